@@ -1,0 +1,30 @@
+"""offlinekit: offline reinforcement learning, from a fixed dataset to a judged policy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from offlinekit.algos.base import Algo
+
+__version__ = "0.1.0"
+__all__ = ["__version__", "load"]
+
+
+def load(path: str | Path, *, device: str = "auto", impl_class: Any = None, **given: Any) -> Algo:
+    """Reads a policy file and returns the algorithm it holds, of the right class.
+
+    Args:
+        path: Of a file that `algo.save` wrote.
+        device: Where the networks go.
+        impl_class: The implementation it was trained with, where this process has not defined it.
+        given: Hyperparameters that files cannot hold: `encoder` and `critic_encoder` factories.
+
+    Raises:
+        FileNotFoundError: Where there is no file.
+        FileFormatError: For a file that is none of ours, is damaged, or needs a class not known here.
+    """
+    import offlinekit.algos
+
+    return offlinekit.algos.Algo.load(path, device=device, impl_class=impl_class, **given)

@@ -1,0 +1,62 @@
+"""The algorithms, by family, and how to find one."""
+
+from __future__ import annotations
+
+import re
+
+from offlinekit.algos.base import Algo
+from offlinekit.algos.bc import BC
+from offlinekit.algos.cql import CQL
+from offlinekit.algos.discrete_bc import DiscreteBC
+from offlinekit.algos.discrete_bcq import DiscreteBCQ
+from offlinekit.algos.discrete_cql import DiscreteCQL
+from offlinekit.algos.double_dqn import DoubleDQN
+from offlinekit.algos.dqn import DQN
+from offlinekit.algos.iql import IQL
+from offlinekit.algos.sac import SAC
+from offlinekit.algos.td3 import TD3
+from offlinekit.algos.td3_plus_bc import TD3PlusBC
+from offlinekit.algos.torch.encoders import CNNEncoder, MLPEncoder, register_encoder
+from offlinekit.errors import did_you_mean
+
+__all__ = [
+    "BC",
+    "CQL",
+    "DQN",
+    "IQL",
+    "SAC",
+    "TD3",
+    "Algo",
+    "CNNEncoder",
+    "DiscreteBC",
+    "DiscreteBCQ",
+    "DiscreteCQL",
+    "DoubleDQN",
+    "MLPEncoder",
+    "TD3PlusBC",
+    "catalogue",
+    "get_algo",
+    "register_encoder",
+]
+
+
+def catalogue() -> dict[str, type[Algo]]:
+    """Returns every algorithm by its name on the command line, those defined by the user too."""
+    return {algo.catalogue_name(): algo for _, algo in sorted(Algo.known.items())}
+
+
+def get_algo(name: str) -> type[Algo]:
+    """Returns the algorithm of a name in any usual spelling: "td3+bc", "TD3PlusBC", "td3_plus_bc".
+
+    Raises:
+        ValueError: For an unknown name; suggests the nearest.
+    """
+    known = catalogue()
+    spelled = {_letters(key): algo for key, algo in known.items()}
+    if _letters(name) not in spelled:
+        raise ValueError(f"Unrecognized algorithm name: {name!r}{did_you_mean(name.lower(), known)}")
+    return spelled[_letters(name)]
+
+
+def _letters(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower().replace("+", "plus"))

@@ -1,0 +1,39 @@
+"""Hyperparameters that actor-critic and Q-learning fronts have in common."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from offlinekit.algos.base import Algo
+from offlinekit.algos.parameters import Count, Positive, QKind, Rate, Schedule
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class ActorCritic(Algo):
+    """Continuous actions: a policy and an ensemble of critics."""
+
+    actor_learning_rate: Positive = 3e-4  # Of the policy.
+    critic_learning_rate: Positive = 3e-4  # Of the critics.
+    actor_lr_schedule: Schedule = "constant"  # Of the policy's learning rate; cosine ends at 0.
+    critic_encoder: Any = None  # Of the critics; None takes `encoder`.
+    n_critics: Count = 2  # Critics in the ensemble.
+    tau: Rate = 0.005  # Share of the online network that enters its target at each update of the target.
+    q_function: QKind = "mean"  # What critics learn of the return: its mean, or quantiles ("qr").
+    n_quantiles: Count = 32  # Quantiles of the return with q_function="qr".
+
+    action_kind: ClassVar[str] = "continuous"
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class QLearning(Algo):
+    """Discrete actions: an ensemble of critics, each with one output an action."""
+
+    learning_rate: Positive = 3e-4  # Of the critics.
+    n_critics: Count = 1  # Critics in the ensemble; their mean chooses, the lowest is the target.
+    target_update_interval: Count = 500  # Updates between copies of the critics to their target.
+    td_loss: Literal["huber", "mse"] = "huber"  # Of the temporal difference with q_function="mean".
+    q_function: QKind = "mean"  # What critics learn of the return: its mean, or quantiles ("qr").
+    n_quantiles: Count = 200  # Quantiles of the return with q_function="qr".
+
+    action_kind: ClassVar[str] = "discrete"

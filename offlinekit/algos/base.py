@@ -1,0 +1,572 @@
+"""Algo, the front of every algorithm: fit, predict, save, load, and the catalogue."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+import gymnasium
+import numpy as np
+import torch
+from torch import Tensor
+
+from offlinekit.algos import parameters
+from offlinekit.algos.parameters import Count, NonNegative, Positive, Probability, Schedule
+from offlinekit.datasets import MDPDataset
+from offlinekit.datasets.normalizers import Scaler, Scaling, resolve_scaler
+from offlinekit.datasets.sampler import TransitionSampler
+from offlinekit.datasets.spaces import space_from_json, space_to_json
+from offlinekit.errors import FileFormatError, NotFittedError, UnsupportedError, did_you_mean
+from offlinekit.metrics.evaluation import evaluate
+from offlinekit.training import policy_file, run_folder
+from offlinekit.training.early_stopping import EarlyStopping
+from offlinekit.training.engine import Engine
+from offlinekit.training.run import Run, RunSettings
+from offlinekit.types import Array, ArrayTree, Batch, first_leaf, map_tree
+
+if TYPE_CHECKING:
+    from offlinekit.algos.torch.impl import Impl
+
+A = TypeVar("A", bound="Algo")
+Evaluator = Callable[["Algo", MDPDataset], float]
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class Algo:
+    """What all algorithms share; a subclass adds its hyperparameters and names its `impl_class`.
+
+    Raises:
+        TypeError: For an unknown hyperparameter or one of another type.
+        ValueError: For one out of its range.
+    """
+
+    batch_size: Count = 256  # Transitions in a minibatch.
+    gamma: Probability = 0.99  # Discount factor of one step.
+    n_step: Count = 1  # Steps joined into one transition before bootstrapping.
+    encoder: Any = "auto"  # What sees the observation: "auto", "mlp", "cnn", an encoder or a module factory.
+    observation_scaler: Any = None  # None, "standard", "minmax" or a Scaler; fitted on the data.
+    action_scaler: Any = "minmax"  # Maps actions to [-1, 1]: by the space's bounds, else the data's.
+    reward_scaler: Any = (
+        None  # None, "standard", "minmax", "return", "shift", "multiply", "clip" or a Scaler.
+    )
+    optimizer: parameters.OptimizerName = "adam"  # Optimizer of every loss.
+    weight_decay: NonNegative = 0.0  # Of the optimizer; decoupled with adamw.
+    clip_grad_norm: Positive | None = None  # Largest norm of a loss's gradient; None for no limit.
+    lr_schedule: Schedule = "constant"  # Of the learning rates over the run; cosine ends at 0.
+    seed: int | None = None  # Of networks, batches and noise; None draws one and records it.
+    device: str = "auto"  # "auto" (a GPU where there is one), "cpu", "cuda", "cuda:1".
+    impl_class: Any = None  # The implementation; None for the algorithm's own.
+
+    known: ClassVar[dict[str, type[Algo]]] = {}
+    family: ClassVar[str] = ""
+    action_kind: ClassVar[str] = ""
+    paper: ClassVar[str] = ""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if cls.family:
+            Algo.known[cls.__name__] = cls
+
+    def __new__(cls, *args: Any, **hyperparameters: Any) -> Algo:
+        """Refuses unknown hyperparameters before the dataclass does, to suggest the nearest."""
+        if args:
+            raise TypeError(f"{cls.__name__} takes keywords only, such as {cls.__name__}(batch_size=256)")
+        parameters.check_names(cls, hyperparameters)
+        return super().__new__(cls)
+
+    def __post_init__(self) -> None:
+        parameters.check(self)
+        if self.seed is None:
+            self.seed = secrets.randbelow(2**31)
+        if self.impl_class is None:
+            self.impl_class = type(self).impl_class
+        for kind in ("observation", "action", "reward"):
+            resolve_scaler(getattr(self, f"{kind}_scaler"), kind)
+        self.history: list[dict[str, Any]] = []
+        self.run_dir: Path | None = None
+        self.dataset_name = "custom"
+        self.scaling = Scaling()
+        self._impl: Impl | None = None
+        self._sampler: TransitionSampler | None = None
+        self._sampler_state: Tensor | None = None
+
+    # The catalogue.
+
+    @classmethod
+    def catalogue_name(cls) -> str:
+        """Returns the name on the command line, such as "td3_plus_bc"."""
+        return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z0-9])(?=[A-Z][a-z])", "_", cls.__name__).lower()
+
+    @classmethod
+    def summary(cls) -> str:
+        """Returns one line on the algorithm."""
+        return (cls.__doc__ or "").strip().splitlines()[0]
+
+    @classmethod
+    def hyperparameters(cls) -> dict[str, parameters.Hyperparameter]:
+        """Returns name, default, range and meaning of each hyperparameter."""
+        return parameters.describe(cls)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The hyperparameters as plain data; what a policy file and a run folder hold."""
+        from offlinekit.algos.torch.encoders import encoder_to_json
+
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        del values["impl_class"], values["device"]
+        for name, value in values.items():
+            if name.endswith("encoder") and value is not None:
+                values[name] = encoder_to_json(value)
+            elif isinstance(value, Scaler):
+                values[name] = value.to_json()
+        return values
+
+    def __repr__(self) -> str:
+        given = {
+            field.name: getattr(self, field.name)
+            for field in dataclasses.fields(self)
+            if field.name != "impl_class" and getattr(self, field.name) != field.default
+        }
+        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in given.items())})"
+
+    # Networks.
+
+    @property
+    def impl(self) -> Impl:
+        """The implementation with its networks.
+
+        Raises:
+            NotFittedError: Before `fit`, `build` or `load`.
+        """
+        if self._impl is None:
+            name = type(self).__name__
+            raise NotFittedError(f"this {name} has no networks yet; call fit(dataset), or {name}.load(path)")
+        return self._impl
+
+    @property
+    def grad_step(self) -> int:
+        """Updates taken so far."""
+        return 0 if self._impl is None else self._impl.grad_step
+
+    @property
+    def has_value(self) -> bool:
+        """Whether `predict_value` can answer."""
+        return bool(self.impl_class.has_value)
+
+    def build(self: A, dataset: MDPDataset) -> A:
+        """Fits the scalers and makes the networks for a dataset, without training; `fit` does it as well.
+
+        Raises:
+            UnsupportedError: For a dataset of the other kind of actions.
+        """
+        self._check_dataset(dataset)
+        if self._impl is None:
+            action_scaler = self.action_scaler if self.action_kind == "continuous" else None
+            self.scaling = Scaling.fit(dataset, self.observation_scaler, action_scaler, self.reward_scaler)
+            self._make_impl(dataset.observation_space, dataset.action_space)
+        return self
+
+    def _make_impl(self, observation_space: Any, action_space: Any) -> None:
+        self._impl = self.impl_class(self, observation_space, action_space, self._device())
+
+    def _device(self) -> torch.device:
+        if self.device != "auto":
+            return torch.device(self.device)
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+    def _check_dataset(self, dataset: MDPDataset) -> None:
+        name = type(self).__name__
+        if not isinstance(dataset, MDPDataset):
+            raise TypeError(
+                f"{name}.fit takes an MDPDataset, got {type(dataset).__name__}; "
+                "get_dataset(name) returns a pair: dataset, env = get_dataset(name)"
+            )
+        discrete = isinstance(dataset.action_space, gymnasium.spaces.Discrete)
+        if discrete != (self.action_kind == "discrete"):
+            others = Algo.known.values()
+            fitting = ", ".join(sorted(a.__name__ for a in others if a.action_kind != self.action_kind))
+            raise UnsupportedError(
+                f"{name} learns {self.action_kind} actions, but {dataset.name!r} has {dataset.action_space}; "
+                f"algorithms for it: {fitting}"
+            )
+        if self._impl is not None and dataset.action_space.shape != self._impl.action_space.shape:
+            raise UnsupportedError(
+                f"this {name} was built for {self._impl.action_space}, {dataset.name!r} has "
+                f"{dataset.action_space}; make a new {name}"
+            )
+
+    # Training.
+
+    def fit(
+        self: A,
+        dataset: MDPDataset,
+        n_steps: int = 100_000,
+        *,
+        eval_env: Any = None,
+        evaluators: Mapping[str, Evaluator] | None = None,
+        eval_interval: int = 5_000,
+        eval_episodes: int = 10,
+        log_interval: int = 1_000,
+        checkpoint_interval: int | None = None,
+        keep_checkpoints: int = 2,
+        out: str | Path | None = "runs",
+        resume: str | Path | None = None,
+        early_stopping: EarlyStopping | None = None,
+        progress: bool = True,
+        tensorboard: bool = False,
+        info: Mapping[str, Any] | None = None,
+    ) -> A:
+        """Learns from a dataset; a second call goes on from where the first ended.
+
+        Args:
+            dataset: What to learn from.
+            n_steps: Number of updates, exactly; with `resume`, of the whole run.
+            eval_env: Environment to evaluate in every `eval_interval` updates, or None.
+            evaluators: Name to a function (algo, dataset) -> float, called at the same times.
+            eval_interval: Updates between evaluations; the last update is always evaluated.
+            eval_episodes: Episodes of an evaluation in `eval_env`.
+            log_interval: Updates between rows of the history; a row holds the means since the last.
+            checkpoint_interval: Updates between checkpoints; None takes `eval_interval`.
+            keep_checkpoints: How many of the newest checkpoints stay.
+            out: Folder in which the run makes its own, or None to write nothing.
+            resume: Run folder to go on with, from its newest checkpoint.
+            early_stopping: When to stop before `n_steps`.
+            progress: Whether a terminal shows a progress bar.
+            tensorboard: Whether to log to TensorBoard as well (extra `tensorboard`).
+            info: Plain data to keep in the run's config.json, such as how the dataset was made.
+
+        Returns:
+            The algorithm itself; `history` has the rows, `run_dir` the folder.
+
+        Raises:
+            UnsupportedError: For a dataset of the other kind of actions.
+            TrainingError: Where a loss is no longer finite.
+            KeyboardInterrupt: At Ctrl-C, after a checkpoint was saved.
+        """
+        for _ in self.fitter(
+            dataset,
+            n_steps,
+            eval_env=eval_env,
+            evaluators=evaluators,
+            eval_interval=eval_interval,
+            eval_episodes=eval_episodes,
+            log_interval=log_interval,
+            checkpoint_interval=checkpoint_interval,
+            keep_checkpoints=keep_checkpoints,
+            out=out,
+            resume=resume,
+            early_stopping=early_stopping,
+            progress=progress,
+            tensorboard=tensorboard,
+            info=info,
+        ):
+            pass
+        return self
+
+    def fitter(
+        self,
+        dataset: MDPDataset,
+        n_steps: int = 100_000,
+        *,
+        eval_env: Any = None,
+        evaluators: Mapping[str, Evaluator] | None = None,
+        eval_episodes: int = 10,
+        resume: str | Path | None = None,
+        out: str | Path | None = "runs",
+        info: Mapping[str, Any] | None = None,
+        **settings: Any,
+    ) -> Iterator[tuple[int, dict[str, float]]]:
+        """The run of `fit` as a generator, with the same keywords.
+
+        Yields:
+            (update, metrics) at each log and evaluation interval and after the last update.
+        """
+        folder, state = (Path(resume), self._resume(Path(resume))) if resume else (None, None)
+        self.build(dataset)
+        self.dataset_name = dataset.name
+        config = {
+            "format": 1,
+            "algo": type(self).__name__,
+            "impl": self.impl_class.__name__,
+            "hyperparameters": self.config,
+            "dataset": dataset.name,
+            "n_steps": n_steps,
+            "seed": self.seed,
+            "env_id": getattr(getattr(eval_env, "spec", None), "id", None),
+            "eval_episodes": eval_episodes,
+            **{name: value for name, value in settings.items() if isinstance(value, (int, bool))},
+            **(info or {}),
+        }
+        out = None if out is None else Path(out)
+        run_settings = RunSettings(n_steps=n_steps, out=out, config=config, **settings)
+        self._sampler = self._make_sampler(dataset)
+        run = Run(
+            self,
+            Engine(self.impl, self._sampler),
+            run_settings,
+            self._evaluators(dataset, eval_env, eval_episodes, evaluators or {}),
+            folder,
+            state,
+        )
+        self.run_dir, self.history = run.folder, run.history
+        yield from run.steps()
+
+    def _make_sampler(self, dataset: MDPDataset) -> TransitionSampler:
+        sampler = TransitionSampler(
+            dataset,
+            batch_size=self.batch_size,
+            gamma=self.gamma,
+            n_step=self.n_step,
+            device=self.impl.device,
+            seed=self.seed or 0,
+            scaling=self.scaling,
+            needs_next=self.impl.needs_next,
+        )
+        if self._sampler_state is not None:
+            sampler.set_state(self._sampler_state)
+        elif self._sampler is not None:
+            sampler.set_state(self._sampler.state())
+        self._sampler_state = None
+        return sampler
+
+    def sample_batch(self, dataset: MDPDataset) -> Batch:
+        """Draws one scaled minibatch of a dataset on the training device, for trying out losses."""
+        self.build(dataset)
+        return self._make_sampler(dataset).sample()
+
+    def _evaluators(
+        self, dataset: MDPDataset, env: Any, n_episodes: int, given: Mapping[str, Evaluator]
+    ) -> dict[str, Callable[[], dict[str, float]]]:
+        calls: dict[str, Callable[[], dict[str, float]]] = {}
+        if env is not None:
+            reference = dataset if dataset.reference_scores else None
+
+            def in_env() -> dict[str, float]:
+                found = evaluate(self, env, n_episodes, seed=self.seed or 0).summary(reference)
+                return {f"eval/{name}": value for name, value in found.items()}
+
+            calls["eval"] = in_env
+        for name, evaluator in given.items():
+            calls[name] = lambda name=name, evaluator=evaluator: {name: float(evaluator(self, dataset))}  # type: ignore[misc]
+        return calls
+
+    # Acting.
+
+    def predict(self, observations: Any) -> Array:
+        """Returns the greedy actions.
+
+        Args:
+            observations: [B, ...] or one observation, in the units of the data; a tree of such for dict or
+                tuple observations.
+
+        Returns:
+            float32 [B, A] in the units of the data, or int64 [B]; without the axis of B for one observation.
+
+        Raises:
+            NotFittedError: Without networks.
+            ValueError: For another shape.
+        """
+        return self._act(observations, self.impl.predict_best_action)
+
+    def sample_action(self, observations: Any) -> Array:
+        """Returns actions drawn from the policy, as `predict` does; greedy where it is deterministic."""
+        return self._act(observations, self.impl.sample_action)
+
+    def predict_value(self, observations: Any, actions: Any = None) -> Array:
+        """Returns the estimated discounted return, in units of the scaled reward.
+
+        Args:
+            observations: As for `predict`.
+            actions: The actions to value, in the units of the data; None for the greedy ones.
+
+        Returns:
+            float32 [B], or a float32 scalar for one observation.
+
+        Raises:
+            UnsupportedError: Where the algorithm learns no value function.
+        """
+        inputs, single = self._observations(observations)
+        chosen = None
+        if actions is not None:
+            chosen = self._actions(np.asarray(actions)[None] if single else np.asarray(actions), inputs)
+        with torch.no_grad():
+            values: Array = self.impl.predict_value(inputs, chosen).float().cpu().numpy()
+        return values[0] if single else values
+
+    def _act(self, observations: Any, choose: Callable[[Any], Tensor]) -> Array:
+        inputs, single = self._observations(observations)
+        with torch.no_grad():
+            actions: Array = choose(inputs).cpu().numpy()
+        if self.scaling.action is not None:
+            actions = self.scaling.action.inverse(actions)
+            space = self.impl.action_space
+            actions = np.clip(actions, space.low, space.high)  # type: ignore[attr-defined]  # A Box.
+        chosen: Array = actions[0] if single else actions
+        return chosen
+
+    def _observations(self, observations: Any) -> tuple[Any, bool]:
+        """Returns scaled tensors with a batch axis, and whether it had to be added."""
+        tree = _arrays(observations, self.impl.observation_space)
+        space = self.impl.observation_space
+        single = _is_single(tree, space)
+        if single:
+            tree = map_tree(lambda leaf: leaf[None], tree)
+        tree = map_tree(lambda leaf: leaf if leaf.dtype == np.uint8 else leaf.astype(np.float32), tree)
+        device = self.impl.device
+        scaled = self.scaling.observations(tree)
+        return map_tree(lambda leaf: torch.as_tensor(np.ascontiguousarray(leaf)).to(device), scaled), single
+
+    def _actions(self, actions: Array, observations: Any) -> Tensor:
+        n = len(first_leaf(observations))
+        shape = (n, *(self.impl.action_space.shape or ()))
+        if actions.shape != shape:
+            raise ValueError(f"actions must have shape {list(shape)}, got {list(actions.shape)}")
+        if self.scaling.action is not None:
+            actions = self.scaling.action.transform(actions)
+        return torch.as_tensor(actions).to(self.impl.device)
+
+    # Files.
+
+    def save(self, path: str | Path, *, run: Mapping[str, Any] | None = None) -> Path:
+        """Writes the whole state, from which acting and training go on exactly, as one file of data.
+
+        Args:
+            path: Of the file, atomically replaced; ".okt" by custom.
+            run: The state of a run, in its checkpoints.
+
+        Returns:
+            The path.
+        """
+        impl = self.impl
+        header = {
+            "algo": type(self).__name__,
+            "impl": self.impl_class.__name__,
+            "config": self.config,
+            "observation_space": space_to_json(impl.observation_space),
+            "action_space": space_to_json(impl.action_space),
+            "scaling": self.scaling.to_json(),
+            "grad_step": impl.grad_step,
+            "horizon": impl.horizon,
+            "dataset": self.dataset_name,
+            "run": run,
+        }
+        tensors = impl.state_tensors()
+        if self._sampler is not None:
+            tensors["random.sampler"] = self._sampler.state()
+        policy_file.write(Path(path), header, tensors)
+        return Path(path)
+
+    @classmethod
+    def load(
+        cls: type[A], path: str | Path, *, device: str = "auto", impl_class: Any = None, **given: Any
+    ) -> A:
+        """Reads a policy that `save` wrote.
+
+        Args:
+            path: Of the file.
+            device: Where the networks go.
+            impl_class: The implementation it was trained with, where this process has not defined it.
+            given: Hyperparameters that files cannot hold: `encoder` and `critic_encoder` factories.
+
+        Raises:
+            FileNotFoundError: Where there is no file.
+            FileFormatError: For a file that is none of ours, is damaged, or needs a class not known here.
+        """
+        header, tensors = policy_file.read(Path(path), torch.device("cpu"))
+        front = _known(path, header["algo"], Algo.known, "algorithm")
+        if not issubclass(front, cls):
+            raise FileFormatError(
+                f"{path} holds a {front.__name__}, not a {cls.__name__}; use offlinekit.load"
+            )
+        from offlinekit.algos.torch.impl import Impl
+
+        impl_class = impl_class or _known(path, header["impl"], Impl.known, "impl_class")
+        algo = front(**{**header["config"], **given, "device": device, "impl_class": impl_class})
+        algo._take(header, tensors, Path(path))
+        return algo
+
+    def _take(self, header: dict[str, Any], tensors: dict[str, Tensor], path: Path) -> None:
+        self.scaling = Scaling.from_json(header["scaling"])
+        self.dataset_name = header["dataset"]
+        if self._impl is None:
+            spaces = (space_from_json(header[f"{kind}_space"]) for kind in ("observation", "action"))
+            self._make_impl(*spaces)
+        impl = self.impl
+        try:
+            impl.load_state_tensors(tensors)
+        except (RuntimeError, KeyError) as error:
+            raise FileFormatError(
+                f"{path} does not fit {self.impl_class.__name__} with this config: {error}"
+            ) from error
+        impl.grad_step, impl.horizon = header["grad_step"], header["horizon"]
+        self._sampler_state = tensors.get("random.sampler")
+
+    def _resume(self, folder: Path) -> dict[str, Any]:
+        """Takes up the newest checkpoint of a run and returns the run's state."""
+        path = run_folder.latest_checkpoint(folder)
+        header, tensors = policy_file.read(path, torch.device("cpu"))
+        config = {**self.config, "seed": header["config"]["seed"]}
+        differing = sorted(k for k, v in header["config"].items() if _plain(config.get(k)) != _plain(v))
+        if header["algo"] != type(self).__name__ or differing:
+            raise ValueError(
+                f"{folder} is a run of {header['algo']} with other {differing or 'hyperparameters'}; "
+                "resume with the same ones, or load the checkpoint with offlinekit.load and call fit"
+            )
+        self.seed = header["config"]["seed"]
+        self._take(header, tensors, path)
+        state: dict[str, Any] = header["run"]
+        return state
+
+
+def _known(path: str | Path, name: str, known: Mapping[str, type[Any]], what: str) -> type[Any]:
+    if name not in known:
+        hint = did_you_mean(name, known)
+        raise FileFormatError(
+            f"{path} needs the {what} {name!r}, which this process has not defined{hint}; "
+            f"import the module that defines it before loading, or pass {what}="
+        )
+    return known[name]
+
+
+def _plain(value: Any) -> Any:
+    """Returns a value as it comes back from JSON."""
+    if isinstance(value, Mapping):
+        return {key: _plain(part) for key, part in value.items()}
+    return [_plain(part) for part in value] if isinstance(value, (tuple, list)) else value
+
+
+def _arrays(observations: Any, space: Any) -> ArrayTree:
+    if isinstance(space, gymnasium.spaces.Dict):
+        if not isinstance(observations, Mapping) or set(observations) != set(space.spaces):
+            raise ValueError(
+                f"observations must be a dict with keys {sorted(space.spaces)}, got {observations!r}"
+            )
+        return {key: _arrays(observations[key], part) for key, part in space.spaces.items()}
+    if isinstance(space, gymnasium.spaces.Tuple):
+        if not isinstance(observations, tuple) or len(observations) != len(space.spaces):
+            raise ValueError(f"observations must be a tuple of {len(space.spaces)}, got {observations!r}")
+        return tuple(_arrays(o, part) for o, part in zip(observations, space.spaces, strict=True))
+    return np.asarray(observations)
+
+
+def _is_single(tree: Any, space: Any) -> bool:
+    if isinstance(space, gymnasium.spaces.Dict):
+        parts = [_is_single(tree[key], part) for key, part in space.spaces.items()]
+        return all(parts)
+    if isinstance(space, gymnasium.spaces.Tuple):
+        parts = [_is_single(leaf, part) for leaf, part in zip(tree, space.spaces, strict=True)]
+        return all(parts)
+    if tree.shape == space.shape:
+        return True
+    if tree.shape[1:] == space.shape and tree.ndim == len(space.shape) + 1:
+        return False
+    shape = list(space.shape)
+    raise ValueError(
+        f"observations must have shape {shape} for one or {['batch', *shape]} for several, "
+        f"got {list(tree.shape)}"
+    )

@@ -1,0 +1,24 @@
+"""Discrete conservative Q-learning."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from offlinekit.algos.actor_critic import QLearning
+from offlinekit.algos.parameters import NonNegative
+from offlinekit.algos.torch.discrete_cql_impl import DiscreteCQLImpl
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class DiscreteCQL(QLearning):
+    """Double DQN that pushes down the values of actions the data do not show.
+
+    Source: Kumar et al. 2020, arXiv:2006.04779; with q_function="qr" its Atari setting (200 quantiles).
+    """
+
+    alpha: NonNegative = 1.0  # Weight of logsumexp Q - Q(data's action), in units of return.
+
+    family: ClassVar[str] = "VR"
+    paper: ClassVar[str] = "arXiv:2006.04779"
+    impl_class = DiscreteCQLImpl

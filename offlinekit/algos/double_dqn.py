@@ -1,0 +1,21 @@
+"""Double deep Q-learning."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from offlinekit.algos.actor_critic import QLearning
+from offlinekit.algos.torch.double_dqn_impl import DoubleDQNImpl
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class DoubleDQN(QLearning):
+    """DQN whose online network chooses the next action and whose target network values it.
+
+    Source: van Hasselt et al. 2015, arXiv:1509.06461.
+    """
+
+    family: ClassVar[str] = "online"
+    paper: ClassVar[str] = "arXiv:1509.06461"
+    impl_class = DoubleDQNImpl

@@ -1,0 +1,21 @@
+"""Deep Q-learning."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from offlinekit.algos.actor_critic import QLearning
+from offlinekit.algos.torch.dqn_impl import DQNImpl
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class DQN(QLearning):
+    """Deep Q-learning: an online method, the baseline that offline data make overestimate.
+
+    Source: Mnih et al. 2015, "Human-level control through deep reinforcement learning", Nature 518.
+    """
+
+    family: ClassVar[str] = "online"
+    paper: ClassVar[str] = "Mnih et al. 2015"
+    impl_class = DQNImpl

@@ -1,0 +1,1 @@
+"""Implementations on PyTorch: networks, losses and updates."""

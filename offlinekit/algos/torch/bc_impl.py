@@ -1,0 +1,47 @@
+"""Behaviour cloning: the loss."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from offlinekit.algos.torch.impl import Impl, Loss, Objective
+from offlinekit.algos.torch.networks import DeterministicPolicy, GaussianPolicy
+from offlinekit.types import Batch, TensorTree
+
+
+class BCImpl(Impl):
+    """A policy fitted to the data's actions."""
+
+    has_value: ClassVar[bool] = False
+    needs_next: ClassVar[bool] = False
+
+    def build(self) -> None:
+        """Makes the policy."""
+        network = self.make_network(self.action_size)
+        self.policy: DeterministicPolicy | GaussianPolicy
+        if self.config.policy == "gaussian":
+            self.policy = GaussianPolicy(network, self.random, self.action_size)
+        else:
+            self.policy = DeterministicPolicy(network)
+
+    def build_objectives(self) -> list[Objective]:
+        """Returns the cloning loss."""
+        rate = self.config.learning_rate
+        return [self.objective("actor", self.compute_actor_loss, [self.policy], rate)]
+
+    def compute_actor_loss(self, batch: Batch) -> Loss:
+        """Returns the mean squared error of the action, or its mean negative log-likelihood."""
+        if isinstance(self.policy, GaussianPolicy):
+            return -self.policy.log_prob(batch.observations, batch.actions).mean()
+        return F.mse_loss(self.policy(batch.observations), batch.actions)
+
+    def predict_best_action(self, observations: TensorTree) -> Tensor:
+        """Returns the policy's mode [B, A]."""
+        return self.policy.mode(observations)
+
+    def sample_action(self, observations: TensorTree) -> Tensor:
+        """Returns actions [B, A] drawn from the policy; the mode of a deterministic one."""
+        return self.policy.sample(observations)[0]

@@ -1,0 +1,86 @@
+"""Conservative Q-learning: SAC with a conservative gap in the critics' loss."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from offlinekit.algos.torch import functional
+from offlinekit.algos.torch.impl import Loss, Objective
+from offlinekit.algos.torch.sac_impl import SACImpl
+from offlinekit.types import Batch
+
+
+class CQLImpl(SACImpl):
+    """L = L_TD + alpha E[log integral exp Q(s, a) da - Q(s, a_data)]; arXiv:2006.04779, eq. (4)."""
+
+    def build(self) -> None:
+        """Makes the networks of SAC and the log of alpha."""
+        super().build()
+        self.log_alpha = nn.Parameter(torch.tensor(math.log(max(self.config.alpha, 1e-8))))
+
+    def build_objectives(self) -> list[Objective]:
+        """Returns the losses of SAC, led by alpha's where a threshold asks to learn it."""
+        if self.config.gap_threshold is None:
+            return super().build_objectives()
+        rate = self.config.alpha_learning_rate
+        alpha = self.objective("alpha", self.compute_alpha_loss, [self.log_alpha], rate)
+        return [alpha, *super().build_objectives()]
+
+    def compute_target(self, batch: Batch) -> Tensor:
+        """Returns r + gamma min_k Q_target_k(s', a'); with the entropy, or the best of many a', if set."""
+        if self.config.soft_backup:
+            return super().compute_target(batch)
+        observations = batch.next_observations
+        if not self.config.max_backup:
+            actions, _ = self.policy.sample(observations)
+            return batch.rewards + batch.discounts * self.q.lowest(self.target_q(observations, actions))
+        actions, _ = self.policy.sample(observations, self.config.n_actions)  # [M, B, A]
+        values = self.target_q.values(observations, actions).amax(1)  # [K, B]
+        target: Tensor = batch.rewards + batch.discounts * values.amin(0)
+        return target if self.q.n_quantiles is None else target[None]
+
+    def conservative_gaps(self, batch: Batch, data: Tensor) -> Tensor:
+        """Returns the gap [K, B] with random actions and the policy's at s and at s', in one logsumexp.
+
+        Args:
+            batch: B rows.
+            data: Values of the data's actions, [K, B].
+        """
+        n, size = self.config.n_actions, self.action_size
+        uniform = self.random.uniform(n, *batch.actions.shape, low=-1.0, high=1.0)
+        with torch.no_grad():
+            now, log_now = self.policy.sample(batch.observations, n)
+            later, log_later = self.policy.sample(batch.next_observations, n)
+        log_uniform = torch.full_like(log_now, -size * math.log(2.0))  # The box [-1, 1]^A.
+        sampled = self.q.values(batch.observations, torch.cat([uniform, now, later]))  # [K, 3n, B]
+        densities = torch.cat([log_uniform, log_now, log_later])
+        return functional.conservative_gap(sampled, data, densities, self.config.temperature)
+
+    def compute_critic_loss(self, batch: Batch, q_tpn: Tensor) -> Loss:
+        """Returns the temporal-difference loss plus alpha times the conservative gap."""
+        outputs = self.q(batch.observations, batch.actions)
+        td_loss = self.q.loss(outputs, q_tpn, batch.masks)
+        gaps = self.conservative_gaps(batch, self.q.expected(outputs))
+        if self.config.gap_threshold is not None:
+            gaps = gaps - self.config.gap_threshold
+        gap = functional.ensemble_mean(gaps, batch.masks)
+        loss = td_loss + self.alpha() * gap
+        return loss, {"td_loss": td_loss.detach(), "conservative_gap": gap.detach()}
+
+    def alpha(self) -> Tensor | float:
+        """Returns the weight of the gap, without gradient."""
+        if self.config.gap_threshold is None:
+            return float(self.config.alpha)
+        return self.log_alpha.detach().exp().clamp(max=1e6)
+
+    def compute_alpha_loss(self, batch: Batch) -> Loss:
+        """Returns -alpha * (gap - threshold), which grows alpha while the gap is above its threshold."""
+        with torch.no_grad():
+            data = self.q.values(batch.observations, batch.actions)
+            gaps = self.conservative_gaps(batch, data) - self.config.gap_threshold
+            gap = functional.ensemble_mean(gaps, batch.masks)
+        alpha = self.log_alpha.exp().clamp(max=1e6)
+        return -alpha * gap, {"alpha": alpha.detach()}

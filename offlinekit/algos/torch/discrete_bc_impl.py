@@ -1,0 +1,42 @@
+"""Behaviour cloning of discrete actions: the loss."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from offlinekit.algos.torch import functional
+from offlinekit.algos.torch.impl import Impl, Loss, Objective
+from offlinekit.types import Batch, TensorTree
+
+
+class DiscreteBCImpl(Impl):
+    """A classifier of the data's actions."""
+
+    has_value: ClassVar[bool] = False
+    needs_next: ClassVar[bool] = False
+
+    def build(self) -> None:
+        """Makes the classifier: observations -> logits [B, A]."""
+        self.policy = self.make_network(self.n_actions)
+
+    def build_objectives(self) -> list[Objective]:
+        """Returns the cloning loss."""
+        rate = self.config.learning_rate
+        return [self.objective("actor", self.compute_actor_loss, [self.policy], rate)]
+
+    def compute_actor_loss(self, batch: Batch) -> Loss:
+        """Returns the mean negative log-likelihood of the actions, plus the penalty on logits."""
+        logits = self.policy(batch.observations)
+        return functional.imitation_loss(logits, batch.actions, self.config.logits_penalty)
+
+    def predict_best_action(self, observations: TensorTree) -> Tensor:
+        """Returns the likeliest actions [B]."""
+        logits: Tensor = self.policy(observations)
+        return logits.argmax(-1)
+
+    def sample_action(self, observations: TensorTree) -> Tensor:
+        """Returns actions [B] drawn from the classifier's probabilities."""
+        return self.random.categorical(torch.log_softmax(self.policy(observations), -1))

@@ -1,0 +1,44 @@
+"""Discrete batch-constrained Q-learning: a behaviour model limits the greedy choice."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from offlinekit.algos.torch import functional
+from offlinekit.algos.torch.impl import Loss, Objective, QLearningImpl
+from offlinekit.types import Batch, TensorTree
+
+
+class DiscreteBCQImpl(QLearningImpl):
+    """Double DQN over {a : G(a|s) / max G(.|s) >= threshold}; arXiv:1910.01708, algorithm 1."""
+
+    def build(self) -> None:
+        """Makes the critics, their target and the behaviour model: observations -> logits [B, A]."""
+        super().build()
+        self.imitator = self.make_network(self.n_actions)
+
+    def build_objectives(self) -> list[Objective]:
+        """Returns the critics' loss, then the behaviour model's."""
+        rate = self.config.learning_rate
+        imitation = self.objective("imitator", self.compute_imitator_loss, [self.imitator], rate)
+        return [*super().build_objectives(), imitation]
+
+    def compute_imitator_loss(self, batch: Batch) -> Loss:
+        """Returns the mean negative log-likelihood of the actions, plus the penalty on logits."""
+        logits = self.imitator(batch.observations)
+        return functional.imitation_loss(logits, batch.actions, self.config.logits_penalty)
+
+    def constrained_values(self, observations: TensorTree) -> Tensor:
+        """Returns the mean over critics of Q [B, A], minus infinity for actions that are not allowed."""
+        log_probs = torch.log_softmax(self.imitator(observations), -1)
+        allowed = functional.likely_actions(log_probs, self.config.threshold)
+        return self.q.values(observations).mean(0).masked_fill(~allowed, -torch.inf)
+
+    def next_actions(self, observations: TensorTree) -> Tensor:
+        """Returns the best allowed actions [B] by the online critics."""
+        return self.constrained_values(observations).argmax(-1)
+
+    def predict_best_action(self, observations: TensorTree) -> Tensor:
+        """Returns the best allowed actions [B]."""
+        return self.next_actions(observations)

@@ -1,0 +1,16 @@
+"""Double deep Q-learning: the next action is the online network's."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from offlinekit.algos.torch.impl import QLearningImpl
+from offlinekit.types import TensorTree
+
+
+class DoubleDQNImpl(QLearningImpl):
+    """y = r + gamma Q_target(s', argmax_a Q(s', a)); arXiv:1509.06461, eq. (4)."""
+
+    def next_actions(self, observations: TensorTree) -> Tensor:
+        """Returns the online critics' greedy actions [B]."""
+        return self.greedy(self.q.values(observations))

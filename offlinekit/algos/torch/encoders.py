@@ -1,0 +1,280 @@
+"""What turns an observation into features: named, saved as JSON, or a module of the user's own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, TypeAlias
+
+import torch
+from gymnasium import spaces
+from torch import Tensor, nn
+
+from offlinekit.algos.torch.random import Random, own_dropout
+from offlinekit.errors import did_you_mean
+from offlinekit.types import TensorTree
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "relu": nn.ReLU,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+    "mish": nn.Mish,
+    "tanh": nn.Tanh,
+    "elu": nn.ELU,
+}
+NATURE_FILTERS = ((32, 8, 4), (64, 4, 2), (64, 3, 1))
+
+
+@dataclass(frozen=True)
+class MLPEncoder:
+    """Fully connected layers over the flattened observation (and the action, in a critic).
+
+    Each hidden layer is linear, then layer norm, activation and dropout where asked for.
+    """
+
+    hidden_sizes: tuple[int, ...] = (256, 256)  # Units of each hidden layer.
+    activation: str = "relu"  # One of relu, gelu, silu, mish, tanh, elu.
+    layer_norm: bool = False  # Whether each layer's output is normalised before its activation.
+    dropout: float = 0.0  # Share of hidden units dropped in training, in [0, 1).
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "hidden_sizes", tuple(int(size) for size in self.hidden_sizes))
+        if any(size < 1 for size in self.hidden_sizes):
+            raise ValueError(f"hidden_sizes must be positive, got {self.hidden_sizes}")
+        if self.activation not in ACTIVATIONS:
+            hint = did_you_mean(self.activation, ACTIVATIONS)
+            raise ValueError(
+                f"activation must be one of {sorted(ACTIVATIONS)}, got {self.activation!r}{hint}"
+            )
+        if not 0.0 <= self.dropout < 1.0:
+            raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")
+
+    def create_trunk(self, space: spaces.Space[Any]) -> nn.Module:
+        """Makes the part that sees the observation alone: here it only flattens."""
+        return Trunk(space, {})
+
+
+@dataclass(frozen=True)
+class CNNEncoder(MLPEncoder):
+    """Convolutions over each image of the observation, then fully connected layers.
+
+    Images are uint8 of [C, H, W] or [H, W, C]; parts of a dict or tuple that are no images are flattened.
+    Source of the default filters: Mnih et al. 2015, "Human-level control", Nature 518.
+    """
+
+    hidden_sizes: tuple[int, ...] = (512,)  # Units of each hidden layer after the convolutions.
+    filters: tuple[tuple[int, int, int], ...] = NATURE_FILTERS  # (channels, kernel, stride) of each.
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "filters", tuple(tuple(int(x) for x in row) for row in self.filters))
+
+    def create_trunk(self, space: spaces.Space[Any]) -> nn.Module:
+        """Makes the convolutions, one stack for each image in the observation space."""
+        return Trunk(space, {"filters": self.filters})
+
+
+@dataclass(frozen=True)
+class ModuleEncoder(MLPEncoder):
+    """A module of the user's own: `create(observation_space)` gives an nn.Module, observations -> [B, F].
+
+    In a critic the action joins its features before `hidden_sizes` and the head.
+    """
+
+    hidden_sizes: tuple[int, ...] = ()
+    create: Callable[[spaces.Space[Any]], nn.Module] = field(default=nn.Identity)
+    name: str = "module"
+
+    def create_trunk(self, space: spaces.Space[Any]) -> nn.Module:
+        """Makes the user's module and finds the size of its features."""
+        return UserTrunk(self.create(space), space)
+
+
+Encoder: TypeAlias = "str | Mapping[str, Any] | MLPEncoder | Callable[[spaces.Space[Any]], nn.Module]"
+_ENCODERS: dict[str, Callable[..., MLPEncoder]] = {"mlp": MLPEncoder, "cnn": CNNEncoder}
+
+
+def register_encoder(name: str) -> Callable[[Callable[..., nn.Module]], Callable[..., nn.Module]]:
+    """Names a user's module factory, so that policies which use it can be loaded.
+
+    Raises:
+        ValueError: Where the name is taken by another factory.
+    """
+
+    def decorate(create: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
+        if name in ("auto", "mlp", "cnn"):
+            raise ValueError(f"the encoder name {name!r} is taken; choose another")
+        _ENCODERS[name] = lambda **options: ModuleEncoder(create=create, name=name, **options)
+        return create
+
+    return decorate
+
+
+def resolve_encoder(encoder: Encoder, space: spaces.Space[Any]) -> MLPEncoder:
+    """Returns the encoder that a name, a dict of JSON, a factory or "auto" stands for.
+
+    "auto" takes convolutions where the observation holds an image and fully connected layers elsewhere.
+
+    Raises:
+        ValueError: For an unknown name.
+    """
+    if isinstance(encoder, MLPEncoder):
+        return encoder
+    if isinstance(encoder, Mapping):
+        options = dict(encoder)
+        return _named(options.pop("type", "mlp"), options)
+    if callable(encoder):
+        return ModuleEncoder(create=encoder, name=getattr(encoder, "__name__", "module"))
+    if encoder == "auto":
+        return CNNEncoder() if any(is_image(leaf) for leaf in space_leaves(space)) else MLPEncoder()
+    return _named(encoder, {})
+
+
+def encoder_to_json(encoder: Encoder) -> Any:
+    """Returns what `resolve_encoder` turns back into the same encoder."""
+    if isinstance(encoder, (ModuleEncoder, MLPEncoder)):
+        kind = {MLPEncoder: "mlp", CNNEncoder: "cnn"}.get(type(encoder), getattr(encoder, "name", ""))
+        options = asdict(encoder)
+        options.pop("create", None)
+        options.pop("name", None)
+        return {"type": kind, **options}
+    if isinstance(encoder, (str, Mapping)):
+        return encoder
+    return {"type": getattr(encoder, "__name__", "module")}
+
+
+def _named(name: str, options: dict[str, Any]) -> MLPEncoder:
+    if name not in _ENCODERS:
+        hint = did_you_mean(name, ["auto", *_ENCODERS])
+        known = ", ".join(["auto", *_ENCODERS])
+        raise ValueError(
+            f"encoder must be one of {known}, a factory or registered by @register_encoder, "
+            f"got {name!r}{hint}"
+        )
+    try:
+        return _ENCODERS[name](**options)
+    except TypeError as error:
+        raise ValueError(f"encoder {name!r} does not take {sorted(options)}: {error}") from error
+
+
+def space_leaves(space: spaces.Space[Any]) -> list[spaces.Space[Any]]:
+    """Returns the leaves of a nested space, in the order of `observation_leaves`."""
+    if isinstance(space, spaces.Dict):
+        return [leaf for part in space.spaces.values() for leaf in space_leaves(part)]
+    if isinstance(space, spaces.Tuple):
+        return [leaf for part in space.spaces for leaf in space_leaves(part)]
+    return [space]
+
+
+def observation_leaves(space: spaces.Space[Any], tree: Any) -> list[Any]:
+    """Returns the leaves of an observation in its space's own order, whatever order a dict has."""
+    if isinstance(space, spaces.Dict):
+        return [leaf for key, part in space.spaces.items() for leaf in observation_leaves(part, tree[key])]
+    if isinstance(space, spaces.Tuple):
+        parts = zip(space.spaces, tree, strict=True)
+        return [leaf for part, branch in parts for leaf in observation_leaves(part, branch)]
+    return [tree]
+
+
+def is_image(space: spaces.Space[Any]) -> bool:
+    """Returns whether a space is one of images: uint8 with three axes."""
+    return isinstance(space, spaces.Box) and space.dtype == "uint8" and len(space.shape) == 3
+
+
+class Trunk(nn.Module):
+    """Observations -> [B, size]: convolutions for images where filters are given, the rest flattened.
+
+    Args:
+        space: The observation space, nested or not.
+        convolution: {"filters": ...} to look at images with convolutions, {} to flatten them.
+    """
+
+    def __init__(self, space: spaces.Space[Any], convolution: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.space = space
+        self.parts = nn.ModuleList(
+            Convolutions(leaf, **convolution) if convolution and is_image(leaf) else nn.Flatten()
+            for leaf in space_leaves(space)
+        )
+        sizes = [
+            part.size if isinstance(part, Convolutions) else math.prod(leaf.shape or (1,))
+            for part, leaf in zip(self.parts, space_leaves(space), strict=True)
+        ]
+        self.size = sum(sizes)
+
+    def forward(self, observations: TensorTree) -> Tensor:
+        """Returns the features [B, size]; uint8 observations are scaled to [0, 1]."""
+        observed = observation_leaves(self.space, observations)
+        features = [part(_as_float(leaf)) for part, leaf in zip(self.parts, observed, strict=True)]
+        return features[0] if len(features) == 1 else torch.cat(features, -1)
+
+
+class UserTrunk(nn.Module):
+    """A user's module with the size of its features, found by one forward pass of zeros."""
+
+    def __init__(self, module: nn.Module, space: spaces.Space[Any]) -> None:
+        super().__init__()
+        if not isinstance(module, nn.Module):
+            raise TypeError(f"an encoder factory must return a torch.nn.Module, got {type(module).__name__}")
+        self.module = module
+        with torch.no_grad():
+            features = module(_zeros(space))
+        if not isinstance(features, Tensor) or features.ndim != 2:
+            shape = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
+            raise ValueError(f"an encoder must return features of shape [batch, size], got {shape}")
+        self.size = int(features.shape[1])
+
+    def forward(self, observations: TensorTree) -> Tensor:
+        """Returns the features [B, size]."""
+        features: Tensor = self.module(observations)
+        return features
+
+
+class Convolutions(nn.Module):
+    """Images [B, C, H, W] or [B, H, W, C] -> features [B, size], a ReLU after each convolution."""
+
+    def __init__(self, space: spaces.Space[Any], filters: tuple[tuple[int, int, int], ...]) -> None:
+        super().__init__()
+        first, height, last = space.shape or (0, 0, 0)
+        self.channels_last = last < first
+        channels, image = (last, (first, height)) if self.channels_last else (first, (height, last))
+        layers: list[nn.Module] = []
+        for n_filters, kernel, stride in filters:
+            image = ((image[0] - kernel) // stride + 1, (image[1] - kernel) // stride + 1)
+            if min(image) < 1:
+                raise ValueError(f"images of shape {space.shape} are too small for the filters {filters}")
+            layers += [nn.Conv2d(channels, n_filters, kernel, stride), nn.ReLU()]
+            channels = n_filters
+        self.layers = nn.Sequential(*layers)
+        self.size = channels * image[0] * image[1]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Returns the features [B, size]."""
+        if self.channels_last:
+            images = images.movedim(-1, -3)
+        features: Tensor = self.layers(images)
+        return features.flatten(1)
+
+
+def make_trunk(encoder: MLPEncoder, space: spaces.Space[Any], random: Random) -> nn.Module:
+    """Makes an encoder's trunk; dropout inside it draws from the agent's own generator."""
+    return own_dropout(encoder.create_trunk(space), random)
+
+
+def trunk_size(trunk: nn.Module) -> int:
+    """Returns the number of features of a trunk."""
+    return int(trunk.size)  # type: ignore[arg-type]  # Every trunk has one; nn.Module cannot say so.
+
+
+def _as_float(leaf: Tensor) -> Tensor:
+    return leaf.float() / 255.0 if leaf.dtype == torch.uint8 else leaf
+
+
+def _zeros(space: spaces.Space[Any]) -> Any:
+    if isinstance(space, spaces.Dict):
+        return {key: _zeros(part) for key, part in space.spaces.items()}
+    if isinstance(space, spaces.Tuple):
+        return tuple(_zeros(part) for part in space.spaces)
+    dtype = torch.uint8 if space.dtype == "uint8" else torch.float32
+    return torch.zeros((1, *(space.shape or ())), dtype=dtype)

@@ -1,0 +1,180 @@
+"""The arithmetic of losses: pure functions of tensors, without networks and without a config.
+
+Shapes: B rows of a batch, K members of an ensemble, N quantiles, M sampled actions, A action dimensions
+or discrete actions. The batch axis of values comes last, so that a per-row scalar [B] meets [K, B] and
+[N, B] by broadcasting alone.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TypeAlias
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+Scalar: TypeAlias = float | Tensor
+"""A hyperparameter: a number, or a 0-d tensor where each member of a population has its own."""
+
+
+def expectile_loss(errors: Float[Tensor, "*S"], expectile: Scalar) -> Float[Tensor, "*S"]:
+    """Returns |expectile - 1[error < 0]| * error**2, elementwise.
+
+    With errors = target - prediction and expectile > 0.5, predicting too low costs more than predicting
+    too high, so the minimizer lies above the mean.
+    Source: Kostrikov et al. 2021, arXiv:2110.06169, eq. (5).
+
+    Args:
+        errors: Any shape, target - prediction.
+        expectile: In (0, 1); 0.5 gives half the squared error.
+    """
+    weights = torch.where(errors < 0, 1.0 - expectile, expectile)
+    return weights * errors.square()
+
+
+def quantile_huber_loss(
+    quantiles: Float[Tensor, "*K N B"], targets: Float[Tensor, "M B"], kappa: Scalar = 1.0
+) -> Float[Tensor, "*K B"]:
+    """Returns the quantile Huber loss of each row: a sum over N quantiles, a mean over M target samples.
+
+    Source: Dabney et al. 2017, arXiv:1710.10044, eq. (9) and (10), at the midpoints tau = (2i + 1) / (2N).
+
+    Args:
+        quantiles: Predicted quantiles of the return, lowest first.
+        targets: Samples of the target distribution.
+        kappa: Half-width of the quadratic region, > 0, in units of return.
+    """
+    n_quantiles = quantiles.shape[-2]
+    steps = torch.arange(n_quantiles, device=quantiles.device, dtype=quantiles.dtype)
+    levels = ((2 * steps + 1) / (2 * n_quantiles))[:, None, None]
+    errors = targets - quantiles.unsqueeze(-2)  # [K, N, M, B]
+    size = errors.abs()
+    huber = torch.where(size <= kappa, 0.5 * errors.square(), kappa * (size - 0.5 * kappa))
+    weights = (levels - (errors.detach() < 0).to(errors.dtype)).abs()
+    return (weights * huber / kappa).mean(-2).sum(-2)
+
+
+def ensemble_mean(losses: Float[Tensor, "K B"], masks: Tensor | None = None) -> Float[Tensor, ""]:
+    """Returns the sum over members of each member's mean over its rows.
+
+    Args:
+        losses: One loss for each member and row.
+        masks: [K, B], 1 where the member learns from the row; the mean is then sum(m * l) / sum(m), and 0
+            for a member without rows. Source: Osband et al. 2016, arXiv:1602.04621, section 3.
+    """
+    if masks is None:
+        return losses.mean(-1).sum()
+    return ((masks * losses).sum(-1) / masks.sum(-1).clamp(min=1.0)).sum()
+
+
+def select_actions(values: Float[Tensor, "*S B A"], actions: Int[Tensor, " B"]) -> Float[Tensor, "*S B"]:
+    """Returns the value of the given action in each row: values[..., b, actions[b]]."""
+    index = actions[:, None].expand(*values.shape[:-1], 1)
+    return values.gather(-1, index).squeeze(-1)
+
+
+def lowest_member(values: Float[Tensor, "K B"]) -> Float[Tensor, " B"]:
+    """Returns the smallest value over the members of an ensemble, row by row."""
+    return values.amin(0)
+
+
+def lowest_distribution(quantiles: Float[Tensor, "K N B"]) -> Float[Tensor, "N B"]:
+    """Returns, row by row, all quantiles of the member whose mean is lowest."""
+    member = quantiles.mean(1).argmin(0)  # [B]
+    index = member.expand(1, quantiles.shape[1], -1)
+    return quantiles.gather(0, index).squeeze(0)
+
+
+def conservative_gap(
+    sampled: Float[Tensor, "K M B"],
+    data: Float[Tensor, "K B"],
+    log_densities: Float[Tensor, "M B"] | None = None,
+    temperature: Scalar = 1.0,
+) -> Float[Tensor, "K B"]:
+    """Returns logsumexp over M actions of Q - log density, less the value of the data's action.
+
+    All sampled actions stand in ONE logsumexp; with their log-densities it estimates
+    log integral exp(Q(s, a)) da up to the constant log M, without them it is the sum over discrete actions.
+    Source: Kumar et al. 2020, arXiv:2006.04779, eq. (4) and appendix F.
+
+    Args:
+        sampled: Values of the sampled actions.
+        data: Values of the actions in the dataset.
+        log_densities: Log of the density each action was drawn from; None counts every action once.
+        temperature: > 0; the gap is temperature * logsumexp(. / temperature).
+    """
+    exponents = sampled / temperature
+    if log_densities is not None:
+        exponents = exponents - log_densities
+    return temperature * torch.logsumexp(exponents, 1) - data
+
+
+def likely_actions(log_probs: Float[Tensor, "B A"], threshold: Scalar) -> Bool[Tensor, "B A"]:
+    """Returns where G(a|s) / max G(.|s) >= threshold; threshold 0 allows every action.
+
+    Source: Fujimoto et al. 2019, arXiv:1910.01708, eq. (10).
+
+    Args:
+        log_probs: Log-probabilities of the behaviour model G.
+        threshold: In [0, 1].
+    """
+    ratios = (log_probs - log_probs.amax(-1, keepdim=True)).exp()
+    return ratios >= threshold
+
+
+def exponential_weights(
+    advantages: Float[Tensor, "*S"], beta: Scalar, maximum: Scalar = 100.0
+) -> Float[Tensor, "*S"]:
+    """Returns min(exp(beta * advantage), maximum), without gradient.
+
+    Source: Kostrikov et al. 2021, arXiv:2110.06169, eq. (7) and its code's cap of 100.
+
+    Args:
+        advantages: Any shape, in units of return.
+        beta: Inverse temperature, >= 0.
+        maximum: Upper bound of a weight.
+    """
+    return (beta * advantages.detach()).exp().clamp(max=maximum)
+
+
+def temperature_loss(
+    log_temperature: Float[Tensor, ""], log_probs: Float[Tensor, " B"], target_entropy: Scalar
+) -> Float[Tensor, ""]:
+    """Returns -alpha * mean(log pi + target entropy), with a gradient to the temperature alone.
+
+    It grows alpha while the policy's entropy is below its target.
+    Source: Haarnoja et al. 2018, arXiv:1812.05905, eq. (18).
+    """
+    return -log_temperature.exp() * (log_probs.detach() + target_entropy).mean()
+
+
+def normal_log_prob(
+    values: Float[Tensor, "*S A"], means: Float[Tensor, "*T A"], log_stds: Float[Tensor, "*U A"]
+) -> Float[Tensor, "*S"]:
+    """Returns the log-density of a diagonal Gaussian, summed over the last axis."""
+    scores = (values - means) * (-log_stds).exp()
+    return (-0.5 * scores.square() - log_stds - 0.5 * math.log(2 * math.pi)).sum(-1)
+
+
+def tanh_log_volume(raw: Float[Tensor, "*S A"]) -> Float[Tensor, "*S"]:
+    """Returns log |d tanh(u) / du| = log(1 - tanh(u)**2) summed over the last axis, stable for large |u|.
+
+    Source: Haarnoja et al. 2018, arXiv:1812.05905, appendix C, eq. (26), rearranged.
+    """
+    return (2.0 * (math.log(2.0) - raw - F.softplus(-2.0 * raw))).sum(-1)
+
+
+def imitation_loss(
+    logits: Float[Tensor, "B A"], actions: Int[Tensor, " B"], penalty: Scalar = 0.0
+) -> Float[Tensor, ""]:
+    """Returns the mean negative log-likelihood of discrete actions plus penalty * mean(logits**2).
+
+    Args:
+        logits: Unnormalised log-probabilities.
+        actions: The data's actions.
+        penalty: >= 0. Source: 1e-2 in the code of Fujimoto et al. 2019, arXiv:1910.01708.
+    """
+    log_probs = torch.log_softmax(logits, -1)
+    return -select_actions(log_probs, actions).mean() + penalty * logits.square().mean()

@@ -1,0 +1,334 @@
+"""Networks: stacked multilayer perceptrons, critics and policies.
+
+An ensemble of K members is one module whose parameters have a leading axis of K; no loop over members.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from itertools import pairwise
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from gymnasium import spaces
+from torch import Tensor, nn
+from torch.func import functional_call, stack_module_state
+
+from offlinekit.algos.torch import functional
+from offlinekit.algos.torch.encoders import ACTIVATIONS, MLPEncoder, make_trunk, trunk_size
+from offlinekit.algos.torch.random import Dropout, Random
+from offlinekit.types import TensorTree
+
+
+class StackedLinear(nn.Module):
+    """K linear maps in one: [K, R, inputs] -> [K, R, outputs], each initialised as torch.nn.Linear is."""
+
+    def __init__(self, members: int, inputs: int, outputs: int) -> None:
+        super().__init__()
+        bound = 1.0 / math.sqrt(max(inputs, 1))
+        self.weight = nn.Parameter(torch.empty(members, inputs, outputs).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.empty(members, 1, outputs).uniform_(-bound, bound))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Applies member k to inputs[k]."""
+        return torch.baddbmm(self.bias, inputs, self.weight)
+
+
+class StackedLayerNorm(nn.Module):
+    """K layer norms in one over the last axis of [K, R, size]."""
+
+    def __init__(self, members: int, size: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(members, 1, size))
+        self.bias = nn.Parameter(torch.zeros(members, 1, size))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Normalises each row, then scales and shifts it by the member's own numbers."""
+        return F.layer_norm(inputs, inputs.shape[-1:]) * self.weight + self.bias
+
+
+class Ensemble(nn.Module):
+    """K copies of any module, each initialised anew, run as one: inputs -> [K, ...]."""
+
+    def __init__(self, members: list[nn.Module]) -> None:
+        super().__init__()
+        parameters, buffers = stack_module_state(members)
+        self.parameters_of = nn.ParameterDict(
+            {_flat(name): nn.Parameter(value.detach()) for name, value in parameters.items()}
+        )
+        self._names = list(parameters)
+        for name, value in buffers.items():
+            self.register_buffer(_flat(name), value)
+        self._buffer_names = list(buffers)
+        self._template = [copy.deepcopy(members[0]).to("meta")]  # In a list: not a submodule.
+
+    def forward(self, inputs: TensorTree) -> Tensor:
+        """Applies every member to the same inputs."""
+        template = self._template[0].train(self.training)
+        state = {name: self.parameters_of[_flat(name)] for name in self._names}
+        state |= {name: getattr(self, _flat(name)) for name in self._buffer_names}
+
+        def call(member: dict[str, Tensor]) -> Any:
+            return functional_call(template, member, (inputs,))
+
+        outputs: Tensor = torch.vmap(call, randomness="different")(state)
+        return outputs
+
+
+class MLP(nn.Module):
+    """Fully connected layers, [..., inputs] -> [..., outputs], or K of them -> [K, ..., outputs]."""
+
+    def __init__(
+        self, encoder: MLPEncoder, inputs: int, outputs: int, random: Random, members: int | None = None
+    ) -> None:
+        super().__init__()
+        self.members = members
+        sizes = [inputs, *encoder.hidden_sizes]
+        layers: list[nn.Module] = []
+        for size, following in pairwise(sizes):
+            layers.append(_linear(members, size, following))
+            if encoder.layer_norm:
+                layers.append(StackedLayerNorm(members, following) if members else nn.LayerNorm(following))
+            layers.append(nn.ReLU(inplace=True) if encoder.activation == "relu" else _activation(encoder))
+            if encoder.dropout:
+                layers.append(Dropout(encoder.dropout, random))
+        self.layers = nn.Sequential(*layers, _linear(members, sizes[-1], outputs))
+
+    def forward(self, inputs: Tensor, per_member: bool = False) -> Tensor:
+        """Applies the layers.
+
+        Args:
+            inputs: [..., inputs], or [K, ..., inputs] where each member has inputs of its own.
+            per_member: Whether inputs lead with the axis of members.
+        """
+        if not self.members:
+            plain: Tensor = self.layers(inputs)
+            return plain
+        shape = inputs.shape[1:-1] if per_member else inputs.shape[:-1]
+        flat = inputs.reshape(self.members if per_member else 1, -1, inputs.shape[-1])
+        outputs: Tensor = self.layers(flat.expand(self.members, -1, -1))
+        return outputs.reshape(self.members, *shape, -1)
+
+
+class Network(nn.Module):
+    """An encoder and a linear head: observations (and actions) -> [..., B, outputs], or [K, ...].
+
+    Args:
+        encoder: What sees the observation.
+        space: The observation space.
+        outputs: Size of the last axis.
+        random: The agent's random numbers, for dropout.
+        action_size: Dimensions of the action that joins the features; 0 for none.
+        members: K, or None for a single network without a leading axis.
+    """
+
+    def __init__(
+        self,
+        encoder: MLPEncoder,
+        space: spaces.Space[Any],
+        outputs: int,
+        random: Random,
+        *,
+        action_size: int = 0,
+        members: int | None = None,
+    ) -> None:
+        super().__init__()
+        trunk = make_trunk(encoder, space, random)
+        self.size = trunk_size(trunk)
+        self.per_member = members is not None and any(True for _ in trunk.parameters())
+        if self.per_member:
+            assert members is not None  # For the type checker; per_member implies it.
+            trunk = Ensemble([trunk, *(make_trunk(encoder, space, random) for _ in range(members - 1))])
+        self.trunk = trunk
+        self.mlp = MLP(encoder, self.size + action_size, outputs, random, members)
+
+    def forward(self, observations: TensorTree, actions: Tensor | None = None) -> Tensor:
+        """Returns the outputs.
+
+        Args:
+            observations: [B, ...].
+            actions: [..., B, A]; each leading axis evaluates the same observations again.
+        """
+        features: Tensor = self.trunk(observations)
+        if actions is not None:
+            lead = actions.shape[:-2]
+            if self.per_member:
+                shape = (features.shape[0], *(1,) * len(lead), *features.shape[1:])
+                features = features.reshape(shape)
+                actions = actions.expand(features.shape[0], *actions.shape)
+            features = features.expand(*actions.shape[:-1], -1)
+            features = torch.cat([features, actions], -1)
+        outputs: Tensor = self.mlp(features, per_member=self.per_member)
+        return outputs
+
+
+class QFunction(nn.Module):
+    """K critics, of the mean or of N quantiles of the return.
+
+    Continuous: `q(observations, actions)` -> [K, ..., B] or [K, N, ..., B].
+    Discrete: `q(observations)` -> [K, B, A] or [K, N, B, A].
+
+    Args:
+        encoder: What sees the observation.
+        space: The observation space.
+        random: The agent's random numbers.
+        members: K.
+        action_size: Dimensions of a continuous action; 0 for discrete actions.
+        n_actions: Number of discrete actions; 0 for continuous ones.
+        n_quantiles: N, or None for the mean.
+        huber: Whether the loss of the mean is the Huber loss (width 1) instead of the squared error.
+    """
+
+    def __init__(
+        self,
+        encoder: MLPEncoder,
+        space: spaces.Space[Any],
+        random: Random,
+        members: int,
+        *,
+        action_size: int = 0,
+        n_actions: int = 0,
+        n_quantiles: int | None = None,
+        huber: bool = False,
+    ) -> None:
+        super().__init__()
+        self.n_quantiles, self.n_actions, self.huber = n_quantiles, n_actions, huber
+        outputs = max(n_actions, 1) * (n_quantiles or 1)
+        self.network = Network(encoder, space, outputs, random, action_size=action_size, members=members)
+
+    def forward(self, observations: TensorTree, actions: Tensor | None = None) -> Tensor:
+        """Returns what is learned: values, or quantiles on the second axis."""
+        outputs: Tensor = self.network(observations, actions)
+        if self.n_actions:
+            outputs = outputs.reshape(*outputs.shape[:-1], self.n_actions, -1)
+        return outputs.movedim(-1, 1) if self.n_quantiles else outputs.squeeze(-1)
+
+    def values(self, observations: TensorTree, actions: Tensor | None = None) -> Tensor:
+        """Returns expected values: [K, ..., B] continuous, [K, B, A] discrete."""
+        return self.expected(self(observations, actions))
+
+    def expected(self, outputs: Tensor) -> Tensor:
+        """Returns the mean over quantiles of what `forward` gave."""
+        return outputs.mean(1) if self.n_quantiles else outputs
+
+    def lowest(self, outputs: Tensor) -> Tensor:
+        """Reduces [K, B] or [K, N, B] to the most pessimistic member of each row: [B] or [N, B]."""
+        if self.n_quantiles:
+            return functional.lowest_distribution(outputs)
+        return functional.lowest_member(outputs)
+
+    def loss(self, outputs: Tensor, targets: Tensor, masks: Tensor | None = None) -> Tensor:
+        """Returns the temporal-difference loss: a sum over members of the mean over rows.
+
+        Args:
+            outputs: [K, B] or [K, N, B].
+            targets: [B] or [N, B], without gradient.
+            masks: [K, B] bootstrap masks, or None.
+        """
+        if self.n_quantiles:
+            losses = functional.quantile_huber_loss(outputs, targets)
+        elif self.huber:
+            losses = F.huber_loss(outputs, targets.expand_as(outputs), reduction="none")
+        else:
+            losses = (outputs - targets).square()
+        return functional.ensemble_mean(losses, masks)
+
+
+class DeterministicPolicy(nn.Module):
+    """Observations -> tanh of the network: actions [B, A] in [-1, 1]."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, observations: TensorTree) -> Tensor:
+        """Returns the action [B, A]."""
+        return torch.tanh(self.network(observations))
+
+    def mode(self, observations: TensorTree) -> Tensor:
+        """Returns the action [B, A]."""
+        return self.forward(observations)
+
+    def sample(self, observations: TensorTree) -> tuple[Tensor, None]:
+        """Returns the action [B, A]; it has no density."""
+        return self.forward(observations), None
+
+
+class SquashedGaussianPolicy(nn.Module):
+    """A Gaussian squashed by tanh, with mean and log standard deviation from the network.
+
+    Source: Haarnoja et al. 2018, arXiv:1812.05905, appendix C.
+
+    Args:
+        network: Observations -> [B, 2A].
+        random: The agent's random numbers.
+        log_std_range: Bounds of the log standard deviation before squashing.
+    """
+
+    def __init__(
+        self, network: Network, random: Random, log_std_range: tuple[float, float] = (-20.0, 2.0)
+    ) -> None:
+        super().__init__()
+        self.network, self.random, self.log_std_range = network, random, log_std_range
+
+    def forward(self, observations: TensorTree) -> tuple[Tensor, Tensor]:
+        """Returns the mean and log standard deviation before squashing, [B, A] each."""
+        means, log_stds = self.network(observations).chunk(2, -1)
+        return means, log_stds.clamp(*self.log_std_range)
+
+    def mode(self, observations: TensorTree) -> Tensor:
+        """Returns tanh of the mean, [B, A]."""
+        return torch.tanh(self(observations)[0])
+
+    def sample(self, observations: TensorTree, *n: int) -> tuple[Tensor, Tensor]:
+        """Draws reparametrised actions [*n, B, A] with log-densities [*n, B]; one pass of the network."""
+        means, log_stds = self(observations)
+        raw = means + log_stds.exp() * self.random.normal(*n, *means.shape)
+        log_probs = functional.normal_log_prob(raw, means, log_stds) - functional.tanh_log_volume(raw)
+        return torch.tanh(raw), log_probs
+
+    def log_prob(self, observations: TensorTree, actions: Tensor) -> Tensor:
+        """Returns the log-density [B] of given actions [B, A] in (-1, 1); the edges are pulled in by 1e-6."""
+        means, log_stds = self(observations)
+        raw = torch.atanh(actions.clamp(-1.0 + 1e-6, 1.0 - 1e-6))
+        return functional.normal_log_prob(raw, means, log_stds) - functional.tanh_log_volume(raw)
+
+
+class GaussianPolicy(nn.Module):
+    """A Gaussian around tanh of the network, with one log standard deviation an action dimension.
+
+    Source: the policy of Kostrikov et al. 2021, arXiv:2110.06169 (its code; standard deviation in e^[-5, 2]).
+    """
+
+    def __init__(self, network: Network, random: Random, action_size: int) -> None:
+        super().__init__()
+        self.network, self.random = network, random
+        self.log_stds = nn.Parameter(torch.zeros(action_size))
+
+    def mode(self, observations: TensorTree) -> Tensor:
+        """Returns the mean, [B, A] in [-1, 1]."""
+        return torch.tanh(self.network(observations))
+
+    def sample(self, observations: TensorTree) -> tuple[Tensor, Tensor]:
+        """Draws actions [B, A], clipped to [-1, 1], and returns the log-densities [B] before clipping."""
+        means, log_stds = self.mode(observations), self.log_stds.clamp(-5.0, 2.0)
+        raw = means + log_stds.exp() * self.random.normal(*means.shape)
+        return raw.clamp(-1.0, 1.0), functional.normal_log_prob(raw, means, log_stds)
+
+    def log_prob(self, observations: TensorTree, actions: Tensor) -> Tensor:
+        """Returns the log-density [B] of given actions [B, A]."""
+        return functional.normal_log_prob(actions, self.mode(observations), self.log_stds.clamp(-5.0, 2.0))
+
+
+def _linear(members: int | None, inputs: int, outputs: int) -> nn.Module:
+    return StackedLinear(members, inputs, outputs) if members else nn.Linear(inputs, outputs)
+
+
+def _activation(encoder: MLPEncoder) -> nn.Module:
+    return ACTIVATIONS[encoder.activation]()
+
+
+def _flat(name: str) -> str:
+    return name.replace(".", "__")

@@ -1,0 +1,57 @@
+"""Soft actor-critic: targets, losses and the temperature."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from offlinekit.algos.torch import functional
+from offlinekit.algos.torch.impl import ActorCriticImpl, Loss, Objective
+from offlinekit.algos.torch.networks import SquashedGaussianPolicy
+from offlinekit.types import Batch
+
+
+class SACImpl(ActorCriticImpl):
+    """Critics learn return plus entropy; arXiv:1812.05905. Order: temperature, actor, critics."""
+
+    policy: SquashedGaussianPolicy
+
+    def build(self) -> None:
+        """Makes the critics, the policy and the log temperature."""
+        super().build()
+        self.log_temperature = nn.Parameter(torch.tensor(math.log(self.config.initial_temperature)))
+
+    def build_policy(self) -> SquashedGaussianPolicy:
+        """Makes the squashed Gaussian policy."""
+        return SquashedGaussianPolicy(self.make_network(2 * self.action_size), self.random)
+
+    def build_objectives(self) -> list[Objective]:
+        """Returns the losses of the temperature, the actor and the critics."""
+        rate = self.config.temperature_learning_rate
+        temperature = self.objective(
+            "temperature", self.compute_temperature_loss, [self.log_temperature], rate
+        )
+        return [temperature, self.actor_objective(), self.critic_objective()]
+
+    def compute_temperature_loss(self, batch: Batch) -> Loss:
+        """Returns -temperature * (log pi + target entropy), eq. (18)."""
+        with torch.no_grad():
+            _, log_probs = self.policy.sample(batch.observations)
+        target = self.config.target_entropy
+        target = -float(self.action_size) if target is None else target
+        loss = functional.temperature_loss(self.log_temperature, log_probs, target)
+        return loss, {"temperature": self.log_temperature.detach().exp(), "entropy": -log_probs.mean()}
+
+    def compute_target(self, batch: Batch) -> Tensor:
+        """Returns r + gamma (min_k Q_target_k(s', a') - temperature log pi(a'|s')), eq. (2) and (3)."""
+        actions, log_probs = self.policy.sample(batch.next_observations)
+        values = self.q.lowest(self.target_q(batch.next_observations, actions))
+        return batch.rewards + batch.discounts * (values - self.log_temperature.exp() * log_probs)
+
+    def compute_actor_loss(self, batch: Batch) -> Loss:
+        """Returns the mean of temperature log pi(a|s) - min_k Q_k(s, a), eq. (9)."""
+        actions, log_probs = self.policy.sample(batch.observations)
+        values = self.q.values(batch.observations, actions).amin(0)
+        return (self.log_temperature.detach().exp() * log_probs - values).mean()

@@ -1,0 +1,35 @@
+"""Twin delayed DDPG: targets and losses."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from torch import Tensor
+
+from offlinekit.algos.torch.impl import ActorCriticImpl, Loss
+from offlinekit.algos.torch.networks import DeterministicPolicy
+from offlinekit.types import Batch
+
+
+class TD3Impl(ActorCriticImpl):
+    """y = r + gamma min_k Q_target_k(s', clip(pi_target(s') + noise)); arXiv:1802.09477, algorithm 1."""
+
+    target_policy_too: ClassVar[bool] = True
+    policy: DeterministicPolicy
+    target_policy: DeterministicPolicy
+
+    def build_policy(self) -> DeterministicPolicy:
+        """Makes the deterministic policy."""
+        return DeterministicPolicy(self.make_network(self.action_size))
+
+    def compute_target(self, batch: Batch) -> Tensor:
+        """Returns the target [B] or [N, B] at smoothed target actions."""
+        actions = self.target_policy(batch.next_observations)
+        bound = self.config.target_noise_clip
+        noise = (self.config.target_noise * self.random.normal(*actions.shape)).clamp(-bound, bound)
+        outputs = self.target_q(batch.next_observations, (actions + noise).clamp(-1.0, 1.0))
+        return batch.rewards + batch.discounts * self.q.lowest(outputs)
+
+    def compute_actor_loss(self, batch: Batch) -> Loss:
+        """Returns minus the mean value of the policy's actions by the first critic."""
+        return -self.q.values(batch.observations, self.policy(batch.observations))[0].mean()

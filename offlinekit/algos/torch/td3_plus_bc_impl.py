@@ -1,0 +1,19 @@
+"""TD3+BC: TD3 with one term in the actor's loss."""
+
+from __future__ import annotations
+
+from offlinekit.algos.torch.impl import Loss
+from offlinekit.algos.torch.td3_impl import TD3Impl
+from offlinekit.types import Batch
+
+
+class TD3PlusBCImpl(TD3Impl):
+    """L_actor = (pi(s) - a)^2 - lambda Q(s, pi(s)), lambda = alpha / mean |Q|; arXiv:2106.06860, eq. (5)."""
+
+    def compute_actor_loss(self, batch: Batch) -> Loss:
+        """Returns the normalised value term plus the mean squared distance to the data's actions."""
+        actions = self.policy(batch.observations)
+        values = self.q.values(batch.observations, actions)[0]
+        scale = self.config.alpha / values.detach().abs().mean().clamp(min=1e-8)
+        cloning = (actions - batch.actions).square().mean()
+        return cloning - scale * values.mean(), {"bc_loss": cloning.detach()}

@@ -1,0 +1,1 @@
+"""The command line `offlinekit`: parses, calls the library, prints."""

@@ -1,0 +1,58 @@
+"""`offlinekit plot`: learning curves of runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from offlinekit.cli.parts import SETTINGS, debug_option, example, key_value_option, usage
+
+
+@click.command(
+    context_settings=SETTINGS,
+    epilog=example(
+        "offlinekit plot runs/DiscreteCQL_* runs/DiscreteBC_* --out curves.png",
+        "offlinekit plot runs/IQL_* --y eval/score --out score.pdf",
+    ),
+)
+@click.argument(
+    "runs", metavar="RUN...", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path)
+)
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path), help="File to write: .png, .pdf or .svg."
+)
+@click.option("--y", default="eval/return_mean", help="Metric, a column of metrics.csv.")
+@click.option("--x", default="step", help="Horizontal axis: step or time.")
+@click.option(
+    "--band", type=click.Choice(["standard_error", "range"]), default="standard_error", help="Of seeds."
+)
+@click.option("--title", help="Title.  [default: the dataset]")
+@key_value_option("--baseline", "baselines", help="Horizontal line label=value")
+@debug_option
+def command(
+    runs: tuple[Path, ...],
+    out: Path,
+    y: str,
+    x: str,
+    band: str,
+    title: str | None,
+    baselines: dict[str, Any],
+) -> None:
+    """Draw the learning curves of runs.
+
+    Runs of one algorithm on one dataset become their mean with a band. The mean return of the data is
+    drawn as a line where the runs noted it.
+    """
+    from offlinekit.metrics import plot_learning_curves
+    from offlinekit.metrics.curves import behaviour_return
+
+    with usage("--baseline"):
+        lines = {label: float(value) for label, value in baselines.items()}
+    behaviour = behaviour_return(runs) if y in ("eval/return_mean", "eval/return_median") else None
+    if behaviour is not None:
+        lines = {"behaviour": behaviour, **lines}
+    with usage("RUN..."):
+        path = plot_learning_curves(runs, out, x, y, lines, band=band, title=title)
+    click.echo(f"Wrote {path}")

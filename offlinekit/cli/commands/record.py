@@ -1,0 +1,38 @@
+"""`offlinekit record`: a film of one episode."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from offlinekit.cli.output import number
+from offlinekit.cli.parts import SETTINGS, debug_option, example
+from offlinekit.cli.runs import find, make_env
+
+
+@click.command(
+    context_settings=SETTINGS,
+    epilog=example("offlinekit record runs/DiscreteCQL_cartpole-mixed_... --out film.mp4"),
+)
+@click.argument("run", metavar="RUN_OR_POLICY", type=click.Path(exists=True, path_type=Path))
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="File to write, ending in .mp4.")
+@click.option("--env", "env_id", help="Gymnasium environment.  [default: the run's own]")
+@click.option("--which", type=click.Choice(["last", "best"]), default="last", help="Policy of a run folder.")
+@click.option("--seed", type=int, default=0, help="Of the episode.")
+@click.option("--max-steps", type=click.IntRange(min=1), help="End the film after so many steps.")
+@debug_option
+def command(run: Path, out: Path, env_id: str | None, which: str, seed: int, max_steps: int | None) -> None:
+    """Film one episode of a trained policy.
+
+    Needs the extra `video`. RUN_OR_POLICY is a run folder, or a policy file such as policy.okt.
+    """
+    import offlinekit
+    from offlinekit.metrics import record_video
+
+    found = find(run, which)
+    env = make_env(found, env_id, render_mode="rgb_array")
+    algo = offlinekit.load(found.policy)
+    recording = record_video(algo, env, out, seed, max_steps=max_steps)
+    env.close()
+    click.echo(f"Wrote {out}: {recording.n_steps:,} steps, return {number(recording.episode_return)}")

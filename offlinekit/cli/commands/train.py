@@ -1,0 +1,69 @@
+"""`offlinekit train`: a dataset in, a trained and judged policy out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from offlinekit.cli.parts import SETTINGS, debug_option, example, key_value_option
+
+COUNT = click.IntRange(min=1)
+
+
+@click.command(
+    context_settings=SETTINGS,
+    epilog=example(
+        "offlinekit train --algo discrete_cql --dataset cartpole-mixed --steps 10000 --seed 1",
+        "offlinekit train --algo td3+bc --dataset hopper-medium-v2 --set alpha=2.5 --set batch_size=512",
+        "offlinekit train --resume runs/TD3PlusBC_hopper-medium-v2_...",
+    ),
+)
+@click.option("--algo", help="Algorithm; `offlinekit algos` lists them.")
+@click.option("--dataset", help="Name or path; `offlinekit datasets list` lists names.")
+@click.option("--steps", type=COUNT, help="Number of updates.  [default: 100000]")
+@click.option("--seed", type=int, help="Of networks, batches and evaluation.  [default: drawn and noted]")
+@key_value_option("--set", "hyperparameters", help="Hyperparameter; JSON or text")
+@key_value_option("--dataset-option", "dataset_options", help="Option of the dataset's reader")
+@click.option("--eval-env", help="Gymnasium environment, or none.  [default: the dataset's own]")
+@click.option("--eval-interval", type=COUNT, help="Updates between evaluations.  [default: 5000]")
+@click.option("--eval-episodes", type=COUNT, help="Episodes of an evaluation.  [default: 10]")
+@click.option(
+    "--metric", "metrics", multiple=True, help="Metric on the dataset, such as action_match, repeatable."
+)
+@click.option("--log-interval", type=COUNT, help="Updates between rows of metrics.csv.  [default: 1000]")
+@click.option(
+    "--checkpoint-interval", type=COUNT, help="Updates between checkpoints.  [default: as --eval-interval]"
+)
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("runs"),
+    help="Folder for the run's own folder.",
+)
+@click.option("--device", help="auto, cpu, cuda, cuda:1.  [default: auto]")
+@click.option(
+    "--tensorboard", is_flag=True, show_default=False, help="Log to TensorBoard too (extra `tensorboard`)."
+)
+@click.option("--quiet", is_flag=True, show_default=False, help="No progress bar, no table; errors only.")
+@click.option(
+    "--resume",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Run folder to go on with; the other options come from it.",
+)
+@debug_option
+def command(**options: Any) -> None:
+    """Train an algorithm on a dataset.
+
+    Evaluates as it goes and writes a run folder with config.json, metrics.csv, checkpoints/, policy.okt
+    (last) and best.okt (by mean return, where there is an environment).
+    """
+    from offlinekit.cli.job import Job, report
+
+    job = Job.from_options(options)
+    if not options["quiet"]:
+        click.echo(job.describe())
+    job.run()
+    if not options["quiet"]:
+        report(job)

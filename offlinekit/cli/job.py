@@ -1,0 +1,176 @@
+"""One training job of the command line: from its options to the calls of the library and the report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from offlinekit.algos import get_algo
+from offlinekit.cli.output import number, table, with_error
+from offlinekit.cli.parts import usage
+from offlinekit.datasets import MDPDataset, get_dataset, make_env
+from offlinekit.errors import MissingExtraError
+from offlinekit.metrics import evaluate, get_evaluator, standard_error
+from offlinekit.training import run_folder
+
+if TYPE_CHECKING:
+    from offlinekit.algos.base import Algo
+
+FIT_OPTIONS = ("eval_interval", "eval_episodes", "log_interval", "checkpoint_interval")
+
+
+@dataclass
+class Job:
+    """An algorithm, its data and how `fit` is called."""
+
+    algo: Algo
+    dataset: MDPDataset
+    env: Any
+    fit: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_options(cls, options: dict[str, Any]) -> Job:
+        """Makes the algorithm and reads the data that the options of `train` name.
+
+        Raises:
+            click.UsageError: For names, hyperparameters and combinations that there are not.
+        """
+        options = {
+            name: value
+            for name, value in options.items()
+            if value is not None and value != () and value != {}
+        }
+        if "resume" in options:
+            _refuse_changes(options)
+            options = {**_of_run(options["resume"]), **options}
+        for name in ("algo", "dataset"):
+            if name not in options:
+                raise click.UsageError(f"Missing option '--{name}' (or '--resume RUN').")
+        algo = _make_algo(options)
+        data_options = options.get("dataset_options", {})
+        with usage("--dataset"):
+            dataset, env = get_dataset(options["dataset"], **data_options)
+        env_id = options.get("eval_env")
+        if env_id is not None:
+            env = _named_env(env_id)
+        info = {
+            "dataset": {"name": dataset.name, "source": options["dataset"], "options": data_options},
+            "eval_env": env_id,
+            "metrics": list(options.get("metrics", ())),
+            "behaviour_return": float(dataset.episode_returns().mean()),
+            "reference_scores": dataset.reference_scores,
+            "env_kwargs": {} if env_id else dataset.metadata.get("env_kwargs") or {},
+        }
+        return cls(algo, dataset, env, _fit_arguments(options, info))
+
+    def describe(self) -> str:
+        """Returns what is about to happen, in a few lines."""
+        data = self.dataset
+        returns = data.episode_returns()
+        where = self.env.spec.id if self.env is not None and self.env.spec else self.env
+        return (
+            f"{self.algo!r}\non {data.name}: {len(data):,} rows, {data.n_episodes:,} episodes, "
+            f"mean return {number(float(returns.mean()))}\n"
+            f"evaluated in {where if self.env is not None else 'no environment'}"
+        )
+
+    def run(self) -> None:
+        """Trains.
+
+        Raises:
+            KeyboardInterrupt: At Ctrl-C, with the command to go on with.
+        """
+        try:
+            self.algo.fit(self.dataset, eval_env=self.env, **self.fit)
+        except KeyboardInterrupt as error:
+            folder = self.algo.run_dir
+            hint = f"\nGo on with: offlinekit train --resume {folder}" if folder else ""
+            raise KeyboardInterrupt(f"{error}{hint}") from None
+
+
+def report(job: Job) -> None:
+    """Prints what came out: the return of the policy beside that of the data."""
+    judged = {}
+    if job.env is not None:
+        result = evaluate(job.algo, job.env, job.fit.get("eval_episodes", 10), seed=job.algo.seed or 0)
+        judged[type(job.algo).__name__] = result.returns
+    judged["behaviour (the data)"] = job.dataset.episode_returns()
+    scored = job.dataset.reference_scores is not None
+    rows = []
+    for name, returns in judged.items():
+        mean = float(returns.mean())
+        score = [number(job.dataset.normalized_score(mean))] if scored else []
+        rows.append([name, with_error(mean, standard_error(returns)), f"{len(returns):,}", *score])
+    click.echo()
+    table(["policy", "return (mean ± standard error)", "episodes", *(["score"] if scored else [])], rows)
+    click.echo(f"\nRun folder: {job.algo.run_dir}")
+
+
+def _of_run(folder: Path) -> dict[str, Any]:
+    """Returns the options that a run was started with."""
+    config = run_folder.read_config(folder)
+    data = config.get("dataset")
+    if not isinstance(data, dict):
+        raise click.BadParameter(
+            f"{folder} was not started from the command line, so it does not say how to read its dataset; "
+            f"go on in Python: algo.fit(dataset, resume={str(folder)!r})",
+            param_hint="'--resume'",
+        )
+    found = {
+        "algo": config["algo"],
+        "dataset": data["source"],
+        "dataset_options": data["options"],
+        "hyperparameters": config["hyperparameters"],
+        "steps": config["n_steps"],
+        "eval_env": config["eval_env"],
+        "metrics": tuple(config["metrics"]),
+        **{name: config[name] for name in (*FIT_OPTIONS, "tensorboard") if name in config},
+    }
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _refuse_changes(given: dict[str, Any]) -> None:
+    """Raises UsageError for options that a resumed run cannot change."""
+    for name, option in (("algo", "--algo"), ("hyperparameters", "--set"), ("seed", "--seed")):
+        if name in given:
+            raise click.UsageError(f"{option} cannot change in a resumed run; leave it out beside --resume")
+
+
+def _make_algo(options: dict[str, Any]) -> Algo:
+    with usage("--algo"):
+        front = get_algo(options["algo"])
+    chosen = {name: options[name] for name in ("seed", "device") if name in options}
+    with usage("--set"):
+        return front(**{**options.get("hyperparameters", {}), **chosen})
+
+
+def _named_env(env_id: str) -> Any:
+    """Returns the environment of --eval-env; None for "none"."""
+    if env_id.lower() == "none":
+        return None
+    with usage("--eval-env"):
+        env = make_env(env_id)
+    if env is None:
+        raise MissingExtraError(
+            f"there is no environment {env_id!r} without its package (see the warning above)"
+        )
+    return env
+
+
+def _fit_arguments(options: dict[str, Any], info: dict[str, Any]) -> dict[str, Any]:
+    """Returns the keywords of `fit`, without those that keep its own defaults."""
+    with usage("--metric"):
+        evaluators = {name: get_evaluator(name) for name in options.get("metrics", ())}
+    return {
+        **{name: options[name] for name in FIT_OPTIONS if name in options},
+        "n_steps": options.get("steps", 100_000),
+        "evaluators": evaluators,
+        "out": options["out"],
+        "resume": options.get("resume"),
+        "progress": not options["quiet"],
+        "tensorboard": options["tensorboard"],
+        "info": info,
+    }

@@ -1,0 +1,87 @@
+"""The entry point: finds the commands and turns errors into one line and an exit code."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import sys
+import traceback
+import warnings
+from typing import Any
+
+import click
+
+from offlinekit.cli import commands
+from offlinekit.cli.parts import DEBUG, SETTINGS, debug_option
+from offlinekit.errors import OfflineKitError
+
+FAILED, INTERRUPTED = 1, 130
+
+
+class Commands(click.Group):
+    """The commands of `offlinekit/cli/commands/`, imported when they are asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Returns the names of the files."""
+        return sorted(module.name for module in pkgutil.iter_modules(commands.__path__))
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Returns the `command` of a file; None where there is no such file."""
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        command: click.Command = importlib.import_module(f"{commands.__name__}.{cmd_name}").command
+        return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Runs a command; what a user can cause becomes a line on stderr and an exit code."""
+        try:
+            with warnings.catch_warnings():
+                warnings.showwarning = _show_warning  # type: ignore[assignment]  # Takes the rest as *_.
+                return super().invoke(ctx)
+        except click.ClickException:
+            if ctx.meta.get(DEBUG):
+                traceback.print_exc()
+            raise
+        except KeyboardInterrupt as error:
+            click.echo(f"Interrupted: {error}" if str(error) else "Interrupted", err=True)
+            sys.exit(INTERRUPTED)
+        except (OfflineKitError, ValueError, TypeError, OSError) as error:
+            if ctx.meta.get(DEBUG):
+                raise
+            click.echo(f"Error: {_one_line(error)}", err=True)
+            if not isinstance(error, OfflineKitError):
+                click.echo("(--debug shows where it came from)", err=True)
+            sys.exit(FAILED)
+
+
+@click.group(
+    cls=Commands,
+    context_settings=SETTINGS,
+    epilog="""\b
+Examples:
+  offlinekit algos
+  offlinekit train --algo discrete_cql --dataset cartpole-mixed --steps 10000
+  offlinekit evaluate runs/DiscreteCQL_cartpole-mixed_...
+
+\b
+Exit codes:
+  0    done
+  1    the job failed, such as damaged data or a diverged loss
+  2    wrong usage, such as an unknown option, algorithm or dataset
+  130  interrupted by Ctrl-C; `train` has saved a checkpoint then
+""",
+)
+@click.version_option(package_name="offlinekit")
+@debug_option
+def main() -> None:
+    """Offline reinforcement learning: learn a policy from a fixed dataset and judge it."""
+
+
+def _one_line(error: BaseException) -> str:
+    """Returns an error's message without line breaks; its class where it has none."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _show_warning(message: Warning | str, *_: Any) -> None:
+    """Prints a warning as a line on stderr, without the place in the code."""
+    click.echo(f"Warning: {' '.join(str(message).split())}", err=True)

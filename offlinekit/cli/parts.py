@@ -1,0 +1,75 @@
+"""What the commands share: help settings, `--debug`, and options of the form key=value."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import click
+
+from offlinekit.errors import OfflineKitError
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+SETTINGS = {"help_option_names": ["-h", "--help"], "show_default": True, "max_content_width": 100}
+DEBUG = "offlinekit.debug"
+
+
+def _set_debug(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    ctx.meta[DEBUG] = ctx.meta.get(DEBUG, False) or value
+
+
+debug_option = click.option(
+    "--debug",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_set_debug,
+    show_default=False,
+    help="Show the full traceback of an error.",
+)
+
+
+def example(*lines: str) -> str:
+    """Returns an epilog with examples that click does not wrap."""
+    return "\n".join(["\b", "Example:" if len(lines) == 1 else "Examples:", *(f"  {line}" for line in lines)])
+
+
+def key_values(_: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, Any]:
+    """Parses a repeatable option of the form key=value, as its callback.
+
+    Returns:
+        Each value as JSON where it is JSON, else as text; None, True and False as in Python.
+    """
+    parsed = {}
+    for given in values:
+        key, separator, text = given.partition("=")
+        if not separator or not key.strip():
+            raise click.BadParameter(f"expected KEY=VALUE, such as alpha=2.5, got {given!r}", param=parameter)
+        try:
+            parsed[key.strip()] = json.loads(text)
+        except ValueError:
+            parsed[key.strip()] = {"None": None, "True": True, "False": False}.get(text, text)
+    return parsed
+
+
+def key_value_option(*names: str, help: str) -> Callable[[Function], Function]:
+    """Makes a repeatable option KEY=VALUE that arrives as a dict."""
+    return click.option(
+        *names, metavar="KEY=VALUE", multiple=True, callback=key_values, help=f"{help}, repeatable."
+    )
+
+
+@contextmanager
+def usage(option: str) -> Iterator[None]:
+    """Makes plain errors about what was typed wrong usage (exit code 2) that names the option.
+
+    Errors of offlinekit itself, such as a damaged file, pass: there the job failed (exit code 1).
+    """
+    try:
+        yield
+    except OfflineKitError:
+        raise
+    except (ValueError, TypeError, FileNotFoundError) as error:
+        raise click.BadParameter(str(error), param_hint=repr(option)) from error

@@ -1,0 +1,74 @@
+"""Finds the policy, its config and its environment behind what a user names as a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+
+from offlinekit.errors import MissingExtraError
+
+
+class Found(NamedTuple):
+    """A policy file and what its run says of itself."""
+
+    policy: Path
+    config: dict[str, Any]  # Of the run; empty for a policy outside a run folder.
+
+    @property
+    def reference(self) -> tuple[float, float] | None:
+        """The returns that score 0 and 100, where the run noted them."""
+        pair = self.config.get("reference_scores")
+        return None if pair is None else (float(pair[0]), float(pair[1]))
+
+
+def find(run: Path, which: str) -> Found:
+    """Finds a policy.
+
+    Args:
+        run: A run folder or a policy file.
+        which: "last" or "best", of a run folder.
+
+    Raises:
+        click.BadParameter: Where there is none; says what the folder lacks.
+    """
+    from offlinekit.training import run_folder
+
+    if run.is_file():
+        has_config = (run.parent / "config.json").is_file()
+        return Found(run, run_folder.read_config(run.parent) if has_config else {})
+    config = run_folder.read_config(run)
+    policy = run / {"last": "policy.okt", "best": "best.okt"}[which]
+    if policy.is_file():
+        return Found(policy, config)
+    if which == "best":
+        raise click.BadParameter(
+            f"{run} has no best.okt: it was trained without an environment; use --which last"
+        )
+    newest = run_folder.latest_checkpoint(run)
+    click.echo(f"Note: the run is not finished; using its checkpoint {newest.name}", err=True)
+    return Found(newest, config)
+
+
+def make_env(found: Found, env_id: str | None, **kwargs: Any) -> Any:
+    """Makes the environment that a user names, else the run's own.
+
+    Raises:
+        click.UsageError: Where neither is known.
+        MissingExtraError: Where its package is not installed.
+    """
+    from offlinekit.datasets import make_env as make
+
+    name = env_id or found.config.get("env_id")
+    if name is None:
+        raise click.UsageError(
+            f"{found.policy} does not say its environment; give one by --env, such as CartPole-v1"
+        )
+    settings = {} if env_id else found.config.get("env_kwargs") or {}
+    env = make(name, **settings, **kwargs)
+    if env is None:
+        raise MissingExtraError(
+            f"there is no environment {name!r} without its package (see the warning above)"
+        )
+    return env

@@ -1,0 +1,19 @@
+"""Datasets: recorded transitions, their readers, and the environments to judge policies in."""
+
+from offlinekit.datasets.environments import as_gymnasium, make_env
+from offlinekit.datasets.mdp_dataset import MDPDataset
+from offlinekit.datasets.registry import get_dataset, known_datasets, register_dataset, unregister_dataset
+from offlinekit.datasets.sources.tables import from_dataframe
+from offlinekit.datasets.transitions import Transitions
+
+__all__ = [
+    "MDPDataset",
+    "Transitions",
+    "as_gymnasium",
+    "from_dataframe",
+    "get_dataset",
+    "known_datasets",
+    "make_env",
+    "register_dataset",
+    "unregister_dataset",
+]

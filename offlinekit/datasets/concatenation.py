@@ -1,0 +1,56 @@
+"""Datasets one after another."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from offlinekit.errors import DatasetError
+from offlinekit.types import map_tree
+
+
+def concatenate(datasets: Sequence[Any]) -> Any:
+    """Returns one MDPDataset of the episodes of all, in order; name and metadata are the first one's.
+
+    Raises:
+        DatasetError: Where spaces or mask sizes differ.
+    """
+    for other in datasets[1:]:
+        check_joinable(datasets[0], other)
+    joined = copy.copy(datasets[0])
+    for name in ("observations", "actions", "rewards", "terminals", "timeouts"):
+        setattr(joined, name, join([getattr(part, name) for part in datasets]))
+    for name in ("final_observations", "final_known"):
+        setattr(joined, name, join([getattr(part, name) for part in datasets]))
+    joined.next_observations = None
+    if any(part.next_observations is not None for part in datasets):
+        joined.next_observations = join(
+            [part.next_observations_at(np.arange(len(part))) for part in datasets]
+        )
+    joined.masks = None if datasets[0].masks is None else join([part.masks for part in datasets])
+    joined.episode_ends = np.cumsum(join([part.episode_lengths() for part in datasets]))
+    joined.episode_starts = np.concatenate([np.zeros(1, np.int64), joined.episode_ends[:-1]])
+    return joined
+
+
+def join(trees: Sequence[Any]) -> Any:
+    """Returns trees of [N_i, ...] as one of [sum N_i, ...]."""
+    return map_tree(lambda *parts: np.concatenate(parts), trees[0], *trees[1:])
+
+
+def check_joinable(first: Any, other: Any) -> None:
+    """Raises DatasetError unless two datasets have equal spaces and mask sizes."""
+    for field in ("observation_space", "action_space"):
+        left, right = getattr(first, field), getattr(other, field)
+        if left != right:
+            raise DatasetError(
+                f"datasets joined need one {field}, got {left} and {right}; declare {field}= for both"
+            )
+    left, right = (None if part.masks is None else part.masks.shape[1] for part in (first, other))
+    if left != right:
+        raise DatasetError(
+            f"datasets joined need one mask size, got {left} and {right}; build both with the same"
+        )

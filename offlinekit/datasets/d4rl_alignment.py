@@ -1,0 +1,63 @@
+"""How D4RL turns its files into transitions, reproduced row by row."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from offlinekit.errors import DatasetError
+from offlinekit.types import Array
+
+
+def cut_at_limit(terminals: Array, limit: int, *, after_terminal: int = 0) -> Array:
+    """Returns bool [N], set at each row where an episode of `limit` rows is full.
+
+    Args:
+        terminals: bool [N]; a terminal begins a new count.
+        limit: Rows of the longest episode, at least 1.
+        after_terminal: What the count begins at after a terminal: 0, or 1 as D4RL's loop has it.
+    """
+    if limit < 1:
+        raise ValueError(f"step_limit must be at least 1, got {limit}")
+    full = np.zeros(len(terminals), np.bool_)
+    start, count = 0, 0
+    for end in [*(np.flatnonzero(terminals) + 1).tolist(), len(terminals)]:
+        full[start + (limit - 1 - count) % limit : end : limit] = True
+        count = 0 if end == start or full[end - 1] else after_terminal
+        start = end
+    return full
+
+
+def qlearning_columns(columns: dict[str, Array], step_limit: int | None) -> dict[str, Any]:
+    """Returns arguments of MDPDataset with exactly the transitions of D4RL's `qlearning_dataset`.
+
+    Row i is paired with row i + 1 of the file. Rows with a timeout are left out, and so is the last row
+    of the file. After a terminal the next observation is the first one of the next episode, as there.
+
+    Args:
+        columns: observations, actions, rewards, terminals and, where the file has them, timeouts.
+        step_limit: Rows of the longest episode, in place of the timeouts.
+
+    Raises:
+        DatasetError: Where there are neither timeouts nor a limit, or no transition is left.
+    """
+    terminals, timeouts = columns["terminals"], columns.get("timeouts")
+    if step_limit is not None:
+        timeouts = cut_at_limit(terminals, step_limit, after_terminal=1)
+    if timeouts is None:
+        raise DatasetError("the file has no timeouts; transitions='d4rl' then needs step_limit=, e.g. 1000")
+    keep = ~timeouts
+    keep[-1] = False
+    index = np.flatnonzero(keep)
+    if len(index) == 0:
+        raise DatasetError(
+            "transitions='d4rl' leaves no transition: every row has a timeout or is the last one"
+        )
+    last = terminals[index] | np.append(np.diff(index) > 1, True)
+    kept = {name: columns[name][index] for name in ("observations", "actions", "rewards", "terminals")}
+    return {
+        **kept,
+        "episode_terminals": last,
+        "final_observations": columns["observations"][index[last] + 1],
+    }

@@ -1,0 +1,141 @@
+"""Where episodes begin and end, and what comes after a row."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from offlinekit.datasets.validation import as_flags, check_length, same_rows
+from offlinekit.errors import DatasetError
+from offlinekit.types import Array, map_tree, rows
+
+
+class Episodes(NamedTuple):
+    """Row ranges of E episodes over N rows; each ends by exactly one of a terminal or a timeout."""
+
+    terminals: Array  # bool [N]
+    timeouts: Array  # bool [N]
+    starts: Array  # int64 [E]
+    ends: Array  # int64 [E], exclusive.
+
+
+def find_episodes(
+    terminals: Any, timeouts: Any | None, episode_terminals: Any | None, n_rows: int
+) -> Episodes:
+    """Cuts N rows into episodes; a tail without an end is closed as a timeout.
+
+    Args:
+        terminals: [N], set where the MDP ended. It wins over a timeout at the same row.
+        timeouts: [N] or None, set where only the recording ended.
+        episode_terminals: [N] or None, set at every episode's last row, whatever the reason.
+        n_rows: N.
+
+    Raises:
+        DatasetError: For flags that are not 0 or 1, of another length, or that contradict one another.
+    """
+    ended = _flags(terminals, "terminals", n_rows)
+    cut = None if timeouts is None else _flags(timeouts, "timeouts", n_rows)
+    if episode_terminals is None:
+        last = ended.copy() if cut is None else ended | cut
+    else:
+        last = _flags(episode_terminals, "episode_terminals", n_rows).copy()
+        _check_inside(ended, last, "terminals")
+        if cut is not None:
+            _check_inside(cut, last, "timeouts")
+    last[-1] = True
+    ends = np.flatnonzero(last).astype(np.int64) + 1
+    starts = np.concatenate([np.zeros(1, np.int64), ends[:-1]])
+    return Episodes(ended, last & ~ended, starts, ends)
+
+
+def _flags(values: Any, field: str, n_rows: int) -> Array:
+    flags = as_flags(values, field)
+    check_length(flags, field, n_rows)
+    return flags
+
+
+def _check_inside(flags: Array, last: Array, field: str) -> None:
+    outside = flags & ~last
+    outside[-1] = False
+    if outside.any():
+        row = int(np.argmax(outside))
+        raise DatasetError(
+            f"{field} is set at row {row} ({int(outside.sum())} such rows), where episode_terminals is "
+            f"not; if episode_terminals is right pass {field}={field} * episode_terminals, "
+            "if it is not leave it out"
+        )
+
+
+def is_shift(observations: Any, next_observations: Any, ends: Array) -> bool:
+    """Returns whether next_observations[i] is observations[i + 1] wherever an episode goes on."""
+    n_rows = int(ends[-1])
+    at_end = np.zeros(n_rows, np.bool_)
+    at_end[ends - 1] = True
+    before, after = slice(0, n_rows - 1), slice(1, n_rows)
+    return same_rows(rows(next_observations, before), rows(observations, after), but=at_end[:-1])
+
+
+def next_rows(observations: Any, final_observations: Any, ends: Array, index: Array) -> Any:
+    """Returns the observations after the rows `index`: the row below, or the episode's final one."""
+    episode = np.searchsorted(ends, index, side="right")
+    at_end = index == ends[episode] - 1
+    below = np.where(at_end, index, index + 1)
+
+    def gather(leaf: Array, final: Array) -> Array:
+        out: Array = leaf[below]
+        out[at_end] = final[episode[at_end]]
+        return out
+
+    return map_tree(gather, observations, final_observations)
+
+
+def episode_rows(starts: Array, ends: Array, chosen: Array) -> tuple[slice | Array, Array]:
+    """Returns the rows of chosen episodes, as a slice where they are contiguous, and the new ends."""
+    lengths = (ends - starts)[chosen]
+    new_ends = np.cumsum(lengths)
+    if (np.diff(chosen) == 1).all():
+        return slice(int(starts[chosen[0]]), int(ends[chosen[-1]])), new_ends
+    shift = np.repeat(starts[chosen] - (new_ends - lengths), lengths)
+    return np.arange(int(new_ends[-1]), dtype=np.int64) + shift, new_ends
+
+
+def chosen_episodes(key: Any, n_episodes: int) -> Array:
+    """Returns int64 episode numbers from an int, a slice, or an array of ints or booleans.
+
+    Raises:
+        IndexError: For a number outside [-E, E), or a boolean array of another length.
+        TypeError: For any other key.
+        DatasetError: Where nothing is chosen.
+    """
+    if isinstance(key, slice):
+        chosen = np.arange(n_episodes, dtype=np.int64)[key]
+    else:
+        given = np.asarray(key)
+        given = (
+            given.astype(np.int64) if given.size == 0 and given.dtype != np.bool_ else np.atleast_1d(given)
+        )
+        if given.dtype.kind not in "iub" or given.ndim != 1:
+            raise TypeError(
+                f"episodes are chosen by an int, a slice, or an array of ints or booleans, got {key!r}"
+            )
+        chosen = _numbers(given, n_episodes)
+    if len(chosen) == 0:
+        raise DatasetError(
+            f"no episode is chosen, expected at least one of the {n_episodes}; check the condition"
+        )
+    return chosen
+
+
+def _numbers(given: Array, n_episodes: int) -> Array:
+    if given.dtype == np.bool_:
+        if len(given) != n_episodes:
+            raise IndexError(
+                f"a mask needs one entry for each of the {n_episodes} episodes, got {len(given)}"
+            )
+        return np.flatnonzero(given).astype(np.int64)
+    chosen = given.astype(np.int64)
+    outside = (chosen < -n_episodes) | (chosen >= n_episodes)
+    if outside.any():
+        raise IndexError(f"episode {chosen[outside][0]} is not there: the dataset has {n_episodes} episodes")
+    return np.where(chosen < 0, chosen + n_episodes, chosen)

@@ -1,0 +1,124 @@
+"""HDF5 read with suspicion: plain arrays inside the file, nothing that points elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from offlinekit.errors import FileFormatError
+from offlinekit.types import Array
+
+MAGIC = b"\x89HDF\r\n\x1a\n"
+DEFLATE_LIMIT = 1_100
+"""Deflate shrinks by 1,032 at most: a dataset that claims more has chunks that were never written."""
+
+
+def is_hdf5(path: Path) -> bool:
+    """Returns whether a file begins as HDF5 files do."""
+    with path.open("rb") as file:
+        return file.read(len(MAGIC)) == MAGIC
+
+
+@contextmanager
+def open_hdf5(path: Path) -> Iterator[Any]:
+    """Opens an HDF5 file to read; damage found on the way is a FileFormatError.
+
+    Raises:
+        FileNotFoundError: Where there is no such file.
+        FileFormatError: For a file that is not HDF5, or is damaged or truncated.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}")
+    if not is_hdf5(path):
+        raise FileFormatError(
+            f"{path} is not HDF5: it begins with {_beginning(path)}; was it fetched completely?"
+        )
+    try:
+        with h5py.File(path, "r") as file:
+            yield file
+    except FileFormatError:
+        raise
+    except (OSError, RuntimeError, KeyError) as error:
+        raise FileFormatError(f"{path} is damaged or truncated ({error}); fetch or write it again") from error
+
+
+def _beginning(path: Path) -> str:
+    with path.open("rb") as file:
+        return repr(file.read(16))
+
+
+def keys_of(group: Any) -> list[str]:
+    """Returns the names in a group in their sorted order."""
+    return sorted(group.keys())
+
+
+def member(group: Any, key: str) -> Any:
+    """Returns the dataset or group that lies in a group under a name.
+
+    Raises:
+        FileFormatError: Where it is missing, or is a link to elsewhere.
+    """
+    link = group.get(key, getlink=True)
+    if link is None:
+        raise FileFormatError(
+            f"{where(group)} has no {key!r}, it holds {', '.join(keys_of(group)) or 'nothing'}; "
+            "is it another format?"
+        )
+    if not isinstance(link, h5py.HardLink):
+        raise FileFormatError(
+            f"{where(group)} has {key!r} as a {type(link).__name__}, expected data in the file"
+        )
+    return group[key]
+
+
+def read_array(group: Any, key: str) -> Array:
+    """Returns a numeric array that lies in a group.
+
+    Raises:
+        FileFormatError: For objects, strings, links, and data that lie elsewhere or were never written.
+    """
+    item = member(group, key)
+    place = f"{key!r} in {where(group)}"
+    if not isinstance(item, h5py.Dataset):
+        raise FileFormatError(f"{place} is a group, expected an array")
+    if item.dtype.kind not in "fiub":
+        raise FileFormatError(f"{place} has dtype {item.dtype}, expected numbers; objects are never read")
+    if item.is_virtual or item.external:
+        raise FileFormatError(f"{place} lies in another file, expected data in the file")
+    if item.size and item.nbytes > item.id.get_storage_size() * DEFLATE_LIMIT:
+        raise FileFormatError(f"{place} claims shape {list(item.shape)}, but its data were never written")
+    return np.asarray(item[()])
+
+
+def read_text(group: Any, key: str) -> str:
+    """Returns a string attribute of a group.
+
+    Raises:
+        FileFormatError: Where it is missing or not a string.
+    """
+    value = group.attrs.get(key)
+    if not isinstance(value, str):
+        raise FileFormatError(f"{where(group)} has no text {key!r}; is it another format?")
+    return value
+
+
+def where(group: Any) -> str:
+    """Returns "file" or "file:/group" of a group."""
+    return str(group.file.filename) + ("" if group.name == "/" else f":{group.name}")
+
+
+def read_string(group: Any, key: str) -> str:
+    """Returns a single string that lies in a group as a dataset.
+
+    Raises:
+        FileFormatError: For anything else.
+    """
+    item = member(group, key)
+    if not isinstance(item, h5py.Dataset) or item.shape != () or h5py.check_string_dtype(item.dtype) is None:
+        raise FileFormatError(f"{key!r} in {where(group)} must be one string")
+    return str(item.asstr()[()])

@@ -1,0 +1,249 @@
+"""MDPDataset: recorded transitions as columns, episodes as row ranges."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from offlinekit.datasets import episodes, spaces, statistics, storage
+from offlinekit.datasets.columns import EpisodeColumns, draw_masks, plain
+from offlinekit.datasets.concatenation import concatenate
+from offlinekit.datasets.transitions import Transitions, draw
+from offlinekit.errors import DatasetError, UnsupportedError
+from offlinekit.types import Array, leaves, rows
+
+
+class MDPDataset(EpisodeColumns):
+    """Recorded steps of a Markov decision process, one row a step, checked when it is built.
+
+    Row t holds the observation, the action taken on it and the reward that the action earned.
+    `len(dataset)` counts rows; indexing and slicing choose episodes and give a dataset again, of views
+    where the episodes are neighbours. Arrays of the right dtype are not copied, so do not write to them.
+
+    Args:
+        observations: [N, ...] or a dict or tuple of such; uint8 is kept, other numbers become float32.
+        actions: Continuous float [N, A], or discrete of an integer dtype [N].
+        rewards: [N].
+        terminals: [N], set where the MDP ended. It wins over a timeout at the same row.
+        episode_terminals: [N], set at each episode's last row for any reason. Where given it alone says
+            where episodes end; an end that is not a terminal is a timeout.
+        timeouts: [N], set where only the recording ended. An end of the data that is neither is one.
+        next_observations: As observations, the observation after each row. Where it repeats the row below
+            it is not kept. Without it the observation after an episode's last row is unknown.
+        action_space: gymnasium Box or Discrete. Undeclared: integers are Discrete(max + 1), floats an
+            unbounded Box.
+        create_mask: Whether to draw bootstrap masks.
+        mask_size: Number of ensemble members the masks are for.
+        observation_space: gymnasium Box, Dict or Tuple; taken from the observations where undeclared.
+        seed: Of the masks.
+        final_observations: As observations but [E, ...], after each episode's last row, in place of
+            next_observations.
+        final_known: [E], which of the final observations were recorded; all where not given.
+        name: Of the dataset, in run folders and messages.
+        metadata: Plain data kept with the dataset: `env_id`, `reference_min_score`,
+            `reference_max_score` and anything else that JSON can hold.
+
+    Attributes:
+        observations, actions, rewards, terminals, timeouts: Columns; exactly one of terminals and timeouts
+            is set at the last row of an episode, neither anywhere else.
+        episode_starts, episode_ends: int64 [E], row ranges, the end exclusive.
+        final_observations: Tree of [E, ...]; zeros where final_known is False.
+        final_known: bool [E].
+        next_observations: Tree of [N, ...], or None where the row below says it.
+        observation_space, action_space: gymnasium spaces.
+        masks: uint8 [N, mask_size] or None; 1 where a member may learn from a row, Bernoulli(1/2) each.
+            A row may be for no member.
+        name, metadata: As given.
+
+    Raises:
+        DatasetError: For data that cannot be what they claim; names the field, the row and the remedy.
+        UnsupportedError: For spaces of other kinds.
+    """
+
+    def episode_returns(self) -> Array:
+        """Returns the undiscounted sum of rewards of each episode, float64 [E]."""
+        return np.add.reduceat(self.rewards, self.episode_starts, dtype=np.float64)
+
+    def episode_lengths(self) -> Array:
+        """Returns the number of rows of each episode, int64 [E]."""
+        return self.episode_ends - self.episode_starts
+
+    def statistics(self) -> dict[str, Any]:
+        """Returns counts and moments as plain data: rows, episodes, terminals, timeouts, return, length,
+        reward, observations and actions.
+        """
+        return statistics.describe(self)
+
+    def __getitem__(self, key: Any) -> MDPDataset:
+        """Returns the episodes of an int, a slice, or an array of ints or booleans, as a dataset.
+
+        Raises:
+            IndexError: For an episode that is not there.
+            DatasetError: Where nothing is chosen.
+        """
+        chosen = episodes.chosen_episodes(key, self.n_episodes)
+        index, ends = episodes.episode_rows(self.episode_starts, self.episode_ends, chosen)
+        part = copy.copy(self)
+        for name in (
+            "observations",
+            "actions",
+            "rewards",
+            "terminals",
+            "timeouts",
+            "next_observations",
+            "masks",
+        ):
+            column = getattr(self, name)
+            setattr(part, name, None if column is None else rows(column, index))
+        part.episode_ends = ends
+        part.episode_starts = np.concatenate([np.zeros(1, np.int64), ends[:-1]])
+        part.final_observations = rows(self.final_observations, chosen)
+        part.final_known = self.final_known[chosen]
+        return part
+
+    def __iter__(self) -> Iterator[MDPDataset]:
+        """Yields each episode as a dataset of one."""
+        return (self[i] for i in range(self.n_episodes))
+
+    def split(self, fraction: float = 0.8, seed: int = 0) -> tuple[MDPDataset, MDPDataset]:
+        """Returns two datasets: a random fraction of the episodes, and the others, each in recorded order.
+
+        Args:
+            fraction: Share of the episodes in the first, in (0, 1); each side gets at least one.
+            seed: Of the draw.
+
+        Raises:
+            ValueError: For a fraction outside (0, 1).
+            DatasetError: For a dataset of one episode.
+        """
+        if not 0 < fraction < 1:
+            raise ValueError(f"fraction must be in (0, 1), got {fraction}")
+        if self.n_episodes < 2:
+            raise DatasetError("a split needs at least two episodes, got one; a dataset is split by episodes")
+        n_first = min(max(round(fraction * self.n_episodes), 1), self.n_episodes - 1)
+        first = np.zeros(self.n_episodes, np.bool_)
+        first[np.random.default_rng(seed).permutation(self.n_episodes)[:n_first]] = True
+        return self[first], self[~first]
+
+    def filter_episodes(self, keep: Callable[[MDPDataset], bool] | Any) -> MDPDataset:
+        """Returns the episodes that a predicate or a mask keeps.
+
+        Args:
+            keep: A function of an episode (a dataset of one), or bool [E], such as
+                `dataset.episode_returns() > 100`, which is the faster way.
+
+        Raises:
+            DatasetError: Where none is kept.
+        """
+        mask = [bool(keep(episode)) for episode in self] if callable(keep) else keep
+        return self[np.asarray(mask)]
+
+    def concat(self, *others: MDPDataset) -> MDPDataset:
+        """Returns the episodes of this dataset and then of the others; name and metadata are this one's.
+
+        Raises:
+            DatasetError: Where spaces or mask sizes differ.
+        """
+        joined: MDPDataset = concatenate([self, *others])
+        return joined
+
+    def next_observations_at(self, index: Any) -> Any:
+        """Returns the observations after rows `index` [B], a tree of [B, ...]; zeros where not recorded."""
+        index = np.asarray(index)
+        if self.next_observations is not None:
+            return rows(self.next_observations, index)
+        return episodes.next_rows(self.observations, self.final_observations, self.episode_ends, index)
+
+    def sample(self, batch_size: int, seed: int | np.random.Generator | None = None) -> Transitions:
+        """Returns transitions drawn uniformly with replacement, for looking at; training has a sampler.
+
+        A row whose next observation was not recorded is drawn only where the MDP ended with it.
+
+        Args:
+            batch_size: B, at least 1.
+            seed: A seed, or a generator to go on with; None draws anew each time.
+
+        Raises:
+            ValueError: For a batch size below 1.
+            DatasetError: Where no row has a next observation.
+        """
+        return draw(self, batch_size, seed)
+
+    @property
+    def reference_scores(self) -> tuple[float, float] | None:
+        """The returns that count as 0 and as 100, or None where they are unknown."""
+        low, high = (self.metadata.get(f"reference_{end}_score") for end in ("min", "max"))
+        return None if low is None or high is None else (float(low), float(high))
+
+    def normalized_score(self, returns: Any) -> Any:
+        """Returns 100 * (returns - min) / (max - min), 0 being a random and 100 an expert policy.
+
+        Args:
+            returns: A number or an array of undiscounted returns.
+
+        Raises:
+            UnsupportedError: Where the metadata name no reference scores.
+        """
+        scores = self.reference_scores
+        if scores is None:
+            raise UnsupportedError(
+                f"dataset {self.name!r} has no reference scores to normalise by; give it "
+                "metadata={'reference_min_score': ..., 'reference_max_score': ...}"
+            )
+        score = 100.0 * (np.asarray(returns, np.float64) - scores[0]) / (scores[1] - scores[0])
+        return float(score) if score.ndim == 0 else score
+
+    def with_options(
+        self,
+        *,
+        name: str | None = None,
+        metadata: dict[str, Any] | None = None,
+        action_space: spaces.Space | None = None,
+        mask_size: int | None = None,
+        seed: int = 0,
+    ) -> MDPDataset:
+        """Returns a dataset of the same columns with another name, more metadata, another action space, or
+        new bootstrap masks for mask_size ensemble members.
+
+        Raises:
+            DatasetError: For actions outside the space, or metadata that JSON cannot hold.
+        """
+        changed = copy.copy(self)
+        changed.name = self.name if name is None else name
+        changed.metadata = plain({**self.metadata, **(metadata or {})})
+        if action_space is not None:
+            changed.actions, changed.action_space = spaces.as_actions(self.actions, action_space)
+            spaces.check_actions(changed.actions, changed.action_space, changed._place)
+        if mask_size is not None:
+            changed.masks = draw_masks(len(self), mask_size, seed)
+        return changed
+
+    def save(self, path: str | Path) -> Path:
+        """Writes the dataset as a file of offlinekit (HDF5), atomically, and returns its path."""
+        return storage.save(self, Path(path))
+
+    @classmethod
+    def load(cls, path: str | Path) -> MDPDataset:
+        """Reads a dataset that `save` wrote.
+
+        Raises:
+            FileFormatError: For a damaged file or one of another format.
+        """
+        columns, masks = storage.read(Path(path))
+        dataset = cls(**columns)
+        dataset.masks = masks
+        return dataset
+
+    def __repr__(self) -> str:
+        returns = statistics.summarise(self.episode_returns())
+        seen = ", ".join(f"{leaf.dtype}{list(leaf.shape[1:])}" for leaf in leaves(self.observations))
+        ended = f"{int(self.terminals.sum()):,} terminal, {int(self.timeouts.sum()):,} timeout"
+        return (
+            f"MDPDataset({self.name!r}: {len(self):,} rows, {self.n_episodes:,} episodes ({ended}), "
+            f"observations {seen}, actions {self.action_space}, "
+            f"return {returns['mean']:.1f} +- {returns['std']:.1f})"
+        )

@@ -1,0 +1,190 @@
+"""`get_dataset`: a dataset and its environment by name or by path."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from os import PathLike, fspath
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import gymnasium
+
+from offlinekit.datasets import source as sources
+from offlinekit.datasets.environments import as_gymnasium, make_env
+from offlinekit.datasets.mdp_dataset import MDPDataset
+from offlinekit.datasets.spaces import check_environment
+from offlinekit.errors import did_you_mean
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+Env = gymnasium.Env[Any, Any]
+FIELD = re.compile(r"\{(\w+)\}")
+
+
+class Registered(NamedTuple):
+    """A caller's own dataset function."""
+
+    function: Callable[..., Any]
+    expression: re.Pattern[str]  # With a named group for each {field}.
+
+
+_REGISTERED: dict[str, Registered] = {}
+
+
+def register_dataset(pattern: str, *, overwrite: bool = False) -> Callable[[Function], Function]:
+    """Registers the decorated function under a name; it wins over a built-in dataset of that name.
+
+    Args:
+        pattern: A name such as "ward-train", or one with fields such as "ward-{split}". A field fits any
+            text without a slash and becomes a keyword argument of the function. The function's other
+            arguments are the options of `get_dataset`. It returns an MDPDataset, or a pair of it and an
+            environment or None.
+        overwrite: Whether to replace a function registered under the same pattern.
+
+    Raises:
+        ValueError: Where the pattern is taken, or names a field twice.
+        TypeError: Where the function does not take a field of the pattern.
+    """
+    fields = FIELD.findall(pattern)
+    if len(set(fields)) < len(fields):
+        raise ValueError(f"pattern {pattern!r} names a field twice; give each its own name")
+
+    def register(function: Function) -> Function:
+        if pattern in _REGISTERED and not overwrite:
+            raise ValueError(f"dataset {pattern!r} is registered already; pass overwrite=True to replace it")
+        for field in fields:
+            if not sources.takes_option(function, field):
+                raise TypeError(f"the function of dataset {pattern!r} must take an argument {field!r}")
+        _REGISTERED[pattern] = Registered(function, _expression(pattern))
+        return function
+
+    return register
+
+
+def unregister_dataset(pattern: str) -> None:
+    """Forgets a registered pattern.
+
+    Raises:
+        ValueError: Where it is not registered.
+    """
+    if _REGISTERED.pop(pattern, None) is None:
+        raise ValueError(f"dataset {pattern!r} is not registered{did_you_mean(pattern, _REGISTERED)}")
+
+
+def _expression(pattern: str) -> re.Pattern[str]:
+    parts = FIELD.split(pattern)
+    pieces = [f"(?P<{part}>[^/]+?)" if i % 2 else re.escape(part) for i, part in enumerate(parts)]
+    return re.compile("".join(pieces))
+
+
+def known_datasets() -> dict[str, str]:
+    """Returns the names, patterns and kinds of file that `get_dataset` takes, each with one line."""
+    known = {pattern: _first_line(entry.function) for pattern, entry in _REGISTERED.items()}
+    for source in sources.all_sources().values():
+        known.update({name: line for name, line in source.names().items() if name not in known})
+    for source in sources.all_sources().values():
+        for suffix in source.suffixes:
+            line = known.get(f"*{suffix}")
+            known[f"*{suffix}"] = source.summary if line is None else f"{line} Or: {source.summary}"
+    return known
+
+
+def _first_line(function: Callable[..., Any]) -> str:
+    return (function.__doc__ or "registered dataset").strip().splitlines()[0]
+
+
+def get_dataset(name: str | PathLike[str], **options: Any) -> tuple[MDPDataset, Env | None]:
+    """Returns a dataset and the environment to evaluate in.
+
+    Args:
+        name: A registered or built-in name, or a path to a file, whose format is found by looking at it.
+        **options: Of its reader; see docs/datasets.md. Built-in readers also take `env_id`, the gymnasium
+            environment to evaluate in, and those of files `format`, the name of the reader.
+
+    Returns:
+        The dataset, and its environment; None where it has none, or where the package it needs is not
+        installed, which a warning then names.
+
+    Raises:
+        ValueError: For an unknown name; suggests the nearest.
+        TypeError: For an unknown option; lists the valid ones. For a function that returns anything else.
+        FileNotFoundError: For a path to nothing.
+        OfflineKitError: For data or files that are wrong; a DownloadError where a file cannot be fetched.
+    """
+    text = fspath(name)
+    registered = _find_registered(text)
+    if registered is not None:
+        function, fields = registered
+        for field in fields.keys() & options.keys():
+            raise TypeError(f"dataset {text!r} says {field!r} by its name; leave the option {field!r} out")
+        sources.check_options(function, [*fields, *options], text, given=0)
+        result = function(**fields, **options)
+    else:
+        result = _read_built_in(text, dict(options))
+    dataset, env = _as_pair(result, text)
+    if env is not None:
+        check_environment(dataset.observation_space, dataset.action_space, env)
+    origin = {"name": text, "options": {key: _jsonable(value) for key, value in options.items()}}
+    own_name = Path(text).stem if "/" in text or sources.is_path(text) else text
+    named = dataset.name if dataset.name != "custom" else own_name
+    return dataset.with_options(name=named, metadata={"origin": origin}), env
+
+
+def _find_registered(name: str) -> tuple[Callable[..., Any], dict[str, str]] | None:
+    if name in _REGISTERED:
+        return _REGISTERED[name].function, {}
+    for entry in reversed(_REGISTERED.values()):
+        match = entry.expression.fullmatch(name)
+        if match is not None:
+            return entry.function, match.groupdict()
+    return None
+
+
+def _read_built_in(name: str, options: dict[str, Any]) -> Any:
+    loader = sources.loader_of_name(name)
+    if loader is not None:
+        sources.check_options(loader, options, name, common=("env_id",))
+        return _with_environment(loader, name, options)
+    if not sources.is_path(name):
+        raise ValueError(f"Unrecognized dataset name: {name!r}{did_you_mean(name, known_datasets())}")
+    path = Path(name).expanduser()
+    reader = sources.reader_of_path(path, options.pop("format", None))
+    sources.check_options(reader, options, name, common=("env_id", "format"))
+    return _with_environment(reader, path, options)
+
+
+def _with_environment(function: Callable[..., Any], subject: Any, options: dict[str, Any]) -> Any:
+    env_id = options.pop("env_id", None)
+    env = None if env_id is None else make_env(env_id)
+    if (
+        env is not None
+        and options.get("action_space") is None
+        and sources.takes_option(function, "action_space")
+    ):
+        options["action_space"] = env.action_space
+    result = function(subject, **options)
+    if env_id is not None:
+        dataset, _ = _as_pair(result, str(subject))
+        return dataset.with_options(metadata={"env_id": env_id, "env_kwargs": {}}), env
+    if not isinstance(result, MDPDataset):
+        return result
+    env_id, arguments = result.metadata.get("env_id"), result.metadata.get("env_kwargs") or {}
+    return result, None if env_id is None else make_env(env_id, **arguments)
+
+
+def _as_pair(result: Any, name: str) -> tuple[MDPDataset, Env | None]:
+    pair = (result, None) if isinstance(result, MDPDataset) else result
+    if not isinstance(pair, tuple) or len(pair) != 2 or not isinstance(pair[0], MDPDataset):
+        raise TypeError(
+            f"the function of dataset {name!r} must return an MDPDataset, or a pair of it and an "
+            f"environment or None, got {type(result).__name__}"
+        )
+    return pair[0], None if pair[1] is None else as_gymnasium(pair[1])
+
+
+def _jsonable(value: Any) -> Any:
+    try:
+        return json.loads(json.dumps(value))
+    except (TypeError, ValueError):
+        return repr(value)

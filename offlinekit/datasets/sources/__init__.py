@@ -1,0 +1,1 @@
+"""Readers of datasets, one a file; each gives a `SOURCE` and is found by itself."""

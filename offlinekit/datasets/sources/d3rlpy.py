@@ -1,0 +1,101 @@
+"""d3rlpy: HDF5 files of MDPDataset v1 and of ReplayBuffer v2.1.
+
+Row t holds the observation, the action taken on it and the reward that the action earned. The observation
+after the last row of an episode is in neither format.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from offlinekit.datasets import hdf5
+from offlinekit.datasets.concatenation import join
+from offlinekit.datasets.mdp_dataset import MDPDataset
+from offlinekit.datasets.source import Source
+from offlinekit.datasets.spaces import Space, clip
+from offlinekit.datasets.validation import as_flags
+from offlinekit.errors import FileFormatError
+from offlinekit.types import Array
+
+COLUMNS = ("observations", "actions", "rewards", "terminated")
+
+
+def read(path: Path, *, action_space: Space | None = None, clip_actions: bool = False) -> MDPDataset:
+    """Reads a file of d3rlpy.
+
+    In v1 `episode_terminals` says where episodes end. A row with `terminals` set where the episode goes on
+    (its own cartpole file has 1,448) is no end; an end without it is a timeout.
+
+    Args:
+        path: The HDF5 file.
+        action_space: gymnasium Box or Discrete, else taken from the file.
+        clip_actions: Whether to clip continuous actions into action_space.
+
+    Raises:
+        FileFormatError: For a damaged file or another version.
+        DatasetError: For data that cannot be a dataset.
+    """
+    with hdf5.open_hdf5(path) as file:
+        columns = _read_v2(file) if "num_episodes" in file else _read_v1(file)
+    if clip_actions:
+        columns["actions"] = clip(columns["actions"], action_space)
+    return MDPDataset(**columns, action_space=action_space)
+
+
+def _read_v1(file: Any) -> dict[str, Any]:
+    columns = {key: hdf5.read_array(file, key) for key in ("observations", "actions", "rewards", "terminals")}
+    if bool(hdf5.read_array(file, "discrete_action")):
+        columns["actions"] = columns["actions"].astype(np.int64)
+    if "episode_terminals" in file:
+        columns["episode_terminals"] = as_flags(
+            hdf5.read_array(file, "episode_terminals"), "episode_terminals"
+        )
+        columns["terminals"] = as_flags(columns["terminals"], "terminals") & columns["episode_terminals"]
+    return columns
+
+
+def _read_v2(file: Any) -> dict[str, Any]:
+    version = hdf5.read_string(file, "version")
+    if version != "2.1":
+        raise FileFormatError(
+            f"{file.filename} has version {version} of d3rlpy, expected 2.1; write it again"
+        )
+    n_episodes = int(hdf5.read_array(file, "num_episodes"))
+    if n_episodes < 1:
+        raise FileFormatError(f"{file.filename} has no episodes")
+    episodes = [{key: _read_leaf(file, f"{key}_{i}") for key in COLUMNS} for i in range(n_episodes)]
+    lengths = [len(episode["rewards"]) for episode in episodes]
+    last = np.zeros(sum(lengths), np.bool_)
+    last[np.cumsum(lengths) - 1] = True
+    terminals = np.zeros_like(last)
+    terminals[last] = [bool(episode["terminated"]) for episode in episodes]
+    columns = {key: join([episode[key] for episode in episodes]) for key in COLUMNS[:3]}
+    return {**columns, "terminals": terminals, "episode_terminals": last}
+
+
+def _read_leaf(file: Any, key: str) -> Any:
+    """Returns an array, or a tuple of those that end in _0, _1, ..."""
+    if key in file or f"{key}_0" not in file:
+        return hdf5.read_array(file, key)
+    branches: list[Array] = []
+    while f"{key}_{len(branches)}" in file:
+        branches.append(hdf5.read_array(file, f"{key}_{len(branches)}"))
+    return tuple(branches)
+
+
+def recognises(path: Path) -> bool:
+    """Returns whether an HDF5 file is one of d3rlpy."""
+    with hdf5.open_hdf5(path) as file:
+        v1 = "discrete_action" in file or "episode_terminals" in file
+        return v1 or ("num_episodes" in file and "columns" in file)
+
+
+SOURCE = Source(
+    summary="A dataset or replay buffer of d3rlpy, v1 or v2.1.",
+    suffixes=(".h5", ".hdf5"),
+    recognises=recognises,
+    read=read,
+)

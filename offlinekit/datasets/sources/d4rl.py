@@ -1,0 +1,245 @@
+"""D4RL: its HDF5 files by name or by path, read without its package.
+
+Row t of a file holds the observation, the action taken on it and the reward that the action earned.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from gymnasium import Env, spaces
+from gymnasium.wrappers import TransformObservation
+
+from offlinekit.datasets import hdf5
+from offlinekit.datasets.d4rl_alignment import cut_at_limit, qlearning_columns
+from offlinekit.datasets.download import data_root, download
+from offlinekit.datasets.environments import as_gymnasium, make_env
+from offlinekit.datasets.mdp_dataset import MDPDataset
+from offlinekit.datasets.source import Source
+from offlinekit.datasets.spaces import Space, clip
+from offlinekit.datasets.validation import as_array, as_flags
+from offlinekit.errors import require
+from offlinekit.types import Array
+
+REQUIRED = ("observations", "actions", "rewards", "terminals")
+OPTIONAL = ("timeouts", "next_observations")
+ENVIRONMENTS = {
+    "halfcheetah": "HalfCheetah-v4",
+    "hopper": "Hopper-v4",
+    "walker2d": "Walker2d-v4",
+    "ant": "Ant-v4",
+    "pen": "AdroitHandPen-v1",
+    "door": "AdroitHandDoor-v1",
+    "hammer": "AdroitHandHammer-v1",
+    "relocate": "AdroitHandRelocate-v1",
+}
+"""D4RL's MuJoCo tasks are of gym v2, whose dynamics v4 keeps and v5 does not."""
+UNIT_ACTIONS = (*ENVIRONMENTS, "antmaze", "maze2d", "kitchen", "bullet")
+"""Tasks whose actions lie in [-1, 1]."""
+
+
+@functools.cache
+def table() -> dict[str, dict[str, Any]]:
+    """Returns D4RL's datasets: name to url and, where D4RL has reference scores, min and max."""
+    text = (Path(__file__).resolve().parent.parent / "d4rl.json").read_text()
+    return dict(json.loads(text))
+
+
+@functools.cache
+def names() -> dict[str, str]:
+    """Returns D4RL's names, each with one line."""
+    return {name: f"D4RL, {_file_name(name)}." for name in table()}
+
+
+def _file_name(name: str) -> str:
+    return str(table()[name]["url"]).rsplit("/", 1)[1]
+
+
+def find(name: str) -> Path:
+    """Returns the file of a name, downloaded where it is in none of the usual folders.
+
+    Those are OFFLINEKIT_DATA, or ~/.offlinekit/datasets where it is unset, and ~/.d4rl/datasets.
+
+    Raises:
+        DownloadError: Where it cannot be fetched; says where to put it.
+    """
+    folders = [data_root(), data_root() / "d4rl", Path.home() / ".d4rl" / "datasets"]
+    for folder in folders:
+        for file_name in (_file_name(name), f"{name}.hdf5"):
+            if (folder / file_name).is_file():
+                return folder / file_name
+    return download(table()[name]["url"], folders[1] / _file_name(name), check=_check_hdf5)
+
+
+def _check_hdf5(path: Path) -> None:
+    with hdf5.open_hdf5(path) as file:
+        hdf5.keys_of(file)
+
+
+def load(
+    name: str,
+    *,
+    transitions: str = "all",
+    source: str = "file",
+    step_limit: int | None = None,
+    clip_actions: bool = False,
+) -> Any:
+    """Reads a dataset of D4RL by name.
+
+    Args:
+        name: One of D4RL's.
+        transitions: "all" keeps every row, "d4rl" gives exactly those of D4RL's `qlearning_dataset`.
+        source: "file" reads the file; "d4rl" asks the package d4rl, where it can be imported, and takes the
+            environment from it too.
+        step_limit: Cuts episodes after this many rows, in place of the file's timeouts.
+        clip_actions: Whether to clip actions into [-1, 1].
+
+    Returns:
+        The dataset and its environment or None.
+
+    Raises:
+        DownloadError: Where the file is not there and cannot be fetched.
+        MissingExtraError: For source="d4rl" without d4rl.
+    """
+    _check_choice("source", source, ("file", "d4rl"))
+    if source == "file":
+        return read(
+            find(name),
+            dataset=name,
+            transitions=transitions,
+            step_limit=step_limit,
+            clip_actions=clip_actions,
+        )
+    require("d4rl", "d4rl")
+    env = require("gym", "d4rl").make(name)
+    columns = {key: value for key, value in env.get_dataset().items() if key in (*REQUIRED, *OPTIONAL)}
+    return build(columns, name, transitions, step_limit, clip_actions), as_gymnasium(env)
+
+
+def read(
+    path: Path,
+    *,
+    dataset: str | None = None,
+    transitions: str = "all",
+    step_limit: int | None = None,
+    clip_actions: bool = False,
+    action_space: Space | None = None,
+) -> Any:
+    """Reads a file of D4RL.
+
+    Args:
+        path: The HDF5 file.
+        dataset: D4RL's name for it, which says reference scores, action range and environment; found by
+            the file's name where not given.
+        transitions: As `load`.
+        step_limit: As `load`.
+        clip_actions: Whether to clip actions into their range.
+        action_space: In place of what the name says.
+
+    Raises:
+        FileFormatError: For a damaged file or one without the columns.
+        DatasetError: For data that cannot be a dataset.
+    """
+    with hdf5.open_hdf5(path) as file:
+        columns = {key: hdf5.read_array(file, key) for key in REQUIRED}
+        columns |= {key: hdf5.read_array(file, key) for key in OPTIONAL if key in file}
+    name = dataset or name_of(path)
+    if name is not None:
+        _check_choice("dataset", name, table())
+    built = build(columns, name, transitions, step_limit, clip_actions, action_space)
+    if name is not None and name.split("-")[0] == "ant":
+        return built, ant_environment(name)
+    return built
+
+
+def name_of(path: Path) -> str | None:
+    """Returns D4RL's name for a file by the file's name, or None."""
+    by_file = {_file_name(name): name for name in table()}
+    stem = path.stem.replace("_", "-")
+    return by_file.get(path.name, stem if stem in table() else None)
+
+
+def build(
+    columns: dict[str, Array],
+    name: str | None,
+    transitions: str,
+    step_limit: int | None,
+    clip_actions: bool,
+    action_space: Space | None = None,
+) -> MDPDataset:
+    """Returns the dataset of a file's columns; `read` documents the arguments."""
+    _check_choice("transitions", transitions, ("all", "d4rl"))
+    columns = {
+        **columns,
+        "observations": as_array(columns["observations"], "observations").astype(np.float32),
+    }
+    for flag in {"terminals", "timeouts"} & columns.keys():
+        columns[flag] = as_flags(columns[flag], flag)
+    actions = columns["actions"]
+    if action_space is None and name is not None and name.split("-")[0] in UNIT_ACTIONS:
+        action_space = spaces.Box(-1.0, 1.0, actions.shape[1:], np.float32)
+    if clip_actions:
+        columns["actions"] = clip(actions, action_space)
+    arguments: dict[str, Any] = columns
+    if transitions == "d4rl":
+        arguments = qlearning_columns(columns, step_limit)
+    elif step_limit is not None:
+        arguments = {**columns, "timeouts": cut_at_limit(columns["terminals"], step_limit)}
+    return MDPDataset(**arguments, action_space=action_space, name=name or "custom", metadata=_metadata(name))
+
+
+def _metadata(name: str | None) -> dict[str, Any]:
+    if name is None:
+        return {}
+    row, env_id = table()[name], ENVIRONMENTS.get(name.split("-")[0])
+    facts = {"d4rl_name": name, "url": row["url"], "env_id": None if env_id == "Ant-v4" else env_id}
+    if "min" in row:
+        facts |= {"reference_min_score": row["min"], "reference_max_score": row["max"]}
+    if env_id is None:
+        facts["env_note"] = "gymnasium has no environment with the spaces of this task"
+    return facts
+
+
+def ant_environment(name: str) -> Env[Any, Any] | None:
+    """Returns Ant-v4 with the 84 contact forces that D4RL's observations have.
+
+    In files of v1 and v2 they are all zero, as its simulator did not compute them; so they are here.
+    """
+    if name.endswith("-v0"):
+        return make_env("Ant-v4", use_contact_forces=True)
+    env = make_env("Ant-v4")
+    if env is None:
+        return None
+    space = spaces.Box(-np.inf, np.inf, (111,), np.float64)
+    return TransformObservation(env, _with_zero_contacts, space)
+
+
+def _with_zero_contacts(observation: Array) -> Array:
+    return np.concatenate([observation, np.zeros(84, observation.dtype)])
+
+
+def _check_choice(option: str, value: str, known: Any) -> None:
+    if value not in known:
+        listed = ", ".join(map(repr, known)) if len(known) < 9 else f"one of {len(known)} names of D4RL"
+        raise ValueError(f"{option} must be {listed}, got {value!r}")
+
+
+def recognises(path: Path) -> bool:
+    """Returns whether an HDF5 file has the columns of D4RL's files and no sign of another format."""
+    with hdf5.open_hdf5(path) as file:
+        flat = all(key in file for key in REQUIRED)
+        return flat and "episode_terminals" not in file and "format" not in file.attrs
+
+
+SOURCE = Source(
+    summary="A file of D4RL.",
+    names=names,
+    load=load,
+    suffixes=(".hdf5", ".h5"),
+    recognises=recognises,
+    read=read,
+)

@@ -1,0 +1,98 @@
+"""NPZ files of flat columns, their keys named by the caller where they are not the usual ones."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from offlinekit.datasets.mdp_dataset import MDPDataset
+from offlinekit.datasets.source import Source
+from offlinekit.datasets.spaces import Space, clip
+from offlinekit.errors import DatasetError, FileFormatError, did_you_mean
+from offlinekit.types import Array
+
+
+def read(
+    path: Path,
+    *,
+    observations: str = "observations",
+    actions: str = "actions",
+    rewards: str = "rewards",
+    terminals: str = "terminals",
+    timeouts: str | None = None,
+    episode_terminals: str | None = None,
+    next_observations: str | None = None,
+    action_space: Space | None = None,
+    clip_actions: bool = False,
+) -> MDPDataset:
+    """Reads a dataset from an NPZ file, which holds one array a column.
+
+    Args:
+        path: The file.
+        observations: Key of the column of MDPDataset with this name; the others likewise.
+        actions: Key.
+        rewards: Key.
+        terminals: Key.
+        timeouts: Key, or None for "timeouts" where the file has it.
+        episode_terminals: Key, or None for "episode_terminals" where the file has it.
+        next_observations: Key, or None for "next_observations" where the file has it.
+        action_space: gymnasium Box or Discrete, else taken from the dtype.
+        clip_actions: Whether to clip continuous actions into action_space.
+
+    Raises:
+        FileFormatError: For a damaged file, objects in it, or a key it lacks.
+        DatasetError: For data that cannot be a dataset.
+    """
+    keys = {"observations": observations, "actions": actions, "rewards": rewards, "terminals": terminals}
+    extra = {
+        "timeouts": timeouts,
+        "episode_terminals": episode_terminals,
+        "next_observations": next_observations,
+    }
+    with _open(path) as file:
+        wanted = {name: key for name, key in {**keys, **extra}.items() if key is not None}
+        wanted |= {name: name for name, key in extra.items() if key is None and name in file}
+        columns: dict[str, Any] = {name: _read(file, key, path) for name, key in wanted.items()}
+    if clip_actions:
+        columns["actions"] = clip(columns["actions"], action_space)
+    return MDPDataset(**columns, action_space=action_space)
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[Any]:
+    if not zipfile.is_zipfile(path):
+        raise FileFormatError(
+            f"{path} is not an NPZ file, or is truncated; write it with np.savez_compressed"
+        )
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            yield file
+    except (FileFormatError, DatasetError):
+        raise
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        raise FileFormatError(
+            f"{path} is damaged, or holds objects, which are never read ({error})"
+        ) from error
+
+
+def _read(file: Any, key: str, path: Path) -> Array:
+    if key not in file:
+        raise FileFormatError(
+            f"{path} has no key {key!r}{did_you_mean(key, file.files)}; it has {', '.join(file.files)}; "
+            "say which is which by options, e.g. observations='obs'"
+        )
+    return np.asarray(file[key])
+
+
+SOURCE = Source(
+    summary="An NPZ file of flat columns; name its keys by options.",
+    suffixes=(".npz",),
+    recognises=zipfile.is_zipfile,
+    read=read,
+)

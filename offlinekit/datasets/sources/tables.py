@@ -1,0 +1,143 @@
+"""Tables: a pandas DataFrame or a CSV file with columns named by the caller."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from offlinekit.datasets.mdp_dataset import MDPDataset
+from offlinekit.datasets.source import Source
+from offlinekit.datasets.spaces import Space, clip
+from offlinekit.datasets.validation import as_array
+from offlinekit.errors import DatasetError, FileFormatError, did_you_mean, require
+from offlinekit.types import Array
+
+
+def from_dataframe(
+    frame: Any,
+    *,
+    observations: Sequence[str],
+    action: str | Sequence[str],
+    reward: str,
+    episode: str | None = None,
+    time: str | None = None,
+    terminal: str | None = None,
+    timeout: str | None = None,
+    action_space: Space | None = None,
+    clip_actions: bool = False,
+    name: str = "custom",
+    metadata: dict[str, Any] | None = None,
+) -> MDPDataset:
+    """Builds a dataset from a pandas DataFrame, one row a step.
+
+    Args:
+        frame: The table.
+        observations: Columns of the observation, in order.
+        action: Column of the action, or several of a continuous one. Integer columns are discrete.
+        reward: Column of the reward that the row's action earned.
+        episode: Column that names the episode, of any type. Rows are put together by it, episodes in order
+            of their first row; the last row of each that is no terminal is a timeout.
+        time: Column to sort the rows of an episode by; without it their order in the table counts.
+        terminal: Column that is 1 where the MDP ended; without it nothing is terminal.
+        timeout: Column that is 1 where the recording ended.
+        action_space: gymnasium Box or Discrete, else taken from the dtype.
+        clip_actions: Whether to clip continuous actions into action_space.
+        name: Of the dataset.
+        metadata: Kept with the dataset.
+
+    Raises:
+        DatasetError: For missing columns or cells, duplicate times, and data that cannot be a dataset.
+    """
+    wanted = [*observations, *_listed(action), reward, *filter(None, (episode, time, terminal, timeout))]
+    _check_columns(frame, wanted)
+    frame, last = _ordered(frame, episode, time)
+    flags = [None if c is None else _column(frame, c) for c in (terminal, timeout)]
+    terminals = np.zeros(len(frame), np.bool_) if flags[0] is None else flags[0]
+    actions = np.stack([_column(frame, column) for column in _listed(action)], axis=1)
+    return MDPDataset(
+        np.stack([_column(frame, column) for column in observations], axis=1).astype(np.float32),
+        clip(actions, action_space) if clip_actions else actions,
+        _column(frame, reward),
+        terminals,
+        last,
+        timeouts=flags[1],
+        action_space=action_space,
+        name=name,
+        metadata=metadata,
+    )
+
+
+def read(path: Path, **options: Any) -> MDPDataset:
+    """Builds a dataset from a CSV file with a header line; the options are those of `from_dataframe`.
+
+    Raises:
+        MissingExtraError: Where pandas is not installed.
+        FileFormatError: For a file that is not a table.
+        DatasetError: As `from_dataframe`.
+    """
+    pandas = require("pandas", "pandas")
+    try:
+        frame = pandas.read_csv(path, float_precision="round_trip")
+    except (ValueError, UnicodeDecodeError) as error:
+        raise FileFormatError(f"{path} is not a CSV table with a header line ({error})") from error
+    return from_dataframe(frame, **options)
+
+
+read.__signature__ = inspect.signature(from_dataframe)  # type: ignore[attr-defined]  # Of get_dataset's check.
+
+
+def _listed(columns: str | Sequence[str]) -> list[str]:
+    return [columns] if isinstance(columns, str) else list(columns)
+
+
+def _check_columns(frame: Any, wanted: Sequence[str]) -> None:
+    known = [str(column) for column in frame.columns]
+    for column in wanted:
+        if column not in frame.columns:
+            hint = did_you_mean(str(column), known)
+            raise DatasetError(f"the table has no column {column!r}{hint}; it has {', '.join(known)}")
+    if len(frame) == 0:
+        raise DatasetError("the table is empty, expected at least one row")
+
+
+def _column(frame: Any, name: str) -> Array:
+    return as_array(frame[name].to_numpy(), f"column {name!r}")
+
+
+def _ordered(frame: Any, episode: str | None, time: str | None) -> tuple[Any, Array | None]:
+    """Returns the rows sorted by episode, then time, and where each episode ends."""
+    numbers = _ranks(frame, episode, sort=False)
+    times = _ranks(frame, time, sort=True)
+    order = np.lexsort((times, numbers))  # Stable: rows that tie keep the table's order.
+    numbers, times = numbers[order], times[order]
+    same = np.diff(numbers) == 0
+    twice = same & (np.diff(times) == 0)
+    if time is not None and twice.any():
+        row = int(order[int(np.argmax(twice)) + 1])
+        raise DatasetError(
+            f"column {time!r} repeats {frame[time].iloc[row]!r} within an episode, at row {row}"
+        )
+    last = None if episode is None else np.append(~same, True)
+    return frame.iloc[order], last
+
+
+def _ranks(frame: Any, column: str | None, sort: bool) -> Array:
+    if column is None:
+        return np.zeros(len(frame), np.int64)
+    codes = np.asarray(require("pandas", "pandas").factorize(frame[column], sort=sort)[0])
+    if (codes < 0).any():
+        raise DatasetError(
+            f"column {column!r} has no value at row {int(np.argmax(codes < 0))}; fill or drop it"
+        )
+    return codes
+
+
+SOURCE = Source(
+    summary="A table with a header line; name its columns by options.",
+    suffixes=(".csv",),
+    read=read,
+)

@@ -1,0 +1,217 @@
+"""Action and observation spaces: inferred from dtypes, checked against data, written as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+
+from offlinekit.datasets.validation import as_array, as_float32
+from offlinekit.errors import DatasetError, FileFormatError, UnsupportedError
+from offlinekit.types import Array
+
+Space = spaces.Space[Any]
+
+
+def as_actions(values: Any, space: Space | None) -> tuple[Array, Space]:
+    """Returns actions as int64 [N] or float32 [N, A] with their space; integer dtypes are discrete.
+
+    Args:
+        values: [N], [N, 1] or [N, A].
+        space: A declared Box or Discrete, or None to take it from the dtype.
+
+    Raises:
+        DatasetError: For a shape or dtype that does not fit.
+        UnsupportedError: For a space that is neither Box nor Discrete.
+    """
+    actions = as_array(values, "actions")
+    if space is not None and not isinstance(space, spaces.Box | spaces.Discrete):
+        raise UnsupportedError(f"action_space must be a Box or a Discrete of gymnasium, got {space}")
+    if isinstance(space, spaces.Discrete) or (space is None and actions.dtype.kind in "iub"):
+        return _as_discrete(actions, space)
+    if actions.ndim == 1:
+        actions = actions[:, None]
+    if actions.ndim != 2 or actions.shape[1] == 0:
+        raise DatasetError(f"continuous actions must have shape [N, A], got shape {list(actions.shape)}")
+    if space is None:
+        space = spaces.Box(-np.inf, np.inf, actions.shape[1:], np.float32)
+    if space.shape != actions.shape[1:]:
+        raise DatasetError(f"actions have shape {list(actions.shape)}, expected [N, A] with A of {space}")
+    return as_float32(actions), space
+
+
+def _as_discrete(actions: Array, space: spaces.Discrete | None) -> tuple[Array, Space]:
+    if actions.ndim == 2 and actions.shape[1] == 1:
+        actions = actions[:, 0]
+    if actions.ndim != 1:
+        raise DatasetError(
+            f"discrete actions must have shape [N], got {actions.dtype} of shape {list(actions.shape)}; "
+            "continuous ones need a float dtype, several discrete ones need to be joined into one number"
+        )
+    whole = actions.astype(np.int64) if actions.dtype.kind != "f" else _whole(actions)
+    if space is None:
+        space = spaces.Discrete(max(int(whole.max()) + 1, 1))
+    if int(space.start) != 0:
+        raise DatasetError(f"a Discrete action space must start at 0, got {space}; subtract the start")
+    return whole, space
+
+
+def _whole(actions: Array) -> Array:
+    with np.errstate(invalid="ignore"):
+        whole = actions.astype(np.int64)
+    wrong = whole != actions
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise DatasetError(
+            f"actions must be whole numbers in a Discrete space, got {actions[row]} at row {row}; "
+            "declare a Box if they are continuous"
+        )
+    return whole
+
+
+def clip(actions: Any, space: Space | None) -> Array:
+    """Returns continuous actions [N, A] moved to the nearest point of a Box.
+
+    Raises:
+        ValueError: Where no Box is declared.
+    """
+    if not isinstance(space, spaces.Box):
+        raise ValueError(
+            f"clip_actions=True needs the range: action_space=Box(...) or env_id=..., got {space}"
+        )
+    array = as_float32(as_array(actions, "actions"))
+    return np.clip(array.reshape(len(array), -1), as_float32(space.low), as_float32(space.high))
+
+
+def check_actions(actions: Array, space: Space, place: Callable[[int], str]) -> None:
+    """Raises DatasetError at the first action outside its space.
+
+    Args:
+        actions: As from `as_actions`.
+        space: Their space.
+        place: Says where a row is, e.g. "row 7 of episode 2".
+    """
+    if isinstance(space, spaces.Discrete):
+        outside = (actions < 0) | (actions >= space.n)
+        remedy = "declare a larger Discrete, or number the actions from 0"
+    else:
+        low, high = as_float32(space.low), as_float32(space.high)  # type: ignore[attr-defined]
+        outside = ((actions < low) | (actions > high)).any(axis=1)
+        remedy = "clip them (readers: clip_actions=True), or declare the range they really have"
+    if outside.any():
+        row = int(np.argmax(outside))
+        raise DatasetError(
+            f"actions must lie in {space}, got {actions[row].tolist()} at {place(row)} "
+            f"({int(outside.sum())} such rows); {remedy}"
+        )
+
+
+def infer_observation_space(tree: Any) -> Space:
+    """Returns the space of a tree of [N, ...] leaves: unbounded floats, or uint8 in [0, 255]."""
+    if isinstance(tree, dict):
+        return spaces.Dict({key: infer_observation_space(branch) for key, branch in tree.items()})
+    if isinstance(tree, tuple):
+        return spaces.Tuple([infer_observation_space(branch) for branch in tree])
+    if tree.dtype == np.uint8:
+        return spaces.Box(0, 255, tree.shape[1:], np.uint8)
+    return spaces.Box(-np.inf, np.inf, tree.shape[1:], np.float32)
+
+
+def check_observations(tree: Any, space: Space, field: str = "observations") -> None:
+    """Raises DatasetError where a tree of [N, ...] leaves has not the structure, shape or kind of a space."""
+    branches: list[tuple[str, Any, Space]] = []
+    if isinstance(space, spaces.Dict):
+        fits = isinstance(tree, dict) and set(tree) == set(space.spaces)
+        if fits:
+            branches = [(f"{field}[{key!r}]", tree[key], part) for key, part in space.spaces.items()]
+    elif isinstance(space, spaces.Tuple):
+        fits = isinstance(tree, tuple) and len(tree) == len(space.spaces)
+        if fits:
+            branches = [(f"{field}[{i}]", tree[i], part) for i, part in enumerate(space.spaces)]
+    elif isinstance(space, spaces.Box):
+        fits = not isinstance(tree, dict | tuple) and tree.shape[1:] == space.shape
+        fits = fits and (tree.dtype == np.uint8) == (space.dtype == np.uint8)
+    else:
+        raise UnsupportedError(f"observation_space must be made of Box, Dict and Tuple, got {space}")
+    if not fits:
+        raise DatasetError(f"{field} must fit {space}, got {_describe(tree)}")
+    for name, branch, part in branches:
+        check_observations(branch, part, name)
+
+
+def _describe(tree: Any) -> str:
+    if isinstance(tree, dict):
+        return "a dict with the keys " + ", ".join(map(repr, tree))
+    if isinstance(tree, tuple):
+        return f"a tuple of {len(tree)}"
+    return f"{tree.dtype} rows of shape {list(tree.shape[1:])}"
+
+
+def space_to_json(space: Space) -> dict[str, Any]:
+    """Returns a space of Box, Discrete, Dict and Tuple as plain JSON data; infinities as strings."""
+    if isinstance(space, spaces.Discrete):
+        return {"kind": "discrete", "n": int(space.n)}
+    if isinstance(space, spaces.Dict):
+        return {"kind": "dict", "items": [[key, space_to_json(part)] for key, part in space.spaces.items()]}
+    if isinstance(space, spaces.Tuple):
+        return {"kind": "tuple", "items": [space_to_json(part) for part in space.spaces]}
+    if isinstance(space, spaces.Box):
+        bounds = {"low": _bound(space.low), "high": _bound(space.high)}
+        return {"kind": "box", "shape": list(space.shape), "dtype": str(space.dtype), **bounds}
+    raise UnsupportedError(
+        f"a space must be made of Box, Discrete, Dict and Tuple to be written, got {space}"
+    )
+
+
+def _bound(array: Array) -> Any:
+    same = array.size == 0 or bool((array == array.flat[0]).all())
+    values = np.asarray(array.flat[0] if same and array.size else array).tolist()
+    return values if array.dtype.kind in "iub" else np.asarray(values, np.float64).astype(str).tolist()
+
+
+def space_from_json(data: Any) -> Space:
+    """Returns the space that `space_to_json` wrote.
+
+    Raises:
+        FileFormatError: For data that describe no space.
+    """
+    try:
+        return _space(data)
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise FileFormatError(f"expected a space as JSON, got {str(data)[:200]} ({error})") from error
+
+
+def _space(data: Any) -> Space:
+    kind = data["kind"]
+    if kind == "discrete":
+        return spaces.Discrete(int(data["n"]))
+    if kind == "dict":
+        return spaces.Dict({str(key): _space(part) for key, part in data["items"]})
+    if kind == "tuple":
+        return spaces.Tuple([_space(part) for part in data["items"]])
+    if kind == "box":
+        dtype, shape = np.dtype(data["dtype"]), tuple(int(size) for size in data["shape"])
+        low, high = (np.broadcast_to(np.asarray(data[key]).astype(dtype), shape) for key in ("low", "high"))
+        return spaces.Box(low, high, shape, dtype.type)
+    raise ValueError(f"unknown kind {kind!r}")
+
+
+def check_environment(observation_space: Space, action_space: Space, env: Any) -> None:
+    """Raises DatasetError unless an environment has the spaces of a dataset, bounds aside."""
+    ours = _signature(observation_space), _signature(action_space)
+    theirs = _signature(env.observation_space), _signature(env.action_space)
+    if ours != theirs:
+        raise DatasetError(
+            f"environment {env.spec.id if env.spec else env} observes {theirs[0]} and acts {theirs[1]}, but the dataset has {ours[0]} and "
+            f"{ours[1]}; name another environment with env_id=, or declare the dataset's spaces"
+        )
+
+
+def _signature(space: Space) -> str:
+    if isinstance(space, spaces.Dict):
+        return "{" + ", ".join(f"{key}: {_signature(space[key])}" for key in sorted(space.spaces)) + "}"
+    if isinstance(space, spaces.Tuple):
+        return "(" + ", ".join(_signature(part) for part in space.spaces) + ")"
+    return f"Box{list(space.shape)}" if isinstance(space, spaces.Box) else str(space)

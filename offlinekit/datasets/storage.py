@@ -1,0 +1,161 @@
+"""The dataset file of offlinekit: HDF5, versioned, compressed, with checksums.
+
+Layout of version 1: attributes `format`, `version` and `header` (JSON: name, metadata, spaces) on the root;
+arrays `actions, rewards, terminals, timeouts, final_known` and, where there are any, `masks`; trees
+`observations, final_observations` and `next_observations`, each an array, or a group with the attribute
+`kind` "dict" or "tuple" whose members are its branches (of a tuple "0", "1", ...).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import h5py
+
+from offlinekit.datasets import hdf5, spaces
+from offlinekit.errors import DatasetError, FileFormatError
+from offlinekit.types import Array
+
+FORMAT = "offlinekit.mdp_dataset"
+VERSION = 1
+CHUNK_BYTES = 1 << 20
+ARRAYS = ("actions", "rewards", "terminals", "timeouts", "final_known")
+
+
+@contextmanager
+def written_beside(path: Path) -> Iterator[Path]:
+    """Yields a path to write to, then puts that file in place of `path` at once, or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    beside = Path(name)
+    try:
+        os.close(handle)
+        yield beside
+        with beside.open("rb+") as file:
+            os.fsync(file.fileno())
+        mask = os.umask(0)
+        os.umask(mask)
+        beside.chmod(0o666 & ~mask)
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def save(dataset: Any, path: Path) -> Path:
+    """Writes an MDPDataset to a file and returns its path; equal datasets give equal bytes.
+
+    Raises:
+        OSError: Where the file cannot be written; a file that was there stays as it was.
+    """
+    header = {
+        "name": dataset.name,
+        "metadata": dataset.metadata,
+        "action_space": spaces.space_to_json(dataset.action_space),
+        "observation_space": spaces.space_to_json(dataset.observation_space),
+    }
+    with written_beside(path) as beside, h5py.File(beside, "w") as file:
+        file.attrs["format"] = FORMAT
+        file.attrs["version"] = VERSION
+        file.attrs["header"] = json.dumps(header, sort_keys=True)
+        for name in ARRAYS:
+            _write(file, name, getattr(dataset, name))
+        for name in ("observations", "final_observations", "next_observations", "masks"):
+            if getattr(dataset, name) is not None:
+                _write(file, name, getattr(dataset, name))
+    return path
+
+
+def _write(group: Any, key: str, tree: Any) -> None:
+    if isinstance(tree, dict | tuple):
+        branches = tree if isinstance(tree, dict) else {str(i): branch for i, branch in enumerate(tree)}
+        child = group.create_group(key)
+        child.attrs["kind"] = "dict" if isinstance(tree, dict) else "tuple"
+        for name, branch in branches.items():
+            if not name or name == "." or "/" in name:
+                raise DatasetError(f"{key} has the entry {name!r}, which HDF5 cannot name; rename it")
+            _write(child, name, branch)
+        return
+    row_bytes = max(tree.nbytes // len(tree), 1)
+    chunk = (max(min(CHUNK_BYTES // row_bytes, len(tree)), 1), *tree.shape[1:])
+    group.create_dataset(
+        key,
+        data=tree,
+        chunks=chunk,
+        compression="gzip",
+        shuffle=tree.itemsize > 1,
+        fletcher32=True,
+        track_times=False,
+    )
+
+
+def is_ours(path: Path) -> bool:
+    """Returns whether an HDF5 file says that offlinekit wrote it."""
+    with hdf5.open_hdf5(path) as file:
+        return bool(file.attrs.get("format") == FORMAT)
+
+
+def read(path: Path) -> tuple[dict[str, Any], Array | None]:
+    """Reads a file that `save` wrote; returns arguments of MDPDataset, and the masks.
+
+    Raises:
+        FileNotFoundError: Where there is no such file.
+        FileFormatError: For a damaged file, one of another format, or of a version this release cannot read.
+    """
+    with hdf5.open_hdf5(path) as file:
+        _check_version(file)
+        header = _header(file)
+        columns = {name: hdf5.read_array(file, name) for name in ARRAYS}
+        columns["observations"] = _read_tree(file, "observations")
+        if "next_observations" in file:
+            columns["next_observations"] = _read_tree(file, "next_observations")
+        else:
+            columns["final_observations"] = _read_tree(file, "final_observations")
+        masks = hdf5.read_array(file, "masks") if "masks" in file else None
+    columns["episode_terminals"] = columns["terminals"] | columns["timeouts"]
+    return {**columns, **header}, masks
+
+
+def _check_version(file: Any) -> None:
+    if file.attrs.get("format") != FORMAT:
+        raise FileFormatError(
+            f"{file.filename} is HDF5, but not a dataset of offlinekit: it holds "
+            f"{', '.join(hdf5.keys_of(file))}; get_dataset(path) finds the reader of other formats"
+        )
+    if file.attrs.get("version") != VERSION:
+        raise FileFormatError(
+            f"{file.filename} has version {file.attrs.get('version')}, this release reads {VERSION}; "
+            "upgrade offlinekit"
+        )
+
+
+def _header(file: Any) -> dict[str, Any]:
+    try:
+        header = json.loads(hdf5.read_text(file, "header"))
+        return {
+            "name": str(header["name"]),
+            "metadata": dict(header["metadata"]),
+            "action_space": spaces.space_from_json(header["action_space"]),
+            "observation_space": spaces.space_from_json(header["observation_space"]),
+        }
+    except (ValueError, KeyError, TypeError) as error:
+        raise FileFormatError(f"{file.filename} has a damaged header ({error}); write it again") from error
+
+
+def _read_tree(group: Any, key: str, depth: int = 0) -> Any:
+    item = hdf5.member(group, key)
+    if isinstance(item, h5py.Dataset):
+        return hdf5.read_array(group, key)
+    if depth > 16:
+        raise FileFormatError(f"{hdf5.where(group)} is nested more than 16 deep, expected observations")
+    names, kind = hdf5.keys_of(item), hdf5.read_text(item, "kind")
+    if kind == "dict":
+        return {name: _read_tree(item, name, depth + 1) for name in names}
+    if kind == "tuple":
+        return tuple(_read_tree(item, str(i), depth + 1) for i in range(len(names)))
+    raise FileFormatError(f"{hdf5.where(item)} has kind {kind!r}, expected 'dict' or 'tuple'")

@@ -1,0 +1,41 @@
+"""Single transitions, drawn to be looked at."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from offlinekit.errors import DatasetError
+from offlinekit.types import Array, rows
+
+
+class Transitions(NamedTuple):
+    """B transitions as numpy arrays."""
+
+    observations: Any  # Tree of [B, ...].
+    actions: Array  # float32 [B, A] or int64 [B].
+    rewards: Array  # float32 [B].
+    next_observations: Any  # Tree of [B, ...]; zeros where the MDP ended and nothing was recorded.
+    terminals: Array  # bool [B].
+
+
+def draw(dataset: Any, batch_size: int, seed: int | np.random.Generator | None) -> Transitions:
+    """Returns transitions of an MDPDataset; `MDPDataset.sample` documents arguments and errors."""
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+    last = dataset.episode_ends - 1
+    blocked = last[~dataset.final_known & dataset.timeouts[last]]
+    if len(blocked) == len(dataset):
+        raise DatasetError(
+            "no row can be drawn: no next observation was recorded, and no episode is longer or terminal"
+        )
+    index = np.random.default_rng(seed).integers(0, len(dataset) - len(blocked), size=batch_size)
+    index += np.searchsorted(blocked - np.arange(len(blocked)), index, side="right")
+    return Transitions(
+        rows(dataset.observations, index),
+        dataset.actions[index],
+        dataset.rewards[index],
+        dataset.next_observations_at(index),
+        dataset.terminals[index],
+    )

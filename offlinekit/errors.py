@@ -1,0 +1,65 @@
+"""Errors of offlinekit: each says what was expected, what came and what to do."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Iterable
+from types import ModuleType
+
+
+class OfflineKitError(Exception):
+    """Base of every error that offlinekit defines."""
+
+
+class DatasetError(OfflineKitError, ValueError):
+    """Data that cannot be what it claims to be; names the field and the row."""
+
+
+class FileFormatError(OfflineKitError, ValueError):
+    """A file that is damaged, truncated or of another format."""
+
+
+class DownloadError(OfflineKitError, OSError):
+    """A file that could not be fetched; says where it is and where to put it."""
+
+
+class MissingExtraError(OfflineKitError, ImportError):
+    """An optional package that is not installed; names the extra."""
+
+
+class NotFittedError(OfflineKitError, RuntimeError):
+    """A question to an algorithm that has no networks yet."""
+
+
+class UnsupportedError(OfflineKitError, TypeError):
+    """A question that this algorithm, dataset or environment cannot answer."""
+
+
+class TrainingError(OfflineKitError, RuntimeError):
+    """A run that cannot go on, such as one whose loss is no longer finite."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Returns "; did you mean 'x'?" for the nearest known name, or an empty string."""
+    nearest = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f"; did you mean {nearest[0]!r}?" if nearest else ""
+
+
+def require(module: str, extra: str) -> ModuleType:
+    """Imports an optional module.
+
+    Args:
+        module: Dotted name of the module.
+        extra: The extra of offlinekit that installs it.
+
+    Raises:
+        MissingExtraError: Where the module cannot be imported.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise MissingExtraError(
+            f"this needs the module {module!r}, which cannot be imported ({error}); "
+            f"install it with: pip install 'offlinekit[{extra}]'"
+        ) from error

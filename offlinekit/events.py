@@ -1,0 +1,22 @@
+"""The log of events: structlog onto the standard logger "offlinekit", configured by nobody but the user."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import structlog
+
+
+def get_logger() -> Any:
+    """Returns a structured logger; `logging.getLogger("offlinekit")` decides what is shown."""
+    return structlog.wrap_logger(
+        logging.getLogger("offlinekit"),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        processors=[
+            structlog.stdlib.filter_by_level,
+            structlog.stdlib.add_log_level,
+            structlog.processors.format_exc_info,
+            structlog.processors.KeyValueRenderer(key_order=["event"]),
+        ],
+    )

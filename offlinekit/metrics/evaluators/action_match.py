@@ -1,0 +1,28 @@
+"""How often a discrete policy does what the data do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from offlinekit.errors import UnsupportedError
+from offlinekit.metrics.batches import predicted_actions
+
+if TYPE_CHECKING:
+    from offlinekit.algos.base import Algo
+    from offlinekit.datasets import MDPDataset
+
+
+def action_match(algo: Algo, dataset: MDPDataset) -> float:
+    """Returns the share of rows, in [0, 1], whose action is the policy's greedy action.
+
+    Raises:
+        UnsupportedError: For a dataset of continuous actions.
+    """
+    if dataset.actions.ndim != 1:
+        raise UnsupportedError(
+            "action_match counts equal discrete actions, but the dataset's actions are continuous; "
+            "use action_difference"
+        )
+    return float(np.mean(predicted_actions(algo, dataset.observations) == dataset.actions))

@@ -1,0 +1,27 @@
+"""What an algorithm believes its policy to be worth at the start of an episode."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from offlinekit.errors import UnsupportedError
+from offlinekit.types import rows
+
+if TYPE_CHECKING:
+    from offlinekit.algos.base import Algo
+    from offlinekit.datasets import MDPDataset
+
+
+def initial_value(algo: Algo, dataset: MDPDataset) -> float:
+    """Returns the mean value estimate of the first observation of each episode.
+
+    Far above the best discounted return of the data it is a sign of overestimation.
+
+    Raises:
+        UnsupportedError: For an algorithm without values, such as behaviour cloning.
+    """
+    if not algo.has_value:
+        raise UnsupportedError(f"{type(algo).__name__} estimates no values, so initial_value has no answer")
+    return float(np.mean(algo.predict_value(rows(dataset.observations, dataset.episode_starts))))

@@ -1,0 +1,114 @@
+"""What counts as a policy: anything that turns a batch of observations into a batch of actions."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import gymnasium
+import numpy as np
+
+from offlinekit.errors import UnsupportedError
+from offlinekit.types import Array, ArrayTree, first_leaf
+
+Policy: TypeAlias = Callable[[ArrayTree], Any]
+"""Observations [B, ...] (a tree for dict and tuple spaces) to actions [B] or [B, A]."""
+
+
+class RandomPolicy:
+    """Draws actions uniformly from a space, whatever is observed.
+
+    Bounded boxes are drawn uniformly, unbounded dimensions from gymnasium's choice (normal or exponential).
+
+    Args:
+        action_space: Of the environment or the dataset.
+        seed: Equal seeds give equal actions; no other generator is touched.
+    """
+
+    def __init__(self, action_space: gymnasium.Space[Any], seed: int = 0) -> None:
+        self._space = copy.deepcopy(action_space)
+        self._space.seed(seed)
+
+    def __call__(self, observations: ArrayTree) -> Array:
+        """Returns one action [B, ...] for each of the B observations."""
+        return np.stack([self._space.sample() for _ in range(len(first_leaf(observations)))])
+
+
+def as_policy(policy: Any) -> Policy:
+    """Returns the function from observations to actions behind an object.
+
+    Args:
+        policy: An algorithm, any object with `predict(observations)`, or a callable; all on batches.
+
+    Raises:
+        UnsupportedError: For a class instead of an instance, and for an object that is neither.
+    """
+    if isinstance(policy, type):
+        raise UnsupportedError(
+            f"expected a policy, got the class {policy.__name__}; make, fit or load an instance first"
+        )
+    predict = getattr(policy, "predict", None)
+    if callable(predict):
+        return predict  # type: ignore[no-any-return]  # Its signature is checked by what it returns.
+    if callable(policy):
+        return policy  # type: ignore[no-any-return]
+    raise UnsupportedError(
+        f"expected an object with predict(observations) or a callable observations -> actions, "
+        f"got {type(policy).__name__}"
+    )
+
+
+def checked_actions(actions: Any, space: gymnasium.Space[Any], n: int) -> Array:
+    """Returns the actions of n observations as an array, or says what is wrong with them.
+
+    Args:
+        actions: What a policy returned.
+        space: The environment's action space: Discrete or Box.
+        n: Number of observations that the policy was asked about.
+
+    Returns:
+        Integers [n] for Discrete; [n, ...] of the space's dtype for Box, not clipped to its bounds.
+
+    Raises:
+        ValueError: For another shape, type, a non-finite action or a discrete one that does not exist.
+        UnsupportedError: For another action space.
+    """
+    if isinstance(actions, tuple):
+        raise ValueError(
+            f"the policy returned a tuple of {len(actions)}; expected an array of actions alone "
+            "(for policies that also return a state, pass `lambda o: model.predict(o)[0]`)"
+        )
+    array = np.asarray(actions)
+    if isinstance(space, gymnasium.spaces.Discrete):
+        return _checked_discrete(array, space, n)
+    if isinstance(space, gymnasium.spaces.Box):
+        return _checked_box(array, space, n)
+    raise UnsupportedError(f"expected a Discrete or Box action space, got {space}")
+
+
+def _checked_discrete(actions: Array, space: gymnasium.spaces.Discrete, n: int) -> Array:
+    if actions.shape != (n,) or actions.dtype.kind not in "iu":
+        raise ValueError(
+            f"expected integer actions of shape ({n},) for {space}, one for each observation; the policy "
+            f"returned {actions.dtype} of shape {actions.shape}"
+        )
+    low, high = int(space.start), int(space.start + space.n) - 1
+    if actions.min() < low or actions.max() > high:
+        wrong = actions[(actions < low) | (actions > high)][0]
+        raise ValueError(f"the policy returned action {wrong}; the environment has actions {low} to {high}")
+    return actions
+
+
+def _checked_box(actions: Array, space: gymnasium.spaces.Box, n: int) -> Array:
+    expected = (n, *space.shape)
+    if actions.shape != expected or actions.dtype.kind not in "fiu":
+        raise ValueError(
+            f"expected actions of shape {expected} for {space}, one row for each observation; the policy "
+            f"returned {actions.dtype} of shape {actions.shape}"
+        )
+    if not np.isfinite(actions).all():
+        raise ValueError(
+            f"the policy returned an action that is not finite: {actions[~np.isfinite(actions)][0]}"
+        )
+    return actions.astype(space.dtype, copy=False)

@@ -1,0 +1,38 @@
+"""Stops a run whose metric no longer improves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class EarlyStopping:
+    """Ends a run after `patience` measurements in a row without a better one.
+
+    Attributes:
+        metric: A column of the history, such as "eval/return_mean" or "critic_loss".
+        patience: Measurements without improvement that are put up with, >= 1.
+        minimum_change: Smallest difference that counts as better, in units of the metric.
+        maximize: Whether higher is better.
+    """
+
+    metric: str = "eval/return_mean"
+    patience: int = 5
+    minimum_change: float = 0.0
+    maximize: bool = True
+
+    def __post_init__(self) -> None:
+        if self.patience < 1:
+            raise ValueError(f"patience must be at least 1, got {self.patience}")
+
+    def should_stop(self, history: Sequence[dict[str, Any]]) -> bool:
+        """Returns whether the last `patience` measurements brought nothing better than all before."""
+        sign = 1.0 if self.maximize else -1.0
+        best, since = float("-inf"), 0
+        for row in history:
+            if self.metric in row:
+                value = sign * row[self.metric]
+                best, since = (value, 0) if value > best + self.minimum_change else (best, since + 1)
+        return since >= self.patience

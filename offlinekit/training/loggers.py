@@ -1,0 +1,115 @@
+"""Where the metrics of a run go: a CSV file, TensorBoard, a progress bar."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from pathlib import Path
+from typing import Any, Protocol
+
+from tqdm import tqdm
+
+from offlinekit.datasets.storage import written_beside
+from offlinekit.errors import require
+
+
+class Logger(Protocol):
+    """What a run tells of itself."""
+
+    def log(self, row: dict[str, Any]) -> None:
+        """Takes one row of the history: "step", "time" in seconds, metrics."""
+
+    def close(self) -> None:
+        """Ends the log."""
+
+
+class CSVLogger:
+    """metrics.csv: step, time, then the metrics by name; blank where one was not measured.
+
+    Args:
+        path: The file.
+        history: Rows of a run that is resumed; the file is written anew with them.
+    """
+
+    def __init__(self, path: Path, history: list[dict[str, Any]]) -> None:
+        self.path, self.rows = path, list(history)
+        self.columns: list[str] = []
+        if history:
+            self._write_all()
+
+    def log(self, row: dict[str, Any]) -> None:
+        """Appends a row; a new metric gets a column in a file written anew."""
+        self.rows.append(row)
+        if set(row) <= set(self.columns):
+            with self.path.open("a", newline="") as file:
+                csv.DictWriter(file, self.columns, restval="").writerow(row)
+        else:
+            self._write_all()
+
+    def _write_all(self) -> None:
+        names = {name for row in self.rows for name in row} - {"step", "time"}
+        self.columns = ["step", "time", *sorted(names)]
+        with written_beside(self.path) as beside, beside.open("w", newline="") as file:
+            writer = csv.DictWriter(file, self.columns, restval="")
+            writer.writeheader()
+            writer.writerows(self.rows)
+
+    def close(self) -> None:
+        """Does nothing: each row is on disk already."""
+
+
+class TensorBoardLogger:
+    """Scalars for TensorBoard, by update.
+
+    Args:
+        folder: Of the event files.
+
+    Raises:
+        MissingExtraError: Where tensorboard is not installed.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        require("tensorboard", "tensorboard")
+        self.writer = require("torch.utils.tensorboard", "tensorboard").SummaryWriter(str(folder))
+
+    def log(self, row: dict[str, Any]) -> None:
+        """Writes each metric of a row."""
+        for name, value in row.items():
+            if name not in ("step", "time"):
+                self.writer.add_scalar(name, value, row["step"])
+
+    def close(self) -> None:
+        """Flushes and closes the event file."""
+        self.writer.close()
+
+
+class ProgressBar:
+    """Updates done, their rate, and the newest losses and return; silent where stderr is no terminal.
+
+    Args:
+        label: Before the bar.
+        total: Number of updates.
+        done: Of them, those a resumed run has behind it.
+        shown: False for silence everywhere.
+    """
+
+    def __init__(self, label: str, total: int, done: int, shown: bool) -> None:
+        hidden = not (shown and sys.stderr.isatty())
+        self.bar = tqdm(
+            total=total, initial=done, desc=label, unit=" updates", disable=hidden, mininterval=0.2
+        )
+
+    def advance(self, n_updates: int) -> None:
+        """Moves the bar on."""
+        self.bar.update(n_updates)
+
+    def log(self, row: dict[str, Any]) -> None:
+        """Shows the losses and the mean return of a row."""
+        shown = {name: f"{v:.3g}" for name, v in row.items() if name.endswith("_loss")}
+        if "eval/return_mean" in row:
+            shown["return"] = f"{row['eval/return_mean']:.1f}"
+        self.bar.set_postfix(shown, refresh=False)
+
+    def close(self) -> None:
+        """Leaves the bar as it is."""
+        self.bar.close()

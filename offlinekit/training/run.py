@@ -1,0 +1,231 @@
+"""One training run as a generator: updates, evaluation, logs, checkpoints, early stopping, resume."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from offlinekit.errors import TrainingError
+from offlinekit.events import get_logger
+from offlinekit.training import run_folder
+from offlinekit.training.early_stopping import EarlyStopping
+from offlinekit.training.engine import CHECK_EVERY, Engine
+from offlinekit.training.loggers import CSVLogger, Logger, ProgressBar, TensorBoardLogger
+
+log = get_logger()
+
+
+@dataclass
+class RunSettings:
+    """How a run goes; checked once. The fields are the keywords of `Algo.fit`."""
+
+    n_steps: int
+    eval_interval: int = 5_000
+    log_interval: int = 1_000
+    checkpoint_interval: int | None = None
+    keep_checkpoints: int = 2
+    out: Path | None = None
+    early_stopping: EarlyStopping | None = None
+    progress: bool = True
+    tensorboard: bool = False
+    config: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("n_steps", "eval_interval", "log_interval", "checkpoint_interval", "keep_checkpoints"):
+            value = getattr(self, name)
+            if value is None and name == "checkpoint_interval":
+                self.checkpoint_interval = self.eval_interval
+            elif isinstance(value, bool) or not isinstance(value, int):
+                raise TypeError(f"{name} must be an integer, got {value!r} of type {type(value).__name__}")
+            elif value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+        if self.tensorboard and self.out is None:
+            raise ValueError("tensorboard=True writes into the run folder; give out='runs' as well")
+
+
+class Run:
+    """Trains an algorithm that has its networks.
+
+    Args:
+        algo: The front, with `impl`, `sampler_state`, `save`.
+        engine: What takes the updates.
+        settings: How the run goes.
+        evaluators: Name to a function that gives metrics; called every eval_interval and at the end.
+        folder: Of a run to go on with, or None.
+        state: Of the checkpoint to go on from, or None.
+    """
+
+    def __init__(
+        self,
+        algo: Any,
+        engine: Engine,
+        settings: RunSettings,
+        evaluators: Mapping[str, Callable[[], dict[str, float]]],
+        folder: Path | None = None,
+        state: dict[str, Any] | None = None,
+    ) -> None:
+        self.algo, self.engine, self.settings, self.evaluators = algo, engine, settings, evaluators
+        self.history: list[dict[str, Any]] = state["history"] if state else []
+        self.start: int = state["start"] if state else algo.grad_step
+        self.elapsed: float = state["elapsed"] if state else 0.0
+        if state:
+            engine.load_state(state["engine"], algo.impl.device)
+        self.end = self.start + settings.n_steps
+        algo.impl.horizon = self.end
+        self.interrupted = False
+        self.folder = folder
+        if folder is None and settings.out is not None:
+            self.folder = run_folder.create(settings.out, type(algo).__name__, algo.dataset_name)
+            run_folder.write_json(self.folder / "config.json", settings.config)
+            info = run_folder.system_info(algo.seed, algo.impl.device)
+            run_folder.write_json(self.folder / "system.json", info)
+
+    def steps(self) -> Iterator[tuple[int, dict[str, float]]]:
+        """Yields (update, metrics) at each log and evaluation interval and at the end."""
+        algo, began = self.algo, time.monotonic() - self.elapsed
+        bar = ProgressBar(
+            f"{type(algo).__name__} on {algo.dataset_name}",
+            self.settings.n_steps,
+            algo.grad_step - self.start,
+            self.settings.progress,
+        )
+        loggers = self._loggers(bar)
+        log.info("run started", folder=str(self.folder), n_steps=self.settings.n_steps, seed=algo.seed)
+        try:
+            with self._interrupts():
+                while algo.grad_step < self.end and not self._stopped_early():
+                    self._advance(bar)
+                    self.elapsed = time.monotonic() - began
+                    if self.interrupted:
+                        self._leave()
+                    if self._row_is_due():
+                        row = self._row()
+                        self.history.append(row)
+                        for logger in loggers:
+                            logger.log(row)
+                        self._keep_best()
+                        yield algo.grad_step, {k: v for k, v in row.items() if k != "step"}
+                    if self._due(self.settings.checkpoint_interval) or algo.grad_step == self.end:
+                        self._checkpoint()
+            self._finish()
+        except TrainingError as error:
+            kept = f"; the last checkpoint is in {self.folder}" if self.folder else ""
+            raise TrainingError(f"{error}{kept}") from error
+        finally:
+            for logger in loggers:
+                logger.close()
+
+    def state(self) -> dict[str, Any]:
+        """Returns what a resumed run needs beyond the algorithm's own state."""
+        return {
+            "start": self.start,
+            "elapsed": self.elapsed,
+            "history": self.history,
+            "engine": self.engine.state(),
+        }
+
+    def _loggers(self, bar: ProgressBar) -> list[Logger]:
+        loggers: list[Logger] = [bar]
+        if self.folder is not None:
+            loggers.append(CSVLogger(self.folder / "metrics.csv", self.history))
+            if self.settings.tensorboard:
+                loggers.append(TensorBoardLogger(self.folder / "tensorboard"))
+        return loggers
+
+    def _advance(self, bar: ProgressBar) -> None:
+        """Takes updates up to the next event, a few at a time so that interrupts and NaN are seen."""
+        done = self.algo.grad_step - self.start
+        intervals = (
+            self.settings.log_interval,
+            self.settings.eval_interval,
+            self.settings.checkpoint_interval,
+        )
+        ahead = min(every - done % every for every in intervals if every)
+        n = min(ahead, self.end - self.algo.grad_step)
+        while n > 0 and not self.interrupted:
+            taken = self.engine.run(min(n, CHECK_EVERY), lambda: self.interrupted)
+            bar.advance(taken)
+            n -= taken
+
+    def _due(self, every: int | None) -> bool:
+        done: int = self.algo.grad_step - self.start
+        return every is not None and done % every == 0
+
+    def _row_is_due(self) -> bool:
+        return self._due(self.settings.log_interval) or self._evaluation_is_due()
+
+    def _evaluation_is_due(self) -> bool:
+        return self._due(self.settings.eval_interval) or self.algo.grad_step == self.end
+
+    def _row(self) -> dict[str, Any]:
+        row: dict[str, Any] = {"step": self.algo.grad_step, "time": round(self.elapsed, 3)}
+        row.update(self.engine.take_means())
+        if self._evaluation_is_due():
+            for evaluator in self.evaluators.values():
+                row.update(evaluator())
+        return row
+
+    def _keep_best(self) -> None:
+        metric = "eval/return_mean"
+        if self.folder is None or metric not in self.history[-1]:
+            return
+        earlier = [row[metric] for row in self.history[:-1] if metric in row]
+        if not earlier or self.history[-1][metric] > max(earlier):
+            self.algo.save(self.folder / "best.okt")
+
+    def _stopped_early(self) -> bool:
+        stopping = self.settings.early_stopping
+        if stopping is None or not self.history or not stopping.should_stop(self.history):
+            return False
+        log.info("run stopped early", metric=stopping.metric, step=self.algo.grad_step)
+        return True
+
+    def _checkpoint(self) -> None:
+        if self.folder is None:
+            return
+        self.algo.save(run_folder.checkpoint_path(self.folder, self.algo.grad_step), run=self.state())
+        for old in run_folder.checkpoints(self.folder)[: -self.settings.keep_checkpoints]:
+            old.unlink()
+
+    def _finish(self) -> None:
+        if self.folder is not None:
+            self.algo.save(self.folder / "policy.okt")
+        log.info("run finished", folder=str(self.folder), step=self.algo.grad_step, seconds=self.elapsed)
+
+    def _leave(self) -> None:
+        """Saves at the update where the user interrupted, and says how to go on."""
+        self._checkpoint()
+        where = (
+            f"saved; go on with resume={str(self.folder)!r}" if self.folder else "nothing saved (out=None)"
+        )
+        raise KeyboardInterrupt(f"interrupted after update {self.algo.grad_step}: {where}")
+
+    def _interrupts(self) -> _Interrupts:
+        return _Interrupts(self)
+
+
+class _Interrupts:
+    """Turns the first Ctrl-C into a stop after the current update; the second one interrupts at once."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.before: Any = signal.SIG_DFL
+
+    def __enter__(self) -> None:
+        if threading.current_thread() is threading.main_thread():
+            self.before = signal.signal(signal.SIGINT, self._interrupt)
+
+    def __exit__(self, *_: object) -> None:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, self.before)
+
+    def _interrupt(self, _signal: int, _frame: FrameType | None) -> None:
+        if self.run.interrupted:
+            raise KeyboardInterrupt
+        self.run.interrupted = True
