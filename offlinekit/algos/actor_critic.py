@@ -15,7 +15,7 @@ class ActorCritic(Algo):
 
     actor_learning_rate: Positive = 3e-4  # Of the policy.
     critic_learning_rate: Positive = 3e-4  # Of the critics.
-    actor_lr_schedule: Schedule = "constant"  # Of the policy's learning rate; cosine ends at 0.
+    actor_lr_schedule: Schedule | None = None  # Of the policy's learning rate; None takes `lr_schedule`.
     critic_encoder: Any = None  # Of the critics; None takes `encoder`.
     n_critics: Count = 2  # Critics in the ensemble.
     tau: Rate = 0.005  # Share of the online network that enters its target at each update of the target.
@@ -31,7 +31,8 @@ class QLearning(Algo):
 
     learning_rate: Positive = 3e-4  # Of the critics.
     n_critics: Count = 1  # Critics in the ensemble; their mean chooses, the lowest is the target.
-    target_update_interval: Count = 500  # Updates between copies of the critics to their target.
+    target_update_interval: Count = 100  # Updates between two updates of the target.
+    tau: Rate = 1.0  # Share of the critics that enters their target at each of its updates; 1 copies them.
     td_loss: Literal["huber", "mse"] = "huber"  # Of the temporal difference with q_function="mean".
     q_function: QKind = "mean"  # What critics learn of the return: its mean, or quantiles ("qr").
     n_quantiles: Count = 200  # Quantiles of the return with q_function="qr".

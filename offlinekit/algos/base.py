@@ -8,29 +8,26 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import gymnasium
-import numpy as np
 import torch
 from torch import Tensor
 
-from offlinekit.algos import parameters
+from offlinekit.algos import files, parameters
+from offlinekit.algos.acting import Converter
 from offlinekit.algos.parameters import Count, NonNegative, Positive, Probability, Schedule
+from offlinekit.algos.torch.encoders import encoder_to_json
+from offlinekit.algos.torch.impl import Impl
 from offlinekit.datasets import MDPDataset
 from offlinekit.datasets.normalizers import Scaler, Scaling, resolve_scaler
 from offlinekit.datasets.sampler import TransitionSampler
-from offlinekit.datasets.spaces import space_from_json, space_to_json
-from offlinekit.errors import FileFormatError, NotFittedError, UnsupportedError, did_you_mean
+from offlinekit.errors import NotFittedError, UnsupportedError
 from offlinekit.metrics.evaluation import evaluate
-from offlinekit.training import policy_file, run_folder
 from offlinekit.training.early_stopping import EarlyStopping
 from offlinekit.training.engine import Engine
 from offlinekit.training.run import Run, RunSettings
-from offlinekit.types import Array, ArrayTree, Batch, first_leaf, map_tree
-
-if TYPE_CHECKING:
-    from offlinekit.algos.torch.impl import Impl
+from offlinekit.types import Array, Batch
 
 A = TypeVar("A", bound="Algo")
 Evaluator = Callable[["Algo", MDPDataset], float]
@@ -51,9 +48,7 @@ class Algo:
     encoder: Any = "auto"  # What sees the observation: "auto", "mlp", "cnn", an encoder or a module factory.
     observation_scaler: Any = None  # None, "standard", "minmax" or a Scaler; fitted on the data.
     action_scaler: Any = "minmax"  # Maps actions to [-1, 1]: by the space's bounds, else the data's.
-    reward_scaler: Any = (
-        None  # None, "standard", "minmax", "return", "shift", "multiply", "clip" or a Scaler.
-    )
+    reward_scaler: Any = None  # None, "standard", "minmax", "return", "shift", "clip"... or a Scaler.
     optimizer: parameters.OptimizerName = "adam"  # Optimizer of every loss.
     weight_decay: NonNegative = 0.0  # Of the optimizer; decoupled with adamw.
     clip_grad_norm: Positive | None = None  # Largest norm of a loss's gradient; None for no limit.
@@ -92,8 +87,8 @@ class Algo:
         self.dataset_name = "custom"
         self.scaling = Scaling()
         self._impl: Impl | None = None
-        self._sampler: TransitionSampler | None = None
-        self._sampler_state: Tensor | None = None
+        self.sampler: TransitionSampler | None = None
+        self.sampler_state: Tensor | None = None
 
     # The catalogue.
 
@@ -115,8 +110,6 @@ class Algo:
     @property
     def config(self) -> dict[str, Any]:
         """The hyperparameters as plain data; what a policy file and a run folder hold."""
-        from offlinekit.algos.torch.encoders import encoder_to_json
-
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         del values["impl_class"], values["device"]
         for name, value in values.items():
@@ -168,10 +161,11 @@ class Algo:
         if self._impl is None:
             action_scaler = self.action_scaler if self.action_kind == "continuous" else None
             self.scaling = Scaling.fit(dataset, self.observation_scaler, action_scaler, self.reward_scaler)
-            self._make_impl(dataset.observation_space, dataset.action_space)
+            self.make_impl(dataset.observation_space, dataset.action_space)
         return self
 
-    def _make_impl(self, observation_space: Any, action_space: Any) -> None:
+    def make_impl(self, observation_space: Any, action_space: Any) -> None:
+        """Makes the networks for the given spaces, anew."""
         self._impl = self.impl_class(self, observation_space, action_space, self._device())
 
     def _device(self) -> torch.device:
@@ -286,7 +280,7 @@ class Algo:
         Yields:
             (update, metrics) at each log and evaluation interval and after the last update.
         """
-        folder, state = (Path(resume), self._resume(Path(resume))) if resume else (None, None)
+        folder, state = (Path(resume), files.resume(self, Path(resume))) if resume else (None, None)
         self.build(dataset)
         self.dataset_name = dataset.name
         config = {
@@ -304,10 +298,10 @@ class Algo:
         }
         out = None if out is None else Path(out)
         run_settings = RunSettings(n_steps=n_steps, out=out, config=config, **settings)
-        self._sampler = self._make_sampler(dataset)
+        self.sampler = self._make_sampler(dataset)
         run = Run(
             self,
-            Engine(self.impl, self._sampler),
+            Engine(self.impl, self.sampler),
             run_settings,
             self._evaluators(dataset, eval_env, eval_episodes, evaluators or {}),
             folder,
@@ -327,11 +321,11 @@ class Algo:
             scaling=self.scaling,
             needs_next=self.impl.needs_next,
         )
-        if self._sampler_state is not None:
-            sampler.set_state(self._sampler_state)
-        elif self._sampler is not None:
-            sampler.set_state(self._sampler.state())
-        self._sampler_state = None
+        if self.sampler_state is not None:
+            sampler.set_state(self.sampler_state)
+        elif self.sampler is not None:
+            sampler.set_state(self.sampler.state())
+        self.sampler_state = None
         return sampler
 
     def sample_batch(self, dataset: MDPDataset) -> Batch:
@@ -371,11 +365,11 @@ class Algo:
             NotFittedError: Without networks.
             ValueError: For another shape.
         """
-        return self._act(observations, self.impl.predict_best_action)
+        return self._converter.act(observations, self.impl.predict_best_action)
 
     def sample_action(self, observations: Any) -> Array:
         """Returns actions drawn from the policy, as `predict` does; greedy where it is deterministic."""
-        return self._act(observations, self.impl.sample_action)
+        return self._converter.act(observations, self.impl.sample_action)
 
     def predict_value(self, observations: Any, actions: Any = None) -> Array:
         """Returns the estimated discounted return, in units of the scaled reward.
@@ -390,45 +384,12 @@ class Algo:
         Raises:
             UnsupportedError: Where the algorithm learns no value function.
         """
-        inputs, single = self._observations(observations)
-        chosen = None
-        if actions is not None:
-            chosen = self._actions(np.asarray(actions)[None] if single else np.asarray(actions), inputs)
-        with torch.no_grad():
-            values: Array = self.impl.predict_value(inputs, chosen).float().cpu().numpy()
-        return values[0] if single else values
+        return self._converter.value(observations, actions, self.impl.predict_value)
 
-    def _act(self, observations: Any, choose: Callable[[Any], Tensor]) -> Array:
-        inputs, single = self._observations(observations)
-        with torch.no_grad():
-            actions: Array = choose(inputs).cpu().numpy()
-        if self.scaling.action is not None:
-            actions = self.scaling.action.inverse(actions)
-            space = self.impl.action_space
-            actions = np.clip(actions, space.low, space.high)  # type: ignore[attr-defined]  # A Box.
-        chosen: Array = actions[0] if single else actions
-        return chosen
-
-    def _observations(self, observations: Any) -> tuple[Any, bool]:
-        """Returns scaled tensors with a batch axis, and whether it had to be added."""
-        tree = _arrays(observations, self.impl.observation_space)
-        space = self.impl.observation_space
-        single = _is_single(tree, space)
-        if single:
-            tree = map_tree(lambda leaf: leaf[None], tree)
-        tree = map_tree(lambda leaf: leaf if leaf.dtype == np.uint8 else leaf.astype(np.float32), tree)
-        device = self.impl.device
-        scaled = self.scaling.observations(tree)
-        return map_tree(lambda leaf: torch.as_tensor(np.ascontiguousarray(leaf)).to(device), scaled), single
-
-    def _actions(self, actions: Array, observations: Any) -> Tensor:
-        n = len(first_leaf(observations))
-        shape = (n, *(self.impl.action_space.shape or ()))
-        if actions.shape != shape:
-            raise ValueError(f"actions must have shape {list(shape)}, got {list(actions.shape)}")
-        if self.scaling.action is not None:
-            actions = self.scaling.action.transform(actions)
-        return torch.as_tensor(actions).to(self.impl.device)
+    @property
+    def _converter(self) -> Converter:
+        impl = self.impl
+        return Converter(impl.observation_space, impl.action_space, self.scaling, impl.device)
 
     # Files.
 
@@ -442,23 +403,7 @@ class Algo:
         Returns:
             The path.
         """
-        impl = self.impl
-        header = {
-            "algo": type(self).__name__,
-            "impl": self.impl_class.__name__,
-            "config": self.config,
-            "observation_space": space_to_json(impl.observation_space),
-            "action_space": space_to_json(impl.action_space),
-            "scaling": self.scaling.to_json(),
-            "grad_step": impl.grad_step,
-            "horizon": impl.horizon,
-            "dataset": self.dataset_name,
-            "run": run,
-        }
-        tensors = impl.state_tensors()
-        if self._sampler is not None:
-            tensors["random.sampler"] = self._sampler.state()
-        policy_file.write(Path(path), header, tensors)
+        files.save(self, Path(path), run)
         return Path(path)
 
     @classmethod
@@ -477,96 +422,6 @@ class Algo:
             FileNotFoundError: Where there is no file.
             FileFormatError: For a file that is none of ours, is damaged, or needs a class not known here.
         """
-        header, tensors = policy_file.read(Path(path), torch.device("cpu"))
-        front = _known(path, header["algo"], Algo.known, "algorithm")
-        if not issubclass(front, cls):
-            raise FileFormatError(
-                f"{path} holds a {front.__name__}, not a {cls.__name__}; use offlinekit.load"
-            )
-        from offlinekit.algos.torch.impl import Impl
-
-        impl_class = impl_class or _known(path, header["impl"], Impl.known, "impl_class")
-        algo = front(**{**header["config"], **given, "device": device, "impl_class": impl_class})
-        algo._take(header, tensors, Path(path))
+        fronts = {name: front for name, front in Algo.known.items() if issubclass(front, cls)}
+        algo: A = files.load(Path(path), fronts, device, impl_class, given)
         return algo
-
-    def _take(self, header: dict[str, Any], tensors: dict[str, Tensor], path: Path) -> None:
-        self.scaling = Scaling.from_json(header["scaling"])
-        self.dataset_name = header["dataset"]
-        if self._impl is None:
-            spaces = (space_from_json(header[f"{kind}_space"]) for kind in ("observation", "action"))
-            self._make_impl(*spaces)
-        impl = self.impl
-        try:
-            impl.load_state_tensors(tensors)
-        except (RuntimeError, KeyError) as error:
-            raise FileFormatError(
-                f"{path} does not fit {self.impl_class.__name__} with this config: {error}"
-            ) from error
-        impl.grad_step, impl.horizon = header["grad_step"], header["horizon"]
-        self._sampler_state = tensors.get("random.sampler")
-
-    def _resume(self, folder: Path) -> dict[str, Any]:
-        """Takes up the newest checkpoint of a run and returns the run's state."""
-        path = run_folder.latest_checkpoint(folder)
-        header, tensors = policy_file.read(path, torch.device("cpu"))
-        config = {**self.config, "seed": header["config"]["seed"]}
-        differing = sorted(k for k, v in header["config"].items() if _plain(config.get(k)) != _plain(v))
-        if header["algo"] != type(self).__name__ or differing:
-            raise ValueError(
-                f"{folder} is a run of {header['algo']} with other {differing or 'hyperparameters'}; "
-                "resume with the same ones, or load the checkpoint with offlinekit.load and call fit"
-            )
-        self.seed = header["config"]["seed"]
-        self._take(header, tensors, path)
-        state: dict[str, Any] = header["run"]
-        return state
-
-
-def _known(path: str | Path, name: str, known: Mapping[str, type[Any]], what: str) -> type[Any]:
-    if name not in known:
-        hint = did_you_mean(name, known)
-        raise FileFormatError(
-            f"{path} needs the {what} {name!r}, which this process has not defined{hint}; "
-            f"import the module that defines it before loading, or pass {what}="
-        )
-    return known[name]
-
-
-def _plain(value: Any) -> Any:
-    """Returns a value as it comes back from JSON."""
-    if isinstance(value, Mapping):
-        return {key: _plain(part) for key, part in value.items()}
-    return [_plain(part) for part in value] if isinstance(value, (tuple, list)) else value
-
-
-def _arrays(observations: Any, space: Any) -> ArrayTree:
-    if isinstance(space, gymnasium.spaces.Dict):
-        if not isinstance(observations, Mapping) or set(observations) != set(space.spaces):
-            raise ValueError(
-                f"observations must be a dict with keys {sorted(space.spaces)}, got {observations!r}"
-            )
-        return {key: _arrays(observations[key], part) for key, part in space.spaces.items()}
-    if isinstance(space, gymnasium.spaces.Tuple):
-        if not isinstance(observations, tuple) or len(observations) != len(space.spaces):
-            raise ValueError(f"observations must be a tuple of {len(space.spaces)}, got {observations!r}")
-        return tuple(_arrays(o, part) for o, part in zip(observations, space.spaces, strict=True))
-    return np.asarray(observations)
-
-
-def _is_single(tree: Any, space: Any) -> bool:
-    if isinstance(space, gymnasium.spaces.Dict):
-        parts = [_is_single(tree[key], part) for key, part in space.spaces.items()]
-        return all(parts)
-    if isinstance(space, gymnasium.spaces.Tuple):
-        parts = [_is_single(leaf, part) for leaf, part in zip(tree, space.spaces, strict=True)]
-        return all(parts)
-    if tree.shape == space.shape:
-        return True
-    if tree.shape[1:] == space.shape and tree.ndim == len(space.shape) + 1:
-        return False
-    shape = list(space.shape)
-    raise ValueError(
-        f"observations must have shape {shape} for one or {['batch', *shape]} for several, "
-        f"got {list(tree.shape)}"
-    )

@@ -17,9 +17,7 @@ class DiscreteBCQ(QLearning):
     Source: Fujimoto et al. 2019, arXiv:1910.01708.
     """
 
-    threshold: Probability = (
-        0.3  # An action is allowed if its probability reaches this share of the likeliest.
-    )
+    threshold: Probability = 0.3  # Smallest allowed probability, as a share of the likeliest action's.
     logits_penalty: NonNegative = 1e-2  # Weight of the behaviour model's mean squared logit.
 
     family: ClassVar[str] = "PC"

@@ -21,7 +21,7 @@ class IQL(ActorCritic):
     beta: NonNegative = 3.0  # Inverse temperature in 1 / units of return; 0 is behaviour cloning.
     max_weight: Positive = 100.0  # Bound of the weight exp(beta * advantage) of a cloned action.
     value_learning_rate: Positive = 3e-4  # Of the state value.
-    actor_lr_schedule: Schedule = "cosine"  # Of the policy's learning rate; cosine ends at 0.
+    actor_lr_schedule: Schedule | None = "cosine"  # Of the policy's learning rate; cosine ends at 0.
 
     family: ClassVar[str] = "VR"
     paper: ClassVar[str] = "arXiv:2110.06169"

@@ -11,8 +11,9 @@ import click
 from offlinekit.algos import get_algo
 from offlinekit.cli.output import number, table, with_error
 from offlinekit.cli.parts import usage
-from offlinekit.datasets import MDPDataset, get_dataset, make_env
-from offlinekit.errors import MissingExtraError
+from offlinekit.cli.runs import make_env
+from offlinekit.datasets import MDPDataset, get_dataset
+from offlinekit.datasets.spaces import check_environment
 from offlinekit.metrics import evaluate, get_evaluator, standard_error
 from offlinekit.training import run_folder
 
@@ -38,43 +39,46 @@ class Job:
         Raises:
             click.UsageError: For names, hyperparameters and combinations that there are not.
         """
-        options = {
-            name: value
-            for name, value in options.items()
-            if value is not None and value != () and value != {}
-        }
+        options = _given(options)
         if "resume" in options:
             _refuse_changes(options)
-            options = {**_of_run(options["resume"]), **options}
+            with usage("--resume"):
+                options = {**_of_run(options["resume"]), **options}
         for name in ("algo", "dataset"):
             if name not in options:
                 raise click.UsageError(f"Missing option '--{name}' (or '--resume RUN').")
         algo = _make_algo(options)
-        data_options = options.get("dataset_options", {})
         with usage("--dataset"):
-            dataset, env = get_dataset(options["dataset"], **data_options)
-        env_id = options.get("eval_env")
-        if env_id is not None:
-            env = _named_env(env_id)
-        info = {
-            "dataset": {"name": dataset.name, "source": options["dataset"], "options": data_options},
-            "eval_env": env_id,
-            "metrics": list(options.get("metrics", ())),
-            "behaviour_return": float(dataset.episode_returns().mean()),
-            "reference_scores": dataset.reference_scores,
-            "env_kwargs": {} if env_id else dataset.metadata.get("env_kwargs") or {},
-        }
-        return cls(algo, dataset, env, _fit_arguments(options, info))
+            dataset, env = get_dataset(options["dataset"], **options.get("dataset_options", {}))
+        if "eval_env" in options:
+            env_id = options["eval_env"]
+            env = None if env_id.lower() == "none" else make_env(env_id, "--eval-env")
+        job = cls(algo, dataset, env, _fit_arguments(options, _info(options, dataset)))
+        job.check()
+        return job
+
+    def check(self) -> None:
+        """Tries what would else fail only at the first evaluation, perhaps hours later.
+
+        Raises:
+            OfflineKitError: Where the algorithm, the data, the environment and the metrics do not fit.
+        """
+        self.algo.build(self.dataset)
+        if self.env is not None:
+            check_environment(self.dataset.observation_space, self.dataset.action_space, self.env)
+        for evaluator in self.fit["evaluators"].values():
+            evaluator(self.algo, self.dataset[:1])
 
     def describe(self) -> str:
         """Returns what is about to happen, in a few lines."""
         data = self.dataset
-        returns = data.episode_returns()
-        where = self.env.spec.id if self.env is not None and self.env.spec else self.env
+        if self.env is None:
+            where = "no environment (name one by --eval-env)"
+        else:
+            where = self.env.spec.id if self.env.spec else str(self.env)
         return (
             f"{self.algo!r}\non {data.name}: {len(data):,} rows, {data.n_episodes:,} episodes, "
-            f"mean return {number(float(returns.mean()))}\n"
-            f"evaluated in {where if self.env is not None else 'no environment'}"
+            f"mean return {number(float(data.episode_returns().mean()))}\nevaluated in {where}"
         )
 
     def run(self) -> None:
@@ -86,9 +90,12 @@ class Job:
         try:
             self.algo.fit(self.dataset, eval_env=self.env, **self.fit)
         except KeyboardInterrupt as error:
-            folder = self.algo.run_dir
-            hint = f"\nGo on with: offlinekit train --resume {folder}" if folder else ""
-            raise KeyboardInterrupt(f"{error}{hint}") from None
+            if not str(error):  # Of a second Ctrl-C, before the checkpoint was written.
+                raise
+            raise KeyboardInterrupt(
+                f"after update {self.algo.grad_step:,}, saved; "
+                f"go on with: offlinekit train --resume {self.algo.run_dir}"
+            ) from None
 
 
 def report(job: Job) -> None:
@@ -107,6 +114,34 @@ def report(job: Job) -> None:
     click.echo()
     table(["policy", "return (mean ± standard error)", "episodes", *(["score"] if scored else [])], rows)
     click.echo(f"\nRun folder: {job.algo.run_dir}")
+
+
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    """Returns the options that the user gave."""
+    empty: tuple[Any, ...] = ((), {})
+    return {
+        name: value
+        for name, value in options.items()
+        if value is not None and value is not False and value not in empty
+    }
+
+
+def _info(options: dict[str, Any], dataset: MDPDataset) -> dict[str, Any]:
+    """Returns what the run's config.json keeps so that other commands know how it was started."""
+    named = "eval_env" in options
+    source = Path(options["dataset"])
+    return {
+        "dataset": {
+            "name": dataset.name,
+            "source": str(source.resolve()) if source.suffix and source.is_file() else options["dataset"],
+            "options": options.get("dataset_options", {}),
+        },
+        "eval_env": options.get("eval_env"),
+        "env_kwargs": {} if named else dataset.metadata.get("env_kwargs") or {},
+        "metrics": list(options.get("metrics", ())),
+        "behaviour_return": float(dataset.episode_returns().mean()),
+        "reference_scores": dataset.reference_scores,
+    }
 
 
 def _of_run(folder: Path) -> dict[str, Any]:
@@ -129,7 +164,7 @@ def _of_run(folder: Path) -> dict[str, Any]:
         "metrics": tuple(config["metrics"]),
         **{name: config[name] for name in (*FIT_OPTIONS, "tensorboard") if name in config},
     }
-    return {name: value for name, value in found.items() if value is not None}
+    return _given(found)
 
 
 def _refuse_changes(given: dict[str, Any]) -> None:
@@ -147,19 +182,6 @@ def _make_algo(options: dict[str, Any]) -> Algo:
         return front(**{**options.get("hyperparameters", {}), **chosen})
 
 
-def _named_env(env_id: str) -> Any:
-    """Returns the environment of --eval-env; None for "none"."""
-    if env_id.lower() == "none":
-        return None
-    with usage("--eval-env"):
-        env = make_env(env_id)
-    if env is None:
-        raise MissingExtraError(
-            f"there is no environment {env_id!r} without its package (see the warning above)"
-        )
-    return env
-
-
 def _fit_arguments(options: dict[str, Any], info: dict[str, Any]) -> dict[str, Any]:
     """Returns the keywords of `fit`, without those that keep its own defaults."""
     with usage("--metric"):
@@ -170,7 +192,7 @@ def _fit_arguments(options: dict[str, Any], info: dict[str, Any]) -> dict[str, A
         "evaluators": evaluators,
         "out": options["out"],
         "resume": options.get("resume"),
-        "progress": not options["quiet"],
-        "tensorboard": options["tensorboard"],
+        "progress": "quiet" not in options,
+        "tensorboard": "tensorboard" in options,
         "info": info,
     }

@@ -13,7 +13,7 @@ import click
 
 from offlinekit.cli import commands
 from offlinekit.cli.parts import DEBUG, SETTINGS, debug_option
-from offlinekit.errors import OfflineKitError
+from offlinekit.errors import OfflineKitError, did_you_mean
 
 FAILED, INTERRUPTED = 1, 130
 
@@ -32,6 +32,17 @@ class Commands(click.Group):
         command: click.Command = importlib.import_module(f"{commands.__name__}.{cmd_name}").command
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Finds the command that is called; suggests the nearest where there is none."""
+        name = args[0]
+        if self.get_command(ctx, name) is None and not name.startswith("-"):
+            raise click.UsageError(
+                f"No such command {name!r}{did_you_mean(name, self.list_commands(ctx))}", ctx
+            )
+        return super().resolve_command(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Runs a command; what a user can cause becomes a line on stderr and an exit code."""
         try:
@@ -43,7 +54,7 @@ class Commands(click.Group):
                 traceback.print_exc()
             raise
         except KeyboardInterrupt as error:
-            click.echo(f"Interrupted: {error}" if str(error) else "Interrupted", err=True)
+            click.echo(f"Interrupted {error}".rstrip(), err=True)
             sys.exit(INTERRUPTED)
         except (OfflineKitError, ValueError, TypeError, OSError) as error:
             if ctx.meta.get(DEBUG):

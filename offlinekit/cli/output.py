@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import click
 
@@ -12,10 +13,12 @@ def number(value: float | None, digits: int = 4) -> str:
     """Returns a number with thousands separators and some significant digits; "-" for none."""
     if value is None or math.isnan(value):
         return "-"
-    if float(value).is_integer() and abs(value) < 1e15:
+    size = abs(value)
+    if size >= 1e15 or 0 < size < 1e-4:
+        return f"{value:.{digits}g}"
+    if float(value).is_integer():
         return f"{value:,.0f}"
-    decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
-    return f"{value:,.{min(decimals, 6)}f}"
+    return f"{value:,.{max(0, digits - 1 - math.floor(math.log10(size)))}f}"
 
 
 def with_error(mean: float, error: float) -> str:
@@ -24,6 +27,20 @@ def with_error(mean: float, error: float) -> str:
         return f"{mean:,.1f}"
     decimals = 1 if error == 0 else min(6, max(0, 1 - math.floor(math.log10(error))))
     return f"{mean:,.{decimals}f} ± {error:,.{decimals}f}"
+
+
+def space_text(space: Any) -> str:
+    """Returns a gymnasium space in a few words: shape, type, and its bounds where they are one pair."""
+    inner = getattr(space, "spaces", None)
+    if isinstance(inner, Mapping):
+        return "{" + ", ".join(f"{key}: {space_text(part)}" for key, part in inner.items()) + "}"
+    if inner is not None:
+        return f"({', '.join(map(space_text, inner))})"
+    if not hasattr(space, "low"):
+        return str(space)
+    low, high = {float(bound) for bound in space.low.flat}, {float(bound) for bound in space.high.flat}
+    bounds = f" in [{low.pop():g}, {high.pop():g}]" if len(low) == len(high) == 1 else ""
+    return f"{space.dtype}{list(space.shape)}{bounds}"
 
 
 def table(head: Sequence[str], body: Sequence[Sequence[str]], *, left: int = 1) -> None:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import click
 
+from offlinekit.cli.parts import usage
 from offlinekit.errors import MissingExtraError
 
 
@@ -51,24 +52,50 @@ def find(run: Path, which: str) -> Found:
     return Found(newest, config)
 
 
-def make_env(found: Found, env_id: str | None, **kwargs: Any) -> Any:
-    """Makes the environment that a user names, else the run's own.
+def load(found: Found, env_id: str | None, *, device: str = "auto", **kwargs: Any) -> tuple[Any, Any]:
+    """Loads a policy and makes its environment.
+
+    Args:
+        found: The policy.
+        env_id: Environment that the user names; None takes the run's own.
+        device: Where the networks go.
+        kwargs: Passed to `gymnasium.make`.
+
+    Returns:
+        The algorithm and the environment.
 
     Raises:
-        click.UsageError: Where neither is known.
-        MissingExtraError: Where its package is not installed.
+        click.UsageError: Where no environment is known.
+        DatasetError: Where the policy does not fit it.
     """
-    from offlinekit.datasets import make_env as make
+    import offlinekit
+    from offlinekit.datasets.spaces import check_environment
 
+    algo = offlinekit.load(found.policy, device=device)
     name = env_id or found.config.get("env_id")
     if name is None:
         raise click.UsageError(
             f"{found.policy} does not say its environment; give one by --env, such as CartPole-v1"
         )
     settings = {} if env_id else found.config.get("env_kwargs") or {}
-    env = make(name, **settings, **kwargs)
+    env = make_env(name, "--env", **settings, **kwargs)
+    check_environment(algo.impl.observation_space, algo.impl.action_space, env)
+    return algo, env
+
+
+def make_env(env_id: str, option: str, **kwargs: Any) -> Any:
+    """Makes the environment that an option names.
+
+    Raises:
+        click.BadParameter: Where there is no such environment.
+        MissingExtraError: Where its package is not installed.
+    """
+    from offlinekit.datasets import make_env as make
+
+    with usage(option):
+        env = make(env_id, **kwargs)
     if env is None:
         raise MissingExtraError(
-            f"there is no environment {name!r} without its package (see the warning above)"
+            f"there is no environment {env_id!r} without its package (see the warning above)"
         )
     return env

@@ -123,6 +123,7 @@ def _fetch(url: str, part: Path, timeout: float) -> None:
     try:
         response = _open(urllib.request.Request(url, headers=headers), timeout)
     except HTTPError as error:
+        error.close()
         if error.code == 416:
             tag.unlink(missing_ok=True)
         raise
@@ -183,7 +184,9 @@ def _verify(part: Path, sha256: str | None, size: int | None, check: Callable[[P
 
 class _CheckedRedirects(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
-        _check_scheme(newurl)
+        if urlsplit(newurl).scheme not in SCHEMES:  # urllib itself would follow ftp.
+            fp.close()
+            raise DownloadError(f"only http and https are fetched, but it redirects to {newurl}")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 

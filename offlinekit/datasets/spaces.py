@@ -203,9 +203,10 @@ def check_environment(observation_space: Space, action_space: Space, env: Any) -
     ours = _signature(observation_space), _signature(action_space)
     theirs = _signature(env.observation_space), _signature(env.action_space)
     if ours != theirs:
+        name = env.spec.id if env.spec else str(env)
         raise DatasetError(
-            f"environment {env.spec.id if env.spec else env} observes {theirs[0]} and acts {theirs[1]}, but the dataset has {ours[0]} and "
-            f"{ours[1]}; name another environment with env_id=, or declare the dataset's spaces"
+            f"environment {name} observes {theirs[0]} and acts {theirs[1]}, but the dataset has "
+            f"{ours[0]} and {ours[1]}; name another environment with env_id=, or declare the dataset's spaces"
         )
 
 

@@ -136,4 +136,5 @@ def _number(table: Path, text: str) -> float:
 
 
 def _unknown_column(table: Path, name: str, columns: list[str]) -> str:
-    return f"{table} has no column {name!r}{did_you_mean(name, columns)} It has: {', '.join(columns)}"
+    hint = did_you_mean(name, columns) or f"; it has: {', '.join(columns)}"
+    return f"{table} has no column {name!r}{hint}"

@@ -1,4 +1,4 @@
-"""Figures: learning curves with their spread over seeds."""
+"""Figures: learning curves with their spread over runs."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def plot_learning_curves(
     band: str = "standard_error",
     title: str | None = None,
 ) -> Path:
-    """Draws the mean over seeds of each group of runs, with a band, into one figure.
+    """Draws the mean of each group of runs, one a seed, with a band, into one figure.
 
     Args:
         runs: Run folders, grouped by algorithm and dataset; or {label: metrics.csv files or run folders}.
@@ -49,8 +49,8 @@ def plot_learning_curves(
         x: Column of the horizontal axis.
         y: Column of the vertical axis.
         baselines: {label: value}, each a horizontal line, such as {"behaviour": 63.1}.
-        band: What the band around a mean of several seeds shows: "standard_error" (of the mean, either side)
-            or "range" (the lowest and highest seed). The figure says which.
+        band: What the band around a mean of several runs shows: "standard_error" (of the mean, either side)
+            or "range" (the lowest and highest run). The figure says which.
         title: Above the figure; None writes the dataset where all runs share it.
 
     Returns:
@@ -82,8 +82,7 @@ def plot_learning_curves(
 def _draw(axes: Axes, curve: Curve, index: int, band: str) -> None:
     """Draws one curve; colour and marker repeat after seven."""
     colour, marker = COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
-    seeds = len(curve.y)
-    label = curve.label if seeds == 1 else f"{curve.label} ({seeds} seeds)"
+    label = curve.label if len(curve.y) == 1 else f"{curve.label} ({len(curve.y)} runs)"
     every = max(1, len(curve.x) // 12)
     axes.plot(
         curve.x,
@@ -95,7 +94,7 @@ def _draw(axes: Axes, curve: Curve, index: int, band: str) -> None:
         linewidth=1.8,
         label=label,
     )
-    if seeds > 1:
+    if len(curve.y) > 1:
         low, high = _limits(curve.y, band)
         axes.fill_between(curve.x, low, high, color=colour, alpha=0.18, linewidth=0)
 
@@ -130,6 +129,6 @@ def _explain(figure: Figure, band: str | None) -> None:
         ncols=max(1, min(3, 78 // (longest + 6))),
         frameon=False,
         fontsize=9,
-        title=None if band is None else f"lines: mean over seeds; bands: {BANDS[band]}",
+        title=None if band is None else f"lines: mean over runs; bands: {BANDS[band]}",
         title_fontsize=9,
     )

@@ -121,6 +121,28 @@ def test_environment_that_cannot_be_copied_runs_its_episodes_one_by_one(wrap: An
     assert sizes == {1}
 
 
+def test_legacy_environment_is_wrapped() -> None:
+    class Legacy:
+        """gym 0.21's API around a Countdown."""
+
+        def __init__(self) -> None:
+            self.env = Countdown()
+            self.observation_space = SimpleNamespace(low=np.zeros(1), high=np.full(1, 10.0))
+            self.action_space = SimpleNamespace(n=3)
+
+        def seed(self, seed: int) -> None:
+            self.last = seed
+
+        def reset(self) -> Any:
+            return self.env.reset(seed=self.last)[0]
+
+        def step(self, action: Any) -> Any:
+            observation, reward, terminated, _, info = self.env.step(action)
+            return observation, reward, terminated, info
+
+    np.testing.assert_array_equal(evaluate(own_start, Legacy(), 4, seed=3).returns, [164, 256, 11, 43])
+
+
 def test_environment_that_renders_is_not_copied() -> None:
     env = made()
     env.unwrapped.render_mode = "rgb_array"

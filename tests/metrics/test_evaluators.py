@@ -73,3 +73,5 @@ def test_evaluators_are_found_by_the_name_of_their_file() -> None:
         ValueError, match=r"Unrecognized metric: 'action_mach'; did you mean 'action_match'\?"
     ):
         get_evaluator("action_mach")
+    with pytest.raises(ValueError, match="'foo'; known: action_difference, action_match, initial_value"):
+        get_evaluator("foo")

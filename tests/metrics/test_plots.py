@@ -101,9 +101,9 @@ def test_figure_is_written_and_leaves_no_trace_in_pyplot(tmp_path: Path) -> None
     [
         (
             {"y": "eval/return_men"},
-            r"no column 'eval/return_men'; did you mean 'eval/return_mean'\? It has: step",
+            r"no column 'eval/return_men'; did you mean 'eval/return_mean'\?",
         ),
-        ({"x": "epoch"}, "no column 'epoch'"),
+        ({"x": "epoch"}, "no column 'epoch'; it has: step, time, eval/return_mean"),
         ({"band": "sd"}, "band must be one of 'standard_error', 'range', got 'sd'"),
     ],
 )

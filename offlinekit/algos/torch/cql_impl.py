@@ -17,7 +17,16 @@ class CQLImpl(SACImpl):
     """L = L_TD + alpha E[log integral exp Q(s, a) da - Q(s, a_data)]; arXiv:2006.04779, eq. (4)."""
 
     def build(self) -> None:
-        """Makes the networks of SAC and the log of alpha."""
+        """Makes the networks of SAC and the log of alpha.
+
+        Raises:
+            ValueError: For both kinds of backup at once.
+        """
+        if self.config.soft_backup and self.config.max_backup:
+            raise ValueError(
+                "soft_backup and max_backup exclude each other: the best of many actions has no entropy; "
+                "set one of them to False"
+            )
         super().build()
         self.log_alpha = nn.Parameter(torch.tensor(math.log(max(self.config.alpha, 1e-8))))
 

@@ -92,20 +92,23 @@ class ModuleEncoder(MLPEncoder):
 
 
 Encoder: TypeAlias = "str | Mapping[str, Any] | MLPEncoder | Callable[[spaces.Space[Any]], nn.Module]"
-_ENCODERS: dict[str, Callable[..., MLPEncoder]] = {"mlp": MLPEncoder, "cnn": CNNEncoder}
+BUILT_IN = {"mlp": MLPEncoder, "cnn": CNNEncoder}
+_ENCODERS: dict[str, Callable[..., MLPEncoder]] = {**BUILT_IN}
+_FACTORIES: dict[str, Callable[..., nn.Module]] = {}
 
 
 def register_encoder(name: str) -> Callable[[Callable[..., nn.Module]], Callable[..., nn.Module]]:
     """Names a user's module factory, so that policies which use it can be loaded.
 
     Raises:
-        ValueError: Where the name is taken by another factory.
+        ValueError: Where the name is that of a built-in encoder.
     """
 
     def decorate(create: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
-        if name in ("auto", "mlp", "cnn"):
+        if name in ("auto", *BUILT_IN):
             raise ValueError(f"the encoder name {name!r} is taken; choose another")
         _ENCODERS[name] = lambda **options: ModuleEncoder(create=create, name=name, **options)
+        _FACTORIES[name] = create
         return create
 
     return decorate
@@ -118,14 +121,22 @@ def resolve_encoder(encoder: Encoder, space: spaces.Space[Any]) -> MLPEncoder:
 
     Raises:
         ValueError: For an unknown name.
+        TypeError: For a module instead of a factory, or a thing of another type.
     """
+    if isinstance(encoder, nn.Module) or not (
+        isinstance(encoder, (str, MLPEncoder, Mapping)) or callable(encoder)
+    ):
+        raise TypeError(
+            "encoder must be a name, an encoder or a factory, observation space -> nn.Module, that makes the "
+            f"module anew for each network; got {type(encoder).__name__}"
+        )
     if isinstance(encoder, MLPEncoder):
         return encoder
     if isinstance(encoder, Mapping):
         options = dict(encoder)
         return _named(options.pop("type", "mlp"), options)
     if callable(encoder):
-        return ModuleEncoder(create=encoder, name=getattr(encoder, "__name__", "module"))
+        return ModuleEncoder(create=encoder, name=_factory_name(encoder))
     if encoder == "auto":
         return CNNEncoder() if any(is_image(leaf) for leaf in space_leaves(space)) else MLPEncoder()
     return _named(encoder, {})
@@ -133,15 +144,22 @@ def resolve_encoder(encoder: Encoder, space: spaces.Space[Any]) -> MLPEncoder:
 
 def encoder_to_json(encoder: Encoder) -> Any:
     """Returns what `resolve_encoder` turns back into the same encoder."""
-    if isinstance(encoder, (ModuleEncoder, MLPEncoder)):
-        kind = {MLPEncoder: "mlp", CNNEncoder: "cnn"}.get(type(encoder), getattr(encoder, "name", ""))
+    if isinstance(encoder, MLPEncoder):
+        names = {kind: name for name, kind in BUILT_IN.items()}
+        kind = names.get(type(encoder), getattr(encoder, "name", type(encoder).__name__))
         options = asdict(encoder)
         options.pop("create", None)
         options.pop("name", None)
         return {"type": kind, **options}
     if isinstance(encoder, (str, Mapping)):
         return encoder
-    return {"type": getattr(encoder, "__name__", "module")}
+    return {"type": _factory_name(encoder)}
+
+
+def _factory_name(create: Callable[..., Any]) -> str:
+    registered = [name for name, factory in _FACTORIES.items() if factory is create]
+    name = registered[0] if registered else getattr(create, "__name__", "module")
+    return f"{name} (a factory)" if name in ("auto", *BUILT_IN) else name
 
 
 def _named(name: str, options: dict[str, Any]) -> MLPEncoder:
@@ -194,7 +212,7 @@ class Trunk(nn.Module):
         super().__init__()
         self.space = space
         self.parts = nn.ModuleList(
-            Convolutions(leaf, **convolution) if convolution and is_image(leaf) else nn.Flatten()
+            Convolutions(leaf, **convolution) if convolution and is_image(leaf) else Flat()
             for leaf in space_leaves(space)
         )
         sizes = [
@@ -210,6 +228,14 @@ class Trunk(nn.Module):
         return features[0] if len(features) == 1 else torch.cat(features, -1)
 
 
+class Flat(nn.Module):
+    """Observations [B, ...] -> [B, size]."""
+
+    def forward(self, observations: Tensor) -> Tensor:
+        """Flattens all axes but the first; [B] becomes [B, 1]."""
+        return observations.unsqueeze(1).flatten(1)
+
+
 class UserTrunk(nn.Module):
     """A user's module with the size of its features, found by one forward pass of zeros."""
 
@@ -219,7 +245,8 @@ class UserTrunk(nn.Module):
             raise TypeError(f"an encoder factory must return a torch.nn.Module, got {type(module).__name__}")
         self.module = module
         with torch.no_grad():
-            features = module(_zeros(space))
+            features = module.eval()(_zeros(space))
+        module.train()
         if not isinstance(features, Tensor) or features.ndim != 2:
             shape = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
             raise ValueError(f"an encoder must return features of shape [batch, size], got {shape}")
@@ -268,7 +295,7 @@ def trunk_size(trunk: nn.Module) -> int:
 
 
 def _as_float(leaf: Tensor) -> Tensor:
-    return leaf.float() / 255.0 if leaf.dtype == torch.uint8 else leaf
+    return leaf.float() / 255.0 if leaf.dtype == torch.uint8 else leaf.float()
 
 
 def _zeros(space: spaces.Space[Any]) -> Any:

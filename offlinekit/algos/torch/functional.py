@@ -34,6 +34,27 @@ def expectile_loss(errors: Float[Tensor, "*S"], expectile: Scalar) -> Float[Tens
     return weights * errors.square()
 
 
+def temporal_difference_loss(values: Tensor, targets: Tensor, huber: bool = False) -> Tensor:
+    """Returns (value - target)**2, or its Huber loss of width 1, elementwise.
+
+    Args:
+        values: [K, B] predictions of the members.
+        targets: [B], the same for all members.
+        huber: Whether errors beyond 1 cost |error| - 1/2, and smaller ones half their square.
+
+    Raises:
+        ValueError: Where a row of values would meet the target of another row by broadcasting.
+    """
+    if values.shape[1:] != targets.shape:
+        raise ValueError(
+            f"targets must have shape {list(values.shape[1:])}, one for each row of values "
+            f"{list(values.shape)}, got {list(targets.shape)}; compute_target returns [B]"
+        )
+    if huber:
+        return F.huber_loss(values, targets.expand_as(values), reduction="none")
+    return (values - targets).square()
+
+
 def quantile_huber_loss(
     quantiles: Float[Tensor, "*K N B"], targets: Float[Tensor, "M B"], kappa: Scalar = 1.0
 ) -> Float[Tensor, "*K B"]:
@@ -63,9 +84,17 @@ def ensemble_mean(losses: Float[Tensor, "K B"], masks: Tensor | None = None) -> 
         losses: One loss for each member and row.
         masks: [K, B], 1 where the member learns from the row; the mean is then sum(m * l) / sum(m), and 0
             for a member without rows. Source: Osband et al. 2016, arXiv:1602.04621, section 3.
+
+    Raises:
+        ValueError: Where the masks are for another number of members.
     """
     if masks is None:
         return losses.mean(-1).sum()
+    if masks.shape != losses.shape:
+        raise ValueError(
+            f"masks must have a row for each of {len(losses)} critics, got {len(masks)}; "
+            "make the dataset's mask_size equal to n_critics"
+        )
     return ((masks * losses).sum(-1) / masks.sum(-1).clamp(min=1.0)).sum()
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias
 
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 from offlinekit.algos.torch import functional
 from offlinekit.algos.torch.encoders import Encoder, resolve_encoder
 from offlinekit.algos.torch.networks import Network, QFunction
-from offlinekit.algos.torch.random import Random, seeded
+from offlinekit.algos.torch.random import Random, copy_module, seeded
 from offlinekit.errors import UnsupportedError
 from offlinekit.types import Batch, Metrics, TensorTree
 
@@ -63,7 +62,7 @@ class Objective:
 
 @dataclass
 class Target:
-    """A frozen copy of a network that follows it: target += tau * (online - target)."""
+    """A frozen copy of a network that follows it: target += tau * (online - target); buffers are copied."""
 
     online: nn.Module
     target: nn.Module
@@ -79,6 +78,8 @@ class Target:
             torch._foreach_copy_(targets, online)
         else:
             torch._foreach_lerp_(targets, online, self.tau)
+        for target, buffer in zip(self.target.buffers(), self.online.buffers(), strict=True):
+            target.copy_(buffer)
 
 
 class Impl(nn.Module):
@@ -115,7 +116,7 @@ class Impl(nn.Module):
         self.observation_space, self.action_space, self.device = observation_space, action_space, device
         self.random = Random(config.seed, device)
         self.grad_step = 0
-        self.horizon = 0  # The grad_step at which schedules end.
+        self.horizon = 0  # The grad_step at which schedules end; 0 while there is no run.
         self.targets: list[Target] = []
         with seeded(config.seed):
             self.build()
@@ -188,7 +189,7 @@ class Impl(nn.Module):
 
     def make_target(self, online: nn.Module, tau: float, every: int = 1) -> Any:
         """Makes a frozen copy of a network that follows it after every `every` updates."""
-        target = _copy_module(online).requires_grad_(False)
+        target = copy_module(online).requires_grad_(False)
         self.targets.append(Target(online, target, tau, every))
         return target
 
@@ -196,7 +197,7 @@ class Impl(nn.Module):
         self,
         name: str,
         loss: Callable[[Batch], Loss],
-        owners: Iterable[nn.Module | nn.Parameter],
+        owners: Sequence[nn.Module | nn.Parameter],
         learning_rate: float,
         *,
         schedule: str | None = None,
@@ -208,26 +209,26 @@ class Impl(nn.Module):
         Args:
             name: The metric becomes "<name>_loss".
             loss: Takes a batch, returns a loss or (loss, metrics).
-            owners: Modules or parameters that this loss alone may change.
+            owners: Modules or parameters that this loss alone may change; frozen ones stay as they are, and
+                a parameter that stands alone, such as a temperature, does not decay.
             learning_rate: At the start of the schedule.
             schedule: "constant" or "cosine"; None takes the front's `lr_schedule`.
             every: The loss is minimised at every `every`-th update.
             clip_grad_norm: Largest norm of the gradient; None takes the front's.
         """
         config = self.config
-        parameters = [
-            parameter
-            for owner in owners
-            for parameter in ([owner] if isinstance(owner, nn.Parameter) else owner.parameters())
-        ]
+        modules = nn.ModuleList(owner for owner in owners if isinstance(owner, nn.Module))
+        lone = [owner for owner in owners if isinstance(owner, nn.Parameter)]
+        decaying = [parameter for parameter in modules.parameters() if parameter.requires_grad]
+        groups: list[dict[str, Any]] = [{"params": decaying}, {"params": lone, "weight_decay": 0.0}]
         options: dict[str, Any] = {"lr": learning_rate, "weight_decay": config.weight_decay}
         if config.optimizer in ("adam", "adamw", "sgd"):
             options["fused"] = True
-        optimizer = OPTIMIZERS[config.optimizer](parameters, **options)
+        optimizer = OPTIMIZERS[config.optimizer]([group for group in groups if group["params"]], **options)
         return Objective(
             name,
             loss,
-            parameters,
+            [*decaying, *lone],
             optimizer,
             learning_rate,
             schedule or config.lr_schedule,
@@ -250,7 +251,7 @@ class Impl(nn.Module):
         metrics: Metrics = {}
         for objective in self.objectives:
             if self.grad_step % objective.every == 0:
-                objective.schedule_rate((self.grad_step - 1) / max(self.horizon, 1))
+                objective.schedule_rate((self.grad_step - 1) / self.horizon if self.horizon else 0.0)
                 metrics.update(objective.minimize(batch))
         for target in self.targets:
             if self.grad_step % target.every == 0:
@@ -289,7 +290,7 @@ class QLearningImpl(Impl):
     def build(self) -> None:
         """Makes the critics and their target."""
         self.q = self.make_q()
-        self.target_q = self.make_target(self.q, tau=1.0, every=self.config.target_update_interval)
+        self.target_q = self.make_target(self.q, self.config.tau, self.config.target_update_interval)
 
     def make_q(self) -> QFunction:
         """Makes the critics that the front asks for."""
@@ -410,11 +411,6 @@ class ActorCriticImpl(Impl):
         """Returns the mean over members of Q(s, a) [B]; of the policy's mode where actions are None."""
         chosen = self.predict_best_action(observations) if actions is None else actions
         return self.q.values(observations, chosen).mean(0)
-
-
-def _copy_module(module: nn.Module) -> nn.Module:
-    random = [part.random for part in module.modules() if hasattr(part, "random")]
-    return copy.deepcopy(module, {id(r): r for r in random})
 
 
 def _load_optimizer(objective: Objective, tensors: dict[str, Tensor]) -> None:

@@ -5,7 +5,6 @@ An ensemble of K members is one module whose parameters have a leading axis of K
 
 from __future__ import annotations
 
-import copy
 import math
 from itertools import pairwise
 from typing import Any
@@ -18,7 +17,7 @@ from torch.func import functional_call, stack_module_state
 
 from offlinekit.algos.torch import functional
 from offlinekit.algos.torch.encoders import ACTIVATIONS, MLPEncoder, make_trunk, trunk_size
-from offlinekit.algos.torch.random import Dropout, Random
+from offlinekit.algos.torch.random import Dropout, Random, copy_module
 from offlinekit.types import TensorTree
 
 
@@ -56,13 +55,16 @@ class Ensemble(nn.Module):
         super().__init__()
         parameters, buffers = stack_module_state(members)
         self.parameters_of = nn.ParameterDict(
-            {_flat(name): nn.Parameter(value.detach()) for name, value in parameters.items()}
+            {
+                _flat(name): nn.Parameter(value.detach(), value.requires_grad)
+                for name, value in parameters.items()
+            }
         )
         self._names = list(parameters)
         for name, value in buffers.items():
             self.register_buffer(_flat(name), value)
         self._buffer_names = list(buffers)
-        self._template = [copy.deepcopy(members[0]).to("meta")]  # In a list: not a submodule.
+        self._template = [copy_module(members[0]).to("meta")]  # In a list: not a submodule.
 
     def forward(self, inputs: TensorTree) -> Tensor:
         """Applies every member to the same inputs."""
@@ -229,10 +231,8 @@ class QFunction(nn.Module):
         """
         if self.n_quantiles:
             losses = functional.quantile_huber_loss(outputs, targets)
-        elif self.huber:
-            losses = F.huber_loss(outputs, targets.expand_as(outputs), reduction="none")
         else:
-            losses = (outputs - targets).square()
+            losses = functional.temporal_difference_loss(outputs, targets, self.huber)
         return functional.ensemble_mean(losses, masks)
 
 

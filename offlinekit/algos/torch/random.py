@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
+
+M = TypeVar("M", bound=nn.Module)
+
+
+OTHER_DROPOUTS = (nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
 
 
 class Random:
@@ -64,13 +71,28 @@ class Dropout(nn.Module):
 
 
 def own_dropout(module: nn.Module, random: Random) -> nn.Module:
-    """Replaces each torch.nn.Dropout inside a module, which would use the global generator."""
+    """Replaces each torch.nn.Dropout inside a module, which would use the global generator.
+
+    Raises:
+        ValueError: For a dropout layer of another kind.
+    """
     for name, child in module.named_children():
         if isinstance(child, nn.Dropout):
             setattr(module, name, Dropout(child.p, random))
+        elif isinstance(child, OTHER_DROPOUTS):
+            raise ValueError(
+                f"an encoder may hold torch.nn.Dropout, which draws from the agent's own generator, but not "
+                f"{type(child).__name__}, which draws from the global one; use nn.Dropout"
+            )
         else:
             own_dropout(child, random)
     return module
+
+
+def copy_module(module: M) -> M:
+    """Returns a deep copy of a module that draws from the same generator as the module itself."""
+    shared = [part.random for part in module.modules() if hasattr(part, "random")]
+    return copy.deepcopy(module, {id(random): random for random in shared})
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from offlinekit.cli.output import number, pairs
+from offlinekit.cli.output import number, pairs, space_text
 from offlinekit.cli.parts import SETTINGS, debug_option, example, key_value_option, usage
 
 reader_options = key_value_option("--dataset-option", "options", help="Option of the reader")
@@ -26,13 +26,17 @@ def command() -> None:
 @click.argument("text", required=False, default="")
 @debug_option
 def list_(text: str) -> None:
-    """List known names and kinds of files, those that contain TEXT."""
+    """List the names of datasets that contain TEXT, or all, and the kinds of files."""
     from offlinekit.datasets import known_datasets
 
     rows = [(name, line) for name, line in known_datasets().items() if text.lower() in name.lower()]
     if not rows:
         raise click.BadParameter(f"no known dataset contains {text!r}", param_hint="'TEXT'")
-    pairs(rows)
+    pairs([row for row in rows if not row[0].startswith("*")] or rows)
+    files = [row for row in rows if row[0].startswith("*")]
+    if files and not text:
+        click.echo("\nOr the path of a file:")
+        pairs(files)
 
 
 @command.command("info", epilog=example("offlinekit datasets info hopper-medium-v2"))
@@ -80,8 +84,8 @@ def _describe(dataset: Any) -> None:
         ("return", _spread(found["return"])),
         ("length", _spread(found["length"])),
         ("reward", _spread(found["reward"])),
-        ("observations", str(dataset.observation_space)),
-        ("actions", str(dataset.action_space)),
+        ("observations", space_text(dataset.observation_space)),
+        ("actions", space_text(dataset.action_space)),
         ("environment", str(dataset.metadata.get("env_id") or "-")),
     ]
     if dataset.reference_scores is not None:

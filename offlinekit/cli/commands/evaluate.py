@@ -10,7 +10,7 @@ import click
 
 from offlinekit.cli.output import number, pairs, with_error
 from offlinekit.cli.parts import SETTINGS, debug_option, example
-from offlinekit.cli.runs import Found, find, make_env
+from offlinekit.cli.runs import Found, find, load
 
 if TYPE_CHECKING:
     from offlinekit.metrics import Evaluation
@@ -38,12 +38,10 @@ def command(
 
     RUN_OR_POLICY is a run folder, or a policy file such as policy.okt.
     """
-    import offlinekit
     from offlinekit.metrics import evaluate
 
     found = find(run, which)
-    env = make_env(found, env_id)
-    algo = offlinekit.load(found.policy, device=device)
+    algo, env = load(found, env_id, device=device)
     result = evaluate(algo, env, episodes, seed=seed)
     env.close()
     if env_id:  # The run's reference is of its own environment.

@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from offlinekit.cli.output import number
-from offlinekit.cli.parts import SETTINGS, debug_option, example
-from offlinekit.cli.runs import find, make_env
+from offlinekit.cli.parts import SETTINGS, debug_option, example, usage
+from offlinekit.cli.runs import find, load
 
 
 @click.command(
@@ -27,12 +27,11 @@ def command(run: Path, out: Path, env_id: str | None, which: str, seed: int, max
 
     Needs the extra `video`. RUN_OR_POLICY is a run folder, or a policy file such as policy.okt.
     """
-    import offlinekit
     from offlinekit.metrics import record_video
 
     found = find(run, which)
-    env = make_env(found, env_id, render_mode="rgb_array")
-    algo = offlinekit.load(found.policy)
-    recording = record_video(algo, env, out, seed, max_steps=max_steps)
+    algo, env = load(found, env_id, render_mode="rgb_array")
+    with usage("--out"):
+        recording = record_video(algo, env, out, seed, max_steps=max_steps)
     env.close()
     click.echo(f"Wrote {out}: {recording.n_steps:,} steps, return {number(recording.episode_return)}")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from gymnasium import spaces
 
 from offlinekit.datasets import hdf5
 from offlinekit.datasets.concatenation import join
@@ -39,16 +40,24 @@ def read(path: Path, *, action_space: Space | None = None, clip_actions: bool = 
         DatasetError: For data that cannot be a dataset.
     """
     with hdf5.open_hdf5(path) as file:
+        if not _is_d3rlpy(file):
+            raise FileFormatError(
+                f"{path} is not of d3rlpy: it has neither 'discrete_action' nor 'num_episodes'"
+            )
         columns = _read_v2(file) if "num_episodes" in file else _read_v1(file)
+    stated = columns.pop("action_space", None)
+    declared = stated if action_space is None else action_space
     if clip_actions:
-        columns["actions"] = clip(columns["actions"], action_space)
-    return MDPDataset(**columns, action_space=action_space)
+        columns["actions"] = clip(columns["actions"], declared)
+    return MDPDataset(**columns, action_space=declared)
 
 
 def _read_v1(file: Any) -> dict[str, Any]:
-    columns = {key: hdf5.read_array(file, key) for key in ("observations", "actions", "rewards", "terminals")}
-    if bool(hdf5.read_array(file, "discrete_action")):
-        columns["actions"] = columns["actions"].astype(np.int64)
+    columns: dict[str, Any] = {
+        key: hdf5.read_array(file, key) for key in ("observations", "actions", "rewards", "terminals")
+    }
+    if "discrete_action" in file and bool(hdf5.read_array(file, "discrete_action")):
+        columns["action_space"] = spaces.Discrete(int(np.nanmax(columns["actions"], initial=0)) + 1)
     if "episode_terminals" in file:
         columns["episode_terminals"] = as_flags(
             hdf5.read_array(file, "episode_terminals"), "episode_terminals"
@@ -89,8 +98,11 @@ def _read_leaf(file: Any, key: str) -> Any:
 def recognises(path: Path) -> bool:
     """Returns whether an HDF5 file is one of d3rlpy."""
     with hdf5.open_hdf5(path) as file:
-        v1 = "discrete_action" in file or "episode_terminals" in file
-        return v1 or ("num_episodes" in file and "columns" in file)
+        return _is_d3rlpy(file)
+
+
+def _is_d3rlpy(file: Any) -> bool:
+    return any(key in file for key in ("discrete_action", "episode_terminals", "num_episodes"))
 
 
 SOURCE = Source(

@@ -81,7 +81,7 @@ def read(path: Path, **options: Any) -> MDPDataset:
     """
     pandas = require("pandas", "pandas")
     try:
-        frame = pandas.read_csv(path, float_precision="round_trip")
+        frame = pandas.read_csv(path)
     except (ValueError, UnicodeDecodeError) as error:
         raise FileFormatError(f"{path} is not a CSV table with a header line ({error})") from error
     return from_dataframe(frame, **options)
@@ -118,9 +118,7 @@ def _ordered(frame: Any, episode: str | None, time: str | None) -> tuple[Any, Ar
     twice = same & (np.diff(times) == 0)
     if time is not None and twice.any():
         row = int(order[int(np.argmax(twice)) + 1])
-        raise DatasetError(
-            f"column {time!r} repeats {frame[time].iloc[row]!r} within an episode, at row {row}"
-        )
+        raise DatasetError(f"column {time!r} repeats {frame[time].iloc[row]} within an episode, at row {row}")
     last = None if episode is None else np.append(~same, True)
     return frame.iloc[order], last
 

@@ -29,8 +29,7 @@ def get_evaluator(name: str) -> Evaluator:
     """
     known = known_evaluators()
     if name not in known:
-        raise ValueError(
-            f"Unrecognized metric: {name!r}{did_you_mean(name, known)} Known: {', '.join(known)}"
-        )
+        hint = did_you_mean(name, known) or f"; known: {', '.join(known)}"
+        raise ValueError(f"Unrecognized metric: {name!r}{hint}")
     evaluator: Evaluator = getattr(importlib.import_module(f"{__name__}.{name}"), name)
     return evaluator

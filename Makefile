@@ -1,0 +1,65 @@
+# Two commands for a new user: `make demo` and `make test`. Each sets up .venv by itself.
+# A GPU build of torch: TORCH_CONSTRAINTS= make demo, after installing torch into .venv yourself.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CONSTRAINTS ?= constraints.txt
+PIP_FLAGS := $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help:  ## Lists the commands.
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -e .
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -e '.[dev]'
+	@touch $@ $(VENV)/.installed
+
+.PHONY: demo
+demo: $(VENV)/.installed  ## Installs, trains discrete CQL on embedded data, prints a table, draws the curve.
+	$(BIN)/python examples/demo.py
+
+.PHONY: test
+test: $(VENV)/.installed-dev  ## Installs and runs every test, slow ones too.
+	$(BIN)/python -m pytest
+
+.PHONY: check
+check: format-check lint types fast  ## What a commit must pass: format, lint, types, fast tests.
+
+.PHONY: format
+format: $(VENV)/.installed-dev  ## Formats the code.
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+.PHONY: format-check
+format-check: $(VENV)/.installed-dev
+	$(BIN)/ruff format --check .
+
+.PHONY: lint
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+
+.PHONY: types
+types: $(VENV)/.installed-dev
+	$(BIN)/mypy --strict
+
+.PHONY: fast
+fast: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m 'not slow'
+
+.PHONY: mutants
+mutants: $(VENV)/.installed-dev  ## Breaks the mathematics of each algorithm and sees a test fail.
+	$(BIN)/python scripts/mutate.py
+
+.PHONY: clean
+clean:  ## Removes what the commands above made.
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,120 @@
+"""What a policy file holds of an algorithm, and how it comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from offlinekit.algos.torch.impl import Impl
+from offlinekit.datasets.normalizers import Scaling
+from offlinekit.datasets.spaces import space_from_json, space_to_json
+from offlinekit.errors import FileFormatError, did_you_mean
+from offlinekit.training import policy_file, run_folder
+
+
+def save(algo: Any, path: Path, run: Mapping[str, Any] | None) -> None:
+    """Writes config, spaces, scalers, networks, optimizers and random states of an algorithm."""
+    impl = algo.impl
+    header = {
+        "algo": type(algo).__name__,
+        "impl": algo.impl_class.__name__,
+        "config": algo.config,
+        "observation_space": space_to_json(impl.observation_space),
+        "action_space": space_to_json(impl.action_space),
+        "scaling": algo.scaling.to_json(),
+        "grad_step": impl.grad_step,
+        "horizon": impl.horizon,
+        "dataset": algo.dataset_name,
+        "run": run,
+    }
+    tensors = impl.state_tensors()
+    if algo.sampler is not None:
+        tensors["random.sampler"] = algo.sampler.state()
+    policy_file.write(path, header, tensors)
+
+
+def load(
+    path: Path, fronts: Mapping[str, type[Any]], device: str, impl_class: Any, given: Mapping[str, Any]
+) -> Any:
+    """Makes the algorithm that a file holds.
+
+    Args:
+        path: Of the file.
+        fronts: The classes it may be of, by name.
+        device: Where the networks go.
+        impl_class: The implementation, or None to find it by its name.
+        given: Hyperparameters in place of the file's.
+    """
+    header, tensors = policy_file.read(path, torch.device("cpu"))
+    front = _named(path, header["algo"], fronts, "algorithm")
+    impl_class = impl_class or _named(path, header["impl"], Impl.known, "impl_class")
+    try:
+        algo = front(**{**header["config"], **given, "device": device, "impl_class": impl_class})
+    except (TypeError, ValueError) as error:
+        raise FileFormatError(
+            f"{path} holds a config that {front.__name__} does not take: {error}"
+        ) from error
+    restore(algo, header, tensors, path)
+    return algo
+
+
+def restore(algo: Any, header: Mapping[str, Any], tensors: dict[str, Tensor], path: Path) -> None:
+    """Brings an algorithm to the state of a file.
+
+    Raises:
+        FileFormatError: Where the networks do not fit.
+    """
+    algo.scaling = Scaling.from_json(header["scaling"])
+    algo.dataset_name = header["dataset"]
+    algo.make_impl(*(space_from_json(header[f"{kind}_space"]) for kind in ("observation", "action")))
+    try:
+        algo.impl.load_state_tensors(tensors)
+    except (RuntimeError, KeyError) as error:
+        raise FileFormatError(
+            f"{path} does not fit {algo.impl_class.__name__} with this config: {error}"
+        ) from error
+    algo.impl.grad_step, algo.impl.horizon = header["grad_step"], header["horizon"]
+    algo.sampler, algo.sampler_state = None, tensors.get("random.sampler")
+
+
+def resume(algo: Any, folder: Path) -> dict[str, Any]:
+    """Brings an algorithm to the newest checkpoint of a run and returns the run's state.
+
+    Raises:
+        FileNotFoundError: Where the folder holds no checkpoint.
+        ValueError: Where the run has another class or other hyperparameters.
+    """
+    path = run_folder.latest_checkpoint(folder)
+    header, tensors = policy_file.read(path, torch.device("cpu"))
+    config = {**algo.config, "seed": header["config"]["seed"]}
+    differing = sorted(k for k, v in header["config"].items() if _plain(config.get(k)) != _plain(v))
+    if header["algo"] != type(algo).__name__ or differing:
+        raise ValueError(
+            f"{folder} is a run of {header['algo']} with other {differing or 'hyperparameters'}; "
+            "resume with the same ones, or load the checkpoint with offlinekit.load and call fit"
+        )
+    algo.seed = header["config"]["seed"]
+    restore(algo, header, tensors, path)
+    state: dict[str, Any] = header["run"]
+    return state
+
+
+def _named(path: Path, name: str, known: Mapping[str, type[Any]], what: str) -> type[Any]:
+    if name not in known:
+        hint = did_you_mean(name, known)
+        raise FileFormatError(
+            f"{path} needs the {what} {name!r}, which this process has not defined{hint}; "
+            f"import the module that defines it before loading, or pass {what}="
+        )
+    return known[name]
+
+
+def _plain(value: Any) -> Any:
+    """Returns a value as it comes back from JSON."""
+    if isinstance(value, Mapping):
+        return {key: _plain(part) for key, part in value.items()}
+    return [_plain(part) for part in value] if isinstance(value, (tuple, list)) else value

@@ -1,0 +1,162 @@
+"""Tools of the algorithms' tests: networks that are tables or constants, small batches and datasets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from offlinekit.algos import MLPEncoder
+from offlinekit.datasets import MDPDataset
+from offlinekit.types import Batch
+
+TABLE = MLPEncoder(hidden_sizes=())
+"""No hidden layer: on one-hot observations the network's weight is a table, a row a state."""
+
+
+def one_hot(states: Sequence[int], n_states: int) -> Tensor:
+    """Returns [B, n_states] float observations."""
+    return torch.eye(n_states)[torch.as_tensor(states)]
+
+
+def set_table(module: nn.Module, table: Any) -> None:
+    """Writes the output for each one-hot state into a Network, QFunction or policy made with `TABLE`.
+
+    Args:
+        module: Holds one Network.
+        table: [inputs, outputs], or [K, inputs, outputs] for an ensemble of K.
+    """
+    head = getattr(module, "network", module).mlp.layers[-1]
+    values = torch.as_tensor(table, dtype=torch.float32)
+    with torch.no_grad():
+        head.weight.copy_(values.T if isinstance(head, nn.Linear) else values)
+        head.bias.zero_()
+
+
+def set_constant(module: nn.Module, outputs: Any) -> None:
+    """Makes a Network, QFunction or policy return the same outputs everywhere, whatever its encoder.
+
+    Args:
+        module: Holds one Network.
+        outputs: [outputs], or [K, outputs] for an ensemble of K.
+    """
+    head = getattr(module, "network", module).mlp.layers[-1]
+    values = torch.as_tensor(outputs, dtype=torch.float32)
+    with torch.no_grad():
+        head.weight.zero_()
+        head.bias.copy_(values if isinstance(head, nn.Linear) else values.unsqueeze(-2))
+
+
+def head_gradients(loss: Tensor, module: nn.Module) -> tuple[Tensor | None, Tensor | None]:
+    """Returns d loss / d (weight, bias) of the last layer, None where no path leads there."""
+    head = getattr(module, "network", module).mlp.layers[-1]
+    weight, bias = torch.autograd.grad(loss, [head.weight, head.bias], allow_unused=True, retain_graph=True)
+    return weight, bias
+
+
+def make_batch(
+    observations: Tensor,
+    actions: Any,
+    rewards: Any = None,
+    *,
+    next_observations: Tensor | None = None,
+    next_actions: Any = None,
+    discounts: Any = None,
+    returns: Any = None,
+    masks: Any = None,
+) -> Batch:
+    """Makes a batch by hand; what is not given is zero, the next observations the observations themselves."""
+    n_rows = len(observations)
+    acted = torch.as_tensor(actions)
+
+    def column(values: Any) -> Tensor:
+        return torch.zeros(n_rows) if values is None else torch.as_tensor(values, dtype=torch.float32)
+
+    return Batch(
+        observations=observations,
+        actions=acted,
+        rewards=column(rewards),
+        next_observations=observations if next_observations is None else next_observations,
+        next_actions=torch.zeros_like(acted) if next_actions is None else torch.as_tensor(next_actions),
+        discounts=column(discounts),
+        returns=column(returns),
+        masks=None if masks is None else torch.as_tensor(masks, dtype=torch.float32),
+    )
+
+
+def discrete_dataset(n_states: int = 2, n_actions: int = 3, **options: Any) -> MDPDataset:
+    """Makes one episode that visits each one-hot state with each action once; rewards count up from 0."""
+    n_rows = n_states * n_actions
+    return MDPDataset(
+        np.eye(n_states, dtype=np.float32)[np.arange(n_rows) // n_actions],
+        np.arange(n_rows) % n_actions,
+        np.arange(n_rows, dtype=np.float32),
+        np.arange(n_rows) == n_rows - 1,
+        **options,
+    )
+
+
+def continuous_dataset(n_rows: int = 8, observation_size: int = 2, action_size: int = 1) -> MDPDataset:
+    """Makes one episode of seeded observations, actions in (-1, 1) and rewards, ended by the MDP."""
+    rng = np.random.default_rng(0)
+    return MDPDataset(
+        rng.normal(size=(n_rows, observation_size)).astype(np.float32),
+        rng.uniform(-0.9, 0.9, (n_rows, action_size)).astype(np.float32),
+        rng.normal(size=n_rows).astype(np.float32),
+        np.arange(n_rows) == n_rows - 1,
+    )
+
+
+def chain_dataset(missing: Sequence[tuple[int, int]] = ()) -> MDPDataset:
+    """Makes each step of a chain of 5 one-hot states once, but for the missing (state, action) pairs.
+
+    Action 0 goes left (and stays at state 0), action 1 goes right; right of state 4 pays 1 and ends.
+    """
+    steps = [(s, a) for s in range(5) for a in range(2) if (s, a) not in missing]
+    states, actions = np.array(steps).T
+    ends = (states == 4) & (actions == 1)
+    states_after = np.clip(states + 2 * actions - 1, 0, 4)
+    observations = np.eye(5, dtype=np.float32)
+    return MDPDataset(
+        observations[states],
+        actions,
+        ends.astype(np.float32),
+        ends,
+        np.ones(len(steps), dtype=bool),
+        next_observations=observations[states_after],
+    )
+
+
+def chain_values(gamma: float) -> Tensor:
+    """Returns the exact optimal Q [5, 2]: right gamma**(4 - s), left gamma times what right then earns."""
+    right = gamma ** torch.arange(4.0, -1.0, -1.0)
+    left = gamma * torch.cat([right[:1], right[:-1]])
+    return torch.stack([left, right], 1)
+
+
+def close(actual: Tensor | float | None, expected: Any, atol: float = 1e-5) -> None:
+    """Asserts that a float tensor has the expected numbers and shape."""
+    found = torch.as_tensor(actual)
+    wanted = torch.as_tensor(expected, dtype=found.dtype)
+    torch.testing.assert_close(found, wanted, rtol=1e-5, atol=atol)
+
+
+def bandit_dataset(n_rows: int = 1_000) -> MDPDataset:
+    """Makes one-step episodes of uniform actions with reward -(a - s / 2)**2: best s / 2, their mean is 0."""
+    rng = np.random.default_rng(0)
+    states, actions = rng.uniform(-1.0, 1.0, (2, n_rows, 1)).astype(np.float32)
+    rewards = -np.square(actions - states / 2)[:, 0]
+    return MDPDataset(states, actions, rewards, np.ones(n_rows, bool))
+
+
+def bandit_error(algo: Any, n_steps: int) -> float:
+    """Trains on `bandit_dataset` and returns the mean distance of the policy's actions from the best ones.
+
+    Cloning predicts the mean action 0, whose distance is E|s| / 2 = 0.25.
+    """
+    algo.fit(bandit_dataset(), n_steps, out=None, progress=False)
+    states = np.linspace(-1.0, 1.0, 101, dtype=np.float32)[:, None]
+    return float(np.abs(algo.predict(states) - states / 2).mean())

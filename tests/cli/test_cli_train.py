@@ -1,0 +1,177 @@
+"""`offlinekit train`: the run it leaves, what it prints, resuming, and wrong usage."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import Result
+
+import offlinekit
+from offlinekit.cli import job
+
+Call = Callable[..., Result]
+
+
+def test_train_leaves_a_run_that_says_how_it_was_started(
+    trained: tuple[Path, Result], data_file: Path
+) -> None:
+    run, _ = trained
+    config = json.loads((run / "config.json").read_text())
+    assert config["algo"] == "DiscreteBC"
+    assert config["hyperparameters"]["batch_size"] == 16
+    assert config["hyperparameters"]["seed"] == 5
+    assert config["dataset"] == {"name": "tiny", "source": str(data_file), "options": {}}
+    assert (config["env_id"], config["eval_env"], config["metrics"]) == (
+        "CartPole-v1",
+        None,
+        ["action_match"],
+    )
+    assert (config["behaviour_return"], config["reference_scores"]) == (40.0, [20.0, 60.0])
+    header, *rows = (run / "metrics.csv").read_text().splitlines()
+    assert [row.split(",")[0] for row in rows] == ["20", "30", "40", "60"]
+    assert {"action_match", "eval/return_mean", "eval/score"} <= set(header.split(","))
+    assert offlinekit.load(run / "policy.okt").grad_step == 60
+    assert (run / "best.okt").exists()
+
+
+def test_train_prints_what_it_does_and_what_came_out(trained: tuple[Path, Result]) -> None:
+    run, result = trained
+    lines = result.output.splitlines()
+    assert lines[0] == "DiscreteBC(batch_size=16, seed=5, learning_rate=0.01)"
+    assert lines[1:3] == ["on tiny: 240 rows, 6 episodes, mean return 40", "evaluated in CartPole-v1"]
+    assert lines[4].split() == ["policy", "return", "(mean", "±", "standard", "error)", "episodes", "score"]
+    last = (run / "metrics.csv").read_text().splitlines()[-1]
+    mean = float(last.split(",")[_column(run, "eval/return_mean")])
+    assert lines[6].startswith("DiscreteBC ")
+    assert float(lines[6].split()[1]) == pytest.approx(mean, abs=0.5)
+    # All six episodes of the data return 40: score 100 * (40 - 20) / (60 - 20).
+    assert lines[7].split() == ["behaviour", "(the", "data)", "40.0", "±", "0.0", "6", "50"]
+    assert lines[-1] == f"Run folder: {run}"
+
+
+def _column(run: Path, name: str) -> int:
+    return (run / "metrics.csv").read_text().splitlines()[0].split(",").index(name)
+
+
+def test_quiet_prints_nothing_and_no_environment_means_no_evaluation(
+    call: Call, data_file: Path, tmp_path: Path
+) -> None:
+    options = ("--algo", "discrete_bc", "--dataset", data_file, "--steps", 2, "--out", tmp_path)
+    assert call("train", *options, "--quiet").output == ""
+    result = call("train", *options, "--eval-env", "none")
+    assert "evaluated in no environment" in result.output
+    assert "behaviour (the data)" in result.output
+    bare = [run for run in tmp_path.iterdir() if not (run / "best.okt").exists()]
+    assert len(bare) == 1
+
+
+def test_interrupted_run_is_saved_and_resumed_to_the_same_end(
+    call: Call, data_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = 0
+
+    def interrupting(algo: Any, dataset: Any) -> float:
+        nonlocal calls
+        calls += 1
+        if calls == 2:  # The first call is the check before the run.
+            signal.raise_signal(signal.SIGINT)
+        return 0.0
+
+    options = ("--algo", "discrete_bc", "--dataset", data_file, "--steps", 40, "--seed", 3)
+    options = (*options, "--eval-interval", 20, "--metric", "action_match", "--eval-env", "none")
+    whole, parted = tmp_path / "whole", tmp_path / "parted"
+    assert call("train", *options, "--out", whole).exit_code == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(job, "get_evaluator", lambda name: interrupting)
+        result = call("train", *options, "--out", parted)
+    (run,) = parted.iterdir()
+    assert result.exit_code == 130
+    saved = f"after update 20, saved; go on with: offlinekit train --resume {run}"
+    assert result.stderr == f"Interrupted {saved}\n"
+    assert not (run / "policy.okt").exists()
+    resumed = call("train", "--resume", run)
+    assert resumed.exit_code == 0, resumed.output
+    assert [path.name for path in parted.iterdir()] == [run.name]
+    (reference,) = whole.iterdir()
+    first, second = offlinekit.load(run / "policy.okt"), offlinekit.load(reference / "policy.okt")
+    assert first.grad_step == second.grad_step == 40
+    for name, value in second.impl.state_dict().items():
+        assert first.impl.state_dict()[name].equal(value), name
+
+
+WRONG = [
+    (("--algo", "discret_bc"), "Invalid value for '--algo'", "did you mean 'discrete_bc'?"),
+    (("--set", "batchsize=3"), "Invalid value for '--set'", "did you mean 'batch_size'?"),
+    (("--set", "batch_size=0"), "Invalid value for '--set'", "batch_size must be in [1, inf), got 0"),
+    (("--set", "batch_size=many"), "Invalid value for '--set'", "must be an integer"),
+    (("--dataset", "hoper-medium-v2"), "Invalid value for '--dataset'", "did you mean 'hopper-medium-v2'?"),
+    (("--dataset", "nowhere.h5"), "Invalid value for '--dataset'", "there is no file nowhere.h5"),
+    (("--dataset-option", "colour=3"), "Invalid value for '--dataset'", "no option 'colour'"),
+    (("--eval-env", "CartPol-v1"), "Invalid value for '--eval-env'", "gymnasium cannot make 'CartPol-v1'"),
+    (("--metric", "action_mach"), "Invalid value for '--metric'", "did you mean 'action_match'?"),
+    (("--steps", "0"), "Invalid value for '--steps'", "0 is not in the range"),
+    (("--stesp", "3"), "No such option", "--steps"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "start", "end"), WRONG)
+def test_wrong_usage_names_the_option_and_the_remedy(
+    call: Call, data_file: Path, arguments: tuple[str, ...], start: str, end: str, tmp_path: Path
+) -> None:
+    defaults = ("--algo", "discrete_bc", "--dataset", data_file, "--steps", 1, "--out", tmp_path / "runs")
+    result = call("train", *defaults, *arguments)
+    assert result.exit_code == 2
+    assert start in result.output
+    assert end in result.output
+    assert "Traceback" not in result.output
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--algo", "bc"), "Error: BC learns continuous actions, but 'tiny' has Discrete(2)"),
+        (("--eval-env", "Pendulum-v1"), "Error: environment Pendulum-v1 observes Box[3]"),
+        (
+            ("--metric", "action_difference"),
+            "Error: action_difference measures distances of continuous actions",
+        ),
+        (("--metric", "initial_value"), "Error: DiscreteBC estimates no values"),
+    ],
+)
+def test_what_does_not_fit_fails_before_the_run_begins(
+    call: Call, data_file: Path, arguments: tuple[str, ...], message: str, tmp_path: Path
+) -> None:
+    defaults = ("--algo", "discrete_bc", "--dataset", data_file, "--out", tmp_path / "runs")
+    result = call("train", *defaults, *arguments)
+    assert result.exit_code == 1
+    assert result.output.startswith(message)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_missing_options_and_changes_of_a_resumed_run_are_wrong_usage(
+    call: Call, trained: tuple[Path, Result], tmp_path: Path
+) -> None:
+    run, _ = trained
+    for arguments, message in [
+        ((), "Missing option '--algo' (or '--resume RUN')."),
+        (("--algo", "bc"), "Missing option '--dataset'"),
+        (("--resume", run, "--seed", 1), "--seed cannot change in a resumed run"),
+        (("--resume", run, "--set", "gamma=1"), "--set cannot change in a resumed run"),
+        (("--resume", tmp_path), "is no run folder"),
+    ]:
+        result = call("train", *arguments)
+        assert result.exit_code == 2, arguments
+        assert message in result.output
+
+
+def test_run_of_python_says_how_to_resume_it(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"algo": "DiscreteBC", "dataset": "tiny"}))
+    result = call("train", "--resume", tmp_path)
+    assert result.exit_code == 2
+    assert "go on in Python: algo.fit(dataset, resume=" in " ".join(result.output.split())

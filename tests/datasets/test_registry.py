@@ -1,0 +1,238 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+
+from offlinekit.datasets import (
+    MDPDataset,
+    get_dataset,
+    known_datasets,
+    register_dataset,
+    registry,
+    unregister_dataset,
+)
+from offlinekit.errors import DatasetError, FileFormatError
+
+
+@pytest.fixture(autouse=True)
+def _own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_REGISTERED", {})
+
+
+def toy(**options: Any) -> MDPDataset:
+    return MDPDataset(np.zeros((4, 4)), np.array([0, 1, 0, 1]), np.ones(4), [0, 1, 0, 1], **options)
+
+
+def test_unknown_names_suggest_the_nearest() -> None:
+    with pytest.raises(
+        ValueError,
+        match=r"^Unrecognized dataset name: 'hoper-medium-v2'; did you mean 'hopper-medium-v2'\?$",
+    ):
+        get_dataset("hoper-medium-v2")
+    with pytest.raises(ValueError, match=r"^Unrecognized dataset name: 'qqqqqqqqq'$"):
+        get_dataset("qqqqqqqqq")
+
+
+def test_a_registered_function_gets_the_fields_of_its_name_and_the_options() -> None:
+    calls = []
+
+    @register_dataset("ward-{split}-{size}")
+    def get_ward(split: str, size: str, scale: float = 1.0) -> Any:
+        """Ward rounds.
+
+        More.
+        """
+        calls.append((split, size, scale))
+        return toy(), gymnasium.make("CartPole-v1")
+
+    dataset, env = get_dataset("ward-train-small-one", scale=2.0)
+    assert calls == [("train", "small-one", 2.0)]
+    assert dataset.name == "ward-train-small-one"
+    assert dataset.metadata["origin"] == {"name": "ward-train-small-one", "options": {"scale": 2.0}}
+    assert isinstance(env, gymnasium.Env)
+    assert known_datasets()["ward-{split}-{size}"] == "Ward rounds."
+    assert get_ward("a", "b")[1] is not None  # The decorator gives the function back.
+
+
+def test_a_bare_dataset_has_no_environment() -> None:
+    register_dataset("bare")(lambda: toy(name="own"))
+    dataset, env = get_dataset("bare")
+    assert env is None
+    assert dataset.name == "own"
+
+
+@pytest.mark.parametrize("result", [None, [1], (1, 2), (None, None)])
+def test_other_results_are_refused(result: Any) -> None:
+    register_dataset("odd")(lambda: result)
+    with pytest.raises(TypeError, match="the function of dataset 'odd' must return an MDPDataset, or a pair"):
+        get_dataset("odd")
+
+
+def test_an_environment_of_other_spaces_is_refused() -> None:
+    register_dataset("odd")(lambda: (toy(), gymnasium.make("Pendulum-v1")))
+    with pytest.raises(
+        DatasetError,
+        match=r"Pendulum-v1 observes Box\[3\] and acts Box\[1\], but the .* Box\[4\] and Discrete\(2\)",
+    ):
+        get_dataset("odd")
+
+
+def test_own_names_win_over_built_in_ones() -> None:
+    register_dataset("hopper-medium-v2")(toy)
+    assert len(get_dataset("hopper-medium-v2")[0]) == 4
+
+
+def test_an_exact_name_wins_over_a_pattern() -> None:
+    register_dataset("ward-test")(lambda: toy(name="exact"))
+    register_dataset("ward-{split}")(lambda split: toy(name=split))
+    assert get_dataset("ward-test")[0].name == "exact"
+    assert get_dataset("ward-other")[0].name == "other"
+
+
+def test_a_pattern_takes_no_paths(tmp_path: Path) -> None:
+    register_dataset("{anything}")(lambda anything: toy(name="pattern"))
+    path = toy(name="file").save(tmp_path / "x.h5")
+    assert get_dataset(path)[0].name == "file"
+
+
+def test_literal_characters_of_a_pattern_are_literal() -> None:
+    register_dataset("a.b")(toy)
+    with pytest.raises(ValueError, match="Unrecognized dataset name: 'axb'"):
+        get_dataset("axb")
+
+
+def test_duplicates_need_overwrite() -> None:
+    register_dataset("ward")(lambda: toy(name="first"))
+    with pytest.raises(ValueError, match="dataset 'ward' is registered already; pass overwrite=True"):
+        register_dataset("ward")(toy)
+    register_dataset("ward", overwrite=True)(lambda: toy(name="second"))
+    assert get_dataset("ward")[0].name == "second"
+
+
+def test_unregistering() -> None:
+    register_dataset("ward")(toy)
+    unregister_dataset("ward")
+    with pytest.raises(ValueError, match="Unrecognized"):
+        get_dataset("ward")
+    with pytest.raises(ValueError, match="dataset 'ward' is not registered"):
+        unregister_dataset("ward")
+
+
+def test_patterns_are_checked_when_registered() -> None:
+    with pytest.raises(
+        TypeError, match=r"the function of dataset 'ward-\{split\}' must take an argument 'split'"
+    ):
+        register_dataset("ward-{split}")(lambda: toy())
+    with pytest.raises(ValueError, match="names a field twice"):
+        register_dataset("{a}-{a}")
+
+
+def test_options_are_checked() -> None:
+    @register_dataset("ward-{split}")
+    def get_ward(split: str, *, scale: float = 1.0, limit: int) -> MDPDataset:
+        return toy()
+
+    with pytest.raises(
+        TypeError,
+        match=r"has no option 'scal'; did you mean 'scale'.; its options are: limit, scale, split",
+    ):
+        get_dataset("ward-a", scal=1, limit=3)
+    with pytest.raises(TypeError, match="dataset 'ward-a' needs the option 'limit'"):
+        get_dataset("ward-a")
+    with pytest.raises(TypeError, match="says 'split' by its name; leave the option 'split' out"):
+        get_dataset("ward-a", split="b", limit=3)
+
+
+def test_functions_with_open_options_take_any() -> None:
+    register_dataset("open")(lambda **options: toy(metadata=options))
+    assert get_dataset("open", a=1)[0].metadata["a"] == 1
+
+
+def test_options_of_built_in_readers_are_listed() -> None:
+    with pytest.raises(
+        TypeError,
+        match=r"'hopper-medium-v2' has no option 'transition'; did you mean 'transitions'.; its options are: "
+        "clip_actions, env_id, source, step_limit, transitions",
+    ):
+        get_dataset("hopper-medium-v2", transition="d4rl")
+
+
+def test_paths_are_read_by_looking_at_them(tmp_path: Path) -> None:
+    toy().save(tmp_path / "mine.hdf5")
+    np.savez(
+        tmp_path / "mine.npz", observations=np.zeros((2, 3)), actions=[0, 1], rewards=[1, 1], terminals=[0, 1]
+    )
+    for path in tmp_path.iterdir():
+        dataset, env = get_dataset(str(path))
+        assert (dataset.name, env) == ("mine", None)
+
+
+def test_env_id_says_environment_and_action_space(tmp_path: Path) -> None:
+    path = tmp_path / "pendulum.npz"
+    columns: dict[str, Any] = {"observations": np.zeros((2, 3)), "rewards": [1, 1], "terminals": [0, 1]}
+    np.savez(path, **columns, actions=[[0.5], [2.0]])
+    dataset, env = get_dataset(path, env_id="Pendulum-v1")
+    assert env is not None
+    assert dataset.action_space == env.action_space
+    assert dataset.metadata["env_id"] == "Pendulum-v1"
+    dataset.save(tmp_path / "pendulum.h5")
+    again, env = get_dataset(tmp_path / "pendulum.h5")
+    assert env is not None
+    assert again.action_space == dataset.action_space
+    np.savez(path, **columns, actions=[[0.5], [2.25]])
+    with pytest.raises(DatasetError, match=r"got \[2.25\] at row 1, in episode 0 .* clip_actions=True"):
+        get_dataset(path, env_id="Pendulum-v1")
+    dataset, _ = get_dataset(path, env_id="Pendulum-v1", clip_actions=True)
+    assert dataset.actions.tolist() == [[0.5], [2.0]]
+
+
+def test_wrong_paths_and_formats(tmp_path: Path) -> None:
+    toy().save(tmp_path / "mine.h5")
+    with pytest.raises(FileNotFoundError, match=r"there is no file .*mne.h5; did you mean 'mine.h5'\?"):
+        get_dataset(tmp_path / "mne.h5")
+    with pytest.raises(ValueError, match=r"unknown format 'd4r'; did you mean 'd4rl'.; known: d3rlpy, d4rl"):
+        get_dataset(tmp_path / "mine.h5", format="d4r")
+    with pytest.raises(FileFormatError, match="is not of d3rlpy: it has neither"):
+        get_dataset(tmp_path / "mine.h5", format="d3rlpy")
+    (tmp_path / "empty.npz").write_bytes(b"")
+    with pytest.raises(
+        FileFormatError, match=r"no reader recognises .*; known formats are d3rlpy, d4rl, native"
+    ):
+        get_dataset(tmp_path / "empty.npz")
+
+
+def test_known_datasets_have_a_line_each() -> None:
+    known = known_datasets()
+    assert {"cartpole-mixed", "hopper-medium-v2", "*.hdf5", "*.npz", "*.csv"} <= known.keys()
+    assert all(line and "\n" not in line for line in known.values())
+
+
+@pytest.fixture
+def another_source(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """A folder with one more reader, as if it lay under sources/."""
+    from offlinekit.datasets import source, sources
+
+    (tmp_path / "zebra.py").write_text(
+        "from offlinekit.datasets.source import Source\n"
+        "import numpy as np\n"
+        "from offlinekit.datasets.mdp_dataset import MDPDataset\n"
+        "def load(name, *, stripes=2):\n"
+        "    return MDPDataset(np.ones((stripes, 1)), [0] * stripes, [1] * stripes, [0] * stripes)\n"
+        "SOURCE = Source(summary='Zebra.', names=lambda: {'zebra-v0': 'A zebra.'}, load=load)\n"
+    )
+    monkeypatch.setattr(sources, "__path__", [*sources.__path__, str(tmp_path)])
+    source.all_sources.cache_clear()
+    yield
+    source.all_sources.cache_clear()
+
+
+@pytest.mark.usefixtures("another_source")
+def test_a_source_is_one_file_and_found_by_itself() -> None:
+    dataset, env = get_dataset("zebra-v0", stripes=3)
+    assert (len(dataset), dataset.name, env) == (3, "zebra-v0", None)
+    assert known_datasets()["zebra-v0"] == "A zebra."

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+from offlinekit.datasets import get_dataset
+from offlinekit.errors import FileFormatError
+
+
+def columns(**options: Any) -> dict[str, Any]:
+    return {
+        "observations": np.arange(8.0).reshape(4, 2),
+        "actions": [0, 1, 0, 1],
+        "rewards": np.ones(4),
+        "terminals": [0, 0, 0, 1],
+        **options,
+    }
+
+
+def test_usual_keys_are_found(tmp_path: Path) -> None:
+    path = tmp_path / "x.npz"
+    following = np.arange(8.0).reshape(4, 2) + 2
+    np.savez_compressed(path, **columns(timeouts=[0, 1, 0, 0], next_observations=following, other=[1]))
+    dataset, env = get_dataset(path)
+    assert env is None
+    assert dataset.episode_ends.tolist() == [2, 4]
+    assert dataset.final_observations.tolist() == [[4, 5], [8, 9]]
+
+
+def test_keys_are_named_by_options(tmp_path: Path) -> None:
+    path = tmp_path / "x.npz"
+    np.savez(
+        path, obs=np.zeros((4, 2)), a=np.full((4, 1), 1.5), r=np.ones(4), dones=[0, 0, 0, 1], cut=[0, 1, 0, 1]
+    )
+    options = {"observations": "obs", "actions": "a", "rewards": "r", "terminals": "dones"}
+    dataset, _ = get_dataset(path, **options, timeouts="cut")
+    assert dataset.episode_ends.tolist() == [2, 4]
+    assert dataset.terminals.tolist() == [False, False, False, True]
+    dataset, _ = get_dataset(path, **options, action_space=spaces.Box(-1, 1, (1,)), clip_actions=True)
+    assert dataset.actions.tolist() == [[1]] * 4
+
+
+def test_missing_keys_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "x.npz"
+    np.savez(path, observation=np.zeros((4, 2)))
+    with pytest.raises(
+        FileFormatError, match=r"has no key 'observations'; did you mean 'observation'.; it has"
+    ):
+        get_dataset(path)
+
+
+class Trap:
+    """Unpickling it makes a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.path,)
+
+
+def test_pickles_are_never_read(tmp_path: Path) -> None:
+    path, sprung = tmp_path / "x.npz", tmp_path / "sprung"
+    objects = np.array([Trap(sprung)] * 4, object)
+    np.savez(path, **columns(rewards=objects))
+    with pytest.raises(FileFormatError, match="is damaged, or holds objects, which are never read"):
+        get_dataset(path)
+    path.write_bytes(pickle.dumps(Trap(sprung)))
+    with pytest.raises(FileFormatError, match="is not an NPZ file"):
+        get_dataset(path, format="npz")
+    assert not sprung.exists()
+
+
+def test_truncated_and_damaged_files(tmp_path: Path) -> None:
+    path = tmp_path / "x.npz"
+    np.savez_compressed(path, **columns(observations=np.random.default_rng(0).normal(size=(4, 200))))
+    content = path.read_bytes()
+    path.write_bytes(content[:-100])
+    with pytest.raises(FileFormatError, match="is not an NPZ file, or is truncated"):
+        get_dataset(path, format="npz")
+    path.write_bytes(content[:300] + bytes([content[300] ^ 0xFF]) + content[301:])
+    with pytest.raises(FileFormatError, match="is damaged"):
+        get_dataset(path)

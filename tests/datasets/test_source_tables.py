@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+from offlinekit.datasets import from_dataframe, get_dataset
+from offlinekit.errors import DatasetError, FileFormatError, MissingExtraError
+
+pandas = pytest.importorskip("pandas")
+
+NAMES: dict[str, Any] = {
+    "observations": ["pulse", "age"],
+    "action": "dose",
+    "reward": "score",
+    "episode": "patient",
+}
+
+
+def table(**columns: Any) -> Any:
+    """Patients b (2 rows) and a (3 rows), interleaved and not in order of time."""
+    return pandas.DataFrame(
+        {
+            "patient": ["b", "a", "a", "b", "a"],
+            "day": [2, 3, 1, 1, 2],
+            "pulse": [20, 13, 11, 10, 12],
+            "age": [5.5] * 5,
+            "dose": [1, 0, 1, 0, 2],
+            "score": [2.0, 30.0, 10.0, 1.0, 20.0],
+            "died": [0, 1, 0, 0, 0],
+            **columns,
+        }
+    )
+
+
+def test_rows_are_put_in_order() -> None:
+    dataset = from_dataframe(table(), **NAMES, time="day", terminal="died", name="ward")
+    assert dataset.name == "ward"
+    assert dataset.rewards.tolist() == [1, 2, 10, 20, 30]
+    assert dataset.observations[:, 0].tolist() == [10, 20, 11, 12, 13]
+    assert dataset.actions.tolist() == [0, 1, 1, 2, 0]
+    assert dataset.episode_ends.tolist() == [2, 5]
+    assert np.flatnonzero(dataset.terminals).tolist() == [4]
+    assert np.flatnonzero(dataset.timeouts).tolist() == [1]
+    assert dataset.action_space == spaces.Discrete(3)
+
+
+def test_without_time_the_order_of_the_table_counts() -> None:
+    assert from_dataframe(table(), **NAMES).rewards.tolist() == [2, 1, 30, 10, 20]
+
+
+def test_without_episodes_the_flags_cut() -> None:
+    names = {**NAMES, "episode": None}
+    dataset = from_dataframe(table(cut=[0, 0, 0, 1, 0]), **names, terminal="died", timeout="cut")
+    assert dataset.episode_ends.tolist() == [2, 4, 5]
+
+
+def test_several_action_columns_are_continuous() -> None:
+    names = {**NAMES, "action": ["age", "score"]}
+    dataset = from_dataframe(table(), **names)
+    assert dataset.actions[0].tolist() == [5.5, 2.0]
+    box = spaces.Box(np.zeros(2, np.float32), np.array([5, 10], np.float32))
+    dataset = from_dataframe(table(), **names, action_space=box, clip_actions=True)
+    assert dataset.actions.max(axis=0).tolist() == [5, 10]
+
+
+def test_times_may_be_dates() -> None:
+    days = pandas.to_datetime(["2024-01-02", "2024-03-01", "2024-01-01", "2024-01-01", "2024-02-01"])
+    dataset = from_dataframe(table(day=days), **NAMES, time="day")
+    assert dataset.rewards.tolist() == [1, 2, 10, 20, 30]
+
+
+def test_csv_by_path(tmp_path: Path) -> None:
+    table().to_csv(tmp_path / "ward.csv", index=False)
+    dataset, env = get_dataset(tmp_path / "ward.csv", **NAMES, time="day", terminal="died")
+    expected = from_dataframe(table(), **NAMES, time="day", terminal="died")
+    np.testing.assert_array_equal(dataset.observations, expected.observations)
+    np.testing.assert_array_equal(dataset.rewards, expected.rewards)
+    assert (dataset.name, env) == ("ward", None)
+
+
+@pytest.mark.parametrize(
+    ("changes", "options", "message"),
+    [
+        ({}, {"reward": "scor"}, "the table has no column 'scor'; did you mean 'score'"),
+        ({"day": [2, 3, 1, 1, 1]}, {"time": "day"}, "column 'day' repeats 1 within an episode, at row 4"),
+        ({"patient": ["b", None, "a", "b", "a"]}, {}, "column 'patient' has no value at row 1"),
+        ({"day": [2, None, 1, 1, 2]}, {"time": "day"}, "column 'day' has no value at row 1"),
+        (
+            {"pulse": [20, None, 11, 10, 12]},
+            {},
+            "observations must be finite, got nan at row 2, in episode 1",
+        ),
+        ({"dose": ["x"] * 5}, {}, "column 'dose' must hold numbers"),
+        (
+            {"died": [1, 0, 0, 0, 0]},
+            {"terminal": "died"},
+            "terminals is set at row 0 .* episode_terminals is not",
+        ),
+    ],
+)
+def test_wrong_tables_are_named(changes: dict[str, Any], options: dict[str, Any], message: str) -> None:
+    with pytest.raises(DatasetError, match=message):
+        from_dataframe(table(**changes), **{**NAMES, **options})
+
+
+def test_empty_tables() -> None:
+    with pytest.raises(DatasetError, match="the table is empty"):
+        from_dataframe(table()[:0], **NAMES)
+
+
+def test_options_of_csv_are_checked(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(
+        TypeError, match=r"x.csv' needs the option 'observations'; its options are: action, action_space"
+    ):
+        get_dataset(tmp_path / "x.csv")
+    with pytest.raises(TypeError, match="has no option 'rewards'; did you mean 'reward'"):
+        get_dataset(tmp_path / "x.csv", rewards="b")
+
+
+def test_files_that_are_no_table(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_bytes(b"")
+    with pytest.raises(FileFormatError, match="is not a CSV table"):
+        get_dataset(tmp_path / "x.csv", **NAMES)
+    (tmp_path / "x.csv").write_bytes(b"a,b\n\xff\xfe,\x80\n")
+    with pytest.raises(FileFormatError, match="is not a CSV table"):
+        get_dataset(tmp_path / "x.csv", **NAMES)
+
+
+def test_without_pandas(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "x.csv").write_text("a\n1\n")
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'offlinekit\[pandas\]'"):
+        get_dataset(tmp_path / "x.csv", **NAMES)

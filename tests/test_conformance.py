@@ -1,0 +1,23 @@
+"""Every algorithm of the catalogue is held to one contract."""
+
+from __future__ import annotations
+
+import pytest
+
+from offlinekit.algos import catalogue
+from offlinekit.testing import CHECKS
+
+OPTIONS = {"mean": {}, "qr": {"q_function": "qr", "n_quantiles": 5}}
+
+
+def variants():
+    for name, front in catalogue().items():
+        for kind, options in OPTIONS.items():
+            if set(options) <= set(front.hyperparameters()):
+                yield pytest.param(front, options, id=f"{name}-{kind}")
+
+
+@pytest.mark.parametrize(("front", "options"), list(variants()))
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_contract(front, options, check):
+    check(lambda **given: front(**options, **given, encoder={"type": "mlp", "hidden_sizes": [8]}))
