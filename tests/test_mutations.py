@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from click.testing import CliRunner
 
 from offlinekit.algos import catalogue
 
@@ -81,7 +82,25 @@ def test_caught_and_survived_are_told_apart(mutate: ModuleType, tmp_path: Path) 
     with pytest.raises(mutate.MutationError, match="could not be imported"):
         mutate.caught_by(tmp_path, broken)
     assert (tmp_path / "offlinekit" / "__init__.py").read_text() == "NUMBER = 1\nUNTESTED = 1\n"
-    mutate.check_baseline(tmp_path, [caught])
+
+
+def test_a_baseline_that_fails_stops_the_run(
+    mutate: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mutation = mutate.Mutation("x", "what", "a.py", "a", "b", ["tests/a.py"])
+    monkeypatch.setattr(mutate, "run_tests", lambda folder, tests: None)
+    mutate.check_baseline(tmp_path, [mutation])
+    monkeypatch.setattr(mutate, "run_tests", lambda folder, tests: "a.py::test_a")
+    with pytest.raises(mutate.MutationError, match="test_a fails without any mutation"):
+        mutate.check_baseline(tmp_path, [mutation])
+
+
+@pytest.mark.parametrize(("survived", "code"), [(0, 0), (1, 1)])
+def test_exit_code_tells_whether_one_survived(
+    survived: int, code: int, mutate: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mutate, "run_all", lambda mutations: survived)
+    assert CliRunner().invoke(mutate.main, ["--algo", "dqn"]).exit_code == code
 
 
 def test_a_run_against_another_package_shows_nothing(mutate: ModuleType, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from torch import Tensor
 from offlinekit.algos import files, parameters
 from offlinekit.algos.acting import Converter
 from offlinekit.algos.parameters import Count, NonNegative, Positive, Probability, Schedule
-from offlinekit.algos.torch.encoders import encoder_to_json
+from offlinekit.algos.torch.encoders import check_encoder, encoder_to_json
 from offlinekit.algos.torch.impl import Impl
 from offlinekit.datasets import MDPDataset
 from offlinekit.datasets.normalizers import Scaler, Scaling, resolve_scaler
@@ -82,6 +82,9 @@ class Algo:
             self.impl_class = type(self).impl_class
         for kind in ("observation", "action", "reward"):
             resolve_scaler(getattr(self, f"{kind}_scaler"), kind)
+        for encoder in (self.encoder, getattr(self, "critic_encoder", None)):
+            if encoder is not None:
+                check_encoder(encoder)
         self.history: list[dict[str, Any]] = []
         self.run_dir: Path | None = None
         self.dataset_name = "custom"

@@ -266,7 +266,7 @@ def test_never_picks_an_unseen_action_and_learns_the_exact_values() -> None:
     algo.build(chain_dataset(missing))
     set_constant(algo.impl.q, [[50.0, 0.0]])  # Unseen values that plain Q-learning would follow.
     set_constant(algo.impl.target_q, [[50.0, 0.0]])
-    algo.fit(chain_dataset(missing), n_steps=1_500, out=None, progress=False)
+    algo.fit(chain_dataset(missing), n_steps=1_000, out=None, progress=False)
     assert algo.predict(np.eye(5, dtype=np.float32)).tolist() == [1] * 5
     values, exact = algo.impl.q.values(torch.eye(5)).detach()[0], chain_values(0.9)
     seen = torch.tensor([[(s, a) not in missing for a in range(2)] for s in range(5)])

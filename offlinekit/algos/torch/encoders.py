@@ -142,6 +142,12 @@ def resolve_encoder(encoder: Encoder, space: spaces.Space[Any]) -> MLPEncoder:
     return _named(encoder, {})
 
 
+def check_encoder(encoder: Encoder) -> None:
+    """Raises ValueError for an encoder that no observation space could give a meaning."""
+    if encoder != "auto":
+        resolve_encoder(encoder, spaces.Box(-1.0, 1.0, (1,)))
+
+
 def encoder_to_json(encoder: Encoder) -> Any:
     """Returns what `resolve_encoder` turns back into the same encoder."""
     if isinstance(encoder, MLPEncoder):

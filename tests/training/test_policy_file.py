@@ -1,0 +1,162 @@
+"""Policy files: what is written comes back; what is not ours is refused with its reason."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+import offlinekit
+from offlinekit.algos import BC, SAC, DiscreteCQL, register_encoder
+from offlinekit.algos.torch.sac_impl import SACImpl
+from offlinekit.errors import FileFormatError
+from offlinekit.testing import small_dataset
+from offlinekit.training import policy_file
+
+TINY = {"encoder": {"type": "mlp", "hidden_sizes": [8]}, "batch_size": 8, "seed": 0}
+
+
+class Evil:
+    def __reduce__(self):
+        return (exec, ("import offlinekit; offlinekit.pwned = True",))
+
+
+@pytest.fixture
+def policy(tmp_path):
+    return BC(**TINY).fit(small_dataset("continuous"), 2, out=None).save(tmp_path / "policy.okt")
+
+
+def test_round_trip_of_tensors(tmp_path):
+    tensors = {"a": torch.arange(3.0), "empty": torch.zeros(0), "number": torch.tensor(2), "b.c": torch.ones(2, 2)}
+    policy_file.write(tmp_path / "x.okt", {"what": [1, None, "é"]}, tensors)
+    header, read = policy_file.read(tmp_path / "x.okt", torch.device("cpu"))
+    assert header["what"] == [1, None, "é"]
+    assert set(read) == set(tensors)
+    assert all(torch.equal(read[name], tensors[name]) for name in tensors)
+
+
+def test_everything_of_a_policy_comes_back(tmp_path):
+    data = small_dataset("continuous")
+    algo = SAC(
+        **TINY, observation_scaler="standard", reward_scaler={"type": "clip", "low": -0.5}, target_entropy=-1.5
+    ).fit(data, 3, out=None)
+    loaded = SAC.load(algo.save(tmp_path / "policy.okt"))
+    assert loaded.config == algo.config
+    assert loaded.seed == 0
+    assert loaded.dataset_name == "small"
+    assert loaded.impl.action_space == data.action_space
+    np.testing.assert_array_equal(loaded.predict_value(data.observations), algo.predict_value(data.observations))
+
+
+def test_pickles_and_archives_are_refused_unread(tmp_path):
+    (tmp_path / "pickle.okt").write_bytes(pickle.dumps(Evil()))
+    with pytest.raises(FileFormatError, match="it is a pickle, which can run code and is never read"):
+        offlinekit.load(tmp_path / "pickle.okt")
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("archive/data.pkl", pickle.dumps(Evil()))
+    (tmp_path / "torch.okt").write_bytes(archive.getvalue())
+    with pytest.raises(FileFormatError, match=r"as torch\.save writes; those hold pickles"):
+        offlinekit.load(tmp_path / "torch.okt")
+    assert not hasattr(offlinekit, "pwned")
+
+
+@pytest.mark.parametrize("length", [0, 5, 100, -1])
+def test_truncated(policy, length):
+    content = policy.read_bytes()
+    policy.write_bytes(content[:length])
+    with pytest.raises(FileFormatError, match="truncated, damaged or of another format"):
+        offlinekit.load(policy)
+
+
+def test_flipped_bit_in_the_tensors(policy):
+    content = bytearray(policy.read_bytes())
+    content[-40] ^= 1
+    policy.write_bytes(bytes(content))
+    with pytest.raises(FileFormatError, match="do not match their hash"):
+        offlinekit.load(policy)
+
+
+def test_tensors_of_somebody_else(tmp_path):
+    save_file({"weight": torch.zeros(2)}, str(tmp_path / "other.safetensors"))
+    with pytest.raises(FileFormatError, match="was not written by offlinekit"):
+        offlinekit.load(tmp_path / "other.safetensors")
+
+
+def test_later_format(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(policy_file, "FORMAT", 99)
+        policy_file.write(tmp_path / "x.okt", {}, {})
+    with pytest.raises(FileFormatError, match="format 99, this version reads up to 1"):
+        offlinekit.load(tmp_path / "x.okt")
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match="there is no policy file"):
+        offlinekit.load(tmp_path / "none.okt")
+
+
+def test_another_class_than_asked_for(policy):
+    with pytest.raises(FileFormatError, match="needs the algorithm 'BC'"):
+        DiscreteCQL.load(policy)
+
+
+def test_custom_impl_loads_when_defined_or_passed(tmp_path):
+    class Mine(SACImpl):
+        pass
+
+    path = SAC(**TINY, impl_class=Mine).fit(small_dataset("continuous"), 1, out=None).save(tmp_path / "p.okt")
+    assert offlinekit.load(path).impl_class is Mine
+    from offlinekit.algos.torch.impl import Impl
+
+    del Impl.known["Mine"]
+    with pytest.raises(FileFormatError, match="needs the impl_class 'Mine', which this process has not defined"):
+        offlinekit.load(path)
+    assert SAC.load(path, impl_class=Mine).impl_class is Mine
+
+
+def test_subclass_of_a_front_takes_its_impl_class_and_loads(tmp_path):
+    class MineImpl(SACImpl):
+        pass
+
+    class MySAC(SAC):
+        impl_class = MineImpl
+
+    path = MySAC(**TINY).fit(small_dataset("continuous"), 1, out=None).save(tmp_path / "p.okt")
+    loaded = offlinekit.load(path)
+    assert type(loaded) is MySAC
+    assert type(loaded.impl) is MineImpl
+    assert type(SAC.load(path)) is MySAC
+
+
+def test_user_encoder_loads_when_passed_or_registered(tmp_path):
+    def features(space):
+        return torch.nn.Sequential(torch.nn.Linear(4, 6), torch.nn.Tanh())
+
+    data = small_dataset("continuous")
+    algo = BC(encoder=features, seed=0).fit(data, 1, out=None)
+    path = algo.save(tmp_path / "p.okt")
+    with pytest.raises(FileFormatError, match="registered by @register_encoder, got 'features'"):
+        offlinekit.load(path)
+    expected = algo.predict(data.observations)
+    np.testing.assert_array_equal(offlinekit.load(path, encoder=features).predict(data.observations), expected)
+    register_encoder("features")(features)
+    np.testing.assert_array_equal(offlinekit.load(path).predict(data.observations), expected)
+
+
+def test_failed_write_leaves_the_old_file(policy, monkeypatch):
+    before = policy.read_bytes()
+
+    def full(*_args, **_kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(policy_file, "save_file", full)
+    with pytest.raises(OSError, match="No space left"):
+        offlinekit.load(policy).save(policy)
+    assert policy.read_bytes() == before
+    assert [path.name for path in policy.parent.iterdir()] == [policy.name]
