@@ -25,7 +25,8 @@ def main(n_steps=5_000, n_episodes=10):
     algo = SAC(impl_class=CautiousSACImpl, seed=0)
     algo.fit(dataset, n_steps=n_steps, out=None)
     result = evaluate(algo, env, n_episodes)
-    print(f"data {dataset.episode_returns().mean():.0f}, policy {result.mean:.0f} +- {result.standard_error:.0f}")
+    print(f"data {dataset.episode_returns().mean():.0f}")
+    print(f"policy {result.mean:.0f} +- {result.standard_error:.0f}")
     return algo, result
 
 

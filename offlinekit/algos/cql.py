@@ -19,7 +19,7 @@ class CQL(SAC):
     """
 
     alpha: NonNegative = 5.0  # Weight of the conservative gap; its starting point with `gap_threshold`.
-    gap_threshold: float | None = None  # Aim of the gap, in units of return; alpha is then learned to reach it.
+    gap_threshold: float | None = None  # Aim of the gap, in units of return; alpha is learned to reach it.
     alpha_learning_rate: Positive = 3e-4  # Of alpha with `gap_threshold`.
     n_actions: Count = 10  # Sampled actions of each kind: random, of the policy, of the policy at s'.
     temperature: Positive = 1.0  # Of the logsumexp.

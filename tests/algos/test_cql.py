@@ -170,8 +170,9 @@ def test_critic_loss_and_its_gradients():
     close(weight[:, 2, 0], slopes)
 
 
-def test_gap_sends_no_gradient_to_the_policy():
-    impl = with_networks()
+@pytest.mark.parametrize("threshold", [None, 0.7])
+def test_gap_sends_no_gradient_to_policy_or_alpha(threshold):
+    impl = with_networks(gap_threshold=threshold)
     loss, metrics = impl.compute_critic_loss(batch(), torch.zeros(2))
     assert head_gradients(loss, impl.policy) == (None, None)
     assert torch.autograd.grad(loss, impl.log_alpha, allow_unused=True)[0] is None

@@ -133,13 +133,14 @@ def test_actor_loss_and_its_gradients():
     close(by_std, [(weights[0] * (1 - 0.25) + weights[1] * (1 - 0.0625)) / 2])
 
 
-def test_weights_are_bounded():
-    impl = with_networks(beta=1_000.0, max_weight=100.0)
+@pytest.mark.parametrize("bound", [100.0, 20.0])
+def test_weights_are_bounded(bound):
+    impl = with_networks(beta=1_000.0, max_weight=bound)
     set_constant(impl.policy, [0.0])
-    # Advantages (1, -3): exp(1000) -> 100, exp(-3000) -> 0; loss = 100 * log(2 pi) / 2 / 2
+    # Advantages (1, -3): exp(1000) -> bound, exp(-3000) -> 0; loss = bound * log(2 pi) / 2 / 2
     loss, metrics = impl.compute_actor_loss(BATCH)
-    close(metrics["weight"], 50.0)
-    close(loss, 25.0 * LOG_TWO_PI, atol=1e-3)
+    close(metrics["weight"], bound / 2)
+    close(loss, bound / 4 * LOG_TWO_PI, atol=1e-3)
 
 
 def test_beta_zero_is_cloning():

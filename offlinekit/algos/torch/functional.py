@@ -71,10 +71,9 @@ def quantile_huber_loss(
     steps = torch.arange(n_quantiles, device=quantiles.device, dtype=quantiles.dtype)
     levels = ((2 * steps + 1) / (2 * n_quantiles))[:, None, None]
     errors = targets - quantiles.unsqueeze(-2)  # [K, N, M, B]
-    size = errors.abs()
-    huber = torch.where(size <= kappa, 0.5 * errors.square(), kappa * (size - 0.5 * kappa))
-    weights = (levels - (errors.detach() < 0).to(errors.dtype)).abs()
-    return (weights * huber / kappa).mean(-2).sum(-2)
+    near = errors.clamp(-kappa, kappa)
+    huber = near * (errors - 0.5 * near) / kappa  # e**2 / 2 within kappa, kappa * (|e| - kappa / 2) beyond.
+    return torch.where(errors < 0, 1.0 - levels, levels).mul(huber).mean(-2).sum(-2)
 
 
 def ensemble_mean(losses: Float[Tensor, "K B"], masks: Tensor | None = None) -> Float[Tensor, ""]:
