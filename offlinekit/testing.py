@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,7 @@ def check_shapes(make: Make) -> None:
         assert all(data.action_space.contains(a) for a in actions), f"{act.__name__}: outside the space"
         assert act(data.observations[0]).shape == wanted[1:], f"{act.__name__}: one observation"
     for wrong in (data.observations[:, :3], data.observations[0, :3], data.observations[None]):
-        _raises(ValueError, lambda wrong=wrong: algo.predict(wrong), "predict with a wrong shape")
+        _raises(ValueError, partial(algo.predict, wrong), "predict with a wrong shape")
     if algo.has_value:
         for given in (None, data.actions[:5]):
             values = algo.predict_value(data.observations[:5], given)
@@ -107,7 +108,9 @@ def check_wrong_actions(make: Make) -> None:
     """Data of the other kind of actions are refused."""
     algo = make(seed=0)
     other = "continuous" if algo.action_kind == "discrete" else "discrete"
-    _raises(UnsupportedError, lambda: algo.fit(small_dataset(other), 1, **SETTINGS), f"fit on {other} actions")
+    _raises(
+        UnsupportedError, lambda: algo.fit(small_dataset(other), 1, **SETTINGS), f"fit on {other} actions"
+    )
 
 
 def check_determinism(make: Make) -> None:
@@ -117,7 +120,9 @@ def check_determinism(make: Make) -> None:
     other = make(seed=1, batch_size=8)
     other.fit(small_dataset(other.action_kind), 5, **SETTINGS)
     mine, theirs = first.impl.state_dict(), other.impl.state_dict()
-    assert any(not torch.equal(mine[name], theirs[name]) for name in mine), "seeds 0 and 1 gave equal networks"
+    assert any(not torch.equal(mine[name], theirs[name]) for name in mine), (
+        "seeds 0 and 1 gave equal networks"
+    )
 
 
 def check_exact_updates(make: Make) -> None:
@@ -129,7 +134,9 @@ def check_exact_updates(make: Make) -> None:
     assert algo.grad_step == 7, f"expected 7 updates, got {algo.grad_step}"
     assert steps == [3, 5, 6, 7], f"expected rows at 3, 5, 6 and 7, got {steps}"
     after = algo.impl.state_dict()
-    assert any(not torch.equal(before[name], after[name]) for name in before), "nothing was learned in 7 updates"
+    assert any(not torch.equal(before[name], after[name]) for name in before), (
+        "nothing was learned in 7 updates"
+    )
 
 
 def check_save_load(make: Make) -> None:
@@ -159,18 +166,22 @@ def check_resume(make: Make) -> None:
                 break
         resumed = make(seed=0, batch_size=8).fit(data, 10, resume=broken.run_dir, **settings)
     _same(_state(whole), _state(resumed), "a resumed run and one that went through")
-    timeless = [[{k: v for k, v in row.items() if k != "time"} for row in a.history] for a in (whole, resumed)]
+    timeless = [
+        [{k: v for k, v in row.items() if k != "time"} for row in a.history] for a in (whole, resumed)
+    ]
     assert timeless[0] == timeless[1], f"histories differ: {timeless[0]} and {timeless[1]}"
 
 
 def check_global_random(make: Make) -> None:
     """No global random number generator is read or moved."""
-    torch_state, numpy_state = torch.random.get_rng_state(), np.random.get_state()[1]  # noqa: NPY002
+    torch_state, numpy_state = torch.random.get_rng_state(), np.random.get_state(legacy=False)["state"]["key"]  # noqa: NPY002
     algo, data = _fitted(make)
     state = _state(algo)
     algo.sample_action(data.observations)
     assert torch.equal(torch_state, torch.random.get_rng_state()), "torch's global generator was moved"
-    assert np.array_equal(numpy_state, np.random.get_state()[1]), "numpy's global generator was moved"  # noqa: NPY002
+    assert np.array_equal(numpy_state, np.random.get_state(legacy=False)["state"]["key"]), (
+        "numpy's global generator was moved"
+    )  # noqa: NPY002
     moved = torch.random.get_rng_state()
     try:
         torch.manual_seed(12345)

@@ -82,7 +82,9 @@ def test_folders_are_at_most_three_deep():
 
 
 def test_files_are_readable_in_one_go():
-    long = {str(path.relative_to(ROOT)): n for path in FILES if (n := len(path.read_text().splitlines())) > 450}
+    long = {
+        str(path.relative_to(ROOT)): n for path in FILES if (n := len(path.read_text().splitlines())) > 450
+    }
     assert not long, f"too long to hold in the head: {long}"
 
 
@@ -142,7 +144,9 @@ def test_no_pickle_and_no_code_from_files():
                 assert not forbidden & {alias.name.split(".")[0] for alias in node.names}, path
             if isinstance(node, ast.Call):
                 name = ast.unparse(node.func)
-                assert name not in {"eval", "exec", "torch.load", "torch.save", "__import__"}, f"{path}: {name}"
+                assert name not in {"eval", "exec", "torch.load", "torch.save", "__import__"}, (
+                    f"{path}: {name}"
+                )
                 if name in {"np.load", "numpy.load"}:
                     flags = {word.arg: ast.unparse(word.value) for word in node.keywords}
                     assert flags.get("allow_pickle") == "False", f"{path}: np.load without allow_pickle=False"

@@ -16,12 +16,15 @@ from torch import Tensor
 
 from offlinekit.algos import files, parameters
 from offlinekit.algos.acting import Converter
+from offlinekit.algos.data import check_same_shapes, describe_data
 from offlinekit.algos.parameters import Count, NonNegative, Positive, Probability, Schedule
 from offlinekit.algos.torch.encoders import check_encoder, encoder_to_json
 from offlinekit.algos.torch.impl import Impl
 from offlinekit.datasets import MDPDataset
+from offlinekit.datasets.environments import as_gymnasium
 from offlinekit.datasets.normalizers import Scaler, Scaling, resolve_scaler
 from offlinekit.datasets.sampler import TransitionSampler
+from offlinekit.datasets.spaces import check_environment
 from offlinekit.errors import NotFittedError, UnsupportedError
 from offlinekit.metrics.evaluation import evaluate
 from offlinekit.training.early_stopping import EarlyStopping
@@ -82,6 +85,8 @@ class Algo:
             self.impl_class = type(self).impl_class
         for kind in ("observation", "action", "reward"):
             resolve_scaler(getattr(self, f"{kind}_scaler"), kind)
+        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device):
+            raise ValueError(f"device must be 'auto', 'cpu', 'cuda' or 'cuda:N', got {self.device!r}")
         for encoder in (self.encoder, getattr(self, "critic_encoder", None)):
             if encoder is not None:
                 check_encoder(encoder)
@@ -172,9 +177,14 @@ class Algo:
         self._impl = self.impl_class(self, observation_space, action_space, self._device())
 
     def _device(self) -> torch.device:
-        if self.device != "auto":
-            return torch.device(self.device)
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        if self.device == "auto":
+            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        device = torch.device(self.device)
+        if device.type == "cuda" and not torch.cuda.is_available():
+            raise ValueError(
+                f"device={self.device!r} needs a GPU that torch can use, and there is none; use 'cpu'"
+            )
+        return device
 
     def _check_dataset(self, dataset: MDPDataset) -> None:
         name = type(self).__name__
@@ -191,11 +201,9 @@ class Algo:
                 f"{name} learns {self.action_kind} actions, but {dataset.name!r} has {dataset.action_space}; "
                 f"algorithms for it: {fitting}"
             )
-        if self._impl is not None and dataset.action_space.shape != self._impl.action_space.shape:
-            raise UnsupportedError(
-                f"this {name} was built for {self._impl.action_space}, {dataset.name!r} has "
-                f"{dataset.action_space}; make a new {name}"
-            )
+        if self._impl is not None:
+            check_same_shapes(name, self._impl.observation_space, dataset.observation_space, "observations")
+            check_same_shapes(name, self._impl.action_space, dataset.action_space, "actions")
 
     # Training.
 
@@ -286,17 +294,19 @@ class Algo:
         folder, state = (Path(resume), files.resume(self, Path(resume))) if resume else (None, None)
         self.build(dataset)
         self.dataset_name = dataset.name
+        if eval_env is not None:
+            check_environment(dataset.observation_space, dataset.action_space, as_gymnasium(eval_env))
         config = {
             "format": 1,
             "algo": type(self).__name__,
             "impl": self.impl_class.__name__,
             "hyperparameters": self.config,
-            "dataset": dataset.name,
             "n_steps": n_steps,
             "seed": self.seed,
-            "env_id": getattr(getattr(eval_env, "spec", None), "id", None),
+            "eval_env": getattr(getattr(eval_env, "spec", None), "id", "none"),
             "eval_episodes": eval_episodes,
             **{name: value for name, value in settings.items() if isinstance(value, (int, bool))},
+            **describe_data(dataset),
             **(info or {}),
         }
         out = None if out is None else Path(out)

@@ -62,7 +62,7 @@ def describe(cls: type[Any]) -> dict[str, Hyperparameter]:
     hints = typing.get_type_hints(cls, include_extras=True)
     meanings = _comments(cls)
     fields = {field.name: field for field in dataclasses.fields(cls) if field.init}
-    own = [name for name in fields if name in inspect.get_annotations(cls)]
+    own = [name for name in inspect.get_annotations(cls) if name in fields]
     ordered = [*own, *(name for name in fields if name not in own)]
     return {
         name: Hyperparameter(name, fields[name].default, _words(hints[name]), meanings.get(name, ""))

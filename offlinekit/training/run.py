@@ -77,6 +77,11 @@ class Run:
         if state:
             engine.load_state(state["engine"], algo.impl.device)
         self.end = self.start + settings.n_steps
+        if state and algo.grad_step >= self.end:
+            raise ValueError(
+                f"{folder} has taken {algo.grad_step - self.start} updates already, n_steps={settings.n_steps} "
+                "asks for no more; give a larger n_steps to go on"
+            )
         algo.impl.horizon = self.end
         self.interrupted = False
         self.folder = folder

@@ -32,7 +32,12 @@ def policy(tmp_path):
 
 
 def test_round_trip_of_tensors(tmp_path):
-    tensors = {"a": torch.arange(3.0), "empty": torch.zeros(0), "number": torch.tensor(2), "b.c": torch.ones(2, 2)}
+    tensors = {
+        "a": torch.arange(3.0),
+        "empty": torch.zeros(0),
+        "number": torch.tensor(2),
+        "b.c": torch.ones(2, 2),
+    }
     policy_file.write(tmp_path / "x.okt", {"what": [1, None, "é"]}, tensors)
     header, read = policy_file.read(tmp_path / "x.okt", torch.device("cpu"))
     assert header["what"] == [1, None, "é"]
@@ -43,14 +48,19 @@ def test_round_trip_of_tensors(tmp_path):
 def test_everything_of_a_policy_comes_back(tmp_path):
     data = small_dataset("continuous")
     algo = SAC(
-        **TINY, observation_scaler="standard", reward_scaler={"type": "clip", "low": -0.5}, target_entropy=-1.5
+        **TINY,
+        observation_scaler="standard",
+        reward_scaler={"type": "clip", "low": -0.5},
+        target_entropy=-1.5,
     ).fit(data, 3, out=None)
     loaded = SAC.load(algo.save(tmp_path / "policy.okt"))
     assert loaded.config == algo.config
     assert loaded.seed == 0
     assert loaded.dataset_name == "small"
     assert loaded.impl.action_space == data.action_space
-    np.testing.assert_array_equal(loaded.predict_value(data.observations), algo.predict_value(data.observations))
+    np.testing.assert_array_equal(
+        loaded.predict_value(data.observations), algo.predict_value(data.observations)
+    )
 
 
 def test_pickles_and_archives_are_refused_unread(tmp_path):
@@ -115,7 +125,9 @@ def test_custom_impl_loads_when_defined_or_passed(tmp_path):
     from offlinekit.algos.torch.impl import Impl
 
     del Impl.known["Mine"]
-    with pytest.raises(FileFormatError, match="needs the impl_class 'Mine', which this process has not defined"):
+    with pytest.raises(
+        FileFormatError, match="needs the impl_class 'Mine', which this process has not defined"
+    ):
         offlinekit.load(path)
     assert SAC.load(path, impl_class=Mine).impl_class is Mine
 
@@ -144,7 +156,9 @@ def test_user_encoder_loads_when_passed_or_registered(tmp_path):
     with pytest.raises(FileFormatError, match="registered by @register_encoder, got 'features'"):
         offlinekit.load(path)
     expected = algo.predict(data.observations)
-    np.testing.assert_array_equal(offlinekit.load(path, encoder=features).predict(data.observations), expected)
+    np.testing.assert_array_equal(
+        offlinekit.load(path, encoder=features).predict(data.observations), expected
+    )
     register_encoder("features")(features)
     np.testing.assert_array_equal(offlinekit.load(path).predict(data.observations), expected)
 

@@ -27,7 +27,9 @@ def fit(algo, n_steps, **settings):
 
 
 def test_run_folder(tmp_path):
-    algo = fit(DiscreteBC(**TINY), 10, out=tmp_path, log_interval=4, checkpoint_interval=3, keep_checkpoints=2)
+    algo = fit(
+        DiscreteBC(**TINY), 10, out=tmp_path, log_interval=4, checkpoint_interval=3, keep_checkpoints=2
+    )
     folder = algo.run_dir
     assert folder.parent == tmp_path
     assert folder.name.startswith("DiscreteBC_small_20")
@@ -150,6 +152,8 @@ def test_resume_refuses_another_algorithm_or_config(tmp_path):
         fit(BC(**{**TINY, "batch_size": 16}), 8, resume=folder)
     with pytest.raises(ValueError, match="is a run of BC"):
         fit(TD3(**TINY), 8, resume=folder)
+    with pytest.raises(ValueError, match="has taken 4 updates already, n_steps=4 asks for no more"):
+        fit(BC(**TINY), 4, resume=folder)
     with pytest.raises(FileNotFoundError, match="holds no checkpoints"):
         fit(BC(**TINY), 8, resume=tmp_path)
 
@@ -167,7 +171,7 @@ class NoLongerFinite(DoubleDQNImpl):
 
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
     algo = DoubleDQN(**TINY, impl_class=NoLongerFinite)
-    with pytest.raises(TrainingError, match="critic_loss is no longer finite.*last checkpoint is in"):
+    with pytest.raises(TrainingError, match=r"critic_loss is no longer finite.*last checkpoint is in"):
         fit(algo, 300, out=tmp_path, checkpoint_interval=5)
     kept = run_folder.latest_checkpoint(algo.run_dir)
     loaded = offlinekit.load(kept)

@@ -56,7 +56,7 @@ def temporal_difference_loss(values: Tensor, targets: Tensor, huber: bool = Fals
 
 
 def quantile_huber_loss(
-    quantiles: Float[Tensor, "*K N B"], targets: Float[Tensor, "M B"], kappa: Scalar = 1.0
+    quantiles: Float[Tensor, "*K N B"], targets: Float[Tensor, "M B"], kappa: float = 1.0
 ) -> Float[Tensor, "*K B"]:
     """Returns the quantile Huber loss of each row: a sum over N quantiles, a mean over M target samples.
 
