@@ -54,7 +54,7 @@ class Recipe:
 
 
 def _dqn(seed: int) -> Algo:
-    return DoubleDQN(seed=seed, learning_rate=1e-3, batch_size=128, n_step=5)
+    return DoubleDQN(seed=seed, learning_rate=5e-4, n_step=5, target_update_interval=1, tau=0.01)
 
 
 def _lander_dqn(seed: int) -> Algo:
@@ -70,11 +70,11 @@ RECIPES = {
     "cartpole-mixed": Recipe(
         "CartPole-v1",
         2,
-        ((None, 1.0, 3_000), (10.0, 0.1, 4_000), (500.0, 0.3, 3_000)),
+        ((None, 1.0, 3_000), (10.0, 0.3, 3_000), (500.0, 0.4, 4_000)),
         _dqn,
         rounds=12,
-        steps=1_000,
-        updates=1_000,
+        steps=2_000,
+        updates=2_000,
     ),
     "pendulum-mixed": Recipe(
         "Pendulum-v1",
@@ -135,18 +135,19 @@ class Recorder:
 
 
 def learn(recipe: Recipe) -> list[tuple[float, Algo, Path]]:
-    """Grows a batch with a learner; returns its snapshots with their mean returns over 10 episodes."""
+    """Grows a batch with a learner; returns its snapshots, the untrained one first, with their mean returns."""
     assert recipe.make is not None
     algo, recorder = recipe.make(recipe.seed), Recorder(recipe.env_id, recipe.seed)
     data = recorder.record(None, 1.0, recipe.steps)
     snapshots = []
     folder = Path("runs") / "record" / recipe.env_id
-    for round_ in range(recipe.rounds):
-        algo.fit(data, recipe.updates, out=None)
+    algo.build(data)
+    for round_ in range(recipe.rounds + 1):
         score = evaluate(algo, recorder.env, 10, seed=10_000, n_envs=1).mean
         path = algo.save(folder / f"{round_:03d}.okt")
         snapshots.append((score, algo, path))
-        click.echo(f"{recipe.env_id}, round {round_ + 1}: {len(data)} rows, return {score:.1f}")
+        click.echo(f"{recipe.env_id}, round {round_}: {len(data)} rows, return {score:.1f}")
+        algo.fit(data, recipe.updates, out=None)
         data = data.concat(recorder.record(algo.sample_action, 0.1, recipe.steps))
     return snapshots
 

@@ -296,6 +296,7 @@ class Algo:
         self.dataset_name = dataset.name
         if eval_env is not None:
             check_environment(dataset.observation_space, dataset.action_space, as_gymnasium(eval_env))
+        env_id = getattr(getattr(eval_env, "spec", None), "id", None)
         config = {
             "format": 1,
             "algo": type(self).__name__,
@@ -303,7 +304,8 @@ class Algo:
             "hyperparameters": self.config,
             "n_steps": n_steps,
             "seed": self.seed,
-            "eval_env": getattr(getattr(eval_env, "spec", None), "id", "none"),
+            "env_id": env_id,
+            "eval_env": env_id or "none",
             "eval_episodes": eval_episodes,
             **{name: value for name, value in settings.items() if isinstance(value, (int, bool))},
             **describe_data(dataset),

@@ -139,8 +139,6 @@ def _info(options: dict[str, Any], dataset: MDPDataset) -> dict[str, Any]:
         "eval_env": options.get("eval_env"),
         "env_kwargs": {} if named else dataset.metadata.get("env_kwargs") or {},
         "metrics": list(options.get("metrics", ())),
-        "behaviour_return": float(dataset.episode_returns().mean()),
-        "reference_scores": dataset.reference_scores,
     }
 
 
@@ -148,9 +146,9 @@ def _of_run(folder: Path) -> dict[str, Any]:
     """Returns the options that a run was started with."""
     config = run_folder.read_config(folder)
     data = config.get("dataset")
-    if not isinstance(data, dict):
+    if not isinstance(data, dict) or not data.get("source"):
         raise click.BadParameter(
-            f"{folder} was not started from the command line, so it does not say how to read its dataset; "
+            f"{folder} learned from arrays, so it does not say how to read its dataset; "
             f"go on in Python: algo.fit(dataset, resume={str(folder)!r})",
             param_hint="'--resume'",
         )

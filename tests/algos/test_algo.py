@@ -9,7 +9,6 @@ import pytest
 import torch
 from gymnasium import spaces
 
-import offlinekit
 from offlinekit.algos import CQL, DQN, IQL, SAC, TD3, DiscreteBC, DoubleDQN, TD3PlusBC, catalogue, get_algo
 from offlinekit.datasets import MDPDataset
 from offlinekit.errors import NotFittedError, UnsupportedError
@@ -99,7 +98,6 @@ def test_users_algorithm_is_in_the_catalogue():
         """Mine."""
 
     assert get_algo("my_iql") is MyIQL
-    del offlinekit.algos.Algo.known["MyIQL"]
 
 
 def test_actions_come_in_the_units_of_the_data():
