@@ -56,6 +56,9 @@ class Commands(click.Group):
         except KeyboardInterrupt as error:
             click.echo(f"Interrupted {error}".rstrip(), err=True)
             sys.exit(INTERRUPTED)
+        except BrokenPipeError:  # The reader of the output, such as head, has seen enough.
+            sys.stdout = None  # Nothing is left to flush at exit.
+            sys.exit(0)
         except (OfflineKitError, ValueError, TypeError, OSError) as error:
             if ctx.meta.get(DEBUG):
                 raise

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -28,6 +30,26 @@ debug_option = click.option(
     callback=_set_debug,
     show_default=False,
     help="Show the full traceback of an error.",
+)
+
+
+def _import(_: click.Context, parameter: click.Parameter, modules: tuple[str, ...]) -> None:
+    sys.path.insert(0, "")
+    for name in modules:
+        try:
+            importlib.import_module(name.removesuffix(".py").replace("/", "."))
+        except ImportError as error:
+            raise click.BadParameter(f"cannot import {name!r} ({error})", param=parameter) from error
+
+
+import_option = click.option(
+    "--import",
+    metavar="MODULE",
+    multiple=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_import,
+    help="Module of yours that registers datasets, algorithms or encoders, imported first, repeatable.",
 )
 
 

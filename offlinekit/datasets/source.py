@@ -40,7 +40,8 @@ class Source:
 def all_sources() -> dict[str, Source]:
     """Returns every reader under `sources/` by the name of its file, imported when first asked for."""
     package = importlib.import_module("offlinekit.datasets.sources")
-    names = sorted(module.name for module in pkgutil.iter_modules(package.__path__))
+    names = [module.name for module in pkgutil.iter_modules(package.__path__)]
+    names.sort(key=lambda name: (name != "embedded", name))  # First what needs no file.
     modules = {name: importlib.import_module(f"{package.__name__}.{name}") for name in names}
     return {name: module.SOURCE for name, module in modules.items()}
 
@@ -51,8 +52,8 @@ def loader_of_name(name: str) -> Callable[..., Any] | None:
 
 
 def is_path(name: str) -> bool:
-    """Returns whether a name means a file: it ends as one that some reader reads."""
-    return name.lower().endswith(tuple(end for source in all_sources().values() for end in source.suffixes))
+    """Returns whether a name means a file: it is one, or ends as one that some reader reads."""
+    return Path(name).is_file() or name.lower().endswith(tuple(end for source in all_sources().values() for end in source.suffixes))
 
 
 def reader_of_path(path: Path, format: str | None) -> Callable[..., Any]:

@@ -31,6 +31,6 @@ def command(name: str | None) -> None:
     click.echo(f"{algo.__name__}: {algo.summary()}\n")
     pairs(facts)
     click.echo("\nHyperparameters (--set name=value):\n")
-    hyperparameters = algo.hyperparameters().values()
+    hyperparameters = [h for h in algo.hyperparameters().values() if h.name != "impl_class"]
     rows = [(each.name, str(each.default), each.kind, each.meaning) for each in hyperparameters]
     table(("name", "default", "type", "meaning"), rows, left=4)
