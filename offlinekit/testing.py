@@ -174,14 +174,12 @@ def check_resume(make: Make) -> None:
 
 def check_global_random(make: Make) -> None:
     """No global random number generator is read or moved."""
-    torch_state, numpy_state = torch.random.get_rng_state(), np.random.get_state(legacy=False)["state"]["key"]  # noqa: NPY002
+    torch_state, numpy_state = torch.random.get_rng_state(), _numpy_state()
     algo, data = _fitted(make)
     state = _state(algo)
     algo.sample_action(data.observations)
     assert torch.equal(torch_state, torch.random.get_rng_state()), "torch's global generator was moved"
-    assert np.array_equal(numpy_state, np.random.get_state(legacy=False)["state"]["key"]), (
-        "numpy's global generator was moved"
-    )  # noqa: NPY002
+    assert np.array_equal(numpy_state, _numpy_state()), "numpy's global generator was moved"
     moved = torch.random.get_rng_state()
     try:
         torch.manual_seed(12345)
@@ -242,6 +240,10 @@ CHECKS: tuple[Callable[[Make], None], ...] = (
     check_save_load,
     check_resume,
 )
+
+
+def _numpy_state() -> Any:
+    return np.random.get_state(legacy=False)["state"]["key"]  # noqa: NPY002  # It is what must not move.
 
 
 def _fitted(make: Make) -> tuple[Algo, MDPDataset]:

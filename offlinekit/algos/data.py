@@ -6,7 +6,7 @@ from typing import Any
 
 from gymnasium import spaces
 
-from offlinekit.algos.torch.encoders import space_leaves
+from offlinekit.algos.torch.trunks import space_leaves
 from offlinekit.datasets import MDPDataset
 from offlinekit.errors import UnsupportedError
 

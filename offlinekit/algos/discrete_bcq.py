@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from offlinekit.algos.actor_critic import QLearning
 from offlinekit.algos.parameters import NonNegative, Probability
+from offlinekit.algos.q_learning import QLearning
 from offlinekit.algos.torch.discrete_bcq_impl import DiscreteBCQImpl
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from offlinekit.algos.actor_critic import QLearning
+from offlinekit.algos.q_learning import QLearning
 from offlinekit.algos.torch.dqn_impl import DQNImpl
 
 

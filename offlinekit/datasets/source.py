@@ -53,7 +53,9 @@ def loader_of_name(name: str) -> Callable[..., Any] | None:
 
 def is_path(name: str) -> bool:
     """Returns whether a name means a file: it is one, or ends as one that some reader reads."""
-    return Path(name).is_file() or name.lower().endswith(tuple(end for source in all_sources().values() for end in source.suffixes))
+    return Path(name).is_file() or name.lower().endswith(
+        tuple(end for source in all_sources().values() for end in source.suffixes)
+    )
 
 
 def reader_of_path(path: Path, format: str | None) -> Callable[..., Any]:

@@ -12,14 +12,8 @@ from torch import Tensor, nn
 
 from offlinekit.algos import CNNEncoder, MLPEncoder
 from offlinekit.algos.torch.encoders import ModuleEncoder
-from offlinekit.algos.torch.networks import (
-    MLP,
-    DeterministicPolicy,
-    Ensemble,
-    Network,
-    QFunction,
-    StackedLinear,
-)
+from offlinekit.algos.torch.networks import MLP, Ensemble, Network, QFunction, StackedLinear
+from offlinekit.algos.torch.policies import DeterministicPolicy
 from offlinekit.algos.torch.random import Dropout, Random, seeded
 from offlinekit.types import map_tree
 

@@ -7,8 +7,9 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor
 
-from offlinekit.algos.torch.impl import Impl, Loss, Objective
-from offlinekit.algos.torch.networks import DeterministicPolicy, GaussianPolicy
+from offlinekit.algos.torch.impl import Impl
+from offlinekit.algos.torch.objectives import Loss, Objective
+from offlinekit.algos.torch.policies import DeterministicPolicy, GaussianPolicy
 from offlinekit.types import Batch, TensorTree
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from offlinekit.algos.torch import functional
-from offlinekit.algos.torch.impl import Loss, Objective
+from offlinekit.algos.torch.objectives import Loss, Objective
 from offlinekit.algos.torch.sac_impl import SACImpl
 from offlinekit.types import Batch
 

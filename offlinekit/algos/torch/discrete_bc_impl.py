@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from offlinekit.algos.torch import functional
-from offlinekit.algos.torch.impl import Impl, Loss, Objective
+from offlinekit.algos.torch.impl import Impl
+from offlinekit.algos.torch.objectives import Loss, Objective
 from offlinekit.types import Batch, TensorTree
 
 

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from offlinekit.algos.torch import functional
-from offlinekit.algos.torch.impl import Loss, Objective, QLearningImpl
+from offlinekit.algos.torch.objectives import Loss, Objective
+from offlinekit.algos.torch.q_learning import QLearningImpl
 from offlinekit.types import Batch, TensorTree
 
 

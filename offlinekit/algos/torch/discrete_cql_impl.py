@@ -6,7 +6,7 @@ from torch import Tensor
 
 from offlinekit.algos.torch import functional
 from offlinekit.algos.torch.double_dqn_impl import DoubleDQNImpl
-from offlinekit.algos.torch.impl import Loss
+from offlinekit.algos.torch.objectives import Loss
 from offlinekit.types import Batch
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from offlinekit.algos.torch.impl import QLearningImpl
+from offlinekit.algos.torch.q_learning import QLearningImpl
 from offlinekit.types import TensorTree
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from offlinekit.algos.torch.impl import QLearningImpl
+from offlinekit.algos.torch.q_learning import QLearningImpl
 
 
 class DQNImpl(QLearningImpl):

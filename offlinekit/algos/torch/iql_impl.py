@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from offlinekit.algos.torch import functional
-from offlinekit.algos.torch.impl import ActorCriticImpl, Loss, Objective
-from offlinekit.algos.torch.networks import GaussianPolicy
+from offlinekit.algos.torch.actor_critic import ActorCriticImpl
+from offlinekit.algos.torch.objectives import Loss, Objective
+from offlinekit.algos.torch.policies import GaussianPolicy
 from offlinekit.types import Batch
 
 

@@ -1,4 +1,4 @@
-"""Networks: stacked multilayer perceptrons, critics and policies.
+"""Networks: stacked multilayer perceptrons and critics.
 
 An ensemble of K members is one module whose parameters have a leading axis of K; no loop over members.
 """
@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state
 
 from offlinekit.algos.torch import functional
-from offlinekit.algos.torch.encoders import ACTIVATIONS, MLPEncoder, make_trunk, trunk_size
+from offlinekit.algos.torch.encoders import ACTIVATIONS, MLPEncoder, make_trunk
 from offlinekit.algos.torch.random import Dropout, Random, copy_module
+from offlinekit.algos.torch.trunks import trunk_size
 from offlinekit.types import TensorTree
 
 
@@ -234,92 +235,6 @@ class QFunction(nn.Module):
         else:
             losses = functional.temporal_difference_loss(outputs, targets, self.huber)
         return functional.ensemble_mean(losses, masks)
-
-
-class DeterministicPolicy(nn.Module):
-    """Observations -> tanh of the network: actions [B, A] in [-1, 1]."""
-
-    def __init__(self, network: Network) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, observations: TensorTree) -> Tensor:
-        """Returns the action [B, A]."""
-        return torch.tanh(self.network(observations))
-
-    def mode(self, observations: TensorTree) -> Tensor:
-        """Returns the action [B, A]."""
-        return self.forward(observations)
-
-    def sample(self, observations: TensorTree) -> tuple[Tensor, None]:
-        """Returns the action [B, A]; it has no density."""
-        return self.forward(observations), None
-
-
-class SquashedGaussianPolicy(nn.Module):
-    """A Gaussian squashed by tanh, with mean and log standard deviation from the network.
-
-    Source: Haarnoja et al. 2018, arXiv:1812.05905, appendix C.
-
-    Args:
-        network: Observations -> [B, 2A].
-        random: The agent's random numbers.
-        log_std_range: Bounds of the log standard deviation before squashing.
-    """
-
-    def __init__(
-        self, network: Network, random: Random, log_std_range: tuple[float, float] = (-20.0, 2.0)
-    ) -> None:
-        super().__init__()
-        self.network, self.random, self.log_std_range = network, random, log_std_range
-
-    def forward(self, observations: TensorTree) -> tuple[Tensor, Tensor]:
-        """Returns the mean and log standard deviation before squashing, [B, A] each."""
-        means, log_stds = self.network(observations).chunk(2, -1)
-        return means, log_stds.clamp(*self.log_std_range)
-
-    def mode(self, observations: TensorTree) -> Tensor:
-        """Returns tanh of the mean, [B, A]."""
-        return torch.tanh(self(observations)[0])
-
-    def sample(self, observations: TensorTree, *n: int) -> tuple[Tensor, Tensor]:
-        """Draws reparametrised actions [*n, B, A] with log-densities [*n, B]; one pass of the network."""
-        means, log_stds = self(observations)
-        raw = means + log_stds.exp() * self.random.normal(*n, *means.shape)
-        log_probs = functional.normal_log_prob(raw, means, log_stds) - functional.tanh_log_volume(raw)
-        return torch.tanh(raw), log_probs
-
-    def log_prob(self, observations: TensorTree, actions: Tensor) -> Tensor:
-        """Returns the log-density [B] of given actions [B, A] in (-1, 1); the edges are pulled in by 1e-6."""
-        means, log_stds = self(observations)
-        raw = torch.atanh(actions.clamp(-1.0 + 1e-6, 1.0 - 1e-6))
-        return functional.normal_log_prob(raw, means, log_stds) - functional.tanh_log_volume(raw)
-
-
-class GaussianPolicy(nn.Module):
-    """A Gaussian around tanh of the network, with one log standard deviation an action dimension.
-
-    Source: the policy of Kostrikov et al. 2021, arXiv:2110.06169 (its code; standard deviation in e^[-5, 2]).
-    """
-
-    def __init__(self, network: Network, random: Random, action_size: int) -> None:
-        super().__init__()
-        self.network, self.random = network, random
-        self.log_stds = nn.Parameter(torch.zeros(action_size))
-
-    def mode(self, observations: TensorTree) -> Tensor:
-        """Returns the mean, [B, A] in [-1, 1]."""
-        return torch.tanh(self.network(observations))
-
-    def sample(self, observations: TensorTree) -> tuple[Tensor, Tensor]:
-        """Draws actions [B, A], clipped to [-1, 1], and returns the log-densities [B] before clipping."""
-        means, log_stds = self.mode(observations), self.log_stds.clamp(-5.0, 2.0)
-        raw = means + log_stds.exp() * self.random.normal(*means.shape)
-        return raw.clamp(-1.0, 1.0), functional.normal_log_prob(raw, means, log_stds)
-
-    def log_prob(self, observations: TensorTree, actions: Tensor) -> Tensor:
-        """Returns the log-density [B] of given actions [B, A]."""
-        return functional.normal_log_prob(actions, self.mode(observations), self.log_stds.clamp(-5.0, 2.0))
 
 
 def _linear(members: int | None, inputs: int, outputs: int) -> nn.Module:

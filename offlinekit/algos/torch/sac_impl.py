@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from offlinekit.algos.torch import functional
-from offlinekit.algos.torch.impl import ActorCriticImpl, Loss, Objective
-from offlinekit.algos.torch.networks import SquashedGaussianPolicy
+from offlinekit.algos.torch.actor_critic import ActorCriticImpl
+from offlinekit.algos.torch.objectives import Loss, Objective
+from offlinekit.algos.torch.policies import SquashedGaussianPolicy
 from offlinekit.types import Batch
 
 

@@ -6,8 +6,9 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from offlinekit.algos.torch.impl import ActorCriticImpl, Loss
-from offlinekit.algos.torch.networks import DeterministicPolicy
+from offlinekit.algos.torch.actor_critic import ActorCriticImpl
+from offlinekit.algos.torch.objectives import Loss
+from offlinekit.algos.torch.policies import DeterministicPolicy
 from offlinekit.types import Batch
 
 

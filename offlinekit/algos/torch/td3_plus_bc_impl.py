@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from offlinekit.algos.torch.impl import Loss
+from offlinekit.algos.torch.objectives import Loss
 from offlinekit.algos.torch.td3_impl import TD3Impl
 from offlinekit.types import Batch
 
