@@ -56,7 +56,6 @@ class Converter:
         single = _is_single(tree, self.observation_space)
         if single:
             tree = map_tree(lambda leaf: leaf[None], tree)
-        tree = map_tree(lambda leaf: leaf if leaf.dtype == np.uint8 else leaf.astype(np.float32), tree)
         return map_tree(self._tensor, self.scaling.observations(tree)), single
 
     def actions(self, actions: Array, observations: Any) -> Tensor:
@@ -89,7 +88,7 @@ def _arrays(observations: Any, space: spaces.Space[Any]) -> ArrayTree:
         if not isinstance(observations, tuple) or len(observations) != len(space.spaces):
             raise ValueError(f"observations must be a tuple of {len(space.spaces)}, got {observations!r}")
         return tuple(_arrays(o, part) for o, part in zip(observations, space.spaces, strict=True))
-    return np.asarray(observations)
+    return np.asarray(observations).astype(np.uint8 if space.dtype == np.uint8 else np.float32)
 
 
 def _is_single(tree: Any, space: spaces.Space[Any]) -> bool:

@@ -20,6 +20,7 @@ from offlinekit.algos.data import check_same_shapes, describe_data
 from offlinekit.algos.parameters import Count, NonNegative, Positive, Probability, Schedule
 from offlinekit.algos.torch.encoders import check_encoder, encoder_to_json
 from offlinekit.algos.torch.impl import Impl
+from offlinekit.algos.torch.random import derive
 from offlinekit.datasets import MDPDataset
 from offlinekit.datasets.environments import as_gymnasium
 from offlinekit.datasets.normalizers import Scaler, Scaling, resolve_scaler
@@ -332,7 +333,7 @@ class Algo:
             gamma=self.gamma,
             n_step=self.n_step,
             device=self.impl.device,
-            seed=self.seed or 0,
+            seed=derive(self.seed or 0, "batches"),
             scaling=self.scaling,
             needs_next=self.impl.needs_next,
         )

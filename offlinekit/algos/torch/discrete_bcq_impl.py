@@ -36,10 +36,10 @@ class DiscreteBCQImpl(QLearningImpl):
         allowed = functional.likely_actions(log_probs, self.config.threshold)
         return self.q.values(observations).mean(0).masked_fill(~allowed, -torch.inf)
 
-    def next_actions(self, observations: TensorTree) -> Tensor:
+    def next_actions(self, observations: TensorTree, outputs: Tensor) -> Tensor:
         """Returns the best allowed actions [B] by the online critics."""
-        return self.constrained_values(observations).argmax(-1)
+        return self.predict_best_action(observations)
 
     def predict_best_action(self, observations: TensorTree) -> Tensor:
         """Returns the best allowed actions [B]."""
-        return self.next_actions(observations)
+        return self.constrained_values(observations).argmax(-1)

@@ -11,6 +11,6 @@ from offlinekit.types import TensorTree
 class DoubleDQNImpl(QLearningImpl):
     """y = r + gamma Q_target(s', argmax_a Q(s', a)); arXiv:1509.06461, eq. (4)."""
 
-    def next_actions(self, observations: TensorTree) -> Tensor:
+    def next_actions(self, observations: TensorTree, outputs: Tensor) -> Tensor:
         """Returns the online critics' greedy actions [B]."""
         return self.greedy(self.q.values(observations))

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from offlinekit.algos.torch.encoders import Encoder, resolve_encoder
 from offlinekit.algos.torch.networks import Network
 from offlinekit.algos.torch.objectives import OPTIMIZERS, Loss, Objective, Target
-from offlinekit.algos.torch.random import Random, copy_module, seeded
+from offlinekit.algos.torch.random import Random, copy_module, derive, seeded
 from offlinekit.errors import UnsupportedError
 from offlinekit.types import Batch, Metrics, TensorTree
 
@@ -50,11 +50,11 @@ class Impl(nn.Module):
         super().__init__()
         self.config = config
         self.observation_space, self.action_space, self.device = observation_space, action_space, device
-        self.random = Random(config.seed, device)
+        self.random = Random(derive(config.seed, "noise"), device)
         self.grad_step = 0
         self.horizon = 0  # The grad_step at which schedules end; 0 while there is no run.
         self.targets: list[Target] = []
-        with seeded(config.seed):
+        with seeded(derive(config.seed, "networks")):
             self.build()
         self.to(device)
         self.objectives = self.build_objectives()

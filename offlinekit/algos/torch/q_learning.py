@@ -40,12 +40,12 @@ class QLearningImpl(Impl):
     def compute_target(self, batch: Batch) -> Tensor:
         """Returns rewards + discounts * Q_target(s', greedy action), [B] or [N, B]; lowest over members."""
         outputs = self.target_q(batch.next_observations)
-        actions = self.next_actions(batch.next_observations)
+        actions = self.next_actions(batch.next_observations, outputs)
         return batch.rewards + batch.discounts * self.q.lowest(functional.select_actions(outputs, actions))
 
-    def next_actions(self, observations: TensorTree) -> Tensor:
-        """Returns the actions [B] whose value the target takes."""
-        return self.greedy(self.target_q.values(observations))
+    def next_actions(self, observations: TensorTree, outputs: Tensor) -> Tensor:
+        """Returns the actions [B] whose value the target takes; `outputs` are its own at these observations."""
+        return self.greedy(self.target_q.expected(outputs))
 
     def compute_critic_loss(self, batch: Batch, q_tpn: Tensor) -> Loss:
         """Returns the temporal-difference loss of the data's actions."""

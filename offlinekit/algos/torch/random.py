@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -93,6 +94,12 @@ def copy_module(module: M) -> M:
     """Returns a deep copy of a module that draws from the same generator as the module itself."""
     shared = [part.random for part in module.modules() if hasattr(part, "random")]
     return copy.deepcopy(module, {id(random): random for random in shared})
+
+
+def derive(seed: int, stream: str) -> int:
+    """Returns the seed of one of an agent's independent streams, such as "networks" or "batches"."""
+    words = [seed, *stream.encode()]
+    return int(np.random.SeedSequence(words).generate_state(1)[0])
 
 
 @contextmanager
