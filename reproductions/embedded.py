@@ -37,8 +37,7 @@ SETTINGS: dict[str, list[tuple[str, int, dict[str, Any]]]] = {
     ],
     "pendulum-mixed": [
         ("BC", 5_000, {}),
-        ("TD3PlusBC", 10_000, {}),
-        ("IQL", 10_000, {}),
+        ("TD3PlusBC", 10_000, {"alpha": 10.0, "reward_scaler": "standard"}),
     ],
 }
 COLUMNS = ("dataset", "algo", "seed", "n_steps", "return_mean", "torch", "gymnasium")

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from offlinekit.cli import commands
-from offlinekit.cli.parts import DEBUG, SETTINGS, debug_option
+from offlinekit.cli.parts import DEBUG, SETTINGS, debug_option, import_option
 from offlinekit.errors import OfflineKitError, did_you_mean
 
 FAILED, INTERRUPTED = 1, 130
@@ -86,6 +86,7 @@ Exit codes:
 """,
 )
 @click.version_option(package_name="offlinekit")
+@import_option
 @debug_option
 def main() -> None:
     """Offline reinforcement learning: learn a policy from a fixed dataset and judge it."""

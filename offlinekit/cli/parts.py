@@ -34,10 +34,11 @@ debug_option = click.option(
 
 
 def _import(_: click.Context, parameter: click.Parameter, modules: tuple[str, ...]) -> None:
-    sys.path.insert(0, "")
     for name in modules:
+        if "" not in sys.path:
+            sys.path.insert(0, "")  # As `python -m` does: modules of the working folder.
         try:
-            importlib.import_module(name.removesuffix(".py").replace("/", "."))
+            importlib.import_module(name)
         except ImportError as error:
             raise click.BadParameter(f"cannot import {name!r} ({error})", param=parameter) from error
 
