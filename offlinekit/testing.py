@@ -145,6 +145,7 @@ def check_save_load(make: Make) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = algo.save(Path(folder) / "policy.okt")
         loaded = offlinekit.load(path, device=algo.device)
+    loaded.sample_batch(data)  # A look at a batch must not move the random numbers of the run.
     assert type(loaded) is type(algo), f"expected {type(algo).__name__}, got {type(loaded).__name__}"
     assert loaded.grad_step == algo.grad_step, f"expected {algo.grad_step} updates, got {loaded.grad_step}"
     np.testing.assert_array_equal(loaded.predict(data.observations), algo.predict(data.observations))

@@ -7,6 +7,7 @@ import re
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -314,7 +315,10 @@ class Algo:
         }
         out = None if out is None else Path(out)
         run_settings = RunSettings(n_steps=n_steps, out=out, config=config, **settings)
+        reached = self.sampler_state if self.sampler is None else self.sampler.state()
         self.sampler = self._make_sampler(dataset)
+        if reached is not None:
+            self.sampler.set_state(reached)
         run = Run(
             self,
             Engine(self.impl, self.sampler),
@@ -327,7 +331,7 @@ class Algo:
         yield from run.steps()
 
     def _make_sampler(self, dataset: MDPDataset) -> TransitionSampler:
-        sampler = TransitionSampler(
+        return TransitionSampler(
             dataset,
             batch_size=self.batch_size,
             gamma=self.gamma,
@@ -337,12 +341,6 @@ class Algo:
             scaling=self.scaling,
             needs_next=self.impl.needs_next,
         )
-        if self.sampler_state is not None:
-            sampler.set_state(self.sampler_state)
-        elif self.sampler is not None:
-            sampler.set_state(self.sampler.state())
-        self.sampler_state = None
-        return sampler
 
     def sample_batch(self, dataset: MDPDataset) -> Batch:
         """Draws one scaled minibatch of a dataset on the training device, for trying out losses."""
@@ -362,8 +360,11 @@ class Algo:
 
             calls["eval"] = in_env
         for name, evaluator in given.items():
-            calls[name] = lambda name=name, evaluator=evaluator: {name: float(evaluator(self, dataset))}  # type: ignore[misc]
+            calls[name] = partial(self._judge, name, evaluator, dataset)
         return calls
+
+    def _judge(self, name: str, evaluator: Evaluator, dataset: MDPDataset) -> dict[str, float]:
+        return {name: float(evaluator(self, dataset))}
 
     # Acting.
 
