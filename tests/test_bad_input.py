@@ -13,7 +13,7 @@ import pytest
 from gymnasium import spaces
 
 import offlinekit
-from offlinekit.algos import CQL, IQL, TD3PlusBC, DiscreteCQL, get_algo
+from offlinekit.algos import CQL, IQL, DiscreteCQL, TD3PlusBC, get_algo
 from offlinekit.datasets import MDPDataset, get_dataset
 from offlinekit.errors import DatasetError, FileFormatError, NotFittedError, UnsupportedError
 from offlinekit.metrics import evaluate
@@ -99,8 +99,16 @@ CASES = {
         ValueError,
         "Unrecognized dataset name: 'hoper-medium-v2'; did you mean 'hopper-medium-v2'",
     ),
-    "unknown option of a dataset": (lambda _: get_dataset("cartpole-mixed", shuffle=True), TypeError, "shuffle"),
-    "file that is not there": (lambda f: get_dataset(str(f / "none.h5")), FileNotFoundError, "there is no file"),
+    "unknown option of a dataset": (
+        lambda _: get_dataset("cartpole-mixed", shuffle=True),
+        TypeError,
+        "shuffle",
+    ),
+    "file that is not there": (
+        lambda f: get_dataset(str(f / "none.h5")),
+        FileNotFoundError,
+        "there is no file",
+    ),
     "truncated dataset file": (
         lambda f: get_dataset(str(truncated_dataset(f))),
         FileFormatError,
@@ -121,10 +129,22 @@ CASES = {
         FileFormatError,
         "it is a pickle, which can run code and is never read",
     ),
-    "truncated policy": (lambda f: offlinekit.load(truncated_policy(f)), FileFormatError, "truncated, damaged"),
+    "truncated policy": (
+        lambda f: offlinekit.load(truncated_policy(f)),
+        FileFormatError,
+        "truncated, damaged",
+    ),
     "unknown algorithm": (lambda _: get_algo("cqll"), ValueError, "did you mean 'cql'"),
-    "unknown hyperparameter": (lambda _: TD3PlusBC(alfa=1.0), TypeError, "no hyperparameter 'alfa'; did you mean 'alpha'"),
-    "hyperparameter out of range": (lambda _: IQL(expectile=1.2), ValueError, r"expectile must be in \(0, 1\), got 1.2"),
+    "unknown hyperparameter": (
+        lambda _: TD3PlusBC(alfa=1.0),
+        TypeError,
+        "no hyperparameter 'alfa'; did you mean 'alpha'",
+    ),
+    "hyperparameter out of range": (
+        lambda _: IQL(expectile=1.2),
+        ValueError,
+        r"expectile must be in \(0, 1\), got 1.2",
+    ),
     "discrete data for a continuous algorithm": (
         lambda _: CQL().fit(small_dataset("discrete"), out=None),
         UnsupportedError,
@@ -142,7 +162,9 @@ CASES = {
         r"observations must have shape \[4\] for one or \['batch', 4\] for several, got \[7\]",
     ),
     "environment of other spaces": (
-        lambda _: DiscreteCQL(seed=0).fit(small_dataset("discrete"), 1, out=None, eval_env=get_dataset("cartpole-random")[1]),
+        lambda _: DiscreteCQL(seed=0).fit(
+            small_dataset("discrete"), 1, out=None, eval_env=get_dataset("cartpole-random")[1]
+        ),
         DatasetError,
         "environment",
     ),
@@ -151,8 +173,12 @@ CASES = {
         ValueError,
         "expected",
     ),
-    "no updates": (lambda _: IQL().fit(small_dataset("continuous"), 0, out=None), ValueError, "n_steps must be at least 1"),
-}  # fmt: skip
+    "no updates": (
+        lambda _: IQL().fit(small_dataset("continuous"), 0, out=None),
+        ValueError,
+        "n_steps must be at least 1",
+    ),
+}
 
 
 @pytest.mark.parametrize("case", CASES)

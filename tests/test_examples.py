@@ -40,7 +40,9 @@ def test_offline_rl_beats_cloning_on_mixed_data():
     from offlinekit.metrics import evaluate
 
     dataset, env = get_dataset("cartpole-mixed")
-    cql = DiscreteCQL(seed=0, learning_rate=1e-3, lr_schedule="cosine", n_step=5).fit(dataset, 10_000, out=None)
+    cql = DiscreteCQL(seed=0, learning_rate=1e-3, lr_schedule="cosine", n_step=5).fit(
+        dataset, 10_000, out=None
+    )
     cloning = DiscreteBC(seed=0).fit(dataset, 3_000, out=None)
     assert evaluate(cql, env, 20).mean > 250
     assert evaluate(cloning, env, 20).mean < 150
