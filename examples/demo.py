@@ -11,14 +11,14 @@ from offlinekit.datasets import get_dataset
 from offlinekit.metrics import RandomPolicy, evaluate, mean, plot_learning_curves, standard_error
 
 
-def main(n_steps: int = 20_000, n_episodes: int = 50, out: str = "runs") -> Path:
+def main(n_steps: int = 10_000, n_episodes: int = 50, out: str = "runs") -> Path:
     dataset, env = get_dataset("cartpole-mixed")
     print(dataset)
 
     began = time.monotonic()
     cql = DiscreteCQL(seed=0, learning_rate=1e-3, lr_schedule="cosine", n_step=5)
     cql.fit(dataset, n_steps, eval_env=env, eval_interval=max(n_steps // 10, 1), out=out)
-    cloning = DiscreteBC(seed=0).fit(dataset, n_steps // 4, out=None)
+    cloning = DiscreteBC(seed=0).fit(dataset, n_steps // 2, out=None)
     print(f"trained in {time.monotonic() - began:.0f} s")
 
     rows = [("discrete CQL", evaluate(cql, env, n_episodes, seed=1_000).returns)]

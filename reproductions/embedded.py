@@ -27,13 +27,13 @@ FAST = {"learning_rate": 1e-3, "lr_schedule": "cosine", "n_step": 5}
 SETTINGS: dict[str, list[tuple[str, int, dict[str, Any]]]] = {
     "cartpole-mixed": [
         ("DiscreteBC", 5_000, {}),
-        ("DiscreteBCQ", 20_000, FAST),
-        ("DiscreteCQL", 20_000, FAST),
+        ("DiscreteBCQ", 10_000, FAST),
+        ("DiscreteCQL", 10_000, FAST),
     ],
     "lunarlander-mixed": [
         ("DiscreteBC", 10_000, {}),
-        ("DiscreteBCQ", 20_000, FAST),
-        ("DiscreteCQL", 20_000, FAST),
+        ("DiscreteBCQ", 10_000, FAST),
+        ("DiscreteCQL", 10_000, FAST),
     ],
     "pendulum-mixed": [
         ("BC", 5_000, {}),
