@@ -1,0 +1,57 @@
+"""The documents point at things that are there, and leave nothing out."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from offlinekit.algos import catalogue
+
+REPO = Path(__file__).parent.parent
+NAMED = re.compile(r"`((?:offlinekit|tests|examples|reproductions|scripts|docs)/[\w/.]+\.(?:py|md|json))`")
+PAGES = [*REPO.glob("*.md"), *REPO.glob("docs/**/*.md")]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPO)))
+def test_links_lead_somewhere(page):
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text())
+    missing = [link for link in links if not (page.parent / link).exists()]
+    assert not missing, f"{page.name} points at {missing}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPO)))
+def test_named_files_are_there(page):
+    named = re.findall(
+        r"`((?:offlinekit|tests|examples|reproductions|scripts|docs)/[\w/.]+\.(?:py|md|json))`",
+        page.read_text(),
+    )
+    missing = [name for name in named if not (REPO / name).exists()]
+    assert not missing, f"{page.name} names {missing}"
+
+
+def test_readme_lists_every_algorithm():
+    readme = (REPO / "README.md").read_text()
+    missing = [
+        a.__name__
+        for a in catalogue().values()
+        if f"[`{a.__name__}`](docs/algos/{a.catalogue_name()}.md)" not in readme
+    ]
+    assert not missing, f"README.md leaves out {missing}"
+
+
+@pytest.mark.parametrize("name", sorted(catalogue()))
+def test_a_page_names_each_hyperparameter_of_its_own(name):
+    page = (REPO / "docs" / "algos" / f"{name}.md").read_text()
+    own = set(inspect.get_annotations(catalogue()[name])) & set(catalogue()[name].hyperparameters())
+    missing = sorted(parameter for parameter in own if f"`{parameter}`" not in page)
+    assert not missing, f"docs/algos/{name}.md leaves out {missing}"
+
+
+def test_embedded_datasets_are_small():
+    folder = REPO / "offlinekit" / "datasets" / "embedded"
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert sum((folder / f"{name}.h5").stat().st_size for name in manifest) < 2_000_000
