@@ -24,6 +24,7 @@ from offlinekit.metrics import RandomPolicy, bootstrap_interval, evaluate, mean
 
 RESULTS = Path(__file__).with_suffix(".csv")
 FAST = {"learning_rate": 1e-3, "lr_schedule": "cosine", "n_step": 5}
+STEADY = {**FAST, "n_step": 3, "target_update_interval": 1, "tau": 0.01}
 SETTINGS: dict[str, list[tuple[str, int, dict[str, Any]]]] = {
     "cartpole-mixed": [
         ("DiscreteBC", 5_000, {}),
@@ -31,9 +32,9 @@ SETTINGS: dict[str, list[tuple[str, int, dict[str, Any]]]] = {
         ("DiscreteCQL", 10_000, FAST),
     ],
     "lunarlander-mixed": [
-        ("DiscreteBC", 10_000, {}),
-        ("DiscreteBCQ", 10_000, FAST),
-        ("DiscreteCQL", 10_000, FAST),
+        ("DiscreteBC", 5_000, {}),
+        ("DiscreteBCQ", 15_000, STEADY),
+        ("DiscreteCQL", 15_000, {**STEADY, "alpha": 0.5}),
     ],
     "pendulum-mixed": [
         ("BC", 5_000, {}),

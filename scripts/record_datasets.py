@@ -5,6 +5,10 @@ collected, repeat. Snapshots of different skill and a random policy then record 
 
     python scripts/record_datasets.py                    # all, into offlinekit/datasets/embedded
     python scripts/record_datasets.py pendulum-mixed     # one of them
+    python scripts/record_datasets.py --reuse pendulum-mixed    # with the snapshots of the last training
+
+Another version of torch or of this project trains other policies from the same seed; the manifest's hash
+says which recording the package holds.
 """
 
 from __future__ import annotations
@@ -20,12 +24,14 @@ import click
 import gymnasium
 import numpy as np
 
+import offlinekit
 from offlinekit.algos import SAC, Algo, DoubleDQN
 from offlinekit.datasets import MDPDataset
 from offlinekit.metrics import evaluate
 from offlinekit.types import Array
 
 FOLDER = Path(__file__).parent.parent / "offlinekit" / "datasets" / "embedded"
+SNAPSHOTS = Path("runs") / "record"
 Policy = Callable[[Array], Any]
 
 
@@ -88,9 +94,9 @@ RECIPES = {
     "lunarlander-mixed": Recipe(
         "LunarLander-v3",
         4,
-        ((None, 1.0, 3_000), (-100.0, 0.2, 6_000), (220.0, 0.2, 6_000)),
+        ((None, 1.0, 5_000), (-150.0, 0.3, 10_000), (220.0, 0.2, 15_000)),
         _lander_dqn,
-        rounds=40,
+        rounds=32,
         steps=2_500,
         updates=2_500,
     ),
@@ -140,7 +146,7 @@ def learn(recipe: Recipe) -> list[tuple[float, Algo, Path]]:
     algo, recorder = recipe.make(recipe.seed), Recorder(recipe.env_id, recipe.seed)
     data = recorder.record(None, 1.0, recipe.steps)
     snapshots = []
-    folder = Path("runs") / "record" / recipe.env_id
+    folder = SNAPSHOTS / recipe.env_id
     algo.build(data)
     for round_ in range(recipe.rounds + 1):
         score = evaluate(algo, recorder.env, 10, seed=10_000, n_envs=1).mean
@@ -152,9 +158,17 @@ def learn(recipe: Recipe) -> list[tuple[float, Algo, Path]]:
     return snapshots
 
 
-def record(name: str, recipe: Recipe) -> dict[str, Any]:
+def judged(recipe: Recipe) -> list[tuple[float, Algo, Path]]:
+    """Returns the snapshots of the last training with their mean returns over 10 episodes."""
+    env = gymnasium.make(recipe.env_id)
+    paths = sorted((SNAPSHOTS / recipe.env_id).glob("*.okt"))
+    policies = [(offlinekit.load(path), path) for path in paths]
+    return [(evaluate(algo, env, 10, seed=10_000, n_envs=1).mean, algo, path) for algo, path in policies]
+
+
+def record(name: str, recipe: Recipe, reuse: bool = False) -> dict[str, Any]:
     """Records one dataset and returns its entry of the manifest."""
-    snapshots = learn(recipe) if recipe.make else []
+    snapshots = [] if recipe.make is None else judged(recipe) if reuse else learn(recipe)
     recorder = Recorder(recipe.env_id, recipe.seed + 1_000)
     parts, described = [], []
     for skill, noise, n_rows in recipe.parts:
@@ -181,12 +195,13 @@ def record(name: str, recipe: Recipe) -> dict[str, Any]:
 
 @click.command()
 @click.argument("names", nargs=-1, type=click.Choice(sorted(RECIPES)))
-def main(names: tuple[str, ...]) -> None:
+@click.option("--reuse", is_flag=True, help="Take the snapshots of the last training, train nothing.")
+def main(names: tuple[str, ...], reuse: bool) -> None:
     """Records the named embedded datasets, or all of them, and updates the manifest."""
     manifest_path = FOLDER / "manifest.json"
     manifest = json.loads(manifest_path.read_text()) if manifest_path.exists() else {}
     for name in names or sorted(RECIPES):
-        manifest[name] = record(name, RECIPES[name])
+        manifest[name] = record(name, RECIPES[name], reuse)
         click.echo(f"{name}: {json.dumps(manifest[name])}")
         manifest_path.write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n")
 
