@@ -13,6 +13,7 @@ from offlinekit.algos.discrete_cql import DiscreteCQL
 from offlinekit.algos.double_dqn import DoubleDQN
 from offlinekit.algos.dqn import DQN
 from offlinekit.algos.iql import IQL
+from offlinekit.algos.population import Population
 from offlinekit.algos.sac import SAC
 from offlinekit.algos.td3 import TD3
 from offlinekit.algos.td3_plus_bc import TD3PlusBC
@@ -33,6 +34,7 @@ __all__ = [
     "DiscreteCQL",
     "DoubleDQN",
     "MLPEncoder",
+    "Population",
     "TD3PlusBC",
     "catalogue",
     "get_algo",

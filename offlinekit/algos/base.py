@@ -9,15 +9,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, overload
 
-import gymnasium
 import torch
 from torch import Tensor
 
 from offlinekit.algos import files, parameters
 from offlinekit.algos.acting import Converter
-from offlinekit.algos.data import check_same_shapes, describe_data
+from offlinekit.algos.data import check_dataset, describe_data
 from offlinekit.algos.parameters import Count, NonNegative, Positive, Probability, Schedule
 from offlinekit.algos.torch.encoders import check_encoder, encoder_to_json
 from offlinekit.algos.torch.impl import Impl
@@ -27,12 +26,15 @@ from offlinekit.datasets.environments import as_gymnasium
 from offlinekit.datasets.normalizers import Scaler, Scaling, resolve_scaler
 from offlinekit.datasets.sampler import TransitionSampler
 from offlinekit.datasets.spaces import check_environment
-from offlinekit.errors import NotFittedError, UnsupportedError
+from offlinekit.errors import NotFittedError
 from offlinekit.metrics.evaluation import evaluate
 from offlinekit.training.early_stopping import EarlyStopping
 from offlinekit.training.engine import Engine
 from offlinekit.training.run import Run, RunSettings
 from offlinekit.types import Array, Batch
+
+if TYPE_CHECKING:
+    from offlinekit.algos.population import Population
 
 A = TypeVar("A", bound="Algo")
 Evaluator = Callable[["Algo", MDPDataset], float]
@@ -167,12 +169,21 @@ class Algo:
         Raises:
             UnsupportedError: For a dataset of the other kind of actions.
         """
-        self._check_dataset(dataset)
+        self.check(dataset)
         if self._impl is None:
             action_scaler = self.action_scaler if self.action_kind == "continuous" else None
             self.scaling = Scaling.fit(dataset, self.observation_scaler, action_scaler, self.reward_scaler)
             self.make_impl(dataset.observation_space, dataset.action_space)
         return self
+
+    def check(self, dataset: MDPDataset) -> None:
+        """Checks that the algorithm can learn from a dataset.
+
+        Raises:
+            TypeError: For something that is no dataset.
+            UnsupportedError: For the other kind of actions, or shapes that its networks were not built for.
+        """
+        check_dataset(self, self._impl, dataset, Algo.known.values())
 
     def make_impl(self, observation_space: Any, action_space: Any) -> None:
         """Makes the networks for the given spaces, anew."""
@@ -188,32 +199,22 @@ class Algo:
             )
         return device
 
-    def _check_dataset(self, dataset: MDPDataset) -> None:
-        name = type(self).__name__
-        if not isinstance(dataset, MDPDataset):
-            raise TypeError(
-                f"{name}.fit takes an MDPDataset, got {type(dataset).__name__}; "
-                "get_dataset(name) returns a pair: dataset, env = get_dataset(name)"
-            )
-        discrete = isinstance(dataset.action_space, gymnasium.spaces.Discrete)
-        if discrete != (self.action_kind == "discrete"):
-            others = Algo.known.values()
-            fitting = ", ".join(sorted(a.__name__ for a in others if a.action_kind != self.action_kind))
-            raise UnsupportedError(
-                f"{name} learns {self.action_kind} actions, but {dataset.name!r} has {dataset.action_space}; "
-                f"algorithms for it: {fitting}"
-            )
-        if self._impl is not None:
-            check_same_shapes(name, self._impl.observation_space, dataset.observation_space, "observations")
-            check_same_shapes(name, self._impl.action_space, dataset.action_space, "actions")
-
     # Training.
 
+    @overload
     def fit(
+        self, dataset: MDPDataset, n_steps: int = 100_000, *, seeds: int, **settings: Any
+    ) -> Population: ...
+
+    @overload
+    def fit(self: A, dataset: MDPDataset, n_steps: int = 100_000, **settings: Any) -> A: ...
+
+    def fit(  # type: ignore[misc]  # The overloads stand for these keywords with **settings.
         self: A,
         dataset: MDPDataset,
         n_steps: int = 100_000,
         *,
+        seeds: int | None = None,
         eval_env: Any = None,
         evaluators: Mapping[str, Evaluator] | None = None,
         eval_interval: int = 5_000,
@@ -227,12 +228,13 @@ class Algo:
         progress: bool = True,
         tensorboard: bool = False,
         info: Mapping[str, Any] | None = None,
-    ) -> A:
+    ) -> A | Population:
         """Learns from a dataset; a second call goes on from where the first ended.
 
         Args:
             dataset: What to learn from.
             n_steps: Number of updates, exactly; with `resume`, of the whole run.
+            seeds: How many members to train side by side, with this seed and those that follow it.
             eval_env: Environment to evaluate in every `eval_interval` updates, or None.
             evaluators: Name to a function (algo, dataset) -> float, called at the same times.
             eval_interval: Updates between evaluations; the last update is always evaluated.
@@ -248,37 +250,36 @@ class Algo:
             info: Plain data to keep in the run's config.json, such as how the dataset was made.
 
         Returns:
-            The algorithm itself; `history` has the rows, `run_dir` the folder.
+            The algorithm itself; `history` has the rows, `run_dir` the folder. With `seeds`, the Population.
 
         Raises:
             UnsupportedError: For a dataset of the other kind of actions.
             TrainingError: Where a loss is no longer finite.
             KeyboardInterrupt: At Ctrl-C, after a checkpoint was saved.
         """
-        for _ in self.fitter(
-            dataset,
-            n_steps,
-            eval_env=eval_env,
-            evaluators=evaluators,
-            eval_interval=eval_interval,
-            eval_episodes=eval_episodes,
-            log_interval=log_interval,
-            checkpoint_interval=checkpoint_interval,
-            keep_checkpoints=keep_checkpoints,
-            out=out,
-            resume=resume,
-            early_stopping=early_stopping,
-            progress=progress,
-            tensorboard=tensorboard,
-            info=info,
-        ):
+        settings = {k: v for k, v in locals().items() if k not in ("self", "dataset", "n_steps", "seeds")}
+        if seeds is not None:
+            from offlinekit.algos.population import Population  # Here: it imports this module.
+
+            return Population.of_seeds(self, seeds).fit(dataset, n_steps, **settings)
+        for _ in self.fitter(dataset, n_steps, **settings):
             pass
         return self
 
     def fitter(
+        self, dataset: MDPDataset, n_steps: int = 100_000, **settings: Any
+    ) -> Iterator[tuple[int, dict[str, float]]]:
+        """The run of `fit` as a generator, with the same keywords but `seeds`.
+
+        Yields:
+            (update, metrics) at each log and evaluation interval and after the last update.
+        """
+        yield from self.start_run(dataset, n_steps, **settings).steps()
+
+    def start_run(
         self,
         dataset: MDPDataset,
-        n_steps: int = 100_000,
+        n_steps: int,
         *,
         eval_env: Any = None,
         evaluators: Mapping[str, Evaluator] | None = None,
@@ -286,12 +287,13 @@ class Algo:
         resume: str | Path | None = None,
         out: str | Path | None = "runs",
         info: Mapping[str, Any] | None = None,
+        make_sampler: Callable[[Algo, MDPDataset], TransitionSampler] | None = None,
         **settings: Any,
-    ) -> Iterator[tuple[int, dict[str, float]]]:
-        """The run of `fit` as a generator, with the same keywords.
+    ) -> Run:
+        """Makes the run that `fit` and `fitter` take the steps of, with the same keywords.
 
-        Yields:
-            (update, metrics) at each log and evaluation interval and after the last update.
+        Args:
+            make_sampler: What draws its batches; None for a sampler of its own.
         """
         folder, state = (Path(resume), files.resume(self, Path(resume))) if resume else (None, None)
         self.build(dataset)
@@ -316,7 +318,7 @@ class Algo:
         out = None if out is None else Path(out)
         run_settings = RunSettings(n_steps=n_steps, out=out, config=config, **settings)
         reached = self.sampler_state if self.sampler is None else self.sampler.state()
-        self.sampler = self._make_sampler(dataset)
+        self.sampler = (make_sampler or type(self).make_sampler)(self, dataset)
         if reached is not None:
             self.sampler.set_state(reached)
         run = Run(
@@ -328,9 +330,10 @@ class Algo:
             state,
         )
         self.run_dir, self.history = run.folder, run.history
-        yield from run.steps()
+        return run
 
-    def _make_sampler(self, dataset: MDPDataset) -> TransitionSampler:
+    def make_sampler(self, dataset: MDPDataset) -> TransitionSampler:
+        """Makes what draws the batches of a run: the columns of a dataset on the device, scaled."""
         return TransitionSampler(
             dataset,
             batch_size=self.batch_size,
@@ -345,7 +348,7 @@ class Algo:
     def sample_batch(self, dataset: MDPDataset) -> Batch:
         """Draws one scaled minibatch of a dataset on the training device, for trying out losses."""
         self.build(dataset)
-        return self._make_sampler(dataset).sample()
+        return self.make_sampler(dataset).sample()
 
     def _evaluators(
         self, dataset: MDPDataset, env: Any, n_episodes: int, given: Mapping[str, Evaluator]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from gymnasium import spaces
@@ -9,6 +10,39 @@ from gymnasium import spaces
 from offlinekit.algos.torch.trunks import space_leaves
 from offlinekit.datasets import MDPDataset
 from offlinekit.errors import UnsupportedError
+
+
+def check_dataset(algo: Any, impl: Any, dataset: MDPDataset, known: Iterable[type[Any]]) -> None:
+    """Checks that an algorithm can learn from a dataset.
+
+    Args:
+        algo: The front.
+        impl: Its implementation, or None before it has networks.
+        dataset: What it would learn from.
+        known: All fronts, to name those that could.
+
+    Raises:
+        TypeError: For something that is no dataset.
+        UnsupportedError: For the other kind of actions, or shapes that the networks were not built for.
+    """
+    name = type(algo).__name__
+    if not isinstance(dataset, MDPDataset):
+        raise TypeError(
+            f"{name}.fit takes an MDPDataset, got {type(dataset).__name__}; "
+            "get_dataset(name) returns a pair: dataset, env = get_dataset(name)"
+        )
+    discrete = isinstance(dataset.action_space, spaces.Discrete)
+    if discrete != (algo.action_kind == "discrete"):
+        fitting = ", ".join(
+            sorted(other.__name__ for other in known if other.action_kind != algo.action_kind)
+        )
+        raise UnsupportedError(
+            f"{name} learns {algo.action_kind} actions, but {dataset.name!r} has {dataset.action_space}; "
+            f"algorithms for it: {fitting}"
+        )
+    if impl is not None:
+        check_same_shapes(name, impl.observation_space, dataset.observation_space, "observations")
+        check_same_shapes(name, impl.action_space, dataset.action_space, "actions")
 
 
 def check_same_shapes(name: str, built: spaces.Space[Any], given: spaces.Space[Any], what: str) -> None:

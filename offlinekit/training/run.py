@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Protocol
 
 from offlinekit.errors import TrainingError
 from offlinekit.events import get_logger
@@ -84,6 +84,7 @@ class Run:
             )
         algo.impl.horizon = self.end
         self.interrupted = False
+        self._loggers: list[Logger] = []
         self.folder = folder
         if folder is None and settings.out is not None:
             self.folder = run_folder.create(settings.out, type(algo).__name__, algo.dataset_name)
@@ -93,38 +94,87 @@ class Run:
 
     def steps(self) -> Iterator[tuple[int, dict[str, float]]]:
         """Yields (update, metrics) at each log and evaluation interval and at the end."""
-        algo, began = self.algo, time.monotonic() - self.elapsed
-        bar = ProgressBar(
-            f"{type(algo).__name__} on {algo.dataset_name}",
-            self.settings.n_steps,
-            algo.grad_step - self.start,
-            self.settings.progress,
-        )
-        loggers = self._loggers(bar)
-        log.info("run started", folder=str(self.folder), n_steps=self.settings.n_steps, seed=algo.seed)
+        bar = ProgressBar(self.label, self.settings.n_steps, self.done, self.settings.progress)
         try:
-            with self._interrupts():
-                while algo.grad_step < self.end and not self._stopped_early():
+            with Interrupts(self):
+                self.open(bar)
+                while self.goes_on():
                     self._advance(bar)
-                    self.elapsed = time.monotonic() - began
-                    if self.interrupted:
-                        self._leave()
-                    if self._row_is_due():
-                        row = self._row()
-                        self.history.append(row)
-                        for logger in loggers:
-                            logger.log(row)
-                        self._keep_best()
-                        yield algo.grad_step, {k: v for k, v in row.items() if k != "step"}
-                    if self._due(self.settings.checkpoint_interval) or algo.grad_step == self.end:
-                        self._checkpoint()
-            self._finish()
+                    row = self.settle()
+                    if row is not None:
+                        yield self.algo.grad_step, {k: v for k, v in row.items() if k != "step"}
+                    self.checkpoint_if_due()
+            self.finish()
         except TrainingError as error:
-            kept = f"; the last checkpoint is in {self.folder}" if self.folder else ""
-            raise TrainingError(f"{error}{kept}") from error
+            raise self.explained(error) from error
         finally:
-            for logger in loggers:
-                logger.close()
+            self.close()
+
+    # The parts of a run, for whatever drives it.
+
+    @property
+    def label(self) -> str:
+        """What a progress bar says of the run."""
+        return f"{type(self.algo).__name__} on {self.algo.dataset_name}"
+
+    @property
+    def done(self) -> int:
+        """Updates of this run taken so far."""
+        return int(self.algo.grad_step - self.start)
+
+    def open(self, *loggers: Logger) -> None:
+        """Starts the clock and the loggers: the given ones and those of the run folder."""
+        self._began = time.monotonic() - self.elapsed
+        self._loggers = [*loggers, *self._folder_loggers()]
+        log.info("run started", folder=str(self.folder), n_steps=self.settings.n_steps, seed=self.algo.seed)
+
+    def tick(self) -> None:
+        """Notes the seconds that the run has taken so far."""
+        self.elapsed = time.monotonic() - self._began
+
+    def goes_on(self) -> bool:
+        """Returns whether updates are left to take."""
+        return bool(self.algo.grad_step < self.end) and not self._stopped_early()
+
+    def ahead(self) -> int:
+        """Returns the number of updates up to the next event."""
+        settings = self.settings
+        intervals = (settings.log_interval, settings.eval_interval, settings.checkpoint_interval)
+        nearest = min(every - self.done % every for every in intervals if every)
+        return int(min(nearest, self.end - self.algo.grad_step))
+
+    def settle(self) -> dict[str, Any] | None:
+        """Evaluates and logs what is due after an advance, and returns the new row of the history, if any.
+
+        Raises:
+            KeyboardInterrupt: Where the user asked to stop, after a checkpoint.
+        """
+        self.tick()
+        if self.interrupted:
+            self._leave()
+        if not self._row_is_due():
+            return None
+        row = self._row()
+        self.history.append(row)
+        for logger in self._loggers:
+            logger.log(row)
+        self._keep_best()
+        return row
+
+    def checkpoint_if_due(self) -> None:
+        """Writes a checkpoint where its interval or the run is over."""
+        if self._due(self.settings.checkpoint_interval) or self.algo.grad_step == self.end:
+            self.checkpoint()
+
+    def explained(self, error: TrainingError) -> TrainingError:
+        """Returns an error that also says where the last checkpoint is."""
+        kept = f"; the last checkpoint is in {self.folder}" if self.folder else ""
+        return TrainingError(f"{error}{kept}")
+
+    def close(self) -> None:
+        """Closes the loggers."""
+        for logger in self._loggers:
+            logger.close()
 
     def state(self) -> dict[str, Any]:
         """Returns what a resumed run needs beyond the algorithm's own state."""
@@ -135,8 +185,8 @@ class Run:
             "engine": self.engine.state(),
         }
 
-    def _loggers(self, bar: ProgressBar) -> list[Logger]:
-        loggers: list[Logger] = [bar]
+    def _folder_loggers(self) -> list[Logger]:
+        loggers: list[Logger] = []
         if self.folder is not None:
             loggers.append(CSVLogger(self.folder / "metrics.csv", self.history))
             if self.settings.tensorboard:
@@ -145,22 +195,14 @@ class Run:
 
     def _advance(self, bar: ProgressBar) -> None:
         """Takes updates up to the next event, a few at a time so that interrupts and NaN are seen."""
-        done = self.algo.grad_step - self.start
-        intervals = (
-            self.settings.log_interval,
-            self.settings.eval_interval,
-            self.settings.checkpoint_interval,
-        )
-        ahead = min(every - done % every for every in intervals if every)
-        n = min(ahead, self.end - self.algo.grad_step)
+        n = self.ahead()
         while n > 0 and not self.interrupted:
             taken = self.engine.run(min(n, CHECK_EVERY), lambda: self.interrupted)
             bar.advance(taken)
             n -= taken
 
     def _due(self, every: int | None) -> bool:
-        done: int = self.algo.grad_step - self.start
-        return every is not None and done % every == 0
+        return every is not None and self.done % every == 0
 
     def _row_is_due(self) -> bool:
         return self._due(self.settings.log_interval) or self._evaluation_is_due()
@@ -191,34 +233,39 @@ class Run:
         log.info("run stopped early", metric=stopping.metric, step=self.algo.grad_step)
         return True
 
-    def _checkpoint(self) -> None:
+    def checkpoint(self) -> None:
+        """Writes the whole state and removes checkpoints beyond the newest few."""
         if self.folder is None:
             return
         self.algo.save(run_folder.checkpoint_path(self.folder, self.algo.grad_step), run=self.state())
         for old in run_folder.checkpoints(self.folder)[: -self.settings.keep_checkpoints]:
             old.unlink()
 
-    def _finish(self) -> None:
+    def finish(self) -> None:
+        """Writes the last policy."""
         if self.folder is not None:
             self.algo.save(self.folder / "policy.okt")
         log.info("run finished", folder=str(self.folder), step=self.algo.grad_step, seconds=self.elapsed)
 
     def _leave(self) -> None:
         """Saves at the update where the user interrupted, and says how to go on."""
-        self._checkpoint()
+        self.checkpoint()
         where = (
             f"saved; go on with resume={str(self.folder)!r}" if self.folder else "nothing saved (out=None)"
         )
         raise KeyboardInterrupt(f"interrupted after update {self.algo.grad_step}: {where}")
 
-    def _interrupts(self) -> _Interrupts:
-        return _Interrupts(self)
+
+class Interruptible(Protocol):
+    """What a Ctrl-C is noted on."""
+
+    interrupted: bool
 
 
-class _Interrupts:
+class Interrupts:
     """Turns the first Ctrl-C into a stop after the current update; the second one interrupts at once."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Interruptible) -> None:
         self.run = run
         self.before: Any = signal.SIG_DFL
 

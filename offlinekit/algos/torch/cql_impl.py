@@ -82,7 +82,8 @@ class CQLImpl(SACImpl):
     def alpha(self) -> Tensor | float:
         """Returns the weight of the gap, without gradient."""
         if self.config.gap_threshold is None:
-            return float(self.config.alpha)
+            alpha: float = self.config.alpha
+            return alpha
         return self.log_alpha.detach().exp().clamp(max=1e6)
 
     def compute_alpha_loss(self, batch: Batch) -> Loss:

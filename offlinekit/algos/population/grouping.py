@@ -1,0 +1,52 @@
+"""Which members can be one stack, and in which numbers they differ."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from offlinekit.training.run import Run
+
+
+def groups(runs: Sequence[Run]) -> list[list[int]]:
+    """Returns the numbers of the runs that share all structure, group by group."""
+    found: list[tuple[Any, list[int]]] = []
+    for number, run in enumerate(runs):
+        own = _structure(run)
+        for structure, members in found:
+            if structure == own:
+                members.append(number)
+                break
+        else:
+            found.append((own, [number]))
+    return [members for _, members in found]
+
+
+def differing_numbers(algos: Sequence[Any]) -> dict[str, list[float]]:
+    """Returns the hyperparameters in which algorithms of one structure differ, one value a member."""
+    found = {}
+    for field in dataclasses.fields(algos[0]):
+        values = [getattr(algo, field.name) for algo in algos]
+        if isinstance(values[0], float) and len(set(values)) > 1:
+            found[field.name] = values
+    return found
+
+
+def _structure(run: Run) -> dict[str, Any]:
+    """Returns all that members of one stack have in common; numbers count only as being given."""
+    algo = run.algo
+    fields = [field.name for field in dataclasses.fields(algo) if field.name not in ("seed", "device")]
+    values = {name: getattr(algo, name) for name in fields}
+    for name in fields:
+        if isinstance(values[name], float):
+            values[name] = float
+        elif name.endswith("_scaler"):
+            values[name] = algo.config[name]
+    return {
+        **values,
+        "class": type(algo),
+        "device": algo.impl.device,
+        "tensors": {name: (t.shape, t.dtype) for name, t in algo.impl.state_dict().items()},
+        "updates": (run.start, algo.grad_step, run.end),
+    }
