@@ -146,13 +146,14 @@ class StackedTarget(Target):
         """Moves each member's target one step of its own."""
         for target, online in zip(self.target.parameters(), self.online.parameters(), strict=True):
             target.lerp_(online, _beside(self.taus, target))
-        for target, online in zip(self.target.buffers(), self.online.buffers(), strict=True):
-            target.copy_(online)
+        for buffer, followed in zip(self.target.buffers(), self.online.buffers(), strict=True):
+            buffer.copy_(followed)
 
 
 def named_tensors(impl: nn.Module) -> list[tuple[str, Tensor]]:
     """Returns parameters and buffers by name."""
-    return [*impl.named_parameters(), *impl.named_buffers()]
+    tensors: list[tuple[str, Tensor]] = list(impl.named_parameters())
+    return tensors + list(impl.named_buffers())
 
 
 class _Loss(nn.Module):

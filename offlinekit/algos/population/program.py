@@ -100,12 +100,13 @@ def _record(function: Callable[..., list[Any]], example: Sequence[Tensor]) -> fx
 
 def _lift_draws(graph: fx.Graph, n_members: int) -> list[Draw]:
     """Turns each random operation of a graph into an input, first among the inputs, and lists them."""
-    draws, first = [], next(iter(graph.nodes))
+    first = next(iter(graph.nodes))
+    draws: list[Draw] = []
     for node in list(graph.nodes):
         tags = getattr(node.target, "tags", ())
         if torch.Tag.nondeterministic_seeded not in tags:
             continue
-        function = FUNCTIONS.get(node.target.overloadpacket)  # type: ignore[union-attr]  # It has tags.
+        function = FUNCTIONS.get(node.target.overloadpacket)
         shape = tuple(node.meta["val"].shape)
         if function is None or shape[:1] != (n_members,):
             raise NotStackable(f"its losses draw random numbers with {node.target}, not with self.random")
