@@ -11,7 +11,7 @@ from offlinekit.datasets import get_dataset
 from offlinekit.metrics import RandomPolicy, evaluate, mean, plot_learning_curves, standard_error
 
 
-def main(n_steps: int = 10_000, n_episodes: int = 50, out: str = "runs") -> Path:
+def main(n_steps: int = 6_000, n_episodes: int = 50, out: str = "runs") -> Path:
     dataset, env = get_dataset("cartpole-mixed")
     print(dataset)
 

@@ -119,7 +119,7 @@ def run_tests(folder: Path, tests: str) -> str | None:
     done = subprocess.run(command, cwd=folder, env={**os.environ, **paths}, capture_output=True, text=True)
     if done.returncode == 0:
         return None
-    failed = re.search(r"^FAILED \S*/(\S+?)(?: - .*)?$", done.stdout, re.MULTILINE)
+    failed = re.search(r"^FAILED \S*?/([^/]+?::.+?)(?: - .*)?$", done.stdout, re.MULTILINE)
     if done.returncode != 1 or failed is None:
         reason = OUTCOMES.get(done.returncode, f"pytest exited with {done.returncode}")
         raise MutationError(f"{tests}: {reason}:\n{(done.stdout + done.stderr)[-2000:]}")
