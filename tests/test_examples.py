@@ -33,6 +33,13 @@ def test_demo_runs_and_draws(tmp_path, capsys):
         assert policy in printed
 
 
+def test_population_prints_each_member_and_draws(tmp_path, capsys):
+    population = load("population")["main"](n_steps=20, out=str(tmp_path))
+    assert population.stacks == [list(range(8))]
+    assert capsys.readouterr().out.count("alpha 2.5") == 2
+    assert (tmp_path / "population.png").read_bytes().startswith(b"\x89PNG")
+
+
 @pytest.mark.slow
 def test_offline_rl_beats_cloning_on_mixed_data():
     from offlinekit.algos import DiscreteBC, DiscreteCQL

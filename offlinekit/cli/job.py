@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from offlinekit.algos import get_algo
+from offlinekit.algos import Population, get_algo
 from offlinekit.cli.output import number, table, with_error
 from offlinekit.cli.parts import usage
 from offlinekit.cli.runs import make_env
@@ -31,6 +31,7 @@ class Job:
     dataset: MDPDataset
     env: Any
     fit: dict[str, Any] = field(default_factory=dict)
+    members: list[Algo] = field(default_factory=list)  # What was trained: the algorithm, or one a seed.
 
     @classmethod
     def from_options(cls, options: dict[str, Any]) -> Job:
@@ -88,7 +89,8 @@ class Job:
             KeyboardInterrupt: At Ctrl-C, with the command to go on with.
         """
         try:
-            self.algo.fit(self.dataset, eval_env=self.env, **self.fit)
+            trained = self.algo.fit(self.dataset, eval_env=self.env, **self.fit)
+            self.members = trained.algos if isinstance(trained, Population) else [self.algo]
         except KeyboardInterrupt as error:
             if not str(error):  # Of a second Ctrl-C, before the checkpoint was written.
                 raise
@@ -102,8 +104,10 @@ def report(job: Job) -> None:
     """Prints what came out: the return of the policy beside that of the data."""
     judged = {}
     if job.env is not None:
-        result = evaluate(job.algo, job.env, job.fit.get("eval_episodes", 10), seed=job.algo.seed or 0)
-        judged[type(job.algo).__name__] = result.returns
+        for algo in job.members:
+            result = evaluate(algo, job.env, job.fit.get("eval_episodes", 10), seed=algo.seed or 0)
+            name = type(algo).__name__
+            judged[f"{name}, seed {algo.seed}" if len(job.members) > 1 else name] = result.returns
     judged["behaviour (the data)"] = job.dataset.episode_returns()
     scored = job.dataset.reference_scores is not None
     rows = []
@@ -113,7 +117,9 @@ def report(job: Job) -> None:
         rows.append([name, with_error(mean, standard_error(returns)), f"{len(returns):,}", *score])
     click.echo()
     table(["policy", "return (mean ± standard error)", "episodes", *(["score"] if scored else [])], rows)
-    click.echo(f"\nRun folder: {job.algo.run_dir}")
+    click.echo()
+    for algo in job.members:
+        click.echo(f"Run folder: {algo.run_dir}")
 
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:
@@ -167,7 +173,8 @@ def _of_run(folder: Path) -> dict[str, Any]:
 
 def _refuse_changes(given: dict[str, Any]) -> None:
     """Raises UsageError for options that a resumed run cannot change."""
-    for name, option in (("algo", "--algo"), ("hyperparameters", "--set"), ("seed", "--seed")):
+    fixed = (("algo", "--algo"), ("hyperparameters", "--set"), ("seed", "--seed"), ("seeds", "--seeds"))
+    for name, option in fixed:
         if name in given:
             raise click.UsageError(f"{option} cannot change in a resumed run; leave it out beside --resume")
 
@@ -190,6 +197,7 @@ def _fit_arguments(options: dict[str, Any], info: dict[str, Any]) -> dict[str, A
         "evaluators": evaluators,
         "out": options["out"],
         "resume": options.get("resume"),
+        "seeds": options.get("seeds"),
         "progress": "quiet" not in options,
         "tensorboard": "tensorboard" in options,
         "info": info,

@@ -24,6 +24,9 @@ COUNT = click.IntRange(min=1)
 @click.option("--dataset", help="Name or path; `offlinekit datasets list` lists names.")
 @click.option("--steps", type=COUNT, help="Number of updates.  [default: 100000]")
 @click.option("--seed", type=int, help="Of networks, batches and evaluation.  [default: drawn and noted]")
+@click.option(
+    "--seeds", type=COUNT, help="Train so many seeds side by side, from --seed on, each its own run."
+)
 @key_value_option("--set", "hyperparameters", help="Hyperparameter; JSON or text")
 @key_value_option("--dataset-option", "dataset_options", help="Option of the dataset's reader")
 @click.option("--eval-env", help="Gymnasium environment, or none.  [default: the dataset's own]")

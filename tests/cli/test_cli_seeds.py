@@ -1,0 +1,31 @@
+"""`offlinekit train --seeds N`: N runs, side by side."""
+
+from __future__ import annotations
+
+import json
+
+
+def test_seeds_make_a_run_each(call, data_file, tmp_path):
+    words = ("train", "--algo", "discrete_bc", "--dataset", data_file, "--steps", 6, "--eval-env", "CartPole-v1")
+    done = call(*words, "--eval-episodes", 2, "--seed", 3, "--seeds", 3, "--out", tmp_path)
+    assert done.exit_code == 0, done.output
+    configs = [json.loads(path.read_text()) for path in tmp_path.glob("*/config.json")]
+    assert sorted(config["seed"] for config in configs) == [3, 4, 5]
+    assert all((path / "policy.okt").is_file() for path in tmp_path.iterdir())
+    for seed in (3, 4, 5):
+        assert f"DiscreteBC, seed {seed}" in done.output
+    assert done.output.count("Run folder:") == 3
+
+
+def test_plot_draws_the_seeds_as_one_curve(call, data_file, tmp_path):
+    words = ("train", "--algo", "discrete_bc", "--dataset", data_file, "--steps", 4, "--eval-env", "CartPole-v1")
+    call(*words, "--eval-interval", 2, "--eval-episodes", 1, "--seeds", 2, "--out", tmp_path / "runs")
+    drawn = call("plot", *(tmp_path / "runs").iterdir(), "--out", tmp_path / "curve.png")
+    assert drawn.exit_code == 0, drawn.output
+    assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_seeds_cannot_change_in_a_resumed_run(call, tmp_path):
+    done = call("train", "--resume", tmp_path, "--seeds", 2)
+    assert done.exit_code == 2
+    assert "--seeds cannot change in a resumed run" in done.output
