@@ -120,11 +120,11 @@ class Population:
             after the last update.
         """
         folders = self._resumed(resume)
-        make_sampler = SharedColumns()
         for algo in self.algos:
             algo.check(dataset)
+        settings = {**settings, "progress": progress, "make_sampler": SharedColumns()}
         runs = [
-            algo.start_run(dataset, n_steps, resume=folder, make_sampler=make_sampler, **settings)
+            algo.start_run(dataset, n_steps, resume=folder, **settings)
             for algo, folder in zip(self.algos, folders, strict=True)
         ]
         run = PopulationRun(runs, progress)
