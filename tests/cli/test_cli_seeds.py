@@ -6,7 +6,17 @@ import json
 
 
 def test_seeds_make_a_run_each(call, data_file, tmp_path):
-    words = ("train", "--algo", "discrete_bc", "--dataset", data_file, "--steps", 6, "--eval-env", "CartPole-v1")
+    words = (
+        "train",
+        "--algo",
+        "discrete_bc",
+        "--dataset",
+        data_file,
+        "--steps",
+        6,
+        "--eval-env",
+        "CartPole-v1",
+    )
     done = call(*words, "--eval-episodes", 2, "--seed", 3, "--seeds", 3, "--out", tmp_path)
     assert done.exit_code == 0, done.output
     configs = [json.loads(path.read_text()) for path in tmp_path.glob("*/config.json")]
@@ -18,7 +28,17 @@ def test_seeds_make_a_run_each(call, data_file, tmp_path):
 
 
 def test_plot_draws_the_seeds_as_one_curve(call, data_file, tmp_path):
-    words = ("train", "--algo", "discrete_bc", "--dataset", data_file, "--steps", 4, "--eval-env", "CartPole-v1")
+    words = (
+        "train",
+        "--algo",
+        "discrete_bc",
+        "--dataset",
+        data_file,
+        "--steps",
+        4,
+        "--eval-env",
+        "CartPole-v1",
+    )
     call(*words, "--eval-interval", 2, "--eval-episodes", 1, "--seeds", 2, "--out", tmp_path / "runs")
     drawn = call("plot", *(tmp_path / "runs").iterdir(), "--out", tmp_path / "curve.png")
     assert drawn.exit_code == 0, drawn.output
