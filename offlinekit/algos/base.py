@@ -7,7 +7,6 @@ import re
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, overload
 
@@ -17,17 +16,20 @@ from torch import Tensor
 from offlinekit.algos import files, parameters
 from offlinekit.algos.acting import Converter
 from offlinekit.algos.data import check_dataset, describe_data
-from offlinekit.algos.parameters import Count, NonNegative, Positive, Probability, Schedule
+from offlinekit.algos.judging import judges
+from offlinekit.algos.parameters import Count, FramePad, NonNegative, Positive, Probability, Schedule
 from offlinekit.algos.torch.encoders import check_encoder, encoder_to_json
 from offlinekit.algos.torch.impl import Impl
 from offlinekit.algos.torch.random import derive
 from offlinekit.datasets import MDPDataset
+from offlinekit.datasets.blocks import BlockSampler, sampler_for
 from offlinekit.datasets.environments import as_gymnasium
+from offlinekit.datasets.frames import stacked_space
 from offlinekit.datasets.normalizers import Scaler, Scaling, resolve_scaler
 from offlinekit.datasets.sampler import TransitionSampler
 from offlinekit.datasets.spaces import check_environment
 from offlinekit.errors import NotFittedError
-from offlinekit.metrics.evaluation import evaluate
+from offlinekit.metrics.evaluators import Evaluator
 from offlinekit.training.early_stopping import EarlyStopping
 from offlinekit.training.engine import Engine
 from offlinekit.training.run import Run, RunSettings
@@ -37,7 +39,6 @@ if TYPE_CHECKING:
     from offlinekit.algos.population import Population
 
 A = TypeVar("A", bound="Algo")
-Evaluator = Callable[["Algo", MDPDataset], float]
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -52,6 +53,8 @@ class Algo:
     batch_size: Count = 256  # Transitions in a minibatch.
     gamma: Probability = 0.99  # Discount factor of one step.
     n_step: Count = 1  # Steps joined into one transition before bootstrapping.
+    frame_stack: Count = 1  # Images of an episode that make one observation, stacked along the channels.
+    frame_pad: FramePad = "zero"  # What stands before an episode's first image: zeros, or that image again.
     encoder: Any = "auto"  # What sees the observation: "auto", "mlp", "cnn", an encoder or a module factory.
     observation_scaler: Any = None  # None, "standard", "minmax" or a Scaler; fitted on the data.
     action_scaler: Any = "minmax"  # Maps actions to [-1, 1]: by the space's bounds, else the data's.
@@ -99,7 +102,7 @@ class Algo:
         self.dataset_name = "custom"
         self.scaling = Scaling()
         self._impl: Impl | None = None
-        self.sampler: TransitionSampler | None = None
+        self.sampler: TransitionSampler | BlockSampler | None = None
         self.sampler_state: Tensor | None = None
 
     # The catalogue.
@@ -173,7 +176,7 @@ class Algo:
         if self._impl is None:
             action_scaler = self.action_scaler if self.action_kind == "continuous" else None
             self.scaling = Scaling.fit(dataset, self.observation_scaler, action_scaler, self.reward_scaler)
-            self.make_impl(dataset.observation_space, dataset.action_space)
+            self.make_impl(stacked_space(dataset.observation_space, self.frame_stack), dataset.action_space)
         return self
 
     def check(self, dataset: MDPDataset) -> None:
@@ -287,7 +290,7 @@ class Algo:
         resume: str | Path | None = None,
         out: str | Path | None = "runs",
         info: Mapping[str, Any] | None = None,
-        make_sampler: Callable[[Algo, MDPDataset], TransitionSampler] | None = None,
+        make_sampler: Callable[[Algo, MDPDataset], TransitionSampler | BlockSampler] | None = None,
         **settings: Any,
     ) -> Run:
         """Makes the run that `fit` and `fitter` take the steps of, with the same keywords.
@@ -299,7 +302,7 @@ class Algo:
         self.build(dataset)
         self.dataset_name = dataset.name
         if eval_env is not None:
-            check_environment(dataset.observation_space, dataset.action_space, as_gymnasium(eval_env))
+            check_environment(self.impl.observation_space, dataset.action_space, as_gymnasium(eval_env))
         env_id = getattr(getattr(eval_env, "spec", None), "id", None)
         config = {
             "format": 1,
@@ -325,16 +328,16 @@ class Algo:
             self,
             Engine(self.impl, self.sampler),
             run_settings,
-            self._evaluators(dataset, eval_env, eval_episodes, evaluators or {}),
+            judges(self, dataset, eval_env, eval_episodes, evaluators or {}),
             folder,
             state,
         )
         self.run_dir, self.history = run.folder, run.history
         return run
 
-    def make_sampler(self, dataset: MDPDataset) -> TransitionSampler:
+    def make_sampler(self, dataset: MDPDataset) -> TransitionSampler | BlockSampler:
         """Makes what draws the batches of a run: the columns of a dataset on the device, scaled."""
-        return TransitionSampler(
+        return sampler_for(
             dataset,
             batch_size=self.batch_size,
             gamma=self.gamma,
@@ -343,31 +346,14 @@ class Algo:
             seed=derive(self.seed or 0, "batches"),
             scaling=self.scaling,
             needs_next=self.impl.needs_next,
+            frame_stack=self.frame_stack,
+            frame_pad=self.frame_pad,
         )
 
     def sample_batch(self, dataset: MDPDataset) -> Batch:
         """Draws one scaled minibatch of a dataset on the training device, for trying out losses."""
         self.build(dataset)
         return self.make_sampler(dataset).sample()
-
-    def _evaluators(
-        self, dataset: MDPDataset, env: Any, n_episodes: int, given: Mapping[str, Evaluator]
-    ) -> dict[str, Callable[[], dict[str, float]]]:
-        calls: dict[str, Callable[[], dict[str, float]]] = {}
-        if env is not None:
-            reference = dataset if dataset.reference_scores else None
-
-            def in_env() -> dict[str, float]:
-                found = evaluate(self, env, n_episodes, seed=self.seed or 0).summary(reference)
-                return {f"eval/{name}": value for name, value in found.items()}
-
-            calls["eval"] = in_env
-        for name, evaluator in given.items():
-            calls[name] = partial(self._judge, name, evaluator, dataset)
-        return calls
-
-    def _judge(self, name: str, evaluator: Evaluator, dataset: MDPDataset) -> dict[str, float]:
-        return {name: float(evaluator(self, dataset))}
 
     # Acting.
 

@@ -9,6 +9,7 @@ from gymnasium import spaces
 
 from offlinekit.algos.torch.trunks import space_leaves
 from offlinekit.datasets import MDPDataset
+from offlinekit.datasets.frames import stacked_space
 from offlinekit.errors import UnsupportedError
 
 
@@ -41,7 +42,8 @@ def check_dataset(algo: Any, impl: Any, dataset: MDPDataset, known: Iterable[typ
             f"algorithms for it: {fitting}"
         )
     if impl is not None:
-        check_same_shapes(name, impl.observation_space, dataset.observation_space, "observations")
+        given = stacked_space(dataset.observation_space, algo.frame_stack)
+        check_same_shapes(name, impl.observation_space, given, "observations")
         check_same_shapes(name, impl.action_space, dataset.action_space, "actions")
 
 

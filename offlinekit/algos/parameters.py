@@ -36,6 +36,7 @@ Fraction = Annotated[float, Interval("(0, 1)")]
 Rate = Annotated[float, Interval("(0, 1]")]
 Count = Annotated[int, Interval("[1, inf)")]
 Schedule = Literal["constant", "cosine"]
+FramePad = Literal["zero", "repeat"]
 QKind = Literal["mean", "qr"]
 OptimizerName = Literal["adam", "adamw", "sgd", "rmsprop"]
 

@@ -66,7 +66,7 @@ class Job:
         """
         self.algo.build(self.dataset)
         if self.env is not None:
-            check_environment(self.dataset.observation_space, self.dataset.action_space, self.env)
+            check_environment(self.algo.impl.observation_space, self.dataset.action_space, self.env)
         for evaluator in self.fit["evaluators"].values():
             evaluator(self.algo, self.dataset[:1])
 

@@ -106,6 +106,27 @@ class EpisodeColumns:
         validation.check_like(final, self.observations, "final_observations", "observations")
         self.final_observations = map_tree(lambda leaf: _blank_unknown(leaf, flags), final)
 
+    def _adopt(self, columns: dict[str, Any], masks: Array | None) -> None:
+        """Takes up columns of a file that were checked before it was written, and reads none of them through."""
+        found = episodes.find_episodes(
+            columns["terminals"], columns["timeouts"], columns["episode_terminals"], len(columns["rewards"])
+        )
+        self.terminals, self.timeouts, self.episode_starts, self.episode_ends = found
+        for name in ("name", "metadata", "rewards", "observations", "actions", "final_known"):
+            setattr(self, name, columns[name])
+        self.observation_space, self.action_space = columns["observation_space"], columns["action_space"]
+        self.next_observations, self.masks = columns.get("next_observations"), masks
+        self.final_observations = columns.get("final_observations")
+        if self.next_observations is not None:
+            final = rows(self.next_observations, self.episode_ends - 1)
+            self.final_observations = map_tree(lambda leaf: _blank_unknown(leaf, self.final_known), final)
+        for name in ("observations", "actions", "next_observations", "masks"):
+            if getattr(self, name) is not None:
+                validation.check_length(getattr(self, name), name, len(self))
+        spaces.check_observations(self.observations, self.observation_space)
+        for name in ("final_observations", "final_known"):
+            validation.check_length(getattr(self, name), name, self.n_episodes, "episodes")
+
     def _check_values(self) -> None:
         validation.check_finite(self.observations, "observations", self._place)
         validation.check_finite(self.actions, "actions", self._place)

@@ -82,6 +82,26 @@ def read_array(group: Any, key: str) -> Array:
     Raises:
         FileFormatError: For objects, strings, links, and data that lie elsewhere or were never written.
     """
+    return np.asarray(_numbers(group, key)[()])
+
+
+def map_array(group: Any, key: str) -> Array:
+    """Returns a numeric array that lies in a group as a read-only map of its part of the file.
+
+    Raises:
+        FileFormatError: As `read_array`, and for an array that lies in pieces or compressed.
+    """
+    item = _numbers(group, key)
+    offset = item.id.get_offset()
+    if item.chunks is not None or offset is None:
+        raise FileFormatError(
+            f"{key!r} in {where(group)} is compressed, which cannot be mapped; "
+            "load the dataset and write it again with save(path, compress=False)"
+        )
+    return np.memmap(group.file.filename, item.dtype, "r", offset, item.shape)
+
+
+def _numbers(group: Any, key: str) -> Any:
     item = member(group, key)
     place = f"{key!r} in {where(group)}"
     if not isinstance(item, h5py.Dataset):
@@ -92,7 +112,7 @@ def read_array(group: Any, key: str) -> Array:
         raise FileFormatError(f"{place} lies in another file, expected data in the file")
     if item.size and item.nbytes > item.id.get_storage_size() * DEFLATE_LIMIT:
         raise FileFormatError(f"{place} claims shape {list(item.shape)}, but its data were never written")
-    return np.asarray(item[()])
+    return item
 
 
 def read_text(group: Any, key: str) -> str:

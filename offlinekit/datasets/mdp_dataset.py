@@ -222,9 +222,14 @@ class MDPDataset(EpisodeColumns):
             changed.masks = draw_masks(len(self), mask_size, seed)
         return changed
 
-    def save(self, path: str | Path) -> Path:
-        """Writes the dataset as a file of offlinekit (HDF5), atomically, and returns its path."""
-        return storage.save(self, Path(path))
+    def save(self, path: str | Path, *, compress: bool = True) -> Path:
+        """Writes the dataset as a file of offlinekit (HDF5), atomically, and returns its path.
+
+        Args:
+            path: Of the file.
+            compress: Whether columns are compressed in chunks with checksums, or plain, for `open` to map.
+        """
+        return storage.save(self, Path(path), compress)
 
     @classmethod
     def load(cls, path: str | Path) -> MDPDataset:
@@ -236,6 +241,27 @@ class MDPDataset(EpisodeColumns):
         columns, masks = storage.read(Path(path))
         dataset = cls(**columns)
         dataset.masks = masks
+        return dataset
+
+    @classmethod
+    def open(cls, path: str | Path, *, mmap: bool = True) -> MDPDataset:
+        """Opens a dataset that `save(path, compress=False)` wrote and that may be larger than memory.
+
+        Observations, actions and masks stay in the file and are read where they are used; their values are
+        not checked again. `fit` draws minibatches from such a dataset block by block.
+
+        Args:
+            path: Of the file, which must stay as it is while the dataset is in use.
+            mmap: False does as `load`.
+
+        Raises:
+            FileFormatError: For a damaged file, one of another format, or one written compressed.
+        """
+        if not mmap:
+            return cls.load(path)
+        columns, masks = storage.read(Path(path), mapped=True)
+        dataset = cls.__new__(cls)
+        dataset._adopt(columns, masks)
         return dataset
 
     def __repr__(self) -> str:

@@ -11,6 +11,9 @@ import numpy as np
 from offlinekit.errors import did_you_mean
 from offlinekit.types import Array, ArrayTree, map_tree
 
+ROWS_AT_ONCE = 1 << 16
+"""Rows whose deviations are summed at once."""
+
 
 class ScalableDataset(Protocol):
     """What a scaler asks of a dataset."""
@@ -92,7 +95,8 @@ class StandardObservationScaler(Scaler):
         def fit_leaf(leaf: Array) -> Affine | None:
             if leaf.dtype == np.uint8:
                 return None
-            return Affine(leaf.mean(0, dtype=np.float64), leaf.std(0, dtype=np.float64) + self.eps)
+            mean, std = _moments(leaf)
+            return Affine(mean, std + self.eps)
 
         return map_tree(fit_leaf, dataset.observations)
 
@@ -237,6 +241,15 @@ def resolve_scaler(scaler: ScalerLike, kind: str) -> Scaler | None:
         return known[name](**options)
     except TypeError as error:
         raise ValueError(f"{kind}_scaler {name!r} does not take {sorted(options)}: {error}") from error
+
+
+def _moments(leaf: Array) -> tuple[Array, Array]:
+    """Returns mean and standard deviation over the rows; what is in memory beside them is bounded."""
+    mean = leaf.mean(0, dtype=np.float64)
+    total = np.zeros_like(mean)
+    for i in range(0, len(leaf), ROWS_AT_ONCE):
+        total += np.square(leaf[i : i + ROWS_AT_ONCE] - mean).sum(0)
+    return mean, np.sqrt(total / len(leaf))
 
 
 def _range_to_unit(low: Array, high: Array) -> Affine:

@@ -2,90 +2,57 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import copy
+import warnings
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from offlinekit.datasets.mdp_dataset import MDPDataset
+from offlinekit.datasets.n_step import n_step_transitions, returns_to_go
 from offlinekit.datasets.normalizers import Scaling
+from offlinekit.datasets.transition_table import Located, TransitionTable
 from offlinekit.errors import DatasetError
-from offlinekit.types import Array, Batch, map_tree
+from offlinekit.types import Array, Batch
 
+__all__ = ["TransitionSampler", "n_step_transitions", "returns_to_go"]
 
-@dataclass(frozen=True)
-class NStep:
-    """What n-step transitions need, a row each: [N] arrays.
+BATCHES_AT_ONCE = 64
+"""Minibatches whose rows are drawn together."""
 
-    Attributes:
-        rewards: Discounted sum of the rewards of the steps taken.
-        discounts: gamma ** steps, 0 where the MDP ended within them.
-        next_rows: Row of the next observation; N + e is the final observation of episode e.
-        steps: How many steps were taken: n, fewer at the end of an episode, 0 where none can be.
-    """
-
-    rewards: Array
-    discounts: Array
-    next_rows: Array
-    steps: Array
-
-
-def n_step_transitions(dataset: MDPDataset, rewards: Array, gamma: float, n_step: int) -> NStep:
-    """Joins n steps into one transition without crossing the end of an episode.
-
-    Where a recording stopped without its final observation, the last step cannot be bootstrapped from: the
-    steps before it look ahead to the last recorded observation, and the row itself takes 0 steps.
-
-    Args:
-        dataset: N rows in E episodes.
-        rewards: [N], scaled.
-        gamma: Discount factor of one step.
-        n_step: Largest number of steps, >= 1.
-    """
-    n_rows = len(rewards)
-    episode = np.repeat(np.arange(dataset.n_episodes), dataset.episode_lengths())
-    ends = dataset.episode_ends[episode]
-    terminal = dataset.terminals[ends - 1]
-    reachable = ends - np.where(terminal | dataset.final_known[episode], 0, 1)
-    row = np.arange(n_rows)
-    steps = np.minimum(n_step, reachable - row)
-    total = np.zeros(n_rows, np.float64)
-    for k in range(n_step):
-        ahead = np.minimum(row + k, n_rows - 1)
-        total += np.where(k < steps, gamma**k * rewards[ahead], 0.0)
-    arrived = row + steps
-    discounts = np.where(terminal & (arrived == ends), 0.0, gamma**steps)
-    next_rows = np.where(arrived < ends, arrived, n_rows + episode)
-    return NStep(total, discounts, next_rows, steps)
-
-
-def returns_to_go(dataset: MDPDataset, rewards: Array, gamma: float) -> Array:
-    """Returns the discounted sum of rewards from each row to the end of its episode, [N] float64."""
-    totals = rewards.astype(np.float64)
-    left = np.repeat(dataset.episode_ends, dataset.episode_lengths()) - np.arange(len(rewards))
-    reach = 1  # totals[i] holds the sum over the next `reach` rewards; each pass doubles it.
-    while reach < left.max():
-        totals[:-reach] += np.where(left[:-reach] > reach, gamma**reach * totals[reach:], 0.0)
-        reach *= 2
-    return totals
+ROWS_AT_ONCE = 1 << 20
+"""The most rows that are drawn together, unless one minibatch has more."""
 
 
 class TransitionSampler:
     """Draws uniform minibatches of n-step transitions with replacement.
 
+    Row numbers are drawn for many minibatches at once, each minibatch is gathered as it is asked for. Its
+    float fields are views of one packed tensor.
+
     Args:
         dataset: What to learn from.
         batch_size: B.
-        gamma: Discount factor.
+        gamma: Discount factor of one step.
         n_step: Steps joined into one transition.
         device: Where the columns and batches live.
         seed: Of the sampler's own generator.
         scaling: Applied to the columns once.
         needs_next: Whether rows without a next observation are left out.
+        frame_stack: How many images [C, H, W] of an episode are stacked into one [frame_stack * C, H, W].
+        frame_pad: What stands before an episode's first image: "zero", or "repeat" for that image again.
+        rows: int64, the only rows to draw; None for all.
+        returns: [N], where the returns to go are known already.
+
+    Attributes:
+        n_usable: How many rows can be drawn.
+        usable: Their numbers, int64 [n_usable] on the device, or None where these are all rows.
+        generator: The sampler's own.
 
     Raises:
-        DatasetError: Where no row can be sampled, or n > 1 steps are asked of unordered transitions.
+        DatasetError: Where no row can be sampled, or n > 1 steps or frames are asked of unordered
+            transitions.
     """
 
     def __init__(
@@ -99,80 +66,129 @@ class TransitionSampler:
         seed: int,
         scaling: Scaling,
         needs_next: bool = True,
+        frame_stack: int = 1,
+        frame_pad: str = "zero",
+        rows: Array | None = None,
+        returns: Array | None = None,
     ) -> None:
-        self.batch_size, self.device = batch_size, device
-        self.generator = torch.Generator(device=device).manual_seed(seed)
-        rewards = dataset.rewards if scaling.reward is None else scaling.reward.transform(dataset.rewards)
-        ordered = dataset.next_observations is None
-        if n_step > 1 and not ordered:
-            raise DatasetError(
-                f"n_step={n_step} needs rows in temporal order, but this dataset holds unordered transitions "
-                "(next_observations differ from the following rows); use n_step=1"
-            )
-        transitions = (
-            n_step_transitions(dataset, rewards, gamma, n_step) if ordered else _single(dataset, gamma)
+        self.device, self._on_cuda = device, device.type == "cuda"
+        self.columns = TransitionTable(
+            dataset,
+            gamma=gamma,
+            n_step=n_step,
+            device=device,
+            scaling=scaling,
+            frame_stack=frame_stack,
+            frame_pad=frame_pad,
+            returns=returns,
         )
-        later = (
-            dataset.next_observations if dataset.next_observations is not None else dataset.final_observations
-        )
-        table = map_tree(lambda now, then: np.concatenate([now, then]), dataset.observations, later)
-        self.observations = map_tree(self._place, scaling.observations(table))
-        self.actions = self._place(_scaled_actions(dataset, scaling))
-        self.next_rows = self._place(transitions.next_rows)
-        columns = [transitions.rewards, transitions.discounts, returns_to_go(dataset, rewards, gamma)]
-        self.columns = self._place(np.stack(columns, 1).astype(np.float32))
-        self.masks = None if dataset.masks is None else self._place(dataset.masks.astype(np.float32))
-        usable = np.flatnonzero(transitions.steps > 0) if needs_next else np.arange(len(rewards))
+        allowed = self.columns.has_next | (not needs_next)
+        usable = torch.from_numpy(np.flatnonzero(allowed) if rows is None else rows[allowed[rows]])
         if not len(usable):
             raise DatasetError(
                 "no row has a next observation to learn from; give next_observations or terminals"
             )
-        self.usable = None if len(usable) == len(rewards) else self._place(usable)
+        self.usable = None if rows is None and len(usable) == len(dataset) else usable.to(device)
         self.n_usable = len(usable)
+        places = self.columns.packed.places
+        self._places = places if self.usable is None else places.index_select(0, self.usable)
+        self._begin(batch_size, seed)
 
-    def _place(self, column: Array) -> Tensor:
-        return torch.as_tensor(np.ascontiguousarray(column)).to(self.device)
+    def _begin(self, batch_size: int, seed: int) -> None:
+        self.batch_size = batch_size
+        self.generator = torch.Generator(device=self.device).manual_seed(seed)
+        self._block_state = self.generator.get_state()
+        self._drawn = torch.empty((0, batch_size), dtype=torch.int64, device=self.device)
+        self._located: list[Located] = []
+        self._taken = 0
+
+    def twin(self, batch_size: int, seed: int) -> TransitionSampler:
+        """Returns a sampler of the same columns that draws by a generator of its own."""
+        twin = copy.copy(self)
+        twin._begin(batch_size, seed)
+        return twin
 
     def sample(self) -> Batch:
         """Draws the next minibatch."""
-        shape = (self.batch_size,)
-        index = torch.randint(self.n_usable, shape, generator=self.generator, device=self.device)
-        return self.gather(index if self.usable is None else self.usable[index])
+        if self._on_cuda and torch.cuda.is_current_stream_capturing():
+            return self.gather(self.next_rows())
+        if self._taken == len(self._drawn):
+            self._draw_block()
+        if not self._located:
+            self._locate_block()
+        self._taken += 1
+        return self.columns.fetch(self._located[self._taken - 1])
+
+    def next_rows(self) -> Tensor:
+        """Draws the next minibatch as `sample` does, and returns the numbers of its rows alone, int64 [B].
+
+        While a CUDA graph is captured the draw becomes part of it, so that each replay draws anew.
+        """
+        if self._on_cuda and torch.cuda.is_current_stream_capturing():
+            return self._rows(self._draw(1))
+        if self._taken == len(self._drawn):
+            self._draw_block()
+        self._taken += 1
+        return self._rows(self._drawn[self._taken - 1])
+
+    def skip(self, n_batches: int) -> None:
+        """Leaves out minibatches, of which row numbers alone are drawn."""
+        for _ in range(n_batches):
+            if self._taken == len(self._drawn):
+                self._draw_block()
+            self._taken += 1
 
     def gather(self, index: Tensor) -> Batch:
-        """Returns the transitions of the given rows [B]."""
-        following = self.next_rows[index]
-        both = torch.cat([index, following])
-        pairs = map_tree(lambda table: table.index_select(0, both).split(len(index)), self.observations)
-        n_rows = len(self.actions) - 1
-        rewards, discounts, returns = self.columns[index].unbind(1)
-        return Batch(
-            observations=map_tree(lambda _, pair: pair[0], self.observations, pairs),
-            actions=self.actions[index],
-            rewards=rewards,
-            next_observations=map_tree(lambda _, pair: pair[1], self.observations, pairs),
-            next_actions=self.actions[following.clamp(max=n_rows)],
-            discounts=discounts,
-            returns=returns,
-            masks=None if self.masks is None else self.masks[index].T,
-        )
+        """Returns the transitions of the given rows, int64 [B] or with more axes before B."""
+        return self.columns.gather(index)
+
+    def _draw(self, n_batches: int) -> Tensor:
+        """Draws which of the usable rows come next, [n_batches * B]."""
+        shape = (n_batches * self.batch_size,)
+        return torch.randint(self.n_usable, shape, generator=self.generator, device=self.device)
+
+    def _rows(self, drawn: Tensor) -> Tensor:
+        return drawn if self.usable is None else self.usable.index_select(0, drawn)
+
+    def _draw_block(self) -> None:
+        self._block_state, self._located, self._taken = self.generator.get_state(), [], 0
+        drawn = self._draw(max(min(BATCHES_AT_ONCE, ROWS_AT_ONCE // self.batch_size), 1))
+        self._drawn = drawn.view(-1, self.batch_size)
+
+    def _locate_block(self) -> None:
+        drawn = self._drawn.view(-1)
+        rows = self._rows(drawn) if self.columns.frames else None
+        self._located = self.columns.locate(self._places.index_select(0, drawn), rows, self.batch_size)
 
     def state(self) -> Tensor:
-        """Returns the state of the generator as bytes."""
-        return self.generator.get_state()
+        """Returns what the next minibatches follow from, as bytes: the generator now, the generator before
+        the block of row numbers in use, and how many minibatches of the block are taken.
+        """
+        taken = torch.tensor([self._taken]).view(torch.uint8)
+        return torch.cat([self.generator.get_state(), self._block_state, taken])
 
     def set_state(self, state: Tensor) -> None:
-        """Goes on from a state that `state` returned."""
-        self.generator.set_state(state.cpu())
+        """Goes on from a state that `state` returned; one of another kind warns and changes nothing."""
+        size = len(self._block_state)
+        if not fits(state, 2 * size + 8, torch.uint8):
+            return
+        now, before, taken = state.cpu().split_with_sizes([size, size, 8])
+        self._drawn, self._located, self._taken = self._drawn[:0], [], 0
+        self.generator.set_state(before.clone())
+        self._block_state = before.clone()
+        if n_taken := int(taken.clone().view(torch.int64)):
+            self._draw_block()
+            self._taken = n_taken
+        self.generator.set_state(now.clone())
 
 
-def _single(dataset: MDPDataset, gamma: float) -> NStep:
-    row = np.arange(len(dataset))
-    discounts = np.where(dataset.terminals, 0.0, gamma)
-    return NStep(dataset.rewards, discounts, len(dataset) + row, np.ones(len(dataset), np.int64))
-
-
-def _scaled_actions(dataset: MDPDataset, scaling: Scaling) -> Array:
-    """Returns the actions with one row of zeros behind them: the action after an episode's end."""
-    actions = dataset.actions if scaling.action is None else scaling.action.transform(dataset.actions)
-    return np.concatenate([actions, np.zeros_like(actions[:1])])
+def fits(state: Tensor, size: int, dtype: torch.dtype) -> bool:
+    """Returns whether a state is of a sampler's kind; warns where it is not."""
+    if state.shape == (size,) and state.dtype == dtype:
+        return True
+    warnings.warn(
+        "minibatches are drawn anew, not where the run stood: its data lay on another device, or were read in "
+        "another way, from memory or in blocks from a file",
+        stacklevel=3,
+    )
+    return False

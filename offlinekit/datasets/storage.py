@@ -3,7 +3,8 @@
 Layout of version 1: attributes `format`, `version` and `header` (JSON: name, metadata, spaces) on the root;
 arrays `actions, rewards, terminals, timeouts, final_known` and, where there are any, `masks`; trees
 `observations, final_observations` and `next_observations`, each an array, or a group with the attribute
-`kind` "dict" or "tuple" whose members are its branches (of a tuple "0", "1", ...).
+`kind` "dict" or "tuple" whose members are its branches (of a tuple "0", "1", ...). Arrays lie in compressed chunks
+with checksums, or plain and whole, so that they can be mapped.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -47,8 +48,13 @@ def written_beside(path: Path) -> Iterator[Path]:
         beside.unlink(missing_ok=True)
 
 
-def save(dataset: Any, path: Path) -> Path:
+def save(dataset: Any, path: Path, compress: bool = True) -> Path:
     """Writes an MDPDataset to a file and returns its path; equal datasets give equal bytes.
+
+    Args:
+        dataset: What to write.
+        path: Of the file.
+        compress: Whether columns are compressed in chunks with checksums, or plain, to be mapped.
 
     Raises:
         OSError: Where the file cannot be written; a file that was there stays as it was.
@@ -64,14 +70,14 @@ def save(dataset: Any, path: Path) -> Path:
         file.attrs["version"] = VERSION
         file.attrs["header"] = json.dumps(header, sort_keys=True)
         for name in ARRAYS:
-            _write(file, name, getattr(dataset, name))
+            _write(file, name, getattr(dataset, name), compress)
         for name in ("observations", "final_observations", "next_observations", "masks"):
             if getattr(dataset, name) is not None:
-                _write(file, name, getattr(dataset, name))
+                _write(file, name, getattr(dataset, name), compress)
     return path
 
 
-def _write(group: Any, key: str, tree: Any) -> None:
+def _write(group: Any, key: str, tree: Any, compress: bool) -> None:
     if isinstance(tree, dict | tuple):
         branches = tree if isinstance(tree, dict) else {str(i): branch for i, branch in enumerate(tree)}
         child = group.create_group(key)
@@ -79,7 +85,10 @@ def _write(group: Any, key: str, tree: Any) -> None:
         for name, branch in branches.items():
             if not name or name == "." or "/" in name:
                 raise DatasetError(f"{key} has the entry {name!r}, which HDF5 cannot name; rename it")
-            _write(child, name, branch)
+            _write(child, name, branch, compress)
+        return
+    if not compress:
+        group.create_dataset(key, data=tree, track_times=False)
         return
     row_bytes = max(tree.nbytes // len(tree), 1)
     chunk = (max(min(CHUNK_BYTES // row_bytes, len(tree)), 1), *tree.shape[1:])
@@ -100,8 +109,12 @@ def is_ours(path: Path) -> bool:
         return bool(file.attrs.get("format") == FORMAT)
 
 
-def read(path: Path) -> tuple[dict[str, Any], Array | None]:
+def read(path: Path, mapped: bool = False) -> tuple[dict[str, Any], Array | None]:
     """Reads a file that `save` wrote; returns arguments of MDPDataset, and the masks.
+
+    Args:
+        path: Of the file.
+        mapped: Whether observations, actions and masks stay in the file, as read-only maps of it.
 
     Raises:
         FileNotFoundError: Where there is no such file.
@@ -110,13 +123,15 @@ def read(path: Path) -> tuple[dict[str, Any], Array | None]:
     with hdf5.open_hdf5(path) as file:
         _check_version(file)
         header = _header(file)
-        columns = {name: hdf5.read_array(file, name) for name in ARRAYS}
-        columns["observations"] = _read_tree(file, "observations")
+        columns = {name: hdf5.read_array(file, name) for name in ARRAYS if name != "actions"}
+        get = hdf5.map_array if mapped else hdf5.read_array
+        columns["actions"] = get(file, "actions")
+        columns["observations"] = _read_tree(file, "observations", get)
         if "next_observations" in file:
-            columns["next_observations"] = _read_tree(file, "next_observations")
+            columns["next_observations"] = _read_tree(file, "next_observations", get)
         else:
-            columns["final_observations"] = _read_tree(file, "final_observations")
-        masks = hdf5.read_array(file, "masks") if "masks" in file else None
+            columns["final_observations"] = _read_tree(file, "final_observations", get)
+        masks = get(file, "masks") if "masks" in file else None
     columns["episode_terminals"] = columns["terminals"] | columns["timeouts"]
     return {**columns, **header}, masks
 
@@ -147,15 +162,15 @@ def _header(file: Any) -> dict[str, Any]:
         raise FileFormatError(f"{file.filename} has a damaged header ({error}); write it again") from error
 
 
-def _read_tree(group: Any, key: str, depth: int = 0) -> Any:
+def _read_tree(group: Any, key: str, get: Callable[[Any, str], Array], depth: int = 0) -> Any:
     item = hdf5.member(group, key)
     if isinstance(item, h5py.Dataset):
-        return hdf5.read_array(group, key)
+        return get(group, key)
     if depth > 16:
         raise FileFormatError(f"{hdf5.where(group)} is nested more than 16 deep, expected observations")
     names, kind = hdf5.keys_of(item), hdf5.read_text(item, "kind")
     if kind == "dict":
-        return {name: _read_tree(item, name, depth + 1) for name in names}
+        return {name: _read_tree(item, name, get, depth + 1) for name in names}
     if kind == "tuple":
-        return tuple(_read_tree(item, str(i), depth + 1) for i in range(len(names)))
+        return tuple(_read_tree(item, str(i), get, depth + 1) for i in range(len(names)))
     raise FileFormatError(f"{hdf5.where(item)} has kind {kind!r}, expected 'dict' or 'tuple'")

@@ -43,6 +43,15 @@ def test_standard_observations():
     assert scaled.dtype == np.float32
 
 
+def test_moments_of_many_rows_are_summed_in_parts(monkeypatch):
+    monkeypatch.setattr("offlinekit.datasets.normalizers.ROWS_AT_ONCE", 3)
+    values = np.random.default_rng(0).normal(5.0, 2.0, size=(100, 2, 2)).astype(np.float32)
+    data = MDPDataset(values, np.zeros(100, np.int64), np.zeros(100), np.zeros(100))
+    affine = StandardObservationScaler(eps=0.0).fit(data)
+    np.testing.assert_allclose(affine.shift, values.astype(np.float64).mean(0), rtol=1e-12)
+    np.testing.assert_allclose(affine.scale, values.astype(np.float64).std(0), rtol=1e-12)
+
+
 def test_minmax_observations():
     data = dataset(np.array([[0.0], [2], [4], [8]]))
     scaling = Scaling.fit(data, "minmax", None, None)

@@ -151,6 +151,17 @@ def test_unordered_transitions_keep_their_next_observations_and_refuse_n_steps()
         sampler_of(data, n_step=2)
 
 
+def test_rewards_of_unordered_transitions_are_scaled():
+    rows = np.array([[1.0], [5.0]])
+    data = MDPDataset(
+        rows, np.zeros(2, np.int64), np.array([4.0, 6.0]), np.array([0, 1]), next_observations=rows + 1
+    )
+    scaling = Scaling(reward=Affine(np.asarray(2.0), np.asarray(2.0)))
+    batch = sampler_of(data, scaling=scaling).gather(torch.tensor([0, 1]))
+    np.testing.assert_array_equal(batch.rewards, [1.0, 2.0])
+    np.testing.assert_array_equal(batch.returns, [1.0 + 0.5 * 2.0, 2.0])
+
+
 def test_nothing_to_bootstrap_from():
     data = MDPDataset(np.zeros((1, 1)), np.zeros(1, np.int64), np.zeros(1), np.zeros(1))
     with pytest.raises(DatasetError, match="no row has a next observation"):

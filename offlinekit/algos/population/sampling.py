@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ from torch import Tensor
 from offlinekit.algos.torch.random import derive
 from offlinekit.datasets import MDPDataset
 from offlinekit.datasets.sampler import TransitionSampler
+from offlinekit.errors import UnsupportedError
 from offlinekit.types import Batch, leaves, map_tree
 
 
@@ -30,19 +30,19 @@ class SharedColumns:
             "scaling": algo.scaling.to_json(),
             "device": impl.device,
             "needs_next": impl.needs_next,
+            "frames": (algo.frame_stack, algo.frame_pad),
         }
         for columns, sampler in self._made:
             if columns == wanted:
-                return _twin(sampler, algo)
-        self._made.append((wanted, algo.make_sampler(dataset)))
-        return self._made[-1][1]
-
-
-def _twin(sampler: TransitionSampler, algo: Any) -> TransitionSampler:
-    twin = copy.copy(sampler)
-    twin.batch_size = algo.batch_size
-    twin.generator = torch.Generator(device=twin.device).manual_seed(derive(algo.seed or 0, "batches"))
-    return twin
+                return sampler.twin(algo.batch_size, derive(algo.seed or 0, "batches"))
+        made = algo.make_sampler(dataset)
+        if not isinstance(made, TransitionSampler):
+            raise UnsupportedError(
+                "a population gathers rows for each of its members, which needs the dataset in memory; "
+                "use MDPDataset.load in place of open"
+            )
+        self._made.append((wanted, made))
+        return made
 
 
 class StackedSampler:
@@ -62,7 +62,7 @@ class StackedSampler:
 
     def sample(self) -> Batch:
         """Draws the next minibatch of every member."""
-        return self.gather([_draw(sampler) for sampler in self.samplers])
+        return self.gather([sampler.next_rows() for sampler in self.samplers])
 
     def example(self) -> Batch:
         """Returns a batch without drawing one, to see its shapes: each row is the first."""
@@ -79,13 +79,6 @@ class StackedSampler:
         if len(parts) == 1:
             return parts[0]
         return Batch(*map_tree(lambda *p: None if p[0] is None else torch.cat(p)[self.places], *parts))
-
-
-def _draw(sampler: TransitionSampler) -> Tensor:
-    """Returns the rows [B] of a sampler's next minibatch."""
-    shape, generator = (sampler.batch_size,), sampler.generator
-    index = torch.randint(sampler.n_usable, shape, generator=generator, device=sampler.device)
-    return index if sampler.usable is None else sampler.usable[index]
 
 
 def _gather(sampler: TransitionSampler, rows: Tensor) -> Batch:

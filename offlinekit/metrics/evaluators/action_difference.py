@@ -25,5 +25,5 @@ def action_difference(algo: Algo, dataset: MDPDataset) -> float:
             "action_difference measures distances of continuous actions, but the dataset's are discrete; "
             "use action_match"
         )
-    difference = predicted_actions(algo, dataset.observations).astype(np.float64) - dataset.actions
+    difference = predicted_actions(algo, dataset).astype(np.float64) - dataset.actions
     return float(np.mean(np.sum(difference**2, axis=-1)))

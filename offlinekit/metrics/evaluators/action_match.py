@@ -25,4 +25,4 @@ def action_match(algo: Algo, dataset: MDPDataset) -> float:
             "action_match counts equal discrete actions, but the dataset's actions are continuous; "
             "use action_difference"
         )
-    return float(np.mean(predicted_actions(algo, dataset.observations) == dataset.actions))
+    return float(np.mean(predicted_actions(algo, dataset) == dataset.actions))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from offlinekit.errors import UnsupportedError
-from offlinekit.types import rows
+from offlinekit.metrics.batches import observations_at
 
 if TYPE_CHECKING:
     from offlinekit.algos.base import Algo
@@ -24,4 +24,4 @@ def initial_value(algo: Algo, dataset: MDPDataset) -> float:
     """
     if not algo.has_value:
         raise UnsupportedError(f"{type(algo).__name__} estimates no values, so initial_value has no answer")
-    return float(np.mean(algo.predict_value(rows(dataset.observations, dataset.episode_starts))))
+    return float(np.mean(algo.predict_value(observations_at(algo, dataset, dataset.episode_starts))))

@@ -1,0 +1,45 @@
+"""What a run calls at its evaluation intervals: episodes in an environment, and the evaluators given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from offlinekit.datasets import MDPDataset
+from offlinekit.metrics.evaluation import evaluate
+from offlinekit.metrics.evaluators import Evaluator
+
+Judge = Callable[[], dict[str, float]]
+
+
+def judges(
+    algo: Any, dataset: MDPDataset, env: Any, n_episodes: int, evaluators: Mapping[str, Evaluator]
+) -> dict[str, Judge]:
+    """Returns name -> what measures some metrics of an algorithm as it is at the time of the call.
+
+    Args:
+        algo: What is judged.
+        dataset: What the evaluators look at, and whose reference scores the environment's returns are set against.
+        env: Environment to play `n_episodes` in, or None.
+        n_episodes: Of each evaluation.
+        evaluators: Name to a function (algo, dataset) -> float.
+    """
+    found: dict[str, Judge] = {
+        name: partial(_judge, name, of, algo, dataset) for name, of in evaluators.items()
+    }
+    if env is None:
+        return found
+    return {
+        "eval": partial(_play, algo, env, n_episodes, dataset if dataset.reference_scores else None),
+        **found,
+    }
+
+
+def _play(algo: Any, env: Any, n_episodes: int, reference: MDPDataset | None) -> dict[str, float]:
+    summary = evaluate(algo, env, n_episodes, seed=algo.seed or 0).summary(reference)
+    return {f"eval/{name}": value for name, value in summary.items()}
+
+
+def _judge(name: str, evaluator: Evaluator, algo: Any, dataset: MDPDataset) -> dict[str, float]:
+    return {name: float(evaluator(algo, dataset))}
