@@ -8,6 +8,7 @@ from collections.abc import Callable
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
+from urllib.parse import parse_qsl
 
 import gymnasium
 
@@ -19,7 +20,6 @@ from offlinekit.errors import did_you_mean
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Env = gymnasium.Env[Any, Any]
-FIELD = re.compile(r"\{(\w+)\}")
 
 
 class Registered(NamedTuple):
@@ -46,7 +46,7 @@ def register_dataset(pattern: str, *, overwrite: bool = False) -> Callable[[Func
         ValueError: Where the pattern is taken, or names a field twice.
         TypeError: Where the function does not take a field of the pattern.
     """
-    fields = FIELD.findall(pattern)
+    fields = sources.FIELD.findall(pattern)
     if len(set(fields)) < len(fields):
         raise ValueError(f"pattern {pattern!r} names a field twice; give each its own name")
 
@@ -56,7 +56,7 @@ def register_dataset(pattern: str, *, overwrite: bool = False) -> Callable[[Func
         for field in fields:
             if not sources.takes_option(function, field):
                 raise TypeError(f"the function of dataset {pattern!r} must take an argument {field!r}")
-        _REGISTERED[pattern] = Registered(function, _expression(pattern))
+        _REGISTERED[pattern] = Registered(function, sources.expression_of(pattern))
         return function
 
     return register
@@ -72,21 +72,18 @@ def unregister_dataset(pattern: str) -> None:
         raise ValueError(f"dataset {pattern!r} is not registered{did_you_mean(pattern, _REGISTERED)}")
 
 
-def _expression(pattern: str) -> re.Pattern[str]:
-    parts = FIELD.split(pattern)
-    pieces = [f"(?P<{part}>[^/]+?)" if i % 2 else re.escape(part) for i, part in enumerate(parts)]
-    return re.compile("".join(pieces))
-
-
 def known_datasets() -> dict[str, str]:
     """Returns the names, patterns and kinds of file that `get_dataset` takes, each with one line."""
     known = {pattern: _first_line(entry.function) for pattern, entry in _REGISTERED.items()}
     for source in sources.all_sources().values():
-        known.update({name: line for name, line in source.names().items() if name not in known})
+        named = {**source.names(), **source.patterns}
+        known.update({name: line for name, line in named.items() if name not in known})
     for source in sources.all_sources().values():
         for suffix in source.suffixes:
             line = known.get(f"*{suffix}")
             known[f"*{suffix}"] = source.summary if line is None else f"{line} Or: {source.summary}"
+        if source.folders is not None:
+            known[f"*/ ({source.folders})"] = source.summary
     return known
 
 
@@ -98,7 +95,8 @@ def get_dataset(name: str | PathLike[str], **options: Any) -> tuple[MDPDataset, 
     """Returns a dataset and the environment to evaluate in.
 
     Args:
-        name: A registered or built-in name, or a path to a file, whose format is found by looking at it.
+        name: A registered or built-in name, or a path to a file or folder, whose format is found by looking
+            at it. Options may stand behind it, as in "hopper-medium-v2?transitions=d4rl".
         **options: Of its reader; see docs/datasets.md. Built-in readers also take `env_id`, the gymnasium
             environment to evaluate in, and those of files `format`, the name of the reader.
 
@@ -112,7 +110,7 @@ def get_dataset(name: str | PathLike[str], **options: Any) -> tuple[MDPDataset, 
         FileNotFoundError: For a path to nothing.
         OfflineKitError: For data or files that are wrong; a DownloadError where a file cannot be fetched.
     """
-    text = fspath(name)
+    text, options = _with_query(fspath(name), options)
     registered = _find_registered(text)
     if registered is not None:
         function, fields = registered
@@ -129,6 +127,24 @@ def get_dataset(name: str | PathLike[str], **options: Any) -> tuple[MDPDataset, 
     own_name = Path(text).stem if "/" in text or sources.is_path(text) else text
     named = dataset.name if dataset.name != "custom" else own_name
     return dataset.with_options(name=named, metadata={"origin": origin}), env
+
+
+def _with_query(name: str, options: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Returns a name without the options that stand behind it, and all options."""
+    bare, question, query = name.partition("?")
+    if not question or Path(name).exists():
+        return name, options
+    stated = dict(parse_qsl(query, strict_parsing=True))
+    for option in stated.keys() & options.keys():
+        raise TypeError(f"dataset {name!r} says {option!r} already; leave the option {option!r} out")
+    return bare, {**{option: _parsed(text) for option, text in stated.items()}, **options}
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def _find_registered(name: str) -> tuple[Callable[..., Any], dict[str, str]] | None:

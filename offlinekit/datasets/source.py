@@ -6,12 +6,15 @@ import functools
 import importlib
 import inspect
 import pkgutil
+import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from offlinekit.errors import FileFormatError, did_you_mean
+
+FIELD = re.compile(r"\{(\w+)\}")
 
 
 def _no_names() -> Mapping[str, str]:
@@ -30,10 +33,23 @@ class Source:
 
     summary: str  # One line for people.
     names: Callable[[], Mapping[str, str]] = _no_names  # Dataset names to one line each.
+    patterns: Mapping[str, str] = field(
+        default_factory=dict
+    )  # As names, with {fields}, such as "minari/{id}".
     load: Callable[..., Any] | None = None  # Reads a dataset by one of the names.
     suffixes: tuple[str, ...] = ()  # Of files it may read, such as ".npz".
-    recognises: Callable[[Path], bool] = Path.is_file  # Whether a file with such a suffix is of this format.
+    folders: str | None = None  # What a folder that it may read holds, for people; None where it reads none.
+    recognises: Callable[[Path], bool] = Path.is_file  # Whether such a file or folder is of this format.
     read: Callable[..., Any] | None = None  # Reads a dataset from a path.
+
+    def has_name(self, name: str) -> bool:
+        """Returns whether it reads the dataset of this name."""
+        return name in self.names() or any(expression_of(p).fullmatch(name) for p in self.patterns)
+
+    def takes(self, path: Path) -> bool:
+        """Returns whether it may read this file or folder and recognises it."""
+        fits = self.folders is not None if path.is_dir() else path.name.lower().endswith(self.suffixes)
+        return bool(fits and self.read is not None and self.recognises(path))
 
 
 @functools.cache
@@ -46,33 +62,40 @@ def all_sources() -> dict[str, Source]:
     return {name: module.SOURCE for name, module in modules.items()}
 
 
+def expression_of(pattern: str) -> re.Pattern[str]:
+    """Returns what matches the names of a pattern; its {fields} are groups without "/"."""
+    parts = FIELD.split(pattern)
+    pieces = [f"(?P<{part}>[^/]+?)" if i % 2 else re.escape(part) for i, part in enumerate(parts)]
+    return re.compile("".join(pieces))
+
+
 def loader_of_name(name: str) -> Callable[..., Any] | None:
     """Returns the function that reads the dataset of this name, or None where no source has it."""
-    return next((source.load for source in all_sources().values() if name in source.names()), None)
+    return next((source.load for source in all_sources().values() if source.has_name(name)), None)
 
 
 def is_path(name: str) -> bool:
-    """Returns whether a name means a file: it is one, or ends as one that some reader reads."""
-    return Path(name).is_file() or name.lower().endswith(
+    """Returns whether a name means a file or folder: it is one, or ends as a file that some reader reads."""
+    return Path(name).expanduser().exists() or name.lower().endswith(
         tuple(end for source in all_sources().values() for end in source.suffixes)
     )
 
 
 def reader_of_path(path: Path, format: str | None) -> Callable[..., Any]:
-    """Returns the function that reads a file.
+    """Returns the function that reads a file or folder.
 
     Args:
-        path: The file.
-        format: Name of the reader, or None to look at the file.
+        path: The file or folder.
+        format: Name of the reader, or None to look at it.
 
     Raises:
-        FileNotFoundError: Where there is no such file.
+        FileNotFoundError: Where there is none.
         FileFormatError: Where no reader recognises it.
         ValueError: For a format that is not there.
     """
     sources = all_sources()
     readers = {name: source.read for name, source in sources.items() if source.read is not None}
-    if not path.is_file():
+    if not path.exists():
         raise FileNotFoundError(f"there is no file {path}{_sibling(path)}")
     if format is not None:
         if format not in readers:
@@ -80,9 +103,9 @@ def reader_of_path(path: Path, format: str | None) -> Callable[..., Any]:
                 f"unknown format {format!r}{did_you_mean(format, readers)}; known: {', '.join(readers)}"
             )
         return readers[format]
-    for name, reader in readers.items():
-        if path.name.lower().endswith(sources[name].suffixes) and sources[name].recognises(path):
-            return reader
+    reader = next((readers[name] for name, source in sources.items() if source.takes(path)), None)
+    if reader is not None:
+        return reader
     raise FileFormatError(
         f"no reader recognises {path}; known formats are {', '.join(readers)}; pass format= to insist on one"
     )

@@ -16,6 +16,8 @@ from offlinekit.datasets import (
     registry,
     unregister_dataset,
 )
+from offlinekit.datasets import source as sources
+from offlinekit.datasets.source import Source
 from offlinekit.errors import DatasetError, FileFormatError
 
 
@@ -236,3 +238,33 @@ def test_a_source_is_one_file_and_found_by_itself() -> None:
     dataset, env = get_dataset("zebra-v0", stripes=3)
     assert (len(dataset), dataset.name, env) == (3, "zebra-v0", None)
     assert known_datasets()["zebra-v0"] == "A zebra."
+
+
+def test_options_may_stand_behind_a_name() -> None:
+    @register_dataset("ward-{split}")
+    def ward(split: str, rows: int = 4, tag: str = "") -> MDPDataset:
+        return toy(name=f"{split}, {rows!r}, {tag!r}")
+
+    assert get_dataset("ward-a?rows=7&tag=x y")[0].name == "a, 7, 'x y'"
+    with pytest.raises(TypeError, match="says 'rows' already"):
+        get_dataset("ward-a?rows=7", rows=8)
+    with pytest.raises(TypeError, match="has no option 'row'; did you mean 'rows'"):
+        get_dataset("ward-a?row=7")
+
+
+def test_sources_may_have_patterns_and_read_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = Source(
+        summary="Toys.",
+        patterns={"toys/{kind}": "A toy of some kind."},
+        load=lambda name, n=1: toy(name=f"{name} {n}"),
+        folders="toy.txt",
+        recognises=lambda path: (path / "toy.txt").is_file(),
+        read=lambda path: toy(name="of a folder"),
+    )
+    monkeypatch.setattr(sources, "all_sources", lambda: {"toys": source})
+    assert get_dataset("toys/bear?n=3")[0].name == "toys/bear 3"
+    assert known_datasets() == {"toys/{kind}": "A toy of some kind.", "*/ (toy.txt)": "Toys."}
+    with pytest.raises(FileFormatError, match="no reader recognises"):
+        get_dataset(tmp_path)
+    (tmp_path / "toy.txt").touch()
+    assert get_dataset(tmp_path)[0].name == "of a folder"
