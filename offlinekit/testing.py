@@ -228,6 +228,16 @@ def check_gradients(make: Make) -> None:
         assert moved, f"the {objective.name} objective moved nothing"
 
 
+def check_engines(make: Make) -> None:
+    """Recorded updates give the bits that updates as written give."""
+    states = []
+    for engine in ("eager", "graph"):
+        algo = make(seed=0, batch_size=8, device="cpu")
+        algo.fit(small_dataset(algo.action_kind), 30, engine=engine, **SETTINGS)
+        states.append(_state(algo))
+    _same(states[0], states[1], "runs of the eager and the graph engine")
+
+
 CHECKS: tuple[Callable[[Make], None], ...] = (
     check_catalogue,
     check_not_fitted,
@@ -240,6 +250,7 @@ CHECKS: tuple[Callable[[Make], None], ...] = (
     check_gradients,
     check_save_load,
     check_resume,
+    check_engines,
 )
 
 

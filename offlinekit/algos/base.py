@@ -31,7 +31,7 @@ from offlinekit.datasets.spaces import check_environment
 from offlinekit.errors import NotFittedError
 from offlinekit.metrics.evaluators import Evaluator
 from offlinekit.training.early_stopping import EarlyStopping
-from offlinekit.training.engine import Engine
+from offlinekit.training.engine import Engine, EngineName, Precision
 from offlinekit.training.run import Run, RunSettings
 from offlinekit.types import Array, Batch
 
@@ -230,6 +230,8 @@ class Algo:
         early_stopping: EarlyStopping | None = None,
         progress: bool = True,
         tensorboard: bool = False,
+        engine: EngineName = "auto",
+        precision: Precision = "float32",
         info: Mapping[str, Any] | None = None,
     ) -> A | Population:
         """Learns from a dataset; a second call goes on from where the first ended.
@@ -250,6 +252,9 @@ class Algo:
             early_stopping: When to stop before `n_steps`.
             progress: Whether a terminal shows a progress bar.
             tensorboard: Whether to log to TensorBoard as well (extra `tensorboard`).
+            engine: "graph" repeats recorded kernels, "eager" runs losses as written, "compile" compiles them;
+                "auto" is "graph". What cannot be recorded stays eager, and the log says why.
+            precision: Of matrix products: "float32" or, where the machine is faster with it, "bfloat16".
             info: Plain data to keep in the run's config.json, such as how the dataset was made.
 
         Returns:
@@ -314,7 +319,7 @@ class Algo:
             "env_id": env_id,
             "eval_env": env_id or "none",
             "eval_episodes": eval_episodes,
-            **{name: value for name, value in settings.items() if isinstance(value, (int, bool))},
+            **{name: value for name, value in settings.items() if isinstance(value, (int, bool, str))},
             **describe_data(dataset),
             **(info or {}),
         }
@@ -326,7 +331,7 @@ class Algo:
             self.sampler.set_state(reached)
         run = Run(
             self,
-            Engine(self.impl, self.sampler),
+            Engine(self.impl, self.sampler, run_settings.engine, run_settings.precision),
             run_settings,
             judges(self, dataset, eval_env, eval_episodes, evaluators or {}),
             folder,

@@ -1,44 +1,52 @@
-"""Runs updates: draws batches, updates the impl, sums metrics on the device."""
+"""Runs updates in the way that suits the machine, and sums metrics on the device."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor
 
 from offlinekit.errors import TrainingError
-from offlinekit.types import Batch, Metrics
+from offlinekit.events import get_logger
+from offlinekit.training.cuda_graph import Captured
+from offlinekit.training.replay import Replays
+from offlinekit.training.updates import Compiled, Eager, Samples, Updatable, Updates
+
+log = get_logger()
 
 CHECK_EVERY = 100
 """Updates between two looks at whether the metrics are still finite."""
 
-
-class Updatable(Protocol):
-    """What the engine asks of an impl."""
-
-    grad_step: int
-
-    def update(self, batch: Batch) -> Metrics:
-        """Takes one update."""
-
-    def train(self, mode: bool = True) -> Any:
-        """Switches to training or evaluation."""
-
-
-class Samples(Protocol):
-    """What the engine asks of a sampler."""
-
-    def sample(self) -> Batch:
-        """Draws a minibatch."""
+EngineName: TypeAlias = Literal["auto", "eager", "compile", "graph"]
+Precision: TypeAlias = Literal["float32", "bfloat16"]
 
 
 class Engine:
-    """One update after another, without a look at any number on the device in between."""
+    """One update after another, without a look at any number on the device in between.
 
-    def __init__(self, impl: Updatable, sampler: Samples) -> None:
-        self.impl, self.sampler = impl, sampler
+    Args:
+        impl: What is updated.
+        sampler: Of its batches.
+        engine: "eager" takes updates as they are written; "graph" repeats them without Python: as a CUDA graph,
+            or on the CPU as a list of kernels; "compile" runs losses and gradients through torch.compile;
+            "auto" is "graph".
+        precision: Of matrix products: "float32", or "bfloat16" where the machine multiplies these faster; all
+            else, the parameters above all, stays float32.
+    """
+
+    def __init__(
+        self,
+        impl: Updatable,
+        sampler: Samples,
+        engine: EngineName = "auto",
+        precision: Precision = "float32",
+    ) -> None:
+        self.impl, self.precision = impl, precision
+        self.updates = make_updates(impl, sampler, engine)
+        self.seen: dict[str, list[Tensor]] = {}
         self.sums: dict[str, Tensor] = {}
         self.counts: dict[str, int] = {}
 
@@ -48,12 +56,21 @@ class Engine:
         Raises:
             TrainingError: Where a metric is no longer finite.
         """
-        self.impl.train()
         done = 0
-        while done < n_updates and not stop():
-            self._add(self.impl.update(self.sampler.sample()))
-            done += 1
-        self.impl.train(False)
+        self.impl.train()
+        self.updates.start()
+        try:
+            with matmul_precision(self.precision):
+                while done < n_updates and not stop():
+                    taken = self.updates.take(n_updates - done)
+                    done += taken.updates
+                    for name, value in taken.sums.items():
+                        self.seen.setdefault(name, []).append(value)
+                        self.counts[name] = self.counts.get(name, 0) + taken.counts[name]
+        finally:
+            self.updates.stop()
+            self.impl.train(False)
+        self._sum()
         self._check_finite()
         return done
 
@@ -69,17 +86,17 @@ class Engine:
 
     def load_state(self, state: dict[str, Any], device: torch.device) -> None:
         """Takes up sums that `state` returned."""
-        self.sums = {name: torch.tensor(v, device=device) for name, v in state["sums"].items()}
+        self.sums = {
+            name: torch.tensor(v, dtype=torch.float64, device=device) for name, v in state["sums"].items()
+        }
         self.counts = dict(state["counts"])
 
-    def _add(self, metrics: Metrics) -> None:
-        for name, value in metrics.items():
-            if name in self.sums:
-                self.sums[name] += value.detach()
-                self.counts[name] += 1
-            else:
-                self.sums[name] = value.detach().clone()
-                self.counts[name] = 1
+    def _sum(self) -> None:
+        """Adds up what was seen, on the device and in double precision."""
+        for name, values in self.seen.items():
+            total = torch.stack(values).double().sum(0)
+            self.sums[name] = self.sums[name] + total if name in self.sums else total
+        self.seen = {}
 
     def _check_finite(self) -> None:
         if not self.sums or bool(torch.stack(list(self.sums.values())).isfinite().all()):
@@ -89,3 +106,30 @@ class Engine:
             f"{names} is no longer finite, seen at update {self.impl.grad_step}; lower the learning rate, "
             "clip gradients (clip_grad_norm=1.0) or scale the rewards (reward_scaler='standard')"
         )
+
+
+def make_updates(impl: Updatable, sampler: Samples, engine: EngineName) -> Updates:
+    """Returns the way of taking updates that an engine's name stands for; logs what "auto" stands for."""
+    if engine == "eager":
+        return Eager(impl, sampler)
+    if engine == "compile":
+        return Compiled(impl, sampler)
+    on_gpu = impl.device.type == "cuda"
+    if engine == "auto":
+        how = "updates captured as CUDA graphs" if on_gpu else "objectives recorded as kernels and replayed"
+        log.info("engine chosen", engine="graph", reason=f"{how}, on {impl.device}")
+    return Captured(impl, sampler) if on_gpu else Replays(impl, sampler)
+
+
+@contextmanager
+def matmul_precision(precision: Precision) -> Iterator[None]:
+    """Multiplies matrices in a precision, and afterwards in that of before."""
+    if precision == "float32":
+        yield
+        return
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)

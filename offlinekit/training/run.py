@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any, Protocol, get_args
 
-from offlinekit.errors import TrainingError
+from offlinekit.errors import TrainingError, did_you_mean
 from offlinekit.events import get_logger
 from offlinekit.training import run_folder
 from offlinekit.training.early_stopping import EarlyStopping
-from offlinekit.training.engine import CHECK_EVERY, Engine
+from offlinekit.training.engine import CHECK_EVERY, Engine, EngineName, Precision
 from offlinekit.training.loggers import CSVLogger, Logger, ProgressBar, TensorBoardLogger
 
 log = get_logger()
@@ -34,6 +34,8 @@ class RunSettings:
     early_stopping: EarlyStopping | None = None
     progress: bool = True
     tensorboard: bool = False
+    engine: EngineName = "auto"
+    precision: Precision = "float32"
     config: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -45,6 +47,11 @@ class RunSettings:
                 raise TypeError(f"{name} must be an integer, got {value!r} of type {type(value).__name__}")
             elif value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
+        for name, kind in (("engine", EngineName), ("precision", Precision)):
+            value, allowed = getattr(self, name), get_args(kind)
+            if value not in allowed:
+                hint = did_you_mean(str(value), allowed)
+                raise ValueError(f"{name} must be one of {list(allowed)}, got {value!r}{hint}")
         if self.tensorboard and self.out is None:
             raise ValueError("tensorboard=True writes into the run folder; give out='runs' as well")
 

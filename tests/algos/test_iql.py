@@ -190,7 +190,7 @@ def test_the_policys_learning_rate_alone_falls_to_zero():
     rates = []
     for _ in range(6):
         impl.update(BATCH)
-        rates.append({o.name: o.optimizer.param_groups[0]["lr"] for o in impl.objectives})
+        rates.append({o.name: o.optimizer.learning_rate for o in impl.objectives})
     # 1e-3 * (1 + cos(pi k / 4)) / 2 for k = 0..4; past the end it stays at 0.
     wanted = [1e-3, 0.5e-3 * (1 + math.sqrt(0.5)), 0.5e-3, 0.5e-3 * (1 - math.sqrt(0.5)), 0.0, 0.0]
     assert [r["actor"] for r in rates] == pytest.approx(wanted, abs=1e-12)

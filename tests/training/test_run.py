@@ -212,6 +212,7 @@ def test_tensorboard(tmp_path):
 def test_engine_counts_and_stops():
     class Counter:
         grad_step = 0
+        objectives = ()
 
         def update(self, batch):
             self.grad_step += 1
@@ -221,7 +222,7 @@ def test_engine_counts_and_stops():
             self.training = mode
 
     impl = Counter()
-    engine = Engine(impl, type("Sampler", (), {"sample": lambda self: None})())
+    engine = Engine(impl, type("Sampler", (), {"sample": lambda self: None})(), "eager")
     assert engine.run(10, lambda: impl.grad_step >= 4) == 4
     assert engine.take_means() == {"loss": 2.5}
     assert engine.take_means() == {}

@@ -14,6 +14,7 @@ from offlinekit.algos.population.program import Program
 from offlinekit.algos.population.sampling import flatten, unflatten
 from offlinekit.algos.torch.impl import Impl
 from offlinekit.algos.torch.objectives import Objective, Target
+from offlinekit.algos.torch.optimizers import make_optimizer
 from offlinekit.algos.torch.random import Random
 from offlinekit.types import Batch, Metrics
 
@@ -34,7 +35,7 @@ class StackedObjective(Objective):
         self.program: Program
         self.metrics: list[str] = []
         rates = [member.learning_rate for member in members]
-        decays = [[group["weight_decay"] for group in m.optimizer.param_groups] for m in members]
+        decays = [[decay for _, decay in member.optimizer.groups] for member in members]
         norms = [m.clip_grad_norm for m in members]
         device = self.parameters[0].device
         self.own_steps = len(set(rates)) > 1 or any(own != decays[0] for own in decays)
@@ -53,12 +54,11 @@ class StackedObjective(Objective):
             decays: Weight decays, [M, groups].
         """
         self.learning_rate = 1.0
-        self.steps, self.decays = [], []
-        for index, group in enumerate(self.optimizer.param_groups):
-            self.decays += [_beside(decays[:, index], parameter) for parameter in group["params"]]
-            group["params"] = [torch.zeros_like(parameter) for parameter in group["params"]]
-            self.steps += group["params"]
-            group["lr"], group["weight_decay"] = 1.0, 0.0
+        groups = [parameters for parameters, _ in self.optimizer.groups]
+        zeros = [[torch.zeros_like(parameter) for parameter in group] for group in groups]
+        self.optimizer = make_optimizer(self.optimizer.name, [(group, 0.0) for group in zeros], 1.0)
+        self.steps = [step for group in zeros for step in group]
+        self.decays = [_beside(decays[:, i], p) for i, group in enumerate(groups) for p in group]
         self.rates = [_beside(rates, parameter) for parameter in self.parameters]
 
     def record(self, impl: Impl, numbers: dict[str, Tensor], batch: Batch, randoms: Sequence[Random]) -> None:
@@ -113,23 +113,22 @@ class StackedObjective(Objective):
         if self.own_steps:
             self._move(gradients)
         else:
-            for parameter, gradient in zip(self.parameters, gradients, strict=True):
-                parameter.grad = gradient
-            self.optimizer.step()
+            self.optimizer.step(gradients)
         return metrics
 
     def _move(self, gradients: list[Tensor | None]) -> None:
         """Moves each member along its own step times its own rate."""
-        factor = self.optimizer.param_groups[0]["lr"]  # Of the schedule.
-        decoupled = isinstance(self.optimizer, torch.optim.AdamW)
+        factor = self.optimizer.learning_rate  # Of the schedule.
+        decoupled = self.optimizer.name == "adamw"
         parts = list(zip(self.parameters, gradients, self.steps, self.rates, self.decays, strict=True))
+        found: list[Tensor | None] = []
         for parameter, gradient, step, rate, decay in parts:
             step.zero_()
-            step.grad = None if gradient is None or decoupled else gradient + decay * parameter
+            found.append(None if gradient is None or decoupled else gradient + decay * parameter)
             if decoupled and gradient is not None:
-                step.grad = gradient
+                found[-1] = gradient
                 parameter.mul_(1.0 - factor * rate * decay)
-        self.optimizer.step()
+        self.optimizer.step(found)
         for parameter, _, step, rate, _ in parts:
             parameter.addcmul_(step, rate)
 

@@ -8,9 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from offlinekit.algos.torch import functional
+from offlinekit.algos.torch.blocks import sum_in_blocks
 from offlinekit.algos.torch.objectives import Loss, Objective
 from offlinekit.algos.torch.sac_impl import SACImpl
-from offlinekit.types import Batch
+from offlinekit.types import Batch, rows
+
+BLOCK = 2048
+"""State-action pairs valued at a time, so that the layers' outputs stay in the cache."""
 
 
 class CQLImpl(SACImpl):
@@ -51,31 +55,42 @@ class CQLImpl(SACImpl):
         target: Tensor = batch.rewards + batch.discounts * values.amin(0)
         return target if self.q.n_quantiles is None else target[None]
 
-    def conservative_gaps(self, batch: Batch, data: Tensor) -> Tensor:
-        """Returns the gap [K, B] with random actions and the policy's at s and at s', in one logsumexp.
-
-        Args:
-            batch: B rows.
-            data: Values of the data's actions, [K, B].
-        """
+    def sampled_actions(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Draws random actions and the policy's at s and at s': [3n, B, A], with log-densities [3n, B]."""
         n, size = self.config.n_actions, self.action_size
         uniform = self.random.uniform(n, *batch.actions.shape, low=-1.0, high=1.0)
         with torch.no_grad():
             now, log_now = self.policy.sample(batch.observations, n)
             later, log_later = self.policy.sample(batch.next_observations, n)
         log_uniform = torch.full_like(log_now, -size * math.log(2.0))  # The box [-1, 1]^A.
-        sampled = self.q.values(batch.observations, torch.cat([uniform, now, later]))  # [K, 3n, B]
-        densities = torch.cat([log_uniform, log_now, log_later])
-        return functional.conservative_gap(sampled, data, densities, self.config.temperature)
+        return torch.cat([uniform, now, later]), torch.cat([log_uniform, log_now, log_later])
+
+    def conservative_gap(self, batch: Batch, data: Tensor) -> Tensor:
+        """Returns the sum over critics of the mean gap [], one logsumexp over all sampled actions at s.
+
+        Args:
+            batch: B rows.
+            data: Values of the data's actions, [K, B].
+        """
+        actions, densities = self.sampled_actions(batch)
+        weights = functional.mean_weights(data, batch.masks)
+
+        def soft_maxima(some: slice) -> Tensor:
+            sampled = self.q.values(rows(batch.observations, some), actions[:, some])  # [K, 3n, B]
+            values = functional.soft_maximum(sampled, densities[:, some], self.config.temperature)
+            return (weights[:, some] * values).sum()
+
+        size = BLOCK // len(actions) if self.q.network.rows_are_independent else len(batch.rewards)
+        pushed = sum_in_blocks(soft_maxima, len(batch.rewards), max(size, 1), list(self.q.parameters()))
+        gap = pushed - (weights * data).sum()
+        threshold = self.config.gap_threshold
+        return gap if threshold is None else gap - threshold * weights.sum()
 
     def compute_critic_loss(self, batch: Batch, q_tpn: Tensor) -> Loss:
         """Returns the temporal-difference loss plus alpha times the conservative gap."""
         outputs = self.q(batch.observations, batch.actions)
         td_loss = self.q.loss(outputs, q_tpn, batch.masks)
-        gaps = self.conservative_gaps(batch, self.q.expected(outputs))
-        if self.config.gap_threshold is not None:
-            gaps = gaps - self.config.gap_threshold
-        gap = functional.ensemble_mean(gaps, batch.masks)
+        gap = self.conservative_gap(batch, self.q.expected(outputs))
         loss = td_loss + self.alpha() * gap
         return loss, {"td_loss": td_loss.detach(), "conservative_gap": gap.detach()}
 
@@ -90,7 +105,6 @@ class CQLImpl(SACImpl):
         """Returns -alpha * (gap - threshold), which grows alpha while the gap is above its threshold."""
         with torch.no_grad():
             data = self.q.values(batch.observations, batch.actions)
-            gaps = self.conservative_gaps(batch, data) - self.config.gap_threshold
-            gap = functional.ensemble_mean(gaps, batch.masks)
+            gap = self.conservative_gap(batch, data)
         alpha = self.log_alpha.exp().clamp(max=1e6)
         return -alpha * gap, {"alpha": alpha.detach()}

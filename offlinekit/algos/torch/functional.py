@@ -50,9 +50,8 @@ def temporal_difference_loss(values: Tensor, targets: Tensor, huber: bool = Fals
             f"targets must have shape {list(values.shape[1:])}, one for each row of values "
             f"{list(values.shape)}, got {list(targets.shape)}; compute_target returns [B]"
         )
-    if huber:
-        return F.huber_loss(values, targets.expand_as(values), reduction="none")
-    return (values - targets).square()
+    loss = F.huber_loss if huber else F.mse_loss
+    return loss(values, targets.expand_as(values), reduction="none")
 
 
 def quantile_huber_loss(
@@ -89,12 +88,19 @@ def ensemble_mean(losses: Float[Tensor, "K B"], masks: Tensor | None = None) -> 
     """
     if masks is None:
         return losses.mean(-1).sum()
+    return (mean_weights(losses, masks) * losses).sum()
+
+
+def mean_weights(losses: Float[Tensor, "K B"], masks: Tensor | None = None) -> Float[Tensor, "K B"]:
+    """Returns the weight of each row in the mean of each member, as `ensemble_mean` takes it."""
+    if masks is None:
+        return torch.full_like(losses, 1.0 / losses.shape[-1])
     if masks.shape != losses.shape:
         raise ValueError(
             f"masks must have a row for each of {len(losses)} critics, got {len(masks)}; "
             "make the dataset's mask_size equal to n_critics"
         )
-    return ((masks * losses).sum(-1) / masks.sum(-1).clamp(min=1.0)).sum()
+    return masks / masks.sum(-1, keepdim=True).clamp(min=1.0)
 
 
 def select_actions(values: Float[Tensor, "*S B A"], actions: Int[Tensor, " B"]) -> Float[Tensor, "*S B"]:
@@ -115,28 +121,38 @@ def lowest_distribution(quantiles: Float[Tensor, "K N B"]) -> Float[Tensor, "N B
     return quantiles.gather(0, index).squeeze(0)
 
 
+def soft_maximum(
+    sampled: Float[Tensor, "K M B"],
+    log_densities: Float[Tensor, "M B"] | None = None,
+    temperature: Scalar = 1.0,
+) -> Float[Tensor, "K B"]:
+    """Returns logsumexp over M actions of Q - log density.
+
+    All sampled actions stand in ONE logsumexp; with their log-densities it estimates
+    log integral exp(Q(s, a)) da up to the constant log M, without them it is the sum over discrete actions.
+
+    Args:
+        sampled: Values of the sampled actions.
+        log_densities: Log of the density each action was drawn from; None counts every action once.
+        temperature: > 0; the result is temperature * logsumexp(. / temperature).
+    """
+    exponents = sampled / temperature
+    if log_densities is not None:
+        exponents = exponents - log_densities
+    return temperature * torch.logsumexp(exponents, 1)
+
+
 def conservative_gap(
     sampled: Float[Tensor, "K M B"],
     data: Float[Tensor, "K B"],
     log_densities: Float[Tensor, "M B"] | None = None,
     temperature: Scalar = 1.0,
 ) -> Float[Tensor, "K B"]:
-    """Returns logsumexp over M actions of Q - log density, less the value of the data's action.
+    """Returns the soft maximum over M sampled actions less the value of the data's action.
 
-    All sampled actions stand in ONE logsumexp; with their log-densities it estimates
-    log integral exp(Q(s, a)) da up to the constant log M, without them it is the sum over discrete actions.
     Source: Kumar et al. 2020, arXiv:2006.04779, eq. (4) and appendix F.
-
-    Args:
-        sampled: Values of the sampled actions.
-        data: Values of the actions in the dataset.
-        log_densities: Log of the density each action was drawn from; None counts every action once.
-        temperature: > 0; the gap is temperature * logsumexp(. / temperature).
     """
-    exponents = sampled / temperature
-    if log_densities is not None:
-        exponents = exponents - log_densities
-    return temperature * torch.logsumexp(exponents, 1) - data
+    return soft_maximum(sampled, log_densities, temperature) - data
 
 
 def likely_actions(log_probs: Float[Tensor, "B A"], threshold: Scalar) -> Bool[Tensor, "B A"]:

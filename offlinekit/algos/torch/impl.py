@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from offlinekit.algos.torch.encoders import Encoder, resolve_encoder
 from offlinekit.algos.torch.networks import Network
-from offlinekit.algos.torch.objectives import OPTIMIZERS, Loss, Objective, Target
+from offlinekit.algos.torch.objectives import Loss, Objective, Target
+from offlinekit.algos.torch.optimizers import make_optimizer
 from offlinekit.algos.torch.random import Random, copy_module, derive, seeded
 from offlinekit.errors import UnsupportedError
 from offlinekit.types import Batch, Metrics, TensorTree
@@ -156,11 +157,8 @@ class Impl(nn.Module):
         modules = nn.ModuleList(owner for owner in owners if isinstance(owner, nn.Module))
         lone = [owner for owner in owners if isinstance(owner, nn.Parameter)]
         decaying = [parameter for parameter in modules.parameters() if parameter.requires_grad]
-        groups: list[dict[str, Any]] = [{"params": decaying}, {"params": lone, "weight_decay": 0.0}]
-        options: dict[str, Any] = {"lr": learning_rate, "weight_decay": config.weight_decay}
-        if config.optimizer in ("adam", "adamw", "sgd"):
-            options["fused"] = True
-        optimizer = OPTIMIZERS[config.optimizer]([group for group in groups if group["params"]], **options)
+        groups = [(decaying, config.weight_decay), (lone, 0.0)]
+        optimizer = make_optimizer(config.optimizer, groups, learning_rate)
         return Objective(
             name,
             loss,
@@ -183,11 +181,22 @@ class Impl(nn.Module):
 
     def update(self, batch: Batch) -> Metrics:
         """Minimises each objective that is due on one batch, then moves the targets."""
+        self.begin_update()
+        return self.apply_update(batch)
+
+    def begin_update(self) -> None:
+        """Counts the update and sets the learning rates of the objectives that are due in it."""
         self.grad_step += 1
+        progress = (self.grad_step - 1) / self.horizon if self.horizon else 0.0
+        for objective in self.objectives:
+            if self.grad_step % objective.every == 0:
+                objective.schedule_rate(progress)
+
+    def apply_update(self, batch: Batch) -> Metrics:
+        """Does the part of an update that runs on the device; it looks at no number there."""
         metrics: Metrics = {}
         for objective in self.objectives:
             if self.grad_step % objective.every == 0:
-                objective.schedule_rate((self.grad_step - 1) / self.horizon if self.horizon else 0.0)
                 metrics.update(objective.minimize(batch))
         for target in self.targets:
             if self.grad_step % target.every == 0:

@@ -32,8 +32,8 @@ class StackedLinear(nn.Module):
         self.bias = nn.Parameter(torch.empty(members, 1, outputs).uniform_(-bound, bound))
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Applies member k to inputs[k]."""
-        return torch.baddbmm(self.bias, inputs, self.weight)
+        """Applies member k to inputs[k]; the first members alone where there are inputs for these alone."""
+        return torch.baddbmm(_first(self.bias, inputs), inputs, _first(self.weight, inputs))
 
 
 class StackedLayerNorm(nn.Module):
@@ -46,7 +46,8 @@ class StackedLayerNorm(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Normalises each row, then scales and shifts it by the member's own numbers."""
-        return F.layer_norm(inputs, inputs.shape[-1:]) * self.weight + self.bias
+        scale, shift = _first(self.weight, inputs), _first(self.bias, inputs)
+        return F.layer_norm(inputs, inputs.shape[-1:]) * scale + shift
 
 
 class Ensemble(nn.Module):
@@ -99,20 +100,21 @@ class MLP(nn.Module):
                 layers.append(Dropout(encoder.dropout, random))
         self.layers = nn.Sequential(*layers, _linear(members, sizes[-1], outputs))
 
-    def forward(self, inputs: Tensor, per_member: bool = False) -> Tensor:
+    def forward(self, inputs: Tensor, per_member: bool = False, members: int | None = None) -> Tensor:
         """Applies the layers.
 
         Args:
             inputs: [..., inputs], or [K, ..., inputs] where each member has inputs of its own.
             per_member: Whether inputs lead with the axis of members.
+            members: How many of the members to apply, in place of all K.
         """
         if not self.members:
             plain: Tensor = self.layers(inputs)
             return plain
-        shape = inputs.shape[1:-1] if per_member else inputs.shape[:-1]
-        flat = inputs.reshape(self.members if per_member else 1, -1, inputs.shape[-1])
-        outputs: Tensor = self.layers(flat.expand(self.members, -1, -1))
-        return outputs.reshape(self.members, *shape, -1)
+        members = members or self.members
+        inputs = inputs[:members] if per_member else inputs.expand(members, *inputs.shape)
+        outputs: Tensor = self.layers(inputs.reshape(members, -1, inputs.shape[-1]))
+        return outputs.reshape(*inputs.shape[:-1], -1)
 
 
 class Network(nn.Module):
@@ -145,14 +147,19 @@ class Network(nn.Module):
             assert members is not None  # For the type checker; per_member implies it.
             trunk = Ensemble([trunk, *(make_trunk(encoder, space, random) for _ in range(members - 1))])
         self.trunk = trunk
+        shared = [*trunk.parameters(), *trunk.buffers()]  # Such as running means over the batch.
+        self.rows_are_independent = not encoder.dropout and not shared
         self.mlp = MLP(encoder, self.size + action_size, outputs, random, members)
 
-    def forward(self, observations: TensorTree, actions: Tensor | None = None) -> Tensor:
+    def forward(
+        self, observations: TensorTree, actions: Tensor | None = None, members: int | None = None
+    ) -> Tensor:
         """Returns the outputs.
 
         Args:
             observations: [B, ...].
             actions: [..., B, A]; each leading axis evaluates the same observations again.
+            members: How many of the members to ask, in place of all K.
         """
         features: Tensor = self.trunk(observations)
         if actions is not None:
@@ -163,7 +170,7 @@ class Network(nn.Module):
                 actions = actions.expand(features.shape[0], *actions.shape)
             features = features.expand(*actions.shape[:-1], -1)
             features = torch.cat([features, actions], -1)
-        outputs: Tensor = self.mlp(features, per_member=self.per_member)
+        outputs: Tensor = self.mlp(features, self.per_member, members)
         return outputs
 
 
@@ -201,16 +208,20 @@ class QFunction(nn.Module):
         outputs = max(n_actions, 1) * (n_quantiles or 1)
         self.network = Network(encoder, space, outputs, random, action_size=action_size, members=members)
 
-    def forward(self, observations: TensorTree, actions: Tensor | None = None) -> Tensor:
-        """Returns what is learned: values, or quantiles on the second axis."""
-        outputs: Tensor = self.network(observations, actions)
+    def forward(
+        self, observations: TensorTree, actions: Tensor | None = None, members: int | None = None
+    ) -> Tensor:
+        """Returns what is learned by all critics or the first few: values, or quantiles on the second axis."""
+        outputs: Tensor = self.network(observations, actions, members)
         if self.n_actions:
             outputs = outputs.reshape(*outputs.shape[:-1], self.n_actions, -1)
         return outputs.movedim(-1, 1) if self.n_quantiles else outputs.squeeze(-1)
 
-    def values(self, observations: TensorTree, actions: Tensor | None = None) -> Tensor:
-        """Returns expected values: [K, ..., B] continuous, [K, B, A] discrete."""
-        return self.expected(self(observations, actions))
+    def values(
+        self, observations: TensorTree, actions: Tensor | None = None, members: int | None = None
+    ) -> Tensor:
+        """Returns expected values by all critics or the first few: [K, ..., B] continuous, [K, B, A] discrete."""
+        return self.expected(self(observations, actions, members))
 
     def expected(self, outputs: Tensor) -> Tensor:
         """Returns the mean over quantiles of what `forward` gave."""
@@ -235,6 +246,11 @@ class QFunction(nn.Module):
         else:
             losses = functional.temporal_difference_loss(outputs, targets, self.huber)
         return functional.ensemble_mean(losses, masks)
+
+
+def _first(parameter: Tensor, inputs: Tensor) -> Tensor:
+    """Returns a stacked parameter of as many members as there are inputs for."""
+    return parameter if len(inputs) == len(parameter) else parameter[: len(inputs)]
 
 
 def _linear(members: int | None, inputs: int, outputs: int) -> nn.Module:

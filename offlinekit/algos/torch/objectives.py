@@ -5,72 +5,82 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
 
+from offlinekit.algos.torch.optimizers import Gradients, Optimizer
 from offlinekit.types import Batch, Metrics
 
 Loss: TypeAlias = "Tensor | tuple[Tensor, Metrics]"
 
-OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
-    "adam": torch.optim.Adam,
-    "adamw": torch.optim.AdamW,
-    "sgd": torch.optim.SGD,
-    "rmsprop": torch.optim.RMSprop,
-}
-
 
 @dataclass
 class Objective:
-    """One loss, the parameters that it alone may change, and how they are changed."""
+    """One loss, the parameters that it alone may change, and how they are changed.
+
+    Attributes:
+        evaluate: Set by an engine, which does in its own way what `gradients` does.
+    """
 
     name: str
     loss: Callable[[Batch], Loss]
     parameters: list[nn.Parameter]
-    optimizer: torch.optim.Optimizer
+    optimizer: Optimizer
     learning_rate: float
     schedule: str = "constant"
     every: int = 1
     clip_grad_norm: float | None = None
+    evaluate: Callable[[Batch], tuple[Gradients, Metrics]] | None = None
 
     def minimize(self, batch: Batch) -> Metrics:
         """Takes one optimizer step on the owned parameters and returns the metrics."""
+        gradients, metrics = (self.evaluate or self.gradients)(batch)
+        self.optimizer.step(gradients)
+        return metrics
+
+    def gradients(self, batch: Batch) -> tuple[Gradients, Metrics]:
+        """Returns the gradient of the loss by each owned parameter, clipped, and the metrics; changes nothing."""
         loss = self.loss(batch)
         value, metrics = loss if isinstance(loss, tuple) else (loss, {})
-        gradients = torch.autograd.grad(value, self.parameters, allow_unused=True)
-        for parameter, gradient in zip(self.parameters, gradients, strict=True):
-            parameter.grad = gradient
+        gradients: Gradients = torch.autograd.grad(value, self.parameters, allow_unused=True)
         if self.clip_grad_norm is not None:
-            nn.utils.clip_grad_norm_(self.parameters, self.clip_grad_norm)
-        self.optimizer.step()
-        return {f"{self.name}_loss": value.detach(), **metrics}
+            gradients = clipped(gradients, self.clip_grad_norm)
+        return gradients, {f"{self.name}_loss": value.detach(), **metrics}
 
     def state_tensors(self) -> dict[str, Tensor]:
         """Returns the optimizer's state, by "optimizers.<name>.<parameter>.<slot>"."""
-        return {
-            f"optimizers.{self.name}.{index}.{slot}": torch.as_tensor(value)
-            for index, slots in self.optimizer.state_dict()["state"].items()
-            for slot, value in slots.items()
-        }
+        state = self.optimizer.state_tensors()
+        return {f"optimizers.{self.name}.{name}": value for name, value in state.items()}
 
     def load_state_tensors(self, tensors: dict[str, Tensor]) -> None:
-        """Takes up what `state_tensors` returned, among other tensors."""
-        state: dict[int, dict[str, Tensor]] = {}
+        """Takes up what `state_tensors` returned, among other tensors.
+
+        Raises:
+            KeyError: Where the state of a parameter is missing.
+        """
         prefix = f"optimizers.{self.name}."
-        for name, value in tensors.items():
-            if name.startswith(prefix):
-                index, slot = name[len(prefix) :].split(".")
-                state.setdefault(int(index), {})[slot] = value.clone()
-        groups = self.optimizer.state_dict()["param_groups"]
-        self.optimizer.load_state_dict({"state": state, "param_groups": groups})
+        own = {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
+        self.optimizer.load_state_tensors(own)
 
     def schedule_rate(self, progress: float) -> None:
         """Sets the learning rate for the share of the run that is done, in [0, 1]."""
         if self.schedule == "cosine":
-            for group in self.optimizer.param_groups:
-                group["lr"] = self.learning_rate * 0.5 * (1.0 + math.cos(math.pi * min(progress, 1.0)))
+            rate = self.learning_rate * 0.5 * (1.0 + math.cos(math.pi * min(progress, 1.0)))
+            if isinstance(self.optimizer.learning_rate, Tensor):
+                self.optimizer.learning_rate.fill_(rate)
+            else:
+                self.optimizer.learning_rate = rate
+
+
+def clipped(gradients: Gradients, largest: float) -> Gradients:
+    """Returns gradients scaled down together where their common norm is above the largest allowed."""
+    found = [gradient for gradient in gradients if gradient is not None]
+    norm = torch.stack(torch._foreach_norm(found)).norm()
+    scaled = iter(torch._foreach_mul(found, (largest / (norm + 1e-6)).clamp(max=1.0)))
+    return [None if gradient is None else next(scaled) for gradient in gradients]
 
 
 @dataclass
@@ -82,14 +92,24 @@ class Target:
     tau: float
     every: int = 1
 
+    @cached_property
+    def _tensors(self) -> tuple[list[Tensor], list[Tensor], list[Tensor], list[Tensor]]:
+        """Parameters of the target and of the online network, and the buffers of both."""
+        target, online = self.target, self.online
+        return (
+            list(target.parameters()),
+            list(online.parameters()),
+            list(target.buffers()),
+            list(online.buffers()),
+        )
+
     @torch.no_grad()
     def follow(self) -> None:
         """Moves the target one step towards the online network; tau = 1 copies it."""
-        targets: list[Tensor] = list(self.target.parameters())
-        online: list[Tensor] = list(self.online.parameters())
+        mine, followed, own_buffers, buffers = self._tensors
         if self.tau == 1.0:
-            torch._foreach_copy_(targets, online)
+            torch._foreach_copy_(mine, followed)
         else:
-            torch._foreach_lerp_(targets, online, self.tau)
-        for target, buffer in zip(self.target.buffers(), self.online.buffers(), strict=True):
-            target.copy_(buffer)
+            torch._foreach_lerp_(mine, followed, self.tau)
+        for own, buffer in zip(own_buffers, buffers, strict=True):
+            own.copy_(buffer)

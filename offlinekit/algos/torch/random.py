@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+import functools
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
+from weakref import WeakValueDictionary
 
 import numpy as np
 import torch
@@ -15,6 +17,10 @@ M = TypeVar("M", bound=nn.Module)
 
 
 OTHER_DROPOUTS = (nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
+
+
+STREAMS: WeakValueDictionary[int, Random] = WeakValueDictionary()
+"""What the operator `offlinekit::draw` draws from, by number."""
 
 
 class Random:
@@ -28,14 +34,28 @@ class Random:
     def __init__(self, seed: int, device: torch.device) -> None:
         self.device = device
         self.generator = torch.Generator(device=device).manual_seed(seed)
+        self.number = 0  # In STREAMS, once torch.compile is in play.
 
     def normal(self, *shape: int) -> Tensor:
         """Draws standard normal numbers of the given shape."""
+        if torch.compiler.is_compiling():
+            drawn: Tensor = torch.ops.offlinekit.draw("normal", self.number, shape)
+            return drawn
         return torch.randn(shape, generator=self.generator, device=self.device)
 
     def uniform(self, *shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
         """Draws numbers uniform in [low, high) of the given shape."""
-        return torch.rand(shape, generator=self.generator, device=self.device) * (high - low) + low
+        if torch.compiler.is_compiling():
+            drawn: Tensor = torch.ops.offlinekit.draw("uniform", self.number, shape)
+        else:
+            drawn = torch.rand(shape, generator=self.generator, device=self.device)
+        return drawn * (high - low) + low
+
+    def prepare_compiling(self) -> None:
+        """Makes the draws an operator of their own, since torch.compile cannot look into generators."""
+        register_draws()
+        self.number = max(STREAMS, default=0) + 1
+        STREAMS[self.number] = self
 
     def categorical(self, logits: Tensor) -> Tensor:
         """Draws one index a row from the softmax of logits [B, A], by the Gumbel maximum."""
@@ -49,6 +69,23 @@ class Random:
     def set_state(self, state: Tensor) -> None:
         """Takes up a state that `state` returned."""
         self.generator.set_state(state.cpu())
+
+
+@functools.cache
+def register_draws() -> None:
+    """Registers the operator offlinekit::draw; not at import, which costs time and would be a side effect."""
+
+    @torch.library.custom_op(
+        "offlinekit::draw", mutates_args=(), tags=[torch.Tag.nondeterministic_seeded]
+    )  # The tag keeps two draws from being taken for one.
+    def draw(kind: str, number: int, shape: Sequence[int]) -> Tensor:
+        stream = STREAMS[number]
+        function = torch.randn if kind == "normal" else torch.rand
+        return function(list(shape), generator=stream.generator, device=stream.device)
+
+    @draw.register_fake
+    def shaped(kind: str, number: int, shape: Sequence[int]) -> Tensor:
+        return torch.empty(list(shape), device=STREAMS[number].device)
 
 
 class Dropout(nn.Module):

@@ -13,7 +13,7 @@ class TD3PlusBCImpl(TD3Impl):
     def compute_actor_loss(self, batch: Batch) -> Loss:
         """Returns the normalised value term plus the mean squared distance to the data's actions."""
         actions = self.policy(batch.observations)
-        values = self.q.values(batch.observations, actions)[0]
+        values = self.q.values(batch.observations, actions, members=1)[0]
         scale = self.config.alpha / values.detach().abs().mean().clamp(min=1e-8)
         cloning = (actions - batch.actions).square().mean()
         return cloning - scale * values.mean(), {"bc_loss": cloning.detach()}

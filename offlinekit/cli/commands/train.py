@@ -47,6 +47,16 @@ COUNT = click.IntRange(min=1)
 )
 @click.option("--device", help="auto, cpu, cuda, cuda:1.  [default: auto]")
 @click.option(
+    "--engine",
+    type=click.Choice(["auto", "eager", "compile", "graph"]),
+    help="How updates are taken; graph repeats recorded kernels.  [default: auto]",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["float32", "bfloat16"]),
+    help="Of matrix products.  [default: float32]",
+)
+@click.option(
     "--tensorboard", is_flag=True, show_default=False, help="Log to TensorBoard too (extra `tensorboard`)."
 )
 @click.option("--quiet", is_flag=True, show_default=False, help="No progress bar, no table; errors only.")

@@ -1,0 +1,33 @@
+"""offlinekit as a process of `updates.py`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from worker import random_data, serve
+
+from offlinekit.algos import MLPEncoder, get_algo
+from offlinekit.datasets import MDPDataset
+
+OPTIONS: dict[str, dict[str, Any]] = {"sac": {"n_critics": 10}}
+SETTINGS = dict(pair.split("=") for pair in sys.argv[1:])
+"""Keywords of `fit`, such as engine=eager."""
+
+
+def make(name: str) -> Iterator[int]:
+    """Takes the updates of an ordinary run that writes nothing."""
+    n = 10 if name == "cql" else 50
+    encoder = MLPEncoder((256, 256))
+    algo = get_algo(name)(encoder=encoder, seed=0, device="cpu", **OPTIONS.get(name, {}))
+    intervals = {"eval_interval": 10**9, "log_interval": n}
+    for _ in algo.fitter(
+        MDPDataset(**random_data(name)), 10**9, out=None, progress=False, **intervals, **SETTINGS
+    ):
+        yield n
+
+
+if __name__ == "__main__":
+    serve(make, torch.set_num_threads)

@@ -1,0 +1,102 @@
+"""Updates a second of our algorithms, beside d3rlpy's where it is installed, in one run.
+
+The processes take turns, so that each round sees the same machine: hopper-shaped data, batch 256, networks of
+2 x 256 units; CQL with 10 actions of each kind, SAC with 10 critics; discrete algorithms on cartpole's shape.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+HERE = Path(__file__).parent
+ALGOS = ("bc", "td3_plus_bc", "iql", "cql", "sac", "double_dqn", "discrete_cql")
+
+
+class Process:
+    """A library in a process of its own that answers with its updates a second.
+
+    Args:
+        command: Starts one of the scripts beside this one.
+    """
+
+    def __init__(self, *command: str) -> None:
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
+
+    def rate(self, **question: Any) -> float:
+        """Returns the updates a second.
+
+        Raises:
+            click.ClickException: Where the process has ended.
+        """
+        assert self.process.stdin is not None  # For the type checker, as below.
+        assert self.process.stdout is not None
+        self.process.stdin.write(json.dumps(question) + "\n")
+        self.process.stdin.flush()
+        answer = self.process.stdout.readline()
+        if not answer:
+            raise click.ClickException(f"{self.process.args!r} ended without an answer; run it by itself")
+        return float(json.loads(answer))
+
+    def close(self) -> None:
+        """Ends the process."""
+        self.process.communicate()
+
+
+@click.command()
+@click.option("--algo", "algos", multiple=True, type=click.Choice(ALGOS), help="Repeatable; all by default.")
+@click.option("--threads", multiple=True, type=int, default=(1, 2), show_default=True)
+@click.option("--rounds", default=5, show_default=True, help="Turns of each library.")
+@click.option("--seconds", default=2.0, show_default=True, help="Of one turn.")
+@click.option("--fit", "settings", multiple=True, help="Keyword of our fit, such as precision=bfloat16.")
+@click.option(
+    "--peer-python", type=click.Path(exists=True), help="Python of an environment with d3rlpy 2.8.1."
+)
+@click.option(
+    "--csv", "path", type=click.Path(dir_okay=False, path_type=Path), help="Where to write the table."
+)
+def main(
+    algos: tuple[str, ...],
+    threads: tuple[int, ...],
+    rounds: int,
+    seconds: float,
+    settings: tuple[str, ...],
+    peer_python: str | None,
+    path: Path | None,
+) -> None:
+    """Prints updates a second: medians, the best turn in brackets, and the median ratio of the turns."""
+    libraries = {"offlinekit": Process(sys.executable, str(HERE / "ours.py"), *settings)}
+    if peer_python:
+        libraries["d3rlpy"] = Process(peer_python, str(HERE / "peer_d3rlpy.py"))
+    rows = []
+    for algo in algos or ALGOS:
+        for n in threads:
+            question = {"algo": algo, "threads": n, "seconds": seconds}
+            turns = [[one.rate(**question) for one in libraries.values()] for _ in range(rounds)]
+            row: dict[str, Any] = {"algo": algo, "threads": n}
+            for name, rates in zip(libraries, zip(*turns, strict=True), strict=True):
+                row |= {name: round(statistics.median(rates), 1), f"{name}_best": round(max(rates), 1)}
+            if peer_python:
+                row["ratio"] = round(statistics.median(ours / theirs for ours, theirs in turns), 2)
+            rows.append(row)
+            click.echo("  ".join(f"{key} {value}" for key, value in row.items()))
+    for process in libraries.values():
+        process.close()
+    if path is not None:
+        with path.open("w", newline="") as file:
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+
+
+if __name__ == "__main__":
+    main()

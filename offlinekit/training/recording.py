@@ -1,0 +1,234 @@
+"""A function of tensors, recorded as the kernels that it called, and replayed on memory of its own.
+
+What a replay saves is everything but the arithmetic: modules, autograd, views and allocations. The numbers are
+those of the function, bit by bit, for the kernels are the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+DECIDED = frozenset({"dtype", "layout", "device", "pin_memory", "memory_format"})
+"""Arguments that the memory of a result has decided already."""
+
+
+class NotRecordableError(Exception):
+    """The function did what a replay cannot repeat; the message says what."""
+
+
+class Call(NamedTuple):
+    """A kernel with the arguments that it was called with and the tensors that it returned."""
+
+    operator: Any
+    arguments: tuple[Any, ...]
+    keywords: dict[str, Any]
+    results: list[Tensor]
+
+
+class Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]  # Of torch.
+    """Notes the kernels that are called within it; what they return stays alive, so memory tells it apart."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # Of torch.
+        self.calls: list[Call] = []
+        self.refusal: str | None = None
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # Else torch imports its compiler at the first call, which takes a second.
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Calls the kernel and notes it."""
+        returned = func(*args, **(kwargs or {}))
+        call = Call(func, args, kwargs or {}, tensors_in(returned))
+        self.calls.append(call)
+        self.refusal = self.refusal or _refusal(call, returned)
+        return returned
+
+
+class Recording:
+    """The calls on a tape, ready to be made again.
+
+    Args:
+        tape: What noted the function's calls. Tensors that the function read and did not make itself, such as
+            parameters and the batch, are read at the same place in memory again.
+        result: What the function returned: a tree of tensors and None.
+        state: Tensors that the function may change, such as running means.
+
+    Raises:
+        NotRecordableError: Where the function looked at a number, made a shape of numbers, or changed a tensor
+            that is neither its own nor in `state`.
+    """
+
+    def __init__(self, tape: Tape, result: Any, state: Iterable[Tensor] = ()) -> None:
+        if tape.refusal is not None:
+            raise NotRecordableError(tape.refusal)
+        memory = _Memory(tape.calls, result, state)
+        self.kernels = [kernel for call in tape.calls if (kernel := _kernel(call, memory)) is not None]
+        self.result = memory.moved(result)
+
+    def replay(self) -> Any:
+        """Does again what the function did, with the numbers that stand in memory now.
+
+        Returns:
+            A tree as the function returned it; the next replay writes into the same tensors.
+        """
+        with torch.inference_mode():
+            for kernel in self.kernels:
+                kernel()
+        return self.result
+
+
+class _Memory:
+    """Blocks for the results of calls; one serves again once the result in it was read for the last time.
+
+    Raises:
+        NotRecordableError: Where a call writes elsewhere than into a block or into `state`.
+    """
+
+    def __init__(self, calls: list[Call], result: Any, state: Iterable[Tensor]) -> None:
+        self.blocks: dict[int, Tensor] = {}
+        self.copies: dict[int, Tensor] = {}
+        ends = _last_uses(calls, result)
+        foreign: set[int] = set()
+        writable = {place(tensor) for tensor in state}
+        free: dict[int, list[Tensor]] = {}
+        for i, call in enumerate(calls):
+            foreign |= {place(t) for t in tensors_in(call[1:3])} - self.blocks.keys()
+            for tensor in call.results:
+                where, size = place(tensor), tensor.untyped_storage().nbytes()
+                if where not in self.blocks and where not in foreign:
+                    for old in _overwritable(call, tensor, ends[i] & self.blocks.keys()):
+                        ends[i].remove(old)
+                        free.setdefault(size, []).append(self.blocks[old])
+                        break
+                    spare = free.get(size) or [torch.empty(size, dtype=torch.uint8, device=tensor.device)]
+                    self.blocks[where] = spare.pop()
+            for where in written(call):
+                if where not in self.blocks and where not in writable:
+                    raise NotRecordableError(f"it changes a tensor that is not its own ({call.operator})")
+            for where in ends[i] & self.blocks.keys():
+                free.setdefault(self.blocks[where].nbytes, []).append(self.blocks[where])
+
+    def moved(self, tree: Any) -> Any:
+        """Returns a tree with each result at its place in a block, and other tensors as they are."""
+        return _map_tensors(self._moved, tree)
+
+    def _moved(self, tensor: Tensor) -> Tensor:
+        if id(tensor) not in self.copies:
+            block = self.blocks.get(place(tensor))
+            copy = tensor.detach()
+            if block is not None:
+                typed = block.view(tensor.dtype)
+                copy = typed.as_strided(tensor.size(), tensor.stride(), tensor.storage_offset())
+            self.copies[id(tensor)] = copy
+        return self.copies[id(tensor)]
+
+
+def _last_uses(calls: list[Call], result: Any) -> list[set[int]]:
+    """Returns for each call the places in memory that no later one uses and that do not hold the result."""
+    last = {place(tensor): i for i, call in enumerate(calls) for tensor in tensors_in(call)}
+    ends: list[set[int]] = [set() for _ in calls]
+    for where in last.keys() - {place(tensor) for tensor in tensors_in(result)}:
+        ends[last[where]].add(where)
+    return ends
+
+
+def _overwritable(call: Call, result: Tensor, ended: set[int]) -> list[int]:
+    """Returns the places of arguments that an elementwise kernel may overwrite with its result."""
+    if torch.Tag.pointwise not in call.operator.tags:
+        return []
+    arguments = tensors_in(call.arguments)
+    other = {place(tensor) for tensor in arguments if _layout(tensor) != _layout(result)}
+    return [where for where in map(place, arguments) if where in ended and where not in other]
+
+
+def _layout(tensor: Tensor) -> tuple[Any, ...]:
+    size = tensor.untyped_storage().nbytes()
+    return tensor.dtype, tensor.shape, tensor.stride(), tensor.storage_offset(), size
+
+
+def _kernel(call: Call, memory: _Memory) -> Callable[[], Any] | None:
+    """Returns what makes a call again, into the same memory; None where nothing is to be done."""
+    arguments, keywords, results = memory.moved(call[1:])
+    used = {place(tensor) for tensor in tensors_in(call[1:3])}
+    fresh = [tensor for tensor in call.results if place(tensor) not in used]
+    if not fresh:  # A view, or a change in place.
+        return partial(call.operator._op, *arguments, **keywords) if written(call) else None
+    if call.operator.name().startswith(("aten::empty", "aten::new_empty")):
+        return None
+    if len(fresh) < len(call.results):
+        raise NotRecordableError(f"some of what it made is new and some is not ({call.operator})")
+    for name in call.operator.overloadpacket.overloads():
+        variant = getattr(call.operator.overloadpacket, name)
+        outs = _outs(variant, call)
+        if len(outs) == len(results):
+            kept = {a.name: keywords[a.name] for a in variant._schema.arguments if a.name in keywords}
+            return partial(variant._op, *arguments, **kept, **dict(zip(outs, results, strict=True)))
+    return partial(_copied, results, partial(call.operator._op, *arguments, **keywords))
+
+
+def _outs(variant: Any, call: Call) -> list[str]:
+    """Returns the names of the results that a variant writes into, where it is else the operator called."""
+    schemas = [operator._schema.arguments for operator in (variant, call.operator)]
+    inputs = [[(a.name, str(a.type)) for a in s if not a.is_out and a.name not in DECIDED] for s in schemas]
+    names = [a.name for a in schemas[0]]
+    if inputs[0] != inputs[1] or ("reduction" in names and not call.results[0].ndim):
+        return []  # The mean or sum of a loss is first resized to the loss of each element.
+    return [a.name for a in schemas[0] if a.is_out]
+
+
+def _copied(results: list[Tensor], function: Callable[[], Any]) -> None:
+    """Writes what a function returns into tensors."""
+    for result, value in zip(results, tensors_in(function()), strict=True):
+        result.copy_(value)
+
+
+def _refusal(call: Call, returned: Any) -> str | None:
+    """Returns why a call cannot be made again, or None."""
+    if not (returned is None or isinstance(returned, (Tensor, list, tuple))):
+        return f"it looked at a number ({call.operator})"
+    masks = any(t.dtype in (torch.bool, torch.uint8) for t in tensors_in(call.arguments[1:]))
+    if torch.Tag.dynamic_output_shape in call.operator.tags and (masks or "index" not in str(call.operator)):
+        return f"a shape depends on numbers ({call.operator})"
+    return None
+
+
+def written(call: Call) -> set[int]:
+    """Returns the places in memory that a call changes, as its schema says."""
+    schema = call.operator._schema
+    if not schema.is_mutable:
+        return set()
+    given = dict(zip((a.name for a in schema.arguments), call.arguments, strict=False)) | call.keywords
+    names = [a.name for a in schema.arguments if a.alias_info is not None and a.alias_info.is_write]
+    return {place(tensor) for name in names for tensor in tensors_in(given.get(name))}
+
+
+def place(tensor: Tensor) -> int:
+    """Returns what tells the memory behind a tensor from all other that is in use."""
+    return int(tensor.untyped_storage()._cdata)
+
+
+def tensors_in(tree: Any) -> list[Tensor]:
+    """Returns the tensors in a tree of lists, tuples and dicts."""
+    found: list[Tensor] = []
+    _map_tensors(found.append, tree)
+    return found
+
+
+def _map_tensors(function: Callable[[Tensor], Any], tree: Any) -> Any:
+    if isinstance(tree, Tensor):
+        return function(tree)
+    if isinstance(tree, dict):
+        return {key: _map_tensors(function, part) for key, part in tree.items()}
+    if isinstance(tree, (list, tuple)):
+        return [_map_tensors(function, part) for part in tree]
+    return tree

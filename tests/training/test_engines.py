@@ -1,0 +1,173 @@
+"""Engines: each takes the same updates in its own way, and says where it cannot."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from offlinekit.algos import BC, CQL, TD3, DiscreteBCQ, DiscreteCQL, TD3PlusBC
+from offlinekit.algos.torch.bc_impl import BCImpl
+from offlinekit.algos.torch.td3_plus_bc_impl import TD3PlusBCImpl
+from offlinekit.testing import small_dataset
+from offlinekit.training import engine as engines
+from offlinekit.training.replay import Replays
+
+TINY = {"encoder": {"type": "mlp", "hidden_sizes": [8]}, "batch_size": 8, "seed": 3, "device": "cpu"}
+QUIET = {"out": None, "progress": False}
+
+
+def fitted(front, engine, n_steps=40, **options):
+    algo = front(**{**TINY, **options})
+    return algo.fit(small_dataset(algo.action_kind), n_steps, engine=engine, **QUIET)
+
+
+def numbers(algo):
+    return [*algo.impl.parameters(), *algo.impl.buffers()]
+
+
+def same(first, second, **tolerance):
+    for a, b in zip(numbers(first), numbers(second), strict=True):
+        torch.testing.assert_close(a, b, **(tolerance or {"rtol": 0.0, "atol": 0.0}))
+
+
+def replays(algo, n_steps=15):
+    """Returns the engine's recordings after some updates."""
+    run = algo.start_run(small_dataset(algo.action_kind), n_steps, engine="graph", **QUIET)
+    for _ in run.steps():
+        pass
+    return run.engine.updates.replayed
+
+
+@pytest.mark.parametrize(
+    ("front", "options"),
+    [
+        (TD3PlusBC, {"lr_schedule": "cosine", "optimizer": "adamw", "weight_decay": 0.1}),
+        (TD3, {"clip_grad_norm": 0.1, "optimizer": "sgd"}),
+        (CQL, {"encoder": {"type": "mlp", "hidden_sizes": [8], "dropout": 0.2}, "gap_threshold": 1.0}),
+        (CQL, {"batch_size": 256}),
+        (DiscreteCQL, {"encoder": {"type": "mlp", "hidden_sizes": [8], "layer_norm": True}, "n_critics": 3}),
+        (DiscreteBCQ, {"q_function": "qr", "n_quantiles": 4, "n_step": 3}),
+    ],
+)
+def test_options_leave_the_bits_of_eager_updates(front, options):
+    same(fitted(front, "eager", **options), fitted(front, "graph", **options))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("front", [TD3PlusBC, CQL, DiscreteBCQ])
+def test_compiled_updates_agree_with_eager_ones(front):
+    same(fitted(front, "eager", 100), fitted(front, "compile", 100), rtol=1e-3, atol=1e-4)
+
+
+def test_auto_is_the_graph_and_says_so(capsys):
+    algo = TD3PlusBC(**TINY)
+    run = algo.start_run(small_dataset("continuous"), 1, **QUIET)
+    assert isinstance(run.engine.updates, Replays)
+
+
+def test_objectives_are_replayed_after_a_while():
+    found = replays(TD3PlusBC(**TINY), 30)
+    assert [replayed.checked for replayed in found] == [True, True]
+    assert all(replayed.recording.kernels for replayed in found)
+
+
+class Branching(TD3PlusBCImpl):
+    def compute_actor_loss(self, batch):
+        loss, metrics = super().compute_actor_loss(batch)
+        return (loss * 2 if float(loss.detach()) > 0 else loss), metrics
+
+
+class Counting(BCImpl):
+    calls = 0
+
+    def compute_actor_loss(self, batch):
+        self.calls += 1
+        return super().compute_actor_loss(batch) * self.calls
+
+
+class Scheduled(BCImpl):
+    def compute_actor_loss(self, batch):
+        return super().compute_actor_loss(batch) * (1.0 / (1 + self.grad_step))
+
+
+class Noisy(BCImpl):
+    def compute_actor_loss(self, batch):
+        return super().compute_actor_loss(batch) * torch.rand(())
+
+
+@pytest.mark.parametrize(
+    ("front", "impl"),
+    [(TD3PlusBC, Branching), (BC, Counting), (BC, Scheduled)],
+    ids=["branch", "count", "step"],
+)
+def test_a_loss_that_cannot_be_recorded_stays_as_written(front, impl):
+    same(fitted(front, "eager", impl_class=impl), fitted(front, "graph", impl_class=impl))
+    assert [one.refused for one in replays(front(**TINY, impl_class=impl), 30)][-1]
+
+
+def test_a_loss_that_draws_elsewhere_stays_as_written():
+    with torch.random.fork_rng():
+        assert replays(BC(**TINY, impl_class=Noisy), 30)[0].refused
+
+
+def test_running_means_go_on():
+    class Normalised(BCImpl):
+        def build(self):
+            super().build()
+            self.norm = nn.BatchNorm1d(4)
+
+        def compute_actor_loss(self, batch):
+            return super().compute_actor_loss(batch._replace(observations=self.norm(batch.observations)))
+
+    first, second = (fitted(BC, engine, impl_class=Normalised) for engine in ("eager", "graph"))
+    same(first, second)
+    assert int(first.impl.norm.num_batches_tracked) == 40
+
+
+@pytest.mark.parametrize("engine", ["eager", "graph"])
+def test_a_hyperparameter_changed_during_a_run_is_heeded(engine):
+    algo = TD3PlusBC(**TINY)
+    for step, _ in algo.fitter(small_dataset("continuous"), 60, engine=engine, log_interval=20, **QUIET):
+        if step == 20:
+            algo.alpha = 0.0
+    untouched = fitted(TD3PlusBC, "eager", 60)
+    changed = [not torch.equal(a, b) for a, b in zip(numbers(algo), numbers(untouched), strict=True)]
+    assert any(changed)
+    eager = TD3PlusBC(**TINY)
+    for step, _ in eager.fitter(small_dataset("continuous"), 60, engine="eager", log_interval=20, **QUIET):
+        if step == 20:
+            eager.alpha = 0.0
+    same(algo, eager)
+
+
+def test_precision_is_that_of_the_run_alone(monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        engines.Engine, "_sum", lambda self: seen.append(torch.get_float32_matmul_precision())
+    )
+    original = engines.matmul_precision
+
+    def spy(precision):
+        seen.append(precision)
+        return original(precision)
+
+    monkeypatch.setattr(engines, "matmul_precision", spy)
+    before = torch.get_float32_matmul_precision()
+    TD3PlusBC(**TINY).fit(small_dataset("continuous"), 5, precision="bfloat16", **QUIET)
+    assert seen[0] == "bfloat16"
+    assert torch.get_float32_matmul_precision() == before
+    with original("bfloat16"):
+        assert torch.get_float32_matmul_precision() == "medium"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"engine": "grph"}, "engine must be one of .* got 'grph'; did you mean 'graph'"),
+        ({"precision": "float16"}, "precision must be one of .* got 'float16'"),
+    ],
+)
+def test_unknown_engines_and_precisions_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        TD3PlusBC(**TINY).fit(small_dataset("continuous"), 5, **options, **QUIET)

@@ -1,0 +1,118 @@
+"""What a function called is recorded, and replayed on numbers that changed since."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from offlinekit.training.recording import NotRecordableError, Recording, Tape
+
+
+def record(function, *inputs, state=()):
+    with Tape() as tape:
+        result = function(*inputs)
+    return Recording(tape, result, state)
+
+
+def numbers(seed, *shape):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def arithmetic(x):
+    scaled = (x * 2.0).relu() + x.sum(0, keepdim=True)
+    return scaled.softmax(-1), [scaled.mean(), None]
+
+
+def gradient(x):
+    weight = torch.full((3, 3), 0.5, requires_grad=True)
+    loss = F.mse_loss(x @ weight, x.tanh()) + F.huber_loss(x @ weight, x)
+    return torch.autograd.grad(loss, [weight]), loss.detach()
+
+
+def in_place(x):
+    total = torch.zeros(3)
+    for row in x:
+        total += row
+        total.mul_(0.5)
+    return total, x.clone().clamp_(min=0.0)
+
+
+def views(x):
+    parts = x.split(2)
+    joined = torch.cat([part.t() for part in parts], 1)
+    joined[0] += 1.0
+    top, where = joined.topk(2, dim=1)
+    return joined.reshape(-1)[2:9], top.max(), where, joined[1].max(0)
+
+
+def indexing(x):
+    index = x.argmax(1)
+    return x.gather(1, index[:, None]), x[torch.arange(len(x)), index], x.index_select(0, index)
+
+
+@pytest.mark.parametrize("function", [arithmetic, gradient, in_place, views, indexing])
+def test_a_replay_reads_the_numbers_of_now(function):
+    x = numbers(0, 4, 3)
+    recording = record(function, x)
+    for seed in (1, 2, 0):
+        x.copy_(numbers(seed, 4, 3))
+        torch.testing.assert_close(recording.replay(), function(x), rtol=0.0, atol=0.0)
+
+
+def test_memory_is_used_again():
+    def chain(x):
+        for _ in range(50):
+            x = (x @ x).tanh() + 1.0
+        return x
+
+    recording = record(chain, numbers(0, 8, 8))
+    places = {
+        t.untyped_storage().data_ptr() for kernel in recording.kernels for t in kernel.keywords.values()
+    }
+    assert 1 <= len(places) <= 3
+
+
+def test_random_numbers_come_from_the_same_stream():
+    generator = torch.Generator().manual_seed(0)
+
+    def noisy(x):
+        return x + torch.randn(3, generator=generator), torch.rand(2, generator=generator)
+
+    x = numbers(0, 3)
+    recording = record(noisy, x)
+    state = generator.get_state()
+    expected = noisy(x)
+    generator.set_state(state)
+    torch.testing.assert_close(recording.replay(), expected, rtol=0.0, atol=0.0)
+
+
+def test_state_may_change_and_nothing_else():
+    mean, x = torch.zeros(3), numbers(0, 4, 3)
+
+    def running(x):
+        mean.mul_(0.9).add_(x.mean(0))
+        return mean * 1.0
+
+    recording = record(running, x, state=[mean])
+    before = mean.clone()
+    recording.replay()
+    torch.testing.assert_close(mean, 0.9 * before + x.mean(0))
+    with pytest.raises(NotRecordableError, match="changes a tensor that is not its own"):
+        record(running, x)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: x * 2 if x.sum() > 0 else x,
+        lambda x: x * x.mean().item(),
+        lambda x: x[x > 0].sum(),
+        lambda x: x.nonzero(),
+        lambda x: x.unique(),
+    ],
+    ids=["branch", "item", "mask", "nonzero", "unique"],
+)
+def test_what_looks_at_numbers_is_refused(function):
+    with pytest.raises(NotRecordableError, match="number"):
+        record(function, numbers(0, 4, 3))
