@@ -6,7 +6,7 @@ those of the function, bit by bit, for the kernels are the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -16,6 +16,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 DECIDED = frozenset({"dtype", "layout", "device", "pin_memory", "memory_format"})
 """Arguments that the memory of a result has decided already."""
+
+SHAPED_AFTER = frozenset({"aten::ones_like", "aten::zeros_like", "aten::full_like", "aten::new_zeros"})
+"""Operators that look at the shape of a tensor and not at its numbers."""
 
 
 class NotRecordableError(Exception):
@@ -32,12 +35,28 @@ class Call(NamedTuple):
 
 
 class Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]  # Of torch.
-    """Notes the kernels that are called within it; what they return stays alive, so memory tells it apart."""
+    """Notes the kernels that are called within it; what they return stays alive, so memory tells it apart.
 
-    def __init__(self) -> None:
+    Args:
+        earlier: Tapes of functions that are always called before this one. A call that one of them has made
+            with the same numbers is noted as known.
+        moved: Tensors that change between the earlier functions and this one, such as parameters.
+
+    Attributes:
+        calls: In order.
+        known: Numbers of calls whose results lie in memory of earlier tapes.
+        same: Places of their results, to the tensors there.
+    """
+
+    def __init__(self, earlier: Sequence[Tape] = (), moved: Iterable[Tensor] = ()) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Of torch.
         self.calls: list[Call] = []
         self.refusal: str | None = None
+        self.made: dict[Hashable, list[Tensor]] = {k: v for tape in earlier for k, v in tape.made.items()}
+        self.earlier = frozenset(self.made)
+        self.moved = {place(tensor) for tensor in moved}
+        self.known: set[int] = set()
+        self.same: dict[int, Tensor] = {}
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -47,11 +66,39 @@ class Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]  # Of torch.
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """Calls the kernel and notes it."""
+        key = self._key(func, args, kwargs)
         returned = func(*args, **(kwargs or {}))
         call = Call(func, args, kwargs or {}, tensors_in(returned))
+        if key in self.earlier:
+            self.known.add(len(self.calls))
+            for mine, theirs in zip(call.results, self.made[key], strict=True):
+                self.same.setdefault(place(mine), theirs)
+        elif key is not None:
+            self.made[key] = call.results
         self.calls.append(call)
         self.refusal = self.refusal or _refusal(call, returned)
         return returned
+
+    def _key(self, func: Any, args: Any, kwargs: Any) -> Hashable:
+        """Returns what tells a call's numbers from those of others, None where no other can have them."""
+        inputs = tensors_in((args, kwargs))
+        if _is_random(func) or any(place(t) in self.moved for t in inputs):
+            return None
+        return (func, _keyed(args, self.same), _keyed(kwargs or {}, self.same))
+
+    def shares(self) -> bool:
+        """Returns whether what is known lies in memory of earlier tapes as this one saw it last."""
+        mine = {place(tensor): tensor for call in self.calls for tensor in call.results}
+        return all(mine[where]._version == theirs._version for where, theirs in self.same.items())
+
+    def forget(self) -> None:
+        """Makes all calls its own."""
+        self.known, self.same = set(), {}
+
+    def borrowed(self, result: Any) -> list[Tensor]:
+        """Returns the tensors of earlier tapes that calls of its own or its result read."""
+        own = [call for i, call in enumerate(self.calls) if i not in self.known]
+        return [self.same[place(t)] for t in tensors_in((own, result)) if place(t) in self.same]
 
 
 class Recording:
@@ -62,17 +109,34 @@ class Recording:
             parameters and the batch, are read at the same place in memory again.
         result: What the function returned: a tree of tensors and None.
         state: Tensors that the function may change, such as running means.
+        kept: Tensors on the tape that later recordings read.
+        earlier: Recordings, replayed before this one each time, that hold what the tape knows.
 
     Raises:
         NotRecordableError: Where the function looked at a number, made a shape of numbers, or changed a tensor
             that is neither its own nor in `state`.
     """
 
-    def __init__(self, tape: Tape, result: Any, state: Iterable[Tensor] = ()) -> None:
+    def __init__(
+        self,
+        tape: Tape,
+        result: Any,
+        state: Iterable[Tensor] = (),
+        kept: Sequence[Tensor] = (),
+        earlier: Sequence[Recording] = (),
+    ) -> None:
         if tape.refusal is not None:
             raise NotRecordableError(tape.refusal)
-        memory = _Memory(tape.calls, result, state)
-        self.kernels = [kernel for call in tape.calls if (kernel := _kernel(call, memory)) is not None]
+        own = [call for i, call in enumerate(tape.calls) if i not in tape.known]
+        fixed = _constants(own)
+        calls = [call for call in own if not (call.results and fixed.issuperset(map(place, call.results)))]
+        blocks = {where: block for recording in earlier for where, block in recording.blocks.items()}
+        lent = {
+            where: blocks[place(theirs)] for where, theirs in tape.same.items() if place(theirs) in blocks
+        }
+        memory = _Memory(calls, [result, *kept], state, lent)
+        self.kernels = [kernel for call in calls if (kernel := _kernel(call, memory)) is not None]
+        self.blocks: dict[int, Tensor] = memory.blocks
         self.result = memory.moved(result)
 
     def replay(self) -> Any:
@@ -94,8 +158,11 @@ class _Memory:
         NotRecordableError: Where a call writes elsewhere than into a block or into `state`.
     """
 
-    def __init__(self, calls: list[Call], result: Any, state: Iterable[Tensor]) -> None:
+    def __init__(
+        self, calls: list[Call], result: Any, state: Iterable[Tensor], lent: dict[int, Tensor]
+    ) -> None:
         self.blocks: dict[int, Tensor] = {}
+        self.lent = lent
         self.copies: dict[int, Tensor] = {}
         ends = _last_uses(calls, result)
         foreign: set[int] = set()
@@ -105,7 +172,7 @@ class _Memory:
             foreign |= {place(t) for t in tensors_in(call[1:3])} - self.blocks.keys()
             for tensor in call.results:
                 where, size = place(tensor), tensor.untyped_storage().nbytes()
-                if where not in self.blocks and where not in foreign:
+                if where not in self.blocks and where not in foreign and where not in lent:
                     for old in _overwritable(call, tensor, ends[i] & self.blocks.keys()):
                         ends[i].remove(old)
                         free.setdefault(size, []).append(self.blocks[old])
@@ -124,13 +191,30 @@ class _Memory:
 
     def _moved(self, tensor: Tensor) -> Tensor:
         if id(tensor) not in self.copies:
-            block = self.blocks.get(place(tensor))
+            where = place(tensor)
+            block = self.blocks.get(where, self.lent.get(where))
             copy = tensor.detach()
             if block is not None:
                 typed = block.view(tensor.dtype)
                 copy = typed.as_strided(tensor.size(), tensor.stride(), tensor.storage_offset())
             self.copies[id(tensor)] = copy
         return self.copies[id(tensor)]
+
+
+def _constants(calls: list[Call]) -> set[int]:
+    """Returns the places of results that follow from no tensor's numbers and stay as they are."""
+    changed = {where for call in calls for where in written(call)}
+    fixed: set[int] = set()
+    for call in calls:
+        places = {place(tensor) for tensor in call.results}
+        inputs = set() if call.operator.name() in SHAPED_AFTER else set(map(place, tensors_in(call[1:3])))
+        if inputs <= fixed and not places & changed and not _is_random(call.operator):
+            fixed |= places
+    return fixed
+
+
+def _is_random(operator: Any) -> bool:
+    return torch.Tag.nondeterministic_seeded in operator.tags
 
 
 def _last_uses(calls: list[Call], result: Any) -> list[set[int]]:
@@ -215,6 +299,18 @@ def written(call: Call) -> set[int]:
 def place(tensor: Tensor) -> int:
     """Returns what tells the memory behind a tensor from all other that is in use."""
     return int(tensor.untyped_storage()._cdata)
+
+
+def _keyed(tree: Any, same: dict[int, Tensor]) -> Hashable:
+    """Returns a tree of arguments by what it is: of tensors the memory, its version and their layout."""
+    if isinstance(tree, Tensor):
+        where = place(same.get(place(tree), tree))
+        return where, tree._version, tree.dtype, tree.shape, tree.stride(), tree.storage_offset()
+    if isinstance(tree, dict):
+        return tuple((key, _keyed(part, same)) for key, part in sorted(tree.items()))
+    if isinstance(tree, (list, tuple)):
+        return tuple(_keyed(part, same) for part in tree)
+    return type(tree), tree
 
 
 def tensors_in(tree: Any) -> list[Tensor]:

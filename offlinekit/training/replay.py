@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import starmap
 
 import torch
@@ -29,13 +30,22 @@ class Replays(Eager):
     def start(self) -> None:
         """Sets the objectives that are replayed, recorded anew where what they stand for has changed."""
         if self.changed():
-            self.replayed = [Replayed(objective, self.impl) for objective in self.impl.objectives]
+            objectives = self.impl.objectives
+            always = all(objective.every == 1 for objective in objectives)
+            self.replayed = []
+            for objective in objectives:
+                self.replayed.append(Replayed(objective, self.impl, list(self.replayed) if always else []))
         for objective, replayed in zip(self.impl.objectives, self.replayed, strict=True):
             objective.evaluate = replayed
 
     def take(self, limit: int) -> Taken:
         """Takes one update."""
         metrics = self.impl.update(self.placed.put(self.sampler.sample()))
+        taped = [replayed for replayed in self.replayed if replayed.tape is not None]
+        if taped:
+            _build(taped)
+        for replayed in taped:
+            replayed.tape = None
         return Taken(1, metrics, dict.fromkeys(metrics, 1))
 
 
@@ -48,10 +58,13 @@ class Replayed:
     Args:
         objective: What is evaluated.
         impl: Whose objective it is; a loss may change its buffers, such as running means, and nothing else.
+        earlier: Those that precede it in each update; numbers that they have made are not made again.
     """
 
-    def __init__(self, objective: Minimized, impl: Updatable) -> None:
-        self.objective, self.impl = objective, impl
+    def __init__(self, objective: Minimized, impl: Updatable, earlier: Sequence[Replayed] = ()) -> None:
+        self.objective, self.impl, self.earlier = objective, impl, earlier
+        self.tape: Tape | None = None  # From when it is recorded to the end of that update.
+        self.evaluated: Evaluated = ((), {})
         self.recording: Recording | None = None
         self.evaluations = 0
         self.checked = self.refused = False
@@ -76,19 +89,31 @@ class Replayed:
         steps = impl.grad_step, impl.horizon
         del impl.grad_step, impl.horizon
         try:
-            with Tape() as tape:
-                evaluated = self.objective.gradients(batch)
-            self.recording = Recording(tape, evaluated, impl.buffers())
-        except (NotRecordableError, AttributeError, NotImplementedError, RuntimeError) as error:
-            self._refuse(str(error))
+            tapes = [one.tape for one in self.earlier if one.tape is not None]
+            with Tape(tapes, [p for one in self.earlier for p in one.objective.parameters]) as self.tape:
+                self.evaluated = self.objective.gradients(batch)
+            return self.evaluated
+        except (AttributeError, NotImplementedError, RuntimeError) as error:
+            self.refuse(str(error))
         finally:
             impl.grad_step, impl.horizon = steps
-        if self.recording is None:
-            self._restore(before)
-            return self.objective.gradients(batch)
-        return evaluated
+        self._restore(before)
+        return self.objective.gradients(batch)
+
+    def build(self, kept: Sequence[Tensor]) -> None:
+        """Makes the recording of the tape, in which memory that later ones read is left alone.
+
+        Raises:
+            NotRecordableError: Where the loss did what a replay cannot repeat.
+        """
+        assert self.tape is not None  # For the type checker, as below.
+        held = [one.recording for one in self.earlier if one.recording is not None]
+        self.recording = Recording(self.tape, self.evaluated, self.impl.buffers(), kept, held)
 
     def _check(self, batch: Batch) -> Evaluated:
+        if any(one.refused for one in self.earlier):
+            self.refuse("an objective before it, whose numbers it reads, stays eager")
+            return self.objective.gradients(batch)
         before = self._snapshot()
         expected = self.objective.gradients(batch)
         after = self._snapshot()
@@ -97,13 +122,13 @@ class Replayed:
             found = self._replay()
         except RuntimeError as error:
             self._restore(after)
-            self._refuse(str(error))
+            self.refuse(str(error))
             return expected
         pairs = zip(tensors_in((found, self._snapshot())), tensors_in((expected, after)), strict=True)
         self.checked = all(starmap(torch.equal, pairs))
         if not self.checked:
             self._restore(after)
-            self._refuse(
+            self.refuse(
                 "a replay gave other numbers; a loss must depend on networks, batch and self.random alone"
             )
         return expected
@@ -116,6 +141,26 @@ class Replayed:
         for tensor, value in zip(self.impl.buffers(), snapshot[1], strict=True):
             tensor.copy_(value)
 
-    def _refuse(self, reason: str) -> None:
-        self.recording, self.refused = None, True
+    def refuse(self, reason: str) -> None:
+        """Leaves the objective as it is written."""
+        self.tape, self.recording, self.refused = None, None, True
         log.warning("objective stays eager", objective=self.objective.name, reason=reason)
+
+
+def _build(taped: Sequence[Replayed]) -> None:
+    """Makes the recordings of one update: together, or where one of them cannot be made each by itself."""
+    tapes = [replayed.tape for replayed in taped if replayed.tape is not None]
+    try:
+        if all(tape.shares() for tape in tapes):
+            for i, replayed in enumerate(taped):
+                later = zip(tapes[i + 1 :], taped[i + 1 :], strict=True)
+                replayed.build([tensor for tape, other in later for tensor in tape.borrowed(other.evaluated)])
+            return
+    except NotRecordableError:
+        pass
+    for tape, replayed in zip(tapes, taped, strict=True):
+        tape.forget()
+        try:
+            replayed.build(())
+        except NotRecordableError as error:
+            replayed.refuse(str(error))

@@ -40,6 +40,10 @@ class Minimized(Protocol):
     optimizer: Any
     evaluate: Evaluate | None
 
+    @property
+    def parameters(self) -> Sequence[Tensor]:
+        """What it alone changes."""
+
     def gradients(self, batch: Batch) -> Evaluated:
         """Returns gradients and metrics of a batch."""
 

@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from offlinekit.algos import BC, CQL, TD3, DiscreteBCQ, DiscreteCQL, TD3PlusBC
+from offlinekit.algos import BC, CQL, IQL, TD3, DiscreteBCQ, DiscreteCQL, TD3PlusBC
 from offlinekit.algos.torch.bc_impl import BCImpl
+from offlinekit.algos.torch.iql_impl import IQLImpl
 from offlinekit.algos.torch.td3_plus_bc_impl import TD3PlusBCImpl
 from offlinekit.testing import small_dataset
 from offlinekit.training import engine as engines
@@ -171,3 +172,31 @@ def test_precision_is_that_of_the_run_alone(monkeypatch):
 def test_unknown_engines_and_precisions_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         TD3PlusBC(**TINY).fit(small_dataset("continuous"), 5, **options, **QUIET)
+
+
+def test_an_objective_reads_what_one_before_it_has_computed():
+    found = {one.objective.name: one for one in replays(IQL(**TINY), 30)}
+    alone = {
+        one.objective.name: len(one.recording.kernels) for one in replays(IQL(**TINY, impl_class=Apart), 30)
+    }
+    assert len(found["value"].recording.kernels) == alone["value"]
+    assert (
+        len(found["actor"].recording.kernels) <= alone["actor"] - 5
+    )  # Three layers and what joins their inputs.
+
+
+class Apart(IQLImpl):
+    """IQL whose value and actor see the same numbers at other places."""
+
+    def compute_actor_loss(self, batch):
+        return super().compute_actor_loss(batch._replace(observations=batch.observations * 1.0))
+
+
+class BranchingValue(IQLImpl):
+    def compute_value_loss(self, batch):
+        loss, metrics = super().compute_value_loss(batch)
+        return (loss * 2 if float(loss.detach()) > 0 else loss), metrics
+
+
+def test_an_objective_whose_lender_stays_eager_stays_eager_or_makes_its_own_numbers():
+    same(fitted(IQL, "eager", impl_class=BranchingValue), fitted(IQL, "graph", impl_class=BranchingValue))

@@ -116,3 +116,54 @@ def test_state_may_change_and_nothing_else():
 def test_what_looks_at_numbers_is_refused(function):
     with pytest.raises(NotRecordableError, match="number"):
         record(function, numbers(0, 4, 3))
+
+
+def pair(first, second, moved=()):
+    """Records two functions that are called one after the other, and returns what makes both calls again."""
+    with Tape() as one:
+        results = [first()]
+    with Tape([one], moved) as two:
+        results.append(second())
+    if not two.shares():
+        two.forget()
+    earlier = Recording(one, results[0], kept=two.borrowed(results[1]))
+    later = Recording(two, results[1], earlier=[earlier])
+    return lambda: (earlier.replay(), later.replay()), [len(earlier.kernels), len(later.kernels)]
+
+
+def test_numbers_that_an_earlier_function_made_are_not_made_again():
+    x, weight = numbers(0, 4, 3), numbers(1, 3, 3)
+    replay, kernels = pair(lambda: (x @ weight).relu_().sum(), lambda: (x @ weight).relu_().mean())
+    assert kernels == [3, 1]
+    x.copy_(numbers(2, 4, 3))
+    expected = (x @ weight).relu()
+    torch.testing.assert_close(replay(), (expected.sum(), expected.mean()), rtol=0.0, atol=0.0)
+
+
+def test_what_moved_in_between_is_made_again():
+    x, weight = numbers(0, 4, 3), numbers(1, 3, 3)
+    _, kernels = pair(lambda: (x @ weight).sum(), lambda: (x @ weight).mean(), moved=[weight])
+    assert kernels == [2, 2]
+
+
+def test_random_numbers_are_drawn_anew():
+    generator = torch.Generator().manual_seed(0)
+    draw = lambda: torch.rand(3, generator=generator) * 2.0  # noqa: E731  # The same call twice.
+    replay, kernels = pair(draw, draw)
+    assert kernels == [2, 2]
+    first, second = replay()
+    assert not torch.equal(first, second)
+
+
+def test_memory_that_was_written_later_is_not_shared():
+    x = numbers(0, 4)
+
+    def first():
+        doubled = x * 2.0
+        total = doubled.sum()
+        doubled.add_(1.0)  # After this the second function would read other numbers here.
+        return total, doubled
+
+    replay, kernels = pair(first, lambda: (x * 2.0).tanh())
+    assert kernels == [3, 2]
+    torch.testing.assert_close(replay()[1], (x * 2.0).tanh(), rtol=0.0, atol=0.0)
