@@ -17,9 +17,9 @@ SETTINGS = dict(pair.split("=") for pair in sys.argv[1:])
 """Keywords of `fit`, such as engine=eager."""
 
 
-def make(name: str) -> Iterator[int]:
-    """Takes the updates of an ordinary run that writes nothing."""
-    n = 10 if name == "cql" else 50
+def make(name: str, n: int = 0) -> Iterator[int]:
+    """Takes the updates of an ordinary run that writes nothing; yields each n, a log interval."""
+    n = n or (10 if name == "cql" else 50)
     encoder = MLPEncoder((256, 256))
     algo = get_algo(name)(encoder=encoder, seed=0, device="cpu", **OPTIONS.get(name, {}))
     intervals = {"eval_interval": 10**9, "log_interval": n}

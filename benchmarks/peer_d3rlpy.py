@@ -29,8 +29,8 @@ CONFIGS: dict[str, Callable[[], Any]] = {
 }
 
 
-def make(name: str) -> Iterator[int]:
-    """Samples a batch and takes one update again and again, without d3rlpy's logging."""
+def make(name: str, n: int = 1) -> Iterator[int]:
+    """Samples a batch and takes one update again and again, without d3rlpy's logging; yields each n."""
     discrete = name in DISCRETE
     dataset = d3rlpy.dataset.MDPDataset(
         **random_data(name),
@@ -40,8 +40,9 @@ def make(name: str) -> Iterator[int]:
     algo = CONFIGS[name]().create(device="cpu:0")
     algo.build_with_dataset(dataset)
     while True:
-        algo.update(dataset.sample_transition_batch(algo.config.batch_size))
-        yield 1
+        for _ in range(n):
+            algo.update(dataset.sample_transition_batch(algo.config.batch_size))
+        yield n
 
 
 if __name__ == "__main__":

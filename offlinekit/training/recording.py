@@ -17,6 +17,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 DECIDED = frozenset({"dtype", "layout", "device", "pin_memory", "memory_format"})
 """Arguments that the memory of a result has decided already."""
 
+WITHOUT_OUT = frozenset({"aten::native_batch_norm"})
+"""Operators whose variant for given results writes elsewhere too."""
+
 SHAPED_AFTER = frozenset({"aten::ones_like", "aten::zeros_like", "aten::full_like", "aten::new_zeros"})
 """Operators that look at the shape of a tensor and not at its numbers."""
 
@@ -251,7 +254,8 @@ def _kernel(call: Call, memory: _Memory) -> Callable[[], Any] | None:
         return None
     if len(fresh) < len(call.results):
         raise NotRecordableError(f"some of what it made is new and some is not ({call.operator})")
-    for name in call.operator.overloadpacket.overloads():
+    variants = [] if call.operator.name() in WITHOUT_OUT else call.operator.overloadpacket.overloads()
+    for name in variants:
         variant = getattr(call.operator.overloadpacket, name)
         outs = _outs(variant, call)
         if len(outs) == len(results):

@@ -63,7 +63,8 @@ class Stacked(Engine):
         self.impls = [algo.impl for algo in algos]
         sampler = StackedSampler([algo.sampler for algo in algos])
         self.whole = stack(self.impls, differing_numbers(algos), sampler)
-        super().__init__(self.whole, sampler, "eager")
+        precision = next(iter(runs.values())).engine.precision
+        super().__init__(self.whole, sampler, "eager", precision)
 
     def advance(self, n_updates: int, stop: Callable[[], bool]) -> dict[int, TrainingError]:
         """Takes updates of the stack."""

@@ -75,7 +75,7 @@ class StackedObjective(Objective):
         """
         names = [name for name, _ in named_tensors(impl)]
         tensors = [tensor for _, tensor in named_tensors(impl)]
-        self.inputs = [*tensors, *numbers.values()]
+        inputs = [*tensors, *numbers.values()]
         owned = [_index(tensors, parameter) for parameter in self.parameters]
         loss_of = _Loss(impl)
 
@@ -96,17 +96,16 @@ class StackedObjective(Objective):
             self.metrics = [f"{self.name}_loss", *metrics]
             return [losses.detach(), *metrics.values(), *gradients]
 
-        example = [tensor.detach().clone() for tensor in self.inputs]
         try:
-            self.program = Program(everyone, [*example, *flatten(batch)], randoms)
+            self.program = Program(everyone, inputs, flatten(batch), randoms)
         finally:
             impl.config.differing = {}
 
     @torch.no_grad()
     def minimize(self, batch: Batch) -> Metrics:
         """Takes one step of every member and returns the metrics, [M] each."""
-        outputs = self.program(*self.inputs, *flatten(batch))
-        metrics = dict(zip(self.metrics, outputs, strict=False))
+        outputs = self.program(flatten(batch))
+        metrics = {name: value.clone() for name, value in zip(self.metrics, outputs, strict=False)}
         gradients = [None if g is None else g.contiguous() for g in outputs[len(metrics) :]]
         if self.norms is not None:
             gradients = _clipped(gradients, self.norms)

@@ -11,6 +11,7 @@ from torch import Tensor, fx
 from offlinekit.algos.population.simplify import simplify
 from offlinekit.algos.torch.random import Random
 from offlinekit.errors import OfflineKitError
+from offlinekit.training.recording import NotRecordableError, Recording, Tape
 
 FUNCTIONS: dict[Any, Callable[..., Tensor]] = {
     torch.ops.aten.randn: torch.randn,
@@ -45,14 +46,17 @@ class Unseeded(Random):
 
 
 class Program:
-    """A function of stacked tensors, recorded once and replayed without Python objects in between.
+    """A function of stacked tensors, recorded once and run without Python objects in between.
+
+    On the CPU the recording is replayed as kernels that write into memory of their own.
 
     Each random number in the recording becomes an input that is drawn, member by member, from the members' own
     generators: the numbers each would draw alone, in the same order.
 
     Args:
         function: Takes and returns flat lists of tensors; draws random numbers of shape [M, ...].
-        example: Tensors with the shapes, strides and types of all later inputs.
+        state: Its first arguments, tensors that are changed in place.
+        batch: Its other arguments, an example of what each call brings.
         randoms: The members' random numbers.
 
     Raises:
@@ -60,13 +64,18 @@ class Program:
     """
 
     def __init__(
-        self, function: Callable[..., list[Any]], example: Sequence[Tensor], randoms: Sequence[Random]
+        self,
+        function: Callable[..., list[Any]],
+        state: Sequence[Tensor],
+        batch: Sequence[Tensor],
+        randoms: Sequence[Random],
     ) -> None:
-        self.module = _record(function, example)
+        self.module = _record(function, [*(tensor.detach().clone() for tensor in state), *batch])
         self.draws = _lift_draws(self.module.graph, len(randoms))
         simplify(self.module.graph)
         self.module.recompile()
         self.call = self.module.forward
+        self.state, self.batch = list(state), [tensor.clone() for tensor in batch]
         device = randoms[0].device
         self.noise = [torch.empty(draw.shape, device=device) for draw in self.draws]
         rows = [noise.unbind() for noise in self.noise]
@@ -76,12 +85,34 @@ class Program:
             for draw, own in zip(self.draws, rows, strict=True)
         ]
 
-    def __call__(self, *inputs: Tensor) -> list[Any]:
-        """Runs the program without recording gradients; they are among what it returns."""
+        self.recording = self._recording() if device.type == "cpu" else None
+
+    def _recording(self) -> Recording | None:
+        """Returns the kernels of the program, or None where they cannot be replayed; changes no state."""
+        before = [tensor.clone() for tensor in self.state]
+        with torch.no_grad(), Tape() as tape:
+            outputs = self.call(*self.noise, *self.state, *self.batch)
+        with torch.no_grad():
+            for tensor, value in zip(self.state, before, strict=True):
+                tensor.copy_(value)
+        try:
+            return Recording(tape, outputs, self.state)
+        except NotRecordableError:
+            return None
+
+    def __call__(self, batch: Sequence[Tensor]) -> list[Any]:
+        """Runs the program without recording gradients; they are among what it returns.
+
+        The next call may write into the same tensors.
+        """
         for function, shape, generator, out in self.fills:
             function(shape, generator=generator, out=out)
+        torch._foreach_copy_(self.batch, list(batch))
+        if self.recording is not None:
+            found: list[Any] = self.recording.replay()
+            return found
         with torch.no_grad():
-            outputs: list[Any] = self.call(*self.noise, *inputs)
+            outputs: list[Any] = self.call(*self.noise, *self.state, *self.batch)
         return outputs
 
 
