@@ -1,0 +1,119 @@
+"""Atari games: their names, their actions, and environments prepared as recorded frames were."""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces, wrappers
+
+from offlinekit.datasets.environments import make_env
+from offlinekit.errors import did_you_mean
+from offlinekit.types import Array
+
+Env = gymnasium.Env[Any, Any]
+SIDE = 84
+STICKINESS = 0.25
+MOST_FRAMES = 108_000
+"""Emulator frames after which an episode is cut off: 30 minutes of play."""
+
+
+@functools.cache
+def games() -> dict[str, int]:
+    """Returns games by the name their data go by, such as "MsPacman", with how many actions each has.
+
+    These are the actions that have an effect in the game, in the order of ALE's minimal action set.
+    """
+    text = (Path(__file__).resolve().parent / "atari.json").read_text()
+    return dict(json.loads(text))
+
+
+def dashed(game: str) -> str:
+    """Returns "ms-pacman" for "MsPacman"."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "-", game).lower()
+
+
+def check_game(game: str) -> str:
+    """Returns the name of a game.
+
+    Raises:
+        ValueError: For a game that is not there; suggests the nearest.
+    """
+    if game not in games():
+        raise ValueError(f"unknown Atari game {game!r}{did_you_mean(game, games())}")
+    return game
+
+
+def game_of(path: Path) -> str | None:
+    """Returns the game that a folder of the path is named after, the nearest one first, or None."""
+    return next((part for part in reversed(path.resolve().parts[:-1]) if part in games()), None)
+
+
+def described(game: str | None, frame_stack: int) -> dict[str, Any]:
+    """Returns arguments of MDPDataset for data of a game: its action space, and its environment as metadata.
+
+    Args:
+        game: Name, or None where it is unknown.
+        frame_stack: Frames in one observation of the data.
+    """
+    if game is None:
+        return {}
+    environment = {"env_id": f"ALE/{check_game(game)}-v5", "env_kwargs": {"frame_stack": frame_stack}}
+    return {"action_space": spaces.Discrete(games()[game]), "metadata": {"game": game, **environment}}
+
+
+def make_atari_env(
+    game: str,
+    *,
+    frame_stack: int = 4,
+    clip_rewards: bool = False,
+    sticky_actions: bool = True,
+    frame_pad: str = "zero",
+    **kwargs: Any,
+) -> Env | None:
+    """Makes a game that shows what the recorded data show.
+
+    A step is four emulator frames; the last two are joined by their maximum, in gray, at 84 x 84. There are no
+    no-ops at the start, and losing a life ends nothing.
+
+    Args:
+        game: Such as "Breakout".
+        frame_stack: Frames in an observation [frame_stack, 84, 84], the newest last.
+        clip_rewards: Whether rewards are clipped into [-1, 1]; scores are told without.
+        sticky_actions: Whether the last action is repeated with probability 0.25 in place of the new one.
+        frame_pad: What stands before an episode's first frame: "zero", or "repeat" for that frame again.
+        **kwargs: Passed to `gymnasium.make`, such as `render_mode`.
+
+    Returns:
+        The environment; None, with a MissingExtraWarning, where ale-py is not installed.
+
+    Raises:
+        ValueError: For an unknown game or pad rule.
+    """
+    settings = {"frameskip": 1, "max_num_frames_per_episode": MOST_FRAMES}
+    settings["repeat_action_probability"] = STICKINESS if sticky_actions else 0.0
+    env = make_env(f"ALE/{check_game(game)}-v5", **{**settings, **kwargs})
+    return None if env is None else prepared(env, frame_stack, clip_rewards, frame_pad)
+
+
+def prepared(env: Env, frame_stack: int, clip_rewards: bool, frame_pad: str) -> Env:
+    """Wraps a game of single emulator frames; `make_atari_env` documents the arguments."""
+    if frame_pad not in ("zero", "repeat"):
+        raise ValueError(f"frame_pad must be 'zero' or 'repeat', got {frame_pad!r}")
+    env = wrappers.AtariPreprocessing(env, noop_max=0, frame_skip=4, screen_size=SIDE)
+    if clip_rewards:
+        env = wrappers.ClipReward(env, -1.0, 1.0)
+    if frame_stack == 1:
+        return wrappers.ReshapeObservation(env, (1, SIDE, SIDE))
+    padding = "zero" if frame_pad == "zero" else "reset"
+    return wrappers.FrameStackObservation(env, frame_stack, padding_type=padding)
+
+
+def clipped(rewards: Array, clip_rewards: bool) -> Array:
+    """Returns rewards, clipped into [-1, 1] where asked."""
+    return np.clip(rewards, -1.0, 1.0) if clip_rewards else rewards
