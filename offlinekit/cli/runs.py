@@ -69,6 +69,7 @@ def load(found: Found, env_id: str | None, *, device: str = "auto", **kwargs: An
         DatasetError: Where the policy does not fit it.
     """
     import offlinekit
+    from offlinekit.datasets.frames import fit_stack
     from offlinekit.datasets.spaces import check_environment
 
     algo = offlinekit.load(found.policy, device=device)
@@ -79,6 +80,7 @@ def load(found: Found, env_id: str | None, *, device: str = "auto", **kwargs: An
         )
     settings = {} if env_id else found.config.get("env_kwargs") or {}
     env = make_env(name, "--env", **settings, **kwargs)
+    env = fit_stack(env, algo.frame_stack, algo.frame_pad, algo.impl.observation_space)
     check_environment(algo.impl.observation_space, algo.impl.action_space, env)
     return algo, env
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces, wrappers
 
-from offlinekit.datasets.environments import make_env
+from offlinekit.datasets.frames import stack_images
 from offlinekit.errors import did_you_mean
 from offlinekit.types import Array
 
@@ -67,51 +68,37 @@ def described(game: str | None, frame_stack: int) -> dict[str, Any]:
     return {"action_space": spaces.Discrete(games()[game]), "metadata": {"game": game, **environment}}
 
 
-def make_atari_env(
-    game: str,
+def prepare(
+    make: Callable[..., Env],
     *,
-    frame_stack: int = 4,
+    frame_stack: int,
+    frame_pad: str = "zero",
     clip_rewards: bool = False,
     sticky_actions: bool = True,
-    frame_pad: str = "zero",
     **kwargs: Any,
-) -> Env | None:
-    """Makes a game that shows what the recorded data show.
+) -> Env:
+    """Returns a game that shows what the recorded data show.
 
     A step is four emulator frames; the last two are joined by their maximum, in gray, at 84 x 84. There are no
     no-ops at the start, and losing a life ends nothing.
 
     Args:
-        game: Such as "Breakout".
+        make: Makes the game from arguments of `gymnasium.make`.
         frame_stack: Frames in an observation [frame_stack, 84, 84], the newest last.
-        clip_rewards: Whether rewards are clipped into [-1, 1]; scores are told without.
-        sticky_actions: Whether the last action is repeated with probability 0.25 in place of the new one.
         frame_pad: What stands before an episode's first frame: "zero", or "repeat" for that frame again.
-        **kwargs: Passed to `gymnasium.make`, such as `render_mode`.
-
-    Returns:
-        The environment; None, with a MissingExtraWarning, where ale-py is not installed.
+        clip_rewards: Whether rewards are clipped into [-1, 1]; returns are then no scores.
+        sticky_actions: Whether the last action is repeated with probability 0.25 in place of the new one.
+        **kwargs: Passed to `make`, such as `render_mode`.
 
     Raises:
-        ValueError: For an unknown game or pad rule.
+        ValueError: For an unknown pad rule.
     """
-    settings = {"frameskip": 1, "max_num_frames_per_episode": MOST_FRAMES}
+    settings: dict[str, Any] = {"frameskip": 1, "max_num_frames_per_episode": MOST_FRAMES}
     settings["repeat_action_probability"] = STICKINESS if sticky_actions else 0.0
-    env = make_env(f"ALE/{check_game(game)}-v5", **{**settings, **kwargs})
-    return None if env is None else prepared(env, frame_stack, clip_rewards, frame_pad)
-
-
-def prepared(env: Env, frame_stack: int, clip_rewards: bool, frame_pad: str) -> Env:
-    """Wraps a game of single emulator frames; `make_atari_env` documents the arguments."""
-    if frame_pad not in ("zero", "repeat"):
-        raise ValueError(f"frame_pad must be 'zero' or 'repeat', got {frame_pad!r}")
-    env = wrappers.AtariPreprocessing(env, noop_max=0, frame_skip=4, screen_size=SIDE)
+    env: Env = wrappers.AtariPreprocessing(make(**{**settings, **kwargs}), noop_max=0)
     if clip_rewards:
         env = wrappers.ClipReward(env, -1.0, 1.0)
-    if frame_stack == 1:
-        return wrappers.ReshapeObservation(env, (1, SIDE, SIDE))
-    padding = "zero" if frame_pad == "zero" else "reset"
-    return wrappers.FrameStackObservation(env, frame_stack, padding_type=padding)
+    return stack_images(wrappers.ReshapeObservation(env, (1, SIDE, SIDE)), frame_stack, frame_pad)
 
 
 def clipped(rewards: Array, clip_rewards: bool) -> Array:

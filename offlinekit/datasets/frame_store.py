@@ -6,7 +6,7 @@ import io
 import zipfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import IO, TypeAlias
+from typing import IO, Any, TypeAlias
 
 import numpy as np
 
@@ -38,8 +38,9 @@ def in_file(path: Path, make: Callable[[], Iterable[Part]]) -> Part:
     if not (path.is_file() and beside.is_file()):
         with written_beside(path) as unfinished, unfinished.open("wb") as sink:
             shape, columns = _drain(make(), sink)
+        saved: dict[str, Any] = {"frame_shape": np.array(shape), **columns}
         with written_beside(beside) as unfinished, unfinished.open("wb") as file:
-            np.savez(file, **{"frame_shape": np.array(shape), **columns})
+            np.savez(file, **saved)
     try:
         with np.load(beside, allow_pickle=False) as file:
             columns = {name: file[name] for name in file.files}

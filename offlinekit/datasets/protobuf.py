@@ -6,7 +6,7 @@ Numbers of fields and their meaning are the caller's to know; groups, which noth
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -26,7 +26,7 @@ class Field(NamedTuple):
     number: int
     wire: int  # VARINT, FIXED64, BYTES or FIXED32.
     value: int  # Of a varint; 0 for the others.
-    start: int  # Where its bytes lie in the data, for all but a varint.
+    start: int  # Where its content lies in the data.
     stop: int
 
 
@@ -41,8 +41,9 @@ def fields(data: bytes, start: int = 0, stop: int | None = None) -> Iterator[Fie
         key, at = _varint(data, at, end)
         wire = key & 7
         if wire == VARINT:
+            start = at
             value, at = _varint(data, at, end)
-            yield Field(key >> 3, wire, value, at, at)
+            yield Field(key >> 3, wire, value, start, at)
             continue
         if wire == BYTES:
             size, at = _varint(data, at, end)
@@ -171,3 +172,43 @@ def unpack_varints(data: bytes, start: int, stop: int) -> Array:
     places = np.arange(len(raw)) - np.repeat(ends - lengths + 1, lengths)
     bits = (raw & 0x7F).astype(np.uint64) << (7 * places).astype(np.uint64)
     return np.bitwise_or.reduceat(bits, ends - lengths + 1).view(np.int64)
+
+
+def encode(*fields: tuple[int, int | float | np.float32 | bytes]) -> bytes:
+    """Returns a message of fields (number, value): ints as varints, floats as doubles, np.float32 as floats."""
+    return b"".join(_encode(number, value) for number, value in fields)
+
+
+def _encode(number: int, value: int | float | np.float32 | bytes) -> bytes:
+    if isinstance(value, bytes):
+        return _encode_varint(number << 3 | BYTES) + _encode_varint(len(value)) + value
+    if isinstance(value, int):
+        return _encode_varint(number << 3 | VARINT) + _encode_varint(value)
+    if isinstance(value, np.float32):
+        return _encode_varint(number << 3 | FIXED32) + struct.pack("<f", value)
+    return _encode_varint(number << 3 | FIXED64) + struct.pack("<d", value)
+
+
+def _encode_varint(value: int) -> bytes:
+    value &= 0xFFFFFFFFFFFFFFFF
+    out = bytearray()
+    while value >= 0x80:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*out, value])
+
+
+def encode_example(features: Mapping[str, Sequence[bytes] | Array]) -> bytes:
+    """Returns a `tf.train.Example`: arrays of floats or integers as packed lists, other sequences as bytes."""
+    entries = [
+        (1, encode((1, name.encode()), (2, _encode_feature(values)))) for name, values in features.items()
+    ]
+    return encode((1, encode(*entries)))
+
+
+def _encode_feature(values: Sequence[bytes] | Array) -> bytes:
+    if not isinstance(values, np.ndarray):
+        return encode((1, encode(*((1, value) for value in values))))
+    if values.dtype.kind == "f":
+        return encode((2, encode((1, values.astype("<f4").tobytes()))))
+    return encode((3, encode((1, b"".join(_encode_varint(int(value)) for value in values)))))

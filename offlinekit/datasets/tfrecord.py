@@ -9,7 +9,7 @@ from __future__ import annotations
 import gzip
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO, NamedTuple, TypeVar, cast
 
@@ -80,6 +80,23 @@ def read_examples(path: Path) -> Iterator[tuple[Record, dict[str, Feature]]]:
     return read_parsed(path, parse_example)
 
 
+def write_records(path: Path, payloads: Iterable[bytes], *, packed: bool = True, level: int = 6) -> Path:
+    """Writes payloads as a TFRecord file and returns its path.
+
+    Args:
+        path: Of the file.
+        payloads: One a record.
+        packed: Whether the file is compressed with gzip.
+        level: Of the compression, 0 to 9.
+    """
+    with gzip.open(path, "wb", level) if packed else path.open("wb") as file:
+        for payload in payloads:
+            length = struct.pack("<Q", len(payload))
+            sums = _masked(crc32c_of([length, payload])).astype("<u4")
+            file.write(length + sums[:1].tobytes() + payload + sums[1:].tobytes())
+    return path
+
+
 def is_tfrecord(path: Path) -> bool:
     """Returns whether a file begins as a TFRecord, packed or not."""
     try:
@@ -135,8 +152,8 @@ def _checked(records: list[Record], sums: list[int], path: Path) -> list[Record]
 
 def _masked(sums: Array) -> Array:
     """Returns checksums, uint32 [M], as TFRecords hold them: turned right by 15 bits, plus a constant."""
-    turned: Array = (sums >> np.uint32(15)) | (sums << np.uint32(17))
-    return turned + np.uint32(0xA282EAD8)
+    masked: Array = ((sums >> np.uint32(15)) | (sums << np.uint32(17))) + np.uint32(0xA282EAD8)
+    return masked
 
 
 def _damaged(path: Path, number: int, offset: int, reason: str) -> FileFormatError:
