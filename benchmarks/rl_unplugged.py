@@ -14,7 +14,7 @@ import io
 import resource
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
@@ -25,7 +25,7 @@ from offlinekit.datasets import png
 from offlinekit.datasets.crc32c import crc32c_of
 from offlinekit.datasets.frame_store import in_file
 from offlinekit.datasets.protobuf import encode_example
-from offlinekit.datasets.sources.rl_unplugged import _parts
+from offlinekit.datasets.sources.rl_unplugged import decoded_parts
 from offlinekit.datasets.tfrecord import read_examples, read_records, write_records
 
 WHOLE = 500_000
@@ -64,10 +64,9 @@ def examples(frames: list[bytes], n_transitions: int) -> Iterator[bytes]:
         )
 
 
-def timed(what: str, n_transitions: int, run: object) -> dict[str, object]:
+def timed(what: str, n_transitions: int, run: Callable[[], object]) -> dict[str, object]:
     """Runs a function, and returns a row of the table."""
     began = time.perf_counter()
-    assert callable(run)
     run()
     rate = n_transitions / (time.perf_counter() - began)
     return dict(zip(COLUMNS, (what, round(rate), round(WHOLE / rate / 60, 2)), strict=True))
@@ -94,12 +93,16 @@ def main(n: int, source: Path | None, folder: str, path: Path | None) -> None:
             timed("checksums alone", n, lambda: [crc32c_of(payloads[i : i + 64]) for i in range(0, n, 64)]),
             timed("unpacked and checked", n, lambda: list(read_records(shard))),
             timed("parsed too", n, lambda: [None for _ in read_examples(shard)]),
-            timed("converted", n, lambda: in_file(Path(inside) / "frames", lambda: _parts(shard, None))),
+            timed(
+                "converted", n, lambda: in_file(Path(inside) / "frames", lambda: decoded_parts(shard, None))
+            ),
         ]
         png._decoder = lambda: png._by_pillow
         table.append(
             timed(
-                "converted, Pillow", n, lambda: in_file(Path(inside) / "other", lambda: _parts(shard, None))
+                "converted, Pillow",
+                n,
+                lambda: in_file(Path(inside) / "other", lambda: decoded_parts(shard, None)),
             )
         )
         png._decoder = decode

@@ -68,7 +68,7 @@ def load(
     path = fetch(shard_path)
     if limit is not None:
         return read(path, limit=limit, clip_rewards=clip_rewards, game=game)
-    part = in_file(path.with_name(f"{path.name}.frames"), lambda: _parts(path, None))
+    part = in_file(path.with_name(f"{path.name}.frames"), lambda: decoded_parts(path, None))
     return _build(part, game, clip_rewards, name=name)
 
 
@@ -88,10 +88,10 @@ def read(
         FileFormatError: For a damaged file or other features.
         DatasetError: For data that cannot be a dataset.
     """
-    return _build(in_memory(_parts(path, limit)), game or game_of(path), clip_rewards)
+    return _build(in_memory(decoded_parts(path, limit)), game or game_of(path), clip_rewards)
 
 
-def _parts(path: Path, limit: int | None) -> Iterator[Part]:
+def decoded_parts(path: Path, limit: int | None) -> Iterator[Part]:
     """Yields the decoded frames of a few Examples with their columns."""
     parse = partial(_parse, ordered=has_features(path, "observations", "actions"))
     return in_threads(_decode, _batches(_kept(path, parse, limit)))
