@@ -59,6 +59,8 @@ def fields(data: bytes, start: int = 0, stop: int | None = None) -> Iterator[Fie
 
 def _varint(data: bytes, at: int, end: int) -> tuple[int, int]:
     """Returns the number that begins at byte `at`, and where it ends."""
+    if at < end and data[at] < 0x80:  # Most have one byte.
+        return data[at], at + 1
     value = shift = 0
     for i in range(at, min(at + 10, end)):
         value |= (data[i] & 0x7F) << shift
