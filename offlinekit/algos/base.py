@@ -302,7 +302,7 @@ class Algo:
         self.build(dataset)
         self.dataset_name = dataset.name
         if eval_env is not None:
-            eval_env = fit_stack(eval_env, self.frame_stack, self.frame_pad, self.impl.observation_space)
+            eval_env = fit_stack(eval_env, self)
             check_environment(self.impl.observation_space, dataset.action_space, as_gymnasium(eval_env))
         env_id = getattr(getattr(eval_env, "spec", None), "id", None)
         config = {

@@ -67,9 +67,8 @@ class Job:
         """
         self.algo.build(self.dataset)
         if self.env is not None:
-            algo, space = self.algo, self.algo.impl.observation_space
-            env = fit_stack(self.env, algo.frame_stack, algo.frame_pad, space)
-            check_environment(space, self.dataset.action_space, env)
+            env = fit_stack(self.env, self.algo)
+            check_environment(self.algo.impl.observation_space, self.dataset.action_space, env)
         for evaluator in self.fit["evaluators"].values():
             evaluator(self.algo, self.dataset[:1])
 

@@ -79,8 +79,7 @@ def load(found: Found, env_id: str | None, *, device: str = "auto", **kwargs: An
             f"{found.policy} does not say its environment; give one by --env, such as CartPole-v1"
         )
     settings = {} if env_id else found.config.get("env_kwargs") or {}
-    env = make_env(name, "--env", **settings, **kwargs)
-    env = fit_stack(env, algo.frame_stack, algo.frame_pad, algo.impl.observation_space)
+    env = fit_stack(make_env(name, "--env", **settings, **kwargs), algo)
     check_environment(algo.impl.observation_space, algo.impl.action_space, env)
     return algo, env
 

@@ -51,8 +51,9 @@ def check_game(game: str) -> str:
 
 
 def game_of(path: Path) -> str | None:
-    """Returns the game that a folder of the path is named after, the nearest one first, or None."""
-    return next((part for part in reversed(path.resolve().parts[:-1]) if part in games()), None)
+    """Returns the game that a file's name or one of its folders tells, the nearest one first, or None."""
+    words = (word for part in reversed(path.parts) for word in re.split(r"[^A-Za-z]+", part))
+    return next((word for word in words if word in games()), None)
 
 
 def described(game: str | None, frame_stack: int) -> dict[str, Any]:

@@ -144,19 +144,19 @@ def stack_images(env: gymnasium.Env[Any, Any], stack: int, pad: str = "zero") ->
     return wrappers.ReshapeObservation(stacked, (stack * shape[0], *shape[1:]))
 
 
-def fit_stack(env: Any, stack: int, pad: str, space: spaces.Space[Any]) -> Any:
-    """Returns an environment that shows stacks where it shows the images that such stacks are made of.
+def fit_stack(env: Any, policy: Any) -> Any:
+    """Returns an environment that shows stacks where it shows the single images that a policy stacks.
 
     Args:
         env: Shows single images, stacks, or something else, which stays as it is.
-        stack: Images in one observation of the policy.
-        pad: "zero" or "repeat".
-        space: What the policy observes.
+        policy: An algorithm with networks, or anything else, for which nothing is stacked.
     """
-    shows = getattr(env, "observation_space", None)
+    stack, shows = getattr(policy, "frame_stack", 1), getattr(env, "observation_space", None)
     if stack == 1 or not isinstance(shows, spaces.Box) or not is_image(shows.dtype, shows.shape):
         return env
-    return stack_images(env, stack, pad) if stacked_space(shows, stack).shape == space.shape else env
+    if stacked_space(shows, stack).shape != policy.impl.observation_space.shape:
+        return env
+    return stack_images(env, stack, policy.frame_pad)
 
 
 def stacked_observations(dataset: MDPDataset, rows: Array, stack: int, pad: str = "zero") -> Any:

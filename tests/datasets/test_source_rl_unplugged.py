@@ -16,6 +16,7 @@ from PIL import Image
 
 from offlinekit.algos import DiscreteBCQ, DiscreteCQL
 from offlinekit.datasets import MDPDataset, get_dataset, png, rl_unplugged
+from offlinekit.datasets.blocks import BlockSampler
 from offlinekit.datasets.environments import MissingExtraWarning
 from offlinekit.datasets.normalizers import Scaling
 from offlinekit.datasets.protobuf import encode_example
@@ -77,7 +78,7 @@ def brightness(images: Any) -> list[Any]:
 def test_facts_of_asterix(real_data: RealData) -> None:
     # The facts noted beside the file name four episodes (1093, 600, 310 and 244 frames, returns 66, 29, 17 and
     # 4); its two records are the first two of them.
-    dataset, _ = get_dataset(real_data(ASTERIX), game="Asterix")
+    dataset, _ = get_dataset(real_data(ASTERIX))
     frames, returns = [1093, 600], [66.0, 29.0]
     # The game ended in each, so that the last frame is no step but the final observation.
     assert dataset.episode_lengths().tolist() == [n - 1 for n in frames]
@@ -95,7 +96,7 @@ def test_facts_of_asterix(real_data: RealData) -> None:
 
 @pytest.mark.parametrize("algorithm", [DiscreteCQL, DiscreteBCQ])
 def test_training_on_asterix(real_data: RealData, algorithm: Any) -> None:
-    dataset, _ = get_dataset(real_data(ASTERIX), game="Asterix", limit=1)
+    dataset, _ = get_dataset(real_data(ASTERIX), limit=1)
     algo = algorithm(frame_stack=4, batch_size=8, seed=0)
     algo.fit(dataset, 3, **TRAINING)
     assert algo.impl.observation_space.shape == (4, 84, 84)
@@ -141,6 +142,23 @@ def test_transitions_are_drawn_whole_and_refuse_n_steps(tmp_path: Path) -> None:
     algo = DiscreteCQL(batch_size=4, seed=0)
     algo.fit(dataset, 2, **TRAINING)
     assert algo.impl.observation_space.shape == (4, 84, 84)
+
+
+def test_a_mapped_shard_is_drawn_by_blocks(bucket: Path) -> None:
+    examples = [transition(4 * i, i % 4, float(i), float(i % 5 != 4)) for i in range(40)]
+    put(bucket, "atari/Breakout/run_1-00000-of-00100", examples)
+    dataset, _ = get_dataset("rl_unplugged/atari/Breakout")
+    settings = {"batch_size": 16, "gamma": 0.5, "n_step": 1, "device": torch.device("cpu"), "seed": 0}
+    sampler = BlockSampler(dataset, scaling=Scaling(), **settings)
+    batch = sampler.sample()
+    for reward, seen, after in zip(
+        batch.rewards.tolist(),
+        brightness(batch.observations),
+        brightness(batch.next_observations),
+        strict=True,
+    ):
+        assert seen == [4 * reward + i for i in range(4)]
+        assert after == [4 * reward + i for i in range(1, 5)]
 
 
 def test_transitions_whose_frames_do_not_go_on(tmp_path: Path) -> None:

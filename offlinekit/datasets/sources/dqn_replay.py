@@ -127,7 +127,7 @@ def read(
     _check_fraction(fraction)
     chosen = epochs_in(path) if epochs is None else [epochs] if isinstance(epochs, int) else list(epochs)
     part = in_memory(_parts(path, chosen, fraction, seed))
-    return _build(part, game or game_of(path / "x"), step_limit)
+    return _build(part, game or game_of(path.resolve()), step_limit)
 
 
 def _check_fraction(fraction: float) -> None:

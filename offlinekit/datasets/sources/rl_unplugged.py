@@ -81,14 +81,14 @@ def read(
         path: The TFRecord file.
         limit: The most Examples to read: transitions, or episodes.
         clip_rewards: Whether rewards are clipped into [-1, 1].
-        game: Such as "Asterix", which says the actions and the environment; found by the folder's name where
-            not given.
+        game: Such as "Asterix", which says the actions and the environment; found in the path where not
+            given.
 
     Raises:
         FileFormatError: For a damaged file or other features.
         DatasetError: For data that cannot be a dataset.
     """
-    return _build(in_memory(decoded_parts(path, limit)), game or game_of(path), clip_rewards)
+    return _build(in_memory(decoded_parts(path, limit)), game or game_of(path.resolve()), clip_rewards)
 
 
 def decoded_parts(path: Path, limit: int | None) -> Iterator[Part]:
