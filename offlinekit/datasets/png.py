@@ -18,6 +18,7 @@ from offlinekit.types import Array
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 SIGNATURE = b"\x89PNG\r\n\x1a\n\x00\x00\x00\x0dIHDR"
+END = b"IEND\xaeB`\x82"
 
 
 def decode_gray(images: Sequence[bytes], height: int, width: int) -> Array:
@@ -34,6 +35,8 @@ def decode_gray(images: Sequence[bytes], height: int, width: int) -> Array:
     for i, image in enumerate(images):
         if not image.startswith(header):
             raise FileFormatError(f"expected a gray PNG of {width} x {height}, got {_describe(image)}")
+        if not image.endswith(END):  # OpenCV would show what there is.
+            raise FileFormatError("a PNG image is damaged: it has no end")
         frames[i] = decode(image)
     return frames
 
@@ -54,7 +57,7 @@ def _decoder() -> Callable[[bytes], Array]:
     def decode(image: bytes) -> Array:
         frame: Array | None = cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_GRAYSCALE)
         if frame is None:
-            raise FileFormatError("a PNG image is damaged")
+            raise FileFormatError("a PNG image is damaged; fetch the file again")
         return frame
 
     return decode

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import contextlib
 import functools
 import io
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -22,7 +24,7 @@ from offlinekit.datasets.normalizers import Scaling
 from offlinekit.datasets.protobuf import encode_example
 from offlinekit.datasets.sampler import TransitionSampler
 from offlinekit.datasets.tfrecord import write_records
-from offlinekit.errors import DatasetError, DownloadError, FileFormatError
+from offlinekit.errors import DatasetError, DownloadError, FileFormatError, OfflineKitError
 
 RealData = Callable[[str], Path]
 ASTERIX = "rl_unplugged/rlu_atari_Asterix_run_1-00000-of-00001.tfrecord"
@@ -413,6 +415,26 @@ def test_wrong_control_is_named(tmp_path: Path, changes: dict[str, Any], message
     examples = [control(3, 1.0, False, True), control(3, 1.0, False, True, **changes)]
     with pytest.raises(FileFormatError, match=f"record 1, at byte .*{message}"):
         get_dataset(write_records(tmp_path / "x.tfrecord", examples))
+
+
+@pytest.mark.parametrize(
+    ("whole", "format"),
+    [
+        (transition(3, 1, 1.0, 1.0), "rl_unplugged"),
+        (episode(3, [1, 2, 3], [0.0, 1.0, 0.0], 0.0), "rl_unplugged"),
+        (control(4, 1.0, True, True), "rl_unplugged_control"),
+        (control(2, 1.0, True, False), "rl_unplugged_control"),
+    ],
+)
+def test_any_damage_is_an_error_of_ours_or_other_values(tmp_path: Path, whole: bytes, format: str) -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        damaged = bytearray(whole)
+        damaged[rng.integers(min(len(whole), 400))] = rng.integers(256)
+        path = write_records(tmp_path / "x.tfrecord", [whole, bytes(damaged)], packed=False)
+        with contextlib.suppress(OfflineKitError), warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            get_dataset(path, format=format)
 
 
 def test_examples_that_differ(tmp_path: Path) -> None:

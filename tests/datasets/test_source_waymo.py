@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from offlinekit.datasets import get_dataset
 from offlinekit.datasets.protobuf import encode
 from offlinekit.datasets.tfrecord import write_records
-from offlinekit.errors import FileFormatError
+from offlinekit.errors import FileFormatError, OfflineKitError
 
 VEHICLE, PEDESTRIAN = 1, 2
 
@@ -138,6 +139,7 @@ def test_which_vehicles(tmp_path: Path) -> None:
         (scenario([track(4, VEHICLE, straight(3))], 4), "has 3 states, expected one for each of 4 times"),
         (scenario([track(4, VEHICLE, straight(2))], 2, times=[0.1, 0.1]), "timestamps must grow"),
         (scenario([track(4, VEHICLE, straight(2))], 2)[:-30], "bytes"),
+        (encode((1, bytes(9)), (5, b"a")), "do not come in eights"),
         (scenario([], 2, sdc=3), r"tracks \[3\] are asked for, but there are 0"),
     ],
 )
@@ -151,3 +153,14 @@ def test_a_file_without_vehicles(tmp_path: Path) -> None:
     path = write(tmp_path, scenario([track(4, PEDESTRIAN, straight(3))], 3))
     with pytest.raises(FileFormatError, match=r"no vehicle \(all\) with two valid states"):
         get_dataset(path)
+
+
+def test_any_damage_is_an_error_of_ours_or_other_values(tmp_path: Path) -> None:
+    whole = scenario([track(4, VEHICLE, straight(3)), track(5, VEHICLE, north_and_left()[:3])], 3)
+    rng = np.random.default_rng(0)
+    for _ in range(150):
+        damaged = bytearray(whole)
+        damaged[rng.integers(len(whole))] = rng.integers(256)
+        path = write(tmp_path, whole, bytes(damaged))
+        with contextlib.suppress(OfflineKitError):
+            get_dataset(path, format="waymo")

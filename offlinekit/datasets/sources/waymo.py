@@ -99,7 +99,7 @@ def parse_scenario(data: bytes, vehicles: str) -> Scenario:
     wanted: list[int] = []
     for field in fields(data):
         if field.number == TIMESTAMPS and field.wire in (BYTES, FIXED64):
-            times.append(np.frombuffer(data, "<f8", (field.stop - field.start) // 8, field.start))
+            times.append(_doubles(data, field))
         elif field.number == TRACKS and field.wire == BYTES:
             tracks.append(field)
         elif field.number == SDC_TRACK and field.wire == VARINT and vehicles == "sdc":
@@ -115,6 +115,12 @@ def parse_scenario(data: bytes, vehicles: str) -> Scenario:
         raise FileFormatError(f"tracks {wanted} are asked for, but there are {len(tracks)}")
     found = [_track(data, tracks[i], len(seconds)) for i in chosen]
     return Scenario(seconds, [track for track in found if track is not None])
+
+
+def _doubles(data: bytes, field: Field) -> Array:
+    if (field.stop - field.start) % 8:
+        raise FileFormatError(f"the doubles at byte {field.start} do not come in eights of bytes")
+    return np.frombuffer(data, "<f8", (field.stop - field.start) // 8, field.start)
 
 
 def _track(data: bytes, track: Field, n_steps: int) -> Track | None:
@@ -145,6 +151,7 @@ def pieces(track: Track, times: Array) -> Iterator[tuple[Array, Array]]:
             yield track.states[start:stop], times[start:stop]
 
 
+@np.errstate(over="ignore", invalid="ignore")  # What is not finite then, MDPDataset names.
 def transitions(states: Array, times: Array, steering: str) -> dict[str, Any]:
     """Returns n states of a vehicle as columns of n - 1 transitions; `read` documents their meaning.
 
