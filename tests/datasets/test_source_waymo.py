@@ -94,6 +94,14 @@ def test_a_turn_in_the_vehicles_own_frame(tmp_path: Path) -> None:
     np.testing.assert_allclose(dataset.rewards, 0.5 * np.cos([0.0, 0.02, 0.04]), atol=1e-6)
 
 
+def test_left_is_positive(tmp_path: Path) -> None:
+    # Heading east while sliding to the north, which is on the left.
+    states = [state(0.1 * i, 0.2 * i, 0.0, 1.0, 2.0) for i in range(3)]
+    dataset, _ = get_dataset(write(tmp_path, scenario([track(4, VEHICLE, states)], 3)))
+    np.testing.assert_allclose(dataset.observations[1], [0.1, 0.2, 1, 0, 1, 2, 4.5, 2], atol=1e-6)
+    np.testing.assert_allclose(dataset.rewards, [0.1, 0.1], atol=1e-6)
+
+
 def test_headings_that_wrap_and_a_car_that_stands(tmp_path: Path) -> None:
     headings = [3.13, -3.13, 3.13]
     states = [state(0.0, 0.0, h, 0.0, 0.0) for h in headings]
