@@ -24,7 +24,7 @@ from offlinekit.algos.torch.random import derive
 from offlinekit.datasets import MDPDataset
 from offlinekit.datasets.blocks import BlockSampler, sampler_for
 from offlinekit.datasets.environments import as_gymnasium
-from offlinekit.datasets.frames import stacked_space
+from offlinekit.datasets.frames import fit_stack, stacked_space
 from offlinekit.datasets.normalizers import Scaler, Scaling, resolve_scaler
 from offlinekit.datasets.sampler import TransitionSampler
 from offlinekit.datasets.spaces import check_environment
@@ -307,6 +307,7 @@ class Algo:
         self.build(dataset)
         self.dataset_name = dataset.name
         if eval_env is not None:
+            eval_env = fit_stack(eval_env, self)
             check_environment(self.impl.observation_space, dataset.action_space, as_gymnasium(eval_env))
         env_id = getattr(getattr(eval_env, "spec", None), "id", None)
         config = {

@@ -13,6 +13,7 @@ from offlinekit.cli.output import number, table, with_error
 from offlinekit.cli.parts import usage
 from offlinekit.cli.runs import make_env
 from offlinekit.datasets import MDPDataset, get_dataset
+from offlinekit.datasets.frames import fit_stack
 from offlinekit.datasets.spaces import check_environment
 from offlinekit.metrics import evaluate, get_evaluator, standard_error
 from offlinekit.training import run_folder
@@ -66,7 +67,8 @@ class Job:
         """
         self.algo.build(self.dataset)
         if self.env is not None:
-            check_environment(self.algo.impl.observation_space, self.dataset.action_space, self.env)
+            env = fit_stack(self.env, self.algo)
+            check_environment(self.algo.impl.observation_space, self.dataset.action_space, env)
         for evaluator in self.fit["evaluators"].values():
             evaluator(self.algo, self.dataset[:1])
 

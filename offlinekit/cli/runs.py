@@ -69,6 +69,7 @@ def load(found: Found, env_id: str | None, *, device: str = "auto", **kwargs: An
         DatasetError: Where the policy does not fit it.
     """
     import offlinekit
+    from offlinekit.datasets.frames import fit_stack
     from offlinekit.datasets.spaces import check_environment
 
     algo = offlinekit.load(found.policy, device=device)
@@ -78,7 +79,7 @@ def load(found: Found, env_id: str | None, *, device: str = "auto", **kwargs: An
             f"{found.policy} does not say its environment; give one by --env, such as CartPole-v1"
         )
     settings = {} if env_id else found.config.get("env_kwargs") or {}
-    env = make_env(name, "--env", **settings, **kwargs)
+    env = fit_stack(make_env(name, "--env", **settings, **kwargs), algo)
     check_environment(algo.impl.observation_space, algo.impl.action_space, env)
     return algo, env
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import gymnasium
 from gymnasium.envs.registration import EnvSpec
 
+from offlinekit.datasets import atari
 from offlinekit.datasets.legacy_gym import LegacyEnv
 from offlinekit.errors import UnsupportedError
 
@@ -61,7 +62,8 @@ def make_env(env_id: str, **kwargs: Any) -> gymnasium.Env[Any, Any] | None:
     Args:
         env_id: Name in gymnasium's registry, such as "Hopper-v4".
         **kwargs: Passed to `gymnasium.make`. Where `render_mode` is given and there is no display,
-            renderers that need none are chosen (`render_without_display`).
+            renderers that need none are chosen (`render_without_display`). Games of ALE take those of
+            `atari.prepare` too: with `frame_stack` they show what recorded data show.
 
     Returns:
         The environment; None, with a MissingExtraWarning, where its package is not installed.
@@ -80,6 +82,8 @@ def make_env(env_id: str, **kwargs: Any) -> gymnasium.Env[Any, Any] | None:
         return None
     if kwargs.get("render_mode") is not None:
         render_without_display()
+    if env_id.startswith("ALE/") and "frame_stack" in kwargs:
+        return atari.prepare(lambda **given: _make(env_id, given), **kwargs)
     return _make(env_id, kwargs)
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import gymnasium
 import numpy as np
 import torch
-from gymnasium import spaces
+from gymnasium import spaces, wrappers
 from torch import Tensor
 
 from offlinekit.errors import DatasetError
@@ -86,7 +87,10 @@ class Frames:
 
     def _take(self, index: Array, apart: bool) -> Array:
         """Returns frames [M, ...]. One thread of numpy copies as fast as torch, and never waits for others."""
-        found: Array = self.rows.take(index, 0, mode="clip")
+        if self.rows.flags.c_contiguous:
+            found: Array = self.rows.take(index, 0, mode="clip")
+        else:  # `take` would copy all rows first.
+            found = self.rows[np.minimum(index, self.n_rows - 1)]
         if apart:
             where = np.flatnonzero(index >= self.n_rows)
             found[where] = self.extras[index[where] - self.n_rows]
@@ -120,6 +124,41 @@ def stacked_space(space: spaces.Space[Any], stack: int) -> spaces.Space[Any]:
     return spaces.Box(low, high, dtype=np.uint8)
 
 
+def stack_images(env: gymnasium.Env[Any, Any], stack: int, pad: str = "zero") -> gymnasium.Env[Any, Any]:
+    """Returns an environment of images [C, H, W] that shows stacks [stack * C, H, W], as samplers make them.
+
+    Args:
+        env: Shows one image.
+        stack: How many of them make one observation; 1 returns the environment as it is.
+        pad: What stands before an episode's first image, "zero" or "repeat".
+
+    Raises:
+        ValueError: For an unknown pad rule.
+    """
+    _check_pad(pad)
+    shape = env.observation_space.shape
+    if stack == 1 or shape is None:
+        return env
+    padding = "zero" if pad == "zero" else "reset"
+    stacked = wrappers.FrameStackObservation(env, stack, padding_type=padding)
+    return wrappers.ReshapeObservation(stacked, (stack * shape[0], *shape[1:]))
+
+
+def fit_stack(env: Any, policy: Any) -> Any:
+    """Returns an environment that shows stacks where it shows the single images that a policy stacks.
+
+    Args:
+        env: Shows single images, stacks, or something else, which stays as it is.
+        policy: An algorithm with networks, or anything else, for which nothing is stacked.
+    """
+    stack, shows = getattr(policy, "frame_stack", 1), getattr(env, "observation_space", None)
+    if stack == 1 or not isinstance(shows, spaces.Box) or not is_image(shows.dtype, shows.shape):
+        return env
+    if stacked_space(shows, stack).shape != policy.impl.observation_space.shape:
+        return env
+    return stack_images(env, stack, policy.frame_pad)
+
+
 def stacked_observations(dataset: MDPDataset, rows: Array, stack: int, pad: str = "zero") -> Any:
     """Returns the observations of rows [B] as numpy arrays, images as stacks, for looking at a few.
 
@@ -150,8 +189,7 @@ def check_stack(images: list[Array], stack: int, pad: str, ordered: bool) -> Non
         ValueError: For an unknown pad rule.
         DatasetError: For data without images, with channels last, or in no order of time.
     """
-    if pad not in PADS:
-        raise ValueError(f"frame_pad must be one of {list(PADS)}, got {pad!r}")
+    _check_pad(pad)
     if stack == 1:
         return
     if not images:
@@ -170,3 +208,8 @@ def check_stack(images: list[Array], stack: int, pad: str, ordered: bool) -> Non
                 f"frame_stack={stack} needs images [C, H, W], got {list(leaf.shape[1:])}; "
                 "move the channels first, e.g. np.moveaxis(x, -1, 1)"
             )
+
+
+def _check_pad(pad: str) -> None:
+    if pad not in PADS:
+        raise ValueError(f"frame_pad must be one of {list(PADS)}, got {pad!r}")

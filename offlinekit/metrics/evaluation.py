@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from offlinekit.datasets.environments import as_gymnasium, copy_env
+from offlinekit.datasets.frames import fit_stack
 from offlinekit.metrics import statistics
 from offlinekit.metrics.policies import as_policy
 from offlinekit.metrics.rollout import Rollout
@@ -123,7 +124,8 @@ def evaluate(
             to actions [B, ...].
         env: A gymnasium environment or one of the legacy gym API. It is used and left open; copies are made
             from its spec and closed. One without a spec, or that renders, runs all episodes one by one.
-            Changes made to the environment after `gymnasium.make` are not copied: give n_envs=1 then.
+            Changes made to the environment after `gymnasium.make` are not copied: give n_envs=1 then. Where it
+            shows single images, and the policy sees stacks of them, they are stacked.
         n_episodes: Number of episodes, at least 1.
         seed: Of the first episode.
         n_envs: Number of environments side by side; None chooses up to 10.
@@ -141,7 +143,7 @@ def evaluate(
     predict = as_policy(policy)
     if value is None and getattr(policy, "has_value", False):
         value = policy.predict_value
-    envs = _side_by_side(as_gymnasium(env), min(n_episodes, n_envs or DEFAULT_COPIES))
+    envs = _side_by_side(fit_stack(as_gymnasium(env), policy), min(n_episodes, n_envs or DEFAULT_COPIES))
     try:
         rollout = Rollout(predict, envs, n_episodes, seed, max_steps)
         rollout.run()

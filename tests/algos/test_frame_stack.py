@@ -10,7 +10,7 @@ from gymnasium import spaces
 import offlinekit
 from offlinekit.algos import DiscreteBC, DoubleDQN
 from offlinekit.datasets import MDPDataset
-from offlinekit.datasets.frames import stacked_observations
+from offlinekit.datasets.frames import stack_images, stacked_observations
 from offlinekit.errors import DatasetError, UnsupportedError
 from offlinekit.metrics import action_match, initial_value
 
@@ -78,9 +78,43 @@ def test_stacks_in_files_environments_and_metrics(data, tmp_path):
         algo.predict(data.observations[:2])
 
 
+def test_an_environment_of_single_images_is_stacked(data):
+    algo = DoubleDQN(frame_stack=3, seed=0, batch_size=8)
+    algo.fit(data, 2, eval_env=Blinking(), eval_episodes=1, **SETTINGS)
+    assert algo.history[-1]["eval/return_mean"] == 4.0
+
+
+class Counting(Blinking):
+    """Shows how many steps were taken, in two channels."""
+
+    observation_space = spaces.Box(0, 255, (2, SIDE, SIDE), np.uint8)
+
+    def seen(self):
+        return np.stack([np.full((SIDE, SIDE), 10 * part + 4 - self.left, np.uint8) for part in (1, 2)])
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return self.seen(), {}
+
+    def step(self, action):
+        _, *rest = super().step(action)
+        return self.seen(), *rest
+
+
+@pytest.mark.parametrize(("pad", "first"), [("zero", [0, 0, 10, 20]), ("repeat", [10, 20, 10, 20])])
+def test_stacks_of_an_environment_are_those_of_the_sampler(pad, first):
+    env = stack_images(Counting(), 2, pad)
+    assert env.observation_space.shape == (4, SIDE, SIDE)
+    assert env.reset()[0][:, 0, 0].tolist() == first
+    assert env.step(0)[0][:, 0, 0].tolist() == [10, 20, 11, 21]
+    assert stack_images(Counting(), 1).reset()[0][:, 0, 0].tolist() == [10, 20]
+    with pytest.raises(ValueError, match="frame_pad must be one of"):
+        stack_images(Counting(), 2, "mirror")
+
+
 def test_what_does_not_fit_is_refused(data):
-    with pytest.raises(DatasetError, match=r"observes Box\[1, 36, 36\]"):
-        DiscreteBC(frame_stack=3).fit(data, 1, eval_env=Blinking(), **SETTINGS)
+    with pytest.raises(DatasetError, match=r"observes Box\[3, 36, 36\]"):
+        DiscreteBC(frame_stack=2).fit(data, 1, eval_env=Stacked(Blinking()), **SETTINGS)
     vectors = MDPDataset(np.zeros((3, 2)), np.zeros(3, np.int64), np.zeros(3), np.zeros(3))
     with pytest.raises(DatasetError, match="needs uint8 images"):
         DiscreteBC(frame_stack=3).fit(vectors, 1, **SETTINGS)

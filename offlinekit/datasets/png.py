@@ -1,0 +1,86 @@
+"""Gray PNG images as arrays, many at once."""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+import numpy as np
+
+from offlinekit.errors import FileFormatError, require
+from offlinekit.types import Array
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+SIGNATURE = b"\x89PNG\r\n\x1a\n\x00\x00\x00\x0dIHDR"
+END = b"IEND\xaeB`\x82"
+
+
+def decode_gray(images: Sequence[bytes], height: int, width: int) -> Array:
+    """Returns 8-bit gray PNG images as uint8 [n, height, width].
+
+    OpenCV decodes where it is installed (the extra `atari`), Pillow, which comes with matplotlib, elsewhere.
+
+    Raises:
+        FileFormatError: For bytes that are no such image, or one of another size.
+    """
+    decode = _decoder()
+    frames = np.empty((len(images), height, width), np.uint8)
+    header = SIGNATURE + struct.pack(">IIBB", width, height, 8, 0)
+    for i, image in enumerate(images):
+        if not image.startswith(header):
+            raise FileFormatError(f"expected a gray PNG of {width} x {height}, got {_describe(image)}")
+        if not image.endswith(END):  # OpenCV would show what there is.
+            raise FileFormatError("a PNG image is damaged: it has no end")
+        frames[i] = decode(image)
+    return frames
+
+
+def _describe(image: bytes) -> str:
+    if not image.startswith(SIGNATURE) or len(image) < 26:
+        return f"{len(image)} bytes that are no PNG"
+    width, height, depth, kind = struct.unpack_from(">IIBB", image, len(SIGNATURE))
+    return f"one of {width} x {height}, {depth} bits, colour type {kind}"
+
+
+def _decoder() -> Callable[[bytes], Array]:
+    try:
+        cv2 = require("cv2", "atari")
+    except ImportError:
+        return _by_pillow
+
+    def decode(image: bytes) -> Array:
+        frame: Array | None = cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_GRAYSCALE)
+        if frame is None:
+            raise FileFormatError("a PNG image is damaged; fetch the file again")
+        return frame
+
+    return decode
+
+
+def _by_pillow(image: bytes) -> Array:
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(image), formats=("PNG",)) as opened:
+            return np.asarray(opened)
+    except (OSError, ValueError, SyntaxError) as error:
+        raise FileFormatError(f"a PNG image is damaged ({error})") from error
+
+
+def in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    """Yields function(item) in order, computed by threads that run a few items ahead."""
+    n_threads = min(len(os.sched_getaffinity(0)), 8)
+    waiting: deque[Future[Result]] = deque()
+    with ThreadPoolExecutor(n_threads) as pool:
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) > 2 * n_threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
