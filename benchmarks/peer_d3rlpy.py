@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -18,6 +19,7 @@ from d3rlpy.algos import (
 )
 from worker import DISCRETE, random_data, serve
 
+DEVICE = dict(pair.split("=") for pair in sys.argv[1:]).get("device", "cpu:0")
 CONFIGS: dict[str, Callable[[], Any]] = {
     "bc": lambda: BCConfig(batch_size=256),
     "td3_plus_bc": TD3PlusBCConfig,
@@ -37,7 +39,7 @@ def make(name: str, n: int = 1) -> Iterator[int]:
         action_space=d3rlpy.ActionSpace.DISCRETE if discrete else d3rlpy.ActionSpace.CONTINUOUS,
         action_size=2 if discrete else 3,
     )
-    algo = CONFIGS[name]().create(device="cpu:0")
+    algo = CONFIGS[name]().create(device=DEVICE)
     algo.build_with_dataset(dataset)
     while True:
         for _ in range(n):

@@ -50,9 +50,8 @@ def profile(name: str, peak: float) -> dict[str, str]:
     updates.start()
     for _ in range(30):
         updates.take(1)
-    batch = updates.sampler.sample()
     parts = {
-        "sampling": seconds(updates.sampler.sample, n) + seconds(lambda: updates.placed.put(batch), n),
+        "sampling": seconds(updates.placed.sample, n),
         "losses and gradients": 0.0,
         "optimizers": 0.0,
         "targets": sum(seconds(target.follow, n) / target.every for target in impl.targets),

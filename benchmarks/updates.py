@@ -55,6 +55,7 @@ class Process:
 @click.command()
 @click.option("--algo", "algos", multiple=True, type=click.Choice(ALGOS), help="Repeatable; all by default.")
 @click.option("--threads", multiple=True, type=int, default=(1, 2), show_default=True)
+@click.option("--device", default="cpu", show_default=True, help="Of both libraries, such as cuda:0.")
 @click.option("--rounds", default=5, show_default=True, help="Turns of each library.")
 @click.option("--seconds", default=2.0, show_default=True, help="Of one turn.")
 @click.option("--fit", "settings", multiple=True, help="Keyword of our fit, such as precision=bfloat16.")
@@ -67,6 +68,7 @@ class Process:
 def main(
     algos: tuple[str, ...],
     threads: tuple[int, ...],
+    device: str,
     rounds: int,
     seconds: float,
     settings: tuple[str, ...],
@@ -74,9 +76,10 @@ def main(
     path: Path | None,
 ) -> None:
     """Prints updates a second: medians, the best turn in brackets, and the median ratio of the turns."""
-    libraries = {"offlinekit": Process(sys.executable, str(HERE / "ours.py"), *settings)}
+    where = [] if device == "cpu" else [f"device={device}"]
+    libraries = {"offlinekit": Process(sys.executable, str(HERE / "ours.py"), *settings, *where)}
     if peer_python:
-        libraries["d3rlpy"] = Process(peer_python, str(HERE / "peer_d3rlpy.py"))
+        libraries["d3rlpy"] = Process(peer_python, str(HERE / "peer_d3rlpy.py"), *where)
     rows = []
     for algo in algos or ALGOS:
         for n in threads:

@@ -112,12 +112,27 @@ class TransitionSampler:
         """Draws the next minibatch."""
         if self._on_cuda and torch.cuda.is_current_stream_capturing():
             return self.gather(self.next_rows())
+        return self.columns.fetch(self._next())
+
+    def refill(self, batch: Batch) -> bool:
+        """Draws the next minibatch into the memory of one that `sample` returned, which saves its views.
+
+        Returns:
+            False where that cannot be done, with images or several steps; nothing is drawn then.
+        """
+        if not self.columns.refills:
+            return False
+        self.columns.fetch_into(batch, self._next())
+        return True
+
+    def _next(self) -> Located:
+        """Returns where the next minibatch lies."""
         if self._taken == len(self._drawn):
             self._draw_block()
         if not self._located:
             self._locate_block()
         self._taken += 1
-        return self.columns.fetch(self._located[self._taken - 1])
+        return self._located[self._taken - 1]
 
     def next_rows(self) -> Tensor:
         """Draws the next minibatch as `sample` does, and returns the numbers of its rows alone, int64 [B].

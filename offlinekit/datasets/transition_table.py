@@ -152,6 +152,20 @@ class TransitionTable:
             observations, actions, rewards, next_observations, next_actions, discounts, returns, masks
         )
 
+    @property
+    def refills(self) -> bool:
+        """Whether `fetch_into` can be used: a minibatch is one gather of one table."""
+        return self.is_vector and self.packed.steps is None
+
+    def fetch_into(self, batch: Batch, located: Located) -> None:
+        """Writes a located minibatch into one that `fetch` returned, whose float fields are views of one tensor."""
+        table: Tensor = batch.observations._base  # type: ignore[union-attr, assignment]  # A view: see `refills`.
+        torch.index_select(self.packed.window, 0, located[0], out=table)
+        if self.discrete:
+            found = table.split_with_sizes(self.packed.window_sizes, 1)
+            batch.actions.copy_(found[self.n_head - 1].squeeze(1))
+            batch.next_actions.copy_(found[-1].squeeze(1))
+
     def _tree(self, packed: Sequence[Tensor], raw: Sequence[Tensor]) -> Any:
         """Puts gathered leaves, [B, size] of packed ones, in their places in the tree of observations."""
         parts, frames = iter(packed), iter(raw)

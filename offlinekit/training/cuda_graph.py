@@ -42,7 +42,7 @@ class Captured(Eager):
 
     def __init__(self, impl: Updatable, sampler: Samples) -> None:
         super().__init__(impl, sampler)
-        self.placed = Placed()
+        self.placed = Placed(sampler)
         self.windows: dict[tuple[Due, ...], Window] = {}
         self.warm_up, self.refused = WARM_UP, False
         self.pool = torch.cuda.graph_pool_handle()
@@ -68,7 +68,7 @@ class Captured(Eager):
                 return super().take(limit)
         length = self.longest if limit >= self.longest else 1
         if not self.draws_inside:
-            self.placed.put(self.sampler.sample())
+            self.placed.sample()
         first = self.impl.grad_step + 1
         pattern = tuple(self._due(step) for step in range(first, first + length))
         window = self.windows.get(pattern) or self._captured(length)

@@ -24,7 +24,7 @@ class Replays(Eager):
 
     def __init__(self, impl: Updatable, sampler: Samples) -> None:
         super().__init__(impl, sampler)
-        self.placed = Placed()
+        self.placed = Placed(sampler)
         self.replayed: list[Replayed] = []
 
     def start(self) -> None:
@@ -40,7 +40,7 @@ class Replays(Eager):
 
     def take(self, limit: int) -> Taken:
         """Takes one update."""
-        metrics = self.impl.update(self.placed.put(self.sampler.sample()))
+        metrics = self.impl.update(self.placed.sample())
         taped = [replayed for replayed in self.replayed if replayed.tape is not None]
         if taped:
             _build(taped)

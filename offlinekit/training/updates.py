@@ -172,15 +172,24 @@ class Compiled(Eager):
 
 
 class Placed:
-    """A batch that stays at its place in memory."""
+    """Minibatches that all lie where the first one lay.
 
-    def __init__(self) -> None:
+    Args:
+        sampler: Of the minibatches.
+    """
+
+    def __init__(self, sampler: Samples) -> None:
+        self.sampler = sampler
+        self.refill: Callable[[Batch], bool] | None = getattr(sampler, "refill", None)
         self.batch: Batch | None = None
 
-    def put(self, batch: Batch) -> Batch:
-        """Writes a batch where the first one was put, and returns what lies there."""
+    def sample(self) -> Batch:
+        """Draws the next minibatch and returns it at its place."""
+        if self.batch is not None and self.refill is not None and self.refill(self.batch):
+            return self.batch
+        batch = self.sampler.sample()
         if self.batch is None:
-            self.batch = Batch(*map_tree(_cloned, tuple(batch)))
+            self.batch = batch if self.refill is not None else Batch(*map_tree(_cloned, tuple(batch)))
         places, values = (
             [leaf for leaf in leaves(tuple(b)) if leaf is not None] for b in (self.batch, batch)
         )

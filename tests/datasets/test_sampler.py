@@ -175,3 +175,33 @@ def test_state_brings_back_the_same_batches():
     expected = sampler.sample().observations
     sampler.set_state(state)
     assert torch.equal(sampler.sample().observations, expected)
+
+
+@pytest.mark.parametrize("options", [{}, {"create_mask": True, "mask_size": 2}, {"discrete": True}])
+def test_a_refilled_minibatch_is_the_next_one_at_the_same_place(options):
+    data = toy_rows(**options)
+    first, second = (sampler_of(data, batch_size=6) for _ in range(2))
+    batch = first.sample()
+    second.sample()
+    places = [leaf.data_ptr() for leaf in batch if leaf is not None]
+    for _ in range(70):  # Beyond a block of row numbers.
+        assert first.refill(batch)
+        for mine, other in zip(batch, second.sample(), strict=True):
+            assert (mine is None and other is None) or torch.equal(mine, other)
+    assert places == [leaf.data_ptr() for leaf in batch if leaf is not None]
+    assert torch.equal(first.state(), second.state())
+
+
+def test_several_steps_are_not_refilled():
+    sampler = sampler_of(toy_rows(), n_step=2)
+    batch, state = sampler.sample(), sampler.state()
+    assert not sampler.refill(batch)
+    assert torch.equal(sampler.state(), state)
+
+
+def toy_rows(discrete=False, **options):
+    rng = np.random.default_rng(0)
+    actions = rng.integers(0, 3, 40) if discrete else rng.uniform(-1, 1, (40, 2)).astype(np.float32)
+    return MDPDataset(
+        rng.normal(size=(40, 3)), actions, rng.normal(size=40), np.arange(40) % 8 == 7, **options
+    )
