@@ -108,6 +108,23 @@ def check_actions(actions: Array, space: Space, place: Callable[[int], str]) -> 
         )
 
 
+def check_log_probs(log_probs: Array, space: Space, place: Callable[[int], str]) -> None:
+    """Raises DatasetError at the first log-probability of a discrete action that is above 0.
+
+    Args:
+        log_probs: float32 [N]; of continuous actions log-densities, which may be positive.
+        space: Of the actions.
+        place: Says where a row is.
+    """
+    above = log_probs > (1e-4 if isinstance(space, spaces.Discrete) else np.inf)
+    if above.any():
+        row = int(np.argmax(above))
+        raise DatasetError(
+            f"behavior_log_probs of discrete actions must be at most 0, got {log_probs[row]:.4g} at {place(row)} "
+            f"({int(above.sum())} such rows); take the logarithm of the probabilities"
+        )
+
+
 def infer_observation_space(tree: Any) -> Space:
     """Returns the space of a tree of [N, ...] leaves: unbounded floats, or uint8 in [0, 255]."""
     if isinstance(tree, dict):
