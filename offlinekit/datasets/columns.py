@@ -11,6 +11,18 @@ from offlinekit.datasets import episodes, spaces, validation
 from offlinekit.errors import DatasetError
 from offlinekit.types import Array, map_tree, rows
 
+ROW_COLUMNS = (
+    "observations",
+    "actions",
+    "rewards",
+    "terminals",
+    "timeouts",
+    "next_observations",
+    "behavior_log_probs",
+    "masks",
+)
+"""Names of the columns with one entry a row; the last three may be None."""
+
 
 class EpisodeColumns:
     """Checked columns of N rows in E episodes; `MDPDataset` documents arguments and attributes."""

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from offlinekit.datasets import episodes, spaces, statistics, storage
-from offlinekit.datasets.columns import EpisodeColumns, draw_masks, plain
+from offlinekit.datasets.columns import ROW_COLUMNS, EpisodeColumns, draw_masks, plain
 from offlinekit.datasets.concatenation import concatenate
 from offlinekit.datasets.transitions import Transitions, draw
 from offlinekit.errors import DatasetError, UnsupportedError
@@ -91,16 +91,7 @@ class MDPDataset(EpisodeColumns):
         chosen = episodes.chosen_episodes(key, self.n_episodes)
         index, ends = episodes.episode_rows(self.episode_starts, self.episode_ends, chosen)
         part = copy.copy(self)
-        for name in (
-            "observations",
-            "actions",
-            "rewards",
-            "terminals",
-            "timeouts",
-            "next_observations",
-            "behavior_log_probs",
-            "masks",
-        ):
+        for name in ROW_COLUMNS:
             column = getattr(self, name)
             setattr(part, name, None if column is None else rows(column, index))
         part.episode_ends = ends

@@ -136,6 +136,17 @@ def infer_observation_space(tree: Any) -> Space:
     return spaces.Box(-np.inf, np.inf, tree.shape[1:], np.float32)
 
 
+def as_stored(space: Space) -> Space:
+    """Returns a space of Box, Dict and Tuple with the dtypes of a dataset's columns: uint8 kept, else float32."""
+    if isinstance(space, spaces.Dict):
+        return spaces.Dict({key: as_stored(part) for key, part in space.spaces.items()})
+    if isinstance(space, spaces.Tuple):
+        return spaces.Tuple([as_stored(part) for part in space.spaces])
+    if isinstance(space, spaces.Box) and space.dtype not in (np.uint8, np.float32):
+        return spaces.Box(as_float32(space.low), as_float32(space.high), space.shape, np.float32)
+    return space
+
+
 def check_observations(tree: Any, space: Space, field: str = "observations") -> None:
     """Raises DatasetError where a tree of [N, ...] leaves has not the structure, shape or kind of a space."""
     branches: list[tuple[str, Any, Space]] = []
