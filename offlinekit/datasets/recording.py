@@ -92,6 +92,25 @@ class Recorder(EpisodeLoop):
         return as_dataset([self._episodes[i] for i in sorted(self._episodes)], self.envs[0])
 
 
+def record_episodes(
+    policy: Any, env: gymnasium.Env[Any, Any], n_rows: int, epsilon: float = 0.0, seed: int = 0
+) -> MDPDataset:
+    """Records whole episodes of a policy in one environment, at least `n_rows` rows.
+
+    Args:
+        policy: As `Behaviour` takes it.
+        env: A gymnasium environment.
+        n_rows: At least 1.
+        epsilon: Probability of a uniformly random action in each step.
+        seed: Episode i starts from seed + i.
+    """
+    behaviour = Behaviour(policy, env.action_space, epsilon)
+    behaviour.seed(seed)
+    recorder = Recorder(behaviour, [env], n_rows, seed)
+    recorder.run()
+    return recorder.dataset()
+
+
 def as_dataset(episodes: list[Episode], env: gymnasium.Env[Any, Any]) -> MDPDataset:
     """Returns whole episodes as a dataset with the spaces of their environment."""
     ends = np.cumsum([len(episode.rewards) for episode in episodes]) - 1
