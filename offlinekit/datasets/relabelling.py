@@ -30,7 +30,8 @@ def _scale_by_returns(dataset: MDPDataset) -> Array:
     spread = returns.max() - returns.min()
     if spread == 0:
         raise ValueError("return-range needs episodes of different returns, got equal ones; use scale=X")
-    return dataset.rewards * (1000.0 / spread)
+    scaled: Array = dataset.rewards * (1000.0 / spread)
+    return scaled
 
 
 def _sparse(dataset: MDPDataset) -> Array:
