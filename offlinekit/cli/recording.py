@@ -1,4 +1,4 @@
-"""`offlinekit datasets collect`: a policy recorded in an environment."""
+"""`offlinekit datasets collect` and `levels`: policies recorded in an environment."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import click
 
 from offlinekit.cli.inspecting import describe
+from offlinekit.cli.output import number, table
 from offlinekit.cli.parts import debug_option, example, usage
 from offlinekit.cli.runs import find, load, make_env
 
@@ -69,6 +70,43 @@ def collect(
     chosen.env.close()
     describe(dataset)
     click.echo(f"\nWrote {out}")
+
+
+@click.command(
+    epilog=example("offlinekit datasets levels --env CartPole-v1 --rows 10000 --rounds 10 --out cartpole")
+)
+@click.option("--env", "env_id", required=True, help="Gymnasium environment.")
+@click.option(
+    "--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder to write to."
+)
+@click.option("--rows", "n_rows", type=click.IntRange(min=1), default=1_000_000, help="Rows of each dataset.")
+@click.option("--algo", "name", help="What learns.  [default: sac, or double_dqn for discrete actions]")
+@click.option("--rounds", type=click.IntRange(min=1), default=100, help="How often its data grow.")
+@click.option("--steps", type=click.IntRange(min=1), default=1_000, help="Environment steps a round.")
+@click.option("--updates", type=click.IntRange(min=1), default=1_000, help="Updates a round.")
+@click.option("--medium", type=float, default=1 / 3, show_default="1/3", help="Share of the way to the best.")
+@click.option("--seed", type=int, default=0, help="Of everything.")
+@debug_option
+def levels(env_id: str, out: Path, name: str | None, seed: int, **settings: Any) -> None:
+    """Train a policy online and record random, medium, medium-replay, medium-expert and expert.
+
+    Medium is the first policy that came a third of the way from the random to the best return.
+    """
+    from offlinekit.algos import get_algo
+    from offlinekit.algos.levels import record_levels
+    from offlinekit.datasets import MDPDataset
+
+    env = make_env(env_id, "--env")
+    with usage("--algo"):
+        algo = None if name is None else get_algo(name)(seed=seed)
+    with usage("--medium"):
+        files = record_levels(env, out, algo=algo, seed=seed, **settings)
+    rows = []
+    for level, path in files.items():
+        dataset = MDPDataset.load(path)
+        returns = number(float(dataset.episode_returns().mean()))
+        rows.append((level, f"{len(dataset):,}", f"{dataset.n_episodes:,}", returns, str(path)))
+    table(("level", "rows", "episodes", "mean return", "file"), rows)
 
 
 def choose(policy: str, env_id: str | None, which: str, sample: bool, device: str) -> Chosen:

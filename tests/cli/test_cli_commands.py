@@ -21,17 +21,18 @@ from offlinekit.cli.main import main
 
 Call = Callable[..., Result]
 
+DATASETS = ["collect", "convert", "info", "levels", "list", "merge", "relabel", "subsample", "validate"]
 NAMES = ["algos", "datasets", "evaluate", "plot", "record", "train"]
 
 
 def test_commands_are_found_and_each_has_help_with_an_example(call: Call) -> None:
     assert main.list_commands(click.Context(main)) == NAMES
-    pages = [(name,) for name in NAMES] + [("datasets", name) for name in ("list", "info", "validate")]
+    pages = [(name,) for name in NAMES] + [("datasets", name) for name in DATASETS]
     for page in pages:
         result = call(*page, "--help")
         assert result.exit_code == 0
         assert "Example" in result.output
-        assert f"  offlinekit {page[0]}" in result.output.split("Example")[1]
+        assert f"  offlinekit {' '.join(page)}" in result.output.split("Example")[1]
         assert "--debug" in result.output
     for code in ("0 ", "1 ", "2 ", "130"):
         assert f"\n    {code}" in call("--help").output

@@ -5,9 +5,10 @@ from __future__ import annotations
 import click
 
 from offlinekit.cli.inspecting import info, validate
+from offlinekit.cli.mending import convert, merge, relabel, subsample
 from offlinekit.cli.output import pairs
 from offlinekit.cli.parts import SETTINGS, debug_option, example
-from offlinekit.cli.recording import collect
+from offlinekit.cli.recording import collect, levels
 
 
 @click.group(
@@ -19,7 +20,7 @@ def command() -> None:
     """List, record, describe, validate and mend datasets."""
 
 
-for _part in (collect, info, validate):
+for _part in (collect, levels, info, validate, convert, merge, subsample, relabel):
     command.add_command(_part)
 
 
