@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from offlinekit.datasets import episodes, spaces, validation
+from offlinekit.datasets.intake import note_arguments
 from offlinekit.errors import DatasetError
 from offlinekit.types import Array, map_tree, rows
 
@@ -65,6 +66,7 @@ class EpisodeColumns:
         name: str = "custom",
         metadata: dict[str, Any] | None = None,
     ) -> None:
+        note_arguments(locals())
         self.name = name
         self.metadata = plain(metadata)
         self.rewards = validation.as_float32(validation.as_vector(rewards, "rewards"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -153,3 +154,20 @@ def test_relabel_by_a_function_of_ones_own(
         result = call("datasets", "relabel", data_file, "x.h5", "--reward", text)
         assert result.exit_code == 2
         assert message in words(result)
+
+
+def test_info_shows_spreads_and_histograms(datasets: Call, data_file: Path, tmp_path: Path) -> None:
+    sheet = tmp_path / "sheet.png"
+    result = datasets("info", data_file, "--plot", sheet)
+    lines = [line.split() for line in result.output.splitlines()]
+    assert ["1", "█" * 40, "100.0%"] in lines  # Every reward is 1.
+    assert [line[0] for line in lines if line[:1] and line[0].startswith("observations[")] == [
+        f"observations[{i}]" for i in range(4)
+    ]
+    assert sheet.read_bytes()[:4] == b"\x89PNG"
+    found = json.loads(datasets("info", "pendulum-mixed", "--json").stdout)
+    assert [spread["name"] for spread in found["observation_coverage"]] == [
+        f"observations[{i}]" for i in range(3)
+    ]
+    assert found["action_coverage"][0]["at_bounds"] < 0.01
+    assert sum(found["reward_histogram"]["counts"]) == 10_000
