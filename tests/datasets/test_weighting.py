@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from offlinekit.datasets import MDPDataset
+from offlinekit.algos import DiscreteCQL
+from offlinekit.datasets import MDPDataset, blocks
 from offlinekit.datasets.normalizers import Scaling
 from offlinekit.datasets.sampler import TransitionSampler
 from offlinekit.datasets.weighting import Chooser, return_weights
-from offlinekit.errors import DatasetError
+from offlinekit.errors import DatasetError, UnsupportedError
 
 CPU = torch.device("cpu")
 
@@ -94,3 +96,23 @@ def test_weighted_draws_go_on_from_a_state() -> None:
 def test_wrong_weights(weights: Any, message: str) -> None:
     with pytest.raises(DatasetError, match=message):
         sampler(weights=weights)
+
+
+def test_an_algorithm_draws_by_weights_where_its_sampler_says_so() -> None:
+    class Weighted(DiscreteCQL):
+        """Sees the best episode alone."""
+
+        def make_sampler(self, dataset: MDPDataset, **settings: Any) -> Any:
+            return super().make_sampler(dataset, weights=return_weights(dataset, 1e-9), **settings)
+
+    batch = Weighted(seed=0, observation_scaler=None).sample_batch(dataset())
+    assert isinstance(batch.observations, torch.Tensor)
+    assert set(batch.observations[:, 0].tolist()) == {3, 7}
+    assert batch.rewards.max() == 2
+
+
+def test_weights_need_the_dataset_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blocks, "POOL_BYTES", 1)
+    mapped = MDPDataset.open(dataset().save(tmp_path / "a.h5", compress=False))
+    with pytest.raises(UnsupportedError, match="weights need the dataset in memory"):
+        blocks.sampler_for(mapped, weights=np.ones(6))
