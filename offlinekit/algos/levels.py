@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import gymnasium
 
+from offlinekit.algos.acting import SampledPolicy
 from offlinekit.algos.base import Algo
 from offlinekit.algos.double_dqn import DoubleDQN
 from offlinekit.algos.sac import SAC
@@ -152,4 +153,4 @@ def _behaviour(
         return RandomPolicy(env.action_space), {"policy": "random"}
     algo = front.load(snapshot.path)
     facts = {"policy": snapshot.path.name, "algorithm": front.__name__, "policy_return": snapshot.mean_return}
-    return GreedyPolicy(algo.predict) if algo.action_kind == "discrete" else algo.sample_action, facts
+    return GreedyPolicy(algo.predict) if algo.action_kind == "discrete" else SampledPolicy(algo), facts

@@ -122,6 +122,7 @@ def choose(policy: str, env_id: str | None, which: str, sample: bool, device: st
         return Chosen(RandomPolicy(env.action_space), env, {"policy": policy})
     if policy.startswith("d4rl:"):
         return _of_d4rl(Path(policy.removeprefix("d4rl:")), env_id)
+    from offlinekit.algos.acting import SampledPolicy
     from offlinekit.datasets.policies import GreedyPolicy
 
     with usage("--policy"):
@@ -130,23 +131,27 @@ def choose(policy: str, env_id: str | None, which: str, sample: bool, device: st
                 f"expected random, d4rl:FILE, a run folder or a policy file, got {policy!r}"
             )
     algo, env = load(find(Path(policy), which), env_id, device=device)
-    acting = algo.sample_action if sample else algo.predict
+    acting = SampledPolicy(algo) if sample else algo.predict
     if not sample and algo.action_kind == "discrete":
         acting = GreedyPolicy(algo.predict)
     facts = {"policy": policy, "algorithm": type(algo).__name__, "updates": algo.grad_step, "sampled": sample}
     return Chosen(acting, env, facts)
 
 
-def _of_d4rl(path: Path, env_id: str | None) -> Chosen:
+def _of_d4rl(path: Path, given: str | None) -> Chosen:
     from offlinekit.datasets.gaussian_policy import TanhGaussianPolicy
     from offlinekit.datasets.sources import d4rl
 
     with usage("--policy"):
         policy = TanhGaussianPolicy.from_d4rl(path)
     name = d4rl.name_of(path)
-    env_id = env_id or (None if name is None else d4rl.ENVIRONMENTS.get(name.split("-")[0]))
+    env_id = given or (None if name is None else d4rl.ENVIRONMENTS.get(name.split("-")[0]))
     if env_id is None:
         raise click.UsageError(f"{path} does not say its environment; give one by --env, such as Hopper-v4")
     row = {} if name is None else d4rl.table()[name]
     known = {f"reference_{end}_score": row[end] for end in ("min", "max") if end in row}
-    return Chosen(policy, make_env(env_id, "--env"), {"policy": f"d4rl:{path.name}", **known})
+    if given is None and name is not None and env_id == "Ant-v4":
+        env = d4rl.ant_environment(name)  # With the contact forces that the policy was trained with.
+    else:
+        env = make_env(env_id, "--env")
+    return Chosen(policy, env, {"policy": f"d4rl:{path.name}", **known})

@@ -8,6 +8,7 @@ import gymnasium
 import numpy as np
 
 from offlinekit.datasets.policies import RandomPolicy, as_policy, checked_actions, log_volume
+from offlinekit.errors import UnsupportedError
 from offlinekit.types import Array, ArrayTree
 
 
@@ -54,7 +55,7 @@ class Behaviour:
         actions, log_probs = answer if isinstance(answer, tuple) else (answer, None)
         actions = self._mixed(checked_actions(actions, self.space, n), observations)
         if self._log_prob is not None and (log_probs is None or self.epsilon > 0):
-            log_probs = self._log_prob(observations, actions)
+            log_probs = self._answer(observations, actions)
         elif self.epsilon > 0:
             log_probs = None
         if log_probs is None:
@@ -63,6 +64,13 @@ class Behaviour:
         if log_probs.shape != (n,):
             raise ValueError(f"expected log-probabilities of shape ({n},), got {log_probs.shape}")
         return actions, self._mixture(log_probs)
+
+    def _answer(self, observations: ArrayTree, actions: Array) -> Any:
+        """Returns what the policy says of the actions taken; None where it cannot answer."""
+        try:
+            return self._log_prob(observations, actions)  # type: ignore[misc]  # Asked only where there is one.
+        except UnsupportedError:
+            return None
 
     def _mixed(self, actions: Array, observations: ArrayTree) -> Array:
         if self.epsilon > 0:

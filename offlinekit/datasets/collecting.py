@@ -167,7 +167,7 @@ class Parts:
         if self.out is not None and self.folder is not None:
             dataset.save(self.out)
             self.parts.clear()
-            for path in self.folder.glob("*.h5"):
+            for path in (*self.folder.glob("*.h5"), *self.folder.glob(".*.h5.*.tmp")):
                 path.unlink()
             self.folder.rmdir()
         return dataset
@@ -188,9 +188,13 @@ def _environments(env: Any, n_envs: int) -> Iterator[list[gymnasium.Env[Any, Any
 
 
 def _environment_facts(env: gymnasium.Env[Any, Any]) -> dict[str, Any]:
+    """Returns the environment's name and arguments; a wrapped one has none that would make it again."""
     if env.spec is None:
         return {}
     kwargs = {key: value for key, value in env.spec.kwargs.items() if key != "render_mode"}
+    if env.spec.additional_wrappers:
+        wrappers = ", ".join(wrapper.name for wrapper in env.spec.additional_wrappers)
+        return {"env_id": None, "env_note": f"recorded in {env.spec.id} with {wrappers}"}
     return {"env_id": env.spec.id, "env_kwargs": kwargs}
 
 

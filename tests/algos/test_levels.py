@@ -8,7 +8,8 @@ import gymnasium
 import numpy as np
 import pytest
 
-from offlinekit.algos import DoubleDQN
+from offlinekit.algos import SAC, DoubleDQN
+from offlinekit.algos.acting import SampledPolicy
 from offlinekit.algos.levels import LEVELS, Snapshot, choose_snapshots, grow_batch, record_levels
 from offlinekit.datasets import MDPDataset
 
@@ -55,3 +56,18 @@ def test_levels_are_files(tmp_path: Path) -> None:
     assert found["medium"].metadata["algorithm"] == "DoubleDQN"
     with pytest.raises(ValueError, match=r"medium must be in \(0, 1\), got 1"):
         record_levels(env, tmp_path, medium=1)
+
+
+def test_drawn_actions_have_densities_in_the_units_of_the_data() -> None:
+    rng = np.random.default_rng(0)
+    space = gymnasium.spaces.Box(-2, 2, (1,))
+    data = MDPDataset(
+        rng.normal(size=(9, 3)), rng.uniform(-2, 2, (9, 1)), np.ones(9), np.eye(9)[8], action_space=space
+    )
+    policy = SampledPolicy(SAC(seed=0).build(data))
+    grid = np.linspace(-1.9999, 1.9999, 4001)
+    densities = np.exp(policy.log_prob(np.zeros((4001, 3)), grid[:, None]))
+    assert abs(densities.mean() * 4 - 1) < 0.01  # A density over [-2, 2] sums to 1.
+    assert np.abs(policy.predict(data.observations)).max() <= 2
+    discrete = MDPDataset(np.zeros((4, 2)), [0, 1, 0, 1], np.ones(4), np.eye(4)[3])
+    assert not hasattr(SampledPolicy(DoubleDQN(seed=0).build(discrete)), "log_prob")

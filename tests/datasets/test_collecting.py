@@ -168,6 +168,25 @@ def test_an_interrupted_recording_goes_on_to_the_same_file(tmp_path: Path) -> No
     assert len(np.unique(whole.observations[whole.episode_starts], axis=0)) == whole.n_episodes
 
 
+def test_wrapped_environments_are_not_named_as_if_they_were_not() -> None:
+    wrapped = gymnasium.wrappers.FlattenObservation(gymnasium.make("MountainCar-v0"))
+    found = collect(lambda o: np.zeros(len(o), int), wrapped, 5).metadata
+    assert found["env_id"] is None
+    assert found["env_note"] == "recorded in MountainCar-v0 with FlattenObservation"
+
+
+def test_unbounded_actions_have_no_density() -> None:
+    class Vector(Counting):
+        action_space = gymnasium.spaces.Box(-np.inf, np.inf, (1,), np.float64)
+
+        def step(self, action: Any) -> Any:
+            return super().step(float(action[0]))
+
+    assert collect(RandomPolicy(Vector.action_space), made(Vector), 6).behavior_log_probs is None
+    with pytest.raises(UnsupportedError, match="uniform actions need a Discrete or a bounded Box"):
+        collect(RandomPolicy(Vector.action_space), made(Vector), 6, epsilon=0.1)
+
+
 def test_what_cannot_be_recorded(tmp_path: Path) -> None:
     for name in ("n_steps", "n_envs", "part_steps"):
         with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
