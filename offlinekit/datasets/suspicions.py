@@ -9,7 +9,7 @@ import numpy as np
 from gymnasium import spaces
 
 from offlinekit.datasets.faults import Check, Finding, named_columns, warning
-from offlinekit.datasets.validation import as_float32, as_observations
+from offlinekit.datasets.validation import BLOCK_BYTES, as_float32, as_observations
 from offlinekit.types import Array, leaves
 
 LOST = 1e-3
@@ -130,20 +130,28 @@ def _repeated(columns: Mapping[str, Any]) -> Iterator[Finding]:
     hashed = np.zeros(len(columns["rewards"]), np.uint64)
     rng = np.random.default_rng(0)
     for name, leaf in named_columns(columns):
-        if name in ("terminals", "timeouts", "episode_terminals", "next_observations"):
-            continue
-        words = np.ascontiguousarray(leaf).reshape(len(leaf), -1)
-        words = words if leaf.dtype == np.uint8 else words.astype(np.float64).view(np.uint64)
-        with np.errstate(over="ignore"):
-            for column in range(words.shape[1]):
-                factor = rng.integers(1, 2**63, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
-                mixed = (words[:, column].astype(np.uint64) + np.uint64(1)) * factor
-                hashed += mixed ^ (mixed >> np.uint64(29))
+        if name not in ("terminals", "timeouts", "episode_terminals") and not name.startswith("next_"):
+            hashed += _hash_rows(leaf.reshape(len(leaf), -1), rng)
     _, first = np.unique(hashed, return_index=True)
     repeated = np.setdiff1d(np.arange(len(hashed)), first)
     if len(repeated) > REPEATED * len(hashed):
         fix = "look whether files were joined twice; drop the repeated episodes"
         yield warning("rows", "repeat an earlier row in every column", fix, repeated)
+
+
+def _hash_rows(flat: Array, rng: np.random.Generator) -> Array:
+    """Returns a hash of each row, uint64 [N]: the words of its bytes, each multiplied by its own odd number."""
+    n_words = -(-flat.shape[1] * flat.itemsize // 8)
+    factors = rng.integers(1, 2**63, n_words, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
+    hashed = np.empty(len(flat), np.uint64)
+    block = max(BLOCK_BYTES // (8 * n_words), 1)
+    for start in range(0, len(flat), block):
+        part = np.ascontiguousarray(flat[start : start + block])
+        words = np.zeros((len(part), 8 * n_words), np.uint8)
+        words[:, : flat.shape[1] * flat.itemsize] = part.view(np.uint8).reshape(len(part), -1)
+        mixed = (words.view(np.uint64) + np.uint64(1)) * factors
+        hashed[start : start + block] = (mixed ^ (mixed >> np.uint64(29))).sum(axis=1, dtype=np.uint64)
+    return hashed
 
 
 def _constant(columns: Mapping[str, Any]) -> Iterator[Finding]:
