@@ -159,10 +159,10 @@ def _check(dataset: MDPDataset, context: int, batch_size: int, anchor: str) -> N
 
 
 def _windows(dataset: MDPDataset, context: int, anchor: str) -> tuple[Array, Array]:
-    """Returns the first and last row of each row's window, int64 [N] each."""
+    """Returns the earliest row that each row's window may have, and its last row, int64 [N] each."""
     row, lengths = np.arange(len(dataset)), dataset.episode_lengths()
     if anchor == "last":
-        return np.maximum(np.repeat(dataset.episode_starts, lengths), row - context + 1), row
+        return np.repeat(dataset.episode_starts, lengths), row
     return row, np.minimum(np.repeat(dataset.episode_ends, lengths), row + context) - 1
 
 

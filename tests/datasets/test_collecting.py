@@ -168,6 +168,36 @@ def test_an_interrupted_recording_goes_on_to_the_same_file(tmp_path: Path) -> No
     assert len(np.unique(whole.observations[whole.episode_starts], axis=0)) == whole.n_episodes
 
 
+def test_actions_are_clipped_before_they_are_taken() -> None:
+    class Bounded(Counting):
+        action_space = gymnasium.spaces.Box(-1, 1, (1,), np.float32)
+
+        def step(self, action: Any) -> Any:
+            return super().step(float(action[0]))
+
+    dataset = collect(lambda o: np.full((len(o), 1), 7.0), made(Bounded), 4, seed=5)
+    assert dataset.actions.tolist() == [[1]] * 4
+    assert dataset.rewards.tolist() == [1, 11, 21, 1]
+
+
+def test_each_part_has_a_seed_of_its_own() -> None:
+    class Seeded:
+        seeds: list[int] = []
+
+        def seed(self, seed: int) -> None:
+            self.seeds.append(seed)
+
+        def __call__(self, observations: Any) -> Any:
+            return by_time(observations)
+
+    policy = Seeded()
+    collect(policy, made(), 90, part_steps=20)
+    first = policy.seeds[1:]  # Behind the one that every policy is given at first.
+    assert len(first) == len(set(first)) >= 3
+    collect(policy, made(), 90, part_steps=20)
+    assert policy.seeds[-len(first) :] == first
+
+
 def test_wrapped_environments_are_not_named_as_if_they_were_not() -> None:
     wrapped = gymnasium.wrappers.FlattenObservation(gymnasium.make("MountainCar-v0"))
     found = collect(lambda o: np.zeros(len(o), int), wrapped, 5).metadata

@@ -29,6 +29,12 @@ def test_density_by_hand() -> None:
     np.testing.assert_allclose(found, [-1.3356016], rtol=1e-6)
 
 
+def test_the_deviation_is_bounded() -> None:
+    seen, action = np.zeros((1, 2)), np.array([[0.5]])
+    assert constant(0, 5).log_prob(seen, action) == constant(0, 2).log_prob(seen, action)
+    assert constant(0, 1.9).log_prob(seen, action) != constant(0, 2).log_prob(seen, action)
+
+
 def test_drawn_actions_have_the_densities_told() -> None:
     policy = constant(0.25, np.log(0.5))
     actions, log_probs = policy(np.zeros((4000, 2)))

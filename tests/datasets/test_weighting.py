@@ -54,6 +54,13 @@ def test_numbers_are_drawn_by_their_weights() -> None:
     assert Chooser(2, np.array([1.0, 0]), CPU).draw(50, torch.Generator()).sum() == 0
 
 
+@pytest.mark.parametrize("draw", [0.0, 0.25, 1 - 2**-53])
+def test_numbers_of_no_weight_are_never_drawn(monkeypatch: pytest.MonkeyPatch, draw: float) -> None:
+    chooser = Chooser(5, np.array([0, 1, 0, 3.0, 0]), CPU)
+    monkeypatch.setattr(torch, "rand", lambda size, **_: torch.full((size,), draw, dtype=torch.float64))
+    assert chooser.draw(1, torch.Generator()).item() == (1 if draw < 0.25 else 3)
+
+
 def sampler(**options: Any) -> TransitionSampler:
     settings: dict[str, Any] = {"batch_size": 1000, "gamma": 0.9, "n_step": 1, "seed": 0}
     return TransitionSampler(dataset(), device=CPU, scaling=Scaling(), **{**settings, **options})
