@@ -16,6 +16,7 @@ from offlinekit.datasets import MDPDataset, collect
 from offlinekit.datasets.editing import first_rows, merge
 from offlinekit.datasets.policies import GreedyPolicy, RandomPolicy
 from offlinekit.datasets.recording import record_episodes
+from offlinekit.errors import DatasetError
 from offlinekit.events import get_logger
 from offlinekit.metrics import evaluate
 
@@ -104,6 +105,7 @@ def record_levels(
 
     Raises:
         ValueError: For a share outside (0, 1).
+        DatasetError: Where `folder` holds datasets that were recorded otherwise.
     """
     if not 0 < medium < 1:
         raise ValueError(f"medium must be in (0, 1), got {medium}")
@@ -119,11 +121,12 @@ def record_levels(
     files = {level: folder / f"{level}.h5" for level in LEVELS}
     parts = {}
     for level, snapshot in (("random", None), ("medium", halfway), ("expert", best)):
-        if not files[level].exists():
-            policy, facts = _behaviour(type(algo), snapshot, env)
-            settings: dict[str, Any] = {"seed": seeds["record"], "progress": progress, "metadata": facts}
-            collect(policy, env, n_rows, out=files[level], name=level, **settings)
-        parts[level] = MDPDataset.load(files[level])
+        policy, facts = _behaviour(type(algo), snapshot, env)
+        settings: dict[str, Any] = {"seed": seeds["record"], "progress": progress, "metadata": facts}
+        if files[level].exists():
+            parts[level] = _same(files[level], n_rows, facts)
+        else:
+            parts[level] = collect(policy, env, n_rows, out=files[level], name=level, **settings)
     facts = {key: value for key, value in parts["medium"].metadata.items() if key != "recording"}
     replay = first_rows(data, halfway.n_rows)
     replay.with_options(name="medium-replay", metadata=facts).save(files["medium-replay"])
@@ -139,6 +142,22 @@ def choose_snapshots(snapshots: list[Snapshot], medium: float) -> tuple[Snapshot
     return next(snapshot for snapshot in snapshots if snapshot.mean_return >= enough), best
 
 
+def _same(path: Path, n_rows: int, facts: dict[str, Any]) -> MDPDataset:
+    """Returns a dataset that an earlier call recorded.
+
+    Raises:
+        DatasetError: Where it was recorded otherwise.
+    """
+    dataset = MDPDataset.load(path)
+    found = {key: dataset.metadata.get(key) for key in facts}
+    if len(dataset) != n_rows or found != facts:
+        raise DatasetError(
+            f"{path} holds {len(dataset):,} rows of {found}, expected {n_rows:,} rows of {facts}; "
+            "write to another folder, or remove it"
+        )
+    return dataset
+
+
 def _learner(space: gymnasium.Space[Any], seed: int) -> Algo:
     if isinstance(space, gymnasium.spaces.Discrete):
         return DoubleDQN(seed=seed, learning_rate=5e-4, n_step=5)
@@ -150,7 +169,9 @@ def _behaviour(
 ) -> tuple[Any, dict[str, Any]]:
     """Returns what records a level, and what is noted of it."""
     if snapshot is None:
-        return RandomPolicy(env.action_space), {"policy": "random"}
+        return RandomPolicy(env.action_space), {
+            "policy": f"random actions in {env.spec.id if env.spec else env}"
+        }
     algo = front.load(snapshot.path)
     facts = {"policy": snapshot.path.name, "algorithm": front.__name__, "policy_return": snapshot.mean_return}
     return GreedyPolicy(algo.predict) if algo.action_kind == "discrete" else SampledPolicy(algo), facts

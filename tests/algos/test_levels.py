@@ -12,6 +12,7 @@ from offlinekit.algos import SAC, DoubleDQN
 from offlinekit.algos.acting import SampledPolicy
 from offlinekit.algos.levels import LEVELS, Snapshot, choose_snapshots, grow_batch, record_levels
 from offlinekit.datasets import MDPDataset
+from offlinekit.errors import DatasetError
 
 
 def test_medium_is_the_first_that_is_a_share_of_the_way_to_the_best() -> None:
@@ -54,6 +55,13 @@ def test_levels_are_files(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found["medium-expert"].rewards[:250], found["medium"].rewards)
     assert found["expert"].behavior_log_probs.tolist() == [0.0] * 250
     assert found["medium"].metadata["algorithm"] == "DoubleDQN"
+    before = files["expert"].read_bytes()
+    again = DoubleDQN(seed=0, batch_size=32, learning_rate=1e-3, n_step=5)
+    record_levels(env, tmp_path, algo=again, **settings)  # type: ignore[arg-type]
+    assert files["expert"].read_bytes() == before
+    other = DoubleDQN(seed=0, batch_size=32, learning_rate=1e-3, n_step=5)
+    with pytest.raises(DatasetError, match=r"random\.h5 holds 250 rows of .*, expected 90 rows of"):
+        record_levels(env, tmp_path, algo=other, **{**settings, "n_rows": 90})  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"medium must be in \(0, 1\), got 1"):
         record_levels(env, tmp_path, medium=1)
 
