@@ -22,17 +22,17 @@ from typing import Any
 
 import click
 import gymnasium
-import numpy as np
 
 import offlinekit
 from offlinekit.algos import SAC, Algo, DoubleDQN
+from offlinekit.algos.levels import grow_batch
 from offlinekit.datasets import MDPDataset
+from offlinekit.datasets.policies import RandomPolicy
+from offlinekit.datasets.recording import record_episodes
 from offlinekit.metrics import evaluate
-from offlinekit.types import Array
 
 FOLDER = Path(__file__).parent.parent / "offlinekit" / "datasets" / "embedded"
 SNAPSHOTS = Path("runs") / "record"
-Policy = Callable[[Array], Any]
 
 
 @dataclass(frozen=True)
@@ -103,58 +103,17 @@ RECIPES = {
 }
 
 
-class Recorder:
-    """Steps one environment and keeps columns of all it saw."""
-
-    def __init__(self, env_id: str, seed: int) -> None:
-        self.env = gymnasium.make(env_id)
-        self.rng = np.random.default_rng(seed)
-        self.seed = seed
-
-    def record(self, policy: Policy | None, noise: float, n_rows: int) -> MDPDataset:
-        """Records at least `n_rows` rows, to the end of an episode.
-
-        Args:
-            policy: Observation to action, or None for random actions.
-            noise: Probability of a random action in each step.
-            n_rows: Rows wanted.
-        """
-        space = self.env.action_space
-        rows: list[tuple[Any, ...]] = []
-        while len(rows) < n_rows or not (rows[-1][3] or rows[-1][4]):
-            if not rows or rows[-1][3] or rows[-1][4]:
-                observation, _ = self.env.reset(seed=int(self.rng.integers(2**31)))
-                space.seed(int(self.rng.integers(2**31)))
-            chance = policy is None or self.rng.random() < noise
-            action = space.sample() if chance or policy is None else policy(observation)
-            following, reward, terminal, timeout, _ = self.env.step(action)
-            rows.append((observation, action, reward, terminal, timeout and not terminal, following))
-            observation = following
-        columns = [np.array(column) for column in zip(*rows, strict=True)]
-        return MDPDataset(
-            *columns[:4],
-            timeouts=columns[4],
-            next_observations=columns[5],
-            action_space=space,
-            observation_space=self.env.observation_space,
-        )
-
-
 def learn(recipe: Recipe) -> list[tuple[float, Algo, Path]]:
     """Grows a batch with a learner; returns its snapshots, the untrained one first, with their mean returns."""
     assert recipe.make is not None
-    algo, recorder = recipe.make(recipe.seed), Recorder(recipe.env_id, recipe.seed)
-    data = recorder.record(None, 1.0, recipe.steps)
-    snapshots = []
-    folder = SNAPSHOTS / recipe.env_id
-    algo.build(data)
-    for round_ in range(recipe.rounds + 1):
-        score = evaluate(algo, recorder.env, 10, seed=10_000, n_envs=1).mean
-        path = algo.save(folder / f"{round_:03d}.okt")
+    algo, env = recipe.make(recipe.seed), gymnasium.make(recipe.env_id)
+    sizes = {"rounds": recipe.rounds, "steps": recipe.steps, "updates": recipe.updates}
+    snapshots: list[tuple[float, Algo, Path]] = []
+    for data in grow_batch(algo, env, **sizes, seed=recipe.seed):
+        score = evaluate(algo, env, 10, seed=10_000, n_envs=1).mean
+        path = algo.save(SNAPSHOTS / recipe.env_id / f"{len(snapshots):03d}.okt")
+        click.echo(f"{recipe.env_id}, round {len(snapshots)}: {len(data)} rows, return {score:.1f}")
         snapshots.append((score, algo, path))
-        click.echo(f"{recipe.env_id}, round {round_}: {len(data)} rows, return {score:.1f}")
-        algo.fit(data, recipe.updates, out=None)
-        data = data.concat(recorder.record(algo.sample_action, 0.1, recipe.steps))
     return snapshots
 
 
@@ -169,14 +128,17 @@ def judged(recipe: Recipe) -> list[tuple[float, Algo, Path]]:
 def record(name: str, recipe: Recipe, reuse: bool = False) -> dict[str, Any]:
     """Records one dataset and returns its entry of the manifest."""
     snapshots = [] if recipe.make is None else judged(recipe) if reuse else learn(recipe)
-    recorder = Recorder(recipe.env_id, recipe.seed + 1_000)
-    parts, described = [], []
+    env = gymnasium.make(recipe.env_id)
+    parts: list[MDPDataset] = []
+    described = []
     for skill, noise, n_rows in recipe.parts:
-        policy, score = None, None
+        policy: Any = RandomPolicy(env.action_space)
+        score = None
         if skill is not None:
             score, algo, path = min(snapshots, key=lambda snapshot: abs(snapshot[0] - skill))
             policy = type(algo).load(path).predict
-        parts.append(recorder.record(policy, noise, n_rows))
+        seed = recipe.seed + 1_000 + sum(part.n_episodes for part in parts)
+        parts.append(record_episodes(policy, env, n_rows, noise, seed))
         described.append({"policy_return": score, "random_actions": noise, "rows": len(parts[-1])})
     dataset = parts[0].concat(*parts[1:]).with_options(name=name, metadata={"env_id": recipe.env_id})
     path = dataset.save(FOLDER / f"{name}.h5")

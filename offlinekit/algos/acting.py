@@ -77,6 +77,32 @@ class Converter:
         return torch.as_tensor(np.ascontiguousarray(array)).to(self.device)
 
 
+class SampledPolicy:
+    """The drawn actions of an algorithm and, where its policy has densities, their logarithms.
+
+    Args:
+        algo: With networks.
+    """
+
+    def __init__(self, algo: Any) -> None:
+        self.predict = algo.sample_action
+        self._impl, self._scaling = algo.impl, algo.scaling
+        self._converter = Converter(
+            self._impl.observation_space, self._impl.action_space, algo.scaling, self._impl.device
+        )
+        if hasattr(getattr(self._impl, "policy", None), "log_prob"):
+            self.log_prob = self._log_prob
+
+    def _log_prob(self, observations: Any, actions: Array) -> Array:
+        """Returns the log-densities [B] of actions in the units of the data."""
+        found = self._converter.value(observations, actions, self._impl.policy.log_prob)
+        if self._scaling.action is None:
+            return found
+        scale = np.broadcast_to(self._scaling.action.scale, actions.shape[1:])
+        densities: Array = found - np.log(scale).sum()
+        return densities
+
+
 def _arrays(observations: Any, space: spaces.Space[Any]) -> ArrayTree:
     if isinstance(space, spaces.Dict):
         if not isinstance(observations, Mapping) or set(observations) != set(space.spaces):

@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import ModuleType
 from typing import Any, TypeVar
 
 import click
@@ -33,12 +34,17 @@ debug_option = click.option(
 )
 
 
+def import_module(name: str) -> ModuleType:
+    """Imports a module of the user's, also of the working folder, as `python -m` does."""
+    if "" not in sys.path:
+        sys.path.insert(0, "")
+    return importlib.import_module(name)
+
+
 def _import(_: click.Context, parameter: click.Parameter, modules: tuple[str, ...]) -> None:
     for name in modules:
-        if "" not in sys.path:
-            sys.path.insert(0, "")  # As `python -m` does: modules of the working folder.
         try:
-            importlib.import_module(name)
+            import_module(name)
         except ImportError as error:
             raise click.BadParameter(f"cannot import {name!r} ({error})", param=parameter) from error
 
@@ -94,5 +100,5 @@ def usage(option: str) -> Iterator[None]:
         yield
     except OfflineKitError:
         raise
-    except (ValueError, TypeError, FileNotFoundError) as error:
+    except (ValueError, TypeError, FileNotFoundError, FileExistsError) as error:
         raise click.BadParameter(str(error), param_hint=repr(option)) from error

@@ -1,5 +1,6 @@
 """Datasets: recorded transitions, their readers, and the environments to judge policies in."""
 
+from offlinekit.datasets.collecting import collect
 from offlinekit.datasets.environments import as_gymnasium, make_env
 from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.datasets.registry import get_dataset, known_datasets, register_dataset, unregister_dataset
@@ -10,6 +11,7 @@ __all__ = [
     "MDPDataset",
     "Transitions",
     "as_gymnasium",
+    "collect",
     "from_dataframe",
     "get_dataset",
     "known_datasets",

@@ -160,7 +160,14 @@ def sampler_for(dataset: MDPDataset, **settings: Any) -> TransitionSampler | Blo
     Args:
         dataset: What to learn from.
         settings: Of `TransitionSampler`.
+
+    Raises:
+        UnsupportedError: For weights with a dataset that would be drawn by blocks.
     """
     if is_mapped(dataset) and len(dataset) * row_bytes(dataset) > POOL_BYTES:
+        if settings.pop("weights", None) is not None:
+            raise UnsupportedError(
+                "weights need the dataset in memory, this one is mapped and drawn by blocks; use MDPDataset.load"
+            )
         return BlockSampler(dataset, **settings)
     return TransitionSampler(dataset, **settings)

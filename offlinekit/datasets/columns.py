@@ -8,8 +8,21 @@ from typing import Any
 import numpy as np
 
 from offlinekit.datasets import episodes, spaces, validation
+from offlinekit.datasets.intake import note_arguments
 from offlinekit.errors import DatasetError
 from offlinekit.types import Array, map_tree, rows
+
+ROW_COLUMNS = (
+    "observations",
+    "actions",
+    "rewards",
+    "terminals",
+    "timeouts",
+    "next_observations",
+    "behavior_log_probs",
+    "masks",
+)
+"""Names of the columns with one entry a row; the last three may be None."""
 
 
 class EpisodeColumns:
@@ -27,6 +40,7 @@ class EpisodeColumns:
     next_observations: Any
     observation_space: spaces.Space
     action_space: spaces.Space
+    behavior_log_probs: Array | None
     masks: Array | None
     name: str
     metadata: dict[str, Any]
@@ -48,9 +62,11 @@ class EpisodeColumns:
         seed: int = 0,
         final_observations: Any | None = None,
         final_known: Any | None = None,
+        behavior_log_probs: Any | None = None,
         name: str = "custom",
         metadata: dict[str, Any] | None = None,
     ) -> None:
+        note_arguments(locals())
         self.name = name
         self.metadata = plain(metadata)
         self.rewards = validation.as_float32(validation.as_vector(rewards, "rewards"))
@@ -60,6 +76,7 @@ class EpisodeColumns:
         found = episodes.find_episodes(terminals, timeouts, episode_terminals, len(self))
         self.terminals, self.timeouts, self.episode_starts, self.episode_ends = found
         self._set_next(next_observations, final_observations, final_known)
+        self._set_log_probs(behavior_log_probs)
         self._check_values()
         self.masks = draw_masks(len(self), mask_size, seed) if create_mask else None
 
@@ -106,6 +123,16 @@ class EpisodeColumns:
         validation.check_like(final, self.observations, "final_observations", "observations")
         self.final_observations = map_tree(lambda leaf: _blank_unknown(leaf, flags), final)
 
+    def _set_log_probs(self, given: Any | None) -> None:
+        self.behavior_log_probs = None
+        if given is None:
+            return
+        column = validation.as_float32(validation.as_vector(given, "behavior_log_probs"))
+        validation.check_length(column, "behavior_log_probs", len(self))
+        validation.check_finite(column, "behavior_log_probs", self._place)
+        spaces.check_log_probs(column, self.action_space, self._place)
+        self.behavior_log_probs = column
+
     def _adopt(self, columns: dict[str, Any], masks: Array | None) -> None:
         """Takes up columns of a file that were checked before it was written, and reads none of them through."""
         found = episodes.find_episodes(
@@ -116,11 +143,12 @@ class EpisodeColumns:
             setattr(self, name, columns[name])
         self.observation_space, self.action_space = columns["observation_space"], columns["action_space"]
         self.next_observations, self.masks = columns.get("next_observations"), masks
+        self.behavior_log_probs = columns.get("behavior_log_probs")
         self.final_observations = columns.get("final_observations")
         if self.next_observations is not None:
             final = rows(self.next_observations, self.episode_ends - 1)
             self.final_observations = map_tree(lambda leaf: _blank_unknown(leaf, self.final_known), final)
-        for name in ("observations", "actions", "next_observations", "masks"):
+        for name in ("observations", "actions", "next_observations", "behavior_log_probs", "masks"):
             if getattr(self, name) is not None:
                 validation.check_length(getattr(self, name), name, len(self))
         spaces.check_observations(self.observations, self.observation_space)

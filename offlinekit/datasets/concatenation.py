@@ -30,6 +30,8 @@ def concatenate(datasets: Sequence[Any]) -> Any:
         joined.next_observations = join(
             [part.next_observations_at(np.arange(len(part))) for part in datasets]
         )
+    log_probs = [part.behavior_log_probs for part in datasets]
+    joined.behavior_log_probs = None if any(part is None for part in log_probs) else join(log_probs)
     joined.masks = None if datasets[0].masks is None else join([part.masks for part in datasets])
     joined.episode_ends = np.cumsum(join([part.episode_lengths() for part in datasets]))
     joined.episode_starts = np.concatenate([np.zeros(1, np.int64), joined.episode_ends[:-1]])

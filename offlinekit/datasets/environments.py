@@ -135,6 +135,17 @@ def copy_env(env: gymnasium.Env[Any, Any], **kwargs: Any) -> gymnasium.Env[Any, 
         return None
 
 
+def side_by_side(env: gymnasium.Env[Any, Any], n: int) -> list[gymnasium.Env[Any, Any]]:
+    """Returns the environment and n - 1 copies of it, or the environment alone where it has no copies."""
+    envs = [env]
+    while len(envs) < n and env.render_mode is None:  # Copies would open windows, or film over its film.
+        made = copy_env(env)
+        if made is None:
+            break
+        envs.append(made)
+    return envs
+
+
 def render_without_display() -> None:
     """Chooses renderers that need no display, where there is none and the user has not chosen.
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,11 @@ from offlinekit.types import Array
 MAGIC = b"\x89HDF\r\n\x1a\n"
 DEFLATE_LIMIT = 1_100
 """Deflate shrinks by 1,032 at most: a dataset that claims more has chunks that were never written."""
+
+SPOOLED_BYTES = 1 << 22
+"""What `spooled` takes for large, and the size of its blocks."""
+
+_SPOOL: ContextVar[Path | None] = ContextVar("spool", default=None)
 
 
 def is_hdf5(path: Path) -> bool:
@@ -82,7 +90,35 @@ def read_array(group: Any, key: str) -> Array:
     Raises:
         FileFormatError: For objects, strings, links, and data that lie elsewhere or were never written.
     """
-    return np.asarray(_numbers(group, key)[()])
+    item, folder = _numbers(group, key), _SPOOL.get()
+    if folder is None or item.size * item.dtype.itemsize < SPOOLED_BYTES or item.ndim == 0:
+        return np.asarray(item[()])
+    return _spooled(item, folder)
+
+
+@contextmanager
+def spooled() -> Iterator[None]:
+    """Makes `read_array` copy large arrays, block by block, into temporary files that it maps.
+
+    Floats of 64 bits become 32 on the way, which is what datasets keep. The maps outlive the files' names.
+    """
+    with tempfile.TemporaryDirectory(prefix="offlinekit-") as folder:
+        token = _SPOOL.set(Path(folder))
+        try:
+            yield
+        finally:
+            _SPOOL.reset(token)
+
+
+def _spooled(item: Any, folder: Path) -> Array:
+    handle, name = tempfile.mkstemp(dir=folder)
+    os.close(handle)
+    dtype = np.dtype(np.float32) if item.dtype == np.float64 else item.dtype
+    array = np.memmap(name, dtype, "w+", shape=item.shape)
+    block = max(SPOOLED_BYTES // max(item.size // len(item) * item.dtype.itemsize, 1), 1)
+    for start in range(0, len(item), block):
+        array[start : start + block] = item[start : start + block]
+    return array
 
 
 def map_array(group: Any, key: str) -> Array:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from offlinekit.datasets import episodes, spaces, statistics, storage
-from offlinekit.datasets.columns import EpisodeColumns, draw_masks, plain
+from offlinekit.datasets.columns import ROW_COLUMNS, EpisodeColumns, draw_masks, plain
 from offlinekit.datasets.concatenation import concatenate
 from offlinekit.datasets.transitions import Transitions, draw
 from offlinekit.errors import DatasetError, UnsupportedError
@@ -43,6 +43,8 @@ class MDPDataset(EpisodeColumns):
         final_observations: As observations but [E, ...], after each episode's last row, in place of
             next_observations.
         final_known: [E], which of the final observations were recorded; all where not given.
+        behavior_log_probs: [N], of each action under the policy that chose it: natural logarithms of
+            probabilities, or of densities over a Box.
         name: Of the dataset, in run folders and messages.
         metadata: Plain data kept with the dataset: `env_id`, `reference_min_score`,
             `reference_max_score` and anything else that JSON can hold.
@@ -55,6 +57,7 @@ class MDPDataset(EpisodeColumns):
         final_known: bool [E].
         next_observations: Tree of [N, ...], or None where the row below says it.
         observation_space, action_space: gymnasium spaces.
+        behavior_log_probs: float32 [N], or None where the recording has none.
         masks: uint8 [N, mask_size] or None; 1 where a member may learn from a row, Bernoulli(1/2) each.
             A row may be for no member.
         name, metadata: As given.
@@ -88,15 +91,7 @@ class MDPDataset(EpisodeColumns):
         chosen = episodes.chosen_episodes(key, self.n_episodes)
         index, ends = episodes.episode_rows(self.episode_starts, self.episode_ends, chosen)
         part = copy.copy(self)
-        for name in (
-            "observations",
-            "actions",
-            "rewards",
-            "terminals",
-            "timeouts",
-            "next_observations",
-            "masks",
-        ):
+        for name in ROW_COLUMNS:
             column = getattr(self, name)
             setattr(part, name, None if column is None else rows(column, index))
         part.episode_ends = ends
@@ -144,6 +139,8 @@ class MDPDataset(EpisodeColumns):
 
     def concat(self, *others: MDPDataset) -> MDPDataset:
         """Returns the episodes of this dataset and then of the others; name and metadata are this one's.
+
+        The behaviour's log-probabilities are kept where every dataset has them.
 
         Raises:
             DatasetError: Where spaces or mask sizes differ.

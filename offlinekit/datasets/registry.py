@@ -15,6 +15,7 @@ import gymnasium
 from offlinekit.datasets import source as sources
 from offlinekit.datasets.environments import as_gymnasium, make_env
 from offlinekit.datasets.mdp_dataset import MDPDataset
+from offlinekit.datasets.plugins import load_plugins
 from offlinekit.datasets.spaces import check_environment
 from offlinekit.errors import did_you_mean
 
@@ -74,6 +75,7 @@ def unregister_dataset(pattern: str) -> None:
 
 def known_datasets() -> dict[str, str]:
     """Returns the names, patterns and kinds of file that `get_dataset` takes, each with one line."""
+    load_plugins(register_dataset)
     known = {pattern: _first_line(entry.function) for pattern, entry in _REGISTERED.items()}
     for source in sources.all_sources().values():
         named = {**source.names(), **source.patterns}
@@ -110,6 +112,7 @@ def get_dataset(name: str | PathLike[str], **options: Any) -> tuple[MDPDataset, 
         FileNotFoundError: For a path to nothing.
         OfflineKitError: For data or files that are wrong; a DownloadError where a file cannot be fetched.
     """
+    load_plugins(register_dataset)
     text, options = _with_query(fspath(name), options)
     registered = _find_registered(text)
     if registered is not None:

@@ -13,6 +13,7 @@ from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.datasets.n_step import n_step_transitions, returns_to_go
 from offlinekit.datasets.normalizers import Scaling
 from offlinekit.datasets.transition_table import Located, TransitionTable
+from offlinekit.datasets.weighting import Chooser, check_weights
 from offlinekit.errors import DatasetError
 from offlinekit.types import Array, Batch
 
@@ -26,7 +27,7 @@ ROWS_AT_ONCE = 1 << 20
 
 
 class TransitionSampler:
-    """Draws uniform minibatches of n-step transitions with replacement.
+    """Draws minibatches of n-step transitions with replacement, uniformly or by weights of rows.
 
     Row numbers are drawn for many minibatches at once, each minibatch is gathered as it is asked for. Its
     float fields are views of one packed tensor.
@@ -44,6 +45,7 @@ class TransitionSampler:
         frame_pad: What stands before an episode's first image: "zero", or "repeat" for that image again.
         rows: int64, the only rows to draw; None for all.
         returns: [N], where the returns to go are known already.
+        weights: [N], how likely each row is drawn; None for equally.
 
     Attributes:
         n_usable: How many rows can be drawn.
@@ -51,8 +53,8 @@ class TransitionSampler:
         generator: The sampler's own.
 
     Raises:
-        DatasetError: Where no row can be sampled, or n > 1 steps or frames are asked of unordered
-            transitions.
+        DatasetError: Where no row can be sampled, for weights that cannot be, or where n > 1 steps or frames
+            are asked of unordered transitions.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class TransitionSampler:
         frame_pad: str = "zero",
         rows: Array | None = None,
         returns: Array | None = None,
+        weights: Array | None = None,
     ) -> None:
         self.device, self._on_cuda = device, device.type == "cuda"
         self.columns = TransitionTable(
@@ -92,6 +95,10 @@ class TransitionSampler:
         self.n_usable = len(usable)
         places = self.columns.packed.places
         self._places = places if self.usable is None else places.index_select(0, self.usable)
+        if weights is not None:
+            check_weights(weights, len(dataset))
+            weights = weights[usable.numpy()]
+        self._chooser = Chooser(self.n_usable, weights, device)
         self._begin(batch_size, seed)
 
     def _begin(self, batch_size: int, seed: int) -> None:
@@ -159,8 +166,7 @@ class TransitionSampler:
 
     def _draw(self, n_batches: int) -> Tensor:
         """Draws which of the usable rows come next, [n_batches * B]."""
-        shape = (n_batches * self.batch_size,)
-        return torch.randint(self.n_usable, shape, generator=self.generator, device=self.device)
+        return self._chooser.draw(n_batches * self.batch_size, self.generator)
 
     def _rows(self, drawn: Tensor) -> Tensor:
         return drawn if self.usable is None else self.usable.index_select(0, drawn)

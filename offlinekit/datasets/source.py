@@ -62,6 +62,17 @@ def all_sources() -> dict[str, Source]:
     return {name: module.SOURCE for name, module in modules.items()}
 
 
+def add_source(name: str, source: Source) -> None:
+    """Adds a reader to `all_sources`.
+
+    Raises:
+        ValueError: Where the name is taken.
+    """
+    if name in all_sources():
+        raise ValueError(f"the reader {name!r} is there already; give the other one another name")
+    all_sources()[name] = source
+
+
 def expression_of(pattern: str) -> re.Pattern[str]:
     """Returns what matches the names of a pattern; its {fields} are groups without "/"."""
     parts = FIELD.split(pattern)

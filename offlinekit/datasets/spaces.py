@@ -108,6 +108,23 @@ def check_actions(actions: Array, space: Space, place: Callable[[int], str]) -> 
         )
 
 
+def check_log_probs(log_probs: Array, space: Space, place: Callable[[int], str]) -> None:
+    """Raises DatasetError at the first log-probability of a discrete action that is above 0.
+
+    Args:
+        log_probs: float32 [N]; of continuous actions log-densities, which may be positive.
+        space: Of the actions.
+        place: Says where a row is.
+    """
+    above = log_probs > (1e-4 if isinstance(space, spaces.Discrete) else np.inf)
+    if above.any():
+        row = int(np.argmax(above))
+        raise DatasetError(
+            f"behavior_log_probs of discrete actions must be at most 0, got {log_probs[row]:.4g} at {place(row)} "
+            f"({int(above.sum())} such rows); take the logarithm of the probabilities"
+        )
+
+
 def infer_observation_space(tree: Any) -> Space:
     """Returns the space of a tree of [N, ...] leaves: unbounded floats, or uint8 in [0, 255]."""
     if isinstance(tree, dict):
@@ -117,6 +134,17 @@ def infer_observation_space(tree: Any) -> Space:
     if tree.dtype == np.uint8:
         return spaces.Box(0, 255, tree.shape[1:], np.uint8)
     return spaces.Box(-np.inf, np.inf, tree.shape[1:], np.float32)
+
+
+def as_stored(space: Space) -> Space:
+    """Returns a space of Box, Dict and Tuple with the dtypes of a dataset's columns: uint8 kept, else float32."""
+    if isinstance(space, spaces.Dict):
+        return spaces.Dict({key: as_stored(part) for key, part in space.spaces.items()})
+    if isinstance(space, spaces.Tuple):
+        return spaces.Tuple([as_stored(part) for part in space.spaces])
+    if isinstance(space, spaces.Box) and space.dtype not in (np.uint8, np.float32):
+        return spaces.Box(as_float32(space.low), as_float32(space.high), space.shape, np.float32)
+    return space
 
 
 def check_observations(tree: Any, space: Space, field: str = "observations") -> None:

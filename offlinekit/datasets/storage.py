@@ -1,8 +1,8 @@
 """The dataset file of offlinekit: HDF5, versioned, compressed, with checksums.
 
 Layout of version 1: attributes `format`, `version` and `header` (JSON: name, metadata, spaces) on the root;
-arrays `actions, rewards, terminals, timeouts, final_known` and, where there are any, `masks`; trees
-`observations, final_observations` and `next_observations`, each an array, or a group with the attribute
+arrays `actions, rewards, terminals, timeouts, final_known` and, where there are any, `behavior_log_probs` and
+`masks`; trees `observations, final_observations` and `next_observations`, each an array, or a group with the attribute
 `kind` "dict" or "tuple" whose members are its branches (of a tuple "0", "1", ...). Arrays lie in compressed chunks
 with checksums, or plain and whole, so that they can be mapped.
 """
@@ -71,7 +71,13 @@ def save(dataset: Any, path: Path, compress: bool = True) -> Path:
         file.attrs["header"] = json.dumps(header, sort_keys=True)
         for name in ARRAYS:
             _write(file, name, getattr(dataset, name), compress)
-        for name in ("observations", "final_observations", "next_observations", "masks"):
+        for name in (
+            "observations",
+            "final_observations",
+            "next_observations",
+            "behavior_log_probs",
+            "masks",
+        ):
             if getattr(dataset, name) is not None:
                 _write(file, name, getattr(dataset, name), compress)
     return path
@@ -131,6 +137,8 @@ def read(path: Path, mapped: bool = False) -> tuple[dict[str, Any], Array | None
             columns["next_observations"] = _read_tree(file, "next_observations", get)
         else:
             columns["final_observations"] = _read_tree(file, "final_observations", get)
+        if "behavior_log_probs" in file:
+            columns["behavior_log_probs"] = get(file, "behavior_log_probs")
         masks = get(file, "masks") if "masks" in file else None
     columns["episode_terminals"] = columns["terminals"] | columns["timeouts"]
     return {**columns, **header}, masks

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from offlinekit.datasets.policies import Policy, RandomPolicy, as_policy
 from offlinekit.metrics.evaluation import Evaluation, evaluate, normalized_score
 from offlinekit.metrics.evaluators import Evaluator, get_evaluator, known_evaluators
 from offlinekit.metrics.evaluators.action_difference import action_difference
 from offlinekit.metrics.evaluators.action_match import action_match
 from offlinekit.metrics.evaluators.initial_value import initial_value
 from offlinekit.metrics.plots import plot_learning_curves
-from offlinekit.metrics.policies import Policy, RandomPolicy, as_policy
 from offlinekit.metrics.statistics import bootstrap_interval, mean, standard_error
 from offlinekit.metrics.video import Recording, record_video
 

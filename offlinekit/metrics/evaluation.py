@@ -6,14 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import gymnasium
 import numpy as np
 import numpy.typing as npt
 
-from offlinekit.datasets.environments import as_gymnasium, copy_env
+from offlinekit.datasets.environments import as_gymnasium, side_by_side
 from offlinekit.datasets.frames import fit_stack
+from offlinekit.datasets.policies import as_policy
 from offlinekit.metrics import statistics
-from offlinekit.metrics.policies import as_policy
 from offlinekit.metrics.rollout import Rollout
 from offlinekit.types import ArrayTree, stack_trees
 
@@ -143,7 +142,7 @@ def evaluate(
     predict = as_policy(policy)
     if value is None and getattr(policy, "has_value", False):
         value = policy.predict_value
-    envs = _side_by_side(fit_stack(as_gymnasium(env), policy), min(n_episodes, n_envs or DEFAULT_COPIES))
+    envs = side_by_side(fit_stack(as_gymnasium(env), policy), min(n_episodes, n_envs or DEFAULT_COPIES))
     try:
         rollout = Rollout(predict, envs, n_episodes, seed, max_steps)
         rollout.run()
@@ -165,17 +164,6 @@ def normalized_score(returns: npt.ArrayLike, reference: Any) -> npt.NDArray[np.f
         return None
     low, high = pair
     return np.asarray(100.0 * (np.asarray(returns, np.float64) - low) / (high - low))
-
-
-def _side_by_side(env: gymnasium.Env[Any, Any], n: int) -> list[gymnasium.Env[Any, Any]]:
-    """Returns the environment and n - 1 copies of it, or the environment alone where it has no copies."""
-    envs = [env]
-    while len(envs) < n and env.render_mode is None:  # Copies would open windows, or film over its film.
-        made = copy_env(env)
-        if made is None:
-            break
-        envs.append(made)
-    return envs
 
 
 def _start_values(

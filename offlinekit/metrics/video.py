@@ -12,9 +12,9 @@ import gymnasium
 import numpy as np
 
 from offlinekit.datasets.environments import as_gymnasium, copy_env, make_env, render_without_display
+from offlinekit.datasets.policies import as_policy
 from offlinekit.datasets.storage import written_beside
 from offlinekit.errors import MissingExtraError, UnsupportedError, require
-from offlinekit.metrics.policies import as_policy
 from offlinekit.metrics.rollout import Rollout
 from offlinekit.types import Array
 

@@ -21,17 +21,18 @@ from offlinekit.cli.main import main
 
 Call = Callable[..., Result]
 
+DATASETS = ["collect", "convert", "info", "levels", "list", "merge", "relabel", "subsample", "validate"]
 NAMES = ["algos", "datasets", "evaluate", "plot", "record", "train"]
 
 
 def test_commands_are_found_and_each_has_help_with_an_example(call: Call) -> None:
     assert main.list_commands(click.Context(main)) == NAMES
-    pages = [(name,) for name in NAMES] + [("datasets", name) for name in ("list", "info", "validate")]
+    pages = [(name,) for name in NAMES] + [("datasets", name) for name in DATASETS]
     for page in pages:
         result = call(*page, "--help")
         assert result.exit_code == 0
         assert "Example" in result.output
-        assert f"  offlinekit {page[0]}" in result.output.split("Example")[1]
+        assert f"  offlinekit {' '.join(page)}" in result.output.split("Example")[1]
         assert "--debug" in result.output
     for code in ("0 ", "1 ", "2 ", "130"):
         assert f"\n    {code}" in call("--help").output
@@ -146,7 +147,8 @@ def test_datasets_list_info_and_validate(call: Call, data_file: Path) -> None:
     assert (statistics["name"], statistics["rows"]) == ("tiny", 240)
     result = call("datasets", "validate", data_file)
     assert result.exit_code == 0
-    assert result.output.endswith(f"{data_file} is sound.\n")
+    assert "WARNING  rewards never change (always 1)\n         -> right if it is so" in result.output
+    assert result.output.endswith(f"{data_file} is sound, with 2 warnings.\n")
 
 
 def test_datasets_validate_fails_for_bad_data_and_damaged_files(
@@ -160,7 +162,13 @@ def test_datasets_validate_fails_for_bad_data_and_damaged_files(
     )
     result = call("datasets", "validate", bad)
     assert result.exit_code == 1
-    assert "row 2" in result.stderr
+    assert (
+        "FAULT    observations holds nan, expected finite numbers, row 2\n         -> drop" in result.stdout
+    )
+    assert result.stderr == f"Error: {bad} is not sound: 1 fault\n"
+    result = call("datasets", "validate", bad, "--json")
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["faults"][0]["row"] == 2
     cut = tmp_path / "cut.h5"
     cut.write_bytes(data_file.read_bytes()[:1000])
     result = call("datasets", "validate", cut)

@@ -175,7 +175,7 @@ def build(
     _check_choice("transitions", transitions, ("all", "d4rl"))
     columns = {
         **columns,
-        "observations": as_array(columns["observations"], "observations").astype(np.float32),
+        "observations": as_array(columns["observations"], "observations").astype(np.float32, copy=False),
     }
     for flag in {"terminals", "timeouts"} & columns.keys():
         columns[flag] = as_flags(columns[flag], flag)

@@ -28,6 +28,7 @@ def read(
     timeouts: str | None = None,
     episode_terminals: str | None = None,
     next_observations: str | None = None,
+    behavior_log_probs: str | None = None,
     action_space: Space | None = None,
     clip_actions: bool = False,
 ) -> MDPDataset:
@@ -42,6 +43,7 @@ def read(
         timeouts: Key, or None for "timeouts" where the file has it.
         episode_terminals: Key, or None for "episode_terminals" where the file has it.
         next_observations: Key, or None for "next_observations" where the file has it.
+        behavior_log_probs: Key, or None for "behavior_log_probs" where the file has it.
         action_space: gymnasium Box or Discrete, else taken from the dtype.
         clip_actions: Whether to clip continuous actions into action_space.
 
@@ -54,6 +56,7 @@ def read(
         "timeouts": timeouts,
         "episode_terminals": episode_terminals,
         "next_observations": next_observations,
+        "behavior_log_probs": behavior_log_probs,
     }
     with _open(path) as file:
         wanted = {name: key for name, key in {**keys, **extra}.items() if key is not None}

@@ -28,11 +28,51 @@ class RandomPolicy:
 
     def __init__(self, action_space: gymnasium.Space[Any], seed: int = 0) -> None:
         self._space = copy.deepcopy(action_space)
+        self.seed(seed)
+
+    def seed(self, seed: int) -> None:
+        """Begins anew with a seed."""
         self._space.seed(seed)
 
     def __call__(self, observations: ArrayTree) -> Array:
         """Returns one action [B, ...] for each of the B observations."""
         return np.stack([self._space.sample() for _ in range(len(first_leaf(observations)))])
+
+    def log_prob(self, observations: ArrayTree, actions: Array) -> Array:
+        """Returns the log-probabilities [B] of actions; of a bounded Box log-densities.
+
+        Raises:
+            UnsupportedError: For a space that is neither Discrete nor a bounded Box.
+        """
+        return np.full(len(actions), -log_volume(self._space))
+
+
+class GreedyPolicy:
+    """A policy that takes one of finitely many actions for certain, and says so.
+
+    Args:
+        predict: Observations [B, ...] to integer actions [B], always the same ones.
+    """
+
+    def __init__(self, predict: Policy) -> None:
+        self.predict = predict
+
+    def log_prob(self, observations: ArrayTree, actions: Array) -> Array:
+        """Returns the log-probabilities [B] of actions: 0 for the one it takes, else minus infinity."""
+        return np.where(actions == self.predict(observations), 0.0, -np.inf)
+
+
+def log_volume(space: gymnasium.Space[Any]) -> float:
+    """Returns the logarithm of how many actions a Discrete has, or of how much room a bounded Box.
+
+    Raises:
+        UnsupportedError: For another space.
+    """
+    if isinstance(space, gymnasium.spaces.Discrete):
+        return float(np.log(space.n))
+    if isinstance(space, gymnasium.spaces.Box) and space.is_bounded():
+        return float(np.log(space.high.astype(np.float64) - space.low).sum())
+    raise UnsupportedError(f"uniform actions need a Discrete or a bounded Box, got {space}")
 
 
 def as_policy(policy: Any) -> Policy:

@@ -1,0 +1,99 @@
+"""The loop that runs one policy in several environments side by side."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+from offlinekit.types import Array, ArrayTree, map_tree, stack_trees
+
+
+class Slot:
+    """One environment and the episode that runs in it.
+
+    Attributes:
+        episode: Its number.
+        total, length: The return and the number of steps so far.
+        observation: The newest one, with arrays of its own.
+        reward, terminated: Of the newest step.
+    """
+
+    def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
+        self.env = env
+
+    def start(self, episode: int, seed: int) -> None:
+        """Resets the environment for another episode."""
+        self.episode, self.total, self.length = episode, 0.0, 0
+        self.observation = _arrays(self.env.reset(seed=seed)[0])
+
+    def step(self, action: Array, max_steps: int | None) -> bool:
+        """Takes one step; returns whether the episode is over."""
+        observation, reward, self.terminated, truncated, _ = self.env.step(action)
+        self.observation, self.reward = _arrays(observation), float(reward)
+        self.total += self.reward
+        self.length += 1
+        return self.terminated or truncated or self.length == max_steps
+
+
+class EpisodeLoop:
+    """Runs episodes over a list of environments, asking a policy about all active ones at once.
+
+    A subclass says what acts (`choose`) and how long (`another`), and sees steps and ends of episodes.
+
+    Args:
+        envs: Equal environments.
+        seed: Episode i starts from seed + i.
+        max_steps: Ends an episode after so many steps; None leaves it to the environment.
+    """
+
+    def __init__(self, envs: list[gymnasium.Env[Any, Any]], seed: int, max_steps: int | None = None) -> None:
+        self.envs, self.seed, self.max_steps = envs, seed, max_steps
+        self.n_started = 0
+
+    def choose(self, observations: ArrayTree, n: int) -> Array:
+        """Returns the actions [n, ...] on n observations."""
+        raise NotImplementedError
+
+    def another(self) -> bool:
+        """Returns whether episode `self.n_started` is wanted."""
+        raise NotImplementedError
+
+    def started(self, slot: Slot) -> None:
+        """Sees the start of an episode."""
+
+    def stepped(self, slot: Slot, before: ArrayTree, index: int) -> None:
+        """Sees a step from the observation `before`, on the action that `choose` returned at an index."""
+
+    def finished(self, slot: Slot) -> None:
+        """Sees the end of an episode."""
+
+    def run(self) -> None:
+        """Runs episodes until no other is wanted and all that were started are over."""
+        active = [slot for slot in map(Slot, self.envs) if self._start(slot)]
+        while active:
+            actions = self.choose(stack_trees([slot.observation for slot in active]), len(active))
+            active = [slot for i, slot in enumerate(active) if self._goes_on(slot, actions[i], i)]
+
+    def _start(self, slot: Slot) -> bool:
+        if not self.another():
+            return False
+        slot.start(self.n_started, self.seed + self.n_started)
+        self.n_started += 1
+        self.started(slot)
+        return True
+
+    def _goes_on(self, slot: Slot, action: Array, index: int) -> bool:
+        before = slot.observation
+        over = slot.step(action, self.max_steps)
+        self.stepped(slot, before, index)
+        if not over:
+            return True
+        self.finished(slot)
+        return self._start(slot)
+
+
+def _arrays(observation: Any) -> ArrayTree:
+    """Returns an observation with arrays of its own as leaves: an environment may reuse its buffer."""
+    return map_tree(np.array, observation)  # type: ignore[no-any-return]

@@ -1,0 +1,125 @@
+"""Rows drawn more often than others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from offlinekit.algos import DiscreteCQL
+from offlinekit.datasets import MDPDataset, blocks
+from offlinekit.datasets.normalizers import Scaling
+from offlinekit.datasets.sampler import TransitionSampler
+from offlinekit.datasets.weighting import Chooser, return_weights
+from offlinekit.errors import DatasetError, UnsupportedError
+
+CPU = torch.device("cpu")
+
+
+def dataset(**options: Any) -> MDPDataset:
+    """Episodes of 2, 1 and 3 rows with returns 0, 1 and 2 that start at 0, 1 and 3; row 5 ends by a timeout."""
+    columns = [[0], [7], [1], [3], [7], [7]], np.zeros(6, int), [0, 0, 1, 2, 0, 0], [0, 1, 1, 0, 0, 0]
+    return MDPDataset(*columns, **options)
+
+
+def test_return_weights_by_hand() -> None:
+    # Returns mapped to 0, 1/2, 1; temperature 1/2: exp(0), exp(1), exp(2); rows 2, 1 and 3 of them.
+    raw = np.exp([0, 0, 1, 2, 2, 2])
+    np.testing.assert_allclose(return_weights(dataset(), 0.5), raw / raw.sum())
+    np.testing.assert_allclose(return_weights(dataset(), 1e9), 1 / 6)
+    np.testing.assert_allclose(return_weights(dataset(), 1e-9), [0, 0, 0, 1 / 3, 1 / 3, 1 / 3])
+    with pytest.raises(ValueError, match="temperature must be above 0, got 0"):
+        return_weights(dataset(), 0)
+
+
+def test_advantage_weights_by_hand() -> None:
+    # Least squares of returns (0, 1, 2) on starts (0, 1, 3): slope = 3 / (14/3) = 9/14, intercept = 1 - 12/14.
+    # Expected 2/14, 11/14, 29/14; advantages -2/14, 3/14, -1/14; mapped to 0, 1, 1/5.
+    raw = np.exp(np.array([0, 0, 1, 0.2, 0.2, 0.2]) / 0.5)
+    np.testing.assert_allclose(return_weights(dataset(), 0.5, advantage=True), raw / raw.sum(), rtol=1e-6)
+
+
+def test_equal_returns_weigh_the_same() -> None:
+    np.testing.assert_allclose(return_weights(dataset()[[1, 1]]), [0.5, 0.5])
+
+
+def test_numbers_are_drawn_by_their_weights() -> None:
+    chooser = Chooser(4, np.array([0, 1, 0, 3.0]), CPU)
+    drawn = torch.bincount(chooser.draw(40_000, torch.Generator().manual_seed(0)), minlength=4)
+    assert drawn[[0, 2]].tolist() == [0, 0]
+    assert abs(drawn[3] / 40_000 - 0.75) < 0.01
+    assert Chooser(2, np.array([1.0, 0]), CPU).draw(50, torch.Generator()).sum() == 0
+
+
+@pytest.mark.parametrize("draw", [0.0, 0.25, 1 - 2**-53])
+def test_numbers_of_no_weight_are_never_drawn(monkeypatch: pytest.MonkeyPatch, draw: float) -> None:
+    chooser = Chooser(5, np.array([0, 1, 0, 3.0, 0]), CPU)
+    monkeypatch.setattr(torch, "rand", lambda size, **_: torch.full((size,), draw, dtype=torch.float64))
+    assert chooser.draw(1, torch.Generator()).item() == (1 if draw < 0.25 else 3)
+
+
+def sampler(**options: Any) -> TransitionSampler:
+    settings: dict[str, Any] = {"batch_size": 1000, "gamma": 0.9, "n_step": 1, "seed": 0}
+    return TransitionSampler(dataset(), device=CPU, scaling=Scaling(), **{**settings, **options})
+
+
+def test_the_sampler_draws_usable_rows_by_their_weights() -> None:
+    # Row 5 has no next observation, so what is left of the weights is 1 : 1 for rows 2 and 3.
+    weights = np.array([0, 0, 2, 2, 0, 9.0])
+    rows = torch.cat([sampler(weights=weights).next_rows() for _ in range(4)])
+    assert set(rows.tolist()) == {2, 3}
+    assert abs((rows == 2).double().mean() - 0.5) < 0.04
+    seen = sampler(weights=weights).sample().observations
+    assert isinstance(seen, torch.Tensor)
+    assert set(seen[:, 0].tolist()) == {1, 3}
+    only = sampler(weights=weights, rows=np.array([3, 5])).next_rows()
+    assert set(only.tolist()) == {3}
+
+
+def test_weighted_draws_go_on_from_a_state() -> None:
+    first = sampler(weights=np.arange(6.0))
+    for _ in range(3):
+        first.sample()
+    state = first.state()
+    expected = [first.next_rows() for _ in range(70)]
+    second = sampler(weights=np.arange(6.0), seed=5)
+    second.set_state(state)
+    assert all(torch.equal(rows, second.next_rows()) for rows in expected)
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        (np.ones(5), r"weights must have shape \[6\], one a row, got shape \[5\]"),
+        (np.array([1, 1, -1, 0, 0, 0.0]), "at least 0, got -1.0 at row 2"),
+        (np.array([1, np.nan, 1, 0, 0, 0.0]), "finite and at least 0, got nan at row 1"),
+        (np.zeros(6), "weights are all 0"),
+        (np.array([0, 0, 0, 0, 0, 1.0]), "weights are all 0"),
+    ],
+)
+def test_wrong_weights(weights: Any, message: str) -> None:
+    with pytest.raises(DatasetError, match=message):
+        sampler(weights=weights)
+
+
+def test_an_algorithm_draws_by_weights_where_its_sampler_says_so() -> None:
+    class Weighted(DiscreteCQL):
+        """Sees the best episode alone."""
+
+        def make_sampler(self, dataset: MDPDataset, **settings: Any) -> Any:
+            return super().make_sampler(dataset, weights=return_weights(dataset, 1e-9), **settings)
+
+    batch = Weighted(seed=0, observation_scaler=None).sample_batch(dataset())
+    assert isinstance(batch.observations, torch.Tensor)
+    assert set(batch.observations[:, 0].tolist()) == {3, 7}
+    assert batch.rewards.max() == 2
+
+
+def test_weights_need_the_dataset_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blocks, "POOL_BYTES", 1)
+    mapped = MDPDataset.open(dataset().save(tmp_path / "a.h5", compress=False))
+    with pytest.raises(UnsupportedError, match="weights need the dataset in memory"):
+        blocks.sampler_for(mapped, weights=np.ones(6))
