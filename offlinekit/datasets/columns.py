@@ -28,6 +28,8 @@ class EpisodeColumns:
     observation_space: spaces.Space
     action_space: spaces.Space
     masks: Array | None
+    extras: dict[str, Array]
+    episode_extras: dict[str, Array]
     name: str
     metadata: dict[str, Any]
 
@@ -48,6 +50,8 @@ class EpisodeColumns:
         seed: int = 0,
         final_observations: Any | None = None,
         final_known: Any | None = None,
+        extras: dict[str, Any] | None = None,
+        episode_extras: dict[str, Any] | None = None,
         name: str = "custom",
         metadata: dict[str, Any] | None = None,
     ) -> None:
@@ -61,6 +65,10 @@ class EpisodeColumns:
         self.terminals, self.timeouts, self.episode_starts, self.episode_ends = found
         self._set_next(next_observations, final_observations, final_known)
         self._check_values()
+        self.extras = validation.as_extras(extras, "extras", len(self), "rows")
+        self.episode_extras = validation.as_extras(
+            episode_extras, "episode_extras", self.n_episodes, "episodes"
+        )
         self.masks = draw_masks(len(self), mask_size, seed) if create_mask else None
 
     def _set_columns(
@@ -114,6 +122,10 @@ class EpisodeColumns:
         self.terminals, self.timeouts, self.episode_starts, self.episode_ends = found
         for name in ("name", "metadata", "rewards", "observations", "actions", "final_known"):
             setattr(self, name, columns[name])
+        self.extras = validation.as_extras(columns["extras"], "extras", len(self), "rows")
+        self.episode_extras = validation.as_extras(
+            columns["episode_extras"], "episode_extras", self.n_episodes, "episodes"
+        )
         self.observation_space, self.action_space = columns["observation_space"], columns["action_space"]
         self.next_observations, self.masks = columns.get("next_observations"), masks
         self.final_observations = columns.get("final_observations")

@@ -76,22 +76,27 @@ def member(group: Any, key: str) -> Any:
     return group[key]
 
 
-def read_array(group: Any, key: str) -> Array:
+def read_array(group: Any, key: str, kinds: str = "fiub") -> Array:
     """Returns a numeric array that lies in a group.
+
+    Args:
+        group: Of an open file.
+        key: Its name there.
+        kinds: Of numpy dtypes that will do; "S", bytes of one length, is as plain as numbers.
 
     Raises:
         FileFormatError: For objects, strings, links, and data that lie elsewhere or were never written.
     """
-    return np.asarray(_numbers(group, key)[()])
+    return np.asarray(_numbers(group, key, kinds)[()])
 
 
-def map_array(group: Any, key: str) -> Array:
+def map_array(group: Any, key: str, kinds: str = "fiub") -> Array:
     """Returns a numeric array that lies in a group as a read-only map of its part of the file.
 
     Raises:
         FileFormatError: As `read_array`, and for an array that lies in pieces or compressed.
     """
-    item = _numbers(group, key)
+    item = _numbers(group, key, kinds)
     offset = item.id.get_offset()
     if item.chunks is not None or offset is None:
         raise FileFormatError(
@@ -101,12 +106,12 @@ def map_array(group: Any, key: str) -> Array:
     return np.memmap(group.file.filename, item.dtype, "r", offset, item.shape)
 
 
-def _numbers(group: Any, key: str) -> Any:
+def _numbers(group: Any, key: str, kinds: str = "fiub") -> Any:
     item = member(group, key)
     place = f"{key!r} in {where(group)}"
     if not isinstance(item, h5py.Dataset):
         raise FileFormatError(f"{place} is a group, expected an array")
-    if item.dtype.kind not in "fiub":
+    if item.dtype.kind not in kinds:
         raise FileFormatError(f"{place} has dtype {item.dtype}, expected numbers; objects are never read")
     if item.is_virtual or item.external:
         raise FileFormatError(f"{place} lies in another file, expected data in the file")

@@ -43,6 +43,9 @@ class MDPDataset(EpisodeColumns):
         final_observations: As observations but [E, ...], after each episode's last row, in place of
             next_observations.
         final_known: [E], which of the final observations were recorded; all where not given.
+        extras: Names to further columns [N, ...] of numbers or bytes, of any dtype, which stay with their
+            rows; "behavior_log_probs" [N] is the log-probability of each action when it was taken.
+        episode_extras: Names to columns [E, ...], which stay with their episodes.
         name: Of the dataset, in run folders and messages.
         metadata: Plain data kept with the dataset: `env_id`, `reference_min_score`,
             `reference_max_score` and anything else that JSON can hold.
@@ -57,7 +60,7 @@ class MDPDataset(EpisodeColumns):
         observation_space, action_space: gymnasium spaces.
         masks: uint8 [N, mask_size] or None; 1 where a member may learn from a row, Bernoulli(1/2) each.
             A row may be for no member.
-        name, metadata: As given.
+        extras, episode_extras, name, metadata: As given.
 
     Raises:
         DatasetError: For data that cannot be what they claim; names the field, the row and the remedy.
@@ -96,6 +99,7 @@ class MDPDataset(EpisodeColumns):
             "timeouts",
             "next_observations",
             "masks",
+            "extras",
         ):
             column = getattr(self, name)
             setattr(part, name, None if column is None else rows(column, index))
@@ -103,6 +107,7 @@ class MDPDataset(EpisodeColumns):
         part.episode_starts = np.concatenate([np.zeros(1, np.int64), ends[:-1]])
         part.final_observations = rows(self.final_observations, chosen)
         part.final_known = self.final_known[chosen]
+        part.episode_extras = rows(self.episode_extras, chosen)
         return part
 
     def __iter__(self) -> Iterator[MDPDataset]:
@@ -172,6 +177,11 @@ class MDPDataset(EpisodeColumns):
             DatasetError: Where no row has a next observation.
         """
         return draw(self, batch_size, seed)
+
+    @property
+    def behavior_log_probs(self) -> Array | None:
+        """Log-probability [N] of each action under the policy that took it, where it was recorded."""
+        return self.extras.get("behavior_log_probs")
 
     @property
     def reference_scores(self) -> tuple[float, float] | None:

@@ -70,6 +70,24 @@ def as_flags(values: Any, field: str) -> Array:
     return array.astype(np.bool_, copy=False)
 
 
+def as_extras(extras: dict[str, Any] | None, field: str, expected: int, unit: str) -> dict[str, Array]:
+    """Returns further columns by name, each [expected, ...] of numbers or bytes, their dtypes kept.
+
+    Raises:
+        DatasetError: For objects, empty rows, or another length.
+    """
+    columns = {str(name): np.asarray(column) for name, column in (extras or {}).items()}
+    for name, column in columns.items():
+        place = f"{field}[{name!r}]"
+        if column.dtype.kind not in "fiubS" or column.ndim == 0 or 0 in column.shape[1:]:
+            raise DatasetError(
+                f"{place} must be one array [N, ...] of numbers or bytes, got {column.dtype} of shape "
+                f"{list(column.shape)}"
+            )
+        check_length(column, place, expected, unit)
+    return columns
+
+
 def as_observations(tree: Any, field: str = "observations") -> Any:
     """Returns a tree of [N, ...] leaves: uint8 kept, everything else as float32, dict keys sorted.
 
