@@ -85,13 +85,10 @@ class _Writer:
             self.columns[name] = self._restored(name, rows, space, dataset.extras)
             self.finals[name] = self._restored(name, last, space, dataset.episode_extras)
         start = int(getattr(self.acts, "start", 0))
-        flags = {"terminations": dataset.terminals, "truncations": dataset.timeouts}
-        flags |= {
-            "actions": dataset.actions + start if start else dataset.actions,
-            "rewards": dataset.rewards,
-        }
-        for name, column in flags.items():
+        actions = dataset.actions + start if start else dataset.actions
+        for name, column in (("actions", actions), ("rewards", dataset.rewards)):
             self.columns[name] = self._restored(name, column, None, dataset.extras)
+        self.columns |= _flags(dataset)
 
     def _space(self, key: str) -> Space:
         declared: Space = getattr(self.dataset, key)
@@ -165,6 +162,16 @@ def _identity(name: str) -> str:
     """Returns what Minari takes for a dataset's name, which ends in a version."""
     plain = re.sub(r"[^-\w]", "-", name).strip("-")
     return plain if re.search(r"[\w]-v\d+$", plain) else f"{plain or 'custom'}-v0"
+
+
+def _flags(dataset: Any) -> dict[str, Array]:
+    """Returns terminations and truncations as they were stored, unless episodes were cut anew since."""
+    terminations = dataset.extras.get("minari/terminations", dataset.terminals)
+    truncations = dataset.extras.get("minari/truncations", dataset.timeouts)
+    last = dataset.terminals | dataset.timeouts
+    same = ((terminations & last) == dataset.terminals).all() and not (truncations & ~last).any()
+    pair = (terminations, truncations) if same else (dataset.terminals, dataset.timeouts)
+    return {"terminations": pair[0].astype(np.bool_), "truncations": pair[1].astype(np.bool_)}
 
 
 def _environment(metadata: dict[str, Any]) -> dict[str, Any]:
