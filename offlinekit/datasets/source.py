@@ -40,6 +40,7 @@ class Source:
     suffixes: tuple[str, ...] = ()  # Of files it may read, such as ".npz".
     folders: str | None = None  # What a folder that it may read holds, for people; None where it reads none.
     recognises: Callable[[Path], bool] = Path.is_file  # Whether such a file or folder is of this format.
+    is_last_resort: bool = False  # Whether every other reader is asked before it, as it takes most files.
     read: Callable[..., Any] | None = None  # Reads a dataset from a path.
     write: Callable[[Any, Path], Path] | None = None  # Writes an MDPDataset to a path, which it returns.
 
@@ -114,7 +115,8 @@ def reader_of_path(path: Path, format: str | None) -> Callable[..., Any]:
                 f"unknown format {format!r}{did_you_mean(format, readers)}; known: {', '.join(readers)}"
             )
         return readers[format]
-    reader = next((readers[name] for name, source in sources.items() if source.takes(path)), None)
+    by_choice = sorted(sources, key=lambda name: sources[name].is_last_resort)
+    reader = next((readers[name] for name in by_choice if sources[name].takes(path)), None)
     if reader is not None:
         return reader
     raise FileFormatError(

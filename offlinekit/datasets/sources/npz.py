@@ -94,5 +94,6 @@ SOURCE = Source(
     summary="An NPZ file of flat columns; name its keys by options.",
     suffixes=(".npz",),
     recognises=zipfile.is_zipfile,
+    is_last_resort=True,
     read=read,
 )
