@@ -13,6 +13,7 @@ import numpy as np
 from gymnasium import spaces
 
 from offlinekit.datasets import hdf5
+from offlinekit.datasets.arrow import read_ipc, read_parquet
 from offlinekit.datasets.minari_spaces import leaf_spaces
 from offlinekit.datasets.spaces import Space
 from offlinekit.errors import FileFormatError, require
@@ -119,19 +120,12 @@ def read_arrow(folder: Path, n_episodes: int, observations: Space, actions: Spac
 
 
 def _read_table(folder: Path) -> Any:
-    arrow = require("pyarrow", "arrow")
     parts = sorted([*folder.glob("*.arrow"), *folder.glob("*.parquet")])
     if not parts:
         raise FileFormatError(f"{folder} holds no .arrow or .parquet file; was it fetched completely?")
-    try:
-        if parts[0].suffix == ".parquet":
-            return arrow.concat_tables(
-                [require("pyarrow.parquet", "arrow").ParquetFile(p).read() for p in parts]
-            )
-        ipc = require("pyarrow.ipc", "arrow")
-        return arrow.concat_tables([ipc.open_file(part.read_bytes()).read_all() for part in parts])
-    except (arrow.ArrowException, OSError) as error:
-        raise FileFormatError(f"{folder} is damaged ({error}); fetch it again") from error
+    return require("pyarrow", "arrow").concat_tables(
+        [read_parquet(part) if part.suffix == ".parquet" else read_ipc(part) for part in parts]
+    )
 
 
 def _branch(table: Any, name: str) -> Any:

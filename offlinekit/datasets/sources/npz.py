@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import zipfile
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from offlinekit.datasets.array_files import open_npz
 from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.datasets.source import Source
 from offlinekit.datasets.spaces import Space, clip
-from offlinekit.errors import DatasetError, FileFormatError, did_you_mean
+from offlinekit.errors import FileFormatError, did_you_mean
 from offlinekit.types import Array
 
 
@@ -55,30 +53,13 @@ def read(
         "episode_terminals": episode_terminals,
         "next_observations": next_observations,
     }
-    with _open(path) as file:
+    with open_npz(path) as file:
         wanted = {name: key for name, key in {**keys, **extra}.items() if key is not None}
         wanted |= {name: name for name, key in extra.items() if key is None and name in file}
         columns: dict[str, Any] = {name: _read(file, key, path) for name, key in wanted.items()}
     if clip_actions:
         columns["actions"] = clip(columns["actions"], action_space)
     return MDPDataset(**columns, action_space=action_space)
-
-
-@contextmanager
-def _open(path: Path) -> Iterator[Any]:
-    if not zipfile.is_zipfile(path):
-        raise FileFormatError(
-            f"{path} is not an NPZ file, or is truncated; write it with np.savez_compressed"
-        )
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            yield file
-    except (FileFormatError, DatasetError):
-        raise
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        raise FileFormatError(
-            f"{path} is damaged, or holds objects, which are never read ({error})"
-        ) from error
 
 
 def _read(file: Any, key: str, path: Path) -> Array:
