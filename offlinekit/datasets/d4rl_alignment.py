@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from offlinekit.errors import DatasetError
-from offlinekit.types import Array
+from offlinekit.types import Array, rows
 
 
 def cut_at_limit(terminals: Array, limit: int, *, after_terminal: int = 0) -> Array:
@@ -29,14 +29,14 @@ def cut_at_limit(terminals: Array, limit: int, *, after_terminal: int = 0) -> Ar
     return full
 
 
-def qlearning_columns(columns: dict[str, Array], step_limit: int | None) -> dict[str, Any]:
+def qlearning_columns(columns: dict[str, Any], step_limit: int | None) -> dict[str, Any]:
     """Returns arguments of MDPDataset with exactly the transitions of D4RL's `qlearning_dataset`.
 
     Row i is paired with row i + 1 of the file. Rows with a timeout are left out, and so is the last row
     of the file. After a terminal the next observation is the first one of the next episode, as there.
 
     Args:
-        columns: observations, actions, rewards, terminals and, where the file has them, timeouts.
+        columns: observations, actions, rewards, terminals and, where the file has them, timeouts and extras.
         step_limit: Rows of the longest episode, in place of the timeouts.
 
     Raises:
@@ -58,6 +58,36 @@ def qlearning_columns(columns: dict[str, Array], step_limit: int | None) -> dict
     kept = {name: columns[name][index] for name in ("observations", "actions", "rewards", "terminals")}
     return {
         **kept,
+        "extras": rows(columns.get("extras", {}), index),
         "episode_terminals": last,
         "final_observations": columns["observations"][index[last] + 1],
+    }
+
+
+def shifted_columns(columns: dict[str, Any]) -> dict[str, Any]:
+    """Returns arguments of MDPDataset for a file whose row t holds the reward and the end that led to its state.
+
+    The last row of each episode is only the observation after the one before it.
+
+    Args:
+        columns: As of `qlearning_columns`.
+
+    Raises:
+        DatasetError: Where no episode has two rows.
+    """
+    terminals = columns["terminals"]
+    ends = terminals | columns.get("timeouts", np.zeros_like(terminals))
+    ends[-1] = True
+    index = np.flatnonzero(~ends)
+    if len(index) == 0:
+        raise DatasetError("alignment='RSA' leaves no transition: no episode has two rows")
+    last = ends[index + 1]
+    return {
+        "observations": columns["observations"][index],
+        "actions": columns["actions"][index],
+        "rewards": columns["rewards"][index + 1],
+        "terminals": terminals[index + 1],
+        "episode_terminals": last,
+        "final_observations": columns["observations"][index[last] + 1],
+        "extras": rows(columns.get("extras", {}), index),
     }
