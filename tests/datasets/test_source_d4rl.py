@@ -215,9 +215,7 @@ def test_known_faults_are_told_until_mended(real_data: RealData, tmp_path: Path)
     dataset, _ = get_dataset(path, step_limit=1001)
     place = dataset.observations[:, :2]
     assert dataset.episode_ends.tolist() == [1001, 1998]
-    assert (
-        np.linalg.norm(place[1001] - place[1000]) > 8
-    )  # There the maze was reset; elsewhere the ant walks.
+    assert np.linalg.norm(place[1001] - place[1000]) > 8  # There the maze was reset; elsewhere the ant walks.
     assert np.linalg.norm(np.diff(place, axis=0), axis=1)[np.arange(1997) != 1000].max() < 1
     maze = write(tmp_path / "maze2d-umaze-v1.hdf5", **flat())
     with pytest.warns(KnownFaultWarning, match=r"state before its action; alignment='RSA'"):
