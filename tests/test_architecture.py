@@ -126,7 +126,7 @@ after = state()
 for i, (one, other) in enumerate(zip(before, after)):
     assert one == other, (i, one, other)
 optional = {"gym", "d4rl", "minari", "pandas", "mujoco", "Box2D", "imageio", "tensorboard", "matplotlib.pyplot"}
-optional |= {"pyarrow", "lz4", "PIL"}
+optional |= {"pyarrow", "lz4", "PIL", "isal"}
 assert not optional & set(sys.modules), optional & set(sys.modules)
 """
 

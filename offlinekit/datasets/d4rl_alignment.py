@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from offlinekit.datasets import hdf5
+from offlinekit.datasets.validation import same_rows
 from offlinekit.errors import DatasetError
 from offlinekit.types import Array, rows
 
@@ -76,8 +78,7 @@ def shifted_columns(columns: dict[str, Any]) -> dict[str, Any]:
         DatasetError: Where no episode has two rows.
     """
     terminals = columns["terminals"]
-    ends = terminals | columns.get("timeouts", np.zeros_like(terminals))
-    ends[-1] = True
+    ends = last_rows(columns, None)
     index = np.flatnonzero(~ends)
     if len(index) == 0:
         raise DatasetError("alignment='RSA' leaves no transition: no episode has two rows")
@@ -91,3 +92,40 @@ def shifted_columns(columns: dict[str, Any]) -> dict[str, Any]:
         "final_observations": columns["observations"][index[last] + 1],
         "extras": rows(columns.get("extras", {}), index),
     }
+
+
+def last_rows(columns: dict[str, Any], step_limit: int | None) -> Array:
+    """Returns bool [N], where episodes end: at terminals, and at the limit or else at timeouts.
+
+    Args:
+        columns: terminals and, where the file has them, timeouts.
+        step_limit: Rows of the longest episode, in place of the timeouts.
+    """
+    terminals = columns["terminals"]
+    cut = columns.get("timeouts", False) if step_limit is None else cut_at_limit(terminals, step_limit)
+    last: Array = terminals | cut
+    last[-1:] = True
+    return last
+
+
+def finals_of_shift(file: Any, key: str, observations: Array, last: Array) -> Array | None:
+    """Returns the next observation of each episode's last row; None where another one is not the row below.
+
+    The column is read block by block, so that it is never in memory.
+
+    Args:
+        file: An open HDF5 file.
+        key: Of the next observations.
+        observations: float32 [N, ...].
+        last: bool [N], where episodes end.
+    """
+    if hdf5.member(file, key).shape != observations.shape or len(last) != len(observations):
+        return None
+    finals = []
+    for start, following in hdf5.read_blocks(file, key, dtype=np.float32):
+        ends = last[start : start + len(following)]
+        below = observations[start + 1 : start + 1 + len(following)]
+        if not same_rows(following[: len(below)], below, but=ends[: len(below)]):
+            return None
+        finals.append(following[ends])
+    return np.concatenate(finals)

@@ -10,6 +10,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from offlinekit.datasets.inflating import Rows
 from offlinekit.errors import FileFormatError
 from offlinekit.types import Array
 
@@ -76,18 +77,28 @@ def member(group: Any, key: str) -> Any:
     return group[key]
 
 
-def read_array(group: Any, key: str, kinds: str = "fiub") -> Array:
+def read_array(group: Any, key: str, kinds: str = "fiub", dtype: Any = None) -> Array:
     """Returns a numeric array that lies in a group.
 
     Args:
         group: Of an open file.
         key: Its name there.
         kinds: Of numpy dtypes that will do; "S", bytes of one length, is as plain as numbers.
+        dtype: What to read it as, block by block; its own where not given.
 
     Raises:
         FileFormatError: For objects, strings, links, and data that lie elsewhere or were never written.
     """
-    return np.asarray(_numbers(group, key, kinds)[()])
+    return Rows(_numbers(group, key, kinds), dtype).read()
+
+
+def read_blocks(group: Any, key: str, dtype: Any = None) -> Iterator[tuple[int, Array]]:
+    """Yields a numeric array of a group in parts of some megabytes, each with its first row; a part is reused.
+
+    Raises:
+        FileFormatError: As `read_array`.
+    """
+    yield from Rows(_numbers(group, key), dtype).blocks()
 
 
 def map_array(group: Any, key: str, kinds: str = "fiub") -> Array:

@@ -168,8 +168,8 @@ def check_finite(tree: Any, field: str, place: Callable[[int], str]) -> None:
 
 def _sum_is_finite(leaf: Array) -> bool:
     """Returns whether the sum is finite, which it is only where every term is; takes no memory."""
-    with np.errstate(invalid="ignore"):
-        return bool(np.isfinite(leaf.sum(dtype=np.float64)))
+    with np.errstate(invalid="ignore", over="ignore"):
+        return bool(np.isfinite(leaf.sum()))
 
 
 def same_rows(left: Any, right: Any, but: Array) -> bool:

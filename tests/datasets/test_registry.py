@@ -159,7 +159,7 @@ def test_options_of_built_in_readers_are_listed() -> None:
     with pytest.raises(
         TypeError,
         match=r"'hopper-medium-v2' has no option 'transition'; did you mean 'transitions'.; its options are: "
-        "clip_actions, env_id, source, step_limit, transitions",
+        "alignment, clip_actions, env_id, infos, reward_transform, source, step_limit, transitions",
     ):
         get_dataset("hopper-medium-v2", transition="d4rl")
 

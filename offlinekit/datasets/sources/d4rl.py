@@ -17,7 +17,13 @@ from gymnasium import Env, spaces
 from gymnasium.wrappers import TransformObservation
 
 from offlinekit.datasets import hdf5
-from offlinekit.datasets.d4rl_alignment import cut_at_limit, qlearning_columns, shifted_columns
+from offlinekit.datasets.d4rl_alignment import (
+    cut_at_limit,
+    finals_of_shift,
+    last_rows,
+    qlearning_columns,
+    shifted_columns,
+)
 from offlinekit.datasets.d4rl_families import TRANSFORMS, warn_of_faults, with_reward_transform
 from offlinekit.datasets.download import data_root, download
 from offlinekit.datasets.environments import as_gymnasium, make_env
@@ -143,8 +149,7 @@ def read(
         DatasetError: For data that cannot be a dataset.
     """
     with hdf5.open_hdf5(path) as file:
-        columns: dict[str, Any] = {key: hdf5.read_array(file, key) for key in REQUIRED}
-        columns |= {key: hdf5.read_array(file, key) for key in OPTIONAL if key in file}
+        columns = _read_columns(file, step_limit, is_plain=(transitions, alignment) == ("all", "SAR"))
         columns["extras"] = _read_infos(file, infos)
     name = dataset or name_of(path)
     if name is not None:
@@ -169,6 +174,25 @@ def _options_of_load() -> inspect.Signature:
 
 
 load.__signature__ = _options_of_load()  # type: ignore[attr-defined]  # Of get_dataset's check.
+
+
+def _read_columns(file: Any, step_limit: int | None, is_plain: bool) -> dict[str, Any]:
+    """Returns the columns; of next observations that repeat the row below only the final ones."""
+    columns: dict[str, Any] = {"observations": hdf5.read_array(file, "observations", dtype=np.float32)}
+    columns |= {key: hdf5.read_array(file, key) for key in REQUIRED[1:]}
+    for flag in ("terminals", "timeouts"):
+        if flag in file:
+            columns[flag] = as_flags(hdf5.read_array(file, flag), flag)
+    if "next_observations" in file and is_plain:
+        ends = last_rows(columns, step_limit)
+        finals = finals_of_shift(file, "next_observations", columns["observations"], ends)
+        if finals is None:
+            return {
+                **columns,
+                "next_observations": hdf5.read_array(file, "next_observations", dtype=np.float32),
+            }
+        columns["final_observations"] = finals
+    return columns
 
 
 def _read_infos(file: Any, infos: Sequence[str]) -> dict[str, Array]:
