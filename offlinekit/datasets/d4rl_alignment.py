@@ -119,7 +119,7 @@ def finals_of_shift(file: Any, key: str, observations: Array, last: Array) -> Ar
         observations: float32 [N, ...].
         last: bool [N], where episodes end.
     """
-    if hdf5.member(file, key).shape != observations.shape or len(last) != len(observations):
+    if len(observations) == 0 or hdf5.member(file, key).shape != observations.shape:
         return None
     finals = []
     for start, following in hdf5.read_blocks(file, key, dtype=np.float32):

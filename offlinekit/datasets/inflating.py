@@ -110,12 +110,13 @@ class Rows:
         shape, dtype, library = self.item.chunks, self.item.dtype, _library()
         size = math.prod(shape) * dtype.itemsize
         for chunk in chunks:
+            stream = library.decompressobj()
             try:
-                content = library.decompressobj().decompress(os.pread(file, chunk.size, chunk.place), size)
+                content = stream.decompress(os.pread(file, chunk.size, chunk.place), size + 1)
             except (zlib.error, library.error) as error:
                 raise FileFormatError(self._damage(f" ({error})")) from error
-            if len(content) != size:
-                raise FileFormatError(self._damage(", a part is too short"))
+            if len(content) != size or not stream.eof:  # Its checksum is compared at its end.
+                raise FileFormatError(self._damage(", a part has another length"))
             block = np.frombuffer(content, dtype).reshape(shape)
             first = (chunk.first[0] - start, *chunk.first[1:])
             target = out[tuple(slice(at, at + n) for at, n in zip(first, shape, strict=True))]

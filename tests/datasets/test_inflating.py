@@ -89,7 +89,16 @@ def test_chunks_stored_raw_are_left_to_hdf5(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("_library")
-@pytest.mark.parametrize("content", [b"\0" * 40, zlib.compress(b"too short"), zlib.compress(bytes(32))[:-6]])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\0" * 40,
+        zlib.compress(b"too short"),
+        zlib.compress(bytes(32))[:-6],
+        zlib.compress(bytes(32))[:-1] + b"?",
+        zlib.compress(bytes(33)),
+    ],
+)
 def test_damage_is_told(tmp_path: Path, content: bytes) -> None:
     with h5py.File(tmp_path / "x.h5", "w") as file:
         item = file.create_dataset("x", (16,), "f4", chunks=(8,), compression="gzip")

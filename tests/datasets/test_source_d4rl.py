@@ -408,6 +408,18 @@ def test_files_without_the_columns(tmp_path: Path) -> None:
         get_dataset(path, format="d4rl")
 
 
+@pytest.mark.parametrize("options", [{}, {"transitions": "d4rl"}, {"alignment": "RSA"}, {"step_limit": 3}])
+def test_columns_of_differing_length(tmp_path: Path, options: dict[str, Any]) -> None:
+    columns = flat(timeouts=np.zeros(8), next_observations=np.zeros((8, 2)))
+    for name in ("timeouts", "terminals", "observations", "actions"):
+        path = write(tmp_path / "x.hdf5", **{**columns, name: columns[name][:-1]})
+        with pytest.raises(DatasetError, match=rf"{name} has 7 rows, expected 8"):
+            get_dataset(path, **options)
+    path = write(tmp_path / "x.hdf5", **{**columns, "rewards": 1.0})
+    with pytest.raises(DatasetError, match=r"rewards must have shape \[N\]"):
+        get_dataset(path, **options)
+
+
 def test_what_cannot_be_fetched_says_where_to_put_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OFFLINEKIT_DATA", str(tmp_path))
     monkeypatch.setenv("HOME", str(tmp_path))

@@ -30,7 +30,7 @@ from offlinekit.datasets.environments import as_gymnasium, make_env
 from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.datasets.source import Source
 from offlinekit.datasets.spaces import Space, clip
-from offlinekit.datasets.validation import as_array, as_flags, as_float32
+from offlinekit.datasets.validation import as_array, as_flags, as_float32, as_vector, check_length
 from offlinekit.errors import FileFormatError, require
 from offlinekit.types import Array
 
@@ -183,6 +183,7 @@ def _read_columns(file: Any, step_limit: int | None, is_plain: bool) -> dict[str
     for flag in ("terminals", "timeouts"):
         if flag in file:
             columns[flag] = as_flags(hdf5.read_array(file, flag), flag)
+    _check_lengths(columns)
     if "next_observations" in file and is_plain:
         ends = last_rows(columns, step_limit)
         finals = finals_of_shift(file, "next_observations", columns["observations"], ends)
@@ -193,6 +194,12 @@ def _read_columns(file: Any, step_limit: int | None, is_plain: bool) -> dict[str
             }
         columns["final_observations"] = finals
     return columns
+
+
+def _check_lengths(columns: dict[str, Any]) -> None:
+    n_rows = len(as_vector(columns["rewards"], "rewards"))
+    for key in {*REQUIRED, *OPTIONAL} & columns.keys():
+        check_length(np.atleast_1d(columns[key]), key, n_rows)
 
 
 def _read_infos(file: Any, infos: Sequence[str]) -> dict[str, Array]:
@@ -233,6 +240,7 @@ def build(
     columns = {**columns, "observations": as_float32(as_array(columns["observations"], "observations"))}
     for flag in {"terminals", "timeouts"} & columns.keys():
         columns[flag] = as_flags(columns[flag], flag)
+    _check_lengths(columns)
     actions = columns["actions"]
     if action_space is None and name is not None and name.split("-")[0] in UNIT_ACTIONS:
         action_space = spaces.Box(-1.0, 1.0, actions.shape[1:], np.float32)

@@ -12,7 +12,8 @@ from offlinekit.datasets.array_files import open_npz
 from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.datasets.source import Source
 from offlinekit.datasets.spaces import Space, clip
-from offlinekit.errors import FileFormatError, did_you_mean
+from offlinekit.datasets.storage import written_beside
+from offlinekit.errors import FileFormatError, UnsupportedError, did_you_mean
 from offlinekit.types import Array
 
 
@@ -71,10 +72,36 @@ def _read(file: Any, key: str, path: Path) -> Array:
     return np.asarray(file[key])
 
 
+def export_npz(dataset: Any, path: Path | str) -> Path:
+    """Writes a dataset as an NPZ file of flat columns, atomically, and returns its path.
+
+    Next observations are in it where all of them are known; spaces, metadata, masks and extras are not.
+
+    Args:
+        dataset: An MDPDataset whose observations are one array.
+        path: Of the file.
+
+    Raises:
+        UnsupportedError: For observations that are dicts or tuples.
+    """
+    if isinstance(dataset.observations, dict | tuple):
+        raise UnsupportedError(
+            "an NPZ file of flat columns holds observations that are one array, got a tree"
+        )
+    names = ("observations", "actions", "rewards", "terminals", "timeouts")
+    columns = {name: getattr(dataset, name) for name in names}
+    if dataset.final_known.all():
+        columns["next_observations"] = dataset.next_observations_at(np.arange(len(dataset)))
+    with written_beside(Path(path)) as beside, beside.open("wb") as file:
+        np.savez_compressed(file, **columns)
+    return Path(path)
+
+
 SOURCE = Source(
     summary="An NPZ file of flat columns; name its keys by options.",
     suffixes=(".npz",),
     recognises=zipfile.is_zipfile,
     is_last_resort=True,
     read=read,
+    write=export_npz,
 )
