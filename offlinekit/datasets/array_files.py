@@ -17,6 +17,8 @@ from offlinekit.errors import DatasetError, FileFormatError, did_you_mean
 from offlinekit.types import Array
 
 SUFFIXES = (".npz", ".h5", ".hdf5")
+DAMAGE = (OSError, EOFError, ValueError, NotImplementedError, zipfile.BadZipFile, zlib.error)
+"""What comes up where an NPZ file is damaged."""
 
 
 @contextmanager
@@ -35,17 +37,21 @@ def open_npz(path: Path) -> Iterator[Any]:
             yield file
     except (FileFormatError, DatasetError):
         raise
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+    except DAMAGE as error:
         raise FileFormatError(
             f"{path} is damaged, or holds objects, which are never read ({error})"
         ) from error
 
 
 def names_in(path: Path) -> list[str]:
-    """Returns the names of the arrays of a file; none where it is neither NPZ nor HDF5."""
+    """Returns the names of the arrays of a file; none where it is neither NPZ nor HDF5.
+
+    Raises:
+        FileFormatError: For a damaged file.
+    """
     if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            return [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
+        with open_npz(path) as archive:
+            return list(archive.files)
     if not hdf5.is_hdf5(path):
         return []
     names: list[str] = []

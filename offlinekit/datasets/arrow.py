@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ def read_parquet(path: Path, columns: Sequence[str] | None = None) -> Any:
                 f"{path} has no column {', '.join(missing)}; it has {', '.join(file.schema_arrow.names)}"
             )
         return file.read(columns=None if columns is None else list(columns))
-    except (arrow.ArrowException, OSError) as error:
+    except (arrow.ArrowException, OSError, UnicodeDecodeError) as error:
         raise FileFormatError(
             f"{path} is no Parquet file, or is damaged ({error}); fetch it again"
         ) from error
@@ -41,5 +41,19 @@ def read_ipc(path: Path) -> Any:
     arrow, ipc = require("pyarrow", "arrow"), require("pyarrow.ipc", "arrow")
     try:
         return ipc.open_file(arrow.BufferReader(path.read_bytes())).read_all()
-    except (arrow.ArrowException, OSError) as error:
+    except (arrow.ArrowException, OSError, UnicodeDecodeError) as error:
         raise FileFormatError(f"{path} is no Arrow file, or is damaged ({error}); fetch it again") from error
+
+
+def joined(tables: Iterable[Any]) -> Any:
+    """Returns tables one after another.
+
+    Raises:
+        MissingExtraError: Where pyarrow is not installed.
+        FileFormatError: Where their columns differ.
+    """
+    arrow = require("pyarrow", "arrow")
+    try:
+        return arrow.concat_tables(tables)
+    except arrow.ArrowException as error:
+        raise FileFormatError(f"the files of a dataset differ in their columns ({error})") from error

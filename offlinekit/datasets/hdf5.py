@@ -44,7 +44,7 @@ def open_hdf5(path: Path) -> Iterator[Any]:
             yield file
     except FileFormatError:
         raise
-    except (OSError, RuntimeError, KeyError) as error:
+    except (OSError, RuntimeError, KeyError, UnicodeDecodeError) as error:
         raise FileFormatError(f"{path} is damaged or truncated ({error}); fetch or write it again") from error
 
 
@@ -54,8 +54,15 @@ def _beginning(path: Path) -> str:
 
 
 def keys_of(group: Any) -> list[str]:
-    """Returns the names in a group in their sorted order."""
-    return sorted(group.keys())
+    """Returns the names in a group in their sorted order.
+
+    Raises:
+        FileFormatError: For a name that is no text.
+    """
+    names = list(group.keys())
+    if not all(isinstance(name, str) for name in names):
+        raise FileFormatError(f"{where(group)} has a name that is no text; fetch or write it again")
+    return sorted(names)
 
 
 def member(group: Any, key: str) -> Any:

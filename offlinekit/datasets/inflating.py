@@ -97,7 +97,8 @@ class Rows:
             def fill(out: Array, start: int) -> None:
                 rows = range(start, start + len(out), self.item.chunks[0])
                 wanted = [chunk for row in rows for chunk in chunks[row]]
-                shares = [wanted[i::THREADS] for i in range(THREADS)]
+                size = -(-len(wanted) // THREADS)  # Neighbours together: threads do not write to one line.
+                shares = [wanted[i : i + size] for i in range(0, len(wanted), size)]
                 list(threads.map(lambda share: self._inflate(file.fileno(), share, out, start), shares))
 
             yield fill

@@ -13,10 +13,10 @@ import numpy as np
 from gymnasium import spaces
 
 from offlinekit.datasets import hdf5
-from offlinekit.datasets.arrow import read_ipc, read_parquet
+from offlinekit.datasets.arrow import joined, read_ipc, read_parquet
 from offlinekit.datasets.minari_spaces import leaf_spaces
 from offlinekit.datasets.spaces import Space
-from offlinekit.errors import FileFormatError, require
+from offlinekit.errors import FileFormatError
 from offlinekit.types import Array
 
 FLAGS = ("rewards", "terminations", "truncations")
@@ -123,9 +123,7 @@ def _read_table(folder: Path) -> Any:
     parts = sorted([*folder.glob("*.arrow"), *folder.glob("*.parquet")])
     if not parts:
         raise FileFormatError(f"{folder} holds no .arrow or .parquet file; was it fetched completely?")
-    return require("pyarrow", "arrow").concat_tables(
-        [read_parquet(part) if part.suffix == ".parquet" else read_ipc(part) for part in parts]
-    )
+    return joined(read_parquet(part) if part.suffix == ".parquet" else read_ipc(part) for part in parts)
 
 
 def _branch(table: Any, name: str) -> Any:

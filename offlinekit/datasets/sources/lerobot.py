@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from offlinekit.datasets.arrow import read_parquet
+from offlinekit.datasets.arrow import joined, read_parquet
 from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.datasets.source import Source
 from offlinekit.datasets.spaces import Space, clip
-from offlinekit.errors import DatasetError, FileFormatError, did_you_mean, require
+from offlinekit.errors import DatasetError, FileFormatError, did_you_mean
 from offlinekit.types import Array
 
 NUMBERS = ("float32", "float64", "int64", "int32", "bool", "uint8")
@@ -107,7 +107,7 @@ def _columns(path: Path, names: Sequence[str]) -> dict[str, Array]:
     files = sorted((path / "data").glob("**/*.parquet"))
     if not files:
         raise FileFormatError(f"{path / 'data'} holds no Parquet file; was it fetched completely?")
-    table = require("pyarrow", "arrow").concat_tables([read_parquet(file, names) for file in files])
+    table = joined(read_parquet(file, names) for file in files)
     return {name: _array(table[name].combine_chunks(), name, path) for name in names}
 
 
