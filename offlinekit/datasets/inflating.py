@@ -110,19 +110,19 @@ class Rows:
     def _inflate(self, file: int, chunks: list[Chunk], out: Array, start: int) -> None:
         shape, dtype, library = self.item.chunks, self.item.dtype, _library()
         size = math.prod(shape) * dtype.itemsize
-        for chunk in chunks:
-            stream = library.decompressobj()
-            try:
-                content = stream.decompress(os.pread(file, chunk.size, chunk.place), size + 1)
-            except (zlib.error, library.error) as error:
-                raise FileFormatError(self._damage(f" ({error})")) from error
-            if len(content) != size or not stream.eof:  # Its checksum is compared at its end.
-                raise FileFormatError(self._damage(", a part has another length"))
-            block = np.frombuffer(content, dtype).reshape(shape)
-            first = (chunk.first[0] - start, *chunk.first[1:])
-            target = out[tuple(slice(at, at + n) for at, n in zip(first, shape, strict=True))]
-            with np.errstate(over="ignore"):
-                target[...] = block[tuple(slice(n) for n in target.shape)]
+        with np.errstate(over="ignore"):
+            for chunk in chunks:
+                stream = library.decompressobj()
+                try:
+                    content = stream.decompress(os.pread(file, chunk.size, chunk.place), size + 1)
+                except (zlib.error, library.error) as error:
+                    raise FileFormatError(self._damage(f" ({error})")) from error
+                if len(content) != size or not stream.eof:  # Its checksum is compared at its end.
+                    raise FileFormatError(self._damage(", a part has another length"))
+                first = (chunk.first[0] - start, *chunk.first[1:])
+                target = out[tuple(slice(at, at + n) for at, n in zip(first, shape, strict=True))]
+                block = np.frombuffer(content, dtype).reshape(shape)
+                target[...] = block if target.shape == shape else block[tuple(map(slice, target.shape))]
 
     def _damage(self, why: str) -> str:
         return f"{self.item.name!r} in {self.item.file.filename} is damaged{why}; fetch or write it again"
