@@ -113,7 +113,7 @@ class BlockReader:
 
         list(self.executor.map(read, range(len(low))))
         part = copy.copy(self.dataset)
-        vars(part).update(copies, behavior_log_probs=None)  # No batch holds them.
+        vars(part).update(copies, behavior_log_probs=None, extras={})  # No batch holds them.
         return part
 
     def _cut_episodes(self, part: MDPDataset, index: Array, stops: Array) -> None:

@@ -19,10 +19,11 @@ ROW_COLUMNS = (
     "terminals",
     "timeouts",
     "next_observations",
+    "extras",
     "behavior_log_probs",
     "masks",
 )
-"""Names of the columns with one entry a row; the last three may be None."""
+"""Names of the columns with one entry a row; the last two and `next_observations` may be None."""
 
 
 class EpisodeColumns:
@@ -42,6 +43,8 @@ class EpisodeColumns:
     action_space: spaces.Space
     behavior_log_probs: Array | None
     masks: Array | None
+    extras: dict[str, Array]
+    episode_extras: dict[str, Array]
     name: str
     metadata: dict[str, Any]
 
@@ -63,6 +66,8 @@ class EpisodeColumns:
         final_observations: Any | None = None,
         final_known: Any | None = None,
         behavior_log_probs: Any | None = None,
+        extras: dict[str, Any] | None = None,
+        episode_extras: dict[str, Any] | None = None,
         name: str = "custom",
         metadata: dict[str, Any] | None = None,
     ) -> None:
@@ -76,8 +81,14 @@ class EpisodeColumns:
         found = episodes.find_episodes(terminals, timeouts, episode_terminals, len(self))
         self.terminals, self.timeouts, self.episode_starts, self.episode_ends = found
         self._set_next(next_observations, final_observations, final_known)
-        self._set_log_probs(behavior_log_probs)
+        extras = dict(extras or {})
+        kept = extras.pop("behavior_log_probs", None)  # How readers pass it on, beside what else they keep.
+        self._set_log_probs(kept if behavior_log_probs is None else behavior_log_probs)
         self._check_values()
+        self.extras = validation.as_extras(extras, "extras", len(self), "rows")
+        self.episode_extras = validation.as_extras(
+            episode_extras, "episode_extras", self.n_episodes, "episodes"
+        )
         self.masks = draw_masks(len(self), mask_size, seed) if create_mask else None
 
     def _set_columns(
@@ -141,6 +152,10 @@ class EpisodeColumns:
         self.terminals, self.timeouts, self.episode_starts, self.episode_ends = found
         for name in ("name", "metadata", "rewards", "observations", "actions", "final_known"):
             setattr(self, name, columns[name])
+        self.extras = validation.as_extras(columns["extras"], "extras", len(self), "rows")
+        self.episode_extras = validation.as_extras(
+            columns["episode_extras"], "episode_extras", self.n_episodes, "episodes"
+        )
         self.observation_space, self.action_space = columns["observation_space"], columns["action_space"]
         self.next_observations, self.masks = columns.get("next_observations"), masks
         self.behavior_log_probs = columns.get("behavior_log_probs")

@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 
 from offlinekit.errors import DatasetError
-from offlinekit.types import map_tree
+from offlinekit.types import Array, map_tree
 
 
 def concatenate(datasets: Sequence[Any]) -> Any:
-    """Returns one MDPDataset of the episodes of all, in order; name and metadata are the first one's.
+    """Returns one MDPDataset of the episodes of all, in order.
+
+    Name and metadata are the first one's; of the extras those stay that all have.
 
     Raises:
         DatasetError: Where spaces or mask sizes differ.
@@ -32,6 +34,8 @@ def concatenate(datasets: Sequence[Any]) -> Any:
         )
     log_probs = [part.behavior_log_probs for part in datasets]
     joined.behavior_log_probs = None if any(part is None for part in log_probs) else join(log_probs)
+    for name in ("extras", "episode_extras"):
+        setattr(joined, name, _shared_extras([getattr(part, name) for part in datasets]))
     joined.masks = None if datasets[0].masks is None else join([part.masks for part in datasets])
     joined.episode_ends = np.cumsum(join([part.episode_lengths() for part in datasets]))
     joined.episode_starts = np.concatenate([np.zeros(1, np.int64), joined.episode_ends[:-1]])
@@ -41,6 +45,13 @@ def concatenate(datasets: Sequence[Any]) -> Any:
 def join(trees: Sequence[Any]) -> Any:
     """Returns trees of [N_i, ...] as one of [sum N_i, ...]."""
     return map_tree(lambda *parts: np.concatenate(parts), trees[0], *trees[1:])
+
+
+def _shared_extras(parts: Sequence[dict[str, Array]]) -> dict[str, Array]:
+    """Returns the columns that all have, of one dtype and shape of a row."""
+    kinds = [{name: (column.dtype.kind, column.shape[1:]) for name, column in part.items()} for part in parts]
+    names = [name for name in kinds[0] if all(kind.get(name) == kinds[0][name] for kind in kinds)]
+    return {name: np.concatenate([part[name] for part in parts]) for name in names}
 
 
 def check_joinable(first: Any, other: Any) -> None:

@@ -6,13 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import numpy as np
-
 from offlinekit.datasets import hdf5, source, storage
 from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.datasets.registry import get_dataset
-from offlinekit.errors import FileFormatError, UnsupportedError, did_you_mean
-from offlinekit.types import leaves
+from offlinekit.errors import FileFormatError, did_you_mean
 
 Writer: TypeAlias = Callable[[MDPDataset, Path], Any]
 NATIVE_SUFFIXES = (".h5", ".hdf5")
@@ -64,12 +61,8 @@ def open_mapped(name: str | Path, **options: Any) -> MDPDataset:
 def writers(compress: bool = True) -> dict[str, Writer]:
     """Returns what writes each format, by the name of the format."""
     found: dict[str, Writer] = {"native": lambda dataset, path: dataset.save(path, compress=compress)}
-    found["npz"] = write_npz
-    for name, each in source.all_sources().items():
-        write = getattr(each, "write", None)
-        if write is not None:
-            found[name] = write
-    return found
+    others = {name: each.write for name, each in source.all_sources().items() if name not in found}
+    return found | {name: write for name, write in others.items() if write is not None}
 
 
 def writer_of(out: Path, format: str | None = None, compress: bool = True) -> Writer:
@@ -99,31 +92,3 @@ def writer_of(out: Path, format: str | None = None, compress: bool = True) -> Wr
             f"format=, one of {', '.join(known)}"
         )
     return found
-
-
-def write_npz(dataset: MDPDataset, path: Path) -> Path:
-    """Writes a dataset as a compressed NPZ file of flat columns, which `get_dataset` reads.
-
-    It holds `next_observations` where each is known. Metadata, spaces and masks are left out.
-
-    Raises:
-        UnsupportedError: For observations that are trees, or final observations of which only some are known.
-    """
-    if len(leaves(dataset.observations)) > 1 or isinstance(dataset.observations, dict | tuple):
-        raise UnsupportedError("NPZ files hold one array of observations, got a dict or tuple; write .h5")
-    columns = {
-        name: getattr(dataset, name)
-        for name in ("observations", "actions", "rewards", "terminals", "timeouts", "behavior_log_probs")
-        if getattr(dataset, name) is not None
-    }
-    known = dataset.final_known | dataset.terminals[dataset.episode_ends - 1]
-    if dataset.final_known.any() and not known.all():
-        raise UnsupportedError(
-            f"NPZ files hold every next observation or none, got {int(known.sum())} of {len(known)} "
-            "episodes whose end was observed; write .h5, which says which"
-        )
-    if dataset.final_known.any():
-        columns["next_observations"] = dataset.next_observations_at(np.arange(len(dataset)))
-    with storage.written_beside(path) as beside, beside.open("wb") as file:
-        np.savez_compressed(file, **columns)
-    return path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from os import PathLike, fspath
 from typing import Any, NamedTuple
 
@@ -56,7 +57,8 @@ def examine(name: str | PathLike[str], **options: Any) -> Report:
         ValueError: For an unknown name.
     """
     dataset, refusal = None, None
-    with noted_arguments() as noted:
+    with noted_arguments() as noted, warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
         try:
             dataset = get_dataset(name, **options)[0]
         except DatasetError as error:
@@ -67,5 +69,12 @@ def examine(name: str | PathLike[str], **options: Any) -> Report:
     if refusal is not None and not faults:
         message, _, fix = str(refusal).partition("; ")
         faults = [Finding("fault", "dataset", message, fix or "see the message")]
-    warnings = [] if faults else [finding for columns in noted for finding in find_suspicions(columns)]
-    return Report(fspath(name), None if faults else dataset, faults, warnings)
+    suspicions = [] if faults else [finding for columns in noted for finding in find_suspicions(columns)]
+    suspicions += [_told_by_reader(str(one.message)) for one in told]
+    return Report(fspath(name), None if faults else dataset, faults, suspicions)
+
+
+def _told_by_reader(text: str) -> Finding:
+    """Returns what a reader warned of as a finding."""
+    message, _, fix = text.partition("; ")
+    return Finding("warning", "dataset", message, fix or "see the message")

@@ -13,6 +13,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from offlinekit.datasets.inflating import Rows
 from offlinekit.errors import FileFormatError
 from offlinekit.types import Array
 
@@ -51,7 +52,7 @@ def open_hdf5(path: Path) -> Iterator[Any]:
             yield file
     except FileFormatError:
         raise
-    except (OSError, RuntimeError, KeyError) as error:
+    except (OSError, RuntimeError, KeyError, UnicodeDecodeError) as error:
         raise FileFormatError(f"{path} is damaged or truncated ({error}); fetch or write it again") from error
 
 
@@ -61,8 +62,15 @@ def _beginning(path: Path) -> str:
 
 
 def keys_of(group: Any) -> list[str]:
-    """Returns the names in a group in their sorted order."""
-    return sorted(group.keys())
+    """Returns the names in a group in their sorted order.
+
+    Raises:
+        FileFormatError: For a name that is no text.
+    """
+    names = list(group.keys())
+    if not all(isinstance(name, str) for name in names):
+        raise FileFormatError(f"{where(group)} has a name that is no text; fetch or write it again")
+    return sorted(names)
 
 
 def member(group: Any, key: str) -> Any:
@@ -84,16 +92,22 @@ def member(group: Any, key: str) -> Any:
     return group[key]
 
 
-def read_array(group: Any, key: str) -> Array:
+def read_array(group: Any, key: str, kinds: str = "fiub", dtype: Any = None) -> Array:
     """Returns a numeric array that lies in a group.
+
+    Args:
+        group: Of an open file.
+        key: Its name there.
+        kinds: Of numpy dtypes that will do; "S", bytes of one length, is as plain as numbers.
+        dtype: What to read it as, block by block; its own where not given.
 
     Raises:
         FileFormatError: For objects, strings, links, and data that lie elsewhere or were never written.
     """
-    item, folder = _numbers(group, key), _SPOOL.get()
+    item, folder = _numbers(group, key, kinds), _SPOOL.get()
     if folder is None or item.size * item.dtype.itemsize < SPOOLED_BYTES or item.ndim == 0:
-        return np.asarray(item[()])
-    return _spooled(item, folder)
+        return Rows(item, dtype).read()
+    return _spooled(item, folder, dtype)
 
 
 @contextmanager
@@ -110,24 +124,33 @@ def spooled() -> Iterator[None]:
             _SPOOL.reset(token)
 
 
-def _spooled(item: Any, folder: Path) -> Array:
+def _spooled(item: Any, folder: Path, dtype: Any) -> Array:
     handle, name = tempfile.mkstemp(dir=folder)
     os.close(handle)
-    dtype = np.dtype(np.float32) if item.dtype == np.float64 else item.dtype
-    array = np.memmap(name, dtype, "w+", shape=item.shape)
-    block = max(SPOOLED_BYTES // max(item.size // len(item) * item.dtype.itemsize, 1), 1)
-    for start in range(0, len(item), block):
-        array[start : start + block] = item[start : start + block]
+    dtype = np.dtype(np.float32) if dtype is None and item.dtype == np.float64 else dtype
+    rows = Rows(item, dtype)
+    array = np.memmap(name, rows.dtype, "w+", shape=item.shape)
+    for start, part in rows.blocks():
+        array[start : start + len(part)] = part
     return array
 
 
-def map_array(group: Any, key: str) -> Array:
+def read_blocks(group: Any, key: str, dtype: Any = None) -> Iterator[tuple[int, Array]]:
+    """Yields a numeric array of a group in parts of some megabytes, each with its first row; a part is reused.
+
+    Raises:
+        FileFormatError: As `read_array`.
+    """
+    yield from Rows(_numbers(group, key), dtype).blocks()
+
+
+def map_array(group: Any, key: str, kinds: str = "fiub") -> Array:
     """Returns a numeric array that lies in a group as a read-only map of its part of the file.
 
     Raises:
         FileFormatError: As `read_array`, and for an array that lies in pieces or compressed.
     """
-    item = _numbers(group, key)
+    item = _numbers(group, key, kinds)
     offset = item.id.get_offset()
     if item.chunks is not None or offset is None:
         raise FileFormatError(
@@ -137,12 +160,12 @@ def map_array(group: Any, key: str) -> Array:
     return np.memmap(group.file.filename, item.dtype, "r", offset, item.shape)
 
 
-def _numbers(group: Any, key: str) -> Any:
+def _numbers(group: Any, key: str, kinds: str = "fiub") -> Any:
     item = member(group, key)
     place = f"{key!r} in {where(group)}"
     if not isinstance(item, h5py.Dataset):
         raise FileFormatError(f"{place} is a group, expected an array")
-    if item.dtype.kind not in "fiub":
+    if item.dtype.kind not in kinds:
         raise FileFormatError(f"{place} has dtype {item.dtype}, expected numbers; objects are never read")
     if item.is_virtual or item.external:
         raise FileFormatError(f"{place} lies in another file, expected data in the file")

@@ -45,6 +45,9 @@ class MDPDataset(EpisodeColumns):
         final_known: [E], which of the final observations were recorded; all where not given.
         behavior_log_probs: [N], of each action under the policy that chose it: natural logarithms of
             probabilities, or of densities over a Box.
+        extras: Names to further columns [N, ...] of numbers or bytes, of any dtype, which stay with their
+            rows.
+        episode_extras: Names to columns [E, ...], which stay with their episodes.
         name: Of the dataset, in run folders and messages.
         metadata: Plain data kept with the dataset: `env_id`, `reference_min_score`,
             `reference_max_score` and anything else that JSON can hold.
@@ -60,7 +63,7 @@ class MDPDataset(EpisodeColumns):
         behavior_log_probs: float32 [N], or None where the recording has none.
         masks: uint8 [N, mask_size] or None; 1 where a member may learn from a row, Bernoulli(1/2) each.
             A row may be for no member.
-        name, metadata: As given.
+        extras, episode_extras, name, metadata: As given.
 
     Raises:
         DatasetError: For data that cannot be what they claim; names the field, the row and the remedy.
@@ -98,6 +101,7 @@ class MDPDataset(EpisodeColumns):
         part.episode_starts = np.concatenate([np.zeros(1, np.int64), ends[:-1]])
         part.final_observations = rows(self.final_observations, chosen)
         part.final_known = self.final_known[chosen]
+        part.episode_extras = rows(self.episode_extras, chosen)
         return part
 
     def __iter__(self) -> Iterator[MDPDataset]:

@@ -38,16 +38,16 @@ def register_dataset(pattern: str, *, overwrite: bool = False) -> Callable[[Func
 
     Args:
         pattern: A name such as "ward-train", or one with fields such as "ward-{split}". A field fits any
-            text without a slash and becomes a keyword argument of the function. The function's other
-            arguments are the options of `get_dataset`. It returns an MDPDataset, or a pair of it and an
-            environment or None.
+            text without a slash ("{name...}" with slashes too) and becomes a keyword argument of the
+            function. The function's other arguments are the options of `get_dataset`. It returns an
+            MDPDataset, or a pair of it and an environment or None.
         overwrite: Whether to replace a function registered under the same pattern.
 
     Raises:
         ValueError: Where the pattern is taken, or names a field twice.
         TypeError: Where the function does not take a field of the pattern.
     """
-    fields = sources.FIELD.findall(pattern)
+    fields = sources.fields_of(pattern)
     if len(set(fields)) < len(fields):
         raise ValueError(f"pattern {pattern!r} names a field twice; give each its own name")
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from offlinekit.errors import FileFormatError, did_you_mean
 
-FIELD = re.compile(r"\{(\w+)\}")
+FIELD = re.compile(r"\{(\w+(?:\.\.\.)?)\}")
 
 
 def _no_names() -> Mapping[str, str]:
@@ -35,12 +35,14 @@ class Source:
     names: Callable[[], Mapping[str, str]] = _no_names  # Dataset names to one line each.
     patterns: Mapping[str, str] = field(
         default_factory=dict
-    )  # As names, with {fields}, such as "minari/{id}".
+    )  # As names, with {fields}, such as "ward-{split}", or {fields...} that may hold slashes.
     load: Callable[..., Any] | None = None  # Reads a dataset by one of the names.
     suffixes: tuple[str, ...] = ()  # Of files it may read, such as ".npz".
     folders: str | None = None  # What a folder that it may read holds, for people; None where it reads none.
     recognises: Callable[[Path], bool] = Path.is_file  # Whether such a file or folder is of this format.
+    is_last_resort: bool = False  # Whether every other reader is asked before it, as it takes most files.
     read: Callable[..., Any] | None = None  # Reads a dataset from a path.
+    write: Callable[[Any, Path], Path] | None = None  # Writes an MDPDataset to a path, which it returns.
 
     def has_name(self, name: str) -> bool:
         """Returns whether it reads the dataset of this name."""
@@ -74,10 +76,20 @@ def add_source(name: str, source: Source) -> None:
 
 
 def expression_of(pattern: str) -> re.Pattern[str]:
-    """Returns what matches the names of a pattern; its {fields} are groups without "/"."""
+    """Returns what matches the names of a pattern; its {fields} are groups without "/", {fields...} with."""
     parts = FIELD.split(pattern)
-    pieces = [f"(?P<{part}>[^/]+?)" if i % 2 else re.escape(part) for i, part in enumerate(parts)]
+    pieces = [_group(part) if i % 2 else re.escape(part) for i, part in enumerate(parts)]
     return re.compile("".join(pieces))
+
+
+def _group(field: str) -> str:
+    name = field.removesuffix("...")
+    return f"(?P<{name}>[^/]+?)" if name == field else f"(?P<{name}>.+?)"
+
+
+def fields_of(pattern: str) -> list[str]:
+    """Returns the names of a pattern's fields."""
+    return [field.removesuffix("...") for field in FIELD.findall(pattern)]
 
 
 def loader_of_name(name: str) -> Callable[..., Any] | None:
@@ -114,7 +126,8 @@ def reader_of_path(path: Path, format: str | None) -> Callable[..., Any]:
                 f"unknown format {format!r}{did_you_mean(format, readers)}; known: {', '.join(readers)}"
             )
         return readers[format]
-    reader = next((readers[name] for name, source in sources.items() if source.takes(path)), None)
+    by_choice = sorted(sources, key=lambda name: sources[name].is_last_resort)
+    reader = next((readers[name] for name in by_choice if sources[name].takes(path)), None)
     if reader is not None:
         return reader
     raise FileFormatError(

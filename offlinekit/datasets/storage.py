@@ -3,7 +3,8 @@
 Layout of version 1: attributes `format`, `version` and `header` (JSON: name, metadata, spaces) on the root;
 arrays `actions, rewards, terminals, timeouts, final_known` and, where there are any, `behavior_log_probs` and
 `masks`; trees `observations, final_observations` and `next_observations`, each an array, or a group with the attribute
-`kind` "dict" or "tuple" whose members are its branches (of a tuple "0", "1", ...). Arrays lie in compressed chunks
+`kind` "dict" or "tuple" whose members are its branches (of a tuple "0", "1", ...); `extras` and
+`episode_extras`, where there are any, are such tuples, whose names the header lists. Arrays lie in compressed chunks
 with checksums, or plain and whole, so that they can be mapped.
 """
 
@@ -27,6 +28,7 @@ FORMAT = "offlinekit.mdp_dataset"
 VERSION = 1
 CHUNK_BYTES = 1 << 20
 ARRAYS = ("actions", "rewards", "terminals", "timeouts", "final_known")
+EXTRAS = ("extras", "episode_extras")
 
 
 @contextmanager
@@ -65,6 +67,7 @@ def save(dataset: Any, path: Path, compress: bool = True) -> Path:
         "action_space": spaces.space_to_json(dataset.action_space),
         "observation_space": spaces.space_to_json(dataset.observation_space),
     }
+    header |= {name: list(getattr(dataset, name)) for name in EXTRAS if getattr(dataset, name)}
     with written_beside(path) as beside, h5py.File(beside, "w") as file:
         file.attrs["format"] = FORMAT
         file.attrs["version"] = VERSION
@@ -80,6 +83,9 @@ def save(dataset: Any, path: Path, compress: bool = True) -> Path:
         ):
             if getattr(dataset, name) is not None:
                 _write(file, name, getattr(dataset, name), compress)
+        for name in EXTRAS:
+            if getattr(dataset, name):
+                _write(file, name, tuple(getattr(dataset, name).values()), compress)
     return path
 
 
@@ -140,8 +146,9 @@ def read(path: Path, mapped: bool = False) -> tuple[dict[str, Any], Array | None
         if "behavior_log_probs" in file:
             columns["behavior_log_probs"] = get(file, "behavior_log_probs")
         masks = get(file, "masks") if "masks" in file else None
+        extras = {name: _read_extras(file, name, header.pop(name), get) for name in EXTRAS}
     columns["episode_terminals"] = columns["terminals"] | columns["timeouts"]
-    return {**columns, **header}, masks
+    return {**columns, **extras, **header}, masks
 
 
 def _check_version(file: Any) -> None:
@@ -165,9 +172,17 @@ def _header(file: Any) -> dict[str, Any]:
             "metadata": dict(header["metadata"]),
             "action_space": spaces.space_from_json(header["action_space"]),
             "observation_space": spaces.space_from_json(header["observation_space"]),
+            **{name: [str(key) for key in header.get(name, [])] for name in EXTRAS},
         }
     except (ValueError, KeyError, TypeError) as error:
         raise FileFormatError(f"{file.filename} has a damaged header ({error}); write it again") from error
+
+
+def _read_extras(file: Any, key: str, names: list[str], get: Callable[..., Array]) -> dict[str, Array]:
+    if not names:
+        return {}
+    group = hdf5.member(file, key)
+    return {name: get(group, str(i), kinds="fiubS") for i, name in enumerate(names)}
 
 
 def _read_tree(group: Any, key: str, get: Callable[[Any, str], Array], depth: int = 0) -> Any:

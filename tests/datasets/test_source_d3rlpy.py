@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from offlinekit.datasets import get_dataset
-from offlinekit.errors import FileFormatError
+from offlinekit.datasets import MDPDataset, get_dataset
+from offlinekit.datasets.d3rlpy_export import export_d3rlpy
+from offlinekit.errors import DatasetError, FileFormatError, UnsupportedError
 
 RealData = Callable[[str], Path]
 
@@ -150,3 +151,33 @@ def test_other_versions_and_damage_are_refused(tmp_path: Path) -> None:
         file["num_episodes"][()] = 10**9
     with pytest.raises(FileFormatError, match="has no 'observations_1', it holds actions_0"):
         get_dataset(path)
+
+
+def test_what_is_exported_is_read_again(tmp_path: Path) -> None:
+    dataset, _ = get_dataset("lunarlander-mixed")
+    part = dataset[:4]
+    back, _ = get_dataset(export_d3rlpy(part, tmp_path / "x.h5"))
+    for name in ("observations", "actions", "rewards", "terminals", "timeouts", "episode_ends"):
+        np.testing.assert_array_equal(getattr(back, name), getattr(part, name), err_msg=name)
+    assert not back.final_known.any()
+    with h5py.File(tmp_path / "x.h5") as file:
+        assert file["actions_0"].shape == (part.episode_ends[0], 1)
+        assert file["rewards_0"].shape == (part.episode_ends[0], 1)
+        assert [key.decode() for key in file["columns"][()]] == [
+            "observations",
+            "actions",
+            "rewards",
+            "terminated",
+        ]
+
+
+def test_tuples_are_exported_and_dicts_are_not(tmp_path: Path) -> None:
+    seen = (np.arange(8.0).reshape(4, 2), np.ones((4, 3)))
+    made = [np.zeros((4, 1), np.float32), np.ones(4), [0, 1, 0, 0]]
+    back, _ = get_dataset(export_d3rlpy(MDPDataset(seen, *made), tmp_path / "x.h5"))
+    assert back.observations[0].tolist() == seen[0].tolist()
+    with pytest.raises(UnsupportedError, match="one array or a tuple of arrays, got a dict"):
+        export_d3rlpy(MDPDataset({"a": seen[0]}, *made), tmp_path / "y.h5")
+    with pytest.raises(DatasetError, match="holds whole episodes, but this dataset holds unordered"):
+        export_d3rlpy(MDPDataset(seen[0], *made, next_observations=seen[0] + 9), tmp_path / "y.h5")
+    assert not (tmp_path / "y.h5").exists()

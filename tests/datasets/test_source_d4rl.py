@@ -13,6 +13,7 @@ from gymnasium import spaces
 
 from offlinekit.datasets import MDPDataset, get_dataset, make_env
 from offlinekit.datasets.d4rl_alignment import cut_at_limit
+from offlinekit.datasets.d4rl_families import KnownFaultWarning
 from offlinekit.datasets.environments import copy_env
 from offlinekit.datasets.sources import d4rl
 from offlinekit.errors import DatasetError, DownloadError, FileFormatError, MissingExtraError
@@ -75,11 +76,12 @@ def assert_transitions(dataset: MDPDataset, expected: dict[str, Any]) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::offlinekit.datasets.environments.MissingExtraWarning")
+@pytest.mark.filterwarnings("ignore::offlinekit.datasets.d4rl_families.KnownFaultWarning")
 @pytest.mark.parametrize("name", FILES)
 def test_every_recorded_file_keeps_all_or_is_d4rl_exactly(real_data: RealData, name: str) -> None:
     path = real_data(f"d4rl/{name}")
     columns = columns_of(path)
-    everything = d4rl.build(columns, d4rl.name_of(path), "all", None, False)
+    everything = d4rl.build(columns, d4rl.name_of(path))
     assert len(everything) == len(columns["rewards"])
     assert everything.reference_scores is not None
     np.testing.assert_array_equal(everything.terminals, columns["terminals"].astype(bool))
@@ -113,6 +115,153 @@ def test_facts_of_the_medium_files(
     assert env.spec is not None
     assert env.spec.id == env_id
     assert env.reset(seed=0)[0].shape == dataset.observations.shape[1:]
+
+
+FACTS = {
+    "ant_medium": (2000, 2, 0, 3367.09),
+    "ant_medium-v2": (2000, 2, 0, 3768.68),
+    "ant_medium_replay-v1": (70, 2, 2, -42.81),
+    "ant_random-v1": (366, 2, 2, -116.73),
+    "halfcheetah_medium": (1898, 2, 1, 3986.30),
+    "halfcheetah_medium-v2": (2000, 2, 0, 4774.75),
+    "halfcheetah_medium_replay-v1": (2000, 2, 0, -304.30),
+    "halfcheetah_random-v1": (2000, 2, 0, -299.68),
+    "hopper_medium": (524, 2, 2, 860.02),
+    "hopper_medium-v2": (911, 2, 2, 1438.96),
+    "hopper_medium_replay-v1": (49, 2, 2, 24.13),
+    "hopper_random-v1": (50, 2, 2, 24.24),
+    "antmaze-medium-diverse-v0": (67, 3, 3, 1.0),
+    "antmaze-medium-play-v0": (1998, 2, 0, 0.0),
+    "door-human-v0": (300, 2, 1, 260.21),
+    "door-human-v1": (600, 2, 0, 375.29),
+    "door-cloned-v0": (300, 2, 1, 260.21),
+    "door-cloned-v1": (400, 2, 0, -62.38),
+    "door-expert-v0": (400, 2, 0, 3028.27),
+    "door-expert-v1": (400, 2, 0, 3029.25),
+    "hammer-human-v0": (400, 2, 0, 1085.04),
+    "hammer-human-v1": (936, 2, 0, 4140.51),
+    "hammer-cloned-v0": (400, 2, 0, 1085.04),
+    "hammer-cloned-v1": (400, 2, 0, -175.07),
+    "hammer-expert-v0": (400, 2, 0, 13429.24),
+    "hammer-expert-v1": (400, 2, 0, 6327.11),
+    "pen-human-v0": (200, 2, 0, 188.59),
+    "pen-human-v1": (400, 2, 0, 5113.22),
+    "pen-cloned-v0": (200, 2, 0, 188.59),
+    "pen-cloned-v1": (200, 2, 0, 1413.69),
+    "pen-expert-v0": (200, 2, 0, 3423.60),
+    "pen-expert-v1": (200, 2, 0, 1402.62),
+}
+"""Of each recorded file: rows, episodes, terminals, mean return."""
+
+
+@pytest.mark.filterwarnings("ignore::offlinekit.datasets.environments.MissingExtraWarning")
+@pytest.mark.filterwarnings("ignore::offlinekit.datasets.d4rl_families.KnownFaultWarning")
+@pytest.mark.parametrize("name", FACTS)
+def test_facts_of_every_file(real_data: RealData, name: str) -> None:
+    path = real_data(f"d4rl/{name}.hdf5")
+    read = d4rl.read(path)
+    dataset = read if isinstance(read, MDPDataset) else read[0]
+    found = (len(dataset), dataset.n_episodes, int(dataset.terminals.sum()))
+    assert found == FACTS[name][:3]
+    assert dataset.episode_returns().mean() == pytest.approx(FACTS[name][3], abs=0.02)
+    has_log_probs = name[-2:] in ("v1", "v2") and name.split("_")[0] in ("ant", "hopper", "halfcheetah")
+    assert (dataset.behavior_log_probs is not None) == has_log_probs
+
+
+def test_facts_are_told_of_every_file() -> None:
+    assert sorted(f"{name}.hdf5" for name in FACTS) == sorted(FILES)
+
+
+@pytest.mark.filterwarnings("ignore::offlinekit.datasets.environments.MissingExtraWarning")
+@pytest.mark.parametrize("task", ["ant", "halfcheetah", "hopper"])
+def test_log_probs_are_of_the_policy_that_the_file_carries(real_data: RealData, task: str) -> None:
+    path = real_data(f"d4rl/{task}_medium-v2.hdf5")
+    read = d4rl.read(path)
+    dataset = read if isinstance(read, MDPDataset) else read[0]
+    with h5py.File(path) as file:
+        layers = {
+            k: {n: v[()] for n, v in g.items()}
+            for k, g in file["metadata/policy"].items()
+            if hasattr(g, "items")
+        }
+    hidden = dataset.observations.astype(np.float64)
+    for layer in ("fc0", "fc1"):
+        hidden = np.maximum(hidden @ layers[layer]["weight"].T + layers[layer]["bias"], 0)
+    mean, log_std = (
+        hidden @ layers[layer]["weight"].T + layers[layer]["bias"] for layer in ("last_fc", "last_fc_log_std")
+    )
+    log_std = np.clip(log_std, -20, 2)
+    raw = np.arctanh(np.clip(dataset.actions.astype(np.float64), -1 + 1e-7, 1 - 1e-7))
+    gaussian = -0.5 * ((raw - mean) / np.exp(log_std)) ** 2 - log_std - 0.5 * np.log(2 * np.pi)
+    expected = (gaussian - np.log(1 - dataset.actions.astype(np.float64) ** 2 + 1e-6)).sum(axis=1)
+    assert dataset.behavior_log_probs is not None
+    assert np.median(np.abs(dataset.behavior_log_probs - expected)) <= 1e-4
+
+
+def test_infos_are_kept_where_asked(real_data: RealData) -> None:
+    pytest.importorskip("mujoco")
+    path = real_data("d4rl/hopper_medium-v2.hdf5")
+    dataset, _ = get_dataset(path, infos=["qpos"], transitions="d4rl")
+    with h5py.File(path) as file:
+        np.testing.assert_array_equal(dataset.extras["infos/qpos"], file["infos/qpos"][:-1])
+    with pytest.raises(FileFormatError, match=r"has no 'gaol'"):
+        get_dataset(path, infos=["gaol"])
+
+
+def test_known_faults_are_told_until_mended(real_data: RealData, tmp_path: Path) -> None:
+    path = real_data("d4rl/antmaze-medium-play-v0.hdf5")
+    with pytest.warns(KnownFaultWarning, match=r"timeouts are out of step .*step_limit=1001"):
+        get_dataset(path)
+    dataset, _ = get_dataset(path, step_limit=1001)
+    place = dataset.observations[:, :2]
+    assert dataset.episode_ends.tolist() == [1001, 1998]
+    assert np.linalg.norm(place[1001] - place[1000]) > 8  # There the maze was reset; elsewhere the ant walks.
+    assert np.linalg.norm(np.diff(place, axis=0), axis=1)[np.arange(1997) != 1000].max() < 1
+    maze = write(tmp_path / "maze2d-umaze-v1.hdf5", **flat())
+    with pytest.warns(KnownFaultWarning, match=r"state before its action; alignment='RSA'"):
+        get_dataset(maze)
+    get_dataset(maze, alignment="RSA")
+
+
+def test_rewards_before_states(tmp_path: Path) -> None:
+    columns = flat(terminals=[0, 0, 1, 0, 0, 0, 0, 0], timeouts=[0, 0, 0, 0, 0, 1, 0, 0])
+    dataset, _ = get_dataset(write(tmp_path / "x.hdf5", **columns), alignment="RSA")
+    # Episodes are rows 0-2, 3-5 and 6-7: the last row of each is only what followed the one before it.
+    assert dataset.observations[:, 0].tolist() == [0, 2, 6, 8, 12]
+    assert dataset.rewards.tolist() == [1, 2, 4, 5, 7]
+    assert np.flatnonzero(dataset.terminals).tolist() == [1]
+    assert dataset.episode_ends.tolist() == [2, 4, 5]
+    assert dataset.final_observations[:, 0].tolist() == [4, 10, 14]
+    with pytest.raises(ValueError, match="alignment='RSA' goes with transitions='all'"):
+        get_dataset(tmp_path / "x.hdf5", alignment="RSA", transitions="d4rl")
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        # Returns of the episodes are 0 + 1 + 2 + 3 = 6 and 4 + 5 + 6 + 7 = 22: 1000 / 16 = 62.5.
+        ("iql", lambda r: 62.5 * r),
+        ("r-1", lambda r: r - 1),
+        ("10r-5", lambda r: 10 * r - 5),
+        ("4(r-.5)", lambda r: 4 * r - 2),
+        ("100r", lambda r: 100 * r),
+    ],
+)
+def test_reward_transforms(tmp_path: Path, name: str, expected: Callable[[Any], Any]) -> None:
+    path = write(tmp_path / "x.hdf5", **flat(timeouts=[0, 0, 0, 1, 0, 0, 0, 1]))
+    dataset, _ = get_dataset(path, reward_transform=name, dataset="kitchen-mixed-v0")
+    assert dataset.rewards.tolist() == expected(np.arange(8.0)).tolist()
+    assert dataset.rewards.dtype == np.float32
+    assert dataset.metadata["reward_transform"] == name
+    assert get_dataset(path)[0].rewards.tolist() == list(range(8))
+
+
+def test_reward_transforms_that_cannot_be(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.hdf5", **flat())
+    with pytest.raises(DatasetError, match="'iql' divides by the range of the episodes' returns"):
+        get_dataset(path, reward_transform="iql")
+    with pytest.raises(ValueError, match="reward_transform must be 'iql', 'r-1', '10r-5'"):
+        get_dataset(path, reward_transform="r+1")
 
 
 def test_ant_has_the_contact_forces_of_the_data(real_data: RealData) -> None:
@@ -211,9 +360,9 @@ def test_step_limit_counts_as_d4rl_does(limit: int) -> None:
     expected = qlearning(columns, limit)
     if len(expected["rew"]) == 0:
         with pytest.raises(DatasetError, match="leaves no transition"):
-            d4rl.build(columns, None, "d4rl", limit, False)
+            d4rl.build(columns, None, transitions="d4rl", step_limit=limit)
         return
-    assert_transitions(d4rl.build(columns, None, "d4rl", limit, False), expected)
+    assert_transitions(d4rl.build(columns, None, transitions="d4rl", step_limit=limit), expected)
 
 
 def test_step_limit_cuts_whole_episodes(tmp_path: Path) -> None:
@@ -257,6 +406,18 @@ def test_files_without_the_columns(tmp_path: Path) -> None:
         get_dataset(path)
     with pytest.raises(FileFormatError, match="has no 'rewards', it holds actions, observations, terminals"):
         get_dataset(path, format="d4rl")
+
+
+@pytest.mark.parametrize("options", [{}, {"transitions": "d4rl"}, {"alignment": "RSA"}, {"step_limit": 3}])
+def test_columns_of_differing_length(tmp_path: Path, options: dict[str, Any]) -> None:
+    columns = flat(timeouts=np.zeros(8), next_observations=np.zeros((8, 2)))
+    for name in ("timeouts", "terminals", "observations", "actions"):
+        path = write(tmp_path / "x.hdf5", **{**columns, name: columns[name][:-1]})
+        with pytest.raises(DatasetError, match=rf"{name} has 7 rows, expected 8"):
+            get_dataset(path, **options)
+    path = write(tmp_path / "x.hdf5", **{**columns, "rewards": 1.0})
+    with pytest.raises(DatasetError, match=r"rewards must have shape \[N\]"):
+        get_dataset(path, **options)
 
 
 def test_what_cannot_be_fetched_says_where_to_put_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

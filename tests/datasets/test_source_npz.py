@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from offlinekit.datasets import get_dataset
-from offlinekit.errors import FileFormatError
+from offlinekit.datasets import MDPDataset, get_dataset
+from offlinekit.datasets.sources.npz import export_npz
+from offlinekit.errors import FileFormatError, UnsupportedError
 
 
 def columns(**options: Any) -> dict[str, Any]:
@@ -86,3 +87,27 @@ def test_truncated_and_damaged_files(tmp_path: Path) -> None:
     path.write_bytes(content[:300] + bytes([content[300] ^ 0xFF]) + content[301:])
     with pytest.raises(FileFormatError, match="is damaged"):
         get_dataset(path)
+
+
+def test_what_is_exported_is_read_again(tmp_path: Path) -> None:
+    dataset, _ = get_dataset("pendulum-mixed")
+    part = dataset[:3]
+    back, _ = get_dataset(export_npz(part, tmp_path / "x.npz"), action_space=part.action_space)
+    names = (
+        "observations",
+        "actions",
+        "rewards",
+        "terminals",
+        "timeouts",
+        "final_observations",
+        "final_known",
+    )
+    for name in names:
+        np.testing.assert_array_equal(getattr(back, name), getattr(part, name), err_msg=name)
+    assert back.next_observations is None
+    part.final_known = np.zeros(3, bool)
+    assert not get_dataset(export_npz(part, tmp_path / "x.npz"))[0].final_known.any()
+    with pytest.raises(
+        UnsupportedError, match="NPZ files hold one array of observations, got a dict or tuple"
+    ):
+        export_npz(MDPDataset({"a": np.zeros((1, 1))}, [0], [1.0], [1]), tmp_path / "y.npz")

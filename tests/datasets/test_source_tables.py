@@ -137,3 +137,34 @@ def test_without_pandas(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'offlinekit\[pandas\]'"):
         get_dataset(tmp_path / "x.csv", **NAMES)
+
+
+def test_parquet_and_propensities(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    frame = pandas.DataFrame(
+        {
+            "stay": [2, 2, 1],
+            "pulse": [70.0, 80.0, 90.0],
+            "dose": [0, 1, 1],
+            "gain": [1.0, 2.0, 3.0],
+            "p": [0.5, 1, 0.25],
+        }
+    )
+    frame.to_parquet(tmp_path / "ward.parquet")
+    names = {
+        "observations": ["pulse"],
+        "action": "dose",
+        "reward": "gain",
+        "episode": "stay",
+        "propensity": "p",
+    }
+    dataset, _ = get_dataset(tmp_path / "ward.parquet", **names)
+    assert dataset.rewards.tolist() == [1, 2, 3]
+    assert dataset.episode_ends.tolist() == [2, 3]
+    assert dataset.behavior_log_probs is not None
+    np.testing.assert_allclose(dataset.behavior_log_probs, np.log([0.5, 1, 0.25]), rtol=1e-6)
+    (tmp_path / "ward.parquet").write_bytes(b"PAR1 but not at all PAR1")
+    with pytest.raises(FileFormatError, match=r"ward.parquet is no Parquet file, or is damaged"):
+        get_dataset(tmp_path / "ward.parquet", **names)
+    with pytest.raises(DatasetError, match=r"column 'p' must be positive, got 0.0 at row 1"):
+        from_dataframe(frame.assign(p=[0.5, 0, 1]), **names)

@@ -14,6 +14,7 @@ from gymnasium import spaces
 
 from offlinekit.datasets import hdf5
 from offlinekit.datasets.concatenation import join
+from offlinekit.datasets.d3rlpy_export import export_d3rlpy
 from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.datasets.source import Source
 from offlinekit.datasets.spaces import Space, clip
@@ -110,4 +111,5 @@ SOURCE = Source(
     suffixes=(".h5", ".hdf5"),
     recognises=recognises,
     read=read,
+    write=export_d3rlpy,
 )

@@ -6,7 +6,9 @@ Row t of a file holds the observation, the action taken on it and the reward tha
 from __future__ import annotations
 
 import functools
+import inspect
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +17,21 @@ from gymnasium import Env, spaces
 from gymnasium.wrappers import TransformObservation
 
 from offlinekit.datasets import hdf5
-from offlinekit.datasets.d4rl_alignment import cut_at_limit, qlearning_columns
+from offlinekit.datasets.d4rl_alignment import (
+    cut_at_limit,
+    finals_of_shift,
+    last_rows,
+    qlearning_columns,
+    shifted_columns,
+)
+from offlinekit.datasets.d4rl_families import TRANSFORMS, warn_of_faults, with_reward_transform
 from offlinekit.datasets.download import data_root, download
 from offlinekit.datasets.environments import as_gymnasium, make_env
 from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.datasets.source import Source
 from offlinekit.datasets.spaces import Space, clip
-from offlinekit.datasets.validation import as_array, as_flags
-from offlinekit.errors import require
+from offlinekit.datasets.validation import as_array, as_flags, as_float32, as_vector, check_length
+from offlinekit.errors import FileFormatError, require
 from offlinekit.types import Array
 
 REQUIRED = ("observations", "actions", "rewards", "terminals")
@@ -80,23 +89,14 @@ def _check_hdf5(path: Path) -> None:
         hdf5.keys_of(file)
 
 
-def load(
-    name: str,
-    *,
-    transitions: str = "all",
-    source: str = "file",
-    step_limit: int | None = None,
-    clip_actions: bool = False,
-) -> Any:
+def load(name: str, *, source: str = "file", **options: Any) -> Any:
     """Reads a dataset of D4RL by name.
 
     Args:
         name: One of D4RL's.
-        transitions: "all" keeps every row, "d4rl" gives exactly those of D4RL's `qlearning_dataset`.
         source: "file" reads the file; "d4rl" asks the package d4rl, where it can be imported, and takes the
             environment from it too.
-        step_limit: Cuts episodes after this many rows, in place of the file's timeouts.
-        clip_actions: Whether to clip actions into [-1, 1].
+        **options: Of `read`.
 
     Returns:
         The dataset and its environment or None.
@@ -107,53 +107,111 @@ def load(
     """
     _check_choice("source", source, ("file", "d4rl"))
     if source == "file":
-        return read(
-            find(name),
-            dataset=name,
-            transitions=transitions,
-            step_limit=step_limit,
-            clip_actions=clip_actions,
-        )
+        return read(find(name), dataset=name, **options)
     require("d4rl", "d4rl")
     env = require("gym", "d4rl").make(name)
-    columns = {key: value for key, value in env.get_dataset().items() if key in (*REQUIRED, *OPTIONAL)}
-    return build(columns, name, transitions, step_limit, clip_actions), as_gymnasium(env)
+    recorded, infos = env.get_dataset(), options.pop("infos", ())
+    columns = {key: recorded[key] for key in (*REQUIRED, *OPTIONAL) if key in recorded}
+    columns["extras"] = {f"infos/{key}": recorded[f"infos/{key}"] for key in infos}
+    return build(columns, name, **options), as_gymnasium(env)
 
 
 def read(
     path: Path,
     *,
     dataset: str | None = None,
-    transitions: str = "all",
-    step_limit: int | None = None,
-    clip_actions: bool = False,
+    infos: Sequence[str] = (),
     action_space: Space | None = None,
+    transitions: str = "all",
+    alignment: str = "SAR",
+    step_limit: int | None = None,
+    reward_transform: str | None = None,
+    clip_actions: bool = False,
 ) -> Any:
     """Reads a file of D4RL.
+
+    `infos/action_log_probs` becomes `behavior_log_probs`.
 
     Args:
         path: The HDF5 file.
         dataset: D4RL's name for it, which says reference scores, action range and environment; found by
             the file's name where not given.
-        transitions: As `load`.
-        step_limit: As `load`.
-        clip_actions: Whether to clip actions into their range.
+        infos: Columns below `infos` to keep in the extras, such as ["qpos", "goal"].
         action_space: In place of what the name says.
+        transitions: "all" keeps every row, "d4rl" gives exactly those of D4RL's `qlearning_dataset`.
+        alignment: "RSA" where a row holds the reward that led to its state, as in maze2d.
+        step_limit: Cuts episodes after this many rows, in place of the file's timeouts.
+        reward_transform: "iql", "r-1", "10r-5", "4(r-.5)" or "100r": what papers do to the rewards.
+        clip_actions: Whether to clip actions into their range.
 
     Raises:
         FileFormatError: For a damaged file or one without the columns.
         DatasetError: For data that cannot be a dataset.
     """
     with hdf5.open_hdf5(path) as file:
-        columns = {key: hdf5.read_array(file, key) for key in REQUIRED}
-        columns |= {key: hdf5.read_array(file, key) for key in OPTIONAL if key in file}
+        columns = _read_columns(file, step_limit, is_plain=(transitions, alignment) == ("all", "SAR"))
+        columns["extras"] = _read_infos(file, infos)
     name = dataset or name_of(path)
     if name is not None:
         _check_choice("dataset", name, table())
-    built = build(columns, name, transitions, step_limit, clip_actions, action_space)
+    options: dict[str, Any] = {
+        "step_limit": step_limit,
+        "reward_transform": reward_transform,
+        "clip_actions": clip_actions,
+    }
+    options |= {"transitions": transitions, "alignment": alignment, "action_space": action_space}
+    built = build(columns, name, **options)
     if name is not None and name.split("-")[0] == "ant":
         return built, ant_environment(name)
     return built
+
+
+def _options_of_load() -> inspect.Signature:
+    """Returns the signature of `load` with the options of `read` that go with a name."""
+    own, options = inspect.signature(load).parameters, inspect.signature(read).parameters
+    named = [options[key] for key in options if key not in ("path", "dataset", "action_space", "infos")]
+    return inspect.Signature([own["name"], own["source"], options["infos"], *named])
+
+
+load.__signature__ = _options_of_load()  # type: ignore[attr-defined]  # Of get_dataset's check.
+
+
+def _read_columns(file: Any, step_limit: int | None, is_plain: bool) -> dict[str, Any]:
+    """Returns the columns; of next observations that repeat the row below only the final ones."""
+    columns: dict[str, Any] = {"observations": hdf5.read_array(file, "observations", dtype=np.float32)}
+    columns |= {key: hdf5.read_array(file, key) for key in REQUIRED[1:]}
+    for flag in ("terminals", "timeouts"):
+        if flag in file:
+            columns[flag] = as_flags(hdf5.read_array(file, flag), flag)
+    _check_lengths(columns)
+    if "next_observations" in file and is_plain:
+        ends = last_rows(columns, step_limit)
+        finals = finals_of_shift(file, "next_observations", columns["observations"], ends)
+        if finals is None:
+            return {
+                **columns,
+                "next_observations": hdf5.read_array(file, "next_observations", dtype=np.float32),
+            }
+        columns["final_observations"] = finals
+    return columns
+
+
+def _check_lengths(columns: dict[str, Any]) -> None:
+    n_rows = len(as_vector(columns["rewards"], "rewards"))
+    for key in {*REQUIRED, *OPTIONAL} & columns.keys():
+        check_length(np.atleast_1d(columns[key]), key, n_rows)
+
+
+def _read_infos(file: Any, infos: Sequence[str]) -> dict[str, Array]:
+    if "infos" not in file:
+        if infos:
+            raise FileFormatError(f"{file.filename} has no infos, asked for {', '.join(infos)}")
+        return {}
+    group = hdf5.member(file, "infos")
+    kept = {f"infos/{name}": hdf5.read_array(group, name) for name in infos}
+    if "action_log_probs" in group:
+        kept["behavior_log_probs"] = hdf5.read_array(group, "action_log_probs").astype(np.float32).reshape(-1)
+    return kept
 
 
 def name_of(path: Path) -> str | None:
@@ -164,32 +222,52 @@ def name_of(path: Path) -> str | None:
 
 
 def build(
-    columns: dict[str, Array],
+    columns: dict[str, Any],
     name: str | None,
-    transitions: str,
-    step_limit: int | None,
-    clip_actions: bool,
+    *,
+    transitions: str = "all",
+    alignment: str = "SAR",
+    step_limit: int | None = None,
+    reward_transform: str | None = None,
+    clip_actions: bool = False,
     action_space: Space | None = None,
 ) -> MDPDataset:
     """Returns the dataset of a file's columns; `read` documents the arguments."""
     _check_choice("transitions", transitions, ("all", "d4rl"))
-    columns = {
-        **columns,
-        "observations": as_array(columns["observations"], "observations").astype(np.float32, copy=False),
-    }
+    _check_choice("alignment", alignment, ("SAR", "RSA"))
+    if reward_transform is not None:
+        _check_choice("reward_transform", reward_transform, TRANSFORMS)
+    columns = {**columns, "observations": as_float32(as_array(columns["observations"], "observations"))}
     for flag in {"terminals", "timeouts"} & columns.keys():
         columns[flag] = as_flags(columns[flag], flag)
+    _check_lengths(columns)
     actions = columns["actions"]
     if action_space is None and name is not None and name.split("-")[0] in UNIT_ACTIONS:
         action_space = spaces.Box(-1.0, 1.0, actions.shape[1:], np.float32)
     if clip_actions:
         columns["actions"] = clip(actions, action_space)
-    arguments: dict[str, Any] = columns
+    if name is not None:
+        warn_of_faults(name, {"step_limit": step_limit is not None, "alignment": alignment == "RSA"})
+    arguments = _arguments(columns, transitions, alignment, step_limit)
+    dataset = MDPDataset(
+        **arguments, action_space=action_space, name=name or "custom", metadata=_metadata(name)
+    )
+    if reward_transform is None:
+        return dataset
+    transformed: MDPDataset = with_reward_transform(dataset, reward_transform)
+    return transformed
+
+
+def _arguments(
+    columns: dict[str, Any], transitions: str, alignment: str, step_limit: int | None
+) -> dict[str, Any]:
     if transitions == "d4rl":
-        arguments = qlearning_columns(columns, step_limit)
-    elif step_limit is not None:
-        arguments = {**columns, "timeouts": cut_at_limit(columns["terminals"], step_limit)}
-    return MDPDataset(**arguments, action_space=action_space, name=name or "custom", metadata=_metadata(name))
+        if alignment == "RSA":
+            raise ValueError("alignment='RSA' goes with transitions='all': D4RL itself does not shift")
+        return qlearning_columns(columns, step_limit)
+    if step_limit is not None:
+        columns = {**columns, "timeouts": cut_at_limit(columns["terminals"], step_limit)}
+    return shifted_columns(columns) if alignment == "RSA" else columns
 
 
 def _metadata(name: str | None) -> dict[str, Any]:

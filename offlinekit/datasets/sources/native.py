@@ -23,4 +23,5 @@ SOURCE = Source(
     suffixes=(".h5", ".hdf5"),
     recognises=is_ours,
     read=read,
+    write=MDPDataset.save,
 )

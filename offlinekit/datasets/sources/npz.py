@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import zipfile
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from offlinekit.datasets.array_files import open_npz
 from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.datasets.source import Source
 from offlinekit.datasets.spaces import Space, clip
-from offlinekit.errors import DatasetError, FileFormatError, did_you_mean
+from offlinekit.datasets.storage import written_beside
+from offlinekit.errors import FileFormatError, UnsupportedError, did_you_mean
 from offlinekit.types import Array
 
 
@@ -58,30 +57,13 @@ def read(
         "next_observations": next_observations,
         "behavior_log_probs": behavior_log_probs,
     }
-    with _open(path) as file:
+    with open_npz(path) as file:
         wanted = {name: key for name, key in {**keys, **extra}.items() if key is not None}
         wanted |= {name: name for name, key in extra.items() if key is None and name in file}
         columns: dict[str, Any] = {name: _read(file, key, path) for name, key in wanted.items()}
     if clip_actions:
         columns["actions"] = clip(columns["actions"], action_space)
     return MDPDataset(**columns, action_space=action_space)
-
-
-@contextmanager
-def _open(path: Path) -> Iterator[Any]:
-    if not zipfile.is_zipfile(path):
-        raise FileFormatError(
-            f"{path} is not an NPZ file, or is truncated; write it with np.savez_compressed"
-        )
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            yield file
-    except (FileFormatError, DatasetError):
-        raise
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        raise FileFormatError(
-            f"{path} is damaged, or holds objects, which are never read ({error})"
-        ) from error
 
 
 def _read(file: Any, key: str, path: Path) -> Array:
@@ -93,9 +75,40 @@ def _read(file: Any, key: str, path: Path) -> Array:
     return np.asarray(file[key])
 
 
+def export_npz(dataset: Any, path: Path | str) -> Path:
+    """Writes a dataset as a compressed NPZ file of flat columns, atomically, and returns its path.
+
+    Next observations are in it where all of them are known; spaces, metadata, masks and extras are not.
+
+    Args:
+        dataset: An MDPDataset whose observations are one array.
+        path: Of the file.
+
+    Raises:
+        UnsupportedError: For observations that are trees, or final observations of which only some are known.
+    """
+    if isinstance(dataset.observations, dict | tuple):
+        raise UnsupportedError("NPZ files hold one array of observations, got a dict or tuple; write .h5")
+    names = ("observations", "actions", "rewards", "terminals", "timeouts", "behavior_log_probs")
+    columns = {name: getattr(dataset, name) for name in names if getattr(dataset, name) is not None}
+    known = dataset.final_known | dataset.terminals[dataset.episode_ends - 1]
+    if dataset.final_known.any() and not known.all():
+        raise UnsupportedError(
+            f"NPZ files hold every next observation or none, got {int(known.sum())} of {len(known)} "
+            "episodes whose end was observed; write .h5, which says which"
+        )
+    if dataset.final_known.any():
+        columns["next_observations"] = dataset.next_observations_at(np.arange(len(dataset)))
+    with written_beside(Path(path)) as beside, beside.open("wb") as file:
+        np.savez_compressed(file, **columns)
+    return Path(path)
+
+
 SOURCE = Source(
     summary="An NPZ file of flat columns; name its keys by options.",
     suffixes=(".npz",),
     recognises=zipfile.is_zipfile,
+    is_last_resort=True,
     read=read,
+    write=export_npz,
 )

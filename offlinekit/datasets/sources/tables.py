@@ -1,4 +1,7 @@
-"""Tables: a pandas DataFrame or a CSV file with columns named by the caller."""
+"""Tables: a pandas DataFrame, or a CSV or Parquet file, with columns named by the caller.
+
+Row t holds the observation, the action taken on it and the reward that the action earned (SAR).
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from offlinekit.datasets.arrow import read_parquet
 from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.datasets.source import Source
 from offlinekit.datasets.spaces import Space, clip
@@ -27,6 +31,7 @@ def from_dataframe(
     time: str | None = None,
     terminal: str | None = None,
     timeout: str | None = None,
+    propensity: str | None = None,
     action_space: Space | None = None,
     clip_actions: bool = False,
     name: str = "custom",
@@ -44,6 +49,8 @@ def from_dataframe(
         time: Column to sort the rows of an episode by; without it their order in the table counts.
         terminal: Column that is 1 where the MDP ended; without it nothing is terminal.
         timeout: Column that is 1 where the recording ended.
+        propensity: Column of the probability (or density) with which the action was taken; its logarithm becomes
+            `behavior_log_probs`.
         action_space: gymnasium Box or Discrete, else taken from the dtype.
         clip_actions: Whether to clip continuous actions into action_space.
         name: Of the dataset.
@@ -52,7 +59,12 @@ def from_dataframe(
     Raises:
         DatasetError: For missing columns or cells, duplicate times, and data that cannot be a dataset.
     """
-    wanted = [*observations, *_listed(action), reward, *filter(None, (episode, time, terminal, timeout))]
+    wanted = [
+        *observations,
+        *_listed(action),
+        reward,
+        *filter(None, (episode, time, terminal, timeout, propensity)),
+    ]
     _check_columns(frame, wanted)
     frame, last = _ordered(frame, episode, time)
     flags = [None if c is None else _column(frame, c) for c in (terminal, timeout)]
@@ -66,20 +78,23 @@ def from_dataframe(
         last,
         timeouts=flags[1],
         action_space=action_space,
+        behavior_log_probs=None if propensity is None else _log_probs(frame, propensity),
         name=name,
         metadata=metadata,
     )
 
 
 def read(path: Path, **options: Any) -> MDPDataset:
-    """Builds a dataset from a CSV file with a header line; the options are those of `from_dataframe`.
+    """Builds a dataset from a CSV file with a header line, or a Parquet file; options as `from_dataframe`.
 
     Raises:
-        MissingExtraError: Where pandas is not installed.
+        MissingExtraError: Where pandas, or pyarrow for Parquet, is not installed.
         FileFormatError: For a file that is not a table.
         DatasetError: As `from_dataframe`.
     """
     pandas = require("pandas", "pandas")
+    if path.suffix.lower() == ".parquet":
+        return from_dataframe(read_parquet(path).to_pandas(), **options)
     try:
         frame = pandas.read_csv(path)
     except (ValueError, UnicodeDecodeError) as error:
@@ -106,6 +121,15 @@ def _check_columns(frame: Any, wanted: Sequence[str]) -> None:
 
 def _column(frame: Any, name: str) -> Array:
     return as_array(frame[name].to_numpy(), f"column {name!r}")
+
+
+def _log_probs(frame: Any, column: str) -> Array:
+    probabilities = _column(frame, column).astype(np.float64)
+    wrong = ~(probabilities > 0)
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise DatasetError(f"column {column!r} must be positive, got {probabilities[row]} at row {row}")
+    return np.log(probabilities).astype(np.float32)
 
 
 def _ordered(frame: Any, episode: str | None, time: str | None) -> tuple[Any, Array | None]:
@@ -136,6 +160,6 @@ def _ranks(frame: Any, column: str | None, sort: bool) -> Array:
 
 SOURCE = Source(
     summary="A table with a header line; name its columns by options.",
-    suffixes=(".csv",),
+    suffixes=(".csv", ".parquet"),
     read=read,
 )

@@ -1,0 +1,62 @@
+"""Datasets as HDF5 files of d3rlpy's ReplayBuffer, v2.1."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+
+from offlinekit.datasets.storage import written_beside
+from offlinekit.errors import DatasetError, UnsupportedError
+from offlinekit.types import Array
+
+VERSION = "2.1"
+
+
+def export_d3rlpy(dataset: Any, path: Path | str) -> Path:
+    """Writes a dataset for `d3rlpy.dataset.ReplayBuffer.load`, atomically, and returns its path.
+
+    The format has no observation after an episode's last row: d3rlpy uses a row that ends by a timeout only as
+    the observation after the one before it. Metadata, masks and extras are not in it either.
+
+    Args:
+        dataset: An MDPDataset of arrays or flat tuples of arrays.
+        path: Of the HDF5 file.
+
+    Raises:
+        UnsupportedError: For observations that are dicts, or nested.
+        DatasetError: For transitions without episodes.
+    """
+    if dataset.next_observations is not None:
+        raise DatasetError(
+            "d3rlpy holds whole episodes, but this dataset holds unordered transitions "
+            "(next_observations differ from the following rows)"
+        )
+    seen = dataset.observations
+    branches = seen if isinstance(seen, tuple) else (seen,)
+    if any(isinstance(branch, dict | tuple) for branch in branches):
+        raise UnsupportedError(
+            "d3rlpy takes observations that are one array or a tuple of arrays, got a dict or a nested tree; "
+            "join its entries to one array first"
+        )
+    actions = dataset.actions[:, None] if dataset.actions.ndim == 1 else dataset.actions
+    with written_beside(Path(path)) as beside, h5py.File(beside, "w") as file:
+        file["columns"] = ["observations", "actions", "rewards", "terminated"]
+        file["num_episodes"] = dataset.n_episodes
+        file["version"] = VERSION
+        for i, (start, end) in enumerate(zip(dataset.episode_starts, dataset.episode_ends, strict=True)):
+            part = slice(int(start), int(end))
+            _write(file, f"observations_{i}", seen, part)
+            file[f"actions_{i}"] = actions[part]
+            file[f"rewards_{i}"] = dataset.rewards[part, None]
+            file[f"terminated_{i}"] = bool(dataset.terminals[int(end) - 1])
+    return Path(path)
+
+
+def _write(file: Any, name: str, seen: Array | tuple[Array, ...], part: slice) -> None:
+    if not isinstance(seen, tuple):
+        file[name] = seen[part]
+        return
+    for j, branch in enumerate(seen):
+        file[f"{name}_{j}"] = branch[part]

@@ -1,0 +1,80 @@
+"""What the literature does to the rewards of D4RL's families, and which of its datasets are known to be faulty."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from offlinekit.errors import DatasetError
+from offlinekit.types import Array
+
+
+class KnownFaultWarning(UserWarning):
+    """A recorded dataset that is known to be wrong in a way that matters; says how to read it right."""
+
+
+def _iql(rewards: Array, returns: Array) -> Array:
+    spread = float(returns.max() - returns.min())
+    if spread == 0:
+        raise DatasetError(
+            "reward_transform='iql' divides by the range of the episodes' returns, but all are equal"
+        )
+    return np.asarray(rewards * np.float32(1000.0 / spread))
+
+
+TRANSFORMS: dict[str, Callable[[Array, Array], Array]] = {
+    "iql": _iql,
+    "r-1": lambda rewards, _: rewards - 1,
+    "10r-5": lambda rewards, _: 10 * rewards - 5,
+    "4(r-.5)": lambda rewards, _: 4 * (rewards - np.float32(0.5)),
+    "100r": lambda rewards, _: 100 * rewards,
+}
+"""Functions of rewards [N] and episode returns [E].
+
+iql: IQL and what follows it, on locomotion and adroit: 1000 / (highest - lowest return).
+r-1: IQL on antmaze. 10r-5, 4(r-.5): CQL and its descendants on antmaze. 100r: diffusion policies on antmaze.
+"""
+
+FAULTS = (
+    (
+        r"antmaze-.*-v0",
+        "step_limit",
+        "its timeouts are out of step with where the maze was reset (in antmaze-medium-play-v0 two rows early), so "
+        "transitions go from one trajectory to the next; step_limit=1001 cuts after as many rows, or read v2",
+    ),
+    (
+        r"antmaze-umaze-diverse-v\d",
+        None,
+        "it has one reward a trajectory even where the goal was kept, so its scores do not compare with those of "
+        "the other antmaze datasets",
+    ),
+    (
+        r"maze2d-.*",
+        "alignment",
+        "a row's reward is that of the state before its action; alignment='RSA' gives each action what it led to",
+    ),
+)
+"""Name, the option that mends it, and what is wrong."""
+
+
+def warn_of_faults(name: str, mended: dict[str, bool]) -> None:
+    """Warns of what is known to be wrong with a dataset and is not mended by an option.
+
+    Args:
+        name: D4RL's.
+        mended: Whether an option of this name was given.
+    """
+    for pattern, option, text in FAULTS:
+        if re.fullmatch(pattern, name) and not mended.get(option or "", False):
+            warnings.warn(f"{name}: {text}", KnownFaultWarning, stacklevel=5)
+
+
+def with_reward_transform(dataset: Any, name: str) -> Any:
+    """Returns a dataset with its rewards transformed by one of `TRANSFORMS`; the metadata say by which."""
+    changed = dataset.with_options(metadata={"reward_transform": name})
+    changed.rewards = TRANSFORMS[name](dataset.rewards, dataset.episode_returns()).astype(np.float32)
+    return changed

@@ -1,0 +1,142 @@
+"""LeRobot: folders of `meta/info.json` and `data/**/*.parquet`, as its v2 and v3 lay them out.
+
+Row t holds the observation, the action taken on it and, where it was recorded, the reward that the action
+earned as `next.reward` (SAR). The observation after an episode's last row was not recorded. Videos are not read.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from offlinekit.datasets.arrow import joined, read_parquet
+from offlinekit.datasets.mdp_dataset import MDPDataset
+from offlinekit.datasets.source import Source
+from offlinekit.datasets.spaces import Space, clip
+from offlinekit.errors import DatasetError, FileFormatError, did_you_mean
+from offlinekit.types import Array
+
+NUMBERS = ("float32", "float64", "int64", "int32", "bool", "uint8")
+ORDER = ("episode_index", "frame_index")
+
+
+def read(
+    path: Path,
+    *,
+    observations: str | Sequence[str] | None = None,
+    action: str = "action",
+    reward: str | None = None,
+    terminal: str | None = None,
+    action_space: Space | None = None,
+    clip_actions: bool = False,
+) -> MDPDataset:
+    """Reads a dataset folder of LeRobot.
+
+    Args:
+        path: The folder.
+        observations: Its feature, or several, which then are a dict; by default all numeric ones whose names begin
+            with "observation.".
+        action: Its feature.
+        reward: Its feature; by default "next.reward", or 0 where the dataset has none.
+        terminal: The feature that is set where the MDP ended, such as "next.success". By default none is:
+            "next.done" is set at each end of a recording and says no more than that.
+        action_space: gymnasium Box, else unbounded.
+        clip_actions: Whether to clip actions into action_space.
+
+    Raises:
+        MissingExtraError: Where pyarrow is not installed.
+        FileFormatError: For a damaged dataset or one of another layout.
+        DatasetError: For features that are not there, and data that cannot be a dataset.
+    """
+    facts = _facts(path)
+    features = {name: row for name, row in facts["features"].items() if row.get("dtype") in NUMBERS}
+    seen = _observations(features, observations)
+    reward = reward or ("next.reward" if "next.reward" in features else None)
+    wanted = [*seen, action, *filter(None, (reward, terminal))]
+    for name in wanted:
+        if name not in features:
+            hint = did_you_mean(name, features)
+            raise DatasetError(f"the dataset has no feature {name!r}{hint}; it has {', '.join(features)}")
+    has_task = "task_index" in features
+    columns = _columns(path, [*dict.fromkeys([*wanted, *ORDER, *(["task_index"] if has_task else [])])])
+    order = np.lexsort((columns["frame_index"], columns["episode_index"]))
+    columns = {name: column[order] for name, column in columns.items()}
+    last = np.append(np.diff(columns["episode_index"]) != 0, True)
+    parts = {name: _vectors(columns[name]) for name in seen}
+    return MDPDataset(
+        parts if len(seen) > 1 else parts[seen[0]],
+        clip(_vectors(columns[action]), action_space) if clip_actions else _vectors(columns[action]),
+        np.zeros(len(order), np.float32) if reward is None else columns[reward],
+        np.zeros(len(order), np.bool_) if terminal is None else columns[terminal].astype(np.bool_) & last,
+        last,
+        action_space=action_space,
+        extras={"task_index": columns["task_index"]} if has_task else {},
+        name=path.name,
+        metadata={"lerobot": {key: facts.get(key) for key in ("codebase_version", "robot_type", "fps")}},
+    )
+
+
+def _facts(path: Path) -> dict[str, Any]:
+    try:
+        facts = dict(json.loads((path / "meta" / "info.json").read_text()))
+        version = str(facts["codebase_version"])
+        dict(facts["features"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise FileFormatError(f"{path / 'meta' / 'info.json'} cannot be read ({error!r})") from error
+    if not version.startswith(("v2", "v3")):
+        raise FileFormatError(f"{path} has version {version} of LeRobot, expected v2 or v3; convert it there")
+    return facts
+
+
+def _observations(features: dict[str, Any], named: str | Sequence[str] | None) -> list[str]:
+    if named is not None:
+        return [named] if isinstance(named, str) else list(named)
+    found = [name for name in features if name.startswith("observation.")]
+    if not found:
+        raise DatasetError(
+            f"no numeric feature begins with 'observation.'; name some of {', '.join(features)} by observations="
+        )
+    return found
+
+
+def _columns(path: Path, names: Sequence[str]) -> dict[str, Array]:
+    files = sorted((path / "data").glob("**/*.parquet"))
+    if not files:
+        raise FileFormatError(f"{path / 'data'} holds no Parquet file; was it fetched completely?")
+    table = joined(read_parquet(file, names) for file in files)
+    return {name: _array(table[name].combine_chunks(), name, path) for name in names}
+
+
+def _array(column: Any, name: str, path: Path) -> Array:
+    """Returns [N], or [N, D] from lists of one length."""
+    if column.null_count:
+        raise DatasetError(
+            f"{name!r} in {path} has {column.null_count} rows without a value; drop those episodes"
+        )
+    if "list" not in str(column.type):
+        return np.asarray(column.to_numpy(zero_copy_only=False))
+    values = np.asarray(column.flatten().to_numpy(zero_copy_only=False))
+    if len(column) == 0 or len(values) % len(column) or values.dtype == object:
+        raise DatasetError(f"{name!r} in {path} must hold lists of numbers of one length")
+    return values.reshape(len(column), -1)
+
+
+def _vectors(column: Array) -> Array:
+    return column[:, None] if column.ndim == 1 and column.dtype.kind == "f" else column
+
+
+def recognises(path: Path) -> bool:
+    """Returns whether a folder has the layout of LeRobot."""
+    return (path / "meta" / "info.json").is_file() and (path / "data").is_dir()
+
+
+SOURCE = Source(
+    summary="State and action columns of a dataset of LeRobot, v2 or v3.",
+    folders="a dataset of LeRobot: meta/info.json and data/**/*.parquet",
+    recognises=recognises,
+    read=read,
+)

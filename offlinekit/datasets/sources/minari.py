@@ -1,0 +1,191 @@
+"""Minari: its dataset folders by name or by path, read without its package.
+
+Row t holds the observation, the action taken on it and the reward that the action earned (SAR); an episode of
+T steps has T + 1 observations, so that every final observation is known. What an MDPDataset has no column
+for stays in its extras, from which `export_minari` writes the same dataset again:
+
+- `infos/...` [N, ...], and [E, ...] for those after the last step;
+- `minari/<column>`, the values of a column as they were stored, where float32 does not hold them;
+- `minari/attributes` [E], those of an episode (id, seed, options, ...) as JSON;
+- the metadata `minari`, what `metadata.json` says.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+from gymnasium import spaces
+
+from offlinekit.datasets import minari_spaces as values
+from offlinekit.datasets.mdp_dataset import MDPDataset
+from offlinekit.datasets.minari_columns import PREFIX, columns_of, infos_of
+from offlinekit.datasets.minari_episodes import Episode, read_arrow, read_hdf5
+from offlinekit.datasets.minari_export import export_minari
+from offlinekit.datasets.source import Source
+from offlinekit.datasets.spaces import Space, clip
+from offlinekit.errors import DatasetError, FileFormatError
+
+NAMED = {"ref_min_score": "reference_min_score", "ref_max_score": "reference_max_score"}
+
+
+def data_folder() -> Path:
+    """Returns where Minari keeps its datasets: MINARI_DATASETS_PATH, or ~/.minari/datasets."""
+    given = os.environ.get("MINARI_DATASETS_PATH")
+    return Path(given).expanduser() if given else Path.home() / ".minari" / "datasets"
+
+
+def load(name: str, *, exact: bool = True, clip_actions: bool = False) -> MDPDataset:
+    """Reads a dataset of Minari by name.
+
+    Args:
+        name: "minari/" and Minari's own name, such as "minari/D4RL/door/human-v2".
+        exact: As `read`.
+        clip_actions: As `read`.
+
+    Raises:
+        FileNotFoundError: Where the dataset is not on this machine; says how to fetch it.
+        FileFormatError: As `read`.
+        DatasetError: As `read`.
+    """
+    identity = name.removeprefix(PREFIX)
+    folder = data_folder() / identity
+    if not recognises(folder):
+        if recognises(Path(name)):
+            folder = Path(name)
+        else:
+            raise FileNotFoundError(
+                f"there is no Minari dataset {folder}; fetch it with: minari download {identity}, "
+                "or say by MINARI_DATASETS_PATH where Minari's datasets are"
+            )
+    return read(folder, exact=exact, clip_actions=clip_actions)
+
+
+def read(
+    path: Path, *, exact: bool = True, action_space: Space | None = None, clip_actions: bool = False
+) -> MDPDataset:
+    """Reads the folder of a dataset of Minari.
+
+    Observations of a Discrete space become one-hot; texts are left out with a warning.
+
+    Args:
+        path: The folder, or its folder `data`.
+        exact: Whether columns that float32 does not hold are kept as they are too, so that the dataset can be
+            written again bit by bit; it takes their memory.
+        action_space: In place of the one the dataset says.
+        clip_actions: Whether to clip continuous actions into their range.
+
+    Raises:
+        MissingExtraError: For the Arrow layout where pyarrow is not installed.
+        FileFormatError: For a damaged dataset, or one of another layout.
+        DatasetError: For data that cannot be a dataset.
+        UnsupportedError: For spaces that have no columns.
+    """
+    folder = path / "data" if (path / "data").is_dir() else path
+    facts = _facts(folder)
+    stated = {key: values.space_from_minari(facts[key]) for key in ("observation_space", "action_space")}
+    seen = _without_text(stated["observation_space"])
+    episodes = _episodes(folder, facts, seen, stated["action_space"])
+    columns, extras, episode_extras = columns_of(episodes, seen, stated["action_space"], exact)
+    infos, final_infos = infos_of(episodes)
+    acts = _action_space(stated["action_space"]) if action_space is None else action_space
+    if clip_actions:
+        columns["actions"] = clip(columns["actions"], acts)
+    features = {name: values.feature_space(leaf) for name, leaf in values.leaf_spaces(seen, "observations")}
+    space = values.tree_of(seen, features, "observations")
+    return MDPDataset(
+        **columns,
+        action_space=acts,
+        observation_space=_as_space(space),
+        extras={**extras, **infos},
+        episode_extras={**episode_extras, **final_infos},
+        name=str(facts.get("dataset_id", path.name)).replace("/", "-"),
+        metadata=_metadata(facts, episodes, _as_space(space) == stated["observation_space"]),
+    )
+
+
+def _facts(folder: Path) -> dict[str, Any]:
+    try:
+        facts = dict(json.loads((folder / "metadata.json").read_text()))
+    except (OSError, ValueError, TypeError) as error:
+        raise FileFormatError(
+            f"{folder / 'metadata.json'} cannot be read ({error}); fetch it again"
+        ) from error
+    for key in ("total_episodes", "observation_space", "action_space"):
+        if key not in facts:
+            raise FileFormatError(
+                f"{folder / 'metadata.json'} does not say {key!r}; open and write the dataset with minari once"
+            )
+    return facts
+
+
+def _without_text(space: Space) -> Space:
+    kept = values.without_text(space)
+    if kept is None:
+        raise DatasetError(f"observations of {space} are texts alone, which no column holds")
+    if kept != space:
+        warnings.warn("texts among the observations are left out, as no column holds them", stacklevel=4)
+    return kept
+
+
+def _episodes(folder: Path, facts: dict[str, Any], seen: Space, acts: Space) -> list[Episode]:
+    layout, n_episodes = facts.get("data_format", "hdf5"), int(facts["total_episodes"])
+    if n_episodes < 1:
+        raise DatasetError(f"{folder} has no episodes")
+    if layout == "hdf5":
+        return list(read_hdf5(folder / "main_data.hdf5", n_episodes, seen, acts))
+    if layout in ("arrow", "parquet"):
+        return list(read_arrow(folder, n_episodes, seen, acts))
+    raise FileFormatError(f"{folder} has the layout {layout!r}, expected 'hdf5', 'arrow' or 'parquet'")
+
+
+def _action_space(space: Space) -> Space:
+    return spaces.Discrete(int(space.n)) if isinstance(space, spaces.Discrete) else space
+
+
+def _as_space(tree: Any) -> Space:
+    if isinstance(tree, dict):
+        return spaces.Dict({key: _as_space(part) for key, part in tree.items()})
+    return spaces.Tuple([_as_space(part) for part in tree]) if isinstance(tree, tuple) else tree
+
+
+def _metadata(facts: dict[str, Any], episodes: list[Episode], same_space: bool) -> dict[str, Any]:
+    dtypes = {name: column.dtype.str for name, column in episodes[0].columns.items()}
+    metadata = {ours: facts[theirs] for theirs, ours in NAMED.items() if facts.get(theirs) is not None}
+    return {"minari": {**facts, "dtypes": dtypes}, **metadata, **_environment(facts, same_space)}
+
+
+def _environment(facts: dict[str, Any], same_space: bool) -> dict[str, Any]:
+    """Returns id and arguments of the environment to evaluate in, or why there is none."""
+    text = facts.get("eval_env_spec") or facts.get("env_spec")
+    try:
+        spec = json.loads(text) if text else {}
+    except ValueError:
+        spec = {}
+    if not spec.get("id"):
+        return {"env_note": "the dataset names no environment"}
+    if spec.get("additional_wrappers") or not same_space:
+        return {"env_note": f"{spec['id']} is not made: it needs wrappers, or observes what has no column"}
+    limit = spec.get("max_episode_steps")
+    arguments = {**(spec.get("kwargs") or {}), **({} if limit is None else {"max_episode_steps": limit})}
+    return {"env_id": spec["id"], "env_kwargs": arguments}
+
+
+def recognises(path: Path) -> bool:
+    """Returns whether a folder holds a dataset of Minari."""
+    facts = next((f for f in (path / "data" / "metadata.json", path / "metadata.json") if f.is_file()), None)
+    return facts is not None and '"total_episodes"' in facts.read_text(errors="replace")
+
+
+SOURCE = Source(
+    summary="A dataset folder of Minari.",
+    patterns={"minari/{name...}": "A dataset of Minari that is on this machine."},
+    load=load,
+    folders="a dataset of Minari: data/metadata.json",
+    recognises=recognises,
+    read=read,
+    write=export_minari,
+)

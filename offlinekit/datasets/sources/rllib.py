@@ -1,0 +1,219 @@
+"""RLlib: the sample batches that its JSON writer puts out, one a line.
+
+Row t holds the observation, the action taken on it and the reward that the action earned (SAR). Rows are put
+together by `eps_id` and sorted by `t` where the file has them, as fragments of several episodes may lie between
+one another; else an episode ends at `dones`.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+
+from offlinekit.datasets.mdp_dataset import MDPDataset
+from offlinekit.datasets.packed_arrays import unpack
+from offlinekit.datasets.source import Source
+from offlinekit.datasets.spaces import Space, clip
+from offlinekit.datasets.validation import as_flags
+from offlinekit.errors import FileFormatError
+from offlinekit.types import Array
+
+REQUIRED = ("obs", "actions", "rewards")
+WANTED = (*REQUIRED, "new_obs", "action_logp", "eps_id", "agent_index", "t")
+ENDS = ("terminateds", "dones", "truncateds")
+
+
+def read(
+    path: Path,
+    *,
+    step_limit: int | None = None,
+    unsquash_actions: bool = False,
+    action_space: Space | None = None,
+    clip_actions: bool = False,
+) -> MDPDataset:
+    """Reads a file of RLlib's JSON lines, a zip of one, or a folder of its `output-*.json`.
+
+    `action_logp` becomes `behavior_log_probs`.
+
+    Args:
+        path: The file or folder.
+        step_limit: Rows of the longest episode: where `dones` is set at that row it is a timeout. Older
+            versions of RLlib set it there too; where infos say `TimeLimit.truncated` no limit is needed.
+        unsquash_actions: Whether to map actions from [-1, 1], as RLlib keeps them with `normalize_actions`, to
+            the range of action_space; log-probabilities become those of the mapped actions.
+        action_space: gymnasium Box or Discrete, else taken from the dtype.
+        clip_actions: Whether to clip continuous actions into action_space.
+
+    Raises:
+        MissingExtraError: For packed columns where lz4 is not installed.
+        FileFormatError: For a damaged file or one of another format.
+        DatasetError: For data that cannot be a dataset.
+    """
+    columns = _joined([_columns(line, place) for place, line in _lines(path)])
+    order, last = _order(columns)
+    columns = {name: column[order] for name, column in columns.items()}
+    terminals, last = _ends(columns, last, step_limit)
+    extras = {}
+    if "action_logp" in columns:
+        extras["behavior_log_probs"] = columns["action_logp"].reshape(len(order)).astype(np.float32)
+    actions = columns["actions"]
+    if unsquash_actions:
+        actions, scale = _unsquashed(actions, action_space)
+        extras = {name: log_probs - np.float32(np.log(scale).sum()) for name, log_probs in extras.items()}
+    return MDPDataset(
+        columns["obs"],
+        clip(actions, action_space) if clip_actions else actions,
+        columns["rewards"],
+        terminals,
+        last,
+        next_observations=columns.get("new_obs"),
+        action_space=action_space,
+        extras=extras,
+    )
+
+
+def _lines(path: Path) -> Iterator[tuple[str, Any]]:
+    """Yields each batch with where it stands."""
+    if path.is_dir():
+        for part in sorted(path.glob("*.json")):
+            yield from _lines(part)
+        return
+    for number, line in enumerate(_text_lines(path), 1):
+        if line.strip():
+            place = f"line {number} of {path}"
+            try:
+                yield place, json.loads(line)
+            except ValueError as error:
+                raise FileFormatError(f"{place} is not JSON ({error}); was it fetched completely?") from error
+
+
+def _text_lines(path: Path) -> Iterator[bytes]:
+    if path.suffix.lower() != ".zip":
+        with path.open("rb") as file:
+            yield from file
+        return
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for name in sorted(archive.namelist()):
+                if name.endswith(".json"):
+                    with archive.open(name) as member:
+                        yield from member
+    except (zipfile.BadZipFile, OSError) as error:
+        raise FileFormatError(f"{path} is damaged ({error}); fetch it again") from error
+
+
+def _columns(batch: Any, place: str) -> dict[str, Array]:
+    if isinstance(batch, dict) and batch.get("type") == "MultiAgentBatch":
+        policies = batch.get("policy_batches", {})
+        if len(policies) != 1:
+            raise FileFormatError(f"{place} holds {len(policies)} policies, expected one")
+        batch = next(iter(policies.values()))
+    missing = [name for name in REQUIRED if not isinstance(batch, dict) or name not in batch]
+    if missing:
+        raise FileFormatError(f"{place} is no batch of RLlib, it has no {', '.join(missing)}")
+    columns = {name: _column(batch[name], name, place) for name in (*WANTED, *ENDS) if name in batch}
+    infos = batch.get("infos")
+    if "truncateds" not in columns and isinstance(infos, list):
+        columns["truncateds"] = np.array([_is_truncated(info) for info in infos])
+    lengths = {name: len(column) for name, column in columns.items()}
+    if len(set(lengths.values())) > 1:
+        raise FileFormatError(f"{place} has columns of differing length: {lengths}")
+    return columns
+
+
+def _column(values: Any, name: str, place: str) -> Array:
+    try:
+        return unpack(values) if isinstance(values, str) else np.asarray(values)
+    except (FileFormatError, ValueError) as error:
+        raise FileFormatError(f"{name!r} at {place} is no column: {error}") from error
+
+
+def _is_truncated(info: Any) -> bool:
+    return isinstance(info, dict) and bool(info.get("TimeLimit.truncated"))
+
+
+def _joined(parts: list[dict[str, Array]]) -> dict[str, Array]:
+    names = [name for name in (*WANTED, *ENDS) if parts and all(name in part for part in parts)]
+    try:
+        return {name: np.concatenate([part[name] for part in parts]) for name in names}
+    except ValueError as error:
+        raise FileFormatError(f"the batches differ in their columns ({error})") from error
+
+
+def _order(columns: dict[str, Array]) -> tuple[Array, Array | None]:
+    """Returns the rows by episode and time, and the last row of each episode where episodes have names."""
+    if not columns:
+        raise FileFormatError("the file is empty, expected batches of RLlib, one a line")
+    n_rows = len(columns["rewards"])
+    if "eps_id" not in columns:
+        return np.arange(n_rows), None
+    agents = columns.get("agent_index", np.zeros(n_rows, np.int64))
+    names = np.stack([columns["eps_id"].reshape(n_rows), agents.reshape(n_rows)], axis=1)
+    _, first, inverse = np.unique(names, axis=0, return_index=True, return_inverse=True)
+    rank = first[inverse.reshape(n_rows)]  # Episodes in the order of their first row.
+    order = np.lexsort((columns.get("t", np.zeros(n_rows)), rank))
+    return order, np.append(np.diff(rank[order]) != 0, True)
+
+
+def _ends(columns: dict[str, Array], last: Array | None, step_limit: int | None) -> tuple[Array, Array]:
+    """Returns terminals, and where episodes end."""
+    n_rows = len(columns["rewards"])
+    nothing = np.zeros(n_rows, np.bool_)
+    stated = "terminateds" if "terminateds" in columns else "dones"
+    terminals = as_flags(columns.get(stated, nothing), stated)
+    cut = as_flags(columns.get("truncateds", nothing), "truncateds")
+    if stated == "dones":
+        terminals = terminals & ~cut
+    last = (terminals | cut) if last is None else last | terminals | cut
+    last[-1] = True
+    ends = np.flatnonzero(last)
+    lengths = np.diff(ends, prepend=-1)
+    if step_limit is not None:
+        terminals = terminals.copy()
+        terminals[ends[lengths >= step_limit]] = False
+    elif stated == "dones" and _look_limited(lengths[terminals[ends]]):
+        warnings.warn(
+            f"most episodes that end by 'dones' have {lengths.max()} rows, the most of all: where that is a time "
+            f"limit and no end of the MDP, pass step_limit={lengths.max()}",
+            stacklevel=4,
+        )
+    return terminals, last
+
+
+def _look_limited(lengths: Array) -> bool:
+    return len(lengths) > 2 and bool((lengths == lengths.max()).mean() > 0.5)
+
+
+def _unsquashed(actions: Array, space: Space | None) -> tuple[Array, Array]:
+    """Returns actions mapped from [-1, 1] to a Box, and the factor of each dimension."""
+    if not isinstance(space, spaces.Box) or not space.is_bounded():
+        raise ValueError("unsquash_actions=True needs a bounded action_space=, or env_id= of one that has it")
+    scale = (space.high - space.low) / 2
+    return (space.low + (actions.reshape(len(actions), -1) + 1) * scale).astype(np.float32), scale
+
+
+def recognises(path: Path) -> bool:
+    """Returns whether a file or folder begins as RLlib's output does."""
+    if path.is_dir():
+        part = next(iter(sorted(path.glob("output-*.json"))), None)
+        return part is not None and recognises(part)
+    if path.suffix.lower() == ".zip" and not zipfile.is_zipfile(path):
+        return False
+    head = next(iter(_text_lines(path)), b"")[:200]
+    return b'"SampleBatch"' in head or b'"MultiAgentBatch"' in head
+
+
+SOURCE = Source(
+    summary="Sample batches of RLlib, JSON lines.",
+    suffixes=(".json", ".jsonl", ".zip"),
+    folders="output-*.json of RLlib",
+    recognises=recognises,
+    read=read,
+)

@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import base64
+import json
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+from offlinekit.datasets import MDPDataset, get_dataset
+from offlinekit.datasets.packed_arrays import unpack
+from offlinekit.errors import FileFormatError
+
+RealData = Callable[[str], Path]
+
+
+def test_facts_of_cartpole(real_data: RealData) -> None:
+    path = real_data("rllib/cartpole_large.json")
+    with pytest.warns(UserWarning, match=r"most episodes that end by 'dones' have 200 rows.*step_limit=200"):
+        dataset, _ = get_dataset(path)
+    assert (len(dataset), dataset.n_episodes) == (4_137, 21)
+    assert dataset.terminals.sum() == 21
+    limited, env = get_dataset(path, step_limit=200, env_id="CartPole-v0")
+    assert env is not None
+    assert limited.episode_lengths().max() == 200
+    assert limited.timeouts.sum() == (limited.episode_lengths() == 200).sum()
+    assert limited.next_observations is None
+    assert limited.final_known.all()
+    assert limited.action_space == spaces.Discrete(2)
+
+
+def test_facts_of_pendulum(real_data: RealData) -> None:
+    pytest.importorskip("lz4")
+    path = real_data("rllib/pendulum_medium_sac_50eps.zip")
+    dataset, env = get_dataset(path, env_id="Pendulum-v1", unsquash_actions=True)
+    assert env is not None
+    assert (len(dataset), dataset.n_episodes) == (10_000, 50)
+    assert dataset.episode_returns().mean() == pytest.approx(-524.3, abs=0.1)
+    assert not dataset.terminals.any()  # infos say TimeLimit.truncated.
+    assert np.flatnonzero(dataset.timeouts).tolist() == list(range(199, 10_000, 200))
+    # The reward is -(angle ** 2 + 0.1 speed ** 2 + 0.001 torque ** 2): torque is twice the action in the file.
+    cosine, sine, speed = dataset.observations.T
+    rewards = -(np.arctan2(sine, cosine) ** 2 + 0.1 * speed**2 + 0.001 * dataset.actions[:, 0] ** 2)
+    np.testing.assert_allclose(dataset.rewards, rewards, atol=1e-4)
+    raw, _ = get_dataset(path)
+    assert dataset.behavior_log_probs is not None
+    assert raw.behavior_log_probs is not None
+    np.testing.assert_allclose(dataset.behavior_log_probs, raw.behavior_log_probs - np.log(2), atol=1e-6)
+    assert raw.behavior_log_probs[0] == pytest.approx(-0.56348991)
+    with pytest.raises(ValueError, match=r"unsquash_actions=True needs a bounded action_space="):
+        get_dataset(path, unsquash_actions=True)
+
+
+def test_log_probs_stay_with_their_rows(real_data: RealData, tmp_path: Path) -> None:
+    pytest.importorskip("lz4")
+    dataset, _ = get_dataset(real_data("rllib/pendulum_medium_sac_50eps.zip"))
+    log_probs = dataset.behavior_log_probs
+    assert log_probs is not None
+    part = MDPDataset.load(dataset[[4, 1]].save(tmp_path / "x.h5"))
+    expected = np.concatenate([log_probs[800:1000], log_probs[200:400]])
+    np.testing.assert_array_equal(part.behavior_log_probs, expected)
+    np.testing.assert_array_equal(part.concat(part).behavior_log_probs, np.tile(expected, 2))
+    MDPDataset.load(tmp_path / "x.h5").save(tmp_path / "y.h5", compress=False)
+    mapped = MDPDataset.open(tmp_path / "y.h5")
+    np.testing.assert_array_equal(mapped.behavior_log_probs, expected)
+
+
+def batch(**changes: Any) -> dict[str, Any]:
+    rows: dict[str, Any] = {
+        "type": "SampleBatch",
+        "obs": [[0.0], [1.0], [10.0], [2.0]],
+        "actions": [0, 1, 0, 1],
+        "rewards": [1.0, 2.0, 3.0, 4.0],
+        "new_obs": [[1.0], [2.0], [11.0], [3.0]],
+        "dones": [False, False, True, False],
+        "eps_id": [7, 7, 9, 7],
+        "t": [0, 1, 5, 2],
+    }
+    return {key: value for key, value in {**rows, **changes}.items() if value is not None}
+
+
+def write(path: Path, *batches: Any) -> Path:
+    path.write_text("\n".join(json.dumps(line) for line in batches) + "\n")
+    return path
+
+
+def test_fragments_are_put_together(tmp_path: Path) -> None:
+    later = batch(obs=[[3.0]], actions=[0], rewards=[5.0], new_obs=[[4.0]], dones=[True], eps_id=[7], t=[3])
+    dataset, _ = get_dataset(write(tmp_path / "x.json", batch(), later))
+    assert dataset.rewards.tolist() == [1, 2, 4, 5, 3]
+    assert dataset.episode_ends.tolist() == [4, 5]
+    assert dataset.final_observations.tolist() == [[4], [11]]
+    assert dataset.terminals[[3, 4]].tolist() == [True, True]
+    (tmp_path / "folder").mkdir()
+    write(tmp_path / "folder" / "output-1.json", batch())
+    write(tmp_path / "folder" / "output-2.json", later)
+    assert get_dataset(tmp_path / "folder")[0].rewards.tolist() == [1, 2, 4, 5, 3]
+
+
+def test_without_names_of_episodes_dones_rule(tmp_path: Path) -> None:
+    dataset, _ = get_dataset(write(tmp_path / "x.json", batch(eps_id=None, t=None)))
+    assert dataset.episode_ends.tolist() == [3, 4]
+    cut = batch(eps_id=None, t=None, dones=None, terminateds=[0, 1, 0, 0], truncateds=[0, 0, 1, 0])
+    dataset, _ = get_dataset(
+        write(tmp_path / "x.json", {"type": "MultiAgentBatch", "policy_batches": {"p": cut}})
+    )
+    assert dataset.episode_ends.tolist() == [2, 3, 4]
+    assert np.flatnonzero(dataset.timeouts).tolist() == [2, 3]
+
+
+def pack(value: Any, protocol: int) -> str:
+    frame = pytest.importorskip("lz4.frame")
+    return base64.b64encode(frame.compress(pickle.dumps(value, protocol))).decode()
+
+
+@pytest.mark.parametrize("protocol", [3, 4, 5])
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("dtype", ["<f4", "<f8", "<i8", "|u1", "|b1", ">f4"])
+def test_packed_arrays_of_each_kind(protocol: int, order: Any, dtype: str) -> None:
+    array = np.asarray(np.arange(24).reshape(2, 3, 4) % 2 * 3, dtype=dtype, order=order)
+    found = unpack(pack(array, protocol))
+    assert found.dtype == array.dtype
+    np.testing.assert_array_equal(found, array)
+
+
+class Trap:
+    """Unpickling it makes a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize("protocol", [2, 4, 5])
+def test_pickles_are_never_run(tmp_path: Path, protocol: int) -> None:
+    trap = Trap(tmp_path / "sprung")
+    for value in (trap, np.array([trap], object), [1, 2], np.float32, {"a": 1}, "x"):
+        with pytest.raises(FileFormatError, match="is damaged, or no array of numbers"):
+            unpack(pack(value, protocol))
+    with pytest.raises(FileFormatError, match=r"'obs' at line 1 of .*x.json is no column"):
+        get_dataset(write(tmp_path / "x.json", batch(obs=pack(trap, protocol))))
+    assert not trap.path.exists()
+
+
+def test_damage_is_told(tmp_path: Path) -> None:
+    pytest.importorskip("lz4")
+    whole = pack(np.ones(4), 5)
+    for text in (whole[: len(whole) // 2], "%%%", ""):
+        with pytest.raises(FileFormatError, match="packed column is"):
+            unpack(text)
+    path = write(tmp_path / "x.json", batch())
+    path.write_text(path.read_text()[:-20])
+    with pytest.raises(FileFormatError, match=r"line 1 of .*x.json is not JSON .*fetched completely"):
+        get_dataset(path)
+    with pytest.raises(FileFormatError, match=r"line 1 of .* has no obs, actions"):
+        get_dataset(write(tmp_path / "x.json", {"type": "SampleBatch", "rewards": [1]}))
+    with pytest.raises(FileFormatError, match=r"columns of differing length: .*'rewards': 3"):
+        get_dataset(write(tmp_path / "x.json", batch(rewards=[1, 2, 3])))
+    with pytest.raises(FileFormatError, match="no reader recognises"):
+        get_dataset(write(tmp_path / "x.json", {"hello": 1}))
