@@ -63,6 +63,11 @@ class Process:
     "--peer-python", type=click.Path(exists=True), help="Python of an environment with d3rlpy 2.8.1."
 )
 @click.option(
+    "--jax-python",
+    type=click.Path(exists=True),
+    help="Python of one with jax and optax: TD3+BC and IQL alone.",
+)
+@click.option(
     "--csv", "path", type=click.Path(dir_okay=False, path_type=Path), help="Where to write the table."
 )
 def main(
@@ -73,6 +78,7 @@ def main(
     seconds: float,
     settings: tuple[str, ...],
     peer_python: str | None,
+    jax_python: str | None,
     path: Path | None,
 ) -> None:
     """Prints updates a second: medians, the best turn in brackets, and the median ratio of the turns."""
@@ -80,6 +86,8 @@ def main(
     libraries = {"offlinekit": Process(sys.executable, str(HERE / "ours.py"), *settings, *where)}
     if peer_python:
         libraries["d3rlpy"] = Process(peer_python, str(HERE / "peer_d3rlpy.py"), *where)
+    if jax_python:
+        libraries["jax"] = Process(jax_python, str(HERE / "peer_jax.py"))
     rows = []
     for algo in algos or ALGOS:
         for n in threads:
@@ -88,8 +96,8 @@ def main(
             row: dict[str, Any] = {"algo": algo, "threads": n}
             for name, rates in zip(libraries, zip(*turns, strict=True), strict=True):
                 row |= {name: round(statistics.median(rates), 1), f"{name}_best": round(max(rates), 1)}
-            if peer_python:
-                row["ratio"] = round(statistics.median(ours / theirs for ours, theirs in turns), 2)
+            for i, name in enumerate(list(libraries)[1:], 1):
+                row[f"times_{name}"] = round(statistics.median(turn[0] / turn[i] for turn in turns), 2)
             rows.append(row)
             click.echo("  ".join(f"{key} {value}" for key, value in row.items()))
     for process in libraries.values():

@@ -199,7 +199,7 @@ def normal_log_prob(
 ) -> Float[Tensor, "*S"]:
     """Returns the log-density of a diagonal Gaussian, summed over the last axis."""
     scores = (values - means) * (-log_stds).exp()
-    return (-0.5 * scores.square() - log_stds - 0.5 * math.log(2 * math.pi)).sum(-1)
+    return -0.5 * scores.square().sum(-1) - (log_stds + 0.5 * math.log(2 * math.pi)).sum(-1)
 
 
 def tanh_log_volume(raw: Float[Tensor, "*S A"]) -> Float[Tensor, "*S"]:
