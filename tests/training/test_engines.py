@@ -192,6 +192,24 @@ class Apart(IQLImpl):
         return super().compute_actor_loss(batch._replace(observations=batch.observations * 1.0))
 
 
+class Smooth(TD3PlusBCImpl):
+    """Critics whose slope along actions is small: a loss that differentiates twice."""
+
+    def compute_critic_loss(self, batch, q_tpn):
+        loss = super().compute_critic_loss(batch, q_tpn)
+        actions = batch.actions.detach().requires_grad_()
+        values = self.q.values(batch.observations, actions)
+        (slopes,) = torch.autograd.grad(values.sum(), actions, create_graph=True)
+        return loss + slopes.square().mean(), {"slope": slopes.detach().norm()}
+
+
+def test_a_loss_may_differentiate_twice():
+    options = {"impl_class": Smooth, "encoder": {"type": "mlp", "hidden_sizes": [8], "activation": "tanh"}}
+    same(fitted(TD3PlusBC, "eager", **options), fitted(TD3PlusBC, "graph", **options))
+    found = replays(TD3PlusBC(**{**TINY, **options}), 30)
+    assert [one.checked for one in found] == [True, True]
+
+
 class BranchingValue(IQLImpl):
     def compute_value_loss(self, batch):
         loss, metrics = super().compute_value_loss(batch)
