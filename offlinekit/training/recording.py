@@ -17,6 +17,45 @@ from torch.utils._python_dispatch import TorchDispatchMode
 DECIDED = frozenset({"dtype", "layout", "device", "pin_memory", "memory_format"})
 """Arguments that the memory of a result has decided already."""
 
+DIRECT = frozenset(
+    [
+        "abs",
+        "add",
+        "addmm",
+        "amax",
+        "amin",
+        "baddbmm",
+        "bmm",
+        "cat",
+        "clamp",
+        "div",
+        "eq",
+        "exp",
+        "gather",
+        "ge",
+        "gt",
+        "index_select",
+        "le",
+        "log",
+        "lt",
+        "maximum",
+        "mean",
+        "minimum",
+        "mm",
+        "mul",
+        "neg",
+        "pow",
+        "relu_",
+        "sigmoid",
+        "sqrt",
+        "sub",
+        "sum",
+        "tanh",
+        "where",
+    ]
+)
+"""Operators whose function in torch is called quicker than the operator itself."""
+
 WITHOUT_OUT = frozenset({"aten::native_batch_norm"})
 """Operators whose variant for given results writes elsewhere too."""
 
@@ -249,7 +288,7 @@ def _kernel(call: Call, memory: _Memory) -> Callable[[], Any] | None:
     used = {place(tensor) for tensor in tensors_in(call[1:3])}
     fresh = [tensor for tensor in call.results if place(tensor) not in used]
     if not fresh:  # A view, or a change in place.
-        return partial(call.operator._op, *arguments, **keywords) if written(call) else None
+        return _quick(call.operator, arguments, keywords) if written(call) else None
     if call.operator.name().startswith(("aten::empty", "aten::new_empty")):
         return None
     if len(fresh) < len(call.results):
@@ -260,8 +299,27 @@ def _kernel(call: Call, memory: _Memory) -> Callable[[], Any] | None:
         outs = _outs(variant, call)
         if len(outs) == len(results):
             kept = {a.name: keywords[a.name] for a in variant._schema.arguments if a.name in keywords}
-            return partial(variant._op, *arguments, **kept, **dict(zip(outs, results, strict=True)))
+            return _quick(variant, arguments, kept | dict(zip(outs, results, strict=True)))
     return partial(_copied, results, partial(call.operator._op, *arguments, **keywords))
+
+
+def _quick(operator: Any, arguments: Sequence[Any], keywords: dict[str, Any]) -> Callable[[], Any]:
+    """Returns what calls an operator in the quickest way; one with results of its own is tried out."""
+    name = operator._schema.name.removeprefix("aten::")
+    if name not in DIRECT or not (name.endswith("_") or "out" in keywords):
+        return partial(operator._op, *arguments, **keywords)
+    quick = partial(getattr(torch, name), *arguments, **keywords)
+    if not name.endswith("_"):
+        try:
+            with torch.inference_mode():
+                quick()
+        except (
+            TypeError,
+            RuntimeError,
+            IndexError,
+        ):  # Of another signature, or not of the numbers in memory now.
+            return partial(operator._op, *arguments, **keywords)
+    return quick
 
 
 def _outs(variant: Any, call: Call) -> list[str]:
