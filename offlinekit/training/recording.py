@@ -6,54 +6,32 @@ those of the function, bit by bit, for the kernels are the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
+
+from offlinekit.training.tape import (
+    Call,
+    NotRecordableError,
+    Tape,
+    is_random,
+    map_tensors,
+    place,
+    tensors_in,
+    written,
+)
 
 DECIDED = frozenset({"dtype", "layout", "device", "pin_memory", "memory_format"})
 """Arguments that the memory of a result has decided already."""
 
-DIRECT = frozenset(
-    [
-        "abs",
-        "add",
-        "addmm",
-        "amax",
-        "amin",
-        "baddbmm",
-        "bmm",
-        "cat",
-        "clamp",
-        "div",
-        "eq",
-        "exp",
-        "gather",
-        "ge",
-        "gt",
-        "index_select",
-        "le",
-        "log",
-        "lt",
-        "maximum",
-        "mean",
-        "minimum",
-        "mm",
-        "mul",
-        "neg",
-        "pow",
-        "relu_",
-        "sigmoid",
-        "sqrt",
-        "sub",
-        "sum",
-        "tanh",
-        "where",
-    ]
-)
+DIRECT = frozenset((
+    "abs", "add", "addmm", "amax", "amin", "baddbmm", "bmm", "cat", "clamp", "div", "eq", "exp", "gather", "ge", "gt",
+    "index_select", "le", "log", "lt", "maximum", "mean", "minimum", "mm", "mul", "neg", "pow", "relu_", "sigmoid",
+    "sqrt", "sub", "sum", "tanh", "where",
+))  # fmt: skip
 """Operators whose function in torch is called quicker than the operator itself."""
 
 WITHOUT_OUT = frozenset({"aten::native_batch_norm"})
@@ -61,86 +39,6 @@ WITHOUT_OUT = frozenset({"aten::native_batch_norm"})
 
 SHAPED_AFTER = frozenset({"aten::ones_like", "aten::zeros_like", "aten::full_like", "aten::new_zeros"})
 """Operators that look at the shape of a tensor and not at its numbers."""
-
-
-class NotRecordableError(Exception):
-    """The function did what a replay cannot repeat; the message says what."""
-
-
-class Call(NamedTuple):
-    """A kernel with the arguments that it was called with and the tensors that it returned."""
-
-    operator: Any
-    arguments: tuple[Any, ...]
-    keywords: dict[str, Any]
-    results: list[Tensor]
-
-
-class Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]  # Of torch.
-    """Notes the kernels that are called within it; what they return stays alive, so memory tells it apart.
-
-    Args:
-        earlier: Tapes of functions that are always called before this one. A call that one of them has made
-            with the same numbers is noted as known.
-        moved: Tensors that change between the earlier functions and this one, such as parameters.
-
-    Attributes:
-        calls: In order.
-        known: Numbers of calls whose results lie in memory of earlier tapes.
-        same: Places of their results, to the tensors there.
-    """
-
-    def __init__(self, earlier: Sequence[Tape] = (), moved: Iterable[Tensor] = ()) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # Of torch.
-        self.calls: list[Call] = []
-        self.refusal: str | None = None
-        self.made: dict[Hashable, list[Tensor]] = {k: v for tape in earlier for k, v in tape.made.items()}
-        self.earlier = frozenset(self.made)
-        self.moved = {place(tensor) for tensor in moved}
-        self.known: set[int] = set()
-        self.same: dict[int, Tensor] = {}
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # Else torch imports its compiler at the first call, which takes a second.
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        """Calls the kernel and notes it."""
-        key = self._key(func, args, kwargs)
-        returned = func(*args, **(kwargs or {}))
-        call = Call(func, args, kwargs or {}, tensors_in(returned))
-        if key in self.earlier:
-            self.known.add(len(self.calls))
-            for mine, theirs in zip(call.results, self.made[key], strict=True):
-                self.same.setdefault(place(mine), theirs)
-        elif key is not None:
-            self.made[key] = call.results
-        self.calls.append(call)
-        self.refusal = self.refusal or _refusal(call, returned)
-        return returned
-
-    def _key(self, func: Any, args: Any, kwargs: Any) -> Hashable:
-        """Returns what tells a call's numbers from those of others, None where no other can have them."""
-        inputs = tensors_in((args, kwargs))
-        if _is_random(func) or any(place(t) in self.moved for t in inputs):
-            return None
-        return (func, _keyed(args, self.same), _keyed(kwargs or {}, self.same))
-
-    def shares(self) -> bool:
-        """Returns whether what is known lies in memory of earlier tapes as this one saw it last."""
-        mine = {place(tensor): tensor for call in self.calls for tensor in call.results}
-        return all(mine[where]._version == theirs._version for where, theirs in self.same.items())
-
-    def forget(self) -> None:
-        """Makes all calls its own."""
-        self.known, self.same = set(), {}
-
-    def borrowed(self, result: Any) -> list[Tensor]:
-        """Returns the tensors of earlier tapes that calls of its own or its result read."""
-        own = [call for i, call in enumerate(self.calls) if i not in self.known]
-        return [self.same[place(t)] for t in tensors_in((own, result)) if place(t) in self.same]
 
 
 class Recording:
@@ -229,7 +127,7 @@ class _Memory:
 
     def moved(self, tree: Any) -> Any:
         """Returns a tree with each result at its place in a block, and other tensors as they are."""
-        return _map_tensors(self._moved, tree)
+        return map_tensors(self._moved, tree)
 
     def _moved(self, tensor: Tensor) -> Tensor:
         if id(tensor) not in self.copies:
@@ -250,13 +148,9 @@ def _constants(calls: list[Call]) -> set[int]:
     for call in calls:
         places = {place(tensor) for tensor in call.results}
         inputs = set() if call.operator.name() in SHAPED_AFTER else set(map(place, tensors_in(call[1:3])))
-        if inputs <= fixed and not places & changed and not _is_random(call.operator):
+        if inputs <= fixed and not places & changed and not is_random(call.operator):
             fixed |= places
     return fixed
-
-
-def _is_random(operator: Any) -> bool:
-    return torch.Tag.nondeterministic_seeded in operator.tags
 
 
 def _last_uses(calls: list[Call], result: Any) -> list[set[int]]:
@@ -336,57 +230,3 @@ def _copied(results: list[Tensor], function: Callable[[], Any]) -> None:
     """Writes what a function returns into tensors."""
     for result, value in zip(results, tensors_in(function()), strict=True):
         result.copy_(value)
-
-
-def _refusal(call: Call, returned: Any) -> str | None:
-    """Returns why a call cannot be made again, or None."""
-    if not (returned is None or isinstance(returned, (Tensor, list, tuple))):
-        return f"it looked at a number ({call.operator})"
-    masks = any(t.dtype in (torch.bool, torch.uint8) for t in tensors_in(call.arguments[1:]))
-    if torch.Tag.dynamic_output_shape in call.operator.tags and (masks or "index" not in str(call.operator)):
-        return f"a shape depends on numbers ({call.operator})"
-    return None
-
-
-def written(call: Call) -> set[int]:
-    """Returns the places in memory that a call changes, as its schema says."""
-    schema = call.operator._schema
-    if not schema.is_mutable:
-        return set()
-    given = dict(zip((a.name for a in schema.arguments), call.arguments, strict=False)) | call.keywords
-    names = [a.name for a in schema.arguments if a.alias_info is not None and a.alias_info.is_write]
-    return {place(tensor) for name in names for tensor in tensors_in(given.get(name))}
-
-
-def place(tensor: Tensor) -> int:
-    """Returns what tells the memory behind a tensor from all other that is in use."""
-    return int(tensor.untyped_storage()._cdata)
-
-
-def _keyed(tree: Any, same: dict[int, Tensor]) -> Hashable:
-    """Returns a tree of arguments by what it is: of tensors the memory, its version and their layout."""
-    if isinstance(tree, Tensor):
-        where = place(same.get(place(tree), tree))
-        return where, tree._version, tree.dtype, tree.shape, tree.stride(), tree.storage_offset()
-    if isinstance(tree, dict):
-        return tuple((key, _keyed(part, same)) for key, part in sorted(tree.items()))
-    if isinstance(tree, (list, tuple)):
-        return tuple(_keyed(part, same) for part in tree)
-    return type(tree), tree
-
-
-def tensors_in(tree: Any) -> list[Tensor]:
-    """Returns the tensors in a tree of lists, tuples and dicts."""
-    found: list[Tensor] = []
-    _map_tensors(found.append, tree)
-    return found
-
-
-def _map_tensors(function: Callable[[Tensor], Any], tree: Any) -> Any:
-    if isinstance(tree, Tensor):
-        return function(tree)
-    if isinstance(tree, dict):
-        return {key: _map_tensors(function, part) for key, part in tree.items()}
-    if isinstance(tree, (list, tuple)):
-        return [_map_tensors(function, part) for part in tree]
-    return tree

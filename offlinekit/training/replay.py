@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from offlinekit.events import get_logger
-from offlinekit.training.recording import NotRecordableError, Recording, Tape, tensors_in
+from offlinekit.training.recording import Recording
+from offlinekit.training.tape import NotRecordableError, Tape, tensors_in
 from offlinekit.training.updates import Eager, Evaluated, Minimized, Placed, Samples, Taken, Updatable
 from offlinekit.types import Batch
 

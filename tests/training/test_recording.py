@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from offlinekit.training.recording import NotRecordableError, Recording, Tape
+from offlinekit.training.recording import Recording
+from offlinekit.training.tape import NotRecordableError, Tape
 
 
 def record(function, *inputs, state=()):

@@ -11,7 +11,8 @@ from torch import Tensor, fx
 from offlinekit.algos.population.simplify import simplify
 from offlinekit.algos.torch.random import Random
 from offlinekit.errors import OfflineKitError
-from offlinekit.training.recording import NotRecordableError, Recording, Tape
+from offlinekit.training.recording import Recording
+from offlinekit.training.tape import NotRecordableError, Tape
 
 FUNCTIONS: dict[Any, Callable[..., Tensor]] = {
     torch.ops.aten.randn: torch.randn,
