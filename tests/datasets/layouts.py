@@ -220,7 +220,9 @@ def rwrl(folder: Path, **changes: Any) -> Path:
     return examples(folder, {**made, "reward": np.array([np.nan, 1.0, 2.0])}, changes)
 
 
-def waymo(folder: Path, times: tuple[float, ...] = (0.0, 0.1, 0.2), x: float = 1.0, n_states: int = 3) -> Path:
+def waymo(
+    folder: Path, times: tuple[float, ...] = (0.0, 0.1, 0.2), x: float = 1.0, n_states: int = 3
+) -> Path:
     states = [(3, encode((2, x * i), (3, 0.0), (8, np.float32(0.0)), (11, 1))) for i in range(n_states)]
     track = encode((1, 4), (2, 1), *states)
     record = encode(*((1, float(time)) for time in times), (2, track), (5, b"a1"))
@@ -246,7 +248,10 @@ def dqn_replay(folder: Path, **changes: Any) -> Path:
 OPTIONS: dict[str, dict[str, Any]] = {"csv": TABLE, "parquet": TABLE}
 LAYOUTS = {
     make.__name__: make
-    for make in (native, d4rl, d3rlpy_v1, d3rlpy_v2, minari, minari_arrow, npz, csv, parquet, rllib, rllib_zip)
-    + (ogbench, neorl, tianshou, rlds, gymnasium, lerobot, atari, atari_episodes, control, rwrl, waymo)
-    + (dqn_replay,)
+    for group in (
+        (native, d4rl, d3rlpy_v1, d3rlpy_v2, minari, minari_arrow, npz, csv, parquet, rllib, rllib_zip),
+        (ogbench, neorl, tianshou, rlds, gymnasium, lerobot, dqn_replay),
+        (atari, atari_episodes, control, rwrl, waymo),
+    )
+    for make in group
 }
