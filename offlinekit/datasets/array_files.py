@@ -13,11 +13,12 @@ import h5py
 import numpy as np
 
 from offlinekit.datasets import hdf5
+from offlinekit.datasets.npy import read_header
 from offlinekit.errors import DatasetError, FileFormatError, did_you_mean
 from offlinekit.types import Array
 
 SUFFIXES = (".npz", ".h5", ".hdf5")
-DAMAGE = (OSError, EOFError, ValueError, NotImplementedError, zipfile.BadZipFile, zlib.error)
+DAMAGE = (OSError, EOFError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error)
 """What comes up where an NPZ file is damaged."""
 
 
@@ -34,6 +35,7 @@ def open_npz(path: Path) -> Iterator[Any]:
         )
     try:
         with np.load(path, allow_pickle=False) as file:
+            _check_claims(file.zip)
             yield file
     except (FileFormatError, DatasetError):
         raise
@@ -41,6 +43,14 @@ def open_npz(path: Path) -> Iterator[Any]:
         raise FileFormatError(
             f"{path} is damaged, or holds objects, which are never read ({error})"
         ) from error
+
+
+def _check_claims(archive: zipfile.ZipFile) -> None:
+    """Raises ValueError for an array that claims more than its part of the file can hold."""
+    for entry in archive.infolist():
+        if entry.filename.endswith(".npy"):
+            with archive.open(entry) as stream:
+                read_header(stream, entry.compress_size)
 
 
 def names_in(path: Path) -> list[str]:

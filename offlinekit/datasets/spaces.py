@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,8 @@ from offlinekit.types import Array
 Space = spaces.Space[Any]
 MOST_ACTIONS = 1 << 31
 """Discrete actions beyond this number are none."""
+MOST_NUMBERS = 1 << 26
+"""The largest row of a space that a file may describe."""
 
 
 def as_actions(values: Any, space: Space | None) -> tuple[Array, Space]:
@@ -240,6 +243,8 @@ def _space(data: Any) -> Space:
         return spaces.Tuple([_space(part) for part in data["items"]])
     if kind == "box":
         dtype, shape = np.dtype(data["dtype"]), tuple(int(size) for size in data["shape"])
+        if math.prod(shape) > MOST_NUMBERS:
+            raise ValueError(f"a shape of more than {MOST_NUMBERS:,} numbers")
         low, high = (np.broadcast_to(np.asarray(data[key]).astype(dtype), shape) for key in ("low", "high"))
         return spaces.Box(low, high, shape, dtype.type)
     raise ValueError(f"unknown kind {kind!r}")

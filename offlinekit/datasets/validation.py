@@ -137,9 +137,13 @@ def check_columns(columns: dict[str, Any], like: str) -> None:
         like: Name of the column whose rows count.
     """
     for column, tree in columns.items():
+        if not leaves(tree):
+            raise DatasetError(f"{column} holds nothing, expected an array with one entry for each row")
         for name, leaf in named_leaves(tree, column):
             if np.ndim(leaf) == 0:
-                raise DatasetError(f"{name} is a single value, expected a column with one entry for each row")
+                raise DatasetError(
+                    f"{name} must have shape [N] or [N, ...], one entry a row, got a single value"
+                )
     n_rows = len(leaves(columns[like])[0])
     if n_rows == 0:
         raise DatasetError(f"{like} is empty, expected at least one row; was anything recorded?")

@@ -154,7 +154,9 @@ def _as_space(tree: Any) -> Space:
 
 def _metadata(facts: dict[str, Any], episodes: list[Episode], same_space: bool) -> dict[str, Any]:
     dtypes = {name: column.dtype.str for name, column in episodes[0].columns.items()}
-    metadata = {ours: facts[theirs] for theirs, ours in NAMED.items() if facts.get(theirs) is not None}
+    metadata = {
+        ours: facts[theirs] for theirs, ours in NAMED.items() if isinstance(facts.get(theirs), int | float)
+    }
     return {"minari": {**facts, "dtypes": dtypes}, **metadata, **_environment(facts, same_space)}
 
 

@@ -7,12 +7,13 @@ one another; else an episode ends at `dones`.
 
 from __future__ import annotations
 
+import io
 import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import numpy as np
 from gymnasium import spaces
@@ -111,7 +112,7 @@ def _text_lines(path: Path) -> Iterator[bytes]:
             for name in sorted(archive.namelist()):
                 if name.endswith(".json"):
                     with archive.open(name) as member:
-                        yield from _lines_of(member, path)
+                        yield from _lines_of(io.BufferedReader(cast("io.RawIOBase", member)), path)
     except (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError) as error:  # Runtime: a password.
         raise FileFormatError(f"{path} is damaged ({error}); fetch it again") from error
 
