@@ -78,15 +78,26 @@ def read_arrays(path: Path, names: Iterable[str]) -> dict[str, Array]:
     """
     if zipfile.is_zipfile(path):
         with open_npz(path) as file:
-            return {name: _plain(file, name, path) for name in names}
+            return {name: array_in(file, name, path) for name in names}
     with hdf5.open_hdf5(path) as file:
         return {name: _in_folders(file, name) for name in names}
 
 
-def _plain(file: Any, name: str, path: Path) -> Array:
+def array_in(file: Any, name: str, path: Path, advice: str = "") -> Array:
+    """Returns an array of an open NPZ file.
+
+    Args:
+        file: As from `open_npz`.
+        name: Of the array.
+        path: Of the file, for messages.
+        advice: What else to do where the file lacks the name.
+
+    Raises:
+        FileFormatError: For a name it lacks, and for what is no number.
+    """
     if name not in file:
         hint = did_you_mean(name, file.files)
-        raise FileFormatError(f"{path} has no key {name!r}{hint}; it has {', '.join(file.files)}")
+        raise FileFormatError(f"{path} has no key {name!r}{hint}; it has {', '.join(file.files)}{advice}")
     array = np.asarray(file[name])
     if array.dtype.kind not in "fiub":
         raise FileFormatError(f"{name!r} in {path} has dtype {array.dtype}, expected numbers")

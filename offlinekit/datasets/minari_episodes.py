@@ -109,11 +109,12 @@ def read_arrow(folder: Path, n_episodes: int, observations: Space, actions: Spac
         missing = {"observations", "actions", *FLAGS} - set(table.column_names)
         if missing:
             raise FileFormatError(f"{folder / str(i)} has no column {', '.join(sorted(missing))}")
-        columns = {name: numbers_of(_branch(table, name), name)[:-1] for name in FLAGS}
+        place = f"in {folder / str(i)}"
+        columns = {name: numbers_of(_branch(table, name), f"{name!r} {place}")[:-1] for name in FLAGS}
         for name, space in leaf_spaces(observations, "observations"):
-            columns[name] = _decode(_branch(table, name), space, name)
+            columns[name] = _decode(_branch(table, name), space, f"{name!r} {place}")
         for name, space in leaf_spaces(actions, "actions"):
-            columns[name] = _decode(_branch(table, name), space, name)[:-1]
+            columns[name] = _decode(_branch(table, name), space, f"{name!r} {place}")[:-1]
         infos = dict(_arrow_infos(_branch(table, "infos"), "infos")) if "infos" in table.column_names else {}
         yield Episode(columns, infos, dict(_flat(read_object(folder / str(i) / "metadata.json"))))
 
@@ -137,13 +138,13 @@ def _branch(table: Any, name: str) -> Any:
     return array
 
 
-def _decode(array: Any, space: Space, name: str) -> Array:
+def _decode(array: Any, space: Space, place: str) -> Array:
     if str(array.type) == "binary":
         return _decode_images(array.to_pylist())
-    values = numbers_of(array, name)
+    values = numbers_of(array, place)
     shape = () if isinstance(space, spaces.Discrete) else space.shape or ()
     if values.size != len(values) * math.prod(shape):
-        raise FileFormatError(f"{name!r} has rows of shape {list(values.shape[1:])}, expected {space}")
+        raise FileFormatError(f"{place} has rows of shape {list(values.shape[1:])}, expected {space}")
     return values.reshape(len(values), *shape)
 
 

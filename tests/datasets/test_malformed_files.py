@@ -268,7 +268,7 @@ CASES: dict[str, tuple[Any, ...]] = {
     ),
     "minari arrow: rows of differing width": (
         with_columns(ARROW, observations=[[1.0], [1.0] * 5, [1.0] * 3, [1.0] * 3]),
-        r"'observations' must hold lists of numbers of one length, got 3 lengths",
+        r"'observations' in .* must hold lists of numbers of one length, got 3 lengths",
     ),
     "lerobot: of an old version": (
         with_columns(LEROBOT, facts={"codebase_version": "v1.0"}),
@@ -280,7 +280,7 @@ CASES: dict[str, tuple[Any, ...]] = {
     ),
     "lerobot: ragged actions": (
         with_columns(LEROBOT, action=[[1.0], [1.0, 2.0, 3.0]] * 3),
-        r"'action' must hold lists of numbers of one length, got 2 lengths",
+        r"'action' in .* must hold lists of numbers of one length, got 2 lengths",
     ),
     "dqn_replay: actions are missing": (
         with_columns(sound.dqn_replay, action=None),

@@ -108,7 +108,7 @@ def _columns(path: Path, names: Sequence[str]) -> dict[str, Array]:
     table = joined(read_parquet(file, names) for file in files)
     if not len(table):
         raise FileFormatError(f"{path / 'data'} holds tables without a row; was it fetched completely?")
-    return {name: numbers_of(table[name].combine_chunks(), name) for name in names}
+    return {name: numbers_of(table[name].combine_chunks(), f"{name!r} in {path}") for name in names}
 
 
 def _vectors(column: Array) -> Array:
