@@ -13,11 +13,12 @@ import h5py
 import numpy as np
 
 from offlinekit.datasets import hdf5
+from offlinekit.datasets.npy import read_header
 from offlinekit.errors import DatasetError, FileFormatError, did_you_mean
 from offlinekit.types import Array
 
 SUFFIXES = (".npz", ".h5", ".hdf5")
-DAMAGE = (OSError, EOFError, ValueError, NotImplementedError, zipfile.BadZipFile, zlib.error)
+DAMAGE = (OSError, EOFError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error)
 """What comes up where an NPZ file is damaged."""
 
 
@@ -34,6 +35,7 @@ def open_npz(path: Path) -> Iterator[Any]:
         )
     try:
         with np.load(path, allow_pickle=False) as file:
+            _check_claims(file.zip)
             yield file
     except (FileFormatError, DatasetError):
         raise
@@ -41,6 +43,14 @@ def open_npz(path: Path) -> Iterator[Any]:
         raise FileFormatError(
             f"{path} is damaged, or holds objects, which are never read ({error})"
         ) from error
+
+
+def _check_claims(archive: zipfile.ZipFile) -> None:
+    """Raises ValueError for an array that claims more than its part of the file can hold."""
+    for entry in archive.infolist():
+        if entry.filename.endswith(".npy"):
+            with archive.open(entry) as stream:
+                read_header(stream, entry.compress_size)
 
 
 def names_in(path: Path) -> list[str]:
@@ -68,15 +78,26 @@ def read_arrays(path: Path, names: Iterable[str]) -> dict[str, Array]:
     """
     if zipfile.is_zipfile(path):
         with open_npz(path) as file:
-            return {name: _plain(file, name, path) for name in names}
+            return {name: array_in(file, name, path) for name in names}
     with hdf5.open_hdf5(path) as file:
         return {name: _in_folders(file, name) for name in names}
 
 
-def _plain(file: Any, name: str, path: Path) -> Array:
+def array_in(file: Any, name: str, path: Path, advice: str = "") -> Array:
+    """Returns an array of an open NPZ file.
+
+    Args:
+        file: As from `open_npz`.
+        name: Of the array.
+        path: Of the file, for messages.
+        advice: What else to do where the file lacks the name.
+
+    Raises:
+        FileFormatError: For a name it lacks, and for what is no number.
+    """
     if name not in file:
         hint = did_you_mean(name, file.files)
-        raise FileFormatError(f"{path} has no key {name!r}{hint}; it has {', '.join(file.files)}")
+        raise FileFormatError(f"{path} has no key {name!r}{hint}; it has {', '.join(file.files)}{advice}")
     array = np.asarray(file[name])
     if array.dtype.kind not in "fiub":
         raise FileFormatError(f"{name!r} in {path} has dtype {array.dtype}, expected numbers")

@@ -6,7 +6,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from offlinekit.errors import FileFormatError, require
+import numpy as np
+
+from offlinekit.errors import DatasetError, FileFormatError, require
+from offlinekit.types import Array
 
 
 def read_parquet(path: Path, columns: Sequence[str] | None = None) -> Any:
@@ -43,6 +46,31 @@ def read_ipc(path: Path) -> Any:
         return ipc.open_file(arrow.BufferReader(path.read_bytes())).read_all()
     except (arrow.ArrowException, OSError, UnicodeDecodeError) as error:
         raise FileFormatError(f"{path} is no Arrow file, or is damaged ({error}); fetch it again") from error
+
+
+def numbers_of(array: Any, place: str) -> Array:
+    """Returns a column of numbers [N], or of lists of one length of them [N, D].
+
+    Args:
+        array: A pyarrow Array.
+        place: Says which column it is, for messages.
+
+    Raises:
+        DatasetError: For rows without a value, lists of several lengths, and what is no number.
+    """
+    if array.null_count:
+        raise DatasetError(f"{place} has {array.null_count} rows without a value; drop those episodes")
+    is_list = "list" in str(array.type)
+    if is_list:
+        lengths = require("pyarrow.compute", "arrow").list_value_length(array).unique()
+        if len(lengths) != 1:
+            raise DatasetError(
+                f"{place} must hold lists of numbers of one length, got {len(lengths)} lengths"
+            )
+    values = np.asarray((array.flatten() if is_list else array).to_numpy(zero_copy_only=False))
+    if values.dtype.kind not in "fiub":
+        raise DatasetError(f"{place} must hold numbers, or lists of them, got {array.type}")
+    return values.reshape(len(array), -1) if is_list else values
 
 
 def joined(tables: Iterable[Any]) -> Any:

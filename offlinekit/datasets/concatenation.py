@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from offlinekit.errors import DatasetError
-from offlinekit.types import Array, map_tree
+from offlinekit.types import Array, leaves, map_tree
 
 
 def concatenate(datasets: Sequence[Any]) -> Any:
@@ -42,9 +42,19 @@ def concatenate(datasets: Sequence[Any]) -> Any:
     return joined
 
 
-def join(trees: Sequence[Any]) -> Any:
-    """Returns trees of [N_i, ...] as one of [sum N_i, ...]."""
-    return map_tree(lambda *parts: np.concatenate(parts), trees[0], *trees[1:])
+def join(trees: Sequence[Any], field: str = "columns") -> Any:
+    """Returns trees of [N_i, ...] as one of [sum N_i, ...].
+
+    Raises:
+        DatasetError: Where the rows differ in shape; names the field.
+    """
+    try:
+        return map_tree(lambda *parts: np.concatenate(parts), trees[0], *trees[1:])
+    except ValueError as error:
+        shapes = sorted({str(list(leaf.shape[1:])) for tree in trees for leaf in leaves(tree)})
+        raise DatasetError(
+            f"{field} must have rows of one shape in every part, got {' and '.join(shapes[:4])}; read the parts apart"
+        ) from error
 
 
 def _shared_extras(parts: Sequence[dict[str, Array]]) -> dict[str, Array]:

@@ -14,12 +14,15 @@ import h5py
 import numpy as np
 
 from offlinekit.datasets.inflating import Rows
-from offlinekit.errors import FileFormatError
+from offlinekit.errors import FileFormatError, OfflineKitError
 from offlinekit.types import Array
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
 DEFLATE_LIMIT = 1_100
 """Deflate shrinks by 1,032 at most: a dataset that claims more has chunks that were never written."""
+
+DEEPEST = 32
+"""Groups within groups: more are a circle of links."""
 
 SPOOLED_BYTES = 1 << 22
 """What `spooled` takes for large, and the size of its blocks."""
@@ -50,9 +53,9 @@ def open_hdf5(path: Path) -> Iterator[Any]:
     try:
         with h5py.File(path, "r") as file:
             yield file
-    except FileFormatError:
+    except OfflineKitError:
         raise
-    except (OSError, RuntimeError, KeyError, UnicodeDecodeError) as error:
+    except (OSError, RuntimeError, KeyError, TypeError, UnicodeDecodeError) as error:
         raise FileFormatError(f"{path} is damaged or truncated ({error}); fetch or write it again") from error
 
 
@@ -89,6 +92,8 @@ def member(group: Any, key: str) -> Any:
         raise FileFormatError(
             f"{where(group)} has {key!r} as a {type(link).__name__}, expected data in the file"
         )
+    if group.name.count("/") >= DEEPEST:
+        raise FileFormatError(f"{where(group)} is nested more than {DEEPEST} deep; does a link lead back?")
     return group[key]
 
 
@@ -184,6 +189,19 @@ def read_text(group: Any, key: str) -> str:
     if not isinstance(value, str):
         raise FileFormatError(f"{where(group)} has no text {key!r}; is it another format?")
     return value
+
+
+def read_number(group: Any, key: str) -> int | float | bool:
+    """Returns a single number that lies in a group as a dataset of shape [] or [1].
+
+    Raises:
+        FileFormatError: For anything else, NaN and infinity.
+    """
+    array = read_array(group, key)
+    if array.size != 1 or not np.isfinite(array).all():
+        raise FileFormatError(f"{key!r} in {where(group)} must be one number, got shape {list(array.shape)}")
+    number: int | float | bool = array.reshape(()).item()
+    return number
 
 
 def where(group: Any) -> str:

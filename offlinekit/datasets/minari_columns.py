@@ -10,6 +10,7 @@ import numpy as np
 from gymnasium import spaces
 
 from offlinekit.datasets import minari_spaces as values
+from offlinekit.datasets.concatenation import join
 from offlinekit.datasets.minari_episodes import Episode, decode
 from offlinekit.datasets.spaces import Space
 from offlinekit.errors import FileFormatError
@@ -33,21 +34,21 @@ def columns_of(
     Raises:
         FileFormatError: For columns of differing length.
     """
-    lengths = np.array([len(episode.columns["rewards"]) for episode in episodes])
     _check_lengths(episodes, [name for name, _ in values.leaf_spaces(seen, "observations")])
+    lengths = np.array([len(episode.columns["rewards"]) for episode in episodes])
     extras: dict[str, Array] = {}
     episode_extras = {
         "minari/attributes": np.array([json.dumps(e.attributes).encode() for e in episodes], np.bytes_)
     }
     rows, finals = {}, {}
     for name, space in values.leaf_spaces(seen, "observations"):
-        now = np.concatenate([episode.columns[name][:-1] for episode in episodes])
-        last = np.stack([episode.columns[name][-1] for episode in episodes])
+        now = join([episode.columns[name][:-1] for episode in episodes], name)
+        last = join([episode.columns[name][-1:] for episode in episodes], name)
         rows[name], finals[name] = _features(now, space), _features(last, space)
         if exact and not (_same(rows[name], now) and _same(finals[name], last)):
             extras[PREFIX + name], episode_extras[PREFIX + name] = now, last
     flat = {
-        name: np.concatenate([episode.columns[name] for episode in episodes])
+        name: join([episode.columns[name] for episode in episodes], name)
         for name in ("actions", "rewards", "terminations", "truncations")
     }
     columns: dict[str, Any] = {
@@ -70,6 +71,9 @@ def columns_of(
 
 def _check_lengths(episodes: list[Episode], observations: list[str]) -> None:
     for i, episode in enumerate(episodes):
+        scalar = next((name for name, column in episode.columns.items() if column.ndim == 0), None)
+        if scalar is not None:
+            raise FileFormatError(f"episode {i} has a single value as {scalar}, expected one for each step")
         steps = len(episode.columns["rewards"])
         for name, column in episode.columns.items():
             expected = steps + (name in observations)

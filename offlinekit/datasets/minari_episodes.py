@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +13,8 @@ import numpy as np
 from gymnasium import spaces
 
 from offlinekit.datasets import hdf5
-from offlinekit.datasets.arrow import joined, read_ipc, read_parquet
+from offlinekit.datasets.arrow import joined, numbers_of, read_ipc, read_parquet
+from offlinekit.datasets.json_files import read_object
 from offlinekit.datasets.minari_spaces import leaf_spaces
 from offlinekit.datasets.spaces import Space
 from offlinekit.errors import FileFormatError
@@ -108,15 +109,14 @@ def read_arrow(folder: Path, n_episodes: int, observations: Space, actions: Spac
         missing = {"observations", "actions", *FLAGS} - set(table.column_names)
         if missing:
             raise FileFormatError(f"{folder / str(i)} has no column {', '.join(sorted(missing))}")
-        columns = {name: table[name].to_numpy()[:-1] for name in FLAGS}
+        place = f"in {folder / str(i)}"
+        columns = {name: numbers_of(_branch(table, name), f"{name!r} {place}")[:-1] for name in FLAGS}
         for name, space in leaf_spaces(observations, "observations"):
-            columns[name] = _decode(_branch(table, name), space)
+            columns[name] = _decode(_branch(table, name), space, f"{name!r} {place}")
         for name, space in leaf_spaces(actions, "actions"):
-            columns[name] = _decode(_branch(table, name), space)[:-1]
+            columns[name] = _decode(_branch(table, name), space, f"{name!r} {place}")[:-1]
         infos = dict(_arrow_infos(_branch(table, "infos"), "infos")) if "infos" in table.column_names else {}
-        yield Episode(
-            columns, infos, dict(_flat(json.loads((folder / str(i) / "metadata.json").read_text())))
-        )
+        yield Episode(columns, infos, dict(_flat(read_object(folder / str(i) / "metadata.json"))))
 
 
 def _read_table(folder: Path) -> Any:
@@ -131,21 +131,25 @@ def _branch(table: Any, name: str) -> Any:
     first, *inner = name.split("/")
     array = table[first].combine_chunks()
     for part in inner:
+        known = [field.name for field in array.type] if str(array.type).startswith("struct") else []
+        if part.removeprefix("_index_") not in known:
+            raise FileFormatError(f"the table has no {name!r}: {first!r} is {array.type}; fetch it again")
         array = array.field(part.removeprefix("_index_"))
     return array
 
 
-def _decode(array: Any, space: Space) -> Array:
+def _decode(array: Any, space: Space, place: str) -> Array:
     if str(array.type) == "binary":
         return _decode_images(array.to_pylist())
-    if isinstance(space, spaces.Discrete):
-        return np.asarray(array.to_numpy(zero_copy_only=False))
-    values = np.asarray(array.flatten().to_numpy(zero_copy_only=False))
-    return values.reshape(len(array), *(space.shape or ()))
+    values = numbers_of(array, place)
+    shape = () if isinstance(space, spaces.Discrete) else space.shape or ()
+    if values.size != len(values) * math.prod(shape):
+        raise FileFormatError(f"{place} has rows of shape {list(values.shape[1:])}, expected {space}")
+    return values.reshape(len(values), *shape)
 
 
 def _arrow_infos(array: Any, name: str) -> Iterator[tuple[str, Array]]:
-    for i, field in enumerate(array.type):
+    for i, field in enumerate(array.type if str(array.type).startswith("struct") else ()):
         inner, place = array.field(i), f"{name}/{field.name}"
         if hasattr(inner.type, "num_fields") and str(inner.type).startswith("struct"):
             yield from _arrow_infos(inner, place)

@@ -8,9 +8,13 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
+from offlinekit.datasets.json_files import parse
 from offlinekit.datasets.spaces import Space
 from offlinekit.errors import FileFormatError, UnsupportedError
 from offlinekit.types import Array
+
+MOST_ONE_HOT = 1 << 14
+"""Features that one Discrete observation may become."""
 
 
 def space_from_minari(text: Any) -> Space:
@@ -20,8 +24,8 @@ def space_from_minari(text: Any) -> Space:
         FileFormatError: For text that is no space.
     """
     try:
-        return _parse(json.loads(text))
-    except (KeyError, TypeError, ValueError) as error:
+        return _parse(parse(text))
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, MemoryError) as error:
         raise FileFormatError(
             f"expected a space of Minari as JSON, got {str(text)[:200]} ({error})"
         ) from error
@@ -107,10 +111,16 @@ def as_features(values: Array, space: Space) -> Array:
     """
     if not isinstance(space, spaces.Discrete):
         return values[:, None] if values.ndim == 1 else values
+    if space.n > MOST_ONE_HOT:
+        raise FileFormatError(
+            f"observations of {space} would be one-hot of {space.n:,}, at most {MOST_ONE_HOT:,}"
+        )
     numbers = values.reshape(-1).astype(np.int64) - int(space.start)
     if numbers.size and not 0 <= numbers.min() <= numbers.max() < space.n:
         raise FileFormatError(f"observations of {space} hold {values.min()} to {values.max()}")
-    return np.eye(int(space.n), dtype=np.float32)[numbers]
+    features = np.zeros((len(numbers), int(space.n)), np.float32)
+    features[np.arange(len(numbers)), numbers] = 1.0
+    return features
 
 
 def from_features(features: Array, space: Space) -> Array:

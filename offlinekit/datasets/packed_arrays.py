@@ -18,6 +18,8 @@ from offlinekit.types import Array
 
 LIMIT = 1 << 31
 """Bytes that one column may unpack to."""
+LZ4_LIMIT = 256
+"""LZ4 shrinks by 255 at most."""
 FUNCTIONS = {
     *(f"numpy.{core}.{name}" for core in ("core", "_core") for name in ("numeric._frombuffer",)),
     *(f"numpy.{core}.multiarray._reconstruct" for core in ("core", "_core")),
@@ -50,9 +52,11 @@ def unpack(text: str) -> Array:
     frames = require("lz4.frame", "lz4")
     try:
         decompressor = frames.LZ4FrameDecompressor()
-        content = decompressor.decompress(base64.b64decode(text, validate=True), max_length=LIMIT)
+        packed = base64.b64decode(text, validate=True)
+        limit = min(LIMIT, len(packed) * LZ4_LIMIT)
+        content = decompressor.decompress(packed, max_length=limit)
         if not decompressor.eof:
-            raise FileFormatError(f"a packed column is cut off, or larger than {LIMIT:,} bytes")
+            raise FileFormatError(f"a packed column is cut off, or larger than {limit:,} bytes")
         return _array(_parse(content))
     except (binascii.Error, RuntimeError, ValueError, TypeError, AttributeError, LookupError) as error:
         raise FileFormatError(f"a packed column is damaged, or no array of numbers ({error})") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import warnings
 from collections.abc import Callable
 from os import PathLike, fspath
 from pathlib import Path
@@ -17,7 +18,7 @@ from offlinekit.datasets.environments import as_gymnasium, make_env
 from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.datasets.plugins import load_plugins
 from offlinekit.datasets.spaces import check_environment
-from offlinekit.errors import did_you_mean
+from offlinekit.errors import DatasetError, did_you_mean
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Env = gymnasium.Env[Any, Any]
@@ -188,8 +189,25 @@ def _with_environment(function: Callable[..., Any], subject: Any, options: dict[
         return dataset.with_options(metadata={"env_id": env_id, "env_kwargs": {}}), env
     if not isinstance(result, MDPDataset):
         return result
-    env_id, arguments = result.metadata.get("env_id"), result.metadata.get("env_kwargs") or {}
-    return result, None if env_id is None else make_env(env_id, **arguments)
+    return result, _stated_environment(result.metadata)
+
+
+def _stated_environment(metadata: dict[str, Any]) -> Env | None:
+    """Makes the environment that a dataset states; its words come from a file, and import nothing."""
+    env_id, arguments = metadata.get("env_id"), metadata.get("env_kwargs") or {}
+    if env_id is None:
+        return None
+    if not isinstance(env_id, str) or not isinstance(arguments, dict):
+        raise DatasetError(f"env_id must be a name and env_kwargs a dict, got {env_id!r} and {arguments!r}")
+    module, _, name = env_id.rpartition(":")
+    if module and name not in gymnasium.registry:
+        warnings.warn(
+            f"the dataset states the environment {env_id!r}, but a file has no module imported: import "
+            f"{module!r}, or pass env_id={env_id!r}; there is no environment to evaluate in",
+            stacklevel=5,
+        )
+        return None
+    return make_env(name, **arguments)
 
 
 def _as_pair(result: Any, name: str) -> tuple[MDPDataset, Env | None]:

@@ -11,6 +11,7 @@ from typing import IO, cast
 
 import numpy as np
 
+from offlinekit.datasets.npy import read_header
 from offlinekit.errors import FileFormatError
 from offlinekit.types import Array
 
@@ -83,14 +84,25 @@ def read_log(folder: Path, epoch: int) -> Log:
     if len(set(lengths)) != 1 or lengths[0] < 1:
         raise FileFormatError(f"{folder}: epoch {epoch} has columns of {lengths} rows, expected one length")
     counted = folder / file_name("add_count", epoch)
-    n_added = int(read_array(counted)) if counted.is_file() else lengths[0] - 1
+    n_added = _count(counted) if counted.is_file() else lengths[0] - 1
     if n_added < 0:
         raise FileFormatError(f"{counted} counts {n_added} rows, expected none or more")
     actions, rewards, terminals = columns
+    if actions.dtype.kind not in "iu":
+        raise FileFormatError(
+            f"{folder}: actions of epoch {epoch} are {actions.dtype}, expected whole numbers"
+        )
     starts, ends = _episodes(terminals != 0, n_added % lengths[0], min(n_added, lengths[0]))
     if not len(starts):
         raise FileFormatError(f"{folder}: epoch {epoch} holds no row; was anything recorded?")
     return Log(actions, rewards, terminals != 0, starts, ends)
+
+
+def _count(path: Path) -> int:
+    count = read_array(path)
+    if count.size != 1 or count.dtype.kind not in "iu":
+        raise FileFormatError(f"{path} holds {count.dtype}{list(count.shape)}, expected one whole number")
+    return int(count.reshape(()))
 
 
 def _episodes(terminals: Array, cursor: int, n_written: int) -> tuple[Array, Array]:
@@ -124,7 +136,7 @@ def read_frames(path: Path, n_rows: int) -> Iterator[tuple[int, Array]]:
     """
     with _opened(path) as file:
         shape, dtype = _header(file, path)
-        if dtype != np.uint8 or len(shape) != 3 or shape[0] != n_rows:
+        if dtype != np.uint8 or len(shape) != 3 or shape[0] != n_rows or 0 in shape:
             raise FileFormatError(f"{path} holds {dtype}{list(shape)}, expected uint8[{n_rows}, 84, 84]")
         for start in range(0, n_rows, BLOCK):
             size = min(BLOCK, n_rows - start)
@@ -146,14 +158,10 @@ def _opened(path: Path) -> IO[bytes]:
 
 def _header(file: IO[bytes], path: Path) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
     try:
-        version = np.lib.format.read_magic(file)
-        read = (
-            np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        )
-        shape, by_columns, dtype = read(file)
+        shape, by_columns, dtype = read_header(file, path.stat().st_size)
     except (OSError, EOFError, ValueError, zlib.error) as error:
         raise FileFormatError(f"{path} is no gzip of an array that np.save wrote ({error})") from error
-    if dtype.hasobject or (by_columns and len(shape) > 1) or any(size > MOST_ROWS for size in shape):
+    if dtype.kind not in "fiub" or (by_columns and len(shape) > 1) or any(size > MOST_ROWS for size in shape):
         raise FileFormatError(f"{path} holds {dtype}{list(shape)}, expected numbers, row by row")
     return shape, dtype
 

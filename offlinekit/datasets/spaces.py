@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,10 @@ from offlinekit.errors import DatasetError, FileFormatError, UnsupportedError
 from offlinekit.types import Array
 
 Space = spaces.Space[Any]
+MOST_ACTIONS = 1 << 31
+"""Discrete actions beyond this number are none."""
+MOST_NUMBERS = 1 << 26
+"""The largest row of a space that a file may describe."""
 
 
 def as_actions(values: Any, space: Space | None) -> tuple[Array, Space]:
@@ -52,10 +57,25 @@ def _as_discrete(actions: Array, space: spaces.Discrete | None) -> tuple[Array, 
         )
     whole = actions.astype(np.int64) if actions.dtype.kind != "f" else _whole(actions)
     if space is None:
-        space = spaces.Discrete(max(int(whole.max()) + 1, 1))
+        space = discrete_of(whole)
     if int(space.start) != 0:
         raise DatasetError(f"a Discrete action space must start at 0, got {space}; subtract the start")
     return whole, space
+
+
+def discrete_of(actions: Array) -> spaces.Discrete:
+    """Returns the Discrete of integer actions, one more than the highest.
+
+    Raises:
+        DatasetError: For numbers that cannot count actions.
+    """
+    highest = int(actions.max(initial=0))
+    if highest >= MOST_ACTIONS:
+        raise DatasetError(
+            f"discrete actions must be numbered from 0, got {highest:,}; number them anew, or declare a Box if "
+            "they are amounts"
+        )
+    return spaces.Discrete(highest + 1)
 
 
 def _whole(actions: Array) -> Array:
@@ -209,7 +229,7 @@ def space_from_json(data: Any) -> Space:
     """
     try:
         return _space(data)
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
         raise FileFormatError(f"expected a space as JSON, got {str(data)[:200]} ({error})") from error
 
 
@@ -223,6 +243,8 @@ def _space(data: Any) -> Space:
         return spaces.Tuple([_space(part) for part in data["items"]])
     if kind == "box":
         dtype, shape = np.dtype(data["dtype"]), tuple(int(size) for size in data["shape"])
+        if math.prod(shape) > MOST_NUMBERS:
+            raise ValueError(f"a shape of more than {MOST_NUMBERS:,} numbers")
         low, high = (np.broadcast_to(np.asarray(data[key]).astype(dtype), shape) for key in ("low", "high"))
         return spaces.Box(low, high, shape, dtype.type)
     raise ValueError(f"unknown kind {kind!r}")

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import numpy as np
 
 from offlinekit.datasets import hdf5, spaces
 from offlinekit.errors import DatasetError, FileFormatError
@@ -118,7 +119,7 @@ def _write(group: Any, key: str, tree: Any, compress: bool) -> None:
 def is_ours(path: Path) -> bool:
     """Returns whether an HDF5 file says that offlinekit wrote it."""
     with hdf5.open_hdf5(path) as file:
-        return bool(file.attrs.get("format") == FORMAT)
+        return _stated_format(file) == FORMAT
 
 
 def read(path: Path, mapped: bool = False) -> tuple[dict[str, Any], Array | None]:
@@ -151,13 +152,18 @@ def read(path: Path, mapped: bool = False) -> tuple[dict[str, Any], Array | None
     return {**columns, **extras, **header}, masks
 
 
+def _stated_format(file: Any) -> str:
+    stated = file.attrs.get("format")
+    return stated if isinstance(stated, str) else ""
+
+
 def _check_version(file: Any) -> None:
-    if file.attrs.get("format") != FORMAT:
+    if _stated_format(file) != FORMAT:
         raise FileFormatError(
             f"{file.filename} is HDF5, but not a dataset of offlinekit: it holds "
             f"{', '.join(hdf5.keys_of(file))}; get_dataset(path) finds the reader of other formats"
         )
-    if file.attrs.get("version") != VERSION:
+    if not np.array_equal(file.attrs.get("version"), VERSION):
         raise FileFormatError(
             f"{file.filename} has version {file.attrs.get('version')}, this release reads {VERSION}; "
             "upgrade offlinekit"
@@ -174,7 +180,7 @@ def _header(file: Any) -> dict[str, Any]:
             "observation_space": spaces.space_from_json(header["observation_space"]),
             **{name: [str(key) for key in header.get(name, [])] for name in EXTRAS},
         }
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise FileFormatError(f"{file.filename} has a damaged header ({error}); write it again") from error
 
 
@@ -185,15 +191,13 @@ def _read_extras(file: Any, key: str, names: list[str], get: Callable[..., Array
     return {name: get(group, str(i), kinds="fiubS") for i, name in enumerate(names)}
 
 
-def _read_tree(group: Any, key: str, get: Callable[[Any, str], Array], depth: int = 0) -> Any:
+def _read_tree(group: Any, key: str, get: Callable[[Any, str], Array]) -> Any:
     item = hdf5.member(group, key)
     if isinstance(item, h5py.Dataset):
         return get(group, key)
-    if depth > 16:
-        raise FileFormatError(f"{hdf5.where(group)} is nested more than 16 deep, expected observations")
     names, kind = hdf5.keys_of(item), hdf5.read_text(item, "kind")
     if kind == "dict":
-        return {name: _read_tree(item, name, get, depth + 1) for name in names}
+        return {name: _read_tree(item, name, get) for name in names}
     if kind == "tuple":
-        return tuple(_read_tree(item, str(i), get, depth + 1) for i in range(len(names)))
+        return tuple(_read_tree(item, str(i), get) for i in range(len(names)))
     raise FileFormatError(f"{hdf5.where(item)} has kind {kind!r}, expected 'dict' or 'tuple'")

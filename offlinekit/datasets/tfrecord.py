@@ -16,6 +16,7 @@ from typing import IO, NamedTuple, TypeVar, cast
 import numpy as np
 
 from offlinekit.datasets.crc32c import crc32c, crc32c_of
+from offlinekit.datasets.hdf5 import DEFLATE_LIMIT
 from offlinekit.datasets.protobuf import Feature, parse_example
 from offlinekit.errors import FileFormatError
 from offlinekit.types import Array
@@ -43,12 +44,13 @@ def read_records(path: Path) -> Iterator[Record]:
         FileFormatError: For a file that is no TFRecord, is truncated, or has a wrong checksum; names the
             record and where it begins.
     """
+    most = min(MOST_BYTES, path.stat().st_size * DEFLATE_LIMIT)
     with _open(path) as stream:
         records: list[Record] = []
         sums: list[int] = []
         size = number = offset = 0
         while header := _read(stream, HEADER, path, number, offset):
-            length = _length(header, path, number, offset)
+            length = _length(header, path, number, offset, most)
             body = _read(stream, length + 4, path, number, offset + HEADER)
             if len(body) < length + 4:
                 raise _damaged(path, number, offset, "the file ends within it; fetch it again")
@@ -128,15 +130,17 @@ def _read(stream: IO[bytes], size: int, path: Path, number: int, offset: int) ->
         raise _damaged(path, number, offset, f"it cannot be unpacked ({error}); fetch it again") from error
 
 
-def _length(header: bytes, path: Path, number: int, offset: int) -> int:
+def _length(header: bytes, path: Path, number: int, offset: int, most: int) -> int:
     if len(header) < HEADER:
         raise _damaged(path, number, offset, f"{len(header)} bytes follow, expected a record or the end")
     if not _header_fits(header):
         hint = "fetch it again" if number else "is it a TFRecord?"
         raise _damaged(path, number, offset, f"the checksum of its length is wrong; {hint}")
     length: int = struct.unpack_from("<Q", header)[0]
-    if length > MOST_BYTES:
-        raise _damaged(path, number, offset, f"it claims {length:,} bytes, at most {MOST_BYTES:,} are read")
+    if length > most:
+        raise _damaged(
+            path, number, offset, f"it claims {length:,} bytes, at most {most:,} can follow; fetch it again"
+        )
     return length
 
 

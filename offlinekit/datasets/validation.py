@@ -129,6 +129,28 @@ def check_length(tree: Any, field: str, expected: int, unit: str = "rows") -> No
             )
 
 
+def check_columns(columns: dict[str, Any], like: str) -> None:
+    """Raises DatasetError unless every column has one entry for each of the column `like`, which has some.
+
+    Args:
+        columns: Trees of arrays by name.
+        like: Name of the column whose rows count.
+    """
+    for column, tree in columns.items():
+        if not leaves(tree):
+            raise DatasetError(f"{column} holds nothing, expected an array with one entry for each row")
+        for name, leaf in named_leaves(tree, column):
+            if np.ndim(leaf) == 0:
+                raise DatasetError(
+                    f"{name} must have shape [N] or [N, ...], one entry a row, got a single value"
+                )
+    n_rows = len(leaves(columns[like])[0])
+    if n_rows == 0:
+        raise DatasetError(f"{like} is empty, expected at least one row; was anything recorded?")
+    for column, tree in columns.items():
+        check_length(tree, column, n_rows)
+
+
 def check_like(tree: Any, other: Any, field: str, like: str) -> None:
     """Raises DatasetError unless a tree has the structure, row shapes and dtypes of another."""
     ours, theirs = named_leaves(tree, ""), named_leaves(other, "")

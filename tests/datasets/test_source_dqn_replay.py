@@ -202,7 +202,7 @@ def broken(folder: Path, name: str, content: Any) -> None:
     [
         ("$store$_action", None, "action_ckpt.0.gz is missing"),
         ("$store$_action", b"text", "is no gzip of an array"),
-        ("$store$_action", gzip.compress(b"text"), "is no gzip of an array"),
+        ("$store$_action", gzip.compress(b"text", mtime=0), "is no gzip of an array"),
         ("$store$_action", np.zeros(5, np.int32), r"columns of \[5, 40, 40\] rows"),
         ("$store$_action", np.array([None] * 40), "holds object"),
         ("$store$_observation", np.zeros((39, 6, 6), np.uint8), r"holds uint8\[39, 6, 6\]"),

@@ -10,19 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from gymnasium import spaces
 
 from offlinekit.datasets import hdf5
 from offlinekit.datasets.concatenation import join
 from offlinekit.datasets.d3rlpy_export import export_d3rlpy
 from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.datasets.source import Source
-from offlinekit.datasets.spaces import Space, clip
-from offlinekit.datasets.validation import as_flags
+from offlinekit.datasets.spaces import Space, clip, discrete_of
+from offlinekit.datasets.validation import as_flags, check_columns
 from offlinekit.errors import FileFormatError
 from offlinekit.types import Array
 
-COLUMNS = ("observations", "actions", "rewards", "terminated")
+COLUMNS = ("observations", "actions", "rewards")
 
 
 def read(path: Path, *, action_space: Space | None = None, clip_actions: bool = False) -> MDPDataset:
@@ -57,12 +56,13 @@ def _read_v1(file: Any) -> dict[str, Any]:
     columns: dict[str, Any] = {
         key: hdf5.read_array(file, key) for key in ("observations", "actions", "rewards", "terminals")
     }
-    if "discrete_action" in file and bool(hdf5.read_array(file, "discrete_action")):
-        columns["action_space"] = spaces.Discrete(int(np.nanmax(columns["actions"], initial=0)) + 1)
     if "episode_terminals" in file:
-        columns["episode_terminals"] = as_flags(
-            hdf5.read_array(file, "episode_terminals"), "episode_terminals"
-        )
+        columns["episode_terminals"] = hdf5.read_array(file, "episode_terminals")
+    check_columns(columns, "rewards")
+    if "discrete_action" in file and hdf5.read_number(file, "discrete_action"):
+        columns["action_space"] = discrete_of(np.nan_to_num(columns["actions"], nan=0, posinf=0, neginf=0))
+    if "episode_terminals" in columns:
+        columns["episode_terminals"] = as_flags(columns["episode_terminals"], "episode_terminals")
         columns["terminals"] = as_flags(columns["terminals"], "terminals") & columns["episode_terminals"]
     return columns
 
@@ -73,16 +73,18 @@ def _read_v2(file: Any) -> dict[str, Any]:
         raise FileFormatError(
             f"{file.filename} has version {version} of d3rlpy, expected 2.1; write it again"
         )
-    n_episodes = int(hdf5.read_array(file, "num_episodes"))
+    n_episodes = int(hdf5.read_number(file, "num_episodes"))
     if n_episodes < 1:
         raise FileFormatError(f"{file.filename} has no episodes")
     episodes = [{key: _read_leaf(file, f"{key}_{i}") for key in COLUMNS} for i in range(n_episodes)]
+    for i, episode in enumerate(episodes):
+        check_columns({f"{key}_{i}": episode[key] for key in COLUMNS}, f"rewards_{i}")
     lengths = [len(episode["rewards"]) for episode in episodes]
     last = np.zeros(sum(lengths), np.bool_)
     last[np.cumsum(lengths) - 1] = True
     terminals = np.zeros_like(last)
-    terminals[last] = [bool(episode["terminated"]) for episode in episodes]
-    columns = {key: join([episode[key] for episode in episodes]) for key in COLUMNS[:3]}
+    terminals[last] = [hdf5.read_number(file, f"terminated_{i}") for i in range(n_episodes)]
+    columns = {key: join([episode[key] for episode in episodes], key) for key in COLUMNS}
     return {**columns, "terminals": terminals, "episode_terminals": last}
 
 

@@ -30,7 +30,7 @@ from offlinekit.datasets.environments import as_gymnasium, make_env
 from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.datasets.source import Source
 from offlinekit.datasets.spaces import Space, clip
-from offlinekit.datasets.validation import as_array, as_flags, as_float32, as_vector, check_length
+from offlinekit.datasets.validation import as_array, as_flags, as_float32, check_columns
 from offlinekit.errors import FileFormatError, require
 from offlinekit.types import Array
 
@@ -197,9 +197,7 @@ def _read_columns(file: Any, step_limit: int | None, is_plain: bool) -> dict[str
 
 
 def _check_lengths(columns: dict[str, Any]) -> None:
-    n_rows = len(as_vector(columns["rewards"], "rewards"))
-    for key in {*REQUIRED, *OPTIONAL} & columns.keys():
-        check_length(np.atleast_1d(columns[key]), key, n_rows)
+    check_columns({key: columns[key] for key in (*REQUIRED, *OPTIONAL) if key in columns}, "rewards")
 
 
 def _read_infos(file: Any, infos: Sequence[str]) -> dict[str, Array]:

@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from gymnasium import spaces
 
 from offlinekit.datasets.array_files import SUFFIXES, names_in, names_under, read_arrays, tree_at
 from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.datasets.source import Source
-from offlinekit.datasets.spaces import Space, clip
-from offlinekit.datasets.validation import as_flags
+from offlinekit.datasets.spaces import Space, clip, discrete_of
+from offlinekit.datasets.validation import as_array, as_flags, check_columns
 from offlinekit.errors import DatasetError, FileFormatError
 from offlinekit.types import Array, first_leaf, map_tree, rows
 
@@ -65,6 +64,7 @@ def read(
     tops = {ours: name for ours, name in found.items() if name is not None}
     arrays = read_arrays(path, [name for top in tops.values() for name in names_under(names, top)])
     columns = {ours: tree_at(arrays, name) for ours, name in tops.items()}
+    _check(columns)
     if columns["rewards"].ndim == 2 and columns["rewards"].shape[1] > 1 and autoreset is None:
         raise DatasetError(
             f"a recording of {columns['rewards'].shape[1]} environments needs autoreset={AUTORESETS}"
@@ -75,9 +75,21 @@ def read(
     if clip_actions:
         parts = [{**part, "actions": clip(part["actions"], action_space)} for part in parts]
     if action_space is None and parts[0]["actions"].dtype.kind in "iub":
-        action_space = spaces.Discrete(max(int(part["actions"].max()) for part in parts) + 1)
+        action_space = discrete_of(np.concatenate([part["actions"].ravel() for part in parts]))
     datasets = [MDPDataset(**part, action_space=action_space, name=path.stem) for part in parts]
     return datasets[0].concat(*datasets[1:])
+
+
+def _check(columns: dict[str, Any]) -> None:
+    """Raises DatasetError unless the columns are as long as the rewards; observations may be one longer."""
+    shapes = {name: as_array(columns[name], name).shape[:2] for name in ("rewards", "terminals", "timeouts")}
+    if len(set(shapes.values())) > 1:
+        raise DatasetError(f"rewards, terminations and truncations must have one shape, got {shapes}")
+    n_rows = len(np.atleast_1d(columns["rewards"]))
+    seen = map_tree(
+        lambda leaf: leaf[:-1] if leaf.ndim and len(leaf) == n_rows + 1 else leaf, columns["observations"]
+    )
+    check_columns({**columns, "observations": seen}, "rewards")
 
 
 def _named(names: list[str], known: tuple[str, ...]) -> str | None:

@@ -6,14 +6,14 @@ earned as `next.reward` (SAR). The observation after an episode's last row was n
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from offlinekit.datasets.arrow import joined, read_parquet
+from offlinekit.datasets.arrow import joined, numbers_of, read_parquet
+from offlinekit.datasets.json_files import read_object
 from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.datasets.source import Source
 from offlinekit.datasets.spaces import Space, clip
@@ -81,12 +81,10 @@ def read(
 
 
 def _facts(path: Path) -> dict[str, Any]:
-    try:
-        facts = dict(json.loads((path / "meta" / "info.json").read_text()))
-        version = str(facts["codebase_version"])
-        dict(facts["features"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise FileFormatError(f"{path / 'meta' / 'info.json'} cannot be read ({error!r})") from error
+    facts = read_object(path / "meta" / "info.json")
+    version, features = str(facts.get("codebase_version")), facts.get("features")
+    if not isinstance(features, dict) or not all(isinstance(row, dict) for row in features.values()):
+        raise FileFormatError(f"{path / 'meta' / 'info.json'} has no features by name; fetch it again")
     if not version.startswith(("v2", "v3")):
         raise FileFormatError(f"{path} has version {version} of LeRobot, expected v2 or v3; convert it there")
     return facts
@@ -108,21 +106,9 @@ def _columns(path: Path, names: Sequence[str]) -> dict[str, Array]:
     if not files:
         raise FileFormatError(f"{path / 'data'} holds no Parquet file; was it fetched completely?")
     table = joined(read_parquet(file, names) for file in files)
-    return {name: _array(table[name].combine_chunks(), name, path) for name in names}
-
-
-def _array(column: Any, name: str, path: Path) -> Array:
-    """Returns [N], or [N, D] from lists of one length."""
-    if column.null_count:
-        raise DatasetError(
-            f"{name!r} in {path} has {column.null_count} rows without a value; drop those episodes"
-        )
-    if "list" not in str(column.type):
-        return np.asarray(column.to_numpy(zero_copy_only=False))
-    values = np.asarray(column.flatten().to_numpy(zero_copy_only=False))
-    if len(column) == 0 or len(values) % len(column) or values.dtype == object:
-        raise DatasetError(f"{name!r} in {path} must hold lists of numbers of one length")
-    return values.reshape(len(column), -1)
+    if not len(table):
+        raise FileFormatError(f"{path / 'data'} holds tables without a row; was it fetched completely?")
+    return {name: numbers_of(table[name].combine_chunks(), f"{name!r} in {path}") for name in names}
 
 
 def _vectors(column: Array) -> Array:

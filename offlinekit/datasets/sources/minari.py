@@ -12,7 +12,6 @@ for stays in its extras, from which `export_minari` writes the same dataset agai
 
 from __future__ import annotations
 
-import json
 import os
 import warnings
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import Any
 from gymnasium import spaces
 
 from offlinekit.datasets import minari_spaces as values
+from offlinekit.datasets.json_files import parse, read_object
 from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.datasets.minari_columns import PREFIX, columns_of, infos_of
 from offlinekit.datasets.minari_episodes import Episode, read_arrow, read_hdf5
@@ -108,17 +108,17 @@ def read(
 
 
 def _facts(folder: Path) -> dict[str, Any]:
-    try:
-        facts = dict(json.loads((folder / "metadata.json").read_text()))
-    except (OSError, ValueError, TypeError) as error:
-        raise FileFormatError(
-            f"{folder / 'metadata.json'} cannot be read ({error}); fetch it again"
-        ) from error
+    facts = read_object(folder / "metadata.json")
     for key in ("total_episodes", "observation_space", "action_space"):
         if key not in facts:
             raise FileFormatError(
                 f"{folder / 'metadata.json'} does not say {key!r}; open and write the dataset with minari once"
             )
+    if type(facts["total_episodes"]) is not int:
+        stated = facts["total_episodes"]
+        raise FileFormatError(
+            f"{folder / 'metadata.json'} says total_episodes {stated!r}, expected a whole number"
+        )
     return facts
 
 
@@ -132,7 +132,7 @@ def _without_text(space: Space) -> Space:
 
 
 def _episodes(folder: Path, facts: dict[str, Any], seen: Space, acts: Space) -> list[Episode]:
-    layout, n_episodes = facts.get("data_format", "hdf5"), int(facts["total_episodes"])
+    layout, n_episodes = facts.get("data_format", "hdf5"), facts["total_episodes"]
     if n_episodes < 1:
         raise DatasetError(f"{folder} has no episodes")
     if layout == "hdf5":
@@ -154,7 +154,9 @@ def _as_space(tree: Any) -> Space:
 
 def _metadata(facts: dict[str, Any], episodes: list[Episode], same_space: bool) -> dict[str, Any]:
     dtypes = {name: column.dtype.str for name, column in episodes[0].columns.items()}
-    metadata = {ours: facts[theirs] for theirs, ours in NAMED.items() if facts.get(theirs) is not None}
+    metadata = {
+        ours: facts[theirs] for theirs, ours in NAMED.items() if isinstance(facts.get(theirs), int | float)
+    }
     return {"minari": {**facts, "dtypes": dtypes}, **metadata, **_environment(facts, same_space)}
 
 
@@ -162,15 +164,19 @@ def _environment(facts: dict[str, Any], same_space: bool) -> dict[str, Any]:
     """Returns id and arguments of the environment to evaluate in, or why there is none."""
     text = facts.get("eval_env_spec") or facts.get("env_spec")
     try:
-        spec = json.loads(text) if text else {}
+        spec = parse(text) if isinstance(text, str) else {}
     except ValueError:
         spec = {}
-    if not spec.get("id"):
+    if not isinstance(spec, dict) or not isinstance(spec.get("id"), str):
         return {"env_note": "the dataset names no environment"}
     if spec.get("additional_wrappers") or not same_space:
         return {"env_note": f"{spec['id']} is not made: it needs wrappers, or observes what has no column"}
     limit = spec.get("max_episode_steps")
-    arguments = {**(spec.get("kwargs") or {}), **({} if limit is None else {"max_episode_steps": limit})}
+    given = spec.get("kwargs")
+    arguments = {
+        **(given if isinstance(given, dict) else {}),
+        **({} if limit is None else {"max_episode_steps": limit}),
+    }
     return {"env_id": spec["id"], "env_kwargs": arguments}
 
 

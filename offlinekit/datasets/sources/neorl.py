@@ -14,7 +14,7 @@ from offlinekit.datasets.array_files import names_in, read_arrays
 from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.datasets.source import Source
 from offlinekit.datasets.spaces import Space, clip
-from offlinekit.datasets.validation import as_flags
+from offlinekit.datasets.validation import as_flags, check_columns
 from offlinekit.errors import FileFormatError
 from offlinekit.types import Array
 
@@ -41,6 +41,7 @@ def read(
         DatasetError: For data that cannot be a dataset.
     """
     columns = read_arrays(path, COLUMNS)
+    check_columns({name: columns[name] for name in COLUMNS[:5]}, "reward")
     last = _last_rows(columns["index"], len(columns["reward"]), path)
     terminals = as_flags(columns["done"], "done").copy()
     last |= terminals

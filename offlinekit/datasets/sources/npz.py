@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from offlinekit.datasets.array_files import open_npz
+from offlinekit.datasets.array_files import array_in, open_npz
 from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.datasets.source import Source
 from offlinekit.datasets.spaces import Space, clip
 from offlinekit.datasets.storage import written_beside
-from offlinekit.errors import FileFormatError, UnsupportedError, did_you_mean
-from offlinekit.types import Array
+from offlinekit.errors import UnsupportedError
+
+ADVICE = "; say which is which by options, e.g. observations='obs'"
 
 
 def read(
@@ -60,19 +61,10 @@ def read(
     with open_npz(path) as file:
         wanted = {name: key for name, key in {**keys, **extra}.items() if key is not None}
         wanted |= {name: name for name, key in extra.items() if key is None and name in file}
-        columns: dict[str, Any] = {name: _read(file, key, path) for name, key in wanted.items()}
+        columns: dict[str, Any] = {name: array_in(file, key, path, ADVICE) for name, key in wanted.items()}
     if clip_actions:
         columns["actions"] = clip(columns["actions"], action_space)
     return MDPDataset(**columns, action_space=action_space)
-
-
-def _read(file: Any, key: str, path: Path) -> Array:
-    if key not in file:
-        raise FileFormatError(
-            f"{path} has no key {key!r}{did_you_mean(key, file.files)}; it has {', '.join(file.files)}; "
-            "say which is which by options, e.g. observations='obs'"
-        )
-    return np.asarray(file[key])
 
 
 def export_npz(dataset: Any, path: Path | str) -> Path:

@@ -20,7 +20,7 @@ from offlinekit.datasets.download import data_root, download
 from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.datasets.source import Source
 from offlinekit.datasets.spaces import Space, clip
-from offlinekit.datasets.validation import as_flags
+from offlinekit.datasets.validation import as_flags, check_columns
 from offlinekit.errors import DatasetError
 from offlinekit.types import Array
 
@@ -77,6 +77,7 @@ def read(
     """
     names = names_in(path)
     columns = read_arrays(path, [*REQUIRED, *(name for name in STATES if name in names)])
+    check_columns(columns, "observations")
     ends = as_flags(columns.pop("terminals"), "terminals").copy()
     ends[-1] = True
     kept = np.flatnonzero(~ends)

@@ -122,9 +122,18 @@ def _transition(features: dict[str, Feature]) -> Raw | None:
     if len(before) != STACK or len(after) != STACK:
         raise FileFormatError(f"expected {STACK} frames in o_t and o_tp1, got {len(before)} and {len(after)}")
     columns = {name: number(features, name)[:1] for name in ("a_t", "r_t", "d_t", "episode_id")}
+    empty = [name for name, values in columns.items() if not len(values)]
+    if empty:
+        raise FileFormatError(f"expected a number as {' and '.join(empty)}, got none")
+    _check_whole(columns["a_t"], "a_t")
     if before[1:] != after[:-1] and columns["d_t"][0] != 0:
         return None
     return Raw([*before, after[-1]], columns)
+
+
+def _check_whole(actions: Array, name: str) -> None:
+    if actions.dtype.kind != "i":
+        raise FileFormatError(f"expected whole numbers as {name}, the actions, got {actions.dtype}")
 
 
 def _images(features: dict[str, Feature], name: str) -> list[bytes]:
@@ -139,6 +148,7 @@ def _episode(features: dict[str, Feature]) -> Raw | None:
     frames = _images(features, "observations")
     columns = {name: number(features, name) for name in ("actions", "clipped_rewards", "unclipped_rewards")}
     discounts = number(features, "discounts")
+    _check_whole(columns["actions"], "actions")
     lengths = {len(frames), *(len(values) for values in (discounts, *columns.values()))}
     if len(lengths) != 1 or not frames:
         raise FileFormatError(f"columns of one episode have {sorted(lengths)} rows, expected one length")

@@ -15,7 +15,7 @@ from offlinekit.datasets.array_files import SUFFIXES, names_in, names_under, rea
 from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.datasets.source import Source
 from offlinekit.datasets.spaces import Space, clip
-from offlinekit.datasets.validation import as_flags
+from offlinekit.datasets.validation import as_flags, check_columns
 from offlinekit.errors import DatasetError
 from offlinekit.types import Array, rows
 
@@ -46,10 +46,9 @@ def read(
         raise ValueError(f"alignment must be 'SAR' or 'RSA', got {alignment!r}")
     names = names_in(path)
     top = "steps/" if "steps/is_first" in names else ""
-    arrays = read_arrays(
-        path,
-        [*names_under(names, f"{top}observation"), *(f"{top}{n}" for n in ("action", "reward", *MARKS))],
-    )
+    seen = names_under(names, f"{top}observation") or [f"{top}observation"]
+    arrays = read_arrays(path, [*seen, *(f"{top}{name}" for name in ("action", "reward", *MARKS))])
+    check_columns(arrays, f"{top}is_first")
     first, end, terminal = (as_flags(arrays[f"{top}{mark}"], mark) for mark in MARKS)
     _check_marks(first, end, terminal)
     if alignment == "RSA":

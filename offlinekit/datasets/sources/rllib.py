@@ -7,16 +7,19 @@ one another; else an episode ends at `dones`.
 
 from __future__ import annotations
 
-import json
+import io
 import warnings
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import numpy as np
 from gymnasium import spaces
 
+from offlinekit.datasets.concatenation import join
+from offlinekit.datasets.json_files import parse
 from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.datasets.packed_arrays import unpack
 from offlinekit.datasets.source import Source
@@ -27,6 +30,11 @@ from offlinekit.types import Array
 
 REQUIRED = ("obs", "actions", "rewards")
 WANTED = (*REQUIRED, "new_obs", "action_logp", "eps_id", "agent_index", "t")
+SINGLE = ("action_logp", "eps_id", "agent_index", "t")
+NAMES = ("eps_id", "agent_index", "t")
+"""Columns that may hold words."""
+MOST_LINE = 1 << 28
+"""Bytes of the longest line that is read."""
 ENDS = ("terminateds", "dones", "truncateds")
 
 
@@ -89,7 +97,7 @@ def _lines(path: Path) -> Iterator[tuple[str, Any]]:
         if line.strip():
             place = f"line {number} of {path}"
             try:
-                yield place, json.loads(line)
+                yield place, parse(line)
             except ValueError as error:
                 raise FileFormatError(f"{place} is not JSON ({error}); was it fetched completely?") from error
 
@@ -97,23 +105,33 @@ def _lines(path: Path) -> Iterator[tuple[str, Any]]:
 def _text_lines(path: Path) -> Iterator[bytes]:
     if path.suffix.lower() != ".zip":
         with path.open("rb") as file:
-            yield from file
+            yield from _lines_of(file, path)
         return
     try:
         with zipfile.ZipFile(path) as archive:
             for name in sorted(archive.namelist()):
                 if name.endswith(".json"):
                     with archive.open(name) as member:
-                        yield from member
-    except (zipfile.BadZipFile, OSError) as error:
+                        yield from _lines_of(io.BufferedReader(cast("io.RawIOBase", member)), path)
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError) as error:  # Runtime: a password.
         raise FileFormatError(f"{path} is damaged ({error}); fetch it again") from error
+
+
+def _lines_of(file: IO[bytes], path: Path) -> Iterator[bytes]:
+    while line := file.readline(MOST_LINE):
+        if len(line) == MOST_LINE:
+            raise FileFormatError(
+                f"{path} has a line of more than {MOST_LINE:,} bytes, expected one batch a line"
+            )
+        yield line
 
 
 def _columns(batch: Any, place: str) -> dict[str, Array]:
     if isinstance(batch, dict) and batch.get("type") == "MultiAgentBatch":
-        policies = batch.get("policy_batches", {})
-        if len(policies) != 1:
-            raise FileFormatError(f"{place} holds {len(policies)} policies, expected one")
+        policies = batch.get("policy_batches")
+        if not isinstance(policies, dict) or len(policies) != 1:
+            named = sorted(policies) if isinstance(policies, dict) else policies
+            raise FileFormatError(f"{place} must hold the batch of one policy, got {named!r:.100}")
         batch = next(iter(policies.values()))
     missing = [name for name in REQUIRED if not isinstance(batch, dict) or name not in batch]
     if missing:
@@ -130,9 +148,16 @@ def _columns(batch: Any, place: str) -> dict[str, Array]:
 
 def _column(values: Any, name: str, place: str) -> Array:
     try:
-        return unpack(values) if isinstance(values, str) else np.asarray(values)
+        column = unpack(values) if isinstance(values, str) else np.asarray(values)
     except (FileFormatError, ValueError) as error:
         raise FileFormatError(f"{name!r} at {place} is no column: {error}") from error
+    if column.dtype.kind not in ("fiubU" if name in NAMES else "fiub") or column.ndim == 0:
+        raise FileFormatError(f"{name!r} at {place} is no column of numbers, got {values!r:.100}")
+    if name in SINGLE and column.size != len(column):
+        raise FileFormatError(
+            f"{name!r} at {place} has shape {list(column.shape)}, expected one number a row"
+        )
+    return column
 
 
 def _is_truncated(info: Any) -> bool:
@@ -141,10 +166,7 @@ def _is_truncated(info: Any) -> bool:
 
 def _joined(parts: list[dict[str, Array]]) -> dict[str, Array]:
     names = [name for name in (*WANTED, *ENDS) if parts and all(name in part for part in parts)]
-    try:
-        return {name: np.concatenate([part[name] for part in parts]) for name in names}
-    except ValueError as error:
-        raise FileFormatError(f"the batches differ in their columns ({error})") from error
+    return {name: join([part[name] for part in parts], f"the batches' {name}") for name in names}
 
 
 def _order(columns: dict[str, Array]) -> tuple[Array, Array | None]:

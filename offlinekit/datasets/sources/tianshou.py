@@ -17,7 +17,7 @@ from offlinekit.datasets import hdf5
 from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.datasets.source import Source
 from offlinekit.datasets.spaces import Space, clip
-from offlinekit.datasets.validation import as_flags
+from offlinekit.datasets.validation import as_flags, check_columns
 from offlinekit.errors import FileFormatError
 from offlinekit.types import Array, first_leaf, rows
 
@@ -46,7 +46,8 @@ def read(path: Path, *, action_space: Space | None = None, clip_actions: bool = 
         _note_pickles(file, skipped)
         columns = {key: _tree(table, key) for key in REQUIRED}
         extra = [key for key in ("obs_next", "terminated", "truncated", "done") if key in table]
-        columns |= {key: _tree(table, key) for key in extra if not _is_pickled(table[key])}
+        columns |= {key: _tree(table, key) for key in extra if not _is_pickled(hdf5.member(table, key))}
+        check_columns(columns, "rew")
         order, last = _rings(file, len(first_leaf(columns["rew"])), path)
     if skipped:
         warnings.warn(f"{path} holds pickled objects, which are not read: {', '.join(skipped)}", stacklevel=3)
@@ -92,11 +93,15 @@ def _rings(file: Any, n_slots: int, path: Path) -> tuple[Array, Array]:
         lengths = hdf5.read_array(file, "_lengths").astype(np.int64)
         newest = hdf5.read_array(file, "last_index").astype(np.int64)
     else:
-        size = int(file.attrs.get("_size", n_slots))
+        size = _count(file, "_size", n_slots)
         starts, lengths = np.zeros(1, np.int64), np.array([size])
-        newest = np.array([int(file.attrs.get("_index", size)) - 1]) % max(n_slots, 1)
+        newest = np.array([_count(file, "_index", size) - 1]) % max(n_slots, 1)
     sizes = np.diff(np.append(starts, n_slots))
-    if (sizes < lengths).any() or (lengths < 0).any() or lengths.sum() == 0 or len(newest) != len(starts):
+    if not len(starts) == len(lengths) == len(newest) or starts[0] != 0:
+        raise FileFormatError(
+            f"{path} has {len(lengths)} rings that begin at {starts[:8].tolist()}; write it again"
+        )
+    if (sizes < lengths).any() or (lengths < 0).any() or lengths.sum() == 0:
         raise FileFormatError(f"{path} is an empty buffer, or one whose sizes do not fit: {lengths.tolist()}")
     parts = []
     for start, size, length, latest in zip(starts, sizes, lengths, newest, strict=True):
@@ -107,10 +112,17 @@ def _rings(file: Any, n_slots: int, path: Path) -> tuple[Array, Array]:
     return np.concatenate(parts), last
 
 
+def _count(file: Any, name: str, default: int) -> int:
+    value = file.attrs.get(name, default)
+    if not isinstance(value, int | np.integer):
+        raise FileFormatError(f"{hdf5.where(file)} has {name} {value!r:.100}, expected a whole number")
+    return int(value)
+
+
 def recognises(path: Path) -> bool:
     """Returns whether an HDF5 file has the columns of a buffer of Tianshou."""
     with hdf5.open_hdf5(path) as file:
-        table = file["_meta"] if "_meta" in file and isinstance(file["_meta"], h5py.Group) else file
+        table = hdf5.member(file, "_meta") if file.get("_meta", getclass=True) is h5py.Group else file
         return all(key in table for key in REQUIRED)
 
 
