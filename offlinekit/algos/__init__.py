@@ -14,6 +14,7 @@ from offlinekit.algos.double_dqn import DoubleDQN
 from offlinekit.algos.dqn import DQN
 from offlinekit.algos.iql import IQL
 from offlinekit.algos.population import Population
+from offlinekit.algos.qrdqn import QRDQN
 from offlinekit.algos.sac import SAC
 from offlinekit.algos.td3 import TD3
 from offlinekit.algos.td3_plus_bc import TD3PlusBC
@@ -25,6 +26,7 @@ __all__ = [
     "CQL",
     "DQN",
     "IQL",
+    "QRDQN",
     "SAC",
     "TD3",
     "Algo",
