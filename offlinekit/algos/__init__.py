@@ -13,6 +13,7 @@ from offlinekit.algos.discrete_cql import DiscreteCQL
 from offlinekit.algos.double_dqn import DoubleDQN
 from offlinekit.algos.dqn import DQN
 from offlinekit.algos.iql import IQL
+from offlinekit.algos.nfq import NFQ
 from offlinekit.algos.population import Population
 from offlinekit.algos.qrdqn import QRDQN
 from offlinekit.algos.sac import SAC
@@ -26,6 +27,7 @@ __all__ = [
     "CQL",
     "DQN",
     "IQL",
+    "NFQ",
     "QRDQN",
     "SAC",
     "TD3",
