@@ -10,6 +10,7 @@ from offlinekit.algos.cql import CQL
 from offlinekit.algos.discrete_bc import DiscreteBC
 from offlinekit.algos.discrete_bcq import DiscreteBCQ
 from offlinekit.algos.discrete_cql import DiscreteCQL
+from offlinekit.algos.discrete_sac import DiscreteSAC
 from offlinekit.algos.double_dqn import DoubleDQN
 from offlinekit.algos.dqn import DQN
 from offlinekit.algos.iql import IQL
@@ -36,6 +37,7 @@ __all__ = [
     "DiscreteBC",
     "DiscreteBCQ",
     "DiscreteCQL",
+    "DiscreteSAC",
     "DoubleDQN",
     "MLPEncoder",
     "Population",
