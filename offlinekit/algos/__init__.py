@@ -10,6 +10,7 @@ from offlinekit.algos.cql import CQL
 from offlinekit.algos.discrete_bc import DiscreteBC
 from offlinekit.algos.discrete_bcq import DiscreteBCQ
 from offlinekit.algos.discrete_cql import DiscreteCQL
+from offlinekit.algos.discrete_iql import DiscreteIQL
 from offlinekit.algos.discrete_sac import DiscreteSAC
 from offlinekit.algos.double_dqn import DoubleDQN
 from offlinekit.algos.dqn import DQN
@@ -37,6 +38,7 @@ __all__ = [
     "DiscreteBC",
     "DiscreteBCQ",
     "DiscreteCQL",
+    "DiscreteIQL",
     "DiscreteSAC",
     "DoubleDQN",
     "MLPEncoder",
