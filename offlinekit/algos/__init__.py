@@ -7,6 +7,7 @@ import re
 from offlinekit.algos.base import Algo
 from offlinekit.algos.bc import BC
 from offlinekit.algos.cql import CQL
+from offlinekit.algos.discrete_awac import DiscreteAWAC
 from offlinekit.algos.discrete_bc import DiscreteBC
 from offlinekit.algos.discrete_bcq import DiscreteBCQ
 from offlinekit.algos.discrete_cql import DiscreteCQL
@@ -35,6 +36,7 @@ __all__ = [
     "TD3",
     "Algo",
     "CNNEncoder",
+    "DiscreteAWAC",
     "DiscreteBC",
     "DiscreteBCQ",
     "DiscreteCQL",
