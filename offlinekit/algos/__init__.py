@@ -11,6 +11,7 @@ from offlinekit.algos.discrete_awac import DiscreteAWAC
 from offlinekit.algos.discrete_bc import DiscreteBC
 from offlinekit.algos.discrete_bcq import DiscreteBCQ
 from offlinekit.algos.discrete_cql import DiscreteCQL
+from offlinekit.algos.discrete_crr import DiscreteCRR
 from offlinekit.algos.discrete_iql import DiscreteIQL
 from offlinekit.algos.discrete_sac import DiscreteSAC
 from offlinekit.algos.double_dqn import DoubleDQN
@@ -40,6 +41,7 @@ __all__ = [
     "DiscreteBC",
     "DiscreteBCQ",
     "DiscreteCQL",
+    "DiscreteCRR",
     "DiscreteIQL",
     "DiscreteSAC",
     "DoubleDQN",
