@@ -21,6 +21,7 @@ from offlinekit.algos.nfq import NFQ
 from offlinekit.algos.population import Population
 from offlinekit.algos.qrdqn import QRDQN
 from offlinekit.algos.sac import SAC
+from offlinekit.algos.sacn import SACN
 from offlinekit.algos.td3 import TD3
 from offlinekit.algos.td3_plus_bc import TD3PlusBC
 from offlinekit.algos.torch.encoders import CNNEncoder, MLPEncoder, register_encoder
@@ -34,6 +35,7 @@ __all__ = [
     "NFQ",
     "QRDQN",
     "SAC",
+    "SACN",
     "TD3",
     "Algo",
     "CNNEncoder",
