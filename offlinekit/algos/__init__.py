@@ -16,6 +16,7 @@ from offlinekit.algos.discrete_iql import DiscreteIQL
 from offlinekit.algos.discrete_sac import DiscreteSAC
 from offlinekit.algos.double_dqn import DoubleDQN
 from offlinekit.algos.dqn import DQN
+from offlinekit.algos.edac import EDAC
 from offlinekit.algos.iql import IQL
 from offlinekit.algos.nfq import NFQ
 from offlinekit.algos.population import Population
@@ -31,6 +32,7 @@ __all__ = [
     "BC",
     "CQL",
     "DQN",
+    "EDAC",
     "IQL",
     "NFQ",
     "QRDQN",
