@@ -26,6 +26,7 @@ from offlinekit.algos.sacn import SACN
 from offlinekit.algos.td3 import TD3
 from offlinekit.algos.td3_plus_bc import TD3PlusBC
 from offlinekit.algos.torch.encoders import CNNEncoder, MLPEncoder, register_encoder
+from offlinekit.algos.xql import XQL
 from offlinekit.errors import did_you_mean
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "SAC",
     "SACN",
     "TD3",
+    "XQL",
     "Algo",
     "CNNEncoder",
     "DiscreteAWAC",

@@ -111,6 +111,7 @@ SPREAD = {  # Two values of every number that an algorithm may have.
     "threshold": (0.3, 0.9),
     "logits_penalty": (0.0, 0.5),
     "eta": (1.0, 0.1),
+    "max_exponent": (7.0, 0.2),
 }
 
 
