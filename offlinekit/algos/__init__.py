@@ -17,6 +17,7 @@ from offlinekit.algos.discrete_sac import DiscreteSAC
 from offlinekit.algos.double_dqn import DoubleDQN
 from offlinekit.algos.dqn import DQN
 from offlinekit.algos.edac import EDAC
+from offlinekit.algos.in_ac import InAC
 from offlinekit.algos.iql import IQL
 from offlinekit.algos.nfq import NFQ
 from offlinekit.algos.population import Population
@@ -51,6 +52,7 @@ __all__ = [
     "DiscreteIQL",
     "DiscreteSAC",
     "DoubleDQN",
+    "InAC",
     "MLPEncoder",
     "Population",
     "TD3PlusBC",
