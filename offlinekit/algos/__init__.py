@@ -6,6 +6,7 @@ import re
 
 from offlinekit.algos.base import Algo
 from offlinekit.algos.bc import BC
+from offlinekit.algos.cal_ql import CalQL
 from offlinekit.algos.cql import CQL
 from offlinekit.algos.discrete_awac import DiscreteAWAC
 from offlinekit.algos.discrete_bc import DiscreteBC
@@ -44,6 +45,7 @@ __all__ = [
     "XQL",
     "Algo",
     "CNNEncoder",
+    "CalQL",
     "DiscreteAWAC",
     "DiscreteBC",
     "DiscreteBCQ",
