@@ -21,6 +21,7 @@ from offlinekit.algos.edac import EDAC
 from offlinekit.algos.in_ac import InAC
 from offlinekit.algos.iql import IQL
 from offlinekit.algos.nfq import NFQ
+from offlinekit.algos.percent_bc import PercentBC
 from offlinekit.algos.population import Population
 from offlinekit.algos.qrdqn import QRDQN
 from offlinekit.algos.sac import SAC
@@ -56,6 +57,7 @@ __all__ = [
     "DoubleDQN",
     "InAC",
     "MLPEncoder",
+    "PercentBC",
     "Population",
     "TD3PlusBC",
     "catalogue",

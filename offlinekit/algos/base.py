@@ -71,6 +71,7 @@ class Algo:
     family: ClassVar[str] = ""
     action_kind: ClassVar[str] = ""
     paper: ClassVar[str] = ""
+    sampler_options: ClassVar[tuple[str, ...]] = ()  # Hyperparameters that a `make_sampler` of its own reads.
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -340,8 +341,13 @@ class Algo:
         self.run_dir, self.history = run.folder, run.history
         return run
 
-    def make_sampler(self, dataset: MDPDataset) -> TransitionSampler | BlockSampler:
-        """Makes what draws the batches of a run: the columns of a dataset on the device, scaled."""
+    def make_sampler(self, dataset: MDPDataset, **settings: Any) -> TransitionSampler | BlockSampler:
+        """Makes what draws the batches of a run: the columns of a dataset on the device, scaled.
+
+        Args:
+            dataset: What to learn from.
+            settings: Further ones of `TransitionSampler`, such as `weights`.
+        """
         return sampler_for(
             dataset,
             batch_size=self.batch_size,
@@ -353,6 +359,7 @@ class Algo:
             needs_next=self.impl.needs_next,
             frame_stack=self.frame_stack,
             frame_pad=self.frame_pad,
+            **settings,
         )
 
     def sample_batch(self, dataset: MDPDataset) -> Batch:
