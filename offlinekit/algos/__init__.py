@@ -6,34 +6,58 @@ import re
 
 from offlinekit.algos.base import Algo
 from offlinekit.algos.bc import BC
+from offlinekit.algos.cal_ql import CalQL
 from offlinekit.algos.cql import CQL
+from offlinekit.algos.discrete_awac import DiscreteAWAC
 from offlinekit.algos.discrete_bc import DiscreteBC
 from offlinekit.algos.discrete_bcq import DiscreteBCQ
 from offlinekit.algos.discrete_cql import DiscreteCQL
+from offlinekit.algos.discrete_crr import DiscreteCRR
+from offlinekit.algos.discrete_iql import DiscreteIQL
+from offlinekit.algos.discrete_sac import DiscreteSAC
 from offlinekit.algos.double_dqn import DoubleDQN
 from offlinekit.algos.dqn import DQN
+from offlinekit.algos.edac import EDAC
+from offlinekit.algos.in_ac import InAC
 from offlinekit.algos.iql import IQL
+from offlinekit.algos.nfq import NFQ
+from offlinekit.algos.percent_bc import PercentBC
 from offlinekit.algos.population import Population
+from offlinekit.algos.qrdqn import QRDQN
 from offlinekit.algos.sac import SAC
+from offlinekit.algos.sacn import SACN
 from offlinekit.algos.td3 import TD3
 from offlinekit.algos.td3_plus_bc import TD3PlusBC
 from offlinekit.algos.torch.encoders import CNNEncoder, MLPEncoder, register_encoder
+from offlinekit.algos.xql import XQL
 from offlinekit.errors import did_you_mean
 
 __all__ = [
     "BC",
     "CQL",
     "DQN",
+    "EDAC",
     "IQL",
+    "NFQ",
+    "QRDQN",
     "SAC",
+    "SACN",
     "TD3",
+    "XQL",
     "Algo",
     "CNNEncoder",
+    "CalQL",
+    "DiscreteAWAC",
     "DiscreteBC",
     "DiscreteBCQ",
     "DiscreteCQL",
+    "DiscreteCRR",
+    "DiscreteIQL",
+    "DiscreteSAC",
     "DoubleDQN",
+    "InAC",
     "MLPEncoder",
+    "PercentBC",
     "Population",
     "TD3PlusBC",
     "catalogue",

@@ -71,6 +71,7 @@ class Algo:
     family: ClassVar[str] = ""
     action_kind: ClassVar[str] = ""
     paper: ClassVar[str] = ""
+    sampler_options: ClassVar[tuple[str, ...]] = ()  # Hyperparameters that a `make_sampler` of its own reads.
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

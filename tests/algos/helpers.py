@@ -160,3 +160,22 @@ def bandit_error(algo: Any, n_steps: int) -> float:
     algo.fit(bandit_dataset(), n_steps, out=None, progress=False)
     states = np.linspace(-1.0, 1.0, 101, dtype=np.float32)[:, None]
     return float(np.abs(algo.predict(states) - states / 2).mean())
+
+
+def choice_dataset(n_rows: int = 1_000) -> MDPDataset:
+    """Makes one-step episodes of 3 actions: 0 pays 1 where s < 0, 2 pays 1 where s > 0, 1 never pays.
+
+    The behaviour takes the worthless action in 3 of 5 episodes, so cloning always does.
+    """
+    rng = np.random.default_rng(0)
+    states = rng.uniform(-1.0, 1.0, (n_rows, 1)).astype(np.float32)
+    actions = rng.choice(3, n_rows, p=[0.2, 0.6, 0.2])
+    rewards = (actions == np.where(states[:, 0] < 0, 0, 2)).astype(np.float32)
+    return MDPDataset(states, actions, rewards, np.ones(n_rows, bool))
+
+
+def choice_score(algo: Any, n_steps: int) -> float:
+    """Trains on `choice_dataset` and returns the mean reward of the policy's actions; that of cloning is 0."""
+    algo.fit(choice_dataset(), n_steps, out=None, progress=False)
+    states = np.linspace(-1.0, 1.0, 100, dtype=np.float32)[:, None]
+    return float((algo.predict(states) == np.where(states[:, 0] < 0, 0, 2)).mean())

@@ -8,10 +8,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers import TABLE, discrete_dataset, head_gradients, make_batch, one_hot, set_constant, set_table
+from helpers import (
+    TABLE,
+    choice_score,
+    discrete_dataset,
+    head_gradients,
+    make_batch,
+    one_hot,
+    set_constant,
+    set_table,
+)
 from torch import Tensor
 
-from offlinekit.algos import DiscreteBC
+from offlinekit.algos import DiscreteBC, MLPEncoder
 from offlinekit.datasets import MDPDataset
 from offlinekit.errors import UnsupportedError
 from offlinekit.types import Batch
@@ -138,3 +147,8 @@ def test_recovers_the_datas_conditional_frequencies() -> None:
         shares = torch.softmax(algo.impl.policy(torch.eye(3)), -1)
     wanted = torch.tensor(counts) / torch.tensor(counts).sum(1, keepdim=True)
     torch.testing.assert_close(shares, wanted, rtol=0, atol=0.03)
+
+
+def test_cloning_takes_the_common_action_whatever_it_pays() -> None:
+    algo = DiscreteBC(encoder=MLPEncoder((32,)), learning_rate=1e-2, batch_size=64, seed=0, device="cpu")
+    assert choice_score(algo, 300) == 0.0

@@ -329,3 +329,37 @@ def test_metrics_are_single_numbers_without_gradient():
         metrics = impl.update(BATCH)
         assert {f"{o.name}_loss" for o in impl.objectives} <= set(metrics)
         assert all(value.shape == () and not value.requires_grad for value in metrics.values())
+
+
+# Gradients whose memory lies in another order than the parameter's.
+
+
+def turned_loss(table: Tensor) -> Tensor:
+    return (table.T.contiguous() - torch.arange(6.0).reshape(3, 2)).square().sum()
+
+
+class TurnedImpl(BCImpl):
+    """Its gradient comes back as a transposed view."""
+
+    def build(self) -> None:
+        self.table = nn.Parameter(torch.arange(6.0).reshape(2, 3))
+
+    def build_objectives(self) -> Any:
+        return [self.objective("actor", self.compute_actor_loss, [self.table], 0.1)]
+
+    def compute_actor_loss(self, batch: Any) -> Tensor:
+        return turned_loss(self.table)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd", "rmsprop"])
+def test_a_transposed_gradient_reaches_its_own_parameter(optimizer):
+    impl = build(BC, impl_class=TurnedImpl, optimizer=optimizer)
+    kind = {"adam": "Adam", "adamw": "AdamW", "sgd": "SGD", "rmsprop": "RMSprop"}[optimizer]
+    table = impl.table.detach().clone().requires_grad_()
+    peer = getattr(torch.optim, kind)([table], lr=0.1, **({"weight_decay": 0.0} if kind == "AdamW" else {}))
+    for _ in range(3):
+        impl.update(BATCH)
+        peer.zero_grad()
+        table.grad = torch.autograd.grad(turned_loss(table), table)[0].contiguous()
+        peer.step()
+    close(impl.table, table.tolist())

@@ -32,6 +32,7 @@ class SharedColumns:
             "needs_next": impl.needs_next,
             "frames": (algo.frame_stack, algo.frame_pad),
             "make_sampler": type(algo).make_sampler,
+            "options": [getattr(algo, name) for name in algo.sampler_options],
         }
         for columns, sampler in self._made:
             if columns == wanted:

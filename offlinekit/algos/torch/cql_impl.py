@@ -77,6 +77,7 @@ class CQLImpl(SACImpl):
 
         def soft_maxima(some: slice) -> Tensor:
             sampled = self.q.values(rows(batch.observations, some), actions[:, some])  # [K, 3n, B]
+            sampled = self.bounded_values(sampled, batch.returns[some])
             values = functional.soft_maximum(sampled, densities[:, some], self.config.temperature)
             return (weights[:, some] * values).sum()
 
@@ -85,6 +86,15 @@ class CQLImpl(SACImpl):
         gap = pushed - (weights * data).sum()
         threshold = self.config.gap_threshold
         return gap if threshold is None else gap - threshold * weights.sum()
+
+    def bounded_values(self, sampled: Tensor, returns: Tensor) -> Tensor:
+        """Returns the values of sampled actions that enter the gap; a subclass may bound them.
+
+        Args:
+            sampled: [K, 3n, B] in the order of `sampled_actions`.
+            returns: Of the data from each row on, [B].
+        """
+        return sampled
 
     def compute_critic_loss(self, batch: Batch, q_tpn: Tensor) -> Loss:
         """Returns the temporal-difference loss plus alpha times the conservative gap."""

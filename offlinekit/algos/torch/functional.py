@@ -109,6 +109,11 @@ def select_actions(values: Float[Tensor, "*S B A"], actions: Int[Tensor, " B"]) 
     return values.gather(-1, index).squeeze(-1)
 
 
+def expectation(log_probs: Float[Tensor, "B A"], values: Float[Tensor, "*S B A"]) -> Float[Tensor, "*S B"]:
+    """Returns the mean of values over discrete actions drawn with the given log-probabilities."""
+    return (log_probs.exp() * values).sum(-1)
+
+
 def lowest_member(values: Float[Tensor, "K B"]) -> Float[Tensor, " B"]:
     """Returns the smallest value over the members of an ensemble, row by row."""
     return values.amin(0)
@@ -181,6 +186,39 @@ def exponential_weights(
         maximum: Upper bound of a weight.
     """
     return (beta * advantages.detach()).exp().clamp(max=maximum)
+
+
+def gradient_alignment(gradients: Float[Tensor, "K B A"]) -> Float[Tensor, " B"]:
+    """Returns the sum over pairs i != j of the cosines between members' gradients, over K - 1.
+
+    Source: An et al. 2021, arXiv:2110.01548, eq. (5) and its code's 1e-10 beside the norm.
+
+    Args:
+        gradients: Of each member's value by the action.
+    """
+    directions = gradients / (torch.linalg.vector_norm(gradients, dim=-1, keepdim=True) + 1e-10)
+    everyone = directions.sum(0).square().sum(-1)  # Of all pairs, each member with itself too.
+    others: Tensor = everyone - directions.square().sum((0, 2))
+    return others / max(len(gradients) - 1, 1)
+
+
+def gumbel_loss(
+    errors: Float[Tensor, " B"], temperature: Scalar, maximum: Scalar = math.inf
+) -> Float[Tensor, " B"]:
+    """Returns (exp(z) - z - 1) / exp(max_b z_b) with z = min(error / temperature, maximum).
+
+    The minimizer is temperature * log mean exp(. / temperature) of what the errors are taken from. The
+    division, by at least exp(-1) and without gradient, keeps one far row from overflowing the loss.
+    Source: Garg et al. 2023, arXiv:2301.02328, eq. (11), and its code's bound and scale.
+
+    Args:
+        errors: Target - prediction.
+        temperature: > 0, in units of return.
+        maximum: Upper bound of z, without gradient beyond.
+    """
+    exponents = (errors / temperature).clamp(max=maximum)
+    largest = exponents.detach().amax().clamp(min=-1.0)
+    return (exponents - largest).exp() - (exponents + 1.0) * (-largest).exp()
 
 
 def temperature_loss(

@@ -173,6 +173,12 @@ class Network(nn.Module):
         outputs: Tensor = self.mlp(features, self.per_member, members)
         return outputs
 
+    def apart(self, observations: TensorTree, actions: Tensor) -> Tensor:
+        """Returns the outputs [K, B, ...] where each member has actions of its own, [K, B, A]."""
+        features = self.trunk(observations).expand(*actions.shape[:-1], -1)
+        outputs: Tensor = self.mlp(torch.cat([features, actions], -1), per_member=True)
+        return outputs
+
 
 class QFunction(nn.Module):
     """K critics, of the mean or of N quantiles of the return.
@@ -205,6 +211,7 @@ class QFunction(nn.Module):
     ) -> None:
         super().__init__()
         self.n_quantiles, self.n_actions, self.huber = n_quantiles, n_actions, huber
+        self.members = members
         outputs = max(n_actions, 1) * (n_quantiles or 1)
         self.network = Network(encoder, space, outputs, random, action_size=action_size, members=members)
 
@@ -216,6 +223,20 @@ class QFunction(nn.Module):
         if self.n_actions:
             outputs = outputs.reshape(*outputs.shape[:-1], self.n_actions, -1)
         return outputs.movedim(-1, 1) if self.n_quantiles else outputs.squeeze(-1)
+
+    def action_gradients(self, observations: TensorTree, actions: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns what `forward` gives for actions [B, A], and d Q_k(s, a) / d a of each member, [K, B, A].
+
+        Both can be differentiated by the parameters.
+        """
+
+        def total(apart: Tensor) -> tuple[Tensor, Tensor]:
+            outputs = self.network.apart(observations, apart)
+            outputs = outputs.movedim(-1, 1) if self.n_quantiles else outputs.squeeze(-1)
+            return self.expected(outputs).sum(), outputs
+
+        gradients, outputs = torch.func.grad(total, has_aux=True)(actions.expand(self.members, -1, -1))
+        return outputs, gradients
 
     def values(
         self, observations: TensorTree, actions: Tensor | None = None, members: int | None = None

@@ -45,7 +45,10 @@ class Objective:
         """Returns the gradient of the loss by each owned parameter, clipped, and the metrics; changes nothing."""
         loss = self.loss(batch)
         value, metrics = loss if isinstance(loss, tuple) else (loss, {})
-        gradients: Gradients = torch.autograd.grad(value, self.parameters, allow_unused=True)
+        found = torch.autograd.grad(value, self.parameters, allow_unused=True)
+        gradients: Gradients = [  # Fused optimizers read memory in the parameters' order, whatever the strides.
+            None if gradient is None else gradient.contiguous() for gradient in found
+        ]
         if self.clip_grad_norm is not None:
             gradients = clipped(gradients, self.clip_grad_norm)
         return gradients, {f"{self.name}_loss": value.detach(), **metrics}

@@ -1,4 +1,4 @@
-"""Policies: deterministic, squashed Gaussian and Gaussian around a squashed mean."""
+"""Policies: deterministic, squashed Gaussian, Gaussian around a squashed mean, and categorical."""
 
 from __future__ import annotations
 
@@ -95,3 +95,30 @@ class GaussianPolicy(nn.Module):
     def log_prob(self, observations: TensorTree, actions: Tensor) -> Tensor:
         """Returns the log-density [B] of given actions [B, A]."""
         return functional.normal_log_prob(actions, self.mode(observations), self.log_stds.clamp(-5.0, 2.0))
+
+
+class CategoricalPolicy(nn.Module):
+    """Discrete actions, drawn from the softmax of a network: observations -> log-probabilities [B, A]."""
+
+    def __init__(self, network: Network, random: Random) -> None:
+        super().__init__()
+        self.network, self.random = network, random
+
+    def forward(self, observations: TensorTree) -> Tensor:
+        """Returns the log-probabilities of all actions, [B, A]."""
+        return torch.log_softmax(self.network(observations), -1)
+
+    def mode(self, observations: TensorTree) -> Tensor:
+        """Returns the likeliest actions [B]."""
+        logits: Tensor = self.network(observations)
+        return logits.argmax(-1)
+
+    def sample(self, observations: TensorTree) -> tuple[Tensor, Tensor]:
+        """Draws actions [B] and returns their log-probabilities [B]."""
+        log_probs = self(observations)
+        actions = self.random.categorical(log_probs)
+        return actions, functional.select_actions(log_probs, actions)
+
+    def log_prob(self, observations: TensorTree, actions: Tensor) -> Tensor:
+        """Returns the log-probabilities [B] of given actions [B]."""
+        return functional.select_actions(self(observations), actions)

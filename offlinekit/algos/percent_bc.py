@@ -1,0 +1,46 @@
+"""Percent behaviour cloning."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+
+from offlinekit.algos.bc import BC
+from offlinekit.algos.parameters import Rate
+from offlinekit.algos.torch.percent_bc_impl import PercentBCImpl
+from offlinekit.datasets import MDPDataset
+
+A = TypeVar("A", bound="PercentBC")
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class PercentBC(BC):
+    """Behaviour cloning of the best episodes of the data (%BC, 10%BC).
+
+    Source: Chen et al. 2021, arXiv:2106.01345, section 5.1.
+    """
+
+    fraction: Rate = 0.1  # Share of the episodes that is cloned, those of the highest return.
+
+    family: ClassVar[str] = "IL"
+    paper: ClassVar[str] = "arXiv:2106.01345"
+    sampler_options: ClassVar[tuple[str, ...]] = ("fraction",)
+    impl_class = PercentBCImpl
+
+    def build(self: A, dataset: MDPDataset) -> A:
+        """Fits the scalers and makes the networks for the best episodes."""
+        self.check(dataset)
+        return super().build(self.best_episodes(dataset))
+
+    def make_sampler(self, dataset: MDPDataset, **settings: Any) -> Any:
+        """Makes what draws the batches of a run from the best episodes."""
+        return super().make_sampler(self.best_episodes(dataset), **settings)
+
+    def best_episodes(self, dataset: MDPDataset) -> MDPDataset:
+        """Returns the episodes of the highest return, at least one, in recorded order; earlier ones at a tie."""
+        n_kept = max(math.floor(self.fraction * dataset.n_episodes), 1)
+        order = np.argsort(-dataset.episode_returns(), kind="stable")
+        return dataset[np.sort(order[:n_kept])]

@@ -1,0 +1,50 @@
+"""Critic-regularised regression for discrete actions: filtered cloning, and a conservative term if set."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from offlinekit.algos.torch import functional
+from offlinekit.algos.torch.discrete_actor_critic import DiscreteActorCriticImpl
+from offlinekit.algos.torch.objectives import Loss
+from offlinekit.types import Batch
+
+
+class DiscreteCRRImpl(DiscreteActorCriticImpl):
+    """The policy clones the data's actions by f(A); arXiv:2006.15134, algorithm 1. Order: critics, actor."""
+
+    def build(self) -> None:
+        """Makes critics, the policy and their targets."""
+        super().build()
+        config = self.config
+        self.target_policy = self.make_target(self.policy, config.tau, config.target_update_interval)
+
+    def compute_target(self, batch: Batch) -> Tensor:
+        """Returns r + gamma sum_a pi_target(a|s') min_k Q_target_k(s', a), eq. (1); [B] or [N, B]."""
+        log_probs = self.target_policy(batch.next_observations)
+        values = self.lowest_outputs(self.target_q(batch.next_observations))
+        return batch.rewards + batch.discounts * functional.expectation(log_probs, values)
+
+    def compute_critic_loss(self, batch: Batch, q_tpn: Tensor) -> Loss:
+        """Returns the temporal-difference loss plus alpha times the conservative gap of discrete CQL."""
+        outputs = self.q(batch.observations)
+        td_loss = self.q.loss(functional.select_actions(outputs, batch.actions), q_tpn, batch.masks)
+        values = self.q.expected(outputs)  # [K, B, A]
+        data = functional.select_actions(values, batch.actions)
+        gaps = functional.conservative_gap(values.movedim(-1, 1), data)
+        gap = functional.ensemble_mean(gaps, batch.masks)
+        loss = td_loss + self.config.alpha * gap
+        return loss, {"td_loss": td_loss.detach(), "conservative_gap": gap.detach()}
+
+    def compute_actor_loss(self, batch: Batch) -> Loss:
+        """Returns minus the mean of f(A(s, a)) log pi(a|s), eq. (2) to (4)."""
+        advantages = self.advantages(batch)
+        weights = self.weights(advantages)
+        loss = -(weights * self.policy.log_prob(batch.observations, batch.actions)).mean()
+        return loss, {"advantage": advantages.mean(), "weight": weights.mean()}
+
+    def weights(self, advantages: Tensor) -> Tensor:
+        """Returns f(A) [B]: 1 where the advantage is positive, or its bounded exponential."""
+        if self.config.weight == "binary":
+            return (advantages > 0).to(advantages.dtype)
+        return functional.exponential_weights(advantages, self.config.beta, self.config.max_weight)

@@ -1,0 +1,56 @@
+"""Soft actor-critic for discrete actions: expectations over all actions in place of samples."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from offlinekit.algos.torch import functional
+from offlinekit.algos.torch.discrete_actor_critic import DiscreteActorCriticImpl
+from offlinekit.algos.torch.objectives import Loss, Objective
+from offlinekit.types import Batch
+
+
+class DiscreteSACImpl(DiscreteActorCriticImpl):
+    """V(s) = pi(s)^T [Q(s) - temperature log pi(s)]; arXiv:1910.07207. Order: temperature, actor, critics."""
+
+    def build(self) -> None:
+        """Makes the critics, the policy and the log temperature."""
+        super().build()
+        self.log_temperature = nn.Parameter(torch.tensor(math.log(self.config.initial_temperature)))
+
+    def build_objectives(self) -> list[Objective]:
+        """Returns the losses of the temperature, the actor and the critics."""
+        rate = self.config.temperature_learning_rate
+        temperature = self.objective(
+            "temperature", self.compute_temperature_loss, [self.log_temperature], rate
+        )
+        critic, actor = super().build_objectives()
+        return [temperature, actor, critic]
+
+    def compute_temperature_loss(self, batch: Batch) -> Loss:
+        """Returns pi(s)^T [-temperature (log pi(s) + target entropy)], eq. (11)."""
+        with torch.no_grad():
+            log_probs = self.policy(batch.observations)
+            expected = functional.expectation(log_probs, log_probs)  # [B]
+        target = self.config.target_entropy
+        target = 0.98 * math.log(self.n_actions) if target is None else target
+        loss = functional.temperature_loss(self.log_temperature, expected, target)
+        return loss, {"temperature": self.log_temperature.detach().exp(), "entropy": -expected.mean()}
+
+    def compute_target(self, batch: Batch) -> Tensor:
+        """Returns r + gamma pi(s')^T [min_k Q_target_k(s') - temperature log pi(s')], eq. (10)."""
+        log_probs = self.policy(batch.next_observations)
+        values = self.lowest_outputs(self.target_q(batch.next_observations))
+        values = values - self.log_temperature.exp() * log_probs
+        return batch.rewards + batch.discounts * functional.expectation(log_probs, values)
+
+    def compute_actor_loss(self, batch: Batch) -> Loss:
+        """Returns the mean of pi(s)^T [temperature log pi(s) - min_k Q_k(s)], eq. (12)."""
+        with torch.no_grad():
+            values = self.q.values(batch.observations).amin(0)
+        log_probs = self.policy(batch.observations)
+        costs = self.log_temperature.detach().exp() * log_probs - values  # [B, A]
+        return functional.expectation(log_probs, costs).mean()

@@ -1,0 +1,22 @@
+"""EDAC: SAC-N and one term that keeps the critics' gradients by the action apart."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from offlinekit.algos.torch import functional
+from offlinekit.algos.torch.objectives import Loss
+from offlinekit.algos.torch.sac_impl import SACImpl
+from offlinekit.types import Batch
+
+
+class EDACImpl(SACImpl):
+    """L = L_TD + eta / (N - 1) sum_{i != j} <unit grad_a Q_i, unit grad_a Q_j>; arXiv:2110.01548, algorithm 1."""
+
+    def compute_critic_loss(self, batch: Batch, q_tpn: Tensor) -> Loss:
+        """Returns the temporal-difference loss plus eta times the alignment of the gradients, eq. (5)."""
+        outputs, gradients = self.q.action_gradients(batch.observations, batch.actions)
+        td_loss = self.q.loss(outputs, q_tpn, batch.masks)
+        alignment = functional.gradient_alignment(gradients).mean()
+        loss = td_loss + self.config.eta * alignment
+        return loss, {"td_loss": td_loss.detach(), "gradient_alignment": alignment.detach()}
