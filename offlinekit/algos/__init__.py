@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from offlinekit.algos.awac import AWAC
 from offlinekit.algos.base import Algo
 from offlinekit.algos.bc import BC
 from offlinekit.algos.cql import CQL
@@ -21,6 +22,7 @@ from offlinekit.algos.torch.encoders import CNNEncoder, MLPEncoder, register_enc
 from offlinekit.errors import did_you_mean
 
 __all__ = [
+    "AWAC",
     "BC",
     "CQL",
     "DQN",
