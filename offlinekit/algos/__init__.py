@@ -8,8 +8,8 @@ from offlinekit.algos.awac import AWAC
 from offlinekit.algos.base import Algo
 from offlinekit.algos.bc import BC
 from offlinekit.algos.cql import CQL
+from offlinekit.algos.crr import CRR
 from offlinekit.algos.discrete_bc import DiscreteBC
-from offlinekit.algos.discrete_bcq import DiscreteBCQ
 from offlinekit.algos.discrete_cql import DiscreteCQL
 from offlinekit.algos.double_dqn import DoubleDQN
 from offlinekit.algos.dqn import DQN
@@ -25,6 +25,7 @@ __all__ = [
     "AWAC",
     "BC",
     "CQL",
+    "CRR",
     "DQN",
     "IQL",
     "SAC",

@@ -21,7 +21,8 @@ class ActorCriticImpl(Impl):
 
     def build(self) -> None:
         """Makes critics, policy and targets."""
-        config, every = self.config, getattr(self.config, "policy_delay", 1)
+        config = self.config
+        every = getattr(config, "target_update_interval", getattr(config, "policy_delay", 1))
         self.q = self.make_q()
         self.policy = self.build_policy()
         self.target_q = self.make_target(self.q, config.tau, every)

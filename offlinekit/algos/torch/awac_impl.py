@@ -24,9 +24,8 @@ class AWACImpl(ActorCriticImpl):
     def compute_target(self, batch: Batch) -> Tensor:
         """Returns r + gamma min_k Q_target_k(s', a'), a' drawn from the policy."""
         actions, _ = self.policy.sample(batch.next_observations)
-        return batch.rewards + batch.discounts * self.q.lowest(
-            self.target_q(batch.next_observations, actions)
-        )
+        outputs = self.target_q(batch.next_observations, actions)
+        return batch.rewards + batch.discounts * self.q.lowest(outputs)
 
     @torch.no_grad()
     def advantages(self, batch: Batch) -> Tensor:
