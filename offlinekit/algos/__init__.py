@@ -7,9 +7,11 @@ import re
 from offlinekit.algos.awac import AWAC
 from offlinekit.algos.base import Algo
 from offlinekit.algos.bc import BC
+from offlinekit.algos.bcq import BCQ
 from offlinekit.algos.cql import CQL
 from offlinekit.algos.crr import CRR
 from offlinekit.algos.discrete_bc import DiscreteBC
+from offlinekit.algos.discrete_bcq import DiscreteBCQ
 from offlinekit.algos.discrete_cql import DiscreteCQL
 from offlinekit.algos.double_dqn import DoubleDQN
 from offlinekit.algos.dqn import DQN
@@ -24,6 +26,7 @@ from offlinekit.errors import did_you_mean
 __all__ = [
     "AWAC",
     "BC",
+    "BCQ",
     "CQL",
     "CRR",
     "DQN",

@@ -94,8 +94,8 @@ class Algo:
             resolve_scaler(getattr(self, f"{kind}_scaler"), kind)
         if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device):
             raise ValueError(f"device must be 'auto', 'cpu', 'cuda' or 'cuda:N', got {self.device!r}")
-        for encoder in (self.encoder, getattr(self, "critic_encoder", None)):
-            if encoder is not None:
+        for field in dataclasses.fields(self):
+            if field.name.endswith("encoder") and (encoder := getattr(self, field.name)) is not None:
                 check_encoder(encoder)
         self.history: list[dict[str, Any]] = []
         self.run_dir: Path | None = None

@@ -121,7 +121,7 @@ def lowest_distribution(quantiles: Float[Tensor, "K N B"]) -> Float[Tensor, "N B
     return quantiles.gather(0, index).squeeze(0)
 
 
-def mixed_members(values: Float[Tensor, "K M B"], min_weight: Scalar) -> Float[Tensor, "M B"]:
+def mixed_members(values: Float[Tensor, "K ..."], min_weight: Scalar) -> Float[Tensor, ...]:
     """Returns min_weight * min + (1 - min_weight) * max over the members of an ensemble.
 
     Source: Fujimoto et al. 2019, arXiv:1812.02900, eq. (13).
