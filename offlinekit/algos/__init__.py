@@ -16,6 +16,7 @@ from offlinekit.algos.discrete_cql import DiscreteCQL
 from offlinekit.algos.double_dqn import DoubleDQN
 from offlinekit.algos.dqn import DQN
 from offlinekit.algos.iql import IQL
+from offlinekit.algos.plas import PLAS
 from offlinekit.algos.population import Population
 from offlinekit.algos.sac import SAC
 from offlinekit.algos.td3 import TD3
@@ -31,6 +32,7 @@ __all__ = [
     "CRR",
     "DQN",
     "IQL",
+    "PLAS",
     "SAC",
     "TD3",
     "Algo",
