@@ -18,6 +18,7 @@ from offlinekit.algos.dqn import DQN
 from offlinekit.algos.iql import IQL
 from offlinekit.algos.plas import PLAS
 from offlinekit.algos.population import Population
+from offlinekit.algos.rebrac import ReBRAC
 from offlinekit.algos.sac import SAC
 from offlinekit.algos.td3 import TD3
 from offlinekit.algos.td3_plus_bc import TD3PlusBC
@@ -43,6 +44,7 @@ __all__ = [
     "DoubleDQN",
     "MLPEncoder",
     "Population",
+    "ReBRAC",
     "TD3PlusBC",
     "catalogue",
     "get_algo",

@@ -71,6 +71,7 @@ class Algo:
     family: ClassVar[str] = ""
     action_kind: ClassVar[str] = ""
     paper: ClassVar[str] = ""
+    short_name: ClassVar[str] = ""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -109,8 +110,9 @@ class Algo:
 
     @classmethod
     def catalogue_name(cls) -> str:
-        """Returns the name on the command line, such as "td3_plus_bc"."""
-        return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z0-9])(?=[A-Z][a-z])", "_", cls.__name__).lower()
+        """Returns the name on the command line, such as "td3_plus_bc"; `short_name` where the class has one."""
+        own: str = cls.__dict__.get("short_name", "")
+        return own or re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z0-9])(?=[A-Z][a-z])", "_", cls.__name__).lower()
 
     @classmethod
     def summary(cls) -> str:
@@ -351,6 +353,7 @@ class Algo:
             seed=derive(self.seed or 0, "batches"),
             scaling=self.scaling,
             needs_next=self.impl.needs_next,
+            needs_next_action=self.impl.needs_next_action,
             frame_stack=self.frame_stack,
             frame_pad=self.frame_pad,
         )

@@ -38,7 +38,7 @@ from offlinekit.training import EarlyStopping
 from offlinekit.training.run_folder import checkpoints
 
 TINY = {"encoder": {"type": "mlp", "hidden_sizes": [8]}, "batch_size": 8}
-SMALL = {"vae_encoder": None, "warmup_steps": 2}
+SMALL = {"critic_encoder": None, "vae_encoder": None, "warmup_steps": 2}
 QUIET = {"out": None, "progress": False}
 LOG_OFTEN = {**QUIET, "log_interval": 5}
 
@@ -117,6 +117,8 @@ SPREAD = {  # Two values of every number that an algorithm may have.
     "perturbation": (0.05, 0.5),
     "min_weight": (0.75, 0.3),
     "max_latent": (2.0, 0.5),
+    "actor_penalty": (0.01, 1.0),
+    "critic_penalty": (0.5, 0.01),
 }
 
 

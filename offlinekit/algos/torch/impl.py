@@ -36,6 +36,7 @@ class Impl(nn.Module):
     known: ClassVar[dict[str, type[Impl]]] = {}
     has_value: ClassVar[bool] = True
     needs_next: ClassVar[bool] = True  # Whether rows without a next observation must be left out.
+    needs_next_action: ClassVar[bool] = False  # Whether rows without a next action must be, too.
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
