@@ -20,6 +20,7 @@ from offlinekit.algos.plas import PLAS
 from offlinekit.algos.population import Population
 from offlinekit.algos.rebrac import ReBRAC
 from offlinekit.algos.sac import SAC
+from offlinekit.algos.spot import SPOT
 from offlinekit.algos.td3 import TD3
 from offlinekit.algos.td3_plus_bc import TD3PlusBC
 from offlinekit.algos.torch.encoders import CNNEncoder, MLPEncoder, register_encoder
@@ -35,6 +36,7 @@ __all__ = [
     "IQL",
     "PLAS",
     "SAC",
+    "SPOT",
     "TD3",
     "Algo",
     "CNNEncoder",

@@ -117,6 +117,7 @@ SPREAD = {  # Two values of every number that an algorithm may have.
     "perturbation": (0.05, 0.5),
     "min_weight": (0.75, 0.3),
     "max_latent": (2.0, 0.5),
+    "support_weight": (0.1, 1.0),
     "actor_penalty": (0.01, 1.0),
     "critic_penalty": (0.5, 0.01),
 }
