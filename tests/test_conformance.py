@@ -7,14 +7,16 @@ import pytest
 from offlinekit.algos import catalogue
 from offlinekit.testing import CHECKS
 
+SMALL = {"critic_encoder": None, "vae_encoder": None, "warmup_steps": 2}
 OPTIONS = {"mean": {}, "qr": {"q_function": "qr", "n_quantiles": 5}}
 
 
 def variants():
     for name, front in catalogue().items():
+        small = {k: v for k, v in SMALL.items() if k in front.hyperparameters()}
         for kind, options in OPTIONS.items():
             if set(options) <= set(front.hyperparameters()):
-                yield pytest.param(front, options, id=f"{name}-{kind}")
+                yield pytest.param(front, {**options, **small}, id=f"{name}-{kind}")
 
 
 @pytest.mark.parametrize(("front", "options"), list(variants()))

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 
+from offlinekit.algos.awac import AWAC
 from offlinekit.algos.base import Algo
 from offlinekit.algos.bc import BC
+from offlinekit.algos.bcq import BCQ
 from offlinekit.algos.cal_ql import CalQL
 from offlinekit.algos.cql import CQL
+from offlinekit.algos.crr import CRR
 from offlinekit.algos.discrete_awac import DiscreteAWAC
 from offlinekit.algos.discrete_bc import DiscreteBC
 from offlinekit.algos.discrete_bcq import DiscreteBCQ
@@ -22,10 +25,13 @@ from offlinekit.algos.in_ac import InAC
 from offlinekit.algos.iql import IQL
 from offlinekit.algos.nfq import NFQ
 from offlinekit.algos.percent_bc import PercentBC
+from offlinekit.algos.plas import PLAS
 from offlinekit.algos.population import Population
 from offlinekit.algos.qrdqn import QRDQN
+from offlinekit.algos.rebrac import ReBRAC
 from offlinekit.algos.sac import SAC
 from offlinekit.algos.sacn import SACN
+from offlinekit.algos.spot import SPOT
 from offlinekit.algos.td3 import TD3
 from offlinekit.algos.td3_plus_bc import TD3PlusBC
 from offlinekit.algos.torch.encoders import CNNEncoder, MLPEncoder, register_encoder
@@ -33,15 +39,20 @@ from offlinekit.algos.xql import XQL
 from offlinekit.errors import did_you_mean
 
 __all__ = [
+    "AWAC",
     "BC",
+    "BCQ",
     "CQL",
+    "CRR",
     "DQN",
     "EDAC",
     "IQL",
     "NFQ",
+    "PLAS",
     "QRDQN",
     "SAC",
     "SACN",
+    "SPOT",
     "TD3",
     "XQL",
     "Algo",
@@ -59,6 +70,7 @@ __all__ = [
     "MLPEncoder",
     "PercentBC",
     "Population",
+    "ReBRAC",
     "TD3PlusBC",
     "catalogue",
     "get_algo",

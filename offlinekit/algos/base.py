@@ -72,6 +72,7 @@ class Algo:
     action_kind: ClassVar[str] = ""
     paper: ClassVar[str] = ""
     sampler_options: ClassVar[tuple[str, ...]] = ()  # Hyperparameters that a `make_sampler` of its own reads.
+    short_name: ClassVar[str] = ""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -95,8 +96,8 @@ class Algo:
             resolve_scaler(getattr(self, f"{kind}_scaler"), kind)
         if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device):
             raise ValueError(f"device must be 'auto', 'cpu', 'cuda' or 'cuda:N', got {self.device!r}")
-        for encoder in (self.encoder, getattr(self, "critic_encoder", None)):
-            if encoder is not None:
+        for field in dataclasses.fields(self):
+            if field.name.endswith("encoder") and (encoder := getattr(self, field.name)) is not None:
                 check_encoder(encoder)
         self.history: list[dict[str, Any]] = []
         self.run_dir: Path | None = None
@@ -110,8 +111,9 @@ class Algo:
 
     @classmethod
     def catalogue_name(cls) -> str:
-        """Returns the name on the command line, such as "td3_plus_bc"."""
-        return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z0-9])(?=[A-Z][a-z])", "_", cls.__name__).lower()
+        """Returns the name on the command line, such as "td3_plus_bc"; `short_name` where the class has one."""
+        own: str = cls.__dict__.get("short_name", "")
+        return own or re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z0-9])(?=[A-Z][a-z])", "_", cls.__name__).lower()
 
     @classmethod
     def summary(cls) -> str:
@@ -358,6 +360,7 @@ class Algo:
             seed=derive(self.seed or 0, "batches"),
             scaling=self.scaling,
             needs_next=self.impl.needs_next,
+            needs_next_action=self.impl.needs_next_action,
             frame_stack=self.frame_stack,
             frame_pad=self.frame_pad,
             **settings,

@@ -38,6 +38,7 @@ class BlockSampler:
         seed: Of the order of blocks and of what is drawn from them.
         scaling: Applied to each pool.
         needs_next: Whether rows without a next observation are left out.
+        needs_next_action: As for `TransitionSampler`.
         frame_stack: As for `TransitionSampler`.
         frame_pad: As for `TransitionSampler`.
         block_bytes: Size of a block, read in one piece.
@@ -59,6 +60,7 @@ class BlockSampler:
         seed: int,
         scaling: Scaling,
         needs_next: bool = True,
+        needs_next_action: bool = False,
         frame_stack: int = 1,
         frame_pad: str = "zero",
         block_bytes: int = BLOCK_BYTES,
@@ -73,6 +75,7 @@ class BlockSampler:
             "device": device,
             "scaling": scaling,
             "needs_next": needs_next,
+            "needs_next_action": needs_next_action,
             "frame_stack": frame_stack,
             "frame_pad": frame_pad,
         }

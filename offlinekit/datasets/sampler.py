@@ -41,6 +41,7 @@ class TransitionSampler:
         seed: Of the sampler's own generator.
         scaling: Applied to the columns once.
         needs_next: Whether rows without a next observation are left out.
+        needs_next_action: Whether rows without a next action are left out, but for those where the MDP ended.
         frame_stack: How many images [C, H, W] of an episode are stacked into one [frame_stack * C, H, W].
         frame_pad: What stands before an episode's first image: "zero", or "repeat" for that image again.
         rows: int64, the only rows to draw; None for all.
@@ -53,8 +54,8 @@ class TransitionSampler:
         generator: The sampler's own.
 
     Raises:
-        DatasetError: Where no row can be sampled, for weights that cannot be, or where n > 1 steps or frames
-            are asked of unordered transitions.
+        DatasetError: Where no row can be sampled, for weights that cannot be, or where n > 1 steps, frames or
+            next actions are asked of unordered transitions.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class TransitionSampler:
         seed: int,
         scaling: Scaling,
         needs_next: bool = True,
+        needs_next_action: bool = False,
         frame_stack: int = 1,
         frame_pad: str = "zero",
         rows: Array | None = None,
@@ -86,6 +88,14 @@ class TransitionSampler:
             returns=returns,
         )
         allowed = self.columns.has_next | (not needs_next)
+        if needs_next_action:
+            if not self.columns.ordered:
+                raise DatasetError(
+                    "this algorithm learns from the action that follows in the data, but this dataset holds "
+                    "unordered transitions (next_observations differ from the following rows); give rows in "
+                    "temporal order"
+                )
+            allowed &= self.columns.has_next_action
         usable = torch.from_numpy(np.flatnonzero(allowed) if rows is None else rows[allowed[rows]])
         if not len(usable):
             raise DatasetError(

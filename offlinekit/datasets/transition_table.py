@@ -39,6 +39,7 @@ class TransitionTable:
 
     Attributes:
         has_next: bool [N], whether what follows a row was recorded, or the MDP ended with it.
+        has_next_action: bool [N], whether the action after it was too, or the MDP ended with it.
 
     Raises:
         DatasetError: Where n > 1 steps or frames are asked of unordered transitions.
@@ -61,6 +62,7 @@ class TransitionTable:
         rewards = dataset.rewards if scaling.reward is None else scaling.reward.transform(dataset.rewards)
         found = self._transitions(dataset, rewards, gamma, n_step)
         self.has_next = found.steps > 0
+        self.has_next_action = self.has_next & ((found.next_rows < len(dataset)) | (found.discounts == 0))
         steps = found.steps if n_step > 1 else None
         seen = self._observations(dataset, scaling)
         self.frames = self._frames(dataset, [c for c in seen if _is_raw(c)], found.next_rows, steps)

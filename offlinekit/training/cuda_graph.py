@@ -82,7 +82,7 @@ class Captured(Eager):
 
     def _due(self, step: int) -> Due:
         delayed = (*self.impl.objectives, *self.impl.targets)
-        return tuple(step % one.every == 0 for one in delayed)
+        return tuple(one.is_due(step) for one in delayed)
 
     def _captured(self, length: int) -> Window | None:
         """Captures the next updates without taking them, or returns None where that cannot be done."""

@@ -32,7 +32,7 @@ class Replays(Eager):
         """Sets the objectives that are replayed, recorded anew where what they stand for has changed."""
         if self.changed():
             objectives = self.impl.objectives
-            always = all(objective.every == 1 for objective in objectives)
+            always = all(objective.is_always_due for objective in objectives)
             self.replayed = []
             for objective in objectives:
                 self.replayed.append(Replayed(objective, self.impl, list(self.replayed) if always else []))

@@ -35,7 +35,6 @@ class Minimized(Protocol):
     """What engines ask of an objective."""
 
     name: str
-    every: int
     schedule: str
     optimizer: Any
     evaluate: Evaluate | None
@@ -43,6 +42,13 @@ class Minimized(Protocol):
     @property
     def parameters(self) -> Sequence[Tensor]:
         """What it alone changes."""
+
+    @property
+    def is_always_due(self) -> bool:
+        """Whether every update minimises it."""
+
+    def is_due(self, step: int) -> bool:
+        """Returns whether the update of a number minimises it."""
 
     def gradients(self, batch: Batch) -> Evaluated:
         """Returns gradients and metrics of a batch."""

@@ -345,3 +345,28 @@ def test_wrong_shapes_are_refused(call: object) -> None:
     # The annotations are enforced under pytest by the import hook in tests/conftest.py.
     with pytest.raises(Exception, match="Type-check error"):
         call()  # type: ignore[operator]
+
+
+# Ensembles mixed, samples chosen, divergences.
+
+
+def test_mixed_members() -> None:
+    values = leaf([[[1.0, 4.0]], [[3.0, 2.0]], [[2.0, 3.0]]])  # [K=3, M=1, B=2]
+    mixed = fn.mixed_members(values, 0.75)
+    # 0.75 * 1 + 0.25 * 3, 0.75 * 2 + 0.25 * 4
+    close(mixed, [[1.5, 2.5]])
+    close(gradient(mixed, values), [[[0.75, 0.25]], [[0.25, 0.75]], [[0.0, 0.0]]])
+
+
+def test_select_samples() -> None:
+    samples = tensor([[[0.0, 1.0], [2.0, 3.0]], [[4.0, 5.0], [6.0, 7.0]]])  # [M=2, B=2, A=2]
+    close(fn.select_samples(samples, torch.tensor([1, 0])), [[4.0, 5.0], [2.0, 3.0]])
+
+
+def test_standard_normal_kl() -> None:
+    means, log_stds = leaf([0.0, 1.0, 0.0]), leaf([0.0, 0.0, math.log(2.0)])
+    divergence = fn.standard_normal_kl(means, log_stds)
+    # (m^2 + s^2 - 1) / 2 - log s: 0; 1 / 2; 3 / 2 - log 2
+    close(divergence, [0.0, 0.5, 1.5 - math.log(2.0)])
+    close(gradient(divergence, means), [0.0, 1.0, 0.0])
+    close(gradient(fn.standard_normal_kl(means, log_stds), log_stds), [0.0, 0.0, 3.0])

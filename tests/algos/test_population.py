@@ -38,6 +38,7 @@ from offlinekit.training import EarlyStopping
 from offlinekit.training.run_folder import checkpoints
 
 TINY = {"encoder": {"type": "mlp", "hidden_sizes": [8]}, "batch_size": 8}
+SMALL = {"critic_encoder": None, "vae_encoder": None, "warmup_steps": 2}
 QUIET = {"out": None, "progress": False}
 LOG_OFTEN = {**QUIET, "log_interval": 5}
 
@@ -73,9 +74,10 @@ def check_members(make, settings, data, n_steps=20, **fit):
 
 def variants():
     for name, front in catalogue().items():
+        small = {k: v for k, v in SMALL.items() if k in front.hyperparameters()}
         for kind, options in {"mean": {}, "qr": {"q_function": "qr", "n_quantiles": 5}}.items():
             if set(options) <= set(front.hyperparameters()):
-                yield pytest.param(front, options, id=f"{name}-{kind}")
+                yield pytest.param(front, {**options, **small}, id=f"{name}-{kind}")
 
 
 # Members equal algorithms trained alone.
@@ -114,6 +116,14 @@ SPREAD = {  # Two values of every number that an algorithm may have.
     "max_exponent": (7.0, 0.2),
     "behaviour_learning_rate": (1e-2, 1e-3),
     "fraction": (0.4, 1.0),
+    "vae_learning_rate": (1e-2, 1e-3),
+    "kl_weight": (0.5, 0.1),
+    "perturbation": (0.05, 0.5),
+    "min_weight": (0.75, 0.3),
+    "max_latent": (2.0, 0.5),
+    "support_weight": (0.1, 1.0),
+    "actor_penalty": (0.01, 1.0),
+    "critic_penalty": (0.5, 0.01),
 }
 
 

@@ -30,6 +30,7 @@ class SharedColumns:
             "scaling": algo.scaling.to_json(),
             "device": impl.device,
             "needs_next": impl.needs_next,
+            "needs_next_action": impl.needs_next_action,
             "frames": (algo.frame_stack, algo.frame_pad),
             "make_sampler": type(algo).make_sampler,
             "options": [getattr(algo, name) for name in algo.sampler_options],

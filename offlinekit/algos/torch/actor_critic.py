@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from offlinekit.algos.torch.encoders import resolve_encoder
 from offlinekit.algos.torch.impl import Impl
@@ -21,7 +22,8 @@ class ActorCriticImpl(Impl):
 
     def build(self) -> None:
         """Makes critics, policy and targets."""
-        config, every = self.config, getattr(self.config, "policy_delay", 1)
+        config = self.config
+        every = getattr(config, "target_update_interval", getattr(config, "policy_delay", 1))
         self.q = self.make_q()
         self.policy = self.build_policy()
         self.target_q = self.make_target(self.q, config.tau, every)
@@ -48,20 +50,27 @@ class ActorCriticImpl(Impl):
         """Returns the critics' loss, then the actor's."""
         return [self.critic_objective(), self.actor_objective()]
 
-    def critic_objective(self) -> Objective:
-        """Declares the critics' loss against the target of the batch."""
-        return self.objective("critic", self.critic_loss, [self.q], self.config.critic_learning_rate)
+    def critic_objective(self, first: int = 1) -> Objective:
+        """Declares the critics' loss against the target of the batch, from an update on."""
+        rate = self.config.critic_learning_rate
+        return self.objective("critic", self.critic_loss, [self.q], rate, first=first)
 
-    def actor_objective(self) -> Objective:
-        """Declares the actor's loss, delayed where the front says so."""
+    def actor_objective(self, owners: Sequence[nn.Module] = (), first: int = 1) -> Objective:
+        """Declares the actor's loss, delayed where the front says so.
+
+        Args:
+            owners: What it changes in place of the policy.
+            first: The first update in which it is minimised.
+        """
         config = self.config
         return self.objective(
             "actor",
             self.compute_actor_loss,
-            [self.policy],
+            owners or [self.policy],
             config.actor_learning_rate,
             schedule=config.actor_lr_schedule,
             every=getattr(config, "policy_delay", 1),
+            first=first,
         )
 
     def compute_critic_loss(self, batch: Batch, q_tpn: Tensor) -> Loss:

@@ -126,6 +126,14 @@ def lowest_distribution(quantiles: Float[Tensor, "K N B"]) -> Float[Tensor, "N B
     return quantiles.gather(0, index).squeeze(0)
 
 
+def mixed_members(values: Float[Tensor, "K ..."], min_weight: Scalar) -> Float[Tensor, ...]:
+    """Returns min_weight * min + (1 - min_weight) * max over the members of an ensemble.
+
+    Source: Fujimoto et al. 2019, arXiv:1812.02900, eq. (13).
+    """
+    return min_weight * values.amin(0) + (1.0 - min_weight) * values.amax(0)
+
+
 def soft_maximum(
     sampled: Float[Tensor, "K M B"],
     log_densities: Float[Tensor, "M B"] | None = None,
@@ -230,6 +238,19 @@ def temperature_loss(
     Source: Haarnoja et al. 2018, arXiv:1812.05905, eq. (18).
     """
     return -log_temperature.exp() * (log_probs.detach() + target_entropy).mean()
+
+
+def select_samples(samples: Float[Tensor, "M B A"], index: Int[Tensor, " B"]) -> Float[Tensor, "B A"]:
+    """Returns in each row the sampled action of the given number: samples[index[b], b]."""
+    return torch.take_along_dim(samples, index[None, :, None], 0).squeeze(0)
+
+
+def standard_normal_kl(means: Float[Tensor, "*S"], log_stds: Float[Tensor, "*S"]) -> Float[Tensor, "*S"]:
+    """Returns KL(N(mean, std) || N(0, 1)), elementwise.
+
+    Source: Kingma and Welling 2013, arXiv:1312.6114, appendix B.
+    """
+    return 0.5 * (means.square() + (2.0 * log_stds).exp() - 1.0) - log_stds
 
 
 def normal_log_prob(

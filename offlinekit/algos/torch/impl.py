@@ -36,6 +36,7 @@ class Impl(nn.Module):
     known: ClassVar[dict[str, type[Impl]]] = {}
     has_value: ClassVar[bool] = True
     needs_next: ClassVar[bool] = True  # Whether rows without a next observation must be left out.
+    needs_next_action: ClassVar[bool] = False  # Whether rows without a next action must be, too.
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -139,6 +140,8 @@ class Impl(nn.Module):
         *,
         schedule: str | None = None,
         every: int = 1,
+        first: int = 1,
+        last: int | None = None,
         clip_grad_norm: float | None = None,
     ) -> Objective:
         """Declares a loss over the parameters of its owners, with the configured optimizer.
@@ -151,6 +154,8 @@ class Impl(nn.Module):
             learning_rate: At the start of the schedule.
             schedule: "constant" or "cosine"; None takes the front's `lr_schedule`.
             every: The loss is minimised at every `every`-th update.
+            first: The first update in which it is, counted from 1.
+            last: The last one; None for no end.
             clip_grad_norm: Largest norm of the gradient; None takes the front's.
         """
         config = self.config
@@ -167,6 +172,8 @@ class Impl(nn.Module):
             learning_rate,
             schedule or config.lr_schedule,
             every,
+            first,
+            last,
             clip_grad_norm if clip_grad_norm is not None else config.clip_grad_norm,
         )
 
@@ -189,17 +196,17 @@ class Impl(nn.Module):
         self.grad_step += 1
         progress = (self.grad_step - 1) / self.horizon if self.horizon else 0.0
         for objective in self.objectives:
-            if self.grad_step % objective.every == 0:
+            if objective.is_due(self.grad_step):
                 objective.schedule_rate(progress)
 
     def apply_update(self, batch: Batch) -> Metrics:
         """Does the part of an update that runs on the device; it looks at no number there."""
         metrics: Metrics = {}
         for objective in self.objectives:
-            if self.grad_step % objective.every == 0:
+            if objective.is_due(self.grad_step):
                 metrics.update(objective.minimize(batch))
         for target in self.targets:
-            if self.grad_step % target.every == 0:
+            if target.is_due(self.grad_step):
                 target.follow()
         return metrics
 

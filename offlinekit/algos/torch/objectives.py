@@ -22,6 +22,9 @@ class Objective:
     """One loss, the parameters that it alone may change, and how they are changed.
 
     Attributes:
+        every: It is minimised at updates whose number is divisible by this.
+        first: The first update in which it is minimised.
+        last: The last one; None for no end.
         evaluate: Set by an engine, which does in its own way what `gradients` does.
     """
 
@@ -32,8 +35,20 @@ class Objective:
     learning_rate: float
     schedule: str = "constant"
     every: int = 1
+    first: int = 1
+    last: int | None = None
     clip_grad_norm: float | None = None
     evaluate: Callable[[Batch], tuple[Gradients, Metrics]] | None = None
+
+    @property
+    def is_always_due(self) -> bool:
+        """Whether every update minimises it."""
+        return self.every == 1 and self.first <= 1 and self.last is None
+
+    def is_due(self, step: int) -> bool:
+        """Returns whether the update of a number, from 1 on, minimises it."""
+        begun = step >= self.first and (self.last is None or step <= self.last)
+        return begun and step % self.every == 0
 
     def minimize(self, batch: Batch) -> Metrics:
         """Takes one optimizer step on the owned parameters and returns the metrics."""
@@ -105,6 +120,10 @@ class Target:
             list(target.buffers()),
             list(online.buffers()),
         )
+
+    def is_due(self, step: int) -> bool:
+        """Returns whether the target moves at the end of the update of a number, from 1 on."""
+        return step % self.every == 0
 
     @torch.no_grad()
     def follow(self) -> None:

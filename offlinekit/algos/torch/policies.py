@@ -86,10 +86,10 @@ class GaussianPolicy(nn.Module):
         """Returns the mean, [B, A] in [-1, 1]."""
         return torch.tanh(self.network(observations))
 
-    def sample(self, observations: TensorTree) -> tuple[Tensor, Tensor]:
-        """Draws actions [B, A], clipped to [-1, 1], and returns the log-densities [B] before clipping."""
+    def sample(self, observations: TensorTree, *n: int) -> tuple[Tensor, Tensor]:
+        """Draws actions [*n, B, A], clipped to [-1, 1], with log-densities [*n, B] before clipping."""
         means, log_stds = self.mode(observations), self.log_stds.clamp(-5.0, 2.0)
-        raw = means + log_stds.exp() * self.random.normal(*means.shape)
+        raw = means + log_stds.exp() * self.random.normal(*n, *means.shape)
         return raw.clamp(-1.0, 1.0), functional.normal_log_prob(raw, means, log_stds)
 
     def log_prob(self, observations: TensorTree, actions: Tensor) -> Tensor:

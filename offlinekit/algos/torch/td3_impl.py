@@ -9,7 +9,7 @@ from torch import Tensor
 from offlinekit.algos.torch.actor_critic import ActorCriticImpl
 from offlinekit.algos.torch.objectives import Loss
 from offlinekit.algos.torch.policies import DeterministicPolicy
-from offlinekit.types import Batch
+from offlinekit.types import Batch, TensorTree
 
 
 class TD3Impl(ActorCriticImpl):
@@ -23,12 +23,18 @@ class TD3Impl(ActorCriticImpl):
         """Makes the deterministic policy."""
         return DeterministicPolicy(self.make_network(self.action_size))
 
-    def compute_target(self, batch: Batch) -> Tensor:
-        """Returns the target [B] or [N, B] at smoothed target actions."""
-        actions = self.target_policy(batch.next_observations)
+    def smoothed_actions(self, observations: TensorTree) -> Tensor:
+        """Returns the actions of the target policy with clipped noise [B, A]."""
+        actions = self.target_policy(observations)
         bound = self.config.target_noise_clip
         noise = (self.config.target_noise * self.random.normal(*actions.shape)).clamp(-bound, bound)
-        outputs = self.target_q(batch.next_observations, (actions + noise).clamp(-1.0, 1.0))
+        smoothed: Tensor = (actions + noise).clamp(-1.0, 1.0)
+        return smoothed
+
+    def compute_target(self, batch: Batch) -> Tensor:
+        """Returns the target [B] or [N, B] at smoothed target actions."""
+        actions = self.smoothed_actions(batch.next_observations)
+        outputs = self.target_q(batch.next_observations, actions)
         return batch.rewards + batch.discounts * self.q.lowest(outputs)
 
     def compute_actor_loss(self, batch: Batch) -> Loss:

@@ -1,0 +1,45 @@
+"""Advantage-weighted actor-critic: targets and weighted cloning."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from offlinekit.algos.torch import functional
+from offlinekit.algos.torch.actor_critic import ActorCriticImpl
+from offlinekit.algos.torch.objectives import Loss
+from offlinekit.algos.torch.policies import GaussianPolicy
+from offlinekit.types import Batch
+
+
+class AWACImpl(ActorCriticImpl):
+    """Critics of the policy, a policy cloned with weights exp(A / temperature); arXiv:2006.09359, algorithm 1."""
+
+    policy: GaussianPolicy
+
+    def build_policy(self) -> GaussianPolicy:
+        """Makes the Gaussian policy with one standard deviation an action dimension."""
+        return GaussianPolicy(self.make_network(self.action_size), self.random, self.action_size)
+
+    def compute_target(self, batch: Batch) -> Tensor:
+        """Returns r + gamma min_k Q_target_k(s', a'), a' drawn from the policy."""
+        actions, _ = self.policy.sample(batch.next_observations)
+        outputs = self.target_q(batch.next_observations, actions)
+        return batch.rewards + batch.discounts * self.q.lowest(outputs)
+
+    @torch.no_grad()
+    def advantages(self, batch: Batch) -> Tensor:
+        """Returns min_k Q_k(s, a) less its mean over actions of the policy [B], without gradient."""
+        actions, _ = self.policy.sample(batch.observations, self.config.n_actions)  # [M, B, A]
+        values = self.q.values(batch.observations, actions).amin(0).mean(0)
+        advantages: Tensor = self.q.values(batch.observations, batch.actions).amin(0) - values
+        return advantages
+
+    def compute_actor_loss(self, batch: Batch) -> Loss:
+        """Returns minus the mean of exp(A / temperature) log pi(a|s), the weight bounded, eq. (13)."""
+        advantages = self.advantages(batch)
+        weights = functional.exponential_weights(
+            advantages, 1.0 / self.config.temperature, self.config.max_weight
+        )
+        loss = -(weights * self.policy.log_prob(batch.observations, batch.actions)).mean()
+        return loss, {"advantage": advantages.mean(), "weight": weights.mean()}

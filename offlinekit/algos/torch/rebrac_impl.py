@@ -1,0 +1,33 @@
+"""ReBRAC: TD3 with a penalty in the actor's loss and one in the targets."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from torch import Tensor
+
+from offlinekit.algos.torch.objectives import Loss
+from offlinekit.algos.torch.td3_impl import TD3Impl
+from offlinekit.types import Batch
+
+
+class ReBRACImpl(TD3Impl):
+    """Behaviour-regularised TD3 with decoupled penalties; arXiv:2305.09836, algorithm 1."""
+
+    needs_next_action: ClassVar[bool] = True
+
+    def compute_target(self, batch: Batch) -> Tensor:
+        """Returns r + gamma (min_k Q_target_k(s', a') - critic_penalty |a' - a'_data|^2)."""
+        actions = self.smoothed_actions(batch.next_observations)
+        distances = (actions - batch.next_actions).square().sum(-1)
+        values = self.q.lowest(self.target_q(batch.next_observations, actions))
+        target: Tensor = batch.rewards + batch.discounts * (values - self.config.critic_penalty * distances)
+        return target
+
+    def compute_actor_loss(self, batch: Batch) -> Loss:
+        """Returns the weighted squared distance to the data's actions minus the normalised value."""
+        actions = self.policy(batch.observations)
+        values = self.q.values(batch.observations, actions).amin(0)
+        scale = 1.0 / values.detach().abs().mean().clamp(min=1e-8)
+        distance = (actions - batch.actions).square().sum(-1).mean()
+        return self.config.actor_penalty * distance - scale * values.mean(), {"distance": distance.detach()}
