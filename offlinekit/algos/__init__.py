@@ -12,6 +12,7 @@ from offlinekit.algos.discrete_bcq import DiscreteBCQ
 from offlinekit.algos.discrete_cql import DiscreteCQL
 from offlinekit.algos.double_dqn import DoubleDQN
 from offlinekit.algos.dqn import DQN
+from offlinekit.algos.fql import FQL
 from offlinekit.algos.iql import IQL
 from offlinekit.algos.population import Population
 from offlinekit.algos.sac import SAC
@@ -24,6 +25,7 @@ __all__ = [
     "BC",
     "CQL",
     "DQN",
+    "FQL",
     "IQL",
     "SAC",
     "TD3",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from torch import Tensor
@@ -35,8 +36,11 @@ class ActorCriticImpl(Impl):
     def make_q(self) -> QFunction:
         """Makes the critics that the front asks for."""
         config = self.config
+        encoder = resolve_encoder(config.critic_encoder or config.encoder, self.observation_space)
+        if getattr(config, "critic_layer_norm", False):
+            encoder = replace(encoder, layer_norm=True)
         return QFunction(
-            resolve_encoder(config.critic_encoder or config.encoder, self.observation_space),
+            encoder,
             self.observation_space,
             self.random,
             config.n_critics,
