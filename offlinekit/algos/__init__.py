@@ -6,6 +6,7 @@ import re
 
 from offlinekit.algos.base import Algo
 from offlinekit.algos.bc import BC
+from offlinekit.algos.bfn import BFN
 from offlinekit.algos.cql import CQL
 from offlinekit.algos.discrete_bc import DiscreteBC
 from offlinekit.algos.discrete_bcq import DiscreteBCQ
@@ -23,6 +24,7 @@ from offlinekit.errors import did_you_mean
 
 __all__ = [
     "BC",
+    "BFN",
     "CQL",
     "DQN",
     "FQL",

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeAlias
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from offlinekit.algos.torch import functional
 from offlinekit.algos.torch.networks import Network
 from offlinekit.algos.torch.random import Random
 from offlinekit.types import TensorTree, first_leaf
+
+Judge: TypeAlias = Callable[[TensorTree, Tensor], Tensor]
 
 
 class Flow(nn.Module):
     """A velocity v(s, x, t) along which noise x at t = 0 becomes an action of the data at t = 1.
 
-    Source: the behaviour policy of Park et al. 2025, arXiv:2502.02538, eq. (5) and algorithm 1.
+    Source: the behaviour policy of Park et al. 2025, arXiv:2502.02538, algorithm 1.
 
     Args:
         network: Observations and [..., B, A + 1], points beside their times -> velocities [..., B, A].
@@ -52,6 +58,33 @@ class Flow(nn.Module):
         """Draws actions [*n, B, A]; they have no density."""
         noise = self.random.normal(*n, len(first_leaf(observations)), self.action_size)
         return self.transport(observations, noise), None
+
+
+class BestOfFlow(nn.Module):
+    """The best of N actions of a flow, by a judge: observations and actions [N, B, A] -> values [N, B].
+
+    Args:
+        flow: Draws the actions.
+        n_candidates: N.
+    """
+
+    noise: Tensor
+
+    def __init__(self, flow: Flow, n_candidates: int) -> None:
+        super().__init__()
+        self.flow = flow
+        self.register_buffer("noise", torch.randn(n_candidates, 1, flow.action_size))
+
+    def mode(self, observations: TensorTree, judge: Judge) -> Tensor:
+        """Returns the best action [B, A] from noise that is always the same."""
+        noise = self.noise.expand(-1, len(first_leaf(observations)), -1)
+        candidates = self.flow.transport(observations, noise)
+        return functional.best_actions(candidates, judge(observations, candidates))
+
+    def sample(self, observations: TensorTree, judge: Judge) -> Tensor:
+        """Returns the best action [B, A] from noise drawn anew for each row."""
+        candidates, _ = self.flow.sample(observations, len(self.noise))
+        return functional.best_actions(candidates, judge(observations, candidates))
 
 
 class OneStepPolicy(nn.Module):

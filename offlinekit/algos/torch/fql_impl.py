@@ -49,7 +49,7 @@ class FQLImpl(ActorCriticImpl):
         return self.flow.loss(batch.observations, batch.actions)
 
     def compute_actor_loss(self, batch: Batch) -> Loss:
-        """Returns alpha (mu(s, z) - flow(s, z))^2 - Q(s, mu(s, z)), eq. (8), Q the mean of the critics."""
+        """Returns alpha (mu(s, z) - flow(s, z))^2 - Q(s, mu(s, z)), Q the mean of the critics."""
         noise = self.random.normal(*batch.actions.shape)
         with torch.no_grad():
             cloned = self.flow.transport(batch.observations, noise)
