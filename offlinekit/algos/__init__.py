@@ -14,6 +14,7 @@ from offlinekit.algos.discrete_cql import DiscreteCQL
 from offlinekit.algos.double_dqn import DoubleDQN
 from offlinekit.algos.dqn import DQN
 from offlinekit.algos.fql import FQL
+from offlinekit.algos.ifql import IFQL
 from offlinekit.algos.iql import IQL
 from offlinekit.algos.population import Population
 from offlinekit.algos.sac import SAC
@@ -28,6 +29,7 @@ __all__ = [
     "CQL",
     "DQN",
     "FQL",
+    "IFQL",
     "IQL",
     "SAC",
     "TD3",
