@@ -8,6 +8,7 @@ from offlinekit.algos.awac import AWAC
 from offlinekit.algos.base import Algo
 from offlinekit.algos.bc import BC
 from offlinekit.algos.bcq import BCQ
+from offlinekit.algos.bfn import BFN
 from offlinekit.algos.cal_ql import CalQL
 from offlinekit.algos.cql import CQL
 from offlinekit.algos.crr import CRR
@@ -21,6 +22,8 @@ from offlinekit.algos.discrete_sac import DiscreteSAC
 from offlinekit.algos.double_dqn import DoubleDQN
 from offlinekit.algos.dqn import DQN
 from offlinekit.algos.edac import EDAC
+from offlinekit.algos.fql import FQL
+from offlinekit.algos.ifql import IFQL
 from offlinekit.algos.in_ac import InAC
 from offlinekit.algos.iql import IQL
 from offlinekit.algos.nfq import NFQ
@@ -42,10 +45,13 @@ __all__ = [
     "AWAC",
     "BC",
     "BCQ",
+    "BFN",
     "CQL",
     "CRR",
     "DQN",
     "EDAC",
+    "FQL",
+    "IFQL",
     "IQL",
     "NFQ",
     "PLAS",

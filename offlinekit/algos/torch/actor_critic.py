@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from offlinekit.algos.torch.encoders import resolve_encoder
+from offlinekit.algos.torch.encoders import MLPEncoder, resolve_encoder
 from offlinekit.algos.torch.impl import Impl
 from offlinekit.algos.torch.networks import QFunction
 from offlinekit.algos.torch.objectives import Loss, Objective
@@ -38,12 +39,19 @@ class ActorCriticImpl(Impl):
         """Makes the critics that the front asks for."""
         config = self.config
         return QFunction(
-            resolve_encoder(config.critic_encoder or config.encoder, self.observation_space),
+            self.critic_encoder(),
             self.observation_space,
             self.random,
             config.n_critics,
             action_size=self.action_size,
             n_quantiles=config.n_quantiles if config.q_function == "qr" else None,
+        )
+
+    def critic_encoder(self) -> MLPEncoder:
+        """Returns what sees the observation in critics and state values, normalised where the front says so."""
+        encoder = resolve_encoder(self.config.critic_encoder or self.config.encoder, self.observation_space)
+        return replace(
+            encoder, layer_norm=encoder.layer_norm or getattr(self.config, "critic_layer_norm", False)
         )
 
     def build_objectives(self) -> list[Objective]:

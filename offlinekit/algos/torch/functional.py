@@ -181,6 +181,12 @@ def likely_actions(log_probs: Float[Tensor, "B A"], threshold: Scalar) -> Bool[T
     return ratios >= threshold
 
 
+def best_actions(actions: Float[Tensor, "M B A"], values: Float[Tensor, "M B"]) -> Float[Tensor, "B A"]:
+    """Returns, row by row, the one of M actions whose value is highest."""
+    index = values.argmax(0)[None, :, None].expand(1, -1, actions.shape[-1])
+    return actions.gather(0, index).squeeze(0)
+
+
 def exponential_weights(
     advantages: Float[Tensor, "*S"], beta: Scalar, maximum: Scalar = 100.0
 ) -> Float[Tensor, "*S"]:

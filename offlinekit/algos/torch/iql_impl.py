@@ -23,7 +23,7 @@ class IQLImpl(ActorCriticImpl):
     def build(self) -> None:
         """Makes the critics, the policy and the state value."""
         super().build()
-        self.value = self.make_network(1, encoder=self.config.critic_encoder)
+        self.value = self.make_network(1, encoder=self.critic_encoder())
 
     def build_policy(self) -> GaussianPolicy:
         """Makes the Gaussian policy with one standard deviation an action dimension."""

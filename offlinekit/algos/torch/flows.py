@@ -1,0 +1,117 @@
+"""Policies made of noise: a flow that carries it to actions in many steps, and a network that does so in one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from offlinekit.algos.torch import functional
+from offlinekit.algos.torch.networks import Network
+from offlinekit.algos.torch.random import Random
+from offlinekit.types import TensorTree, first_leaf
+
+Judge: TypeAlias = Callable[[TensorTree, Tensor], Tensor]
+
+
+class Flow(nn.Module):
+    """A velocity v(s, x, t) along which noise x at t = 0 becomes an action of the data at t = 1.
+
+    Source: the behaviour policy of Park et al. 2025, arXiv:2502.02538, algorithm 1.
+
+    Args:
+        network: Observations and [..., B, A + 1], points beside their times -> velocities [..., B, A].
+        random: The agent's random numbers.
+        action_size: A.
+        n_steps: Euler steps from noise to action.
+    """
+
+    def __init__(self, network: Network, random: Random, action_size: int, n_steps: int) -> None:
+        super().__init__()
+        self.network, self.random = network, random
+        self.action_size, self.n_steps = action_size, n_steps
+
+    def forward(self, observations: TensorTree, points: Tensor, times: Tensor) -> Tensor:
+        """Returns the velocities [..., B, A] at points [..., B, A] and times [..., B, 1] in [0, 1]."""
+        velocities: Tensor = self.network(observations, torch.cat([points, times], -1))
+        return velocities
+
+    def loss(self, observations: TensorTree, actions: Tensor) -> Tensor:
+        """Returns the mean squared error of the velocity on straight paths from noise to actions [B, A]."""
+        noise = self.random.normal(*actions.shape)
+        times = self.random.uniform(*actions.shape[:-1], 1)
+        points = (1.0 - times) * noise + times * actions
+        return F.mse_loss(self(observations, points, times), actions - noise)
+
+    def transport(self, observations: TensorTree, noise: Tensor) -> Tensor:
+        """Returns the actions [..., B, A], clipped to [-1, 1], that noise [..., B, A] flows to."""
+        points = noise
+        for step in range(self.n_steps):
+            times = torch.full_like(points[..., :1], step / self.n_steps)
+            points = points + self(observations, points, times) / self.n_steps
+        return points.clamp(-1.0, 1.0)
+
+    def sample(self, observations: TensorTree, *n: int) -> tuple[Tensor, None]:
+        """Draws actions [*n, B, A]; they have no density."""
+        noise = self.random.normal(*n, len(first_leaf(observations)), self.action_size)
+        return self.transport(observations, noise), None
+
+
+class BestOfFlow(nn.Module):
+    """The best of N actions of a flow, by a judge: observations and actions [N, B, A] -> values [N, B].
+
+    Args:
+        flow: Draws the actions.
+        n_candidates: N.
+    """
+
+    noise: Tensor
+
+    def __init__(self, flow: Flow, n_candidates: int) -> None:
+        super().__init__()
+        self.flow = flow
+        self.register_buffer("noise", torch.randn(n_candidates, 1, flow.action_size))
+
+    def mode(self, observations: TensorTree, judge: Judge) -> Tensor:
+        """Returns the best action [B, A] from noise that is always the same."""
+        noise = self.noise.expand(-1, len(first_leaf(observations)), -1)
+        candidates = self.flow.transport(observations, noise)
+        return functional.best_actions(candidates, judge(observations, candidates))
+
+    def sample(self, observations: TensorTree, judge: Judge) -> Tensor:
+        """Returns the best action [B, A] from noise drawn anew for each row."""
+        candidates, _ = self.flow.sample(observations, len(self.noise))
+        return functional.best_actions(candidates, judge(observations, candidates))
+
+
+class OneStepPolicy(nn.Module):
+    """Observations and noise -> actions in one pass of the network.
+
+    Args:
+        network: Observations and noise [B, A] -> [B, A].
+        random: The agent's random numbers.
+        action_size: A.
+    """
+
+    def __init__(self, network: Network, random: Random, action_size: int) -> None:
+        super().__init__()
+        self.network, self.random, self.action_size = network, random, action_size
+
+    def forward(self, observations: TensorTree, noise: Tensor) -> Tensor:
+        """Returns the actions [B, A] of noise [B, A], not clipped."""
+        actions: Tensor = self.network(observations, noise)
+        return actions
+
+    def mode(self, observations: TensorTree) -> Tensor:
+        """Returns the actions [B, A] of noise 0, the likeliest, clipped to [-1, 1]."""
+        first = first_leaf(observations)
+        noise = torch.zeros(len(first), self.action_size, device=first.device)
+        return self.forward(observations, noise).clamp(-1.0, 1.0)
+
+    def sample(self, observations: TensorTree) -> tuple[Tensor, None]:
+        """Draws actions [B, A], clipped to [-1, 1]; they have no density."""
+        noise = self.random.normal(len(first_leaf(observations)), self.action_size)
+        return self(observations, noise).clamp(-1.0, 1.0), None

@@ -1,0 +1,59 @@
+"""Flow Q-learning: a flow that clones, a one-step policy distilled from it that also seeks value."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from offlinekit.algos.torch.actor_critic import ActorCriticImpl
+from offlinekit.algos.torch.flows import Flow, OneStepPolicy
+from offlinekit.algos.torch.objectives import Loss, Objective
+from offlinekit.types import Batch
+
+
+class FQLImpl(ActorCriticImpl):
+    """The flow models behaviour; the policy mu(s, z) stays near it and climbs Q; arXiv:2502.02538, algorithm 1.
+
+    Order: critics, flow, actor; the actor sees the critics and the flow just updated.
+    """
+
+    policy: OneStepPolicy
+
+    def build(self) -> None:
+        """Makes the critics, the one-step policy and the flow."""
+        super().build()
+        network = self.make_network(self.action_size, action_size=self.action_size + 1)
+        self.flow = Flow(network, self.random, self.action_size, self.config.flow_steps)
+
+    def build_policy(self) -> OneStepPolicy:
+        """Makes the policy that turns noise into an action in one step."""
+        network = self.make_network(self.action_size, action_size=self.action_size)
+        return OneStepPolicy(network, self.random, self.action_size)
+
+    def build_objectives(self) -> list[Objective]:
+        """Returns the losses of the critics, the flow and the actor."""
+        rate = self.config.actor_learning_rate
+        schedule = self.config.actor_lr_schedule
+        flow = self.objective("flow", self.compute_flow_loss, [self.flow], rate, schedule=schedule)
+        return [self.critic_objective(), flow, self.actor_objective()]
+
+    def compute_target(self, batch: Batch) -> Tensor:
+        """Returns r + gamma Q_target(s', mu(s', z)), [B] or [N, B], Q the mean or the lowest of the critics."""
+        outputs = self.target_q(batch.next_observations, self.policy.sample(batch.next_observations)[0])
+        value = outputs.mean(0) if self.config.target_value == "mean" else self.q.lowest(outputs)
+        return batch.rewards + batch.discounts * value
+
+    def compute_flow_loss(self, batch: Batch) -> Loss:
+        """Returns the flow-matching loss of the data's actions."""
+        return self.flow.loss(batch.observations, batch.actions)
+
+    def compute_actor_loss(self, batch: Batch) -> Loss:
+        """Returns alpha (mu(s, z) - flow(s, z))^2 - Q(s, mu(s, z)), Q the mean of the critics."""
+        noise = self.random.normal(*batch.actions.shape)
+        with torch.no_grad():
+            cloned = self.flow.transport(batch.observations, noise)
+        actions = self.policy(batch.observations, noise)
+        distillation = F.mse_loss(actions, cloned)
+        values = self.q.values(batch.observations, actions.clamp(-1.0, 1.0))
+        return self.config.alpha * distillation - values.mean(), {"distillation_loss": distillation.detach()}
