@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from typing import Any
 
 import torch
-from worker import random_data, serve
+from worker import OPTIONS, random_data, serve
 
 from offlinekit.algos import MLPEncoder, get_algo
 from offlinekit.datasets import MDPDataset
 
-OPTIONS: dict[str, dict[str, Any]] = {"sac": {"n_critics": 10}}
 SETTINGS = dict(pair.split("=") for pair in sys.argv[1:])
 """Keywords of `fit`, such as engine=eager."""
 DEVICE = SETTINGS.pop("device", "cpu")

@@ -9,6 +9,7 @@ from typing import Any
 import d3rlpy
 import torch
 from d3rlpy.algos import (
+    AWACConfig,
     BCConfig,
     CQLConfig,
     DiscreteCQLConfig,
@@ -24,6 +25,7 @@ CONFIGS: dict[str, Callable[[], Any]] = {
     "bc": lambda: BCConfig(batch_size=256),
     "td3_plus_bc": TD3PlusBCConfig,
     "iql": IQLConfig,
+    "awac": lambda: AWACConfig(batch_size=256),
     "cql": lambda: CQLConfig(alpha_learning_rate=0.0),
     "sac": lambda: SACConfig(n_critics=10),
     "double_dqn": lambda: DoubleDQNConfig(batch_size=256),

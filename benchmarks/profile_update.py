@@ -11,10 +11,9 @@ from typing import Any
 
 import click
 import torch
-from ours import OPTIONS
 from torch.utils.flop_counter import FlopCounterMode
 from updates import ALGOS
-from worker import random_data
+from worker import OPTIONS, random_data
 
 from offlinekit.algos import MLPEncoder, get_algo
 from offlinekit.datasets import MDPDataset

@@ -17,7 +17,7 @@ from typing import Any
 import click
 
 HERE = Path(__file__).parent
-ALGOS = ("bc", "td3_plus_bc", "iql", "cql", "sac", "double_dqn", "discrete_cql")
+ALGOS = ("bc", "td3_plus_bc", "iql", "awac", "cql", "sac", "double_dqn", "discrete_cql")
 
 
 class Process:

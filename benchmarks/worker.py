@@ -16,6 +16,8 @@ import numpy.typing as npt
 
 ROWS, EPISODE = 100_000, 1_000
 DISCRETE = ("double_dqn", "discrete_cql")
+OPTIONS: dict[str, dict[str, Any]] = {"sac": {"n_critics": 10}}
+"""Of ours, where they are not the defaults."""
 
 Array = npt.NDArray[Any]
 
