@@ -5,7 +5,8 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -90,6 +91,7 @@ class Run:
                 "asks for no more; give a larger n_steps to go on"
             )
         algo.impl.horizon = self.end
+        _warn_of_late_objectives(algo.impl.objectives, self.end)
         self.interrupted = False
         self._loggers: list[Logger] = []
         self.folder = folder
@@ -288,3 +290,15 @@ class Interrupts:
         if self.run.interrupted:
             raise KeyboardInterrupt
         self.run.interrupted = True
+
+
+def _warn_of_late_objectives(objectives: Sequence[Any], end: int) -> None:
+    """Warns of what a run ends too early to learn."""
+    late = {objective.name: objective.first for objective in objectives if objective.first > end}
+    if late:
+        begin = ", ".join(f"{name} from update {first:,} on" for name, first in late.items())
+        warnings.warn(
+            f"this run ends at update {end:,} and does not learn all: {begin}; take more updates, or shorten the "
+            "warm-up (warmup_steps)",
+            stacklevel=4,
+        )

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import offlinekit
-from offlinekit.algos import BC, TD3, DiscreteBC, DoubleDQN
+from offlinekit.algos import BC, PLAS, TD3, DiscreteBC, DoubleDQN
 from offlinekit.algos.torch.double_dqn_impl import DoubleDQNImpl
 from offlinekit.errors import TrainingError
 from offlinekit.testing import small_dataset
@@ -238,3 +238,10 @@ def test_metrics_csv_gains_columns(tmp_path):
     logger.log({"step": 3, "time": 1.5, "b": 4.0})
     text = (tmp_path / "metrics.csv").read_text().splitlines()
     assert text == ["step,time,a,b", "1,0.5,,1.0", "2,1.0,2.0,3.0", "3,1.5,,4.0"]
+
+
+def test_a_run_that_ends_before_a_warm_up_says_so():
+    algo = PLAS(warmup_steps=50, vae_encoder={"type": "mlp", "hidden_sizes": [8]}, **TINY)
+    with pytest.warns(UserWarning, match=r"ends at update 20 and does not learn all: .*from update 51 on"):
+        fit(algo, 20, out=None)
+    fit(algo, 40, out=None)
