@@ -284,8 +284,7 @@ class Algo(CatalogueEntry, Agent):
         out = None if out is None else Path(out)
         further = {
             **{name: value for name, value in settings.items() if isinstance(value, (int, bool, str))},
-            **describe_data(dataset),
-            **(info or {}),
+            **({} if out is None and not resume else describe_data(dataset, info or {})),
         }
         if resume == "auto":
             wanted = {**describe_algo(self, n_steps, eval_env, eval_episodes), **further}

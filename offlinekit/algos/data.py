@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from gymnasium import spaces
@@ -76,18 +76,26 @@ def describe_algo(algo: Any, n_steps: int, env: Any, eval_episodes: int) -> dict
     }
 
 
-def describe_data(dataset: MDPDataset) -> dict[str, Any]:
-    """Returns what a run's config keeps of its data: where they come from and what they scored."""
+def describe_data(dataset: MDPDataset, info: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what a run's config keeps of its data: where they come from and what they scored.
+
+    Args:
+        dataset: What is learned from.
+        info: What the caller knows better; of "dataset", entry by entry.
+    """
     origin = dataset.metadata.get("origin") or {}
+    known = info.get("dataset", {})
     return {
-        "dataset": {
-            "name": dataset.name,
-            "source": origin.get("name"),
-            "options": origin.get("options", {}),
-            "hash": fingerprint(dataset),
-        },
         "env_kwargs": dataset.metadata.get("env_kwargs") or {},
         "metrics": [],
         "behaviour_return": float(dataset.episode_returns().mean()),
         "reference_scores": dataset.reference_scores,
+        **info,
+        "dataset": {
+            "name": dataset.name,
+            "source": origin.get("name"),
+            "options": origin.get("options", {}),
+            **({} if "hash" in known else {"hash": fingerprint(dataset)}),
+            **known,
+        },
     }

@@ -117,8 +117,9 @@ class Job:
         self.returns = self.dataset.episode_returns()
         try:
             if self.team is not None:  # Scalers are fitted; of the data this process keeps its part.
-                self.dataset = self.team.shard(self.dataset)
                 self.fit["info"]["behaviour_return"] = float(self.returns.mean())
+                self.fit["info"]["dataset"]["hash"] = fingerprint(self.dataset)
+                self.dataset = self.team.shard(self.dataset)
                 self.fit["team"] = self.team
             trained = self.algo.fit(self.dataset, eval_env=self.env, **self.fit)
             self.members = trained.algos if isinstance(trained, Population) else [self.algo]
@@ -192,10 +193,8 @@ def _info(options: dict[str, Any], dataset: MDPDataset) -> dict[str, Any]:
     source = Path(options["dataset"])
     return {
         "dataset": {
-            "name": dataset.name,
             "source": str(source.resolve()) if source.suffix and source.is_file() else options["dataset"],
             "options": options.get("dataset_options", {}),
-            "hash": fingerprint(dataset),
         },
         "eval_env": options.get("eval_env"),
         "env_kwargs": {} if named else dataset.metadata.get("env_kwargs") or {},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,16 +36,17 @@ class ValueAlarm:
         algo: Estimates values.
         dataset: What it learns from.
         stops: Whether the run is to end where it rings.
-
-    Attributes:
-        low, high: Between which values are taken for possible, in units of the scaled reward.
     """
 
     def __init__(self, algo: Algo, dataset: MDPDataset, stops: bool = False) -> None:
-        self.algo, self.stops = algo, stops
+        self.algo, self.dataset, self.stops = algo, dataset, stops
         index = np.unique(np.linspace(0, len(dataset) - 1, N_ROWS).astype(np.int64))
         self.observations = observations_at(algo, dataset, index)
-        self.low, self.high = value_bounds(algo, dataset)
+
+    @cached_property
+    def possible(self) -> tuple[float, float]:
+        """The bounds of `value_bounds`, in units of the scaled reward; they take a pass over the data."""
+        return value_bounds(self.algo, self.dataset)
 
     def look(self, history: Sequence[Mapping[str, Any]], step: int) -> dict[str, float]:
         """Returns `value_estimate`, and 1 or 0 as `value_diverged`; logs a warning the first time that it is 1.
@@ -58,13 +60,14 @@ class ValueAlarm:
                 estimate = float(np.mean(self.algo.predict_value(self.observations), dtype=np.float64))
         except UnsupportedError:  # An impl that says that it has values, and does not tell them.
             return {}
-        diverged = not self.low <= estimate <= self.high
+        low, high = self.possible
+        diverged = not low <= estimate <= high
         if diverged and not self.rang(history):
             log.warning(
                 "value estimates diverge",
                 step=step,
                 estimate=round(estimate, 3),
-                possible=(round(self.low, 3), round(self.high, 3)),
+                possible=(round(low, 3), round(high, 3)),
                 remedy="stay closer to the data (another algorithm, a stronger constraint), lower the learning "
                 "rate or slow the target down; value_alarm='off' silences this",
             )

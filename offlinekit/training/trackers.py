@@ -77,7 +77,7 @@ class WandbLogger:
         self.run.log({**_metrics(row), "time": row["time"]}, step=row["step"])
 
     def close(self) -> None:
-        """Ends the run of wandb, after its files are written or sent."""
+        """Ends the run of wandb, whose own process writes or sends what is left."""
         self.run.finish()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import time
 
 import pytest
 
@@ -64,9 +65,11 @@ def test_wandb_offline(tmp_path, monkeypatch):
     algo = fit(4, out=tmp_path, loggers=["wandb"])
     (log,) = (algo.run_dir / "wandb").glob("offline-run-*/*.wandb")
     assert algo.run_dir.name in log.name
-    data = log.read_bytes()
-    assert b"actor_loss" in data
-    assert b"hyperparameters" in data
+    wanted = (b"actor_loss", b"hyperparameters")
+    until = time.monotonic() + 30.0  # wandb's own process writes the file, a moment later where it is busy.
+    while not all(text in log.read_bytes() for text in wanted) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert all(text in log.read_bytes() for text in wanted)
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
