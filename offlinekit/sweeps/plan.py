@@ -11,6 +11,7 @@ from typing import Any
 from offlinekit.algos import get_algo
 from offlinekit.algos.base import Algo
 from offlinekit.errors import FileFormatError, did_you_mean, require
+from offlinekit.metrics.evaluators import higher_is_better
 from offlinekit.sweeps import space
 from offlinekit.sweeps.space import Range, Space
 
@@ -34,7 +35,7 @@ class Plan:
         seed: The first seed.
         steps: Updates of each run.
         metric: "fqe", the name of an evaluator, or a column of the history such as "eval/return_mean".
-        maximize: Whether higher is better.
+        maximize: Whether higher is better; None goes by the metric.
         fqe_steps: Updates of each fitted Q evaluation.
         eval_env: Environment to evaluate in, "none", or None for the dataset's own.
         eval_interval: Updates between evaluations and checkpoints; None for once, at the end.
@@ -58,7 +59,7 @@ class Plan:
     seed: int = 0
     steps: int = 100_000
     metric: str = FQE
-    maximize: bool = True
+    maximize: bool | None = None
     fqe_steps: int = 10_000
     eval_env: str | None = None
     eval_interval: int | None = None
@@ -81,6 +82,8 @@ class Plan:
                 )
         if both := sorted({*self.vary} & {*self.set, "seed"}):
             raise ValueError(f"{both[0]} cannot vary and be set; seeds= says how many seeds there are")
+        if self.maximize is None:
+            self.maximize = higher_is_better(self.metric)
         self.algo = get_algo(self.algo).catalogue_name()
         for values in self.grid if self.trials is None else space.corners(self.space):
             self.make(values, self.seed)

@@ -71,6 +71,15 @@ def test_a_grid_of_settings_and_seeds_is_one_program(tmp_path, dataset, monkeypa
     assert len(list((sweep.folder / "runs").iterdir())) == 4
 
 
+@pytest.mark.parametrize(
+    ("metric", "higher"),
+    [("fqe", True), ("eval/return_mean", True), ("td_error", False), ("actor_loss", False)],
+)
+def test_the_better_value_goes_by_the_metric(metric, higher):
+    assert Plan("td3+bc", {"alpha": [0.5, 2.5]}, metric=metric).maximize is higher
+    assert Plan("td3+bc", {"alpha": [0.5, 2.5]}, metric=metric, maximize=True).maximize
+
+
 def test_lower_is_better_where_the_plan_says_so(tmp_path, dataset):
     sweep = make(tmp_path, dataset, maximize=False)
     trials = sweep.run()

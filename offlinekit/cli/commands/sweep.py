@@ -35,7 +35,9 @@ COUNT = click.IntRange(min=1)
     "--metric",
     help="What settings are compared by: fqe, a metric on the dataset, eval/return_mean.  [default: fqe]",
 )
-@click.option("--minimize", is_flag=True, show_default=False, help="Lower is better.")
+@click.option(
+    "--minimize", is_flag=True, show_default=False, help="Lower is better; without it the metric says."
+)
 @click.option("--fqe-steps", type=COUNT, help="Updates of each fitted Q evaluation.  [default: 10000]")
 @click.option(
     "--eval-env", help="Gymnasium environment, or none.  [default: the dataset's, where the metric asks]"

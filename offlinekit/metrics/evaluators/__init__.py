@@ -7,6 +7,7 @@ import inspect
 import pkgutil
 from collections.abc import Callable, Mapping
 from functools import partial
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from offlinekit.errors import did_you_mean
@@ -17,6 +18,16 @@ if TYPE_CHECKING:
 
 Evaluator: TypeAlias = "Callable[[Algo, MDPDataset], float | Mapping[str, float]]"
 """Measures an algorithm on a dataset: one number, or several by name."""
+
+
+def higher_is_better(metric: str) -> bool:
+    """Returns whether an algorithm with more of a metric, or of a column of the history, is the better one.
+
+    An evaluator of which less is better says so in its file, HIGHER_IS_BETTER = False; of losses less is better too.
+    """
+    if metric in known_evaluators():
+        return bool(getattr(_module(metric), "HIGHER_IS_BETTER", True))
+    return not metric.endswith("loss")
 
 
 def known_evaluators() -> list[str]:
@@ -39,12 +50,16 @@ def get_evaluator(name: str, **options: Any) -> Evaluator:
     if name not in known:
         hint = did_you_mean(name, known) or f"; known: {', '.join(known)}"
         raise ValueError(f"Unrecognized metric: {name!r}{hint}")
-    evaluator: Evaluator = getattr(importlib.import_module(f"{__name__}.{name}"), name)
+    evaluator: Evaluator = getattr(_module(name), name)
     has = list(inspect.signature(evaluator).parameters)[2:]
     for option in options:
         if option not in has:
             raise TypeError(f"{name} has no option {option!r}; it has: {', '.join(has) or 'none'}")
     return partial(evaluator, **options) if options else evaluator
+
+
+def _module(name: str) -> ModuleType:
+    return importlib.import_module(f"{__name__}.{name}")
 
 
 def on_dataset(evaluator: Evaluator, dataset: MDPDataset) -> Evaluator:

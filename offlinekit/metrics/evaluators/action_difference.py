@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from offlinekit.algos.base import Algo
     from offlinekit.datasets import MDPDataset
 
+HIGHER_IS_BETTER = False
+
 
 def action_difference(algo: Algo, dataset: MDPDataset, *, other: Algo | None = None) -> float:
     """Returns the mean over rows of the squared distance |a - policy(s)|^2, summed over action dimensions.

@@ -18,6 +18,8 @@ MOST_NUMBERS = 64
 
 ROWS_AT_ONCE = 512
 
+HIGHER_IS_BETTER = False
+
 
 def out_of_distribution_distance(
     algo: Algo, dataset: MDPDataset, *, n_rows: int = 10_000, n_queries: int = 1_000, seed: int = 0

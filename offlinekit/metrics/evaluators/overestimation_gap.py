@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from offlinekit.algos.base import Algo
     from offlinekit.datasets import MDPDataset
 
+HIGHER_IS_BETTER = False
+
 
 def overestimation_gap(
     algo: Algo, dataset: MDPDataset, *, env: Any = None, n_episodes: int = 10, seed: int = 0

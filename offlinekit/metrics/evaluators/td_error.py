@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from offlinekit.algos.base import Algo
     from offlinekit.datasets import MDPDataset
 
+HIGHER_IS_BETTER = False
+
 
 def td_error(algo: Algo, dataset: MDPDataset) -> float:
     """Returns the mean of (Q(s, a) - r - gamma**n (1 - d) Q(s', pi(s')))**2 over the n-step transitions.
