@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -19,7 +20,7 @@ from helpers import (
 )
 
 from offlinekit.algos import MSG, MLPEncoder
-from offlinekit.testing import small_dataset
+from offlinekit.testing import check_engines
 
 STATES = one_hot([0, 1], 2)
 ACTION = math.tanh(0.3)
@@ -185,20 +186,7 @@ def test_quantile_critics_have_targets_and_losses_of_their_own():
 
 @pytest.mark.parametrize("options", [{}, {"alpha": 0.5, "q_function": "qr", "n_quantiles": 3}])
 def test_graphs_leave_the_bits_of_eager_updates(options):
-    states = []
-    for engine in ("eager", "graph"):
-        algo = MSG(
-            n_critics=5,
-            warmup_steps=12,
-            encoder=MLPEncoder((8,)),
-            batch_size=8,
-            seed=0,
-            device="cpu",
-            **options,
-        )
-        algo.fit(small_dataset("continuous"), 40, engine=engine, out=None, progress=False)
-        states.append(algo.impl.state_tensors())
-    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+    check_engines(partial(MSG, n_critics=5, warmup_steps=12, encoder=MLPEncoder((8,)), **options))
 
 
 def test_defaults_are_those_of_the_authors():
