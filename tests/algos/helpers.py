@@ -171,6 +171,17 @@ def bandit_dataset(n_rows: int = 1_000) -> MDPDataset:
     return MDPDataset(states, actions, rewards, np.ones(n_rows, bool))
 
 
+BANDIT: dict[str, Any] = {
+    "encoder": MLPEncoder((32, 32)),
+    "actor_learning_rate": 3e-3,
+    "critic_learning_rate": 3e-3,
+    "batch_size": 64,
+    "seed": 0,
+    "device": "cpu",
+}
+"""Settings with which `bandit_error` is small after some hundred updates."""
+
+
 def bandit_error(algo: Any, n_steps: int) -> float:
     """Trains on `bandit_dataset` and returns the mean distance of the policy's actions from the best ones.
 
@@ -191,6 +202,10 @@ def choice_dataset(n_rows: int = 1_000) -> MDPDataset:
     actions = rng.choice(3, n_rows, p=[0.2, 0.6, 0.2])
     rewards = (actions == np.where(states[:, 0] < 0, 0, 2)).astype(np.float32)
     return MDPDataset(states, actions, rewards, np.ones(n_rows, bool))
+
+
+CHOICE = {"encoder": MLPEncoder((32,)), "learning_rate": 1e-2, "batch_size": 64, "seed": 0, "device": "cpu"}
+"""Settings with which `choice_score` is high after some hundred updates."""
 
 
 def choice_score(algo: Any, n_steps: int) -> float:

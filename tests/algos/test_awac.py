@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import (
+    BANDIT,
     TABLE,
     bandit_error,
     close,
@@ -21,7 +22,7 @@ from helpers import (
     set_table,
 )
 
-from offlinekit.algos import AWAC, MLPEncoder
+from offlinekit.algos import AWAC
 from offlinekit.algos.torch.awac_impl import AWACImpl
 
 STATES = one_hot([0, 1], 2)
@@ -141,13 +142,5 @@ def test_critics_go_first_and_targets_follow():
 
 @pytest.mark.parametrize(("temperature", "low", "high"), [(0.03, 0.0, 0.12), (100.0, 0.2, 0.3)])
 def test_temperature_leads_from_the_best_action_to_cloning(temperature, low, high):
-    algo = AWAC(
-        encoder=MLPEncoder((32, 32)),
-        temperature=temperature,
-        actor_learning_rate=3e-3,
-        critic_learning_rate=3e-3,
-        batch_size=64,
-        seed=0,
-        device="cpu",
-    )
+    algo = AWAC(temperature=temperature, **BANDIT)
     assert low <= bandit_error(algo, 500) < high

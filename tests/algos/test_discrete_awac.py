@@ -7,6 +7,7 @@ import math
 
 import torch
 from helpers import (
+    CHOICE,
     POLICY,
     TABLE,
     VALUES,
@@ -19,7 +20,7 @@ from helpers import (
     two_steps,
 )
 
-from offlinekit.algos import DiscreteAWAC, MLPEncoder
+from offlinekit.algos import DiscreteAWAC
 
 LOG3 = math.log(3.0)
 
@@ -126,13 +127,5 @@ def test_order_is_critics_actor_and_the_actor_sees_the_new_critics():
 
 
 def test_learns_a_choice_that_cloning_misses():
-    algo = DiscreteAWAC(
-        encoder=MLPEncoder((32,)),
-        beta=10.0,
-        learning_rate=1e-2,
-        actor_learning_rate=1e-2,
-        batch_size=64,
-        seed=0,
-        device="cpu",
-    )
+    algo = DiscreteAWAC(beta=10.0, actor_learning_rate=1e-2, **CHOICE)
     assert choice_score(algo, 300) > 0.9

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import (
+    CHOICE,
     POLICY,
     TABLE,
     choice_score,
@@ -21,7 +22,7 @@ from helpers import (
     two_steps,
 )
 
-from offlinekit.algos import DiscreteSAC, MLPEncoder
+from offlinekit.algos import DiscreteSAC
 
 LOG2, LOG3 = math.log(2.0), math.log(3.0)
 
@@ -157,13 +158,5 @@ def test_drawn_actions_come_with_their_log_probabilities():
 
 
 def test_learns_a_choice_that_cloning_misses():
-    algo = DiscreteSAC(
-        encoder=MLPEncoder((32,)),
-        learning_rate=1e-2,
-        actor_learning_rate=1e-2,
-        initial_temperature=0.05,
-        batch_size=64,
-        seed=0,
-        device="cpu",
-    )
+    algo = DiscreteSAC(actor_learning_rate=1e-2, initial_temperature=0.05, **CHOICE)
     assert choice_score(algo, 200) > 0.9

@@ -8,6 +8,7 @@ from functools import partial
 import pytest
 import torch
 from helpers import (
+    BANDIT,
     TABLE,
     bandit_error,
     close,
@@ -197,16 +198,5 @@ def test_defaults_are_those_of_the_authors():
 
 @pytest.mark.parametrize("alpha", [None, 0.1])
 def test_learns_a_bandit_better_than_cloning(alpha):
-    algo = MSG(
-        encoder=MLPEncoder((32, 32)),
-        actor_learning_rate=3e-3,
-        critic_learning_rate=3e-3,
-        initial_temperature=0.01,
-        n_critics=4,
-        alpha=alpha,
-        warmup_steps=100,
-        batch_size=64,
-        seed=0,
-        device="cpu",
-    )
+    algo = MSG(initial_temperature=0.01, n_critics=4, alpha=alpha, warmup_steps=100, **BANDIT)
     assert bandit_error(algo, 500) < 0.12

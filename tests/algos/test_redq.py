@@ -8,6 +8,7 @@ from functools import partial
 import pytest
 import torch
 from helpers import (
+    BANDIT,
     TABLE,
     bandit_error,
     close,
@@ -173,14 +174,5 @@ def test_defaults_are_the_papers():
 
 
 def test_learns_a_bandit_better_than_cloning():
-    algo = REDQ(
-        encoder=MLPEncoder((32, 32)),
-        actor_learning_rate=3e-3,
-        critic_learning_rate=3e-3,
-        initial_temperature=0.01,
-        policy_delay=2,
-        batch_size=64,
-        seed=0,
-        device="cpu",
-    )
+    algo = REDQ(initial_temperature=0.01, policy_delay=2, **BANDIT)
     assert bandit_error(algo, 600) < 0.12

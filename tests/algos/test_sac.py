@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import (
+    BANDIT,
     TABLE,
     bandit_error,
     close,
@@ -20,7 +21,7 @@ from helpers import (
     set_table,
 )
 
-from offlinekit.algos import SAC, MLPEncoder
+from offlinekit.algos import SAC
 from offlinekit.algos.torch.sac_impl import SACImpl
 
 STATES = one_hot([0, 1], 2)
@@ -230,13 +231,5 @@ def test_the_target_carries_no_gradient():
 
 
 def test_learns_a_bandit_better_than_cloning():
-    algo = SAC(
-        encoder=MLPEncoder((32, 32)),
-        actor_learning_rate=3e-3,
-        critic_learning_rate=3e-3,
-        initial_temperature=0.01,
-        batch_size=64,
-        seed=0,
-        device="cpu",
-    )
+    algo = SAC(initial_temperature=0.01, **BANDIT)
     assert bandit_error(algo, 400) < 0.12

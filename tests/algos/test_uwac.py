@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import (
+    BANDIT,
     TABLE,
     bandit_error,
     close,
@@ -267,7 +268,6 @@ def test_defaults_are_those_of_the_authors():
 @pytest.mark.slow
 def test_learns_a_bandit_better_than_cloning():
     algo = UWAC(
-        encoder=MLPEncoder((32, 32)),
         critic_encoder=MLPEncoder((32, 32), dropout=0.1),
         vae_encoder=MLPEncoder((32, 32)),
         n_passes=10,
@@ -275,11 +275,7 @@ def test_learns_a_bandit_better_than_cloning():
         n_candidates=10,
         mmd_threshold=0.3,
         warmup_steps=100,
-        actor_learning_rate=3e-3,
-        critic_learning_rate=3e-3,
-        batch_size=64,
-        seed=0,
-        device="cpu",
+        **BANDIT,
     )
     assert bandit_error(algo, 600) < 0.15
 
