@@ -11,7 +11,6 @@ the process grew by at most, over the size of the arrays that it ends up with.
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import statistics
@@ -27,6 +26,7 @@ import click
 import h5py
 import numpy as np
 import numpy.typing as npt
+from shared import csv_option, peer_option, show, write
 
 Array: TypeAlias = npt.NDArray[Any]
 EPISODE = 1_000
@@ -214,16 +214,12 @@ def summarised(answers: dict[str, list[dict[str, float]]]) -> list[dict[str, Any
 @click.command()
 @click.option("--rows", default=1_000_000, show_default=True, help="Of the file.")
 @click.option("--rounds", default=5, show_default=True, help="Turns of each task.")
-@click.option(
-    "--peer-python", type=click.Path(exists=True), help="Python of an environment with d3rlpy 2.8.1."
-)
-@click.option(
-    "--csv", "out", type=click.Path(dir_okay=False, path_type=Path), help="Where to write the table."
-)
+@peer_option
+@csv_option
 @click.option("--serve", type=click.Choice(list(TASKS)), hidden=True)
 @click.option("--file", hidden=True)
 def main(
-    rows: int, rounds: int, peer_python: str | None, out: Path | None, serve: str | None, file: str | None
+    rows: int, rounds: int, peer_python: str | None, path: Path | None, serve: str | None, file: str | None
 ) -> None:
     """Prints seconds, how many times as fast as the others ours are, and peak memory."""
     if serve:
@@ -233,20 +229,14 @@ def main(
     tasks = [task for task, (package, _, _) in TASKS.items() if package in pythons]
     answers: dict[str, list[dict[str, float]]] = {task: [] for task in tasks}
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "hopper-like.hdf5"
-        write_file(path, rows)
+        data = Path(folder) / "hopper-like.hdf5"
+        write_file(data, rows)
         for _ in range(rounds):
             for task in tasks:
-                answers[task].append(ask(str(pythons[TASKS[task][0]]), task, path))
+                answers[task].append(ask(str(pythons[TASKS[task][0]]), task, data))
     table = summarised(answers)
-    for row in [dict(zip(TABLE, TABLE, strict=True)), *table]:
-        click.echo("  ".join(f"{row[name]!s:>{width}}" for name, width in TABLE.items()))
-    if out:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with out.open("w", newline="") as handle:
-            writer = csv.DictWriter(handle, TABLE)
-            writer.writeheader()
-            writer.writerows(table)
+    show(table, TABLE)
+    write(path, table)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ name, and removes both.
 
 from __future__ import annotations
 
-import csv
 import io
 import resource
 import tempfile
@@ -20,6 +19,7 @@ from pathlib import Path
 import click
 import numpy as np
 from PIL import Image
+from shared import csv_option, show, write
 
 from offlinekit.datasets import png
 from offlinekit.datasets.crc32c import crc32c_of
@@ -78,9 +78,7 @@ def timed(what: str, n_transitions: int, run: Callable[[], object]) -> dict[str,
     "--source", type=click.Path(exists=True, path_type=Path), help="A TFRecord of ordered episodes."
 )
 @click.option("--folder", default=tempfile.gettempdir(), show_default=True, help="Where both are written.")
-@click.option(
-    "--csv", "path", type=click.Path(dir_okay=False, path_type=Path), help="Where to write the table."
-)
+@csv_option
 def main(n: int, source: Path | None, folder: str, path: Path | None) -> None:
     """Prints transitions a second of each part of the work and of the whole."""
     frames = frames_of(source)
@@ -106,15 +104,9 @@ def main(n: int, source: Path | None, folder: str, path: Path | None) -> None:
             )
         )
         png._decoder = decode
-    for row in [dict(zip(COLUMNS, COLUMNS, strict=True)), *table]:
-        click.echo("  ".join(f"{row[name]!s:>22}" for name in COLUMNS))
+    show(table, dict.fromkeys(COLUMNS, 22))
     click.echo(f"largest memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024:,} MB")
-    if path:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w", newline="") as out:
-            writer = csv.DictWriter(out, COLUMNS)
-            writer.writeheader()
-            writer.writerows(table)
+    write(path, table)
 
 
 if __name__ == "__main__":

@@ -10,20 +10,19 @@ images of 84 x 84, kept singly and stacked by four when they are sampled, miniba
 
 from __future__ import annotations
 
-import csv
 import json
 import resource
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import IO, Any, TypeAlias, cast
+from typing import Any, TypeAlias
 
 import click
 import numpy as np
 import numpy.typing as npt
+from shared import Process, csv_option, peer_option, show, write
 
 Array: TypeAlias = npt.NDArray[Any]
 EPISODE = 1_000
@@ -122,52 +121,18 @@ def rate(draw: Callable[[], Any], seconds: float) -> float:
     return done / spent
 
 
-class Process:
-    """A library at work in a process of its own.
-
-    Args:
-        python: Of the environment that has the library.
-        library: Its name.
-        shape: Of the data.
-        n_rows: Of the dataset.
-    """
-
-    def __init__(self, python: str, library: str, shape: str, n_rows: int) -> None:
-        self.library = library
-        self.command = [python, __file__, "--serve", library, "--shape", shape, "--rows", str(n_rows)]
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-        self.process = subprocess.Popen(self.command, text=True, **pipes)
-        self.questions = cast(IO[str], self.process.stdin)
-        self.answers = cast(IO[str], self.process.stdout)
-
-    def ask(self, threads: int, seconds: float) -> dict[str, Any]:
-        """Returns rate, build seconds, peak memory in MB and version of torch.
-
-        Raises:
-            click.ClickException: Where the process has ended.
-        """
-        self.questions.write(json.dumps({"threads": threads, "seconds": seconds}) + "\n")
-        self.questions.flush()
-        reply = self.answers.readline()
-        if not reply:
-            raise click.ClickException(f"this ended without an answer, run it by itself: {self.command}")
-        answer: dict[str, Any] = json.loads(reply)
-        return answer
-
-    def close(self) -> None:
-        """Ends the process."""
-        self.process.communicate()
-
-
 def measure(
-    shape: str, libraries: list[Process], threads: int, rounds: int, seconds: float
+    shape: str, libraries: dict[str, Process], threads: int, rounds: int, seconds: float
 ) -> list[dict[str, Any]]:
     """Returns a row of the table for each library: medians over the rounds."""
-    turns = [[process.ask(threads, seconds) for process in libraries] for _ in range(rounds)]
+    turns = [
+        [process.ask(threads=threads, seconds=seconds) for process in libraries.values()]
+        for _ in range(rounds)
+    ]
     table = []
-    for i, process in enumerate(libraries):
+    for i, library in enumerate(libraries):
         mine = [turn[i] for turn in turns]
-        row = {"shape": shape, "library": process.library, "threads": threads}
+        row = {"shape": shape, "library": library, "threads": threads}
         row["batches_per_second"] = round(statistics.median(answer["rate"] for answer in mine), 1)
         row["ratio"] = round(statistics.median(turn[0]["rate"] / turn[i]["rate"] for turn in turns), 2)
         row["build_seconds"], row["peak_mb"] = round(mine[0]["build"], 3), round(mine[-1]["peak"])
@@ -183,12 +148,8 @@ def measure(
 @click.option("--rounds", default=5, show_default=True, help="Turns of each library.")
 @click.option("--seconds", default=1.0, show_default=True, help="Of one turn.")
 @click.option("--rows", type=int, help="Of the dataset; by default 1,000,000 vectors, 20,000 frames.")
-@click.option(
-    "--peer-python", type=click.Path(exists=True), help="Python of an environment with d3rlpy 2.8.1."
-)
-@click.option(
-    "--csv", "path", type=click.Path(dir_okay=False, path_type=Path), help="Where to write the table."
-)
+@peer_option
+@csv_option
 @click.option("--serve", type=click.Choice(list(LIBRARIES)), hidden=True)
 def main(
     shapes: tuple[str, ...],
@@ -204,23 +165,20 @@ def main(
     if serve:
         answer_questions(serve, shapes[0], rows or 0)
         return
-    click.echo("  ".join(f"{name:>{width}}" for name, width in COLUMNS.items()))
+    show([], COLUMNS)
     table: list[dict[str, Any]] = []
     for shape in shapes or tuple(BATCH):
         pythons = {"offlinekit": sys.executable} | ({"d3rlpy": peer_python} if peer_python else {})
-        libraries = [Process(python, name, shape, rows or ROWS[shape]) for name, python in pythons.items()]
+        settings = ("--shape", shape, "--rows", str(rows or ROWS[shape]))
+        libraries = {
+            name: Process(python, __file__, "--serve", name, *settings) for name, python in pythons.items()
+        }
         for n in threads:
             table += measure(shape, libraries, n, rounds, seconds)
-            for row in table[-len(libraries) :]:
-                click.echo("  ".join(f"{row[name]!s:>{width}}" for name, width in COLUMNS.items()))
-        for process in libraries:
+            show(table[-len(libraries) :], COLUMNS, head=False)
+        for process in libraries.values():
             process.close()
-    if path:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w", newline="") as file:
-            writer = csv.DictWriter(file, COLUMNS)
-            writer.writeheader()
-            writer.writerows(table)
+    write(path, table)
 
 
 if __name__ == "__main__":

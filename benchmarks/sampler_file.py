@@ -9,7 +9,6 @@ reader: 256 random rows of each column.
 
 from __future__ import annotations
 
-import csv
 import os
 import tempfile
 import time
@@ -20,6 +19,7 @@ from typing import Any
 import click
 import numpy as np
 import torch
+from shared import csv_option, show, write
 
 from offlinekit.datasets import MDPDataset
 from offlinekit.datasets.blocks import BlockSampler
@@ -29,7 +29,7 @@ BATCH, EPISODE, AT_ONCE, ROW_BYTES = 256, 1_000, 1_000_000, 62
 COLUMNS = ("how", "page_cache", "batches_per_second", "cpu_us_per_batch", "anonymous_mb")
 
 
-def write(folder: Path, n_rows: int) -> Path:
+def write_file(folder: Path, n_rows: int) -> Path:
     """Writes a dataset of n_rows without holding it in memory, and returns its path."""
     rng = np.random.default_rng(0)
     columns = {}
@@ -98,26 +98,18 @@ def by_rows(path: Path, cache: str, n_batches: int) -> dict[str, Any]:
 @click.command()
 @click.option("--gigabytes", default=4.0, show_default=True, help="Size of the file.")
 @click.option("--folder", default=tempfile.gettempdir(), show_default=True, help="Where it is written.")
-@click.option(
-    "--csv", "path", type=click.Path(dir_okay=False, path_type=Path), help="Where to write the table."
-)
+@csv_option
 def main(gigabytes: float, folder: str, path: Path | None) -> None:
     """Prints minibatches a second."""
     table = []
     with tempfile.TemporaryDirectory(dir=folder) as inside:
-        file = write(Path(inside), int(gigabytes * 1e9) // ROW_BYTES)
+        file = write_file(Path(inside), int(gigabytes * 1e9) // ROW_BYTES)
         forget(file)
         table.append(by_rows(file, "cold", 100))
         forget(file)
         table += [by_blocks(file, "cold"), by_blocks(file, "warm"), by_rows(file, "warm", 10_000)]
-    for row in [dict(zip(COLUMNS, COLUMNS, strict=True)), *table]:
-        click.echo("  ".join(f"{row[name]!s:>18}" for name in COLUMNS))
-    if path:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w", newline="") as out:
-            writer = csv.DictWriter(out, COLUMNS)
-            writer.writeheader()
-            writer.writerows(table)
+    show(table, dict.fromkeys(COLUMNS, 18))
+    write(path, table)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ TD3+BC on hopper's shape, batch 256. Each figure is from a process of its own, a
 
 from __future__ import annotations
 
-import csv
 import statistics
 import subprocess
 import sys
@@ -15,6 +14,7 @@ import time
 from pathlib import Path
 
 import click
+from shared import csv_option, peer_option, write
 
 HERE = Path(__file__).parent
 SCRIPTS = {"offlinekit": "ours.py", "d3rlpy": "peer_d3rlpy.py"}
@@ -44,12 +44,8 @@ def run(python: str, library: str, rows: int, updates: int) -> tuple[float, floa
 
 @click.command()
 @click.option("--rounds", default=5, show_default=True, help="Processes of each library.")
-@click.option(
-    "--peer-python", type=click.Path(exists=True), help="Python of an environment with d3rlpy 2.8.1."
-)
-@click.option(
-    "--csv", "path", type=click.Path(dir_okay=False, path_type=Path), help="Where to write the table."
-)
+@peer_option
+@csv_option
 def main(rounds: int, peer_python: str | None, path: Path | None) -> None:
     """Prints medians, and how many times as much the peer takes."""
     pythons = {"offlinekit": sys.executable} | ({"d3rlpy": peer_python} if peer_python else {})
@@ -68,11 +64,7 @@ def main(rounds: int, peer_python: str | None, path: Path | None) -> None:
             row["ratio"] = f"{statistics.median(turn[0] / turn[1] for turn in turns):.2f}"
         rows.append(row)
         click.echo("  ".join(f"{key} {value}" for key, value in row.items()))
-    if path is not None:
-        with path.open("w", newline="") as file:
-            writer = csv.DictWriter(file, list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
+    write(path, rows)
 
 
 if __name__ == "__main__":

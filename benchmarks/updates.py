@@ -6,15 +6,13 @@ The processes take turns, so that each round sees the same machine: hopper-shape
 
 from __future__ import annotations
 
-import csv
-import json
 import statistics
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import click
+from shared import Process, csv_option, peer_option, write
 
 HERE = Path(__file__).parent
 ALGOS = ("bc", "td3_plus_bc", "iql", "awac", "cql", "sac", "double_dqn", "discrete_cql")
@@ -23,38 +21,6 @@ MORE = (
     *("discrete_sac", "dqn", "qrdqn", "nfq", "decision_transformer", "tacr"),
 )
 """What d3rlpy has as well, trained with its settings."""
-
-
-class Process:
-    """A library in a process of its own that answers with its updates a second.
-
-    Args:
-        command: Starts one of the scripts beside this one.
-    """
-
-    def __init__(self, *command: str) -> None:
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-        )
-
-    def rate(self, **question: Any) -> float:
-        """Returns the updates a second.
-
-        Raises:
-            click.ClickException: Where the process has ended.
-        """
-        assert self.process.stdin is not None  # For the type checker, as below.
-        assert self.process.stdout is not None
-        self.process.stdin.write(json.dumps(question) + "\n")
-        self.process.stdin.flush()
-        answer = self.process.stdout.readline()
-        if not answer:
-            raise click.ClickException(f"{self.process.args!r} ended without an answer; run it by itself")
-        return float(json.loads(answer))
-
-    def close(self) -> None:
-        """Ends the process."""
-        self.process.communicate()
 
 
 @click.command()
@@ -67,17 +33,13 @@ class Process:
 @click.option("--rounds", default=5, show_default=True, help="Turns of each library.")
 @click.option("--seconds", default=2.0, show_default=True, help="Of one turn.")
 @click.option("--fit", "settings", multiple=True, help="Keyword of our fit, such as precision=bfloat16.")
-@click.option(
-    "--peer-python", type=click.Path(exists=True), help="Python of an environment with d3rlpy 2.8.1."
-)
+@peer_option
 @click.option(
     "--jax-python",
     type=click.Path(exists=True),
     help="Python of one with jax and optax: TD3+BC and IQL alone.",
 )
-@click.option(
-    "--csv", "path", type=click.Path(dir_okay=False, path_type=Path), help="Where to write the table."
-)
+@csv_option
 def main(
     algos: tuple[str, ...],
     every: bool,
@@ -101,7 +63,7 @@ def main(
     for algo in algos or (ALGOS + MORE if every else ALGOS):
         for n in threads:
             question = {"algo": algo, "threads": n, "seconds": seconds}
-            turns = [[one.rate(**question) for one in libraries.values()] for _ in range(rounds)]
+            turns = [[one.ask(**question) for one in libraries.values()] for _ in range(rounds)]
             row: dict[str, Any] = {"algo": algo, "threads": n}
             for name, rates in zip(libraries, zip(*turns, strict=True), strict=True):
                 row |= {name: round(statistics.median(rates), 1), f"{name}_best": round(max(rates), 1)}
@@ -111,11 +73,7 @@ def main(
             click.echo("  ".join(f"{key} {value}" for key, value in row.items()))
     for process in libraries.values():
         process.close()
-    if path is not None:
-        with path.open("w", newline="") as file:
-            writer = csv.DictWriter(file, list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
+    write(path, rows)
 
 
 if __name__ == "__main__":

@@ -73,6 +73,11 @@ def rows(tree: Any, index: Any) -> Any:
     return map_tree(lambda leaf: leaf[index], tree)
 
 
+def row_parts(index: Array, size: int) -> list[Array]:
+    """Splits the numbers of rows [N] into parts of `size`, the last one what is left; of no rows one empty part."""
+    return np.split(index, range(size, len(index), size))
+
+
 def stack_trees(trees: list[Any]) -> Any:
     """Stacks equal trees of arrays along a new first axis."""
     return map_tree(lambda *parts: np.stack(parts), trees[0], *trees[1:])

@@ -110,9 +110,7 @@ def table(rows: list[dict[str, Any]]) -> str:
     """Returns the rows as Markdown, the best of each dataset first: mean over seeds with a 95% bootstrap interval."""
     lines = []
     for name in dict.fromkeys(row["dataset"] for row in rows):
-        dataset, env = get_dataset(name)
-        chance = evaluate(RandomPolicy(dataset.action_space), env, EPISODES).mean
-        behaviour = mean(dataset.episode_returns())
+        behaviour, chance = references(name)
         lines += [f"\n{name}: behaviour {behaviour:.0f}, random {chance:.0f}\n"]
         lines += ["| algorithm | final return, mean of seeds [95% interval] |", "|---|---|"]
         scores: dict[str, list[float]] = {}
@@ -120,9 +118,34 @@ def table(rows: list[dict[str, Any]]) -> str:
             if row["dataset"] == name:
                 scores.setdefault(row["algo"], []).append(float(row["return_mean"]))
         for algo, values in sorted(scores.items(), key=lambda item: -mean(item[1])):
-            low, high = bootstrap_interval(values)
-            lines.append(f"| {algo} | {mean(values):.0f} [{low:.0f}, {high:.0f}] |")
+            lines.append(f"| {algo} | {summary(values)} |")
     return "\n".join(lines)
+
+
+def references(name: str) -> tuple[float, float]:
+    """Returns the mean return of a dataset's behaviour and of a random policy."""
+    dataset, env = get_dataset(name)
+    chance = evaluate(RandomPolicy(dataset.action_space), env, EPISODES).mean
+    return mean(dataset.episode_returns()), chance
+
+
+def summary(scores: list[float]) -> str:
+    """Returns the mean over seeds with its 95% bootstrap interval."""
+    low, high = bootstrap_interval(scores)
+    return f"{mean(scores):.0f} [{low:.0f}, {high:.0f}]"
+
+
+def kept(path: Path) -> list[dict[str, Any]]:
+    """Returns the rows of a CSV file, none where it is not there."""
+    return list(csv.DictReader(path.read_text().splitlines())) if path.exists() else []
+
+
+def keep(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Writes rows as CSV."""
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 @click.command()
@@ -132,14 +155,11 @@ def table(rows: list[dict[str, Any]]) -> str:
 @click.option("--out", default=RESULTS, show_default=True, type=click.Path(path_type=Path), help="CSV file.")
 def main(datasets: tuple[str, ...], names: tuple[str, ...], seeds: int, out: Path) -> None:
     """Trains, keeps the results as CSV and prints the table."""
-    rows = list(csv.DictReader(out.read_text().splitlines())) if out.exists() else []
+    rows = kept(out)
     for new in chain.from_iterable(run(dataset, names, seeds) for dataset in datasets or TASKS):
         made = (new[0]["dataset"], new[0]["algo"])
         rows = [row for row in rows if (row["dataset"], row["algo"]) != made] + new
-        with out.open("w", newline="") as file:
-            writer = csv.DictWriter(file, COLUMNS)
-            writer.writeheader()
-            writer.writerows(sorted(rows, key=lambda row: (row["dataset"], row["algo"], int(row["seed"]))))
+        keep(out, sorted(rows, key=lambda row: (row["dataset"], row["algo"], int(row["seed"]))))
     click.echo(table(rows))
 
 

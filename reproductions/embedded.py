@@ -9,18 +9,18 @@ with its 95% bootstrap interval, beside the return of the data and of a random p
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import Any
 
 import click
 import gymnasium
 import torch
+from catalogue import keep, kept, references, summary
 
 from offlinekit.algos import get_algo
 from offlinekit.algos.base import Algo
 from offlinekit.datasets import get_dataset
-from offlinekit.metrics import RandomPolicy, bootstrap_interval, evaluate, mean
+from offlinekit.metrics import evaluate
 
 RESULTS = Path(__file__).with_suffix(".csv")
 FAST = {"learning_rate": 1e-3, "lr_schedule": "cosine", "n_step": 5}
@@ -69,13 +69,9 @@ def table(rows: list[dict[str, Any]]) -> str:
     lines = ["| dataset | random | behaviour | algorithm | final return, mean of seeds [95% interval] |"]
     lines.append("|---|---|---|---|---|")
     for name, algo in dict.fromkeys((row["dataset"], row["algo"]) for row in rows):
-        dataset, env = get_dataset(name)
-        chance = "" if env is None else f"{evaluate(RandomPolicy(env.action_space), env, 50).mean:.0f}"
+        behaviour, chance = references(name)
         scores = [float(r["return_mean"]) for r in rows if (r["dataset"], r["algo"]) == (name, algo)]
-        low, high = bootstrap_interval(scores)
-        behaviour = f"{mean(dataset.episode_returns()):.0f}"
-        result = f"{mean(scores):.0f} [{low:.0f}, {high:.0f}]"
-        lines.append(f"| {name} | {chance} | {behaviour} | {algo} | {result} |")
+        lines.append(f"| {name} | {chance:.0f} | {behaviour:.0f} | {algo} | {summary(scores)} |")
     return "\n".join(lines)
 
 
@@ -84,13 +80,10 @@ def table(rows: list[dict[str, Any]]) -> str:
 @click.option("--seeds", default=5, show_default=True, type=click.IntRange(min=1), help="Seeds 0 to N - 1.")
 def main(names: tuple[str, ...], seeds: int) -> None:
     """Trains every setting over seeds, keeps the results as CSV and prints the table."""
-    rows = list(csv.DictReader(RESULTS.read_text().splitlines())) if RESULTS.exists() else []
+    rows = kept(RESULTS)
     for name in names or SETTINGS:
         rows = [row for row in rows if row["dataset"] != name] + run(name, seeds)
-        with RESULTS.open("w", newline="") as file:
-            writer = csv.DictWriter(file, COLUMNS)
-            writer.writeheader()
-            writer.writerows(rows)
+        keep(RESULTS, rows)
     click.echo(table(rows))
 
 

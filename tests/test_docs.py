@@ -26,11 +26,7 @@ def test_links_lead_somewhere(page):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPO)))
 def test_named_files_are_there(page):
-    named = re.findall(
-        r"`((?:offlinekit|tests|examples|reproductions|scripts|docs)/[\w/.]+\.(?:py|md|json))`",
-        page.read_text(),
-    )
-    missing = [name for name in named if not (REPO / name).exists()]
+    missing = [name for name in NAMED.findall(page.read_text()) if not (REPO / name).exists()]
     assert not missing, f"{page.name} names {missing}"
 
 

@@ -14,7 +14,7 @@ from offlinekit.algos.torch.random import derive
 from offlinekit.datasets import MDPDataset
 from offlinekit.datasets.n_step import returns_to_go
 from offlinekit.datasets.trajectories import TrajectorySampler
-from offlinekit.types import Array
+from offlinekit.types import Array, row_parts
 
 A = TypeVar("A", bound="SequenceModel")
 ROWS_AT_ONCE = 1_024
@@ -101,13 +101,12 @@ class SequenceModel(Algo):
         """
         sampler = self.make_sampler(dataset, anchor="last")
         impl: Any = self.impl
-        rows = np.split(np.arange(len(dataset)), range(ROWS_AT_ONCE, len(dataset), ROWS_AT_ONCE))
         with torch.no_grad():
             return np.concatenate(
                 [
                     self._converter.unscaled(
                         impl.best_actions(sampler.gather(torch.from_numpy(part).to(impl.device)))
                     )
-                    for part in rows
+                    for part in row_parts(np.arange(len(dataset)), ROWS_AT_ONCE)
                 ]
             )

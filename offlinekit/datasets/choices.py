@@ -12,7 +12,7 @@ from offlinekit.datasets.frames import is_image, stacked_observations
 from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.datasets.policies import as_policy, checked_actions
 from offlinekit.errors import UnsupportedError
-from offlinekit.types import Array, leaves, map_tree, rows
+from offlinekit.types import Array, first_leaf, map_tree, row_parts, rows
 
 ROWS_AT_ONCE = 8_192
 
@@ -48,14 +48,14 @@ class Choices:
         Raises:
             ValueError: For actions that the space does not hold, and probabilities that do not sum to 1.
         """
-        n = len(leaves(observations)[0])
+        n = len(first_leaf(observations))
         if not isinstance(self.space, Discrete):
             draws = [checked_actions(self._act(observations), self.space, n) for _ in range(self.n_draws)]
             return np.stack(draws, 1).astype(np.float32).reshape(n, self.n_draws, -1)
         n_actions, start = int(self.space.n), int(self.space.start)
         if self._log_prob is not None:
-            columns = [self._log_prob(observations, np.full(n, start + a)) for a in range(n_actions)]
-            return _checked_probabilities(np.exp(np.stack(columns, 1)))
+            every = range(start, start + n_actions)
+            return probabilities_of(self._log_prob, observations, every).astype(np.float32)
         found = np.zeros((n, n_actions), np.float32)
         for _ in range(self.n_draws):
             actions = checked_actions(self._act(observations), self.space, n)
@@ -79,12 +79,11 @@ class Choices:
         following = dataset.next_observations
         if following is None:
             following = _final_observations(dataset, seen(dataset.episode_ends - 1), frame_stack)
-        finals = self._in_parts(len(leaves(following)[0]), lambda part: rows(following, part))
+        finals = self._in_parts(len(first_leaf(following)), lambda part: rows(following, part))
         return self._in_parts(len(dataset), seen), finals
 
     def _in_parts(self, n: int, observations: Callable[[Array], Any]) -> Array:
-        parts = np.split(np.arange(n), range(ROWS_AT_ONCE, n, ROWS_AT_ONCE))
-        return np.concatenate([self.at(observations(part)) for part in parts])
+        return np.concatenate([self.at(observations(part)) for part in row_parts(np.arange(n), ROWS_AT_ONCE)])
 
 
 def behaviour_choices(dataset: MDPDataset, n_draws: int = 1) -> tuple[Array, Array]:
@@ -114,11 +113,18 @@ def _final_observations(dataset: MDPDataset, last: Any, frame_stack: int) -> Any
     return map_tree(joined, last, dataset.observations, dataset.final_observations)
 
 
-def _checked_probabilities(probabilities: Array) -> Array:
+def probabilities_of(log_prob: Callable[[Any, Array], Array], observations: Any, actions: range) -> Array:
+    """Returns the probabilities [B, A] of all discrete actions, in what precision `log_prob` answers.
+
+    Raises:
+        ValueError: Where they do not sum to 1.
+    """
+    n = len(first_leaf(observations))
+    probabilities = np.exp(np.stack([log_prob(observations, np.full(n, action)) for action in actions], 1))
     sums = probabilities.sum(-1)
     if not np.allclose(sums, 1, atol=1e-3):
         raise ValueError(
             f"the probabilities of a policy's actions must sum to 1; exp of its log_prob sums to {sums.min():.4g} to "
             f"{sums.max():.4g}"
         )
-    return probabilities.astype(np.float32)
+    return np.asarray(probabilities)

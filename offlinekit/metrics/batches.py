@@ -13,7 +13,7 @@ from torch import Tensor
 from offlinekit.datasets.frames import stacked_observations
 from offlinekit.datasets.transition_table import TransitionTable
 from offlinekit.errors import UnsupportedError
-from offlinekit.types import Array, Batch, leaves, rows
+from offlinekit.types import Array, Batch, leaves, row_parts, rows
 
 if TYPE_CHECKING:
     from offlinekit.algos.base import Algo
@@ -38,16 +38,18 @@ def predicted_actions(algo: Algo, dataset: MDPDataset) -> Array:
     if hasattr(algo, "predict_rows"):  # One that looks at the steps before a row, too.
         remembered: Array = algo.predict_rows(dataset)
         return remembered
-    n_rows = len(dataset.actions)
-    parts = np.split(np.arange(n_rows), range(ROWS_AT_ONCE, n_rows, ROWS_AT_ONCE))
-    return np.concatenate([algo.predict(observations_at(algo, dataset, part)) for part in parts])
+    return _predicted(algo, dataset, np.arange(len(dataset.actions)))
 
 
 def actions_at(algo: Algo, dataset: MDPDataset, index: Array) -> Array:
     """Returns the policy's greedy actions [B, ...] in rows [B]."""
     if getattr(algo, "is_stateful", False):
         return predicted_actions(algo, dataset)[index]
-    parts = np.split(index, range(ROWS_AT_ONCE, len(index), ROWS_AT_ONCE))
+    return _predicted(algo, dataset, index)
+
+
+def _predicted(algo: Algo, dataset: MDPDataset, index: Array) -> Array:
+    parts = row_parts(index, ROWS_AT_ONCE)
     return np.concatenate([algo.predict(observations_at(algo, dataset, part)) for part in parts])
 
 
@@ -109,29 +111,35 @@ def per_transition(
         UnsupportedError: For a dataset that the algorithm was not built for.
     """
     algo.check(dataset)
-    found = []
-    with undisturbed(algo):
-        for part in episode_groups(dataset):
-            table = transition_table(algo, part)
-            usable = np.flatnonzero(table.has_next) if with_next else np.arange(len(part))
-            for index in np.split(usable, range(ROWS_AT_ONCE, len(usable), ROWS_AT_ONCE)):
-                if len(index):
-                    batch = table.gather(torch.from_numpy(index).to(table.device))
-                    found.append(measure(batch).double().cpu().numpy())
-    return np.concatenate(found) if found else np.empty(0)
+    if with_next:
+        return _measured(algo, dataset, measure, lambda _, table: np.flatnonzero(table.has_next))
+    return _measured(algo, dataset, measure, lambda part, _: np.arange(len(part)))
 
 
 def final_values(algo: Algo, dataset: MDPDataset) -> Array:
     """Returns the values float64 [E] of the observations after episodes' last rows; meaningless if not known."""
-    found = []
+
+    def value(batch: Batch) -> Tensor:
+        return algo.impl.predict_value(batch.next_observations, None)
+
+    return _measured(algo, dataset, value, lambda part, _: part.episode_ends - 1)
+
+
+def _measured(
+    algo: Algo,
+    dataset: MDPDataset,
+    measure: Callable[[Batch], Tensor],
+    rows_of: Callable[[MDPDataset, TransitionTable], Array],
+) -> Array:
+    """Returns what a measure finds, float64, in the rows that a function names in each group of episodes."""
+    found = [np.empty(0)]
     with undisturbed(algo):
         for part in episode_groups(dataset):
             table = transition_table(algo, part)
-            last = part.episode_ends - 1
-            for index in np.split(last, range(ROWS_AT_ONCE, len(last), ROWS_AT_ONCE)):
-                batch = table.gather(torch.from_numpy(index).to(table.device))
-                values = algo.impl.predict_value(batch.next_observations, None)
-                found.append(values.double().cpu().numpy())
+            for index in row_parts(rows_of(part, table), ROWS_AT_ONCE):
+                if len(index):
+                    batch = table.gather(torch.from_numpy(index).to(table.device))
+                    found.append(measure(batch).double().cpu().numpy())
     return np.concatenate(found)
 
 

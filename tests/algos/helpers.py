@@ -51,6 +51,17 @@ def set_constant(module: nn.Module, outputs: Any) -> None:
         head.bias.copy_(values if isinstance(head, nn.Linear) else values.unsqueeze(-2))
 
 
+def set_gaussian(policy: Any, means: Sequence[float], log_std: float) -> None:
+    """Makes a policy with one standard deviation a Gaussian around `means`, one a state."""
+    set_table(policy, [[math.atanh(mean)] for mean in means])
+    policy.log_stds.data.fill_(log_std)
+
+
+def normals(state: Tensor, *shape: int) -> np.ndarray:
+    """Returns the standard normal numbers that a generator draws from a state on."""
+    return torch.randn(shape, generator=torch.Generator().set_state(state)).double().numpy()
+
+
 def head_gradients(loss: Tensor, module: nn.Module) -> tuple[Tensor | None, Tensor | None]:
     """Returns d loss / d (weight, bias) of the last layer, None where no path leads there."""
     head = getattr(module, "network", module).mlp.layers[-1]
@@ -86,6 +97,13 @@ def make_batch(
         returns=column(returns),
         masks=None if masks is None else torch.as_tensor(masks, dtype=torch.float32),
     )
+
+
+def two_steps(actions: Sequence[int], /, **changes: Any) -> Batch:
+    """Makes row 0: state 0, reward 1, then state 1 at discount 1/2; row 1: state 1, reward -1, the end."""
+    after = one_hot([1, 0], 2)
+    batch = make_batch(one_hot([0, 1], 2), actions, [1, -1], next_observations=after, discounts=[0.5, 0])
+    return batch._replace(**changes)
 
 
 def discrete_dataset(n_states: int = 2, n_actions: int = 3, **options: Any) -> MDPDataset:
@@ -153,6 +171,17 @@ def bandit_dataset(n_rows: int = 1_000) -> MDPDataset:
     return MDPDataset(states, actions, rewards, np.ones(n_rows, bool))
 
 
+BANDIT: dict[str, Any] = {
+    "encoder": MLPEncoder((32, 32)),
+    "actor_learning_rate": 3e-3,
+    "critic_learning_rate": 3e-3,
+    "batch_size": 64,
+    "seed": 0,
+    "device": "cpu",
+}
+"""Settings with which `bandit_error` is small after some hundred updates."""
+
+
 def bandit_error(algo: Any, n_steps: int) -> float:
     """Trains on `bandit_dataset` and returns the mean distance of the policy's actions from the best ones.
 
@@ -175,12 +204,21 @@ def choice_dataset(n_rows: int = 1_000) -> MDPDataset:
     return MDPDataset(states, actions, rewards, np.ones(n_rows, bool))
 
 
+CHOICE = {"encoder": MLPEncoder((32,)), "learning_rate": 1e-2, "batch_size": 64, "seed": 0, "device": "cpu"}
+"""Settings with which `choice_score` is high after some hundred updates."""
+
+
 def choice_score(algo: Any, n_steps: int) -> float:
     """Trains on `choice_dataset` and returns the mean reward of the policy's actions; that of cloning is 0."""
     algo.fit(choice_dataset(), n_steps, out=None, progress=False)
     states = np.linspace(-1.0, 1.0, 100, dtype=np.float32)[:, None]
     return float((algo.predict(states) == np.where(states[:, 0] < 0, 0, 2)).mean())
 
+
+POLICY = [[0.0, 0.0, -100.0], [0.0, math.log(3.0), -100.0]]
+"""Logits of the probabilities (1/2, 1/2, 0) and (1/4, 3/4, 0)."""
+VALUES = [[[1.0, 2.0, 7.0], [4.0, 9.0, 7.0]], [[3.0, 0.0, 7.0], [8.0, 2.0, 7.0]]]
+"""Of two critics, the lowest of the first two actions (1, 0) and (4, 2)."""
 
 ONE_STEP = math.exp(-5.05)
 """What a diffusion of one step leaves of the signal: exp(-0.1 - 9.9 / 2)."""

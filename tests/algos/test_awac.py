@@ -8,18 +8,21 @@ import numpy as np
 import pytest
 import torch
 from helpers import (
+    BANDIT,
     TABLE,
     bandit_error,
     close,
     continuous_dataset,
     head_gradients,
     make_batch,
+    normals,
     one_hot,
     set_constant,
+    set_gaussian,
     set_table,
 )
 
-from offlinekit.algos import AWAC, MLPEncoder
+from offlinekit.algos import AWAC
 from offlinekit.algos.torch.awac_impl import AWACImpl
 
 STATES = one_hot([0, 1], 2)
@@ -34,28 +37,17 @@ def build(action_size: int = 1, **options: object) -> AWACImpl:
     return AWAC(encoder=TABLE, seed=0, device="cpu", **options).build(data).impl
 
 
-def set_policy(impl: AWACImpl, means: list[float], log_std: float) -> None:
-    """Makes the policy a Gaussian around `means`, one a state."""
-    set_table(impl.policy, [[math.atanh(mean)] for mean in means])
-    impl.policy.log_stds.data.fill_(log_std)
-
-
-def replay(impl: AWACImpl, state: torch.Tensor, *shape: int) -> np.ndarray:
-    """Returns the standard normal numbers that the impl drew from a state of its generator on."""
-    return torch.randn(shape, generator=torch.Generator().set_state(state)).double().numpy()
-
-
 def test_target_is_the_lowest_target_critic_at_an_action_of_the_policy():
     impl = build()
     set_constant(impl.q, [[100.0], [100.0]])
     set_table(impl.target_q, [FIRST, SECOND])
-    set_policy(impl, [0.5, -0.25], 1.0)
+    set_gaussian(impl.policy, [0.5, -0.25], 1.0)
     after = STATES.flip(0)
     batch = make_batch(STATES, [[0.0], [0.0]], [1.0, 2.0], next_observations=after, discounts=[0.9, 0.5])
     state = impl.random.state()
     found = impl.compute_target(batch)
     # Row 0 goes to state 1, row 1 to state 0: a' = mean + e * noise, clipped to the box, as one of them is.
-    action = (np.array([-0.25, 0.5]) + math.e * replay(impl, state, 2, 1)[:, 0]).clip(-1, 1)
+    action = (np.array([-0.25, 0.5]) + math.e * normals(state, 2, 1)[:, 0]).clip(-1, 1)
     assert abs(action).max() == 1.0
     lowest = np.minimum([2 + action[0], 1 + action[1]], [4 * action[0], 2 + 4 * action[1]])
     close(found, np.array([1.0, 2.0]) + np.array([0.9, 0.5]) * lowest)
@@ -78,10 +70,10 @@ def test_advantage_is_the_lowest_value_less_its_mean_over_actions_of_the_policy(
     impl = build(n_actions=3)
     set_table(impl.q, [FIRST, SECOND])
     set_constant(impl.target_q, [[-100.0], [-100.0]])
-    set_policy(impl, [0.5, -0.25], -1.0)
+    set_gaussian(impl.policy, [0.5, -0.25], -1.0)
     state = impl.random.state()
     found = impl.advantages(BATCH)
-    noise = replay(impl, state, 3, 2, 1)[..., 0]
+    noise = normals(state, 3, 2, 1)[..., 0]
     action = (np.array([0.5, -0.25]) + math.exp(-1) * noise).clip(-1, 1)  # [3, 2]
     sampled = np.minimum(np.array([1, 2]) + action, np.array([2, 0]) + 4 * action)
     # Of the data's actions 0 and 0.25: min(1, 2) = 1 and min(2.25, 1) = 1.
@@ -93,7 +85,7 @@ def with_advantages(**options: object) -> AWACImpl:
     """Q = 0 + 4 a and 3 - 4 a around policies that hardly vary: advantages (2, -1) for the batch."""
     impl = build(**options)
     set_table(impl.q, [[[2.0], [3.0], [-4.0]]] * 2)
-    set_policy(impl, [0.5, 0.0], -5.0)
+    set_gaussian(impl.policy, [0.5, 0.0], -5.0)
     impl.policy.random.normal = lambda *shape: torch.zeros(shape)
     return impl
 
@@ -150,13 +142,5 @@ def test_critics_go_first_and_targets_follow():
 
 @pytest.mark.parametrize(("temperature", "low", "high"), [(0.03, 0.0, 0.12), (100.0, 0.2, 0.3)])
 def test_temperature_leads_from_the_best_action_to_cloning(temperature, low, high):
-    algo = AWAC(
-        encoder=MLPEncoder((32, 32)),
-        temperature=temperature,
-        actor_learning_rate=3e-3,
-        critic_learning_rate=3e-3,
-        batch_size=64,
-        seed=0,
-        device="cpu",
-    )
+    algo = AWAC(temperature=temperature, **BANDIT)
     assert low <= bandit_error(algo, 500) < high

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import (
+    BANDIT,
     TABLE,
     bandit_error,
     close,
@@ -159,15 +160,5 @@ def test_predicting_moves_no_random_number():
 
 
 def test_learns_a_bandit_better_than_cloning():
-    algo = BCQ(
-        encoder=MLPEncoder((32, 32)),
-        vae_encoder=MLPEncoder((32, 32)),
-        perturbation=0.5,
-        actor_learning_rate=3e-3,
-        critic_learning_rate=3e-3,
-        n_critics=1,
-        batch_size=64,
-        seed=0,
-        device="cpu",
-    )
+    algo = BCQ(vae_encoder=MLPEncoder((32, 32)), perturbation=0.5, n_critics=1, **BANDIT)
     assert bandit_error(algo, 500) < 0.12

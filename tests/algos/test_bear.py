@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import (
+    BANDIT,
     TABLE,
     bandit_error,
     close,
@@ -228,17 +229,12 @@ def test_acts_by_the_candidate_that_the_first_critic_finds_best():
 
 def test_learns_a_bandit_better_than_cloning():
     algo = BEAR(
-        encoder=MLPEncoder((32, 32)),
         vae_encoder=MLPEncoder((32, 32)),
         mmd_threshold=0.3,
         warmup_steps=50,
         kl_weight=0.05,
-        actor_learning_rate=3e-3,
-        critic_learning_rate=3e-3,
         alpha_learning_rate=1e-2,
-        batch_size=64,
-        seed=0,
-        device="cpu",
+        **BANDIT,
     )
     assert bandit_error(algo, 500) < 0.12
 

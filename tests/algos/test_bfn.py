@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from helpers import (
+    BANDIT,
     TABLE,
     bandit_error,
     close,
@@ -16,7 +17,7 @@ from helpers import (
     set_table,
 )
 
-from offlinekit.algos import BFN, MLPEncoder
+from offlinekit.algos import BFN
 from offlinekit.algos.torch.bfn_impl import BFNImpl
 
 STATES = one_hot([0, 1], 2)
@@ -108,14 +109,5 @@ def test_acting_takes_the_best_candidate(monkeypatch):
 
 @pytest.mark.parametrize(("n_candidates", "low", "high"), [(32, 0.0, 0.15), (1, 0.2, 0.9)])
 def test_the_best_of_many_is_better_than_cloning(n_candidates, low, high):
-    algo = BFN(
-        encoder=MLPEncoder((32, 32)),
-        n_candidates=n_candidates,
-        flow_steps=4,
-        actor_learning_rate=3e-3,
-        critic_learning_rate=3e-3,
-        batch_size=64,
-        seed=0,
-        device="cpu",
-    )
+    algo = BFN(n_candidates=n_candidates, flow_steps=4, **BANDIT)
     assert low <= bandit_error(algo, 300) < high

@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 from helpers import (
+    BANDIT,
     TABLE,
     bandit_error,
     close,
@@ -119,15 +120,5 @@ def test_learned_alpha_sees_the_bounded_gap():
 
 
 def test_learns_a_bandit_better_than_cloning():
-    algo = CalQL(
-        encoder=MLPEncoder((32, 32)),
-        actor_learning_rate=3e-3,
-        critic_learning_rate=3e-3,
-        initial_temperature=0.01,
-        alpha=0.1,
-        n_actions=4,
-        batch_size=64,
-        seed=0,
-        device="cpu",
-    )
+    algo = CalQL(initial_temperature=0.01, alpha=0.1, n_actions=4, **BANDIT)
     assert bandit_error(algo, 400) < 0.12

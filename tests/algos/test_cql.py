@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import (
+    BANDIT,
     TABLE,
     bandit_error,
     close,
@@ -20,7 +21,7 @@ from helpers import (
     set_table,
 )
 
-from offlinekit.algos import CQL, MLPEncoder
+from offlinekit.algos import CQL
 from offlinekit.algos.torch import cql_impl, functional
 from offlinekit.algos.torch.cql_impl import CQLImpl
 
@@ -296,17 +297,7 @@ def test_defaults_are_those_of_the_paper():
 
 
 def learner(alpha: float) -> CQL:
-    return CQL(
-        encoder=MLPEncoder((32, 32)),
-        alpha=alpha,
-        n_actions=4,
-        actor_learning_rate=3e-3,
-        critic_learning_rate=3e-3,
-        initial_temperature=0.01,
-        batch_size=64,
-        seed=0,
-        device="cpu",
-    )
+    return CQL(alpha=alpha, n_actions=4, initial_temperature=0.01, **BANDIT)
 
 
 def test_learns_a_bandit_better_than_cloning():

@@ -14,8 +14,10 @@ from helpers import (
     continuous_dataset,
     head_gradients,
     make_batch,
+    normals,
     one_hot,
     set_constant,
+    set_gaussian,
     set_table,
 )
 
@@ -33,29 +35,18 @@ def build(**options: object) -> CRRImpl:
     return CRR(encoder=TABLE, seed=0, device="cpu", **options).build(continuous_dataset()).impl
 
 
-def set_policy(policy: torch.nn.Module, means: list[float], log_std: float) -> None:
-    """Makes a policy a Gaussian around `means`, one a state."""
-    set_table(policy, [[math.atanh(mean)] for mean in means])
-    policy.log_stds.data.fill_(log_std)
-
-
-def replay(impl: CRRImpl, state: torch.Tensor, *shape: int) -> np.ndarray:
-    """Returns the standard normal numbers that the impl drew from a state of its generator on."""
-    return torch.randn(shape, generator=torch.Generator().set_state(state)).double().numpy()
-
-
 def test_target_is_the_lowest_target_critic_at_an_action_of_the_target_policy():
     impl = build(n_critics=2)
     set_constant(impl.q, [[100.0], [100.0]])
     set_table(impl.target_q, [FIRST, SECOND])
-    set_policy(impl.policy, [0.9, 0.9], -5.0)
-    set_policy(impl.target_policy, [0.5, -0.25], -1.0)
+    set_gaussian(impl.policy, [0.9, 0.9], -5.0)
+    set_gaussian(impl.target_policy, [0.5, -0.25], -1.0)
     after = STATES.flip(0)
     batch = make_batch(STATES, [[0.0], [0.0]], [1.0, 2.0], next_observations=after, discounts=[0.9, 0.5])
     state = impl.random.state()
     found = impl.compute_target(batch)
     # Row 0 goes to state 1, row 1 to state 0: a' = mean + noise / e, clipped to the box.
-    action = (np.array([-0.25, 0.5]) + math.exp(-1) * replay(impl, state, 2, 1)[:, 0]).clip(-1, 1)
+    action = (np.array([-0.25, 0.5]) + math.exp(-1) * normals(state, 2, 1)[:, 0]).clip(-1, 1)
     lowest = np.minimum([2 + action[0], 1 + action[1]], [4 * action[0], 2 + 4 * action[1]])
     close(found, np.array([1.0, 2.0]) + np.array([0.9, 0.5]) * lowest)
 
@@ -78,10 +69,10 @@ def test_advantage_is_the_value_less_that_of_the_policys_actions(advantage):
     impl = build(n_actions=3, n_critics=2, advantage=advantage)
     set_table(impl.q, [FIRST, SECOND])
     set_constant(impl.target_q, [[-100.0], [-100.0]])
-    set_policy(impl.policy, [0.5, -0.25], -1.0)
+    set_gaussian(impl.policy, [0.5, -0.25], -1.0)
     state = impl.random.state()
     found = impl.advantages(BATCH)
-    noise = replay(impl, state, 3, 2, 1)[..., 0]
+    noise = normals(state, 3, 2, 1)[..., 0]
     action = (np.array([0.5, -0.25]) + math.exp(-1) * noise).clip(-1, 1)  # [3, 2]
     sampled = np.minimum(np.array([1, 2]) + action, np.array([2, 0]) + 4 * action)
     # Of the data's actions 0 and 0.25: min(1, 2) = 1 and min(2.25, 1) = 1.
@@ -104,7 +95,7 @@ def with_advantages(**options: object) -> CRRImpl:
     """Q = 2 - 4 a and 3 - 4 a with draws at the means (0.5, 0): advantages (2, -1) for the batch."""
     impl = build(**options)
     set_table(impl.q, [[[2.0], [3.0], [-4.0]]])
-    set_policy(impl.policy, [0.5, 0.0], 0.0)
+    set_gaussian(impl.policy, [0.5, 0.0], 0.0)
     impl.policy.random.normal = lambda *shape: torch.zeros(shape)
     return impl
 
@@ -153,7 +144,7 @@ def test_the_advantage_carries_no_gradient():
 def test_the_critic_weighted_policy_prefers_actions_of_higher_value():
     impl = build(temperature=0.5, n_actions=2)
     set_table(impl.q, [[[0.0], [0.0], [1.0]]])  # Q = a
-    set_policy(impl.policy, [0.0, 0.0], 0.0)
+    set_gaussian(impl.policy, [0.0, 0.0], 0.0)
     draws = iter([torch.tensor([0.5, -0.5])[:, None, None].expand(2, 4_000, 1)])
     impl.policy.random.normal = lambda *shape: next(draws)
     actions = impl.sample_action(STATES[:1].expand(4_000, 2))
@@ -166,7 +157,7 @@ def test_the_critic_weighted_policy_prefers_actions_of_higher_value():
 def test_each_state_draws_among_its_own_actions():
     impl = build(temperature=1e-3, n_actions=2)
     set_table(impl.q, [[[0.0], [0.0], [1.0]]])  # Q = a: the higher of a state's two is chosen.
-    set_policy(impl.policy, [0.0, 0.0], 0.0)
+    set_gaussian(impl.policy, [0.0, 0.0], 0.0)
     draws = iter([torch.tensor([[[0.1], [0.7]], [[0.4], [-0.2]]])])  # [M, B, A]
     impl.policy.random.normal = lambda *shape: next(draws)
     close(impl.sample_action(STATES), [[0.4], [0.7]])

@@ -2,37 +2,34 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import torch
 from helpers import (
+    CHOICE,
+    POLICY,
     TABLE,
+    VALUES,
     choice_score,
     close,
     discrete_dataset,
     head_gradients,
-    make_batch,
-    one_hot,
     set_constant,
     set_table,
+    two_steps,
 )
 
-from offlinekit.algos import DiscreteAWAC, MLPEncoder
+from offlinekit.algos import DiscreteAWAC
 
 LOG3 = math.log(3.0)
-POLICY = [[0.0, 0.0, -100.0], [0.0, LOG3, -100.0]]  # Probabilities (1/2, 1/2, 0) and (1/4, 3/4, 0).
-VALUES = [[[1.0, 2.0, 7.0], [4.0, 9.0, 7.0]], [[3.0, 0.0, 7.0], [8.0, 2.0, 7.0]]]  # Lowest (1, 0), (4, 2).
 
 
 def make(**options):
     return DiscreteAWAC(encoder=TABLE, seed=0, device="cpu", **options).build(discrete_dataset()).impl
 
 
-def steps(**changes):
-    """Row 0: state 0, action 0, reward 1, then state 1 at discount 1/2. Row 1: state 1, action 1, the end."""
-    after = one_hot([1, 0], 2)
-    batch = make_batch(one_hot([0, 1], 2), [0, 1], [1, -1], next_observations=after, discounts=[0.5, 0])
-    return batch._replace(**changes)
+steps = functools.partial(two_steps, [0, 1])
 
 
 def test_target_is_the_mean_of_the_lowest_values_under_the_policy():
@@ -130,13 +127,5 @@ def test_order_is_critics_actor_and_the_actor_sees_the_new_critics():
 
 
 def test_learns_a_choice_that_cloning_misses():
-    algo = DiscreteAWAC(
-        encoder=MLPEncoder((32,)),
-        beta=10.0,
-        learning_rate=1e-2,
-        actor_learning_rate=1e-2,
-        batch_size=64,
-        seed=0,
-        device="cpu",
-    )
+    algo = DiscreteAWAC(beta=10.0, actor_learning_rate=1e-2, **CHOICE)
     assert choice_score(algo, 300) > 0.9

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -18,12 +19,12 @@ from helpers import (
     one_hot,
     set_constant,
     set_table,
+    two_steps,
 )
 from torch import Tensor
 
 from offlinekit.algos import DiscreteBCQ, DoubleDQN, MLPEncoder
 from offlinekit.datasets import MDPDataset
-from offlinekit.types import Batch
 
 LOG2 = math.log(2.0)
 ONLINE = [[[9.0, 0.0, 1.0], [0.0, 2.0, 7.0]]]  # [K=1, S=2, A=3]
@@ -41,16 +42,7 @@ def set_tables(algo: DiscreteBCQ) -> None:
     set_table(algo.impl.imitator, BEHAVIOUR)
 
 
-def steps(**changes: Any) -> Batch:
-    """Row 0: state 0, action 2, reward 1, then state 1 at discount 1/2. Row 1: state 1, action 0, the end."""
-    batch = make_batch(
-        one_hot([0, 1], 2),
-        [2, 0],
-        [1.0, -1.0],
-        next_observations=one_hot([1, 0], 2),
-        discounts=[0.5, 0.0],
-    )
-    return batch._replace(**changes)
+steps = functools.partial(two_steps, [2, 0])
 
 
 def close(actual: Tensor, expected: Any) -> None:

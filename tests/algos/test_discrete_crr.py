@@ -2,38 +2,34 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import pytest
 import torch
 from helpers import (
+    POLICY,
     TABLE,
+    VALUES,
     choice_score,
     close,
     discrete_dataset,
     head_gradients,
-    make_batch,
-    one_hot,
     set_constant,
     set_table,
+    two_steps,
 )
 
 from offlinekit.algos import DiscreteCRR, MLPEncoder
 
 LOG2, LOG3 = math.log(2.0), math.log(3.0)
-POLICY = [[0.0, 0.0, -100.0], [0.0, LOG3, -100.0]]  # Probabilities (1/2, 1/2, 0) and (1/4, 3/4, 0).
-VALUES = [[[1.0, 2.0, 7.0], [4.0, 9.0, 7.0]], [[3.0, 0.0, 7.0], [8.0, 2.0, 7.0]]]  # Lowest (1, 0), (4, 2).
 
 
 def make(**options):
     return DiscreteCRR(encoder=TABLE, seed=0, device="cpu", **options).build(discrete_dataset()).impl
 
 
-def steps(**changes):
-    """Row 0: state 0, action 0, reward 1, then state 1 at discount 1/2. Row 1: state 1, action 1, the end."""
-    after = one_hot([1, 0], 2)
-    batch = make_batch(one_hot([0, 1], 2), [0, 1], [1, -1], next_observations=after, discounts=[0.5, 0])
-    return batch._replace(**changes)
+steps = functools.partial(two_steps, [0, 1])
 
 
 def test_target_takes_the_target_policy_and_the_target_critics():

@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 from helpers import (
+    CHOICE,
     TABLE,
     choice_score,
     close,
@@ -18,7 +19,7 @@ from helpers import (
     set_table,
 )
 
-from offlinekit.algos import DiscreteIQL, MLPEncoder
+from offlinekit.algos import DiscreteIQL
 
 LOG2, LOG3 = math.log(2.0), math.log(3.0)
 STATES = one_hot([0, 1], 2)
@@ -142,15 +143,6 @@ def test_target_critics_follow_by_polyak_averaging():
 
 def test_learns_a_choice_that_cloning_misses():
     algo = DiscreteIQL(
-        encoder=MLPEncoder((32,)),
-        beta=10.0,
-        expectile=0.8,
-        learning_rate=1e-2,
-        actor_learning_rate=1e-2,
-        value_learning_rate=1e-2,
-        tau=0.05,
-        batch_size=64,
-        seed=0,
-        device="cpu",
+        beta=10.0, expectile=0.8, actor_learning_rate=1e-2, value_learning_rate=1e-2, tau=0.05, **CHOICE
     )
     assert choice_score(algo, 300) > 0.9

@@ -2,38 +2,36 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
 import pytest
 import torch
 from helpers import (
+    CHOICE,
+    POLICY,
     TABLE,
     choice_score,
     close,
     discrete_dataset,
     head_gradients,
-    make_batch,
     one_hot,
     set_constant,
     set_table,
+    two_steps,
 )
 
-from offlinekit.algos import DiscreteSAC, MLPEncoder
+from offlinekit.algos import DiscreteSAC
 
 LOG2, LOG3 = math.log(2.0), math.log(3.0)
-POLICY = [[0.0, 0.0, -100.0], [0.0, LOG3, -100.0]]  # Probabilities (1/2, 1/2, 0) and (1/4, 3/4, 0).
 
 
 def make(**options):
     return DiscreteSAC(encoder=TABLE, seed=0, device="cpu", **options).build(discrete_dataset()).impl
 
 
-def steps(**changes):
-    """Row 0: state 0, action 2, reward 1, then state 1 at discount 1/2. Row 1: state 1, action 0, the end."""
-    after = one_hot([1, 0], 2)
-    batch = make_batch(one_hot([0, 1], 2), [2, 0], [1, -1], next_observations=after, discounts=[0.5, 0])
-    return batch._replace(**changes)
+steps = functools.partial(two_steps, [2, 0])
 
 
 def test_target_is_the_mean_of_the_lowest_values_less_the_weighted_log_probabilities():
@@ -160,13 +158,5 @@ def test_drawn_actions_come_with_their_log_probabilities():
 
 
 def test_learns_a_choice_that_cloning_misses():
-    algo = DiscreteSAC(
-        encoder=MLPEncoder((32,)),
-        learning_rate=1e-2,
-        actor_learning_rate=1e-2,
-        initial_temperature=0.05,
-        batch_size=64,
-        seed=0,
-        device="cpu",
-    )
+    algo = DiscreteSAC(actor_learning_rate=1e-2, initial_temperature=0.05, **CHOICE)
     assert choice_score(algo, 200) > 0.9

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -13,14 +14,13 @@ from helpers import (
     chain_values,
     discrete_dataset,
     head_gradients,
-    make_batch,
     one_hot,
     set_table,
+    two_steps,
 )
 from torch import Tensor
 
 from offlinekit.algos import DQN
-from offlinekit.types import Batch
 
 ONLINE = [[[9.0, 0.0, 1.0], [0.0, 0.0, 7.0]]]  # [K=1, S=2, A=3]
 TARGET = [[[1.0, 5.0, 2.0], [4.0, 0.0, 3.0]]]
@@ -30,16 +30,7 @@ def make(**options: Any) -> DQN:
     return DQN(encoder=TABLE, seed=0, device="cpu", **options).build(discrete_dataset())
 
 
-def steps(**changes: Any) -> Batch:
-    """Row 0: state 0, action 2, reward 1, then state 1 at discount 1/2. Row 1: state 1, action 0, the end."""
-    batch = make_batch(
-        one_hot([0, 1], 2),
-        [2, 0],
-        [1.0, -1.0],
-        next_observations=one_hot([1, 0], 2),
-        discounts=[0.5, 0.0],
-    )
-    return batch._replace(**changes)
+steps = functools.partial(two_steps, [2, 0])
 
 
 def close(actual: Tensor, expected: Any) -> None:

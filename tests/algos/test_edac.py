@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import (
+    BANDIT,
     TABLE,
     bandit_error,
     close,
@@ -138,15 +139,5 @@ def test_order_is_temperature_actor_critics():
 
 
 def test_learns_a_bandit_better_than_cloning():
-    algo = EDAC(
-        encoder=MLPEncoder((32, 32)),
-        actor_learning_rate=3e-3,
-        critic_learning_rate=3e-3,
-        initial_temperature=0.01,
-        n_critics=3,
-        eta=0.01,
-        batch_size=64,
-        seed=0,
-        device="cpu",
-    )
+    algo = EDAC(initial_temperature=0.01, n_critics=3, eta=0.01, **BANDIT)
     assert bandit_error(algo, 400) < 0.12

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from helpers import (
+    BANDIT,
     TABLE,
     bandit_error,
     close,
@@ -138,14 +139,5 @@ def test_predict_takes_noise_zero_and_samples_draw(monkeypatch):
 
 @pytest.mark.parametrize(("alpha", "low", "high"), [(0.1, 0.0, 0.1), (1_000.0, 0.15, 0.6)])
 def test_alpha_leads_from_the_best_action_to_cloning(alpha, low, high):
-    algo = FQL(
-        encoder=MLPEncoder((32, 32)),
-        alpha=alpha,
-        flow_steps=4,
-        actor_learning_rate=3e-3,
-        critic_learning_rate=3e-3,
-        batch_size=64,
-        seed=0,
-        device="cpu",
-    )
+    algo = FQL(alpha=alpha, flow_steps=4, **BANDIT)
     assert low <= bandit_error(algo, 500) < high

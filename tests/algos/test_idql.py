@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 from helpers import (
+    BANDIT,
     ONE_STEP,
     TABLE,
     bandit_error,
@@ -19,7 +20,7 @@ from helpers import (
     set_table,
 )
 
-from offlinekit.algos import IDQL, MLPEncoder, ResidualEncoder
+from offlinekit.algos import IDQL, ResidualEncoder
 from offlinekit.algos.torch.diffusion import ClippedDiffusion
 from offlinekit.algos.torch.idql_impl import IDQLImpl
 from offlinekit.algos.torch.networks import Residual
@@ -147,16 +148,5 @@ def test_dropout_is_off_when_acting_and_on_when_learning():
 
 @pytest.mark.parametrize(("n_candidates", "low", "high"), [(64, 0.0, 0.15), (1, 0.2, 0.9)])
 def test_the_best_of_many_is_better_than_cloning(n_candidates, low, high):
-    algo = IDQL(
-        encoder=MLPEncoder((32, 32)),
-        n_candidates=n_candidates,
-        expectile=0.9,
-        actor_tau=0.02,
-        actor_learning_rate=3e-3,
-        critic_learning_rate=3e-3,
-        value_learning_rate=3e-3,
-        batch_size=64,
-        seed=0,
-        device="cpu",
-    )
+    algo = IDQL(n_candidates=n_candidates, expectile=0.9, actor_tau=0.02, value_learning_rate=3e-3, **BANDIT)
     assert low <= bandit_error(algo, 300) < high

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from helpers import (
+    BANDIT,
     TABLE,
     bandit_error,
     close,
@@ -99,15 +100,5 @@ def test_layer_norm_is_that_of_critics_and_value():
 
 @pytest.mark.parametrize(("n_candidates", "low", "high"), [(32, 0.0, 0.15), (1, 0.2, 0.9)])
 def test_the_best_of_many_is_better_than_cloning(n_candidates, low, high):
-    algo = IFQL(
-        encoder=MLPEncoder((32, 32)),
-        n_candidates=n_candidates,
-        flow_steps=4,
-        actor_learning_rate=3e-3,
-        critic_learning_rate=3e-3,
-        value_learning_rate=3e-3,
-        batch_size=64,
-        seed=0,
-        device="cpu",
-    )
+    algo = IFQL(n_candidates=n_candidates, flow_steps=4, value_learning_rate=3e-3, **BANDIT)
     assert low <= bandit_error(algo, 300) < high

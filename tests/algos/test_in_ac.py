@@ -7,6 +7,7 @@ import math
 import numpy as np
 import torch
 from helpers import (
+    BANDIT,
     TABLE,
     bandit_error,
     close,
@@ -18,7 +19,7 @@ from helpers import (
     set_table,
 )
 
-from offlinekit.algos import InAC, MLPEncoder
+from offlinekit.algos import InAC
 
 STATES = one_hot([0, 1], 2)
 LOG_TWO_PI = math.log(2 * math.pi)
@@ -153,15 +154,5 @@ def test_order_and_targets():
 
 
 def test_learns_a_bandit_better_than_cloning():
-    algo = InAC(
-        encoder=MLPEncoder((32, 32)),
-        temperature=0.05,
-        actor_learning_rate=3e-3,
-        critic_learning_rate=3e-3,
-        value_learning_rate=3e-3,
-        behaviour_learning_rate=3e-3,
-        batch_size=64,
-        seed=0,
-        device="cpu",
-    )
+    algo = InAC(temperature=0.05, value_learning_rate=3e-3, behaviour_learning_rate=3e-3, **BANDIT)
     assert bandit_error(algo, 500) < 0.12

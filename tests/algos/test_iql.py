@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 from helpers import (
+    BANDIT,
     TABLE,
     bandit_error,
     close,
@@ -18,7 +19,7 @@ from helpers import (
     set_table,
 )
 
-from offlinekit.algos import IQL, MLPEncoder
+from offlinekit.algos import IQL
 from offlinekit.algos.torch.iql_impl import IQLImpl
 
 STATES = one_hot([0, 1], 2)
@@ -198,15 +199,5 @@ def test_the_policys_learning_rate_alone_falls_to_zero():
 
 
 def test_learns_a_bandit_better_than_cloning():
-    algo = IQL(
-        encoder=MLPEncoder((32, 32)),
-        beta=30.0,
-        tau=0.05,
-        actor_learning_rate=3e-3,
-        critic_learning_rate=3e-3,
-        value_learning_rate=3e-3,
-        batch_size=64,
-        seed=0,
-        device="cpu",
-    )
+    algo = IQL(beta=30.0, tau=0.05, value_learning_rate=3e-3, **BANDIT)
     assert bandit_error(algo, 500) < 0.12

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import pytest
 import torch
 from helpers import (
+    BANDIT,
     TABLE,
     bandit_error,
     close,
@@ -19,7 +21,7 @@ from helpers import (
 )
 
 from offlinekit.algos import MSG, MLPEncoder
-from offlinekit.testing import small_dataset
+from offlinekit.testing import check_engines
 
 STATES = one_hot([0, 1], 2)
 ACTION = math.tanh(0.3)
@@ -185,20 +187,7 @@ def test_quantile_critics_have_targets_and_losses_of_their_own():
 
 @pytest.mark.parametrize("options", [{}, {"alpha": 0.5, "q_function": "qr", "n_quantiles": 3}])
 def test_graphs_leave_the_bits_of_eager_updates(options):
-    states = []
-    for engine in ("eager", "graph"):
-        algo = MSG(
-            n_critics=5,
-            warmup_steps=12,
-            encoder=MLPEncoder((8,)),
-            batch_size=8,
-            seed=0,
-            device="cpu",
-            **options,
-        )
-        algo.fit(small_dataset("continuous"), 40, engine=engine, out=None, progress=False)
-        states.append(algo.impl.state_tensors())
-    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+    check_engines(partial(MSG, n_critics=5, warmup_steps=12, encoder=MLPEncoder((8,)), **options))
 
 
 def test_defaults_are_those_of_the_authors():
@@ -209,16 +198,5 @@ def test_defaults_are_those_of_the_authors():
 
 @pytest.mark.parametrize("alpha", [None, 0.1])
 def test_learns_a_bandit_better_than_cloning(alpha):
-    algo = MSG(
-        encoder=MLPEncoder((32, 32)),
-        actor_learning_rate=3e-3,
-        critic_learning_rate=3e-3,
-        initial_temperature=0.01,
-        n_critics=4,
-        alpha=alpha,
-        warmup_steps=100,
-        batch_size=64,
-        seed=0,
-        device="cpu",
-    )
+    algo = MSG(initial_temperature=0.01, n_critics=4, alpha=alpha, warmup_steps=100, **BANDIT)
     assert bandit_error(algo, 500) < 0.12

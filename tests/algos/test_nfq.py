@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import torch
 from helpers import (
@@ -12,10 +14,9 @@ from helpers import (
     close,
     discrete_dataset,
     head_gradients,
-    make_batch,
-    one_hot,
     set_constant,
     set_table,
+    two_steps,
 )
 
 from offlinekit.algos import NFQ, MLPEncoder
@@ -28,10 +29,7 @@ def make(**options):
     return NFQ(encoder=TABLE, seed=0, device="cpu", **options).build(discrete_dataset())
 
 
-def steps():
-    """Row 0: state 0, action 2, reward 1, then state 1 at discount 1/2. Row 1: state 1, action 0, the end."""
-    after = one_hot([1, 0], 2)
-    return make_batch(one_hot([0, 1], 2), [2, 0], [1, -1], next_observations=after, discounts=[0.5, 0])
+steps = functools.partial(two_steps, [2, 0])
 
 
 def test_targets_are_the_best_values_of_the_last_iteration():

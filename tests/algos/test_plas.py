@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import (
+    BANDIT,
     TABLE,
     bandit_error,
     close,
@@ -150,15 +151,6 @@ def test_all_targets_follow():
 
 def test_learns_a_bandit_better_than_cloning():
     algo = PLAS(
-        encoder=MLPEncoder((32, 32)),
-        vae_encoder=MLPEncoder((32, 32)),
-        warmup_steps=300,
-        kl_weight=0.05,
-        vae_learning_rate=3e-3,
-        actor_learning_rate=3e-3,
-        critic_learning_rate=3e-3,
-        batch_size=64,
-        seed=0,
-        device="cpu",
+        vae_encoder=MLPEncoder((32, 32)), warmup_steps=300, kl_weight=0.05, vae_learning_rate=3e-3, **BANDIT
     )
     assert bandit_error(algo, 800) < 0.12

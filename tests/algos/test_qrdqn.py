@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
 import torch
@@ -17,6 +19,7 @@ from helpers import (
     one_hot,
     set_constant,
     set_table,
+    two_steps,
 )
 
 from offlinekit.algos import QRDQN, MLPEncoder
@@ -33,11 +36,7 @@ def quantiles(table):
     return torch.tensor(table).flatten(-2)
 
 
-def steps(**changes):
-    """Row 0: state 0, action 2, reward 1, then state 1 at discount 1/2. Row 1: state 1, action 0, the end."""
-    after = one_hot([1, 0], 2)
-    batch = make_batch(one_hot([0, 1], 2), [2, 0], [1, -1], next_observations=after, discounts=[0.5, 0])
-    return batch._replace(**changes)
+steps = functools.partial(two_steps, [2, 0])
 
 
 def test_target_is_the_distribution_of_the_target_networks_best_mean():

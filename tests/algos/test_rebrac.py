@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import (
+    BANDIT,
     TABLE,
     bandit_error,
     close,
@@ -148,14 +149,5 @@ def test_critics_have_layer_norm():
 
 @pytest.mark.parametrize(("penalty", "low", "high"), [(0.01, 0.0, 0.12), (100.0, 0.2, 0.3)])
 def test_penalty_leads_from_the_best_action_to_cloning(penalty, low, high):
-    algo = ReBRAC(
-        encoder=MLPEncoder((32, 32)),
-        critic_encoder=MLPEncoder((32, 32), layer_norm=True),
-        actor_penalty=penalty,
-        actor_learning_rate=3e-3,
-        critic_learning_rate=3e-3,
-        batch_size=64,
-        seed=0,
-        device="cpu",
-    )
+    algo = ReBRAC(critic_encoder=MLPEncoder((32, 32), layer_norm=True), actor_penalty=penalty, **BANDIT)
     assert low <= bandit_error(algo, 500) < high

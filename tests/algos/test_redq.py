@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import subprocess
-import sys
+from functools import partial
 
 import pytest
 import torch
 from helpers import (
+    BANDIT,
     TABLE,
     bandit_error,
     close,
@@ -21,7 +21,7 @@ from helpers import (
 )
 
 from offlinekit.algos import REDQ, MLPEncoder
-from offlinekit.testing import small_dataset
+from offlinekit.testing import check_engines
 
 STATES = one_hot([0, 1], 2)
 ACTION = math.tanh(0.3)
@@ -159,43 +159,7 @@ def test_quantile_critics_give_the_quantiles_of_the_lowest_mean(monkeypatch):
 
 @pytest.mark.parametrize("options", [{}, {"q_function": "qr", "n_quantiles": 3}])
 def test_graphs_leave_the_bits_of_eager_updates(options):
-    states = []
-    for engine in ("eager", "graph"):
-        algo = REDQ(
-            policy_delay=2,
-            n_critics=5,
-            encoder=MLPEncoder((8,)),
-            batch_size=8,
-            seed=0,
-            device="cpu",
-            **options,
-        )
-        algo.fit(small_dataset("continuous"), 30, engine=engine, out=None, progress=False)
-        states.append(algo.impl.state_tensors())
-    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
-
-
-COMPARE = """
-import torch
-from offlinekit.algos import REDQ
-from offlinekit.testing import small_dataset
-
-found = []
-for engine in ("eager", "compile"):
-    algo = REDQ(policy_delay=2, encoder={"type": "mlp", "hidden_sizes": [8]}, batch_size=8, seed=0, device="cpu")
-    algo.fit(small_dataset("continuous"), 4, engine=engine, out=None, progress=False)
-    found.append([*algo.impl.parameters(), algo.impl.random.state()])
-for one, other in zip(*found):
-    torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
-print("agreed")
-"""
-
-
-@pytest.mark.slow
-def test_compiled_updates_draw_the_same_subset_and_noise():
-    """In a process of its own, as the test of the engines; the compiler once drew the subset before the noise."""
-    ran = subprocess.run([sys.executable, "-c", COMPARE], capture_output=True, text=True)
-    assert ran.stdout.strip() == "agreed", ran.stderr[-2000:]
+    check_engines(partial(REDQ, policy_delay=2, n_critics=5, encoder=MLPEncoder((8,)), **options))
 
 
 def test_no_more_critics_are_drawn_than_there_are():
@@ -210,14 +174,5 @@ def test_defaults_are_the_papers():
 
 
 def test_learns_a_bandit_better_than_cloning():
-    algo = REDQ(
-        encoder=MLPEncoder((32, 32)),
-        actor_learning_rate=3e-3,
-        critic_learning_rate=3e-3,
-        initial_temperature=0.01,
-        policy_delay=2,
-        batch_size=64,
-        seed=0,
-        device="cpu",
-    )
+    algo = REDQ(initial_temperature=0.01, policy_delay=2, **BANDIT)
     assert bandit_error(algo, 600) < 0.12

@@ -8,18 +8,20 @@ import numpy as np
 import pytest
 import torch
 from helpers import (
+    BANDIT,
     TABLE,
     bandit_error,
     close,
     continuous_dataset,
     head_gradients,
     make_batch,
+    normals,
     one_hot,
     set_constant,
     set_table,
 )
 
-from offlinekit.algos import SAC, MLPEncoder
+from offlinekit.algos import SAC
 from offlinekit.algos.torch.sac_impl import SACImpl
 
 STATES = one_hot([0, 1], 2)
@@ -28,11 +30,6 @@ STATES = one_hot([0, 1], 2)
 def build(action_size: int = 1, **options: object) -> SACImpl:
     data = continuous_dataset(action_size=action_size)
     return SAC(encoder=TABLE, seed=0, device="cpu", **options).build(data).impl
-
-
-def replay(impl: SACImpl, state: torch.Tensor, *shape: int) -> np.ndarray:
-    """Returns the standard normal numbers that the impl drew from a state of its generator on."""
-    return torch.randn(shape, generator=torch.Generator().set_state(state)).double().numpy()
 
 
 def log_density(noise: np.ndarray, mean: float | np.ndarray, log_std: float) -> np.ndarray:
@@ -64,7 +61,7 @@ def test_samples_by_hand_with_leading_axes():
     set_constant(impl.policy, [0.3, -0.5])
     state = impl.random.state()
     actions, log_probs = impl.policy.sample(torch.zeros(4, 2), 3)
-    noise = replay(impl, state, 3, 4, 1)
+    noise = normals(state, 3, 4, 1)
     close(actions, np.tanh(0.3 + math.exp(-0.5) * noise))
     close(log_probs, log_density(noise, 0.3, -0.5))
 
@@ -74,7 +71,7 @@ def test_log_density_sums_action_dimensions():
     set_constant(impl.policy, [0.3, 0.3, -0.5, -0.5])
     state = impl.random.state()
     _, log_probs = impl.policy.sample(torch.zeros(4, 2))
-    close(log_probs, log_density(replay(impl, state, 4, 2), 0.3, -0.5))
+    close(log_probs, log_density(normals(state, 4, 2), 0.3, -0.5))
 
 
 @pytest.mark.parametrize(("log_std", "bound"), [(-30.0, -20.0), (5.0, 2.0)])
@@ -89,7 +86,7 @@ def test_acts_by_the_mean_and_explores_by_sampling():
     set_constant(impl.policy, [0.3, -0.5])
     close(impl.predict_best_action(STATES), [[math.tanh(0.3)]] * 2)
     state = impl.random.state()
-    close(impl.sample_action(STATES), np.tanh(0.3 + math.exp(-0.5) * replay(impl, state, 2, 1)))
+    close(impl.sample_action(STATES), np.tanh(0.3 + math.exp(-0.5) * normals(state, 2, 1)))
 
 
 def test_target_is_the_lowest_target_critic_less_the_weighted_log_density():
@@ -102,7 +99,7 @@ def test_target_is_the_lowest_target_critic_less_the_weighted_log_density():
     state = impl.random.state()
     with torch.no_grad():
         found = impl.compute_target(batch)
-    noise = replay(impl, state, 2, 1)
+    noise = normals(state, 2, 1)
     means = np.array([[0.3], [-0.6]])  # Row 0 goes to state 1 and row 1 to state 0.
     action = np.tanh(means + math.exp(-0.5) * noise)[:, 0]
     # y = r + discount * (min(Q1, Q2) - 0.2 * log pi)
@@ -125,7 +122,7 @@ def test_quantile_target_shifts_the_lowest_distribution_by_the_entropy():
     state = impl.random.state()
     found = impl.compute_target(make_batch(STATES[:1], [[0.0]], [1.0], discounts=[0.5]))
     # Means 3 and 0: the second distribution, y = 1 + 0.5 * ((-9, 9) - 0.2 log pi)
-    entropy = -0.2 * log_density(replay(impl, state, 1, 1), 0.3, -0.5)
+    entropy = -0.2 * log_density(normals(state, 1, 1), 0.3, -0.5)
     close(found, 1 + 0.5 * (np.array([[-9.0], [9.0]]) + entropy))
 
 
@@ -138,7 +135,7 @@ def test_actor_loss_and_its_gradients():
     set_constant(impl.policy, [mean, log_std])
     state = impl.random.state()
     loss = impl.compute_actor_loss(make_batch(STATES, [[0.9], [0.9]]))
-    noise = replay(impl, state, 2, 1)
+    noise = normals(state, 2, 1)
     action = np.tanh(mean + math.exp(log_std) * noise)
     # loss = mean(0.2 log pi - (1 + 3 a, 4 + 3 a))
     values = np.array([1.0, 4.0]) + 3 * action[:, 0]
@@ -169,7 +166,7 @@ def test_temperature_loss_and_its_gradient(target_entropy, target):
     set_constant(impl.policy, [0.3, -0.5])
     state = impl.random.state()
     loss, metrics = impl.compute_temperature_loss(make_batch(STATES, [[0.0], [0.0]]))
-    log_probs = log_density(replay(impl, state, 2, 1), 0.3, -0.5)
+    log_probs = log_density(normals(state, 2, 1), 0.3, -0.5)
     # loss = -0.2 * (mean log pi + target); its derivative by log temperature is the loss itself.
     expected = -0.2 * (log_probs.mean() + target)
     close(loss, expected)
@@ -234,13 +231,5 @@ def test_the_target_carries_no_gradient():
 
 
 def test_learns_a_bandit_better_than_cloning():
-    algo = SAC(
-        encoder=MLPEncoder((32, 32)),
-        actor_learning_rate=3e-3,
-        critic_learning_rate=3e-3,
-        initial_temperature=0.01,
-        batch_size=64,
-        seed=0,
-        device="cpu",
-    )
+    algo = SAC(initial_temperature=0.01, **BANDIT)
     assert bandit_error(algo, 400) < 0.12

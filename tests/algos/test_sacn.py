@@ -6,6 +6,7 @@ import math
 
 import torch
 from helpers import (
+    BANDIT,
     TABLE,
     bandit_error,
     close,
@@ -117,14 +118,5 @@ def test_more_critics_are_more_pessimistic():
 
 
 def test_learns_a_bandit_better_than_cloning():
-    algo = SACN(
-        encoder=MLPEncoder((32, 32)),
-        actor_learning_rate=3e-3,
-        critic_learning_rate=3e-3,
-        initial_temperature=0.01,
-        n_critics=5,
-        batch_size=64,
-        seed=0,
-        device="cpu",
-    )
+    algo = SACN(initial_temperature=0.01, n_critics=5, **BANDIT)
     assert bandit_error(algo, 400) < 0.12

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import torch
 from helpers import (
+    BANDIT,
     TABLE,
     bandit_error,
     close,
@@ -18,7 +19,7 @@ from helpers import (
     set_table,
 )
 
-from offlinekit.algos import SPOT, MLPEncoder
+from offlinekit.algos import SPOT
 from offlinekit.algos.torch.spot_impl import SPOTImpl
 
 STATES = one_hot([0, 1], 2)
@@ -107,16 +108,5 @@ def test_the_policy_alone_drops_out():
 
 
 def test_learns_a_bandit_better_than_cloning():
-    algo = SPOT(
-        encoder=MLPEncoder((32, 32)),
-        critic_encoder=None,
-        vae_encoder=None,
-        warmup_steps=200,
-        vae_learning_rate=3e-3,
-        actor_learning_rate=3e-3,
-        critic_learning_rate=3e-3,
-        batch_size=64,
-        seed=0,
-        device="cpu",
-    )
+    algo = SPOT(critic_encoder=None, vae_encoder=None, warmup_steps=200, vae_learning_rate=3e-3, **BANDIT)
     assert bandit_error(algo, 700) < 0.12

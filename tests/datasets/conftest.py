@@ -1,9 +1,13 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
+from http_server import serving
 
 REAL_DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 
@@ -19,3 +23,24 @@ def real_data() -> Callable[[str], Path]:
         return path
 
     return find
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *args: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Serves a folder in place of the sources' buckets, and downloads into another one."""
+    folder = tmp_path / "bucket"
+    folder.mkdir()
+    monkeypatch.setenv("OFFLINEKIT_DATA", str(tmp_path / "data"))
+    with serving(
+        ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder)))
+    ) as server:
+        for module in ("sources.dqn_replay", "rl_unplugged"):
+            monkeypatch.setattr(
+                f"offlinekit.datasets.{module}.BUCKET", f"http://127.0.0.1:{server.server_port}"
+            )
+        yield folder

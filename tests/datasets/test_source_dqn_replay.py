@@ -1,11 +1,7 @@
 from __future__ import annotations
 
-import functools
 import gzip
 import io
-import threading
-from collections.abc import Iterator
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +11,6 @@ from gymnasium import spaces
 
 from offlinekit.algos import DiscreteBCQ, DiscreteCQL
 from offlinekit.datasets import get_dataset, known_datasets
-from offlinekit.datasets.sources import dqn_replay
 from offlinekit.errors import DownloadError, FileFormatError
 
 pytestmark = pytest.mark.filterwarnings("ignore::offlinekit.datasets.environments.MissingExtraWarning")
@@ -232,26 +227,6 @@ def test_files_cut_short(tmp_path: Path) -> None:
     path.write_bytes(gzip.compress(gzip.decompress(whole)[:-5]))
     with pytest.raises(FileFormatError, match="ends 5 bytes too early"):
         get_dataset(tmp_path / "logs")
-
-
-class Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *args: Any) -> None:
-        pass
-
-
-@pytest.fixture
-def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    folder = tmp_path / "bucket"
-    folder.mkdir()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder)))
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    monkeypatch.setattr(dqn_replay, "BUCKET", f"http://127.0.0.1:{server.server_port}")
-    monkeypatch.setenv("OFFLINEKIT_DATA", str(tmp_path / "data"))
-    yield folder
-    server.shutdown()
-    thread.join()
-    server.server_close()
 
 
 def test_names_of_d4rl_atari(bucket: Path, tmp_path: Path) -> None:

@@ -1,12 +1,9 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import io
-import threading
 import warnings
-from collections.abc import Callable, Iterator
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +14,7 @@ from gymnasium import spaces
 from PIL import Image
 
 from offlinekit.algos import DiscreteBCQ, DiscreteCQL
-from offlinekit.datasets import MDPDataset, get_dataset, png, rl_unplugged
+from offlinekit.datasets import MDPDataset, get_dataset, png
 from offlinekit.datasets.blocks import BlockSampler
 from offlinekit.datasets.environments import MissingExtraWarning
 from offlinekit.datasets.normalizers import Scaling
@@ -231,27 +228,6 @@ def test_pillow_decodes_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     np.testing.assert_array_equal(png.decode_gray(images, 84, 84), by_opencv)
     with pytest.raises(FileFormatError, match="PNG image is damaged"):
         png.decode_gray([image(3)[:60]], 84, 84)
-
-
-class Bucket(SimpleHTTPRequestHandler):
-    def log_message(self, *args: Any) -> None:
-        pass
-
-
-@pytest.fixture
-def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Serves a folder in place of the bucket, and downloads into another one."""
-    folder = tmp_path / "bucket"
-    folder.mkdir()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Bucket, directory=str(folder)))
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    monkeypatch.setattr(rl_unplugged, "BUCKET", f"http://127.0.0.1:{server.server_port}")
-    monkeypatch.setenv("OFFLINEKIT_DATA", str(tmp_path / "data"))
-    yield folder
-    server.shutdown()
-    thread.join()
-    server.server_close()
 
 
 def put(folder: Path, name: str, examples: list[bytes], packed: bool = True) -> None:

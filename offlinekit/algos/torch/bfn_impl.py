@@ -6,15 +6,12 @@ from torch import Tensor
 
 from offlinekit.algos.torch.actor_critic import ActorCriticImpl
 from offlinekit.algos.torch.flows import make_flow
-from offlinekit.algos.torch.generators import BestOf
-from offlinekit.algos.torch.objectives import Loss
+from offlinekit.algos.torch.generators import BestOf, BestOfImpl
 from offlinekit.types import Batch, TensorTree
 
 
-class BFNImpl(ActorCriticImpl):
+class BFNImpl(BestOfImpl, ActorCriticImpl):
     """y = r + gamma Q_target(s', a*), a* the best by Q of N actions of the flow at s'; arXiv:2507.07969."""
-
-    policy: BestOf
 
     def build_policy(self) -> BestOf:
         """Makes the flow and the choice among its actions."""
@@ -31,15 +28,3 @@ class BFNImpl(ActorCriticImpl):
         outputs = self.target_q(batch.next_observations, actions)
         value = outputs.mean(0) if self.config.target_value == "mean" else self.q.lowest(outputs)
         return batch.rewards + batch.discounts * value
-
-    def compute_actor_loss(self, batch: Batch) -> Loss:
-        """Returns the flow-matching loss of the data's actions."""
-        return self.policy.behaviour.loss(batch.observations, batch.actions)
-
-    def predict_best_action(self, observations: TensorTree) -> Tensor:
-        """Returns the best [B, A] of N actions from noise that is always the same."""
-        return self.policy.mode(observations, self.judge)
-
-    def sample_action(self, observations: TensorTree) -> Tensor:
-        """Returns the best [B, A] of N actions drawn anew."""
-        return self.policy.sample(observations, self.judge)

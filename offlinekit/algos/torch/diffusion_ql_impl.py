@@ -9,15 +9,13 @@ from torch import Tensor
 
 from offlinekit.algos.torch.actor_critic import ActorCriticImpl
 from offlinekit.algos.torch.diffusion import TimeFeatures, make_diffusion
-from offlinekit.algos.torch.generators import BestOf
+from offlinekit.algos.torch.generators import BestOf, BestOfImpl
 from offlinekit.algos.torch.objectives import Loss
 from offlinekit.types import Batch, TensorTree
 
 
-class DiffusionQLImpl(ActorCriticImpl):
+class DiffusionQLImpl(BestOfImpl, ActorCriticImpl):
     """The policy is a diffusion that clones and whose actions have high values; arXiv:2208.06193, algorithm 1."""
-
-    policy: BestOf
 
     def build(self) -> None:
         """Makes the critics, the diffusion and its slow average, which acts in targets."""
@@ -55,10 +53,6 @@ class DiffusionQLImpl(ActorCriticImpl):
         scales = values.detach().abs().mean(-1).clamp(min=1e-8).roll(1)
         gain = (values.mean(-1) / scales).mean()
         return cloning - self.config.eta * gain, {"bc_loss": cloning.detach()}
-
-    def predict_best_action(self, observations: TensorTree) -> Tensor:
-        """Returns the best [B, A] of N actions from noise that is always the same."""
-        return self.policy.mode(observations, self.judge)
 
     def sample_action(self, observations: TensorTree) -> Tensor:
         """Draws one of N new actions [B, A] with probabilities softmax(min_k Q_target_k)."""

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from offlinekit.algos.torch import functional
 from offlinekit.algos.torch.networks import Network
+from offlinekit.algos.torch.objectives import Loss
 from offlinekit.algos.torch.random import Random
 from offlinekit.errors import UnsupportedError
-from offlinekit.types import TensorTree, first_leaf
+from offlinekit.types import Batch, TensorTree, first_leaf
 
 Judge: TypeAlias = Callable[[TensorTree, Tensor], Tensor]
 
@@ -77,3 +78,25 @@ class BestOf(nn.Module):
         candidates, _ = self.behaviour.sample(observations, len(self.noise))
         index = self.behaviour.random.categorical(judge(observations, candidates).T)
         return functional.select_samples(candidates, index)
+
+
+class BestOfImpl:
+    """Put before an implementation, makes its policy the best of N actions of a model that clones."""
+
+    policy: BestOf
+
+    def judge(self, observations: TensorTree, actions: Tensor) -> Tensor:
+        """Returns the values [N, B] of actions [N, B, A], by which one is chosen."""
+        raise UnsupportedError(f"{type(self).__name__} must define judge()")
+
+    def compute_actor_loss(self, batch: Batch) -> Loss:
+        """Returns the cloning loss of the model, towards the data's actions."""
+        return self.policy.behaviour.loss(batch.observations, batch.actions)
+
+    def predict_best_action(self, observations: TensorTree) -> Tensor:
+        """Returns the best [B, A] of N actions from noise that is always the same."""
+        return self.policy.mode(observations, self.judge)
+
+    def sample_action(self, observations: TensorTree) -> Tensor:
+        """Returns the best [B, A] of N actions drawn anew."""
+        return self.policy.sample(observations, self.judge)

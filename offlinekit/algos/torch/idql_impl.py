@@ -8,16 +8,13 @@ import torch
 from torch import Tensor
 
 from offlinekit.algos.torch.diffusion import ClippedDiffusion, TimeFeatures, make_diffusion
-from offlinekit.algos.torch.generators import BestOf
+from offlinekit.algos.torch.generators import BestOf, BestOfImpl
 from offlinekit.algos.torch.iql_impl import IQLImpl
-from offlinekit.algos.torch.objectives import Loss
-from offlinekit.types import Batch, TensorTree
+from offlinekit.types import TensorTree
 
 
-class IDQLImpl(IQLImpl):
+class IDQLImpl(BestOfImpl, IQLImpl):  # type: ignore[misc]  # A policy in place of IQL's Gaussian.
     """IQL whose policy is one of N actions of a diffusion, by the values; arXiv:2304.10573, algorithms 1 and 2."""
-
-    policy: BestOf  # type: ignore[assignment]  # In place of IQL's Gaussian.
 
     def build(self) -> None:
         """Makes the critics, the state value, the diffusion and its average, which acts."""
@@ -29,10 +26,6 @@ class IDQLImpl(IQLImpl):
         frequencies = 2.0 * math.pi * 0.2 * torch.randn(32)
         times = TimeFeatures(frequencies, (128, 128), learned=True)
         return BestOf(make_diffusion(self, times, ClippedDiffusion), self.config.n_candidates)
-
-    def compute_actor_loss(self, batch: Batch) -> Loss:
-        """Returns the cloning loss of the diffusion."""
-        return self.policy.behaviour.loss(batch.observations, batch.actions)
 
     def judge(self, observations: TensorTree, actions: Tensor) -> Tensor:
         """Returns the lowest of the target critics' values [N, B] of actions [N, B, A]."""

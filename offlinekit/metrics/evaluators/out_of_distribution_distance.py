@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from offlinekit.metrics.batches import actions_at, observations_at
-from offlinekit.types import Array, leaves
+from offlinekit.types import Array, leaves, row_parts
 
 if TYPE_CHECKING:
     from offlinekit.algos.base import Algo
@@ -55,10 +55,9 @@ def out_of_distribution_distance(
 
 def _vectors(algo: Algo, dataset: MDPDataset, index: Array, seed: int) -> Array:
     """Returns the observations of rows [B] as float64 [B, D], D at most `MOST_NUMBERS`."""
-    parts = np.split(index, range(ROWS_AT_ONCE, len(index), ROWS_AT_ONCE))
     project: Any = None
     found = []
-    for part in parts:
+    for part in row_parts(index, ROWS_AT_ONCE):
         seen = observations_at(algo, dataset, part)
         flat = np.hstack([leaf.reshape(len(part), -1).astype(np.float64) for leaf in leaves(seen)])
         if project is None:

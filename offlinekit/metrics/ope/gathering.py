@@ -13,7 +13,7 @@ from offlinekit.metrics.ope.behaviour import FittedBehaviour, episode_folds, fit
 from offlinekit.metrics.ope.logged import Floats, Logged
 from offlinekit.metrics.ope.tabular import TabularModel, state_numbers
 from offlinekit.metrics.ope.target import QFunction, TargetPolicy
-from offlinekit.types import Array, rows
+from offlinekit.types import Array, row_parts, rows
 
 if TYPE_CHECKING:
     from offlinekit.datasets import MDPDataset
@@ -35,8 +35,7 @@ def step_mask(dataset: MDPDataset) -> Array:
 
 def by_rows(function: Callable[[Any, Array], Floats], policy: Any, dataset: MDPDataset) -> Floats:
     """Returns a function of observations and actions for all rows [N], a slice at a time."""
-    n_rows = len(dataset.actions)
-    parts = np.split(np.arange(n_rows), range(ROWS_AT_ONCE, n_rows, ROWS_AT_ONCE))
+    parts = row_parts(np.arange(len(dataset.actions)), ROWS_AT_ONCE)
     found = [function(observations_at(policy, dataset, part), dataset.actions[part]) for part in parts]
     return np.concatenate(found)
 

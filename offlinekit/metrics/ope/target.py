@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from gymnasium import spaces
 
+from offlinekit.datasets.choices import probabilities_of
 from offlinekit.datasets.policies import GreedyPolicy, as_policy
 from offlinekit.errors import UnsupportedError
 from offlinekit.metrics.ope.logged import Floats
@@ -77,12 +78,10 @@ class TargetPolicy:
         Raises:
             ValueError: For an answer of another shape, or that is no distribution.
         """
-        n, n_actions = len(first_leaf(observations)), self.n_actions
         if callable(self.log_prob):
-            columns = [self.log_probs(observations, np.full(n, a)) for a in range(n_actions)]
-            found = np.exp(np.stack(columns, 1))
-        else:
-            found = np.asarray(self.act(observations), np.float64)
+            return probabilities_of(self.log_probs, observations, range(self.n_actions))
+        n, n_actions = len(first_leaf(observations)), self.n_actions
+        found = np.asarray(self.act(observations), np.float64)
         if found.shape != (n, n_actions) or (found < 0).any() or not np.allclose(found.sum(1), 1, atol=1e-3):
             raise ValueError(
                 f"expected probabilities of shape ({n}, {n_actions}) that sum to 1 in each row, got {found.shape}; "
