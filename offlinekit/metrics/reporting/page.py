@@ -35,7 +35,8 @@ figure h2 { margin-top: .5rem; } dt { font-weight: 600; } dd { margin: 0 0 .6rem
 @media (max-width: 48rem) {
   body { margin: 1rem auto; padding: 0 .8rem; } .figures { grid-template-columns: 1fr; } table { font-size: .8rem; }
   th, td { padding: .2rem .45rem; } td.text { white-space: normal; } }
-@media print { :root { font-size: 11px; } video { display: none; } body { margin: 0; font-size: 11px; max-width: none; } table { font-size: 9px; }
+@media print { :root { font-size: 11px; } video { display: none; }
+  body { margin: 0; font-size: 11px; max-width: none; } table { font-size: 9px; }
   th, td { padding: .15rem .4rem; } td.text { white-space: normal; } tr { break-inside: avoid; }
   .figures { grid-template-columns: 1fr 1fr; } h2 { break-after: avoid; } }
 """
