@@ -18,7 +18,6 @@ from offlinekit.errors import MissingExtraError, UnsupportedError, require
 from offlinekit.metrics.rollout import Rollout
 from offlinekit.types import Array
 
-
 PALETTE = "split[a][b];[a]palettegen[p];[b][p]paletteuse"
 FORMATS: dict[str, dict[str, Any]] = {
     ".mp4": {"output_params": ["-f", "mp4"]},

@@ -76,8 +76,8 @@ def test_environment_by_name_is_filmed(tmp_path: Path) -> None:
 
 def test_what_cannot_be_filmed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     policy = RandomPolicy(Painted.action_space)
-    with pytest.raises(ValueError, match=r"ends in \.mp4"):
-        record_video(policy, Painted(), tmp_path / "film.gif")
+    with pytest.raises(ValueError, match=r"ends in \.mp4 or \.gif, got"):
+        record_video(policy, Painted(), tmp_path / "film.avi")
     blind = Painted()
     monkeypatch.setattr(blind, "render", lambda: None)
     with pytest.raises(UnsupportedError, match="renders RGB arrays, got NoneType"):
