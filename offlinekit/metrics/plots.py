@@ -121,7 +121,7 @@ def _draw(axes: Axes, curve: Curve, index: int, band: str | None, theme: Theme) 
     """Draws one curve with its band."""
     style = theme.line(index)
     label = curve.label if len(curve.y) == 1 else f"{curve.label} ({len(curve.y)} runs)"
-    every = 1 if len(curve.x) <= 12 else 0.08  # Of the diagonal, for runs measured at uneven times.
+    every = 1 if len(curve.x) <= 25 else 0.08  # Of the diagonal, for runs measured at uneven times.
     axes.plot(
         curve.x,
         curve.y.mean(axis=0),
