@@ -121,11 +121,13 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
         if max(float(row["value_start"]) for row in rows if row["algo"] == name) > 1_000:
             axes.set_yscale("symlog", linthresh=300)
             axes.set_ylim(top=100_000)
+            axes.set_yticks([-1_000, 0, 1_000, 10_000, 100_000])
         axes.set_title(f"{TITLES[name]}, {size:,} transitions", fontsize=9)
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
         axes.grid(color="0.9")
         axes.spines[["top", "right"]].set_visible(False)
         axes.set_xlabel("updates" if i == len(names) - 1 else "")
+        axes.set_ylabel("" if j else "return, value")
     handles = {
         label: h for axes in panels.flat for h, label in zip(*axes.get_legend_handles_labels(), strict=True)
     }

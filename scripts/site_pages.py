@@ -13,6 +13,7 @@ from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.nav import Navigation
 
 ROOT = Path(__file__).resolve().parents[1]
 SECTIONS = {
@@ -62,6 +63,19 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         files.append(File.generated(config, path, content=text))
     config.nav = navigation([file.src_uri for file in files.documentation_pages()])
     return files
+
+
+def on_nav(nav: Navigation, **_: Any) -> Navigation:
+    """Names the pages of algorithms by the algorithm alone, which keeps the list short."""
+    for page in nav.pages:
+        if page.file.src_uri.startswith("algos/") and not page.is_index:
+            page.title = short_title(page.file.content_string)
+    return nav
+
+
+def short_title(text: str) -> str:
+    """Returns the heading of a page up to its colon."""
+    return text.partition("\n")[0].removeprefix("#").partition(":")[0].strip()
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:

@@ -47,6 +47,11 @@ def test_home_links_within_the_site(made):
     assert "](CONTRIBUTING.md)" in home
 
 
+def test_algorithms_are_listed_by_their_short_names(made):
+    assert made["short_title"]("# IQL: implicit Q-learning\n\nText: more.\n") == "IQL"
+    assert made["short_title"]("# ReBRAC\n") == "ReBRAC"
+
+
 def test_a_notebook_becomes_a_page(made, tmp_path):
     cells = [
         {"cell_type": "markdown", "source": ["# Title\n", "\n", "Words."]},

@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -33,7 +34,7 @@ def read_curves(runs: Runs, x: str = "step", y: str = "eval/return_mean") -> lis
     Args:
         runs: {label: paths}, or paths of run folders, which are grouped by algorithm and dataset. A path is
             a run folder or a metrics.csv.
-        x: Column of the horizontal axis.
+        x: Column of the horizontal axis; "time" puts the mean of each step at the mean time at which its runs took it.
         y: Column of the vertical axis; rows where it was not measured are left out.
 
     Raises:
@@ -43,7 +44,8 @@ def read_curves(runs: Runs, x: str = "step", y: str = "eval/return_mean") -> lis
     groups = _as_groups(runs)
     if not groups:
         raise ValueError("expected at least one run to plot, got none")
-    return [_common(label, [read_column(path, x, y) for path in paths]) for label, paths in groups.items()]
+    read = _over_time if x == "time" else partial(_over_column, x)
+    return [read(label, paths, y) for label, paths in groups.items()]
 
 
 def read_column(path: str | Path, x: str, y: str) -> tuple[Floats, Floats]:
@@ -73,11 +75,36 @@ def _as_groups(runs: Runs) -> dict[str, list[Path]]:
         return {label: [Path(path) for path in paths] for label, paths in runs.items()}
     paths = [Path(path) for path in ([runs] if isinstance(runs, str | Path) else runs)]
     names = [_read_names(path) for path in paths]
+    labels = setting_labels(names, [read_config(path).get("hyperparameters", {}) for path in paths])
     several = len({dataset for _, dataset in names}) > 1
     groups: dict[str, list[Path]] = {}
-    for path, (algo, dataset) in zip(paths, names, strict=True):
-        groups.setdefault(f"{algo}, {dataset}" if several else algo, []).append(path)
+    for path, label, (_, dataset) in zip(paths, labels, names, strict=True):
+        groups.setdefault(f"{label}, {dataset}" if several else label, []).append(path)
     return groups
+
+
+def setting_labels(
+    names: Sequence[tuple[str, str]], hyperparameters: Sequence[Mapping[str, Any]]
+) -> list[str]:
+    """Returns a label for each run, by which runs of other settings are never taken for seeds of one.
+
+    Args:
+        names: (algorithm, dataset) of each run.
+        hyperparameters: Of each run.
+
+    Returns:
+        The algorithm; where its runs on that dataset differ in hyperparameters other than the seed, with these:
+        "IQL, expectile=0.9".
+    """
+    held: dict[tuple[str, str], dict[str, set[str]]] = {}
+    for name, settings in zip(names, hyperparameters, strict=True):
+        for key, value in settings.items():
+            held.setdefault(name, {}).setdefault(key, set()).add(json.dumps(value, sort_keys=True))
+    labels = []
+    for name, settings in zip(names, hyperparameters, strict=True):
+        differing = [key for key in settings if key != "seed" and len(held[name][key]) > 1]
+        labels.append(", ".join([name[0], *(f"{key}={settings[key]}" for key in differing)]))
+    return labels
 
 
 def dataset_name(runs: Runs) -> str | None:
@@ -117,6 +144,17 @@ def read_config(path: Path) -> dict[str, Any]:
     if not isinstance(config, dict) or not {"algo", "dataset"} <= config.keys():
         raise FileFormatError(f"{file} is not the config of a run: it names no algo and dataset")
     return config
+
+
+def _over_column(x: str, label: str, paths: list[Path], y: str) -> Curve:
+    return _common(label, [read_column(path, x, y) for path in paths])
+
+
+def _over_time(label: str, paths: list[Path], y: str) -> Curve:
+    """Returns the curve over steps, each step at the mean time at which the runs took it."""
+    curve = _over_column("step", label, paths, y)
+    times = [np.interp(curve.x, *read_column(path, "step", "time")) for path in paths]
+    return curve._replace(x=np.mean(times, axis=0))
 
 
 def _common(label: str, lines: list[tuple[Floats, Floats]]) -> Curve:

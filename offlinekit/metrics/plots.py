@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from offlinekit.datasets.storage import written_beside
 from offlinekit.metrics.curves import Curve, Floats, Runs, dataset_name, read_curves
-from offlinekit.metrics.themes import MARKERS, Theme, get_theme
+from offlinekit.metrics.themes import Theme, get_theme, marker
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 BASELINES = ((0, (5, 2)), (0, (1, 1.5)), (0, (5, 2, 1, 2)), (0, (9, 3)))
 AXIS_NAMES = {
-    "step": "gradient steps",
-    "time": "training time",
+    "step": "updates",
+    "time": "wall time",
     "eval/return_mean": "evaluation return",
     "eval/return_median": "evaluation return, median of episodes",
     "eval/score": "normalised score",
@@ -81,49 +81,62 @@ def draw_curves(
     x: str,
     y: str,
     baselines: Mapping[str, float] | None,
-    band: str,
+    band: str | None,
     theme: Theme,
     title: str | None,
+    order: Sequence[str] = (),
 ) -> Figure:
-    """Returns the figure of `plot_learning_curves`; draw it and save it under the theme's settings."""
+    """Returns the figure of `plot_learning_curves`, without bands for None; save it under the theme's settings.
+
+    Labels in `order` have the colours of their place there, so that an algorithm has one colour in several figures.
+    """
     from matplotlib.figure import Figure
+    from matplotlib.ticker import EngFormatter
 
     figure = Figure(figsize=theme.size, layout="constrained")
     axes = figure.subplots()
     for index, curve in enumerate(curves):
-        _draw(axes, curve, index, band, theme)
+        place = order.index(curve.label) if curve.label in order else index
+        _draw(axes, curve, place, band, theme)
     for index, (label, value) in enumerate((baselines or {}).items()):
         dashes = BASELINES[index % len(BASELINES)]
-        axes.axhline(value, color="0.35", linewidth=1.0, linestyle=dashes, label=f"{label} ({value:.4g})")
+        axes.axhline(
+            value, color="0.35", linewidth=1.0, linestyle=dashes, label=f"{label} ({readable(value)})"
+        )
     dress(axes, AXIS_NAMES.get(x, x), AXIS_NAMES.get(y, y), title or "")
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     if x == "time":
         _name_times(axes, max(float(curve.x[-1]) for curve in curves))
-    _explain(figure, band if any(len(curve.y) > 1 for curve in curves) else None, theme)
+    spread = f"lines: mean over runs; bands: {BANDS[band]}" if band else "lines: mean over runs"
+    add_legend(figure, theme, spread if any(len(curve.y) > 1 for curve in curves) else None)
     return figure
 
 
-def _draw(axes: Axes, curve: Curve, index: int, band: str, theme: Theme) -> None:
-    """Draws one curve; colour and marker repeat after seven."""
-    colour, marker = theme.colours[index % len(theme.colours)], MARKERS[index % len(MARKERS)]
-    dashes = theme.dashes[index % len(theme.dashes)]
+def readable(value: float) -> str:
+    """Returns a number in four digits, or all of a larger one that a reader can still take in: 0.1235, 1,234,567."""
+    return f"{value:,.0f}" if 1e4 <= abs(value) < 1e9 else f"{value:,.4g}"
+
+
+def _draw(axes: Axes, curve: Curve, index: int, band: str | None, theme: Theme) -> None:
+    """Draws one curve with its band."""
+    style = theme.line(index)
     label = curve.label if len(curve.y) == 1 else f"{curve.label} ({len(curve.y)} runs)"
-    every = 1 if len(curve.x) <= 12 else 0.08  # Of the diagonal, for runs measured at uneven times.
+    every = 1 if len(curve.x) <= 25 else 0.08  # Of the diagonal, for runs measured at uneven times.
     axes.plot(
         curve.x,
         curve.y.mean(axis=0),
-        color=colour,
-        linestyle=dashes,
-        marker=marker,
+        **style,
+        marker=marker(index),
         markevery=every,
         markersize=2.5 * theme.line_width,
         linewidth=theme.line_width,
         label=label,
     )
-    if len(curve.y) > 1:
+    if band and len(curve.y) > 1:
         low, high = _limits(curve.y, band)
-        axes.fill_between(curve.x, low, high, color=colour, alpha=theme.band_alpha, linewidth=0)
+        axes.fill_between(curve.x, low, high, color=style["color"], alpha=theme.band_alpha, linewidth=0)
         for edge in (low, high) if theme.band_edges else ():
-            axes.plot(curve.x, edge, color=colour, linestyle=dashes, linewidth=theme.line_width / 3)
+            axes.plot(curve.x, edge, **style, linewidth=theme.line_width / 3)
 
 
 def _limits(y: Floats, band: str) -> tuple[Floats, Floats]:
@@ -139,13 +152,10 @@ def _limits(y: Floats, band: str) -> tuple[Floats, Floats]:
 
 
 def dress(axes: Axes, x_name: str, y_name: str, title: str) -> None:
-    """Names the axes, lightens the frame and shortens thousands."""
-    from matplotlib.ticker import EngFormatter
-
+    """Names the axes and lightens the frame."""
     axes.set_xlabel(x_name)
     axes.set_ylabel(y_name)
     axes.set_title(title)
-    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.grid(color="0.9", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
@@ -169,17 +179,14 @@ def _name_times(axes: Axes, longest: float) -> None:
     )
     axes.xaxis.set_major_locator(MultipleLocator(step * seconds))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / seconds:g}"))
-    axes.set_xlabel(f"training time ({unit})")
+    axes.set_xlabel(f"wall time ({unit})")
 
 
-def _explain(figure: Figure, band: str | None, theme: Theme) -> None:
-    """Puts a legend below the axes, in as many columns as fit, and says what the bands are."""
-    longest = max(len(str(label.get_label())) for label in figure.axes[0].get_legend_handles_labels()[0])
-    columns = int(theme.size[0] / theme.font_size * 135 / (longest + 6))
-    figure.legend(
-        loc="outside lower center",
-        ncols=max(1, min(3, columns)),
-        frameon=False,
-        handlelength=2.6,
-        title=None if band is None else f"lines: mean over runs; bands: {BANDS[band]}",
-    )
+def add_legend(figure: Figure, theme: Theme, title: str | None = None) -> None:
+    """Puts a legend below the axes, in as many columns as fit; a long one makes the figure higher."""
+    labels = figure.axes[0].get_legend_handles_labels()[1]
+    fitting = int(theme.size[0] / theme.font_size * 135 / (max(map(len, labels)) + 6))
+    columns = max(1, min(3, fitting, len(labels)))
+    rows = -(-len(labels) // columns)
+    figure.set_figheight(theme.size[1] + max(0, rows - 2) * 1.45 * theme.font_size / 72)
+    figure.legend(loc="outside lower center", ncols=columns, frameon=False, handlelength=2.6, title=title)

@@ -65,7 +65,10 @@ def stratified_band(
 
     Args:
         statistic: As in `stratified_interval`, but it returns [T], such as a performance profile.
-        groups, confidence, n_resamples, seed: As in `stratified_interval`.
+        groups: Scores [runs, tasks].
+        confidence: Of each point, in (0, 1).
+        n_resamples: Draws of the bootstrap.
+        seed: Of the draws.
 
     Returns:
         Two arrays [T]. Each point is covered with the confidence by itself, not all of them at once.

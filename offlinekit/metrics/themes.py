@@ -45,6 +45,14 @@ class Theme:
     band_edges: bool = False
     rc: dict[str, Any] = field(default_factory=dict)
 
+    def line(self, index: int) -> dict[str, Any]:
+        """Returns colour and dashes of the curve of that number; dashes change where colours begin anew."""
+        again = index // len(self.colours)
+        dashes = (
+            DASHED[again % len(DASHED)] if self.dashes == SOLID else self.dashes[index % len(self.dashes)]
+        )
+        return {"color": self.colours[index % len(self.colours)], "linestyle": dashes}
+
     @property
     def settings(self) -> Any:
         """The settings of matplotlib for this look; text stays text in a PDF."""
@@ -57,6 +65,11 @@ class Theme:
             "svg.fonttype": "path",
             **self.rc,
         }
+
+
+def marker(index: int) -> str:
+    """Returns the marker of the curve of that number; no colour meets its marker again within 49 curves."""
+    return MARKERS[(index + index // len(MARKERS)) % len(MARKERS)]
 
 
 PAPER = {"font.family": "serif", "mathtext.fontset": "dejavuserif", "axes.linewidth": 0.6}

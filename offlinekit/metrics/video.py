@@ -18,6 +18,17 @@ from offlinekit.errors import MissingExtraError, UnsupportedError, require
 from offlinekit.metrics.rollout import Rollout
 from offlinekit.types import Array
 
+PALETTE = "split[a][b];[a]palettegen[p];[b][p]paletteuse"
+FORMATS: dict[str, dict[str, Any]] = {
+    ".mp4": {"output_params": ["-f", "mp4"]},
+    ".gif": {
+        "codec": "gif",
+        "pix_fmt_out": "pal8",
+        "ffmpeg_log_level": "error",
+        "output_params": ["-filter_complex", PALETTE, "-f", "gif"],
+    },
+}
+
 
 class Recording(NamedTuple):
     """What was filmed."""
@@ -35,13 +46,13 @@ def record_video(
     *,
     max_steps: int | None = None,
 ) -> Recording:
-    """Films one episode of a policy as mp4.
+    """Films one episode of a policy as mp4 or gif.
 
     Args:
         policy: As in `evaluate`.
         env_or_id: Name of an environment, or an environment. One that does not render is made again from its
             spec with render_mode="rgb_array"; the given one is left open and as it was.
-        path: File to write, ending in .mp4.
+        path: File to write, ending in .mp4 or .gif; a gif has a palette of its own and plays again and again.
         seed: Of the episode.
         max_steps: Ends the film after so many steps.
 
@@ -51,17 +62,17 @@ def record_video(
     Raises:
         MissingExtraError: Where imageio-ffmpeg or the environment's package is not installed.
         UnsupportedError: For an environment that renders no images.
-        ValueError: For a path that is no .mp4.
+        ValueError: For a path that is neither.
     """
     path = Path(path)
-    if path.suffix != ".mp4":
-        raise ValueError(f"expected a path that ends in .mp4, got {str(path)!r}")
+    if path.suffix not in FORMATS:
+        raise ValueError(f"expected a path that ends in {' or '.join(FORMATS)}, got {str(path)!r}")
     ffmpeg = require("imageio_ffmpeg", "video")
     env, ours = _rendering(env_or_id)
     try:
         with (
             written_beside(path) as beside,
-            closing(_Writer(ffmpeg, beside, _frames_per_second(env))) as writer,
+            closing(_Writer(ffmpeg, beside, _frames_per_second(env), FORMATS[path.suffix])) as writer,
         ):
             rollout = Rollout(as_actor(policy), [_Film(env, writer)], 1, seed, max_steps)
             rollout.run()
@@ -72,12 +83,10 @@ def record_video(
 
 
 class _Writer:
-    """An mp4 file that grows by frames of one size."""
+    """A film that grows by frames of one size."""
 
-    def __init__(self, ffmpeg: ModuleType, path: Path, fps: float) -> None:
-        self._start = partial(
-            ffmpeg.write_frames, str(path), fps=fps, macro_block_size=2, output_params=["-f", "mp4"]
-        )
+    def __init__(self, ffmpeg: ModuleType, path: Path, fps: float, settings: dict[str, Any]) -> None:
+        self._start = partial(ffmpeg.write_frames, str(path), fps=fps, macro_block_size=2, **settings)
         self._frames: Any = None
 
     def append(self, frame: Array) -> None:

@@ -272,6 +272,6 @@ def test_record_films_an_episode(call: Call, trained: tuple[Path, Result], tmp_p
     result = call("record", trained[0], "--out", film, "--max-steps", 4)
     assert (result.exit_code, result.output) == (0, f"Wrote {film}: 4 steps, return 4\n")
     assert film.stat().st_size > 500
-    result = call("record", trained[0], "--out", tmp_path / "film.gif")
+    result = call("record", trained[0], "--out", tmp_path / "film.avi")
     assert result.exit_code == 2
-    assert "Invalid value for '--out': expected a path that ends in .mp4" in result.output
+    assert "Invalid value for '--out': expected a path that ends in .mp4 or .gif" in result.output

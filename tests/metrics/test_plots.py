@@ -105,9 +105,9 @@ def test_wall_time_is_written_in_a_fitting_unit(tmp_path: Path) -> None:
     # Steps / 10 are seconds: 600, 36,000.
     minutes = figure_of([write_run(tmp_path / "a", {0: 1, 6_000: 2})], "time", "screen").axes[0]
     hours = figure_of([write_run(tmp_path / "b", {0: 1, 360_000: 2})], "time", "screen").axes[0]
-    assert minutes.get_xlabel() == "training time (minutes)"
+    assert minutes.get_xlabel() == "wall time (minutes)"
     assert minutes.xaxis.get_major_formatter()(600) == "10"
-    assert hours.get_xlabel() == "training time (hours)"
+    assert hours.get_xlabel() == "wall time (hours)"
     assert hours.xaxis.get_major_formatter()(5_400) == "1.5"
 
 
@@ -177,3 +177,50 @@ def test_runs_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     (run / "config.json").write_text("[]")
     with pytest.raises(FileFormatError, match="not the config of a run"):
         read_curves([run])
+
+
+def test_wall_time_puts_each_step_at_its_mean_time(tmp_path: Path) -> None:
+    # Steps at time / 10: of the first run 10, 20 s; of the second, twice as slow, 20, 40 s.
+    runs = [write_run(tmp_path / "a", {100: 1, 200: 3}), write_run(tmp_path / "b", {100: 2, 200: 5})]
+    table = runs[1] / "metrics.csv"
+    table.write_text(table.read_text().replace("100,10.0", "100,20.0").replace("200,20.0", "200,40.0"))
+    (curve,) = read_curves(runs, "time")
+    np.testing.assert_array_equal(curve.x, [15, 30])
+    np.testing.assert_array_equal(curve.y, [[1, 3], [2, 5]])
+
+
+@pytest.mark.parametrize("name", ["screen", "paper", "grey"])
+def test_no_two_of_forty_curves_look_alike(name: str) -> None:
+    from offlinekit.metrics.themes import get_theme, marker
+
+    looks = {(str(get_theme(name).line(i)), marker(i)) for i in range(40)}
+    assert len(looks) == 40
+    assert len({str(get_theme(name).line(i)) for i in range(40)}) == 40
+
+
+def test_a_long_legend_leaves_the_axes_their_height(tmp_path: Path) -> None:
+    heights = []
+    for n in (2, 20):
+        runs = [write_run(tmp_path / f"{n} {i}", {0: i, 9: 1}, algo=f"algorithm{i}") for i in range(n)]
+        figure = figure_of(runs, "step", "screen")
+        figure.draw_without_rendering()
+        heights.append(figure.axes[0].get_position().height * figure.get_figheight())
+    assert heights[1] > 0.8 * heights[0]
+
+
+def test_an_algorithm_has_the_colour_of_its_place(tmp_path: Path) -> None:
+    from offlinekit.metrics.plots import draw_curves
+    from offlinekit.metrics.themes import COLOURS, get_theme
+
+    curves = read_curves([write_run(tmp_path / "a", {0: 1, 9: 1}, algo="IQL")])
+    figure = draw_curves(curves, "step", "eval/return_mean", {}, None, get_theme("screen"), "", ["BC", "IQL"])
+    assert figure.axes[0].lines[0].get_color() == COLOURS[1]
+
+
+def test_settings_that_differ_are_in_the_label(tmp_path: Path) -> None:
+    runs = [
+        write_run(tmp_path / f"{tau}", {1: 1.0}, hyperparameters={"tau": tau, "seed": 10 * tau})
+        for tau in (0.1, 0.2)
+    ]
+    assert [curve.label for curve in read_curves(runs)] == ["CQL, tau=0.1", "CQL, tau=0.2"]
+    assert [curve.label for curve in read_curves(runs[:1])] == ["CQL"]

@@ -16,8 +16,10 @@ from offlinekit.errors import FileFormatError
 from offlinekit.metrics.budget import Budget
 from offlinekit.metrics.reporting import page
 from offlinekit.metrics.reporting.comparing import compare_runs, compare_scores
+from offlinekit.metrics.reporting.figures import figures_of
 from offlinekit.metrics.reporting.page import write_report
 from offlinekit.metrics.reporting.results import by_group, find_runs, read_run, score_matrix
+from offlinekit.metrics.reporting.tables import Table, tables_of
 
 
 def test_a_run_is_read_with_every_episode(tmp_path: Path) -> None:
@@ -225,8 +227,8 @@ def test_the_page_holds_all_it_shows(reported: Path) -> None:
 def test_tables_say_the_scores_and_the_budget(reported: Path) -> None:
     text = (reported / "report.md").read_text()
     # Final returns of IQL: 45, 45.5, 46: mean 45.5, t 4.303 * 0.5 / sqrt(3) = 1.242.
-    assert "| cart | IQL | 3 | 45.5 [44.26, 46.74] | 45.5 | 45.5 [44.26, 46.74] | 12 | 200 |" in text
-    assert "| cart | BC | 3 | 11 [11, 11] | 11 |" in text
+    assert "| cart | IQL | 3 | 45.50 [44.26, 46.74] | 45.5 | 45.50 [44.26, 46.74] | 12 | 200 |" in text
+    assert "| cart | BC | 3 | 11.00 [11.00, 11.00] | 11 |" in text
     assert text.count("Budget: 12 policies, 2,400 updates, 24 evaluations, 48 episodes.") == 3
     assert re.search(r"\| IQL \| 3 x 2 \| 45\.5 \[45\.\d, 45\.\d\] \| 45\.5 .* \| 54\.5 \[", text)
     rows = list(csv.DictReader((reported / "results.csv").read_text().splitlines()))
@@ -262,3 +264,108 @@ def test_a_large_film_is_named_only(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     text = write_report([run], tmp_path / "r")[-1].read_text()
     assert "<video" not in text.split("</style>")[1]
     assert "too large for the page" in text
+
+
+def svgs_and_captions(runs: list[Path]) -> dict[str, tuple[bool, str]]:
+    """Returns {title: (whether there is a figure, caption)} of the report's figures."""
+    found = figures_of([read_run(run) for run in runs], "final")
+    return {title: (svg.startswith("<svg"), caption) for title, svg, caption in found}
+
+
+def test_runs_of_one_evaluation_are_reported_without_curves(tmp_path: Path) -> None:
+    # Of one algorithm, at 100 updates; of the other with no stretch in common: 100 and 100 to 200.
+    runs = [write_run(tmp_path / f"a{i}", [[5.0 + i]], seed=i) for i in range(2)]
+    runs += [write_run(tmp_path / f"b{n}", [[1.0]] * n, algo="BC", seed=n) for n in (1, 2)]
+    report = write_report(runs, tmp_path / "out")[0].read_text()
+    assert "| cart | IQL | 2 | 5.50 [-0.85, 11.85] | 5.5 | 100 |" in report
+    found = svgs_and_captions(runs)
+    assert found["cart: learning curves"] == (
+        False,
+        "No curve for BC, IQL: evaluated once, or at no common stretch of updates.",
+    )
+    assert found["cart: the best of k policies"][0]
+    more = [write_run(tmp_path / f"c{i}", [[1.0], [2.0]], algo="CQL", seed=i) for i in range(2)]
+    drawn, caption = svgs_and_captions([*runs, *more])["cart: learning curves by updates"]
+    assert drawn
+    assert caption.endswith("No curve for BC, IQL: evaluated once, or at no common stretch of updates.")
+
+
+def test_runs_that_were_never_evaluated_are_listed(tmp_path: Path) -> None:
+    silent = write_run(tmp_path / "s", [[0.0]], seed=7)
+    (silent / "metrics.csv").write_text("step,time,actor_loss\n50,5.0,0.1\n150,14.0,0.1\n")
+    (silent / "returns.csv").unlink()
+    run = read_run(silent)
+    assert (run.updates, run.seconds, run.is_evaluated) == (150, 14.0, False)
+    assert run.budget == Budget(policies=1, updates=150)
+    alone = write_report([silent], tmp_path / "alone")[0].read_text()
+    assert "| cart | IQL | 1 | 150 |" in alone
+    assert "1 run was never evaluated in an environment and so has no return" in alone
+    assert figures_of([run], "final") == []
+    other = write_run(tmp_path / "b", [[3.0], [4.0]], reference_scores=[0, 10])
+    both = write_report([silent, other], tmp_path / "both")[0].read_text()
+    assert "| cart | IQL | 1 of 2 | 4 | 4 | 40 | 150 to 200 |" in both
+    with pytest.raises(ValueError, match=r"evaluated in an environment, got .*s without an evaluation"):
+        compare_runs([run], [read_run(other)])
+
+
+def test_runs_of_other_settings_are_no_seeds_of_one(tmp_path: Path) -> None:
+    runs = [
+        write_run(
+            tmp_path / f"{e}{i}", [[e], [e]], seed=i, hyperparameters={"expectile": e, "beta": 3.0, "seed": i}
+        )
+        for e in (0.7, 0.9)
+        for i in range(2)
+    ]
+    assert list(by_group([read_run(run) for run in runs])) == [
+        ("cart", "IQL, expectile=0.7"),
+        ("cart", "IQL, expectile=0.9"),
+    ]
+    assert list(by_group([read_run(run) for run in runs[:2]])) == [("cart", "IQL")]
+    page = write_report(runs, tmp_path / "out")[-1].read_text()
+    assert "<p class=lead>4 training runs of 1 algorithm (IQL) on cart; seeds 0, 1.</p>" in page
+    assert "<dt>IQL, expectile=0.9 on cart</dt><dd>expectile = 0.9, beta = 3.0</dd>" in page
+
+
+def test_tasks_of_other_units_stay_apart(tmp_path: Path) -> None:
+    runs = [
+        write_run(tmp_path / f"{task}{i}", [[v], [v]], dataset=task, seed=i, hash=task, reference_scores=r)
+        for task, v, r in (("cost", -1.5e6, None), ("hop", 50.0, [0, 100]))
+        for i in range(2)
+    ]
+    titles = svgs_and_captions(runs)
+    assert not any(title.startswith("All tasks") for title in titles)
+    results, each = tables_of([read_run(run) for run in runs], "final")
+    assert results.rows[0][3:6] == ("-1,500,000 [-1,500,000, -1,500,000]", "-1,500,000", "-")
+    assert results.rows[1][3:6] == ("50.00 [50.00, 50.00]", "50", "50.00 [50.00, 50.00]")
+    assert "<td>-1,500,000 <span>[-1,500,000, -1,500,000]</span></td>" in results.html()
+    # The data differ, the versions do not.
+    assert each.markdown().splitlines()[2].endswith("| best over training | data |")
+    assert "All runs: versions offlinekit 0.1.0." in each.markdown()
+
+
+def test_columns_that_say_nothing_are_not_shown_but_kept_as_csv() -> None:
+    table = Table("T", ("a", "b", "c"), [("x", "-", "1 of 2"), ("y", "-", "12")], "Note.", Budget())
+    assert "| a | c |" in table.markdown()
+    assert table.csv().startswith("a,b,c,")
+    assert "<th class=text>a</th><th>c</th>" in table.html()
+
+
+def test_unequal_lengths_are_said(tmp_path: Path) -> None:
+    runs = [write_run(tmp_path / f"{n}", [[1.0 * k] for k in range(n)], seed=n) for n in (2, 4)]
+    caption = svgs_and_captions(runs)["cart: learning curves by updates"][1]
+    assert "Runs of unequal length are drawn as far as all of an algorithm's went." in caption
+    assert "| cart | IQL | 2 |" in (report := write_report(runs, tmp_path / "out")[0].read_text())
+    assert "| 200 to 400 |" in report
+
+
+def test_twenty_algorithms_look_different_and_have_no_bands(tmp_path: Path) -> None:
+    runs = [
+        write_run(tmp_path / f"{a}{i}", [[a, a], [a, i]], algo=f"A{a:02}", seed=i)
+        for a in range(20)
+        for i in range(2)
+    ]
+    found = svgs_and_captions(runs)
+    assert "the table has the intervals" in found["cart: learning curves by updates"][1]
+    assert found["cart: performance profile"][1].endswith("Without bands, which would cover each other.")
+    page = write_report(runs, tmp_path / "out")[-1].read_text()
+    assert "40 training runs of 20 algorithms on cart; seeds 0, 1." in page

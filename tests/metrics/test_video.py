@@ -53,6 +53,15 @@ def test_film_has_a_frame_for_the_reset_and_for_each_step(tmp_path: Path) -> Non
     assert [entry.name for entry in recording.path.parent.iterdir()] == ["film.mp4"]
 
 
+def test_a_gif_has_the_same_frames_and_comes_back(tmp_path: Path) -> None:
+    env = Painted()
+    recording = record_video(RandomPolicy(env.action_space), env, tmp_path / "film.gif")
+    assert recording.path.read_bytes().startswith(b"GIF89a")
+    film = frames(recording.path, 34, 48)
+    np.testing.assert_allclose(film.mean(axis=(1, 2, 3)), [0, 60, 120, 180], atol=6)
+    assert b"NETSCAPE2.0" in recording.path.read_bytes()  # The loop.
+
+
 def test_environment_by_name_is_filmed(tmp_path: Path) -> None:
     pytest.importorskip("pygame", reason="pygame, which draws CartPole, is not installed")
     space = gymnasium.spaces.Discrete(2)
@@ -67,8 +76,8 @@ def test_environment_by_name_is_filmed(tmp_path: Path) -> None:
 
 def test_what_cannot_be_filmed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     policy = RandomPolicy(Painted.action_space)
-    with pytest.raises(ValueError, match=r"ends in \.mp4"):
-        record_video(policy, Painted(), tmp_path / "film.gif")
+    with pytest.raises(ValueError, match=r"ends in \.mp4 or \.gif, got"):
+        record_video(policy, Painted(), tmp_path / "film.avi")
     blind = Painted()
     monkeypatch.setattr(blind, "render", lambda: None)
     with pytest.raises(UnsupportedError, match="renders RGB arrays, got NoneType"):

@@ -52,7 +52,7 @@ def command(
 ) -> None:
     """Draw the learning curves of runs.
 
-    Runs of one algorithm on one dataset become their mean with a band. The mean return of the data is
+    Runs of one algorithm, dataset and setting become their mean with a band. The mean return of the data is
     drawn as a line where the runs noted it.
     """
     from offlinekit.metrics import plot_learning_curves

@@ -16,7 +16,7 @@ from offlinekit.cli.runs import find, load
     epilog=example("offlinekit record runs/DiscreteCQL_cartpole-mixed_... --out film.mp4"),
 )
 @click.argument("run", metavar="RUN_OR_POLICY", type=click.Path(exists=True, path_type=Path))
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="File to write, ending in .mp4.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="File to write, .mp4 or .gif.")
 @click.option("--env", "env_id", help="Gymnasium environment.  [default: the run's own]")
 @click.option("--which", type=click.Choice(["last", "best"]), default="last", help="Policy of a run folder.")
 @click.option("--seed", type=int, default=0, help="Of the episode.")

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from scipy import stats
 
 from offlinekit.metrics.aggregates import as_scores, difference_of_means, probability_of_improvement
-from offlinekit.metrics.reporting.results import RunResult, by_group
+from offlinekit.metrics.reporting.results import RunResult, by_group, check_evaluated
 from offlinekit.metrics.stratified import stratified_interval
 
 
@@ -120,13 +120,14 @@ def compare_runs(
         The comparison, its unit ("return" or "normalised score") and the datasets.
 
     Raises:
-        ValueError: Without a common dataset, for data that differ under one name, and for several datasets of which
-            one knows no reference returns.
+        ValueError: Without a common dataset, for runs that were never evaluated, for data that differ under one name,
+            and for several datasets of which one knows no reference returns.
     """
     tasks = sorted({run.dataset for run in first} & {run.dataset for run in second})
     if not tasks:
         names = [sorted({run.dataset for run in group}) for group in (first, second)]
         raise ValueError(f"the groups share no dataset: {', '.join(names[0])} against {', '.join(names[1])}")
+    check_evaluated([*first, *second])
     by_group([*first, *second])
     matrices: list[Any] = []
     for group in (first, second):

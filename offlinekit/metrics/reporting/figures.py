@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -12,89 +13,120 @@ import numpy as np
 from offlinekit.metrics.aggregates import Floats, run_score_profile
 from offlinekit.metrics.curves import read_curves
 from offlinekit.metrics.deployment import expected_online_performance
-from offlinekit.metrics.plots import draw_curves, dress
+from offlinekit.metrics.plots import add_legend, draw_curves, dress
 from offlinekit.metrics.reporting.results import RunResult, by_group, score_matrix
 from offlinekit.metrics.stratified import stratified_band
-from offlinekit.metrics.themes import MARKERS, THEMES
+from offlinekit.metrics.themes import THEMES, marker
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-LOOK = THEMES["screen"]
-Groups = dict[tuple[str, str], list[RunResult]]
+LOOK = replace(THEMES["screen"], size=(5.4, 3.7))
+Groups = dict[str, list[RunResult]]
+MOST_BANDS = 8
+"""Of more curves the bands are left out."""
+FEWEST_RUNS = 5
+"""Runs x tasks that a profile needs for a band."""
 
 
 def figures_of(runs: list[RunResult], kind: str) -> list[tuple[str, str, str]]:
-    """Returns (title, SVG, caption) of each figure of a report.
+    """Returns (title, SVG, caption) of each figure of a report; no SVG where the caption says why there is none.
 
     Args:
         runs: Of any algorithms and datasets.
         kind: Of the score, "final" or "best-over-training".
     """
-    groups, made = by_group(runs), []
+    judged = [run for run in runs if run.is_evaluated]
+    groups, made = by_group(judged), []
     for dataset in dict.fromkeys(dataset for dataset, _ in groups):
-        mine = {key: group for key, group in groups.items() if key[0] == dataset}
-        for x, name in (("step", "updates"), ("time", "wall time")):
-            made.append(
-                (
-                    f"{dataset}: learning curves by {name}",
-                    _drawn(partial(_learning, mine, x)),
-                    _CAPTIONS["learning"],
-                )
-            )
-        made.append(
-            (
-                f"{dataset}: performance profile",
-                _drawn(partial(_profile, _returns(mine, kind), f"{kind} return")),
-                _CAPTIONS["profile"],
-            )
-        )
-        if any(np.isfinite(run.start_values).any() for group in mine.values() for run in group):
-            made.append(
-                (f"{dataset}: value against return", _drawn(partial(_values, mine)), _CAPTIONS["value"])
-            )
-        if max(map(len, mine.values())) > 1:
-            made.append(
-                (
-                    f"{dataset}: the best of k policies",
-                    _drawn(partial(_best_of, mine, kind)),
-                    _CAPTIONS["best"],
-                )
-            )
+        mine = {key[1]: group for key, group in groups.items() if key[0] == dataset}
+        made += [
+            (f"{dataset}: {name}", _drawn(draw) if draw else "", caption)
+            for name, draw, caption in _of_dataset(mine, kind)
+        ]
     if len({dataset for dataset, _ in groups}) > 1:
         found = {algo: score_matrix(groups, algo, kind) for algo in sorted({algo for _, algo in groups})}
         scores = {algo: matrix for algo, matrix in found.items() if matrix is not None}
         if scores:
-            made.append(
-                (
-                    "All tasks: performance profile",
-                    _drawn(partial(_profile, scores, f"{kind} normalised score")),
-                    _CAPTIONS["profile"],
-                )
-            )
+            draw = partial(_profile, scores, f"{kind} normalised score")
+            made.append(("All tasks: performance profile", _drawn(draw), _profile_caption(scores)))
     return made
 
 
-_CAPTIONS = {
-    "learning": "Mean return of the evaluation episodes; line: mean over seeds, band: 95% interval of the mean "
-    "(Student's t).",
-    "profile": "Share of runs above a return; further right and up is better. "
-    "Band: 95% stratified bootstrap, point by point.",
-    "value": "Each mark is an evaluation: what the policy expected of its start states (discounted, of the "
-    "scaled reward) against the return it then got (undiscounted). Where values grow while returns do not, the policy "
-    "overestimates.",
-    "best": "Expected return of the best of k runs drawn at random: what trying k policies online and "
-    "keeping the best gives.",
-}
+def _of_dataset(groups: Groups, kind: str) -> Iterator[tuple[str, Callable[[], Figure] | None, str]]:
+    """Yields (name, what draws it, caption) of the figures of one dataset; nothing draws what only a word can say."""
+    lines = {algo: group for algo, group in groups.items() if _overlap(group)}
+    caption = _learning_caption(groups, lines)
+    if lines:
+        yield "learning curves by updates", partial(_learning, lines, "step", list(groups)), caption
+        yield (
+            "learning curves by wall time",
+            partial(_learning, lines, "time", list(groups)),
+            f"{caption} {WALL_TIME}",
+        )
+    else:
+        yield "learning curves", None, caption
+    if max(map(len, groups.values())) > 1:
+        returns = {algo: np.array([[run.score(kind)] for run in group]) for algo, group in groups.items()}
+        yield "performance profile", partial(_profile, returns, f"{kind} return"), _profile_caption(returns)
+    if any(np.isfinite(run.start_values).any() for group in groups.values() for run in group):
+        yield "value against return", partial(_values, groups), VALUE
+    if max(map(len, groups.values())) > 1:
+        yield "the best of k policies", partial(_best_of, groups, kind), BEST
 
 
-def _learning(groups: Groups, x: str) -> Figure:
-    curves = read_curves({algo: [run.folder for run in group] for (_, algo), group in groups.items()}, x)
+WALL_TIME = "Each evaluation stands at the mean time at which the runs came to it."
+VALUE = (
+    "Each mark is an evaluation: what the policy expected of its start states (discounted, of the scaled reward) "
+    "against the return it then got (undiscounted). Where values grow while returns do not, the policy overestimates."
+)
+BEST = (
+    "Expected return of the best of k runs drawn at random: what trying k policies online and keeping the best is "
+    "worth."
+)
+
+
+def _overlap(group: list[RunResult]) -> bool:
+    """Returns whether the runs have a stretch of steps in common, on which a curve can be drawn."""
+    return bool(max(run.steps[0] for run in group) < min(run.steps[-1] for run in group))
+
+
+def _learning_caption(groups: Groups, lines: Groups) -> str:
+    counts = {run.config.get("eval_episodes") for group in groups.values() for run in group}
+    of = f" of {counts.pop()} episodes" if len(counts) == 1 and None not in counts else ""
+    parts = (
+        [f"Each mark is the mean return of an evaluation{of}, averaged over training seeds."] if lines else []
+    )
+    if any(len({run.steps[-1] for run in group}) > 1 for group in lines.values()):
+        parts.append("Runs of unequal length are drawn as far as all of an algorithm's went.")
+    if len(lines) > MOST_BANDS:
+        parts.append("Without bands, which would cover each other; the table has the intervals.")
+    if left := [algo for algo in groups if algo not in lines]:
+        parts.append(f"No curve for {', '.join(left)}: evaluated once, or at no common stretch of updates.")
+    return " ".join(parts)
+
+
+def _profile_caption(scores: dict[str, Floats]) -> str:
+    text = "Share of runs above a return; further right and up is better."
+    if _has_bands(scores):
+        return f"{text} Band: 95% stratified bootstrap, point by point."
+    if len(scores) > MOST_BANDS:
+        return f"{text} Without bands, which would cover each other."
+    return f"{text} Without bands: with fewer than {FEWEST_RUNS} runs they would span nearly everything."
+
+
+def _has_bands(scores: dict[str, Floats]) -> bool:
+    return len(scores) <= MOST_BANDS and min(matrix.size for matrix in scores.values()) >= FEWEST_RUNS
+
+
+def _learning(groups: Groups, x: str, order: list[str]) -> Figure:
+    curves = read_curves({algo: [run.folder for run in group] for algo, group in groups.items()}, x)
     known = {run.config.get("behaviour_return") for group in groups.values() for run in group}
     behaviour = known.pop() if len(known) == 1 else None
     lines = {} if behaviour is None else {"return of the data": behaviour}
-    return draw_curves(curves, x, "eval/return_mean", lines, "interval", LOOK, "")
+    band = "interval" if len(groups) <= MOST_BANDS else None
+    return draw_curves(curves, x, "eval/return_mean", lines, band, LOOK, "", order)
 
 
 def _profile(scores: dict[str, Floats], name: str) -> Figure:
@@ -103,12 +135,12 @@ def _profile(scores: dict[str, Floats], name: str) -> Figure:
     thresholds = np.linspace(low - margin, high + margin, 101)
     figure, axes = _blank()
     for index, (algo, matrix) in enumerate(scores.items()):
-        colour = LOOK.colours[index % len(LOOK.colours)]
-        axes.step(thresholds, run_score_profile(matrix, thresholds), color=colour, where="post", label=algo)
-        if len(matrix) > 1:
+        style = LOOK.line(index)
+        axes.step(thresholds, run_score_profile(matrix, thresholds), **style, where="post", label=algo)
+        if _has_bands(scores):
             edges = stratified_band(lambda s: run_score_profile(s, thresholds), matrix, n_resamples=1_000)
             axes.fill_between(
-                thresholds, *edges, color=colour, alpha=LOOK.band_alpha, linewidth=0, step="post"
+                thresholds, *edges, color=style["color"], alpha=LOOK.band_alpha, linewidth=0, step="post"
             )
     _finish(figure, axes, name, "share of runs above")
     return figure
@@ -116,30 +148,25 @@ def _profile(scores: dict[str, Floats], name: str) -> Figure:
 
 def _values(groups: Groups) -> Figure:
     figure, axes = _blank()
-    for index, ((_, algo), group) in enumerate(groups.items()):
+    for index, (algo, group) in enumerate(groups.items()):
         x = np.concatenate([run.start_values for run in group])
         if not np.isfinite(x).any():
             continue
         y = np.concatenate([run.returns for run in group])
-        colour, marker = LOOK.colours[index % len(LOOK.colours)], MARKERS[index % len(MARKERS)]
-        axes.scatter(x, y, s=18, color=colour, marker=marker, alpha=0.6, linewidths=0, label=algo)
+        colour = LOOK.line(index)["color"]
+        axes.scatter(x, y, s=32, color=colour, marker=marker(index), alpha=0.7, linewidths=0, label=algo)
     _finish(figure, axes, "estimated value of the start states", "evaluation return")
     return figure
 
 
 def _best_of(groups: Groups, kind: str) -> Figure:
     figure, axes = _blank()
-    for index, ((_, algo), group) in enumerate(groups.items()):
+    for index, (algo, group) in enumerate(groups.items()):
         expected = expected_online_performance([run.score(kind) for run in group])
-        colour, marker = LOOK.colours[index % len(LOOK.colours)], MARKERS[index % len(MARKERS)]
-        axes.plot(range(1, len(group) + 1), expected, color=colour, marker=marker, label=algo)
+        axes.plot(range(1, len(group) + 1), expected, **LOOK.line(index), marker=marker(index), label=algo)
     _finish(figure, axes, "policies tried online", f"expected {kind} return of the best")
     axes.xaxis.get_major_locator().set_params(integer=True)  # type: ignore[call-arg]
     return figure
-
-
-def _returns(groups: Groups, kind: str) -> dict[str, Floats]:
-    return {algo: np.array([[run.score(kind)] for run in group]) for (_, algo), group in groups.items()}
 
 
 def _blank() -> tuple[Figure, Axes]:
@@ -151,7 +178,7 @@ def _blank() -> tuple[Figure, Axes]:
 
 def _finish(figure: Figure, axes: Axes, x_name: str, y_name: str) -> None:
     dress(axes, x_name, y_name, "")
-    figure.legend(loc="outside lower center", ncols=3, frameon=False)
+    add_legend(figure, LOOK)
 
 
 def _drawn(draw: Callable[[], Figure]) -> str:

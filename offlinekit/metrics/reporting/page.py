@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
+import json
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -19,16 +20,25 @@ STYLE = """
 :root { color-scheme: light; }
 body { font: 15px/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff; max-width: 76rem; margin: 2rem auto;
   padding: 0 1.2rem; }
-h1 { font-size: 1.5rem; margin-bottom: 0; } h2 { font-size: 1.1rem; margin: 2rem 0 .5rem; }
+h1 { font-size: 1.5rem; margin-bottom: .3rem; } h2 { font-size: 1.1rem; margin: 2rem 0 .5rem; }
+.lead { margin-top: 0; max-width: 60rem; } .note { max-width: 60rem; }
 .note, figcaption { color: #555; font-size: .87rem; } .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: .25rem .8rem; text-align: right; white-space: nowrap; border-bottom: 1px solid #e4e4e4; }
-th { border-bottom: 1px solid #888; font-weight: 600; }
-th:nth-child(-n+2), td:nth-child(-n+2) { text-align: left; }
-.figures { display: grid; grid-template-columns: repeat(auto-fill, minmax(30rem, 1fr)); gap: 1.5rem 2rem; }
-figure { margin: 0; break-inside: avoid; } figure svg, figure video { width: 100%; height: auto; }
-figure h2 { margin-top: .5rem; }
-@media (max-width: 34rem) { .figures { grid-template-columns: 1fr; } }
+th, td { padding: .25rem .8rem; text-align: right; border-bottom: 1px solid #e4e4e4; }
+td.text, td span { white-space: nowrap; }
+th { border-bottom: 1px solid #888; font-weight: 600; vertical-align: bottom; }
+th:first-child, td:first-child { padding-left: 0; } .text { text-align: left; }
+.figures { display: grid; grid-template-columns: repeat(auto-fill, minmax(28rem, 1fr)); gap: 1.5rem 2rem;
+  align-items: start; }
+figure { margin: 0; break-inside: avoid; } figure svg, figure video { width: 100%; max-width: 38rem; height: auto; }
+figure h2 { margin-top: .5rem; } dt { font-weight: 600; } dd { margin: 0 0 .6rem; }
+@media (max-width: 48rem) {
+  body { margin: 1rem auto; padding: 0 .8rem; } .figures { grid-template-columns: 1fr; } table { font-size: .8rem; }
+  th, td { padding: .2rem .45rem; } td.text { white-space: normal; } }
+@media print { :root { font-size: 11px; } video { display: none; }
+  body { margin: 0; font-size: 11px; max-width: none; } table { font-size: 9px; }
+  th, td { padding: .15rem .4rem; } td.text { white-space: normal; } tr { break-inside: avoid; }
+  .figures { grid-template-columns: 1fr 1fr; } h2 { break-after: avoid; } }
 """
 
 
@@ -61,7 +71,7 @@ def write_report(
     by_group(found)
     tables, out = tables_of(found, score), Path(out)
     files = {
-        "report.md": "\n".join([f"# {title}\n", *(table.markdown() for table in tables)]),
+        "report.md": "\n".join([f"# {title}\n", f"{lead(found)}\n", *(table.markdown() for table in tables)]),
         "results.csv": tables[0].csv(),
         "runs.csv": tables[-1].csv(),
         "report.html": _page(title, tables, found, score),
@@ -80,9 +90,36 @@ def _page(title: str, tables: list[Table], runs: list[RunResult], score: str) ->
     return (
         f"<!doctype html>\n<html lang=en><head><meta charset=utf-8><title>{html.escape(title)}</title>"
         f"<meta name=viewport content='width=device-width'><style>{STYLE}</style></head><body>"
-        f"<h1>{html.escape(title)}</h1>{''.join(table.html() for table in summaries)}"
-        f"<div class=figures>{''.join([*figures, *films])}</div>{each.html()}</body></html>\n"
+        f"<h1>{html.escape(title)}</h1><p class=lead>{html.escape(lead(runs))}</p>"
+        f"{''.join(table.html() for table in summaries)}<div class=figures>{''.join([*figures, *films])}</div>"
+        f"{each.html()}{_settings(runs)}</body></html>\n"
     )
+
+
+def lead(runs: list[RunResult]) -> str:
+    """Returns what a report is on, in a sentence."""
+    algos, datasets = sorted({run.algo for run in runs}), sorted({run.dataset for run in runs})
+    seeds = sorted({run.seed for run in runs if run.seed is not None})
+    named = f" ({', '.join(algos)})" if len(algos) <= 8 else ""
+    noted = f"; seed{'' if len(seeds) == 1 else 's'} {', '.join(map(str, seeds))}" if seeds else ""
+    return (
+        f"{_count(len(runs), 'training run')} of {_count(len(algos), 'algorithm')}{named} on "
+        f"{', '.join(datasets)}{noted}."
+    )
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n:,} {what}{'' if n == 1 else 's'}"
+
+
+def _settings(runs: list[RunResult]) -> str:
+    """Returns the hyperparameters of each group."""
+    parts = []
+    for (dataset, algo), (first, *_) in by_group(runs).items():
+        held = ", ".join(f"{k} = {json.dumps(v)}" for k, v in first.hyperparameters.items() if k != "seed")
+        if held:
+            parts.append(f"<dt>{html.escape(f'{algo} on {dataset}')}</dt><dd>{html.escape(held)}</dd>")
+    return f"<h2>Hyperparameters</h2><dl class=note>{''.join(parts)}</dl>" if parts else ""
 
 
 def _figure(name: str, body: str, caption: str) -> str:

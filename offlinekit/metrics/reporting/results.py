@@ -14,7 +14,7 @@ import numpy as np
 from offlinekit.errors import FileFormatError
 from offlinekit.metrics.aggregates import Floats, score_of
 from offlinekit.metrics.budget import Budget
-from offlinekit.metrics.curves import read_column, read_config
+from offlinekit.metrics.curves import read_column, read_config, setting_labels
 from offlinekit.metrics.evaluation import normalized_score
 
 
@@ -31,6 +31,8 @@ class RunResult:
         times: [E], seconds of training before each evaluation.
         episodes: Of each evaluation the returns of its episodes [n]; empty for runs that kept none.
         start_values: [E], estimated value of the start states; NaN where the policy has none.
+        updates: Taken in all.
+        seconds: Of training in all.
     """
 
     folder: Path
@@ -41,6 +43,18 @@ class RunResult:
     times: Floats
     episodes: tuple[Floats, ...]
     start_values: Floats
+    updates: int
+    seconds: float
+
+    @property
+    def is_evaluated(self) -> bool:
+        """Whether the policy was ever evaluated in an environment."""
+        return len(self.steps) > 0
+
+    @property
+    def hyperparameters(self) -> dict[str, Any]:
+        """Of the algorithm."""
+        return self.config.get("hyperparameters") or {}
 
     @property
     def algo(self) -> str:
@@ -69,7 +83,7 @@ class RunResult:
         """What the run took."""
         each = int(self.config.get("eval_episodes") or 0)
         played = sum(map(len, self.episodes)) or each * len(self.steps)
-        return Budget(1, int(self.steps[-1]), len(self.steps), played)
+        return Budget(1, self.updates, len(self.steps), played)
 
     def score(self, kind: str = "final") -> float:
         """Returns the mean return that counts for the run: of its last evaluation, or "best-over-training"."""
@@ -87,18 +101,16 @@ def read_run(folder: str | Path) -> RunResult:
 
     Raises:
         FileNotFoundError: For a folder that is none of a run.
-        ValueError: For a run that was never evaluated in an environment.
+        ValueError: For a run that has logged nothing yet.
         FileFormatError: For files that are damaged.
     """
     folder = Path(folder)
     config = read_config(folder)
     if not config:
         raise FileNotFoundError(f"{folder} is no run folder: it has no config.json")
-    steps, returns = read_column(folder, "step", "eval/return_mean")
-    try:
-        values = dict(zip(*read_column(folder, "step", "eval/value_start"), strict=True))
-    except ValueError:  # A policy without a value function.
-        values = {}
+    logged = read_column(folder, "step", "time")
+    steps, returns = _read_if_there(folder, "eval/return_mean")
+    values = dict(zip(*_read_if_there(folder, "eval/value_start"), strict=True))
     file = folder / "system.json"
     return RunResult(
         folder,
@@ -106,9 +118,11 @@ def read_run(folder: str | Path) -> RunResult:
         json.loads(file.read_text()) if file.is_file() else {},
         steps,
         returns,
-        read_column(folder, "step", "time")[1][np.isin(read_column(folder, "step", "time")[0], steps)],
+        np.interp(steps, *logged),
         _read_episodes(folder / "returns.csv"),
         np.array([values.get(step, np.nan) for step in steps]),
+        int(logged[0][-1]),
+        float(logged[1][-1]),
     )
 
 
@@ -134,12 +148,16 @@ def find_runs(paths: Iterable[str | Path]) -> list[Path]:
 def by_group(runs: Sequence[RunResult]) -> dict[tuple[str, str], list[RunResult]]:
     """Returns {(dataset, algorithm): runs}, sorted by name, runs in the order of their seeds.
 
+    Runs of one algorithm that differ in hyperparameters are apart, and these named beside the algorithm.
+
     Raises:
         ValueError: Where runs of one name learned from data that differ.
     """
+    labels = setting_labels([(run.algo, run.dataset) for run in runs], [run.hyperparameters for run in runs])
     groups: dict[tuple[str, str], list[RunResult]] = {}
-    for run in sorted(runs, key=lambda run: (run.dataset, run.algo, run.seed or 0)):
-        groups.setdefault((run.dataset, run.algo), []).append(run)
+    named = [(run.dataset, label, run) for label, run in zip(labels, runs, strict=True)]
+    for dataset, label, run in sorted(named, key=lambda each: (*each[:2], each[2].seed or 0)):
+        groups.setdefault((dataset, label), []).append(run)
     for name in {dataset for dataset, _ in groups}:
         hashes = {run.dataset_hash for run in runs if run.dataset == name} - {None}
         if len(hashes) > 1:
@@ -148,6 +166,19 @@ def by_group(runs: Sequence[RunResult]) -> dict[tuple[str, str], list[RunResult]
                 "report them apart, or name the datasets apart"
             )
     return groups
+
+
+def check_evaluated(runs: Iterable[RunResult]) -> None:
+    """Checks that each run has a return.
+
+    Raises:
+        ValueError: For a run that was never evaluated in an environment.
+    """
+    if silent := [str(run.folder) for run in runs if not run.is_evaluated]:
+        raise ValueError(
+            f"expected runs that were evaluated in an environment, got {', '.join(silent)} without an evaluation; "
+            "leave them out, or judge their policies by `offlinekit ope`"
+        )
 
 
 def score_matrix(groups: dict[tuple[str, str], list[RunResult]], algo: str, kind: str) -> Floats | None:
@@ -159,11 +190,23 @@ def score_matrix(groups: dict[tuple[str, str], list[RunResult]], algo: str, kind
         None where the algorithm lacks a dataset, or a dataset knows no reference returns.
     """
     tasks = sorted({dataset for dataset, _ in groups})
-    columns = [[run.normalized(kind) for run in groups.get((task, algo), ())] for task in tasks]
+    columns = [
+        [run.normalized(kind) for run in groups.get((task, algo), ()) if run.is_evaluated] for task in tasks
+    ]
     n = min(map(len, columns))
     if n == 0 or any(score is None for column in columns for score in column):
         return None
     return np.stack([np.array(column[:n], np.float64) for column in columns], axis=1)
+
+
+def _read_if_there(folder: Path, y: str) -> tuple[Floats, Floats]:
+    """Returns the steps and values of a column; both empty for a run that never measured it."""
+    try:
+        return read_column(folder, "step", y)
+    except FileFormatError:
+        raise
+    except ValueError:
+        return np.empty(0), np.empty(0)
 
 
 def _read_episodes(path: Path) -> tuple[Floats, ...]:
