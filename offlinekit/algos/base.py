@@ -283,7 +283,7 @@ class Algo(CatalogueEntry, Agent):
         self.check(dataset)
         out = None if out is None else Path(out)
         further = {
-            **{name: value for name, value in settings.items() if isinstance(value, (int, bool, str))},
+            **RunSettings.plain(settings),
             **describe_data(dataset),
             **(info or {}),
         }

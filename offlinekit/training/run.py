@@ -6,7 +6,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias, get_args
 
@@ -67,6 +67,14 @@ class RunSettings:
             raise ValueError("loggers belong to a run folder; give out='runs' as well")
         find_factories(self.loggers)
         self.config["loggers"] = [logger for logger in self.loggers if isinstance(logger, str)]
+
+    @classmethod
+    def plain(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns the numbers, flags and names among settings, and the defaults of those that are not given."""
+        known = {one.name: one.default for one in fields(cls)}
+        return {
+            name: value for name, value in {**known, **given}.items() if isinstance(value, (int, bool, str))
+        }
 
 
 class Alarm(Protocol):
@@ -301,7 +309,7 @@ class Run:
         return True
 
     def checkpoint(self) -> None:
-        """Writes the whole state and removes checkpoints beyond the newest few.
+        """Writes the whole state; removes checkpoints beyond the newest few, and damaged ones of later updates.
 
         Raises:
             TrainingError: Where a parameter is no longer finite; the checkpoints before stay.
@@ -311,7 +319,7 @@ class Run:
             return
         self._check_parameters()
         self.algo.save(run_folder.checkpoint_path(self.folder, self.algo.grad_step), run=state)
-        run_folder.prune(self.folder, self.settings.keep_checkpoints)
+        run_folder.prune(self.folder, self.settings.keep_checkpoints, self.algo.grad_step)
 
     def _check_parameters(self) -> None:
         """Refuses to keep what a gradient has spoiled that no metric has shown yet."""

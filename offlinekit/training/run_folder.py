@@ -103,7 +103,7 @@ def warn_of_changes(folder: Path | None, before: dict[str, Any], now: dict[str, 
     ]
     old, new = before.get("versions", {}), now["versions"]
     changes += [
-        f"{name} was {old[name]}, is {new.get(name)}"
+        f"{name} was {old.get(name)}, is {new.get(name)}"
         for name in BITS
         if old and old.get(name) != new.get(name)
     ]
@@ -151,9 +151,18 @@ def latest_checkpoint(folder: Path) -> Path:
     return found[-1]
 
 
-def prune(folder: Path, keep: int) -> None:
-    """Removes checkpoints beyond the newest few, and parts of some that a killed process left."""
-    for old in [*checkpoints(folder)[:-keep], *(folder / "checkpoints").glob(".step_*.tmp")]:
+def prune(folder: Path, keep: int, step: int) -> None:
+    """Removes checkpoints beyond the newest few, and parts of some that a killed process left.
+
+    Args:
+        folder: Of the run.
+        keep: How many stay.
+        step: Of the newest; those of later updates were damaged, and the run went on from one before them.
+    """
+    newest, found = checkpoint_path(folder, step), checkpoints(folder)
+    later = [path for path in found if path > newest]
+    found = [path for path in found if path <= newest]
+    for old in [*found[:-keep], *later, *(folder / "checkpoints").glob(".step_*.tmp")]:
         old.unlink(missing_ok=True)
 
 

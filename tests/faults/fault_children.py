@@ -114,7 +114,7 @@ def crash_while_saving(run: Path, point: str, step: int) -> None:
     else:
         POINTS[point]()
         algo.save(run_folder.checkpoint_path(run, step), run={"history": []})
-    run_folder.prune(run, 2)
+    run_folder.prune(run, 2, step)
 
 
 def save_checkpoints(run: Path, steps: list[int]) -> None:
