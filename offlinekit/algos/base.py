@@ -282,14 +282,10 @@ class Algo(CatalogueEntry, Agent):
         """
         self.check(dataset)
         out = None if out is None else Path(out)
-        further = {
-            **RunSettings.plain(settings),
-            **describe_data(dataset),
-            **(info or {}),
-        }
+        told = {"eval_episodes": eval_episodes, "info": info, **settings}
         if resume == "auto":
-            wanted = {**describe_algo(self, n_steps, eval_env, eval_episodes), **further}
-            resume = files.unfinished(self, out, wanted)
+            wanted = self.describe_run(dataset, n_steps, eval_env=eval_env, **told)
+            resume = files.find_run(self, out, wanted)
         folder, state = (Path(resume), files.resume(self, Path(resume))) if resume else (None, None)
         self.build(dataset)
         self.dataset_name = dataset.name
@@ -301,7 +297,7 @@ class Algo(CatalogueEntry, Agent):
         if eval_env is not None:
             eval_env = fit_stack(eval_env, self)
             check_environment(self.impl.observation_space, dataset.action_space, as_gymnasium(eval_env))
-        config = {**describe_algo(self, n_steps, eval_env, eval_episodes), **further}
+        config = self.describe_run(dataset, n_steps, eval_env=eval_env, **told)
         run_settings = RunSettings(n_steps=n_steps, out=out, config=config, **settings)
         reached = self.sampler_state if self.sampler is None else self.sampler.state()
         self.sampler = (make_sampler or type(self).make_sampler)(self, dataset)
@@ -321,6 +317,24 @@ class Algo(CatalogueEntry, Agent):
         )
         self.run_dir, self.history = run.folder, run.history
         return run
+
+    def describe_run(
+        self,
+        dataset: MDPDataset,
+        n_steps: int,
+        *,
+        eval_env: Any = None,
+        eval_episodes: int = 10,
+        info: Mapping[str, Any] | None = None,
+        **settings: Any,
+    ) -> dict[str, Any]:
+        """Returns what the config.json of a run says that is started with the keywords of `fit`."""
+        return {
+            **describe_algo(self, n_steps, eval_env, eval_episodes),
+            **RunSettings.plain(settings),
+            **describe_data(dataset),
+            **(info or {}),
+        }
 
     def make_sampler(self, dataset: MDPDataset, **settings: Any) -> Sampler:
         """Makes what draws the batches of a run; one that learns from windows of steps makes another sampler.

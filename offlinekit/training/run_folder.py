@@ -188,19 +188,23 @@ def locked(folder: Path) -> Iterator[None]:
         yield
 
 
-def unfinished(root: Path, config: dict[str, Any], apart: Sequence[str]) -> Path | None:
-    """Returns the run of a config that went on last and has neither ended nor a process; None without one.
+def find(
+    root: Path, config: dict[str, Any], apart: Sequence[str], finished: bool, taken: Sequence[Path | None]
+) -> Path | None:
+    """Returns the run of a config that went on last and has no process; None without one.
 
     Args:
         root: Folder of run folders.
         config: Of the run to look for.
         apart: Entries of it that may differ.
+        finished: Whether it has come to its end.
+        taken: Runs to leave out.
     """
     wanted = _comparable(config, apart)
     found = []
     for path in root.glob("*/config.json"):
         folder = path.parent
-        if is_finished(folder) or not checkpoints(folder):
+        if folder in taken or is_finished(folder) is not finished or not checkpoints(folder):
             continue
         try:
             alike = _comparable(read_config(folder), apart) == wanted

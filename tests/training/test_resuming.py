@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import offlinekit
-from offlinekit.algos import BC
+from offlinekit.algos import BC, Population
 from offlinekit.errors import FileFormatError
 from offlinekit.testing import small_dataset
 from offlinekit.training import policy_file, run_folder
@@ -169,3 +169,91 @@ def test_a_damaged_checkpoint_never_pushes_out_a_sound_one(tmp_path):
     steps.close()
     (kept,) = run_folder.checkpoints(run)
     assert offlinekit.load(kept).grad_step == 12
+
+
+# Runs that have ended.
+
+
+def members(seeds=True):
+    return Population([BC(**{**TINY, "seed": seed if seeds else None}) for seed in range(3)])
+
+
+def cut_off_population(population, out, at, n_steps=40):
+    run = population.fitter(small_dataset("continuous"), n_steps, out=out, **SETTINGS)
+    for step, _ in run:
+        if step == at:
+            run.close()
+            return population.run_dirs
+    raise AssertionError(f"there was no row of update {at}")
+
+
+def alike(whole, resumed):
+    """Checks that members ended as others did in another stack, by which numbers are rounded differently."""
+    for one, other in zip(whole, resumed, strict=True):
+        assert [row["step"] for row in one.history] == [row["step"] for row in other.history]
+        for a, b in zip(one.impl.parameters(), other.impl.parameters(), strict=True):
+            torch.testing.assert_close(a, b)
+
+
+def go_on_together(population, out, resume, n_steps=40):
+    return population.fit(small_dataset("continuous"), n_steps, out=out, resume=resume, **SETTINGS)
+
+
+def test_a_run_that_has_ended_says_so_and_stays(tmp_path):
+    run = go_on(tmp_path, resume=None).run_dir
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    with pytest.raises(ValueError, match=rf"{run} has taken 40 updates already, n_steps=40 asks for no more"):
+        go_on(tmp_path, resume=run)
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+    same(go_on(tmp_path, resume=run, n_steps=50), go_on(tmp_path, resume=None, n_steps=50))
+
+
+def test_a_population_that_has_ended_says_so_or_goes_further(tmp_path):
+    ended = go_on_together(members(), tmp_path, None)
+    with pytest.raises(
+        ValueError, match="each member has taken 40 updates already, n_steps=40 asks for no more"
+    ):
+        go_on_together(members(), tmp_path, ended.run_dirs)
+    further = go_on_together(members(), tmp_path, ended.run_dirs, n_steps=50)
+    for one, other in zip(further, go_on_together(members(), tmp_path, None, n_steps=50), strict=True):
+        same(one, other)
+
+
+@pytest.mark.parametrize("auto", [False, True])
+def test_members_that_have_ended_stay_while_the_others_go_on(auto, tmp_path):
+    whole = go_on_together(members(), tmp_path / "whole", None)
+    first, second, third = cut_off_population(members(), tmp_path / "out", 25)
+    go_on_together(Population([BC(**{**TINY, "seed": 1})]), tmp_path / "out", [second])
+    before = {path: path.read_bytes() for path in second.rglob("*") if path.is_file()}
+    resumed = go_on_together(members(), tmp_path / "out", "auto" if auto else [first, second, third])
+    assert resumed.run_dirs == [first, second, third]
+    assert {path: path.read_bytes() for path in second.rglob("*") if path.is_file()} == before
+    assert resumed.stacks == [[0, 2]]
+    alike(whole, resumed)
+    begun = go_on_together(members(), tmp_path / "out", "auto")
+    assert not {*begun.run_dirs} & {first, second, third}
+
+
+def test_members_of_drawn_seeds_take_a_run_each(tmp_path):
+    folders = cut_off_population(members(seeds=False), tmp_path, 25)
+    resumed = go_on_together(members(seeds=False), tmp_path, "auto")
+    assert sorted(resumed.run_dirs) == sorted(folders)
+    assert len({algo.seed for algo in resumed}) == 3
+
+
+def test_seeds_that_follow_a_drawn_one_take_a_run_each(tmp_path):
+    one = {name: value for name, value in TINY.items() if name != "seed"}
+    folders = cut_off_population(Population.of_seeds(BC(**one), 2), tmp_path, 25)
+    resumed = BC(**one).fit(small_dataset("continuous"), 40, seeds=2, out=tmp_path, resume="auto", **SETTINGS)
+    assert sorted(resumed.run_dirs) == sorted(folders)
+
+
+def test_a_member_whose_newest_checkpoint_is_damaged(tmp_path):
+    whole = go_on_together(members(), tmp_path / "whole", None)
+    folders = cut_off_population(members(), tmp_path / "out", 25)
+    flip(run_folder.latest_checkpoint(folders[1]))
+    with pytest.warns(UserWarning, match=r"going on from step_000000010\.okt"):
+        resumed = go_on_together(members(), tmp_path / "out", "auto")
+    assert resumed.run_dirs == folders
+    assert resumed.stacks == [[0, 2], [1]]
+    alike(whole, resumed)
