@@ -22,6 +22,8 @@ from offlinekit.algos import IQL, DecisionTransformer, DiscreteCQL, Population, 
 from offlinekit.algos.population import front  # noqa: F401  # Here, so that children need not.
 from offlinekit.cli.main import main as command_line
 from offlinekit.datasets import download, get_dataset, storage
+from offlinekit.datasets.d3rlpy_export import export_d3rlpy
+from offlinekit.datasets.minari_export import export_minari
 from offlinekit.testing import small_dataset
 from offlinekit.training import interrupts, policy_file, run_folder
 
@@ -165,6 +167,8 @@ WRITERS: dict[str, Callable[[Path], Any]] = {
         folder / "dataset.h5", compress=False
     ),
     "run": lambda folder: train("iql", folder, 20),
+    "d3rlpy": lambda folder: export_d3rlpy(small_dataset("continuous", 40, 100), folder / "d3rlpy.h5"),
+    "minari": lambda folder: export_minari(small_dataset("continuous", 40, 100), folder / "minari-v0"),
 }
 
 
