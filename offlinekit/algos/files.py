@@ -39,8 +39,9 @@ def save(algo: Any, path: Path, run: Mapping[str, Any] | None) -> None:
         "run": run,
     }
     tensors = impl.state_tensors()
-    if algo.sampler is not None:
-        tensors["random.sampler"] = algo.sampler.state()
+    reached = algo.sampler_state if algo.sampler is None else algo.sampler.state()
+    if reached is not None:
+        tensors["random.sampler"] = reached
     policy_file.write(path, header, tensors)
 
 

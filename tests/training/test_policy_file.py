@@ -18,6 +18,7 @@ from offlinekit.algos.torch.sac_impl import SACImpl
 from offlinekit.errors import FileFormatError
 from offlinekit.testing import small_dataset
 from offlinekit.training import policy_file
+from offlinekit.training.run_folder import latest_checkpoint
 
 TINY = {"encoder": {"type": "mlp", "hidden_sizes": [8]}, "batch_size": 8, "seed": 0}
 
@@ -62,6 +63,27 @@ def test_everything_of_a_policy_comes_back(tmp_path):
     np.testing.assert_array_equal(
         loaded.predict_value(data.observations), algo.predict_value(data.observations)
     )
+
+
+def test_two_saves_of_an_algorithm_are_the_same_bytes(tmp_path):
+    algo = SAC(**TINY, observation_scaler="standard").fit(small_dataset("continuous"), 2, out=None)
+    first = algo.save(tmp_path / "0.okt").read_bytes()
+    assert all(algo.save(tmp_path / f"{i}.okt").read_bytes() == first for i in range(1, 9))
+    assert offlinekit.load(tmp_path / "0.okt").save(tmp_path / "again.okt").read_bytes() == first
+    assert (8 + int.from_bytes(first[:8], "little")) % 8 == 0
+
+
+def test_checkpoints_of_equal_runs_are_the_same_but_for_their_times(tmp_path):
+    def content():
+        algo = BC(**TINY).fit(small_dataset("continuous"), 4, out=tmp_path, log_interval=2, progress=False)
+        header, tensors = policy_file.read(latest_checkpoint(algo.run_dir), torch.device("cpu"))
+        header["run"]["elapsed"] = 0.0
+        for row in header["run"]["history"]:
+            row["time"] = 0.0
+        policy_file.write(tmp_path / "timeless.okt", header, tensors)
+        return (algo.run_dir / "policy.okt").read_bytes(), (tmp_path / "timeless.okt").read_bytes()
+
+    assert content() == content()
 
 
 def test_pickles_and_archives_are_refused_unread(tmp_path):
