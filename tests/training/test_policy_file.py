@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import pickle
 import zipfile
 from pathlib import Path
@@ -127,6 +128,13 @@ def test_later_format(tmp_path, monkeypatch):
         policy_file.write(tmp_path / "x.okt", {}, {})
     with pytest.raises(FileFormatError, match="format 99, this version reads up to 2"):
         offlinekit.load(tmp_path / "x.okt")
+
+
+def test_a_file_of_format_2_without_the_hash_of_its_header(policy):
+    header, tensors = policy_file.read(policy, torch.device("cpu"))
+    save_file(tensors, str(policy), metadata={"offlinekit": json.dumps({**header, "horizon": 99})})
+    with pytest.raises(FileFormatError, match="is damaged: its header does not match its hash"):
+        offlinekit.load(policy)
 
 
 def test_missing_file(tmp_path):

@@ -140,12 +140,13 @@ def test_a_flipped_bit_in_the_newest_checkpoint(place, tmp_path):
         policy_file.read(path, torch.device("cpu"))
 
 
-def test_the_two_newest_are_damaged(tmp_path):
+@pytest.mark.parametrize("n_damaged", [1, 2])
+def test_it_goes_on_from_the_newest_that_is_sound(n_damaged, tmp_path):
     run = cut_off(tmp_path, 35, keep_checkpoints=3)
-    oldest, *others = run_folder.checkpoints(run)
-    for path in others:
+    found = run_folder.checkpoints(run)
+    for path in found[-n_damaged:]:
         flip(path)
-    with pytest.warns(UserWarning, match=f"going on from {oldest.name}"):
+    with pytest.warns(UserWarning, match=f"going on from {found[-n_damaged - 1].name}"):
         same(go_on(tmp_path / "whole", resume=None), go_on(tmp_path))
 
 
