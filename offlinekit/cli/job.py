@@ -127,10 +127,10 @@ class Job:
                 not str(error) or self.algo.run_dir is None
             ):  # Of a second Ctrl-C, before the checkpoint was written.
                 raise
-            raise type(error)(
-                f"after update {self.algo.grad_step:,}, saved; "
-                f"go on with: offlinekit train --resume {self.algo.run_dir}"
-            ) from None
+            how = f"offlinekit train --resume {self.algo.run_dir}"
+            if self.fit.get("seeds"):
+                how = "the same command and --resume auto"
+            raise type(error)(f"after update {self.algo.grad_step:,}, saved; go on with: {how}") from None
 
 
 def report(job: Job) -> None:

@@ -11,8 +11,9 @@ import secrets
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -66,22 +67,36 @@ def describe(folder: Path, config: dict[str, Any], system: dict[str, Any]) -> No
 
 def environment(device: torch.device) -> dict[str, Any]:
     """Returns what the bits of a run depend on beside its config and data."""
-    versions = {}
-    for package in PACKAGES:
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
     gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
     return {
         "python": platform.python_version(),
-        "versions": versions,
+        "versions": _versions(PACKAGES),
         "processor": _processor(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
         "device": str(device),
         "gpu": gpu,
     }
+
+
+def _versions(packages: Iterable[str]) -> dict[str, str]:
+    """Returns the versions of packages, of those that are installed."""
+    found = {}
+    for package in packages:
+        with suppress(metadata.PackageNotFoundError):
+            found[package] = metadata.version(package)
+    return found
+
+
+@cache
+def _all_versions() -> dict[str, str]:
+    """Returns the versions of everything that offlinekit needs or can use."""
+    try:
+        needed = metadata.requires("offlinekit") or []
+    except metadata.PackageNotFoundError:
+        needed = []
+    names = {found.group() for text in needed if (found := re.match(r"[\w.-]+", text))}
+    return _versions(sorted({*PACKAGES, *names}))
 
 
 def _processor() -> str:
@@ -119,6 +134,8 @@ def system_info(seed: int, system: dict[str, Any]) -> dict[str, Any]:
     """Returns what a run's system.json holds: its environment and how it was started."""
     return {
         **system,
+        "versions": _all_versions(),
+        "cuda": torch.version.cuda,
         "platform": platform.platform(),
         "processor_count": os.cpu_count(),
         "seed": seed,
