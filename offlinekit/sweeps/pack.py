@@ -123,6 +123,7 @@ def fitter(
             log_interval=min(plan.log_interval, interval),
             out=out,
             progress=sweep.progress,
+            preemptible=sweep.preemptible,
         )
 
 

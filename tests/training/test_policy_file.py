@@ -130,6 +130,14 @@ def test_later_format(tmp_path, monkeypatch):
         offlinekit.load(tmp_path / "x.okt")
 
 
+def test_a_header_that_was_changed(policy):
+    content = policy.read_bytes()
+    assert content.count(rb"\"grad_step\": 2,") == 1
+    policy.write_bytes(content.replace(rb"\"grad_step\": 2,", rb"\"grad_step\": 9,"))
+    with pytest.raises(FileFormatError, match="is damaged: its header does not match its hash"):
+        offlinekit.load(policy)
+
+
 def test_a_file_of_format_2_without_the_hash_of_its_header(policy):
     header, tensors = policy_file.read(policy, torch.device("cpu"))
     save_file(tensors, str(policy), metadata={"offlinekit": json.dumps({**header, "horizon": 99})})

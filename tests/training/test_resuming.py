@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
+import subprocess
+import sys
 import warnings
+from pathlib import Path
 
 import pytest
 import torch
 
 import offlinekit
-from offlinekit.algos import BC, Population
-from offlinekit.errors import FileFormatError
+from offlinekit.algos import BC, Population, TD3PlusBC
+from offlinekit.errors import FileFormatError, Preempted
 from offlinekit.testing import small_dataset
 from offlinekit.training import policy_file, run_folder
 
@@ -118,6 +123,36 @@ def test_packages_without_a_say_in_the_bits_may_change(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         go_on(tmp_path)
+
+
+def check_engine(engine, tmp_path):
+    make = lambda: TD3PlusBC(**TINY, lr_schedule="cosine", observation_scaler="standard")  # noqa: E731
+    settings = {**SETTINGS, "engine": engine, "out": tmp_path}
+    run = cut_off(tmp_path, 45, 60, make, engine=engine)
+    resumed = make().fit(small_dataset("continuous"), 60, resume="auto", **settings)
+    assert resumed.run_dir == run
+    whole = make().fit(small_dataset("continuous"), 60, **settings)
+    same(whole, resumed)
+    assert rows(whole) == rows(resumed)
+
+
+@pytest.mark.parametrize("engine", ["eager", "graph"])
+def test_each_engine_goes_on_with_its_own_bits(engine, tmp_path):
+    check_engine(engine, tmp_path)
+
+
+@pytest.mark.slow
+def test_compiled_updates_go_on_with_their_own_bits(tmp_path):
+    """In a process of its own: the compiler cannot look into functions whose shapes are checked under pytest."""
+    script = f"import pathlib, test_resuming; test_resuming.check_engine('compile', pathlib.Path({str(tmp_path)!r}))"
+    paths = os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)])
+    ran = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+    )
+    assert ran.returncode == 0, ran.stderr[-2000:]
 
 
 # Checkpoints that are damaged.
@@ -247,6 +282,20 @@ def test_seeds_that_follow_a_drawn_one_take_a_run_each(tmp_path):
     folders = cut_off_population(Population.of_seeds(BC(**one), 2), tmp_path, 25)
     resumed = BC(**one).fit(small_dataset("continuous"), 40, seeds=2, out=tmp_path, resume="auto", **SETTINGS)
     assert sorted(resumed.run_dirs) == sorted(folders)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_population_that_a_scheduler_stops_saves_each_member(number, tmp_path):
+    population, before = members(), signal.getsignal(number)
+    run = population.fitter(small_dataset("continuous"), 40, out=tmp_path, preemptible=True, **SETTINGS)
+    assert next(run)[0] == 5
+    signal.raise_signal(number)
+    with pytest.raises(Preempted, match="interrupted after update 5: saved; go on with resume="):
+        next(run)
+    assert signal.getsignal(number) is before
+    assert [run_folder.latest_checkpoint(folder).stem for folder in population.run_dirs] == [
+        "step_000000005"
+    ] * 3
 
 
 def test_a_member_whose_newest_checkpoint_is_damaged(tmp_path):
