@@ -285,7 +285,8 @@ class Algo(CatalogueEntry, Agent):
         told = {"eval_episodes": eval_episodes, "info": info, **settings}
         if resume == "auto":
             wanted = self.describe_run(dataset, n_steps, eval_env=eval_env, **told)
-            resume = files.find_run(self, out, wanted)
+            found = files.find_run(self, out, wanted) if team is None or team.leads else None
+            resume = found if team is None else team.gather(found and str(found))[0]
         folder, state = (Path(resume), files.resume(self, Path(resume))) if resume else (None, None)
         self.build(dataset)
         self.dataset_name = dataset.name

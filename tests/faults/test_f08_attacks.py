@@ -195,6 +195,10 @@ ATTACKS: dict[str, tuple[Callable[[Path, Path], Any], str | None]] = {
         in_hdf5(lambda file, secret: file.__setitem__("rewards", h5py.ExternalLink(str(secret), "/x"))),
         "as a ExternalLink, expected data in the file",
     ),
+    "HDF5 soft link": (
+        in_hdf5(lambda file, _: file.__setitem__("rewards", h5py.SoftLink("/terminals"))),
+        "as a SoftLink",
+    ),
     "HDF5 external storage": (
         in_hdf5(
             lambda file, secret: file.create_dataset("rewards", (2,), "f4", external=[(str(secret), 0, 8)])
