@@ -173,9 +173,7 @@ def _restored(member: Member, n_steps: int) -> bool:
     if folder is None or run_folder.latest_checkpoint(folder) != run_folder.checkpoint_path(folder, n_steps):
         return False
     algo.history, algo.run_dir = resume(algo, folder)["history"], folder
-    return (
-        algo.grad_step == n_steps
-    )  # Else its last checkpoint is damaged, and it goes on from the one before.
+    return algo.grad_step == n_steps  # Not where the last checkpoint is damaged.
 
 
 def _last(history: Sequence[Mapping[str, Any]], metric: str) -> float:

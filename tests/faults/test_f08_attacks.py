@@ -218,6 +218,10 @@ ATTACKS: dict[str, tuple[Callable[[Path, Path], Any], str | None]] = {
         forged(config={"encoder": {"type": "mlp", "hidden_sizes": [10**6] * 2}}),
         "larger than the tensors it holds|can't allocate memory",
     ),
+    "networks of 36 MB": (
+        forged(config={"encoder": {"type": "mlp", "hidden_sizes": [3000] * 2}}),
+        "larger than the tensors it holds",
+    ),
     "a header of brackets": (header_bomb, "header is no JSON"),
 }
 
