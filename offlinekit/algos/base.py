@@ -282,13 +282,11 @@ class Algo(CatalogueEntry, Agent):
         """
         self.check(dataset)
         out = None if out is None else Path(out)
-        further = {
-            **{name: value for name, value in settings.items() if isinstance(value, (int, bool, str))},
-            **({} if out is None and not resume else describe_data(dataset, info or {})),
-        }
+        told = {"eval_env": eval_env, "eval_episodes": eval_episodes, "info": info, **settings}
+        config = self.describe_run(dataset, n_steps, **told) if out is not None or resume else {}
         if resume == "auto":
-            wanted = {**describe_algo(self, n_steps, eval_env, eval_episodes), **further}
-            resume = files.unfinished(self, out, wanted)
+            found = files.find_run(self, out, config) if team is None or team.leads else None
+            resume = found if team is None else team.gather(found and str(found))[0]
         folder, state = (Path(resume), files.resume(self, Path(resume))) if resume else (None, None)
         self.build(dataset)
         self.dataset_name = dataset.name
@@ -300,7 +298,6 @@ class Algo(CatalogueEntry, Agent):
         if eval_env is not None:
             eval_env = fit_stack(eval_env, self)
             check_environment(self.impl.observation_space, dataset.action_space, as_gymnasium(eval_env))
-        config = {**describe_algo(self, n_steps, eval_env, eval_episodes), **further}
         run_settings = RunSettings(n_steps=n_steps, out=out, config=config, **settings)
         reached = self.sampler_state if self.sampler is None else self.sampler.state()
         self.sampler = (make_sampler or type(self).make_sampler)(self, dataset)
@@ -320,6 +317,23 @@ class Algo(CatalogueEntry, Agent):
         )
         self.run_dir, self.history = run.folder, run.history
         return run
+
+    def describe_run(
+        self,
+        dataset: MDPDataset,
+        n_steps: int,
+        *,
+        eval_env: Any = None,
+        eval_episodes: int = 10,
+        info: Mapping[str, Any] | None = None,
+        **settings: Any,
+    ) -> dict[str, Any]:
+        """Returns what the config.json of a run says that is started with the keywords of `fit`."""
+        return {
+            **describe_algo(self, n_steps, eval_env, eval_episodes),
+            **RunSettings.plain(settings),
+            **describe_data(dataset, info or {}),
+        }
 
     def make_sampler(self, dataset: MDPDataset, **settings: Any) -> Sampler:
         """Makes what draws the batches of a run; one that learns from windows of steps makes another sampler.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -39,8 +39,9 @@ def save(algo: Any, path: Path, run: Mapping[str, Any] | None) -> None:
         "run": run,
     }
     tensors = impl.state_tensors()
-    if algo.sampler is not None:
-        tensors["random.sampler"] = algo.sampler.state()
+    reached = algo.sampler_state if algo.sampler is None else algo.sampler.state()
+    if reached is not None:
+        tensors["random.sampler"] = reached
     policy_file.write(path, header, tensors)
 
 
@@ -131,15 +132,28 @@ def resume(algo: Any, folder: Path) -> dict[str, Any]:
     return state
 
 
-def unfinished(algo: Any, out: Path | None, config: dict[str, Any]) -> Path | None:
+def find_run(
+    algo: Any,
+    out: Path | None,
+    config: dict[str, Any],
+    finished: bool = False,
+    taken: Sequence[Path | None] = (),
+) -> Path | None:
     """Returns the run folder in `out` that a run of this config would go on with, or None.
+
+    Args:
+        algo: What would go on.
+        out: Folder of run folders.
+        config: Of the run.
+        finished: Whether to look for one that has come to its end.
+        taken: Runs to leave out.
 
     Raises:
         ValueError: Without a folder to look in.
     """
     if out is None:
         raise ValueError("resume='auto' looks for runs in the folder `out`; give out='runs'")
-    return run_folder.unfinished(out, config, ("seed",) if algo.seed_was_drawn else ())
+    return run_folder.find(out, config, ("seed",) if algo.seed_was_drawn else (), finished, taken)
 
 
 def _newest_sound(folder: Path) -> tuple[Path, dict[str, Any], dict[str, Tensor]]:

@@ -61,6 +61,7 @@ class Job:
             click.UsageError: For names, hyperparameters and combinations that there are not.
         """
         options = _given(options)
+        drawn = not {"seed"} & {*options, *options.get("hyperparameters", {})}
         if team is not None:
             options = _of_rank(options, team)
         if options.get("resume", "auto") != "auto":
@@ -73,6 +74,7 @@ class Job:
         if "preset" in options:
             options = _with_preset(options)
         algo = _make_algo(options)
+        algo.seed_was_drawn = drawn  # Under torchrun rank 0 has drawn one for all.
         with usage("--dataset"):
             dataset, env = get_dataset(options["dataset"], **options.get("dataset_options", {}))
         if "eval_env" in options:
@@ -128,10 +130,10 @@ class Job:
                 not str(error) or self.algo.run_dir is None
             ):  # Of a second Ctrl-C, before the checkpoint was written.
                 raise
-            raise type(error)(
-                f"after update {self.algo.grad_step:,}, saved; "
-                f"go on with: offlinekit train --resume {self.algo.run_dir}"
-            ) from None
+            how = f"offlinekit train --resume {self.algo.run_dir}"
+            if self.fit.get("seeds"):
+                how = "the same command and --resume auto"
+            raise type(error)(f"after update {self.algo.grad_step:,}, saved; go on with: {how}") from None
 
 
 def report(job: Job) -> None:
@@ -182,7 +184,7 @@ def _of_rank(options: dict[str, Any], team: Team) -> dict[str, Any]:
         raise click.UsageError(
             "--seeds trains in one process; leave it out under torchrun, or start without torchrun"
         )
-    if "seed" not in options and "resume" not in options:
+    if "seed" not in options and options.get("resume", "auto") == "auto":
         options = {**options, "seed": team.gather(secrets.randbelow(2**31))[0]}
     return {**options, "device": str(team.device), **({} if team.leads else {"quiet": True})}
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import h5py
+import numpy as np
 
-from offlinekit.datasets.storage import written_beside
+from offlinekit.datasets.storage import write_checked, write_fact, written_beside, written_hdf5
 from offlinekit.errors import DatasetError, UnsupportedError
 from offlinekit.types import Array
 
@@ -27,6 +27,7 @@ def export_d3rlpy(dataset: Any, path: Path | str) -> Path:
     Raises:
         UnsupportedError: For observations that are dicts, or nested.
         DatasetError: For transitions without episodes.
+        WriteError: Where it cannot be written; a file that was there stays as it was.
     """
     if dataset.next_observations is not None:
         raise DatasetError(
@@ -41,22 +42,22 @@ def export_d3rlpy(dataset: Any, path: Path | str) -> Path:
             "join its entries to one array first"
         )
     actions = dataset.actions[:, None] if dataset.actions.ndim == 1 else dataset.actions
-    with written_beside(Path(path)) as beside, h5py.File(beside, "w") as file:
-        file["columns"] = ["observations", "actions", "rewards", "terminated"]
-        file["num_episodes"] = dataset.n_episodes
-        file["version"] = VERSION
+    with written_beside(Path(path)) as beside, written_hdf5(beside) as file:
+        write_fact(file, "columns", np.array(["observations", "actions", "rewards", "terminated"], "S"))
+        write_fact(file, "num_episodes", dataset.n_episodes)
+        write_fact(file, "version", np.bytes_(VERSION))
         for i, (start, end) in enumerate(zip(dataset.episode_starts, dataset.episode_ends, strict=True)):
             part = slice(int(start), int(end))
             _write(file, f"observations_{i}", seen, part)
-            file[f"actions_{i}"] = actions[part]
-            file[f"rewards_{i}"] = dataset.rewards[part, None]
-            file[f"terminated_{i}"] = bool(dataset.terminals[int(end) - 1])
+            write_checked(file, f"actions_{i}", actions[part])
+            write_checked(file, f"rewards_{i}", dataset.rewards[part, None])
+            write_fact(file, f"terminated_{i}", bool(dataset.terminals[int(end) - 1]))
     return Path(path)
 
 
 def _write(file: Any, name: str, seen: Array | tuple[Array, ...], part: slice) -> None:
     if not isinstance(seen, tuple):
-        file[name] = seen[part]
+        write_checked(file, name, seen[part])
         return
     for j, branch in enumerate(seen):
-        file[f"{name}_{j}"] = branch[part]
+        write_checked(file, f"{name}_{j}", branch[part])

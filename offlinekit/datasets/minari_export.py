@@ -5,19 +5,18 @@ from __future__ import annotations
 import copy
 import json
 import re
-import tempfile
 import warnings
 from pathlib import Path
 from typing import Any
 
 import gymnasium
-import h5py
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
 
 from offlinekit.datasets import minari_spaces as values
 from offlinekit.datasets.minari_episodes import decode
 from offlinekit.datasets.spaces import Space
+from offlinekit.datasets.storage import folder_written_beside, written_hdf5
 from offlinekit.errors import DatasetError, FileFormatError
 from offlinekit.types import Array
 
@@ -42,6 +41,7 @@ def export_minari(dataset: Any, path: Path | str, *, dataset_id: str | None = No
     Raises:
         FileExistsError: Where the folder is there already.
         DatasetError: For transitions without episodes, or a dataset_id that Minari does not take.
+        WriteError: Where it cannot be written; nothing is left.
     """
     path = Path(path)
     if path.exists():
@@ -57,17 +57,15 @@ def export_minari(dataset: Any, path: Path | str, *, dataset_id: str | None = No
             "Minari wants one, so the last one is written again",
             stacklevel=2,
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as beside:
-        data = Path(beside) / path.name / "data"
-        data.mkdir(parents=True)
-        writer = _Writer(dataset)
-        with h5py.File(data / "main_data.hdf5", "w", track_order=True) as file:
+    writer = _Writer(dataset)
+    with folder_written_beside(path) as beside:
+        data = beside / "data"
+        data.mkdir()
+        with written_hdf5(data / "main_data.hdf5", track_order=True) as file:
             for i in range(dataset.n_episodes):
                 writer.write(file.create_group(f"episode_{i}"), i)
         facts = writer.facts(dataset_id, (data / "main_data.hdf5").stat().st_size)
         (data / "metadata.json").write_text(json.dumps(facts))
-        data.parent.rename(path)
     return path
 
 
@@ -203,4 +201,6 @@ def _leaf(tree: Any, name: str) -> Array:
 
 
 def _create(group: Any, name: str, part: Array) -> None:
-    group.create_dataset(name, data=part, chunks=True, compression="gzip", shuffle=part.itemsize > 1)
+    group.create_dataset(
+        name, data=part, chunks=True, compression="gzip", shuffle=part.itemsize > 1, fletcher32=True
+    )

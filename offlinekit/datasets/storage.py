@@ -112,17 +112,42 @@ class _Sink(io.FileIO):
 
 
 @contextmanager
-def written_hdf5(path: Path) -> Iterator[Any]:
+def folder_written_beside(path: Path) -> Iterator[Path]:
+    """Yields a folder to write to, then gives it the name `path`, which must be free, at once, or not at all.
+
+    All that is in it is on disk before it gets its name, and the name before this returns.
+
+    Raises:
+        WriteError: Where the disk is full, broken or read-only; nothing is left.
+    """
+    with explained(path, []):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as beside:
+            whole = Path(beside) / path.name
+            whole.mkdir()
+            yield whole
+            for part in [*whole.rglob("*"), whole]:
+                sync(part)
+            whole.rename(path)
+        sync_folder(path.parent)
+
+
+@contextmanager
+def written_hdf5(path: Path, track_order: bool = False) -> Iterator[Any]:
     """Yields a new HDF5 file whose metadata have checksums.
 
     HDF5 itself cannot close a file on a full disk, and would keep it open to the end of the process.
+
+    Args:
+        path: Of the file.
+        track_order: Whether members are listed in the order in which they were made.
 
     Raises:
         OSError: Where not all of it could be written.
     """
     with _Sink(path) as sink:
         try:
-            with h5py.File(sink, "w", libver="latest") as file:
+            with h5py.File(sink, "w", libver="latest", track_order=track_order) as file:
                 yield file
         except (OSError, RuntimeError):
             if sink.failure is None:
@@ -144,7 +169,12 @@ def put_in_place(beside: Path, path: Path) -> None:
 
 def sync_folder(folder: Path) -> None:
     """Puts the names in a folder on disk."""
-    handle = os.open(folder, os.O_RDONLY)
+    sync(folder)
+
+
+def sync(path: Path) -> None:
+    """Puts the bytes of a file, or the names in a folder, on disk."""
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
@@ -205,17 +235,29 @@ def _write(group: Any, key: str, tree: Any, compress: bool) -> None:
         item = group.create_dataset(key, data=tree, track_times=False)
         item.attrs["sha256"] = hdf5.digest_of(tree)
         return
-    row_bytes = max(tree.nbytes // len(tree), 1)
-    chunk = (max(min(CHUNK_BYTES // row_bytes, len(tree)), 1), *tree.shape[1:])
+    write_checked(group, key, tree)
+
+
+def write_checked(group: Any, key: str, column: Array) -> None:
+    """Writes a column [N, ...] of at least one row to an HDF5 file, in compressed chunks with checksums."""
+    row_bytes = max(column.nbytes // len(column), 1)
+    chunk = (max(min(CHUNK_BYTES // row_bytes, len(column)), 1), *column.shape[1:])
     group.create_dataset(
         key,
-        data=tree,
+        data=column,
         chunks=chunk,
         compression="gzip",
-        shuffle=tree.itemsize > 1,
+        shuffle=column.itemsize > 1,
         fletcher32=True,
         track_times=False,
     )
+
+
+def write_fact(group: Any, key: str, value: Any) -> None:
+    """Writes a small value to an HDF5 file, among the metadata, which have checksums."""
+    properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    properties.set_layout(h5py.h5d.COMPACT)
+    group.create_dataset(key, data=value, dcpl=properties, track_times=False)
 
 
 def is_ours(path: Path) -> bool:

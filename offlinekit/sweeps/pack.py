@@ -123,6 +123,7 @@ def fitter(
             log_interval=min(plan.log_interval, interval),
             out=out,
             progress=sweep.progress,
+            preemptible=sweep.preemptible,
         )
 
 
@@ -172,7 +173,7 @@ def _restored(member: Member, n_steps: int) -> bool:
     if folder is None or run_folder.latest_checkpoint(folder) != run_folder.checkpoint_path(folder, n_steps):
         return False
     algo.history, algo.run_dir = resume(algo, folder)["history"], folder
-    return True
+    return algo.grad_step == n_steps  # Not where the last checkpoint is damaged.
 
 
 def _last(history: Sequence[Mapping[str, Any]], metric: str) -> float:

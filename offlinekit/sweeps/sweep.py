@@ -27,12 +27,16 @@ class Sweep:
         dataset: What to learn from.
         env: To evaluate in, or None.
         progress: Whether a terminal shows progress bars.
+
+    Attributes:
+        preemptible: Whether SIGTERM and SIGUSR1 save checkpoints of all runs and raise Preempted.
     """
 
     def __init__(
         self, folder: Path, plan: Plan, dataset: MDPDataset, env: Any = None, progress: bool = True
     ) -> None:
         self.folder, self.plan, self.dataset, self.env, self.progress = folder, plan, dataset, env, progress
+        self.preemptible = False
         if plan.metric.startswith("eval/") and env is None:
             raise ValueError(
                 f"metric={plan.metric!r} needs an environment; name one by eval_env, or choose by "
@@ -70,7 +74,7 @@ class Sweep:
         A sweep that was cut off goes on with a further call, its runs from their newest checkpoints.
 
         Raises:
-            KeyboardInterrupt: At Ctrl-C, after checkpoints of all runs.
+            KeyboardInterrupt: At Ctrl-C, after checkpoints of all runs; Preempted where `preemptible` is set.
         """
         if self.plan.trials is None:
             self._run_grid()

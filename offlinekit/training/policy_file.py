@@ -23,7 +23,7 @@ KEY, HASH = "offlinekit", "sha256"
 
 
 def write(path: Path, header: dict[str, Any], tensors: dict[str, Tensor]) -> None:
-    """Writes a file atomically.
+    """Writes a file atomically; equal contents give equal bytes.
 
     Args:
         path: Where; the folder is made where it is missing.
@@ -36,9 +36,19 @@ def write(path: Path, header: dict[str, Any], tensors: dict[str, Tensor]) -> Non
     plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     full = {"format": FORMAT, "sha256": _digest(plain), **header}
     text = json.dumps(full)
-    content = save(plain, metadata={KEY: text, HASH: hashlib.sha256(text.encode()).hexdigest()})
+    metadata = {KEY: text, HASH: hashlib.sha256(text.encode()).hexdigest()}
     with written_beside(path) as beside:
-        beside.write_bytes(content)
+        beside.write_bytes(_content(plain, metadata))
+
+
+def _content(tensors: dict[str, Tensor], metadata: dict[str, str]) -> bytes:
+    """Returns the bytes of a safetensors file; the library itself writes metadata in an order that varies."""
+    content = save(tensors)
+    start = 8 + int.from_bytes(content[:8], "little")
+    header = {"__metadata__": metadata, **json.loads(content[8:start])}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # Tensors begin at a multiple of 8 bytes.
+    return b"".join((len(text).to_bytes(8, "little"), text, memoryview(content)[start:]))
 
 
 def read(path: Path, device: torch.device) -> tuple[dict[str, Any], dict[str, Tensor]]:

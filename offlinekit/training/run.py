@@ -6,7 +6,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias, get_args
 
@@ -68,6 +68,12 @@ class RunSettings:
         find_factories(self.loggers)
         self.config["loggers"] = [logger for logger in self.loggers if isinstance(logger, str)]
 
+    @classmethod
+    def plain(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns the numbers, flags and names among settings, and the defaults of those that are not given."""
+        known = {one.name: given.get(one.name, one.default) for one in fields(cls) if one.name != "out"}
+        return {name: value for name, value in known.items() if isinstance(value, (int, bool, str))}
+
 
 class Alarm(Protocol):
     """What a run asks, whenever it writes a row, whether it goes astray."""
@@ -115,11 +121,9 @@ class Run:
             engine.load_state(state["engine"], algo.impl.device)
             run_folder.warn_of_changes(folder, state.get("system", {}), self.system)
         self.end = self.start + settings.n_steps
-        if folder and algo.grad_step >= self.end and run_folder.is_finished(folder):
-            raise ValueError(
-                f"{folder} has taken {algo.grad_step - self.start} updates already, n_steps={settings.n_steps} "
-                "asks for no more; give a larger n_steps to go on"
-            )
+        self.is_over = bool(
+            folder and algo.grad_step >= self.end and run_folder.is_finished(folder)
+        )  # Before it begins.
         algo.impl.horizon = self.end
         _warn_of_late_objectives(algo.impl.objectives, self.end)
         self.interrupted = self.preempted = False
@@ -135,7 +139,13 @@ class Run:
         )
 
     def steps(self) -> Iterator[tuple[int, dict[str, float]]]:
-        """Yields (update, metrics) at each log and evaluation interval and at the end."""
+        """Yields (update, metrics) at each log and evaluation interval and at the end.
+
+        Raises:
+            ValueError: For a run that is over.
+        """
+        if self.is_over:
+            raise nothing_left(str(self.folder), self.done, self.settings.n_steps)
         bar = ProgressBar(self.label, self.settings.n_steps, self.done, self.settings.progress)
         try:
             with Interrupts(self, self.settings.preemptible):
@@ -301,7 +311,7 @@ class Run:
         return True
 
     def checkpoint(self) -> None:
-        """Writes the whole state and removes checkpoints beyond the newest few.
+        """Writes the whole state; removes checkpoints beyond the newest few, and damaged ones of later updates.
 
         Raises:
             TrainingError: Where a parameter is no longer finite; the checkpoints before stay.
@@ -311,7 +321,7 @@ class Run:
             return
         self._check_parameters()
         self.algo.save(run_folder.checkpoint_path(self.folder, self.algo.grad_step), run=state)
-        run_folder.prune(self.folder, self.settings.keep_checkpoints)
+        run_folder.prune(self.folder, self.settings.keep_checkpoints, self.algo.grad_step)
 
     def _check_parameters(self) -> None:
         """Refuses to keep what a gradient has spoiled that no metric has shown yet."""
@@ -338,6 +348,13 @@ class Run:
             f"saved; go on with resume={str(self.folder)!r}" if self.folder else "nothing saved (out=None)"
         )
         raise stopped(self, f"interrupted after update {self.algo.grad_step}: {where}")
+
+
+def nothing_left(whose: str, done: int, n_steps: int) -> ValueError:
+    """Returns what is raised where all updates that were asked for are taken."""
+    return ValueError(
+        f"{whose} has taken {done} updates already, n_steps={n_steps} asks for no more; give a larger n_steps to go on"
+    )
 
 
 def _warn_of_late_objectives(objectives: Sequence[Any], end: int) -> None:

@@ -11,8 +11,9 @@ import secrets
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -66,22 +67,36 @@ def describe(folder: Path, config: dict[str, Any], system: dict[str, Any]) -> No
 
 def environment(device: torch.device) -> dict[str, Any]:
     """Returns what the bits of a run depend on beside its config and data."""
-    versions = {}
-    for package in PACKAGES:
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
     gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
     return {
         "python": platform.python_version(),
-        "versions": versions,
+        "versions": _versions(PACKAGES),
         "processor": _processor(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
         "device": str(device),
         "gpu": gpu,
     }
+
+
+def _versions(packages: Iterable[str]) -> dict[str, str]:
+    """Returns the versions of packages, of those that are installed."""
+    found = {}
+    for package in packages:
+        with suppress(metadata.PackageNotFoundError):
+            found[package] = metadata.version(package)
+    return found
+
+
+@cache
+def _all_versions() -> dict[str, str]:
+    """Returns the versions of everything that offlinekit needs or can use."""
+    try:
+        needed = metadata.requires("offlinekit") or []
+    except metadata.PackageNotFoundError:
+        needed = []
+    names = {found.group() for text in needed if (found := re.match(r"[\w.-]+", text))}
+    return _versions(sorted({*PACKAGES, *names}))
 
 
 def _processor() -> str:
@@ -103,7 +118,7 @@ def warn_of_changes(folder: Path | None, before: dict[str, Any], now: dict[str, 
     ]
     old, new = before.get("versions", {}), now["versions"]
     changes += [
-        f"{name} was {old[name]}, is {new.get(name)}"
+        f"{name} was {old.get(name)}, is {new.get(name)}"
         for name in BITS
         if old and old.get(name) != new.get(name)
     ]
@@ -119,6 +134,8 @@ def system_info(seed: int, system: dict[str, Any]) -> dict[str, Any]:
     """Returns what a run's system.json holds: its environment and how it was started."""
     return {
         **system,
+        "versions": _all_versions(),
+        "cuda": torch.version.cuda,
         "platform": platform.platform(),
         "processor_count": os.cpu_count(),
         "seed": seed,
@@ -151,9 +168,18 @@ def latest_checkpoint(folder: Path) -> Path:
     return found[-1]
 
 
-def prune(folder: Path, keep: int) -> None:
-    """Removes checkpoints beyond the newest few, and parts of some that a killed process left."""
-    for old in [*checkpoints(folder)[:-keep], *(folder / "checkpoints").glob(".step_*.tmp")]:
+def prune(folder: Path, keep: int, step: int) -> None:
+    """Removes checkpoints beyond the newest few, and parts of some that a killed process left.
+
+    Args:
+        folder: Of the run.
+        keep: How many stay.
+        step: Of the newest; those of later updates were damaged, and the run went on from one before them.
+    """
+    newest, found = checkpoint_path(folder, step), checkpoints(folder)
+    later = [path for path in found if path > newest]
+    found = [path for path in found if path <= newest]
+    for old in [*found[:-keep], *later, *(folder / "checkpoints").glob(".step_*.tmp")]:
         old.unlink(missing_ok=True)
 
 
@@ -179,19 +205,23 @@ def locked(folder: Path) -> Iterator[None]:
         yield
 
 
-def unfinished(root: Path, config: dict[str, Any], apart: Sequence[str]) -> Path | None:
-    """Returns the run of a config that went on last and has neither ended nor a process; None without one.
+def find(
+    root: Path, config: dict[str, Any], apart: Sequence[str], finished: bool, taken: Sequence[Path | None]
+) -> Path | None:
+    """Returns the run of a config that went on last and has no process; None without one.
 
     Args:
         root: Folder of run folders.
         config: Of the run to look for.
         apart: Entries of it that may differ.
+        finished: Whether it has come to its end.
+        taken: Runs to leave out.
     """
     wanted = _comparable(config, apart)
     found = []
     for path in root.glob("*/config.json"):
         folder = path.parent
-        if is_finished(folder) or not checkpoints(folder):
+        if folder in taken or is_finished(folder) is not finished or not checkpoints(folder):
             continue
         try:
             alike = _comparable(read_config(folder), apart) == wanted

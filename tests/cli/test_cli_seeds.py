@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import signal
+
+import pytest
+
+from offlinekit.cli import job
 
 TRAIN = ("train", "--algo", "discrete_bc", "--eval-env", "CartPole-v1", "--steps", 6, "--dataset")
 
@@ -16,6 +21,34 @@ def test_seeds_make_a_run_each(call, data_file, tmp_path):
     for seed in (3, 4, 5):
         assert f"DiscreteBC, seed {seed}" in done.output
     assert done.output.count("Run folder:") == 3
+
+
+@pytest.mark.parametrize("seed", [(), ("--seed", 3)])
+def test_interrupted_seeds_go_on_by_the_same_command(seed, call, data_file, tmp_path, monkeypatch):
+    calls = []
+
+    def interrupting(algo, dataset):
+        calls.append(algo.seed)
+        if len(calls) == 2:  # The first call is the check before the run.
+            signal.raise_signal(signal.SIGINT)
+        return 0.0
+
+    words = ("train", "--algo", "discrete_bc", "--dataset", data_file, "--steps", 40, "--eval-interval", 20)
+    words = (*words, *seed, "--seeds", 2, "--metric", "action_match", "--eval-env", "none", "--out", tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(job, "get_evaluator", lambda name: interrupting)
+        cut = call(*words, "--resume", "auto")
+    assert cut.exit_code == 130
+    assert (
+        cut.stderr == "Interrupted after update 20, saved; go on with: the same command and --resume auto\n"
+    )
+    runs = {path.name for path in tmp_path.iterdir()}
+    assert len(runs) == 2
+    done = call(*words, "--resume", "auto")
+    assert done.exit_code == 0, done.output
+    assert {path.name for path in tmp_path.iterdir()} == runs
+    assert all((path / "policy.okt").is_file() for path in tmp_path.iterdir())
+    assert call("train", "--resume", tmp_path / runs.pop()).exit_code == 1
 
 
 def test_plot_draws_the_seeds_as_one_curve(call, data_file, tmp_path):

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import signal
 
 import pytest
+
+from offlinekit.sweeps import pack
+from offlinekit.training import run_folder
 
 SMALL = ("--set", "batch_size=8", "--steps", 6, "--device", "cpu", "--metric", "action_match")
 
@@ -35,6 +39,34 @@ def test_a_finished_sweep_reports_its_best_setting_anew(finished, call):
     report = json.loads((folder / "report.json").read_text())
     assert report["metric"] == "eval/return_mean"
     assert report["seeds"] == [2, 3]
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 75), (signal.SIGUSR1, 75), (signal.SIGINT, 130)]
+)
+def test_a_sweep_that_is_told_to_stop_saves_and_goes_on(number, code, call, data_file, tmp_path, monkeypatch):
+    words = ("--algo", "discrete-bc", "--dataset", data_file, "--vary", "learning_rate=[1e-4,1e-2]")
+    numbers = iter([number])  # At the first evaluation; a second Ctrl-C would end it at once.
+
+    def told(algo, dataset):
+        for one in numbers:
+            signal.raise_signal(one)
+        return 0.0
+
+    monkeypatch.setattr(pack, "get_evaluator", lambda name: told)
+    cut = call("sweep", *words, *SMALL, "--eval-interval", 2, "--out", tmp_path)
+    (folder,) = tmp_path.iterdir()
+    assert (cut.exit_code, cut.stderr) == (
+        code,
+        f"Interrupted ; go on with: offlinekit sweep --resume {folder}\n",
+    )
+    runs = list((folder / "runs").iterdir())
+    assert [len(run_folder.checkpoints(run)) for run in runs] == [1, 1]
+    monkeypatch.undo()
+    done = call("sweep", "--resume", folder)
+    assert done.exit_code == 0, done.output
+    assert sorted((folder / "runs").iterdir()) == sorted(runs)
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
 def test_a_file_holds_the_options_and_the_command_line_wins(call, data_file, tmp_path):

@@ -14,6 +14,7 @@ from click.testing import Result
 
 import offlinekit
 from offlinekit.cli import job
+from offlinekit.training.engine import Engine
 
 Call = Callable[..., Result]
 
@@ -195,3 +196,24 @@ def test_metrics_take_options_which_a_resumed_run_keeps(call: Call, data_file: P
     assert [row[given] for row in rows] == ["0.0", "0.0"]
     assert all(float(row["td_error"]) > 0 for row in rows)
     assert "value_diverged" not in rows[0]
+
+
+def test_deterministic_is_passed_on_noted_and_kept_by_a_resumed_run(
+    call: Call, data_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[bool] = []
+    engine = Engine.run
+
+    def looked_at(self: Engine, *arguments: Any) -> int:
+        found.append(self.deterministic)
+        return engine(self, *arguments)
+
+    monkeypatch.setattr(Engine, "run", looked_at)
+    options = ("--algo", "discrete_bc", "--dataset", data_file, "--steps", 2, "--eval-env", "none", "--quiet")
+    assert call("train", *options, "--deterministic", "--out", tmp_path).exit_code == 0
+    (run,) = tmp_path.iterdir()
+    assert json.loads((run / "config.json").read_text())["deterministic"] is True
+    assert call("train", "--resume", run, "--steps", 4, "--quiet").exit_code == 0
+    assert found == [True, True]
+    assert call("train", *options, "--out", tmp_path).exit_code == 0
+    assert found == [True, True, False]

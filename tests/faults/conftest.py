@@ -13,7 +13,10 @@ from typing import Any
 import pytest
 from fault_suite import Children, Tally
 
-ALSO = {"test_malformed_files.py": "F6"}  # Tests of the suite that lie elsewhere.
+ALSO = {
+    "test_malformed_files.py": "F6",
+    "test_distributed.py": "F12",
+}  # Tests of the suite by the names of their files.
 
 
 @pytest.fixture

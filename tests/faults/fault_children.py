@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
+import functools
 import io
 import json
 import os
 import signal
 import struct
-import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +20,10 @@ import offlinekit
 from offlinekit.algos import IQL, DecisionTransformer, DiscreteCQL, Population, TD3PlusBC, files
 from offlinekit.algos.population import front  # noqa: F401  # Here, so that children need not.
 from offlinekit.cli.main import main as command_line
-from offlinekit.datasets import download, get_dataset, storage
+from offlinekit.datasets import MDPDataset, download, storage
+from offlinekit.datasets.d3rlpy_export import export_d3rlpy
+from offlinekit.datasets.fingerprint import fingerprint as fingerprint_of
+from offlinekit.datasets.minari_export import export_minari
 from offlinekit.testing import small_dataset
 from offlinekit.training import interrupts, policy_file, run_folder
 
@@ -114,7 +116,7 @@ def crash_while_saving(run: Path, point: str, step: int) -> None:
     else:
         POINTS[point]()
         algo.save(run_folder.checkpoint_path(run, step), run={"history": []})
-    run_folder.prune(run, 2)
+    run_folder.prune(run, 2, step)
 
 
 def save_checkpoints(run: Path, steps: list[int]) -> None:
@@ -165,6 +167,8 @@ WRITERS: dict[str, Callable[[Path], Any]] = {
         folder / "dataset.h5", compress=False
     ),
     "run": lambda folder: train("iql", folder, 20),
+    "d3rlpy": lambda folder: export_d3rlpy(small_dataset("continuous", 40, 100), folder / "d3rlpy.h5"),
+    "minari": lambda folder: export_minari(small_dataset("continuous", 40, 100), folder / "minari-v0"),
 }
 
 
@@ -231,6 +235,13 @@ def fetch(told: Path, url: str, path: Path, **options: Any) -> None:
     told.write_text(json.dumps(found))
 
 
-def read(told: Path, path: str) -> None:
-    with contextlib.redirect_stderr(sys.stdout):
-        told.write_text(json.dumps(outcome_of(lambda: get_dataset(path))))
+def read_again_and_again(told: Path, path: Path, n: int) -> None:
+    """Reads a dataset n times; tells what each reading gave."""
+    found: list[str] = []
+    once = functools.partial(_note_reading, path, found)
+    found += [error for _ in range(n) if (error := outcome_of(once)["error"])]
+    told.write_text(json.dumps(found))
+
+
+def _note_reading(path: Path, found: list[str]) -> None:
+    found.append(fingerprint_of(MDPDataset.load(path)))

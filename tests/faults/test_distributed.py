@@ -203,6 +203,23 @@ def test_a_request_to_stop_one_rank_saves_and_stops_all(tmp_path):
     assert _resumed(tmp_path / "cut", 2, last + 7)[0] == _state(tmp_path / "straight")[0]
 
 
+def test_the_same_command_goes_on_where_ranks_were_told_to_stop(tmp_path):
+    """With `--resume auto` and a seed that is drawn: rank 0 finds the run for all."""
+    words = [*WORDS, *SETS[:-2], "--dataset", "pendulum-mixed", "--out", str(tmp_path), "--resume", "auto"]
+    ranks = Ranks(2, command, [*words, "--steps", "100000"], log=tmp_path)
+    wait_for(lambda: _checkpoints(tmp_path), ranks)
+    ranks.signal(1, signal.SIGTERM)
+    assert ranks.wait(ENDS_WITHIN) == [75, 75], ranks.said()
+    run = _run_dir(tmp_path)
+    config = run_folder.read_config(run)
+    config["n_steps"] = _step(run_folder.latest_checkpoint(run)) + 20  # Else it would go on for long.
+    run_folder.describe(run, config, {})
+    again = Ranks(2, command, [*words, "--steps", str(config["n_steps"])], log=tmp_path)
+    assert again.wait() == [0, 0], again.said()
+    assert _run_dir(tmp_path) == run
+    assert _state(tmp_path)[2] == config["n_steps"]
+
+
 def _fit_badly(rank, size, what):
     from offlinekit.training.team import Team
 

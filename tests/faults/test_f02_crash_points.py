@@ -37,5 +37,5 @@ def test_old_or_new(point: str, state: str, runs: Path, children: Children, tmp_
     assert max(steps, default=0) == (new if reached else max(STATES[state], default=0))
     leftovers = [path for path in (run / "checkpoints").iterdir() if path not in found]
     assert len(leftovers) <= 1
-    run_folder.prune(run, 2)
+    run_folder.prune(run, 2, max(steps, default=0))
     assert sorted(path.name for path in (run / "checkpoints").iterdir()) == [path.name for path in found[-2:]]

@@ -165,3 +165,35 @@ def test_larger_than_the_system_allows(children: Children, tmp_path: Path, tally
         check_said(found, folder, "File too large")
         check_intact(folder)
     tally(4)
+
+
+EXPORTS = {"d3rlpy": "d3rlpy.h5", "minari": "minari-v0"}
+
+
+def check_export(found: dict[str, object], folder: Path, writer: str, reason: str) -> None:
+    assert found["error"] == "WriteError", found
+    assert f"{folder / EXPORTS[writer]} could not be written: {reason}" in str(found["message"])
+    assert [path.name for path in folder.iterdir() if path.name != "ballast"] == []
+
+
+def test_exports_on_a_full_disk(disk: Path, children: Children, tmp_path: Path, tally: Tally) -> None:
+    for pages in (0, 2, 12):
+        fill(disk, pages)
+        for writer in EXPORTS:
+            found = children.told(fault_children.try_to_write, tmp_path / "told", writer, disk)
+            check_export(found, disk, writer, "No space left on device")
+        (disk / "ballast").unlink()
+    tally(6)
+
+
+@pytest.mark.parametrize("writer", list(EXPORTS))
+def test_exports_larger_than_the_system_allows(
+    writer: str, children: Children, tmp_path: Path, tally: Tally
+) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for limit in (10, PAGE, 3 * PAGE):
+        found = children.told(fault_children.try_to_write, tmp_path / "told", writer, folder, limit)
+        check_export(found, folder, writer, "File too large")
+    assert children.told(fault_children.try_to_write, tmp_path / "told", writer, folder)["error"] is None
+    tally(3)

@@ -15,7 +15,9 @@ import pytest
 import torch
 from fault_suite import Children, Tally, count
 
-from offlinekit.datasets import MDPDataset, manifest
+from offlinekit.datasets import MDPDataset, get_dataset, manifest
+from offlinekit.datasets.d3rlpy_export import export_d3rlpy
+from offlinekit.datasets.minari_export import export_minari
 from offlinekit.errors import OfflineKitError
 from offlinekit.metrics.curves import read_column
 from offlinekit.testing import small_dataset
@@ -28,6 +30,8 @@ SHARES = {
     "config.json": 0.05,
     "metrics.csv": 0.05,
     "manifest.json": 0.1,
+    "d3rlpy.h5": 0.1,
+    "minari-v0/data/main_data.hdf5": 0.1,
 }
 """Of the damages, by file."""
 
@@ -38,7 +42,18 @@ def of_policy(path: Path) -> Any:
 
 
 def of_dataset(path: Path) -> Any:
-    data = MDPDataset.load(path)
+    return of_data(MDPDataset.load(path))
+
+
+def of_d3rlpy(path: Path) -> Any:
+    return of_data(get_dataset(str(path))[0])
+
+
+def of_minari(path: Path) -> Any:
+    return of_data(get_dataset(str(path.parents[1]))[0])
+
+
+def of_data(data: MDPDataset) -> Any:
     columns = [data.observations, data.actions, data.rewards, data.terminals, data.timeouts]
     columns += [data.final_observations, data.final_known]
     digest = hashlib.sha256(b"".join(np.ascontiguousarray(column).tobytes() for column in columns))
@@ -57,6 +72,8 @@ READ: dict[str, Callable[[Path], Any]] = {
     "config.json": of_run,
     "metrics.csv": of_run,
     "manifest.json": of_run,
+    "d3rlpy.h5": of_d3rlpy,
+    "minari-v0/data/main_data.hdf5": of_minari,
 }
 
 
@@ -68,6 +85,8 @@ def files(children: Children, tmp_path_factory: pytest.TempPathFactory) -> Path:
     data = small_dataset("continuous", 3, 40)
     data.save(run / "dataset.h5")
     data.save(run / "plain.h5", compress=False)
+    export_d3rlpy(data, run / "d3rlpy.h5")
+    export_minari(data, run / "minari-v0")
     return run
 
 

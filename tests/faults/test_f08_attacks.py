@@ -195,6 +195,10 @@ ATTACKS: dict[str, tuple[Callable[[Path, Path], Any], str | None]] = {
         in_hdf5(lambda file, secret: file.__setitem__("rewards", h5py.ExternalLink(str(secret), "/x"))),
         "as a ExternalLink, expected data in the file",
     ),
+    "HDF5 soft link": (
+        in_hdf5(lambda file, _: file.__setitem__("rewards", h5py.SoftLink("/terminals"))),
+        "as a SoftLink",
+    ),
     "HDF5 external storage": (
         in_hdf5(
             lambda file, secret: file.create_dataset("rewards", (2,), "f4", external=[(str(secret), 0, 8)])
@@ -213,6 +217,10 @@ ATTACKS: dict[str, tuple[Callable[[Path, Path], Any], str | None]] = {
     "networks of 8 TB": (
         forged(config={"encoder": {"type": "mlp", "hidden_sizes": [10**6] * 2}}),
         "larger than the tensors it holds|can't allocate memory",
+    ),
+    "networks of 36 MB": (
+        forged(config={"encoder": {"type": "mlp", "hidden_sizes": [3000] * 2}}),
+        "larger than the tensors it holds",
     ),
     "a header of brackets": (header_bomb, "header is no JSON"),
 }

@@ -78,3 +78,36 @@ def test_in_training(value: float, gradient_alone: bool, tmp_path: Path) -> None
     assert [one.grad_step for one in kept] == [100, 150]
     assert all(bool(p.isfinite().all()) for one in kept for p in one.impl.parameters())
     assert not (algo.run_dir / "policy.okt").exists()
+
+
+class SpoiledAt100(BCImpl):
+    n_calls = 0
+    gradient_alone = True
+
+    def compute_actor_loss(self, batch: Any) -> Any:
+        found = super().compute_actor_loss(batch)
+        loss = found[0] if isinstance(found, tuple) else found
+        type(self).n_calls += 1
+        if self.n_calls < 100:
+            return loss
+        return Spoiled.apply(loss, np.nan) if self.gradient_alone else loss * np.nan
+
+
+@pytest.mark.parametrize(
+    ("gradient_alone", "interval", "said"),
+    [(True, 50, "the parameters .* are no longer finite"), (False, 1_000, "actor_loss is no longer finite")],
+)
+def test_each_look_by_itself(
+    gradient_alone: bool, interval: int, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A gradient spoils the update of a checkpoint, and its loss is sound; a loss is, far from any checkpoint."""
+    monkeypatch.setattr(SpoiledAt100, "n_calls", 0)
+    monkeypatch.setattr(SpoiledAt100, "gradient_alone", gradient_alone)
+    algo = BC(**TINY, impl_class=SpoiledAt100)
+    settings: dict[str, Any] = {"checkpoint_interval": interval, "engine": "eager", "progress": False}
+    with pytest.raises(TrainingError, match=said):
+        algo.fit(small_dataset("continuous"), 100 if gradient_alone else 1_000, out=tmp_path, **settings)
+    assert 100 <= algo.grad_step <= 200
+    kept = [path.stem for path in run_folder.checkpoints(algo.run_dir)]
+    assert kept == (["step_000000050"] if gradient_alone else [])
+    assert not (algo.run_dir / "policy.okt").exists()

@@ -12,7 +12,9 @@ import pytest
 from fault_suite import Children, Tally, count
 from http_server import CONTENT, Server
 
+from offlinekit.datasets.fingerprint import fingerprint
 from offlinekit.errors import TrainingError
+from offlinekit.testing import small_dataset
 from offlinekit.training import run_folder
 
 
@@ -37,6 +39,23 @@ def test_readers_of_an_empty_cache(children: Children, server: Server, tmp_path:
     assert server.requests == [None]
     with (path.parent / ".x.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    tally(8)
+
+
+def test_readers_of_a_dataset_that_is_written_anew(children: Children, tmp_path: Path, tally: Tally) -> None:
+    """Each reads the old file or the new one, whole."""
+    each, path, told = count(6, 40), tmp_path / "data.h5", [tmp_path / f"told{i}" for i in range(8)]
+    versions = [small_dataset("continuous", n_episodes=n) for n in (3, 6)]
+    versions[0].save(path)
+    started = [children.start(fault_children.read_again_and_again, t, path, each) for t in told]
+    saves = 0
+    while any(process.is_alive() for process in started):
+        saves += 1
+        versions[saves % 2].save(path)
+    found = [digest for t in told for digest in json.loads(t.read_text())]
+    assert len(found) == 8 * each
+    assert set(found) <= {fingerprint(version) for version in versions}
+    assert saves > 1
     tally(8)
 
 

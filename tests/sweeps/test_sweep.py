@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+import offlinekit
 from offlinekit.algos import Population
 from offlinekit.datasets import get_dataset
 from offlinekit.metrics import evaluators
@@ -133,6 +134,21 @@ def test_runs_that_ended_before_they_were_noted_are_judged_and_not_trained(tmp_p
         run_folder.write_json(path, {**trial, "state": "running", "value": None})
     monkeypatch.setattr(Population, "fitter", lambda *_, **__: pytest.fail("trained again"))
     assert [trial.value for trial in sweep.run()] == before
+
+
+def test_runs_whose_last_checkpoint_is_damaged_are_trained_to_their_end(tmp_path, dataset):
+    sweep = make(tmp_path, dataset, eval_interval=5)
+    before = [trial.value for trial in sweep.run()]
+    for path in (sweep.folder / "trials").iterdir():
+        trial = json.loads(path.read_text())
+        run_folder.write_json(path, {**trial, "state": "running", "value": None})
+    folder = sweep.folder / sweep.trials()[0].runs[0]["run"]
+    newest = run_folder.latest_checkpoint(folder)
+    newest.write_bytes(newest.read_bytes()[:-9])
+    with pytest.warns(UserWarning, match="going on from step_.*, the one before"):
+        assert [trial.value for trial in sweep.run()] == pytest.approx(before, abs=1e-6)
+    assert run_folder.latest_checkpoint(folder) == newest
+    assert offlinekit.load(newest).grad_step == sweep.plan.steps
 
 
 def test_a_setting_that_diverges_fails_alone(tmp_path, dataset):

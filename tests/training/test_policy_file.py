@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import pickle
 import zipfile
 from pathlib import Path
@@ -18,6 +19,7 @@ from offlinekit.algos.torch.sac_impl import SACImpl
 from offlinekit.errors import FileFormatError
 from offlinekit.testing import small_dataset
 from offlinekit.training import policy_file
+from offlinekit.training.run_folder import latest_checkpoint
 
 TINY = {"encoder": {"type": "mlp", "hidden_sizes": [8]}, "batch_size": 8, "seed": 0}
 
@@ -64,6 +66,27 @@ def test_everything_of_a_policy_comes_back(tmp_path):
     )
 
 
+def test_two_saves_of_an_algorithm_are_the_same_bytes(tmp_path):
+    algo = SAC(**TINY, observation_scaler="standard").fit(small_dataset("continuous"), 2, out=None)
+    first = algo.save(tmp_path / "0.okt").read_bytes()
+    assert all(algo.save(tmp_path / f"{i}.okt").read_bytes() == first for i in range(1, 9))
+    assert offlinekit.load(tmp_path / "0.okt").save(tmp_path / "again.okt").read_bytes() == first
+    assert (8 + int.from_bytes(first[:8], "little")) % 8 == 0
+
+
+def test_checkpoints_of_equal_runs_are_the_same_but_for_their_times(tmp_path):
+    def content():
+        algo = BC(**TINY).fit(small_dataset("continuous"), 4, out=tmp_path, log_interval=2, progress=False)
+        header, tensors = policy_file.read(latest_checkpoint(algo.run_dir), torch.device("cpu"))
+        header["run"]["elapsed"] = 0.0
+        for row in header["run"]["history"]:
+            row["time"] = 0.0
+        policy_file.write(tmp_path / "timeless.okt", header, tensors)
+        return (algo.run_dir / "policy.okt").read_bytes(), (tmp_path / "timeless.okt").read_bytes()
+
+    assert content() == content()
+
+
 def test_pickles_and_archives_are_refused_unread(tmp_path):
     (tmp_path / "pickle.okt").write_bytes(pickle.dumps(Evil()))
     with pytest.raises(FileFormatError, match="it is a pickle, which can run code and is never read"):
@@ -105,6 +128,21 @@ def test_later_format(tmp_path, monkeypatch):
         policy_file.write(tmp_path / "x.okt", {}, {})
     with pytest.raises(FileFormatError, match="format 99, this version reads up to 2"):
         offlinekit.load(tmp_path / "x.okt")
+
+
+def test_a_header_that_was_changed(policy):
+    content = policy.read_bytes()
+    assert content.count(rb"\"grad_step\": 2,") == 1
+    policy.write_bytes(content.replace(rb"\"grad_step\": 2,", rb"\"grad_step\": 9,"))
+    with pytest.raises(FileFormatError, match="is damaged: its header does not match its hash"):
+        offlinekit.load(policy)
+
+
+def test_a_file_of_format_2_without_the_hash_of_its_header(policy):
+    header, tensors = policy_file.read(policy, torch.device("cpu"))
+    save_file(tensors, str(policy), metadata={"offlinekit": json.dumps({**header, "horizon": 99})})
+    with pytest.raises(FileFormatError, match="is damaged: its header does not match its hash"):
+        offlinekit.load(policy)
 
 
 def test_missing_file(tmp_path):

@@ -40,6 +40,7 @@ def test_run_folder(tmp_path):
     assert config["n_steps"] == 10
     system = json.loads((folder / "system.json").read_text())
     assert system["versions"]["torch"].startswith(torch.__version__.split("+")[0])
+    assert {"click", "scikit-learn", "numpy"} <= system["versions"].keys()  # All that could matter.
     assert system["threads"] == torch.get_num_threads()
     names = [path.name for path in run_folder.checkpoints(folder)]
     assert names == ["step_000000009.okt", "step_000000010.okt"]

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from offlinekit.algos import files
 from offlinekit.algos.base import Algo
 from offlinekit.algos.population.run import PopulationRun, Rows
 from offlinekit.algos.population.sampling import SharedColumns
@@ -65,7 +66,10 @@ class Population:
                 f"{algo.grad_step} updates; make a new one, or go on without seeds"
             )
         first = algo.seed or 0
-        return cls([algo, *(dataclasses.replace(algo, seed=first + i) for i in range(1, n_seeds))])
+        members = [algo, *(dataclasses.replace(algo, seed=first + i) for i in range(1, n_seeds))]
+        for member in members:
+            member.seed_was_drawn = algo.seed_was_drawn
+        return cls(members)
 
     def __len__(self) -> int:
         return len(self.algos)
@@ -92,10 +96,14 @@ class Population:
     def fit(self, dataset: MDPDataset, n_steps: int = 100_000, **settings: Any) -> Population:
         """Trains every member; takes the keywords of `Algo.fit`, with `resume` a run folder for each member, or "auto".
 
+        Members that are at their end already stay as they are while the others go on. "auto" takes them as well,
+        where a run of at least one member is unfinished.
+
         Returns:
             The population itself.
 
         Raises:
+            ValueError: Where all members have come to their end already.
             UnsupportedError: For a dataset that a member cannot learn from.
             TrainingError: Where no member could go on to its end.
             KeyboardInterrupt: At Ctrl-C, after each member's checkpoint.
@@ -119,9 +127,9 @@ class Population:
             (update, {number: metrics}) of members that train together, at each log and evaluation interval and
             after the last update.
         """
-        folders = self._resumed(resume)
         for algo in self.algos:
             algo.check(dataset)
+        folders = self._resumed(resume, dataset, n_steps, settings)
         settings = {**settings, "progress": progress, "make_sampler": SharedColumns()}
         runs = [
             algo.start_run(dataset, n_steps, resume=folder, **settings)
@@ -131,17 +139,33 @@ class Population:
         self.stacks, self.errors = run.stacks, run.errors
         yield from run.steps()
 
-    def _resumed(self, resume: Any) -> list[str | Path | None]:
+    def _resumed(
+        self, resume: Any, dataset: MDPDataset, n_steps: int, settings: dict[str, Any]
+    ) -> Sequence[str | Path | None]:
+        """Returns the run folder that each member goes on with."""
         if resume is None:
             return [None] * len(self)
         if resume == "auto":
-            return ["auto"] * len(self)
+            configs = [algo.describe_run(dataset, n_steps, **settings) for algo in self.algos]
+            return self._found(configs, settings.get("out", "runs"))
         if isinstance(resume, (str, Path)) or len(resume) != len(self):
             raise ValueError(
                 f"resume must give a run folder for each of {len(self)} members, such as "
                 f"population.run_dirs, got {resume!r}; one member alone goes on by its own fit"
             )
         return list(resume)
+
+    def _found(self, configs: Sequence[dict[str, Any]], out: Any) -> list[Path | None]:
+        """Returns for each member an unfinished run; where any has one, finished runs of the others."""
+        found: list[Path | None] = [None] * len(self)
+        for finished in (False, True):
+            for number, algo in enumerate(self.algos):
+                if found[number] is None:
+                    place = None if out is None else Path(out)
+                    found[number] = files.find_run(algo, place, configs[number], finished, found)
+            if not any(found):
+                break
+        return found
 
     def best(self, metric: str = "eval/return_mean", maximize: bool = True) -> Algo:
         """Returns the member whose last value of a metric is best.

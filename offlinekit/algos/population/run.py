@@ -12,7 +12,7 @@ from offlinekit.errors import TrainingError
 from offlinekit.training.engine import CHECK_EVERY
 from offlinekit.training.interrupts import Interrupts, stopped
 from offlinekit.training.loggers import ProgressBar
-from offlinekit.training.run import Run
+from offlinekit.training.run import Run, nothing_left
 
 Rows = dict[int, dict[str, float]]
 """New metrics of members, by their numbers."""
@@ -22,7 +22,7 @@ class PopulationRun:
     """Trains members that have their networks, each with a run of its own.
 
     Args:
-        runs: One a member.
+        runs: One a member; those that are over stay as they are.
         progress: Whether a terminal shows a progress bar, in updates of members.
 
     Attributes:
@@ -33,9 +33,10 @@ class PopulationRun:
 
     def __init__(self, runs: Sequence[Run], progress: bool) -> None:
         self.runs, self.progress = runs, progress
+        going = [number for number, run in enumerate(runs) if not run.is_over]
         self.lanes: list[Lane] = []
-        for numbers in groups(runs):
-            self.lanes += make_lanes({number: runs[number] for number in numbers})
+        for places in groups([runs[number] for number in going]):
+            self.lanes += make_lanes({going[place]: runs[going[place]] for place in places})
         self.stacks = [list(lane.runs) for lane in self.lanes]
         self.errors: dict[int, TrainingError] = {}
         self.interrupted = self.preempted = False
@@ -44,14 +45,19 @@ class PopulationRun:
         """Yields (update, rows) of members that train together, at each of their intervals and at the end.
 
         Raises:
+            ValueError: Where all runs are over before they begin.
             TrainingError: Where no member could go on to its end.
             KeyboardInterrupt: At Ctrl-C, after each member's checkpoint.
         """
+        if not self.lanes:
+            first = self.runs[0]
+            raise nothing_left("each member", first.done, first.settings.n_steps)
         bar = self._bar()
         try:
             with Interrupts(self, any(run.settings.preemptible for run in self.runs)):
                 for run in self.runs:
-                    run.open()
+                    if not run.is_over:
+                        run.open()
                 for lane in list(self.lanes):
                     self._let_go(lane)
                 while self.lanes:

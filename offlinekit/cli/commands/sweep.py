@@ -87,10 +87,11 @@ def command(**options: Any) -> None:
         with usage("--job"):
             describe_jobs(sweep.folder, submit(sweep.folder, workers, cluster, **job))
         return
+    sweep.preemptible = True
     try:
         trials = sweep.run()
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"; go on with: offlinekit sweep --resume {sweep.folder}") from None
+    except KeyboardInterrupt as error:
+        raise type(error)(f"; go on with: offlinekit sweep --resume {sweep.folder}") from None
     if not options["quiet"]:
         report(sweep, trials)
     if options["report_seeds"]:

@@ -1,0 +1,309 @@
+"""Going on with a run: what has changed since, checkpoints that are damaged, runs that have ended."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+
+import offlinekit
+from offlinekit.algos import BC, Population, TD3PlusBC
+from offlinekit.errors import FileFormatError, Preempted
+from offlinekit.testing import small_dataset
+from offlinekit.training import policy_file, run_folder
+
+TINY = {"encoder": {"type": "mlp", "hidden_sizes": [8]}, "batch_size": 8, "seed": 3}
+SETTINGS = {"log_interval": 5, "checkpoint_interval": 10, "progress": False}
+
+
+def cut_off(out, at, n_steps=40, make=lambda: BC(**TINY), **settings):
+    """Trains up to a row of the history, and ends there as a killed process does."""
+    algo = make()
+    run = algo.fitter(small_dataset("continuous"), n_steps, out=out, **{**SETTINGS, **settings})
+    for step, _ in run:
+        if step == at:
+            run.close()
+            return algo.run_dir
+    raise AssertionError(f"there was no row of update {at}")
+
+
+def go_on(out, n_steps=40, resume="auto", **settings):
+    return BC(**TINY).fit(
+        small_dataset("continuous"), n_steps, out=out, resume=resume, **{**SETTINGS, **settings}
+    )
+
+
+def rewrite_system(path, **changes):
+    """Has a checkpoint say that it was written elsewhere."""
+    header, tensors = policy_file.read(path, torch.device("cpu"))
+    header["run"]["system"].update(changes)
+    policy_file.write(path, header, tensors)
+
+
+def flip(path, at=0.8):
+    content = bytearray(path.read_bytes())
+    content[int(at * len(content))] ^= 4
+    path.write_bytes(bytes(content))
+
+
+def same(one, other):
+    expected, found = one.impl.state_tensors(), other.impl.state_tensors()
+    assert expected.keys() == found.keys()
+    assert [name for name in expected if not torch.equal(expected[name], found[name])] == []
+
+
+def rows(algo):
+    return [{name: value for name, value in row.items() if name != "time"} for row in algo.history]
+
+
+def test_auto_finds_runs_of_the_generator_and_of_defaults_that_are_named(tmp_path):
+    """Settings that were not given count as their defaults."""
+    run = cut_off(tmp_path, 25)
+    assert go_on(tmp_path, engine="auto", eval_interval=5_000, value_alarm="warn").run_dir == run
+    run = cut_off(tmp_path, 25, make=lambda: BC(**TINY, gamma=0.9))
+    assert go_on(tmp_path).run_dir != run
+    assert go_on(tmp_path, deterministic=True).run_dir != run
+
+
+# What has changed since.
+
+
+def test_nothing_has_changed(tmp_path):
+    cut_off(tmp_path, 25)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        go_on(tmp_path)
+
+
+def test_another_number_of_threads(tmp_path):
+    before = torch.get_num_threads()
+    run = cut_off(tmp_path, 25)
+    torch.set_num_threads(before + 1)
+    try:
+        with pytest.warns(UserWarning, match="other conditions") as caught:
+            go_on(tmp_path)
+    finally:
+        torch.set_num_threads(before)
+    (said,) = [str(one.message) for one in caught]
+    assert said == (
+        f"{run} goes on under other conditions than it was begun, so it may not be bit by bit the run that it would "
+        f"have been: threads was {before}, is {before + 1}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"device": "cuda:0", "gpu": "GPU X"}, "device was cuda:0, is cpu; gpu was GPU X, is None"),
+        ({"processor": "i486"}, "processor was i486, is "),
+        ({"python": "2.7.18"}, "python was 2.7.18, is 3."),
+        (
+            {"versions": {"torch": "1.0"}},
+            "offlinekit was None, is .*; torch was 1.0, is .*; numpy was None, is ",
+        ),
+    ],
+)
+def test_another_machine(changes, message, tmp_path):
+    rewrite_system(run_folder.latest_checkpoint(cut_off(tmp_path, 25)), **changes)
+    with pytest.warns(UserWarning, match=f"goes on under other conditions.*{message}"):
+        assert go_on(tmp_path).grad_step == 40
+
+
+def test_packages_without_a_say_in_the_bits_may_change(tmp_path):
+    path = run_folder.latest_checkpoint(cut_off(tmp_path, 25))
+    header, _ = policy_file.read(path, torch.device("cpu"))
+    rewrite_system(path, versions={**header["run"]["system"]["versions"], "gymnasium": "0.1"})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        go_on(tmp_path)
+
+
+def check_engine(engine, tmp_path):
+    make = lambda: TD3PlusBC(**TINY, lr_schedule="cosine", observation_scaler="standard")  # noqa: E731
+    settings = {**SETTINGS, "engine": engine, "out": tmp_path}
+    run = cut_off(tmp_path, 45, 60, make, engine=engine)
+    resumed = make().fit(small_dataset("continuous"), 60, resume="auto", **settings)
+    assert resumed.run_dir == run
+    whole = make().fit(small_dataset("continuous"), 60, **settings)
+    same(whole, resumed)
+    assert rows(whole) == rows(resumed)
+
+
+@pytest.mark.parametrize("engine", ["eager", "graph"])
+def test_each_engine_goes_on_with_its_own_bits(engine, tmp_path):
+    check_engine(engine, tmp_path)
+
+
+@pytest.mark.slow
+def test_compiled_updates_go_on_with_their_own_bits(tmp_path):
+    """In a process of its own: the compiler cannot look into functions whose shapes are checked under pytest."""
+    script = f"import pathlib, test_resuming; test_resuming.check_engine('compile', pathlib.Path({str(tmp_path)!r}))"
+    paths = os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)])
+    ran = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+    )
+    assert ran.returncode == 0, ran.stderr[-2000:]
+
+
+# Checkpoints that are damaged.
+
+
+@pytest.mark.parametrize("place", [0.01, 0.3, 0.8])
+def test_a_flipped_bit_in_the_newest_checkpoint(place, tmp_path):
+    whole = go_on(tmp_path / "whole", resume=None)
+    run = cut_off(tmp_path / "cut", 25)
+    older, newest = run_folder.checkpoints(run)
+    flip(newest, place)
+    said = rf"{re.escape(str(newest))} is .*; going on from {older.name}, the one before"
+    with pytest.warns(UserWarning, match=said):
+        resumed = go_on(tmp_path / "cut")
+    assert resumed.run_dir == run
+    same(whole, resumed)
+    assert rows(whole) == rows(resumed)
+    assert (run / "policy.okt").is_file()
+    for path in run_folder.checkpoints(run):
+        policy_file.read(path, torch.device("cpu"))
+
+
+@pytest.mark.parametrize("n_damaged", [1, 2])
+def test_it_goes_on_from_the_newest_that_is_sound(n_damaged, tmp_path):
+    run = cut_off(tmp_path, 35, keep_checkpoints=3)
+    found = run_folder.checkpoints(run)
+    for path in found[-n_damaged:]:
+        flip(path)
+    with pytest.warns(UserWarning, match=f"going on from {found[-n_damaged - 1].name}"):
+        same(go_on(tmp_path / "whole", resume=None), go_on(tmp_path))
+
+
+def test_all_are_damaged(tmp_path):
+    run = cut_off(tmp_path, 25)
+    for path in run_folder.checkpoints(run):
+        flip(path)
+    with pytest.raises(FileFormatError, match=r"step_000000020\.okt is damaged"):
+        go_on(tmp_path)
+    assert len(run_folder.checkpoints(run)) == 2
+
+
+def test_a_damaged_checkpoint_never_pushes_out_a_sound_one(tmp_path):
+    run = cut_off(tmp_path, 25)
+    flip(run_folder.latest_checkpoint(run))
+    algo, settings = BC(**TINY), {**SETTINGS, "keep_checkpoints": 1}
+    settings["checkpoint_interval"] = 3
+    steps = algo.fitter(small_dataset("continuous"), 40, out=None, resume=run, **settings)
+    with pytest.warns(UserWarning, match=r"going on from step_000000010\.okt"):
+        assert next(steps)[0] == 15
+    steps.close()
+    (kept,) = run_folder.checkpoints(run)
+    assert offlinekit.load(kept).grad_step == 12
+
+
+# Runs that have ended.
+
+
+def members(seeds=True):
+    return Population([BC(**{**TINY, "seed": seed if seeds else None}) for seed in range(3)])
+
+
+def cut_off_population(population, out, at, n_steps=40):
+    run = population.fitter(small_dataset("continuous"), n_steps, out=out, **SETTINGS)
+    for step, _ in run:
+        if step == at:
+            run.close()
+            return population.run_dirs
+    raise AssertionError(f"there was no row of update {at}")
+
+
+def alike(whole, resumed):
+    """Checks that members ended as others did in another stack, by which numbers are rounded differently."""
+    for one, other in zip(whole, resumed, strict=True):
+        assert [row["step"] for row in one.history] == [row["step"] for row in other.history]
+        for a, b in zip(one.impl.parameters(), other.impl.parameters(), strict=True):
+            torch.testing.assert_close(a, b)
+
+
+def go_on_together(population, out, resume, n_steps=40):
+    return population.fit(small_dataset("continuous"), n_steps, out=out, resume=resume, **SETTINGS)
+
+
+def test_a_run_that_has_ended_says_so_and_stays(tmp_path):
+    run = go_on(tmp_path, resume=None).run_dir
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    with pytest.raises(ValueError, match=rf"{run} has taken 40 updates already, n_steps=40 asks for no more"):
+        go_on(tmp_path, resume=run)
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+    same(go_on(tmp_path, resume=run, n_steps=50), go_on(tmp_path, resume=None, n_steps=50))
+
+
+def test_a_population_that_has_ended_says_so_or_goes_further(tmp_path):
+    ended = go_on_together(members(), tmp_path, None)
+    with pytest.raises(
+        ValueError, match="each member has taken 40 updates already, n_steps=40 asks for no more"
+    ):
+        go_on_together(members(), tmp_path, ended.run_dirs)
+    further = go_on_together(members(), tmp_path, ended.run_dirs, n_steps=50)
+    for one, other in zip(further, go_on_together(members(), tmp_path, None, n_steps=50), strict=True):
+        same(one, other)
+
+
+@pytest.mark.parametrize("auto", [False, True])
+def test_members_that_have_ended_stay_while_the_others_go_on(auto, tmp_path):
+    whole = go_on_together(members(), tmp_path / "whole", None)
+    first, second, third = cut_off_population(members(), tmp_path / "out", 25)
+    go_on_together(Population([BC(**{**TINY, "seed": 1})]), tmp_path / "out", [second])
+    before = {path: path.read_bytes() for path in second.rglob("*") if path.is_file()}
+    resumed = go_on_together(members(), tmp_path / "out", "auto" if auto else [first, second, third])
+    assert resumed.run_dirs == [first, second, third]
+    assert {path: path.read_bytes() for path in second.rglob("*") if path.is_file()} == before
+    assert resumed.stacks == [[0, 2]]
+    alike(whole, resumed)
+    begun = go_on_together(members(), tmp_path / "out", "auto")
+    assert not {*begun.run_dirs} & {first, second, third}
+
+
+def test_members_of_drawn_seeds_take_a_run_each(tmp_path):
+    folders = cut_off_population(members(seeds=False), tmp_path, 25)
+    resumed = go_on_together(members(seeds=False), tmp_path, "auto")
+    assert sorted(resumed.run_dirs) == sorted(folders)
+    assert len({algo.seed for algo in resumed}) == 3
+
+
+def test_seeds_that_follow_a_drawn_one_take_a_run_each(tmp_path):
+    one = {name: value for name, value in TINY.items() if name != "seed"}
+    folders = cut_off_population(Population.of_seeds(BC(**one), 2), tmp_path, 25)
+    resumed = BC(**one).fit(small_dataset("continuous"), 40, seeds=2, out=tmp_path, resume="auto", **SETTINGS)
+    assert sorted(resumed.run_dirs) == sorted(folders)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_population_that_a_scheduler_stops_saves_each_member(number, tmp_path):
+    population, before = members(), signal.getsignal(number)
+    run = population.fitter(small_dataset("continuous"), 40, out=tmp_path, preemptible=True, **SETTINGS)
+    assert next(run)[0] == 5
+    signal.raise_signal(number)
+    with pytest.raises(Preempted, match="interrupted after update 5: saved; go on with resume="):
+        next(run)
+    assert signal.getsignal(number) is before
+    assert [run_folder.latest_checkpoint(folder).stem for folder in population.run_dirs] == [
+        "step_000000005"
+    ] * 3
+
+
+def test_a_member_whose_newest_checkpoint_is_damaged(tmp_path):
+    whole = go_on_together(members(), tmp_path / "whole", None)
+    folders = cut_off_population(members(), tmp_path / "out", 25)
+    flip(run_folder.latest_checkpoint(folders[1]))
+    with pytest.warns(UserWarning, match=r"going on from step_000000010\.okt"):
+        resumed = go_on_together(members(), tmp_path / "out", "auto")
+    assert resumed.run_dirs == folders
+    assert resumed.stacks == [[0, 2], [1]]
+    alike(whole, resumed)
