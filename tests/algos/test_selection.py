@@ -39,27 +39,6 @@ def arms(n_episodes: int, noise: float) -> MDPDataset:
     return MDPDataset(np.ones((n_episodes, 1), np.float32), actions, rewards, np.ones(n_episodes, bool))
 
 
-def test_the_best_policy_is_chosen_where_the_data_are_sure():
-    found = select({str(a): constant(a) for a in range(3)}, arms(300, 0.1), n_resamples=6, **QUICK)
-    assert found.chosen == "2"
-    assert [candidate.name for candidate in found.candidates] == ["2", "1", "0"]
-    assert [round(candidate.value) for candidate in found.candidates] == [2, 1, 0]
-    assert found.reason.endswith("by both judges")
-    assert found.warnings == ()
-    assert found.candidates[0].effective_sample == pytest.approx(100.0, rel=1e-2)
-    assert found.behaviour == pytest.approx(1.0, abs=0.1)
-    assert found.candidates[0].gain == pytest.approx(1.0, abs=0.1)
-    assert all(candidate.lower_bound < candidate.gain for candidate in found.candidates)
-
-
-def test_none_is_chosen_where_the_margin_is_too_high_or_the_data_too_few():
-    policies = {str(a): constant(a) for a in range(3)}
-    assert select(policies, arms(300, 0.1), margin=1.5, n_resamples=4, **QUICK).chosen is None
-    unsure = select(policies, arms(9, 20.0), n_resamples=4, **QUICK)
-    assert unsure.chosen is None
-    assert unsure.reason.startswith("keep the behaviour: no policy surely gains more than 0")
-
-
 def test_bounds_by_hand():
     behaviour = np.array([2.0, 1.0, 2.0, 3.0])
     # Gains of a: 3, then 3, 4, 5 (deviation 1); of b: 1, then 2, 1, 0 (1). t of 2 degrees at 0.95: 2.9200
@@ -191,6 +170,27 @@ class Table:
     def log_prob(self, observations: Any, actions: Any) -> Any:
         with np.errstate(divide="ignore"):
             return np.log(self.table[np.minimum(observations[:, 0].astype(int), 3), actions])
+
+
+def test_the_best_policy_is_chosen_where_the_data_are_sure():
+    found = select({str(a): constant(a) for a in range(3)}, arms(300, 0.1), n_resamples=6, **QUICK)
+    assert found.chosen == "2"
+    assert [candidate.name for candidate in found.candidates] == ["2", "1", "0"]
+    assert [round(candidate.value) for candidate in found.candidates] == [2, 1, 0]
+    assert found.reason.endswith("by both judges")
+    assert found.warnings == ()
+    assert found.candidates[0].effective_sample == pytest.approx(100.0, rel=1e-2)
+    assert found.behaviour == pytest.approx(1.0, abs=0.1)
+    assert found.candidates[0].gain == pytest.approx(1.0, abs=0.1)
+    assert all(candidate.lower_bound < candidate.gain for candidate in found.candidates)
+
+
+def test_none_is_chosen_where_the_margin_is_too_high_or_the_data_too_few():
+    policies = {str(a): constant(a) for a in range(3)}
+    assert select(policies, arms(300, 0.1), margin=1.5, n_resamples=4, **QUICK).chosen is None
+    unsure = select(policies, arms(9, 20.0), n_resamples=4, **QUICK)
+    assert unsure.chosen is None
+    assert unsure.reason.startswith("keep the behaviour: no policy surely gains more than 0")
 
 
 def rare_arms() -> MDPDataset:
