@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from offlinekit.algos.acting import SampledPolicy
 from offlinekit.algos.fqe import BEHAVIOUR, FQE
 from offlinekit.datasets import MDPDataset
 from offlinekit.datasets.policies import GreedyPolicy, as_policy
@@ -146,10 +147,15 @@ def scaled_rewards(fit: FQE, dataset: MDPDataset) -> Array:
 
 
 def _target(policy: Any, fit: FQE, dataset: MDPDataset) -> TargetPolicy | None:
-    """Returns the policy as it was judged: a callable of discrete actions returns these, not their probabilities."""
+    """Returns the policy as it was judged: a callable of discrete actions returns these, not their probabilities.
+
+    None where its actions are drawn by probabilities that nobody can ask for.
+    """
     if isinstance(policy, str) and policy == BEHAVIOUR:
         return None
     target = TargetPolicy(policy, dataset.action_space)
     if not target.discrete or callable(target.log_prob):
         return target
-    return TargetPolicy(GreedyPolicy(as_policy(policy)), dataset.action_space) if fit.n_draws == 1 else None
+    if isinstance(policy, SampledPolicy) or fit.n_draws > 1:
+        return None
+    return TargetPolicy(GreedyPolicy(as_policy(policy)), dataset.action_space)

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from offlinekit.algos import second_judge
+from offlinekit.algos import DiscreteBC, second_judge
+from offlinekit.algos.acting import SampledPolicy
 from offlinekit.algos.deciding import Candidate, Rules, decided
 from offlinekit.algos.second_judge import Opinion, baseline_of, opinion_of, unseen_by
 from offlinekit.datasets import MDPDataset
@@ -149,3 +150,11 @@ class Table:
     def log_prob(self, observations: Any, actions: Any) -> Any:
         with np.errstate(divide="ignore"):
             return np.log(self.table[np.minimum(observations[:, 0].astype(int), 3), actions])
+
+
+def test_drawn_actions_without_probabilities_have_no_opinion():
+    data = three_episodes()
+    drawn = SampledPolicy(DiscreteBC(seed=0, device="cpu").build(data))
+    for policy in (drawn, "behaviour"):
+        found = opinion_of(policy, FITS, np.zeros(3), data, data.behavior_log_probs)
+        assert found == "it has no probabilities or densities (log_prob)"
