@@ -136,6 +136,11 @@ def test_opinion_by_hand(monkeypatch):
     # 3 - 3 = 0; 4 - 27 = -23. Step 1: 2 + 0.5 * 5.5 - 3 = 1.75, weight 2 of mean (2 + 1 + 1) / 3.
     # (1.5 + 2.5 + 27.5 + 1.25 - 23) / 3 + 0.5 * 2 * 1.75 / 4
     assert whole.gains.mean() == pytest.approx(9.75 / 3 + 1.75 / 4)
+    assert whole.effective_episodes == pytest.approx(16 / 6)  # Of the products 2, 1, 1.
+    monkeypatch.undo()
+    assert (
+        opinion_of(policy, FITS, np.zeros(3), data, data.behavior_log_probs).gains is None
+    )  # 25 are asked for.
 
 
 class Table:
