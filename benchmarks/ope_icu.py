@@ -35,7 +35,9 @@ Floats = npt.NDArray[np.float64]
 Row = dict[str, Any]
 ENDS = [713, 714, 715]  # Death, survival, and the state that follows both.
 INTERVALS = ("bootstrap", "t", "bernstein", "hoeffding")
-LEFT_OUT = {"gen_dice", "best_dice"}  # Of discounted problems that never end; they equal dual_dice here.
+LEFT_OUT = {
+    "model_based"
+}  # Its states are numbers, which a network of vectors learns poorly; `direct` counts them.
 COLUMNS = (
     "behaviour",
     "target",

@@ -1,8 +1,8 @@
-"""How well fitted Q evaluation ranks twenty policies of graded quality, on pendulum and lunarlander data.
+"""How well `select` ranks twenty policies of graded quality, on pendulum and lunarlander data.
 
     python benchmarks/selection.py
 
-Two algorithms are trained for ten numbers of updates each; every policy is judged by FQE on the data, and by 50
+Two algorithms are trained for ten numbers of updates each; every policy is judged by `select` on the data, and by 50
 episodes in the environment. Prints the ranking's quality and what `select` chooses; writes
 benchmarks/results/selection.csv.
 """
@@ -33,6 +33,10 @@ PAIRS: dict[str, tuple[tuple[str, dict[str, Any]], ...]] = {
     ),
     "lunarlander-mixed": (("discrete_cql", {**RATES, "alpha": 0.5}), ("discrete_bcq", RATES)),
 }
+COLUMNS = (
+    *("dataset", "policy", "value", "standard_error", "gain", "lower_bound", "return"),
+    *("weighted_gain", "effective_sample", "held_back"),
+)
 FITS: dict[str, dict[str, Any]] = {
     "pendulum-mixed": {"reward_scaler": "standard"},
     "lunarlander-mixed": {"reward_scaler": {"type": "multiply", "multiplier": 0.1}},
@@ -66,9 +70,13 @@ def main(names: tuple[str, ...], steps: int, resamples: int) -> None:
         found = select(policies, dataset, n_steps=steps, n_resamples=resamples, **FITS[name])
         truths = {k: evaluate(policy, env, 50, seed=10_000).mean for k, policy in policies.items()}
         for c in found.candidates:
-            rows.append([name, c.name, c.value, c.standard_error, c.gain, c.lower_bound, truths[c.name]])
+            judged = [c.value, c.standard_error, c.gain, c.lower_bound]
+            second = [c.weighted_gain, c.effective_sample, c.held_back]
+            rows.append([name, c.name, *judged, truths[c.name], *second])
         estimates, true = np.array([[c.value, truths[c.name]] for c in found.candidates]).T
         regrets = " | ".join(f"{regret_at_k(estimates, true, k):.2f}" for k in (1, 3, 5))
+        for line in (*found.warnings, found.reason):
+            click.echo(line, err=True)
         chosen = f"{found.chosen} | {truths[found.chosen]:.0f}" if found.chosen else "none | "
         behaviour = dataset.episode_returns().mean()
         click.echo(
@@ -77,7 +85,7 @@ def main(names: tuple[str, ...], steps: int, resamples: int) -> None:
         )
     with RESULTS.open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["dataset", "policy", "value", "standard_error", "gain", "lower_bound", "return"])
+        writer.writerow(COLUMNS)
         writer.writerows(rows)
 
 

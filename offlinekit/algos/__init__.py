@@ -27,6 +27,7 @@ from offlinekit.algos.discrete_iql import DiscreteIQL
 from offlinekit.algos.discrete_sac import DiscreteSAC
 from offlinekit.algos.double_dqn import DoubleDQN
 from offlinekit.algos.dqn import DQN
+from offlinekit.algos.dynamics import DiscreteDynamics, Dynamics
 from offlinekit.algos.edac import EDAC
 from offlinekit.algos.fqe import FQE, DiscreteFQE
 from offlinekit.algos.fql import FQL
@@ -105,10 +106,12 @@ __all__ = [
     "DiscreteCQL",
     "DiscreteCRR",
     "DiscreteDecisionTransformer",
+    "DiscreteDynamics",
     "DiscreteFQE",
     "DiscreteIQL",
     "DiscreteSAC",
     "DoubleDQN",
+    "Dynamics",
     "InAC",
     "MLPEncoder",
     "PercentBC",

@@ -282,10 +282,10 @@ class Algo(CatalogueEntry, Agent):
         """
         self.check(dataset)
         out = None if out is None else Path(out)
-        told = {"eval_env": eval_env, "eval_episodes": eval_episodes, "info": info, **settings}
-        config = self.describe_run(dataset, n_steps, **told) if out is not None or resume else {}
+        told = {"eval_episodes": eval_episodes, "info": info, **settings}
         if resume == "auto":
-            found = files.find_run(self, out, config) if team is None or team.leads else None
+            wanted = self.describe_run(dataset, n_steps, eval_env=eval_env, **told)
+            found = files.find_run(self, out, wanted) if team is None or team.leads else None
             resume = found if team is None else team.gather(found and str(found))[0]
         folder, state = (Path(resume), files.resume(self, Path(resume))) if resume else (None, None)
         self.build(dataset)
@@ -298,6 +298,8 @@ class Algo(CatalogueEntry, Agent):
         if eval_env is not None:
             eval_env = fit_stack(eval_env, self)
             check_environment(self.impl.observation_space, dataset.action_space, as_gymnasium(eval_env))
+        kept = out is not None or folder is not None
+        config = self.describe_run(dataset, n_steps, eval_env=eval_env, **told) if kept else {}
         run_settings = RunSettings(n_steps=n_steps, out=out, config=config, **settings)
         reached = self.sampler_state if self.sampler is None else self.sampler.state()
         self.sampler = (make_sampler or type(self).make_sampler)(self, dataset)

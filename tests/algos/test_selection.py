@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from gymnasium.spaces import Box
 from helpers import TABLE
+from scipy import stats
 
 from offlinekit.algos import selection
+from offlinekit.algos.second_judge import propensities_of
 from offlinekit.algos.selection import fitted_values, select
 from offlinekit.datasets import MDPDataset
+from offlinekit.errors import UnsupportedError
 
 QUICK: dict[str, Any] = {
     "encoder": TABLE,
@@ -33,11 +38,27 @@ def arms(n_episodes: int, noise: float) -> MDPDataset:
     return MDPDataset(np.ones((n_episodes, 1), np.float32), actions, rewards, np.ones(n_episodes, bool))
 
 
+def test_bounds_are_corrected_for_the_number_of_policies(monkeypatch):
+    values = {"a": [5.0, 4.0, 6.0, 8.0], "b": [3.0] * 4, "behaviour": [2.0, 1.0, 2.0, 3.0]}
+    stand_ins = {name: [SimpleNamespace(values=np.array(own), seed=0)] for name, own in values.items()}
+    monkeypatch.setattr(selection, "fits", lambda *_, **__: dict(stand_ins))
+    monkeypatch.setattr(selection, "_start_values", lambda members, _: members[0].values)
+    found = select({"a": None, "b": None}, arms(3, 0.0), confidence=0.9, behaviour="none")
+    # Gains of a: 3, then 3, 4, 5 (deviation 1); of b: 1, then 2, 1, 0 (1). t of 2 degrees at 1 - 0.1 / 2: 2.9200
+    assert [c.name for c in found.candidates] == ["a", "b"]
+    assert found.candidates[0].lower_bound == pytest.approx(3 - 2.91999, abs=1e-4)
+    assert found.candidates[1].lower_bound == pytest.approx(1 - 2.91999, abs=1e-4)
+    assert (found.chosen, found.behaviour) == ("a", 2.0)
+
+
 def test_the_best_policy_is_chosen_where_the_data_are_sure():
     found = select({str(a): constant(a) for a in range(3)}, arms(300, 0.1), n_resamples=6, **QUICK)
     assert found.chosen == "2"
     assert [candidate.name for candidate in found.candidates] == ["2", "1", "0"]
     assert [round(candidate.value) for candidate in found.candidates] == [2, 1, 0]
+    assert found.reason.endswith("by both judges")
+    assert found.warnings == ()
+    assert found.candidates[0].effective_sample == pytest.approx(100.0, rel=1e-2)
     assert found.behaviour == pytest.approx(1.0, abs=0.1)
     assert found.candidates[0].gain == pytest.approx(1.0, abs=0.1)
     assert all(candidate.lower_bound < candidate.gain for candidate in found.candidates)
@@ -51,19 +72,89 @@ def test_none_is_chosen_where_the_margin_is_too_high_or_the_data_too_few():
     assert unsure.reason.startswith("keep the behaviour: no policy surely gains more than 0")
 
 
-def test_bounds_by_hand(monkeypatch):
-    values = {
-        "a": np.array([5.0, 4.0, 6.0, 8.0]),
-        "b": np.array([3.0, 3.0, 3.0, 3.0]),
-        "behaviour": np.array([2.0, 1.0, 2.0, 3.0]),
-    }
-    monkeypatch.setattr(selection, "fitted_values", lambda *_, **__: dict(values))
-    first, second = select({"a": None, "b": None}, arms(3, 0.0), confidence=0.9).candidates
-    # Gains of a: 3, then 3, 4, 5 (deviation 1); of b: 1, then 2, 1, 0 (1). t of 2 degrees at 1 - 0.1 / 2: 2.9200
-    assert (first.name, first.gain, first.value) == ("a", 3.0, 5.0)
-    assert first.lower_bound == pytest.approx(3 - 2.91999, abs=1e-4)
-    assert first.standard_error == 2.0
-    assert second.lower_bound == pytest.approx(1 - 2.91999, abs=1e-4)
+def rare_arms() -> MDPDataset:
+    """One-step episodes: the behaviour takes the action that pays 2 in 15 of 300, that which pays 1 in the others."""
+    actions = (np.arange(300) % 20 == 0).astype(int)
+    rewards = 1.0 + actions + 0.1 * np.random.default_rng(0).normal(size=300)
+    return MDPDataset(np.ones((300, 1), np.float32), actions, rewards, np.ones(300, bool))
+
+
+def test_selection_abstains_where_the_effective_sample_is_small():
+    found = select({"rare": constant(1)}, rare_arms(), n_resamples=4, **QUICK)
+    # Ratios are about 1 / 0.05 in 15 rows of 300: 15 effective ones, a little fewer by a fit in folds.
+    assert found.chosen is None
+    assert found.candidates[0].effective_sample == pytest.approx(15.0, rel=0.02)
+    assert "by its bounds, but the data show 14.9 effective episodes of what it does" in found.reason
+    assert (
+        "fitted Q alone judges rare (14.9): the weights of whole episodes leave fewer than 25"
+        in found.warnings[0]
+    )
+    daring = select({"rare": constant(1)}, rare_arms(), n_resamples=4, min_effective_sample=0, **QUICK)
+    assert daring.chosen == "rare"
+    assert daring.reason.endswith("by fitted Q evaluation alone")
+
+
+def test_selection_abstains_where_the_judges_disagree():
+    # Fits of one update have learned nothing: fitted Q says a gain of about 0, weighted episodes say 1.
+    blind = {**QUICK, "n_steps": 1, "learning_rate": 1e-6}
+    found = select(
+        {"2": constant(2)}, arms(300, 0.1), margin=-9.0, n_resamples=6, max_disagreement=0.5, **blind
+    )
+    assert found.chosen is None
+    assert found.candidates[0].weighted_gain == pytest.approx(1.0, abs=0.1)
+    assert "but the judges disagree: a gain of" in found.reason
+    assert select(
+        {"2": constant(2)}, arms(300, 0.1), margin=-9.0, n_resamples=6, max_disagreement=99, **blind
+    ).chosen
+
+
+def test_what_is_judged_by_fitted_q_alone_is_said():
+    data = arms(300, 0.1)
+    found = select({"2": constant(2), "1": constant(1)}, data, n_resamples=4, behaviour="none", **QUICK)
+    assert found.chosen == "2"
+    assert found.reason.endswith("by fitted Q evaluation alone")
+    assert found.warnings == (
+        "fitted Q alone judges 2, 1: propensities were not asked for; its effective sample is unknown",
+    )
+    assert found.candidates[0].effective_sample is None
+    with pytest.raises(UnsupportedError, match="has no behavior_log_probs"):
+        select({"2": constant(2)}, data, n_resamples=2, behaviour="logged", **QUICK)
+    images = MDPDataset(np.zeros((6, 1, 8, 8), np.uint8), np.arange(6) % 2, np.ones(6), np.ones(6, bool))
+    assert "there are no propensities (expected vector observations" in propensities_of(images, None, 0)
+    single = MDPDataset(np.zeros((1, 1), np.float32), np.zeros(1, int), np.ones(1), np.ones(1))
+    assert propensities_of(single, None, 0) == "weights need at least two episodes in order of time"
+
+
+class Normal:
+    """Actions around a mean, with their density."""
+
+    def __init__(self, mean: float) -> None:
+        self.mean, self.rng = mean, np.random.default_rng(0)
+
+    def predict(self, observations: Any) -> Any:
+        return (self.mean + 0.5 * self.rng.normal(size=(len(observations), 1))).clip(-2, 2).astype(np.float32)
+
+    def log_prob(self, observations: Any, actions: Any) -> Any:
+        return stats.norm.logpdf(actions[:, 0], self.mean, 0.5)
+
+
+def test_continuous_policies_need_densities_for_the_second_judge():
+    rng = np.random.default_rng(0)
+    actions = rng.normal(size=(400, 1)).clip(-2, 2).astype(np.float32)
+    data = MDPDataset(
+        np.ones((400, 1), np.float32), actions, actions[:, 0] + 0.1 * rng.normal(size=400), np.ones(400, bool),
+        behavior_log_probs=stats.norm.logpdf(actions[:, 0]), action_space=Box(-2, 2, (1,)),
+    )  # fmt: skip
+    policies = {"drawn": Normal(0.5), "certain": lambda o: np.full((len(o), 1), 0.5, np.float32)}
+    chosen = select(policies, data, n_resamples=4, **QUICK)
+    found = {c.name: c for c in chosen.candidates}
+    assert found["drawn"].weighted_gain == pytest.approx(0.5, abs=0.15)
+    assert found["certain"].weighted_gain is None
+    assert found["certain"].gain == pytest.approx(0.5, abs=0.15)
+    assert chosen.warnings == (
+        "fitted Q alone judges certain: it has no probabilities or densities (log_prob); its effective sample is "
+        "unknown",
+    )
 
 
 def test_bootstraps_draw_the_same_episodes_for_each_policy():
@@ -80,3 +171,6 @@ def test_bad_input():
     ):
         with pytest.raises(ValueError, match="at least one policy, a confidence"):
             select(policies, arms(9, 0.0), **settings)
+    for settings in ({"min_effective_sample": -1}, {"max_disagreement": 0}):
+        with pytest.raises(ValueError, match="min_effective_sample must be at least 0 and max_disagreement"):
+            select({"a": constant(0)}, arms(9, 0.0), **settings)

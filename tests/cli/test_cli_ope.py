@@ -54,3 +54,23 @@ def test_values_fitted_in_folds(call: Call, trained: tuple[Path, Result], data_f
     found = json.loads(result.output)["estimates"]
     assert {"direct", "wdr", "wis"} <= set(found)
     assert found["direct"]["value"] != found["wis"]["value"]
+
+
+def test_dynamics_are_fitted_where_they_are_named(
+    call: Call, trained: tuple[Path, Result], data_file: Path
+) -> None:
+    words = (
+        "--dataset",
+        data_file,
+        "--estimator",
+        "model_based",
+        "--q-steps",
+        "50",
+        "--gamma",
+        "0.9",
+        "--json",
+    )
+    first, second = (json.loads(call("ope", trained[0], *words).output)["estimates"] for _ in range(2))
+    assert list(first) == ["model_based"]
+    assert first == second  # Of one seed.
+    assert 1 <= first["model_based"]["value"] < 10.1  # Rewards of 1 at gamma 0.9.

@@ -31,7 +31,8 @@ def chain_data() -> MDPDataset:
 
 
 def test_every_estimator_finds_the_value_of_a_chain(chain_data: MDPDataset) -> None:
-    report = estimate(CHAIN.probabilities, chain_data, list(ESTIMATORS), gamma=CHAIN.gamma)
+    names = [name for name, estimator in ESTIMATORS.items() if not estimator.needs_dynamics]
+    report = estimate(CHAIN.probabilities, chain_data, names, gamma=CHAIN.gamma)
     for name, found in report.estimates.items():
         low, high = found.interval
         assert abs(found.value - CHAIN.truth()) < 0.08, name

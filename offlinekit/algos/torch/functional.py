@@ -355,6 +355,20 @@ def normal_log_prob(
     return -0.5 * scores.square().sum(-1) - (log_stds + 0.5 * math.log(2 * math.pi)).sum(-1)
 
 
+def softly_bounded(values: Float[Tensor, "*S"], low: Scalar, high: Scalar) -> Float[Tensor, "*S"]:
+    """Returns values drawn into (low, high), elementwise: nearly themselves well inside, with a gradient everywhere.
+
+    Source: Chua et al. 2018, arXiv:1805.12114, appendix A.1.
+
+    Args:
+        values: Such as log standard deviations.
+        low: Lower bound; it stays below the answer.
+        high: Upper bound, which the answer exceeds by no more than log(1 + exp(low - high)).
+    """
+    below = high - F.softplus(high - values)
+    return low + F.softplus(below - low)
+
+
 def tanh_log_volume(raw: Float[Tensor, "*S A"]) -> Float[Tensor, "*S"]:
     """Returns log |d tanh(u) / du| = log(1 - tanh(u)**2) summed over the last axis, stable for large |u|.
 

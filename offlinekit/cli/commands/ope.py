@@ -24,6 +24,7 @@ INTERVALS = ["bootstrap", "t", "bernstein", "hoeffding"]
     context_settings=SETTINGS,
     epilog=example(
         "offlinekit ope policy.okt --dataset cartpole-mixed --q fqe",
+        "offlinekit ope policy.okt --dataset pendulum-mixed --estimator model_based --gamma 0.97",
         "offlinekit ope runs/DiscreteCQL_cartpole-mixed_... --dataset held_out.h5 --estimator wis --clip 100",
     ),
 )
@@ -31,7 +32,10 @@ INTERVALS = ["bootstrap", "t", "bernstein", "hoeffding"]
 @click.option("--dataset", "name", required=True, help="Episodes to judge by: a name or a path.")
 @reader_options
 @click.option(
-    "--estimator", "estimators", multiple=True, help="Such as wis or wdr, repeatable.  [default: all]"
+    "--estimator",
+    "estimators",
+    multiple=True,
+    help="Such as wis or wdr, repeatable; model_based fits dynamics.  [default: all but model_based]",
 )
 @click.option(
     "--behaviour",
@@ -51,7 +55,12 @@ INTERVALS = ["bootstrap", "t", "bernstein", "hoeffding"]
     default="none",
     help="Model of the values: FQE fitted in folds, the policy's own critic, or none but counts.",
 )
-@click.option("--q-steps", type=click.IntRange(min=1), default=10_000, help="Updates of each fit of FQE.")
+@click.option(
+    "--q-steps",
+    type=click.IntRange(min=1),
+    default=10_000,
+    help="Updates of each fit of FQE, or of dynamics.",
+)
 @click.option("--seed", type=int, default=0, help="Of folds and resamples.")
 @click.option("--which", type=click.Choice(["last", "best"]), default="last", help="Policy of a run folder.")
 @click.option("--device", default="auto", help="auto, cpu, cuda, cuda:1.")
@@ -78,6 +87,7 @@ def command(
     """
     import offlinekit
     from offlinekit.algos.acting import SampledPolicy
+    from offlinekit.algos.dynamics import fitted_dynamics
     from offlinekit.algos.fqe import fitted_by
     from offlinekit.metrics.ope import ESTIMATORS, estimate
 
@@ -94,6 +104,8 @@ def command(
             f"{type(algo).__name__} has no probabilities; give --greedy", param_hint="'--sample'"
         )
     gamma = algo.gamma if gamma is None else gamma
+    seed = settings["seed"]
+    simulates = any(ESTIMATORS[given].needs_dynamics for given in estimators)
     with usage("--estimator"):
         report = estimate(
             policy,
@@ -101,7 +113,8 @@ def command(
             estimators or None,
             gamma=gamma,
             q_function=algo if q == "critic" else None,
-            fit_q=fitted_by(policy, q_steps, gamma=gamma, seed=settings["seed"]) if q == "fqe" else None,
+            fit_q=fitted_by(policy, q_steps, gamma=gamma, seed=seed) if q == "fqe" else None,
+            dynamics=fitted_dynamics(dataset, q_steps, seed=seed, device=device) if simulates else None,
             **settings,
         )
     facts = {

@@ -10,6 +10,16 @@ import click
 from offlinekit.cli.output import number, table
 from offlinekit.cli.parts import SETTINGS, debug_option, example, key_value_option, usage
 
+COLUMNS = (
+    "policy",
+    "value",
+    "s.e.",
+    "gain",
+    "gain by weights",
+    "lower bound of the gain",
+    "episodes",
+)
+
 
 @click.command(
     context_settings=SETTINGS,
@@ -24,22 +34,43 @@ from offlinekit.cli.parts import SETTINGS, debug_option, example, key_value_opti
 @click.option(
     "--confidence", default=0.95, type=click.FloatRange(0, 1, True, True), help="Of all bounds together."
 )
+@click.option(
+    "--min-effective-sample",
+    default=25.0,
+    type=click.FloatRange(min=0),
+    help="Episodes' worth of rows that must show what a policy does.",
+)
+@click.option(
+    "--max-disagreement",
+    default=3.0,
+    type=click.FloatRange(0, min_open=True),
+    help="Standard errors that the judges may lie apart.",
+)
+@click.option(
+    "--behaviour",
+    type=click.Choice(["fit", "logged", "none"]),
+    help="Propensities.  [default: logged ones, else fitted]",
+)
+@click.option("--sample/--greedy", default=False, help="Judge drawn or greedy actions.")
 @key_value_option("--set", "hyperparameters", help="Hyperparameter of FQE; JSON or text")
 @click.option("--seed", default=0, type=int, help="Of fits and bootstraps.")
 @debug_option
 def command(policies: tuple[Path, ...], dataset: str, **options: Any) -> None:
     """Choose which of several POLICIES (files or run folders) to deploy, without an environment.
 
-    Each is judged by fitted Q evaluation on DATASET, whose episodes are drawn again for the bounds. A policy is
-    chosen only where it beats what recorded the data at the given confidence, corrected for their number; else the
-    answer is to keep that.
+    Each is judged by fitted Q evaluation on DATASET, whose episodes are drawn again for the bounds, and where there
+    are probabilities to weight episodes by, by weighted doubly robust too. A policy is chosen only where it beats what
+    recorded the data at the given confidence, corrected for their number, by both; else the answer is to keep that.
     """
     import offlinekit
+    from offlinekit.algos.acting import SampledPolicy
     from offlinekit.algos.selection import select
     from offlinekit.cli.runs import find
     from offlinekit.datasets import get_dataset
 
-    loaded = {str(path): offlinekit.load(find(path, "last").policy) for path in policies}
+    loaded: dict[str, Any] = {str(path): offlinekit.load(find(path, "last").policy) for path in policies}
+    if options["sample"]:
+        loaded = {name: SampledPolicy(algo) for name, algo in loaded.items()}
     with usage("--dataset"):
         data, _ = get_dataset(dataset, **options["dataset_options"])
     with usage("--set"):
@@ -48,15 +79,27 @@ def command(policies: tuple[Path, ...], dataset: str, **options: Any) -> None:
             data,
             margin=options["margin"],
             confidence=options["confidence"],
+            min_effective_sample=options["min_effective_sample"],
+            max_disagreement=options["max_disagreement"],
+            behaviour=options["behaviour"],
             n_steps=options["steps"],
             n_resamples=options["resamples"],
             seed=options["seed"],
             **options["hyperparameters"],
         )
     rows = [
-        [c.name, number(c.value), number(c.standard_error), number(c.gain), number(c.lower_bound)]
+        [
+            c.name,
+            *map(
+                number,
+                (c.value, c.standard_error, c.gain, c.weighted_gain, c.lower_bound, c.effective_sample),
+            ),
+        ]
         for c in found.candidates
     ]
-    rows.append(["behaviour (the data)", number(found.behaviour), "", "", ""])
-    table(["policy", "value", "s.e.", "gain", "lower bound of the gain"], rows)
-    click.echo(f"\n{f'Deploy {found.chosen}' if found.chosen else 'Deploy none'}: {found.reason}.")
+    rows.append(["behaviour (the data)", number(found.behaviour), *[""] * 5])
+    table(COLUMNS, rows)
+    held_back = [f"{c.name} is held back: {c.held_back}" for c in found.candidates if c.held_back]
+    answer = f"{f'Deploy {found.chosen}' if found.chosen else 'Deploy none'}: {found.reason}"
+    for line in (*found.warnings, *held_back, answer):
+        click.echo(f"\n{line}.")

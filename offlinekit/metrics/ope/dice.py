@@ -151,7 +151,7 @@ def _ratios(flow: Flow, gamma: float, regularisers: Regularisers, moments: Momen
         edge = sparse.csr_array(_mean(flow.features)[:, None])
         system = [[*upper, None], [*lower, -edge], [None, -edge.T, None]]
         right = np.append(right, -1 / (1 - gamma))
-    solution = _solver(sparse.block_array(system))(right)
+    solution = _solver(sparse.block_array(system), "COLAMD")(right)
     return np.asarray(flow.features @ solution[d : 2 * d])
 
 
@@ -161,12 +161,12 @@ def _ridge(second: Any) -> Any:
     return RIDGE * max(second.trace() / d, 1e-12) * sparse.eye_array(d, format="csr")
 
 
-def _solver(matrix: Any) -> Callable[..., Floats]:
-    """Factorises a matrix once, for solutions of it and of its transpose."""
+def _solver(matrix: Any, order: str = "MMD_AT_PLUS_A") -> Callable[..., Floats]:
+    """Factorises a matrix once, for solutions of it and of its transpose; `order` is what splu takes."""
     if matrix.nnz > 0.1 * matrix.shape[0] ** 2:
         factors = linalg.lu_factor(matrix.toarray())
         return lambda right, transposed=False: linalg.lu_solve(factors, right, trans=int(transposed))
-    sparse_factors = splu(matrix.tocsc(), permc_spec="MMD_AT_PLUS_A")
+    sparse_factors = splu(matrix.tocsc(), permc_spec=order)
     return lambda right, transposed=False: sparse_factors.solve(right, "T" if transposed else "N")
 
 

@@ -6,13 +6,19 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from offlinekit.errors import did_you_mean
+from offlinekit.errors import UnsupportedError, did_you_mean
 from offlinekit.metrics.ope import dice, doubly_robust, importance, traces
 from offlinekit.metrics.ope.contributions import Contributions
 from offlinekit.metrics.ope.dice import Flow
 from offlinekit.metrics.ope.flows import FlowMaker
 from offlinekit.metrics.ope.logged import Logged
 from offlinekit.metrics.ope.magic import magic
+from offlinekit.metrics.ope.simulation import Simulation
+
+NO_DYNAMICS = (
+    "model_based needs learned dynamics; give dynamics=fitted_dynamics(dataset) of offlinekit.algos.dynamics, "
+    "or choose another estimator"
+)
 
 
 @dataclass(frozen=True)
@@ -27,6 +33,7 @@ class Inputs:
         decay: The lambda of the traces.
         all_end: Whether every episode ends with a terminal.
         seed: Of resamples.
+        simulate: Rolls the policy out in learned dynamics, or None without any.
     """
 
     logged: Logged
@@ -36,6 +43,18 @@ class Inputs:
     decay: float = 1.0
     all_end: bool = False
     seed: int = 0
+    simulate: Callable[[], Simulation] | None = None
+
+    @cached_property
+    def simulation(self) -> Simulation:
+        """What the policy earns in learned dynamics.
+
+        Raises:
+            UnsupportedError: Without any.
+        """
+        if self.simulate is None:
+            raise UnsupportedError(NO_DYNAMICS)
+        return self.simulate()
 
     @cached_property
     def pairs(self) -> Flow:
@@ -66,6 +85,7 @@ class Estimator:
     needs_model: bool = False
     needs_flow: bool = False
     trusts_model: bool = False
+    needs_dynamics: bool = False
 
 
 def _dice(name: str) -> Callable[[Inputs], Contributions]:
@@ -114,6 +134,9 @@ ESTIMATORS: dict[str, Estimator] = {
         name: Estimator(_dice(name), needs_weights=False, needs_flow=True, trusts_model=True)
         for name in dice.FAMILY
     },
+    "model_based": Estimator(
+        lambda i: Contributions.plain(i.simulation.returns), needs_weights=False, needs_dynamics=True
+    ),
 }
 """Name to estimator, in the order of tables."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from offlinekit.errors import UnsupportedError
@@ -10,7 +11,7 @@ from offlinekit.metrics.ope.behaviour import FittedBehaviour
 from offlinekit.metrics.ope.contributions import Contributions
 from offlinekit.metrics.ope.diagnostics import pareto_k
 from offlinekit.metrics.ope.doubly_robust import doubly_robust
-from offlinekit.metrics.ope.estimators import ESTIMATORS, Estimator, Inputs, get_estimator
+from offlinekit.metrics.ope.estimators import ESTIMATORS, NO_DYNAMICS, Estimator, Inputs, get_estimator
 from offlinekit.metrics.ope.flows import FlowMaker
 from offlinekit.metrics.ope.gathering import (
     behaviour_of,
@@ -22,6 +23,7 @@ from offlinekit.metrics.ope.gathering import (
 )
 from offlinekit.metrics.ope.intervals import interval_of
 from offlinekit.metrics.ope.report import Report, judged
+from offlinekit.metrics.ope.simulation import DynamicsModel, simulated
 from offlinekit.metrics.ope.target import QFunction, TargetPolicy, values_of
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ def estimate(
     behaviour: Any = None,
     q_function: Any = None,
     fit_q: Callable[[MDPDataset], QFunction] | None = None,
+    dynamics: DynamicsModel | None = None,
     n_folds: int = 5,
     confidence: float = 0.95,
     interval: str = "bootstrap",
@@ -64,6 +67,7 @@ def estimate(
         q_function: (observations, actions) -> values [B], or an algorithm with `predict_value`. It must not have
             been fitted to these episodes. None fits a counted model in folds where states are whole numbers.
         fit_q: Fits such a function to a dataset; it is cross-fitted over episodes. In place of `q_function`.
+        dynamics: Learned models of one step, such as `Dynamics().fit(dataset)`, for "model_based".
         n_folds: Of fits.
         confidence: Of the intervals, in (0, 1).
         interval: "bootstrap", "t", "bernstein" or "hoeffding".
@@ -87,7 +91,7 @@ def estimate(
     target = TargetPolicy(policy, dataset.action_space, n_samples)
     counted = q_function is None and fit_q is None and target.discrete and tabular_states(dataset) is not None
     has_model = counted or q_function is not None or fit_q is not None
-    chosen = _chosen(estimators, target, has_model, counted)
+    chosen = _chosen(estimators, target, has_model, counted, dynamics is not None)
     fitted = behaviour_of(dataset, behaviour, n_folds, seed) if _any(chosen, "needs_weights") else None
     model = None
     if _any(chosen, "needs_model"):
@@ -105,6 +109,7 @@ def estimate(
         decay,
         not dataset.timeouts.any(),
         seed,
+        None if dynamics is None else partial(simulated, dynamics, target, dataset, gamma, seed),
     )
     tail = pareto_k(logged.weights()[:, -1]) if fitted is not None else float("nan")
     contributions = {name: estimator.run(inputs) for name, estimator in chosen.items()}
@@ -113,7 +118,10 @@ def estimate(
         contributions = _widened(contributions, chosen, doubly_robust(logged, clip))
     estimates = {}
     for name, found in contributions.items():
-        span = interval_of(found, interval, confidence, bounds=bounds, seed=seed)
+        if chosen[name].needs_dynamics:
+            span = inputs.simulation.interval(confidence)
+        else:
+            span = interval_of(found, interval, confidence, bounds=bounds, seed=seed)
         estimates[name] = judged(chosen[name], found, inputs, tail, span, confidence, widened)
     calibration = fitted.calibration if isinstance(fitted, FittedBehaviour) else None
     return Report(estimates, contributions, logged, tail, calibration, float(logged.returns.mean()))
@@ -135,7 +143,7 @@ def _widened(
 
 
 def _chosen(
-    names: Sequence[str] | None, target: TargetPolicy, has_model: bool, tabular: bool
+    names: Sequence[str] | None, target: TargetPolicy, has_model: bool, tabular: bool, has_dynamics: bool
 ) -> dict[str, Estimator]:
     """Returns the named estimators, or those that can be asked."""
     if names is not None:
@@ -144,6 +152,8 @@ def _chosen(
             raise UnsupportedError(
                 f"{needy[0]} needs a model; give q_function or fit_q, or choose another estimator"
             )
+        if not has_dynamics and any(estimator.needs_dynamics for estimator in chosen.values()):
+            raise UnsupportedError(NO_DYNAMICS)
         return chosen
     return {
         name: estimator
@@ -151,6 +161,7 @@ def _chosen(
         if (has_model or not estimator.needs_model)
         and (target.has_probabilities or not estimator.needs_weights)
         and (name != "tree_backup" or target.discrete)
+        and (has_dynamics or not estimator.needs_dynamics)
         and not (estimator.needs_flow and not (tabular and name == "marginalised"))
     }
 

@@ -1,0 +1,116 @@
+"""Dynamics: what follows an action, learned from data as an ensemble of probabilistic models."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from gymnasium.spaces import Discrete
+
+from offlinekit.algos.base import Algo
+from offlinekit.algos.fqe import QUICK
+from offlinekit.algos.parameters import Count, Positive
+from offlinekit.algos.torch.dynamics_impl import DiscreteDynamicsImpl, DynamicsImpl
+from offlinekit.algos.torch.encoders import MLPEncoder
+from offlinekit.algos.torch.random import derive
+from offlinekit.datasets import MDPDataset
+from offlinekit.datasets.sampler import Sampler
+from offlinekit.errors import UnsupportedError
+from offlinekit.types import Array
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class Dynamics(Algo):
+    """Learns next observation, reward and end of a step: an ensemble of Gaussians, each on a bootstrap of the episodes.
+
+    Source: Chua et al. 2018, arXiv:1805.12114; bounds of the deviations are fixed here, not learned.
+    """
+
+    n_members: Count = 7  # Models in the ensemble.
+    resample: bool = True  # Whether each model learns from episodes drawn anew with replacement, by the seed.
+    learning_rate: Positive = 1e-3  # Of the models.
+    encoder: Any = MLPEncoder((200,) * 4, "silu")  # noqa: RUF009  # What sees observation and action; frozen.
+    observation_scaler: Any = "standard"  # None, "standard", "minmax" or a Scaler; fitted on the data.
+    reward_scaler: Any = "standard"  # None, "standard", "minmax", "return", "shift"... or a Scaler.
+
+    family: ClassVar[str] = "OPE"
+    action_kind: ClassVar[str] = "continuous"
+    paper: ClassVar[str] = "arXiv:1805.12114"
+    sampler_options: ClassVar[tuple[str, ...]] = ("n_members", "resample", "seed")
+    impl_class = DynamicsImpl
+
+    def make_sampler(self, dataset: MDPDataset, **settings: Any) -> Sampler:
+        """Makes what draws the batches of a run, with a mask that says how often each model learns from a row."""
+        counts = self.episode_counts(dataset).astype(np.uint8)
+        masked = copy.copy(dataset)
+        masked.masks = np.repeat(counts, dataset.episode_lengths(), axis=1).T if self.resample else None
+        return super().make_sampler(masked, **settings)
+
+    def episode_counts(self, dataset: MDPDataset) -> Array:
+        """Returns how often each episode stands in the data of each model, int64 [K, E]."""
+        n = dataset.n_episodes
+        rng = np.random.default_rng(derive(self.seed or 0, "episodes"))
+        return rng.multinomial(n, np.full(n, 1 / n), size=self.n_members)
+
+    def sample_steps(
+        self, observations: Array, actions: Array, rng: np.random.Generator
+    ) -> tuple[Array, Array, Array]:
+        """Draws what follows, each member for states of its own; kept inside the range that the data show.
+
+        Args:
+            observations: [K, B, D], in the units of the data.
+            actions: [K, B, A] or [K, B].
+            rng: Draws noise and ends.
+
+        Returns:
+            Next observations float32 [K, B, D], rewards float32 [K, B], and bool [K, B] where the MDP ended.
+        """
+        impl: Any = self.impl
+        shape = observations.shape[:2]
+        seen = self._converter.observations(observations.reshape(-1, observations.shape[-1]))[0]
+        acted = self._converter.actions(actions.reshape(-1, *actions.shape[2:]), seen)
+        with torch.no_grad():
+            seen, acted = (part.reshape(*shape, *part.shape[1:]) for part in (seen, acted))
+            found = impl.outcomes(seen, acted, per_member=True)
+            means, stds, ends = found.means.cpu(), found.log_stds.exp().cpu(), found.logits.sigmoid().cpu()
+        drawn = means.numpy() + stds.numpy() * rng.standard_normal(means.shape, np.float32)
+        drawn[..., :-1] += seen.cpu().numpy()
+        drawn = drawn.clip(impl.lowest.cpu().numpy(), impl.highest.cpu().numpy())
+        scaling, following, rewards = self.scaling, drawn[..., :-1], drawn[..., -1]
+        if scaling.observation is not None:
+            following = scaling.observation.inverse(following)
+        if scaling.reward is not None:
+            rewards = scaling.reward.inverse(rewards)
+        return following, rewards, rng.random(shape) < ends.numpy()
+
+    def predict(self, observations: Any) -> Array:
+        """Refuses to act.
+
+        Raises:
+            UnsupportedError: Always.
+        """
+        raise UnsupportedError(f"{type(self).__name__} models what follows an action and does not act")
+
+    sample_action = predict
+
+
+class DiscreteDynamics(Dynamics):
+    """Dynamics under discrete actions."""
+
+    action_kind: ClassVar[str] = "discrete"
+    impl_class = DiscreteDynamicsImpl
+
+
+def fitted_dynamics(dataset: MDPDataset, n_steps: int = 10_000, **hyperparameters: Any) -> Dynamics:
+    """Fits small dynamics to a dataset, as `estimate(..., dynamics=...)` takes them.
+
+    Args:
+        dataset: What to learn from.
+        n_steps: Updates.
+        hyperparameters: Of `Dynamics`.
+    """
+    front = DiscreteDynamics if isinstance(dataset.action_space, Discrete) else Dynamics
+    return front(**{**QUICK, **hyperparameters}).fit(dataset, n_steps, out=None, progress=False)

@@ -1,0 +1,113 @@
+"""An ensemble of probabilistic models of one step: the loss."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from gymnasium import spaces
+from torch import Tensor
+
+from offlinekit.algos.torch import functional
+from offlinekit.algos.torch.encoders import MLPEncoder, ResidualEncoder, resolve_encoder
+from offlinekit.algos.torch.impl import Impl
+from offlinekit.algos.torch.networks import MLP
+from offlinekit.algos.torch.objectives import Loss, Objective
+from offlinekit.errors import UnsupportedError
+from offlinekit.types import Batch
+
+LOG_STDS = (-5.0, 1.0)
+
+
+class Outcomes(NamedTuple):
+    """What K members say of a step, all scaled; the last of D + 1 numbers is the reward.
+
+    Attributes:
+        means: [K, B, D + 1], of the change of the observation and the reward.
+        log_stds: [K, B, D + 1].
+        logits: [K, B], of the MDP's end.
+    """
+
+    means: Tensor
+    log_stds: Tensor
+    logits: Tensor
+
+
+class DynamicsImpl(Impl):
+    """-log N(s' - s, r; mean(s, a), std(s, a)) - log P(end | s, a) of K members; arXiv:1805.12114, eq. (1).
+
+    Where the MDP ended nothing follows, and only reward and end are learned.
+    """
+
+    has_value: ClassVar[bool] = False
+    is_discrete: ClassVar[bool] = False
+    lowest: Tensor
+    highest: Tensor
+
+    def build(self) -> None:
+        """Makes the members, and the range of what the data show, scaled, [D + 1].
+
+        Raises:
+            UnsupportedError: For observations that are no vectors, and encoders of anything else.
+            ValueError: For joined steps.
+        """
+        space, encoder = self.observation_space, resolve_encoder(self.config.encoder, self.observation_space)
+        if not isinstance(space, spaces.Box) or len(space.shape) != 1:
+            raise UnsupportedError(f"dynamics are learned of vector observations, got {space}")
+        if type(encoder) not in (MLPEncoder, ResidualEncoder):
+            raise UnsupportedError(
+                f"dynamics are layers over a vector, encoder='mlp' or 'residual', got {self.config.encoder!r}"
+            )
+        if self.config.n_step != 1:
+            raise ValueError(f"dynamics are of single steps; n_step must be 1, got {self.config.n_step}")
+        size, acted = space.shape[0], self.n_actions if self.is_discrete else self.action_size
+        self.mlp = MLP(encoder, size + acted, 2 * (size + 1) + 1, self.random, self.config.n_members)
+        self.register_buffer("lowest", torch.full((size + 1,), -torch.inf))
+        self.register_buffer("highest", torch.full((size + 1,), torch.inf))
+
+    def build_objectives(self) -> list[Objective]:
+        """Returns the members' loss."""
+        return [self.objective("model", self.compute_model_loss, [self.mlp], self.config.learning_rate)]
+
+    def learn_data(self, dataset: Any, sampler: Any) -> None:
+        """Notes the range of observations and rewards."""
+        scaling, seen, rewards = self.config.scaling, dataset.observations, dataset.rewards
+        ranges = scaling.observations(np.stack([seen.min(0), seen.max(0)]))
+        earned = np.stack([rewards.min(), rewards.max()])
+        earned = earned if scaling.reward is None else scaling.reward.transform(earned)
+        found = torch.from_numpy(np.concatenate([ranges, earned[:, None]], 1)).sort(0).values
+        self.lowest.copy_(found[0])
+        self.highest.copy_(found[1])
+
+    def outcomes(self, observations: Tensor, actions: Tensor, per_member: bool = False) -> Outcomes:
+        """Returns what the members say of steps: of [B, D] all of each, or of [K, B, D] each of its own."""
+        if self.is_discrete:
+            numbers = torch.arange(self.n_actions, device=actions.device)
+            actions = (actions.unsqueeze(-1) == numbers).float()
+        outputs = self.mlp(torch.cat([observations, actions], -1), per_member)
+        means, log_stds = outputs[..., :-1].chunk(2, -1)
+        return Outcomes(means, functional.softly_bounded(log_stds, *LOG_STDS), outputs[..., -1])
+
+    def compute_model_loss(self, batch: Batch) -> Loss:
+        """Returns the negative log-likelihood: a sum over members of means over the rows that each learns from."""
+        means, log_stds, logits = self.outcomes(batch.observations, batch.actions)  # type: ignore[arg-type]
+        following = batch.next_observations - batch.observations  # type: ignore[operator]  # Vectors.
+        outcomes = torch.cat([following, batch.rewards[:, None]], -1).expand_as(means)
+        moved, earned = (
+            functional.normal_log_prob(outcomes[..., part], means[..., part], log_stds[..., part])
+            for part in (slice(-1), slice(-1, None))
+        )
+        goes_on = (batch.discounts > 0).float()
+        ends = (1.0 - goes_on).expand_as(logits)
+        ended = F.binary_cross_entropy_with_logits(logits, ends, reduction="none")
+        errors = (means[..., :-1] - following).square().mean(-1) * goes_on
+        loss = functional.ensemble_mean(ended - goes_on * moved - earned, batch.masks)
+        return loss, {"observation_error": errors.detach().mean()}
+
+
+class DiscreteDynamicsImpl(DynamicsImpl):
+    """The same, of discrete actions: one input each."""
+
+    is_discrete: ClassVar[bool] = True

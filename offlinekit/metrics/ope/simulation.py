@@ -1,0 +1,92 @@
+"""What a policy earns in learned dynamics: rollouts from the first states of the data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from scipy import stats
+
+from offlinekit.metrics.ope.logged import Floats
+from offlinekit.metrics.ope.target import TargetPolicy
+from offlinekit.types import Array
+
+if TYPE_CHECKING:
+    from offlinekit.datasets import MDPDataset
+
+ROLLOUTS = 100  # Of each model at least, however few the first states.
+
+
+class DynamicsModel(Protocol):
+    """K models of one step, such as `offlinekit.algos.Dynamics`."""
+
+    n_members: int
+
+    def sample_steps(
+        self, observations: Array, actions: Array, rng: np.random.Generator
+    ) -> tuple[Array, Array, Array]:
+        """Draws next observations [K, B, D], rewards [K, B] and ends, bool [K, B], of steps [K, B, ...]."""
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """Discounted returns in K models.
+
+    Attributes:
+        returns: [E], from each first state, the mean over models.
+        values: [K], the mean over first states in each model, these drawn again with replacement.
+    """
+
+    returns: Floats
+    values: Floats
+
+    def interval(self, confidence: float) -> tuple[float, float]:
+        """Returns mean -+ t(K - 1, 1 - alpha / 2) times the deviation of the models' values.
+
+        Each model learned from a bootstrap of the episodes, so this deviation is the estimate's own. What all models
+        get wrong together it does not hold.
+        """
+        half = stats.t.ppf((1 + confidence) / 2, len(self.values) - 1) * self.values.std(ddof=1)
+        return float(self.returns.mean() - half), float(self.returns.mean() + half)
+
+
+def simulated(
+    dynamics: DynamicsModel, target: TargetPolicy, dataset: MDPDataset, gamma: float, seed: int = 0
+) -> Simulation:
+    """Rolls the policy out in each model from the first states of the data, for as long as its longest episode.
+
+    Raises:
+        ValueError: For fewer than two models, whose spread says nothing.
+    """
+    if dynamics.n_members < 2:
+        raise ValueError(
+            f"an interval needs the spread of at least 2 models, got n_members={dynamics.n_members}"
+        )
+    rng, n = np.random.default_rng(seed), dataset.n_episodes
+    starts = np.asarray(dataset.observations)[dataset.episode_starts]
+    copies = -(-ROLLOUTS // n)
+    observations: Any = np.broadcast_to(
+        np.tile(starts, (copies, 1)), (dynamics.n_members, copies * n, starts.shape[1])
+    )
+    total, alive = np.zeros(observations.shape[:2]), np.ones(observations.shape[:2], np.bool_)
+    for step in range(int(dataset.episode_lengths().max())):
+        actions = drawn_actions(target, observations.reshape(-1, starts.shape[1]), rng)
+        actions = actions.reshape(*alive.shape, *actions.shape[1:])
+        observations, rewards, ends = dynamics.sample_steps(observations, actions, rng)
+        total += gamma**step * np.where(alive, rewards, 0.0)
+        alive &= ~ends
+        if not alive.any():
+            break
+    each = total.reshape(dynamics.n_members, copies, n).mean(1)
+    counts = rng.multinomial(n, np.full(n, 1 / n), size=dynamics.n_members)
+    return Simulation(each.mean(0), (counts * each).sum(1) / n)
+
+
+def drawn_actions(target: TargetPolicy, observations: Array, rng: np.random.Generator) -> Array:
+    """Returns actions [B] drawn from the probabilities of discrete ones, else those that the policy takes, [B, A]."""
+    if not target.discrete:
+        return np.asarray(target.act(observations))
+    thresholds = target.probabilities(observations).cumsum(1)
+    drawn = rng.random((len(thresholds), 1)) * thresholds[:, -1:] >= thresholds
+    return np.asarray(drawn.sum(1).clip(0, thresholds.shape[1] - 1))

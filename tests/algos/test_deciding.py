@@ -1,0 +1,165 @@
+"""Both judges and the rules that hold a policy back, by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from offlinekit.algos import DiscreteBC, second_judge
+from offlinekit.algos.acting import SampledPolicy
+from offlinekit.algos.deciding import Candidate, Rules, decided
+from offlinekit.algos.second_judge import Opinion, baseline_of, opinion_of, unseen_by
+from offlinekit.datasets import MDPDataset
+from offlinekit.datasets.normalizers import Scaling
+
+
+def always_one(observations: Any) -> Any:
+    return np.ones(len(observations), np.int64)
+
+
+def test_bounds_by_hand():
+    behaviour = np.array([2.0, 1.0, 2.0, 3.0])
+    # Gains of a: 3, then 3, 4, 5 (deviation 1); of b: 1, then 2, 1, 0 (1). t of 2 degrees at 0.95: 2.9200
+    rules = Rules(0.95, 25.0, 3.0)
+    first = rules.judged("a", np.array([5.0, 4.0, 6.0, 8.0]), behaviour, None)
+    assert (first.name, first.gain, first.value) == ("a", 3.0, 5.0)
+    assert first.lower_bound == pytest.approx(3 - 2.91999, abs=1e-4)
+    assert first.standard_error == 2.0
+    assert (first.weighted_gain, first.effective_sample, first.held_back) == (None, None, "")
+    second = rules.judged("b", np.array([3.0] * 4), behaviour, None)
+    assert second.lower_bound == pytest.approx(1 - 2.91999, abs=1e-4)
+
+
+def judged(gains: Any, effective_sample: float = 50.0, max_disagreement: float = 3.0) -> Candidate:
+    opinion = Opinion(gains if gains is None else np.asarray(gains), effective_sample, 40.0)
+    own, behaviour = np.array([5.0, 4.0, 6.0, 8.0]), np.array([2.0, 1.0, 2.0, 3.0])
+    return Rules(0.95, 25.0, max_disagreement).judged("a", own, behaviour, opinion)
+
+
+def test_the_lower_bound_of_both_judges_counts():
+    # Fitted Q: 3 - 2.92 = 0.08. Weighted: mean 2, deviation 1, 4 episodes; t of 3 degrees 2.3534: 2 - 1.1767 * 1.1547
+    found = judged([1.0, 1.0, 3.0, 3.0])
+    assert found.weighted_gain == 2.0
+    assert found.lower_bound == pytest.approx(3 - 2.91999, abs=1e-4)
+    low = judged([-1.0, -1.0, 3.0, 3.0])  # Mean 1, standard error sqrt(16 / 3) / 2 = 1.1547
+    assert low.lower_bound == pytest.approx(1 - 2.35336 * 1.1547, abs=1e-3)
+    assert (found.held_back, low.held_back, found.effective_sample) == ("", "", 50.0)
+
+
+def test_judges_that_disagree_hold_a_policy_back():
+    # Standard errors 1 and 0.57735 (deviation 1.1547 of 4 episodes): hypot 1.1547. Gains 3 and 7: 3.46 apart.
+    gains = [6.0, 6.0, 8.0, 8.0]
+    assert judged(gains).held_back == (
+        "the judges disagree: a gain of 3 by fitted Q, of 7 by weighted episodes, 3.5 standard errors apart "
+        "(max_disagreement=3)"
+    )
+    assert judged(gains, max_disagreement=3.5).held_back == ""
+
+
+def test_a_small_effective_sample_holds_a_policy_back():
+    for gains in (None, [1.0, 1.0, 3.0, 3.0]):
+        found = judged(gains, effective_sample=24.9)
+        assert found.held_back == (
+            "the data show 24.9 effective episodes of what it does (min_effective_sample=25)"
+        )
+
+
+def test_decisions():
+    good, doubtful = Candidate("a", 0, 0, 0, 2.0), Candidate("b", 0, 0, 0, 3.0, held_back="few")
+    assert decided([doubtful, good], 1.0, 0.9)[0] == "a"
+    assert decided([doubtful, good], 2.0, 0.9) == (
+        None, "keep the behaviour: b gains at least 3 over the behaviour at confidence 0.9 by its bounds, but few",
+    )  # fmt: skip
+    assert decided([doubtful, good], 3.0, 0.9)[1].startswith(
+        "keep the behaviour: no policy surely gains more than 3"
+    )
+    assert decided([good], 1.0, 0.9)[1].endswith("by fitted Q evaluation alone")
+    both = Candidate("a", 0, 0, 0, 2.0, weighted_gain=4.0)
+    assert (
+        decided([both], 1.0, 0.9)[1]
+        == "a gains at least 2 over the behaviour at confidence 0.9, by both judges"
+    )
+
+
+class Fit:
+    """Stands for a fit: Q(s, a) = slope * s + a, and the episodes it drew."""
+
+    gamma, n_draws, scaling = 0.5, 1, Scaling()
+
+    def __init__(self, slope: float, counts: list[int]) -> None:
+        self.slope, self.counts = slope, np.array(counts)
+
+    def episode_counts(self, dataset: MDPDataset) -> Any:
+        return self.counts
+
+    def predict_value(self, observations: Any, actions: Any) -> Any:
+        return self.slope * observations[:, 0] + actions
+
+
+FITS: Any = [Fit(9.0, [1, 1, 1]), Fit(1.0, [0, 1, 2]), Fit(2.0, [0, 0, 1])]
+
+
+def three_episodes() -> MDPDataset:
+    """Episode 0 of two steps and cut off, 1 and 2 of one step and ended."""
+    return MDPDataset(
+        np.array([[1.0], [2.0], [1.0], [3.0]], np.float32), np.array([0, 1, 1, 0]), np.array([1.0, 2.0, 3.0, 4.0]),
+        np.array([0, 0, 1, 1]), timeouts=np.array([0, 1, 0, 0]), final_observations=np.array([[5.0], [0.0], [0.0]]),
+        behavior_log_probs=np.log([0.5, 0.25, 0.5, 0.5]),
+    )  # fmt: skip
+
+
+def test_each_episode_is_judged_by_a_fit_that_did_not_draw_it():
+    parts = [(fit.slope, mask.tolist()) for fit, mask in unseen_by(FITS, three_episodes())]
+    assert parts == [(1.0, [True, False, False]), (2.0, [False, True, False]), (9.0, [False, False, True])]
+
+
+def test_what_the_behaviour_is_worth_by_hand():
+    # Episode 0: 1 + 0.5 * Q_1(2, 1) = 1 + 0.5 * 3 in place of its last reward, since it was cut; then 3 and 4.
+    np.testing.assert_allclose(baseline_of(FITS, three_episodes()), [2.5, 3.0, 4.0])
+
+
+def test_opinion_by_hand(monkeypatch):
+    monkeypatch.setattr(second_judge, "FEW", 1.0)
+    data = three_episodes()
+    found = opinion_of(always_one, FITS, np.array([2.5, 3.0, 4.0]), data, data.behavior_log_probs)
+    # Always action 1: ratios 0, 4; 2; 0. Rows: 3 * (0 + 4 + 2)^2 / (4 * (16 + 4)) = 1.35. Episodes: products 0, 2, 0.
+    assert found.effective_sample == pytest.approx(1.35)
+    assert found.effective_episodes == pytest.approx(1.0)
+    # Weights of step 0: 0, 2, 0, normalised 0, 3, 0; of step 1: 0 * 4 = 0, then 2 and 0 go on: the same.
+    # v by the fits 1, 2, 9: 2; 3; 28. Episode 1: 3 + 3 * (3 - Q_2(1, 1) = 3) = 3. Estimate (2 + 3 + 28) / 3 = 11.
+    assert found.gains.mean() == pytest.approx(11.0 - 9.5 / 3)
+    policy = Table([[0.5, 0.5]] * 4)
+    whole = opinion_of(policy, FITS, np.zeros(3), data, data.behavior_log_probs)
+    # Ratios 1, 2; 1; 1. v: 1.5, 2.5 and 5.5 behind the cut; 2.5; 27.5. Step 0 errors: 1 + 0.5 * 2.5 - 1 = 1.25;
+    # 3 - 3 = 0; 4 - 27 = -23. Step 1: 2 + 0.5 * 5.5 - 3 = 1.75, weight 2 of mean (2 + 1 + 1) / 3.
+    # (1.5 + 2.5 + 27.5 + 1.25 - 23) / 3 + 0.5 * 2 * 1.75 / 4
+    assert whole.gains.mean() == pytest.approx(9.75 / 3 + 1.75 / 4)
+    assert whole.effective_episodes == pytest.approx(16 / 6)  # Of the products 2, 1, 1.
+    monkeypatch.undo()
+    assert (
+        opinion_of(policy, FITS, np.zeros(3), data, data.behavior_log_probs).gains is None
+    )  # 25 are asked for.
+
+
+class Table:
+    """A policy with probabilities [S, A] over states that are whole numbers."""
+
+    def __init__(self, probabilities: Any) -> None:
+        self.table = np.asarray(probabilities)
+
+    def predict(self, observations: Any) -> Any:
+        return self.table[observations[:, 0].astype(int)].argmax(-1)
+
+    def log_prob(self, observations: Any, actions: Any) -> Any:
+        with np.errstate(divide="ignore"):
+            return np.log(self.table[np.minimum(observations[:, 0].astype(int), 3), actions])
+
+
+def test_drawn_actions_without_probabilities_have_no_opinion():
+    data = three_episodes()
+    drawn = SampledPolicy(DiscreteBC(seed=0, device="cpu").build(data))
+    for policy in (drawn, "behaviour"):
+        found = opinion_of(policy, FITS, np.zeros(3), data, data.behavior_log_probs)
+        assert found == "it has no probabilities or densities (log_prob)"
