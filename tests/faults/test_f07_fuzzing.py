@@ -143,7 +143,7 @@ def fuzz_run(folder: Path, draw: random.Random) -> None:
             (run / "metrics.csv").write_text("\n".join(lines))
             manifest.write(run)
         config = run_folder.read_config(run)
-        run_folder.unfinished(folder, config, ())
+        run_folder.find(folder, config, (), finished=False, taken=())
         job._of_run(run)
         read_curves([run], y="actor_loss")
     finally:
