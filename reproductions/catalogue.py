@@ -46,10 +46,16 @@ COMMON: dict[str, Any] = {
 TASKS: dict[str, tuple[int, dict[str, Any]]] = {
     "cartpole-mixed": (10_000, {"n_step": 5}),
     "lunarlander-mixed": (15_000, {"n_step": 3, "target_update_interval": 1, "tau": 0.01}),
-    "pendulum-mixed": (10_000, {"reward_scaler": "standard", "warmup_steps": 2_000}),
+    "pendulum-mixed": (
+        10_000,
+        {
+            "reward_scaler": "standard",
+            "observation_scaler": "standard",
+            "critic_encoder": MLPEncoder((64, 64), layer_norm=True),
+            "warmup_steps": 2_000,
+        },
+    ),
 }
-LOCOMOTION = {"type": "return", "multiplier": 1_000.0}
-"""IQL's scaling of rewards, which temperatures of weights are made for."""
 SETTINGS: dict[tuple[str, str], dict[str, Any]] = {
     ("cartpole-mixed", "discrete_decision_transformer"): {"return_scale": 100.0, "n_step": 1},
     ("lunarlander-mixed", "discrete_cql"): {"alpha": 0.5},
@@ -58,15 +64,7 @@ SETTINGS: dict[tuple[str, str], dict[str, Any]] = {
     ("pendulum-mixed", "msg"): {"n_critics": 16},
     ("pendulum-mixed", "lbsac"): {"batch_size": 1_024},
     ("pendulum-mixed", "uwac"): {"n_passes": 10},
-    **{("pendulum-mixed", name): {"reward_scaler": LOCOMOTION} for name in ("awac", "iql", "xql", "in_ac")},
-    ("pendulum-mixed", "ifql"): {"reward_scaler": LOCOMOTION},
-    ("pendulum-mixed", "idql"): {"reward_scaler": LOCOMOTION},
-    ("pendulum-mixed", "crr"): {
-        "reward_scaler": LOCOMOTION,
-        "n_critics": 2,
-        "tau": 0.005,
-        "target_update_interval": 1,
-    },
+    ("pendulum-mixed", "crr"): {"n_critics": 2, "tau": 0.005, "target_update_interval": 1},
 }
 COLUMNS = ("dataset", "algo", "seed", "return_mean", "n_steps", "hyperparameters")
 EPISODES = 50
