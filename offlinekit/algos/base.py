@@ -269,6 +269,7 @@ class Algo(CatalogueEntry, Agent):
         evaluators: Mapping[str, Evaluator] | None = None,
         eval_episodes: int = 10,
         resume: str | Path | None = None,
+        resume_step: int | None = None,
         out: str | Path | None = "runs",
         info: Mapping[str, Any] | None = None,
         make_sampler: Callable[[Algo, MDPDataset], Sampler] | None = None,
@@ -278,6 +279,7 @@ class Algo(CatalogueEntry, Agent):
         """Makes the run that `fit` and `fitter` take the steps of, with the same keywords.
 
         Args:
+            resume_step: Update of the checkpoint to go on from; None for the newest.
             make_sampler: What draws its batches; None for a sampler of its own.
         """
         self.check(dataset)
@@ -287,7 +289,8 @@ class Algo(CatalogueEntry, Agent):
             wanted = self.describe_run(dataset, n_steps, eval_env=eval_env, **told)
             found = files.find_run(self, out, wanted) if team is None or team.leads else None
             resume = found if team is None else team.gather(found and str(found))[0]
-        folder, state = (Path(resume), files.resume(self, Path(resume))) if resume else (None, None)
+        folder = Path(resume) if resume else None
+        state = files.resume(self, folder, resume_step) if folder else None
         self.build(dataset)
         self.dataset_name = dataset.name
         if team is not None:

@@ -109,15 +109,20 @@ def restore(algo: Any, header: Mapping[str, Any], tensors: dict[str, Tensor], pa
     algo.sampler, algo.sampler_state = None, tensors.get("random.sampler")
 
 
-def resume(algo: Any, folder: Path) -> dict[str, Any]:
+def resume(algo: Any, folder: Path, step: int | None = None) -> dict[str, Any]:
     """Brings an algorithm to the newest checkpoint of a run and returns the run's state.
+
+    Args:
+        algo: What goes on.
+        folder: Of the run.
+        step: Of the checkpoint, or None for the newest.
 
     Raises:
         FileNotFoundError: Where the folder holds no checkpoint.
         FileFormatError: Where all of them are damaged.
         ValueError: Where the run has another class or other hyperparameters.
     """
-    path, header, tensors = _newest_sound(folder)
+    path, header, tensors = _newest_sound(folder, step)
     config = {**algo.config, "seed": header["config"]["seed"]}
     differing = sorted(k for k, v in header["config"].items() if _plain(config.get(k)) != _plain(v))
     if header["algo"] != type(algo).__name__ or differing:
@@ -156,10 +161,12 @@ def find_run(
     return run_folder.find(out, config, ("seed",) if algo.seed_was_drawn else (), finished, taken)
 
 
-def _newest_sound(folder: Path) -> tuple[Path, dict[str, Any], dict[str, Tensor]]:
-    """Reads the newest checkpoint of a run that is not damaged, and warns where it is not the newest of all."""
-    run_folder.latest_checkpoint(folder)
-    *older, newest = run_folder.checkpoints(folder)
+def _newest_sound(folder: Path, step: int | None) -> tuple[Path, dict[str, Any], dict[str, Tensor]]:
+    """Reads the newest checkpoint, up to a step, that is not damaged, and warns where that is not the newest of all."""
+    newest = (
+        run_folder.latest_checkpoint(folder) if step is None else run_folder.checkpoint_path(folder, step)
+    )
+    older = [path for path in run_folder.checkpoints(folder) if path < newest]
     try:
         return newest, *policy_file.read(newest, torch.device("cpu"))
     except FileFormatError as error:

@@ -113,7 +113,8 @@ def read_array(group: Any, key: str, kinds: str = "fiub", dtype: Any = None) -> 
     item, folder = _numbers(group, key, kinds), _SPOOL.get()
     if folder is None or item.size * item.dtype.itemsize < SPOOLED_BYTES or item.ndim == 0:
         array = Rows(item, dtype).read()
-        if array.dtype == item.dtype and "sha256" in item.attrs and item.attrs["sha256"] != digest_of(array):
+        stated = text_attribute(item, "sha256") if array.dtype == item.dtype else None
+        if stated is not None and stated != digest_of(array):
             raise FileFormatError(f"{key!r} in {where(group)} is damaged: it does not match its hash")
         return array
     return _spooled(item, folder, dtype)
@@ -194,10 +195,18 @@ def read_text(group: Any, key: str) -> str:
     Raises:
         FileFormatError: Where it is missing or not a string.
     """
-    value = group.attrs.get(key)
-    if not isinstance(value, str):
+    value = text_attribute(group, key)
+    if value is None:
         raise FileFormatError(f"{where(group)} has no text {key!r}; is it another format?")
     return value
+
+
+def text_attribute(item: Any, key: str) -> str | None:
+    """Returns a string attribute of a group or dataset, of fixed or variable length; None where there is none."""
+    value = item.attrs.get(key)
+    if isinstance(value, bytes):
+        return value.decode()
+    return value if isinstance(value, str) else None
 
 
 def read_number(group: Any, key: str) -> int | float | bool:

@@ -200,10 +200,11 @@ def save(dataset: Any, path: Path, compress: bool = True) -> Path:
     }
     header |= {name: list(getattr(dataset, name)) for name in EXTRAS if getattr(dataset, name)}
     with written_beside(path) as beside, written_hdf5(beside) as file:
-        file.attrs["format"] = FORMAT
+        text = json.dumps(header, sort_keys=True)
         file.attrs["version"] = VERSION
-        file.attrs["header"] = text = json.dumps(header, sort_keys=True)
-        file.attrs["header_sha256"] = hashlib.sha256(text.encode()).hexdigest()
+        _write_text(file, "format", FORMAT)
+        _write_text(file, "header", text)
+        _write_text(file, "header_sha256", hashlib.sha256(text.encode()).hexdigest())
         for name in ARRAYS:
             _write(file, name, getattr(dataset, name), compress)
         for name in (
@@ -225,7 +226,7 @@ def _write(group: Any, key: str, tree: Any, compress: bool) -> None:
     if isinstance(tree, dict | tuple):
         branches = tree if isinstance(tree, dict) else {str(i): branch for i, branch in enumerate(tree)}
         child = group.create_group(key)
-        child.attrs["kind"] = "dict" if isinstance(tree, dict) else "tuple"
+        _write_text(child, "kind", "dict" if isinstance(tree, dict) else "tuple")
         for name, branch in branches.items():
             if not name or name == "." or "/" in name:
                 raise DatasetError(f"{key} has the entry {name!r}, which HDF5 cannot name; rename it")
@@ -233,9 +234,18 @@ def _write(group: Any, key: str, tree: Any, compress: bool) -> None:
         return
     if not compress:
         item = group.create_dataset(key, data=tree, track_times=False)
-        item.attrs["sha256"] = hdf5.digest_of(tree)
+        _write_text(item, "sha256", hdf5.digest_of(tree))
         return
     write_checked(group, key, tree)
+
+
+def _write_text(item: Any, key: str, text: str) -> None:
+    """Writes an attribute of fixed length, which lies among the metadata that have checksums.
+
+    Text of variable length lies in a heap without one, and HDF5 may read a damaged heap for ever.
+    """
+    content = text.encode()
+    item.attrs.create(key, content, dtype=h5py.string_dtype("utf-8", len(content)))
 
 
 def write_checked(group: Any, key: str, column: Array) -> None:
@@ -300,8 +310,7 @@ def read(path: Path, mapped: bool = False) -> tuple[dict[str, Any], Array | None
 
 
 def _stated_format(file: Any) -> str:
-    stated = file.attrs.get("format")
-    return stated if isinstance(stated, str) else ""
+    return hdf5.text_attribute(file, "format") or ""
 
 
 def _check_version(file: Any) -> None:
@@ -320,7 +329,8 @@ def _check_version(file: Any) -> None:
 def _header(file: Any) -> dict[str, Any]:
     try:
         text = hdf5.read_text(file, "header")
-        if file.attrs.get("header_sha256", digest := hashlib.sha256(text.encode()).hexdigest()) != digest:
+        stated = hdf5.text_attribute(file, "header_sha256")
+        if "header_sha256" in file.attrs and stated != hashlib.sha256(text.encode()).hexdigest():
             raise ValueError("it does not match its hash")
         header = json.loads(text)
         return {

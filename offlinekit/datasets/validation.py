@@ -123,6 +123,8 @@ def named_leaves(tree: Any, field: str) -> list[tuple[str, Array]]:
 def check_length(tree: Any, field: str, expected: int, unit: str = "rows") -> None:
     """Raises DatasetError unless every leaf has the expected length."""
     for name, leaf in named_leaves(tree, field):
+        if np.ndim(leaf) == 0:
+            raise DatasetError(f"{name} is a single number, expected one entry for each of {expected} {unit}")
         if len(leaf) != expected:
             raise DatasetError(
                 f"{name} has {len(leaf)} {unit}, expected {expected}; every column needs one entry for each"

@@ -143,6 +143,8 @@ def read_config(path: Path) -> dict[str, Any]:
         raise FileFormatError(f"{file} is not JSON: {error}") from error
     if not isinstance(config, dict) or not {"algo", "dataset"} <= config.keys():
         raise FileFormatError(f"{file} is not the config of a run: it names no algo and dataset")
+    if not isinstance(config.get("hyperparameters", {}), dict):
+        raise FileFormatError(f"{file} is not the config of a run: its hyperparameters have no names")
     return config
 
 

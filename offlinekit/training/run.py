@@ -323,6 +323,11 @@ class Run:
         self.algo.save(run_folder.checkpoint_path(self.folder, self.algo.grad_step), run=state)
         run_folder.prune(self.folder, self.settings.keep_checkpoints, self.algo.grad_step)
 
+    def keep_start(self) -> None:
+        """Writes a checkpoint before the first update, so that members of a population have one in common."""
+        if self.folder is not None and not run_folder.checkpoints(self.folder):
+            self.checkpoint()
+
     def _check_parameters(self) -> None:
         """Refuses to keep what a gradient has spoiled that no metric has shown yet."""
         wrong = [

@@ -154,6 +154,23 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted((folder / "checkpoints").glob("step_*.okt"))
 
 
+def common_steps(folders: Sequence[Path | None]) -> list[int | None]:
+    """Returns the update that each of several runs goes on from, so that they go on together where they can.
+
+    A process that was killed has saved some of its members an update before the others. Each run takes the oldest
+    of the newest checkpoints of all runs that it holds one of too: its own newest, or one that the others reached.
+
+    Args:
+        folders: Of the runs; None for those that begin anew.
+    """
+    held = [
+        set() if folder is None else {path.stem[len("step_") :] for path in checkpoints(folder)}
+        for folder in folders
+    ]
+    newest = {max(steps) for steps in held if steps}
+    return [int(min(newest & steps)) if steps else None for steps in held]
+
+
 def latest_checkpoint(folder: Path) -> Path:
     """Returns the newest checkpoint of a run.
 

@@ -11,6 +11,7 @@ import signal
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -92,39 +93,44 @@ def fuzz_dataset(folder: Path, draw: random.Random) -> None:
     path = Path(shutil.copy(folder / "dataset.h5", folder / "x.h5"))
     with h5py.File(path, "r+") as file:
         for _ in range(draw.randint(1, 2)):
-            key = draw.choice([*file, "masks", "extras", "next_observations", "behavior_log_probs"])
-            what = draw.randrange(9)
-            if what < 3:
-                text = json.dumps(mutated(json.loads(file.attrs["header"]), draw))
-                file.attrs["header"] = text
-                file.attrs["header_sha256"] = hashlib.sha256(text.encode()).hexdigest()
-                continue
-            if what == 3:
-                file.attrs[draw.choice(list(file.attrs))] = draw.choice([1, 2.5, "x", np.arange(9), b"\xff"])
-                continue
-            old = np.asarray(file[key]) if isinstance(file.get(key), h5py.Dataset) else np.zeros(3)
-            if key in file:
-                del file[key]
-            if what == 4:
-                file.create_group(key).attrs["kind"] = draw.choice(["dict", "tuple", "list"])
-            elif what == 5:
-                file[key] = h5py.SoftLink(draw.choice(["/rewards", "/none", f"/{key}"]))
-            elif what == 6:
-                file.create_dataset(key, (10**9, 3), "f4", chunks=(64, 3), compression="gzip")
-            else:
-                change: list[Callable[[Any], Any]] = [
-                    lambda a: a[:1],
-                    lambda a: a[None],
-                    lambda a: a.astype("f8") * np.nan,
-                    lambda a: a.astype("i8") - 2**62,
-                    lambda a: a.astype("S4"),
-                    lambda a: a.reshape(-1)[0],
-                    lambda a: np.concatenate([a, a]),
-                    lambda a: a.astype("f2"),
-                    lambda a: a.astype("c8"),
-                ]
-                file[key] = draw.choice(change)(old)
+            with suppress(Exception):  # Of a change that the one before it leaves no room for.
+                change_member(file, draw)
     MDPDataset.load(path)
+
+
+def change_member(file: h5py.File, draw: random.Random) -> None:
+    key = draw.choice([*file, "masks", "extras", "next_observations", "behavior_log_probs"])
+    what = draw.randrange(9)
+    if what < 3:
+        text = json.dumps(mutated(json.loads(file.attrs["header"]), draw))
+        file.attrs["header"] = text
+        file.attrs["header_sha256"] = hashlib.sha256(text.encode()).hexdigest()
+        return
+    if what == 3:
+        file.attrs[draw.choice(list(file.attrs))] = draw.choice([1, 2.5, "x", np.arange(9), b"\xff"])
+        return
+    old = np.asarray(file[key]) if isinstance(file.get(key), h5py.Dataset) else np.zeros(3)
+    if key in file:
+        del file[key]
+    if what == 4:
+        file.create_group(key).attrs["kind"] = draw.choice(["dict", "tuple", "list"])
+    elif what == 5:
+        file[key] = h5py.SoftLink(draw.choice(["/rewards", "/none", f"/{key}"]))
+    elif what == 6:
+        file.create_dataset(key, (10**9, 3), "f4", chunks=(64, 3), compression="gzip")
+    else:
+        change: list[Callable[[Any], Any]] = [
+            lambda a: a[:1],
+            lambda a: a[None],
+            lambda a: a.astype("f8") * np.nan,
+            lambda a: a.astype("i8") - 2**62,
+            lambda a: a.astype("S4"),
+            lambda a: a.reshape(-1)[0],
+            lambda a: np.concatenate([a, a]),
+            lambda a: a.astype("f2"),
+            lambda a: a.astype("c8"),
+        ]
+        file[key] = draw.choice(change)(old)
 
 
 def fuzz_run(folder: Path, draw: random.Random) -> None:

@@ -270,6 +270,43 @@ def test_members_that_have_ended_stay_while_the_others_go_on(auto, tmp_path):
     assert not {*begun.run_dirs} & {first, second, third}
 
 
+@pytest.mark.parametrize("ended", [False, True])
+def test_members_of_a_process_killed_between_their_checkpoints_go_on_together(ended, tmp_path):
+    whole = go_on_together(members(), tmp_path / "whole", None)
+    folders = cut_off_population(members(), tmp_path / "out", 40 if ended else 25)
+    for folder in folders[1:]:  # The first one alone has its newest checkpoint, and its policy.
+        run_folder.latest_checkpoint(folder).unlink()
+        (folder / "policy.okt").unlink(missing_ok=True)
+    resumed = go_on_together(members(), tmp_path / "out", "auto")
+    assert resumed.run_dirs == folders
+    assert resumed.stacks == [[0, 1, 2]]
+    for one, other in zip(whole, resumed, strict=True):
+        same(one, other)
+
+
+def test_members_of_a_process_killed_before_their_first_checkpoints_go_on_together(tmp_path):
+    whole = go_on_together(members(), tmp_path / "whole", None)
+    folders = cut_off_population(members(), tmp_path / "out", 5)
+    assert [[path.stem for path in run_folder.checkpoints(folder)] for folder in folders] == [
+        ["step_000000000"]
+    ] * 3
+    resumed = go_on_together(members(), tmp_path / "out", "auto")
+    assert resumed.run_dirs == folders
+    for one, other in zip(whole, resumed, strict=True):
+        same(one, other)
+
+
+def test_runs_go_on_from_the_newest_checkpoints_that_they_have_in_common(tmp_path):
+    held = {"a": (225, 240), "b": (210, 225), "c": (90, 100), "d": ()}
+    for name, steps in held.items():
+        (tmp_path / name / "checkpoints").mkdir(parents=True)
+        for step in steps:
+            run_folder.checkpoint_path(tmp_path / name, step).touch()
+    folders = [tmp_path / name for name in held]
+    assert run_folder.common_steps([*folders, None]) == [225, 225, 100, None, None]
+    assert run_folder.common_steps([folders[0], folders[2]]) == [240, 100]
+
+
 def test_members_of_drawn_seeds_take_a_run_each(tmp_path):
     folders = cut_off_population(members(seeds=False), tmp_path, 25)
     resumed = go_on_together(members(seeds=False), tmp_path, "auto")

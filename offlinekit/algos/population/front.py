@@ -13,6 +13,7 @@ from offlinekit.algos.population.run import PopulationRun, Rows
 from offlinekit.algos.population.sampling import SharedColumns
 from offlinekit.datasets import MDPDataset
 from offlinekit.errors import TrainingError, did_you_mean
+from offlinekit.training import run_folder
 
 
 class Population:
@@ -96,8 +97,9 @@ class Population:
     def fit(self, dataset: MDPDataset, n_steps: int = 100_000, **settings: Any) -> Population:
         """Trains every member; takes the keywords of `Algo.fit`, with `resume` a run folder for each member, or "auto".
 
-        Members that are at their end already stay as they are while the others go on. "auto" takes them as well,
-        where a run of at least one member is unfinished.
+        Members go on together from the newest checkpoints that they all have, with the bits of a run that was not
+        cut off. Those that are at their end and share no checkpoint stay as they are while the others go on. "auto"
+        takes them as well, where a run of at least one member is unfinished.
 
         Returns:
             The population itself.
@@ -132,8 +134,8 @@ class Population:
         folders = self._resumed(resume, dataset, n_steps, settings)
         settings = {**settings, "progress": progress, "make_sampler": SharedColumns()}
         runs = [
-            algo.start_run(dataset, n_steps, resume=folder, **settings)
-            for algo, folder in zip(self.algos, folders, strict=True)
+            algo.start_run(dataset, n_steps, resume=folder, resume_step=step, **settings)
+            for algo, folder, step in zip(self.algos, folders, run_folder.common_steps(folders), strict=True)
         ]
         run = PopulationRun(runs, progress)
         self.stacks, self.errors = run.stacks, run.errors
@@ -141,7 +143,7 @@ class Population:
 
     def _resumed(
         self, resume: Any, dataset: MDPDataset, n_steps: int, settings: dict[str, Any]
-    ) -> Sequence[str | Path | None]:
+    ) -> Sequence[Path | None]:
         """Returns the run folder that each member goes on with."""
         if resume is None:
             return [None] * len(self)
@@ -153,7 +155,7 @@ class Population:
                 f"resume must give a run folder for each of {len(self)} members, such as "
                 f"population.run_dirs, got {resume!r}; one member alone goes on by its own fit"
             )
-        return list(resume)
+        return [Path(folder) for folder in resume]
 
     def _found(self, configs: Sequence[dict[str, Any]], out: Any) -> list[Path | None]:
         """Returns for each member an unfinished run; where any has one, finished runs of the others."""

@@ -58,6 +58,7 @@ class PopulationRun:
                 for run in self.runs:
                     if not run.is_over:
                         run.open()
+                        run.keep_start()
                 for lane in list(self.lanes):
                     self._let_go(lane)
                 while self.lanes:
