@@ -32,6 +32,9 @@ def pytest_sessionfinish(session, exitstatus):
     if exitstatus in (0, 1) and (package is None or Path(package.__file__).resolve().parents[1] != here):
         session.exitstatus = 70
 """
+LONGEST = 900
+"""Seconds that tests may take; a break that makes them go on for ever is caught too."""
+
 OUTCOMES = {2: "the tests could not be imported", 5: "no test ran", 70: "the copy was not imported"}
 
 
@@ -108,7 +111,7 @@ def run_tests(folder: Path, tests: str) -> str | None:
     """Runs test files of a copy against that copy.
 
     Returns:
-        The name of the first test that failed, or None where all passed.
+        The name of the first test that failed, or that they came to no end; None where all passed.
 
     Raises:
         MutationError: Where the tests did not run, or ran against another package than the copy.
@@ -116,7 +119,12 @@ def run_tests(folder: Path, tests: str) -> str | None:
     paths = {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
     command = [sys.executable, "-m", "pytest", "-x", "-q", "--tb=line", "-rf", "-p", "mutation_guard"]
     command += ["-p", "no:cacheprovider", tests]
-    done = subprocess.run(command, cwd=folder, env={**os.environ, **paths}, capture_output=True, text=True)
+    try:
+        done = subprocess.run(
+            command, cwd=folder, env={**os.environ, **paths}, capture_output=True, text=True, timeout=LONGEST
+        )
+    except subprocess.TimeoutExpired:
+        return f"{tests}: no end after {LONGEST} s"
     if done.returncode == 0:
         return None
     failed = re.search(r"^FAILED \S*?/([^/]+?::.+?)(?: - .*)?$", done.stdout, re.MULTILINE)
@@ -153,14 +161,15 @@ def print_row(algo: str, what: str, outcome: str) -> None:
 
 @click.command()
 @click.option("--algo", "algos", multiple=True, help="Only this algorithm; may be repeated.")
+@click.option("--what", default="", help="Only mutations with these words.")
 @click.option("--list", "only_list", is_flag=True, help="List the mutations and run nothing.")
-def main(algos: tuple[str, ...], only_list: bool) -> None:
+def main(algos: tuple[str, ...], what: str, only_list: bool) -> None:
     """Make each mutation, run its algorithm's tests, print who caught it; exit 1 if any survived."""
     known = {path.stem: path for path in sorted(MUTATIONS.glob("*.json"))}
     if unknown := [algo for algo in algos if algo not in known]:
         raise click.BadParameter(f"no mutations for {unknown[0]!r}; there are: {', '.join(known)}")
     try:
-        mutations = [m for algo in algos or known for m in load_mutations(known[algo])]
+        mutations = [m for algo in algos or known for m in load_mutations(known[algo]) if what in m.what]
         if only_list:
             for mutation in mutations:
                 print_row(mutation.algo, mutation.what, mutation.file)

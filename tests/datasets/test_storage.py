@@ -99,7 +99,9 @@ def test_equal_datasets_give_equal_bytes(tmp_path: Path) -> None:
 
 def test_files_are_compressed_and_checked(saved: Path) -> None:
     with h5py.File(saved) as file:
-        assert (file.attrs["format"], file.attrs["version"]) == ("offlinekit.mdp_dataset", 1)
+        assert (file.attrs["format"], file.attrs["version"]) == (b"offlinekit.mdp_dataset", 1)
+        for name in ("format", "header", "header_sha256"):  # Text of variable length would have no checksum.
+            assert not h5py.h5a.open(file.id, name.encode()).get_type().is_variable_str()
         for name in ("actions", "observations/image", "observations/rest/1", "masks"):
             assert (file[name].compression, file[name].fletcher32) == ("gzip", True)
 

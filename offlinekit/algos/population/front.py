@@ -155,7 +155,7 @@ class Population:
                 f"resume must give a run folder for each of {len(self)} members, such as "
                 f"population.run_dirs, got {resume!r}; one member alone goes on by its own fit"
             )
-        return [Path(folder) for folder in resume]
+        return [None if folder is None else Path(folder) for folder in resume]
 
     def _found(self, configs: Sequence[dict[str, Any]], out: Any) -> list[Path | None]:
         """Returns for each member an unfinished run; where any has one, finished runs of the others."""
