@@ -1,6 +1,10 @@
 from __future__ import annotations
 
-from jaxtyping import install_import_hook
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # Threads of small networks wait for one another on busy cores.
+
+from jaxtyping import install_import_hook  # noqa: E402
 
 install_import_hook("offlinekit.algos.torch.functional", "beartype.beartype")
 
