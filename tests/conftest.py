@@ -4,7 +4,7 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # Threads of small networks wait for one another on busy cores.
 
-from jaxtyping import install_import_hook  # noqa: E402
+from jaxtyping import install_import_hook
 
 install_import_hook("offlinekit.algos.torch.functional", "beartype.beartype")
 
