@@ -61,7 +61,7 @@ def test_a_sweep_that_is_told_to_stop_saves_and_goes_on(number, code, call, data
         f"Interrupted ; go on with: offlinekit sweep --resume {folder}\n",
     )
     runs = list((folder / "runs").iterdir())
-    assert [len(run_folder.checkpoints(run)) for run in runs] == [1, 1]
+    assert [len(run_folder.checkpoints(run)) for run in runs] == [2, 2]  # At the start and at the stop.
     monkeypatch.undo()
     done = call("sweep", "--resume", folder)
     assert done.exit_code == 0, done.output
