@@ -7,6 +7,9 @@ BIN := $(VENV)/bin
 CONSTRAINTS ?= constraints.txt
 PIP_FLAGS := $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
 
+# Threads of small networks that spin while they wait slow one another down where cores are shared.
+export OMP_WAIT_POLICY ?= PASSIVE
+
 .DEFAULT_GOAL := help
 
 .PHONY: help
