@@ -60,6 +60,7 @@ SETTINGS: dict[tuple[str, str], dict[str, Any]] = {
     ("cartpole-mixed", "discrete_decision_transformer"): {"return_scale": 100.0, "n_step": 1},
     ("lunarlander-mixed", "discrete_cql"): {"alpha": 0.5},
     ("lunarlander-mixed", "discrete_decision_transformer"): {"return_scale": 100.0, "n_step": 1},
+    ("pendulum-mixed", "decision_transformer"): {"return_scale": 1_000.0, "reward_scaler": None},
     ("pendulum-mixed", "td3_plus_bc"): {"alpha": 10.0},
     ("pendulum-mixed", "msg"): {"n_critics": 16},
     ("pendulum-mixed", "lbsac"): {"batch_size": 1_024},
