@@ -284,6 +284,7 @@ class Algo(CatalogueEntry, Agent):
         """
         self.check(dataset)
         out = None if out is None else Path(out)
+        info = describe_data(dataset, info or {}) if out is not None or resume else {}
         told = {"eval_episodes": eval_episodes, "info": info, **settings}
         if resume == "auto":
             wanted = self.describe_run(dataset, n_steps, eval_env=eval_env, **told)

@@ -11,6 +11,7 @@ import numpy as np
 from offlinekit.algos.acting import SampledPolicy
 from offlinekit.algos.fqe import BEHAVIOUR, FQE
 from offlinekit.datasets import MDPDataset
+from offlinekit.datasets.n_step import returns_to_go
 from offlinekit.datasets.policies import GreedyPolicy, as_policy
 from offlinekit.errors import UnsupportedError
 from offlinekit.metrics.ope.behaviour import FittedBehaviour
@@ -107,9 +108,7 @@ def baseline_of(fits: Sequence[FQE], dataset: MDPDataset) -> Floats:
     for fit, held_out in unseen_by(fits, dataset):
         if len(index := last[held_out & cut]):
             rewards[index] = fit.predict_value(rows(dataset.observations, index), dataset.actions[index])
-    lengths = dataset.episode_lengths()
-    steps = np.arange(len(dataset)) - np.repeat(dataset.episode_starts, lengths)
-    return np.asarray(np.add.reduceat(rewards * fits[0].gamma ** steps, dataset.episode_starts))
+    return np.asarray(returns_to_go(dataset, rewards, fits[0].gamma)[dataset.episode_starts])
 
 
 def held_out_values(

@@ -37,7 +37,16 @@ class Selection:
     warnings: tuple[str, ...] = ()
 
 
-def fitted_values(
+def fitted_values(policies: Mapping[str, Any], dataset: MDPDataset, **settings: Any) -> dict[str, Array]:
+    """Returns the start value of each policy by each of its `fits`, which take the same arguments.
+
+    Returns:
+        Name to float64 [1 + R].
+    """
+    return {name: _start_values(own, dataset) for name, own in fits(policies, dataset, **settings).items()}
+
+
+def fits(
     policies: Mapping[str, Any],
     dataset: MDPDataset,
     *,
@@ -45,8 +54,8 @@ def fitted_values(
     n_resamples: int = 8,
     seed: int = 0,
     **hyperparameters: Any,
-) -> dict[str, Array]:
-    """Returns the start value of each policy on the data as they are, then on bootstraps of their episodes.
+) -> dict[str, list[FQE]]:
+    """Fits FQE of each policy to the data as they are, then to bootstraps of their episodes.
 
     All are fitted side by side as one stacked population. The r-th bootstrap draws the same episodes for every
     policy, so their differences are less noisy than they are. Source: Hao et al. 2021 (bootstrapping FQE),
@@ -61,22 +70,8 @@ def fitted_values(
         hyperparameters: Of `FQE`.
 
     Returns:
-        Name to float64 [1 + R].
+        Name to 1 + R algorithms.
     """
-    members = fits(policies, dataset, n_steps=n_steps, n_resamples=n_resamples, seed=seed, **hyperparameters)
-    return {name: _start_values(own, dataset) for name, own in members.items()}
-
-
-def fits(
-    policies: Mapping[str, Any],
-    dataset: MDPDataset,
-    *,
-    n_steps: int = 10_000,
-    n_resamples: int = 8,
-    seed: int = 0,
-    **hyperparameters: Any,
-) -> dict[str, list[FQE]]:
-    """Returns what `fitted_values` fits: 1 + R algorithms a policy."""
     front = DiscreteFQE if isinstance(dataset.action_space, Discrete) else FQE
     settings = {**QUICK, **hyperparameters}
     members = {
@@ -100,6 +95,7 @@ def select(
     min_effective_sample: float = 25.0,
     max_disagreement: float = 3.0,
     behaviour: Any = None,
+    n_resamples: int = 8,
     **settings: Any,
 ) -> Selection:
     """Chooses the policy whose gain over the behaviour has the highest lower bound, if that exceeds a margin.
@@ -119,22 +115,23 @@ def select(
         max_disagreement: How many standard errors the two judges' gains may lie apart.
         behaviour: Propensities of the logged actions, as `estimate` takes them: None for the logged ones, else fitted;
             "none" to judge by fitted Q evaluation alone.
-        settings: Of `fitted_values`.
+        n_resamples: Bootstraps of the episodes that each policy is fitted to.
+        settings: Of `fits`.
 
     Raises:
         ValueError: Without policies, for numbers out of range, or for less than two bootstraps.
     """
-    if not policies or not 0 < confidence < 1 or settings.get("n_resamples", 8) < 2:
+    if not policies or not 0 < confidence < 1 or n_resamples < 2:
         raise ValueError(
             "select needs at least one policy, a confidence in (0, 1) and n_resamples of at least 2, got "
-            f"{len(policies)}, {confidence} and {settings.get('n_resamples', 8)}"
+            f"{len(policies)}, {confidence} and {n_resamples}"
         )
     if not min_effective_sample >= 0 or not max_disagreement > 0:
         raise ValueError(
             "min_effective_sample must be at least 0 and max_disagreement above 0, got "
             f"{min_effective_sample} and {max_disagreement}"
         )
-    members = fits({**policies, BEHAVIOUR: BEHAVIOUR}, dataset, **settings)
+    members = fits({**policies, BEHAVIOUR: BEHAVIOUR}, dataset, n_resamples=n_resamples, **settings)
     recorded = members.pop(BEHAVIOUR)
     opinions = _opinions(policies, members, recorded, dataset, behaviour)
     kept = _start_values(recorded, dataset)

@@ -9,6 +9,7 @@ from typing import Any
 
 from offlinekit.algos import files
 from offlinekit.algos.base import Algo
+from offlinekit.algos.data import describe_data
 from offlinekit.algos.population.run import PopulationRun, Rows
 from offlinekit.algos.population.sampling import SharedColumns
 from offlinekit.datasets import MDPDataset
@@ -131,6 +132,8 @@ class Population:
         """
         for algo in self.algos:
             algo.check(dataset)
+        if resume is not None or settings.get("out", "runs") is not None:
+            settings["info"] = describe_data(dataset, settings.get("info") or {})  # Once for all members.
         folders = self._resumed(resume, dataset, n_steps, settings)
         settings = {**settings, "progress": progress, "make_sampler": SharedColumns()}
         runs = [
