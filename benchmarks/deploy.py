@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from offlinekit.algos import get_algo
-from offlinekit.algos.exporting import FORMATS
+from offlinekit.core.export import FORMATS
 from offlinekit.datasets import MDPDataset
 
 

@@ -14,7 +14,7 @@ import torch
 
 from offlinekit.algos import BC, TD3PlusBC
 from offlinekit.testing import small_dataset
-from offlinekit.training.engine import Engine
+from offlinekit.training.engines.engine import Engine
 
 
 def seconds_of(make: Any, n_updates: int, guarded: bool) -> float:

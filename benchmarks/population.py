@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 from offlinekit.algos import MLPEncoder, Population, get_algo
-from offlinekit.algos.base import Algo
+from offlinekit.core.algo import Algo
 from offlinekit.datasets import MDPDataset
 
 RESULTS = Path(__file__).parent / "results" / "population.csv"

@@ -21,12 +21,12 @@ import numpy as np
 from PIL import Image
 from shared import csv_option, show, write
 
-from offlinekit.datasets import png
-from offlinekit.datasets.crc32c import crc32c_of
-from offlinekit.datasets.frame_store import in_file
-from offlinekit.datasets.protobuf import encode_example
+from offlinekit.datasets.formats import png
+from offlinekit.datasets.formats.crc32c import crc32c_of
+from offlinekit.datasets.formats.frame_store import in_file
+from offlinekit.datasets.formats.protobuf import encode_example
+from offlinekit.datasets.formats.tfrecord import read_examples, read_records, write_records
 from offlinekit.datasets.sources.rl_unplugged import decoded_parts
-from offlinekit.datasets.tfrecord import read_examples, read_records, write_records
 
 WHOLE = 500_000
 COLUMNS = ("what", "transitions_per_second", "minutes_for_500k")

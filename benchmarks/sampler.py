@@ -61,8 +61,8 @@ def ours(shape: str, data: Mapping[str, Any]) -> Callable[[], Any]:
     import torch
 
     from offlinekit.datasets import MDPDataset
-    from offlinekit.datasets.normalizers import Scaling
-    from offlinekit.datasets.sampler import TransitionSampler
+    from offlinekit.sampling.sampler import TransitionSampler
+    from offlinekit.sampling.scalers import Scaling
 
     return TransitionSampler(
         MDPDataset(**data),

@@ -22,8 +22,8 @@ import torch
 from shared import csv_option, show, write
 
 from offlinekit.datasets import MDPDataset
-from offlinekit.datasets.blocks import BlockSampler
-from offlinekit.datasets.normalizers import Scaling
+from offlinekit.sampling.blocks import BlockSampler
+from offlinekit.sampling.scalers import Scaling
 
 BATCH, EPISODE, AT_ONCE, ROW_BYTES = 256, 1_000, 1_000_000, 62
 COLUMNS = ("how", "page_cache", "batches_per_second", "cpu_us_per_batch", "anonymous_mb")

@@ -17,10 +17,10 @@ import click
 import numpy as np
 
 from offlinekit.algos import MLPEncoder, get_algo
-from offlinekit.algos.selection import select
 from offlinekit.datasets import MDPDataset, get_dataset
 from offlinekit.metrics import evaluate
-from offlinekit.metrics.selection import rank_correlation, regret_at_k
+from offlinekit.metrics.ope.selection import select
+from offlinekit.metrics.statistics.rankings import rank_correlation, regret_at_k
 
 RESULTS = Path(__file__).parent / "results" / "selection.csv"
 SMALL = MLPEncoder((64, 64))

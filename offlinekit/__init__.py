@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from offlinekit.algos.base import Algo
+from offlinekit.version import __version__
 
-__version__ = "0.1.0"
+if TYPE_CHECKING:
+    from offlinekit.core.algo import Algo
+
 __all__ = ["__version__", "load"]
 
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 import offlinekit
-from offlinekit.algos.base import Algo
+from offlinekit.core.algo import Algo
 from offlinekit.datasets import MDPDataset
 from offlinekit.errors import NotFittedError, UnsupportedError
 from offlinekit.metrics import get_evaluator, known_evaluators

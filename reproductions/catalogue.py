@@ -20,7 +20,7 @@ from typing import Any
 import click
 
 from offlinekit.algos import MLPEncoder, catalogue
-from offlinekit.algos.base import Algo
+from offlinekit.core.algo import Algo
 from offlinekit.datasets import MDPDataset, get_dataset
 from offlinekit.metrics import RandomPolicy, bootstrap_interval, evaluate, mean
 

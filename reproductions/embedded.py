@@ -18,7 +18,7 @@ import torch
 from catalogue import keep, kept, references, summary
 
 from offlinekit.algos import get_algo
-from offlinekit.algos.base import Algo
+from offlinekit.core.algo import Algo
 from offlinekit.datasets import get_dataset
 from offlinekit.metrics import evaluate
 

@@ -18,11 +18,11 @@ from typing import Any
 import click
 
 from offlinekit.algos import DiscreteBCQ, DiscreteCQL, DoubleDQN, MLPEncoder
-from offlinekit.algos.base import Algo
+from offlinekit.core.algo import Algo
 from offlinekit.datasets import MDPDataset, get_dataset
-from offlinekit.datasets.collecting import collect
-from offlinekit.datasets.editing import first_rows
-from offlinekit.datasets.storage import written_beside
+from offlinekit.datasets.editing.thinning import first_rows
+from offlinekit.datasets.recording.collecting import collect
+from offlinekit.io import written_beside
 from offlinekit.metrics import evaluate
 
 RESULTS = Path(__file__).with_suffix(".csv")

@@ -25,11 +25,11 @@ import gymnasium
 
 import offlinekit
 from offlinekit.algos import SAC, Algo, DoubleDQN
-from offlinekit.algos.levels import grow_batch
 from offlinekit.datasets import MDPDataset
-from offlinekit.datasets.policies import RandomPolicy
-from offlinekit.datasets.recording import record_episodes
+from offlinekit.datasets.recording.recorder import record_episodes
+from offlinekit.envs.callable_policies import RandomPolicy
 from offlinekit.metrics import evaluate
+from offlinekit.sweeps.skill_datasets import grow_batch
 
 FOLDER = Path(__file__).parent.parent / "offlinekit" / "datasets" / "embedded"
 SNAPSHOTS = Path("runs") / "record"

@@ -35,9 +35,9 @@ HOME = {
 }
 PACKAGES = ("offlinekit.algos", "offlinekit.datasets", "offlinekit.metrics")
 MODULES = (
-    "offlinekit.algos.base",
-    "offlinekit.algos.torch.impl",
-    "offlinekit.algos.torch.functional",
+    "offlinekit.core.algo",
+    "offlinekit.core.impl",
+    "offlinekit.nn.losses",
     "offlinekit.testing",
     "offlinekit.types",
     "offlinekit.errors",

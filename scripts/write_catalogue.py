@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 from offlinekit.algos import catalogue
-from offlinekit.algos.base import Algo
+from offlinekit.core.algo import Algo
 
 ROOT = Path(__file__).resolve().parents[1]
 FAMILIES = {

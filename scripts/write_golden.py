@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from offlinekit.algos import BC, SAC, DecisionTransformer, DiscreteCQL
-from offlinekit.algos.base import Algo
+from offlinekit.core.algo import Algo
 from offlinekit.testing import small_dataset
 
 GOLDEN = Path(__file__).resolve().parents[1] / "tests" / "golden"

@@ -6,7 +6,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # Threads of small networks wait 
 
 from jaxtyping import install_import_hook
 
-install_import_hook("offlinekit.algos.torch.functional", "beartype.beartype")
+install_import_hook("offlinekit.nn.losses", "beartype.beartype")
 
 from pathlib import Path  # noqa: E402  # The hook must come before anything that imports offlinekit.
 
@@ -19,8 +19,8 @@ from http_server import server  # noqa: E402, F401  # The fixture, for all tests
 @pytest.fixture(autouse=True)
 def _classes_of_one_test_stay_in_it():
     """Takes algorithms and impls that a test defines out of the catalogue again."""
-    from offlinekit.algos.base import Algo
-    from offlinekit.algos.torch.impl import Impl
+    from offlinekit.core.algo import Algo
+    from offlinekit.core.impl import Impl
 
     known = [(registry, dict(registry)) for registry in (Algo.known, Impl.known)]
     yield

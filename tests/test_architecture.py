@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import importlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,44 +13,47 @@ import pytest
 
 import offlinekit
 from offlinekit.algos import catalogue
-from offlinekit.algos.torch.impl import Impl
+from offlinekit.core.impl import Impl
 
 ROOT = Path(offlinekit.__file__).parent
 REPO = ROOT.parent
 
-EVERYONE = {"types", "errors", "events"}
-MAY_IMPORT = {
-    "types": set(),
-    "errors": set(),
-    "events": set(),
-    "datasets": {"datasets"},
-    "metrics": {"metrics", "datasets"},
-    "training": {"training", "datasets"},
-    "algos.torch": {"algos.torch"},
-    "algos": {"algos", "algos.torch", "datasets", "metrics", "training", "deploy", ""},
-    "deploy": set(),
-    "sweeps": {"sweeps", "algos", "datasets", "metrics", "training"},
-    "cli": {"cli", "sweeps", "algos", "algos.torch", "datasets", "metrics", "training", ""},
-    "testing": {"algos", "algos.torch", "datasets", "metrics", ""},
-    "": {"algos", ""},
-    "__main__": {"cli"},
-}
+LINE = (
+    *("ground", "envs", "datasets", "sampling", "nn", "training", "core"),
+    *("algos", "metrics", "sweeps", "cli"),
+)
+"""The rooms; each may import those to its left. A file directly in the package is ground, but for `ABOVE`."""
+
+ABOVE = {"__main__", "testing"}
+CATALOGUES = {"algos", "algos/torch", "datasets/sources", "metrics/ope", "metrics/evaluators", "cli/commands"}
 
 
-def room_of(module: str) -> str:
-    parts = module.split(".")[1:]
-    if parts[:2] == ["algos", "torch"]:
-        return "algos.torch"
-    return parts[0] if parts else ""
+def room_of(module: str) -> str | None:
+    """Returns the room of a module; the package itself opens the door to the algorithms."""
+    first = module.split(".")[1] if "." in module else "algos"
+    if first in ABOVE:
+        return None
+    return first if first in LINE else "ground"
 
 
-def imports(path: Path):
-    """Yields the modules of offlinekit that a file imports when it runs; type checking does not count."""
+def is_face(path: Path) -> bool:
+    """Whether a file is an old import path, kept for one release."""
+    return "import forward\n" in path.read_text() and path.name != "__init__.py"
+
+
+def imports(path: Path, deferred: bool = True):
+    """Yields the modules of offlinekit that a file imports; type checking does not count.
+
+    Args:
+        path: Of the file.
+        deferred: Whether what functions import when they are called counts.
+    """
     tree = ast.parse(path.read_text())
     skipped = {
         id(inner)
         for node in ast.walk(tree)
-        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+        if (isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING")
+        or (not deferred and isinstance(node, ast.FunctionDef))
         for inner in ast.walk(node)
     }
     for node in ast.walk(tree):
@@ -57,19 +62,77 @@ def imports(path: Path):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name.split(".")[0] == "offlinekit")
         elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "offlinekit":
-            yield node.module
+            full = (f"{node.module}.{alias.name}" for alias in node.names)
+            yield from (name if is_module(name) else node.module for name in full)
 
 
-FILES = sorted(ROOT.rglob("*.py"))
+def is_module(name: str) -> bool:
+    place = REPO.joinpath(*name.split("."))
+    return place.with_suffix(".py").is_file() or place.is_dir()
+
+
+FACES = [path for path in sorted(ROOT.rglob("*.py")) if is_face(path)]
+FILES = [path for path in sorted(ROOT.rglob("*.py")) if path not in FACES]
+
+
+def module_of(path: Path) -> str:
+    parts = ("offlinekit", *path.relative_to(ROOT).with_suffix("").parts)
+    return ".".join(parts).removesuffix(".__init__")
+
+
+MODULES = {module_of(path): path for path in FILES}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_rooms_import_only_what_they_may(path):
-    module = ".".join(["offlinekit", *path.relative_to(ROOT).with_suffix("").parts]).removesuffix(".__init__")
-    room = room_of(module)
-    for imported in imports(path):
+def test_a_room_imports_those_to_its_left(path):
+    room = room_of(module_of(path))
+    for imported in imports(path) if room else ():
         other = room_of(imported)
-        assert other in EVERYONE | MAY_IMPORT[room], f"{module} ({room}) imports {imported} ({other})"
+        assert other in LINE[: LINE.index(room) + 1], f"{module_of(path)} imports {imported}"
+        assert MODULES.get(imported) not in FACES, f"{module_of(path)} imports the old path {imported}"
+
+
+def test_no_module_imports_itself_by_way_of_others():
+    circles, finished = [], set()
+
+    def visit(module, path):
+        if module in path:
+            circles.append([*path[path.index(module) :], module])
+        elif module in MODULES and module not in finished:
+            for imported in imports(MODULES[module], deferred=False):
+                visit(imported, [*path, module])
+            finished.add(module)
+
+    for module in MODULES:
+        visit(module, [])
+    assert not circles
+
+
+def test_folders_hold_about_fifteen_files():
+    for folder in {path.parent for path in FILES}:
+        name = str(folder.relative_to(ROOT))
+        n_files = sum(path.parent == folder and path.name != "__init__.py" for path in FILES)
+        assert name in CATALOGUES or n_files <= 16, f"{name} holds {n_files} files"
+
+
+def test_no_file_name_has_two_meanings():
+    """A command may be named as what it calls, and a face as what it stands for."""
+    places = {}
+    for path in FILES:
+        if path.name != "__init__.py" and path.parent.name != "commands":
+            places.setdefault(path.name, []).append(path.relative_to(ROOT))
+    assert {name: found for name, found in places.items() if len(found) > 1} == {}
+
+
+@pytest.mark.parametrize("path", FACES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_old_paths_resolve_with_a_warning(path):
+    face = importlib.import_module(module_of(path))
+    target = importlib.import_module(re.search(r'"(offlinekit\.[\w.]+)"', path.read_text())[1])
+    names = [n for n, v in vars(target).items() if getattr(v, "__module__", "") == target.__name__]
+    assert names
+    for name in names:
+        with pytest.warns(DeprecationWarning, match=re.escape(target.__name__)):
+            assert getattr(face, name) is getattr(target, name)
 
 
 def test_a_front_imports_its_own_impl_alone():

@@ -16,8 +16,8 @@ from safetensors.numpy import load_file, save_file
 
 from offlinekit import deploy
 from offlinekit.algos import BC, DiscreteBC
-from offlinekit.datasets.normalizers import Affine
 from offlinekit.deploy import OPERATIONS, NumpyPolicy, PolicyFileError
+from offlinekit.sampling.scalers import Affine
 from offlinekit.testing import small_dataset
 
 TINY = {"encoder": {"type": "mlp", "hidden_sizes": [8]}, "seed": 0}

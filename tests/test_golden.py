@@ -12,7 +12,7 @@ import pytest
 import offlinekit
 from offlinekit.algos import BC
 from offlinekit.datasets import MDPDataset
-from offlinekit.metrics.curves import read_column
+from offlinekit.metrics.reporting.curves import read_column
 from offlinekit.testing import small_dataset
 from offlinekit.training import run_folder
 

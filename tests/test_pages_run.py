@@ -7,7 +7,7 @@ from click import ClickException
 from pages import PAGES, REPO, SHOWN, blocks, check_extras, commands, expanded, run_command, run_page
 
 import offlinekit.metrics
-from offlinekit.algos.base import Algo
+from offlinekit.core.algo import Algo
 from offlinekit.datasets import registry
 
 UPDATES, EPISODES = 12, 2

@@ -13,8 +13,8 @@ import torch
 from torch import nn
 
 from offlinekit.algos import MLPEncoder
-from offlinekit.algos.torch.networks import Network
-from offlinekit.algos.torch.random import Random
+from offlinekit.nn.networks import Network
+from offlinekit.nn.random import Random
 
 
 @pytest.fixture

@@ -26,8 +26,8 @@ from weights import (
 )
 
 from offlinekit.algos import MLPEncoder
+from offlinekit.sampling.batch import Batch
 from offlinekit.testing import small_dataset
-from offlinekit.types import Batch
 
 ROWS, OBSERVATION, WIDTHS, GAMMA = 16, 4, (32, 32), 0.99
 STRETCH = 1.7

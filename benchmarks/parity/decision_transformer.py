@@ -13,8 +13,8 @@ from d3rlpy.torch_utility import TorchTrajectoryMiniBatch
 from torch import Tensor, nn
 
 from offlinekit.algos import DecisionTransformer
+from offlinekit.sampling.batch import TrajectoryBatch
 from offlinekit.testing import small_dataset
-from offlinekit.types import TrajectoryBatch
 
 WINDOWS, CONTEXT, WIDTH, HEADS, LAYERS, TIMES = 7, 6, 16, 2, 2, 40
 LOSS = "d3rlpy adds up over action dimensions and divides by all places of the windows, the padded ones too"

@@ -10,7 +10,7 @@ from d3rlpy.algos import PRDCConfig
 from sklearn.neighbors import NearestNeighbors
 
 from offlinekit.algos import PRDC
-from offlinekit.algos.torch.neighbours import Neighbours
+from offlinekit.nn.neighbours import Neighbours
 
 
 def compare() -> Iterator[Compared]:

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from offlinekit.algos.torch.networks import Network, StackedLinear
-from offlinekit.algos.torch.policies import GaussianPolicy, SquashedGaussianPolicy
+from offlinekit.nn.networks import Network, StackedLinear
+from offlinekit.nn.policies import GaussianPolicy, SquashedGaussianPolicy
 
 
 def flat_layers(network: Network, tensors: Sequence[Tensor], heads: int = 1) -> list[Tensor]:

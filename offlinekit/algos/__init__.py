@@ -6,7 +6,6 @@ import re
 
 from offlinekit.algos.awac import AWAC
 from offlinekit.algos.awr import AWR
-from offlinekit.algos.base import Algo
 from offlinekit.algos.bc import BC
 from offlinekit.algos.bcq import BCQ
 from offlinekit.algos.bear import BEAR
@@ -42,7 +41,6 @@ from offlinekit.algos.msg import MSG
 from offlinekit.algos.nfq import NFQ
 from offlinekit.algos.percent_bc import PercentBC
 from offlinekit.algos.plas import PLAS
-from offlinekit.algos.population import Population
 from offlinekit.algos.prdc import PRDC
 from offlinekit.algos.qc import QC
 from offlinekit.algos.qc_fql import QCFQL
@@ -55,10 +53,12 @@ from offlinekit.algos.spot import SPOT
 from offlinekit.algos.tacr import TACR
 from offlinekit.algos.td3 import TD3
 from offlinekit.algos.td3_plus_bc import TD3PlusBC
-from offlinekit.algos.torch.encoders import CNNEncoder, MLPEncoder, ResidualEncoder, register_encoder
 from offlinekit.algos.uwac import UWAC
 from offlinekit.algos.xql import XQL
+from offlinekit.core.algo import Algo
+from offlinekit.core.populations import Population
 from offlinekit.errors import did_you_mean
+from offlinekit.nn.encoders import CNNEncoder, MLPEncoder, ResidualEncoder, register_encoder
 
 __all__ = [
     "AWAC",

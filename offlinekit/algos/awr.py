@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from offlinekit.algos.base import Algo
-from offlinekit.algos.parameters import Count, Positive, Probability
 from offlinekit.algos.torch.awr_impl import AWRImpl
-from offlinekit.algos.torch.encoders import MLPEncoder
+from offlinekit.core.algo import Algo
+from offlinekit.core.hyperparameters import Count, Positive, Probability
+from offlinekit.nn.encoders import MLPEncoder
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

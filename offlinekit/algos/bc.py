@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from offlinekit.algos.base import Algo
-from offlinekit.algos.parameters import Positive
 from offlinekit.algos.torch.bc_impl import BCImpl
+from offlinekit.core.algo import Algo
+from offlinekit.core.hyperparameters import Positive
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from offlinekit.algos.generative import Generative
-from offlinekit.algos.parameters import Count, NonNegative, Positive, Probability
 from offlinekit.algos.torch.bcq_impl import BCQImpl
-from offlinekit.algos.torch.encoders import MLPEncoder
+from offlinekit.core.bases.generative import Generative
+from offlinekit.core.hyperparameters import Count, NonNegative, Positive, Probability
+from offlinekit.nn.encoders import MLPEncoder
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from offlinekit.algos.generative import Generative
-from offlinekit.algos.parameters import Count, Positive, Probability, Steps
 from offlinekit.algos.torch.bear_impl import BEARImpl
+from offlinekit.core.bases.generative import Generative
+from offlinekit.core.hyperparameters import Count, Positive, Probability, Steps
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

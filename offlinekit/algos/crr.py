@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from offlinekit.algos.actor_critic import ActorCritic
-from offlinekit.algos.parameters import Count, Positive, Rate
 from offlinekit.algos.torch.crr_impl import CRRImpl
+from offlinekit.core.bases.actor_critic import ActorCritic
+from offlinekit.core.hyperparameters import Count, Positive, Rate
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

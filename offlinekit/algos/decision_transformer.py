@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from offlinekit.algos.parameters import NonNegative, OptimizerName, Positive, Probability
-from offlinekit.algos.sequences import SequenceModel
 from offlinekit.algos.torch.decision_transformer_impl import DecisionTransformerImpl
-from offlinekit.datasets.normalizers import StandardObservationScaler
+from offlinekit.core.bases.sequence_model import SequenceModel
+from offlinekit.core.hyperparameters import NonNegative, OptimizerName, Positive, Probability
+from offlinekit.sampling.scalers import StandardObservationScaler
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

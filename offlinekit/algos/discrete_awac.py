@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from offlinekit.algos.discrete_actor_critic import DiscreteActorCritic
-from offlinekit.algos.parameters import NonNegative, Positive
 from offlinekit.algos.torch.discrete_awac_impl import DiscreteAWACImpl
+from offlinekit.core.bases.discrete_actor_critic import DiscreteActorCritic
+from offlinekit.core.hyperparameters import NonNegative, Positive
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

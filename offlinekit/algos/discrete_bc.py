@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from offlinekit.algos.base import Algo
-from offlinekit.algos.parameters import NonNegative, Positive
 from offlinekit.algos.torch.discrete_bc_impl import DiscreteBCImpl
+from offlinekit.core.algo import Algo
+from offlinekit.core.hyperparameters import NonNegative, Positive
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from offlinekit.algos.parameters import NonNegative
-from offlinekit.algos.q_learning import QLearning
 from offlinekit.algos.torch.discrete_cql_impl import DiscreteCQLImpl
+from offlinekit.core.bases.q_learning import QLearning
+from offlinekit.core.hyperparameters import NonNegative
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from offlinekit.algos.parameters import (
+from offlinekit.algos.torch.discrete_decision_transformer_impl import DiscreteDecisionTransformerImpl
+from offlinekit.core.bases.sequence_model import SequenceModel
+from offlinekit.core.hyperparameters import (
     Count,
     NonNegative,
     OptimizerName,
@@ -14,8 +16,6 @@ from offlinekit.algos.parameters import (
     Schedule,
     Steps,
 )
-from offlinekit.algos.sequences import SequenceModel
-from offlinekit.algos.torch.discrete_decision_transformer_impl import DiscreteDecisionTransformerImpl
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

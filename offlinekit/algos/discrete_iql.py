@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from offlinekit.algos.discrete_actor_critic import DiscreteActorCritic
-from offlinekit.algos.parameters import Fraction, NonNegative, Positive
 from offlinekit.algos.torch.discrete_iql_impl import DiscreteIQLImpl
+from offlinekit.core.bases.discrete_actor_critic import DiscreteActorCritic
+from offlinekit.core.hyperparameters import Fraction, NonNegative, Positive
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from offlinekit.algos.discrete_actor_critic import DiscreteActorCritic
-from offlinekit.algos.parameters import Positive
 from offlinekit.algos.torch.discrete_sac_impl import DiscreteSACImpl
+from offlinekit.core.bases.discrete_actor_critic import DiscreteActorCritic
+from offlinekit.core.hyperparameters import Positive
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from offlinekit.algos.q_learning import QLearning
 from offlinekit.algos.torch.dqn_impl import DQNImpl
+from offlinekit.core.bases.q_learning import QLearning
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

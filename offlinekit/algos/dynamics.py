@@ -10,15 +10,15 @@ import numpy as np
 import torch
 from gymnasium.spaces import Discrete
 
-from offlinekit.algos.base import Algo
 from offlinekit.algos.fqe import QUICK
-from offlinekit.algos.parameters import Count, Positive
 from offlinekit.algos.torch.dynamics_impl import DiscreteDynamicsImpl, DynamicsImpl
-from offlinekit.algos.torch.encoders import MLPEncoder
-from offlinekit.algos.torch.random import derive
+from offlinekit.core.algo import Algo
+from offlinekit.core.hyperparameters import Count, Positive
 from offlinekit.datasets import MDPDataset
-from offlinekit.datasets.sampler import Sampler
 from offlinekit.errors import UnsupportedError
+from offlinekit.nn.encoders import MLPEncoder
+from offlinekit.nn.random import derive
+from offlinekit.sampling.sampler import Sampler
 from offlinekit.types import Array
 
 

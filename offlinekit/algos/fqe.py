@@ -9,16 +9,16 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from gymnasium.spaces import Discrete
 
-from offlinekit.algos.base import Algo
-from offlinekit.algos.parameters import Count, Positive, QKind, Rate
-from offlinekit.algos.torch.encoders import MLPEncoder
 from offlinekit.algos.torch.fqe_impl import DiscreteFQEImpl, FQEImpl
-from offlinekit.algos.torch.random import derive
+from offlinekit.core.algo import Algo
+from offlinekit.core.hyperparameters import Count, Positive, QKind, Rate
 from offlinekit.datasets import MDPDataset
-from offlinekit.datasets.choices import Choices, behaviour_choices
-from offlinekit.datasets.sampler import Sampler
+from offlinekit.envs.frame_stacking import observations_at
 from offlinekit.errors import UnsupportedError
-from offlinekit.metrics.batches import observations_at
+from offlinekit.nn.encoders import MLPEncoder
+from offlinekit.nn.random import derive
+from offlinekit.sampling.policy_table import Choices, behaviour_choices
+from offlinekit.sampling.sampler import Sampler
 from offlinekit.types import Array, map_tree
 
 BEHAVIOUR = "behaviour"

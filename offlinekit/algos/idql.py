@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from offlinekit.algos.actor_critic import ActorCritic
-from offlinekit.algos.parameters import Count, Fraction, Positive, Rate, Schedule
-from offlinekit.algos.torch.encoders import MLPEncoder, ResidualEncoder
 from offlinekit.algos.torch.idql_impl import IDQLImpl
+from offlinekit.core.bases.actor_critic import ActorCritic
+from offlinekit.core.hyperparameters import Count, Fraction, Positive, Rate, Schedule
+from offlinekit.nn.encoders import MLPEncoder, ResidualEncoder
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from offlinekit.algos.actor_critic import ActorCritic
-from offlinekit.algos.parameters import Count, Fraction, Positive
-from offlinekit.algos.torch.encoders import MLPEncoder
 from offlinekit.algos.torch.ifql_impl import IFQLImpl
+from offlinekit.core.bases.actor_critic import ActorCritic
+from offlinekit.core.hyperparameters import Count, Fraction, Positive
+from offlinekit.nn.encoders import MLPEncoder
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from offlinekit.algos.actor_critic import ActorCritic
-from offlinekit.algos.parameters import Fraction, NonNegative, Positive, Schedule
 from offlinekit.algos.torch.iql_impl import IQLImpl
+from offlinekit.core.bases.actor_critic import ActorCritic
+from offlinekit.core.hyperparameters import Fraction, NonNegative, Positive, Schedule
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from offlinekit.algos.actor_critic import ActorCritic
-from offlinekit.algos.parameters import Count, NonNegative, Positive, Probability
 from offlinekit.algos.torch.ispic_impl import ISPICImpl
+from offlinekit.core.bases.actor_critic import ActorCritic
+from offlinekit.core.hyperparameters import Count, NonNegative, Positive, Probability
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

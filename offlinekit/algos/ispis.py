@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from offlinekit.algos.parameters import Count, Probability
 from offlinekit.algos.td3_plus_bc import TD3PlusBC
 from offlinekit.algos.torch.ispis_impl import ISPISImpl
+from offlinekit.core.hyperparameters import Count, Probability
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from offlinekit.algos.parameters import Count, Positive
 from offlinekit.algos.sacn import SACN
 from offlinekit.algos.torch.lbsac_impl import LBSACImpl
+from offlinekit.core.hyperparameters import Count, Positive
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

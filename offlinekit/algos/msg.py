@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from offlinekit.algos.parameters import Count, NonNegative, Positive, Steps
 from offlinekit.algos.sac import SAC
 from offlinekit.algos.torch.msg_impl import MSGImpl
+from offlinekit.core.hyperparameters import Count, NonNegative, Positive, Steps
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

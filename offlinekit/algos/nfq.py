@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from offlinekit.algos.parameters import Count
-from offlinekit.algos.q_learning import QLearning
 from offlinekit.algos.torch.nfq_impl import NFQImpl
+from offlinekit.core.bases.q_learning import QLearning
+from offlinekit.core.hyperparameters import Count
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
 from offlinekit.algos.bc import BC
-from offlinekit.algos.parameters import Rate
 from offlinekit.algos.torch.percent_bc_impl import PercentBCImpl
+from offlinekit.core.hyperparameters import Rate
 from offlinekit.datasets import MDPDataset
-from offlinekit.datasets.editing import best_episodes
+from offlinekit.datasets.editing.thinning import best_episodes
 
 A = TypeVar("A", bound="PercentBC")
 

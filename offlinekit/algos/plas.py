@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from offlinekit.algos.generative import Generative
-from offlinekit.algos.parameters import Count, Positive, Probability, Steps
-from offlinekit.algos.torch.encoders import MLPEncoder
 from offlinekit.algos.torch.plas_impl import PLASImpl
+from offlinekit.core.bases.generative import Generative
+from offlinekit.core.hyperparameters import Count, Positive, Probability, Steps
+from offlinekit.nn.encoders import MLPEncoder
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

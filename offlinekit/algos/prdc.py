@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from offlinekit.algos.parameters import NonNegative
 from offlinekit.algos.td3_plus_bc import TD3PlusBC
 from offlinekit.algos.torch.prdc_impl import PRDCImpl
+from offlinekit.core.hyperparameters import NonNegative
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

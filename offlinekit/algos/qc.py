@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from offlinekit.algos.bfn import BFN
-from offlinekit.algos.chunks import Chunking
 from offlinekit.algos.torch.qc_impl import QCImpl
+from offlinekit.core.bases.chunking import Chunking
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from offlinekit.algos.chunks import Chunking
 from offlinekit.algos.fql import FQL
-from offlinekit.algos.parameters import NonNegative
 from offlinekit.algos.torch.qc_fql_impl import QCFQLImpl
+from offlinekit.core.bases.chunking import Chunking
+from offlinekit.core.hyperparameters import NonNegative
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from offlinekit.algos.parameters import Count, NonNegative, Positive
 from offlinekit.algos.td3 import TD3
-from offlinekit.algos.torch.encoders import MLPEncoder
 from offlinekit.algos.torch.rebrac_impl import ReBRACImpl
+from offlinekit.core.hyperparameters import Count, NonNegative, Positive
+from offlinekit.nn.encoders import MLPEncoder
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from offlinekit.algos.parameters import Count
 from offlinekit.algos.sac import SAC
 from offlinekit.algos.torch.redq_impl import REDQImpl
+from offlinekit.core.hyperparameters import Count
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

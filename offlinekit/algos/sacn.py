@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from offlinekit.algos.parameters import Count
 from offlinekit.algos.sac import SAC
-from offlinekit.algos.torch.encoders import MLPEncoder
 from offlinekit.algos.torch.sacn_impl import SACNImpl
+from offlinekit.core.hyperparameters import Count
+from offlinekit.nn.encoders import MLPEncoder
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from offlinekit.algos.generative import Generative
-from offlinekit.algos.parameters import NonNegative, Steps
 from offlinekit.algos.td3 import TD3
-from offlinekit.algos.torch.encoders import MLPEncoder
 from offlinekit.algos.torch.spot_impl import SPOTImpl
+from offlinekit.core.bases.generative import Generative
+from offlinekit.core.hyperparameters import NonNegative, Steps
+from offlinekit.nn.encoders import MLPEncoder
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from offlinekit.algos.parameters import Count, NonNegative, OptimizerName, Positive, Rate
-from offlinekit.algos.sequences import SequenceModel
 from offlinekit.algos.torch.tacr_impl import TACRImpl
-from offlinekit.datasets.normalizers import StandardObservationScaler
+from offlinekit.core.bases.sequence_model import SequenceModel
+from offlinekit.core.hyperparameters import Count, NonNegative, OptimizerName, Positive, Rate
+from offlinekit.sampling.scalers import StandardObservationScaler
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

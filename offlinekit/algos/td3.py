@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from offlinekit.algos.actor_critic import ActorCritic
-from offlinekit.algos.parameters import Count, NonNegative
 from offlinekit.algos.torch.td3_impl import TD3Impl
+from offlinekit.core.bases.actor_critic import ActorCritic
+from offlinekit.core.hyperparameters import Count, NonNegative
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

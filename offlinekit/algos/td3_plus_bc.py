@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from offlinekit.algos.parameters import Positive
 from offlinekit.algos.td3 import TD3
 from offlinekit.algos.torch.td3_plus_bc_impl import TD3PlusBCImpl
+from offlinekit.core.hyperparameters import Positive
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
 from offlinekit.algos.bear import BEAR
-from offlinekit.algos.parameters import Count, Interval, NonNegative, Positive
-from offlinekit.algos.torch.encoders import MLPEncoder
 from offlinekit.algos.torch.uwac_impl import UWACImpl
+from offlinekit.core.hyperparameters import Count, Interval, NonNegative, Positive
+from offlinekit.nn.encoders import MLPEncoder
 
 Passes = Annotated[int, Interval("[2, inf)")]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from offlinekit.algos.actor_critic import ActorCritic
-from offlinekit.algos.parameters import NonNegative, Positive, Schedule
 from offlinekit.algos.torch.xql_impl import XQLImpl
+from offlinekit.core.bases.actor_critic import ActorCritic
+from offlinekit.core.hyperparameters import NonNegative, Positive, Schedule
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

@@ -9,21 +9,22 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from offlinekit.algos import Population, get_algo, presets
+from offlinekit.algos import Population, get_algo
+from offlinekit.cli.options import parse_key_values, usage
 from offlinekit.cli.output import number, table, with_error
-from offlinekit.cli.parts import parse_key_values, usage
 from offlinekit.cli.runs import make_env
+from offlinekit.core import presets
 from offlinekit.datasets import MDPDataset, get_dataset
 from offlinekit.datasets.fingerprint import fingerprint
-from offlinekit.datasets.frames import fit_stack
 from offlinekit.datasets.spaces import check_environment
+from offlinekit.envs.frame_stacking import fit_stack
 from offlinekit.errors import FileFormatError
 from offlinekit.metrics import Budget, Evaluator, evaluate, get_evaluator, standard_error
 from offlinekit.training import run_folder
-from offlinekit.training.team import Team
+from offlinekit.training.process_group import Team
 
 if TYPE_CHECKING:
-    from offlinekit.algos.base import Algo
+    from offlinekit.core.algo import Algo
 
 FIT_OPTIONS = (
     "eval_interval",

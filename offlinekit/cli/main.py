@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from offlinekit.cli import commands
-from offlinekit.cli.parts import DEBUG, SETTINGS, debug_option, import_option
+from offlinekit.cli.options import DEBUG, SETTINGS, debug_option, import_option
 from offlinekit.errors import OfflineKitError, Preempted, did_you_mean
 
 FAILED, PREEMPTED, INTERRUPTED = 1, 75, 130

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import click
 
-from offlinekit.cli.parts import usage
+from offlinekit.cli.options import usage
 from offlinekit.errors import MissingExtraError
 
 
@@ -69,8 +69,8 @@ def load(found: Found, env_id: str | None, *, device: str = "auto", **kwargs: An
         DatasetError: Where the policy does not fit it.
     """
     import offlinekit
-    from offlinekit.datasets.frames import fit_stack
     from offlinekit.datasets.spaces import check_environment
+    from offlinekit.envs.frame_stacking import fit_stack
 
     algo = offlinekit.load(found.policy, device=device)
     name = env_id or found.config.get("env_id")

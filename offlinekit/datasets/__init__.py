@@ -1,11 +1,11 @@
 """Datasets: recorded transitions, their readers, and the environments to judge policies in."""
 
-from offlinekit.datasets.collecting import collect
-from offlinekit.datasets.environments import as_gymnasium, make_env
 from offlinekit.datasets.mdp_dataset import MDPDataset
+from offlinekit.datasets.recording.collecting import collect
 from offlinekit.datasets.registry import get_dataset, known_datasets, register_dataset, unregister_dataset
 from offlinekit.datasets.sources.tables import from_dataframe
 from offlinekit.datasets.transitions import Transitions
+from offlinekit.envs.environments import as_gymnasium, make_env
 
 __all__ = [
     "MDPDataset",

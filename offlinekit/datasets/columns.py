@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from offlinekit.datasets import episodes, spaces, validation
-from offlinekit.datasets.dropping import Nonfinite, is_dropping, without_nonfinite
+from offlinekit.datasets.editing.dropping import Nonfinite, is_dropping, without_nonfinite
 from offlinekit.datasets.intake import note_arguments
 from offlinekit.errors import DatasetError
 from offlinekit.types import Array, map_tree, rows

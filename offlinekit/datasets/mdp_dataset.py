@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from offlinekit.datasets import episodes, spaces, statistics, storage
+from offlinekit.datasets import episodes, spaces, storage
 from offlinekit.datasets.columns import ROW_COLUMNS, EpisodeColumns, draw_masks, plain
-from offlinekit.datasets.concatenation import concatenate
+from offlinekit.datasets.editing.concatenation import concatenate
+from offlinekit.datasets.inspection import summary
 from offlinekit.datasets.transitions import Transitions, draw
 from offlinekit.errors import DatasetError, UnsupportedError
 from offlinekit.types import Array, leaves, rows
@@ -84,7 +85,7 @@ class MDPDataset(EpisodeColumns):
         """Returns counts and moments as plain data: rows, episodes, terminals, timeouts, return, length,
         reward, observations and actions.
         """
-        return statistics.describe(self)
+        return summary.describe(self)
 
     def __getitem__(self, key: Any) -> MDPDataset:
         """Returns the episodes of an int, a slice, or an array of ints or booleans, as a dataset.
@@ -268,7 +269,7 @@ class MDPDataset(EpisodeColumns):
         return dataset
 
     def __repr__(self) -> str:
-        returns = statistics.summarise(self.episode_returns())
+        returns = summary.summarise(self.episode_returns())
         seen = ", ".join(f"{leaf.dtype}{list(leaf.shape[1:])}" for leaf in leaves(self.observations))
         ended = f"{int(self.terminals.sum()):,} terminal, {int(self.timeouts.sum()):,} timeout"
         return (

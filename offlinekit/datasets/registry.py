@@ -14,11 +14,11 @@ from urllib.parse import parse_qsl
 import gymnasium
 
 from offlinekit.datasets import source as sources
-from offlinekit.datasets.dropping import Nonfinite, nonfinite_chosen
-from offlinekit.datasets.environments import as_gymnasium, make_env
+from offlinekit.datasets.editing.dropping import Nonfinite, nonfinite_chosen
 from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.datasets.plugins import load_plugins
 from offlinekit.datasets.spaces import check_environment
+from offlinekit.envs.environments import as_gymnasium, make_env
 from offlinekit.errors import DatasetError, did_you_mean
 
 Function = TypeVar("Function", bound=Callable[..., Any])

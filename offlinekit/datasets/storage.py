@@ -11,23 +11,21 @@ which `load` checks. HDF5 itself has checksums of all else but texts, so `header
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import io
 import json
-import os
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 
-from offlinekit.datasets import hdf5, spaces, validation
-from offlinekit.errors import DatasetError, FileFormatError, OfflineKitError, WriteError
+from offlinekit.datasets import spaces, validation
+from offlinekit.datasets.formats import hdf5
+from offlinekit.errors import DatasetError, FileFormatError
+from offlinekit.io import written_beside
 from offlinekit.types import Array
 
 FORMAT = "offlinekit.mdp_dataset"
@@ -35,53 +33,6 @@ VERSION = 1
 CHUNK_BYTES = 1 << 20
 ARRAYS = ("actions", "rewards", "terminals", "timeouts", "final_known")
 EXTRAS = ("extras", "episode_extras")
-
-
-@contextmanager
-def explained(path: Path, parts: Sequence[Path] | None = None) -> Iterator[None]:
-    """Turns an OSError into a WriteError that names the path, the bytes written and those that are free.
-
-    Args:
-        path: What was to be written.
-        parts: Files that the bytes went to; `path` itself where not given.
-    """
-    try:
-        yield
-    except OfflineKitError:
-        raise
-    except OSError as error:
-        folder = next(place for place in (path.parent, *path.parents) if place.exists())
-        written = sum(part.stat().st_size for part in ([path] if parts is None else parts) if part.is_file())
-        raise WriteError(
-            error.errno or errno.EIO,
-            f"{path} could not be written: {error.strerror or error}, after {written:,} bytes "
-            f"({shutil.disk_usage(folder).free:,} bytes are free there); make room or name another folder",
-        ) from error
-
-
-@contextmanager
-def written_beside(path: Path) -> Iterator[Path]:
-    """Yields a path to write to, then puts that file in place of `path` at once, or not at all.
-
-    The file is on disk before it gets its name, and the name before this returns.
-
-    Raises:
-        WriteError: Where the disk is full, broken or read-only; `path` is as it was.
-    """
-    parts: list[Path] = []
-    try:
-        with explained(path, parts):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-            os.close(handle)
-            beside = Path(name)
-            parts.append(beside)
-            yield beside
-            put_in_place(beside, path)
-    finally:
-        for part in parts:
-            with suppress(OSError):  # A disk that cannot even do that has said so by the first error.
-                part.unlink(missing_ok=True)
 
 
 class _Sink(io.FileIO):
@@ -112,27 +63,6 @@ class _Sink(io.FileIO):
 
 
 @contextmanager
-def folder_written_beside(path: Path) -> Iterator[Path]:
-    """Yields a folder to write to, then gives it the name `path`, which must be free, at once, or not at all.
-
-    All that is in it is on disk before it gets its name, and the name before this returns.
-
-    Raises:
-        WriteError: Where the disk is full, broken or read-only; nothing is left.
-    """
-    with explained(path, []):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as beside:
-            whole = Path(beside) / path.name
-            whole.mkdir()
-            yield whole
-            for part in [*whole.rglob("*"), whole]:
-                sync(part)
-            whole.rename(path)
-        sync_folder(path.parent)
-
-
-@contextmanager
 def written_hdf5(path: Path, track_order: bool = False) -> Iterator[Any]:
     """Yields a new HDF5 file whose metadata have checksums.
 
@@ -154,31 +84,6 @@ def written_hdf5(path: Path, track_order: bool = False) -> Iterator[Any]:
                 raise
         if sink.failure is not None:
             raise sink.failure
-
-
-def put_in_place(beside: Path, path: Path) -> None:
-    """Gives a written file its name: first its bytes are on disk, then the name is."""
-    with beside.open("rb+") as file:
-        os.fsync(file.fileno())
-    mask = os.umask(0)
-    os.umask(mask)
-    beside.chmod(0o666 & ~mask)
-    beside.replace(path)
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Puts the names in a folder on disk."""
-    sync(folder)
-
-
-def sync(path: Path) -> None:
-    """Puts the bytes of a file, or the names in a folder, on disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def save(dataset: Any, path: Path, compress: bool = True) -> Path:

@@ -2,23 +2,11 @@
 
 from __future__ import annotations
 
-from offlinekit.datasets.policies import Policy, RandomPolicy, as_policy
-from offlinekit.metrics.aggregates import (
-    average_score_profile,
-    best_over_training,
-    difference_of_means,
-    final_score,
-    iqm,
-    mean_score,
-    median_score,
-    optimality_gap,
-    probability_of_improvement,
-    run_score_profile,
-)
-from offlinekit.metrics.budget import Budget, check_seeds_apart, reporting_seeds
-from offlinekit.metrics.deployment import deployment_curve, expected_online_performance
-from offlinekit.metrics.evaluation import Evaluation, evaluate, normalized_score
-from offlinekit.metrics.evaluators import Evaluator, get_evaluator, known_evaluators, on_dataset
+from offlinekit.envs.callable_policies import Policy, RandomPolicy, as_policy
+from offlinekit.envs.evaluation import Evaluation, evaluate, normalized_score
+from offlinekit.envs.video import Recording, record_video
+from offlinekit.interfaces import Evaluator
+from offlinekit.metrics.evaluators import get_evaluator, known_evaluators, on_dataset
 from offlinekit.metrics.evaluators.action_difference import action_difference
 from offlinekit.metrics.evaluators.action_match import action_match
 from offlinekit.metrics.evaluators.discounted_advantage_sum import discounted_advantage_sum
@@ -30,10 +18,23 @@ from offlinekit.metrics.evaluators.soft_opc import soft_opc
 from offlinekit.metrics.evaluators.td_error import td_error
 from offlinekit.metrics.evaluators.validation_losses import validation_losses
 from offlinekit.metrics.evaluators.value import value
-from offlinekit.metrics.plots import plot_learning_curves
-from offlinekit.metrics.statistics import bootstrap_interval, mean, standard_error
-from offlinekit.metrics.stratified import stratified_band, stratified_interval
-from offlinekit.metrics.video import Recording, record_video
+from offlinekit.metrics.reporting.plots import plot_learning_curves
+from offlinekit.metrics.statistics.aggregates import (
+    average_score_profile,
+    best_over_training,
+    difference_of_means,
+    final_score,
+    iqm,
+    mean_score,
+    median_score,
+    optimality_gap,
+    probability_of_improvement,
+    run_score_profile,
+)
+from offlinekit.metrics.statistics.budget import Budget, check_seeds_apart, reporting_seeds
+from offlinekit.metrics.statistics.deployment import deployment_curve, expected_online_performance
+from offlinekit.metrics.statistics.means import bootstrap_interval, mean, standard_error
+from offlinekit.metrics.statistics.stratified import stratified_band, stratified_interval
 
 __all__ = [
     "Budget",

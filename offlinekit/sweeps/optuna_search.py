@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from offlinekit.errors import require
-from offlinekit.sweeps.files import claimed
 from offlinekit.sweeps.pack import train
 from offlinekit.sweeps.space import Range, Space
+from offlinekit.sweeps.sweep_files import claimed
 
 if TYPE_CHECKING:
     from offlinekit.sweeps.sweep import Sweep

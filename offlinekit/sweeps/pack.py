@@ -11,12 +11,12 @@ from statistics import mean
 from typing import TYPE_CHECKING, Any
 
 from offlinekit.algos import Population
-from offlinekit.algos.base import Algo
-from offlinekit.algos.files import resume
+from offlinekit.core.algo import Algo
+from offlinekit.core.persistence import resume
 from offlinekit.errors import TrainingError
 from offlinekit.metrics.evaluators import get_evaluator, known_evaluators
-from offlinekit.sweeps.files import read_trials, write_trial
 from offlinekit.sweeps.plan import FQE
+from offlinekit.sweeps.sweep_files import read_trials, write_trial
 from offlinekit.training import run_folder
 
 if TYPE_CHECKING:
@@ -133,9 +133,9 @@ def judge(sweep: Sweep, algos: Sequence[Algo], metric: str) -> list[float]:
         return [_last(algo.history, metric) for algo in algos]
     if not algos:
         return []
-    from offlinekit.algos.selection import (
-        fitted_values,
-    )  # Here: scipy.stats takes a second and sets warnings.
+    from offlinekit.metrics.ope.selection import (
+        fitted_values,  # Here: scipy.stats takes a second and sets warnings.
+    )
 
     named = {str(index): algo for index, algo in enumerate(algos)}
     plan = sweep.plan

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from offlinekit.algos import get_algo
-from offlinekit.algos.base import Algo
+from offlinekit.core.algo import Algo
 from offlinekit.errors import FileFormatError, did_you_mean, require
 from offlinekit.metrics.evaluators import higher_is_better
 from offlinekit.sweeps import space

@@ -6,10 +6,10 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from offlinekit.errors import require
-from offlinekit.sweeps.files import claimed, write_trial
 from offlinekit.sweeps.pack import Trial, train
 from offlinekit.sweeps.space import Range
 from offlinekit.sweeps.sweep import packs
+from offlinekit.sweeps.sweep_files import claimed, write_trial
 
 if TYPE_CHECKING:
     from offlinekit.sweeps.sweep import Sweep

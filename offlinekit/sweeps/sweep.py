@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from offlinekit.algos import Population
-from offlinekit.algos.population.grouping import structure
+from offlinekit.core.populations.grouping import structure
 from offlinekit.datasets import MDPDataset
 from offlinekit.errors import FileFormatError
 from offlinekit.metrics.evaluators import get_evaluator, known_evaluators
-from offlinekit.sweeps import files
+from offlinekit.sweeps import sweep_files
 from offlinekit.sweeps.pack import Trial, fitter, judge, train
 from offlinekit.sweeps.plan import FQE, Plan
 from offlinekit.training import run_folder
@@ -86,7 +86,7 @@ class Sweep:
 
     def _run_grid(self) -> None:
         for pack in packs(self.plan):
-            with files.claimed(self.folder / "locks" / f"pack_{min(pack):06d}") as ours:
+            with sweep_files.claimed(self.folder / "locks" / f"pack_{min(pack):06d}") as ours:
                 finished = {trial.number for trial in self.trials() if trial.state != "running"}
                 todo = {number: values for number, values in pack.items() if number not in finished}
                 if ours and todo:
@@ -96,13 +96,13 @@ class Sweep:
 
     def trials(self) -> list[Trial]:
         """Returns what is known of each trial, by number."""
-        return [Trial(**data) for data in files.read_trials(self.folder)]
+        return [Trial(**data) for data in sweep_files.read_trials(self.folder)]
 
     def write_results(self) -> list[Trial]:
         """Writes results.csv, and returns what is known of each trial."""
-        with files.claimed(self.folder / "locks" / "table", wait=True):
+        with sweep_files.claimed(self.folder / "locks" / "table", wait=True):
             found = self.trials()
-            files.write_table(self.folder, list(self.plan.vary), [asdict(trial) for trial in found])
+            sweep_files.write_table(self.folder, list(self.plan.vary), [asdict(trial) for trial in found])
         return found
 
     def best(self) -> Trial:

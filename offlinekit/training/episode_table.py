@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from offlinekit.datasets.storage import written_beside
+from offlinekit.io import written_beside
 
 EPISODES = "episodes"
 """Under this name a judge hands over columns of numbers, one an episode, beside its metrics."""

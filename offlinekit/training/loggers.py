@@ -9,8 +9,8 @@ from typing import Any, Protocol
 
 from tqdm import tqdm
 
-from offlinekit.datasets import manifest
-from offlinekit.datasets.storage import explained, written_beside
+from offlinekit.io import explained, written_beside
+from offlinekit.training import manifest
 
 
 class Logger(Protocol):

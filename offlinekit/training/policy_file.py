@@ -15,8 +15,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from offlinekit.datasets.storage import written_beside
 from offlinekit.errors import FileFormatError
+from offlinekit.io import written_beside
 
 FORMAT = 2
 KEY, HASH = "offlinekit", "sha256"

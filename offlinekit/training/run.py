@@ -14,7 +14,7 @@ from offlinekit.errors import TrainingError, did_you_mean
 from offlinekit.events import get_logger
 from offlinekit.training import run_folder
 from offlinekit.training.early_stopping import EarlyStopping
-from offlinekit.training.engine import CHECK_EVERY, Engine, EngineName, Precision
+from offlinekit.training.engines.engine import CHECK_EVERY, Engine, EngineName, Precision
 from offlinekit.training.episode_table import EPISODES, EpisodeTable
 from offlinekit.training.interrupts import Interrupts, stopped
 from offlinekit.training.loggers import CSVLogger, Logger, ProgressBar

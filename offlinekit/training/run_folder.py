@@ -20,9 +20,9 @@ from typing import Any
 
 import torch
 
-from offlinekit.datasets import manifest
-from offlinekit.datasets.storage import explained, sync_folder, written_beside
 from offlinekit.errors import FileFormatError, TrainingError, WriteError
+from offlinekit.io import explained, sync_folder, written_beside
+from offlinekit.training import manifest
 
 BITS = ("offlinekit", "torch", "numpy")
 """Packages whose version may change the numbers of a run."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from offlinekit.algos import MLPEncoder
 from offlinekit.datasets import MDPDataset
-from offlinekit.types import Batch
+from offlinekit.sampling.batch import Batch
 
 TABLE = MLPEncoder(hidden_sizes=())
 """No hidden layer: on one-hot observations the network's weight is a table, a row a state."""

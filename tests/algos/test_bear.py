@@ -21,10 +21,10 @@ from helpers import (
 )
 
 from offlinekit.algos import BEAR, MLPEncoder
-from offlinekit.algos.torch import functional
 from offlinekit.algos.torch.bear_impl import BEARImpl
 from offlinekit.datasets import get_dataset
 from offlinekit.metrics import evaluate
+from offlinekit.nn import losses
 
 STATES = one_hot([0, 1], 2)
 FIRST = [[1.0], [2.0], [1.0]]  # Q1 = 1 + a, 2 + a
@@ -80,17 +80,17 @@ def test_discrepancy_of_two_pairs_by_hand():
     first, second = torch.tensor([0.0, 2.0]).view(2, 1, 1), torch.tensor([1.0, 3.0]).view(2, 1, 1)
     # Distances 0, 2, 2, 0 within each; 1, 3, 1, 1 between: with width 1/2, k = e^-distance
     near = 2 * (2 + 2 * math.exp(-2)) / 4 - 2 * (3 * math.exp(-1) + math.exp(-3)) / 4
-    close(functional.maximum_mean_discrepancy(first, second, "laplacian", 0.5), [math.sqrt(near + 1e-6)])
+    close(losses.maximum_mean_discrepancy(first, second, "laplacian", 0.5), [math.sqrt(near + 1e-6)])
     # Gaussian: squares 0, 4, 4, 0 and 1, 9, 1, 1
     near = 2 * (2 + 2 * math.exp(-4)) / 4 - 2 * (3 * math.exp(-1) + math.exp(-9)) / 4
-    close(functional.maximum_mean_discrepancy(first, second, "gaussian", 0.5), [math.sqrt(near + 1e-6)])
+    close(losses.maximum_mean_discrepancy(first, second, "gaussian", 0.5), [math.sqrt(near + 1e-6)])
 
 
 def test_discrepancy_sums_dimensions_inside_the_kernel_and_rows_stay_apart():
     first, second = torch.zeros(1, 2, 2), torch.tensor([[[1.0, 2.0], [0.0, 0.0]]])
     # Row 0: 2 - 2 e^-(1 + 2); row 1: the same sample, sqrt(1e-6)
     expected = [math.sqrt(2 - 2 * math.exp(-3) + 1e-6), 1e-3]
-    close(functional.maximum_mean_discrepancy(first, second, "laplacian", 0.5), expected)
+    close(losses.maximum_mean_discrepancy(first, second, "laplacian", 0.5), expected)
 
 
 def test_target_is_the_best_of_the_target_policys_actions_by_the_mixed_target_critics():

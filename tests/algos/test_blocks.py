@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from offlinekit.algos.torch.blocks import sum_in_blocks
+from offlinekit.nn.block_sums import sum_in_blocks
 
 
 def setting():

@@ -22,8 +22,9 @@ from helpers import (
 )
 
 from offlinekit.algos import CQL
-from offlinekit.algos.torch import cql_impl, functional
+from offlinekit.algos.torch import cql_impl
 from offlinekit.algos.torch.cql_impl import CQLImpl
+from offlinekit.nn import losses
 
 STATES = one_hot([0, 1], 2)
 MEANS, LOG_STD = (0.3, -0.6), -0.5  # Of the policy at the two states.
@@ -90,13 +91,13 @@ def test_gap_is_one_logsumexp_over_all_actions_less_the_value_of_the_data(temper
 def spy(impl: CQLImpl, monkeypatch: pytest.MonkeyPatch, rows: Any) -> dict[str, torch.Tensor]:
     """Returns what the gap was computed of, with critics whose value is the action itself."""
     seen: dict[str, torch.Tensor] = {}
-    original = functional.soft_maximum
+    original = losses.soft_maximum
 
     def record(sampled, log_densities, temperature):
         seen.update(sampled=sampled.detach(), densities=log_densities)
         return original(sampled, log_densities, temperature)
 
-    monkeypatch.setattr(functional, "soft_maximum", record)
+    monkeypatch.setattr(losses, "soft_maximum", record)
     set_table(impl.q, [[[0.0], [0.0], [1.0]]] * 2)
     impl.compute_critic_loss(rows, torch.zeros(len(rows.rewards)))
     return seen

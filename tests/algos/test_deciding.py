@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from offlinekit.algos import DiscreteBC, second_judge
-from offlinekit.algos.acting import SampledPolicy
-from offlinekit.algos.deciding import Candidate, Rules, decided
-from offlinekit.algos.second_judge import Opinion, baseline_of, opinion_of, unseen_by
+from offlinekit.algos import DiscreteBC
+from offlinekit.core.units import SampledPolicy
 from offlinekit.datasets import MDPDataset
-from offlinekit.datasets.normalizers import Scaling
+from offlinekit.metrics.ope import weighted_estimate
+from offlinekit.metrics.ope.deployment_rules import Candidate, Rules, decided
+from offlinekit.metrics.ope.weighted_estimate import Opinion, baseline_of, opinion_of, unseen_by
+from offlinekit.sampling.scalers import Scaling
 
 
 def always_one(observations: Any) -> Any:
@@ -121,7 +122,7 @@ def test_what_the_behaviour_is_worth_by_hand():
 
 
 def test_opinion_by_hand(monkeypatch):
-    monkeypatch.setattr(second_judge, "FEW", 1.0)
+    monkeypatch.setattr(weighted_estimate, "FEW", 1.0)
     data = three_episodes()
     found = opinion_of(always_one, FITS, np.array([2.5, 3.0, 4.0]), data, data.behavior_log_probs)
     # Always action 1: ratios 0, 4; 2; 0. Rows: 3 * (0 + 4 + 2)^2 / (4 * (16 + 4)) = 1.35. Episodes: products 0, 2, 0.

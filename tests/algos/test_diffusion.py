@@ -10,11 +10,11 @@ import torch
 from helpers import ONE_STEP, TABLE, close, head_gradients, one_hot, set_constant, set_one_step, set_table
 from torch import Tensor, nn
 
-from offlinekit.algos.torch import functional
-from offlinekit.algos.torch.diffusion import ClippedDiffusion, Diffusion, TimeFeatures
-from offlinekit.algos.torch.generators import BestOf
-from offlinekit.algos.torch.networks import Network
-from offlinekit.algos.torch.random import Random, seeded
+from offlinekit.core.bases.best_of_impl import BestOf
+from offlinekit.nn import losses
+from offlinekit.nn.diffusion import ClippedDiffusion, Diffusion, TimeFeatures
+from offlinekit.nn.networks import Network
+from offlinekit.nn.random import Random, seeded
 
 STATES = one_hot([0, 1], 2)
 SPACE = gymnasium.spaces.Box(-1.0, 1.0, (2,))
@@ -50,7 +50,7 @@ def test_signal_is_the_product_of_the_paper():
     for step in range(5):
         assert diffusion.signal(step) == pytest.approx(math.prod(alphas[: step + 1]))
     assert diffusion.signal(-1) == 1.0
-    close(functional.log_signal(torch.tensor([0.5, 1.0])), [-1.2875, -5.05])
+    close(losses.log_signal(torch.tensor([0.5, 1.0])), [-1.2875, -5.05])
 
 
 def test_loss_and_its_gradient(monkeypatch):
@@ -151,7 +151,7 @@ class Knowing(nn.Module):
 
     def forward(self, observations: Tensor, given: Tensor) -> Tensor:
         points, steps = given.split(1, -1)
-        signal = functional.log_signal((steps + 1) / self.n_steps).exp()
+        signal = losses.log_signal((steps + 1) / self.n_steps).exp()
         actions = torch.tensor([-0.8, 0.4])
         odds = torch.softmax(-0.5 * (points - signal.sqrt() * actions).square() / (1 - signal), -1)
         expected = (odds * actions).sum(-1, keepdim=True)

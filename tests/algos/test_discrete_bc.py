@@ -23,7 +23,7 @@ from torch import Tensor
 from offlinekit.algos import DiscreteBC, MLPEncoder
 from offlinekit.datasets import MDPDataset
 from offlinekit.errors import UnsupportedError
-from offlinekit.types import Batch
+from offlinekit.sampling.batch import Batch
 
 LOG2, LOG3 = math.log(2.0), math.log(3.0)
 

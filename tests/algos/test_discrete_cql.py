@@ -21,7 +21,7 @@ from helpers import (
 from torch import Tensor
 
 from offlinekit.algos import DiscreteCQL, DoubleDQN
-from offlinekit.types import Batch
+from offlinekit.sampling.batch import Batch
 
 LOG2, LOG3 = math.log(2.0), math.log(3.0)
 

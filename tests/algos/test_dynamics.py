@@ -14,13 +14,13 @@ from helpers import TABLE, close, continuous_dataset, discrete_dataset, make_bat
 import offlinekit
 from offlinekit.algos import DiscreteDynamics, Dynamics, Population
 from offlinekit.algos.dynamics import fitted_dynamics
-from offlinekit.algos.torch import functional
 from offlinekit.algos.torch.dynamics_impl import LOG_STDS
 from offlinekit.datasets import MDPDataset
 from offlinekit.errors import UnsupportedError
 from offlinekit.metrics.ope import estimate
 from offlinekit.metrics.ope.simulation import Simulation, drawn_actions, simulated
 from offlinekit.metrics.ope.target import TargetPolicy
+from offlinekit.nn import losses
 from offlinekit.testing import check_engines, check_resume, small_dataset
 
 QUIET: dict[str, Any] = {"out": None, "progress": False}
@@ -72,7 +72,7 @@ def test_loss_and_gradients():
     slopes = []
     for value in (one, two):
         at = torch.tensor(value, requires_grad=True)
-        slopes.append(float(torch.autograd.grad(functional.softly_bounded(at, *LOG_STDS), at)[0]))
+        slopes.append(float(torch.autograd.grad(losses.softly_bounded(at, *LOG_STDS), at)[0]))
     # Member 0: change (1 - 1) / 2 = 0; reward ((1 - 1) + (1 - 0)) / 2. Member 1: 0; ((1 - 16) + (1 - 4)) / 2
     close(bias[:, 0, [2, 3]], [[0.0, 0.5 * slopes[1]], [0.0, -9.0 * slopes[0]]], atol=1e-3)
 
@@ -94,8 +94,8 @@ def test_each_member_learns_from_its_own_rows():
 def test_bounds_of_deviations():
     values = torch.tensor([-100.0, -2.0, 100.0])
     # low + softplus(high - softplus(high - x) - low): -5, nearly -2, and 1 + log(1 + e^-6)
-    close(functional.softly_bounded(values, -5.0, 1.0), [-5.0, -2.0001, 1.0025], atol=2e-2)
-    inside = functional.softly_bounded(torch.linspace(-50, 50, 101), -5.0, 1.0)
+    close(losses.softly_bounded(values, -5.0, 1.0), [-5.0, -2.0001, 1.0025], atol=2e-2)
+    inside = losses.softly_bounded(torch.linspace(-50, 50, 101), -5.0, 1.0)
     assert bool((inside.diff() >= 0).all())
     assert float(inside.min()) >= -5.0
 

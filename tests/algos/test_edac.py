@@ -19,7 +19,7 @@ from helpers import (
 from torch import nn
 
 from offlinekit.algos import EDAC, SACN, MLPEncoder
-from offlinekit.algos.torch import functional
+from offlinekit.nn import losses
 
 STATES = one_hot([0, 1], 2)
 BATCH = make_batch(STATES, torch.zeros(2, 2))
@@ -68,8 +68,8 @@ def test_gradient_turns_the_critics_apart():
 def test_alignment_is_a_mean_over_rows_of_each_rows_sum():
     gradients = torch.tensor([[[2.0, 0.0], [0.0, 1.0]], [[3.0, 0.0], [0.0, -4.0]]])
     # Row 0 in parallel, row 1 opposed.
-    close(functional.gradient_alignment(gradients), [2.0, -2.0])
-    close(functional.gradient_alignment(gradients[:1]), [0.0, 0.0])
+    close(losses.gradient_alignment(gradients), [2.0, -2.0])
+    close(losses.gradient_alignment(gradients[:1]), [0.0, 0.0])
 
 
 def test_a_flat_critic_has_no_direction():

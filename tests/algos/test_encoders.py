@@ -13,10 +13,10 @@ from helpers import close
 from torch import nn
 
 from offlinekit.algos import BC, CNNEncoder, MLPEncoder, ResidualEncoder, register_encoder
-from offlinekit.algos.torch import encoders
-from offlinekit.algos.torch.encoders import ModuleEncoder, encoder_to_json, make_trunk, resolve_encoder
-from offlinekit.algos.torch.random import Random, seeded
 from offlinekit.datasets import MDPDataset
+from offlinekit.nn import encoders
+from offlinekit.nn.encoders import ModuleEncoder, encoder_to_json, make_trunk, resolve_encoder
+from offlinekit.nn.random import Random, seeded
 
 VECTOR = spaces.Box(-1.0, 1.0, (4,))
 IMAGE = spaces.Box(0, 255, (3, 12, 10), "uint8")

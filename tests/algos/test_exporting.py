@@ -9,9 +9,10 @@ import onnxruntime
 import pytest
 import torch
 
-from offlinekit.algos import BC, BCQ, DQN, FQL, QRDQN, TD3, UWAC, Algo, DiscreteBC, catalogue, exporting
-from offlinekit.algos.exporting import FORMATS, ExportError, Format, compare
-from offlinekit.algos.exporting.policy import ExportedPolicy, arguments, examples
+from offlinekit.algos import BC, BCQ, DQN, FQL, QRDQN, TD3, UWAC, Algo, DiscreteBC, catalogue
+from offlinekit.core import export
+from offlinekit.core.export import FORMATS, ExportError, Format, compare
+from offlinekit.core.export.exported_policy import ExportedPolicy, arguments, examples
 from offlinekit.datasets import MDPDataset
 from offlinekit.errors import MissingExtraError, NotFittedError, UnsupportedError
 from offlinekit.testing import small_dataset
@@ -201,13 +202,13 @@ def test_without_the_extra(tmp_path, monkeypatch):
     def missing(module, extra):
         raise MissingExtraError(f"{module} [{extra}]")
 
-    monkeypatch.setattr(exporting.files, "require", missing)
+    monkeypatch.setattr(export.files, "require", missing)
     with pytest.raises(MissingExtraError, match=r"\[onnx\]"):
         built().export(tmp_path / "policy.onnx")
 
 
 def test_an_operation_that_numpy_lacks(tmp_path, monkeypatch):
-    monkeypatch.delitem(exporting.numpy_file.deploy.OPERATIONS, "tanh")
+    monkeypatch.delitem(export.numpy_file.deploy.OPERATIONS, "tanh")
     with pytest.raises(
         UnsupportedError, match=r"needs the operation aten\.tanh\.default, which .* export it as onnx"
     ):

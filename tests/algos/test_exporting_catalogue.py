@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from offlinekit.algos import catalogue
-from offlinekit.algos.exporting import FORMATS
-from offlinekit.algos.exporting.policy import examples
+from offlinekit.core.export import FORMATS
+from offlinekit.core.export.exported_policy import examples
 from offlinekit.testing import small_dataset
 
 ABLE = {name: front for name, front in catalogue().items() if not front.impl_class.is_stateful}

@@ -7,11 +7,11 @@ import pytest
 import torch
 from helpers import TABLE, close, head_gradients, one_hot, set_constant, set_table
 
-from offlinekit.algos.torch.encoders import MLPEncoder
-from offlinekit.algos.torch.flows import Flow, OneStepPolicy
-from offlinekit.algos.torch.generators import BestOf
-from offlinekit.algos.torch.networks import Network
-from offlinekit.algos.torch.random import Random, seeded
+from offlinekit.core.bases.best_of_impl import BestOf
+from offlinekit.nn.encoders import MLPEncoder
+from offlinekit.nn.flows import Flow, OneStepPolicy
+from offlinekit.nn.networks import Network
+from offlinekit.nn.random import Random, seeded
 
 STATES = one_hot([0, 1], 2)
 SPACE = gymnasium.spaces.Box(-1.0, 1.0, (2,))

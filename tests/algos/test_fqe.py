@@ -24,8 +24,8 @@ from helpers import (
 import offlinekit
 from offlinekit.algos import FQE, DiscreteFQE, Population
 from offlinekit.datasets import MDPDataset
-from offlinekit.datasets.choices import Choices
 from offlinekit.errors import FileFormatError, UnsupportedError
+from offlinekit.sampling.policy_table import Choices
 from offlinekit.testing import check_engines, check_resume, small_dataset
 
 Q = [[[9.0, 0.0, 1.0], [4.0, 2.0, 6.0]]]  # [K=1, S=2, A=3]

@@ -10,7 +10,7 @@ from gymnasium import spaces
 import offlinekit
 from offlinekit.algos import DiscreteBC, DoubleDQN
 from offlinekit.datasets import MDPDataset
-from offlinekit.datasets.frames import stack_images, stacked_observations
+from offlinekit.envs.frame_stacking import stack_images, stacked_observations
 from offlinekit.errors import DatasetError, UnsupportedError
 from offlinekit.metrics import action_match, initial_value
 

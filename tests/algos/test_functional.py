@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from offlinekit.algos.torch import functional as fn
+from offlinekit.nn import losses as fn
 
 
 def tensor(*values: object) -> Tensor:

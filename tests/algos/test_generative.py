@@ -9,10 +9,10 @@ import pytest
 import torch
 from helpers import TABLE, close, head_gradients, make_batch, one_hot, set_constant, set_table
 
-from offlinekit.algos.torch.generative import ConditionalVAE, Perturbation
-from offlinekit.algos.torch.networks import Network
-from offlinekit.algos.torch.random import Random
 from offlinekit.datasets import MDPDataset
+from offlinekit.nn.networks import Network
+from offlinekit.nn.random import Random
+from offlinekit.nn.vae import ConditionalVAE, Perturbation
 
 SPACE = MDPDataset(np.eye(2, dtype=np.float32), np.zeros((2, 1)), np.zeros(2), [0, 1]).observation_space
 STATES = one_hot([0, 1], 2)

@@ -21,9 +21,9 @@ from helpers import (
 )
 
 from offlinekit.algos import IDQL, ResidualEncoder
-from offlinekit.algos.torch.diffusion import ClippedDiffusion
 from offlinekit.algos.torch.idql_impl import IDQLImpl
-from offlinekit.algos.torch.networks import Residual
+from offlinekit.nn.diffusion import ClippedDiffusion
+from offlinekit.nn.networks import Residual
 
 STATES = one_hot([0, 1], 2)
 

@@ -13,9 +13,9 @@ from helpers import TABLE, close, continuous_dataset, make_batch, set_constant
 from torch import Tensor, nn
 
 from offlinekit.algos import BC, CQL, IQL, SAC, TD3, MLPEncoder, TD3PlusBC
-from offlinekit.algos.torch.actor_critic import ActorCriticImpl
 from offlinekit.algos.torch.bc_impl import BCImpl
-from offlinekit.algos.torch.impl import Impl
+from offlinekit.core.bases.actor_critic_impl import ActorCriticImpl
+from offlinekit.core.impl import Impl
 from offlinekit.errors import UnsupportedError
 
 CONTINUOUS = [BC, TD3, TD3PlusBC, SAC, IQL, CQL]

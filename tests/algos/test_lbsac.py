@@ -20,7 +20,7 @@ from helpers import (
 from torch import nn
 
 from offlinekit.algos import LBSAC, SACN, MLPEncoder
-from offlinekit.algos.torch.networks import StackedLayerNorm
+from offlinekit.nn.networks import StackedLayerNorm
 
 STATES = one_hot([0, 1], 2)
 ACTION = math.tanh(0.3)

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from offlinekit.algos import SAC, DoubleDQN
-from offlinekit.algos.acting import SampledPolicy
-from offlinekit.algos.levels import LEVELS, Snapshot, choose_snapshots, grow_batch, record_levels
+from offlinekit.core.units import SampledPolicy
 from offlinekit.datasets import MDPDataset
 from offlinekit.errors import DatasetError
+from offlinekit.sweeps.skill_datasets import LEVELS, Snapshot, choose_snapshots, grow_batch, record_levels
 
 
 def test_medium_is_the_first_that_is_a_share_of_the_way_to_the_best() -> None:

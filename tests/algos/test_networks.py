@@ -11,10 +11,10 @@ from helpers import close
 from torch import Tensor, nn
 
 from offlinekit.algos import CNNEncoder, MLPEncoder, ResidualEncoder
-from offlinekit.algos.torch.encoders import ModuleEncoder
-from offlinekit.algos.torch.networks import MLP, Ensemble, Network, QFunction, Residual, StackedLinear
-from offlinekit.algos.torch.policies import DeterministicPolicy
-from offlinekit.algos.torch.random import Dropout, Random, seeded
+from offlinekit.nn.encoders import ModuleEncoder
+from offlinekit.nn.networks import MLP, Ensemble, Network, QFunction, Residual, StackedLinear
+from offlinekit.nn.policies import DeterministicPolicy
+from offlinekit.nn.random import Dropout, Random, seeded
 from offlinekit.types import map_tree
 
 MEMBERS, ROWS, ACTIONS = 3, 5, 2

@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 
-from offlinekit.algos.torch.optimizers import make_optimizer
+from offlinekit.training.optimizers import make_optimizer
 
 SHAPES = [(3, 2), (2,), (4,)]
 PEERS = {

@@ -32,7 +32,7 @@ from offlinekit.algos.torch.sac_impl import SACImpl
 from offlinekit.algos.torch.td3_plus_bc_impl import TD3PlusBCImpl
 from offlinekit.datasets import MDPDataset
 from offlinekit.errors import TrainingError, UnsupportedError
-from offlinekit.metrics import plots
+from offlinekit.metrics.reporting import plots
 from offlinekit.testing import small_dataset
 from offlinekit.training import EarlyStopping
 from offlinekit.training.run_folder import checkpoints

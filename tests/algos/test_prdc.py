@@ -23,12 +23,12 @@ from helpers import (
 
 import offlinekit
 from offlinekit.algos import PRDC, MLPEncoder, Population
-from offlinekit.algos.torch.neighbours import INDEXES, Neighbours, nearest_rows
 from offlinekit.algos.torch.prdc_impl import PRDCImpl
 from offlinekit.datasets import MDPDataset, get_dataset
-from offlinekit.datasets.blocks import BlockSampler
 from offlinekit.errors import NotFittedError, UnsupportedError
 from offlinekit.metrics import evaluate
+from offlinekit.nn.neighbours import INDEXES, Neighbours, nearest_rows
+from offlinekit.sampling.blocks import BlockSampler
 from offlinekit.testing import small_dataset
 
 STATES = one_hot([0, 1], 2)

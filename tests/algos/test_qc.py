@@ -19,8 +19,8 @@ from helpers import (
 from offlinekit.algos import QC, QCFQL, MLPEncoder
 from offlinekit.algos.torch.qc_impl import QCImpl
 from offlinekit.datasets import MDPDataset
-from offlinekit.datasets.chunks import chunked
 from offlinekit.errors import DatasetError, UnsupportedError
+from offlinekit.sampling.chunks import chunked
 
 STATES = one_hot([0, 1], 2)
 

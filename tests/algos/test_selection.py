@@ -11,11 +11,11 @@ from gymnasium.spaces import Box
 from helpers import TABLE
 from scipy import stats
 
-from offlinekit.algos import selection
-from offlinekit.algos.second_judge import propensities_of
-from offlinekit.algos.selection import fitted_values, select
 from offlinekit.datasets import MDPDataset
 from offlinekit.errors import UnsupportedError
+from offlinekit.metrics.ope import selection
+from offlinekit.metrics.ope.selection import fitted_values, select
+from offlinekit.metrics.ope.weighted_estimate import propensities_of
 
 QUICK: dict[str, Any] = {
     "encoder": TABLE,

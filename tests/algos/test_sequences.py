@@ -14,10 +14,10 @@ from windows import SMALL, random_windows, reach, set_head, walk_dataset
 
 from offlinekit import load
 from offlinekit.algos import DecisionTransformer
-from offlinekit.algos.torch.random import Random
-from offlinekit.algos.torch.transformer import Attention, Block, CausalTransformer
 from offlinekit.datasets import MDPDataset
 from offlinekit.metrics import action_difference, evaluate
+from offlinekit.nn.random import Random
+from offlinekit.nn.transformer import Attention, Block, CausalTransformer
 
 RANDOM = Random(0, torch.device("cpu"))
 

@@ -9,11 +9,11 @@ import torch
 from helpers import continuous_dataset
 
 from offlinekit.algos import BC
-from offlinekit.algos.acting import SampledPolicy
 from offlinekit.algos.torch.bc_impl import BCImpl
+from offlinekit.core.units import SampledPolicy
 from offlinekit.datasets import MDPDataset
-from offlinekit.datasets.recording import record_episodes
-from offlinekit.datasets.stateful import StatefulPolicy
+from offlinekit.datasets.recording.recorder import record_episodes
+from offlinekit.envs.stateful_policies import StatefulPolicy
 from offlinekit.errors import NotFittedError, UnsupportedError
 from offlinekit.metrics import evaluate
 

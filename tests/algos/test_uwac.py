@@ -22,7 +22,7 @@ from helpers import (
 
 from offlinekit.algos import UWAC, MLPEncoder, Population
 from offlinekit.algos.torch.bear_impl import BEARImpl
-from offlinekit.algos.torch.networks import StackedLinear
+from offlinekit.nn.networks import StackedLinear
 from offlinekit.testing import check_engines, small_dataset
 
 STATES = one_hot([0, 1], 2)

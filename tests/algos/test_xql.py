@@ -20,7 +20,7 @@ from helpers import (
 )
 
 from offlinekit.algos import XQL
-from offlinekit.algos.torch import functional
+from offlinekit.nn import losses
 
 STATES = one_hot([0, 1], 2)
 BATCH = make_batch(STATES, [[0.0], [0.0]])
@@ -60,10 +60,10 @@ def test_exponent_is_bounded_and_carries_no_gradient_beyond():
 
 def test_scale_is_the_largest_row_but_not_below_exp_minus_one():
     # z = (-2, -3): divided by exp(-1), not by exp(-2).
-    found = functional.gumbel_loss(torch.tensor([-4.0, -6.0]), 2.0)
+    found = losses.gumbel_loss(torch.tensor([-4.0, -6.0]), 2.0)
     close(found, [(math.exp(-2) + 1) * math.e, (math.exp(-3) + 2) * math.e])
     # A row of exp(100) does not overflow: 1 - 101 / exp(100).
-    close(functional.gumbel_loss(torch.tensor([100.0, 0.0]), 1.0), [1.0, 0.0])
+    close(losses.gumbel_loss(torch.tensor([100.0, 0.0]), 1.0), [1.0, 0.0])
 
 
 @pytest.mark.parametrize("temperature", [0.5, 2.0, 50.0])

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from offlinekit.datasets import MDPDataset
-from offlinekit.types import TrajectoryBatch
+from offlinekit.sampling.batch import TrajectoryBatch
 
 SMALL: dict[str, Any] = {
     "context": 3,

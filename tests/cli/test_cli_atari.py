@@ -11,8 +11,9 @@ import pytest
 from click.testing import Result
 from gymnasium.envs.registration import EnvSpec
 
-from offlinekit.datasets import MDPDataset, environments
-from offlinekit.datasets.atari import described
+from offlinekit.datasets import MDPDataset
+from offlinekit.envs import environments
+from offlinekit.envs.atari import described
 
 
 class Dark(gymnasium.Env):

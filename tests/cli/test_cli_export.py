@@ -11,9 +11,9 @@ from click.testing import CliRunner
 from pages import blocks, commands
 
 import offlinekit
-from offlinekit.algos.exporting import FORMATS
 from offlinekit.cli.commands.export import SUFFIXES
 from offlinekit.cli.main import main
+from offlinekit.core.export import FORMATS
 from offlinekit.deploy import NumpyPolicy
 
 PAGE = Path(__file__).parents[2] / "docs" / "deploy.md"

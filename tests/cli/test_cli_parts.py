@@ -10,8 +10,8 @@ import pytest
 from click.testing import CliRunner, Result
 from gymnasium import spaces
 
+from offlinekit.cli.options import key_value_option
 from offlinekit.cli.output import number, pairs, space_text, table, with_error
-from offlinekit.cli.parts import key_value_option
 
 
 @click.command()

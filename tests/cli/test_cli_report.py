@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from offlinekit.metrics import plots
+from offlinekit.metrics.reporting import plots
 from offlinekit.metrics.reporting.results import read_run
 
 

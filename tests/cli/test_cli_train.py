@@ -14,7 +14,7 @@ from click.testing import Result
 
 import offlinekit
 from offlinekit.cli import job
-from offlinekit.training.engine import Engine
+from offlinekit.training.engines.engine import Engine
 
 Call = Callable[..., Result]
 

@@ -13,7 +13,7 @@ import h5py
 import layouts as sound
 import numpy as np
 
-from offlinekit.datasets import crc32c, tfrecord
+from offlinekit.datasets.formats import crc32c, tfrecord
 
 Make = Callable[[Path], Path]
 Change = Callable[[Path], Any]

@@ -15,8 +15,8 @@ import numpy as np
 from PIL import Image
 
 from offlinekit.datasets import MDPDataset
-from offlinekit.datasets.protobuf import encode, encode_example
-from offlinekit.datasets.tfrecord import write_records
+from offlinekit.datasets.formats.protobuf import encode, encode_example
+from offlinekit.datasets.formats.tfrecord import write_records
 
 N = 6
 SEEN = np.arange(N * 3, dtype=np.float32).reshape(N, 3)

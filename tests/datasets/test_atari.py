@@ -12,8 +12,8 @@ from gymnasium import spaces
 
 from offlinekit.algos import DiscreteBC, DiscreteCQL
 from offlinekit.datasets import MDPDataset, get_dataset, make_env
-from offlinekit.datasets.atari import check_game, dashed, described, game_of, games
-from offlinekit.datasets.environments import copy_env
+from offlinekit.envs.atari import check_game, dashed, described, game_of, games
+from offlinekit.envs.environments import copy_env
 from offlinekit.metrics import evaluate
 
 
@@ -84,7 +84,7 @@ class Paid(gymnasium.Wrapper[Any, Any, Any, Any]):
 
 
 def test_clipped_rewards(ale: Any) -> None:
-    from offlinekit.datasets.atari import prepare
+    from offlinekit.envs.atari import prepare
 
     def make(**arguments: Any) -> gymnasium.Env[Any, Any]:
         return Paid(gymnasium.make("ALE/Pong-v5", **arguments))

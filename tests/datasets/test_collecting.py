@@ -11,7 +11,7 @@ import pytest
 from gymnasium.envs.registration import EnvSpec
 
 from offlinekit.datasets import MDPDataset, collect
-from offlinekit.datasets.policies import RandomPolicy
+from offlinekit.envs.callable_policies import RandomPolicy
 from offlinekit.errors import DatasetError, UnsupportedError
 
 

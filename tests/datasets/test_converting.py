@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from offlinekit.datasets import MDPDataset, get_dataset, source
-from offlinekit.datasets.converting import convert, open_mapped
+from offlinekit.datasets.editing.converting import convert, open_mapped
 from offlinekit.errors import UnsupportedError
 
 
@@ -58,7 +58,7 @@ def test_formats_that_sources_write(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     known = {**source.all_sources(), "ours": Ours}
     monkeypatch.setattr(source, "all_sources", lambda: known)
-    monkeypatch.setattr("offlinekit.datasets.converting.open_mapped", lambda name: make())
+    monkeypatch.setattr("offlinekit.datasets.editing.converting.open_mapped", lambda name: make())
     convert("x", tmp_path / "a.ours")
     assert (tmp_path / "a.ours").read_text() == "9"
     convert("x", tmp_path / "b", format="ours")

@@ -10,14 +10,14 @@ import pytest
 from gymnasium import spaces
 
 from offlinekit.datasets import MDPDataset
-from offlinekit.datasets.coverage import (
+from offlinekit.datasets.inspection.coverage import (
     action_counts,
     action_spreads,
     histogram,
     observation_spreads,
     spread_of,
 )
-from offlinekit.datasets.sheet import draw_sheet, principal_plane
+from offlinekit.datasets.inspection.sheet import draw_sheet, principal_plane
 
 
 def dataset(**options: Any) -> MDPDataset:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from offlinekit.datasets.crc32c import AT_ONCE, BLOCK, BLOCKS_AT_ONCE, crc32c, crc32c_of
+from offlinekit.datasets.formats.crc32c import AT_ONCE, BLOCK, BLOCKS_AT_ONCE, crc32c, crc32c_of
 
 # Vectors of RFC 3720, appendix B.4, and of Castagnoli's polynomial in common use.
 KNOWN = {

@@ -9,7 +9,7 @@ import pytest
 from gymnasium import spaces
 
 from offlinekit.datasets import MDPDataset
-from offlinekit.datasets.editing import first_rows, merge, subsample
+from offlinekit.datasets.editing.thinning import first_rows, merge, subsample
 from offlinekit.errors import DatasetError
 
 

@@ -11,9 +11,9 @@ import gymnasium
 import numpy as np
 import pytest
 
-from offlinekit.datasets import environments
-from offlinekit.datasets.environments import MissingExtraWarning, as_gymnasium, make_env
-from offlinekit.datasets.legacy_gym import convert_space
+from offlinekit.envs import environments
+from offlinekit.envs.environments import MissingExtraWarning, as_gymnasium, make_env
+from offlinekit.envs.legacy_gym import convert_space
 from offlinekit.errors import UnsupportedError
 
 OBSERVATION = np.zeros(2, np.float32)

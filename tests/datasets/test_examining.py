@@ -12,9 +12,9 @@ import pytest
 from gymnasium import spaces
 
 from offlinekit.datasets import MDPDataset
-from offlinekit.datasets.examining import examine
-from offlinekit.datasets.faults import find_faults
-from offlinekit.datasets.suspicions import find_suspicions
+from offlinekit.datasets.inspection.doubts import find_suspicions
+from offlinekit.datasets.inspection.examining import examine
+from offlinekit.datasets.inspection.rules import find_faults
 from offlinekit.errors import DatasetError, FileFormatError
 
 N = 12

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from offlinekit.datasets import collect
-from offlinekit.datasets.gaussian_policy import LAYERS, TanhGaussianPolicy
+from offlinekit.datasets.families.d4rl_policy import LAYERS, TanhGaussianPolicy
 from offlinekit.errors import FileFormatError
 
 

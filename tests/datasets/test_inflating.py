@@ -8,7 +8,8 @@ import h5py
 import numpy as np
 import pytest
 
-from offlinekit.datasets import get_dataset, hdf5, inflating
+from offlinekit.datasets import get_dataset
+from offlinekit.datasets.formats import hdf5, inflating
 from offlinekit.errors import FileFormatError
 
 

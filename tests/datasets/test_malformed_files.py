@@ -43,7 +43,7 @@ from offlinekit.errors import OfflineKitError
 for module in ("pyarrow.parquet", "pyarrow.compute", "pandas"):
     pytest.importorskip(module)
 
-pytestmark = pytest.mark.filterwarnings("ignore::offlinekit.datasets.environments.MissingExtraWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::offlinekit.envs.environments.MissingExtraWarning")
 MOST_MEMORY = 32 << 20
 """Bytes that reading a malformed file of some kilobytes may take."""
 NAN = np.full(6, np.nan, np.float32)

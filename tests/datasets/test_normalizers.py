@@ -9,7 +9,7 @@ import pytest
 from gymnasium import spaces
 
 from offlinekit.datasets import MDPDataset
-from offlinekit.datasets.normalizers import (
+from offlinekit.sampling.scalers import (
     ClipRewardScaler,
     ConstantShiftRewardScaler,
     MinMaxRewardScaler,
@@ -44,7 +44,7 @@ def test_standard_observations():
 
 
 def test_moments_of_many_rows_are_summed_in_parts(monkeypatch):
-    monkeypatch.setattr("offlinekit.datasets.normalizers.ROWS_AT_ONCE", 3)
+    monkeypatch.setattr("offlinekit.sampling.scalers.ROWS_AT_ONCE", 3)
     values = np.random.default_rng(0).normal(5.0, 2.0, size=(100, 2, 2)).astype(np.float32)
     data = MDPDataset(values, np.zeros(100, np.int64), np.zeros(100), np.zeros(100))
     affine = StandardObservationScaler(eps=0.0).fit(data)

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from offlinekit.datasets.png import in_threads
+from offlinekit.datasets.formats.png import in_threads
 
 
 def test_threads_keep_the_order_and_run_only_a_little_ahead() -> None:

@@ -5,7 +5,7 @@ import contextlib
 import numpy as np
 import pytest
 
-from offlinekit.datasets.protobuf import as_signed, encode, encode_example, fields, parse_example
+from offlinekit.datasets.formats.protobuf import as_signed, encode, encode_example, fields, parse_example
 from offlinekit.errors import FileFormatError
 
 

@@ -26,7 +26,7 @@ def test_d4rl_files_mix_dtypes_and_columns(real_data: RealData) -> None:
     assert (shifted, without) == (9, 23)
 
 
-@pytest.mark.filterwarnings("ignore::offlinekit.datasets.d4rl_families.KnownFaultWarning")
+@pytest.mark.filterwarnings("ignore::offlinekit.datasets.families.d4rl_facts.KnownFaultWarning")
 @pytest.mark.parametrize("kind", ["diverse", "play"])
 def test_antmaze_tells_its_goals(real_data: RealData, kind: str) -> None:
     path = real_data(f"d4rl/antmaze-medium-{kind}-v0.hdf5")

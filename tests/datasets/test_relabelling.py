@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from offlinekit.datasets import MDPDataset
-from offlinekit.datasets.relabelling import TRANSFORMS, relabel
+from offlinekit.datasets.editing.relabelling import TRANSFORMS, relabel
 from offlinekit.errors import DatasetError
 
 

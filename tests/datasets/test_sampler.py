@@ -8,9 +8,9 @@ import torch
 from gymnasium import spaces
 
 from offlinekit.datasets import MDPDataset
-from offlinekit.datasets.normalizers import Affine, Scaling
-from offlinekit.datasets.sampler import TransitionSampler, n_step_transitions, returns_to_go
 from offlinekit.errors import DatasetError
+from offlinekit.sampling.sampler import TransitionSampler, n_step_transitions, returns_to_go
+from offlinekit.sampling.scalers import Affine, Scaling
 
 
 def two_episodes(**options):

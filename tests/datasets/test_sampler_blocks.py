@@ -10,12 +10,12 @@ import torch
 
 from offlinekit.algos import BC
 from offlinekit.datasets import MDPDataset
-from offlinekit.datasets import block_reader as block_reader_module
-from offlinekit.datasets.block_reader import BlockReader, is_mapped, row_bytes
-from offlinekit.datasets.blocks import BlockSampler, sampler_for
-from offlinekit.datasets.normalizers import Affine, Scaling
-from offlinekit.datasets.sampler import TransitionSampler
 from offlinekit.errors import DatasetError, UnsupportedError
+from offlinekit.sampling import block_reader as block_reader_module
+from offlinekit.sampling.block_reader import BlockReader, is_mapped, row_bytes
+from offlinekit.sampling.blocks import BlockSampler, sampler_for
+from offlinekit.sampling.sampler import TransitionSampler
+from offlinekit.sampling.scalers import Affine, Scaling
 from offlinekit.types import leaves
 
 N_ROWS = 500
@@ -127,7 +127,7 @@ def test_each_epoch_deals_the_blocks_anew():
 
 
 def test_runs_on_files_resume_exactly(tmp_path, monkeypatch):
-    monkeypatch.setattr("offlinekit.datasets.blocks.POOL_BYTES", 1_000)
+    monkeypatch.setattr("offlinekit.sampling.blocks.POOL_BYTES", 1_000)
     dataset("unordered").save(tmp_path / "plain.h5", compress=False)
     data = MDPDataset.open(tmp_path / "plain.h5")
     settings = {"out": tmp_path / "runs", "progress": False, "checkpoint_interval": 5, "log_interval": 4}
@@ -230,7 +230,7 @@ def test_small_or_unmapped_datasets_are_drawn_from_memory(tmp_path, monkeypatch)
     opened = MDPDataset.open(tmp_path / "plain.h5")
     settings = {**SETTINGS, "n_step": 1}
     assert isinstance(sampler_for(opened, **settings), TransitionSampler)
-    monkeypatch.setattr("offlinekit.datasets.blocks.POOL_BYTES", 1_000)
+    monkeypatch.setattr("offlinekit.sampling.blocks.POOL_BYTES", 1_000)
     assert isinstance(sampler_for(opened, **settings), BlockSampler)
     assert isinstance(sampler_for(data, **settings), TransitionSampler)
     batch = sampler_for(opened, frame_stack=2, **settings).sample()

@@ -8,10 +8,10 @@ import torch
 from gymnasium import spaces
 
 from offlinekit.datasets import MDPDataset
-from offlinekit.datasets.frames import stacked_space
-from offlinekit.datasets.normalizers import Affine, Scaling
-from offlinekit.datasets.sampler import TransitionSampler
+from offlinekit.envs.frame_stacking import stacked_space
 from offlinekit.errors import DatasetError
+from offlinekit.sampling.sampler import TransitionSampler
+from offlinekit.sampling.scalers import Affine, Scaling
 
 GAMMA = 0.5
 

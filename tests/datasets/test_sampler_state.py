@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from offlinekit.datasets import MDPDataset
-from offlinekit.datasets.normalizers import Scaling
-from offlinekit.datasets.sampler import BATCHES_AT_ONCE, TransitionSampler
+from offlinekit.sampling.sampler import BATCHES_AT_ONCE, TransitionSampler
+from offlinekit.sampling.scalers import Scaling
 from offlinekit.types import leaves
 
 

@@ -10,7 +10,7 @@ import pytest
 from gymnasium import spaces
 
 from offlinekit.datasets import MDPDataset, get_dataset
-from offlinekit.datasets.d3rlpy_export import export_d3rlpy
+from offlinekit.datasets.families.d3rlpy_export import export_d3rlpy
 from offlinekit.errors import DatasetError, FileFormatError, UnsupportedError
 
 RealData = Callable[[str], Path]

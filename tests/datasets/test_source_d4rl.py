@@ -12,10 +12,10 @@ import pytest
 from gymnasium import spaces
 
 from offlinekit.datasets import MDPDataset, get_dataset, make_env
-from offlinekit.datasets.d4rl_alignment import cut_at_limit
-from offlinekit.datasets.d4rl_families import KnownFaultWarning
-from offlinekit.datasets.environments import copy_env
+from offlinekit.datasets.families.d4rl_alignment import cut_at_limit
+from offlinekit.datasets.families.d4rl_facts import KnownFaultWarning
 from offlinekit.datasets.sources import d4rl
+from offlinekit.envs.environments import copy_env
 from offlinekit.errors import DatasetError, DownloadError, FileFormatError, MissingExtraError
 
 RealData = Callable[[str], Path]
@@ -75,8 +75,8 @@ def assert_transitions(dataset: MDPDataset, expected: dict[str, Any]) -> None:
         np.testing.assert_array_equal(values, expected[name].astype(values.dtype), err_msg=name)
 
 
-@pytest.mark.filterwarnings("ignore::offlinekit.datasets.environments.MissingExtraWarning")
-@pytest.mark.filterwarnings("ignore::offlinekit.datasets.d4rl_families.KnownFaultWarning")
+@pytest.mark.filterwarnings("ignore::offlinekit.envs.environments.MissingExtraWarning")
+@pytest.mark.filterwarnings("ignore::offlinekit.datasets.families.d4rl_facts.KnownFaultWarning")
 @pytest.mark.parametrize("name", FILES)
 def test_every_recorded_file_keeps_all_or_is_d4rl_exactly(real_data: RealData, name: str) -> None:
     path = real_data(f"d4rl/{name}")
@@ -154,8 +154,8 @@ FACTS = {
 """Of each recorded file: rows, episodes, terminals, mean return."""
 
 
-@pytest.mark.filterwarnings("ignore::offlinekit.datasets.environments.MissingExtraWarning")
-@pytest.mark.filterwarnings("ignore::offlinekit.datasets.d4rl_families.KnownFaultWarning")
+@pytest.mark.filterwarnings("ignore::offlinekit.envs.environments.MissingExtraWarning")
+@pytest.mark.filterwarnings("ignore::offlinekit.datasets.families.d4rl_facts.KnownFaultWarning")
 @pytest.mark.parametrize("name", FACTS)
 def test_facts_of_every_file(real_data: RealData, name: str) -> None:
     path = real_data(f"d4rl/{name}.hdf5")
@@ -172,7 +172,7 @@ def test_facts_are_told_of_every_file() -> None:
     assert sorted(f"{name}.hdf5" for name in FACTS) == sorted(FILES)
 
 
-@pytest.mark.filterwarnings("ignore::offlinekit.datasets.environments.MissingExtraWarning")
+@pytest.mark.filterwarnings("ignore::offlinekit.envs.environments.MissingExtraWarning")
 @pytest.mark.parametrize("task", ["ant", "halfcheetah", "hopper"])
 def test_log_probs_are_of_the_policy_that_the_file_carries(real_data: RealData, task: str) -> None:
     path = real_data(f"d4rl/{task}_medium-v2.hdf5")

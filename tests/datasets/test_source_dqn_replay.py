@@ -13,7 +13,7 @@ from offlinekit.algos import DiscreteBCQ, DiscreteCQL
 from offlinekit.datasets import get_dataset, known_datasets
 from offlinekit.errors import DownloadError, FileFormatError
 
-pytestmark = pytest.mark.filterwarnings("ignore::offlinekit.datasets.environments.MissingExtraWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::offlinekit.envs.environments.MissingExtraWarning")
 
 
 class Recorder:
@@ -165,7 +165,9 @@ def test_frames_come_in_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     recorder.play(50, 10)
     recorder.log()
     whole, _ = get_dataset(tmp_path / "logs")
-    monkeypatch.setattr("offlinekit.datasets.replay_log.BLOCK", 7)  # Padding lies on both sides of a border.
+    monkeypatch.setattr(
+        "offlinekit.datasets.families.replay_log.BLOCK", 7
+    )  # Padding lies on both sides of a border.
     parts, _ = get_dataset(tmp_path / "logs")
     np.testing.assert_array_equal(parts.observations, whole.observations)
     assert parts.episode_ends.tolist() == whole.episode_ends.tolist() == [10, 20]

@@ -45,7 +45,7 @@ def test_a_missing_file_is_named() -> None:
         get_dataset("pendulum-mixed")
 
 
-@pytest.mark.filterwarnings("ignore::offlinekit.datasets.environments.MissingExtraWarning")
+@pytest.mark.filterwarnings("ignore::offlinekit.envs.environments.MissingExtraWarning")
 def test_what_comes_with_offlinekit_is_what_its_manifest_says() -> None:
     manifest = embedded.manifest()
     if not manifest:

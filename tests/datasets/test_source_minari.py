@@ -11,11 +11,11 @@ import pytest
 from gymnasium import spaces
 
 from offlinekit.datasets import MDPDataset, get_dataset, known_datasets
-from offlinekit.datasets.minari_export import export_minari
+from offlinekit.datasets.families.minari_export import export_minari
 from offlinekit.errors import DatasetError, FileFormatError
 
 RealData = Callable[[str], Path]
-pytestmark = pytest.mark.filterwarnings("ignore::offlinekit.datasets.environments.MissingExtraWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::offlinekit.envs.environments.MissingExtraWarning")
 FLOAT = {"type": "Box", "dtype": "float64", "shape": [2], "low": [-9.0, -9.0], "high": [9.0, 9.0]}
 IMAGE = {"type": "Box", "dtype": "uint8", "shape": [2, 3], "low": [[0] * 3] * 2, "high": [[255] * 3] * 2}
 DISCRETE = {"type": "Discrete", "dtype": "int64", "start": 1, "n": 3}

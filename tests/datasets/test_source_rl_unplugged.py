@@ -14,20 +14,21 @@ from gymnasium import spaces
 from PIL import Image
 
 from offlinekit.algos import DiscreteBCQ, DiscreteCQL
-from offlinekit.datasets import MDPDataset, get_dataset, png
-from offlinekit.datasets.blocks import BlockSampler
-from offlinekit.datasets.environments import MissingExtraWarning
-from offlinekit.datasets.normalizers import Scaling
-from offlinekit.datasets.protobuf import encode_example
-from offlinekit.datasets.sampler import TransitionSampler
-from offlinekit.datasets.tfrecord import write_records
+from offlinekit.datasets import MDPDataset, get_dataset
+from offlinekit.datasets.formats import png
+from offlinekit.datasets.formats.protobuf import encode_example
+from offlinekit.datasets.formats.tfrecord import write_records
+from offlinekit.envs.environments import MissingExtraWarning
 from offlinekit.errors import DatasetError, DownloadError, FileFormatError, OfflineKitError
+from offlinekit.sampling.blocks import BlockSampler
+from offlinekit.sampling.sampler import TransitionSampler
+from offlinekit.sampling.scalers import Scaling
 
 RealData = Callable[[str], Path]
 ASTERIX = "rl_unplugged/rlu_atari_Asterix_run_1-00000-of-00001.tfrecord"
 TRAINING = {"out": None, "progress": False}
 
-pytestmark = pytest.mark.filterwarnings("ignore::offlinekit.datasets.environments.MissingExtraWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::offlinekit.envs.environments.MissingExtraWarning")
 
 
 def image(value: int, side: int = 84) -> bytes:
@@ -456,7 +457,7 @@ def test_real_world_rl_by_name(bucket: Path) -> None:
 def test_without_ale_the_environment_is_missing_and_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("offlinekit.datasets.environments._register", lambda package: False)
+    monkeypatch.setattr("offlinekit.envs.environments._register", lambda package: False)
     path = write_records(tmp_path / "x.tfrecord", [transition(0, 0, 0.0, 1.0)] * 2)
     with pytest.warns(MissingExtraWarning, match=r"offlinekit\[atari\]"):
         dataset, env = get_dataset(path, game="Pong")

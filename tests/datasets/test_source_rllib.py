@@ -12,7 +12,7 @@ import pytest
 from gymnasium import spaces
 
 from offlinekit.datasets import MDPDataset, get_dataset
-from offlinekit.datasets.packed_arrays import unpack
+from offlinekit.datasets.formats.packed_arrays import unpack
 from offlinekit.errors import FileFormatError
 
 RealData = Callable[[str], Path]

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from offlinekit.datasets import get_dataset
-from offlinekit.datasets.protobuf import encode
-from offlinekit.datasets.tfrecord import write_records
+from offlinekit.datasets.formats.protobuf import encode
+from offlinekit.datasets.formats.tfrecord import write_records
 from offlinekit.errors import FileFormatError, OfflineKitError
 
 VEHICLE, PEDESTRIAN = 1, 2

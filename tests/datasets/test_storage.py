@@ -11,8 +11,8 @@ from gymnasium import spaces
 
 from offlinekit.datasets import MDPDataset
 from offlinekit.datasets.spaces import space_from_json, space_to_json
-from offlinekit.datasets.storage import written_beside
 from offlinekit.errors import DatasetError, FileFormatError
+from offlinekit.io import written_beside
 
 
 def make(**options: Any) -> MDPDataset:

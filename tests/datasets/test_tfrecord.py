@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from offlinekit.datasets import tfrecord
-from offlinekit.datasets.crc32c import crc32c
-from offlinekit.datasets.tfrecord import is_tfrecord, read_examples, read_records, write_records
+from offlinekit.datasets.formats import tfrecord
+from offlinekit.datasets.formats.crc32c import crc32c
+from offlinekit.datasets.formats.tfrecord import is_tfrecord, read_examples, read_records, write_records
 from offlinekit.errors import FileFormatError
 
 RealData = Callable[[str], Path]

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from offlinekit.datasets import MDPDataset
-from offlinekit.datasets.normalizers import Scaling
-from offlinekit.datasets.trajectories import TrajectorySampler
 from offlinekit.errors import DatasetError
+from offlinekit.sampling.scalers import Scaling
+from offlinekit.sampling.windows import TrajectorySampler
 from offlinekit.types import leaves
 
 

@@ -10,11 +10,12 @@ import pytest
 import torch
 
 from offlinekit.algos import DiscreteCQL
-from offlinekit.datasets import MDPDataset, blocks
-from offlinekit.datasets.normalizers import Scaling
-from offlinekit.datasets.sampler import TransitionSampler
-from offlinekit.datasets.weighting import Chooser, return_weights
+from offlinekit.datasets import MDPDataset
 from offlinekit.errors import DatasetError, UnsupportedError
+from offlinekit.sampling import blocks
+from offlinekit.sampling.sampler import TransitionSampler
+from offlinekit.sampling.scalers import Scaling
+from offlinekit.sampling.weights import Chooser, return_weights
 
 CPU = torch.device("cpu")
 

@@ -17,13 +17,14 @@ from typing import Any
 import torch
 
 import offlinekit
-from offlinekit.algos import IQL, DecisionTransformer, DiscreteCQL, Population, TD3PlusBC, files
-from offlinekit.algos.population import front  # noqa: F401  # Here, so that children need not.
+from offlinekit.algos import IQL, DecisionTransformer, DiscreteCQL, Population, TD3PlusBC
 from offlinekit.cli.main import main as command_line
+from offlinekit.core import persistence
+from offlinekit.core.populations import population  # noqa: F401  # Here, so that children need not.
 from offlinekit.datasets import MDPDataset, download, storage
-from offlinekit.datasets.d3rlpy_export import export_d3rlpy
+from offlinekit.datasets.families.d3rlpy_export import export_d3rlpy
+from offlinekit.datasets.families.minari_export import export_minari
 from offlinekit.datasets.fingerprint import fingerprint as fingerprint_of
-from offlinekit.datasets.minari_export import export_minari
 from offlinekit.testing import small_dataset
 from offlinekit.training import interrupts, policy_file, run_folder
 
@@ -107,7 +108,7 @@ def crash_while_saving(run: Path, point: str, step: int) -> None:
     """Takes a run on to `step` and dies at a point of saving its checkpoint."""
     algo = ALGOS["iql"]()
     if run_folder.checkpoints(run):
-        files.resume(algo, run)
+        persistence.resume(algo, run)
     algo.build(small_dataset("continuous"))
     algo.impl.grad_step = step
     if point == "half pruned":  # Saving itself removes its temporary file, so the trap is set after it.

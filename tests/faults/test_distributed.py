@@ -18,7 +18,7 @@ from ranks import Ranks, command, free_port, wait_for
 from offlinekit.algos import BC, DQN, IQL, DiscreteCQL, TD3PlusBC
 from offlinekit.datasets import MDPDataset, get_dataset
 from offlinekit.training import policy_file, run_folder
-from offlinekit.training.engine import Engine
+from offlinekit.training.engines.engine import Engine
 
 LARGE = os.environ.get("OFFLINEKIT_FAULTS") == "full"
 ENDS_WITHIN = 30.0
@@ -66,8 +66,8 @@ def _prepared(name):
 
 def _take_updates(rank, size, names, engine, folder):
     """Takes updates on this rank's rows of global batches and keeps the networks and the mean metrics."""
-    from offlinekit.training.distributed import TeamEngine
-    from offlinekit.training.team import Team
+    from offlinekit.training.engines.distributed import TeamEngine
+    from offlinekit.training.process_group import Team
 
     with Team.join("cpu") as team:
         for name in names:
@@ -101,7 +101,7 @@ def test_ranks_learn_what_one_process_learns_from_the_whole_batch(engine, size, 
 
 
 def _fit(rank, size, folder):
-    from offlinekit.training.team import Team
+    from offlinekit.training.process_group import Team
 
     with Team.join("cpu") as team:
         dataset, _ = get_dataset("pendulum-mixed")
@@ -221,7 +221,7 @@ def test_the_same_command_goes_on_where_ranks_were_told_to_stop(tmp_path):
 
 
 def _fit_badly(rank, size, what):
-    from offlinekit.training.team import Team
+    from offlinekit.training.process_group import Team
 
     with Team.join("cpu") as team:
         dataset, _ = get_dataset("pendulum-mixed")

@@ -15,13 +15,13 @@ import pytest
 import torch
 from fault_suite import Children, Tally, count
 
-from offlinekit.datasets import MDPDataset, get_dataset, manifest
-from offlinekit.datasets.d3rlpy_export import export_d3rlpy
-from offlinekit.datasets.minari_export import export_minari
+from offlinekit.datasets import MDPDataset, get_dataset
+from offlinekit.datasets.families.d3rlpy_export import export_d3rlpy
+from offlinekit.datasets.families.minari_export import export_minari
 from offlinekit.errors import OfflineKitError
-from offlinekit.metrics.curves import read_column
+from offlinekit.metrics.reporting.curves import read_column
 from offlinekit.testing import small_dataset
-from offlinekit.training import policy_file, run_folder
+from offlinekit.training import manifest, policy_file, run_folder
 
 SHARES = {
     "policy.okt": 0.3,

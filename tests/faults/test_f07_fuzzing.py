@@ -25,11 +25,11 @@ from safetensors.torch import save_file
 
 import offlinekit
 from offlinekit.cli import job
-from offlinekit.datasets import MDPDataset, manifest
+from offlinekit.datasets import MDPDataset
 from offlinekit.errors import OfflineKitError
-from offlinekit.metrics.curves import read_curves
+from offlinekit.metrics.reporting.curves import read_curves
 from offlinekit.testing import small_dataset
-from offlinekit.training import policy_file, run_folder
+from offlinekit.training import manifest, policy_file, run_folder
 
 JUNK: list[Any] = [None, True, -1, 0, 2, 10**9, 2**70, 1.5, float("nan"), float("inf"), "", "x", "os.system"]
 JUNK += [

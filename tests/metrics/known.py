@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from offlinekit.algos.base import Algo
-from offlinekit.algos.torch.impl import Impl
+from offlinekit.core.algo import Algo
+from offlinekit.core.impl import Impl
 from offlinekit.datasets import MDPDataset
 
 

@@ -17,8 +17,8 @@ from rliable_case import (
     THRESHOLDS,
 )
 
-from offlinekit.metrics import aggregates
-from offlinekit.metrics.aggregates import (
+from offlinekit.metrics.statistics import aggregates
+from offlinekit.metrics.statistics.aggregates import (
     average_score_profile,
     best_over_training,
     difference_of_means,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from offlinekit.metrics.budget import Budget, check_seeds_apart, reporting_seeds
+from offlinekit.metrics.statistics.budget import Budget, check_seeds_apart, reporting_seeds
 
 
 def test_budgets_add_up_and_read_well() -> None:

@@ -7,7 +7,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from offlinekit.metrics.deployment import deployment_curve, expected_online_performance
+from offlinekit.metrics.statistics.deployment import deployment_curve, expected_online_performance
 
 
 def test_the_best_of_k_by_hand() -> None:
@@ -56,7 +56,7 @@ def test_the_bound_follows_ucb1() -> None:
     # Two policies of returns 1 and 0: after one pull each, at t trials made, policy 1 is pulled again once
     # sqrt(2 ln t / 1) > 1 + sqrt(2 ln t / n_0). By hand: t = 2: 1.177 < 2.177, policy 0; t = 3: 1.482 < 2.048,
     # policy 0; t = 4: 1.665 < 1.961, policy 0; t = 5: 1.794 < 1.897, policy 0; t = 6: 1.893 > 1.847, policy 1.
-    from offlinekit.metrics import deployment
+    from offlinekit.metrics.statistics import deployment
 
     pool, random = np.array([[[1.0], [0.0]]]), np.random.default_rng(0)
     seen = []

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from gymnasium.envs.registration import EnvSpec
 
+from offlinekit.envs import evaluation as module
 from offlinekit.errors import UnsupportedError
 from offlinekit.metrics import Evaluation, RandomPolicy, as_policy, evaluate
-from offlinekit.metrics import evaluation as module
 
 
 class Countdown(gymnasium.Env[Any, Any]):

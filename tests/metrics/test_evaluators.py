@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 
 from offlinekit import metrics
-from offlinekit.algos.judging import judges
 from offlinekit.errors import UnsupportedError
 from offlinekit.metrics import (
     action_difference,
     action_match,
-    batches,
     get_evaluator,
     initial_value,
     known_evaluators,
     on_dataset,
 )
+from offlinekit.metrics.evaluators import batches
+from offlinekit.training.evaluations import judges
 
 
 class Doubling:

@@ -12,9 +12,9 @@ from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LinearRegression
 
 from offlinekit.algos import BC, DQN, SAC
-from offlinekit.algos.acting import SampledPolicy
+from offlinekit.core.units import SampledPolicy
 from offlinekit.datasets import MDPDataset
-from offlinekit.datasets.policies import GreedyPolicy, RandomPolicy
+from offlinekit.envs.callable_policies import GreedyPolicy, RandomPolicy
 from offlinekit.errors import UnsupportedError
 from offlinekit.metrics.ope import ESTIMATORS, estimate, fit_behaviour
 from offlinekit.metrics.ope.calibration import reliability, reliability_of_quantiles

@@ -11,8 +11,8 @@ import pytest
 
 from offlinekit.errors import FileFormatError
 from offlinekit.metrics import plot_learning_curves
-from offlinekit.metrics.curves import behaviour_return, dataset_name, read_column, read_curves
-from offlinekit.metrics.plots import _limits
+from offlinekit.metrics.reporting.curves import behaviour_return, dataset_name, read_column, read_curves
+from offlinekit.metrics.reporting.plots import _limits
 
 
 def write_run(
@@ -93,8 +93,8 @@ def test_the_interval_is_students() -> None:
 
 
 def figure_of(runs: list[Path], x: str, theme: str) -> Any:
-    from offlinekit.metrics.plots import draw_curves
-    from offlinekit.metrics.themes import get_theme
+    from offlinekit.metrics.reporting.plots import draw_curves
+    from offlinekit.metrics.reporting.themes import get_theme
 
     return draw_curves(
         read_curves(runs, x), x, "eval/return_mean", {"data": 1.0}, "interval", get_theme(theme), ""
@@ -191,7 +191,7 @@ def test_wall_time_puts_each_step_at_its_mean_time(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["screen", "paper", "grey"])
 def test_no_two_of_forty_curves_look_alike(name: str) -> None:
-    from offlinekit.metrics.themes import get_theme, marker
+    from offlinekit.metrics.reporting.themes import get_theme, marker
 
     looks = {(str(get_theme(name).line(i)), marker(i)) for i in range(40)}
     assert len(looks) == 40
@@ -209,8 +209,8 @@ def test_a_long_legend_leaves_the_axes_their_height(tmp_path: Path) -> None:
 
 
 def test_an_algorithm_has_the_colour_of_its_place(tmp_path: Path) -> None:
-    from offlinekit.metrics.plots import draw_curves
-    from offlinekit.metrics.themes import COLOURS, get_theme
+    from offlinekit.metrics.reporting.plots import draw_curves
+    from offlinekit.metrics.reporting.themes import COLOURS, get_theme
 
     curves = read_curves([write_run(tmp_path / "a", {0: 1, 9: 1}, algo="IQL")])
     figure = draw_curves(curves, "step", "eval/return_mean", {}, None, get_theme("screen"), "", ["BC", "IQL"])

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from offlinekit.metrics.selection import (
+from offlinekit.metrics.statistics.rankings import (
     error_rates,
     mean_squared_error,
     rank_correlation,

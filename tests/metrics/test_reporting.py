@@ -13,13 +13,13 @@ import pytest
 from run_folders import write_run
 
 from offlinekit.errors import FileFormatError
-from offlinekit.metrics.budget import Budget
 from offlinekit.metrics.reporting import page
 from offlinekit.metrics.reporting.comparing import compare_runs, compare_scores
 from offlinekit.metrics.reporting.figures import figures_of
 from offlinekit.metrics.reporting.page import write_report
+from offlinekit.metrics.reporting.report_tables import Table, tables_of
 from offlinekit.metrics.reporting.results import by_group, find_runs, read_run, score_matrix
-from offlinekit.metrics.reporting.tables import Table, tables_of
+from offlinekit.metrics.statistics.budget import Budget
 
 
 def test_a_run_is_read_with_every_episode(tmp_path: Path) -> None:

@@ -15,14 +15,19 @@ from rliable_case import (
     THRESHOLDS,
 )
 
-from offlinekit.metrics.aggregates import (
+from offlinekit.metrics.statistics.aggregates import (
     iqm,
     mean_score,
     median_score,
     probability_of_improvement,
     run_score_profile,
 )
-from offlinekit.metrics.stratified import acceleration, resample, stratified_band, stratified_interval
+from offlinekit.metrics.statistics.stratified import (
+    acceleration,
+    resample,
+    stratified_band,
+    stratified_interval,
+)
 
 # Efron & Tibshirani 1993, table 14.1: the spatial test of 26 children, task A.
 SPATIAL = [

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from offlinekit.algos import DiscreteBC, DoubleDQN
 from offlinekit.datasets import MDPDataset
-from offlinekit.metrics.value_alarm import ValueAlarm, value_alarm, value_bounds
+from offlinekit.training.value_alarm import ValueAlarm, value_alarm, value_bounds
 
 WARNING = "value estimates diverge"
 SETTINGS: dict[str, Any] = {"out": None, "progress": False, "log_interval": 1, "eval_interval": 100}

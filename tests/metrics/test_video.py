@@ -10,8 +10,9 @@ import gymnasium
 import numpy as np
 import pytest
 
+from offlinekit.envs import video
 from offlinekit.errors import MissingExtraError, UnsupportedError
-from offlinekit.metrics import RandomPolicy, record_video, video
+from offlinekit.metrics import RandomPolicy, record_video
 
 ffmpeg = pytest.importorskip("imageio_ffmpeg", reason="the video extra is not installed")
 

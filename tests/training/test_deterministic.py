@@ -11,7 +11,7 @@ from offlinekit.algos import BC, Population
 from offlinekit.algos.torch.bc_impl import BCImpl
 from offlinekit.errors import TrainingError
 from offlinekit.testing import small_dataset
-from offlinekit.training.updates import Eager
+from offlinekit.training.engines.updates import Eager
 
 TINY = {"encoder": {"type": "mlp", "hidden_sizes": [8]}, "batch_size": 8, "device": "cpu"}
 QUIET = {"out": None, "progress": False}

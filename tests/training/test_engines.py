@@ -14,8 +14,8 @@ from offlinekit.algos.torch.bc_impl import BCImpl
 from offlinekit.algos.torch.iql_impl import IQLImpl
 from offlinekit.algos.torch.td3_plus_bc_impl import TD3PlusBCImpl
 from offlinekit.testing import small_dataset
-from offlinekit.training import engine as engines
-from offlinekit.training.replay import Replays
+from offlinekit.training.engines import engine as engines
+from offlinekit.training.engines.replay import Replays
 
 TINY = {"encoder": {"type": "mlp", "hidden_sizes": [8]}, "batch_size": 8, "seed": 3, "device": "cpu"}
 QUIET = {"out": None, "progress": False}

@@ -161,7 +161,7 @@ def test_custom_impl_loads_when_defined_or_passed(tmp_path):
 
     path = SAC(**TINY, impl_class=Mine).fit(small_dataset("continuous"), 1, out=None).save(tmp_path / "p.okt")
     assert offlinekit.load(path).impl_class is Mine
-    from offlinekit.algos.torch.impl import Impl
+    from offlinekit.core.impl import Impl
 
     del Impl.known["Mine"]
     with pytest.raises(

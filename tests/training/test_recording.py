@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from offlinekit.training.recording import Recording
-from offlinekit.training.tape import NotRecordableError, Tape
+from offlinekit.training.engines.kernel_recording import Recording
+from offlinekit.training.engines.tape import NotRecordableError, Tape
 
 
 def record(function, *inputs, state=()):

@@ -17,7 +17,7 @@ from offlinekit.algos.torch.double_dqn_impl import DoubleDQNImpl
 from offlinekit.errors import TrainingError
 from offlinekit.testing import small_dataset
 from offlinekit.training import EarlyStopping, run_folder
-from offlinekit.training.engine import Engine
+from offlinekit.training.engines.engine import Engine
 
 TINY = {"encoder": {"type": "mlp", "hidden_sizes": [8]}, "batch_size": 8, "seed": 3}
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from offlinekit.algos.torch import functional
-from offlinekit.algos.torch.actor_critic import ActorCriticImpl
-from offlinekit.algos.torch.objectives import Loss
-from offlinekit.algos.torch.policies import GaussianPolicy
-from offlinekit.types import Batch
+from offlinekit.core.bases.actor_critic_impl import ActorCriticImpl
+from offlinekit.nn import losses
+from offlinekit.nn.policies import GaussianPolicy
+from offlinekit.sampling.batch import Batch
+from offlinekit.training.objectives import Loss
 
 
 class AWACImpl(ActorCriticImpl):
@@ -38,7 +38,7 @@ class AWACImpl(ActorCriticImpl):
     def compute_actor_loss(self, batch: Batch) -> Loss:
         """Returns minus the mean of exp(A / temperature) log pi(a|s), the weight bounded, eq. (13)."""
         advantages = self.advantages(batch)
-        weights = functional.exponential_weights(
+        weights = losses.exponential_weights(
             advantages, 1.0 / self.config.temperature, self.config.max_weight
         )
         loss = -(weights * self.policy.log_prob(batch.observations, batch.actions)).mean()

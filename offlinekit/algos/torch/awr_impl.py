@@ -7,12 +7,12 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from offlinekit.algos.torch import functional
-from offlinekit.algos.torch.impl import Impl
-from offlinekit.algos.torch.objectives import Loss, Objective
-from offlinekit.algos.torch.policies import GaussianPolicy
+from offlinekit.core.impl import Impl
 from offlinekit.errors import UnsupportedError
-from offlinekit.types import Batch, Metrics, TensorTree
+from offlinekit.nn import losses
+from offlinekit.nn.policies import GaussianPolicy
+from offlinekit.sampling.batch import Batch, Metrics, TensorTree
+from offlinekit.training.objectives import Loss, Objective
 
 ROWS_AT_ONCE = 1 << 15
 
@@ -114,9 +114,7 @@ class AWRImpl(Impl):
         """Returns min(exp(normalised (R - V(s)) / temperature), max_weight), [B], without gradient."""
         advantages = batch.returns - self.value(batch.observations).squeeze(-1)
         normalised = (advantages - self.shift) / self.scale
-        return functional.exponential_weights(
-            normalised, 1.0 / self.config.temperature, self.config.max_weight
-        )
+        return losses.exponential_weights(normalised, 1.0 / self.config.temperature, self.config.max_weight)
 
     def compute_actor_loss(self, batch: Batch) -> Loss:
         """Returns minus the mean of the weights times log pi(a|s)."""

@@ -7,10 +7,10 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor
 
-from offlinekit.algos.torch.impl import Impl
-from offlinekit.algos.torch.objectives import Loss, Objective
-from offlinekit.algos.torch.policies import DeterministicPolicy, GaussianPolicy
-from offlinekit.types import Batch, TensorTree
+from offlinekit.core.impl import Impl
+from offlinekit.nn.policies import DeterministicPolicy, GaussianPolicy
+from offlinekit.sampling.batch import Batch, TensorTree
+from offlinekit.training.objectives import Loss, Objective
 
 
 class BCImpl(Impl):

@@ -7,11 +7,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from offlinekit.algos.torch import functional
-from offlinekit.algos.torch.actor_critic import ActorCriticImpl
-from offlinekit.algos.torch.generative import Perturbation, make_vae
-from offlinekit.algos.torch.objectives import Loss, Objective
-from offlinekit.types import Batch, TensorTree, first_leaf
+from offlinekit.core.bases.actor_critic_impl import ActorCriticImpl
+from offlinekit.core.bases.behaviour_models import make_vae
+from offlinekit.nn import losses
+from offlinekit.nn.vae import Perturbation
+from offlinekit.sampling.batch import Batch, TensorTree
+from offlinekit.training.objectives import Loss, Objective
+from offlinekit.types import first_leaf
 
 
 class BCQImpl(ActorCriticImpl):
@@ -50,7 +52,7 @@ class BCQImpl(ActorCriticImpl):
         observations = batch.next_observations
         generated = self.vae.generate(observations, self.config.n_actions)  # [M, B, A]
         actions = self.target_policy(observations, generated, self.config.perturbation)
-        values = functional.mixed_members(self.target_q.values(observations, actions), self.config.min_weight)
+        values = losses.mixed_members(self.target_q.values(observations, actions), self.config.min_weight)
         target: Tensor = batch.rewards + batch.discounts * values.amax(0)
         return self.q.as_target(target)
 
@@ -65,7 +67,7 @@ class BCQImpl(ActorCriticImpl):
         generated = self.vae.decode(observations, latents)
         actions = self.policy(observations, generated, self.config.perturbation)
         values = self.q.values(observations, actions, members=1)[0]
-        return functional.best_actions(actions, values)
+        return losses.best_actions(actions, values)
 
     def predict_best_action(self, observations: TensorTree) -> Tensor:
         """Returns the best action [B, A] of the same latents for every observation."""

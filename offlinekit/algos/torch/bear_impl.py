@@ -7,12 +7,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from offlinekit.algos.torch import functional
-from offlinekit.algos.torch.actor_critic import ActorCriticImpl
-from offlinekit.algos.torch.generative import make_vae
-from offlinekit.algos.torch.objectives import Loss, Objective
-from offlinekit.algos.torch.policies import SquashedGaussianPolicy
-from offlinekit.types import Batch, TensorTree
+from offlinekit.core.bases.actor_critic_impl import ActorCriticImpl
+from offlinekit.core.bases.behaviour_models import make_vae
+from offlinekit.nn import losses
+from offlinekit.nn.policies import SquashedGaussianPolicy
+from offlinekit.sampling.batch import Batch, TensorTree
+from offlinekit.training.objectives import Loss, Objective
 
 LOG_ALPHA_RANGE = (-5.0, 10.0)
 
@@ -59,7 +59,7 @@ class BEARImpl(ActorCriticImpl):
         """Returns r + gamma max_i of the mixed target critics at actions a_i of the target policy."""
         observations = batch.next_observations
         actions, _ = self.target_policy.sample(observations, self.config.n_actions)  # [M, B, A]
-        values = functional.mixed_members(self.target_q.values(observations, actions), self.config.min_weight)
+        values = losses.mixed_members(self.target_q.values(observations, actions), self.config.min_weight)
         target: Tensor = batch.rewards + batch.discounts * values.amax(0)
         return self.q.as_target(target)
 
@@ -75,7 +75,7 @@ class BEARImpl(ActorCriticImpl):
             latents = self.vae.draw_latents(observations, self.config.n_matched)
             generated = self.vae.decoder(observations, latents)
         kernel, width = self.config.kernel, self.config.kernel_width
-        return functional.maximum_mean_discrepancy(raw, generated, kernel, width)
+        return losses.maximum_mean_discrepancy(raw, generated, kernel, width)
 
     def alpha(self) -> Tensor:
         """Returns the weight of the discrepancy, without gradient."""
@@ -106,7 +106,7 @@ class BEARImpl(ActorCriticImpl):
         """Returns of the policy's actions with noise [M, B, A] the best by the first critic [B, A]."""
         means, log_stds = self.policy(observations)
         actions = torch.tanh(means + log_stds.exp() * noise)
-        return functional.best_actions(actions, self.q.values(observations, actions, members=1)[0])
+        return losses.best_actions(actions, self.q.values(observations, actions, members=1)[0])
 
     def predict_best_action(self, observations: TensorTree) -> Tensor:
         """Returns the best action [B, A] of the same noise for every observation."""

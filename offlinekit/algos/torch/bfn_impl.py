@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from offlinekit.algos.torch.actor_critic import ActorCriticImpl
-from offlinekit.algos.torch.flows import make_flow
-from offlinekit.algos.torch.generators import BestOf, BestOfImpl
-from offlinekit.types import Batch, TensorTree
+from offlinekit.core.bases.actor_critic_impl import ActorCriticImpl
+from offlinekit.core.bases.behaviour_models import make_flow
+from offlinekit.core.bases.best_of_impl import BestOf, BestOfImpl
+from offlinekit.sampling.batch import Batch, TensorTree
 
 
 class BFNImpl(BestOfImpl, ActorCriticImpl):

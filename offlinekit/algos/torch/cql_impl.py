@@ -7,11 +7,12 @@ import math
 import torch
 from torch import Tensor, nn
 
-from offlinekit.algos.torch import functional
-from offlinekit.algos.torch.blocks import sum_in_blocks
-from offlinekit.algos.torch.objectives import Loss, Objective
 from offlinekit.algos.torch.sac_impl import SACImpl
-from offlinekit.types import Batch, rows
+from offlinekit.nn import losses
+from offlinekit.nn.block_sums import sum_in_blocks
+from offlinekit.sampling.batch import Batch
+from offlinekit.training.objectives import Loss, Objective
+from offlinekit.types import rows
 
 BLOCK = 2048
 """State-action pairs valued at a time, so that the layers' outputs stay in the cache."""
@@ -73,12 +74,12 @@ class CQLImpl(SACImpl):
             data: Values of the data's actions, [K, B].
         """
         actions, densities = self.sampled_actions(batch)
-        weights = functional.mean_weights(data, batch.masks)
+        weights = losses.mean_weights(data, batch.masks)
 
         def soft_maxima(some: slice) -> Tensor:
             sampled = self.q.values(rows(batch.observations, some), actions[:, some])  # [K, 3n, B]
             sampled = self.bounded_values(sampled, batch.returns[some])
-            values = functional.soft_maximum(sampled, densities[:, some], self.config.temperature)
+            values = losses.soft_maximum(sampled, densities[:, some], self.config.temperature)
             return (weights[:, some] * values).sum()
 
         size = BLOCK // len(actions) if self.q.network.rows_are_independent else len(batch.rewards)

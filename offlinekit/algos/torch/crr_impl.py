@@ -7,11 +7,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from offlinekit.algos.torch import functional
-from offlinekit.algos.torch.actor_critic import ActorCriticImpl
-from offlinekit.algos.torch.objectives import Loss
-from offlinekit.algos.torch.policies import GaussianPolicy
-from offlinekit.types import Batch, TensorTree
+from offlinekit.core.bases.actor_critic_impl import ActorCriticImpl
+from offlinekit.nn import losses
+from offlinekit.nn.policies import GaussianPolicy
+from offlinekit.sampling.batch import Batch, TensorTree
+from offlinekit.training.objectives import Loss
 
 
 class CRRImpl(ActorCriticImpl):
@@ -49,7 +49,7 @@ class CRRImpl(ActorCriticImpl):
         config = self.config
         if config.weight == "binary":
             return (advantages > 0).float()
-        return functional.exponential_weights(advantages, 1.0 / config.temperature, config.max_weight)
+        return losses.exponential_weights(advantages, 1.0 / config.temperature, config.max_weight)
 
     def compute_actor_loss(self, batch: Batch) -> Loss:
         """Returns minus the mean of f(A) log pi(a|s)."""
@@ -62,4 +62,4 @@ class CRRImpl(ActorCriticImpl):
         """Returns one of M actions of the policy, drawn by softmax(Q / temperature): the critic-weighted policy."""
         actions, values = self.policy_values(observations)
         chosen = self.random.categorical(values.T / self.config.temperature)
-        return functional.select_samples(actions, chosen)
+        return losses.select_samples(actions, chosen)

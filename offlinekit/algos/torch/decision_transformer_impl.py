@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from offlinekit.algos.torch import functional
-from offlinekit.algos.torch.objectives import Loss, Objective
-from offlinekit.algos.torch.sequences import SequenceImpl
-from offlinekit.algos.torch.transformer import TimedTransformer
-from offlinekit.types import TrajectoryBatch
+from offlinekit.core.bases.sequence_model_impl import SequenceImpl
+from offlinekit.nn import losses
+from offlinekit.nn.transformer import TimedTransformer
+from offlinekit.sampling.batch import TrajectoryBatch
+from offlinekit.training.objectives import Loss, Objective
 
 
 class DecisionTransformerImpl(SequenceImpl):
@@ -41,7 +41,7 @@ class DecisionTransformerImpl(SequenceImpl):
     def compute_actor_loss(self, batch: TrajectoryBatch) -> Loss:
         """Returns the mean squared error of the actions in the real steps."""
         errors = self.best_of(self.outputs(batch)) - batch.actions
-        return functional.masked_mean(errors.square().mean(-1), batch.masks)
+        return losses.masked_mean(errors.square().mean(-1), batch.masks)
 
     def best_of(self, outputs: Tensor) -> Tensor:
         """Returns the actions [..., A] in [-1, 1]."""

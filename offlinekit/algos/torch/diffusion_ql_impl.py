@@ -7,11 +7,12 @@ import math
 import torch
 from torch import Tensor
 
-from offlinekit.algos.torch.actor_critic import ActorCriticImpl
-from offlinekit.algos.torch.diffusion import TimeFeatures, make_diffusion
-from offlinekit.algos.torch.generators import BestOf, BestOfImpl
-from offlinekit.algos.torch.objectives import Loss
-from offlinekit.types import Batch, TensorTree
+from offlinekit.core.bases.actor_critic_impl import ActorCriticImpl
+from offlinekit.core.bases.behaviour_models import make_diffusion
+from offlinekit.core.bases.best_of_impl import BestOf, BestOfImpl
+from offlinekit.nn.diffusion import TimeFeatures
+from offlinekit.sampling.batch import Batch, TensorTree
+from offlinekit.training.objectives import Loss
 
 
 class DiffusionQLImpl(BestOfImpl, ActorCriticImpl):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from offlinekit.algos.torch import functional
-from offlinekit.algos.torch.discrete_actor_critic import DiscreteActorCriticImpl
-from offlinekit.algos.torch.objectives import Loss
-from offlinekit.types import Batch
+from offlinekit.core.bases.discrete_actor_critic_impl import DiscreteActorCriticImpl
+from offlinekit.nn import losses
+from offlinekit.sampling.batch import Batch
+from offlinekit.training.objectives import Loss
 
 
 class DiscreteAWACImpl(DiscreteActorCriticImpl):
@@ -14,6 +14,6 @@ class DiscreteAWACImpl(DiscreteActorCriticImpl):
     def compute_actor_loss(self, batch: Batch) -> Loss:
         """Returns minus the mean of exp(beta A(s, a)) log pi(a|s), the weight bounded, eq. (13)."""
         advantages = self.advantages(batch)
-        weights = functional.exponential_weights(advantages, self.config.beta, self.config.max_weight)
+        weights = losses.exponential_weights(advantages, self.config.beta, self.config.max_weight)
         loss = -(weights * self.policy.log_prob(batch.observations, batch.actions)).mean()
         return loss, {"advantage": advantages.mean(), "weight": weights.mean()}

@@ -7,10 +7,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from offlinekit.algos.torch import functional
-from offlinekit.algos.torch.impl import Impl
-from offlinekit.algos.torch.objectives import Loss, Objective
-from offlinekit.types import Batch, TensorTree
+from offlinekit.core.impl import Impl
+from offlinekit.nn import losses
+from offlinekit.sampling.batch import Batch, TensorTree
+from offlinekit.training.objectives import Loss, Objective
 
 
 class DiscreteBCImpl(Impl):
@@ -31,7 +31,7 @@ class DiscreteBCImpl(Impl):
     def compute_actor_loss(self, batch: Batch) -> Loss:
         """Returns the mean negative log-likelihood of the actions, plus the penalty on logits."""
         logits = self.policy(batch.observations)
-        return functional.imitation_loss(logits, batch.actions, self.config.logits_penalty)
+        return losses.imitation_loss(logits, batch.actions, self.config.logits_penalty)
 
     def predict_best_action(self, observations: TensorTree) -> Tensor:
         """Returns the likeliest actions [B]."""

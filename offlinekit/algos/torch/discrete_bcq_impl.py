@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from offlinekit.algos.torch import functional
-from offlinekit.algos.torch.objectives import Loss, Objective
-from offlinekit.algos.torch.q_learning import QLearningImpl
-from offlinekit.types import Batch, TensorTree
+from offlinekit.core.bases.q_learning_impl import QLearningImpl
+from offlinekit.nn import losses
+from offlinekit.sampling.batch import Batch, TensorTree
+from offlinekit.training.objectives import Loss, Objective
 
 
 class DiscreteBCQImpl(QLearningImpl):
@@ -28,12 +28,12 @@ class DiscreteBCQImpl(QLearningImpl):
     def compute_imitator_loss(self, batch: Batch) -> Loss:
         """Returns the mean negative log-likelihood of the actions, plus the penalty on logits."""
         logits = self.imitator(batch.observations)
-        return functional.imitation_loss(logits, batch.actions, self.config.logits_penalty)
+        return losses.imitation_loss(logits, batch.actions, self.config.logits_penalty)
 
     def constrained_values(self, observations: TensorTree) -> Tensor:
         """Returns the mean over critics of Q [B, A], minus infinity for actions that are not allowed."""
         log_probs = torch.log_softmax(self.imitator(observations), -1)
-        allowed = functional.likely_actions(log_probs, self.config.threshold)
+        allowed = losses.likely_actions(log_probs, self.config.threshold)
         return self.q.values(observations).mean(0).masked_fill(~allowed, -torch.inf)
 
     def next_actions(self, observations: TensorTree, outputs: Tensor) -> Tensor:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from offlinekit.algos.torch.double_dqn_impl import DoubleDQNImpl
-from offlinekit.algos.torch.objectives import Loss
-from offlinekit.types import Batch
+from offlinekit.sampling.batch import Batch
+from offlinekit.training.objectives import Loss
 
 
 class DiscreteCQLImpl(DoubleDQNImpl):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from offlinekit.algos.torch import functional
-from offlinekit.algos.torch.discrete_actor_critic import DiscreteActorCriticImpl
-from offlinekit.algos.torch.objectives import Loss
-from offlinekit.types import Batch
+from offlinekit.core.bases.discrete_actor_critic_impl import DiscreteActorCriticImpl
+from offlinekit.nn import losses
+from offlinekit.sampling.batch import Batch
+from offlinekit.training.objectives import Loss
 
 
 class DiscreteCRRImpl(DiscreteActorCriticImpl):
@@ -23,7 +23,7 @@ class DiscreteCRRImpl(DiscreteActorCriticImpl):
         """Returns r + gamma sum_a pi_target(a|s') min_k Q_target_k(s', a), eq. (1); [B] or [N, B]."""
         log_probs = self.target_policy(batch.next_observations)
         values = self.lowest_outputs(self.target_q(batch.next_observations))
-        return batch.rewards + batch.discounts * functional.expectation(log_probs, values)
+        return batch.rewards + batch.discounts * losses.expectation(log_probs, values)
 
     def compute_critic_loss(self, batch: Batch, q_tpn: Tensor) -> Loss:
         """Returns the temporal-difference loss plus alpha times the conservative gap of discrete CQL."""
@@ -40,4 +40,4 @@ class DiscreteCRRImpl(DiscreteActorCriticImpl):
         """Returns f(A) [B]: 1 where the advantage is positive, or its bounded exponential."""
         if self.config.weight == "binary":
             return (advantages > 0).to(advantages.dtype)
-        return functional.exponential_weights(advantages, self.config.beta, self.config.max_weight)
+        return losses.exponential_weights(advantages, self.config.beta, self.config.max_weight)

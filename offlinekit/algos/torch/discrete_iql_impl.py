@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from offlinekit.algos.torch import functional
-from offlinekit.algos.torch.discrete_actor_critic import DiscreteActorCriticImpl
-from offlinekit.algos.torch.implicit import ImplicitValues
-from offlinekit.algos.torch.objectives import Objective
-from offlinekit.types import Batch
+from offlinekit.core.bases.discrete_actor_critic_impl import DiscreteActorCriticImpl
+from offlinekit.core.bases.implicit_impl import ImplicitValues
+from offlinekit.nn import losses
+from offlinekit.sampling.batch import Batch
+from offlinekit.training.objectives import Objective
 
 
 class DiscreteIQLImpl(ImplicitValues, DiscreteActorCriticImpl):
@@ -34,4 +34,4 @@ class DiscreteIQLImpl(ImplicitValues, DiscreteActorCriticImpl):
     def data_values(self, batch: Batch) -> Tensor:
         """Returns min_k Q_target_k(s, a) of the data's actions [B], without gradient."""
         values = self.target_q.values(batch.observations)
-        return functional.select_actions(values, batch.actions).amin(0)
+        return losses.select_actions(values, batch.actions).amin(0)

@@ -7,10 +7,10 @@ import math
 import torch
 from torch import Tensor, nn
 
-from offlinekit.algos.torch import functional
-from offlinekit.algos.torch.discrete_actor_critic import DiscreteActorCriticImpl
-from offlinekit.algos.torch.objectives import Loss, Objective
-from offlinekit.types import Batch
+from offlinekit.core.bases.discrete_actor_critic_impl import DiscreteActorCriticImpl
+from offlinekit.nn import losses
+from offlinekit.sampling.batch import Batch
+from offlinekit.training.objectives import Loss, Objective
 
 
 class DiscreteSACImpl(DiscreteActorCriticImpl):
@@ -34,10 +34,10 @@ class DiscreteSACImpl(DiscreteActorCriticImpl):
         """Returns pi(s)^T [-temperature (log pi(s) + target entropy)], eq. (11)."""
         with torch.no_grad():
             log_probs = self.policy(batch.observations)
-            expected = functional.expectation(log_probs, log_probs)  # [B]
+            expected = losses.expectation(log_probs, log_probs)  # [B]
         target = self.config.target_entropy
         target = 0.98 * math.log(self.n_actions) if target is None else target
-        loss = functional.temperature_loss(self.log_temperature, expected, target)
+        loss = losses.temperature_loss(self.log_temperature, expected, target)
         return loss, {"temperature": self.log_temperature.detach().exp(), "entropy": -expected.mean()}
 
     def compute_target(self, batch: Batch) -> Tensor:
@@ -45,7 +45,7 @@ class DiscreteSACImpl(DiscreteActorCriticImpl):
         log_probs = self.policy(batch.next_observations)
         values = self.lowest_outputs(self.target_q(batch.next_observations))
         values = values - self.log_temperature.exp() * log_probs
-        return batch.rewards + batch.discounts * functional.expectation(log_probs, values)
+        return batch.rewards + batch.discounts * losses.expectation(log_probs, values)
 
     def compute_actor_loss(self, batch: Batch) -> Loss:
         """Returns the mean of pi(s)^T [temperature log pi(s) - min_k Q_k(s)], eq. (12)."""
@@ -53,4 +53,4 @@ class DiscreteSACImpl(DiscreteActorCriticImpl):
             values = self.q.values(batch.observations).amin(0)
         log_probs = self.policy(batch.observations)
         costs = self.log_temperature.detach().exp() * log_probs - values  # [B, A]
-        return functional.expectation(log_probs, costs).mean()
+        return losses.expectation(log_probs, costs).mean()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from offlinekit.algos.torch.q_learning import QLearningImpl
-from offlinekit.types import TensorTree
+from offlinekit.core.bases.q_learning_impl import QLearningImpl
+from offlinekit.sampling.batch import TensorTree
 
 
 class DoubleDQNImpl(QLearningImpl):

@@ -10,13 +10,13 @@ import torch.nn.functional as F
 from gymnasium import spaces
 from torch import Tensor
 
-from offlinekit.algos.torch import functional
-from offlinekit.algos.torch.encoders import MLPEncoder, ResidualEncoder, resolve_encoder
-from offlinekit.algos.torch.impl import Impl
-from offlinekit.algos.torch.networks import MLP
-from offlinekit.algos.torch.objectives import Loss, Objective
+from offlinekit.core.impl import Impl
 from offlinekit.errors import UnsupportedError
-from offlinekit.types import Batch
+from offlinekit.nn import losses
+from offlinekit.nn.encoders import MLPEncoder, ResidualEncoder, resolve_encoder
+from offlinekit.nn.networks import MLP
+from offlinekit.sampling.batch import Batch
+from offlinekit.training.objectives import Loss, Objective
 
 LOG_STDS = (-5.0, 1.0)
 
@@ -88,7 +88,7 @@ class DynamicsImpl(Impl):
             actions = (actions.unsqueeze(-1) == numbers).float()
         outputs = self.mlp(torch.cat([observations, actions], -1), per_member)
         means, log_stds = outputs[..., :-1].chunk(2, -1)
-        return Outcomes(means, functional.softly_bounded(log_stds, *LOG_STDS), outputs[..., -1])
+        return Outcomes(means, losses.softly_bounded(log_stds, *LOG_STDS), outputs[..., -1])
 
     def compute_model_loss(self, batch: Batch) -> Loss:
         """Returns the negative log-likelihood: a sum over members of means over the rows that each learns from."""
@@ -96,14 +96,14 @@ class DynamicsImpl(Impl):
         following = batch.next_observations - batch.observations  # type: ignore[operator]  # Vectors.
         outcomes = torch.cat([following, batch.rewards[:, None]], -1).expand_as(means)
         moved, earned = (
-            functional.normal_log_prob(outcomes[..., part], means[..., part], log_stds[..., part])
+            losses.normal_log_prob(outcomes[..., part], means[..., part], log_stds[..., part])
             for part in (slice(-1), slice(-1, None))
         )
         goes_on = (batch.discounts > 0).float()
         ends = (1.0 - goes_on).expand_as(logits)
         ended = F.binary_cross_entropy_with_logits(logits, ends, reduction="none")
         errors = (means[..., :-1] - following).square().mean(-1) * goes_on
-        loss = functional.ensemble_mean(ended - goes_on * moved - earned, batch.masks)
+        loss = losses.ensemble_mean(ended - goes_on * moved - earned, batch.masks)
         return loss, {"observation_error": errors.detach().mean()}
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from offlinekit.algos.torch import functional
-from offlinekit.algos.torch.objectives import Loss
 from offlinekit.algos.torch.sac_impl import SACImpl
-from offlinekit.types import Batch
+from offlinekit.nn import losses
+from offlinekit.sampling.batch import Batch
+from offlinekit.training.objectives import Loss
 
 
 class EDACImpl(SACImpl):
@@ -17,6 +17,6 @@ class EDACImpl(SACImpl):
         """Returns the temporal-difference loss plus eta times the alignment of the gradients, eq. (5)."""
         outputs, gradients = self.q.action_gradients(batch.observations, batch.actions)
         td_loss = self.q.loss(outputs, q_tpn, batch.masks)
-        alignment = functional.gradient_alignment(gradients).mean()
+        alignment = losses.gradient_alignment(gradients).mean()
         loss = td_loss + self.config.eta * alignment
         return loss, {"td_loss": td_loss.detach(), "gradient_alignment": alignment.detach()}

@@ -7,12 +7,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from offlinekit.algos.torch import functional
-from offlinekit.algos.torch.encoders import resolve_encoder
-from offlinekit.algos.torch.impl import Impl
-from offlinekit.algos.torch.networks import QFunction
-from offlinekit.algos.torch.objectives import Loss, Objective
-from offlinekit.types import Batch, TensorTree
+from offlinekit.core.impl import Impl
+from offlinekit.nn import losses
+from offlinekit.nn.encoders import resolve_encoder
+from offlinekit.nn.networks import QFunction
+from offlinekit.sampling.batch import Batch, TensorTree
+from offlinekit.training.objectives import Loss, Objective
 
 
 class FQEImpl(Impl):
@@ -80,8 +80,8 @@ class DiscreteFQEImpl(FQEImpl):
         if self.q.n_quantiles is None:
             expected: Tensor = (actions * outputs).sum(-1)
             return expected
-        return functional.select_actions(outputs, self.random.categorical(torch.log(actions)))
+        return losses.select_actions(outputs, self.random.categorical(torch.log(actions)))
 
     def outputs(self, observations: TensorTree, actions: Tensor) -> Tensor:
         """Returns what the critics say of actions, [K, B] or [K, N, B]."""
-        return functional.select_actions(self.q(observations), actions)
+        return losses.select_actions(self.q(observations), actions)

@@ -6,10 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from offlinekit.algos.torch.actor_critic import ActorCriticImpl
-from offlinekit.algos.torch.flows import OneStepPolicy, make_flow
-from offlinekit.algos.torch.objectives import Loss, Objective
-from offlinekit.types import Batch
+from offlinekit.core.bases.actor_critic_impl import ActorCriticImpl
+from offlinekit.core.bases.behaviour_models import make_flow
+from offlinekit.nn.flows import OneStepPolicy
+from offlinekit.sampling.batch import Batch
+from offlinekit.training.objectives import Loss, Objective
 
 
 class FQLImpl(ActorCriticImpl):

@@ -7,10 +7,11 @@ import math
 import torch
 from torch import Tensor
 
-from offlinekit.algos.torch.diffusion import ClippedDiffusion, TimeFeatures, make_diffusion
-from offlinekit.algos.torch.generators import BestOf, BestOfImpl
 from offlinekit.algos.torch.iql_impl import IQLImpl
-from offlinekit.types import TensorTree
+from offlinekit.core.bases.behaviour_models import make_diffusion
+from offlinekit.core.bases.best_of_impl import BestOf, BestOfImpl
+from offlinekit.nn.diffusion import ClippedDiffusion, TimeFeatures
+from offlinekit.sampling.batch import TensorTree
 
 
 class IDQLImpl(BestOfImpl, IQLImpl):  # type: ignore[misc]  # A policy in place of IQL's Gaussian.

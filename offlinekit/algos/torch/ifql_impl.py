@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from offlinekit.algos.torch.flows import make_flow
-from offlinekit.algos.torch.generators import BestOf, BestOfImpl
 from offlinekit.algos.torch.iql_impl import IQLImpl
-from offlinekit.types import TensorTree
+from offlinekit.core.bases.behaviour_models import make_flow
+from offlinekit.core.bases.best_of_impl import BestOf, BestOfImpl
+from offlinekit.sampling.batch import TensorTree
 
 
 class IFQLImpl(BestOfImpl, IQLImpl):  # type: ignore[misc]  # A policy in place of IQL's Gaussian.

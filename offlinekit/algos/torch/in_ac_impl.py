@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from offlinekit.algos.torch import functional
-from offlinekit.algos.torch.actor_critic import ActorCriticImpl
-from offlinekit.algos.torch.objectives import Loss, Objective
-from offlinekit.algos.torch.policies import GaussianPolicy
-from offlinekit.types import Batch
+from offlinekit.core.bases.actor_critic_impl import ActorCriticImpl
+from offlinekit.nn import losses
+from offlinekit.nn.policies import GaussianPolicy
+from offlinekit.sampling.batch import Batch
+from offlinekit.training.objectives import Loss, Objective
 
 
 class InACImpl(ActorCriticImpl):
@@ -69,7 +69,7 @@ class InACImpl(ActorCriticImpl):
         values = self.q.values(batch.observations, batch.actions).amin(0)
         advantages = (values - self.value(batch.observations).squeeze(-1)) / self.config.temperature
         exponents = advantages - self.behaviour.log_prob(batch.observations, batch.actions)
-        return functional.exponential_weights(exponents, 1.0, self.config.max_weight)
+        return losses.exponential_weights(exponents, 1.0, self.config.max_weight)
 
     def compute_actor_loss(self, batch: Batch) -> Loss:
         """Returns minus the mean of the weights times log pi(a|s), eq. (11)."""

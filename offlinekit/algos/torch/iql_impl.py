@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from offlinekit.algos.torch.actor_critic import ActorCriticImpl
-from offlinekit.algos.torch.implicit import ImplicitValues
-from offlinekit.algos.torch.objectives import Objective
-from offlinekit.algos.torch.policies import GaussianPolicy
-from offlinekit.types import Batch
+from offlinekit.core.bases.actor_critic_impl import ActorCriticImpl
+from offlinekit.core.bases.implicit_impl import ImplicitValues
+from offlinekit.nn.policies import GaussianPolicy
+from offlinekit.sampling.batch import Batch
+from offlinekit.training.objectives import Objective
 
 
 class IQLImpl(ImplicitValues, ActorCriticImpl):

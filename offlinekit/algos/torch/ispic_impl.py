@@ -7,12 +7,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from offlinekit.algos.torch import functional
-from offlinekit.algos.torch.actor_critic import ActorCriticImpl
-from offlinekit.algos.torch.objectives import Loss
-from offlinekit.algos.torch.policies import DeterministicPolicy
+from offlinekit.core.bases.actor_critic_impl import ActorCriticImpl
 from offlinekit.errors import UnsupportedError
-from offlinekit.types import Batch, TensorTree
+from offlinekit.nn import losses
+from offlinekit.nn.policies import DeterministicPolicy
+from offlinekit.sampling.batch import Batch, TensorTree
+from offlinekit.training.objectives import Loss
 
 
 class ISPICImpl(ActorCriticImpl):
@@ -62,19 +62,19 @@ class ISPICImpl(ActorCriticImpl):
         """Returns the sum over agents of its weighted distances minus its normalised value."""
         actions = self.policy(batch.observations)
         values = self.q.expected(self.q.apart(batch.observations, actions))
-        weights, found = functional.mean_weights(values, self.halves(batch)), values.detach()
+        weights, found = losses.mean_weights(values, self.halves(batch)), values.detach()
         scales = self.config.alpha / (weights * found.abs()).sum(1, keepdim=True).clamp(min=1e-8)
         better = (found.flip(0) > found).float()  # Whether the other one's action is worth more.
         apart = better * (actions - actions.detach().flip(0)).square().mean(-1)
         share = self.config.reference_weight
         distances = share * apart + (1.0 - share) * (actions - batch.actions).square().mean(-1)
-        losses = weights * (distances - scales * values)
-        return losses.sum(), {"distance": (weights * distances.detach()).sum() / 2}
+        rows = weights * (distances - scales * values)
+        return rows.sum(), {"distance": (weights * distances.detach()).sum() / 2}
 
     def predict_best_action(self, observations: TensorTree) -> Tensor:
         """Returns the action [B, A] of the agent that values its own more."""
         actions = self.policy(observations)
-        return functional.best_actions(actions, self.q.expected(self.q.apart(observations, actions)))
+        return losses.best_actions(actions, self.q.expected(self.q.apart(observations, actions)))
 
     def sample_action(self, observations: TensorTree) -> Tensor:
         """Returns the action of `predict_best_action`."""

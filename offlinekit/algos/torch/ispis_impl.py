@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from offlinekit.algos.torch.objectives import Loss
 from offlinekit.algos.torch.td3_plus_bc_impl import TD3PlusBCImpl
-from offlinekit.types import Batch
+from offlinekit.sampling.batch import Batch
+from offlinekit.training.objectives import Loss
 
 
 class ISPISImpl(TD3PlusBCImpl):

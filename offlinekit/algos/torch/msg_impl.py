@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from offlinekit.algos.torch import functional
-from offlinekit.algos.torch.objectives import Loss, Objective
 from offlinekit.algos.torch.sac_impl import SACImpl
-from offlinekit.types import Batch
+from offlinekit.nn import losses
+from offlinekit.sampling.batch import Batch
+from offlinekit.training.objectives import Loss, Objective
 
 
 class MSGImpl(SACImpl):
@@ -46,7 +46,7 @@ class MSGImpl(SACImpl):
         with torch.no_grad():
             actions, _ = self.policy.sample(batch.observations)
         gaps = self.q.values(batch.observations, actions) - self.q.expected(outputs)  # [K, B]
-        gap = functional.ensemble_mean(gaps, batch.masks)
+        gap = losses.ensemble_mean(gaps, batch.masks)
         return loss + self.config.alpha * gap, {"td_loss": loss.detach(), "support_gap": gap.detach()}
 
     def compute_cloning_loss(self, batch: Batch) -> Loss:
@@ -57,5 +57,5 @@ class MSGImpl(SACImpl):
         """Returns the mean of temperature log pi(a|s) - (mean_k Q_k(s, a) - pessimism * std_k Q_k(s, a))."""
         actions, log_probs = self.policy.sample(batch.observations)
         values = self.q.values(batch.observations, actions)
-        bound = functional.lower_confidence_bound(values, self.config.pessimism)
+        bound = losses.lower_confidence_bound(values, self.config.pessimism)
         return (self.log_temperature.detach().exp() * log_probs - bound).mean()

@@ -6,12 +6,13 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from offlinekit.algos.torch import functional
-from offlinekit.algos.torch.actor_critic import ActorCriticImpl
-from offlinekit.algos.torch.generative import Perturbation, make_vae
-from offlinekit.algos.torch.objectives import Loss, Objective
-from offlinekit.algos.torch.policies import DeterministicPolicy
-from offlinekit.types import Batch, TensorTree
+from offlinekit.core.bases.actor_critic_impl import ActorCriticImpl
+from offlinekit.core.bases.behaviour_models import make_vae
+from offlinekit.nn import losses
+from offlinekit.nn.policies import DeterministicPolicy
+from offlinekit.nn.vae import Perturbation
+from offlinekit.sampling.batch import Batch, TensorTree
+from offlinekit.training.objectives import Loss, Objective
 
 
 class PLASImpl(ActorCriticImpl):
@@ -67,7 +68,7 @@ class PLASImpl(ActorCriticImpl):
         """Returns r + gamma times the mixed target critics at the action of the target policy."""
         actions = self.act(batch.next_observations, self.target_policy, self.target_perturbation)
         values = self.target_q.values(batch.next_observations, actions)
-        mixed = functional.mixed_members(values, self.config.min_weight)
+        mixed = losses.mixed_members(values, self.config.min_weight)
         target: Tensor = batch.rewards + batch.discounts * mixed
         return self.q.as_target(target)
 

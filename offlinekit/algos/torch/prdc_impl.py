@@ -7,11 +7,11 @@ from typing import Any, ClassVar
 from gymnasium import spaces
 from torch import Tensor
 
-from offlinekit.algos.torch.neighbours import Neighbours
-from offlinekit.algos.torch.objectives import Loss
 from offlinekit.algos.torch.td3_plus_bc_impl import TD3PlusBCImpl
 from offlinekit.errors import NotFittedError, UnsupportedError
-from offlinekit.types import Batch
+from offlinekit.nn.neighbours import Neighbours
+from offlinekit.sampling.batch import Batch
+from offlinekit.training.objectives import Loss
 
 
 class PRDCImpl(TD3PlusBCImpl):

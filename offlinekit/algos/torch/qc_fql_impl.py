@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from offlinekit.algos.torch.chunks import ChunkingImpl
 from offlinekit.algos.torch.fql_impl import FQLImpl
-from offlinekit.algos.torch.objectives import Loss
-from offlinekit.types import Batch
+from offlinekit.core.bases.chunking_impl import ChunkingImpl
+from offlinekit.sampling.batch import Batch
+from offlinekit.training.objectives import Loss
 
 
 class QCFQLImpl(ChunkingImpl, FQLImpl):

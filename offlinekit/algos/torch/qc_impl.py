@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from offlinekit.algos.torch.bfn_impl import BFNImpl
-from offlinekit.algos.torch.chunks import ChunkingImpl
-from offlinekit.algos.torch.objectives import Loss
-from offlinekit.types import Batch
+from offlinekit.core.bases.chunking_impl import ChunkingImpl
+from offlinekit.sampling.batch import Batch
+from offlinekit.training.objectives import Loss
 
 
 class QCImpl(ChunkingImpl, BFNImpl):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from offlinekit.algos.torch.q_learning import QLearningImpl
+from offlinekit.core.bases.q_learning_impl import QLearningImpl
 
 
 class QRDQNImpl(QLearningImpl):

@@ -6,9 +6,9 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from offlinekit.algos.torch.objectives import Loss
 from offlinekit.algos.torch.td3_impl import TD3Impl
-from offlinekit.types import Batch
+from offlinekit.sampling.batch import Batch
+from offlinekit.training.objectives import Loss
 
 
 class ReBRACImpl(TD3Impl):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from offlinekit.algos.torch.objectives import Loss, Objective
 from offlinekit.algos.torch.sac_impl import SACImpl
-from offlinekit.types import Batch
+from offlinekit.sampling.batch import Batch
+from offlinekit.training.objectives import Loss, Objective
 
 
 class REDQImpl(SACImpl):

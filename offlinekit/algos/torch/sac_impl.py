@@ -7,11 +7,11 @@ import math
 import torch
 from torch import Tensor, nn
 
-from offlinekit.algos.torch import functional
-from offlinekit.algos.torch.actor_critic import ActorCriticImpl
-from offlinekit.algos.torch.objectives import Loss, Objective
-from offlinekit.algos.torch.policies import SquashedGaussianPolicy
-from offlinekit.types import Batch
+from offlinekit.core.bases.actor_critic_impl import ActorCriticImpl
+from offlinekit.nn import losses
+from offlinekit.nn.policies import SquashedGaussianPolicy
+from offlinekit.sampling.batch import Batch
+from offlinekit.training.objectives import Loss, Objective
 
 
 class SACImpl(ActorCriticImpl):
@@ -51,7 +51,7 @@ class SACImpl(ActorCriticImpl):
             _, log_probs = self.policy.sample(batch.observations)
         target = self.config.target_entropy
         target = -float(self.action_size) if target is None else target
-        loss = functional.temperature_loss(self.log_temperature, log_probs, target)
+        loss = losses.temperature_loss(self.log_temperature, log_probs, target)
         return loss, {"temperature": self.log_temperature.detach().exp(), "entropy": -log_probs.mean()}
 
     def compute_target(self, batch: Batch) -> Tensor:

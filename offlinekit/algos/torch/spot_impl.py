@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from offlinekit.algos.torch.generative import make_vae
-from offlinekit.algos.torch.objectives import Loss, Objective
 from offlinekit.algos.torch.td3_impl import TD3Impl
-from offlinekit.types import Batch
+from offlinekit.core.bases.behaviour_models import make_vae
+from offlinekit.sampling.batch import Batch
+from offlinekit.training.objectives import Loss, Objective
 
 
 class SPOTImpl(TD3Impl):

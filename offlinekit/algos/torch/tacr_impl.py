@@ -8,12 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from offlinekit.algos.torch import functional
 from offlinekit.algos.torch.decision_transformer_impl import DecisionTransformerImpl
-from offlinekit.algos.torch.encoders import resolve_encoder
-from offlinekit.algos.torch.networks import QFunction
-from offlinekit.algos.torch.objectives import Loss, Objective
-from offlinekit.types import TensorTree, map_tree
+from offlinekit.nn import losses
+from offlinekit.nn.encoders import resolve_encoder
+from offlinekit.nn.networks import QFunction
+from offlinekit.sampling.batch import TensorTree
+from offlinekit.training.objectives import Loss, Objective
+from offlinekit.types import map_tree
 
 
 class TACRImpl(DecisionTransformerImpl):
@@ -76,10 +77,10 @@ class TACRImpl(DecisionTransformerImpl):
         actions = self.best_of(self.outputs(batch))
         flat = self.q.values(_flat(batch.observations), actions.flatten(0, 1), members=1)[0]
         values = flat.view_as(batch.rewards)
-        size = functional.masked_mean(values.detach().abs(), batch.masks)
-        cloning = functional.masked_mean((actions - batch.actions).square().mean(-1), batch.masks)
+        size = losses.masked_mean(values.detach().abs(), batch.masks)
+        cloning = losses.masked_mean((actions - batch.actions).square().mean(-1), batch.masks)
         scale = self.config.alpha / size.clamp(min=1e-8)
-        return cloning - scale * functional.masked_mean(values, batch.masks), {"bc_loss": cloning.detach()}
+        return cloning - scale * losses.masked_mean(values, batch.masks), {"bc_loss": cloning.detach()}
 
     def predict_value(self, observations: TensorTree, actions: Tensor | None) -> Tensor:
         """Returns the mean over members of Q(s, a) [B]; of the first action of an episode where they are None."""

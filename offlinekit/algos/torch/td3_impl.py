@@ -6,10 +6,10 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from offlinekit.algos.torch.actor_critic import ActorCriticImpl
-from offlinekit.algos.torch.objectives import Loss
-from offlinekit.algos.torch.policies import DeterministicPolicy
-from offlinekit.types import Batch, TensorTree
+from offlinekit.core.bases.actor_critic_impl import ActorCriticImpl
+from offlinekit.nn.policies import DeterministicPolicy
+from offlinekit.sampling.batch import Batch, TensorTree
+from offlinekit.training.objectives import Loss
 
 
 class TD3Impl(ActorCriticImpl):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from offlinekit.algos.torch.objectives import Loss
 from offlinekit.algos.torch.td3_impl import TD3Impl
-from offlinekit.types import Batch
+from offlinekit.sampling.batch import Batch
+from offlinekit.training.objectives import Loss
 
 
 class TD3PlusBCImpl(TD3Impl):

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import register_parametrization
 
-from offlinekit.algos.torch import functional
 from offlinekit.algos.torch.bear_impl import BEARImpl
-from offlinekit.algos.torch.networks import QFunction, StackedLinear
-from offlinekit.algos.torch.objectives import Loss
-from offlinekit.types import Batch, TensorTree
+from offlinekit.nn import losses
+from offlinekit.nn.networks import QFunction, StackedLinear
+from offlinekit.sampling.batch import Batch, TensorTree
+from offlinekit.training.objectives import Loss
 
 
 class SpectralNorm(nn.Module):
@@ -18,7 +18,7 @@ class SpectralNorm(nn.Module):
 
     def forward(self, weights: Tensor) -> Tensor:
         """Returns weights of spectral norm 1, or zeros."""
-        return weights / functional.largest_singular_value(weights).clamp(min=1e-12)[:, None, None]
+        return weights / losses.largest_singular_value(weights).clamp(min=1e-12)[:, None, None]
 
 
 class UWACImpl(BEARImpl):
@@ -57,7 +57,7 @@ class UWACImpl(BEARImpl):
         """Returns r + gamma max_i of the mixed means at actions a_i of the target policy, and its certainty, [B]."""
         actions, _ = self.target_policy.sample(batch.next_observations, self.config.n_actions)
         means, variances = self.passes(self.target_q, batch.next_observations, actions)  # [K, M, B]
-        values = functional.mixed_members(means, self.config.min_weight).amax(0)
+        values = losses.mixed_members(means, self.config.min_weight).amax(0)
         return batch.rewards + batch.discounts * values, self.certainty(variances.sum(0).amax(0))
 
     def compute_target(self, batch: Batch) -> Tensor:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from offlinekit.algos.torch import functional
 from offlinekit.algos.torch.iql_impl import IQLImpl
-from offlinekit.algos.torch.objectives import Loss
-from offlinekit.types import Batch
+from offlinekit.nn import losses
+from offlinekit.sampling.batch import Batch
+from offlinekit.training.objectives import Loss
 
 
 class XQLImpl(IQLImpl):
@@ -15,5 +15,5 @@ class XQLImpl(IQLImpl):
         """Returns the Gumbel loss of V(s) towards Q_target(s, a), eq. (11)."""
         values = self.value(batch.observations).squeeze(-1)
         errors = self.data_values(batch) - values
-        loss = functional.gumbel_loss(errors, self.config.temperature, self.config.max_exponent).mean()
+        loss = losses.gumbel_loss(errors, self.config.temperature, self.config.max_exponent).mean()
         return loss, {"value": values.detach().mean()}

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from offlinekit.cli.options import SETTINGS, debug_option, example, usage
 from offlinekit.cli.output import pairs, table
-from offlinekit.cli.parts import SETTINGS, debug_option, example, usage
 
 if TYPE_CHECKING:
-    from offlinekit.algos.presets import Preset
+    from offlinekit.core.presets import Preset
 
 
 @click.command(context_settings=SETTINGS, epilog=example("offlinekit algos", "offlinekit algos td3+bc"))

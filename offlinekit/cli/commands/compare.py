@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from offlinekit.cli.options import SETTINGS, debug_option, example, usage
 from offlinekit.cli.output import number, pairs
-from offlinekit.cli.parts import SETTINGS, debug_option, example, usage
 
 if TYPE_CHECKING:
     from offlinekit.metrics.reporting.comparing import Comparison
@@ -37,9 +37,9 @@ def command(first: str, second: str, score: str) -> None:
     A and B are run folders, folders of run folders, or patterns in quotes. On several datasets normalised scores are
     compared on those that both have; on one dataset its returns.
     """
-    from offlinekit.metrics.budget import Budget
     from offlinekit.metrics.reporting.comparing import compare_runs
     from offlinekit.metrics.reporting.results import find_runs, read_run
+    from offlinekit.metrics.statistics.budget import Budget
 
     groups = []
     for pattern, option in ((first, "A"), (second, "B")):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import click
 
-from offlinekit.cli.inspecting import info, validate
-from offlinekit.cli.mending import convert, merge, relabel, subsample
+from offlinekit.cli.datasets_edit import convert, merge, relabel, subsample
+from offlinekit.cli.datasets_info import info, validate
+from offlinekit.cli.datasets_record import collect, levels
+from offlinekit.cli.options import SETTINGS, debug_option, example
 from offlinekit.cli.output import pairs
-from offlinekit.cli.parts import SETTINGS, debug_option, example
-from offlinekit.cli.recording import collect, levels
 
 
 @click.group(

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from offlinekit.cli.options import SETTINGS, debug_option, example
 from offlinekit.cli.output import number, pairs, with_error
-from offlinekit.cli.parts import SETTINGS, debug_option, example
 from offlinekit.cli.runs import Found, find, load
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from offlinekit.cli.parts import SETTINGS, debug_option, example, usage
+from offlinekit.cli.options import SETTINGS, debug_option, example, usage
 from offlinekit.cli.runs import find
 
 SUFFIXES = {"onnx": ".onnx", "torch-export": ".pt2", "torchscript": ".pt", "numpy": ".safetensors"}

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from offlinekit.cli.inspecting import open_dataset, reader_options
+from offlinekit.cli.datasets_info import open_dataset, reader_options
+from offlinekit.cli.options import SETTINGS, debug_option, example, usage
 from offlinekit.cli.output import number, pairs, table
-from offlinekit.cli.parts import SETTINGS, debug_option, example, usage
 from offlinekit.cli.runs import find
 
 if TYPE_CHECKING:
@@ -86,9 +86,9 @@ def command(
     it learned from.
     """
     import offlinekit
-    from offlinekit.algos.acting import SampledPolicy
     from offlinekit.algos.dynamics import fitted_dynamics
     from offlinekit.algos.fqe import fitted_by
+    from offlinekit.core.units import SampledPolicy
     from offlinekit.metrics.ope import ESTIMATORS, estimate
 
     if unknown := [given for given in estimators if given not in ESTIMATORS]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from offlinekit.cli.parts import SETTINGS, debug_option, example, key_value_option, usage
+from offlinekit.cli.options import SETTINGS, debug_option, example, key_value_option, usage
 
 
 @click.command(
@@ -56,7 +56,7 @@ def command(
     drawn as a line where the runs noted it.
     """
     from offlinekit.metrics import plot_learning_curves
-    from offlinekit.metrics.curves import behaviour_return
+    from offlinekit.metrics.reporting.curves import behaviour_return
 
     with usage("--baseline"):
         lines = {label: float(value) for label, value in baselines.items()}

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
+from offlinekit.cli.options import SETTINGS, debug_option, example, usage
 from offlinekit.cli.output import number
-from offlinekit.cli.parts import SETTINGS, debug_option, example, usage
 from offlinekit.cli.runs import find, load
 
 

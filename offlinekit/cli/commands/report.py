@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from offlinekit.cli.parts import SETTINGS, debug_option, example, usage
+from offlinekit.cli.options import SETTINGS, debug_option, example, usage
 
 
 @click.command(

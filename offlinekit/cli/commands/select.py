@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
+from offlinekit.cli.options import SETTINGS, debug_option, example, key_value_option, usage
 from offlinekit.cli.output import number, table
-from offlinekit.cli.parts import SETTINGS, debug_option, example, key_value_option, usage
 
 COLUMNS = (
     "policy",
@@ -63,10 +63,10 @@ def command(policies: tuple[Path, ...], dataset: str, **options: Any) -> None:
     recorded the data at the given confidence, corrected for their number, by both; else the answer is to keep that.
     """
     import offlinekit
-    from offlinekit.algos.acting import SampledPolicy
-    from offlinekit.algos.selection import select
     from offlinekit.cli.runs import find
+    from offlinekit.core.units import SampledPolicy
     from offlinekit.datasets import get_dataset
+    from offlinekit.metrics.ope.selection import select
 
     loaded: dict[str, Any] = {str(path): offlinekit.load(find(path, "last").policy) for path in policies}
     if options["sample"]:

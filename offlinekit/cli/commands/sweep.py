@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from offlinekit.cli.parts import SETTINGS, debug_option, example, key_value_option, usage
+from offlinekit.cli.options import SETTINGS, debug_option, example, key_value_option, usage
 
 COUNT = click.IntRange(min=1)
 
@@ -77,7 +77,7 @@ def command(**options: Any) -> None:
     Runs that share an architecture are trained as one stacked program. Several processes may work on one sweep: start
     it in one, and others with --resume FOLDER.
     """
-    from offlinekit.cli.sweeping import describe_jobs, make_sweep, report, report_anew
+    from offlinekit.cli.sweep_job import describe_jobs, make_sweep, report, report_anew
 
     workers, cluster, job = (options.pop(name) for name in ("workers", "cluster", "job"))
     sweep = make_sweep(options)

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from offlinekit.cli.parts import SETTINGS, debug_option, example, key_value_option
+from offlinekit.cli.options import SETTINGS, debug_option, example, key_value_option
 
 COUNT = click.IntRange(min=1)
 
@@ -115,7 +115,7 @@ def command(**options: Any) -> None:
     (last) and best.okt (by mean return, where there is an environment).
     """
     from offlinekit.cli.job import Job, report
-    from offlinekit.training.team import Team, is_launched
+    from offlinekit.training.process_group import Team, is_launched
 
     with Team.join(options["device"] or "auto") if is_launched() else nullcontext() as team:
         job = Job.from_options(options, team)

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from offlinekit.datasets import hdf5
-from offlinekit.datasets.concatenation import join
-from offlinekit.datasets.d3rlpy_export import export_d3rlpy
+from offlinekit.datasets.editing.concatenation import join
+from offlinekit.datasets.families.d3rlpy_export import export_d3rlpy
+from offlinekit.datasets.formats import hdf5
 from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.datasets.source import Source
 from offlinekit.datasets.spaces import Space, clip, discrete_of

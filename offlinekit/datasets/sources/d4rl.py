@@ -16,21 +16,21 @@ import numpy as np
 from gymnasium import Env, spaces
 from gymnasium.wrappers import TransformObservation
 
-from offlinekit.datasets import hdf5
-from offlinekit.datasets.d4rl_alignment import (
+from offlinekit.datasets.download import data_root, download
+from offlinekit.datasets.families.d4rl_alignment import (
     cut_at_limit,
     finals_of_shift,
     last_rows,
     qlearning_columns,
     shifted_columns,
 )
-from offlinekit.datasets.d4rl_families import TRANSFORMS, warn_of_faults, with_reward_transform
-from offlinekit.datasets.download import data_root, download
-from offlinekit.datasets.environments import as_gymnasium, make_env
+from offlinekit.datasets.families.d4rl_facts import TRANSFORMS, warn_of_faults, with_reward_transform
+from offlinekit.datasets.formats import hdf5
 from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.datasets.source import Source
 from offlinekit.datasets.spaces import Space, clip
 from offlinekit.datasets.validation import as_array, as_flags, as_float32, check_columns
+from offlinekit.envs.environments import as_gymnasium, make_env
 from offlinekit.errors import FileFormatError, require
 from offlinekit.types import Array
 
@@ -54,7 +54,7 @@ UNIT_ACTIONS = (*ENVIRONMENTS, "antmaze", "maze2d", "kitchen", "bullet")
 @functools.cache
 def table() -> dict[str, dict[str, Any]]:
     """Returns D4RL's datasets: name to url and, where D4RL has reference scores, min and max."""
-    text = (Path(__file__).resolve().parent.parent / "d4rl.json").read_text()
+    text = (Path(__file__).resolve().parents[1] / "families" / "d4rl.json").read_text()
     return dict(json.loads(text))
 
 

@@ -14,11 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from offlinekit.datasets.atari import check_game, dashed, described, game_of, games
 from offlinekit.datasets.download import data_root, download
-from offlinekit.datasets.frame_store import Part, in_file, in_memory
-from offlinekit.datasets.mdp_dataset import MDPDataset
-from offlinekit.datasets.replay_log import (
+from offlinekit.datasets.families.replay_log import (
     Log,
     Padding,
     check_packed_array,
@@ -27,7 +24,10 @@ from offlinekit.datasets.replay_log import (
     read_frames,
     read_log,
 )
+from offlinekit.datasets.formats.frame_store import Part, in_file, in_memory
+from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.datasets.source import Source
+from offlinekit.envs.atari import check_game, dashed, described, game_of, games
 from offlinekit.errors import FileFormatError
 from offlinekit.types import Array
 

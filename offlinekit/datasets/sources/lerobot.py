@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from offlinekit.datasets.arrow import joined, numbers_of, read_parquet
-from offlinekit.datasets.json_files import read_object
+from offlinekit.datasets.formats.arrow import joined, numbers_of, read_parquet
+from offlinekit.datasets.formats.json_files import read_object
 from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.datasets.source import Source
 from offlinekit.datasets.spaces import Space, clip

@@ -19,12 +19,12 @@ from typing import Any
 
 from gymnasium import spaces
 
-from offlinekit.datasets import minari_spaces as values
-from offlinekit.datasets.json_files import parse, read_object
+from offlinekit.datasets.families import minari_spaces as values
+from offlinekit.datasets.families.minari_columns import PREFIX, columns_of, infos_of
+from offlinekit.datasets.families.minari_episodes import Episode, read_arrow, read_hdf5
+from offlinekit.datasets.families.minari_export import export_minari
+from offlinekit.datasets.formats.json_files import parse, read_object
 from offlinekit.datasets.mdp_dataset import MDPDataset
-from offlinekit.datasets.minari_columns import PREFIX, columns_of, infos_of
-from offlinekit.datasets.minari_episodes import Episode, read_arrow, read_hdf5
-from offlinekit.datasets.minari_export import export_minari
 from offlinekit.datasets.source import Source
 from offlinekit.datasets.spaces import Space, clip
 from offlinekit.errors import DatasetError, FileFormatError

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from offlinekit.datasets.array_files import names_in, read_arrays
+from offlinekit.datasets.formats.array_files import names_in, read_arrays
 from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.datasets.source import Source
 from offlinekit.datasets.spaces import Space, clip

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from offlinekit.datasets.array_files import array_in, open_npz
+from offlinekit.datasets.formats.array_files import array_in, open_npz
 from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.datasets.source import Source
 from offlinekit.datasets.spaces import Space, clip
-from offlinekit.datasets.storage import written_beside
 from offlinekit.errors import UnsupportedError
+from offlinekit.io import written_beside
 
 ADVICE = "; say which is which by options, e.g. observations='obs'"
 

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from offlinekit.datasets.array_files import names_in, read_arrays
 from offlinekit.datasets.download import data_root, download
+from offlinekit.datasets.formats.array_files import names_in, read_arrays
 from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.datasets.source import Source
 from offlinekit.datasets.spaces import Space, clip

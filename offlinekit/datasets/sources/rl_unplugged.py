@@ -16,14 +16,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from offlinekit.datasets.atari import SIDE, check_game, clipped, described, game_of
-from offlinekit.datasets.frame_store import Columns, Part, in_file, in_memory
+from offlinekit.datasets.families.rl_unplugged_shards import fetch, has_features, number, shard_name
+from offlinekit.datasets.formats.frame_store import Columns, Part, in_file, in_memory
+from offlinekit.datasets.formats.png import decode_gray, in_threads
+from offlinekit.datasets.formats.protobuf import Feature, parse_example
+from offlinekit.datasets.formats.tfrecord import read_parsed
 from offlinekit.datasets.mdp_dataset import MDPDataset
-from offlinekit.datasets.png import decode_gray, in_threads
-from offlinekit.datasets.protobuf import Feature, parse_example
-from offlinekit.datasets.rl_unplugged import fetch, has_features, number, shard_name
 from offlinekit.datasets.source import Source
-from offlinekit.datasets.tfrecord import read_parsed
+from offlinekit.envs.atari import SIDE, check_game, clipped, described, game_of
 from offlinekit.errors import FileFormatError
 from offlinekit.types import Array
 

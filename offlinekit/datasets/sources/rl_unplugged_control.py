@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from offlinekit.datasets.control_episodes import CONTROL_KEYS, build, part_of
+from offlinekit.datasets.families.control_episodes import CONTROL_KEYS, build, part_of
+from offlinekit.datasets.families.rl_unplugged_shards import converted, fetch, has_features, shard_name
 from offlinekit.datasets.mdp_dataset import MDPDataset
-from offlinekit.datasets.rl_unplugged import converted, fetch, has_features, shard_name
 from offlinekit.datasets.source import Source
 from offlinekit.datasets.spaces import Space
 from offlinekit.errors import did_you_mean

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from offlinekit.datasets.array_files import SUFFIXES, names_in, names_under, read_arrays, tree_at
+from offlinekit.datasets.formats.array_files import SUFFIXES, names_in, names_under, read_arrays, tree_at
 from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.datasets.source import Source
 from offlinekit.datasets.spaces import Space, clip

@@ -18,10 +18,10 @@ from typing import IO, Any, cast
 import numpy as np
 from gymnasium import spaces
 
-from offlinekit.datasets.concatenation import join
-from offlinekit.datasets.json_files import parse
+from offlinekit.datasets.editing.concatenation import join
+from offlinekit.datasets.formats.json_files import parse
+from offlinekit.datasets.formats.packed_arrays import unpack
 from offlinekit.datasets.mdp_dataset import MDPDataset
-from offlinekit.datasets.packed_arrays import unpack
 from offlinekit.datasets.source import Source
 from offlinekit.datasets.spaces import Space, clip
 from offlinekit.datasets.validation import as_flags

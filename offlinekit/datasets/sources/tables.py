@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from offlinekit.datasets.arrow import read_parquet
+from offlinekit.datasets.formats.arrow import read_parquet
 from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.datasets.source import Source
 from offlinekit.datasets.spaces import Space, clip

@@ -13,7 +13,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from offlinekit.datasets import hdf5
+from offlinekit.datasets.formats import hdf5
 from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.datasets.source import Source
 from offlinekit.datasets.spaces import Space, clip

@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from offlinekit.datasets.concatenation import join
+from offlinekit.datasets.editing.concatenation import join
+from offlinekit.datasets.formats.protobuf import BYTES, FIXED32, FIXED64, VARINT, Field, as_double, fields
+from offlinekit.datasets.formats.tfrecord import is_tfrecord, read_parsed, read_records
 from offlinekit.datasets.mdp_dataset import MDPDataset
-from offlinekit.datasets.protobuf import BYTES, FIXED32, FIXED64, VARINT, Field, as_double, fields
 from offlinekit.datasets.source import Source
-from offlinekit.datasets.tfrecord import is_tfrecord, read_parsed, read_records
 from offlinekit.errors import FileFormatError
 from offlinekit.types import Array
 

@@ -5,19 +5,17 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from offlinekit.errors import did_you_mean
+from offlinekit.interfaces import Evaluator
 
 if TYPE_CHECKING:
-    from offlinekit.algos.base import Algo
+    from offlinekit.core.algo import Algo
     from offlinekit.datasets import MDPDataset
-
-Evaluator: TypeAlias = "Callable[[Algo, MDPDataset], float | Mapping[str, float]]"
-"""Measures an algorithm on a dataset: one number, or several by name."""
 
 
 def higher_is_better(metric: str) -> bool:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from offlinekit.errors import UnsupportedError
-from offlinekit.metrics.batches import predicted_actions
+from offlinekit.metrics.evaluators.batches import predicted_actions
 
 if TYPE_CHECKING:
-    from offlinekit.algos.base import Algo
+    from offlinekit.core.algo import Algo
     from offlinekit.datasets import MDPDataset
 
 HIGHER_IS_BETTER = False

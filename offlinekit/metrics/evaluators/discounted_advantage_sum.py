@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import Tensor
 
-from offlinekit.datasets.n_step import returns_to_go
-from offlinekit.metrics.batches import check_ordered, check_values, per_transition
-from offlinekit.types import Batch
+from offlinekit.metrics.evaluators.batches import check_ordered, check_values, per_transition
+from offlinekit.sampling.batch import Batch
+from offlinekit.sampling.n_step import returns_to_go
 
 if TYPE_CHECKING:
-    from offlinekit.algos.base import Algo
+    from offlinekit.core.algo import Algo
     from offlinekit.datasets import MDPDataset
 
 

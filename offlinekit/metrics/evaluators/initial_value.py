@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from offlinekit.metrics.batches import check_values, observations_at
+from offlinekit.envs.frame_stacking import observations_at
+from offlinekit.metrics.evaluators.batches import check_values
 
 if TYPE_CHECKING:
-    from offlinekit.algos.base import Algo
+    from offlinekit.core.algo import Algo
     from offlinekit.datasets import MDPDataset
 
 

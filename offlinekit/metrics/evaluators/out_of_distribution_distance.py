@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from offlinekit.metrics.batches import actions_at, observations_at
+from offlinekit.envs.frame_stacking import observations_at
+from offlinekit.metrics.evaluators.batches import actions_at
 from offlinekit.types import Array, leaves, row_parts
 
 if TYPE_CHECKING:
-    from offlinekit.algos.base import Algo
+    from offlinekit.core.algo import Algo
     from offlinekit.datasets import MDPDataset
 
 MOST_NUMBERS = 64

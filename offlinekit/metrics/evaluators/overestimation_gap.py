@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 import gymnasium
 import numpy as np
 
-from offlinekit.datasets.environments import as_gymnasium
-from offlinekit.datasets.n_step import discounted_sums
-from offlinekit.metrics.batches import check_ordered, check_values, final_values, per_transition
-from offlinekit.metrics.evaluation import evaluate
+from offlinekit.envs.environments import as_gymnasium
+from offlinekit.envs.evaluation import evaluate
+from offlinekit.metrics.evaluators.batches import check_ordered, check_values, final_values, per_transition
+from offlinekit.sampling.n_step import discounted_sums
 from offlinekit.types import Array
 
 if TYPE_CHECKING:
-    from offlinekit.algos.base import Algo
+    from offlinekit.core.algo import Algo
     from offlinekit.datasets import MDPDataset
 
 HIGHER_IS_BETTER = False

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from offlinekit.metrics.batches import check_values, per_transition
+from offlinekit.metrics.evaluators.batches import check_values, per_transition
 
 if TYPE_CHECKING:
-    from offlinekit.algos.base import Algo
+    from offlinekit.core.algo import Algo
     from offlinekit.datasets import MDPDataset
 
 

@@ -8,11 +8,11 @@ import numpy as np
 from torch import Tensor
 
 from offlinekit.errors import UnsupportedError
-from offlinekit.metrics.batches import check_values, per_transition
-from offlinekit.types import Batch
+from offlinekit.metrics.evaluators.batches import check_values, per_transition
+from offlinekit.sampling.batch import Batch
 
 if TYPE_CHECKING:
-    from offlinekit.algos.base import Algo
+    from offlinekit.core.algo import Algo
     from offlinekit.datasets import MDPDataset
 
 HIGHER_IS_BETTER = False

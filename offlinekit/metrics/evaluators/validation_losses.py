@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from offlinekit.metrics.batches import undisturbed
+from offlinekit.training.undisturbed import undisturbed
 
 if TYPE_CHECKING:
-    from offlinekit.algos.base import Algo
+    from offlinekit.core.algo import Algo
     from offlinekit.datasets import MDPDataset
 
 

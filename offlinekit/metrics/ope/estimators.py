@@ -10,7 +10,7 @@ from offlinekit.errors import UnsupportedError, did_you_mean
 from offlinekit.metrics.ope import dice, doubly_robust, importance, traces
 from offlinekit.metrics.ope.contributions import Contributions
 from offlinekit.metrics.ope.dice import Flow
-from offlinekit.metrics.ope.flows import FlowMaker
+from offlinekit.metrics.ope.flow_features import FlowMaker
 from offlinekit.metrics.ope.logged import Logged
 from offlinekit.metrics.ope.magic import magic
 from offlinekit.metrics.ope.simulation import Simulation

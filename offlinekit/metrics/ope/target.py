@@ -8,10 +8,10 @@ from typing import Any, TypeAlias
 import numpy as np
 from gymnasium import spaces
 
-from offlinekit.datasets.choices import probabilities_of
-from offlinekit.datasets.policies import GreedyPolicy, as_policy
+from offlinekit.envs.callable_policies import GreedyPolicy, as_policy
 from offlinekit.errors import UnsupportedError
 from offlinekit.metrics.ope.logged import Floats
+from offlinekit.sampling.policy_table import probabilities_of
 from offlinekit.types import Array, first_leaf
 
 QFunction: TypeAlias = Callable[[Any, Array], Any]
@@ -65,7 +65,7 @@ class TargetPolicy:
         if not self.discrete:
             raise UnsupportedError(
                 "a continuous policy needs densities to weight episodes by; pass SampledPolicy(algo) of "
-                "offlinekit.algos.acting or an object with log_prob(observations, actions), or ask for "
+                "offlinekit.core.units or an object with log_prob(observations, actions), or ask for "
                 "estimators=['direct'] with a q_function"
             )
         with np.errstate(divide="ignore"):
@@ -85,7 +85,7 @@ class TargetPolicy:
         if found.shape != (n, n_actions) or (found < 0).any() or not np.allclose(found.sum(1), 1, atol=1e-3):
             raise ValueError(
                 f"expected probabilities of shape ({n}, {n_actions}) that sum to 1 in each row, got {found.shape}; "
-                "for a policy that returns actions pass GreedyPolicy(policy) of offlinekit.datasets.policies"
+                "for a policy that returns actions pass GreedyPolicy(policy) of offlinekit.envs.callable_policies"
             )
         return found
 

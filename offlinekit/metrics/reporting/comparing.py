@@ -11,9 +11,13 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from offlinekit.metrics.aggregates import as_scores, difference_of_means, probability_of_improvement
 from offlinekit.metrics.reporting.results import RunResult, by_group, check_evaluated
-from offlinekit.metrics.stratified import stratified_interval
+from offlinekit.metrics.statistics.aggregates import (
+    as_scores,
+    difference_of_means,
+    probability_of_improvement,
+)
+from offlinekit.metrics.statistics.stratified import stratified_interval
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from offlinekit.metrics.aggregates import Floats, run_score_profile
-from offlinekit.metrics.curves import read_curves
-from offlinekit.metrics.deployment import expected_online_performance
-from offlinekit.metrics.plots import add_legend, draw_curves, dress
+from offlinekit.metrics.reporting.curves import read_curves
+from offlinekit.metrics.reporting.plots import add_legend, draw_curves, dress
 from offlinekit.metrics.reporting.results import RunResult, by_group, score_matrix
-from offlinekit.metrics.stratified import stratified_band
-from offlinekit.metrics.themes import THEMES, marker
+from offlinekit.metrics.reporting.themes import THEMES, marker
+from offlinekit.metrics.statistics.aggregates import Floats, run_score_profile
+from offlinekit.metrics.statistics.deployment import expected_online_performance
+from offlinekit.metrics.statistics.stratified import stratified_band
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

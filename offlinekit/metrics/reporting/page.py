@@ -8,11 +8,11 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from offlinekit.datasets.storage import written_beside
-from offlinekit.metrics.budget import check_seeds_apart
+from offlinekit.io import written_beside
 from offlinekit.metrics.reporting.figures import figures_of
+from offlinekit.metrics.reporting.report_tables import Table, tables_of
 from offlinekit.metrics.reporting.results import RunResult, by_group, find_runs, read_run
-from offlinekit.metrics.reporting.tables import Table, tables_of
+from offlinekit.metrics.statistics.budget import check_seeds_apart
 
 FILM_BYTES = 20 << 20
 """A larger film is named on the page instead of shown."""

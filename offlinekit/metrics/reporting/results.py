@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from offlinekit.envs.evaluation import normalized_score
 from offlinekit.errors import FileFormatError
-from offlinekit.metrics.aggregates import Floats, score_of
-from offlinekit.metrics.budget import Budget
-from offlinekit.metrics.curves import read_column, read_config, setting_labels
-from offlinekit.metrics.evaluation import normalized_score
+from offlinekit.metrics.reporting.curves import read_column, read_config, setting_labels
+from offlinekit.metrics.statistics.aggregates import Floats, score_of
+from offlinekit.metrics.statistics.budget import Budget
 
 
 @dataclass(frozen=True)

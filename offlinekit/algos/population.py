@@ -1,0 +1,5 @@
+"""Moved to `offlinekit.core.populations.population`; this path is kept for one release."""
+
+from offlinekit.moved import forward
+
+__getattr__ = forward(__name__, "offlinekit.core.populations.population")

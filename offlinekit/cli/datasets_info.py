@@ -1,0 +1,171 @@
+"""`offlinekit datasets info` and `validate`: what is in a dataset, and whether it is sound."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from offlinekit.cli.options import debug_option, example, key_value_option, usage
+from offlinekit.cli.output import number, pairs, space_text, table
+
+reader_options = key_value_option("--dataset-option", "options", help="Option of the reader")
+SHOWN = 12
+"""Dimensions that are shown of observations or actions; --json has all."""
+BAR = 40
+
+
+@click.command(
+    "info",
+    epilog=example(
+        "offlinekit datasets info hopper-medium-v2",
+        "offlinekit datasets info cartpole-mixed --plot sheet.png",
+    ),
+)
+@click.argument("name")
+@reader_options
+@click.option("--json", "as_json", is_flag=True, show_default=False, help="Print all statistics as JSON.")
+@click.option("--plot", type=click.Path(path_type=Path), help="Draw a sheet of figures, such as sheet.png.")
+@debug_option
+def info(name: str, options: dict[str, Any], as_json: bool, plot: Path | None) -> None:
+    """Describe the dataset NAME, a name or a path."""
+    dataset = open_dataset("NAME", name, options)
+    if as_json:
+        from offlinekit.datasets.inspection.coverage import describe_coverage
+
+        found = {"name": dataset.name, **dataset.statistics(), **describe_coverage(dataset)}
+        click.echo(json.dumps(found, indent=2))
+    else:
+        describe(dataset)
+        describe_coverage_of(dataset)
+    if plot is not None:
+        from offlinekit.datasets.inspection.sheet import draw_sheet
+
+        with usage("--plot"):
+            draw_sheet(dataset, plot)
+        click.echo(f"\nWrote {plot}", err=as_json)
+
+
+@click.command("validate", epilog=example("offlinekit datasets validate my_data.hdf5"))
+@click.argument("path")
+@reader_options
+@click.option("--json", "as_json", is_flag=True, show_default=False, help="Print the findings as JSON.")
+@debug_option
+def validate(path: str, options: dict[str, Any], as_json: bool) -> None:
+    """Look for everything that is wrong with the dataset PATH, a path or a name.
+
+    Faults prevent a dataset and end with exit code 1. Warnings do not: they are what looks as if it was not meant.
+    """
+    from offlinekit.datasets.inspection.examining import examine
+    from offlinekit.errors import DatasetError
+
+    with usage("PATH"):
+        report = examine(path, **options)
+    if as_json:
+        click.echo(json.dumps(report.to_json(), indent=2))
+    else:
+        if report.dataset is not None:
+            describe(report.dataset)
+            click.echo()
+        for finding in [*report.faults, *report.warnings]:
+            _show(finding)
+    if report.faults:
+        raise DatasetError(f"{path} is not sound: {_count(report.faults, 'fault')}")
+    if not as_json:
+        more = f", with {_count(report.warnings, 'warning')}" if report.warnings else ""
+        click.echo(f"{path} is sound{more}.")
+
+
+def _show(finding: Any) -> None:
+    """Prints a finding: where and what, and below it what to do."""
+    place = "" if finding.row is None else f", row {finding.row:,}"
+    place += f" and {finding.n_rows - 1:,} more" if finding.n_rows and finding.n_rows > 1 else ""
+    click.echo(f"{finding.severity.upper():8} {finding.field} {finding.message}{place}")
+    click.echo(f"{'':8} -> {finding.fix}\n")
+
+
+def _count(things: list[Any], noun: str) -> str:
+    return f"{len(things)} {noun}{'' if len(things) == 1 else 's'}"
+
+
+def open_dataset(argument: str, name: str, options: dict[str, Any]) -> Any:
+    """Reads the dataset that an argument of a command names."""
+    from offlinekit.datasets import get_dataset
+
+    with usage(argument):
+        return get_dataset(name, **options)[0]
+
+
+def describe(dataset: Any) -> None:
+    """Prints what a dataset holds, a line each."""
+    found = dataset.statistics()
+    rows = [
+        ("name", dataset.name),
+        ("rows", f"{found['rows']:,}"),
+        (
+            "episodes",
+            f"{found['episodes']:,}; ends: {found['terminals']:,} terminal, {found['timeouts']:,} timeout "
+            f"({found['final_observations_known']:,} with the observation after the end)",
+        ),
+        ("return", _spread(found["return"])),
+        ("length", _spread(found["length"])),
+        ("reward", _spread(found["reward"])),
+        ("observations", space_text(dataset.observation_space)),
+        ("actions", space_text(dataset.action_space)),
+        ("environment", str(dataset.metadata.get("env_id") or "-")),
+    ]
+    if dataset.reference_scores is not None:
+        score = dataset.normalized_score(found["return"]["mean"])
+        rows.append(("score", f"{number(score)} (0 random, 100 expert)"))
+    if dataset.behavior_log_probs is not None:
+        mean = number(float(dataset.behavior_log_probs.mean()))
+        rows.append(("behaviour", f"log-probabilities of the actions are known, mean {mean}"))
+    pairs(rows)
+
+
+def describe_coverage_of(dataset: Any) -> None:
+    """Prints how rewards, actions and observations are spread."""
+    from offlinekit.datasets.inspection import coverage
+
+    counts, edges = coverage.histogram(dataset.rewards)
+    click.echo("\nrewards")
+    labels = [number(float(edge)) for edge in edges]
+    spans = labels[:-1] if len(counts) < 10 else [f"{a} to {b}" for a, b in itertools.pairwise(labels)]
+    _bars(spans, counts)
+    taken = coverage.action_counts(dataset)
+    if taken is not None:
+        click.echo("\nactions")
+        _bars([str(action) for action in range(min(len(taken), 4 * SHOWN))], taken)
+    for spreads in (coverage.action_spreads(dataset), coverage.observation_spreads(dataset)):
+        _spreads(spreads)
+
+
+def _bars(labels: list[str], counts: Any) -> None:
+    width = max(map(len, labels))
+    for label, count in zip(labels, counts, strict=False):
+        share = count / counts.sum()
+        bar = "█" * round(BAR * count / counts.max())
+        click.echo(f"  {label.rjust(width)}  {bar or ('▏' if count else '')} {share:.1%}")
+
+
+def _spreads(spreads: list[Any]) -> None:
+    if not spreads:
+        return
+    click.echo()
+    bounded = any(spread.at_bounds is not None for spread in spreads)
+    head = ("dimension", "lowest", "5 %", "median", "95 %", "highest", *(("at bounds",) if bounded else ()))
+    body = []
+    for spread in spreads[:SHOWN]:
+        share = "-" if spread.at_bounds is None else f"{spread.at_bounds:.1%}"
+        body.append((spread.name, *map(number, spread[2:]), *((share,) if bounded else ())))
+    table(head, body)
+    if len(spreads) > SHOWN:
+        click.echo(f"... and {len(spreads) - SHOWN} more dimensions (--json has all)")
+
+
+def _spread(values: dict[str, float]) -> str:
+    shown = {name: number(value) for name, value in values.items()}
+    return "mean {mean}, std {std}, median {median}, from {min} to {max}".format(**shown)

@@ -1,0 +1,442 @@
+"""Algo, the front of every algorithm: fit, predict, save, load, and the catalogue."""
+
+from __future__ import annotations
+
+import dataclasses
+import secrets
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, overload
+
+from torch import Tensor
+
+from offlinekit.core import data_parallel, persistence
+from offlinekit.core.agent import Agent
+from offlinekit.core.catalogue import CatalogueEntry
+from offlinekit.core.compatibility import check_dataset, describe_algo, describe_data
+from offlinekit.core.devices import check_device, find_device
+from offlinekit.core.hyperparameters import (
+    Count,
+    FramePad,
+    NonNegative,
+    OptimizerName,
+    Positive,
+    Probability,
+    Schedule,
+    check,
+    check_names,
+)
+from offlinekit.core.impl import Impl
+from offlinekit.datasets import MDPDataset
+from offlinekit.datasets.spaces import check_environment
+from offlinekit.envs.environments import as_gymnasium
+from offlinekit.envs.frame_stacking import fit_stack, stacked_space
+from offlinekit.interfaces import Evaluator
+from offlinekit.nn.encoders import check_encoder
+from offlinekit.nn.random import derive
+from offlinekit.sampling.blocks import sampler_for
+from offlinekit.sampling.sampler import Sampler
+from offlinekit.sampling.scalers import Scaling, resolve_scaler
+from offlinekit.training.early_stopping import EarlyStopping
+from offlinekit.training.engines.distributed import TeamEngine
+from offlinekit.training.engines.engine import Engine, EngineName, Precision
+from offlinekit.training.evaluations import judges
+from offlinekit.training.process_group import Team
+from offlinekit.training.run import AlarmAction, Run, RunSettings
+from offlinekit.training.trackers import LoggerFactory
+from offlinekit.training.value_alarm import value_alarm
+
+if TYPE_CHECKING:
+    from offlinekit.core.populations import Population
+
+A = TypeVar("A", bound="Algo")
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class Algo(CatalogueEntry, Agent):
+    """What all algorithms share; a subclass adds its hyperparameters and names its `impl_class`.
+
+    Raises:
+        TypeError: For an unknown hyperparameter or one of another type.
+        ValueError: For one out of its range.
+    """
+
+    batch_size: Count = 256  # Transitions in a minibatch.
+    gamma: Probability = 0.99  # Discount factor of one step.
+    n_step: Count = 1  # Steps joined into one transition before bootstrapping.
+    frame_stack: Count = 1  # Images of an episode that make one observation, stacked along the channels.
+    frame_pad: FramePad = "zero"  # What stands before an episode's first image: zeros, or that image again.
+    encoder: Any = "auto"  # What sees the observation: "auto", "mlp", "cnn", an encoder or a module factory.
+    observation_scaler: Any = None  # None, "standard", "minmax" or a Scaler; fitted on the data.
+    action_scaler: Any = "minmax"  # Maps actions to [-1, 1]: by the space's bounds, else the data's.
+    reward_scaler: Any = None  # None, "standard", "minmax", "return", "shift", "clip"... or a Scaler.
+    optimizer: OptimizerName = "adam"  # Optimizer of every loss.
+    weight_decay: NonNegative = 0.0  # Of the optimizer; decoupled with adamw.
+    clip_grad_norm: Positive | None = None  # Largest norm of a loss's gradient; None for no limit.
+    lr_schedule: Schedule = "constant"  # Of the learning rates over the run; cosine ends at 0.
+    seed: int | None = None  # Of networks, batches and noise; None draws one and records it.
+    device: str = "auto"  # "auto" (a GPU where there is one), "cpu", "cuda", "cuda:1".
+    impl_class: Any = None  # The implementation; None for the algorithm's own.
+
+    known: ClassVar[dict[str, type[Algo]]] = {}
+    not_in_files: ClassVar[
+        tuple[str, ...]
+    ] = ()  # Hyperparameters that are no data, to be given to `load` again.
+    sampler_options: ClassVar[tuple[str, ...]] = ()  # Hyperparameters that a `make_sampler` of its own reads.
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if cls.family:
+            Algo.known[cls.__name__] = cls
+
+    def __new__(cls, *args: Any, **hyperparameters: Any) -> Algo:
+        """Refuses unknown hyperparameters before the dataclass does, to suggest the nearest."""
+        if args:
+            raise TypeError(f"{cls.__name__} takes keywords only, such as {cls.__name__}(batch_size=256)")
+        check_names(cls, hyperparameters)
+        return super().__new__(cls)
+
+    def __post_init__(self) -> None:
+        check(self)
+        self.seed_was_drawn = self.seed is None
+        if self.seed is None:
+            self.seed = secrets.randbelow(2**31)
+        if self.impl_class is None:
+            self.impl_class = type(self).impl_class
+        for kind in ("observation", "action", "reward"):
+            resolve_scaler(getattr(self, f"{kind}_scaler"), kind)
+        check_device(self.device)
+        for field in dataclasses.fields(self):
+            if field.name.endswith("encoder") and (encoder := getattr(self, field.name)) is not None:
+                check_encoder(encoder)
+        self.history: list[dict[str, Any]] = []
+        self.run_dir: Path | None = None
+        self.dataset_name = "custom"
+        self.scaling = Scaling()
+        self._impl: Impl | None = None
+        self.sampler: Sampler | None = None
+        self.sampler_state: Tensor | None = None
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The hyperparameters as plain data; what a policy file and a run folder hold."""
+        return persistence.plain_config(self)
+
+    def __repr__(self) -> str:
+        given = {
+            field.name: getattr(self, field.name)
+            for field in dataclasses.fields(self)
+            if field.name != "impl_class" and getattr(self, field.name) != field.default
+        }
+        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in given.items())})"
+
+    # Networks.
+
+    @property
+    def grad_step(self) -> int:
+        """Updates taken so far."""
+        return 0 if self._impl is None else self._impl.grad_step
+
+    @property
+    def has_value(self) -> bool:
+        """Whether `predict_value` can answer."""
+        return bool(self.impl_class.has_value)
+
+    @property
+    def is_stateful(self) -> bool:
+        """Whether actions depend on earlier steps of the episode, so that `as_stateful` is the way to act."""
+        return bool(self.impl_class.is_stateful)
+
+    def build(self: A, dataset: MDPDataset) -> A:
+        """Fits the scalers and makes the networks for a dataset, without training; `fit` does it as well.
+
+        Raises:
+            UnsupportedError: For a dataset of the other kind of actions.
+        """
+        self.check(dataset)
+        if self._impl is None:
+            action_scaler = self.action_scaler if self.action_kind == "continuous" else None
+            self.scaling = Scaling.fit(dataset, self.observation_scaler, action_scaler, self.reward_scaler)
+            self.make_impl(stacked_space(dataset.observation_space, self.frame_stack), dataset.action_space)
+        return self
+
+    def check(self, dataset: MDPDataset) -> None:
+        """Checks that the algorithm can learn from a dataset.
+
+        Raises:
+            TypeError: For something that is no dataset.
+            UnsupportedError: For the other kind of actions, or shapes that its networks were not built for.
+        """
+        check_dataset(self, self._impl, dataset, Algo.known.values())
+
+    def make_impl(self, observation_space: Any, action_space: Any) -> None:
+        """Makes the networks for the given spaces, anew."""
+        self._impl = self.impl_class(self, observation_space, action_space, find_device(self.device))
+
+    # Training.
+
+    @overload
+    def fit(
+        self, dataset: MDPDataset, n_steps: int = 100_000, *, seeds: int, **settings: Any
+    ) -> Population: ...
+
+    @overload
+    def fit(self: A, dataset: MDPDataset, n_steps: int = 100_000, **settings: Any) -> A: ...
+
+    def fit(  # type: ignore[misc]  # The overloads stand for these keywords with **settings.
+        self: A,
+        dataset: MDPDataset,
+        n_steps: int = 100_000,
+        *,
+        seeds: int | None = None,
+        eval_env: Any = None,
+        evaluators: Mapping[str, Evaluator] | None = None,
+        eval_interval: int = 5_000,
+        eval_episodes: int = 10,
+        log_interval: int = 1_000,
+        checkpoint_interval: int | None = None,
+        keep_checkpoints: int = 2,
+        out: str | Path | None = "runs",
+        resume: str | Path | None = None,
+        early_stopping: EarlyStopping | None = None,
+        progress: bool = True,
+        tensorboard: bool = False,
+        loggers: Sequence[str | LoggerFactory] = (),
+        engine: EngineName = "auto",
+        precision: Precision = "float32",
+        value_alarm: AlarmAction = "warn",
+        deterministic: bool = False,
+        preemptible: bool = False,
+        info: Mapping[str, Any] | None = None,
+        team: Team | None = None,
+    ) -> A | Population:
+        """Learns from a dataset; a second call goes on from where the first ended.
+
+        Args:
+            dataset: What to learn from.
+            n_steps: Number of updates, exactly; with `resume`, of the whole run.
+            seeds: How many members to train side by side, with this seed and those that follow it.
+            eval_env: Environment to evaluate in every `eval_interval` updates, or None.
+            evaluators: Name to a function (algo, dataset) -> float, called at the same times.
+            eval_interval: Updates between evaluations; the last update is always evaluated.
+            eval_episodes: Episodes of an evaluation in `eval_env`.
+            log_interval: Updates between rows of the history; a row holds the means since the last.
+            checkpoint_interval: Updates between checkpoints; None takes `eval_interval`.
+            keep_checkpoints: How many of the newest checkpoints stay.
+            out: Folder in which the run makes its own, or None to write nothing.
+            resume: Run folder to go on with, from its newest checkpoint; "auto" takes the newest unfinished run of
+                the same config in `out`, and begins a new one where there is none.
+            early_stopping: When to stop before `n_steps`.
+            progress: Whether a terminal shows a progress bar.
+            tensorboard: Whether to log to TensorBoard as well (extra `tensorboard`).
+            loggers: Of other tools: "tensorboard", "wandb", "mlflow" (extras of these names), or factories
+                (run folder, config) -> Logger.
+            engine: "graph" repeats recorded kernels, "eager" runs losses as written, "compile" compiles them;
+                "auto" is "graph". What cannot be recorded stays eager, and the log says why.
+            precision: Of matrix products: "float32" or, where the machine is faster with it, "bfloat16".
+            value_alarm: What to do once values leave what the rewards of the data allow: "warn", "stop", or "off".
+            deterministic: Whether torch takes only kernels that give the same bits each time, during updates.
+            preemptible: Whether SIGTERM and SIGUSR1 save a checkpoint after the update under way and raise Preempted;
+                the handlers of before are back when the run ends.
+            info: Plain data to keep in the run's config.json, such as how the dataset was made.
+            team: The processes that torchrun started, each of which calls this with its shard of the dataset.
+
+        Returns:
+            The algorithm itself; `history` has the rows, `run_dir` the folder. With `seeds`, the Population.
+
+        Raises:
+            UnsupportedError: For a dataset of the other kind of actions.
+            TrainingError: Where a loss is no longer finite.
+            WriteError: Where the run folder cannot be written; the checkpoints before stay.
+            KeyboardInterrupt: At Ctrl-C, after a checkpoint was saved; Preempted, a kind of it, at other signals.
+        """
+        settings = {k: v for k, v in locals().items() if k not in ("self", "dataset", "n_steps", "seeds")}
+        if seeds is not None:
+            from offlinekit.core.populations import Population  # Here: it imports this module.
+
+            return Population.of_seeds(self, seeds).fit(dataset, n_steps, **settings)
+        for _ in self.fitter(dataset, n_steps, **settings):
+            pass
+        return self
+
+    def fitter(
+        self, dataset: MDPDataset, n_steps: int = 100_000, **settings: Any
+    ) -> Iterator[tuple[int, dict[str, float]]]:
+        """The run of `fit` as a generator, with the same keywords but `seeds`.
+
+        Yields:
+            (update, metrics) at each log and evaluation interval and after the last update.
+        """
+        yield from self.start_run(dataset, n_steps, **settings).steps()
+
+    def start_run(
+        self,
+        dataset: MDPDataset,
+        n_steps: int,
+        *,
+        eval_env: Any = None,
+        evaluators: Mapping[str, Evaluator] | None = None,
+        eval_episodes: int = 10,
+        resume: str | Path | None = None,
+        resume_step: int | None = None,
+        out: str | Path | None = "runs",
+        info: Mapping[str, Any] | None = None,
+        make_sampler: Callable[[Algo, MDPDataset], Sampler] | None = None,
+        team: Team | None = None,
+        **settings: Any,
+    ) -> Run:
+        """Makes the run that `fit` and `fitter` take the steps of, with the same keywords.
+
+        Args:
+            resume_step: Update of the checkpoint to go on from; None for the newest.
+            make_sampler: What draws its batches; None for a sampler of its own.
+        """
+        self.check(dataset)
+        out = None if out is None else Path(out)
+        info = describe_data(dataset, info or {}) if out is not None or resume else {}
+        told = {"eval_episodes": eval_episodes, "info": info, **settings}
+        if resume == "auto":
+            wanted = self.describe_run(dataset, n_steps, eval_env=eval_env, **told)
+            found = persistence.find_run(self, out, wanted) if team is None or team.leads else None
+            resume = found if team is None else team.gather(found and str(found))[0]
+        folder = Path(resume) if resume else None
+        state = persistence.resume(self, folder, resume_step) if folder else None
+        self.build(dataset)
+        self.dataset_name = dataset.name
+        if team is not None:
+            make_sampler = data_parallel.share(
+                self, team, [n_steps, *map(settings.get, data_parallel.COMMON)]
+            )
+            if not team.leads:  # Rank 0 evaluates and writes.
+                folder, out, eval_env = None, None, None
+                settings = {**settings, "progress": False, "tensorboard": False, "loggers": ()}
+        if eval_env is not None:
+            eval_env = fit_stack(eval_env, self)
+            check_environment(self.impl.observation_space, dataset.action_space, as_gymnasium(eval_env))
+        kept = out is not None or folder is not None
+        config = self.describe_run(dataset, n_steps, eval_env=eval_env, **told) if kept else {}
+        run_settings = RunSettings(n_steps=n_steps, out=out, config=config, **settings)
+        reached = self.sampler_state if self.sampler is None else self.sampler.state()
+        self.sampler = (make_sampler or type(self).make_sampler)(self, dataset)
+        if reached is not None:
+            self.sampler.set_state(reached)
+        self.impl.learn_data(dataset, self.sampler)
+        how = run_settings
+        taking = (self.impl, self.sampler, how.engine, how.precision, how.deterministic)
+        run = Run(
+            self,
+            Engine(*taking) if team is None else TeamEngine(team, *taking),
+            run_settings,
+            judges(self, dataset, eval_env, eval_episodes, evaluators or {}),
+            folder,
+            state,
+            value_alarm(self, dataset, run_settings.value_alarm),
+        )
+        self.run_dir, self.history = run.folder, run.history
+        return run
+
+    def describe_run(
+        self,
+        dataset: MDPDataset,
+        n_steps: int,
+        *,
+        eval_env: Any = None,
+        eval_episodes: int = 10,
+        info: Mapping[str, Any] | None = None,
+        **settings: Any,
+    ) -> dict[str, Any]:
+        """Returns what the config.json of a run says that is started with the keywords of `fit`."""
+        return {
+            **describe_algo(self, n_steps, eval_env, eval_episodes),
+            **RunSettings.plain(settings),
+            **describe_data(dataset, info or {}),
+        }
+
+    def make_sampler(self, dataset: MDPDataset, **settings: Any) -> Sampler:
+        """Makes what draws the batches of a run; one that learns from windows of steps makes another sampler.
+
+        Args:
+            dataset: What to learn from.
+            settings: Further ones of `TransitionSampler`, such as `weights`.
+        """
+        return sampler_for(
+            dataset,
+            batch_size=self.batch_size,
+            gamma=self.gamma,
+            n_step=self.n_step,
+            device=self.impl.device,
+            seed=derive(self.seed or 0, "batches"),
+            scaling=self.scaling,
+            needs_next=self.impl.needs_next,
+            frame_stack=self.frame_stack,
+            frame_pad=self.frame_pad,
+            **{"needs_next_action": self.impl.needs_next_action, **settings},
+        )
+
+    def sample_batch(self, dataset: MDPDataset) -> Any:
+        """Draws one scaled minibatch of a dataset on the training device, for trying out losses."""
+        self.build(dataset)
+        sampler = self.make_sampler(dataset)
+        if self.sampler is None:  # A run has learned its data already.
+            self.impl.learn_data(dataset, sampler)
+        return sampler.sample()
+
+    # Files.
+
+    def save(self, path: str | Path, *, run: Mapping[str, Any] | None = None) -> Path:
+        """Writes the whole state, from which acting and training go on exactly, as one file of data.
+
+        Args:
+            path: Of the file, atomically replaced; ".okt" by custom.
+            run: The state of a run, in its checkpoints.
+
+        Returns:
+            The path.
+        """
+        persistence.save(self, Path(path), run)
+        return Path(path)
+
+    def export(
+        self,
+        path: str | Path,
+        format: str | None = None,
+        *,
+        observations: Any = None,
+        tolerance: float = 1e-6,
+    ) -> Path:
+        """Writes the greedy policy with its scalers for other programs, and compares it with `predict`.
+
+        Args:
+            path: Of the file, atomically replaced.
+            format: "onnx", "torch-export", "torchscript" or "numpy"; None takes it from the suffix of `path`.
+            observations: [B, ...] rows to compare with; None draws some.
+            tolerance: Largest difference, in units of an action scaled to [-1, 1].
+
+        Raises:
+            UnsupportedError: For a policy that remembers its episode, or has operations that a format lacks.
+            ExportError: Where the actions differ; nothing is written.
+        """
+        from offlinekit.core.export import export  # Here: torch's exporters take long to import.
+
+        return export(self, Path(path), format, observations, tolerance)
+
+    @classmethod
+    def load(
+        cls: type[A], path: str | Path, *, device: str = "auto", impl_class: Any = None, **given: Any
+    ) -> A:
+        """Reads a policy that `save` wrote.
+
+        Args:
+            path: Of the file.
+            device: Where the networks go.
+            impl_class: The implementation it was trained with, where this process has not defined it.
+            given: Hyperparameters that files cannot hold: `encoder` and `critic_encoder` factories.
+
+        Raises:
+            FileNotFoundError: Where there is no file.
+            FileFormatError: For a file that is none of ours, is damaged, or needs a class not known here.
+        """
+        fronts = {name: front for name, front in Algo.known.items() if issubclass(front, cls)}
+        algo: A = persistence.load(Path(path), fronts, device, impl_class, given)
+        return algo

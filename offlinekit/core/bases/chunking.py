@@ -1,0 +1,23 @@
+"""What fronts that choose several actions at once have in common."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from offlinekit.core.algo import Algo
+from offlinekit.core.hyperparameters import Count
+from offlinekit.datasets import MDPDataset
+from offlinekit.sampling.chunks import chunked
+from offlinekit.sampling.sampler import Sampler
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class Chunking(Algo):
+    """An action is a chunk of those of several steps, played out one after another; it acts by `as_stateful`."""
+
+    n_step: Count = 5  # Actions in a chunk, which are also the steps joined before bootstrapping.
+
+    def make_sampler(self, dataset: MDPDataset, **settings: Any) -> Sampler:
+        """Makes what draws transitions of chunks."""
+        return super().make_sampler(chunked(dataset, self.n_step), **settings)

@@ -1,0 +1,85 @@
+"""What implementations that choose several actions at once have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from offlinekit.core.bases.actor_critic_impl import ActorCriticImpl
+from offlinekit.sampling.batch import Batch, TensorTree
+from offlinekit.training.objectives import Loss
+from offlinekit.types import rows
+
+
+class ChunkingImpl(ActorCriticImpl):
+    """Put before an implementation, makes its actions chunks of H = `n_step` steps; arXiv:2507.07969, section 4.
+
+    Networks see chunks [B, H * A], batches hold them and masks [H + 1, B]: which of the steps are of the
+    episode, and whether all are and what follows is known. Outside, actions are those of one step.
+    """
+
+    is_stateful: ClassVar[bool] = True
+
+    @property
+    def step_size(self) -> int:
+        """A, dimensions of the action of one step."""
+        return super().action_size
+
+    @property
+    def action_size(self) -> int:
+        """H * A, dimensions of a chunk."""
+        return self.step_size * int(self.config.n_step)
+
+    def compute_critic_loss(self, batch: Batch, q_tpn: Tensor) -> Loss:
+        """Returns the temporal-difference loss of the chunks that are whole."""
+        whole = self.chunk_masks(batch)[-1].expand(self.q.members, -1)
+        return super().compute_critic_loss(batch._replace(masks=whole), q_tpn)
+
+    def chunk_masks(self, batch: Batch) -> Tensor:
+        """Returns the masks [H + 1, B] of a batch of chunks."""
+        masks = batch.masks
+        return torch.ones_like(batch.rewards).expand(self.config.n_step + 1, -1) if masks is None else masks
+
+    def cloning_weights(self, batch: Batch) -> Tensor:
+        """Returns 1 for the actions [B, H * A] that are of the episode, 0 for those behind its end."""
+        return self.chunk_masks(batch)[:-1].T.repeat_interleave(self.step_size, -1)
+
+    def best_chunk(self, observations: TensorTree) -> Tensor:
+        """Returns the greedy chunks [B, H * A]."""
+        return super().predict_best_action(observations)
+
+    def draw_chunk(self, observations: TensorTree) -> Tensor:
+        """Returns chunks [B, H * A] drawn from the policy."""
+        return super().sample_action(observations)
+
+    def predict_best_action(self, observations: TensorTree) -> Tensor:
+        """Returns the first actions [B, A] of the greedy chunks."""
+        return self.best_chunk(observations)[:, : self.step_size]
+
+    def sample_action(self, observations: TensorTree) -> Tensor:
+        """Returns the first actions [B, A] of drawn chunks."""
+        return self.draw_chunk(observations)[:, : self.step_size]
+
+    def predict_value(self, observations: TensorTree, actions: Tensor | None) -> Tensor:
+        """Returns the mean over members of Q [B] of the greedy chunks, begun by actions [B, A] where given."""
+        chunks = self.best_chunk(observations)
+        if actions is not None:
+            chunks = torch.cat([actions, chunks[:, self.step_size :]], -1)
+        return self.q.values(observations, chunks).mean(0)
+
+    def take_steps(
+        self, observations: TensorTree, rewards: Tensor, memories: Sequence[Any], sample: bool
+    ) -> tuple[Tensor, Sequence[Any]]:
+        """Returns the next actions [B, A] of the chunks under way, and what is left of each; None for nothing."""
+        chunks = list(memories)
+        begun = [i for i, chunk in enumerate(chunks) if chunk is None]
+        if begun:
+            choose = self.draw_chunk if sample else self.best_chunk
+            found = choose(rows(observations, torch.tensor(begun, device=rewards.device)))
+            for i, chunk in zip(begun, found.view(len(begun), -1, self.step_size), strict=True):
+                chunks[i] = chunk
+        left = [chunk[1:] if len(chunk) > 1 else None for chunk in chunks]
+        return torch.stack([chunk[0] for chunk in chunks]), left

@@ -1,0 +1,112 @@
+"""Hyperparameters and batches of the fronts that learn from windows of steps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, TypeVar
+
+import numpy as np
+import torch
+
+from offlinekit.core.algo import Algo
+from offlinekit.core.hyperparameters import Count, Interval, Positive, Steps
+from offlinekit.datasets import MDPDataset
+from offlinekit.nn.random import derive
+from offlinekit.sampling.n_step import returns_to_go
+from offlinekit.sampling.windows import TrajectorySampler
+from offlinekit.types import Array, row_parts
+
+A = TypeVar("A", bound="SequenceModel")
+ROWS_AT_ONCE = 1_024
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class SequenceModel(Algo):
+    """A causal transformer over windows of steps; it acts by `as_stateful`."""
+
+    context: Count = 20  # Steps of a window, the newest included.
+    n_layers: Count = 3  # Blocks of the transformer.
+    n_heads: Count = 1  # Heads of its attention; a divisor of the width.
+    width: Count = 128  # Numbers of a token.
+    dropout: Annotated[float, Interval("[0, 1)")] = 0.1  # Share of tokens' numbers and of attention dropped.
+    max_timestep: Count = 1_000  # Timesteps told apart; later ones look like the last.
+    return_scale: Positive = 1_000.0  # What returns to go are divided by.
+    target_return: float | None = None  # Return to act for, in units of the data; None takes the data's best.
+    warmup_steps: Steps = 10_000  # Updates over which the learning rate grows linearly to its full size.
+    batch_size: Count = 64  # Windows in a minibatch.
+
+    sampler_options: ClassVar[tuple[str, ...]] = ("context",)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.width % self.n_heads:
+            raise ValueError(f"n_heads must divide width={self.width}, got {self.n_heads}")
+        if self.n_step != 1:
+            raise ValueError(f"n_step must be 1, got {self.n_step}: windows hold single steps")
+
+    @property
+    def reads_returns(self) -> bool:
+        """Whether the model is told returns to go."""
+        return True
+
+    @property
+    def to_go_gamma(self) -> float:
+        """Discount factor of the returns to go."""
+        return self.gamma
+
+    def build(self: A, dataset: MDPDataset) -> A:
+        """Fits the scalers, makes the networks, and notes the best return, the default of `target_return`.
+
+        Raises:
+            ValueError: For rewards that are scaled where the model is told returns.
+        """
+        if self.reads_returns and self.reward_scaler is not None:
+            raise ValueError(
+                f"{type(self).__name__} scales returns by return_scale; reward_scaler must be None, "
+                f"got {self.reward_scaler!r}"
+            )
+        super().build(dataset)
+        best: Any = self.impl.best_return
+        best.fill_(
+            float(returns_to_go(dataset, dataset.rewards, self.to_go_gamma)[dataset.episode_starts].max())
+        )
+        return self
+
+    def make_sampler(self, dataset: MDPDataset, **settings: Any) -> TrajectorySampler:
+        """Makes what draws windows of the dataset, each beginning with a row drawn uniformly."""
+        return TrajectorySampler(
+            dataset,
+            **{
+                "context": self.context,
+                "batch_size": self.batch_size,
+                "device": self.impl.device,
+                "seed": derive(self.seed or 0, "batches"),
+                "gamma": self.to_go_gamma,
+                "scaling": self.scaling,
+                "anchor": "first",
+                "frame_stack": self.frame_stack,
+                "frame_pad": self.frame_pad,
+                **settings,
+            },
+        )
+
+    def predict_rows(self, dataset: MDPDataset) -> Array:
+        """Returns the greedy actions in all rows, each after what the data did and earned before it.
+
+        Args:
+            dataset: In temporal order.
+
+        Returns:
+            float32 [N, A] in the units of the data, or int64 [N].
+        """
+        sampler = self.make_sampler(dataset, anchor="last")
+        impl: Any = self.impl
+        with torch.no_grad():
+            return np.concatenate(
+                [
+                    self._converter.unscaled(
+                        impl.best_actions(sampler.gather(torch.from_numpy(part).to(impl.device)))
+                    )
+                    for part in row_parts(np.arange(len(dataset)), ROWS_AT_ONCE)
+                ]
+            )

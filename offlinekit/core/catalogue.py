@@ -1,0 +1,54 @@
+"""What the catalogue knows about an algorithm: name, family, paper, hyperparameters, presets."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, ClassVar, TypeVar
+
+from offlinekit.core import presets
+from offlinekit.core.hyperparameters import Hyperparameter, describe
+
+A = TypeVar("A", bound="CatalogueEntry")
+
+
+class CatalogueEntry:
+    """How an algorithm describes itself; all of it is asked of the class."""
+
+    family: ClassVar[str] = ""
+    action_kind: ClassVar[str] = ""
+    paper: ClassVar[str] = ""
+    short_name: ClassVar[str] = ""
+
+    @classmethod
+    def catalogue_name(cls) -> str:
+        """Returns the name on the command line, such as "td3_plus_bc"; `short_name` where the class has one."""
+        own: str = cls.__dict__.get("short_name", "")
+        return own or re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z0-9])(?=[A-Z][a-z])", "_", cls.__name__).lower()
+
+    @classmethod
+    def summary(cls) -> str:
+        """Returns one line on the algorithm."""
+        return (cls.__doc__ or "").strip().splitlines()[0]
+
+    @classmethod
+    def hyperparameters(cls) -> dict[str, Hyperparameter]:
+        """Returns name, default, range and meaning of each hyperparameter."""
+        return describe(cls)
+
+    @classmethod
+    def presets(cls) -> dict[str, presets.Preset]:
+        """Returns the published settings by dataset: what differs from the defaults, updates and source."""
+        return presets.published(cls.catalogue_name())
+
+    @classmethod
+    def preset(cls: type[A], dataset: str, **hyperparameters: Any) -> A:
+        """Makes the algorithm with the settings published for a dataset.
+
+        Args:
+            dataset: Name of the dataset, such as "hopper-medium-v2".
+            hyperparameters: Those to set otherwise.
+
+        Raises:
+            ValueError: Where none were published for it; lists those that were.
+        """
+        return cls(**{**presets.find(cls.catalogue_name(), dataset).hyperparameters, **hyperparameters})

@@ -1,0 +1,101 @@
+"""What a front checks and notes of its dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from gymnasium import spaces
+
+from offlinekit.datasets import MDPDataset
+from offlinekit.datasets.fingerprint import fingerprint
+from offlinekit.envs.frame_stacking import stacked_space
+from offlinekit.errors import UnsupportedError
+from offlinekit.nn.trunks import space_leaves
+
+
+def check_dataset(algo: Any, impl: Any, dataset: MDPDataset, known: Iterable[type[Any]]) -> None:
+    """Checks that an algorithm can learn from a dataset.
+
+    Args:
+        algo: The front.
+        impl: Its implementation, or None before it has networks.
+        dataset: What it would learn from.
+        known: All fronts, to name those that could.
+
+    Raises:
+        TypeError: For something that is no dataset.
+        UnsupportedError: For the other kind of actions, or shapes that the networks were not built for.
+    """
+    name = type(algo).__name__
+    if not isinstance(dataset, MDPDataset):
+        raise TypeError(
+            f"{name}.fit takes an MDPDataset, got {type(dataset).__name__}; "
+            "get_dataset(name) returns a pair: dataset, env = get_dataset(name)"
+        )
+    discrete = isinstance(dataset.action_space, spaces.Discrete)
+    if discrete != (algo.action_kind == "discrete"):
+        fitting = ", ".join(
+            sorted(other.__name__ for other in known if other.action_kind != algo.action_kind)
+        )
+        raise UnsupportedError(
+            f"{name} learns {algo.action_kind} actions, but {dataset.name!r} has {dataset.action_space}; "
+            f"algorithms for it: {fitting}"
+        )
+    if impl is not None:
+        given = stacked_space(dataset.observation_space, algo.frame_stack)
+        check_same_shapes(name, impl.observation_space, given, "observations")
+        check_same_shapes(name, impl.action_space, dataset.action_space, "actions")
+
+
+def check_same_shapes(name: str, built: spaces.Space[Any], given: spaces.Space[Any], what: str) -> None:
+    """Checks that data fit networks that were built before.
+
+    Raises:
+        UnsupportedError: For other shapes, or more discrete actions.
+    """
+    shapes = [[leaf.shape for leaf in space_leaves(space)] for space in (built, given)]
+    fewer = isinstance(built, spaces.Discrete) and isinstance(given, spaces.Discrete) and built.n < given.n
+    if shapes[0] != shapes[1] or fewer:
+        raise UnsupportedError(f"this {name} was built for {what} of {built}, got {given}; make a new {name}")
+
+
+def describe_algo(algo: Any, n_steps: int, env: Any, eval_episodes: int) -> dict[str, Any]:
+    """Returns what a run's config keeps of its algorithm and of how it is judged."""
+    env_id = getattr(getattr(env, "spec", None), "id", None)
+    return {
+        "format": 1,
+        "algo": type(algo).__name__,
+        "impl": algo.impl_class.__name__,
+        "hyperparameters": algo.config,
+        "n_steps": n_steps,
+        "seed": algo.seed,
+        "env_id": env_id,
+        "eval_env": env_id or "none",
+        "eval_episodes": eval_episodes,
+    }
+
+
+def describe_data(dataset: MDPDataset, info: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what a run's config keeps of its data: where they come from and what they scored.
+
+    Args:
+        dataset: What is learned from.
+        info: What the caller knows better; of "dataset", entry by entry.
+    """
+    origin = dataset.metadata.get("origin") or {}
+    known = info.get("dataset", {})
+    return {
+        "env_kwargs": dataset.metadata.get("env_kwargs") or {},
+        "metrics": [],
+        "behaviour_return": float(dataset.episode_returns().mean()),
+        "reference_scores": dataset.reference_scores,
+        **info,
+        "dataset": {
+            "name": dataset.name,
+            "source": origin.get("name"),
+            "options": origin.get("options", {}),
+            **({} if "hash" in known else {"hash": fingerprint(dataset)}),
+            **known,
+        },
+    }

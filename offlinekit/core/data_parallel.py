@@ -1,0 +1,73 @@
+"""What one process of several does of a run: its share of each batch, from streams of its own."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from offlinekit.core.impl import Impl
+from offlinekit.datasets import MDPDataset
+from offlinekit.errors import UnsupportedError
+from offlinekit.nn.random import derive
+from offlinekit.sampling.sampler import Sampler
+from offlinekit.training.process_group import Team
+
+COMMON = ("eval_interval", "log_interval", "checkpoint_interval", "engine", "precision")
+"""Settings of a run that must be the same in all processes."""
+
+REMEDY = (
+    "give them one seed=, and call algo.build(dataset) with the whole dataset before team.shard(dataset), so that "
+    "scalers are fitted on all of it"
+)
+
+
+def share(algo: Any, team: Team, settings: Sequence[Any]) -> Callable[[Any, MDPDataset], Sampler]:
+    """Makes an algorithm ready for a run of several processes.
+
+    Ranks from 1 on draw noise and batches from streams that follow from the seed, the rank and the updates taken.
+
+    Args:
+        algo: With networks, the same in all processes.
+        team: The processes.
+        settings: Of the run, the same in all processes.
+
+    Returns:
+        What makes the sampler of this process, of `batch_size / team.size` rows.
+
+    Raises:
+        UnsupportedError: For an algorithm that learns from its whole dataset at once.
+        ValueError: For a batch size that cannot be divided, or algorithms or settings that differ.
+    """
+    name = type(algo).__name__
+    if type(algo.impl).learn_data is not Impl.learn_data:
+        raise UnsupportedError(
+            f"{name} learns from its whole dataset at once, of which {team.size} processes have a part each; "
+            "train it in one process"
+        )
+    if algo.batch_size % team.size:
+        raise ValueError(
+            f"batch_size={algo.batch_size} must be divisible by the {team.size} processes of the run"
+        )
+    plain = [name, algo.config, algo.scaling.to_json(), algo.grad_step, settings]
+    team.check_same("algorithm, scalers and settings", plain, REMEDY)
+    tensors = {k: v for k, v in algo.impl.state_tensors().items() if not k.startswith("random.")}
+    team.check_same("networks and optimizers", tensors, REMEDY)
+    if not team.leads:
+        algo.impl.random.generator.manual_seed(derive(_seed(algo, team), "noise"))
+        algo.sampler = algo.sampler_state = None
+    return lambda algo, dataset: _make_sampler(algo, team, dataset)
+
+
+def _seed(algo: Any, team: Team) -> int:
+    """Returns what the streams of a process follow from; that of rank 0 is the algorithm's own."""
+    own: int = algo.seed or 0
+    return own if team.leads else derive(own, f"rank {team.rank} from update {algo.grad_step}")
+
+
+def _make_sampler(algo: Any, team: Team, dataset: MDPDataset) -> Sampler:
+    """Returns the algorithm's sampler with this process's share of rows and its seed."""
+    part = copy.copy(algo)
+    part.batch_size, part.seed = algo.batch_size // team.size, _seed(algo, team)
+    sampler: Sampler = part.make_sampler(dataset)
+    return sampler

@@ -1,0 +1,122 @@
+"""Policies as files for other programs: ONNX, torch.export, TorchScript, or for numpy alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from offlinekit.core.export import numpy_format, torch_formats
+from offlinekit.core.export.exported_policy import ExportedPolicy, examples
+from offlinekit.errors import OfflineKitError, UnsupportedError, did_you_mean
+from offlinekit.io import written_beside
+from offlinekit.types import Array, rows
+
+BATCHES = (1, 3, 64)
+"""Rows of the batches on which an exported policy is compared."""
+
+
+class ExportError(OfflineKitError, RuntimeError):
+    """A policy that could not be exported, or whose exported actions are not those of `predict`."""
+
+
+class Format(NamedTuple):
+    """How a policy is written, and how what was written is asked for actions."""
+
+    suffix: str
+    write: Callable[[ExportedPolicy, Path], None]
+    open: Callable[
+        [Path, Any], Callable[[Any], Array]
+    ]  # File and observation space -> observations -> actions.
+
+
+FORMATS = {
+    "onnx": Format(".onnx", torch_formats.write_onnx, torch_formats.open_onnx),
+    "torch-export": Format(".pt2", torch_formats.write_torch_export, torch_formats.open_torch_export),
+    "torchscript": Format(".pt", torch_formats.write_torchscript, torch_formats.open_torchscript),
+    "numpy": Format(".safetensors", numpy_format.write, numpy_format.open_policy),
+}
+
+
+def export(
+    algo: Any, path: Path, format: str | None = None, observations: Any = None, tolerance: float = 1e-6
+) -> Path:
+    """Writes the greedy policy of an algorithm with its scalers inside; see `Algo.export`."""
+    chosen = find_format(path, format)
+    if algo.is_stateful:
+        raise UnsupportedError(
+            f"{type(algo).__name__} remembers the steps of an episode, which an exported policy cannot; act with "
+            "algo.as_stateful(), or clone it: offlinekit datasets collect, then train and export BC"
+        )
+    policy = ExportedPolicy(algo)
+    with written_beside(path) as beside:
+        try:
+            chosen.write(policy, beside)
+        except OfflineKitError:
+            raise
+        except Exception as error:  # Of torch's exporters, which raise many kinds.
+            raise ExportError(
+                f"{type(algo).__name__} could not be written as {chosen.suffix}: {error}; "
+                f"try another format of {sorted(FORMATS)}"
+            ) from error
+        act = chosen.open(beside, algo.impl.observation_space)
+        seen = examples(algo, max(BATCHES)) if observations is None else observations
+        compare(algo, act, seen, tolerance)
+    return path
+
+
+def find_format(path: Path, format: str | None) -> Format:
+    """Returns the format of a name, or of a file's suffix where there is none.
+
+    Raises:
+        ValueError: For another name or suffix.
+    """
+    if format is None:
+        named = [name for name, known in FORMATS.items() if known.suffix == path.suffix]
+        if not named:
+            suffixes = {known.suffix: name for name, known in FORMATS.items()}
+            raise ValueError(
+                f"the suffix of {path} names no format; choose one of {suffixes}, or pass format= (--format)"
+            )
+        return FORMATS[named[0]]
+    if format not in FORMATS:
+        hint = did_you_mean(format, FORMATS)
+        raise ValueError(f"format must be one of {sorted(FORMATS)}, got {format!r}{hint}")
+    return FORMATS[format]
+
+
+def compare(algo: Any, act: Callable[[Any], Array], observations: Any, tolerance: float) -> None:
+    """Checks that an exported policy acts as `predict` does, in batches of several sizes.
+
+    Args:
+        algo: What was exported.
+        act: Observations [B, ...] -> actions.
+        observations: At least one row.
+        tolerance: Largest difference, in units of the action scaled to [-1, 1].
+
+    Raises:
+        ExportError: Where an action differs by more.
+    """
+    affine = algo.scaling.action
+    unit = 1.0 if affine is None else affine.scale
+    for size in BATCHES:
+        batch = rows(observations, slice(0, size))
+        wanted, came = algo.predict(batch), act(batch)
+        if wanted.shape != came.shape or came.dtype != wanted.dtype:
+            raise ExportError(
+                f"the exported policy gives {came.dtype}{list(came.shape)} where predict gives "
+                f"{wanted.dtype}{list(wanted.shape)}; please report it, and try another format"
+            )
+        apart = np.abs(came.astype(np.float64) - wanted) / unit
+        if not (worst := float(apart.max(initial=0.0))) <= tolerance:
+            row = int(np.argwhere(~(apart <= tolerance))[0][0])
+            raise ExportError(
+                f"the exported policy differs from predict by {worst:.3g} of an action's half range, first in row "
+                f"{row} of {len(wanted)}: {came[row]} where predict gives {wanted[row]}; nothing was written. Where "
+                f"so much is rounding, pass a larger tolerance (now {tolerance:g}) or rows of your own as observations"
+            )
+
+
+__all__ = ["FORMATS", "ExportError", "compare", "export", "find_format"]

@@ -1,0 +1,201 @@
+"""The greedy policy of an algorithm as one module: scalers, networks and bounds, units of the data on both sides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from offlinekit.nn.networks import Ensemble
+from offlinekit.nn.trunks import observation_leaves, space_leaves
+from offlinekit.sampling.scalers import Affine
+from offlinekit.types import Array
+
+
+class ExportedPolicy(nn.Module):
+    """Observations -> actions, as `predict` gives them; a leaf of the observations is an argument.
+
+    It holds a copy on the CPU, without the parameters that do not act, such as those of critics.
+
+    Args:
+        algo: With networks.
+    """
+
+    def __init__(self, algo: Any) -> None:
+        super().__init__()
+        impl = algo.impl
+        self.name, self.updates = type(algo).__name__, impl.grad_step
+        self.observation_space, self.action_space = impl.observation_space, impl.action_space
+        self.impl = _copy(algo)
+        tree = algo.scaling.observation
+        n_leaves = len(space_leaves(self.observation_space))
+        affines = [None] * n_leaves if tree is None else observation_leaves(self.observation_space, tree)
+        self._observed = [_numbers(affine) for affine in affines]
+        self._acted = _numbers(algo.scaling.action)
+        bounds = ("low", "high") if isinstance(self.action_space, spaces.Box) else ()
+        self._bounds = [
+            torch.tensor(getattr(self.action_space, bound), dtype=torch.float32) for bound in bounds
+        ]
+        with torch.no_grad(), _Touched() as touched:
+            self(*self.examples())
+        touched.remove_others(self.impl)
+
+    def forward(self, *leaves: Tensor) -> Tensor:
+        """Returns actions, float32 [B, A] or int64 [B], of observations in the order of `names`."""
+        scaled = [_scale(leaf, numbers) for leaf, numbers in zip(leaves, self._observed, strict=True)]
+        actions: Tensor = self.impl.predict_best_action(_tree(self.observation_space, iter(scaled)))
+        if not self._bounds:
+            return actions
+        if self._acted is not None:
+            actions = (actions.double() * self._acted["scale"] + self._acted["shift"]).float()
+        return actions.clamp(*self._bounds)
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the arguments: "observations", or a name for each leaf such as "observations.camera"."""
+        return list(_names(self.observation_space, "observations"))
+
+    def examples(self) -> tuple[Tensor, ...]:
+        """Returns arguments of three rows of zeros."""
+        return tuple(
+            torch.zeros(
+                (3, *(leaf.shape or ())), dtype=torch.uint8 if leaf.dtype == np.uint8 else torch.float32
+            )
+            for leaf in space_leaves(self.observation_space)
+        )
+
+    def facts(self) -> dict[str, str]:
+        """Returns what a file notes of the policy."""
+        from offlinekit.version import __version__
+
+        return {"algorithm": self.name, "updates": str(self.updates), "offlinekit": __version__}
+
+
+class _Held(nn.Module):
+    """What stands for a parametrisation, such as a spectral norm, of weights that no longer change."""
+
+    value: Tensor
+
+    def __init__(self, value: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("value", value)
+
+    def forward(self, _: Tensor) -> Tensor:
+        """Returns the weights."""
+        return self.value
+
+
+class _Members(nn.Module):
+    """The members of an ensemble one after another, as vmap is in no graph."""
+
+    def __init__(self, ensemble: Ensemble) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(ensemble.unstacked())
+        self.size = getattr(self.members[0], "size", None)
+
+    def forward(self, inputs: Any) -> Tensor:
+        """Returns what the ensemble does, [K, ...]."""
+        return torch.stack([member(inputs) for member in self.members])
+
+
+class _Touched(TorchDispatchMode):  # type: ignore[no-untyped-call]  # Not typed by torch.
+    """Notes which tensors are computed with."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # Not typed by torch.
+        self.seen: set[int] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.seen.update(x.data_ptr() for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor))
+        return func(*args, **(kwargs or {}))
+
+    def remove_others(self, module: nn.Module) -> None:
+        """Takes out of a module the parameters and buffers that were not seen."""
+        for part in module.modules():
+            for held in (part._parameters, part._buffers):
+                for name, value in held.items():
+                    if value is not None and value.data_ptr() not in self.seen:
+                        held[name] = None
+
+
+def examples(algo: Any, n_rows: int) -> Any:
+    """Draws observations [n_rows, ...] in the units of the data, always the same, with which to compare policies."""
+    rng = np.random.default_rng(0)
+    space, tree = algo.impl.observation_space, algo.scaling.observation
+    leaves = space_leaves(space)
+    affines = [None] * len(leaves) if tree is None else observation_leaves(space, tree)
+    return _tree(space, iter([_draw(rng, leaf, a, n_rows) for leaf, a in zip(leaves, affines, strict=True)]))
+
+
+def arguments(space: spaces.Space[Any], observations: Any) -> list[Array]:
+    """Returns the leaves of observations [B, ...] as the policy takes them."""
+    found = zip(observation_leaves(space, observations), space_leaves(space), strict=True)
+    return [np.ascontiguousarray(o, np.uint8 if leaf.dtype == np.uint8 else np.float32) for o, leaf in found]
+
+
+def _copy(algo: Any) -> Any:
+    """Returns an implementation with the same networks on the CPU, parametrised weights as plain numbers."""
+    impl = algo.impl
+    copy = algo.impl_class(algo, impl.observation_space, impl.action_space, torch.device("cpu"))
+    copy.load_state_dict(impl.state_dict())
+    copy.grad_step, copy.horizon = impl.grad_step, impl.horizon
+    copy.requires_grad_(False).eval()
+    for module in list(copy.modules()):
+        for name, part in list(module.named_children()):
+            if isinstance(part, Ensemble):
+                setattr(module, name, _Members(part))
+        if isinstance(module, parametrize.ParametrizationList):
+            value = module()
+            for i in range(len(module)):
+                module[i] = _Held(value)
+    return copy
+
+
+def _numbers(affine: Affine | None) -> dict[str, Any] | None:
+    """Returns the numbers of a scaler, float64 as `Affine` computes."""
+    if affine is None:
+        return None
+    numbers = {"shift": torch.tensor(affine.shift), "scale": torch.tensor(affine.scale)}
+    return {**numbers, "low": affine.low, "high": affine.high}
+
+
+def _scale(leaf: Tensor, numbers: dict[str, Any] | None) -> Tensor:
+    if numbers is None:
+        return leaf
+    scaled: Tensor = (leaf.double() - numbers["shift"]) / numbers["scale"]
+    if np.isfinite(numbers["low"]) or np.isfinite(numbers["high"]):
+        scaled = scaled.clamp(numbers["low"], numbers["high"])
+    return scaled.float()
+
+
+def _tree(space: spaces.Space[Any], leaves: Iterator[Any]) -> Any:
+    """Returns the leaves as observations of a space, in the order of `space_leaves`."""
+    if isinstance(space, spaces.Dict):
+        return {key: _tree(part, leaves) for key, part in space.spaces.items()}
+    if isinstance(space, spaces.Tuple):
+        return tuple(_tree(part, leaves) for part in space.spaces)
+    return next(leaves)
+
+
+def _names(space: spaces.Space[Any], name: str) -> Iterator[str]:
+    if isinstance(space, (spaces.Dict, spaces.Tuple)):
+        parts = space.spaces.items() if isinstance(space, spaces.Dict) else enumerate(space.spaces)
+        for key, part in parts:
+            yield from _names(part, f"{name}.{key}")
+    else:
+        yield name
+
+
+def _draw(rng: np.random.Generator, leaf: spaces.Space[Any], affine: Affine | None, n_rows: int) -> Array:
+    shape = (n_rows, *(leaf.shape or ()))
+    if leaf.dtype == np.uint8:
+        return rng.integers(0, 256, shape, np.uint8)
+    values = rng.normal(size=shape).astype(np.float32)
+    return values if affine is None else affine.inverse(values)

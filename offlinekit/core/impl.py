@@ -1,0 +1,277 @@
+"""What every implementation shares: building networks, one update, saving and acting."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+import torch
+from gymnasium import spaces
+from torch import Tensor, nn
+
+from offlinekit.errors import UnsupportedError
+from offlinekit.nn.encoders import Encoder, resolve_encoder
+from offlinekit.nn.networks import Network
+from offlinekit.nn.random import Random, copy_module, derive, seeded
+from offlinekit.sampling.batch import Batch, Metrics, TensorTree
+from offlinekit.training.objectives import Loss, Objective, Target
+from offlinekit.training.optimizers import make_optimizer
+
+
+class Impl(nn.Module):
+    """Networks and losses of one algorithm; subclass it, or one of its subclasses, for a new algorithm.
+
+    Subclasses make their networks in `build`, declare what is minimised in `build_objectives` and write the
+    losses, which are pure: they take a batch and return a loss, or a loss and metrics, and draw their random
+    numbers from `self.random`.
+
+    Args:
+        config: The front; its fields are the hyperparameters.
+        observation_space: Of the dataset.
+        action_space: Of the dataset; the networks see continuous actions scaled to [-1, 1].
+        device: Where the networks live.
+    """
+
+    known: ClassVar[dict[str, type[Impl]]] = {}
+    has_value: ClassVar[bool] = True
+    is_stateful: ClassVar[bool] = False  # Whether actions depend on earlier steps of the episode.
+    needs_next: ClassVar[bool] = True  # Whether rows without a next observation must be left out.
+    needs_next_action: ClassVar[bool] = False  # Whether rows without a next action must be, too.
+    stackable: ClassVar[bool] = True  # Whether members of a population may be one program.
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        Impl.known[cls.__name__] = cls
+
+    def __init__(
+        self,
+        config: Any,
+        observation_space: spaces.Space[Any],
+        action_space: spaces.Space[Any],
+        device: torch.device,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.observation_space, self.action_space, self.device = observation_space, action_space, device
+        self.random = Random(derive(config.seed, "noise"), device)
+        self.grad_step = 0
+        self.horizon = 0  # The grad_step at which schedules end; 0 while there is no run.
+        self.targets: list[Target] = []
+        with seeded(derive(config.seed, "networks")):
+            self.build()
+        self.to(device)
+        self.objectives = self.build_objectives()
+        self.eval()
+
+    # For subclasses to write.
+
+    def build(self) -> None:
+        """Makes the networks as attributes."""
+        raise UnsupportedError(f"{type(self).__name__} must define build()")
+
+    def build_objectives(self) -> list[Objective]:
+        """Returns what one update minimises, in order."""
+        raise UnsupportedError(f"{type(self).__name__} must define build_objectives()")
+
+    def predict_best_action(self, observations: TensorTree) -> Tensor:
+        """Returns the greedy actions: [B, A] in [-1, 1], or [B] int64."""
+        raise UnsupportedError(f"{type(self).__name__} must define predict_best_action()")
+
+    def sample_action(self, observations: TensorTree) -> Tensor:
+        """Returns actions drawn from the policy; the greedy ones where it is deterministic."""
+        return self.predict_best_action(observations)
+
+    def predict_value(self, observations: TensorTree, actions: Tensor | None) -> Tensor:
+        """Returns the value [B] of actions, or of the greedy actions where they are None."""
+        raise UnsupportedError(
+            f"{type(self.config).__name__} learns no value function; judge its policy with evaluate()"
+        )
+
+    def begin_episode(self, target_return: float | None) -> Any:
+        """Returns what is remembered of an episode without steps: plain tensors, a chunk of actions, or None.
+
+        Args:
+            target_return: What is to be reached, in units of the data; None leaves it to the hyperparameters.
+
+        Raises:
+            UnsupportedError: For a target where there is no use for one.
+        """
+        if target_return is not None:
+            raise UnsupportedError(
+                f"{type(self.config).__name__} is not told what return to reach; leave out target_return"
+            )
+
+    def take_steps(
+        self, observations: TensorTree, rewards: Tensor, memories: Sequence[Any], sample: bool
+    ) -> tuple[Tensor, Sequence[Any]]:
+        """Takes one step in each of B episodes under way; changes no memory that is given.
+
+        Args:
+            observations: [B, ...], scaled.
+            rewards: [B], scaled, of the actions before; to be ignored in a first step.
+            memories: One an episode, as `begin_episode` or the last call gave them.
+            sample: Whether actions are drawn from the policy, in place of the greedy ones.
+
+        Returns:
+            Actions [B, A] in [-1, 1] or [B] int64, and the memories that follow.
+        """
+        return (self.sample_action if sample else self.predict_best_action)(observations), memories
+
+    def learn_data(self, dataset: Any, sampler: Any) -> None:
+        """Learns of the whole dataset what losses need of it; called before each run, does nothing here.
+
+        Args:
+            dataset: What the run learns from.
+            sampler: What draws its batches.
+        """
+
+    def compute_target(self, batch: Batch) -> Tensor:
+        """Returns the critics' target without gradient, [B] or [N, B]; [K, ...] where each has its own."""
+        raise UnsupportedError(f"{type(self).__name__} must define compute_target()")
+
+    def compute_critic_loss(self, batch: Batch, q_tpn: Tensor) -> Loss:
+        """Returns the loss of the critics against the target `q_tpn`."""
+        raise UnsupportedError(f"{type(self).__name__} must define compute_critic_loss()")
+
+    # Building blocks.
+
+    def critic_loss(self, batch: Batch) -> Loss:
+        """Returns the critics' loss against the target of the same batch, which carries no gradient."""
+        with torch.no_grad():
+            q_tpn = self.compute_target(batch)
+        return self.compute_critic_loss(batch, q_tpn)
+
+    @property
+    def action_size(self) -> int:
+        """Dimensions of a continuous action."""
+        return math.prod(self.action_space.shape or (1,))
+
+    @property
+    def n_actions(self) -> int:
+        """Number of discrete actions."""
+        return int(self.action_space.n)  # type: ignore[attr-defined]  # The front checked that it is discrete.
+
+    def make_network(
+        self,
+        outputs: int,
+        *,
+        action_size: int = 0,
+        members: int | None = None,
+        encoder: Encoder | None = None,
+    ) -> Network:
+        """Makes a network of the configured encoder with a linear head."""
+        chosen = resolve_encoder(encoder or self.config.encoder, self.observation_space)
+        space = self.observation_space
+        return Network(chosen, space, outputs, self.random, action_size=action_size, members=members)
+
+    def make_target(self, online: nn.Module, tau: float, every: int = 1) -> Any:
+        """Makes a frozen copy of a network that follows it after every `every` updates."""
+        target = copy_module(online).requires_grad_(False)
+        self.targets.append(Target(online, target, tau, every))
+        return target
+
+    def objective(
+        self,
+        name: str,
+        loss: Callable[[Any], Loss],
+        owners: Sequence[nn.Module | nn.Parameter],
+        learning_rate: float,
+        *,
+        schedule: str | None = None,
+        warmup_steps: int = 0,
+        every: int = 1,
+        first: int = 1,
+        last: int | None = None,
+        clip_grad_norm: float | None = None,
+    ) -> Objective:
+        """Declares a loss over the parameters of its owners, with the configured optimizer.
+
+        Args:
+            name: The metric becomes "<name>_loss".
+            loss: Takes a batch, returns a loss or (loss, metrics).
+            owners: Modules or parameters that this loss alone may change; frozen ones stay as they are, and
+                a parameter that stands alone, such as a temperature, does not decay.
+            learning_rate: At the start of the schedule.
+            schedule: "constant" or "cosine"; None takes the front's `lr_schedule`.
+            warmup_steps: Updates over which the learning rate grows linearly to its full size.
+            every: The loss is minimised at every `every`-th update.
+            first: The first update in which it is, counted from 1.
+            last: The last one; None for no end.
+            clip_grad_norm: Largest norm of the gradient; None takes the front's.
+        """
+        config = self.config
+        modules = nn.ModuleList(owner for owner in owners if isinstance(owner, nn.Module))
+        lone = [owner for owner in owners if isinstance(owner, nn.Parameter)]
+        decaying = [parameter for parameter in modules.parameters() if parameter.requires_grad]
+        groups = [(decaying, config.weight_decay), (lone, 0.0)]
+        optimizer = make_optimizer(config.optimizer, groups, learning_rate)
+        return Objective(
+            name,
+            loss,
+            [*decaying, *lone],
+            optimizer,
+            learning_rate,
+            schedule or config.lr_schedule,
+            every,
+            first,
+            last,
+            clip_grad_norm if clip_grad_norm is not None else config.clip_grad_norm,
+            warmup_steps,
+        )
+
+    # The update.
+
+    def train(self, mode: bool = True) -> Impl:
+        """Switches dropout on or off; targets never drop out."""
+        super().train(mode)
+        for target in self.targets:
+            target.target.eval()
+        return self
+
+    def update(self, batch: Any) -> Metrics:
+        """Minimises each objective that is due on one batch, then moves the targets."""
+        self.begin_update()
+        return self.apply_update(batch)
+
+    def begin_update(self) -> None:
+        """Counts the update and sets the learning rates of the objectives that are due in it."""
+        self.grad_step += 1
+        progress = (self.grad_step - 1) / self.horizon if self.horizon else 0.0
+        for objective in self.objectives:
+            if objective.is_due(self.grad_step):
+                objective.schedule_rate(progress, self.grad_step)
+
+    def apply_update(self, batch: Any) -> Metrics:
+        """Does the part of an update that runs on the device; it looks at no number there."""
+        metrics: Metrics = {}
+        for objective in self.objectives:
+            if objective.is_due(self.grad_step):
+                metrics.update(objective.minimize(batch))
+        for target in self.targets:
+            if target.is_due(self.grad_step):
+                target.follow()
+        return metrics
+
+    # State, as flat tensors.
+
+    def state_tensors(self) -> dict[str, Tensor]:
+        """Returns all that training needs to go on exactly: networks, optimizers, random numbers."""
+        tensors = {f"networks.{name}": value for name, value in self.state_dict().items()}
+        for objective in self.objectives:
+            tensors.update(objective.state_tensors())
+        tensors["random.impl"] = self.random.state()
+        return tensors
+
+    def load_state_tensors(self, tensors: dict[str, Tensor]) -> None:
+        """Takes up what `state_tensors` returned.
+
+        Raises:
+            RuntimeError: Where names or shapes of the networks differ.
+        """
+        prefix = "networks."
+        networks = {name[len(prefix) :]: v for name, v in tensors.items() if name.startswith(prefix)}
+        self.load_state_dict(networks)
+        for objective in self.objectives:
+            objective.load_state_tensors(tensors)
+        self.random.set_state(tensors["random.impl"])

@@ -1,0 +1,194 @@
+"""Population, the front of many algorithms trained side by side."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from offlinekit.core import persistence
+from offlinekit.core.algo import Algo
+from offlinekit.core.compatibility import describe_data
+from offlinekit.core.populations.population_run import PopulationRun, Rows
+from offlinekit.core.populations.stacked_sampling import SharedColumns
+from offlinekit.datasets import MDPDataset
+from offlinekit.errors import TrainingError, did_you_mean
+from offlinekit.training import run_folder
+
+
+class Population:
+    """Algorithms trained side by side; those of one structure as one stacked program.
+
+    Member i of a population is the algorithm that it would be if it were trained alone, up to rounding.
+
+    Args:
+        algos: The members: other seeds, other hyperparameters, other classes.
+
+    Attributes:
+        algos: The members, ordinary algorithms.
+        stacks: The numbers of the members that trained as one program together, after `fit`.
+        errors: What ended members early in the last `fit`, by their numbers.
+
+    Raises:
+        TypeError: For members that are no algorithms.
+        ValueError: For no members, or one of them twice.
+    """
+
+    def __init__(self, algos: Sequence[Algo]) -> None:
+        self.algos = list(algos)
+        if not self.algos:
+            raise ValueError("a population needs at least one algorithm, got none")
+        for number, algo in enumerate(self.algos):
+            if not isinstance(algo, Algo):
+                raise TypeError(
+                    f"member {number} of a population must be an algorithm, such as IQL(seed={number}), "
+                    f"got {algo!r}"
+                )
+            if any(algo is other for other in self.algos[:number]):
+                raise ValueError(f"member {number} is in the population twice; make one object a member")
+        self.stacks: list[list[int]] = []
+        self.errors: dict[int, TrainingError] = {}
+
+    @classmethod
+    def of_seeds(cls, algo: Algo, n_seeds: int) -> Population:
+        """Makes a population of one algorithm: itself, and copies with the seeds that follow its own.
+
+        Raises:
+            TypeError: Where the number is no integer.
+            ValueError: For less than one seed, or an algorithm that is trained already.
+        """
+        if isinstance(n_seeds, bool) or not isinstance(n_seeds, int):
+            raise TypeError(f"seeds must be a number of seeds, such as 8, got {n_seeds!r}")
+        if n_seeds < 1:
+            raise ValueError(f"seeds must be at least 1, got {n_seeds}")
+        if algo.grad_step:
+            raise ValueError(
+                f"seeds={n_seeds} starts new members, but this {type(algo).__name__} has taken "
+                f"{algo.grad_step} updates; make a new one, or go on without seeds"
+            )
+        first = algo.seed or 0
+        members = [algo, *(dataclasses.replace(algo, seed=first + i) for i in range(1, n_seeds))]
+        for member in members:
+            member.seed_was_drawn = algo.seed_was_drawn
+        return cls(members)
+
+    def __len__(self) -> int:
+        return len(self.algos)
+
+    def __getitem__(self, number: int) -> Algo:
+        return self.algos[number]
+
+    def __iter__(self) -> Iterator[Algo]:
+        return iter(self.algos)
+
+    def __repr__(self) -> str:
+        return f"Population({self.algos!r})"
+
+    @property
+    def history(self) -> list[list[dict[str, Any]]]:
+        """The rows of each member's history."""
+        return [algo.history for algo in self.algos]
+
+    @property
+    def run_dirs(self) -> list[Path | None]:
+        """The run folder of each member."""
+        return [algo.run_dir for algo in self.algos]
+
+    def fit(self, dataset: MDPDataset, n_steps: int = 100_000, **settings: Any) -> Population:
+        """Trains every member; takes the keywords of `Algo.fit`, with `resume` a run folder for each member, or "auto".
+
+        Members go on together from the newest checkpoints that they all have, with the bits of a run that was not
+        cut off. Those that are at their end and share no checkpoint stay as they are while the others go on. "auto"
+        takes them as well, where a run of at least one member is unfinished.
+
+        Returns:
+            The population itself.
+
+        Raises:
+            ValueError: Where all members have come to their end already.
+            UnsupportedError: For a dataset that a member cannot learn from.
+            TrainingError: Where no member could go on to its end.
+            KeyboardInterrupt: At Ctrl-C, after each member's checkpoint.
+        """
+        for _ in self.fitter(dataset, n_steps, **settings):
+            pass
+        return self
+
+    def fitter(
+        self,
+        dataset: MDPDataset,
+        n_steps: int = 100_000,
+        *,
+        resume: Sequence[str | Path] | str | None = None,
+        progress: bool = True,
+        **settings: Any,
+    ) -> Iterator[tuple[int, Rows]]:
+        """The run of `fit` as a generator, with the same keywords.
+
+        Yields:
+            (update, {number: metrics}) of members that train together, at each log and evaluation interval and
+            after the last update.
+        """
+        for algo in self.algos:
+            algo.check(dataset)
+        if resume is not None or settings.get("out", "runs") is not None:
+            settings["info"] = describe_data(dataset, settings.get("info") or {})  # Once for all members.
+        folders = self._resumed(resume, dataset, n_steps, settings)
+        settings = {**settings, "progress": progress, "make_sampler": SharedColumns()}
+        runs = [
+            algo.start_run(dataset, n_steps, resume=folder, resume_step=step, **settings)
+            for algo, folder, step in zip(self.algos, folders, run_folder.common_steps(folders), strict=True)
+        ]
+        run = PopulationRun(runs, progress)
+        self.stacks, self.errors = run.stacks, run.errors
+        yield from run.steps()
+
+    def _resumed(
+        self, resume: Any, dataset: MDPDataset, n_steps: int, settings: dict[str, Any]
+    ) -> Sequence[Path | None]:
+        """Returns the run folder that each member goes on with."""
+        if resume is None:
+            return [None] * len(self)
+        if resume == "auto":
+            configs = [algo.describe_run(dataset, n_steps, **settings) for algo in self.algos]
+            return self._found(configs, settings.get("out", "runs"))
+        if isinstance(resume, (str, Path)) or len(resume) != len(self):
+            raise ValueError(
+                f"resume must give a run folder for each of {len(self)} members, such as "
+                f"population.run_dirs, got {resume!r}; one member alone goes on by its own fit"
+            )
+        return [None if folder is None else Path(folder) for folder in resume]
+
+    def _found(self, configs: Sequence[dict[str, Any]], out: Any) -> list[Path | None]:
+        """Returns for each member an unfinished run; where any has one, finished runs of the others."""
+        found: list[Path | None] = [None] * len(self)
+        for finished in (False, True):
+            for number, algo in enumerate(self.algos):
+                if found[number] is None:
+                    place = None if out is None else Path(out)
+                    found[number] = persistence.find_run(algo, place, configs[number], finished, found)
+            if not any(found):
+                break
+        return found
+
+    def best(self, metric: str = "eval/return_mean", maximize: bool = True) -> Algo:
+        """Returns the member whose last value of a metric is best.
+
+        Args:
+            metric: A column of the members' history.
+            maximize: Whether higher is better.
+
+        Raises:
+            ValueError: Where no member measured it.
+        """
+        last = {}
+        for number, rows in enumerate(self.history):
+            values = [row[metric] for row in rows if metric in row]
+            if values and number not in self.errors:
+                last[number] = values[-1]
+        if not last:
+            measured = sorted({name for rows in self.history for row in rows for name in row})
+            hint = did_you_mean(metric, measured) or f"; they have: {', '.join(measured) or 'nothing yet'}"
+            raise ValueError(f"no member has measured {metric!r}{hint}")
+        return self.algos[(max if maximize else min)(last, key=lambda number: last[number])]

@@ -1,0 +1,151 @@
+"""The runs of a population side by side: stacks take turns; each run logs, saves and ends by itself."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from offlinekit.core.populations.grouping import groups
+from offlinekit.core.populations.run_groups import Lane, make_lanes
+from offlinekit.errors import TrainingError
+from offlinekit.training.engines.engine import CHECK_EVERY
+from offlinekit.training.interrupts import Interrupts, stopped
+from offlinekit.training.loggers import ProgressBar
+from offlinekit.training.run import Run, nothing_left
+
+Rows = dict[int, dict[str, float]]
+"""New metrics of members, by their numbers."""
+
+
+class PopulationRun:
+    """Trains members that have their networks, each with a run of its own.
+
+    Args:
+        runs: One a member; those that are over stay as they are.
+        progress: Whether a terminal shows a progress bar, in updates of members.
+
+    Attributes:
+        lanes: What is still in training.
+        stacks: The numbers of the members that began as one program together.
+        errors: What ended members early, by their numbers.
+    """
+
+    def __init__(self, runs: Sequence[Run], progress: bool) -> None:
+        self.runs, self.progress = runs, progress
+        going = [number for number, run in enumerate(runs) if not run.is_over]
+        self.lanes: list[Lane] = []
+        for places in groups([runs[number] for number in going]):
+            self.lanes += make_lanes({going[place]: runs[going[place]] for place in places})
+        self.stacks = [list(lane.runs) for lane in self.lanes]
+        self.errors: dict[int, TrainingError] = {}
+        self.interrupted = self.preempted = False
+
+    def steps(self) -> Iterator[tuple[int, Rows]]:
+        """Yields (update, rows) of members that train together, at each of their intervals and at the end.
+
+        Raises:
+            ValueError: Where all runs are over before they begin.
+            TrainingError: Where no member could go on to its end.
+            KeyboardInterrupt: At Ctrl-C, after each member's checkpoint.
+        """
+        if not self.lanes:
+            first = self.runs[0]
+            raise nothing_left("each member", first.done, first.settings.n_steps)
+        bar = self._bar()
+        try:
+            with Interrupts(self, any(run.settings.preemptible for run in self.runs)):
+                for run in self.runs:
+                    if not run.is_over:
+                        run.open()
+                        run.keep_start()
+                for lane in list(self.lanes):
+                    self._let_go(lane)
+                while self.lanes:
+                    for lane in self._advance(min(self.lanes, key=_done), bar):
+                        lane.give_back()
+                        rows = {n: row for n, run in lane.runs.items() if (row := run.settle()) is not None}
+                        if rows:
+                            bar.log(_means(rows))
+                            yield _step(lane), {n: _without_step(row) for n, row in rows.items()}
+                        for run in lane.runs.values():
+                            run.checkpoint_if_due()
+                        self._let_go(lane)
+                    if self.interrupted and self.lanes:
+                        self._leave()
+        finally:
+            bar.close()
+            for run in self.runs:
+                run.close()
+        if len(self.errors) == len(self.runs):
+            raise self.errors[0]
+
+    def _bar(self) -> ProgressBar:
+        labels = sorted({run.label for run in self.runs})
+        label = f"{len(self.runs)} x {labels[0]}" if len(labels) == 1 else f"{len(self.runs)} members"
+        total, done = sum(run.settings.n_steps for run in self.runs), sum(run.done for run in self.runs)
+        return ProgressBar(label, total, done, self.progress)
+
+    def _advance(self, lane: Lane, bar: ProgressBar) -> list[Lane]:
+        """Takes a lane's next updates and returns what then has an event: the lane, or what is left of it."""
+        before, ahead = _step(lane), _first(lane).ahead()
+        failures = lane.advance(min(ahead, CHECK_EVERY), lambda: self.interrupted)
+        taken = _step(lane) - before
+        bar.advance(taken * len(lane.runs))
+        for number, error in failures.items():
+            self.errors[number] = self.runs[number].explained(error)
+            warnings.warn(f"member {number} of the population ended: {self.errors[number]}", stacklevel=4)
+        lanes = self._replace(lane, failures) if failures else [lane]
+        return lanes if taken == ahead else []
+
+    def _let_go(self, lane: Lane) -> None:
+        """Finishes the runs of a lane that are over."""
+        over = [number for number, run in lane.runs.items() if not run.goes_on()]
+        for number in over:
+            self.runs[number].finish()
+        if over:
+            self._replace(lane, over)
+
+    def _replace(self, lane: Lane, gone: Any) -> list[Lane]:
+        """Puts the members of a lane that stay into lanes of their own."""
+        lane.give_back()
+        rest = {number: run for number, run in lane.runs.items() if number not in gone}
+        lanes = make_lanes(rest) if rest else []
+        place = self.lanes.index(lane)
+        self.lanes[place : place + 1] = lanes
+        return lanes
+
+    def _leave(self) -> None:
+        """Saves every member that is in training, and says how to go on."""
+        for lane in self.lanes:
+            lane.give_back()
+            for run in lane.runs.values():
+                run.tick()
+                run.checkpoint()
+        folders = [None if run.folder is None else str(run.folder) for run in self.runs]
+        saved = "nothing saved (out=None)" if None in folders else f"saved; go on with resume={folders}"
+        raise stopped(self, f"interrupted after update {_step(self.lanes[0])}: {saved}")
+
+
+def _first(lane: Lane) -> Run:
+    return next(iter(lane.runs.values()))
+
+
+def _step(lane: Lane) -> int:
+    step: int = _first(lane).algo.grad_step
+    return step
+
+
+def _done(lane: Lane) -> int:
+    return _first(lane).done
+
+
+def _without_step(row: dict[str, Any]) -> dict[str, float]:
+    return {name: value for name, value in row.items() if name != "step"}
+
+
+def _means(rows: dict[int, dict[str, Any]]) -> dict[str, Any]:
+    """Returns the mean over members of each metric that all of them have."""
+    first, *others = rows.values()
+    common = [name for name in first if all(name in row for row in others)]
+    return {name: sum(row[name] for row in rows.values()) / len(rows) for name in common}

@@ -1,0 +1,115 @@
+"""What advances runs: a stack of several, or one run alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
+
+from offlinekit.core.populations.grouping import differing_numbers
+from offlinekit.core.populations.program import NotStackable
+from offlinekit.core.populations.stack import stack, unstack
+from offlinekit.core.populations.stacked_sampling import Shareable, StackedSampler
+from offlinekit.errors import TrainingError
+from offlinekit.events import get_logger
+from offlinekit.training.engines.engine import Engine
+from offlinekit.training.run import Run
+
+log = get_logger()
+
+
+class Lane(Protocol):
+    """Runs, by their numbers, that take their updates together."""
+
+    runs: dict[int, Run]
+
+    def advance(self, n_updates: int, stop: Callable[[], bool]) -> dict[int, TrainingError]:
+        """Takes up to `n_updates` updates and returns the errors of runs that cannot go on."""
+
+    def give_back(self) -> None:
+        """Brings the algorithms of the runs up to date."""
+
+
+class Lone:
+    """A run that trains as usual."""
+
+    def __init__(self, number: int, run: Run) -> None:
+        self.number, self.run = number, run
+        self.runs = {number: run}
+
+    def advance(self, n_updates: int, stop: Callable[[], bool]) -> dict[int, TrainingError]:
+        """Takes updates of the run's own engine."""
+        try:
+            self.run.engine.run(n_updates, stop)
+        except TrainingError as error:
+            return {self.number: error}
+        return {}
+
+    def give_back(self) -> None:
+        """Does nothing: the algorithm itself was trained."""
+
+
+class Stacked(Engine):
+    """Runs of one structure whose updates are one program; each run's engine gets the metrics of its member.
+
+    Raises:
+        NotStackable: Where the losses cannot be one program.
+    """
+
+    def __init__(self, runs: dict[int, Run]) -> None:
+        self.runs = runs
+        algos = [run.algo for run in runs.values()]
+        self.impls = [algo.impl for algo in algos]
+        samplers = [algo.sampler for algo in algos]
+        if not all(isinstance(sampler, Shareable) for sampler in samplers):
+            raise NotStackable("its sampler draws no rows that one gather could fetch for all members")
+        sampler = StackedSampler(samplers)
+        self.whole = stack(self.impls, differing_numbers(algos), sampler)
+        first = next(iter(runs.values())).engine
+        super().__init__(self.whole, sampler, "eager", first.precision, first.deterministic)
+
+    def advance(self, n_updates: int, stop: Callable[[], bool]) -> dict[int, TrainingError]:
+        """Takes updates of the stack."""
+        self.run(n_updates, stop)
+        for impl in self.impls:
+            impl.grad_step = self.whole.grad_step
+        finite = all(bool(total.isfinite().all()) for total in self.sums.values())
+        self._hand_out()
+        return {} if finite else self._failures()
+
+    def give_back(self) -> None:
+        """Brings the members to the state of the stack."""
+        unstack(self.whole, self.impls)
+
+    def _hand_out(self) -> None:
+        """Adds each member's metrics to those of its own engine."""
+        engines = [run.engine for run in self.runs.values()]
+        for name, totals in self.sums.items():
+            for engine, total in zip(engines, totals.unbind(), strict=True):
+                engine.sums[name] = engine.sums.get(name, torch.zeros_like(total)) + total
+                engine.counts[name] = engine.counts.get(name, 0) + self.counts[name]
+        self.sums, self.counts = {}, {}
+
+    def _failures(self) -> dict[int, TrainingError]:
+        failures = {}
+        for number, run in self.runs.items():
+            try:
+                run.engine._check_finite()
+            except TrainingError as error:
+                failures[number] = error
+        return failures
+
+    def _check_finite(self) -> None:
+        """Leaves the look at the metrics to the members."""
+
+
+def make_lanes(runs: dict[int, Run]) -> list[Lane]:
+    """Returns what advances runs of one structure: a stack, or each alone where there is none."""
+    if len(runs) > 1:
+        try:
+            return [Stacked(runs)]
+        except NotStackable as error:
+            name = type(next(iter(runs.values())).algo).__name__
+            log.info("population not stacked", algo=name, members=list(runs), reason=str(error))
+    return [Lone(number, run) for number, run in runs.items()]

@@ -1,0 +1,109 @@
+"""One impl in place of many: a copy whose tensors have a leading axis of members."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from offlinekit.core.impl import Impl
+from offlinekit.core.populations.program import NotStackable, Unseeded
+from offlinekit.core.populations.stacked_objective import StackedObjective, StackedTarget, named_tensors
+from offlinekit.core.populations.stacked_sampling import StackedSampler
+
+
+class StackedConfig:
+    """The front that a stacked impl reads: the first member's, but for numbers in which members differ.
+
+    Args:
+        front: Of the first member.
+    """
+
+    def __init__(self, front: Any) -> None:
+        self.front = front
+        self.differing: dict[str, Tensor] = {}  # Of one member, while its loss is recorded.
+
+    def __getattr__(self, name: str) -> Any:
+        differing: Mapping[str, Tensor] = self.__dict__["differing"]
+        return differing[name] if name in differing else getattr(self.__dict__["front"], name)
+
+
+def stack(impls: Sequence[Impl], numbers: Mapping[str, Sequence[float]], sampler: StackedSampler) -> Impl:
+    """Makes the impl that updates all members at once; it starts from their state.
+
+    Args:
+        impls: Of the members, alike in structure and in updates taken.
+        numbers: Hyperparameters in which members differ, one value a member.
+        sampler: Of the batches that it will be given.
+
+    Raises:
+        NotStackable: Where the losses cannot be one program.
+    """
+    first, device = impls[0], impls[0].device
+    if not first.stackable:
+        raise NotStackable(
+            f"each {type(first).__name__} keeps what it learned of the whole dataset for itself"
+        )
+    given = {id(first.random): Unseeded(device), id(first.config): StackedConfig(first.config)}
+    whole = copy.deepcopy(first, {**given, id(first.objectives): []})
+    parts = [dict(named_tensors(impl)) for impl in impls]
+    for name, tensor in named_tensors(whole):
+        tensor.data = torch.stack([part[name].detach() for part in parts])
+    whole.targets = [_stacked_target(whole, impls, index) for index in range(len(whole.targets))]
+    whole.objectives = [
+        StackedObjective(objective, [impl.objectives[index] for impl in impls])
+        for index, objective in enumerate(whole.build_objectives())
+    ]
+    _load_optimizers(whole, impls)
+    _record(whole, impls, numbers, sampler)
+    return whole
+
+
+def unstack(whole: Impl, impls: Sequence[Impl]) -> None:
+    """Gives each member its part of a stacked impl: networks, optimizers and the number of updates."""
+    tensors = whole.state_tensors()
+    for member, impl in enumerate(impls):
+        own = {name: t if _is_shared(name) else t[member] for name, t in tensors.items()}
+        impl.load_state_tensors({**own, "random.impl": impl.random.state()})
+        impl.grad_step = whole.grad_step
+
+
+def _is_shared(name: str) -> bool:
+    """Returns whether members have one tensor in common: the count of steps inside an optimizer."""
+    return name == "random.impl" or (name.startswith("optimizers.") and name.endswith(".step"))
+
+
+def _stacked_target(whole: Impl, impls: Sequence[Impl], index: int) -> Any:
+    target, taus = whole.targets[index], [impl.targets[index].tau for impl in impls]
+    return target if len(set(taus)) == 1 else StackedTarget(target, torch.tensor(taus, device=whole.device))
+
+
+def _load_optimizers(whole: Impl, impls: Sequence[Impl]) -> None:
+    for index, objective in enumerate(whole.objectives):
+        states = [impl.objectives[index].state_tensors() for impl in impls]
+        stacked = {
+            name: value if _is_shared(name) else torch.stack([state[name] for state in states])
+            for name, value in states[0].items()
+        }
+        objective.load_state_tensors(stacked)
+
+
+def _record(
+    whole: Impl, impls: Sequence[Impl], numbers: Mapping[str, Sequence[float]], sampler: StackedSampler
+) -> None:
+    """Records the program of each objective; meanwhile the impl has no count of updates to look at."""
+    values = {name: torch.tensor(own, device=whole.device) for name, own in numbers.items()}
+    batch, randoms = sampler.example(), [impl.random for impl in impls]
+    steps = whole.grad_step, whole.horizon
+    del whole.grad_step, whole.horizon
+    whole.train()
+    try:
+        for objective in whole.objectives:
+            assert isinstance(objective, StackedObjective)  # For the type checker; `stack` made them.
+            objective.record(whole, values, batch, randoms)
+    finally:
+        whole.grad_step, whole.horizon = steps
+        whole.eval()

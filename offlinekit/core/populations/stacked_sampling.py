@@ -1,0 +1,137 @@
+"""Batches for a whole stack: each member draws its own rows, one gather fetches them all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from offlinekit.datasets import MDPDataset
+from offlinekit.errors import UnsupportedError
+from offlinekit.nn.random import derive
+from offlinekit.sampling.batch import Batch
+from offlinekit.sampling.blocks import BlockSampler
+from offlinekit.sampling.sampler import Sampler
+from offlinekit.types import leaves, map_tree
+
+
+@runtime_checkable
+class Shareable(Sampler, Protocol):
+    """A sampler whose columns serve several members: one of transitions, or one of windows of steps."""
+
+    device: torch.device
+    batch_size: int
+
+    @property
+    def columns(self) -> Any:
+        """What it shares with its twins."""
+
+    def twin(self, batch_size: int, seed: int) -> Any:
+        """Returns a sampler of the same columns that draws by a generator of its own."""
+
+    def next_rows(self) -> Tensor:
+        """Draws the rows of the next minibatch, int64 [B]."""
+
+    def gather(self, index: Tensor) -> Any:
+        """Returns the minibatch of rows, int64 [B]."""
+
+
+class SharedColumns:
+    """Makes the members' samplers; those that ask for equal columns hold the same ones."""
+
+    def __init__(self) -> None:
+        self._made: list[tuple[dict[str, Any], Shareable]] = []
+
+    def __call__(self, algo: Any, dataset: MDPDataset) -> Sampler:
+        """Returns a sampler with a generator of its own."""
+        impl = algo.impl
+        if not impl.stackable:
+            own: Sampler = algo.make_sampler(dataset)
+            return own
+        wanted = {
+            "gamma": algo.gamma,
+            "n_step": algo.n_step,
+            "scaling": algo.scaling.to_json(),
+            "device": impl.device,
+            "needs_next": impl.needs_next,
+            "needs_next_action": impl.needs_next_action,
+            "frames": (algo.frame_stack, algo.frame_pad),
+            "make_sampler": type(algo).make_sampler,
+            "options": [getattr(algo, name) for name in algo.sampler_options],
+        }
+        for columns, sampler in self._made:
+            if columns == wanted:
+                twin: Sampler = sampler.twin(algo.batch_size, derive(algo.seed or 0, "batches"))
+                return twin
+        made: Sampler = algo.make_sampler(dataset)
+        if isinstance(made, BlockSampler):
+            raise UnsupportedError(
+                "a population gathers rows for each of its members, which needs the dataset in memory; "
+                "use MDPDataset.load in place of open"
+            )
+        if isinstance(made, Shareable):
+            self._made.append((wanted, made))
+        return made
+
+
+class StackedSampler:
+    """Batches with a leading axis of members, [M, B, ...]; member i draws the rows it would draw alone.
+
+    Args:
+        samplers: One a member, of equal batch sizes.
+    """
+
+    def __init__(self, samplers: Sequence[Shareable]) -> None:
+        self.samplers = samplers
+        self.holders: dict[int, list[int]] = {}  # Members by the columns they share.
+        for member, sampler in enumerate(samplers):
+            self.holders.setdefault(id(sampler.columns), []).append(member)
+        order = [member for members in self.holders.values() for member in members]
+        self.places = torch.tensor(order, device=samplers[0].device).argsort()
+
+    def sample(self) -> Any:
+        """Draws the next minibatch of every member."""
+        return self.gather([sampler.next_rows() for sampler in self.samplers])
+
+    def example(self) -> Any:
+        """Returns a batch without drawing one, to see its shapes: each row is the first."""
+        first = self.samplers[0]
+        rows = torch.zeros(first.batch_size, dtype=torch.int64, device=first.device)
+        return self.gather([rows for _ in self.samplers])
+
+    def gather(self, rows: Sequence[Tensor]) -> Any:
+        """Returns what the given rows stand for, [B] for each member."""
+        parts = [
+            _gather(self.samplers[members[0]], torch.stack([rows[member] for member in members]))
+            for members in self.holders.values()
+        ]
+        if len(parts) == 1:
+            return parts[0]
+        joined = map_tree(lambda *p: None if p[0] is None else torch.cat(p)[self.places], *map(tuple, parts))
+        return type(parts[0])(*joined)
+
+
+def _gather(sampler: Shareable, rows: Tensor) -> Any:
+    """Returns what rows [M, B] stand for."""
+    batch = sampler.gather(rows.reshape(-1))
+
+    def split(leaf: Tensor | None) -> Tensor | None:
+        return None if leaf is None else leaf.reshape(*rows.shape, *leaf.shape[1:])
+
+    if isinstance(batch, Batch) and batch.masks is not None:  # Whose first axis is that of critics.
+        masks = batch.masks.reshape(-1, *rows.shape).movedim(0, 1)
+        return Batch(*map_tree(split, tuple(batch._replace(masks=None))))._replace(masks=masks)
+    return type(batch)(*map_tree(split, tuple(batch)))
+
+
+def flatten(batch: Any) -> list[Tensor]:
+    """Returns the tensors of a batch, in order."""
+    return [leaf for leaf in leaves(tuple(batch)) if leaf is not None]
+
+
+def unflatten(tensors: Sequence[Tensor], like: Any) -> Any:
+    """Returns a batch built as another one from the tensors that `flatten` gave."""
+    rest = iter(tensors)
+    return type(like)(*map_tree(lambda leaf: None if leaf is None else next(rest), tuple(like)))

@@ -1,0 +1,52 @@
+"""An algorithm in the episodes that it acts in, with a memory of each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from offlinekit.core.units import Converter
+from offlinekit.envs.stateful_policies import StatefulPolicy
+from offlinekit.types import Array, ArrayTree
+
+
+class StatefulActor(StatefulPolicy):
+    """Acts step by step as an algorithm does: `predict(observation, reward)`, and `reset()` before an episode.
+
+    Args:
+        algo: With networks.
+        target_return: What an algorithm that is told a return is to reach, in units of the data; None leaves it
+            to the algorithm.
+        sample: Whether actions are drawn from the policy, in place of the greedy ones.
+    """
+
+    def __init__(self, algo: Any, target_return: float | None = None, sample: bool = False) -> None:
+        super().__init__()
+        self.impl, self.target_return, self.sample = algo.impl, target_return, sample
+        self.impl.begin_episode(target_return)  # Raises now what the first step would.
+        impl = self.impl
+        self._converter = Converter(impl.observation_space, impl.action_space, algo.scaling, impl.device)
+        self._reward_scaler = algo.scaling.reward
+
+    def begin(self) -> Any:
+        """Returns the memory of an episode that has taken no step."""
+        return self.impl.begin_episode(self.target_return)
+
+    def choose(
+        self, observations: ArrayTree, rewards: Array, memories: list[Any]
+    ) -> tuple[Array, Sequence[Any]]:
+        """Returns the actions [B, ...] in the units of the data and the memories that hold them."""
+        after: list[Any] = []
+        scaler = self._reward_scaler
+        scaled = rewards if scaler is None else scaler.transform(rewards)
+        earned = torch.as_tensor(scaled, dtype=torch.float32).to(self.impl.device)
+
+        def act(seen: Any) -> torch.Tensor:
+            actions: torch.Tensor
+            actions, kept = self.impl.take_steps(seen, earned, memories, self.sample)
+            after.extend(kept)
+            return actions
+
+        return self._converter.act(observations, act), after

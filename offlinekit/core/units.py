@@ -1,0 +1,143 @@
+"""Between numpy in the units of the data and scaled tensors on the device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from torch import Tensor
+
+from offlinekit.sampling.scalers import Scaling
+from offlinekit.types import Array, ArrayTree, first_leaf, map_tree
+
+
+@dataclass(frozen=True)
+class Converter:
+    """Converts for one policy; a single observation passes as a batch of one."""
+
+    observation_space: spaces.Space[Any]
+    action_space: spaces.Space[Any]
+    scaling: Scaling
+    device: torch.device
+
+    def act(self, observations: Any, choose: Callable[[Any], Tensor]) -> Array:
+        """Returns the chosen actions in the units of the data, float32 [B, A] or int64 [B]."""
+        inputs, single = self.observations(observations)
+        with torch.no_grad():
+            actions = self.unscaled(choose(inputs))
+        chosen: Array = actions[0] if single else actions
+        return chosen
+
+    def unscaled(self, scaled: Tensor) -> Array:
+        """Returns actions in the units of the data, inside their space."""
+        actions: Array = scaled.detach().cpu().numpy()
+        if isinstance(self.action_space, spaces.Box):
+            if self.scaling.action is not None:
+                actions = self.scaling.action.inverse(actions)
+            actions = np.clip(actions, self.action_space.low, self.action_space.high)
+        return actions
+
+    def value(self, observations: Any, actions: Any, judge: Callable[[Any, Any], Tensor]) -> Array:
+        """Returns the values [B], float32; `actions` None stands for the greedy ones."""
+        inputs, single = self.observations(observations)
+        chosen = None
+        if actions is not None:
+            chosen = self.actions(np.asarray(actions)[None] if single else np.asarray(actions), inputs)
+        with torch.no_grad():
+            values: Array = judge(inputs, chosen).float().cpu().numpy()
+        return values[0] if single else values
+
+    def observations(self, observations: Any) -> tuple[Any, bool]:
+        """Returns scaled tensors with a batch axis, and whether it had to be added.
+
+        Raises:
+            ValueError: For observations of another shape.
+        """
+        tree = _arrays(observations, self.observation_space)
+        single = _is_single(tree, self.observation_space)
+        if single:
+            tree = map_tree(lambda leaf: leaf[None], tree)
+        return map_tree(self._tensor, self.scaling.observations(tree)), single
+
+    def actions(self, actions: Array, observations: Any) -> Tensor:
+        """Returns scaled actions beside observations of B rows.
+
+        Raises:
+            ValueError: For actions of another shape.
+        """
+        shape = (len(first_leaf(observations)), *(self.action_space.shape or ()))
+        if actions.shape != shape:
+            raise ValueError(f"actions must have shape {list(shape)}, got {list(actions.shape)}")
+        if isinstance(self.action_space, spaces.Discrete):
+            return self._tensor(actions.astype(np.int64))
+        return self._tensor(
+            actions if self.scaling.action is None else self.scaling.action.transform(actions)
+        )
+
+    def _tensor(self, array: Array) -> Tensor:
+        return torch.as_tensor(np.ascontiguousarray(array)).to(self.device)
+
+
+class SampledPolicy:
+    """The drawn actions of an algorithm and, where its policy has densities, their logarithms.
+
+    Args:
+        algo: With networks.
+    """
+
+    def __init__(self, algo: Any) -> None:
+        self.predict, self.is_stateful = algo.sample_action, algo.is_stateful
+        self.as_stateful = partial(algo.as_stateful, sample=True)
+        self.frame_stack, self.frame_pad = algo.frame_stack, algo.frame_pad
+        self._impl, self._scaling = algo.impl, algo.scaling
+        self._converter = Converter(
+            self._impl.observation_space, self._impl.action_space, algo.scaling, self._impl.device
+        )
+        if not algo.is_stateful and hasattr(getattr(self._impl, "policy", None), "log_prob"):
+            self.log_prob = self._log_prob
+
+    def _log_prob(self, observations: Any, actions: Array) -> Array:
+        """Returns the log-densities [B] of actions in the units of the data."""
+        found = self._converter.value(observations, actions, self._impl.policy.log_prob)
+        if self._scaling.action is None:
+            return found
+        scale = np.broadcast_to(self._scaling.action.scale, actions.shape[1:])
+        densities: Array = found - np.log(scale).sum()
+        return densities
+
+
+def _arrays(observations: Any, space: spaces.Space[Any]) -> ArrayTree:
+    if isinstance(space, spaces.Dict):
+        if not isinstance(observations, Mapping) or set(observations) != set(space.spaces):
+            raise ValueError(
+                f"observations must be a dict with keys {sorted(space.spaces)}, got {observations!r}"
+            )
+        return {key: _arrays(observations[key], part) for key, part in space.spaces.items()}
+    if isinstance(space, spaces.Tuple):
+        if not isinstance(observations, tuple) or len(observations) != len(space.spaces):
+            raise ValueError(f"observations must be a tuple of {len(space.spaces)}, got {observations!r}")
+        return tuple(_arrays(o, part) for o, part in zip(observations, space.spaces, strict=True))
+    return np.asarray(observations).astype(np.uint8 if space.dtype == np.uint8 else np.float32)
+
+
+def _is_single(tree: Any, space: spaces.Space[Any]) -> bool:
+    if isinstance(space, spaces.Dict):
+        parts = [_is_single(tree[key], part) for key, part in space.spaces.items()]
+        return all(parts)
+    if isinstance(space, spaces.Tuple):
+        parts = [_is_single(leaf, part) for leaf, part in zip(tree, space.spaces, strict=True)]
+        return all(parts)
+    shape = space.shape or ()
+    if tree.shape == shape:
+        return True
+    if tree.shape[1:] == shape and tree.ndim == len(shape) + 1:
+        return False
+    raise ValueError(
+        f"observations must have shape {list(shape)} for one or {['batch', *shape]} for several, "
+        f"got {list(tree.shape)}"
+    )

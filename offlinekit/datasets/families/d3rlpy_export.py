@@ -1,0 +1,64 @@
+"""Datasets as HDF5 files of d3rlpy's ReplayBuffer, v2.1."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from offlinekit.datasets.storage import write_checked, write_fact, written_hdf5
+from offlinekit.errors import DatasetError, UnsupportedError
+from offlinekit.io import written_beside
+from offlinekit.types import Array
+
+VERSION = "2.1"
+
+
+def export_d3rlpy(dataset: Any, path: Path | str) -> Path:
+    """Writes a dataset for `d3rlpy.dataset.ReplayBuffer.load`, atomically, and returns its path.
+
+    The format has no observation after an episode's last row: d3rlpy uses a row that ends by a timeout only as
+    the observation after the one before it. Metadata, masks and extras are not in it either.
+
+    Args:
+        dataset: An MDPDataset of arrays or flat tuples of arrays.
+        path: Of the HDF5 file.
+
+    Raises:
+        UnsupportedError: For observations that are dicts, or nested.
+        DatasetError: For transitions without episodes.
+        WriteError: Where it cannot be written; a file that was there stays as it was.
+    """
+    if dataset.next_observations is not None:
+        raise DatasetError(
+            "d3rlpy holds whole episodes, but this dataset holds unordered transitions "
+            "(next_observations differ from the following rows)"
+        )
+    seen = dataset.observations
+    branches = seen if isinstance(seen, tuple) else (seen,)
+    if any(isinstance(branch, dict | tuple) for branch in branches):
+        raise UnsupportedError(
+            "d3rlpy takes observations that are one array or a tuple of arrays, got a dict or a nested tree; "
+            "join its entries to one array first"
+        )
+    actions = dataset.actions[:, None] if dataset.actions.ndim == 1 else dataset.actions
+    with written_beside(Path(path)) as beside, written_hdf5(beside) as file:
+        write_fact(file, "columns", np.array(["observations", "actions", "rewards", "terminated"], "S"))
+        write_fact(file, "num_episodes", dataset.n_episodes)
+        write_fact(file, "version", np.bytes_(VERSION))
+        for i, (start, end) in enumerate(zip(dataset.episode_starts, dataset.episode_ends, strict=True)):
+            part = slice(int(start), int(end))
+            _write(file, f"observations_{i}", seen, part)
+            write_checked(file, f"actions_{i}", actions[part])
+            write_checked(file, f"rewards_{i}", dataset.rewards[part, None])
+            write_fact(file, f"terminated_{i}", bool(dataset.terminals[int(end) - 1]))
+    return Path(path)
+
+
+def _write(file: Any, name: str, seen: Array | tuple[Array, ...], part: slice) -> None:
+    if not isinstance(seen, tuple):
+        write_checked(file, name, seen[part])
+        return
+    for j, branch in enumerate(seen):
+        write_checked(file, f"{name}_{j}", branch[part])

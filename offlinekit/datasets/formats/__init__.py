@@ -1,0 +1,1 @@
+"""File formats, read with suspicion: bytes in, plain arrays out."""

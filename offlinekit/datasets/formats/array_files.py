@@ -1,0 +1,126 @@
+"""Files of named arrays, NPZ or HDF5, read without objects; a name's slashes are folders."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from offlinekit.datasets.formats import hdf5
+from offlinekit.datasets.formats.npy import read_header
+from offlinekit.errors import DatasetError, FileFormatError, did_you_mean
+from offlinekit.types import Array
+
+SUFFIXES = (".npz", ".h5", ".hdf5")
+DAMAGE = (OSError, EOFError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error)
+"""What comes up where an NPZ file is damaged."""
+
+
+@contextmanager
+def open_npz(path: Path) -> Iterator[Any]:
+    """Opens an NPZ file to read; damage and objects found on the way are a FileFormatError.
+
+    Raises:
+        FileFormatError: For a file that is not NPZ, is damaged, or holds objects.
+    """
+    if not zipfile.is_zipfile(path):
+        raise FileFormatError(
+            f"{path} is not an NPZ file, or is truncated; write it with np.savez_compressed"
+        )
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            _check_claims(file.zip)
+            yield file
+    except (FileFormatError, DatasetError):
+        raise
+    except DAMAGE as error:
+        raise FileFormatError(
+            f"{path} is damaged, or holds objects, which are never read ({error})"
+        ) from error
+
+
+def _check_claims(archive: zipfile.ZipFile) -> None:
+    """Raises ValueError for an array that claims more than its part of the file can hold."""
+    for entry in archive.infolist():
+        if entry.filename.endswith(".npy"):
+            with archive.open(entry) as stream:
+                read_header(stream, entry.compress_size)
+
+
+def names_in(path: Path) -> list[str]:
+    """Returns the names of the arrays of a file; none where it is neither NPZ nor HDF5.
+
+    Raises:
+        FileFormatError: For a damaged file.
+    """
+    if zipfile.is_zipfile(path):
+        with open_npz(path) as archive:
+            return list(archive.files)
+    if not hdf5.is_hdf5(path):
+        return []
+    names: list[str] = []
+    with hdf5.open_hdf5(path) as file:
+        file.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
+    return names
+
+
+def read_arrays(path: Path, names: Iterable[str]) -> dict[str, Array]:
+    """Returns arrays of a file by name.
+
+    Raises:
+        FileFormatError: For a damaged file, a name it lacks, objects, and text.
+    """
+    if zipfile.is_zipfile(path):
+        with open_npz(path) as file:
+            return {name: array_in(file, name, path) for name in names}
+    with hdf5.open_hdf5(path) as file:
+        return {name: _in_folders(file, name) for name in names}
+
+
+def array_in(file: Any, name: str, path: Path, advice: str = "") -> Array:
+    """Returns an array of an open NPZ file.
+
+    Args:
+        file: As from `open_npz`.
+        name: Of the array.
+        path: Of the file, for messages.
+        advice: What else to do where the file lacks the name.
+
+    Raises:
+        FileFormatError: For a name it lacks, and for what is no number.
+    """
+    if name not in file:
+        hint = did_you_mean(name, file.files)
+        raise FileFormatError(f"{path} has no key {name!r}{hint}; it has {', '.join(file.files)}{advice}")
+    array = np.asarray(file[name])
+    if array.dtype.kind not in "fiub":
+        raise FileFormatError(f"{name!r} in {path} has dtype {array.dtype}, expected numbers")
+    return array
+
+
+def _in_folders(group: Any, name: str) -> Array:
+    *folders, last = name.split("/")
+    for folder in folders:
+        group = hdf5.member(group, folder)
+    return hdf5.read_array(group, last)
+
+
+def names_under(names: Iterable[str], top: str) -> list[str]:
+    """Returns a name, or those below it, such as "obs/camera" below "obs"."""
+    return [name for name in names if name == top or name.startswith(f"{top}/")]
+
+
+def tree_at(arrays: dict[str, Array], top: str) -> Any:
+    """Returns the array of a name, or those below it as a dict of dicts."""
+    if top in arrays:
+        return arrays[top]
+    inner = {
+        name.removeprefix(f"{top}/"): array for name, array in arrays.items() if name.startswith(f"{top}/")
+    }
+    return {first: tree_at(inner, first) for first in sorted({name.split("/")[0] for name in inner})}

@@ -1,0 +1,103 @@
+"""Where the values of a dataset lie: quantiles, bounds and histograms."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from gymnasium import spaces
+
+from offlinekit.datasets.mdp_dataset import MDPDataset
+from offlinekit.datasets.validation import named_leaves
+from offlinekit.types import Array
+
+ROWS_LOOKED_AT = 100_000
+"""Quantiles are of at most so many rows, evenly chosen; lowest and highest values of all."""
+QUANTILES = (0.05, 0.5, 0.95)
+AT_BOUND = 0.001
+"""What counts as at a bound: within this share of the range."""
+
+
+class Spread(NamedTuple):
+    """How the numbers of one dimension are spread."""
+
+    name: str
+    at_bounds: float | None  # Share of rows at a bound of the space; None where it has none.
+    low: float
+    quantile_5: float
+    median: float
+    quantile_95: float
+    high: float
+
+
+def spread_of(name: str, leaf: Array, low: Array | None = None, high: Array | None = None) -> list[Spread]:
+    """Returns the spread of each dimension of [N, ...] numbers; of images over all pixels.
+
+    Args:
+        name: Of the column; dimensions are named like `actions[2]`.
+        leaf: [N, ...].
+        low: Lower bounds of a row, or None.
+        high: Upper bounds of a row, or None.
+    """
+    single = leaf.ndim > 2 or leaf.dtype == np.uint8
+    flat = leaf.reshape(-1, 1) if single else leaf.reshape(len(leaf), -1)
+    step = -(-len(flat) // ROWS_LOOKED_AT)
+    middle = np.quantile(flat[::step], QUANTILES, axis=0)
+    numbers = np.stack([flat.min(axis=0), *middle, flat.max(axis=0)])
+    names = [name] if flat.shape[1] == 1 else [f"{name}[{i}]" for i in range(flat.shape[1])]
+    shares = [None] * len(names) if single or low is None or high is None else _at_bounds(flat, low, high)
+    return [
+        Spread(names[i], shares[i], *(float(number) for number in numbers[:, i])) for i in range(len(names))
+    ]
+
+
+def _at_bounds(flat: Array, low: Array, high: Array) -> list[float | None]:
+    low, high = np.asarray(low, np.float64).reshape(-1), np.asarray(high, np.float64).reshape(-1)
+    near = AT_BOUND * (high - low)
+    with np.errstate(invalid="ignore"):
+        at = ((flat <= low + near) | (flat >= high - near)).mean(axis=0)
+    bounded = np.isfinite(low) & np.isfinite(high)
+    return [float(share) if is_bounded else None for share, is_bounded in zip(at, bounded, strict=True)]
+
+
+def observation_spreads(dataset: MDPDataset) -> list[Spread]:
+    """Returns the spread of each dimension of the observations."""
+    named = named_leaves(dataset.observations, "observations")
+    return [spread for name, leaf in named for spread in spread_of(name, leaf)]
+
+
+def action_spreads(dataset: MDPDataset) -> list[Spread]:
+    """Returns the spread of each dimension of continuous actions; of discrete ones nothing."""
+    space = dataset.action_space
+    if not isinstance(space, spaces.Box):
+        return []
+    return spread_of("actions", dataset.actions, space.low, space.high)
+
+
+def action_counts(dataset: MDPDataset) -> Array | None:
+    """Returns how often each discrete action was taken, int64 [n]; None for continuous ones."""
+    space = dataset.action_space
+    if not isinstance(space, spaces.Discrete):
+        return None
+    return np.bincount(dataset.actions, minlength=int(space.n))
+
+
+def histogram(values: Array, n_bins: int = 10) -> tuple[Array, Array]:
+    """Returns counts [n] and edges [n + 1]; one bin a value where there are at most n_bins different ones."""
+    different = np.unique(values[: 10 * ROWS_LOOKED_AT])
+    if len(different) <= n_bins and np.isin(values, different).all():
+        counts = np.array([(values == value).sum() for value in different])
+        return counts, np.append(different, different[-1])
+    return np.histogram(values.astype(np.float64), bins=n_bins)
+
+
+def describe_coverage(dataset: MDPDataset) -> dict[str, Any]:
+    """Returns the coverage of observations and actions and the histogram of rewards as plain data."""
+    counts, edges = histogram(dataset.rewards)
+    taken = action_counts(dataset)
+    return {
+        "observation_coverage": [spread._asdict() for spread in observation_spreads(dataset)],
+        "action_coverage": [spread._asdict() for spread in action_spreads(dataset)],
+        "action_counts": None if taken is None else taken.tolist(),
+        "reward_histogram": {"counts": counts.tolist(), "edges": edges.tolist()},
+    }

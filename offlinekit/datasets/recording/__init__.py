@@ -1,0 +1,1 @@
+"""Datasets recorded from policies in environments."""

@@ -1,0 +1,95 @@
+"""What a recorder asks: the actions that the environment takes, and how probable they were."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+from offlinekit.envs.callable_policies import RandomPolicy, checked_actions, log_volume
+from offlinekit.envs.episode_loop import Slot
+from offlinekit.envs.stateful_policies import as_actor
+from offlinekit.errors import UnsupportedError
+from offlinekit.types import Array, ArrayTree
+
+
+class Behaviour:
+    """A policy whose actions are random with probability epsilon and lie inside the action space.
+
+    The policy returns actions, or a pair of actions and their log-probabilities [B]. Where it has a method
+    `log_prob(observations, actions)`, that is asked about the actions really taken. One with a method
+    `seed(seed)` is seeded at each part of a recording, which makes that part repeatable.
+
+    Args:
+        policy: As `as_actor` takes it. One that remembers is not told of actions drawn in place of its own.
+        action_space: Of the environment.
+        epsilon: Probability, in each step, of an action drawn uniformly from the space.
+
+    Raises:
+        ValueError: For an epsilon outside [0, 1].
+        UnsupportedError: For an epsilon above 0 in an unbounded space.
+    """
+
+    def __init__(self, policy: Any, action_space: gymnasium.Space[Any], epsilon: float = 0.0) -> None:
+        if not 0 <= epsilon <= 1:
+            raise ValueError(f"epsilon must be in [0, 1], got {epsilon}")
+        if epsilon > 0:
+            log_volume(action_space)
+        self.actor, self.space, self.epsilon = as_actor(policy), action_space, epsilon
+        self._log_prob, self._seed_policy = (getattr(policy, name, None) for name in ("log_prob", "seed"))
+        self.seed(0)
+
+    def seed(self, seed: int) -> None:
+        """Begins anew with a seed."""
+        own, noise, policy = np.random.SeedSequence(seed).generate_state(3).tolist()
+        self._rng, self._random = np.random.default_rng(own), RandomPolicy(self.space, noise)
+        if callable(self._seed_policy):
+            self._seed_policy(policy)
+
+    def __call__(self, observations: ArrayTree, slots: Sequence[Slot]) -> tuple[Array, Array | None]:
+        """Returns the actions [n, ...] on the observations of n slots, and log-probabilities [n] or None.
+
+        Raises:
+            ValueError: For actions or log-probabilities of another shape.
+        """
+        n, rewards = len(slots), [slot.reward for slot in slots]
+        answer = self.actor.act(observations, rewards, [slot.episode for slot in slots])
+        actions, log_probs = answer if isinstance(answer, tuple) else (answer, None)
+        actions = self._mixed(checked_actions(actions, self.space, n), observations)
+        if self._log_prob is not None and (log_probs is None or self.epsilon > 0):
+            log_probs = self._answer(observations, actions)
+        elif self.epsilon > 0:
+            log_probs = None
+        if log_probs is None:
+            return actions, None
+        log_probs = np.asarray(log_probs, np.float64)
+        if log_probs.shape != (n,):
+            raise ValueError(f"expected log-probabilities of shape ({n},), got {log_probs.shape}")
+        return actions, self._mixture(log_probs)
+
+    def _answer(self, observations: ArrayTree, actions: Array) -> Any:
+        """Returns what the policy says of the actions taken; None where it cannot answer."""
+        try:
+            return self._log_prob(observations, actions)  # type: ignore[misc]  # Asked only where there is one.
+        except UnsupportedError:
+            return None
+
+    def _mixed(self, actions: Array, observations: ArrayTree) -> Array:
+        if self.epsilon > 0:
+            chance = self._rng.random(len(actions)) < self.epsilon
+            chance = chance.reshape(-1, *[1] * (actions.ndim - 1))
+            actions = np.where(chance, self._random(observations).astype(actions.dtype), actions)
+        if isinstance(self.space, gymnasium.spaces.Box):
+            actions = np.clip(actions, self.space.low, self.space.high)
+        return actions
+
+    def _mixture(self, log_probs: Array) -> Array:
+        """Returns log((1 - epsilon) p + epsilon / volume) of the policy's own log p."""
+        if self.epsilon == 0:
+            return log_probs
+        with np.errstate(divide="ignore"):
+            own = np.log1p(-self.epsilon) + log_probs
+        mixed: Array = np.logaddexp(own, np.log(self.epsilon) - log_volume(self.space))
+        return mixed

@@ -1,0 +1,1 @@
+"""Environments: made, adapted, and run with policies."""

@@ -1,0 +1,180 @@
+"""Environments by name, and the bridge from the legacy gym API to gymnasium's."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import warnings
+from typing import Any, NamedTuple
+
+import gymnasium
+from gymnasium.envs.registration import EnvSpec
+
+from offlinekit.envs import atari
+from offlinekit.envs.legacy_gym import LegacyEnv
+from offlinekit.errors import UnsupportedError
+
+
+class MissingExtraWarning(UserWarning):
+    """An environment that cannot be made because an optional package is not installed."""
+
+
+class Package(NamedTuple):
+    """What a family of environments needs beyond gymnasium itself."""
+
+    prefixes: tuple[str, ...]
+    module: str
+    requirement: str
+
+
+PACKAGES = (
+    Package(
+        (
+            "Ant-",
+            "HalfCheetah-",
+            "Hopper-",
+            "Humanoid-",
+            "HumanoidStandup-",
+            "InvertedDoublePendulum-",
+            "InvertedPendulum-",
+            "Pusher-",
+            "Reacher-",
+            "Swimmer-",
+            "Walker2d-",
+        ),
+        "mujoco",
+        "offlinekit[mujoco]",
+    ),
+    Package(("BipedalWalker", "CarRacing", "LunarLander"), "Box2D", "offlinekit[box2d]"),
+    Package(("ALE/",), "ale_py", "offlinekit[atari]"),
+    Package(
+        ("AdroitHand", "AntMaze_", "Fetch", "FrankaKitchen", "HandManipulate", "HandReach", "PointMaze_"),
+        "gymnasium_robotics",
+        "gymnasium-robotics",
+    ),
+)
+"""Which environments need which package: the first row whose prefix fits counts."""
+
+
+def make_env(env_id: str, **kwargs: Any) -> gymnasium.Env[Any, Any] | None:
+    """Makes a gymnasium environment, or explains which extra it lacks.
+
+    Args:
+        env_id: Name in gymnasium's registry, such as "Hopper-v4".
+        **kwargs: Passed to `gymnasium.make`. Where `render_mode` is given and there is no display,
+            renderers that need none are chosen (`render_without_display`). Games of ALE take those of
+            `atari.prepare` too: with `frame_stack` they show what recorded data show.
+
+    Returns:
+        The environment; None, with a MissingExtraWarning, where its package is not installed.
+
+    Raises:
+        ValueError: Where gymnasium does not know the name or refuses the arguments.
+    """
+    package = next((row for row in PACKAGES if env_id.startswith(row.prefixes)), None)
+    if package is not None and not _register(package):
+        warnings.warn(
+            f"environment {env_id!r} needs the module {package.module!r}, which is not installed; there is no"
+            f" environment to evaluate in; install it with: pip install '{package.requirement}'",
+            MissingExtraWarning,
+            stacklevel=2,
+        )
+        return None
+    if kwargs.get("render_mode") is not None:
+        render_without_display()
+    if env_id.startswith("ALE/") and "frame_stack" in kwargs:
+        return atari.prepare(lambda **given: _make(env_id, given), **kwargs)
+    return _make(env_id, kwargs)
+
+
+def as_gymnasium(env: Any) -> gymnasium.Env[Any, Any]:
+    """Returns an environment that speaks gymnasium's API.
+
+    Args:
+        env: A gymnasium environment (returned as it is), or any object of the legacy gym API: `reset` that
+            returns an observation or (observation, info), `step` that returns 4 or 5 values, seeds by
+            `seed()` or `reset(seed=)`. The gym package itself is never imported.
+
+    Raises:
+        UnsupportedError: For a vector environment, or an object that is no environment.
+    """
+    if isinstance(env, gymnasium.Env):
+        return env
+    if isinstance(env, gymnasium.vector.VectorEnv) or hasattr(env, "single_action_space"):
+        raise UnsupportedError(
+            f"expected a single environment, got the vector environment {env!r}; pass one environment, "
+            "evaluation runs several copies of it by itself"
+        )
+    missing = [
+        name for name in ("reset", "step", "observation_space", "action_space") if not hasattr(env, name)
+    ]
+    if missing:
+        raise UnsupportedError(
+            f"expected an environment of the gymnasium or gym API, got {type(env).__name__}, which lacks "
+            f"{', '.join(missing)}; make one with make_env('CartPole-v1') or gymnasium.make"
+        )
+    return LegacyEnv(env)
+
+
+def copy_env(env: gymnasium.Env[Any, Any], **kwargs: Any) -> gymnasium.Env[Any, Any] | None:
+    """Makes another environment from the spec of one.
+
+    Args:
+        env: To be copied; what was changed on it after `gymnasium.make` is not.
+        **kwargs: Passed to `gymnasium.make`, such as `render_mode`.
+
+    Returns:
+        The copy; None where there can be none: an environment without a spec (made by its class, or of the
+        legacy gym API), or one under a wrapper that does not record its arguments.
+    """
+    if env.spec is None:
+        return None
+    try:
+        return _make(env.spec, kwargs)
+    except ValueError:
+        return None
+
+
+def side_by_side(env: gymnasium.Env[Any, Any], n: int) -> list[gymnasium.Env[Any, Any]]:
+    """Returns the environment and n - 1 copies of it, or the environment alone where it has no copies."""
+    envs = [env]
+    while len(envs) < n and env.render_mode is None:  # Copies would open windows, or film over its film.
+        made = copy_env(env)
+        if made is None:
+            break
+        envs.append(made)
+    return envs
+
+
+def render_without_display() -> None:
+    """Chooses renderers that need no display, where there is none and the user has not chosen.
+
+    MUJOCO_GL becomes "egl" (MuJoCo fails without it), SDL_VIDEODRIVER "dummy" (pygame complains without it).
+    """
+    if not any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")):
+        os.environ.setdefault("MUJOCO_GL", "egl")
+        os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
+
+
+def _register(package: Package) -> bool:
+    """Imports a package and registers its environments; returns whether it could be imported."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # Of the packages themselves, such as SWIG's.
+        try:
+            gymnasium.register_envs(importlib.import_module(package.module))
+        except ImportError:
+            return False
+    return True
+
+
+def _make(env_id: str | EnvSpec, kwargs: dict[str, Any]) -> gymnasium.Env[Any, Any]:
+    """Makes an environment without the notice that a newer version exists: data decides the version."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*is out of date", category=DeprecationWarning)
+        warnings.filterwarnings("ignore", message=".*has no __module__", category=DeprecationWarning)
+        try:
+            return gymnasium.make(env_id, **kwargs)
+        except (gymnasium.error.Error, ImportError, TypeError, ValueError) as error:
+            name = env_id if isinstance(env_id, str) else env_id.id
+            given = "".join(f", {key}={value!r}" for key, value in kwargs.items())
+            raise ValueError(f"gymnasium cannot make {name!r}{given}: {error}") from error

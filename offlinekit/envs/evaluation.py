@@ -1,0 +1,182 @@
+"""Judges a policy by running it in an environment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from offlinekit.envs.environments import as_gymnasium, side_by_side
+from offlinekit.envs.frame_stacking import fit_stack
+from offlinekit.envs.rollout import Rollout
+from offlinekit.envs.stateful_policies import as_actor
+from offlinekit.types import ArrayTree, stack_trees
+
+DEFAULT_COPIES = 10
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What n episodes of one policy gave; episode i was reset with seed + i."""
+
+    returns: npt.NDArray[np.float64]
+    """[n], undiscounted sums of rewards."""
+    lengths: npt.NDArray[np.int64]
+    """[n], steps until termination or truncation."""
+    start_values: npt.NDArray[np.float64] | None = None
+    """[n], the policy's own estimate of each start state's value, where it has one."""
+
+    @property
+    def mean(self) -> float:
+        """Mean return."""
+        return float(self.returns.mean())
+
+    @property
+    def median(self) -> float:
+        """Median return."""
+        return float(np.median(self.returns))
+
+    @property
+    def std(self) -> float:
+        """Standard deviation of the returns (population, so 0 for one episode)."""
+        return float(self.returns.std())
+
+    @property
+    def min(self) -> float:
+        """Lowest return."""
+        return float(self.returns.min())
+
+    @property
+    def max(self) -> float:
+        """Highest return."""
+        return float(self.returns.max())
+
+    @property
+    def standard_error(self) -> float:
+        """Standard error of the mean return; NaN for one episode."""
+        n = len(self.returns)
+        return float(self.returns.std(ddof=1) / np.sqrt(n)) if n > 1 else float("nan")
+
+    @property
+    def mean_length(self) -> float:
+        """Mean number of steps of an episode."""
+        return float(self.lengths.mean())
+
+    @property
+    def mean_start_value(self) -> float | None:
+        """Mean value estimate of the start states; None where the policy has none."""
+        return None if self.start_values is None else float(self.start_values.mean())
+
+    def normalized(self, reference: Any) -> float | None:
+        """Returns the mean normalised score, 100 * (return - low) / (high - low).
+
+        Args:
+            reference: A dataset, which knows its `reference_scores` or not; a pair (low, high) of returns
+                that score 0 and 100; or None.
+
+        Returns:
+            The score; None where the reference knows no such pair.
+        """
+        score = normalized_score(self.returns, reference)
+        return None if score is None else float(score.mean())
+
+    def summary(self, reference: Any = None) -> dict[str, float]:
+        """Returns the figures that a run logs under "eval/".
+
+        Args:
+            reference: As in `normalized`; adds "score" where it is known.
+        """
+        figures = {
+            "return_mean": self.mean,
+            "return_std": self.std,
+            "return_median": self.median,
+            "return_min": self.min,
+            "return_max": self.max,
+            "length_mean": self.mean_length,
+            "value_start": self.mean_start_value,
+            "score": self.normalized(reference),
+        }
+        return {key: figure for key, figure in figures.items() if figure is not None}
+
+
+def evaluate(
+    policy: Any,
+    env: Any,
+    n_episodes: int = 10,
+    *,
+    seed: int = 0,
+    n_envs: int | None = None,
+    value: Callable[[ArrayTree], Any] | None = None,
+    max_steps: int | None = None,
+) -> Evaluation:
+    """Runs a policy for some episodes, several environments at a time.
+
+    Episode i starts from `env.reset(seed=seed + i)` and ends at termination or truncation. So a deterministic
+    policy gives the same returns however many environments run side by side (up to the rounding of a network
+    on batches of another size).
+
+    Args:
+        policy: An algorithm, an object with `predict`, or a callable, from observations [B, ...]
+            to actions [B, ...]. One that remembers, a `StatefulPolicy` or what `is_stateful`, is told the
+            rewards too and begins each episode anew.
+        env: A gymnasium environment or one of the legacy gym API. It is used and left open; copies are made
+            from its spec and closed. One without a spec, or that renders, runs all episodes one by one.
+            Changes made to the environment after `gymnasium.make` are not copied: give n_envs=1 then. Where it
+            shows single images, and the policy sees stacks of them, they are stacked.
+        n_episodes: Number of episodes, at least 1.
+        seed: Of the first episode.
+        n_envs: Number of environments side by side; None chooses up to 10.
+        value: Estimates the values [B] of start states; None takes `policy.predict_value` where
+            `policy.has_value`.
+        max_steps: Ends an episode after so many steps; None leaves it to the environment.
+
+    Raises:
+        ValueError: For numbers below 1, and for actions that do not fit the environment.
+        UnsupportedError: For a policy or an environment that is none.
+    """
+    for name, number in (("n_episodes", n_episodes), ("n_envs", n_envs), ("max_steps", max_steps)):
+        if number is not None and number < 1:
+            raise ValueError(f"{name} must be at least 1, got {number}")
+    actor = as_actor(policy)
+    if value is None and getattr(policy, "has_value", False):
+        value = policy.predict_value
+    envs = side_by_side(fit_stack(as_gymnasium(env), policy), min(n_episodes, n_envs or DEFAULT_COPIES))
+    try:
+        rollout = Rollout(actor, envs, n_episodes, seed, max_steps)
+        rollout.run()
+        return Evaluation(rollout.returns, rollout.lengths, _start_values(value, rollout.starts))
+    finally:
+        for made in envs[1:]:
+            made.close()
+
+
+def normalized_score(returns: npt.ArrayLike, reference: Any) -> npt.NDArray[np.float64] | None:
+    """Returns 100 * (returns - low) / (high - low), shape kept; None where low and high are not known.
+
+    Args:
+        returns: Of episodes, or a mean of them.
+        reference: As in `Evaluation.normalized`.
+    """
+    pair = reference if isinstance(reference, tuple) else getattr(reference, "reference_scores", None)
+    if pair is None:
+        return None
+    low, high = pair
+    return np.asarray(100.0 * (np.asarray(returns, np.float64) - low) / (high - low))
+
+
+def _start_values(
+    value: Callable[[ArrayTree], Any] | None, starts: list[ArrayTree]
+) -> npt.NDArray[np.float64] | None:
+    """Returns the estimated values of start states [n]; None where nothing estimates them."""
+    if value is None:
+        return None
+    values = np.asarray(value(stack_trees(starts)), np.float64)
+    if values.shape != (len(starts),):
+        raise ValueError(
+            f"expected value to return shape ({len(starts)},), one value for each start state, "
+            f"got {values.shape}"
+        )
+    return values

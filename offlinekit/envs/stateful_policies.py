@@ -1,0 +1,108 @@
+"""Policies that remember the steps of their episode, and how any policy acts in episodes side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from offlinekit.envs.callable_policies import Policy, as_policy
+from offlinekit.types import Array, ArrayTree, map_tree
+
+
+class Actor(Protocol):
+    """What acts in several episodes at once."""
+
+    def act(self, observations: ArrayTree, rewards: Sequence[float], episodes: Sequence[int]) -> Any:
+        """Returns the actions [B, ...] in B episodes, each with its newest observation and reward."""
+
+    def forget(self, episode: int | None) -> None:
+        """Begins an episode anew, or lets go of one that is over."""
+
+
+class StatefulPolicy:
+    """A policy that remembers: call `reset`, then `predict(observation, reward)` in each step of an episode.
+
+    It can act in several episodes at once, each with a memory of its own. A subclass writes `begin` and `choose`.
+    """
+
+    def __init__(self) -> None:
+        self._memories: dict[int | None, Any] = {}
+
+    def begin(self) -> Any:
+        """Returns the memory of an episode that has taken no step."""
+        raise NotImplementedError
+
+    def choose(
+        self, observations: ArrayTree, rewards: Array, memories: list[Any]
+    ) -> tuple[Array, Sequence[Any]]:
+        """Returns the actions [B, ...] and the memories that hold them.
+
+        Args:
+            observations: [B, ...].
+            rewards: float64 [B], of the actions before; 0 in a first step.
+            memories: One an episode, as `begin` or the last call gave them.
+        """
+        raise NotImplementedError
+
+    def predict(self, observation: Any, reward: float = 0.0) -> Any:
+        """Returns the action on one observation of the episode under way.
+
+        Args:
+            observation: The newest one, without an axis of batches.
+            reward: What the action before it has earned; 0 in the first step.
+        """
+        single = map_tree(lambda leaf: np.asarray(leaf)[None], observation)
+        return self._act(single, [reward], [None])[0]
+
+    def reset(self) -> None:
+        """Forgets all episodes."""
+        self._memories.clear()
+
+    def act(self, observations: ArrayTree, rewards: Sequence[float], episodes: Sequence[int]) -> Array:
+        """Returns the actions [B, ...] in B episodes, each with its newest observation and reward."""
+        return self._act(observations, rewards, episodes)
+
+    def forget(self, episode: int | None) -> None:
+        """Begins an episode anew, or lets go of one that is over."""
+        self._memories.pop(episode, None)
+
+    def _act(
+        self, observations: ArrayTree, rewards: Sequence[float], episodes: Sequence[int | None]
+    ) -> Array:
+        memories = [self._memories[e] if e in self._memories else self.begin() for e in episodes]
+        actions, after = self.choose(observations, np.asarray(rewards, np.float64), memories)
+        self._memories.update(zip(episodes, after, strict=True))
+        return actions
+
+
+class Memoryless:
+    """A policy that looks at the newest observations alone."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+
+    def act(self, observations: ArrayTree, rewards: Sequence[float], episodes: Sequence[int]) -> Any:
+        """Returns what the policy answers to the observations."""
+        return self.policy(observations)
+
+    def forget(self, episode: int | None) -> None:
+        """Does nothing."""
+
+
+def as_actor(policy: Any) -> Actor:
+    """Returns what acts in episodes side by side for a policy.
+
+    Args:
+        policy: A `StatefulPolicy`; an object that `is_stateful`, whose `as_stateful()` gives one; or what
+            `as_policy` takes.
+
+    Raises:
+        UnsupportedError: For something that is no policy.
+    """
+    if isinstance(policy, StatefulPolicy):
+        return policy
+    if not isinstance(policy, type) and getattr(policy, "is_stateful", False):
+        return as_actor(policy.as_stateful())
+    return Memoryless(as_policy(policy))

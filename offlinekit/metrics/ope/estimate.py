@@ -1,0 +1,170 @@
+"""estimate(): judges a policy by data of another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from offlinekit.errors import UnsupportedError
+from offlinekit.metrics.ope.contributions import Contributions
+from offlinekit.metrics.ope.diagnostics import pareto_k
+from offlinekit.metrics.ope.doubly_robust import doubly_robust
+from offlinekit.metrics.ope.estimators import ESTIMATORS, NO_DYNAMICS, Estimator, Inputs, get_estimator
+from offlinekit.metrics.ope.fitted_behaviour import FittedBehaviour
+from offlinekit.metrics.ope.flow_features import FlowMaker
+from offlinekit.metrics.ope.gathering import (
+    behaviour_of,
+    cross_fitted_values,
+    logged_of,
+    model_values,
+    tabular_fit,
+    tabular_states,
+)
+from offlinekit.metrics.ope.intervals import interval_of
+from offlinekit.metrics.ope.ope_report import Report, judged
+from offlinekit.metrics.ope.simulation import DynamicsModel, simulated
+from offlinekit.metrics.ope.target import QFunction, TargetPolicy, values_of
+
+if TYPE_CHECKING:
+    from offlinekit.datasets import MDPDataset
+
+
+def estimate(
+    policy: Any,
+    dataset: MDPDataset,
+    estimators: Sequence[str] | None = None,
+    *,
+    gamma: float = 0.99,
+    behaviour: Any = None,
+    q_function: Any = None,
+    fit_q: Callable[[MDPDataset], QFunction] | None = None,
+    dynamics: DynamicsModel | None = None,
+    n_folds: int = 5,
+    confidence: float = 0.95,
+    interval: str = "bootstrap",
+    bounds: tuple[float, float] | None = None,
+    clip: float | None = None,
+    switch_threshold: float = 10.0,
+    decay: float = 1.0,
+    bootstrap_timeouts: bool = False,
+    n_samples: int = 10,
+    seed: int = 0,
+) -> Report:
+    """Estimates the expected discounted return of a policy from episodes of another.
+
+    Without `bootstrap_timeouts` the return is that of the recorded episodes, cut where they are cut; the
+    marginalised estimators always look beyond timeouts.
+
+    Args:
+        policy: The target, as `TargetPolicy` takes it. Of an algorithm of discrete actions the greedy ones are
+            judged; `SampledPolicy(algo)` stands for its drawn ones.
+        dataset: Episodes of the behaviour policy.
+        estimators: Names of `ESTIMATORS`; None takes all that the data and the model allow.
+        gamma: Discount factor of one step, in [0, 1].
+        behaviour: Log-probabilities [N] of the logged actions, a `FittedBehaviour`, "logged" for the dataset's
+            own, "fit" for `fit_behaviour`; None takes the logged ones where there are any, else fits.
+        q_function: (observations, actions) -> values [B], or an algorithm with `predict_value`. It must not have
+            been fitted to these episodes. None fits a counted model in folds where states are whole numbers.
+        fit_q: Fits such a function to a dataset; it is cross-fitted over episodes. In place of `q_function`.
+        dynamics: Learned models of one step, such as `Dynamics().fit(dataset)`, for "model_based".
+        n_folds: Of fits.
+        confidence: Of the intervals, in (0, 1).
+        interval: "bootstrap", "t", "bernstein" or "hoeffding".
+        bounds: (low, high) of an episode's contribution, for the last two.
+        clip: Largest cumulative weight; None for no limit.
+        switch_threshold: Weight above which SWITCH relies on the model.
+        decay: The lambda of Retrace, Tree-backup and Q(lambda), in [0, 1].
+        bootstrap_timeouts: Whether the model's value stands behind timeouts.
+        n_samples: Actions drawn in each state where they are continuous.
+        seed: Of folds, resamples and features.
+
+    Raises:
+        ValueError: For unknown names and numbers out of range.
+        UnsupportedError: For what a policy or dataset cannot tell, such as densities.
+    """
+    if estimators is not None:
+        for name in estimators:
+            get_estimator(name)
+    if fit_q is not None and q_function is not None:
+        raise ValueError("q_function and fit_q say the same; give one of them")
+    target = TargetPolicy(policy, dataset.action_space, n_samples)
+    counted = q_function is None and fit_q is None and target.discrete and tabular_states(dataset) is not None
+    has_model = counted or q_function is not None or fit_q is not None
+    chosen = _chosen(estimators, target, has_model, counted, dynamics is not None)
+    fitted = behaviour_of(dataset, behaviour, n_folds, seed) if _any(chosen, "needs_weights") else None
+    model = None
+    if _any(chosen, "needs_model"):
+        fit = tabular_fit(target, dataset, gamma) if counted else fit_q
+        if fit is not None:
+            model = cross_fitted_values(target, dataset, fit, n_folds, seed)
+        else:
+            model = model_values(target, dataset, values_of(q_function))
+    logged = logged_of(target, dataset, fitted, model, gamma, bootstrap_timeouts)
+    inputs = Inputs(
+        logged,
+        FlowMaker(target, dataset, seed),
+        clip,
+        switch_threshold,
+        decay,
+        not dataset.timeouts.any(),
+        seed,
+        None if dynamics is None else partial(simulated, dynamics, target, dataset, gamma, seed),
+    )
+    tail = pareto_k(logged.weights()[:, -1]) if fitted is not None else float("nan")
+    contributions = {name: estimator.run(inputs) for name, estimator in chosen.items()}
+    widened = (counted or fit_q is not None) and fitted is not None and model is not None
+    if widened:
+        contributions = _widened(contributions, chosen, doubly_robust(logged, clip))
+    estimates = {}
+    for name, found in contributions.items():
+        if chosen[name].needs_dynamics:
+            span = inputs.simulation.interval(confidence)
+        else:
+            span = interval_of(found, interval, confidence, bounds=bounds, seed=seed)
+        estimates[name] = judged(chosen[name], found, inputs, tail, span, confidence, widened)
+    calibration = fitted.calibration if isinstance(fitted, FittedBehaviour) else None
+    return Report(estimates, contributions, logged, tail, calibration, float(logged.returns.mean()))
+
+
+def _widened(
+    contributions: dict[str, Contributions], chosen: dict[str, Estimator], spread: Contributions
+) -> dict[str, Contributions]:
+    """Gives the estimators that leave nearly all to what was fitted the spread of the doubly robust one.
+
+    An estimate by a model that was fitted to the episodes varies with the fit. To first order that is as the
+    efficient doubly robust estimate does (Kallus & Uehara 2019, arXiv:1908.08526), and that by whole episodes'
+    weights varies no less.
+    """
+    return {
+        name: found.spread_as(spread) if chosen[name].trusts_model else found
+        for name, found in contributions.items()
+    }
+
+
+def _chosen(
+    names: Sequence[str] | None, target: TargetPolicy, has_model: bool, tabular: bool, has_dynamics: bool
+) -> dict[str, Estimator]:
+    """Returns the named estimators, or those that can be asked."""
+    if names is not None:
+        chosen = {name: get_estimator(name) for name in names}
+        if not has_model and (needy := [name for name, e in chosen.items() if e.needs_model]):
+            raise UnsupportedError(
+                f"{needy[0]} needs a model; give q_function or fit_q, or choose another estimator"
+            )
+        if not has_dynamics and any(estimator.needs_dynamics for estimator in chosen.values()):
+            raise UnsupportedError(NO_DYNAMICS)
+        return chosen
+    return {
+        name: estimator
+        for name, estimator in ESTIMATORS.items()
+        if (has_model or not estimator.needs_model)
+        and (target.has_probabilities or not estimator.needs_weights)
+        and (name != "tree_backup" or target.discrete)
+        and (has_dynamics or not estimator.needs_dynamics)
+        and not (estimator.needs_flow and not (tabular and name == "marginalised"))
+    }
+
+
+def _any(chosen: dict[str, Estimator], need: str) -> bool:
+    return any(getattr(estimator, need) for estimator in chosen.values())

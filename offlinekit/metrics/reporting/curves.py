@@ -1,0 +1,183 @@
+"""Learning curves out of run folders: read, grouped by algorithm and dataset, put on common steps."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from offlinekit.errors import FileFormatError, did_you_mean
+from offlinekit.training import manifest
+
+Floats: TypeAlias = npt.NDArray[np.float64]
+Runs: TypeAlias = "Mapping[str, Iterable[str | Path]] | Iterable[str | Path]"
+
+
+class Curve(NamedTuple):
+    """One line of a plot."""
+
+    label: str
+    x: Floats  # [T], increasing.
+    y: Floats  # [S, T], one row a seed.
+
+
+def read_curves(runs: Runs, x: str = "step", y: str = "eval/return_mean") -> list[Curve]:
+    """Reads one curve for each group of runs.
+
+    Args:
+        runs: {label: paths}, or paths of run folders, which are grouped by algorithm and dataset. A path is
+            a run folder or a metrics.csv.
+        x: Column of the horizontal axis; "time" puts the mean of each step at the mean time at which its runs took it.
+        y: Column of the vertical axis; rows where it was not measured are left out.
+
+    Raises:
+        ValueError: For no runs, an unknown column, or runs of one group without a common stretch of x.
+        FileFormatError: For a file that is no metrics table.
+    """
+    groups = _as_groups(runs)
+    if not groups:
+        raise ValueError("expected at least one run to plot, got none")
+    read = _over_time if x == "time" else partial(_over_column, x)
+    return [read(label, paths, y) for label, paths in groups.items()]
+
+
+def read_column(path: str | Path, x: str, y: str) -> tuple[Floats, Floats]:
+    """Reads two columns of a run folder's metrics.csv; returns x [T], increasing, and y [T]."""
+    path = Path(path)
+    table = path / "metrics.csv" if path.is_dir() else path
+    if not table.exists():
+        raise FileNotFoundError(f"no metrics at {table}; expected a run folder with a metrics.csv")
+    reader = csv.DictReader(io.StringIO(manifest.read_text(table), newline=""))
+    columns = list(reader.fieldnames or ())
+    for name in (x, y):
+        if name not in columns:
+            raise ValueError(_unknown_column(table, name, columns))
+    points = {}
+    for row in reader:
+        if row[x] and row[y]:
+            points[_number(table, row[x])] = _number(table, row[y])
+    if not points:
+        raise ValueError(f"{table} holds no value of {y!r} yet")
+    order = sorted(points)
+    return np.array(order), np.array([points[step] for step in order])
+
+
+def _as_groups(runs: Runs) -> dict[str, list[Path]]:
+    """Returns {label: paths}; runs of several datasets have the dataset in the label."""
+    if isinstance(runs, Mapping):
+        return {label: [Path(path) for path in paths] for label, paths in runs.items()}
+    paths = [Path(path) for path in ([runs] if isinstance(runs, str | Path) else runs)]
+    names = [_read_names(path) for path in paths]
+    labels = setting_labels(names, [read_config(path).get("hyperparameters", {}) for path in paths])
+    several = len({dataset for _, dataset in names}) > 1
+    groups: dict[str, list[Path]] = {}
+    for path, label, (_, dataset) in zip(paths, labels, names, strict=True):
+        groups.setdefault(f"{label}, {dataset}" if several else label, []).append(path)
+    return groups
+
+
+def setting_labels(
+    names: Sequence[tuple[str, str]], hyperparameters: Sequence[Mapping[str, Any]]
+) -> list[str]:
+    """Returns a label for each run, by which runs of other settings are never taken for seeds of one.
+
+    Args:
+        names: (algorithm, dataset) of each run.
+        hyperparameters: Of each run.
+
+    Returns:
+        The algorithm; where its runs on that dataset differ in hyperparameters other than the seed, with these:
+        "IQL, expectile=0.9".
+    """
+    held: dict[tuple[str, str], dict[str, set[str]]] = {}
+    for name, settings in zip(names, hyperparameters, strict=True):
+        for key, value in settings.items():
+            held.setdefault(name, {}).setdefault(key, set()).add(json.dumps(value, sort_keys=True))
+    labels = []
+    for name, settings in zip(names, hyperparameters, strict=True):
+        differing = [key for key in settings if key != "seed" and len(held[name][key]) > 1]
+        labels.append(", ".join([name[0], *(f"{key}={settings[key]}" for key in differing)]))
+    return labels
+
+
+def dataset_name(runs: Runs) -> str | None:
+    """Returns the dataset that all runs were trained on; None where they differ or do not say."""
+    paths = [path for group in _as_groups(runs).values() for path in group]
+    names = {_read_names(path)[1] for path in paths}
+    return names.pop() if len(names) == 1 else None
+
+
+def behaviour_return(runs: Iterable[str | Path]) -> float | None:
+    """Returns the mean return of the data of all runs; None where they differ or do not say."""
+    returns = {read_config(Path(path)).get("behaviour_return") for path in runs}
+    found = returns.pop() if len(returns) == 1 else None
+    return None if found is None else float(found)
+
+
+def _read_names(path: Path) -> tuple[str, str]:
+    """Returns a run's algorithm and dataset; its folder's name where it has no config."""
+    config = read_config(path)
+    if not config:
+        return path.name if path.is_dir() else path.parent.name, ""
+    data = config["dataset"]
+    return config["algo"], data["name"] if isinstance(data, dict) else data
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Returns the config.json beside a metrics.csv; empty where there is none."""
+    file = (path if path.is_dir() else path.parent) / "config.json"
+    if not file.is_file():
+        return {}
+    try:
+        config = json.loads(manifest.read_text(file))
+    except FileFormatError:
+        raise
+    except ValueError as error:
+        raise FileFormatError(f"{file} is not JSON: {error}") from error
+    if not isinstance(config, dict) or not {"algo", "dataset"} <= config.keys():
+        raise FileFormatError(f"{file} is not the config of a run: it names no algo and dataset")
+    if not isinstance(config.get("hyperparameters", {}), dict):
+        raise FileFormatError(f"{file} is not the config of a run: its hyperparameters have no names")
+    return config
+
+
+def _over_column(x: str, label: str, paths: list[Path], y: str) -> Curve:
+    return _common(label, [read_column(path, x, y) for path in paths])
+
+
+def _over_time(label: str, paths: list[Path], y: str) -> Curve:
+    """Returns the curve over steps, each step at the mean time at which the runs took it."""
+    curve = _over_column("step", label, paths, y)
+    times = [np.interp(curve.x, *read_column(path, "step", "time")) for path in paths]
+    return curve._replace(x=np.mean(times, axis=0))
+
+
+def _common(label: str, lines: list[tuple[Floats, Floats]]) -> Curve:
+    """Puts lines on the union of their x, within the stretch that all of them cover, by interpolation."""
+    low, high = max(x[0] for x, _ in lines), min(x[-1] for x, _ in lines)
+    if low > high:
+        raise ValueError(
+            f"the runs of {label!r} have no common stretch of steps, so no mean; plot them apart"
+        )
+    x = np.unique(np.concatenate([x for x, _ in lines]))
+    x = x[(x >= low) & (x <= high)]
+    return Curve(label, x, np.stack([np.interp(x, *line) for line in lines]))
+
+
+def _number(table: Path, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise FileFormatError(f"{table} is damaged: expected a number, got {text!r}") from None
+
+
+def _unknown_column(table: Path, name: str, columns: list[str]) -> str:
+    hint = did_you_mean(name, columns) or f"; it has: {', '.join(columns)}"
+    return f"{table} has no column {name!r}{hint}"

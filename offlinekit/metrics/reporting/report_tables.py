@@ -1,0 +1,230 @@
+"""The tables of a report: rows of text, written as Markdown, CSV or HTML."""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from offlinekit.metrics.reporting.plots import readable
+from offlinekit.metrics.reporting.results import RunResult, by_group, score_matrix
+from offlinekit.metrics.statistics.aggregates import Floats, iqm, mean_score, median_score, optimality_gap
+from offlinekit.metrics.statistics.budget import Budget
+from offlinekit.metrics.statistics.stratified import stratified_interval
+
+AGGREGATES: dict[str, Callable[[Floats], float]] = {
+    "mean": mean_score,
+    "median": median_score,
+    "IQM": iqm,
+    "optimality gap": optimality_gap,
+}
+
+
+NUMBER = re.compile(r"-?[\d.,]+(e[-+]\d+)?( \[.*\]| x \d+| (to|of) [\d,]+)?$|nan|-?inf")
+INTERVAL = re.compile(r" (\[[^\[]*\])$")
+
+
+@dataclass(frozen=True)
+class Table:
+    """A title, the names of the columns, rows of text, what they are, and what they cost.
+
+    Attributes:
+        title: Above the table.
+        head: Names of the columns.
+        rows: Cells of each row; "-" where there is nothing to say.
+        note: Below the table.
+        budget: Of all its numbers.
+        once: Columns that are told in the note instead where all rows agree.
+    """
+
+    title: str
+    head: tuple[str, ...]
+    rows: Sequence[tuple[str, ...]]
+    note: str
+    budget: Budget
+    once: tuple[str, ...] = ()
+
+    def _shown(self) -> tuple[list[list[str]], str]:
+        """Returns head and rows for a reader, without columns that say nothing or always the same, and the note."""
+        columns, constant = [], []
+        for column in zip(self.head, *self.rows, strict=True):
+            values = set(column[1:])
+            if column[0] in self.once and len(self.rows) > 1 and len(values) == 1 and values != {"-"}:
+                constant.append(f"{column[0]} {column[1]}")
+            elif values != {"-"}:
+                columns.append(column)
+        told = f" All runs: {', '.join(constant)}." if constant else ""
+        return [list(row) for row in zip(*columns, strict=True)], f"{self.note}{told} {self.budget}."
+
+    def markdown(self) -> str:
+        """Returns the table in Markdown, with its note below."""
+        (head, *rows), note = self._shown()
+        lines = [head, ["---"] * len(head), *rows]
+        body = "\n".join(
+            "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines
+        )
+        return f"## {self.title}\n\n{body}\n\n{note}\n"
+
+    def csv(self) -> str:
+        """Returns head and rows as CSV; the last column is the budget of the whole table."""
+        out = io.StringIO()
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow((*self.head, "budget of the table"))
+        writer.writerows((*row, str(self.budget).removeprefix("Budget: ")) for row in self.rows)
+        return out.getvalue()
+
+    def html(self) -> str:
+        """Returns the table as HTML; every cell is escaped, columns of numbers are set to the right."""
+        (head, *rows), note = self._shown()
+        kinds = ["" if all(map(_is_number, column)) else " class=text" for column in zip(*rows, strict=True)]
+        top = "".join(f"<th{kind}>{html.escape(cell)}</th>" for kind, cell in zip(kinds, head, strict=True))
+        body = "".join(
+            f"<tr>{''.join(f'<td{kind}>{_cell(cell)}</td>' for kind, cell in zip(kinds, row, strict=True))}</tr>"
+            for row in rows
+        )
+        return (
+            f"<h2>{html.escape(self.title)}</h2><div class=wide><table><thead><tr>{top}</tr></thead>"
+            f"<tbody>{body}</tbody></table></div><p class=note>{html.escape(note)}</p>"
+        )
+
+
+def tables_of(runs: list[RunResult], kind: str) -> list[Table]:
+    """Returns the tables of a report: results, aggregates where several tasks have scores, and the runs."""
+    budget = sum((run.budget for run in runs), Budget())
+    made = [_results(runs, kind, budget), _aggregates(runs, kind, budget), _runs(runs, budget)]
+    return [table for table in made if table is not None]
+
+
+def _results(runs: list[RunResult], kind: str, budget: Budget) -> Table:
+    rows = []
+    for (dataset, algo), group in by_group(runs).items():
+        judged = [run for run in group if run.is_evaluated]
+        returns = np.array([run.score(kind) for run in judged])
+        scores = [run.normalized(kind) for run in judged]
+        score = "-" if None in scores else _with_interval(np.array(scores, np.float64))
+        behaviour = group[0].config.get("behaviour_return")
+        rows.append(
+            (
+                dataset,
+                algo,
+                str(len(group)) if len(judged) in (0, len(group)) else f"{len(judged)} of {len(group)}",
+                _with_interval(returns),
+                readable(float(np.median(returns))) if judged else "-",
+                score,
+                "-" if behaviour is None else readable(behaviour),
+                _range(sorted({run.updates for run in group})),
+            )
+        )
+    what = "final" if kind == "final" else "best over training, chosen in the environment: flattered"
+    head = (
+        "dataset",
+        "algorithm",
+        "seeds",
+        "return [95% interval]",
+        "median",
+        "score [95% interval]",
+        "return of the data",
+        "updates",
+    )
+    note = _explained(runs, kind)
+    return Table(f"Results ({what})", head, rows, note, budget)
+
+
+def _aggregates(runs: list[RunResult], kind: str, budget: Budget) -> Table | None:
+    groups = by_group(runs)
+    tasks = sorted({dataset for dataset, _ in groups})
+    rows = []
+    for algo in sorted({algo for _, algo in groups}):
+        scores = score_matrix(groups, algo, kind)
+        if scores is None:
+            continue
+        cells = []
+        for statistic in AGGREGATES.values():
+            low, high = stratified_interval(statistic, scores)
+            cells.append(f"{statistic(scores):.1f} [{low:.1f}, {high:.1f}]")
+        rows.append((algo, f"{scores.shape[0]} x {scores.shape[1]}", *cells))
+    if not rows:
+        return None
+    few = any(int(row[1].split(" x ")[0]) * len(tasks) < 10 for row in rows)
+    narrow = " With fewer than ten runs x tasks bootstrap intervals are too narrow." if few else ""
+    note = (
+        f"Normalised scores of the {kind} evaluation on {', '.join(tasks)}; 95% stratified bootstrap over runs x "
+        f"tasks; the optimality gap is to 100, less is better.{narrow}"
+    )
+    return Table("Over all tasks", ("algorithm", "runs x tasks", *AGGREGATES), rows, note, budget)
+
+
+def _runs(runs: list[RunResult], budget: Budget) -> Table:
+    rows = []
+    for run in (run for group in by_group(runs).values() for run in group):
+        versions = run.system.get("versions", {})
+        rows.append(
+            (
+                run.folder.name,
+                str(run.seed),
+                f"{run.updates:,}",
+                f"{run.seconds:,.0f}",
+                readable(run.score()) if run.is_evaluated else "-",
+                readable(run.score("best-over-training")) if run.is_evaluated else "-",
+                (run.dataset_hash or "-")[:19],
+                " ".join(f"{name} {versions[name]}" for name in ("offlinekit", "torch") if name in versions)
+                or "-",
+            )
+        )
+    head = ("run", "seed", "updates", "seconds", "final return", "best over training", "data", "versions")
+    note = "The best over training is chosen by the environment and flatters; it is here for the record."
+    return Table("Runs", head, rows, note, budget, once=("data", "versions"))
+
+
+def _explained(runs: list[RunResult], kind: str) -> str:
+    """Returns what the columns of the results mean, in words."""
+    judged = [run for run in runs if run.is_evaluated]
+    counts = sorted({int(run.config.get("eval_episodes") or 0) for run in judged} - {0})
+    of = f" of {_range(counts)} episode{'' if counts == [1] else 's'} each" if counts else ""
+    parts = [f"Return: mean over seeds of the {kind} evaluation{of}."] if judged else []
+    if max((len(group) for group in by_group(judged).values()), default=0) > 1:
+        parts.append("In brackets the 95% interval of that mean over training seeds (Student's t).")
+    if any(run.config.get("reference_scores") for run in judged):
+        parts.append("Score: the return normalised, 0 a random policy and 100 an expert.")
+    if any(run.config.get("behaviour_return") is not None for run in runs):
+        parts.append("Return of the data: mean over the recorded episodes.")
+    if silent := len(runs) - len(judged):
+        parts.append(
+            f"{silent} run{' was' if silent == 1 else 's were'} never evaluated in an environment and so "
+            f"{'has' if silent == 1 else 'have'} no return; offlinekit ope estimates it from data."
+        )
+    return " ".join(parts)
+
+
+def _range(values: list[int]) -> str:
+    """Returns the one value, or "lowest to highest" of values in order."""
+    return f"{values[0]:,}" if len(values) == 1 else f"{values[0]:,} to {values[-1]:,}"
+
+
+def _is_number(cell: str) -> bool:
+    return cell == "-" or NUMBER.match(cell) is not None
+
+
+def _cell(text: str) -> str:
+    """Returns a cell for HTML; its interval may go on a line of its own."""
+    return INTERVAL.sub(r" <span>\1</span>", html.escape(text))
+
+
+def _with_interval(values: Floats) -> str:
+    """Returns "mean [low, high]", Student's t interval of the mean over seeds; the mean alone for one seed."""
+    if len(values) == 0:
+        return "-"
+    mean = float(values.mean())
+    if len(values) < 2:
+        return readable(mean)
+    margin = float(stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values)))
+    largest = abs(mean) + margin
+    digits = f",.{min(3, max(0, 3 - math.floor(math.log10(largest))))}f" if 0 < largest < 1e9 else ",.4g"
+    return f"{mean:{digits}} [{mean - margin:{digits}}, {mean + margin:{digits}}]"

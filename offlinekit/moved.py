@@ -1,0 +1,32 @@
+"""Old import paths, kept for one release: each resolves its names lazily in the module that took its place."""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from collections.abc import Callable, Collection
+from typing import Any
+
+
+def forward(old: str, new: str, names: Collection[str] | None = None) -> Callable[[str], Any]:
+    """Returns the module-level `__getattr__` of an old path.
+
+    Args:
+        old: The path that is imported.
+        new: The module that holds the names now.
+        names: Those that the old path had; None for all of `new`.
+    """
+
+    def resolve(name: str) -> Any:
+        # The import system asks for dunder names and submodules; neither is a use of the old path.
+        if name.startswith("__") or (names is not None and name not in names):
+            raise AttributeError(f"module {old!r} has no attribute {name!r}")
+        value = getattr(importlib.import_module(new), name)
+        warnings.warn(
+            f"{old} has moved; import {name} from {new}, the old path goes with the next release",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return value
+
+    return resolve

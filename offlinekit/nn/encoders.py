@@ -1,0 +1,199 @@
+"""What turns an observation into features: named, saved as JSON, or a module of the user's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, TypeAlias
+
+from gymnasium import spaces
+from torch import nn
+
+from offlinekit.errors import did_you_mean
+from offlinekit.nn.random import Random, own_dropout
+from offlinekit.nn.trunks import Trunk, UserTrunk, is_image, space_leaves
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "relu": nn.ReLU,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+    "mish": nn.Mish,
+    "tanh": nn.Tanh,
+    "elu": nn.ELU,
+}
+NATURE_FILTERS = ((32, 8, 4), (64, 4, 2), (64, 3, 1))
+
+
+@dataclass(frozen=True)
+class MLPEncoder:
+    """Fully connected layers over the flattened observation (and the action, in a critic).
+
+    Each hidden layer is linear, then layer norm, activation and dropout where asked for.
+    """
+
+    hidden_sizes: tuple[int, ...] = (256, 256)  # Units of each hidden layer.
+    activation: str = "relu"  # One of relu, gelu, silu, mish, tanh, elu.
+    layer_norm: bool = False  # Whether each layer's output is normalised before its activation.
+    dropout: float = 0.0  # Share of hidden units dropped in training, in [0, 1).
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "hidden_sizes", tuple(int(size) for size in self.hidden_sizes))
+        if any(size < 1 for size in self.hidden_sizes):
+            raise ValueError(f"hidden_sizes must be positive, got {self.hidden_sizes}")
+        if self.activation not in ACTIVATIONS:
+            hint = did_you_mean(self.activation, ACTIVATIONS)
+            raise ValueError(
+                f"activation must be one of {sorted(ACTIVATIONS)}, got {self.activation!r}{hint}"
+            )
+        if not 0.0 <= self.dropout < 1.0:
+            raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")
+
+    def create_trunk(self, space: spaces.Space[Any]) -> nn.Module:
+        """Makes the part that sees the observation alone: here it only flattens."""
+        return Trunk(space, {})
+
+
+@dataclass(frozen=True)
+class ResidualEncoder(MLPEncoder):
+    """A linear layer, then blocks that each add to what they see: dropout, layer norm, 4 times wider and back.
+
+    Blocks of one width add to their very inputs; where the width changes, to a linear map of them.
+    Source: the policy of Hansen-Estruch et al. 2023, arXiv:2304.10573.
+    """
+
+    hidden_sizes: tuple[int, ...] = (256, 256, 256)  # Units that come out of each block.
+    activation: str = "mish"  # One of relu, gelu, silu, mish, tanh, elu.
+    layer_norm: bool = True  # Whether what each block sees is normalised.
+    dropout: float = 0.1  # Share of what each block sees dropped in training, in [0, 1).
+
+
+@dataclass(frozen=True)
+class CNNEncoder(MLPEncoder):
+    """Convolutions over each image of the observation, then fully connected layers.
+
+    Images are uint8 of [C, H, W] or [H, W, C]; parts of a dict or tuple that are no images are flattened.
+    Source of the default filters: Mnih et al. 2015, "Human-level control", Nature 518.
+    """
+
+    hidden_sizes: tuple[int, ...] = (512,)  # Units of each hidden layer after the convolutions.
+    filters: tuple[tuple[int, int, int], ...] = NATURE_FILTERS  # (channels, kernel, stride) of each.
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "filters", tuple(tuple(int(x) for x in row) for row in self.filters))
+
+    def create_trunk(self, space: spaces.Space[Any]) -> nn.Module:
+        """Makes the convolutions, one stack for each image in the observation space."""
+        return Trunk(space, {"filters": self.filters})
+
+
+@dataclass(frozen=True)
+class ModuleEncoder(MLPEncoder):
+    """A module of the user's own: `create(observation_space)` gives an nn.Module, observations -> [B, F].
+
+    In a critic the action joins its features before `hidden_sizes` and the head.
+    """
+
+    hidden_sizes: tuple[int, ...] = ()
+    create: Callable[[spaces.Space[Any]], nn.Module] = field(default=nn.Identity)
+    name: str = "module"
+
+    def create_trunk(self, space: spaces.Space[Any]) -> nn.Module:
+        """Makes the user's module and finds the size of its features."""
+        return UserTrunk(self.create(space), space)
+
+
+Encoder: TypeAlias = "str | Mapping[str, Any] | MLPEncoder | Callable[[spaces.Space[Any]], nn.Module]"
+BUILT_IN = {"mlp": MLPEncoder, "cnn": CNNEncoder, "residual": ResidualEncoder}
+_ENCODERS: dict[str, Callable[..., MLPEncoder]] = {**BUILT_IN}
+_FACTORIES: dict[str, Callable[..., nn.Module]] = {}
+
+
+def register_encoder(name: str) -> Callable[[Callable[..., nn.Module]], Callable[..., nn.Module]]:
+    """Names a user's module factory, so that policies which use it can be loaded.
+
+    Raises:
+        ValueError: Where the name is that of a built-in encoder.
+    """
+
+    def decorate(create: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
+        if name in ("auto", *BUILT_IN):
+            raise ValueError(f"the encoder name {name!r} is taken; choose another")
+        _ENCODERS[name] = lambda **options: ModuleEncoder(create=create, name=name, **options)
+        _FACTORIES[name] = create
+        return create
+
+    return decorate
+
+
+def resolve_encoder(encoder: Encoder, space: spaces.Space[Any]) -> MLPEncoder:
+    """Returns the encoder that a name, a dict of JSON, a factory or "auto" stands for.
+
+    "auto" takes convolutions where the observation holds an image and fully connected layers elsewhere.
+
+    Raises:
+        ValueError: For an unknown name.
+        TypeError: For a module instead of a factory, or a thing of another type.
+    """
+    if isinstance(encoder, nn.Module) or not (
+        isinstance(encoder, (str, MLPEncoder, Mapping)) or callable(encoder)
+    ):
+        raise TypeError(
+            "encoder must be a name, an encoder or a factory, observation space -> nn.Module, that makes the "
+            f"module anew for each network; got {type(encoder).__name__}"
+        )
+    if isinstance(encoder, MLPEncoder):
+        return encoder
+    if isinstance(encoder, Mapping):
+        options = dict(encoder)
+        return _named(options.pop("type", "mlp"), options)
+    if callable(encoder):
+        return ModuleEncoder(create=encoder, name=_factory_name(encoder))
+    if encoder == "auto":
+        return CNNEncoder() if any(is_image(leaf) for leaf in space_leaves(space)) else MLPEncoder()
+    return _named(encoder, {})
+
+
+def check_encoder(encoder: Encoder) -> None:
+    """Raises ValueError for an encoder that no observation space could give a meaning."""
+    if encoder != "auto":
+        resolve_encoder(encoder, spaces.Box(-1.0, 1.0, (1,)))
+
+
+def encoder_to_json(encoder: Encoder) -> Any:
+    """Returns what `resolve_encoder` turns back into the same encoder."""
+    if isinstance(encoder, MLPEncoder):
+        names = {kind: name for name, kind in BUILT_IN.items()}
+        kind = names.get(type(encoder), getattr(encoder, "name", type(encoder).__name__))
+        options = asdict(encoder)
+        options.pop("create", None)
+        options.pop("name", None)
+        return {"type": kind, **options}
+    if isinstance(encoder, (str, Mapping)):
+        return encoder
+    return {"type": _factory_name(encoder)}
+
+
+def _factory_name(create: Callable[..., Any]) -> str:
+    registered = [name for name, factory in _FACTORIES.items() if factory is create]
+    name = registered[0] if registered else getattr(create, "__name__", "module")
+    return f"{name} (a factory)" if name in ("auto", *BUILT_IN) else name
+
+
+def _named(name: str, options: dict[str, Any]) -> MLPEncoder:
+    if name not in _ENCODERS:
+        hint = did_you_mean(name, ["auto", *_ENCODERS])
+        known = ", ".join(["auto", *_ENCODERS])
+        raise ValueError(
+            f"encoder must be one of {known}, a factory or registered by @register_encoder, "
+            f"got {name!r}{hint}"
+        )
+    try:
+        return _ENCODERS[name](**options)
+    except TypeError as error:
+        raise ValueError(f"encoder {name!r} does not take {sorted(options)}: {error}") from error
+
+
+def make_trunk(encoder: MLPEncoder, space: spaces.Space[Any], random: Random) -> nn.Module:
+    """Makes an encoder's trunk; dropout inside it draws from the agent's own generator."""
+    return own_dropout(encoder.create_trunk(space), random)

@@ -1,0 +1,124 @@
+"""Policies: deterministic, squashed Gaussian, Gaussian around a squashed mean, and categorical."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from offlinekit.nn import losses
+from offlinekit.nn.networks import Network
+from offlinekit.nn.random import Random
+from offlinekit.sampling.batch import TensorTree
+
+
+class DeterministicPolicy(nn.Module):
+    """Observations -> tanh of the network: actions [B, A] in [-1, 1]."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, observations: TensorTree) -> Tensor:
+        """Returns the action [B, A]."""
+        return torch.tanh(self.network(observations))
+
+    def mode(self, observations: TensorTree) -> Tensor:
+        """Returns the action [B, A]."""
+        return self.forward(observations)
+
+    def sample(self, observations: TensorTree) -> tuple[Tensor, None]:
+        """Returns the action [B, A]; it has no density."""
+        return self.forward(observations), None
+
+
+class SquashedGaussianPolicy(nn.Module):
+    """A Gaussian squashed by tanh, with mean and log standard deviation from the network.
+
+    Source: Haarnoja et al. 2018, arXiv:1812.05905, appendix C.
+
+    Args:
+        network: Observations -> [B, 2A].
+        random: The agent's random numbers.
+        log_std_range: Bounds of the log standard deviation before squashing.
+    """
+
+    def __init__(
+        self, network: Network, random: Random, log_std_range: tuple[float, float] = (-20.0, 2.0)
+    ) -> None:
+        super().__init__()
+        self.network, self.random, self.log_std_range = network, random, log_std_range
+
+    def forward(self, observations: TensorTree) -> tuple[Tensor, Tensor]:
+        """Returns the mean and log standard deviation before squashing, [B, A] each."""
+        means, log_stds = self.network(observations).chunk(2, -1)
+        return means, log_stds.clamp(*self.log_std_range)
+
+    def mode(self, observations: TensorTree) -> Tensor:
+        """Returns tanh of the mean, [B, A]."""
+        return torch.tanh(self(observations)[0])
+
+    def sample(self, observations: TensorTree, *n: int) -> tuple[Tensor, Tensor]:
+        """Draws reparametrised actions [*n, B, A] with log-densities [*n, B]; one pass of the network."""
+        means, log_stds = self(observations)
+        raw = means + log_stds.exp() * self.random.normal(*n, *means.shape)
+        log_probs = losses.normal_log_prob(raw, means, log_stds) - losses.tanh_log_volume(raw)
+        return torch.tanh(raw), log_probs
+
+    def log_prob(self, observations: TensorTree, actions: Tensor) -> Tensor:
+        """Returns the log-density [B] of given actions [B, A] in (-1, 1); the edges are pulled in by 1e-6."""
+        means, log_stds = self(observations)
+        raw = torch.atanh(actions.clamp(-1.0 + 1e-6, 1.0 - 1e-6))
+        return losses.normal_log_prob(raw, means, log_stds) - losses.tanh_log_volume(raw)
+
+
+class GaussianPolicy(nn.Module):
+    """A Gaussian around tanh of the network, with one log standard deviation an action dimension.
+
+    Source: the policy of Kostrikov et al. 2021, arXiv:2110.06169 (its code; standard deviation in e^[-5, 2]).
+    """
+
+    def __init__(self, network: Network, random: Random, action_size: int) -> None:
+        super().__init__()
+        self.network, self.random = network, random
+        self.log_stds = nn.Parameter(torch.zeros(action_size))
+
+    def mode(self, observations: TensorTree) -> Tensor:
+        """Returns the mean, [B, A] in [-1, 1]."""
+        return torch.tanh(self.network(observations))
+
+    def sample(self, observations: TensorTree, *n: int) -> tuple[Tensor, Tensor]:
+        """Draws actions [*n, B, A], clipped to [-1, 1], with log-densities [*n, B] before clipping."""
+        means, log_stds = self.mode(observations), self.log_stds.clamp(-5.0, 2.0)
+        raw = means + log_stds.exp() * self.random.normal(*n, *means.shape)
+        return raw.clamp(-1.0, 1.0), losses.normal_log_prob(raw, means, log_stds)
+
+    def log_prob(self, observations: TensorTree, actions: Tensor) -> Tensor:
+        """Returns the log-density [B] of given actions [B, A]."""
+        return losses.normal_log_prob(actions, self.mode(observations), self.log_stds.clamp(-5.0, 2.0))
+
+
+class CategoricalPolicy(nn.Module):
+    """Discrete actions, drawn from the softmax of a network: observations -> log-probabilities [B, A]."""
+
+    def __init__(self, network: Network, random: Random) -> None:
+        super().__init__()
+        self.network, self.random = network, random
+
+    def forward(self, observations: TensorTree) -> Tensor:
+        """Returns the log-probabilities of all actions, [B, A]."""
+        return torch.log_softmax(self.network(observations), -1)
+
+    def mode(self, observations: TensorTree) -> Tensor:
+        """Returns the likeliest actions [B]."""
+        logits: Tensor = self.network(observations)
+        return logits.argmax(-1)
+
+    def sample(self, observations: TensorTree) -> tuple[Tensor, Tensor]:
+        """Draws actions [B] and returns their log-probabilities [B]."""
+        log_probs = self(observations)
+        actions = self.random.categorical(log_probs)
+        return actions, losses.select_actions(log_probs, actions)
+
+    def log_prob(self, observations: TensorTree, actions: Tensor) -> Tensor:
+        """Returns the log-probabilities [B] of given actions [B]."""
+        return losses.select_actions(self(observations), actions)

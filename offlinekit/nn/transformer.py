@@ -1,0 +1,193 @@
+"""Causal transformers over the steps of a trajectory, three tokens a step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from offlinekit.nn.random import Dropout, Random
+from offlinekit.sampling.batch import TensorTree
+from offlinekit.types import map_tree
+
+
+class ConfiguredDropout(Dropout):
+    """Dropout at the rate that the front has now, which differs between members of a population."""
+
+    def __init__(self, config: Any, random: Random) -> None:
+        super().__init__(config.dropout, random)
+        self.config = config
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Zeroes units in training and scales the others; identity in evaluation."""
+        return self.dropped(inputs, self.config.dropout) if self.training else inputs
+
+
+class Attention(nn.Module):
+    """Causal self-attention of several heads, with dropout on its weights and its output."""
+
+    def __init__(self, config: Any, random: Random) -> None:
+        super().__init__()
+        self.n_heads, width = config.n_heads, config.width
+        self.inputs, self.outputs = nn.Linear(width, 2 * width), nn.Linear(width, width)
+        self.keys = nn.Linear(width, width, bias=False)  # A bias would move all scores of a query alike.
+        self.dropout = ConfiguredDropout(config, random)
+
+    def forward(self, tokens: Tensor, visible: Tensor) -> Tensor:
+        """Mixes tokens.
+
+        Args:
+            tokens: [B, T, W].
+            visible: bool [B, T, T], whether a token (second axis) sees another (third axis).
+        """
+        parts = [*self.inputs(tokens).chunk(2, -1), self.keys(tokens)]
+        heads = [part.unflatten(-1, (self.n_heads, -1)).transpose(1, 2) for part in parts]
+        queries, values, keys = heads  # [B, H, T, W / H] each.
+        scores = queries @ keys.transpose(-1, -2) / math.sqrt(queries.shape[-1])
+        weights = scores.masked_fill(~visible.unsqueeze(1), -math.inf).softmax(-1)
+        mixed = self.dropout(weights) @ values
+        outputs: Tensor = self.dropout(self.outputs(mixed.transpose(1, 2).flatten(2)))
+        return outputs
+
+
+class Block(nn.Module):
+    """Attention, then a perceptron four times as wide, each after a layer norm and added to what came in."""
+
+    def __init__(self, config: Any, activation: nn.Module, random: Random) -> None:
+        super().__init__()
+        width = config.width
+        self.attention = Attention(config, random)
+        self.norms = nn.ModuleList([nn.LayerNorm(width), nn.LayerNorm(width)])
+        wide, narrow = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+        self.mlp = nn.Sequential(wide, activation, narrow, ConfiguredDropout(config, random))
+
+    def forward(self, tokens: Tensor, visible: Tensor) -> Tensor:
+        """Returns tokens [B, T, W]."""
+        tokens = tokens + self.attention(self.norms[0](tokens), visible)
+        mixed: Tensor = tokens + self.mlp(self.norms[1](tokens))
+        return mixed
+
+
+class CausalTransformer(nn.Module):
+    """Blocks and a last layer norm; a token sees itself and the real ones before it, never padding.
+
+    Source: the GPT-2 of Radford et al. 2019, without its embeddings.
+
+    Args:
+        config: With `n_layers`, `n_heads`, `width` and `dropout`.
+        activation: Makes that of the perceptrons.
+        random: The agent's random numbers, for dropout.
+    """
+
+    def __init__(self, config: Any, activation: Callable[[], nn.Module], random: Random) -> None:
+        super().__init__()
+        self.dropout = ConfiguredDropout(config, random)
+        blocks = [Block(config, activation(), random) for _ in range(config.n_layers)]
+        self.blocks = nn.ModuleList(blocks)
+        self.norm = nn.LayerNorm(config.width)
+        self.apply(init_small)
+
+    def forward(self, tokens: Tensor, masks: Tensor) -> Tensor:
+        """Returns tokens [B, T, W].
+
+        Args:
+            tokens: [B, T, W].
+            masks: bool [B, T], False at padding.
+        """
+        length = tokens.shape[1]
+        ones = torch.ones(length, length, dtype=torch.bool, device=tokens.device)
+        visible = ones.tril() & masks.unsqueeze(1) | torch.eye(length, dtype=torch.bool, device=tokens.device)
+        tokens = self.dropout(tokens)
+        for block in self.blocks:
+            tokens = block(tokens, visible)
+        normed: Tensor = self.norm(tokens)
+        return normed
+
+
+class TrajectoryTransformer(nn.Module):
+    """Steps of condition, observation and action -> outputs [B, K, ...] at each observation.
+
+    The output of a step depends on the steps before it and on its own condition and observation, not on its
+    action. A subclass says how tokens are told apart in time.
+
+    Args:
+        config: The front.
+        networks: What embeds observations and actions, [M, ...] -> [M, W].
+        activation: Makes that of the perceptrons.
+        head: W -> outputs.
+        random: The agent's random numbers, for dropout.
+    """
+
+    def __init__(
+        self,
+        config: Any,
+        networks: tuple[nn.Module, nn.Module],
+        activation: Callable[[], nn.Module],
+        head: nn.Linear,
+        random: Random,
+    ) -> None:
+        super().__init__()
+        self.max_timestep = config.max_timestep
+        self.condition, (self.observation, self.action) = nn.Linear(1, config.width), networks
+        self.transformer, self.head = CausalTransformer(config, activation, random), head
+        self.build_places(config)
+
+    def build_places(self, config: Any) -> None:
+        """Makes what `placed` needs."""
+        raise NotImplementedError
+
+    def placed(self, tokens: Tensor, timesteps: Tensor, masks: Tensor) -> Tensor:
+        """Returns tokens [B, K, 3, W] that know their place in time; timesteps and masks are [B, K]."""
+        raise NotImplementedError
+
+    def forward(
+        self, conditions: Tensor, observations: TensorTree, actions: Tensor, timesteps: Tensor, masks: Tensor
+    ) -> Tensor:
+        """Returns the outputs [B, K, ...] at each observation; those at padding mean nothing.
+
+        Args:
+            conditions: [B, K], such as scaled returns to go.
+            observations: [B, K, ...].
+            actions: [B, K, A] float or [B, K] int64.
+            timesteps: [B, K] int64.
+            masks: [B, K] bool, False at padding.
+        """
+        n_rows, context = masks.shape
+        flat = map_tree(lambda leaf: leaf.flatten(0, 1), observations)
+        embedded = [
+            self.condition(conditions.unsqueeze(-1)),
+            self.observation(flat).unflatten(0, (n_rows, context)),
+            self.action(actions),
+        ]
+        tokens = self.placed(torch.stack(embedded, 2), timesteps, masks)
+        mixed = self.transformer(tokens.flatten(1, 2), masks.repeat_interleave(3, 1))
+        outputs: Tensor = self.head(mixed.unflatten(1, (context, 3))[:, :, 1])
+        return outputs
+
+
+class TimedTransformer(TrajectoryTransformer):
+    """Tokens that carry the timestep of their step, normalised.
+
+    Source: Chen et al. 2021, arXiv:2106.01345, algorithm 1.
+    """
+
+    def build_places(self, config: Any) -> None:
+        """Makes an embedding of timesteps."""
+        self.time, self.norm = nn.Embedding(config.max_timestep, config.width), nn.LayerNorm(config.width)
+
+    def placed(self, tokens: Tensor, timesteps: Tensor, masks: Tensor) -> Tensor:
+        """Adds the embedding of the timestep to all three tokens of a step."""
+        times = self.time(timesteps.clamp(0, self.max_timestep - 1))
+        placed: Tensor = self.norm(tokens + times.unsqueeze(2))
+        return placed
+
+
+def init_small(module: nn.Module) -> None:
+    """Initialises linear maps and embeddings by a normal of standard deviation 0.02, biases by 0, as GPT-2 does."""
+    if isinstance(module, (nn.Linear, nn.Embedding)):
+        nn.init.normal_(module.weight, std=0.02)
+    if isinstance(module, nn.Linear) and module.bias is not None:
+        nn.init.zeros_(module.bias)

@@ -1,0 +1,139 @@
+"""The part of a network that sees the observation alone: flattening, convolutions, a user's module."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from gymnasium import spaces
+from torch import Tensor, nn
+
+from offlinekit.sampling.batch import TensorTree
+
+
+def space_leaves(space: spaces.Space[Any]) -> list[spaces.Space[Any]]:
+    """Returns the leaves of a nested space, in the order of `observation_leaves`."""
+    if isinstance(space, spaces.Dict):
+        return [leaf for part in space.spaces.values() for leaf in space_leaves(part)]
+    if isinstance(space, spaces.Tuple):
+        return [leaf for part in space.spaces for leaf in space_leaves(part)]
+    return [space]
+
+
+def observation_leaves(space: spaces.Space[Any], tree: Any) -> list[Any]:
+    """Returns the leaves of an observation in its space's own order, whatever order a dict has."""
+    if isinstance(space, spaces.Dict):
+        return [leaf for key, part in space.spaces.items() for leaf in observation_leaves(part, tree[key])]
+    if isinstance(space, spaces.Tuple):
+        parts = zip(space.spaces, tree, strict=True)
+        return [leaf for part, branch in parts for leaf in observation_leaves(part, branch)]
+    return [tree]
+
+
+def is_image(space: spaces.Space[Any]) -> bool:
+    """Returns whether a space is one of images: uint8 with three axes."""
+    return isinstance(space, spaces.Box) and space.dtype == "uint8" and len(space.shape) == 3
+
+
+class Trunk(nn.Module):
+    """Observations -> [B, size]: convolutions for images where filters are given, the rest flattened.
+
+    Args:
+        space: The observation space, nested or not.
+        convolution: {"filters": ...} to look at images with convolutions, {} to flatten them.
+    """
+
+    def __init__(self, space: spaces.Space[Any], convolution: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.space = space
+        self.parts = nn.ModuleList(
+            Convolutions(leaf, **convolution) if convolution and is_image(leaf) else Flat()
+            for leaf in space_leaves(space)
+        )
+        sizes = [
+            part.size if isinstance(part, Convolutions) else math.prod(leaf.shape or (1,))
+            for part, leaf in zip(self.parts, space_leaves(space), strict=True)
+        ]
+        self.size = sum(sizes)
+
+    def forward(self, observations: TensorTree) -> Tensor:
+        """Returns the features [B, size]; uint8 observations are scaled to [0, 1]."""
+        observed = observation_leaves(self.space, observations)
+        features = [part(_as_float(leaf)) for part, leaf in zip(self.parts, observed, strict=True)]
+        return features[0] if len(features) == 1 else torch.cat(features, -1)
+
+
+class Flat(nn.Module):
+    """Observations [B, ...] -> [B, size]."""
+
+    def forward(self, observations: Tensor) -> Tensor:
+        """Flattens all axes but the first; [B] becomes [B, 1]."""
+        return observations.unsqueeze(1).flatten(1)
+
+
+class UserTrunk(nn.Module):
+    """A user's module with the size of its features, found by one forward pass of zeros."""
+
+    def __init__(self, module: nn.Module, space: spaces.Space[Any]) -> None:
+        super().__init__()
+        if not isinstance(module, nn.Module):
+            raise TypeError(f"an encoder factory must return a torch.nn.Module, got {type(module).__name__}")
+        self.module = module
+        with torch.no_grad():
+            features = module.eval()(_zeros(space))
+        module.train()
+        if not isinstance(features, Tensor) or features.ndim != 2:
+            shape = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
+            raise ValueError(f"an encoder must return features of shape [batch, size], got {shape}")
+        self.size = int(features.shape[1])
+
+    def forward(self, observations: TensorTree) -> Tensor:
+        """Returns the features [B, size]."""
+        features: Tensor = self.module(observations)
+        return features
+
+
+class Convolutions(nn.Module):
+    """Images [B, C, H, W] or [B, H, W, C] -> features [B, size], a ReLU after each convolution."""
+
+    def __init__(self, space: spaces.Space[Any], filters: tuple[tuple[int, int, int], ...]) -> None:
+        super().__init__()
+        first, height, last = space.shape or (0, 0, 0)
+        self.channels_last = last < first
+        channels, image = (last, (first, height)) if self.channels_last else (first, (height, last))
+        layers: list[nn.Module] = []
+        for n_filters, kernel, stride in filters:
+            image = ((image[0] - kernel) // stride + 1, (image[1] - kernel) // stride + 1)
+            if min(image) < 1:
+                raise ValueError(f"images of shape {space.shape} are too small for the filters {filters}")
+            layers += [nn.Conv2d(channels, n_filters, kernel, stride), nn.ReLU()]
+            channels = n_filters
+        self.layers = nn.Sequential(*layers)
+        self.size = channels * image[0] * image[1]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Returns the features [B, size]."""
+        if self.channels_last:
+            images = images.movedim(-1, -3)
+        features: Tensor = self.layers(images)
+        return features.flatten(1)
+
+
+def trunk_size(trunk: nn.Module) -> int:
+    """Returns the number of features of a trunk."""
+    return int(trunk.size)  # type: ignore[arg-type]  # Every trunk has one; nn.Module cannot say so.
+
+
+def _as_float(leaf: Tensor) -> Tensor:
+    return leaf.float() / 255.0 if leaf.dtype == torch.uint8 else leaf.float()
+
+
+def _zeros(space: spaces.Space[Any]) -> Any:
+    if isinstance(space, spaces.Dict):
+        return {key: _zeros(part) for key, part in space.spaces.items()}
+    if isinstance(space, spaces.Tuple):
+        return tuple(_zeros(part) for part in space.spaces)
+    dtype = torch.uint8 if space.dtype == "uint8" else torch.float32
+    return torch.zeros((1, *(space.shape or ())), dtype=dtype)

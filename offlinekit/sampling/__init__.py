@@ -1,0 +1,1 @@
+"""Minibatches: columns on the device, and what draws rows of them."""

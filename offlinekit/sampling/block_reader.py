@@ -1,0 +1,176 @@
+"""Blocks of neighbouring rows of a dataset in a file, read several at once as a small dataset in memory."""
+
+from __future__ import annotations
+
+import copy
+import mmap
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from offlinekit.datasets.mdp_dataset import MDPDataset
+from offlinekit.sampling.n_step import discounted_sums
+from offlinekit.sampling.scalers import Scaling
+from offlinekit.types import Array, leaves, map_tree
+
+LEAST_ROWS = 64
+"""Rows of a block at least, so that what is read beside it stays small."""
+
+BLOCKS_AT_ONCE = 128
+"""Blocks whose returns are summed at once."""
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Some blocks in memory.
+
+    Attributes:
+        dataset: Their rows, and as many beside each block as its transitions reach for.
+        rows: int64, the rows of the blocks themselves, in which every transition is whole.
+        returns: float64 [N], to the end of the episodes in the file; right for `rows`.
+    """
+
+    dataset: MDPDataset
+    rows: Array
+    returns: Array
+
+
+class BlockReader:
+    """Numbers the blocks of a dataset and reads them.
+
+    Args:
+        dataset: N rows, mapped from a file.
+        gamma: Discount factor of one step, for the returns.
+        scaling: Whose reward scaler the returns need.
+        before: Rows of its episode that a transition needs before its own: frames of a stack.
+        after: Rows of its episode that it needs behind: steps of n.
+        block_bytes: Size of a block.
+        n_threads: Threads that read.
+
+    Attributes:
+        block_rows: Rows of a block; the last one may have fewer.
+        n_blocks: How many there are.
+    """
+
+    def __init__(
+        self,
+        dataset: MDPDataset,
+        *,
+        gamma: float,
+        scaling: Scaling,
+        before: int,
+        after: int,
+        block_bytes: int,
+        n_threads: int,
+    ) -> None:
+        self.dataset, self.gamma, self.scaling = dataset, gamma, scaling
+        self.before, self.after = before, after
+        self.block_rows = max(block_bytes // row_bytes(dataset), LEAST_ROWS)
+        self.n_blocks = -(-len(dataset) // self.block_rows)
+        self.returns_at = self._returns_at_blocks()
+        self.executor = ThreadPoolExecutor(n_threads, "offlinekit-read")
+
+    def read(self, blocks: Array) -> Pool:
+        """Reads blocks.
+
+        Args:
+            blocks: int64 numbers below `n_blocks`.
+        """
+        start = np.sort(blocks) * self.block_rows
+        stop = np.minimum(start + self.block_rows, len(self.dataset))
+        low, high = self._reach(start, stop)
+        length, offset = high - low, np.cumsum(high - low) - (high - low)
+        index = np.arange(int(length.sum())) + np.repeat(low - offset, length)
+        part = self._copied(low, high)
+        self._cut_episodes(part, index, offset + length)
+        inside = (index >= np.repeat(start, length)) & (index < np.repeat(stop, length))
+        goes_on = stop < high
+        known = self.returns_at[stop[goes_on] // self.block_rows]
+        returns = self._returns(part, (offset + stop - low)[goes_on], known)
+        return Pool(part, np.flatnonzero(inside), returns)
+
+    def _reach(self, start: Array, stop: Array) -> tuple[Array, Array]:
+        """Returns from where to where rows are needed for the transitions of blocks."""
+        starts, ends = self.dataset.episode_starts, self.dataset.episode_ends
+        first, last = (np.searchsorted(ends, row, side="right") for row in (start, stop - 1))
+        low, high = np.maximum(start - self.before, starts[first]), np.minimum(stop + self.after, ends[last])
+        return np.minimum(low, start), np.maximum(high, stop)
+
+    def _copied(self, low: Array, high: Array) -> MDPDataset:
+        """Returns a dataset of the rows of several ranges, which threads read."""
+        names = ["observations", "actions", "rewards", "terminals", "timeouts", "next_observations", "masks"]
+        names = [name for name in names if getattr(self.dataset, name) is not None]
+        size, target = int((high - low).sum()), np.cumsum(high - low)
+        sources = {name: getattr(self.dataset, name) for name in names}
+        copies = map_tree(lambda leaf: np.empty((size, *leaf.shape[1:]), leaf.dtype), sources)
+        pairs = list(zip(leaves(sources), leaves(copies), strict=True))
+
+        def read(i: int) -> None:
+            for source, copied in pairs:
+                copied[target[i] - (high[i] - low[i]) : target[i]] = source[low[i] : high[i]]
+
+        list(self.executor.map(read, range(len(low))))
+        part = copy.copy(self.dataset)
+        vars(part).update(copies, behavior_log_probs=None, extras={})  # No batch holds them.
+        return part
+
+    def _cut_episodes(self, part: MDPDataset, index: Array, stops: Array) -> None:
+        """Ends an episode wherever a range ends; what follows such an end counts as unknown."""
+        whole = part.terminals | part.timeouts
+        last = whole.copy()
+        last[stops - 1] = True
+        part.timeouts = last & ~part.terminals
+        part.episode_ends = np.flatnonzero(last) + 1
+        part.episode_starts = np.concatenate([np.zeros(1, np.int64), part.episode_ends[:-1]])
+        episode = np.searchsorted(self.dataset.episode_ends, index[part.episode_ends - 1], side="right")
+        known = whole[part.episode_ends - 1] & self.dataset.final_known[episode]
+        part.final_known = known
+
+        def final(leaf: Array) -> Array:
+            found = np.zeros((len(known), *leaf.shape[1:]), leaf.dtype)
+            found[known] = leaf[episode[known]]
+            return found
+
+        part.final_observations = map_tree(final, self.dataset.final_observations)
+
+    def _returns(self, part: MDPDataset, rows: Array, known: Array) -> Array:
+        """Returns the returns to go, those of some rows being known."""
+        rewards, last = self._scaled(part.rewards), part.terminals | part.timeouts
+        rewards[rows], last[rows] = known, True
+        return discounted_sums(rewards, last, self.gamma)
+
+    def _returns_at_blocks(self) -> Array:
+        """Returns the return to go from each block's first row, in one pass over the rewards."""
+        found, after = np.zeros(self.n_blocks), 0.0
+        for i in reversed(range(0, self.n_blocks, BLOCKS_AT_ONCE)):
+            part = slice(i * self.block_rows, (i + BLOCKS_AT_ONCE) * self.block_rows)
+            last = self.dataset.terminals[part] | self.dataset.timeouts[part]
+            sums = discounted_sums(self._scaled(self.dataset.rewards[part]), last, self.gamma, after)
+            found[i : i + BLOCKS_AT_ONCE] = sums[:: self.block_rows]
+            after = float(sums[0])
+        return found
+
+    def _scaled(self, rewards: Array) -> Array:
+        scaler = self.scaling.reward
+        return (rewards if scaler is None else scaler.transform(rewards)).astype(np.float64)
+
+
+def row_bytes(dataset: MDPDataset) -> int:
+    """Returns the bytes of a row in the columns that may be mapped."""
+    columns = (dataset.observations, dataset.next_observations, dataset.actions, dataset.masks)
+    return sum(
+        leaf.nbytes // len(leaf) for column in columns if column is not None for leaf in leaves(column)
+    )
+
+
+def is_mapped(dataset: MDPDataset) -> bool:
+    """Returns whether a leaf of the observations lies in a file that is mapped into memory."""
+    return any(_maps(leaf) for leaf in leaves(dataset.observations))
+
+
+def _maps(array: Any) -> bool:
+    while array is not None and not isinstance(array, mmap.mmap):
+        array = getattr(array, "base", None)
+    return array is not None

@@ -1,0 +1,97 @@
+"""Images kept once as uint8 and gathered on the device; stacks of frames are made at sampling time."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from offlinekit.types import Array
+
+
+class Frames:
+    """One uint8 leaf of the observations: the frames of rows and of their next ones in one gather.
+
+    With a stack of n an observation is the last n frames [C, H, W] as one of [n * C, H, W], the newest last,
+    none from before the start of the episode. The next stack shares them: where transitions take one step,
+    n + 1 frames are gathered for both. On the CPU the frames stay in the dataset's own memory.
+
+    Args:
+        rows: uint8 [N, ...].
+        final: uint8 [E, ...], after each episode's last row.
+        starts: int64 [N], the first row of each row's episode.
+        next_rows: int64 [N]; N + e stands for `final[e]`.
+        steps: int64 [N], rows from each row to its next one, or None where that is always one.
+        stack: n, 1 for plain rows.
+        pad: What stands before an episode's first frame: "zero", or "repeat" for that frame again.
+        device: Where the frames live.
+    """
+
+    def __init__(
+        self,
+        rows: Array,
+        final: Array,
+        *,
+        starts: Array,
+        next_rows: Array,
+        steps: Array | None,
+        stack: int,
+        pad: str,
+        device: torch.device,
+    ) -> None:
+        self.stack, self.n_rows = stack, len(rows)
+        self.next_rows = torch.from_numpy(next_rows).to(device)
+        self.starts = torch.from_numpy(starts).to(device) if stack > 1 else None
+        self.steps = None if steps is None else torch.from_numpy(steps).to(device)
+        self.back = torch.arange(1 - stack, 1, device=device)
+        self.blank = self.n_rows + len(final) if pad == "zero" else None
+        n_frames, first = 1 + stack if steps is None else 2 * stack, rows.shape[1]
+        self.row_shape, self.height = (n_frames * first, *rows.shape[2:]), stack * first
+        self.rows, self.extras = rows.reshape(len(rows), -1), final.reshape(len(final), -1)
+        if stack > 1 and pad == "zero":
+            self.extras = np.concatenate([self.extras, np.zeros_like(self.rows[:1])])
+        self.table: Tensor | None = None
+        if device.type != "cpu":
+            self.table = torch.from_numpy(np.concatenate([self.rows, self.extras])).to(device)
+
+    def locate(self, rows: Tensor) -> list[tuple[Tensor, bool]]:
+        """Returns for K minibatches of rows [K, B] which frames they take, and whether some lie apart."""
+        flat = rows.reshape(-1)
+        following = self.next_rows.index_select(0, flat).unsqueeze(1)
+        index = [self._back_from(flat, flat), following]
+        if self.steps is not None:
+            arrived = flat + self.steps.index_select(0, flat)
+            index.insert(1, self._back_from(arrived, flat)[:, :-1])
+        found = torch.cat(index, 1).view(len(rows), -1)
+        apart = [False] * len(rows) if self.table is not None else (found >= self.n_rows).any(1).tolist()
+        return list(zip(found.unbind(), apart, strict=True))
+
+    def gather(self, located: tuple[Tensor, bool]) -> tuple[Tensor, Tensor]:
+        """Returns the observations and next observations of a located minibatch, uint8 [B, n * C, H, W]."""
+        if self.table is not None:
+            found = self.table.index_select(0, located[0])
+        else:
+            found = torch.from_numpy(self._take(located[0].numpy(), located[1]))
+        frames = found.view(-1, *self.row_shape)
+        return frames.narrow(1, 0, self.height), frames.narrow(1, -self.height, self.height)
+
+    def _take(self, index: Array, apart: bool) -> Array:
+        """Returns frames [M, ...]. One thread of numpy copies as fast as torch, and never waits for others."""
+        if self.rows.flags.c_contiguous:
+            found: Array = self.rows.take(index, 0, mode="clip")
+        else:  # `take` would copy all rows first.
+            found = self.rows[np.minimum(index, self.n_rows - 1)]
+        if apart:
+            where = np.flatnonzero(index >= self.n_rows)
+            found[where] = self.extras[index[where] - self.n_rows]
+        return found
+
+    def _back_from(self, last: Tensor, rows: Tensor) -> Tensor:
+        """Returns the numbers [B, n] of the frames of stacks that end at `last`, in the episodes of `rows`."""
+        index = last.unsqueeze(1) + self.back
+        if self.starts is None:
+            return index
+        first = self.starts.index_select(0, rows).unsqueeze(1)
+        if self.blank is None:
+            return index.maximum(first)
+        return index.masked_fill(index < first, self.blank)

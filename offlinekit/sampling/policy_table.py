@@ -1,0 +1,130 @@
+"""What a policy would do in every state of a dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from gymnasium.spaces import Discrete, Space
+
+from offlinekit.datasets.mdp_dataset import MDPDataset
+from offlinekit.envs.callable_policies import as_policy, checked_actions
+from offlinekit.envs.frame_stacking import is_image, stacked_observations
+from offlinekit.errors import UnsupportedError
+from offlinekit.types import Array, first_leaf, map_tree, row_parts, rows
+
+ROWS_AT_ONCE = 8_192
+
+
+class Choices:
+    """What a policy does, as numbers that a value can be averaged over.
+
+    Args:
+        policy: An algorithm, an object with `predict(observations)`, or a callable; all on batches. Of discrete
+            actions it is asked for `log_prob(observations, actions)` -> [B] where it has that.
+        space: The actions it has.
+        n_draws: How often a policy without `log_prob` is asked; more than once for one that draws.
+
+    Raises:
+        UnsupportedError: For a policy that remembers its episode, whose choices follow from more than a state.
+    """
+
+    def __init__(self, policy: Any, space: Space[Any], n_draws: int = 1) -> None:
+        if getattr(policy, "is_stateful", False):
+            raise UnsupportedError(
+                f"{type(policy).__name__} acts by what came before in its episode, so no state says what it does; "
+                "judge it with evaluate() in an environment"
+            )
+        self.space, self.n_draws = space, n_draws
+        self._act, self._log_prob = as_policy(policy), getattr(policy, "log_prob", None)
+
+    def at(self, observations: Any) -> Array:
+        """Returns the choices for B observations, in the units of the data.
+
+        Returns:
+            float32 probabilities [B, A] of discrete actions, else float32 actions [B, n_draws, A].
+
+        Raises:
+            ValueError: For actions that the space does not hold, and probabilities that do not sum to 1.
+        """
+        n = len(first_leaf(observations))
+        if not isinstance(self.space, Discrete):
+            draws = [checked_actions(self._act(observations), self.space, n) for _ in range(self.n_draws)]
+            return np.stack(draws, 1).astype(np.float32).reshape(n, self.n_draws, -1)
+        n_actions, start = int(self.space.n), int(self.space.start)
+        if self._log_prob is not None:
+            every = range(start, start + n_actions)
+            return probabilities_of(self._log_prob, observations, every).astype(np.float32)
+        found = np.zeros((n, n_actions), np.float32)
+        for _ in range(self.n_draws):
+            actions = checked_actions(self._act(observations), self.space, n)
+            found[np.arange(n), actions - start] += 1 / self.n_draws
+        return found
+
+    def everywhere(
+        self, dataset: MDPDataset, frame_stack: int = 1, frame_pad: str = "zero"
+    ) -> tuple[Array, Array]:
+        """Returns the choices at all N rows, and at what follows the last row of each of E episodes.
+
+        Args:
+            dataset: Whose states are asked about; of unordered transitions the second are all next observations.
+            frame_stack: Images of an episode that make one observation of the policy.
+            frame_pad: What stands before an episode's first image.
+        """
+
+        def seen(part: Array) -> Any:
+            return stacked_observations(dataset, part, frame_stack, frame_pad)
+
+        following = dataset.next_observations
+        if following is None:
+            following = _final_observations(dataset, seen(dataset.episode_ends - 1), frame_stack)
+        finals = self._in_parts(len(first_leaf(following)), lambda part: rows(following, part))
+        return self._in_parts(len(dataset), seen), finals
+
+    def _in_parts(self, n: int, observations: Callable[[Array], Any]) -> Array:
+        return np.concatenate([self.at(observations(part)) for part in row_parts(np.arange(n), ROWS_AT_ONCE)])
+
+
+def behaviour_choices(dataset: MDPDataset, n_draws: int = 1) -> tuple[Array, Array]:
+    """Returns the actions of a dataset as `Choices.everywhere` returns a policy's; zeros behind each episode.
+
+    Args:
+        dataset: With E episodes; of unordered transitions no action is known to follow.
+        n_draws: How often a continuous action stands in its row.
+    """
+    n_final = dataset.n_episodes if dataset.next_observations is None else len(dataset)
+    if isinstance(dataset.action_space, Discrete):
+        space = dataset.action_space
+        now = np.eye(int(space.n), dtype=np.float32)[dataset.actions - int(space.start)]
+    else:
+        now = np.repeat(dataset.actions.reshape(len(dataset), 1, -1), n_draws, 1)
+    return now, np.zeros((n_final, *now.shape[1:]), np.float32)
+
+
+def _final_observations(dataset: MDPDataset, last: Any, frame_stack: int) -> Any:
+    """Returns what was seen after each episode's last row, images stacked behind those of that row."""
+
+    def joined(stack: Array, leaf: Array, final: Array) -> Array:
+        if frame_stack == 1 or not is_image(leaf.dtype, leaf.shape[1:]):
+            return final
+        return np.concatenate([stack[:, leaf.shape[1] :], final], 1)
+
+    return map_tree(joined, last, dataset.observations, dataset.final_observations)
+
+
+def probabilities_of(log_prob: Callable[[Any, Array], Array], observations: Any, actions: range) -> Array:
+    """Returns the probabilities [B, A] of all discrete actions, in what precision `log_prob` answers.
+
+    Raises:
+        ValueError: Where they do not sum to 1.
+    """
+    n = len(first_leaf(observations))
+    probabilities = np.exp(np.stack([log_prob(observations, np.full(n, action)) for action in actions], 1))
+    sums = probabilities.sum(-1)
+    if not np.allclose(sums, 1, atol=1e-3):
+        raise ValueError(
+            f"the probabilities of a policy's actions must sum to 1; exp of its log_prob sums to {sums.min():.4g} to "
+            f"{sums.max():.4g}"
+        )
+    return np.asarray(probabilities)

@@ -1,0 +1,251 @@
+"""Minibatches of transitions: columns on the device once, a batch is a gather."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from offlinekit.datasets.mdp_dataset import MDPDataset
+from offlinekit.errors import DatasetError
+from offlinekit.sampling.batch import Batch
+from offlinekit.sampling.n_step import n_step_transitions, returns_to_go
+from offlinekit.sampling.scalers import Scaling
+from offlinekit.sampling.transition_table import Located, TransitionTable
+from offlinekit.sampling.weights import Chooser, check_weights
+from offlinekit.types import Array
+
+__all__ = ["TransitionSampler", "n_step_transitions", "returns_to_go"]
+
+BATCHES_AT_ONCE = 64
+"""Minibatches whose rows are drawn together."""
+
+ROWS_AT_ONCE = 1 << 20
+"""The most rows that are drawn together, unless one minibatch has more."""
+
+
+class Sampler(Protocol):
+    """What draws the batches of a run: transitions, windows of steps, chunks of actions.
+
+    One whose `generator` is a torch.Generator can draw inside a CUDA graph.
+    """
+
+    def sample(self) -> Any:
+        """Draws the next minibatch, a NamedTuple of trees of tensors or None."""
+
+    def state(self) -> Tensor:
+        """Returns what the next minibatches follow from."""
+
+    def set_state(self, state: Tensor) -> None:
+        """Goes on from a state that `state` returned; one of another kind warns and changes nothing."""
+
+
+class TransitionSampler:
+    """Draws minibatches of n-step transitions with replacement, uniformly or by weights of rows.
+
+    Row numbers are drawn for many minibatches at once, each minibatch is gathered as it is asked for. Its
+    float fields are views of one packed tensor.
+
+    Args:
+        dataset: What to learn from.
+        batch_size: B.
+        gamma: Discount factor of one step.
+        n_step: Steps joined into one transition.
+        device: Where the columns and batches live.
+        seed: Of the sampler's own generator.
+        scaling: Applied to the columns once.
+        needs_next: Whether rows without a next observation are left out.
+        needs_next_action: Whether rows without a next action are left out, but for those where the MDP ended.
+        frame_stack: How many images [C, H, W] of an episode are stacked into one [frame_stack * C, H, W].
+        frame_pad: What stands before an episode's first image: "zero", or "repeat" for that image again.
+        rows: int64, the only rows to draw; None for all.
+        returns: [N], where the returns to go are known already.
+        weights: [N], how likely each row is drawn; None for equally.
+        choices: What stands in `next_actions` in place of the data's, as for `TransitionTable`.
+
+    Attributes:
+        n_usable: How many rows can be drawn.
+        usable: Their numbers, int64 [n_usable] on the device, or None where these are all rows.
+        generator: The sampler's own.
+
+    Raises:
+        DatasetError: Where no row can be sampled, for weights that cannot be, or where n > 1 steps, frames or
+            next actions are asked of unordered transitions.
+    """
+
+    def __init__(
+        self,
+        dataset: MDPDataset,
+        *,
+        batch_size: int,
+        gamma: float,
+        n_step: int,
+        device: torch.device,
+        seed: int,
+        scaling: Scaling,
+        needs_next: bool = True,
+        needs_next_action: bool = False,
+        frame_stack: int = 1,
+        frame_pad: str = "zero",
+        rows: Array | None = None,
+        returns: Array | None = None,
+        weights: Array | None = None,
+        choices: tuple[Array, Array] | None = None,
+    ) -> None:
+        self.device, self._on_cuda = device, device.type == "cuda"
+        self.columns = TransitionTable(
+            dataset,
+            gamma=gamma,
+            n_step=n_step,
+            device=device,
+            scaling=scaling,
+            frame_stack=frame_stack,
+            frame_pad=frame_pad,
+            returns=returns,
+            choices=choices,
+        )
+        allowed = self.columns.has_next | (not needs_next)
+        if needs_next_action:
+            if not self.columns.ordered:
+                raise DatasetError(
+                    "this algorithm learns from the action that follows in the data, but this dataset holds "
+                    "unordered transitions (next_observations differ from the following rows); give rows in "
+                    "temporal order"
+                )
+            allowed &= self.columns.has_next_action
+        usable = torch.from_numpy(np.flatnonzero(allowed) if rows is None else rows[allowed[rows]])
+        if not len(usable):
+            raise DatasetError(
+                "no row has a next observation to learn from; give next_observations or terminals"
+            )
+        self.usable = None if rows is None and len(usable) == len(dataset) else usable.to(device)
+        self.n_usable = len(usable)
+        places = self.columns.packed.places
+        self._places = places if self.usable is None else places.index_select(0, self.usable)
+        if weights is not None:
+            check_weights(weights, len(dataset))
+            weights = weights[usable.numpy()]
+        self._chooser = Chooser(self.n_usable, weights, device)
+        self._begin(batch_size, seed)
+
+    def _begin(self, batch_size: int, seed: int) -> None:
+        self.batch_size = batch_size
+        self.generator = torch.Generator(device=self.device).manual_seed(seed)
+        self._block_state = self.generator.get_state()
+        self._drawn = torch.empty((0, batch_size), dtype=torch.int64, device=self.device)
+        self._located: list[Located] = []
+        self._taken = 0
+
+    def twin(self, batch_size: int, seed: int) -> TransitionSampler:
+        """Returns a sampler of the same columns that draws by a generator of its own."""
+        twin = copy.copy(self)
+        twin._begin(batch_size, seed)
+        return twin
+
+    def sample(self) -> Batch:
+        """Draws the next minibatch."""
+        if self._on_cuda and torch.cuda.is_current_stream_capturing():
+            return self.gather(self.next_rows())
+        return self.columns.fetch(self._next())
+
+    def refill(self, batch: Batch) -> bool:
+        """Draws the next minibatch into the memory of one that `sample` returned, which saves its views.
+
+        Returns:
+            False where that cannot be done, with images or several steps; nothing is drawn then.
+        """
+        if not self.columns.refills:
+            return False
+        self.columns.fetch_into(batch, self._next())
+        return True
+
+    def _next(self) -> Located:
+        """Returns where the next minibatch lies."""
+        number = self._advance()
+        if not self._located:
+            self._locate_block()
+        return self._located[number]
+
+    def _advance(self) -> int:
+        """Takes the next minibatch of the block, of a new one where it is used up, and returns its number there."""
+        if self._taken == len(self._drawn):
+            self._draw_block()
+        self._taken += 1
+        return self._taken - 1
+
+    def next_rows(self) -> Tensor:
+        """Draws the next minibatch as `sample` does, and returns the numbers of its rows alone, int64 [B].
+
+        While a CUDA graph is captured the draw becomes part of it, so that each replay draws anew.
+        """
+        if self._on_cuda and torch.cuda.is_current_stream_capturing():
+            return self._rows(self._draw(1))
+        number = self._advance()
+        return self._rows(self._drawn[number])
+
+    def skip(self, n_batches: int) -> None:
+        """Leaves out minibatches, of which row numbers alone are drawn."""
+        for _ in range(n_batches):
+            self._advance()
+
+    def usable_rows(self) -> Tensor:
+        """Returns the numbers of all rows that can be drawn, int64 [n_usable]."""
+        return torch.arange(self.n_usable, device=self.device) if self.usable is None else self.usable
+
+    def gather(self, index: Tensor) -> Batch:
+        """Returns the transitions of the given rows, int64 [B] or with more axes before B."""
+        return self.columns.gather(index)
+
+    def _draw(self, n_batches: int) -> Tensor:
+        """Draws which of the usable rows come next, [n_batches * B]."""
+        return self._chooser.draw(n_batches * self.batch_size, self.generator)
+
+    def _rows(self, drawn: Tensor) -> Tensor:
+        return drawn if self.usable is None else self.usable.index_select(0, drawn)
+
+    def _draw_block(self) -> None:
+        self._block_state, self._located, self._taken = self.generator.get_state(), [], 0
+        drawn = self._draw(max(min(BATCHES_AT_ONCE, ROWS_AT_ONCE // self.batch_size), 1))
+        self._drawn = drawn.view(-1, self.batch_size)
+
+    def _locate_block(self) -> None:
+        drawn = self._drawn.view(-1)
+        rows = self._rows(drawn) if self.columns.frames else None
+        self._located = self.columns.locate(self._places.index_select(0, drawn), rows, self.batch_size)
+
+    def state(self) -> Tensor:
+        """Returns what the next minibatches follow from, as bytes: the generator now, the generator before
+        the block of row numbers in use, and how many minibatches of the block are taken.
+        """
+        taken = torch.tensor([self._taken]).view(torch.uint8)
+        return torch.cat([self.generator.get_state(), self._block_state, taken])
+
+    def set_state(self, state: Tensor) -> None:
+        """Goes on from a state that `state` returned; one of another kind warns and changes nothing."""
+        size = len(self._block_state)
+        if not fits(state, 2 * size + 8, torch.uint8):
+            return
+        now, before, taken = state.cpu().split_with_sizes([size, size, 8])
+        self._drawn, self._located, self._taken = self._drawn[:0], [], 0
+        self.generator.set_state(before.clone())
+        self._block_state = before.clone()
+        if n_taken := int(taken.clone().view(torch.int64)):
+            self._draw_block()
+            self._taken = n_taken
+        self.generator.set_state(now.clone())
+
+
+def fits(state: Tensor, size: int, dtype: torch.dtype) -> bool:
+    """Returns whether a state is of a sampler's kind; warns where it is not."""
+    if state.shape == (size,) and state.dtype == dtype:
+        return True
+    warnings.warn(
+        "minibatches are drawn anew, not where the run stood: its data lay on another device, or were read in "
+        "another way, from memory or in blocks from a file",
+        stacklevel=3,
+    )
+    return False

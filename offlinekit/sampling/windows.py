@@ -1,0 +1,193 @@
+"""Windows of consecutive steps, for models of sequences: columns on the device once, a batch is a gather."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from offlinekit.datasets.mdp_dataset import MDPDataset
+from offlinekit.envs.frame_stacking import check_stack, is_image
+from offlinekit.errors import DatasetError
+from offlinekit.sampling.batch import TrajectoryBatch
+from offlinekit.sampling.n_step import returns_to_go
+from offlinekit.sampling.sampler import fits
+from offlinekit.sampling.scalers import Scaling
+from offlinekit.sampling.weights import Chooser
+from offlinekit.types import Array, leaves, map_tree
+
+ANCHORS = ("first", "last")
+
+
+class TrajectorySampler:
+    """Draws windows of steps with replacement: a row, and those before or after it.
+
+    Args:
+        dataset: What to learn from, in temporal order.
+        context: K, the most steps of a window.
+        batch_size: B.
+        device: Where the columns and batches live.
+        seed: Of the sampler's own generator.
+        gamma: Discount factor of the returns to go; 1, as Decision Transformers have it.
+        scaling: Applied to the columns once; rewards before they are summed.
+        anchor: Whether the drawn row is the "last" of its window, as when a model acts, or the "first", as
+            Decision Transformers are trained, where windows shorten towards an episode's end.
+        weights: [N], how likely each row is drawn; None for equally. So drawn, an episode is as likely as it is
+            long; with `1 / length` as the weight of its rows all episodes are equally likely.
+        frame_stack: How many images [C, H, W] of an episode make one observation [frame_stack * C, H, W].
+        frame_pad: What stands before an episode's first image: "zero", or "repeat" for that image again.
+
+    Raises:
+        ValueError: For a context or batch size below 1, or an unknown anchor or pad rule.
+        DatasetError: For transitions in no order of time, weights that cannot be, or frames that cannot be stacked.
+    """
+
+    def __init__(
+        self,
+        dataset: MDPDataset,
+        *,
+        context: int,
+        batch_size: int,
+        device: torch.device | str = "cpu",
+        seed: int = 0,
+        gamma: float = 1.0,
+        scaling: Scaling | None = None,
+        anchor: str = "last",
+        weights: Array | None = None,
+        frame_stack: int = 1,
+        frame_pad: str = "zero",
+    ) -> None:
+        _check(dataset, context, batch_size, anchor)
+        self.context, self.batch_size, self.device = context, batch_size, torch.device(device)
+        self._set_columns(dataset, scaling or Scaling(), gamma)
+        self._first, self._last = (
+            torch.from_numpy(bound).to(self.device) for bound in _windows(dataset, context, anchor)
+        )
+        self._offsets = torch.arange(1 - context, 1, device=self.device)
+        self._stack, self._pad = frame_stack, frame_pad
+        if frame_stack > 1:
+            images = [leaf for leaf in leaves(dataset.observations) if is_image(leaf.dtype, leaf.shape[1:])]
+            check_stack(images, frame_stack, frame_pad, ordered=True)
+            starts = np.repeat(dataset.episode_starts, dataset.episode_lengths())
+            self._starts = torch.from_numpy(np.append(starts, len(dataset))).to(self.device)
+            self._back = torch.arange(1 - frame_stack, 1, device=self.device)
+        self._chooser = Chooser(len(dataset), weights, self.device)
+        self.generator = torch.Generator(device=self.device).manual_seed(seed)
+
+    def _set_columns(self, dataset: MDPDataset, scaling: Scaling, gamma: float) -> None:
+        """Packs all float columns into one table, a last row of zeros for padding; images lie beside it."""
+        rewards = dataset.rewards if scaling.reward is None else scaling.reward.transform(dataset.rewards)
+        steps = np.arange(len(dataset)) - np.repeat(dataset.episode_starts, dataset.episode_lengths())
+        to_go = returns_to_go(dataset, rewards, gamma)
+        self._discrete = dataset.actions.ndim == 1
+        actions = dataset.actions if scaling.action is None else scaling.action.transform(dataset.actions)
+        seen = scaling.observations(dataset.observations)
+        floats = [leaf for leaf in leaves(seen) if leaf.dtype != np.uint8]
+        columns = [*floats, actions, rewards, to_go, dataset.terminals, steps]
+        flat = [column.reshape(len(dataset), -1) for column in columns]
+        table = np.zeros((len(dataset) + 1, sum(column.shape[1] for column in flat)), np.float32)
+        np.concatenate(flat, axis=1, out=table[:-1], casting="unsafe")
+        self._table = torch.from_numpy(table).to(self.device)
+        self._sizes = [column.shape[1] for column in flat]
+        self._shapes = map_tree(lambda leaf: None if leaf.dtype == np.uint8 else list(leaf.shape[1:]), seen)
+        self._images = [_padded(leaf).to(self.device) for leaf in leaves(seen) if leaf.dtype == np.uint8]
+
+    def twin(self, batch_size: int, seed: int) -> TrajectorySampler:
+        """Returns a sampler of the same columns that draws by a generator of its own."""
+        twin = copy.copy(self)
+        twin.batch_size = batch_size
+        twin.generator = torch.Generator(device=self.device).manual_seed(seed)
+        return twin
+
+    @property
+    def columns(self) -> Tensor:
+        """What it shares with its twins."""
+        return self._table
+
+    def sample(self) -> TrajectoryBatch:
+        """Draws the next minibatch."""
+        return self.gather(self.next_rows())
+
+    def next_rows(self) -> Tensor:
+        """Draws the rows that the next windows end or begin with, int64 [B]."""
+        return self._chooser.draw(self.batch_size, self.generator)
+
+    def gather(self, index: Tensor) -> TrajectoryBatch:
+        """Returns the windows of given rows, int64 [B]."""
+        at = self._last.index_select(0, index)[:, None] + self._offsets
+        masks = at >= self._first.index_select(0, index)[:, None]
+        at = torch.where(masks, at, len(self._table) - 1).view(-1)
+        parts = self._table.index_select(0, at).split_with_sizes(self._sizes, 1)
+        *floats, actions, rewards, to_go, terminals, steps = (
+            part.view(len(index), self.context, -1) for part in parts
+        )
+        frames = [self._frames(leaf, at) for leaf in self._images]
+        images = [leaf.view(len(index), self.context, *leaf.shape[1:]) for leaf in frames]
+        return TrajectoryBatch(
+            self._tree(floats, images),
+            actions.squeeze(-1).long() if self._discrete else actions,
+            rewards.squeeze(-1),
+            to_go.squeeze(-1),
+            terminals.squeeze(-1).bool(),
+            steps.squeeze(-1).long(),
+            masks,
+        )
+
+    def _frames(self, leaf: Tensor, at: Tensor) -> Tensor:
+        """Returns the images of rows [M], as stacks where these are asked for."""
+        if self._stack == 1 or leaf.ndim != 4:
+            return leaf.index_select(0, at)
+        index, first = at[:, None] + self._back, self._starts.index_select(0, at)[:, None]
+        blank = first if self._pad == "repeat" else len(leaf) - 1
+        index = torch.where(index < first, blank, index).view(-1)
+        return leaf.index_select(0, index).view(len(at), -1, *leaf.shape[2:])
+
+    def _tree(self, floats: list[Tensor], images: list[Tensor]) -> Any:
+        """Puts gathered leaves in their places in the tree of observations."""
+        packed, raw = iter(floats), iter(images)
+
+        def leaf(shape: list[int] | None) -> Tensor:
+            if shape is None:
+                return next(raw)
+            part = next(packed)
+            return part.view(*part.shape[:2], *shape)
+
+        return map_tree(leaf, self._shapes)
+
+    def state(self) -> Tensor:
+        """Returns what the next minibatches follow from, as bytes."""
+        return self.generator.get_state()
+
+    def set_state(self, state: Tensor) -> None:
+        """Goes on from a state that `state` returned; one of another kind warns and changes nothing."""
+        if fits(state, len(self.generator.get_state()), torch.uint8):
+            self.generator.set_state(state.cpu())
+
+
+def _check(dataset: MDPDataset, context: int, batch_size: int, anchor: str) -> None:
+    for name, number in (("context", context), ("batch_size", batch_size)):
+        if number < 1:
+            raise ValueError(f"{name} must be at least 1, got {number}")
+    if anchor not in ANCHORS:
+        raise ValueError(f"anchor must be one of {', '.join(map(repr, ANCHORS))}, got {anchor!r}")
+    if dataset.next_observations is not None:
+        raise DatasetError(
+            "windows need rows in temporal order, but this dataset holds unordered transitions "
+            "(next_observations differ from the following rows)"
+        )
+
+
+def _windows(dataset: MDPDataset, context: int, anchor: str) -> tuple[Array, Array]:
+    """Returns the earliest row that each row's window may have, and its last row, int64 [N] each."""
+    row, lengths = np.arange(len(dataset)), dataset.episode_lengths()
+    if anchor == "last":
+        return np.repeat(dataset.episode_starts, lengths), row
+    return row, np.minimum(np.repeat(dataset.episode_ends, lengths), row + context) - 1
+
+
+def _padded(leaf: Array) -> Tensor:
+    """Returns uint8 [N, ...] with a row of zeros behind."""
+    return torch.from_numpy(np.concatenate([leaf, np.zeros((1, *leaf.shape[1:]), np.uint8)]))

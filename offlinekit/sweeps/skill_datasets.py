@@ -1,0 +1,177 @@
+"""Datasets of five skills from one online run, as D4RL has them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import gymnasium
+
+from offlinekit.algos.double_dqn import DoubleDQN
+from offlinekit.algos.sac import SAC
+from offlinekit.core.algo import Algo
+from offlinekit.core.units import SampledPolicy
+from offlinekit.datasets import MDPDataset, collect
+from offlinekit.datasets.editing.thinning import first_rows, merge
+from offlinekit.datasets.recording.recorder import record_episodes
+from offlinekit.envs.callable_policies import GreedyPolicy, RandomPolicy
+from offlinekit.errors import DatasetError
+from offlinekit.events import get_logger
+from offlinekit.metrics import evaluate
+
+LEVELS = ("random", "medium", "medium-replay", "medium-expert", "expert")
+
+
+class Snapshot(NamedTuple):
+    """A policy on the way, saved."""
+
+    path: Path
+    mean_return: float
+    n_rows: int  # Of the data that it was trained on.
+
+
+def grow_batch(
+    algo: Algo,
+    env: gymnasium.Env[Any, Any],
+    *,
+    rounds: int,
+    steps: int,
+    updates: int,
+    epsilon: float = 0.1,
+    seed: int = 0,
+) -> Iterator[MDPDataset]:
+    """Learns online by growing a batch: records with the newest policy, trains on all of it, repeats.
+
+    Args:
+        algo: What learns; it acts by `sample_action`.
+        env: Where it acts.
+        rounds: How often the batch grows.
+        steps: Environment steps a round, about: episodes are finished. The first ones are random.
+        updates: Updates a round.
+        epsilon: Probability of a random action in each step.
+        seed: Of environment and noise.
+
+    Yields:
+        All data so far, before the first round and after each; `algo` has been trained on them, the first
+        time not yet.
+    """
+
+    data = record_episodes(RandomPolicy(env.action_space), env, steps, seed=seed)
+    algo.build(data)
+    yield data
+    for _ in range(rounds):
+        algo.fit(data, updates, out=None, progress=False)
+        yield data
+        more = record_episodes(algo.sample_action, env, steps, epsilon, seed + data.n_episodes)
+        data = data.concat(more)
+
+
+def record_levels(
+    env: gymnasium.Env[Any, Any],
+    folder: str | Path,
+    *,
+    n_rows: int = 1_000_000,
+    algo: Algo | None = None,
+    rounds: int = 100,
+    steps: int = 1_000,
+    updates: int = 1_000,
+    medium: float = 1 / 3,
+    seed: int = 0,
+    eval_episodes: int = 10,
+    progress: bool | None = None,
+) -> dict[str, Path]:
+    """Trains a policy online and records five datasets of its skills.
+
+    random: uniform actions. expert: the best policy. medium: the first policy whose return reached the share
+    `medium` of the way from random to expert. medium-replay: all that was recorded until then. medium-expert:
+    both, one after the other. A dataset that is there already is not recorded again.
+
+    Args:
+        env: A gymnasium environment with a spec.
+        folder: Where `random.h5` and the others go, and the policies under `policies`.
+        n_rows: Of each dataset; medium-replay has what there is, medium-expert twice as many.
+        algo: What learns; None takes SAC, or DoubleDQN for discrete actions.
+        rounds: As `grow_batch`.
+        steps: As `grow_batch`.
+        updates: As `grow_batch`.
+        medium: Share, in (0, 1).
+        seed: Of everything, but for an `algo` that is given.
+        eval_episodes: Episodes by which each policy is judged.
+        progress: Whether to show progress bars; None does on a terminal.
+
+    Returns:
+        The file of each level.
+
+    Raises:
+        ValueError: For a share outside (0, 1).
+        DatasetError: Where `folder` holds datasets that were recorded otherwise.
+    """
+    if not 0 < medium < 1:
+        raise ValueError(f"medium must be in (0, 1), got {medium}")
+    folder, seeds = Path(folder), {"record": seed + 2 * 10**6, "judge": seed + 10**6}
+    algo = algo or _learner(env.action_space, seed)
+    snapshots: list[Snapshot] = []
+    for data in grow_batch(algo, env, rounds=rounds, steps=steps, updates=updates, seed=seed):
+        path = algo.save(folder / "policies" / f"{len(snapshots):04d}.okt")
+        mean = evaluate(algo, env, eval_episodes, seed=seeds["judge"]).mean
+        snapshots.append(Snapshot(path, mean, len(data)))
+        get_logger().info("online round", round=len(snapshots) - 1, rows=len(data), mean_return=mean)
+    halfway, best = choose_snapshots(snapshots, medium)
+    files = {level: folder / f"{level}.h5" for level in LEVELS}
+    parts = {}
+    for level, snapshot in (("random", None), ("medium", halfway), ("expert", best)):
+        policy, facts = _behaviour(type(algo), snapshot, env)
+        settings: dict[str, Any] = {"seed": seeds["record"], "progress": progress, "metadata": facts}
+        if files[level].exists():
+            parts[level] = _same(files[level], n_rows, facts)
+        else:
+            parts[level] = collect(policy, env, n_rows, out=files[level], name=level, **settings)
+    facts = {key: value for key, value in parts["medium"].metadata.items() if key != "recording"}
+    replay = first_rows(data, halfway.n_rows)
+    replay.with_options(name="medium-replay", metadata=facts).save(files["medium-replay"])
+    merge([parts["medium"], parts["expert"]], name="medium-expert").save(files["medium-expert"])
+    return files
+
+
+def choose_snapshots(snapshots: list[Snapshot], medium: float) -> tuple[Snapshot, Snapshot]:
+    """Returns the first snapshot a share of the way from the first one's return to the best one's, and the best."""
+    best = max(snapshots, key=lambda snapshot: snapshot.mean_return)
+    low = snapshots[0].mean_return
+    enough = low + medium * (best.mean_return - low)
+    return next(snapshot for snapshot in snapshots if snapshot.mean_return >= enough), best
+
+
+def _same(path: Path, n_rows: int, facts: dict[str, Any]) -> MDPDataset:
+    """Returns a dataset that an earlier call recorded.
+
+    Raises:
+        DatasetError: Where it was recorded otherwise.
+    """
+    dataset = MDPDataset.load(path)
+    found = {key: dataset.metadata.get(key) for key in facts}
+    if len(dataset) != n_rows or found != facts:
+        raise DatasetError(
+            f"{path} holds {len(dataset):,} rows of {found}, expected {n_rows:,} rows of {facts}; "
+            "write to another folder, or remove it"
+        )
+    return dataset
+
+
+def _learner(space: gymnasium.Space[Any], seed: int) -> Algo:
+    if isinstance(space, gymnasium.spaces.Discrete):
+        return DoubleDQN(seed=seed, learning_rate=5e-4, n_step=5)
+    return SAC(seed=seed)
+
+
+def _behaviour(
+    front: type[Algo], snapshot: Snapshot | None, env: gymnasium.Env[Any, Any]
+) -> tuple[Any, dict[str, Any]]:
+    """Returns what records a level, and what is noted of it."""
+    if snapshot is None:
+        return RandomPolicy(env.action_space), {
+            "policy": f"random actions in {env.spec.id if env.spec else env}"
+        }
+    algo = front.load(snapshot.path)
+    facts = {"policy": snapshot.path.name, "algorithm": front.__name__, "policy_return": snapshot.mean_return}
+    return GreedyPolicy(algo.predict) if algo.action_kind == "discrete" else SampledPolicy(algo), facts

@@ -1,0 +1,1 @@
+"""What takes the updates of a run."""

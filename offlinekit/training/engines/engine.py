@@ -1,0 +1,162 @@
+"""Runs updates in the way that suits the machine, and sums metrics on the device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Literal, TypeAlias
+
+import torch
+from torch import Tensor
+
+from offlinekit.errors import NotFiniteError
+from offlinekit.events import get_logger
+from offlinekit.training.engines.cuda_graph import Captured
+from offlinekit.training.engines.replay import Replays
+from offlinekit.training.engines.updates import Compiled, Eager, Samples, Updatable, Updates
+
+log = get_logger()
+
+CHECK_EVERY = 100
+"""Updates between two looks at whether the metrics are still finite."""
+
+EngineName: TypeAlias = Literal["auto", "eager", "compile", "graph"]
+Precision: TypeAlias = Literal["float32", "bfloat16"]
+
+
+class Engine:
+    """One update after another, without a look at any number on the device in between.
+
+    Args:
+        impl: What is updated.
+        sampler: Of its batches.
+        engine: "eager" takes updates as they are written; "graph" repeats them without Python: as a CUDA graph,
+            or on the CPU as a list of kernels; "compile" runs losses and gradients through torch.compile;
+            "auto" is "graph".
+        precision: Of matrix products: "float32", or "bfloat16" where the machine multiplies these faster; all
+            else, the parameters above all, stays float32.
+        deterministic: Whether torch takes only kernels that give the same bits each time, while updates run.
+    """
+
+    def __init__(
+        self,
+        impl: Updatable,
+        sampler: Samples,
+        engine: EngineName = "auto",
+        precision: Precision = "float32",
+        deterministic: bool = False,
+    ) -> None:
+        self.impl, self.precision, self.deterministic = impl, precision, deterministic
+        self.updates = make_updates(impl, sampler, engine)
+        self.seen: dict[str, list[Tensor]] = {}
+        self.sums: dict[str, Tensor] = {}
+        self.counts: dict[str, int] = {}
+
+    def run(self, n_updates: int, stop: Callable[[], bool]) -> int:
+        """Takes updates until `n_updates` are done or `stop` says so, and returns how many.
+
+        Raises:
+            TrainingError: Where a metric is no longer finite.
+        """
+        done = 0
+        self.impl.train()
+        self.updates.start()
+        try:
+            with matmul_precision(self.precision), deterministic_algorithms(self.deterministic):
+                while done < n_updates and not stop():
+                    taken = self.updates.take(n_updates - done)
+                    done += taken.updates
+                    for name, value in taken.sums.items():
+                        self.seen.setdefault(name, []).append(value)
+                        self.counts[name] = self.counts.get(name, 0) + taken.counts[name]
+        finally:
+            self.updates.stop()
+            self.impl.train(False)
+        self._sum()
+        self._check_finite()
+        return done
+
+    def agrees(self, *asked: bool) -> list[bool]:
+        """Returns for each request, such as to stop, whether it was made here or in another process of the run."""
+        return list(asked)
+
+    def together(self, measured: dict[str, float]) -> dict[str, float]:
+        """Returns what was measured of the algorithm, here and in other processes of the run."""
+        return measured
+
+    def take_means(self) -> dict[str, float]:
+        """Returns the mean of each metric since the last call, and begins anew."""
+        means = {name: float(total) / self.counts[name] for name, total in self.sums.items()}
+        self.sums, self.counts = {}, {}
+        return means
+
+    def state(self) -> dict[str, Any]:
+        """Returns the sums as plain numbers."""
+        return {"sums": {name: float(v) for name, v in self.sums.items()}, "counts": dict(self.counts)}
+
+    def load_state(self, state: dict[str, Any], device: torch.device) -> None:
+        """Takes up sums that `state` returned."""
+        self.sums = {
+            name: torch.tensor(v, dtype=torch.float64, device=device) for name, v in state["sums"].items()
+        }
+        self.counts = dict(state["counts"])
+
+    def _sum(self) -> None:
+        """Adds up what was seen, on the device and in double precision."""
+        for name, values in self.seen.items():
+            total = torch.stack(values).double().sum(0)
+            self.sums[name] = self.sums[name] + total if name in self.sums else total
+        self.seen = {}
+
+    def _check_finite(self) -> None:
+        if not self.sums or bool(torch.stack(list(self.sums.values())).isfinite().all()):
+            return
+        names = ", ".join(sorted(name for name, v in self.sums.items() if not bool(v.isfinite())))
+        raise NotFiniteError(
+            f"{names} is no longer finite, seen at update {self.impl.grad_step}; lower the learning rate, "
+            "clip gradients (clip_grad_norm=1.0) or scale the rewards (reward_scaler='standard')"
+        )
+
+
+def make_updates(impl: Updatable, sampler: Samples, engine: EngineName) -> Updates:
+    """Returns the way of taking updates that an engine's name stands for; logs what "auto" stands for."""
+    if engine == "eager":
+        return Eager(impl, sampler)
+    if engine == "compile":
+        return Compiled(impl, sampler)
+    on_gpu = impl.device.type == "cuda"
+    if engine == "auto":
+        how = "updates captured as CUDA graphs" if on_gpu else "objectives recorded as kernels and replayed"
+        log.info("engine chosen", engine="graph", reason=f"{how}, on {impl.device}")
+    return Captured(impl, sampler) if on_gpu else Replays(impl, sampler)
+
+
+@contextmanager
+def matmul_precision(precision: Precision) -> Iterator[None]:
+    """Multiplies matrices in a precision, and afterwards in that of before."""
+    if precision == "float32":
+        yield
+        return
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+@contextmanager
+def deterministic_algorithms(wanted: bool) -> Iterator[None]:
+    """Has torch refuse kernels whose bits vary, and afterwards do as before."""
+    if not wanted:
+        yield
+        return
+    before, warn_only = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before, warn_only=warn_only)

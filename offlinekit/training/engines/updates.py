@@ -1,0 +1,217 @@
+"""One update after another: as written, or with each objective compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from typing import Any, NamedTuple, Protocol, TypeAlias
+
+import torch
+from torch import Tensor
+
+from offlinekit.sampling.batch import Metrics
+from offlinekit.types import leaves, map_tree
+
+Evaluated: TypeAlias = "tuple[Sequence[Tensor | None], Metrics]"
+"""Gradients, None where there is none, and metrics."""
+Evaluate: TypeAlias = Callable[[Any], Evaluated]
+
+
+class Draws(Protocol):
+    """What engines ask of an agent's random numbers."""
+
+    generator: torch.Generator
+
+    def state(self) -> Tensor:
+        """Returns where the stream is."""
+
+    def set_state(self, state: Tensor) -> None:
+        """Goes to where it was."""
+
+    def prepare_compiling(self) -> None:
+        """Makes draws a kernel like any other for torch.compile, which does not know generators."""
+
+
+class Minimized(Protocol):
+    """What engines ask of an objective."""
+
+    name: str
+    optimizer: Any
+    evaluate: Evaluate | None
+    combine: Callable[[Sequence[Tensor | None]], Sequence[Tensor | None]] | None
+
+    @property
+    def parameters(self) -> Sequence[Tensor]:
+        """What it alone changes."""
+
+    @property
+    def is_always_due(self) -> bool:
+        """Whether every update minimises it."""
+
+    @property
+    def has_constant_rate(self) -> bool:
+        """Whether every update has the same learning rate."""
+
+    def is_due(self, step: int) -> bool:
+        """Returns whether the update of a number minimises it."""
+
+    def gradients(self, batch: Any) -> Evaluated:
+        """Returns gradients and metrics of a batch."""
+
+
+class Updatable(Protocol):
+    """What engines ask of an impl."""
+
+    grad_step: int
+    horizon: int
+    device: torch.device
+    config: Any
+
+    @property
+    def objectives(self) -> Sequence[Minimized]:
+        """What an update minimises, in order."""
+
+    @property
+    def targets(self) -> Sequence[Any]:
+        """What follows it."""
+
+    @property
+    def random(self) -> Draws:
+        """The agent's random numbers."""
+
+    def update(self, batch: Any) -> Metrics:
+        """Takes one update: `begin_update`, then `apply_update`."""
+
+    def begin_update(self) -> None:
+        """Counts the update and sets its learning rates, on the host."""
+
+    def apply_update(self, batch: Any) -> Metrics:
+        """Minimises what is due and moves targets, on the device."""
+
+    def train(self, mode: bool = True) -> Any:
+        """Switches to training or evaluation."""
+
+    def parameters(self) -> Iterator[Tensor]:
+        """Yields what is learned."""
+
+    def buffers(self) -> Iterator[Tensor]:
+        """Yields what a loss may change, such as running means."""
+
+
+class Samples(Protocol):
+    """What engines ask of a sampler."""
+
+    def sample(self) -> Any:
+        """Draws a minibatch, a NamedTuple of trees of tensors or None."""
+
+
+class Taken(NamedTuple):
+    """What some updates gave.
+
+    Attributes:
+        updates: How many.
+        sums: Of each metric over them.
+        counts: In how many of them each metric was measured.
+    """
+
+    updates: int
+    sums: Metrics
+    counts: dict[str, int]
+
+
+class Updates(Protocol):
+    """A way of taking updates; nobody else touches the impl between `start` and `stop`."""
+
+    def start(self) -> None:
+        """Gets ready."""
+
+    def take(self, limit: int) -> Taken:
+        """Takes a few updates, at most `limit`."""
+
+    def stop(self) -> None:
+        """Leaves the impl as it was."""
+
+
+class Eager:
+    """Updates as they are written."""
+
+    def __init__(self, impl: Updatable, sampler: Samples) -> None:
+        self.impl, self.sampler = impl, sampler
+        self.found: tuple[list[int], str] = [], ""
+
+    def start(self) -> None:
+        """Gets ready."""
+
+    def changed(self) -> bool:
+        """Returns whether networks have moved in memory or hyperparameters have changed since the last call."""
+        tensors = [*self.impl.parameters(), *self.impl.buffers()]
+        before, self.found = self.found, ([tensor.data_ptr() for tensor in tensors], repr(self.impl.config))
+        return before != self.found
+
+    def take(self, limit: int) -> Taken:
+        """Takes one update."""
+        metrics = self.impl.update(self.sampler.sample())
+        return Taken(1, metrics, dict.fromkeys(metrics, 1))
+
+    def stop(self) -> None:
+        """Leaves each objective to evaluate itself."""
+        for objective in self.impl.objectives:
+            objective.evaluate = None
+
+
+class Compiled(Eager):
+    """Updates whose losses and gradients went through torch.compile; the first ones take long."""
+
+    def __init__(self, impl: Updatable, sampler: Samples) -> None:
+        super().__init__(impl, sampler)
+        impl.random.prepare_compiling()
+        self.compiled = [torch.compile(objective.gradients, dynamic=False) for objective in impl.objectives]
+        self.settings = ExitStack()
+
+    def start(self) -> None:
+        """Sets the compiled objectives, and lets the compiler see their gradients for the time being."""
+        import torch._dynamo  # Here, since the import takes a second.
+
+        self.settings.enter_context(torch._dynamo.config.patch(trace_autograd_ops=True))
+        for objective, evaluate in zip(self.impl.objectives, self.compiled, strict=True):
+            objective.evaluate = evaluate
+
+    def stop(self) -> None:
+        """Leaves each objective to evaluate itself."""
+        self.settings.close()
+        super().stop()
+
+
+class Placed:
+    """Minibatches that all lie where the first one lay.
+
+    Args:
+        sampler: Of the minibatches.
+    """
+
+    def __init__(self, sampler: Samples) -> None:
+        self.sampler = sampler
+        self.refill: Callable[[Any], bool] | None = getattr(sampler, "refill", None)
+        self.batch: Any = None
+
+    def sample(self) -> Any:
+        """Draws the next minibatch and returns it at its place."""
+        if self.batch is not None and self.refill is not None and self.refill(self.batch):
+            return self.batch
+        batch = self.sampler.sample()
+        if self.batch is None:
+            self.batch = batch if self.refill is not None else type(batch)(*map_tree(_cloned, tuple(batch)))
+        places, values = (
+            [leaf for leaf in leaves(tuple(b)) if leaf is not None] for b in (self.batch, batch)
+        )
+        torch._foreach_copy_(places, values)
+        return self.batch
+
+
+def _cloned(leaf: Tensor | None) -> Tensor | None:
+    """Returns a copy with the same strides, by which kernels may choose the order of their sums."""
+    return (
+        None
+        if leaf is None
+        else torch.empty_strided(leaf.shape, leaf.stride(), dtype=leaf.dtype, device=leaf.device).copy_(leaf)
+    )

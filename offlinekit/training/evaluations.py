@@ -1,0 +1,60 @@
+"""What a run calls at its evaluation intervals: episodes in an environment, and the evaluators given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from offlinekit.datasets import MDPDataset
+from offlinekit.envs.evaluation import evaluate
+from offlinekit.interfaces import Evaluator
+from offlinekit.training.episode_table import EPISODES
+
+Judge = Callable[[], dict[str, Any]]
+
+
+def judges(
+    algo: Any, dataset: MDPDataset, env: Any, n_episodes: int, evaluators: Mapping[str, Evaluator]
+) -> dict[str, Judge]:
+    """Returns name -> what measures some metrics of an algorithm as it is at the time of the call.
+
+    That of the environment also hands over its episodes, under `EPISODES`.
+
+    Args:
+        algo: What is judged.
+        dataset: What the evaluators look at, and whose reference scores the environment's returns are set against.
+        env: Environment to play `n_episodes` in, or None.
+        n_episodes: Of each evaluation.
+        evaluators: Name to a function (algo, dataset) -> float, or -> several by name, logged as "name/part".
+    """
+    found: dict[str, Judge] = {
+        name: partial(_judge, name, of, algo, dataset) for name, of in evaluators.items()
+    }
+    if env is None:
+        return found
+    return {
+        "eval": partial(_play, algo, env, n_episodes, dataset if dataset.reference_scores else None),
+        **found,
+    }
+
+
+def _play(algo: Any, env: Any, n_episodes: int, reference: MDPDataset | None) -> dict[str, Any]:
+    """Returns the figures of some episodes and, for the run's folder, the episodes themselves."""
+    seed = algo.seed or 0
+    played = evaluate(algo, env, n_episodes, seed=seed)
+    episodes = {
+        "seed": range(seed, seed + n_episodes),
+        "return": played.returns.tolist(),
+        "length": played.lengths.tolist(),
+        "value_start": () if played.start_values is None else played.start_values.tolist(),
+    }
+    figures = {f"eval/{name}": value for name, value in played.summary(reference).items()}
+    return {**figures, EPISODES: episodes}
+
+
+def _judge(name: str, evaluator: Evaluator, algo: Any, dataset: MDPDataset) -> dict[str, float]:
+    found = evaluator(algo, dataset)
+    if isinstance(found, Mapping):
+        return {f"{name}/{part}": float(value) for part, value in found.items()}
+    return {name: float(found)}

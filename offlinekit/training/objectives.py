@@ -1,0 +1,159 @@
+"""What one update minimises, and what follows it: objectives and targets."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from offlinekit.sampling.batch import Metrics
+from offlinekit.training.optimizers import Gradients, Optimizer
+
+Loss: TypeAlias = "Tensor | tuple[Tensor, Metrics]"
+
+
+@dataclass
+class Objective:
+    """One loss, the parameters that it alone may change, and how they are changed.
+
+    Attributes:
+        every: It is minimised at updates whose number is divisible by this.
+        first: The first update in which it is minimised.
+        last: The last one; None for no end.
+        warmup_steps: Updates over which the learning rate grows linearly to its full size.
+        evaluate: Set by an engine, which does in its own way what `gradients` does.
+        combine: Set by an engine of several processes, which averages gradients before they are clipped.
+    """
+
+    name: str
+    loss: Callable[[Any], Loss]
+    parameters: list[nn.Parameter]
+    optimizer: Optimizer
+    learning_rate: float
+    schedule: str = "constant"
+    every: int = 1
+    first: int = 1
+    last: int | None = None
+    clip_grad_norm: float | None = None
+    warmup_steps: int = 0
+    evaluate: Callable[[Any], tuple[Gradients, Metrics]] | None = None
+    combine: Callable[[Gradients], Gradients] | None = None
+
+    @property
+    def is_always_due(self) -> bool:
+        """Whether every update minimises it."""
+        return self.every == 1 and self.first <= 1 and self.last is None
+
+    def is_due(self, step: int) -> bool:
+        """Returns whether the update of a number, from 1 on, minimises it."""
+        begun = step >= self.first and (self.last is None or step <= self.last)
+        return begun and step % self.every == 0
+
+    def minimize(self, batch: Any) -> Metrics:
+        """Takes one optimizer step on the owned parameters and returns the metrics."""
+        gradients, metrics = (self.evaluate or self.gradients)(batch)
+        if self.combine is not None:
+            gradients = self.limited(self.combine(gradients))
+        self.optimizer.step(gradients)
+        return metrics
+
+    def gradients(self, batch: Any) -> tuple[Gradients, Metrics]:
+        """Returns the gradient of the loss by each owned parameter, clipped, and the metrics; changes nothing."""
+        loss = self.loss(batch)
+        value, metrics = loss if isinstance(loss, tuple) else (loss, {})
+        found = torch.autograd.grad(value, self.parameters, allow_unused=True)
+        gradients: Gradients = [  # Fused optimizers read memory in the parameters' order, whatever the strides.
+            None if gradient is None else gradient.contiguous() for gradient in found
+        ]
+        if self.combine is None:
+            gradients = self.limited(gradients)
+        return gradients, {f"{self.name}_loss": value.detach(), **metrics}
+
+    def limited(self, gradients: Gradients) -> Gradients:
+        """Returns gradients whose common norm is at most `clip_grad_norm`, where there is one."""
+        return gradients if self.clip_grad_norm is None else clipped(gradients, self.clip_grad_norm)
+
+    def state_tensors(self) -> dict[str, Tensor]:
+        """Returns the optimizer's state, by "optimizers.<name>.<parameter>.<slot>"."""
+        state = self.optimizer.state_tensors()
+        return {f"optimizers.{self.name}.{name}": value for name, value in state.items()}
+
+    def load_state_tensors(self, tensors: dict[str, Tensor]) -> None:
+        """Takes up what `state_tensors` returned, among other tensors.
+
+        Raises:
+            KeyError: Where the state of a parameter is missing.
+        """
+        prefix = f"optimizers.{self.name}."
+        own = {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
+        self.optimizer.load_state_tensors(own)
+
+    @property
+    def has_constant_rate(self) -> bool:
+        """Whether every update has the same learning rate."""
+        return self.schedule == "constant" and not self.warmup_steps
+
+    def schedule_rate(self, progress: float, step: int) -> None:
+        """Sets the learning rate of an update.
+
+        Args:
+            progress: Share of the run that is done, in [0, 1].
+            step: The number of the update, from 1 on.
+        """
+        if not self.has_constant_rate:
+            rate = self.learning_rate * min(step / max(self.warmup_steps, 1), 1.0)
+            if self.schedule == "cosine":
+                rate *= 0.5 * (1.0 + math.cos(math.pi * min(progress, 1.0)))
+            if isinstance(self.optimizer.learning_rate, Tensor):
+                self.optimizer.learning_rate.fill_(rate)
+            else:
+                self.optimizer.learning_rate = rate
+
+
+def clipped(gradients: Gradients, largest: float) -> Gradients:
+    """Returns gradients scaled down together where their common norm is above the largest allowed."""
+    found = [gradient for gradient in gradients if gradient is not None]
+    norm = torch.stack(torch._foreach_norm(found)).norm()
+    scaled = iter(torch._foreach_mul(found, (largest / (norm + 1e-6)).clamp(max=1.0)))
+    return [None if gradient is None else next(scaled) for gradient in gradients]
+
+
+@dataclass
+class Target:
+    """A frozen copy of a network that follows it: target += tau * (online - target); buffers are copied."""
+
+    online: nn.Module
+    target: nn.Module
+    tau: float
+    every: int = 1
+
+    @cached_property
+    def _tensors(self) -> tuple[list[Tensor], list[Tensor], list[Tensor], list[Tensor]]:
+        """Parameters of the target and of the online network, and the buffers of both."""
+        target, online = self.target, self.online
+        return (
+            list(target.parameters()),
+            list(online.parameters()),
+            list(target.buffers()),
+            list(online.buffers()),
+        )
+
+    def is_due(self, step: int) -> bool:
+        """Returns whether the target moves at the end of the update of a number, from 1 on."""
+        return step % self.every == 0
+
+    @torch.no_grad()
+    def follow(self) -> None:
+        """Moves the target one step towards the online network; tau = 1 copies it."""
+        mine, followed, own_buffers, buffers = self._tensors
+        if self.tau == 1.0:
+            torch._foreach_copy_(mine, followed)
+        else:
+            torch._foreach_lerp_(mine, followed, self.tau)
+        for own, buffer in zip(own_buffers, buffers, strict=True):
+            own.copy_(buffer)
