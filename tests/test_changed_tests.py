@@ -121,7 +121,9 @@ def test_no_test_starts_when_the_time_is_over(script: ModuleType) -> None:
 
 
 @pytest.mark.parametrize("changed", [["offlinekit/algos/iql.py"], []])
-def test_what_runs_is_printed(changed: list[str], script: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_runs_is_printed(
+    changed: list[str], script: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
     runs = []
     monkeypatch.setattr(script, "changed_files", lambda root, base: changed)
     monkeypatch.setattr(pytest, "main", lambda arguments, plugins: runs.append(arguments) or 1)
