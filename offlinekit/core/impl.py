@@ -14,6 +14,7 @@ from offlinekit.errors import UnsupportedError
 from offlinekit.nn.encoders import Encoder, resolve_encoder
 from offlinekit.nn.networks import Network
 from offlinekit.nn.random import Random, copy_module, derive, seeded
+from offlinekit.registry import register
 from offlinekit.sampling.batch import Batch, Metrics, TensorTree
 from offlinekit.training.objectives import Loss, Objective, Target
 from offlinekit.training.optimizers import make_optimizer
@@ -40,9 +41,9 @@ class Impl(nn.Module):
     needs_next_action: ClassVar[bool] = False  # Whether rows without a next action must be, too.
     stackable: ClassVar[bool] = True  # Whether members of a population may be one program.
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
+    def __init_subclass__(cls, overwrite: bool = False, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        Impl.known[cls.__name__] = cls
+        register(Impl.known, cls.__name__, cls, overwrite)
 
     def __init__(
         self,
