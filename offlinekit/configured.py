@@ -147,25 +147,26 @@ def _own_annotations(cls: type[Any]) -> dict[str, Any]:
     known: dict[str, Any] = {}
     for base in reversed(cls.__mro__[1:]):
         known |= {name: field.type for name, field in vars(base).get("__dataclass_fields__", {}).items()}
-    own = {name: _resolved(cls, hint) for name, hint in inspect.get_annotations(cls).items()}
+    own = {name: _resolved(cls, name, hint) for name, hint in inspect.get_annotations(cls).items()}
     for name, hint in own.items():
         meaning = meaning_of(known.get(name))
         if meaning and not meaning_of(hint):
             own[name] = Annotated[hint, meaning]
-    bare = {name for name, value in vars(cls).items() if name not in own and not hasattr(value, "__get__")}
-    return {**own, **{name: hint for name, hint in known.items() if name in bare}}
+    values = {n for n, v in vars(cls).items() if not isinstance(v, type) and not hasattr(v, "__get__")}
+    return {**own, **{name: hint for name, hint in known.items() if name in values - own.keys()}}
 
 
-def _resolved(cls: type[Any], hint: Any) -> Any:
+def _resolved(cls: type[Any], name: str, hint: Any) -> Any:
     """Returns what an annotation stands for: text is looked up where the class statement stands.
 
     Modules would not do: a cell of a notebook and code that `exec` runs need not have one.
     """
     if not isinstance(hint, str):
         return hint
-    frame = _class_statement()
+    frame, alone = _class_statement(), type("Alone", (), {"__annotations__": {name: hint}})
+    names = {**frame.f_locals, **vars(cls)}
     try:
-        return eval(hint, frame.f_globals, {**frame.f_locals, **vars(cls)})
+        return inspect.get_annotations(alone, globals=frame.f_globals, locals=names, eval_str=True)[name]
     except NameError:
         if (
             "ClassVar" in hint

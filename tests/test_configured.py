@@ -18,8 +18,8 @@ from offlinekit.algos import IQL, SAC, TD3, TD3PlusBC
 from offlinekit.algos.torch.iql_impl import IQLImpl
 from offlinekit.core.algo import Algo
 from offlinekit.fields import Count, NonNegative
+from offlinekit.naming import register
 from offlinekit.nn.encoders import register_encoder
-from offlinekit.registry import register
 from offlinekit.testing import check_algo
 
 

@@ -16,9 +16,7 @@ class AWAC(ActorCritic):
     Source: Nair et al. 2020, arXiv:2006.09359.
     """
 
-    temperature: Annotated[Positive, "Of the weight exp(advantage / temperature), in units of return."] = (
-        1 / 3
-    )
+    temperature: Annotated[Positive, "Of the weight exp(advantage / temperature); units of return."] = 1 / 3
     max_weight: Annotated[Positive, "Bound of that weight."] = 100.0
     n_actions: Annotated[Count, "Actions of the policy whose mean value is the state's."] = 1
     encoder = MLPEncoder(hidden_sizes=(256, 256, 256))

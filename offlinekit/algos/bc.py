@@ -16,9 +16,7 @@ class BC(Algo):
     """
 
     learning_rate: Annotated[Positive, "Of the policy."] = 3e-4
-    policy: Annotated[Literal["deterministic", "gaussian"], "Squared error, or maximum likelihood."] = (
-        "deterministic"
-    )
+    policy: Annotated[Literal["deterministic", "gaussian"], "Squared error, or likelihood."] = "deterministic"
 
     family: ClassVar[str] = "IL"
     action_kind: ClassVar[str] = "continuous"

@@ -19,17 +19,13 @@ class BEAR(Generative):
     kernel: Annotated[Literal["laplacian", "gaussian"], "By which actions are compared."] = "laplacian"
     kernel_width: Annotated[Positive, "Of the kernel, actions before tanh."] = 20.0
     n_matched: Annotated[Count, "Actions of policy and model that are compared."] = 5
-    warmup_steps: Annotated[Steps, "First updates, in which the policy learns the discrepancy alone."] = (
-        40_000
-    )
+    warmup_steps: Annotated[Steps, "First updates: the policy learns the discrepancy alone."] = 40_000
     min_weight: Annotated[Probability, "Weight of targets' lowest critic; the highest has the rest."] = 0.75
     n_actions: Annotated[Count, "Actions of the policy of which a target takes the best."] = 10
     n_candidates: Annotated[Count, "Actions of the policy of which `predict` takes the best."] = 10
     actor_learning_rate = 1e-4
     vae_learning_rate = 3e-4
-    alpha_learning_rate: Annotated[Positive, "Of the weight that holds the discrepancy at its threshold."] = (
-        1e-3
-    )
+    alpha_learning_rate: Annotated[Positive, "Of alpha, which holds the discrepancy at its threshold."] = 1e-3
 
     family: ClassVar[str] = "PC"
     paper: ClassVar[str] = "arXiv:1906.00949"

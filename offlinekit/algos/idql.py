@@ -17,9 +17,7 @@ class IDQL(ActorCritic):
     """
 
     expectile: Annotated[Fraction, "Of the value; towards 1 it approaches the best action in the data."] = 0.7
-    n_candidates: Annotated[Count, "Actions drawn from the diffusion when acting, of which one is taken."] = (
-        64
-    )
+    n_candidates: Annotated[Count, "Actions of the diffusion, of which one is taken."] = 64
     diffusion_steps: Annotated[Count, "Steps in which noise becomes an action."] = 5
     actor_tau: Annotated[Rate, "Share of the diffusion that enters the average which acts."] = 0.001
     value_learning_rate: Annotated[Positive, "Of the state value."] = 3e-4

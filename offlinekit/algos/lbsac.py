@@ -20,9 +20,7 @@ class LBSAC(SACN):
     critic_learning_rate = 1.8e-3
     temperature_learning_rate = 1.8e-3
     n_critics = 10
-    critic_layer_norm: Annotated[bool, "Whether the critics' hidden layers are normalised, each apart."] = (
-        True
-    )
+    critic_layer_norm: Annotated[bool, "Whether each critic normalises its hidden layers."] = True
 
     family: ClassVar[str] = "U"
     paper: ClassVar[str] = "arXiv:2211.11092"

@@ -15,9 +15,7 @@ class NFQ(QLearning):
     Source: Riedmiller 2005, "Neural fitted Q iteration", ECML, doi:10.1007/11564096_32.
     """
 
-    target_update_interval: Annotated[Count, "Updates of one iteration, during which targets stay fixed."] = (
-        1_000
-    )
+    target_update_interval: Annotated[Count, "Updates of one iteration, in which targets stay fixed."] = 1_000
     td_loss = "mse"
 
     family: ClassVar[str] = "online"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from offlinekit.algos.torch.qrdqn_impl import QRDQNImpl
 from offlinekit.core.bases.q_learning import QLearning
@@ -14,7 +14,7 @@ class QRDQN(QLearning):
     Source: Dabney et al. 2017, arXiv:1710.10044.
     """
 
-    q_function = "qr"
+    q_function: Literal["qr"] = "qr"
 
     family: ClassVar[str] = "online"
     paper: ClassVar[str] = "arXiv:1710.10044"

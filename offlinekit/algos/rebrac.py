@@ -17,9 +17,7 @@ class ReBRAC(TD3):
     """
 
     actor_penalty: Annotated[NonNegative, "Weight of the squared distance to the data's action."] = 0.01
-    critic_penalty: Annotated[NonNegative, "Weight of the next action's in targets, in units of return."] = (
-        0.01
-    )
+    critic_penalty: Annotated[NonNegative, "Weight of the next action's, in targets; units of return."] = 0.01
     actor_learning_rate = 1e-3
     critic_learning_rate = 1e-3
     batch_size = 1024

@@ -17,9 +17,7 @@ class SAC(ActorCritic):
 
     temperature_learning_rate: Annotated[Positive, "Of the temperature."] = 3e-4
     initial_temperature: Annotated[Positive, "Weight of the entropy at the start, in units of return."] = 1.0
-    target_entropy: Annotated[float | None, "Of the policy, in nats; None for minus action dimensions."] = (
-        None
-    )
+    target_entropy: Annotated[float | None, "Of the policy, in nats; None: minus action dimensions."] = None
 
     family: ClassVar[str] = "online"
     paper: ClassVar[str] = "arXiv:1812.05905"

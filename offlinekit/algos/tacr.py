@@ -17,9 +17,7 @@ class TACR(SequenceModel):
     """
 
     alpha: Annotated[Positive, "Weight of the value beside the cloning term; towards 0 it is cloning."] = 2.5
-    condition: Annotated[Literal["reward", "return"], "What the actor sees: last reward, or return."] = (
-        "reward"
-    )
+    condition: Annotated[Literal["reward", "return"], "What the actor sees: reward, or return."] = "reward"
     actor_learning_rate: Annotated[Positive, "Of the transformer."] = 1e-4
     critic_learning_rate: Annotated[Positive, "Of the critics."] = 1e-4
     critic_encoder: Annotated[EncoderLike, "Of the critics; None takes `encoder`."] = "auto"

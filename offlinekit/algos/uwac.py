@@ -20,9 +20,7 @@ class UWAC(BEAR):
 
     variance_weight: Annotated[NonNegative, "w in exp(-w * variance of the passes), a value's weight."] = 0.5
     n_passes: Annotated[Passes, "Passes of the critics, each with a dropout of its own."] = 100
-    spectral_norm: Annotated[bool, "Whether critics' layers are divided by their largest singular value."] = (
-        True
-    )
+    spectral_norm: Annotated[bool, "Whether critics' layers are divided by their spectral norms."] = True
     mmd_threshold = 0.07
     kernel = "gaussian"
     n_matched = 4

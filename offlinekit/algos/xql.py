@@ -17,9 +17,7 @@ class XQL(ActorCritic):
 
     temperature: Annotated[Positive, "Of the soft maximum, in units of return; towards 0 the best."] = 2.0
     max_exponent: Annotated[Positive, "Bound of (Q - V) / temperature in the value's loss."] = 7.0
-    beta: Annotated[NonNegative, "Inverse temperature of the policy, 1 / units of return; 0 is cloning."] = (
-        3.0
-    )
+    beta: Annotated[NonNegative, "Inverse temperature of the policy, 1 / units of return; 0 clones."] = 3.0
     max_weight: Annotated[Positive, "Bound of the weight exp(beta * advantage) of a cloned action."] = 100.0
     value_learning_rate: Annotated[Positive, "Of the state value."] = 3e-4
     actor_lr_schedule = "cosine"

@@ -69,9 +69,7 @@ class Algo(Configured, CatalogueEntry, Agent):
     frame_stack: Annotated[Count, "Images that make one observation, stacked along the channels."] = 1
     frame_pad: Annotated[FramePad, "What precedes an episode's first image: zeros, or it again."] = "zero"
     encoder: Annotated[EncoderLike, "'auto', 'mlp', 'cnn', an encoder or a module factory."] = "auto"
-    observation_scaler: Annotated[ObservationScaler, "'standard', 'minmax' or a Scaler; fitted on data."] = (
-        None
-    )
+    observation_scaler: Annotated[ObservationScaler, "'standard', 'minmax' or a Scaler."] = None
     action_scaler: Annotated[ActionScaler, "To [-1, 1], by the bounds of space or data."] = "minmax"
     reward_scaler: Annotated[RewardScaler, "'standard', 'return', 'shift', 'clip'... or a Scaler."] = None
     optimizer: Annotated[OptimizerName, "Optimizer of every loss."] = "adam"

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, TypeVar
 from offlinekit.configured import describe
 from offlinekit.core import presets
 from offlinekit.fields import Described
-from offlinekit.registry import check_free, register
+from offlinekit.naming import check_free, register
 
 A = TypeVar("A", bound="CatalogueEntry")
 

@@ -23,7 +23,7 @@ from offlinekit.nn.encoders import Encoder, check_encoder
 from offlinekit.sampling.scalers import ScalerLike, resolve_scaler
 
 __all__ = [
-    "Annotated",
+    "ActionScaler",
     "Count",
     "Device",
     "EncoderLike",
@@ -32,13 +32,16 @@ __all__ = [
     "Hyperparameter",
     "Interval",
     "NonNegative",
+    "ObservationScaler",
     "OptimizerName",
     "Positive",
     "Probability",
     "QKind",
     "Rate",
+    "RewardScaler",
     "Schedule",
     "Steps",
+    "TDLoss",
     "check_names",
     "describe",
 ]

@@ -11,10 +11,10 @@ from gymnasium import spaces
 from torch import Tensor, nn
 
 from offlinekit.errors import UnsupportedError
+from offlinekit.naming import register
 from offlinekit.nn.encoders import Encoder, resolve_encoder
 from offlinekit.nn.networks import Network
 from offlinekit.nn.random import Random, copy_module, derive, seeded
-from offlinekit.registry import register
 from offlinekit.sampling.batch import Batch, Metrics, TensorTree
 from offlinekit.training.objectives import Loss, Objective, Target
 from offlinekit.training.optimizers import make_optimizer

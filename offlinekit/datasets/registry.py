@@ -20,7 +20,7 @@ from offlinekit.datasets.plugins import load_plugins
 from offlinekit.datasets.spaces import check_environment
 from offlinekit.envs.environments import as_gymnasium, make_env
 from offlinekit.errors import DatasetError, did_you_mean
-from offlinekit.registry import check_free
+from offlinekit.naming import check_free
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Env = gymnasium.Env[Any, Any]

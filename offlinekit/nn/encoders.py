@@ -10,9 +10,9 @@ from gymnasium import spaces
 from torch import nn
 
 from offlinekit.errors import did_you_mean
+from offlinekit.naming import register
 from offlinekit.nn.random import Random, own_dropout
 from offlinekit.nn.trunks import Trunk, UserTrunk, is_image, space_leaves
-from offlinekit.registry import register
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,

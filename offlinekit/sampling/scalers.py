@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Protocol, TypeAlias
 import numpy as np
 
 from offlinekit.errors import did_you_mean
-from offlinekit.registry import register
+from offlinekit.naming import register
 from offlinekit.types import Array, ArrayTree, map_tree
 
 ROWS_AT_ONCE = 1 << 16

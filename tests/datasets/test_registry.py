@@ -110,7 +110,7 @@ def test_literal_characters_of_a_pattern_are_literal() -> None:
 
 def test_the_pattern_of_another_module_needs_overwrite() -> None:
     register_dataset("ward")(lambda: toy(name="first"))
-    with pytest.raises(ValueError, match="the name 'ward' belongs to .*overwrite=True"):
+    with pytest.raises(ValueError, match=r"the name 'ward' belongs to .*overwrite=True"):
         register_dataset("ward")(get_dataset)  # Of another module.
     register_dataset("ward", overwrite=True)(get_dataset)
     unregister_dataset("ward")

@@ -29,12 +29,8 @@ class SequenceModel(Algo):
     dropout: Annotated[float, Interval("[0, 1)"), "Share of tokens' numbers and of attention dropped."] = 0.1
     max_timestep: Annotated[Count, "Timesteps told apart; later ones look like the last."] = 1_000
     return_scale: Annotated[Positive, "What returns to go are divided by."] = 1_000.0
-    target_return: Annotated[float | None, "Return to act for, in units of the data; None: their best."] = (
-        None
-    )
-    warmup_steps: Annotated[Steps, "First updates, in which the learning rate grows linearly from 0."] = (
-        10_000
-    )
+    target_return: Annotated[float | None, "Return to act for, in units of the data; None: best."] = None
+    warmup_steps: Annotated[Steps, "First updates, in which the learning rate grows from 0."] = 10_000
     batch_size: Annotated[Count, "Windows in a minibatch."] = 64
 
     sampler_options: ClassVar[tuple[str, ...]] = ("context",)
