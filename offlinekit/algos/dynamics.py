@@ -18,7 +18,7 @@ from offlinekit.datasets import MDPDataset
 from offlinekit.errors import UnsupportedError
 from offlinekit.nn.encoders import MLPEncoder
 from offlinekit.nn.random import derive
-from offlinekit.sampling.columns import with_extras
+from offlinekit.sampling.named_columns import with_extras
 from offlinekit.sampling.sampler import Sampler
 from offlinekit.types import Array
 

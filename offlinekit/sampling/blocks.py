@@ -14,7 +14,7 @@ from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.errors import UnsupportedError
 from offlinekit.sampling.batch import Batch
 from offlinekit.sampling.block_reader import BlockReader, is_mapped, row_bytes
-from offlinekit.sampling.columns import own_columns
+from offlinekit.sampling.named_columns import own_columns
 from offlinekit.sampling.sampler import TransitionSampler, fits
 from offlinekit.sampling.scalers import Scaling
 from offlinekit.types import Array
