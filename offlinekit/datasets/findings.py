@@ -38,7 +38,9 @@ class Finding:
     @property
     def text(self) -> str:
         """Field, message, place and remedy in one sentence."""
-        place = "" if self.row is None else f" at row {self.row}"
+        place = (
+            "" if self.row is None else f"{'' if self.severity == 'fault' else ', first'} at row {self.row}"
+        )
         if self.episode is not None:
             place += f" at episode {self.episode}" if self.row is None else f", in episode {self.episode}"
         if self.n_rows is not None and self.n_rows > 1:

@@ -107,7 +107,7 @@ def steps_out_of_place(observations: Any, following: Any, last: Array) -> tuple[
 
 def is_unordered(jumps: Array, last: Array) -> bool:
     """Returns whether most rows within episodes jump, as those of transitions in no order do."""
-    return len(jumps) > 0.5 * np.count_nonzero(~last[:-1])
+    return len(jumps) > 0.5 * int(np.count_nonzero(~last[:-1]))
 
 
 def shift_of(jumps: Array, runs_on: Array) -> str:
@@ -141,10 +141,8 @@ def _lost_in(name: str, flat: Array) -> Iterator[Finding]:
         lost, deviation = np.abs(column - as_float32(column)), column.std()
         if lost.max() > LOST * deviation:
             place = f" in dimension {dimension}" if flat.shape[1] > 1 else ""
-            message = (
-                f"are {flat.dtype}, of which float32 loses up to {lost.max():.2g}{place}, where the standard "
-                f"deviation is {deviation:.2g}"
-            )
+            scale = f"the standard deviation is {deviation:.2g}"
+            message = f"are {flat.dtype}, of which float32 loses up to {lost.max():.2g}{place} ({scale})"
             fix = "subtract an offset before building, e.g. x - x.min()"
             yield warning(name, message, fix, np.flatnonzero(lost))
             return

@@ -10,7 +10,13 @@ from gymnasium import spaces
 from offlinekit.datasets import schema
 from offlinekit.datasets.draft import Draft
 from offlinekit.datasets.findings import Finding, note
-from offlinekit.datasets.inspection.doubts import EXACT, given_ends, is_unordered, shift_of, steps_out_of_place
+from offlinekit.datasets.inspection.doubts import (
+    EXACT,
+    given_ends,
+    is_unordered,
+    shift_of,
+    steps_out_of_place,
+)
 from offlinekit.datasets.inspection.rules import Rule, located
 from offlinekit.datasets.validation import BLOCK_BYTES, named_leaves
 from offlinekit.types import Array

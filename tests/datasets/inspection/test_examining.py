@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from gymnasium import spaces
 
-from offlinekit.datasets import MDPDataset
+from offlinekit.cli.main import main
+from offlinekit.datasets import MDPDataset, from_dataframe, get_dataset, register_dataset, unregister_dataset
 from offlinekit.datasets.draft import Draft
 from offlinekit.datasets.inspection.doubts import find_doubts
 from offlinekit.datasets.inspection.examining import examine
@@ -251,6 +253,37 @@ def test_doubts_are_warned_of_when_a_dataset_is_built(case: str) -> None:
         MDPDataset(**columns)
     assert [str(one.message) for one in caught] == [found.text]
     assert caught[0].filename == __file__  # Where the dataset is built.
+
+
+@pytest.mark.parametrize("case", WARNINGS)
+def test_doubts_are_warned_of_at_every_door(case: str, tmp_path: Path) -> None:
+    columns, _, message = WARNINGS[case]
+    text = re.escape(message)
+    register_dataset("doubtful")(lambda: dict(columns))
+    try:
+        with pytest.warns(DatasetWarning, match=text) as caught:
+            get_dataset("doubtful")
+    finally:
+        unregister_dataset("doubtful")
+    assert len(caught) == 1
+    flat = {name: column for name, column in columns.items() if name != "action_space" and column is not None}
+    if any(isinstance(column, dict) for column in flat.values()):
+        return
+    np.savez(tmp_path / "x.npz", **flat)
+    with pytest.warns(DatasetWarning, match=text):
+        get_dataset(tmp_path / "x.npz", action_space=columns["action_space"])
+    report = examine(tmp_path / "x.npz", action_space=columns["action_space"])
+    assert [message in finding.message for finding in report.warnings] == [True]
+    result = CliRunner().invoke(main, ["datasets", "validate", str(tmp_path / "x.npz")])
+    assert result.exit_code == 0
+    assert re.search(f"WARNING  .*{text}", result.output)
+
+
+def test_tables_warn_of_doubts() -> None:
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"clock": 1_700_000_000 + np.arange(N), "a": np.arange(N) % 2, "r": np.ones(N)})
+    with pytest.warns(DatasetWarning, match="observations are int64, of which float32 loses up to 11"):
+        from_dataframe(frame, observations=["clock"], action="a", reward="r")
 
 
 SILENT = {
