@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import inspect
+
 import numpy as np
 import pytest
 from gymnasium import spaces
 
-from offlinekit.datasets import MDPDataset
+from offlinekit.datasets import MDPDataset, schema
 from offlinekit.errors import DatasetError, UnsupportedError
 
 
@@ -34,6 +36,12 @@ def test_columns_and_episodes() -> None:
     assert dataset.actions.dtype == np.int64
     assert dataset.action_space == spaces.Discrete(3)
     assert dataset.observation_space == spaces.Box(-np.inf, np.inf, (2,), np.float32)
+
+
+def test_the_schema_lists_the_arguments_and_attributes() -> None:
+    assert sorted(inspect.signature(MDPDataset).parameters) == sorted(schema.ARGUMENTS)
+    attributes = vars(small(create_mask=True)).keys() - {"episode_starts", "episode_ends", *schema.FACTS}
+    assert sorted(attributes) == sorted(schema.names(is_kept=True))
 
 
 def test_no_copy_of_columns_of_the_right_dtype() -> None:
