@@ -19,13 +19,13 @@ ROOT = Path(__file__).resolve().parents[1]
 SECTIONS = {
     "Start": ("index", "tutorials/*", "cli"),
     "Data": ("datasets", "formats", "tools", "atari", "sampling"),
-    "Algorithms": ("algos/*", "sequences", "parity"),
+    "Algorithms": ("algos/*", "presets", "sequences", "parity"),
     "Training": ("training", "sweeps"),
     "Judging": ("evaluation", "ope", "selection", "statistics", "reports"),
     "Engine": ("engine", "populations", "distributed"),
     "Reliability": ("reliability", "SECURITY"),
     "Deployment": ("deploy",),
-    "Extending": ("extending", "CONTRIBUTING", "CHANGELOG"),
+    "Extending": ("architecture", "extending", "CONTRIBUTING", "CHANGELOG"),
     "Reference": ("reference/*",),
 }
 """Pages by section, in order; those that are not there yet are passed over."""

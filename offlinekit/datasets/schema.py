@@ -31,7 +31,7 @@ class Column(NamedTuple):
     is_argument: bool = True  # Of MDPDataset; masks are drawn.
     is_kept: bool = True  # As an attribute, and in files.
     is_mapped: bool = False  # Stays in a file that is opened; small columns are read.
-    in_batch: bool = False  # Whether minibatches hold it.
+    in_batch: bool = False  # Whether every minibatch needs it; others are brought by name.
 
 
 COLUMNS = (
@@ -44,7 +44,7 @@ COLUMNS = (
     Column("next_observations", "tree", is_mapped=True, in_batch=True),
     Column("behavior_log_probs", "number", is_mapped=True),
     Column("extras", "named", is_mapped=True),
-    Column("masks", "bits", is_argument=False, is_mapped=True, in_batch=True),
+    Column("masks", "bits", is_argument=False, is_mapped=True),
     Column("final_observations", "tree", "episode", is_mapped=True),
     Column("final_known", "flag", "episode"),
     Column("episode_extras", "named", "episode", is_mapped=True),

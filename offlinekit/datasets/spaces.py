@@ -33,6 +33,8 @@ def as_actions(values: Any, space: Space | None) -> tuple[Array, Space]:
         UnsupportedError: For a space that is neither Box nor Discrete.
     """
     actions = as_array(values, "actions")
+    if actions.ndim == 0:
+        raise refused("actions", "is a single number, expected one entry for each row", "give an array")
     if space is not None and not isinstance(space, spaces.Box | spaces.Discrete):
         fix = "join several discrete actions into one number, or flatten them into one vector"
         raise refused("action_space", f"must be a Box or a Discrete of gymnasium, got {space}", fix)

@@ -121,7 +121,7 @@ CASES: dict[str, tuple[Any, ...]] = {
     ),
     "d3rlpy v1: infinite discrete actions": (
         with_columns(V1, discrete_action=True, actions=np.full(6, np.inf)),
-        r"actions must be whole numbers in a Discrete space, got inf at row 0 \(6 such rows\); declare a Box",
+        r"actions must be whole numbers in a Discrete space, got inf at row 0, in episode 0 \(6 such rows\)",
     ),
     "d3rlpy v2: of another version": (
         with_columns(V2, version="3.0"),

@@ -80,8 +80,10 @@ def _columns(
     propensity: str | None = None,
     action_space: Space | None = None,
     clip_actions: bool = False,
-    **facts: Any,
+    name: str = "custom",
+    metadata: dict[str, Any] | None = None,
 ) -> Columns:
+    """Returns arguments of MDPDataset; `from_dataframe` documents the options."""
     wanted = [
         *observations,
         *_listed(action),
@@ -102,7 +104,8 @@ def _columns(
         "timeouts": flags[1],
         "action_space": action_space,
         "behavior_log_probs": None if propensity is None else _log_probs(frame, propensity),
-        **facts,
+        "name": name,
+        "metadata": metadata,
     }
 
 
