@@ -13,7 +13,7 @@ from gymnasium import spaces
 
 from offlinekit.datasets import MDPDataset, get_dataset
 from offlinekit.datasets.formats.packed_arrays import unpack
-from offlinekit.errors import FileFormatError
+from offlinekit.errors import DatasetWarning, FileFormatError
 
 RealData = Callable[[str], Path]
 
