@@ -11,7 +11,7 @@ import torch
 from offlinekit.errors import OfflineKitError
 from offlinekit.events import get_logger
 from offlinekit.sampling.batch import Metrics
-from offlinekit.training.engines.updates import Eager, Placed, Samples, Taken, Updatable
+from offlinekit.training.engines.updates import Eager, Samples, StaticBatch, Updatable, UpdateResult
 
 log = get_logger()
 
@@ -33,7 +33,7 @@ class Window(NamedTuple):
     counts: dict[str, int]
 
 
-class Captured(Eager):
+class CudaGraphUpdates(Eager):
     """Updates in windows, each a CUDA graph that is captured when its pattern of delayed updates first comes.
 
     Random numbers, batches too, are drawn inside the graph, anew at each replay. Where a sampler cannot draw
@@ -42,7 +42,7 @@ class Captured(Eager):
 
     def __init__(self, impl: Updatable, sampler: Samples) -> None:
         super().__init__(impl, sampler)
-        self.placed = Placed(sampler)
+        self.placed = StaticBatch(sampler)
         self.windows: dict[tuple[Due, ...], Window] = {}
         self.warm_up, self.refused = WARM_UP, False
         self.pool = torch.cuda.graph_pool_handle()
@@ -60,7 +60,7 @@ class Captured(Eager):
         if self.changed():
             self.windows = {}
 
-    def take(self, limit: int) -> Taken:
+    def take(self, limit: int) -> UpdateResult:
         """Takes the updates of one window."""
         if self.refused or self.warm_up:
             with _beside():
@@ -78,7 +78,9 @@ class Captured(Eager):
         self.impl.begin_update()
         window.graph.replay()
         self.impl.grad_step = first + length - 1
-        return Taken(length, {name: value.clone() for name, value in window.sums.items()}, window.counts)
+        return UpdateResult(
+            length, {name: value.clone() for name, value in window.sums.items()}, window.counts
+        )
 
     def _due(self, step: int) -> Due:
         delayed = (*self.impl.objectives, *self.impl.targets)

@@ -105,7 +105,7 @@ class Samples(Protocol):
         """Draws a minibatch, a NamedTuple of trees of tensors or None."""
 
 
-class Taken(NamedTuple):
+class UpdateResult(NamedTuple):
     """What some updates gave.
 
     Attributes:
@@ -125,7 +125,7 @@ class Updates(Protocol):
     def start(self) -> None:
         """Gets ready."""
 
-    def take(self, limit: int) -> Taken:
+    def take(self, limit: int) -> UpdateResult:
         """Takes a few updates, at most `limit`."""
 
     def stop(self) -> None:
@@ -148,10 +148,10 @@ class Eager:
         before, self.found = self.found, ([tensor.data_ptr() for tensor in tensors], repr(self.impl.config))
         return before != self.found
 
-    def take(self, limit: int) -> Taken:
+    def take(self, limit: int) -> UpdateResult:
         """Takes one update."""
         metrics = self.impl.update(self.sampler.sample())
-        return Taken(1, metrics, dict.fromkeys(metrics, 1))
+        return UpdateResult(1, metrics, dict.fromkeys(metrics, 1))
 
     def stop(self) -> None:
         """Leaves each objective to evaluate itself."""
@@ -182,7 +182,7 @@ class Compiled(Eager):
         super().stop()
 
 
-class Placed:
+class StaticBatch:
     """Minibatches that all lie where the first one lay.
 
     Args:

@@ -32,7 +32,7 @@ from offlinekit.fields import Count, Interval, Positive, checked, meaning_of
 if TYPE_CHECKING:
     from offlinekit.interfaces import Evaluator
     from offlinekit.training.early_stopping import EarlyStopping
-    from offlinekit.training.process_group import Team
+    from offlinekit.training.process_group import ProcessGroup
     from offlinekit.training.trackers import LoggerFactory
 
 EngineName = Literal["auto", "eager", "compile", "graph"]
@@ -136,7 +136,7 @@ class RunSettings(TypedDict, total=False):
         Setting(None, cosmetic=True),
     ]
     team: Annotated[
-        "Team | None",
+        "ProcessGroup | None",
         "The processes that torchrun started, each of which calls this with its shard of the data.",
         Setting(None),
     ]
