@@ -38,35 +38,35 @@ def test_bounds_by_hand():
     assert second.lower_bound == pytest.approx(1 - 2.91999, abs=1e-4)
 
 
-def judged(gains: Any, effective_sample: float = 50.0, max_disagreement: float = 3.0) -> Candidate:
-    opinion = WeightedEstimate(gains if gains is None else np.asarray(gains), effective_sample, 40.0)
+def candidate(gains: Any, effective_sample: float = 50.0, max_disagreement: float = 3.0) -> Candidate:
+    weighted = WeightedEstimate(gains if gains is None else np.asarray(gains), effective_sample, 40.0)
     own, behaviour = np.array([5.0, 4.0, 6.0, 8.0]), np.array([2.0, 1.0, 2.0, 3.0])
-    return Rules(0.95, 25.0, max_disagreement).judged("a", own, behaviour, opinion)
+    return Rules(0.95, 25.0, max_disagreement).candidate("a", own, behaviour, weighted)
 
 
-def test_the_lower_bound_of_both_judges_counts():
+def test_the_lower_bound_of_both_estimates_counts():
     # Fitted Q: 3 - 2.92 = 0.08. Weighted: mean 2, deviation 1, 4 episodes; t of 3 degrees 2.3534: 2 - 1.1767 * 1.1547
-    found = judged([1.0, 1.0, 3.0, 3.0])
+    found = candidate([1.0, 1.0, 3.0, 3.0])
     assert found.weighted_gain == 2.0
     assert found.lower_bound == pytest.approx(3 - 2.91999, abs=1e-4)
-    low = judged([-1.0, -1.0, 3.0, 3.0])  # Mean 1, standard error sqrt(16 / 3) / 2 = 1.1547
+    low = candidate([-1.0, -1.0, 3.0, 3.0])  # Mean 1, standard error sqrt(16 / 3) / 2 = 1.1547
     assert low.lower_bound == pytest.approx(1 - 2.35336 * 1.1547, abs=1e-3)
     assert (found.held_back, low.held_back, found.effective_sample) == ("", "", 50.0)
 
 
-def test_judges_that_disagree_hold_a_policy_back():
+def test_estimates_that_disagree_hold_a_policy_back():
     # Standard errors 1 and 0.57735 (deviation 1.1547 of 4 episodes): hypot 1.1547. Gains 3 and 7: 3.46 apart.
     gains = [6.0, 6.0, 8.0, 8.0]
-    assert judged(gains).held_back == (
+    assert candidate(gains).held_back == (
         "the estimates disagree: a gain of 3 by fitted Q, of 7 by weighted episodes, 3.5 standard errors apart "
         "(max_disagreement=3)"
     )
-    assert judged(gains, max_disagreement=3.5).held_back == ""
+    assert candidate(gains, max_disagreement=3.5).held_back == ""
 
 
 def test_a_small_effective_sample_holds_a_policy_back():
     for gains in (None, [1.0, 1.0, 3.0, 3.0]):
-        found = judged(gains, effective_sample=24.9)
+        found = candidate(gains, effective_sample=24.9)
         assert found.held_back == (
             "the data show 24.9 effective episodes of what it does (min_effective_sample=25)"
         )
@@ -126,7 +126,7 @@ def test_what_the_behaviour_is_worth_by_hand():
     np.testing.assert_allclose(baseline_of(FITS, three_episodes()), [2.5, 3.0, 4.0])
 
 
-def test_opinion_by_hand(monkeypatch):
+def test_the_weighted_estimate_by_hand(monkeypatch):
     monkeypatch.setattr(weighted_estimate, "FEW", 1.0)
     data = three_episodes()
     found = weighted_estimate_of(always_one, FITS, np.array([2.5, 3.0, 4.0]), data, data.behavior_log_probs)

@@ -152,18 +152,18 @@ def test_running_means_go_on():
 
 
 @pytest.mark.parametrize("engine", ["eager", "graph"])
-def test_a_hyperparameter_changed_during_a_run_is_heeded(engine):
+def test_a_hyperparameter_changed_during_a_run_acts(engine):
     algo = TD3PlusBC(**TINY)
     for step, _ in algo.fitter(small_dataset("continuous"), 60, engine=engine, log_interval=20, **QUIET):
         if step == 20:
-            algo.alpha = 0.0
+            algo.alpha = 0.5
     untouched = fitted(TD3PlusBC, "eager", 60)
     changed = [not torch.equal(a, b) for a, b in zip(numbers(algo), numbers(untouched), strict=True)]
     assert any(changed)
     eager = TD3PlusBC(**TINY)
     for step, _ in eager.fitter(small_dataset("continuous"), 60, engine="eager", log_interval=20, **QUIET):
         if step == 20:
-            eager.alpha = 0.0
+            eager.alpha = 0.5
     same(algo, eager)
 
 
