@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from offlinekit.datasets.inspection.losses import warn_of_losses
+from offlinekit.datasets.inspection.format_losses import warn_of_losses
 from offlinekit.datasets.storage import write_checked, write_fact, written_hdf5
 from offlinekit.errors import DatasetError, UnsupportedError
 from offlinekit.io import written_beside

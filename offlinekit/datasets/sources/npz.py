@@ -10,7 +10,7 @@ import numpy as np
 
 from offlinekit.datasets import schema
 from offlinekit.datasets.formats.array_files import array_in, open_npz
-from offlinekit.datasets.inspection.losses import warn_of_losses
+from offlinekit.datasets.inspection.format_losses import warn_of_losses
 from offlinekit.datasets.schema import Columns
 from offlinekit.datasets.source import Source
 from offlinekit.datasets.spaces import Space, clip
