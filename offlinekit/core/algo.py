@@ -35,10 +35,9 @@ from offlinekit.datasets import MDPDataset
 from offlinekit.datasets.spaces import check_environment
 from offlinekit.envs.environments import as_gymnasium
 from offlinekit.envs.frame_stacking import fit_stack, stacked_space
-from offlinekit.interfaces import Evaluator
+from offlinekit.interfaces import Evaluator, Sampler
 from offlinekit.nn.random import derive
 from offlinekit.sampling.blocks import sampler_for
-from offlinekit.sampling.sampler import Sampler
 from offlinekit.sampling.scalers import Scaling
 from offlinekit.training.early_stopping import EarlyStopping
 from offlinekit.training.engines.distributed import TeamEngine
