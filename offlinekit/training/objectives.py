@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeAlias
@@ -11,10 +11,16 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from offlinekit.errors import UnsupportedError
+from offlinekit.nn.rows import RowLoss, Rows, reduce_rows, row_weights
 from offlinekit.sampling.batch import Metrics
 from offlinekit.training.optimizers import Gradients, Optimizer
+from offlinekit.types import first_leaf
 
-Loss: TypeAlias = "Tensor | tuple[Tensor, Metrics]"
+__all__ = ["Loss", "Objective", "Rows", "Target"]
+
+Loss: TypeAlias = "RowLoss | tuple[RowLoss, Mapping[str, RowLoss]]"
+"""What a loss returns: rows or a scalar, alone or with metrics, which may be rows as well."""
 
 
 @dataclass
@@ -64,8 +70,7 @@ class Objective:
 
     def gradients(self, batch: Any) -> tuple[Gradients, Metrics]:
         """Returns the gradient of the loss by each owned parameter, clipped, and the metrics; changes nothing."""
-        loss = self.loss(batch)
-        value, metrics = loss if isinstance(loss, tuple) else (loss, {})
+        value, metrics = self.reduced(batch)
         found = torch.autograd.grad(value, self.parameters, allow_unused=True)
         gradients: Gradients = [  # Fused optimizers read memory in the parameters' order, whatever the strides.
             None if gradient is None else gradient.contiguous() for gradient in found
@@ -73,6 +78,35 @@ class Objective:
         if self.combine is None:
             gradients = self.limited(gradients)
         return gradients, {f"{self.name}_loss": value.detach(), **metrics}
+
+    def reduced(self, batch: Any) -> tuple[Tensor, Metrics]:
+        """Returns the loss of a batch and its metrics as numbers: of rows the weighted mean, summed over members.
+
+        Raises:
+            ValueError: For a loss of another shape.
+            UnsupportedError: For a scalar where rows have weights.
+        """
+        returned = self.loss(batch)
+        loss, metrics = returned if isinstance(returned, tuple) else (returned, {})
+        weights = row_weights(batch)
+        self._check(loss, len(first_leaf(batch.observations)), weights)
+        return reduce_rows(loss, weights), {k: reduce_rows(metric, weights) for k, metric in metrics.items()}
+
+    def _check(self, loss: RowLoss, n_rows: int, weights: Tensor | None) -> None:
+        values = loss.values if isinstance(loss, Rows) else loss
+        if values is None or (values.ndim in (1, 2) and values.shape[-1] == n_rows):
+            return
+        whose = f"the {self.name} loss of {type(getattr(self.loss, '__self__', self)).__name__}"
+        if values.ndim:
+            raise ValueError(
+                f"{whose} must be a scalar, one number a row, [{n_rows}], or [K, {n_rows}] for K members, got shape "
+                f"{list(values.shape)}; take the mean over other axes, and leave the rows to the objective"
+            )
+        if weights is not None:
+            raise UnsupportedError(
+                f"{whose} is a scalar, in which rows can no longer be weighted; return it row by row, "
+                f"[{n_rows}] or [K, {n_rows}], without the mean, and scalars beside it as Rows(rows, extra=...)"
+            )
 
     def limited(self, gradients: Gradients) -> Gradients:
         """Returns gradients whose common norm is at most `clip_grad_norm`, where there is one."""

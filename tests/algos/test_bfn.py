@@ -15,6 +15,7 @@ from helpers import (
     one_hot,
     set_constant,
     set_table,
+    total,
 )
 
 from offlinekit.algos import BFN
@@ -86,7 +87,7 @@ def test_actor_loss_is_that_of_the_flow_and_reaches_it_alone(monkeypatch):
     impl = with_networks(monkeypatch)
     monkeypatch.setattr(impl.random, "normal", lambda *shape: torch.tensor([[0.4], [-0.2]]))
     # a - noise = (0.5, -0.1): errors 0.1 - (0.5, -0.1) = (-0.4, 0.2), loss (0.16 + 0.04) / 2
-    loss = impl.compute_actor_loss(make_batch(STATES, [[0.9], [-0.3]]))
+    loss = total(impl.compute_actor_loss(make_batch(STATES, [[0.9], [-0.3]])))
     close(loss, 0.1)
     close(head_gradients(loss, impl.policy.behaviour)[1], [-0.2])
     assert head_gradients(loss, impl.q) == (None, None)
@@ -94,7 +95,7 @@ def test_actor_loss_is_that_of_the_flow_and_reaches_it_alone(monkeypatch):
 
 def test_critics_loss_sends_no_gradient_to_the_flow(monkeypatch):
     impl = with_networks(monkeypatch)
-    loss = impl.critic_loss(batch_of_two())
+    loss = total(impl.critic_loss(batch_of_two()))
     assert head_gradients(loss, impl.policy.behaviour) == (None, None)
     assert [objective.name for objective in impl.objectives] == ["critic", "actor"]
 

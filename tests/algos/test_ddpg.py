@@ -16,6 +16,7 @@ from helpers import (
     one_hot,
     set_constant,
     set_table,
+    total,
 )
 
 from offlinekit.algos import DDPG, MLPEncoder
@@ -68,7 +69,7 @@ def test_critic_loss_and_its_gradient():
     impl = build()
     set_table(impl.q, [FIRST])
     # Q = (2, 1.5), target (1, 1): errors (1, 0.5); loss = (1 + 0.25) / 2
-    loss = impl.compute_critic_loss(make_batch(STATES, [[1.0], [-0.5]]), torch.ones(2))
+    loss = total(impl.compute_critic_loss(make_batch(STATES, [[1.0], [-0.5]]), torch.ones(2)))
     close(loss, 0.625)
     # d / d bias = mean(2 * error) = 1.5; d / d weight of a = mean(2 * error * a) = (2 - 0.5) / 2
     weight, bias = head_gradients(loss, impl.q)
@@ -78,7 +79,7 @@ def test_critic_loss_and_its_gradient():
 
 def test_the_target_carries_no_gradient():
     impl = with_targets()
-    loss = impl.critic_loss(make_batch(STATES, [[0.0], [0.0]], discounts=[1.0, 1.0]))
+    loss = total(impl.critic_loss(make_batch(STATES, [[0.0], [0.0]], discounts=[1.0, 1.0])))
     assert head_gradients(loss, impl.policy) == (None, None)
     assert not any(p.requires_grad for p in [*impl.target_q.parameters(), *impl.target_policy.parameters()])
 
@@ -89,7 +90,7 @@ def test_actor_loss_is_minus_the_value_and_moves_the_policy_alone():
     set_table(impl.policy, [[math.atanh(0.5)], [0.0]])
     batch = make_batch(STATES, [[0.9], [0.9]])
     # Q(s, pi(s)) = (1 + 1.5, 2 + 0); d / d table = -3 * (1 - tanh^2) / 2
-    loss = impl.compute_actor_loss(batch)
+    loss = total(impl.compute_actor_loss(batch))
     close(loss, -2.25)
     close(head_gradients(loss, impl.policy)[0], [[-1.125, -1.5]])
     critics = [p.clone() for p in impl.q.parameters()]

@@ -17,6 +17,7 @@ from helpers import (
     head_gradients,
     set_constant,
     set_table,
+    total,
     two_steps,
 )
 
@@ -66,7 +67,7 @@ def test_advantages_and_weights_are_one_a_row_without_gradient(options):
     weights = impl.weights(advantages)
     assert weights.shape == (2,)
     assert not weights.requires_grad
-    loss, _ = impl.compute_actor_loss(steps())
+    loss, _ = total(impl.compute_actor_loss(steps()))
     assert head_gradients(loss, impl.q) == (None, None)
 
 
@@ -74,7 +75,7 @@ def test_binary_filter_clones_what_is_better_than_the_policy_and_nothing_else():
     impl = make()
     set_table(impl.q, VALUES)
     set_table(impl.policy, POLICY)
-    loss, metrics = impl.compute_actor_loss(steps())
+    loss, metrics = total(impl.compute_actor_loss(steps()))
     # Weights (1, 0), each on the log-likelihood of its own row: log 2 / 2. [2, 1] against [2] would give
     # the mean over all pairs, (log 2 + log 4/3) / 4.
     close(loss, LOG2 / 2)
@@ -93,7 +94,7 @@ def test_exponential_filter_and_its_gradient():
     impl = make(weight="exp", beta=2.0)
     set_table(impl.q, VALUES)
     set_table(impl.policy, POLICY)
-    loss, metrics = impl.compute_actor_loss(steps())
+    loss, metrics = total(impl.compute_actor_loss(steps()))
     # weights exp(2 * (0.5, -0.5)); -log pi = log 2, log 4/3
     weights = [math.exp(1.0), math.exp(-1.0)]
     close(loss, (weights[0] * LOG2 + weights[1] * math.log(4 / 3)) / 2)
@@ -114,7 +115,7 @@ def test_critic_loss_with_and_without_the_conservative_gap():
     for alpha in (0.0, 2.0):
         impl = make(alpha=alpha)
         set_table(impl.q, [table, table])
-        loss, metrics = impl.compute_critic_loss(steps(), targets)
+        loss, metrics = total(impl.compute_critic_loss(steps(), targets))
         # Temporal difference (1 + 0) / 2, twice; gaps (log 4 + log 2) / 2, twice.
         close(metrics["td_loss"], 1.0)
         close(metrics["conservative_gap"], 3 * LOG2)
@@ -128,7 +129,7 @@ def test_masks_weigh_both_terms_of_the_critics():
     impl = make(alpha=1.0)
     set_constant(impl.q, [[0.0, LOG3, -100.0]] * 2)
     masked = steps(masks=torch.tensor([[1.0, 0.0], [0.0, 0.0]]))
-    _, metrics = impl.compute_critic_loss(masked, torch.tensor([3.0, 0.0]))
+    _, metrics = total(impl.compute_critic_loss(masked, torch.tensor([3.0, 0.0])))
     # Member 0 alone, row 0 alone.
     close(metrics["td_loss"], 9.0)
     close(metrics["conservative_gap"], 2 * LOG2)

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from helpers import choice_score, close
+from helpers import choice_score, close, total
 from torch import nn
 from windows import SMALL, random_windows, reach, walk_dataset
 
@@ -48,7 +48,7 @@ def test_loss_by_hand():
     impl.policy.head = Always(LOGITS)
     batch = windows([2, 1])._replace(actions=torch.tensor([[2, 0, 1], [2, 2, 2]]))
     # Real steps take 0 and 1, then 2: -(log 0.5 + log 0.3 + log 0.2) / 3
-    loss = impl.compute_actor_loss(batch)
+    loss = total(impl.compute_actor_loss(batch))
     close(loss, -math.log(0.5 * 0.3 * 0.2) / 3)
     # Gradient by the logits: the mean of softmax less one-hot; each action is taken once of three times.
     (gradient,) = torch.autograd.grad(loss, [impl.policy.head.logits])
@@ -60,7 +60,7 @@ def test_padding_carries_no_loss_and_is_not_seen():
     other = batch.actions.clone()
     other[1, 0] = 2 - other[1, 0]
     changed = batch._replace(actions=other)
-    assert torch.equal(impl.compute_actor_loss(batch), impl.compute_actor_loss(changed))
+    assert torch.equal(total(impl.compute_actor_loss(batch)), total(impl.compute_actor_loss(changed)))
     assert reach(impl, batch, 1, 2) == {
         "observations": [False, True, True],
         "returns_to_go": [False, True, True],

@@ -19,6 +19,7 @@ from helpers import (
     one_hot,
     set_constant,
     set_table,
+    total,
     two_steps,
 )
 
@@ -66,7 +67,7 @@ def test_quantile_target_mixes_the_lowest_distributions_of_the_actions():
 def test_critic_loss_is_the_squared_error_of_the_datas_action():
     impl = make()
     set_table(impl.q, [[[9.0, 9.0, 4.0], [0.0, 9.0, 9.0]], [[9.0, 9.0, 1.0], [2.0, 9.0, 9.0]]])
-    loss = impl.compute_critic_loss(steps(), torch.tensor([1.0, 0.0]))
+    loss = total(impl.compute_critic_loss(steps(), torch.tensor([1.0, 0.0])))
     # (3^2 + 0) / 2 + (0 + 2^2) / 2; the Huber loss would be 1.25 + 0.75
     close(loss, 6.5)
     zero = [0.0] * 3
@@ -78,7 +79,7 @@ def test_actor_loss_and_its_gradient():
     set_table(impl.q, [[[1.0, 2.0, 0.0], [4.0, 9.0, 0.0]], [[3.0, 0.0, 0.0], [8.0, 2.0, 0.0]]])
     set_constant(impl.target_q, [[-100.0] * 3, [-100.0] * 3])
     set_table(impl.policy, POLICY)
-    loss = impl.compute_actor_loss(steps())
+    loss = total(impl.compute_actor_loss(steps()))
     # Costs c = 0.2 log pi - lowest Q. State 0: Q (1, 0), c = (-0.2 log 2 - 1, -0.2 log 2), mean -0.638629.
     first = -0.2 * LOG2 - 0.5
     # State 1: Q (4, 2), c = (-0.2 log 4 - 4, -0.2 log 4/3 - 2).
@@ -94,10 +95,10 @@ def test_actor_loss_and_its_gradient():
 
 def test_actor_loss_reaches_the_policy_alone():
     impl = make()
-    loss = impl.compute_actor_loss(steps())
+    loss = total(impl.compute_actor_loss(steps()))
     assert head_gradients(loss, impl.q) == (None, None)
     assert torch.autograd.grad(loss, impl.log_temperature, allow_unused=True, retain_graph=True)[0] is None
-    critic = impl.critic_loss(steps(discounts=torch.ones(2)))
+    critic = total(impl.critic_loss(steps(discounts=torch.ones(2))))
     assert head_gradients(critic, impl.policy) == (None, None)
     assert torch.autograd.grad(critic, impl.log_temperature, allow_unused=True)[0] is None
 
@@ -106,7 +107,7 @@ def test_actor_loss_reaches_the_policy_alone():
 def test_temperature_loss_and_its_gradient(given, target):
     impl = make(initial_temperature=0.2, target_entropy=given)
     set_table(impl.policy, POLICY)
-    loss, metrics = impl.compute_temperature_loss(steps())
+    loss, metrics = total(impl.compute_temperature_loss(steps()))
     entropy = (LOG2 + 0.25 * math.log(4) + 0.75 * math.log(4 / 3)) / 2
     # -0.2 * (target - entropy); its derivative by log temperature is the loss itself.
     expected = -0.2 * (target - entropy)

@@ -19,6 +19,7 @@ from helpers import (
     one_hot,
     set_constant,
     set_table,
+    total,
 )
 
 import offlinekit
@@ -84,7 +85,7 @@ def test_loss_and_gradients():
     impl = discrete().impl
     set_table(impl.q, Q)
     batch = make_batch(one_hot([0, 1], 2), [2, 0])
-    loss = impl.compute_critic_loss(batch, torch.tensor([3.0, 2.0]))
+    loss = total(impl.compute_critic_loss(batch, torch.tensor([3.0, 2.0])))
     # Q(0, 2) = 1, Q(1, 0) = 4: errors -2 and 2, squares 4 and 4, mean 4
     close(loss, 4.0)
     weight, _ = head_gradients(loss, impl.q)
@@ -96,7 +97,9 @@ def test_huber_loss_is_linear_beyond_one():
     impl = discrete(td_loss="huber").impl
     set_table(impl.q, Q)
     # errors -2 and 2: 2 - 1/2 each
-    close(impl.compute_critic_loss(make_batch(one_hot([0, 1], 2), [2, 0]), torch.tensor([3.0, 2.0])), 1.5)
+    close(
+        total(impl.compute_critic_loss(make_batch(one_hot([0, 1], 2), [2, 0]), torch.tensor([3.0, 2.0]))), 1.5
+    )
 
 
 def test_members_targets_are_averaged():

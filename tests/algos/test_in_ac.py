@@ -17,6 +17,7 @@ from helpers import (
     one_hot,
     set_constant,
     set_table,
+    total,
 )
 
 from offlinekit.algos import InAC
@@ -51,7 +52,7 @@ def drawn(impl, state):
 
 def test_behaviour_loss_and_its_gradient():
     impl = with_networks()
-    loss = impl.compute_behaviour_loss(make_batch(STATES, [[0.4], [-0.2]]))
+    loss = total(impl.compute_behaviour_loss(make_batch(STATES, [[0.4], [-0.2]])))
     # (0.4^2 + 0.2^2) / 2 / 2 + log(2 pi) / 2; d / d bias = mean(0 - a) * (1 - 0)
     close(loss, 0.05 + 0.5 * LOG_TWO_PI)
     close(head_gradients(loss, impl.behaviour)[1], [-0.1])
@@ -63,7 +64,7 @@ def test_value_loss_and_its_gradient():
     impl = with_networks()
     set_constant(impl.target_q, [[-100.0], [-100.0]])
     state = impl.random.state()
-    loss, metrics = impl.compute_value_loss(make_batch(STATES, [[0.9], [0.9]]))
+    loss, metrics = total(impl.compute_value_loss(make_batch(STATES, [[0.9], [0.9]])))
     actions, log_probs = drawn(impl, state)
     # State 0: min(1 + a, 2 - a); state 1: min(a, 3 - a); less 0.5 log pi
     lowest = np.array([min(1 + actions[0], 2 - actions[0]), min(actions[1], 3 - actions[1])])
@@ -106,8 +107,8 @@ def test_critic_loss_sends_nothing_to_the_policy():
     impl = with_networks()
     batch = make_batch(STATES, [[0.0], [0.0]], discounts=[1.0, 1.0])
     # Q1 = (1, 0), Q2 = (2, 3) against (1, 1): (0 + 1) / 2 + (1 + 4) / 2
-    close(impl.compute_critic_loss(batch, torch.tensor([1.0, 1.0])), 3.0)
-    assert head_gradients(impl.critic_loss(batch), impl.policy) == (None, None)
+    close(total(impl.compute_critic_loss(batch, torch.tensor([1.0, 1.0]))), 3.0)
+    assert head_gradients(total(impl.critic_loss(batch)), impl.policy) == (None, None)
 
 
 def expected_weights():
@@ -126,7 +127,7 @@ def test_weights_divide_by_the_behaviours_density():
 
 def test_actor_loss_and_its_gradients():
     impl = with_networks()
-    loss, metrics = impl.compute_actor_loss(make_batch(STATES, [[0.2], [-0.4]]))
+    loss, metrics = total(impl.compute_actor_loss(make_batch(STATES, [[0.2], [-0.4]])))
     first, second = expected_weights()
     # -log pi = (a - 0.5)^2 / 2 + log(2 pi) / 2
     constant = 0.5 * LOG_TWO_PI

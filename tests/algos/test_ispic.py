@@ -17,6 +17,7 @@ from helpers import (
     one_hot,
     set_constant,
     set_table,
+    total,
 )
 
 from offlinekit.algos import ISPIC, MLPEncoder
@@ -75,7 +76,7 @@ def test_target_actions_stay_in_the_box():
 
 def test_each_critic_learns_from_its_own_half():
     impl = build()
-    loss = impl.compute_critic_loss(batch(), torch.ones(4))
+    loss = total(impl.compute_critic_loss(batch(), torch.ones(4)))
     # Q1 = 1.9, 1.8 of rows 0, 1; Q2 = 3.2, 2.4 of rows 2, 3: errors 0.9, 0.8 and 2.2, 1.4
     close(loss, (0.81 + 0.64) / 2 + (4.84 + 1.96) / 2)
     # d / d bias = mean(2 * error)
@@ -84,13 +85,13 @@ def test_each_critic_learns_from_its_own_half():
 
 def test_bootstrap_masks_leave_rows_out():
     impl = build()
-    loss = impl.compute_critic_loss(batch(masks=[[1, 0, 1, 1], [1, 1, 1, 0]]), torch.ones(4))
+    loss = total(impl.compute_critic_loss(batch(masks=[[1, 0, 1, 1], [1, 1, 1, 0]]), torch.ones(4)))
     close(loss, 0.81 + 4.84)
 
 
 def test_actor_loss_and_its_gradient():
     impl = build(alpha=2.0, reference_weight=0.7)
-    loss, metrics = impl.compute_actor_loss(batch())
+    loss, metrics = total(impl.compute_actor_loss(batch()))
     # Q1(s, pi_1) = 1.5, 2.1; Q2(s, pi_2) = 0.8, 0.8: the second is held to the first, not the first to the second
     first, second = np.array([0.5, 0.1]), np.array([-0.3, 0.2])
     one = 0.3 * (first - ACTIONS[:2]) ** 2
@@ -109,9 +110,9 @@ def test_the_first_is_held_to_the_second_where_that_is_worth_more():
     impl = build(alpha=1e-9, reference_weight=1.0)
     set_table(impl.q, [[[1.0], [9.0], [0.0]], [[2.0], [0.0], [0.0]]])
     # State 0: the second is worth more; state 1: the first. Alike they hold nobody.
-    close(impl.compute_actor_loss(batch())[0], 0.8**2 / 2 + 0.1**2 / 2)
+    close(total(impl.compute_actor_loss(batch()))[0], 0.8**2 / 2 + 0.1**2 / 2)
     set_constant(impl.q, [[1.0], [1.0]])
-    close(impl.compute_actor_loss(batch())[0], 0.0)
+    close(total(impl.compute_actor_loss(batch()))[0], 0.0)
 
 
 def test_acts_by_the_agent_that_values_its_own_action_more():

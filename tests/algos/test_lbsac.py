@@ -16,6 +16,7 @@ from helpers import (
     one_hot,
     set_constant,
     set_table,
+    total,
 )
 from torch import nn
 
@@ -68,7 +69,7 @@ def test_target_is_the_lowest_of_all_target_critics():
 def test_critics_losses_add_up():
     impl = build()
     set_table(impl.q, TABLES)
-    loss = impl.compute_critic_loss(make_batch(STATES, [[0.0], [1.0]]), torch.tensor([8.0, 8.0]))
+    loss = total(impl.compute_critic_loss(make_batch(STATES, [[0.0], [1.0]]), torch.tensor([8.0, 8.0])))
     # Errors (1, 0), (0, -1), (-4, 1.5): 1 / 2 + 1 / 2 + (16 + 2.25) / 2
     close(loss, 10.125)
     # d / d bias of each = mean(2 * error)
@@ -78,7 +79,7 @@ def test_critics_losses_add_up():
 def test_actor_climbs_the_lowest_critic():
     impl = build()
     set_table(impl.q, TABLES)
-    loss = impl.compute_actor_loss(make_batch(STATES, [[0.9], [0.9]]))
+    loss = total(impl.compute_actor_loss(make_batch(STATES, [[0.9], [0.9]])))
     # Lowest 4 + a / 2 and 7 + a
     close(loss, -(11 + 1.5 * ACTION) / 2)
     # d / d mean = -(0.5 + 1) / 2 * (1 - a**2)

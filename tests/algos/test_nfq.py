@@ -16,6 +16,7 @@ from helpers import (
     head_gradients,
     set_constant,
     set_table,
+    total,
     two_steps,
 )
 
@@ -44,7 +45,7 @@ def test_loss_is_the_squared_error_and_its_gradient():
     impl = make().impl
     set_table(impl.q, [[[9.0, 0.0, -4.0], [0.0, 0.0, 7.0]]])
     set_table(impl.target_q, FITTED)
-    loss = impl.critic_loss(steps())
+    loss = total(impl.critic_loss(steps()))
     # (-4 - 3)^2 and (0 + 1)^2: (49 + 1) / 2; the Huber loss would be (6.5 + 0.5) / 2
     close(loss, 25.0)
     # 2 * error / 2 rows
@@ -55,7 +56,7 @@ def test_huber_loss_where_asked_for():
     impl = make(td_loss="huber").impl
     set_table(impl.q, [[[9.0, 0.0, -4.0], [0.0, 0.0, 7.0]]])
     set_table(impl.target_q, FITTED)
-    close(impl.critic_loss(steps()), 3.5)
+    close(total(impl.critic_loss(steps())), 3.5)
 
 
 def test_targets_stay_fixed_for_an_iteration():
@@ -81,7 +82,7 @@ def test_critics_vote_and_the_lowest_counts():
     close(impl.compute_target(steps()), [1.5, -1.0])
     set_constant(impl.q, [[1.0, 1.0, 1.0], [2.0, 2.0, 2.0]])
     # (1 - 1.5)^2, (1 + 1)^2; (2 - 1.5)^2, (2 + 1)^2: (4.25 + 9.25) / 2
-    close(impl.critic_loss(steps()), 6.75)
+    close(total(impl.critic_loss(steps())), 6.75)
 
 
 def test_each_iteration_looks_one_step_further():

@@ -107,7 +107,7 @@ class AWRImpl(Impl):
     def compute_value_loss(self, batch: Batch) -> Loss:
         """Returns the mean squared error of V(s) towards the lambda-return."""
         values = self.value(batch.observations).squeeze(-1)
-        return (values - batch.returns).square().mean(), {"value": values.detach().mean()}
+        return (values - batch.returns).square(), {"value": values.detach()}
 
     @torch.no_grad()
     def weights(self, batch: Batch) -> Tensor:
@@ -119,8 +119,8 @@ class AWRImpl(Impl):
     def compute_actor_loss(self, batch: Batch) -> Loss:
         """Returns minus the mean of the weights times log pi(a|s)."""
         weights = self.weights(batch)
-        loss = -(weights * self.policy.log_prob(batch.observations, batch.actions)).mean()
-        return loss, {"weight": weights.mean()}
+        loss = -weights * self.policy.log_prob(batch.observations, batch.actions)
+        return loss, {"weight": weights}
 
     def predict_best_action(self, observations: TensorTree) -> Tensor:
         """Returns the policy's mode [B, A]."""

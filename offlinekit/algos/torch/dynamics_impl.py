@@ -15,6 +15,7 @@ from offlinekit.errors import UnsupportedError
 from offlinekit.nn import losses
 from offlinekit.nn.encoders import MLPEncoder, ResidualEncoder, resolve_encoder
 from offlinekit.nn.networks import MLP
+from offlinekit.nn.rows import bootstrapped
 from offlinekit.sampling.batch import Batch
 from offlinekit.training.objectives import Loss, Objective
 
@@ -103,8 +104,8 @@ class DynamicsImpl(Impl):
         ends = (1.0 - goes_on).expand_as(logits)
         ended = F.binary_cross_entropy_with_logits(logits, ends, reduction="none")
         errors = (means[..., :-1] - following).square().mean(-1) * goes_on
-        loss = losses.ensemble_mean(ended - goes_on * moved - earned, batch.masks)
-        return loss, {"observation_error": errors.detach().mean()}
+        loss = bootstrapped(ended - goes_on * moved - earned, batch.masks)
+        return loss, {"observation_error": errors.detach().mean(0)}
 
 
 class DiscreteDynamicsImpl(DynamicsImpl):
