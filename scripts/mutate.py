@@ -92,7 +92,7 @@ def load_mutations(path: Path) -> list[Mutation]:
         raise MutationError(
             f"{path.name} must list objects of what, file, old, new (tests): {error}"
         ) from None
-    default = [f"tests/algos/test_{path.stem}.py", "tests/algos/test_functional.py"]
+    default = [f"tests/algos/test_{path.stem}.py", "tests/nn/test_losses.py"]
     return [m if m.tests else Mutation(m.algo, m.what, m.file, m.old, m.new, default) for m in mutations]
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from offlinekit.algos import Algo, catalogue
 
-REPO = Path(__file__).parent.parent
+REPO = Path(__file__).parents[2]
 NAMED = re.compile(r"`((?:offlinekit|tests|examples|reproductions|scripts|docs)/[\w/.]+\.(?:py|md|json))`")
 PAGES = [*REPO.glob("*.md"), *REPO.glob("docs/**/*.md")]
 

@@ -1,0 +1,103 @@
+"""Fields written once: a type, a range and a meaning as data, from which values are checked and described."""
+
+from __future__ import annotations
+
+import math
+import numbers
+import types
+import typing
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from offlinekit.errors import did_you_mean
+
+
+@dataclass(frozen=True)
+class Interval:
+    """The range of a number, such as "(0, 1]"."""
+
+    text: str
+
+    def contains(self, value: float) -> bool:
+        """Returns whether a number lies within."""
+        low, high = (float(bound) for bound in self.text[1:-1].split(","))
+        above = value >= low if self.text[0] == "[" else value > low
+        below = value <= high if self.text[-1] == "]" else value < high
+        return above and below
+
+
+Positive = Annotated[float, Interval("(0, inf)")]
+NonNegative = Annotated[float, Interval("[0, inf)")]
+Probability = Annotated[float, Interval("[0, 1]")]
+Fraction = Annotated[float, Interval("(0, 1)")]
+Rate = Annotated[float, Interval("(0, 1]")]
+Count = Annotated[int, Interval("[1, inf)")]
+Steps = Annotated[int, Interval("[0, inf)")]
+
+
+def checked(name: str, value: Any, hint: Any) -> Any:
+    """Checks a value against its annotation; returns numbers, of numpy too, as plain Python ones.
+
+    Args:
+        name: Of the field, for messages.
+        value: What was given.
+        hint: A type; Literal, Annotated with an `Interval`, and unions with None are looked into.
+
+    Raises:
+        TypeError: For a value of another type.
+        ValueError: For a number out of range or an unknown choice.
+    """
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        if type(None) in arguments and value is None:
+            return None
+        rest = [a for a in arguments if a is not type(None)]
+        return checked(name, value, rest[0]) if len(rest) == 1 else value
+    if origin is Literal:
+        if value not in arguments:
+            hint_text = did_you_mean(str(value), map(str, arguments))
+            raise ValueError(f"{name} must be one of {list(arguments)}, got {value!r}{hint_text}")
+        return value
+    if origin is Annotated:
+        return _in_interval(name, value, hint)
+    if hint in (int, float):
+        return _number(name, value, hint, "")
+    if hint is bool and not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+    return value
+
+
+def _in_interval(name: str, value: Any, hint: Any) -> Any:
+    kind = typing.get_args(hint)[0]
+    for interval in hint.__metadata__:
+        if isinstance(interval, Interval):
+            number = _number(name, value, kind, f" in {interval.text}")
+            if not interval.contains(number):
+                raise ValueError(f"{name} must be in {interval.text}, got {value}")
+            return number
+    return checked(name, value, kind)
+
+
+def _number(name: str, value: Any, kind: type[Any], where: str) -> Any:
+    wanted = numbers.Integral if kind is int else numbers.Real
+    if isinstance(value, bool) or not isinstance(value, wanted):
+        word = "an integer" if kind is int else "a number"
+        raise TypeError(f"{name} must be {word}{where}, got {value!r} of type {type(value).__name__}")
+    if math.isnan(float(value)):
+        raise ValueError(f"{name} must be a number{where}, got nan")
+    return kind(value)
+
+
+def kind_in_words(hint: Any) -> str:
+    """Returns the type and range of an annotation in words, such as "int in [1, inf) or None"."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(kind_in_words(argument) for argument in arguments)
+    if origin is Literal:
+        return " | ".join(str(argument) for argument in arguments)
+    if origin is Annotated:
+        ranges = [f" in {part.text}" for part in hint.__metadata__ if isinstance(part, Interval)]
+        return f"{kind_in_words(arguments[0])}{''.join(ranges)}"
+    if hint is type(None):
+        return "None"
+    return getattr(hint, "__name__", str(hint)).replace("typing.", "")
