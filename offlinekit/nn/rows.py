@@ -146,7 +146,7 @@ def mean_weights(rows: Rows, weights: Tensor | None = None) -> Tensor:
 
 def row_weights(batch: Any) -> Tensor | None:
     """Returns the loss weights [B] that a batch carries, of mean 1 over the dataset; None for 1."""
-    weights: Tensor | None = getattr(batch, "weights", None)
+    weights: Tensor | None = batch.weights if "weights" in batch._fields else None
     return weights
 
 

@@ -17,6 +17,7 @@ from helpers import (
     make_batch,
     normals,
     one_hot,
+    row_losses,
     set_constant,
     set_gaussian,
     set_table,
@@ -96,11 +97,13 @@ def test_actor_loss_and_its_gradients():
     # Q at the data 2, 2; at the means 0.5, 0 it is 0, 3: advantages (2, -1), weights exp(1), exp(-1/2)
     # scores (a - mean) / std with std e^-5: s = (-0.5, 0.25) e^5
     # log pi = -s^2 / 2 + 5 - log(2 pi) / 2
-    loss, metrics = total(impl.compute_actor_loss(BATCH))
+    returned = impl.compute_actor_loss(BATCH)
+    loss, metrics = total(returned)
     weights = [math.exp(1.0), math.exp(-0.5)]
     scores = [-0.5 * math.exp(5), 0.25 * math.exp(5)]
     logs = [-0.5 * s**2 + 5 - 0.5 * LOG_TWO_PI for s in scores]
     close(loss, -(weights[0] * logs[0] + weights[1] * logs[1]) / 2)
+    close(row_losses(returned), [-w * log for w, log in zip(weights, logs, strict=True)])
     close(metrics["advantage"], 0.5)
     close(metrics["weight"], sum(weights) / 2)
     # d loss / d table = -weight * score * e^5 * (1 - mean**2) / 2 rows

@@ -15,6 +15,7 @@ from helpers import (
     continuous_dataset,
     head_gradients,
     make_batch,
+    row_losses,
     set_constant,
     total,
 )
@@ -35,8 +36,10 @@ def test_squared_error_and_its_gradient():
     set_constant(impl.policy, [math.atanh(0.5)])
     batch = make_batch(torch.zeros(2, 2), [[0.1], [-0.5]])
     # errors = 0.5 - (0.1, -0.5) = (0.4, 1.0); loss = (0.16 + 1) / 2 = 0.58
-    loss = total(impl.compute_actor_loss(batch))
+    returned = impl.compute_actor_loss(batch)
+    loss = total(returned)
     close(loss, 0.58)
+    close(row_losses(returned), [0.16, 1.0])
     # d loss / d bias = mean(2 * error) * (1 - tanh**2) = 1.4 * 0.75 = 1.05
     close(head_gradients(loss, impl.policy)[1], [1.05])
 
@@ -56,8 +59,10 @@ def test_likelihood_and_its_gradients():
     batch = make_batch(torch.zeros(2, 2), [[0.1], [-0.5]])
     # scores = (a - 0.5) / 0.5 = (-0.8, -2); mean of score**2 / 2 = (0.32 + 2) / 2 = 1.16
     # loss = 1.16 + log 0.5 + log(2 pi) / 2 = 1.16 - 0.693147 + 0.918939 = 1.385791
-    loss = total(impl.compute_actor_loss(batch))
+    returned = impl.compute_actor_loss(batch)
+    loss = total(returned)
     close(loss, 1.385791)
+    close(row_losses(returned), [0.32 - 0.693147 + 0.918939, 2.0 - 0.693147 + 0.918939])
     # d loss / d bias = mean(-score / 0.5) * 0.75 = (1.6 + 4) / 2 * 0.75 = 2.1
     close(head_gradients(loss, impl.policy)[1], [2.1])
     # d loss / d log std = 1 - mean(score**2) = 1 - (0.64 + 4) / 2 = -1.32

@@ -16,6 +16,7 @@ from helpers import (
     head_gradients,
     make_batch,
     one_hot,
+    row_losses,
     set_constant,
     set_table,
     total,
@@ -99,10 +100,12 @@ def test_actor_loss_and_its_gradient():
     impl = build()
     set_table(impl.q, [[[1.0], [2.0], [3.0]], [[-50.0], [-50.0], [-50.0]]])
     draw(impl, 0.4, -0.3)
-    loss = total(impl.compute_actor_loss(make_batch(STATES, [[0.9], [0.9]])))
+    returned = impl.compute_actor_loss(make_batch(STATES, [[0.9], [0.9]]))
+    loss = total(returned)
     # a = tanh(z) + 0.4 * 0.5; Q1 = (1, 2) + 3 a
     actions = np.tanh([0.4, -0.3]) + 0.2
     close(loss, -(np.array([1.0, 2.0]) + 3 * actions).mean())
+    close(row_losses(returned), -(np.array([1.0, 2.0]) + 3 * actions))
     # d / d bias = -3 * 0.4 * (1 - 0.5^2)
     close(head_gradients(loss, impl.policy)[1], [-0.9])
 

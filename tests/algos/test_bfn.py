@@ -13,6 +13,7 @@ from helpers import (
     head_gradients,
     make_batch,
     one_hot,
+    row_losses,
     set_constant,
     set_table,
     total,
@@ -87,8 +88,10 @@ def test_actor_loss_is_that_of_the_flow_and_reaches_it_alone(monkeypatch):
     impl = with_networks(monkeypatch)
     monkeypatch.setattr(impl.random, "normal", lambda *shape: torch.tensor([[0.4], [-0.2]]))
     # a - noise = (0.5, -0.1): errors 0.1 - (0.5, -0.1) = (-0.4, 0.2), loss (0.16 + 0.04) / 2
-    loss = total(impl.compute_actor_loss(make_batch(STATES, [[0.9], [-0.3]])))
+    returned = impl.compute_actor_loss(make_batch(STATES, [[0.9], [-0.3]]))
+    loss = total(returned)
     close(loss, 0.1)
+    close(row_losses(returned), [0.16, 0.04])
     close(head_gradients(loss, impl.policy.behaviour)[1], [-0.2])
     assert head_gradients(loss, impl.q) == (None, None)
 

@@ -15,6 +15,7 @@ from helpers import (
     head_gradients,
     make_batch,
     one_hot,
+    row_losses,
     set_table,
     total,
 )
@@ -54,11 +55,13 @@ def test_gap_by_hand():
     # Row 0 is bounded by 0.6; row 1, of return -9, not at all. Data: Q(0.25) = 0.25 and 0.5.
     means = [sum(soft_maximum(slope, bound) - slope / 4 for bound in RETURNS) / 2 for slope in (1.0, 2.0)]
     close(gap, sum(means))
-    loss, metrics = total(impl.compute_critic_loss(BATCH, torch.tensor([0.25, 0.25])))
+    returned = impl.compute_critic_loss(BATCH, torch.tensor([0.25, 0.25]))
+    loss, metrics = total(returned)
     # Temporal differences (0, 0) and (0.25, 0.25).
     close(metrics["td_loss"], 0.0625)
     close(metrics["conservative_gap"], sum(means))
     close(loss, 0.0625 + 3 * sum(means))
+    close(row_losses(returned), [[0.0, 0.0], [0.0625, 0.0625]])
 
 
 def test_values_at_the_bound_are_not_pushed_further():

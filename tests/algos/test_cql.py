@@ -17,6 +17,7 @@ from helpers import (
     head_gradients,
     make_batch,
     one_hot,
+    row_losses,
     set_constant,
     set_table,
     total,
@@ -151,13 +152,15 @@ def test_gap_estimates_the_integral_over_the_box():
 def test_critic_loss_and_its_gradients():
     impl = with_networks(n_actions=4, alpha=3.0)
     state = impl.random.state()
-    loss, metrics = total(impl.compute_critic_loss(batch(), torch.tensor([1.0, 1.0])))
+    returned = impl.compute_critic_loss(batch(), torch.tensor([1.0, 1.0]))
+    loss, metrics = total(returned)
     actions, densities = draws(state, 4)
     gaps, weights = gaps_by_hand(actions, densities)
     # Q1 = (1.2, 1.6), Q2 = (-0.8, 0.6), target 1: (0.04 + 0.36) / 2 + (3.24 + 0.16) / 2 = 1.9
     close(metrics["td_loss"], 1.9)
     close(metrics["conservative_gap"], gaps.mean(-1).sum())
     close(loss, 1.9 + 3.0 * gaps.mean(-1).sum())
+    close(row_losses(returned), [[0.04, 0.36], [3.24, 0.16]])
     # The gap does not change with a constant: d loss / d bias = mean(2 * error) = (0.8, -2.2).
     weight, bias = head_gradients(loss, impl.q)
     close(bias, [[[0.8]], [[-2.2]]])

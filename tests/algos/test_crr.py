@@ -16,6 +16,7 @@ from helpers import (
     make_batch,
     normals,
     one_hot,
+    row_losses,
     set_constant,
     set_gaussian,
     set_table,
@@ -112,9 +113,11 @@ def with_advantages(**options: object) -> CRRImpl:
 def test_actor_loss_and_its_gradients(options, weights):
     impl = with_advantages(**options)
     # Q of the data 2, 2; of the policy 0, 3. log pi = -(a - mean)^2 / 2 - log(2 pi) / 2, std 1
-    loss, metrics = total(impl.compute_actor_loss(BATCH))
+    returned = impl.compute_actor_loss(BATCH)
+    loss, metrics = total(returned)
     logs = [-0.125 - 0.5 * LOG_TWO_PI, -0.03125 - 0.5 * LOG_TWO_PI]
     close(loss, -(weights[0] * logs[0] + weights[1] * logs[1]) / 2)
+    close(row_losses(returned), [-weight * log for weight, log in zip(weights, logs, strict=True)])
     close(metrics["advantage"], 0.5)
     close(metrics["weight"], sum(weights) / 2)
     # d loss / d table = -weight * (a - mean) * (1 - mean**2) / 2 rows

@@ -33,7 +33,11 @@ def test_loss_by_hand():
     set_head(impl, [math.atanh(0.5), 0.0])
     # Errors (-0.4, -0.1), (0.2, 0.2), (0, -0.4); squares sum to 0.17, 0.08, 0.16
     # mean over three steps and two dimensions: 0.41 / 6
-    close(total(impl.compute_actor_loss(two_windows())), 0.41 / 6)
+    rows = impl.compute_actor_loss(two_windows())
+    close(total(rows), 0.41 / 6)
+    # Of windows of two steps and of one, which count for so many.
+    close(rows.values, [0.25 / 4, 0.16 / 2])
+    close(rows.weights, [2.0, 1.0])
 
 
 def test_gradient_by_hand():

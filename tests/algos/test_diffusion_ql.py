@@ -15,6 +15,7 @@ from helpers import (
     head_gradients,
     make_batch,
     one_hot,
+    row_losses,
     set_constant,
     set_one_step,
     set_table,
@@ -87,8 +88,16 @@ def test_actor_loss_by_hand(monkeypatch):
     cloning = ODDS * (errors[0] ** 2 + errors[1] ** 2) / 2
     # Its actions (0.6, -0.7): Q1 = (2.2, 1.6), Q2 = (5.6, -4.2): means (1.9, 0.7), of |Q| (1.9, 4.9)
     gain = (1.9 / 4.9 + 0.7 / 1.9) / 2
-    loss, metrics = total(impl.compute_actor_loss(make_batch(STATES, [[0.9], [0.1]])))
+    returned = impl.compute_actor_loss(make_batch(STATES, [[0.9], [0.1]]))
+    loss, metrics = total(returned)
     close(loss, cloning - 0.5 * gain)
+    close(
+        row_losses(returned),
+        [
+            ODDS * errors[0] ** 2 - 0.25 * (2.2 / 4.9 + 5.6 / 1.9),
+            ODDS * errors[1] ** 2 - 0.25 * (1.6 / 4.9 - 4.2 / 1.9),
+        ],
+    )
     close(metrics["bc_loss"], cloning)
     # d a / d weight_s = -sqrt(1 - g) / sqrt(g); d gain / d a = (2 / 4.9 + 6 / 1.9) / 2 / 2 rows, no part of |Q|
     # d cloning / d weight_s = 2 (e - z) / 2 rows, e - z = sqrt(odds) (a - ...)

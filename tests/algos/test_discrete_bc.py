@@ -15,6 +15,7 @@ from helpers import (
     head_gradients,
     make_batch,
     one_hot,
+    row_losses,
     set_constant,
     set_table,
     total,
@@ -81,9 +82,11 @@ def test_probabilities_are_taken_over_actions() -> None:
 def test_penalty_is_the_mean_squared_logit() -> None:
     impl = make(logits_penalty=0.1).impl
     set_table(impl.policy, [[2.0, 2.0], [4.0, 4.0]])
-    loss = total(impl.compute_actor_loss(steps()))
+    returned = impl.compute_actor_loss(steps())
+    loss = total(returned)
     # log 2 + 0.1 * (4 + 4 + 16 + 16) / 4
     close(loss, LOG2 + 1.0)
+    close(row_losses(returned), [LOG2 + 0.4, LOG2 + 1.6])
     weight, _ = head_gradients(loss, impl.policy)
     assert weight is not None
     # ((1/2, 1/2) - (0, 1)) / 2 + 0.1 * 2 * 2 / 4; ((1/2, 1/2) - (1, 0)) / 2 + 0.1 * 2 * 4 / 4

@@ -17,6 +17,7 @@ from helpers import (
     head_gradients,
     make_batch,
     one_hot,
+    row_losses,
     set_constant,
     set_table,
     total,
@@ -117,9 +118,11 @@ def test_imitator_loss_and_gradient() -> None:
     impl = make(logits_penalty=0.1).impl
     log3 = math.log(3.0)
     set_table(impl.imitator, [[0.0, 0.0, log3], [0.0, 0.0, 0.0]])
-    loss = total(impl.compute_imitator_loss(steps()))
+    returned = impl.compute_imitator_loss(steps())
+    loss = total(returned)
     # row 0, action 2: 3/5; row 1, action 0: 1/3; 0.1 * (log 3)^2 over 6 logits
     close(loss, (math.log(5 / 3) + log3) / 2 + 0.1 * log3**2 / 6)
+    close(row_losses(returned), [math.log(5 / 3) + 0.1 * log3**2 / 3, log3])
     weight, _ = head_gradients(loss, impl.imitator)
     assert weight is not None
     # row 0: ((1, 1, 3)/5 - (0, 0, 1)) / 2, plus 0.1 * 2 log 3 / 6; row 1: ((1, 1, 1)/3 - (1, 0, 0)) / 2

@@ -15,6 +15,7 @@ from helpers import (
     head_gradients,
     make_batch,
     one_hot,
+    row_losses,
     set_constant,
     set_table,
     total,
@@ -45,13 +46,15 @@ def close(actual: Tensor, expected: Any) -> None:
 def test_loss_is_the_temporal_difference_and_the_gap() -> None:
     impl = make(alpha=2.0, td_loss="mse").impl
     set_table(impl.q, [[[0.0, LOG3], [1.0, 1.0]]])
-    loss, metrics = total(impl.compute_critic_loss(steps(), torch.tensor([LOG3 + 1.0, 1.0])))
+    returned = impl.compute_critic_loss(steps(), torch.tensor([LOG3 + 1.0, 1.0]))
+    loss, metrics = total(returned)
     # td: (1 + 0) / 2 = 0.5
     close(metrics["td_loss"], 0.5)
     # gap: (log(1 + 3) - log 3 + log(2e) - 1) / 2 = (log(4/3) + log 2) / 2
     gap = (math.log(4 / 3) + LOG2) / 2
     close(metrics["conservative_gap"], gap)
     close(loss, 0.5 + 2.0 * gap)
+    close(row_losses(returned), [[1.0 + 2.0 * math.log(4 / 3), 2.0 * LOG2]])
     assert not any(value.requires_grad for value in metrics.values())
 
 

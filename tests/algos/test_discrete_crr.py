@@ -15,6 +15,7 @@ from helpers import (
     close,
     discrete_dataset,
     head_gradients,
+    row_losses,
     set_constant,
     set_table,
     total,
@@ -94,10 +95,12 @@ def test_exponential_filter_and_its_gradient():
     impl = make(weight="exp", beta=2.0)
     set_table(impl.q, VALUES)
     set_table(impl.policy, POLICY)
-    loss, metrics = total(impl.compute_actor_loss(steps()))
+    returned = impl.compute_actor_loss(steps())
+    loss, metrics = total(returned)
     # weights exp(2 * (0.5, -0.5)); -log pi = log 2, log 4/3
     weights = [math.exp(1.0), math.exp(-1.0)]
     close(loss, (weights[0] * LOG2 + weights[1] * math.log(4 / 3)) / 2)
+    close(row_losses(returned), [weights[0] * LOG2, weights[1] * math.log(4 / 3)])
     close(metrics["weight"], sum(weights) / 2)
     first, second = weights[0] / 4, weights[1] / 8
     close(head_gradients(loss, impl.policy)[0].T, [[-first, first, 0.0], [second, -second, 0.0]])
@@ -115,11 +118,13 @@ def test_critic_loss_with_and_without_the_conservative_gap():
     for alpha in (0.0, 2.0):
         impl = make(alpha=alpha)
         set_table(impl.q, [table, table])
-        loss, metrics = total(impl.compute_critic_loss(steps(), targets))
+        returned = impl.compute_critic_loss(steps(), targets)
+        loss, metrics = total(returned)
         # Temporal difference (1 + 0) / 2, twice; gaps (log 4 + log 2) / 2, twice.
         close(metrics["td_loss"], 1.0)
         close(metrics["conservative_gap"], 3 * LOG2)
         close(loss, 1.0 + alpha * 3 * LOG2)
+        close(row_losses(returned), [[1.0 + alpha * 2 * LOG2, alpha * LOG2]] * 2)
         # 2 * error / 2, and alpha (softmax - one-hot) / 2: softmax (1/4, 3/4) and (1/2, 1/2).
         rows = [[-1 - 0.375 * alpha, 0.375 * alpha, 0.0], [0.25 * alpha, -0.25 * alpha, 0.0]]
         close(head_gradients(loss, impl.q)[0], [rows, rows])

@@ -15,6 +15,7 @@ from helpers import (
     head_gradients,
     make_batch,
     one_hot,
+    row_losses,
     set_constant,
     set_table,
     total,
@@ -43,8 +44,10 @@ def with_networks(**options):
 def test_value_loss_and_its_gradient():
     impl = with_networks(expectile=0.7)
     # errors = (5, 1) - (4, 4) = (1, -3); loss = (0.7 * 1 + 0.3 * 9) / 2 = 1.7
-    loss, metrics = total(impl.compute_value_loss(BATCH))
+    returned = impl.compute_value_loss(BATCH)
+    loss, metrics = total(returned)
     close(loss, 1.7)
+    close(row_losses(returned), [0.7, 2.7])
     close(metrics["value"], 4.0)
     # d / d V = -2 * weight * error / 2 = (-0.7, 0.9)
     close(head_gradients(loss, impl.value)[0], [[-0.7, 0.9]])
@@ -92,10 +95,12 @@ def test_actor_loss_and_its_gradient():
     impl = with_networks(beta=0.5)
     set_table(impl.value, [[4.0], [3.0]])
     set_table(impl.policy, [[0.0, 0.0, 0.0], [LOG2, 0.0, 0.0]])
-    loss, metrics = total(impl.compute_actor_loss(BATCH))
+    returned = impl.compute_actor_loss(BATCH)
+    loss, metrics = total(returned)
     # advantages (1, -2), weights exp(0.5 * A); -log pi = log 3 and log 2
     weights = [math.exp(0.5), math.exp(-1.0)]
     close(loss, (weights[0] * LOG3 + weights[1] * LOG2) / 2)
+    close(row_losses(returned), [weights[0] * LOG3, weights[1] * LOG2])
     close(metrics["advantage"], -0.5)
     close(metrics["weight"], sum(weights) / 2)
     # weight * (pi - one-hot) / 2: pi (1/3, 1/3, 1/3) and (1/2, 1/4, 1/4)

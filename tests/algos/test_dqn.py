@@ -15,6 +15,7 @@ from helpers import (
     discrete_dataset,
     head_gradients,
     one_hot,
+    row_losses,
     set_table,
     total,
     two_steps,
@@ -78,9 +79,11 @@ def test_squared_loss_and_its_gradient() -> None:
     impl = make(td_loss="mse").impl
     set_table(impl.q, ONLINE)
     set_table(impl.target_q, TARGET)
-    loss = total(impl.critic_loss(steps()))
+    returned = impl.critic_loss(steps())
+    loss = total(returned)
     # values Q(0, 2) = 1 and Q(1, 0) = 0 against 3 and -1: (4 + 1) / 2 = 2.5
     close(loss, 2.5)
+    close(row_losses(returned), [[4.0, 1.0]])
     weight, bias = head_gradients(loss, impl.q)
     # 2 * error / 2 rows: 1 - 3 = -2 and 0 + 1 = 1, at the actions taken and nowhere else
     close(weight, [[[0.0, 0.0, -2.0], [1.0, 0.0, 0.0]]])
@@ -91,9 +94,11 @@ def test_huber_loss_and_its_gradient() -> None:
     impl = make().impl
     set_table(impl.q, ONLINE)
     set_table(impl.target_q, TARGET)
-    loss = total(impl.critic_loss(steps()))
+    returned = impl.critic_loss(steps())
+    loss = total(returned)
     # errors -2 and 1: (2 - 1/2 + 1/2) / 2 = 1
     close(loss, 1.0)
+    close(row_losses(returned), [[1.5, 0.5]])
     # the error clipped to [-1, 1], over 2 rows
     close(head_gradients(loss, impl.q)[0], [[[0.0, 0.0, -0.5], [0.5, 0.0, 0.0]]])
 
@@ -106,10 +111,12 @@ def test_ensemble_target_is_chosen_by_the_mean_and_valued_by_the_lowest() -> Non
 
 def test_ensemble_loss_sums_the_members() -> None:
     impl = two_critics(td_loss="mse").impl
-    loss = total(impl.critic_loss(steps()))
+    returned = impl.critic_loss(steps())
+    loss = total(returned)
     # targets 1.5, -1; member 0: (2 - 1.5)^2, (1 + 1)^2: (0.25 + 4) / 2 = 2.125
     # member 1: (5 - 1.5)^2, (3 + 1)^2: (12.25 + 16) / 2 = 14.125
     close(loss, 16.25)
+    close(row_losses(returned), [[0.25, 4.0], [12.25, 16.0]])
     # each member learns as if alone: 2 * error / 2
     expected = [[[0.0, 0.0, 0.5], [2.0, 0.0, 0.0]], [[0.0, 0.0, 3.5], [4.0, 0.0, 0.0]]]
     close(head_gradients(loss, impl.q)[0], expected)

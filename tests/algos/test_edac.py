@@ -14,6 +14,7 @@ from helpers import (
     head_gradients,
     make_batch,
     one_hot,
+    row_losses,
     set_table,
     total,
 )
@@ -50,10 +51,12 @@ def test_alignment_is_the_sum_of_cosines_over_the_other_members():
 
 
 def test_loss_is_the_temporal_difference_and_eta_times_the_alignment():
-    loss, metrics = total(build(eta=2.0).compute_critic_loss(BATCH, torch.tensor([1.0, 0.0])))
+    returned = build(eta=2.0).compute_critic_loss(BATCH, torch.tensor([1.0, 0.0]))
+    loss, metrics = total(returned)
     # Values 1 and 2: (0 + 1) / 2 + (1 + 4) / 2 = 3
     close(metrics["td_loss"], 3.0)
     close(loss, 3.0 + 2.0 * 1.2)
+    close(row_losses(returned), [[0.0, 1.0], [1.0, 4.0]])
 
 
 def test_gradient_turns_the_critics_apart():

@@ -13,6 +13,7 @@ from helpers import (
     head_gradients,
     make_batch,
     one_hot,
+    row_losses,
     set_constant,
     set_table,
     total,
@@ -72,8 +73,10 @@ def test_actor_loss_by_hand(monkeypatch):
     impl = with_networks(monkeypatch, [[0.4], [-0.8]], alpha=3.0)
     # mu = (0.6, -0.7), flow = z + 0.2 = (0.6, -0.6): distillation = (0 + 0.01) / 2 = 0.005
     # Q1 = (1 + 1.2, 3 - 1.4) = (2.2, 1.6), Q2 = (2 + 3.6, 0 - 4.2) = (5.6, -4.2): mean 1.3
-    loss, metrics = total(impl.compute_actor_loss(make_batch(STATES, [[0.9], [0.9]])))
+    returned = impl.compute_actor_loss(make_batch(STATES, [[0.9], [0.9]]))
+    loss, metrics = total(returned)
     close(loss, 3.0 * 0.005 - 1.3)
+    close(row_losses(returned), [-3.9, 0.03 + 1.3])
     close(metrics["distillation_loss"], 0.005)
     # d / d mu = (3 * 2 * (mu - flow) - mean(2, 6)) / 2 rows = (-4 / 2, (-0.6 - 4) / 2); by z times (0.4, -0.8)
     close(head_gradients(loss, impl.policy)[0], [[-2.0, -2.3, -2.0 * 0.4 + 2.3 * 0.8]])
@@ -102,8 +105,10 @@ def test_flow_learns_the_actions_of_the_data(monkeypatch):
     impl = with_networks(monkeypatch, [[0.5], [-0.5]])
     # a - z = (0.2, 0.2) is what the flow says already; then (0.4, 0.2): errors (-0.2, 0)
     close(total(impl.compute_flow_loss(make_batch(STATES, [[0.7], [-0.3]]))), 0.0)
-    loss = total(impl.compute_flow_loss(make_batch(STATES, [[0.9], [-0.3]])))
+    returned = impl.compute_flow_loss(make_batch(STATES, [[0.9], [-0.3]]))
+    loss = total(returned)
     close(loss, 0.02)
+    close(row_losses(returned), [0.04, 0.0])
     assert head_gradients(loss, impl.policy) == (None, None)
 
 

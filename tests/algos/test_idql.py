@@ -16,6 +16,7 @@ from helpers import (
     head_gradients,
     make_batch,
     one_hot,
+    row_losses,
     set_one_step,
     set_table,
     total,
@@ -84,8 +85,10 @@ def test_actor_loss_is_that_of_the_diffusion_and_reaches_it_alone(monkeypatch):
     monkeypatch.setattr(impl.random, "normal", lambda *shape: torch.tensor([[0.4], [-0.2]]))
     # g / (1 - g) times the mean of (0.9 - 0.5)^2 and (-0.3 + 0.5)^2; no weight by advantage
     odds = ONE_STEP / (1.0 - ONE_STEP)
-    loss = total(impl.compute_actor_loss(make_batch(STATES, [[0.9], [-0.3]], returns=[5.0, -5.0])))
+    returned = impl.compute_actor_loss(make_batch(STATES, [[0.9], [-0.3]], returns=[5.0, -5.0]))
+    loss = total(returned)
     close(loss, odds * 0.1)
+    close(row_losses(returned), [odds * 0.16, odds * 0.04])
     # d / d weight_s = 2 (e - z) / 2 rows, e - z = sqrt(odds) (0.4, 0.2)
     wanted = [math.sqrt(odds) * 0.4, math.sqrt(odds) * 0.2]
     close(head_gradients(loss, impl.policy.behaviour)[0][0, :2], wanted)

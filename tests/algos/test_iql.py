@@ -15,6 +15,7 @@ from helpers import (
     head_gradients,
     make_batch,
     one_hot,
+    row_losses,
     set_constant,
     set_table,
     total,
@@ -46,8 +47,10 @@ BATCH = make_batch(STATES, [[0.0], [0.0]])
 def test_value_loss_and_its_gradient():
     impl = with_networks(expectile=0.7)
     # errors = (5, 1) - (4, 4) = (1, -3); loss = (0.7 * 1 + 0.3 * 9) / 2 = 1.7
-    loss, metrics = total(impl.compute_value_loss(BATCH))
+    returned = impl.compute_value_loss(BATCH)
+    loss, metrics = total(returned)
     close(loss, 1.7)
+    close(row_losses(returned), [0.7, 2.7])
     close(metrics["value"], 4.0)
     # d / d V = -2 * weight * error / 2 = (-0.7, 0.9)
     close(head_gradients(loss, impl.value)[0], [[-0.7, 0.9]])
@@ -93,8 +96,10 @@ def test_critic_loss_by_hand():
     impl = build()
     set_table(impl.q, [[[5.0], [9.0], [1.0]], [[6.0], [1.0], [1.0]]])
     # Q1 = (5, 9), Q2 = (6, 1), target (5, 2): (0 + 49) / 2 + (1 + 1) / 2 = 25.5
-    loss = total(impl.compute_critic_loss(BATCH, torch.tensor([5.0, 2.0])))
+    returned = impl.compute_critic_loss(BATCH, torch.tensor([5.0, 2.0]))
+    loss = total(returned)
     close(loss, 25.5)
+    close(row_losses(returned), [[0.0, 49.0], [1.0, 1.0]])
     # d / d bias = mean(2 * error) = (0 + 14) / 2, (2 - 2) / 2
     close(head_gradients(loss, impl.q)[1], [[[7.0]], [[0.0]]])
 
@@ -123,10 +128,12 @@ def test_actor_loss_and_its_gradients():
     # Q_target = min(5, 6), min(9.25, 1.25) = (5, 1.25); advantages = (1, -2.75)
     # weights = exp(0.5 * advantages) = (1.648721, 0.252840)
     # log pi = -(a - 0.5)**2 / 2 - log(2 pi) / 2, std 1: -(0.125, 0.03125) - 0.918939
-    loss, metrics = total(impl.compute_actor_loss(batch))
+    returned = impl.compute_actor_loss(batch)
+    loss, metrics = total(returned)
     weights = [math.exp(0.5), math.exp(-1.375)]
     constant = 0.5 * LOG_TWO_PI
     close(loss, (weights[0] * (0.125 + constant) + weights[1] * (0.03125 + constant)) / 2)
+    close(row_losses(returned), [weights[0] * (0.125 + constant), weights[1] * (0.03125 + constant)])
     close(metrics["advantage"], -0.875)
     close(metrics["weight"], sum(weights) / 2)
     # d / d bias = mean(weight * (0.5 - a)) * (1 - 0.5**2); d / d log std = mean(weight * (1 - score**2))

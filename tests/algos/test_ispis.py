@@ -14,6 +14,7 @@ from helpers import (
     head_gradients,
     make_batch,
     one_hot,
+    row_losses,
     set_constant,
     set_table,
     total,
@@ -40,10 +41,12 @@ def build(**options: object) -> ISPISImpl:
 
 def test_actor_loss_and_its_gradient():
     impl = build(alpha=2.5, reference_weight=0.7)
-    loss, metrics = total(impl.compute_actor_loss(BATCH))
+    returned = impl.compute_actor_loss(BATCH)
+    loss, metrics = total(returned)
     # To mu: (0.16 + 0.16) / 2 = 0.16; to the data: (0.16 + 0.04) / 2 = 0.1; 0.7 * 0.16 + 0.3 * 0.1 = 0.142
     # Q1(s, pi) = (-2, 1): mean -0.5, lambda = 2.5 / 1.5
     close(loss, 0.142 + 5 / 6)
+    close(row_losses(returned), [0.16 + 10 / 3, 0.124 - 5 / 3])
     close(metrics["distance"], 0.142)
     assert not metrics["distance"].requires_grad
     # d / d pi = 0.7 * (0.4, 0.4) + 0.3 * (-0.4, 0.2) - lambda, times 1 - pi^2 = (0.75, 1)

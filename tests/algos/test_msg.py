@@ -16,6 +16,7 @@ from helpers import (
     head_gradients,
     make_batch,
     one_hot,
+    row_losses,
     set_constant,
     set_table,
     total,
@@ -62,9 +63,11 @@ def test_each_critic_has_the_target_of_its_own_target_network():
 def test_each_critic_learns_from_its_own_target():
     impl = build(alpha=None)
     targets = torch.tensor([[8.0, 8.0], [8.0, 7.0], [4.0, 9.5]])
-    loss = total(impl.compute_critic_loss(make_batch(STATES, [[0.0], [1.0]]), targets))
+    returned = impl.compute_critic_loss(make_batch(STATES, [[0.0], [1.0]]), targets)
+    loss = total(returned)
     # Values (9, 8), (8, 7), (4, 9.5): errors (1, 0), (0, 0), (0, 0)
     close(loss, 0.5)
+    close(row_losses(returned), [[1.0, 0.0], [0.0, 0.0], [0.0, 0.0]])
     # d / d bias of each = mean(2 * error)
     close(head_gradients(loss, impl.q)[1].flatten(), [1.0, 0.0, 0.0])
 
@@ -100,9 +103,11 @@ def test_support_term_lowers_the_policys_actions_and_raises_the_datas():
 def test_actor_climbs_the_lower_confidence_bound():
     impl = build(TWO, pessimism=4.0)
     set_constant(impl.target_q, [[-100.0]] * 2)
-    loss = total(impl.compute_actor_loss(make_batch(STATES, [[0.9], [0.9]])))
+    returned = impl.compute_actor_loss(make_batch(STATES, [[0.9], [0.9]]))
+    loss = total(returned)
     # Mean 2 + a / 2, std |2 - 3 a| / 2 = 1 - 1.5 a: 2 + a / 2 - 4 + 6 a
     close(loss, 2.0 - 6.5 * ACTION)
+    close(row_losses(returned), [2.0 - 6.5 * ACTION] * 2)
     # d / d mean = -6.5 (1 - a**2)
     close(head_gradients(loss, impl.policy)[1], [-6.5 * (1 - ACTION**2), 0.0])
 
@@ -142,10 +147,12 @@ def test_temperature_holds_an_entropy_of_zero():
 def test_cloning_is_the_likelihood_of_the_datas_actions():
     impl = build()
     set_constant(impl.policy, [0.3, 0.0])
-    loss = total(impl.compute_cloning_loss(make_batch(STATES, [[0.5], [0.5]])))
+    returned = impl.compute_cloning_loss(make_batch(STATES, [[0.5], [0.5]]))
+    loss = total(returned)
     raw = math.atanh(0.5)
     density = -0.5 * (raw - 0.3) ** 2 - 0.5 * math.log(2 * math.pi) - math.log(1 - 0.25)
     close(loss, -density)
+    close(row_losses(returned), [-density, -density])
     # d / d mean = -(raw - 0.3); d / d log std = 1 - (raw - 0.3)**2
     close(head_gradients(loss, impl.policy)[1], [0.3 - raw, 1 - (raw - 0.3) ** 2])
 

@@ -14,6 +14,7 @@ from helpers import (
     close,
     discrete_dataset,
     head_gradients,
+    row_losses,
     set_constant,
     set_table,
     total,
@@ -45,9 +46,11 @@ def test_loss_is_the_squared_error_and_its_gradient():
     impl = make().impl
     set_table(impl.q, [[[9.0, 0.0, -4.0], [0.0, 0.0, 7.0]]])
     set_table(impl.target_q, FITTED)
-    loss = total(impl.critic_loss(steps()))
+    returned = impl.critic_loss(steps())
+    loss = total(returned)
     # (-4 - 3)^2 and (0 + 1)^2: (49 + 1) / 2; the Huber loss would be (6.5 + 0.5) / 2
     close(loss, 25.0)
+    close(row_losses(returned), [[49.0, 1.0]])
     # 2 * error / 2 rows
     close(head_gradients(loss, impl.q)[0], [[[0.0, 0.0, -7.0], [1.0, 0.0, 0.0]]])
 

@@ -16,6 +16,7 @@ from helpers import (
     head_gradients,
     make_batch,
     one_hot,
+    row_losses,
     set_constant,
     set_table,
     total,
@@ -92,9 +93,11 @@ def test_quantile_critics_learn_from_one_sample():
 def test_actor_loss_and_its_gradient_through_the_decoder():
     impl = build()
     set_table(impl.q, [[[1.0], [2.0], [3.0]], [[-50.0], [-50.0], [-50.0]]])
-    loss = total(impl.compute_actor_loss(make_batch(STATES, [[0.9], [0.9]])))
+    returned = impl.compute_actor_loss(make_batch(STATES, [[0.9], [0.9]]))
+    loss = total(returned)
     actions = decoded(LATENTS)
     close(loss, -(np.array([1.0, 2.0]) + 3 * actions).mean())
+    close(row_losses(returned), -(np.array([1.0, 2.0]) + 3 * actions))
     # d / d table = -3 / 2 rows * (1 - a^2) * (1, -1/2) * 2 * (1 - z^2)
     slope = -1.5 * (1 - actions**2) * 2
     by_first, by_second = slope * (1 - LATENTS**2), slope * -0.5 * (1 - 0.1**2)

@@ -17,6 +17,7 @@ from helpers import (
     head_gradients,
     make_batch,
     one_hot,
+    row_losses,
     set_constant,
     set_table,
     total,
@@ -83,10 +84,12 @@ def test_actor_loss_and_its_gradient():
     impl = build(alpha=2.5)
     # Nearest to pi = (0.45, 0) are 0.1 and -0.2
     set_table(impl.policy, [[math.atanh(0.45)], [0.0]])
-    loss, metrics = total(impl.compute_actor_loss(BATCH))
+    returned = impl.compute_actor_loss(BATCH)
+    loss, metrics = total(returned)
     # Q1(s, pi) = (-2.1, 1): mean -0.55, lambda = 2.5 / 1.55; distance = (0.35^2 + 0.2^2) / 2
     scale, distance = 2.5 / 1.55, (0.35**2 + 0.2**2) / 2
     close(loss, distance + scale * 0.55)
+    close(row_losses(returned), [0.35**2 + scale * 2.1, 0.2**2 - scale])
     close(metrics["bc_loss"], distance)
     # d / d pi = (2 (pi - near) - lambda * 2) / 2 = (0.35 - lambda, 0.2 - lambda), times 1 - pi^2
     close(head_gradients(loss, impl.policy)[0], [[(0.35 - scale) * (1 - 0.45**2), 0.2 - scale]])

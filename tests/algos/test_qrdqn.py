@@ -17,6 +17,7 @@ from helpers import (
     head_gradients,
     make_batch,
     one_hot,
+    row_losses,
     set_constant,
     set_table,
     total,
@@ -53,11 +54,13 @@ def test_loss_and_its_gradient():
     impl = make().impl
     set_table(impl.q, quantiles([[[[7.0, 7.0], [7.0, 7.0], [0.0, 2.0]], [[1.0, 1.0]] * 3]]))
     targets = torch.tensor([[1.0, 1.0], [3.0, 1.0]])
-    loss = total(impl.compute_critic_loss(steps(), targets))
+    returned = impl.compute_critic_loss(steps(), targets)
+    loss = total(returned)
     # Row 0, levels 1/4 and 3/4, quantiles (0, 2), targets (1, 3). Errors of the first: 1, 3, Huber 0.5, 2.5,
     # each times 1/4: mean 0.375. Of the second: -1, 1, Huber 0.5, 0.5, times 1/4 and 3/4: mean 0.25.
     # Row 1 fits. Loss = (0.625 + 0) / 2.
     close(loss, 0.3125)
+    close(row_losses(returned), [[0.625, 0.0]])
     # d / d first = -mean(1/4 * 1, 1/4 * 1) / 2 rows, the error of 3 clipped to 1;
     # d / d second = -mean(1/4 * -1, 3/4 * 1) / 2 rows.
     zeros = [0.0] * 4

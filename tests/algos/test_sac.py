@@ -17,6 +17,7 @@ from helpers import (
     make_batch,
     normals,
     one_hot,
+    row_losses,
     set_constant,
     set_table,
     total,
@@ -135,12 +136,14 @@ def test_actor_loss_and_its_gradients():
     mean, log_std = 0.3, -0.5
     set_constant(impl.policy, [mean, log_std])
     state = impl.random.state()
-    loss = total(impl.compute_actor_loss(make_batch(STATES, [[0.9], [0.9]])))
+    returned = impl.compute_actor_loss(make_batch(STATES, [[0.9], [0.9]]))
+    loss = total(returned)
     noise = normals(state, 2, 1)
     action = np.tanh(mean + math.exp(log_std) * noise)
     # loss = mean(0.2 log pi - (1 + 3 a, 4 + 3 a))
     values = np.array([1.0, 4.0]) + 3 * action[:, 0]
     close(loss, (0.2 * log_density(noise, mean, log_std) - values).mean())
+    close(row_losses(returned), 0.2 * log_density(noise, mean, log_std) - values)
     # raw = mean + std * noise; d log pi / d raw = 2 tanh(raw), as the noise is held; d a / d raw = 1 - a**2
     # d loss / d mean = mean(0.4 a - 3 (1 - a**2)); d loss / d log std adds the factor std * noise and -0.2
     slope = 0.4 * action - 3 * (1 - action**2)
@@ -166,11 +169,13 @@ def test_temperature_loss_and_its_gradient(target_entropy, target):
     impl = build(initial_temperature=0.2, target_entropy=target_entropy)
     set_constant(impl.policy, [0.3, -0.5])
     state = impl.random.state()
-    loss, metrics = total(impl.compute_temperature_loss(make_batch(STATES, [[0.0], [0.0]])))
+    returned = impl.compute_temperature_loss(make_batch(STATES, [[0.0], [0.0]]))
+    loss, metrics = total(returned)
     log_probs = log_density(normals(state, 2, 1), 0.3, -0.5)
     # loss = -0.2 * (mean log pi + target); its derivative by log temperature is the loss itself.
     expected = -0.2 * (log_probs.mean() + target)
     close(loss, expected)
+    close(row_losses(returned), -0.2 * (log_probs + target))
     close(torch.autograd.grad(loss, impl.log_temperature, retain_graph=True)[0], expected)
     assert head_gradients(loss, impl.policy) == (None, None)
     close(metrics["temperature"], 0.2)

@@ -16,6 +16,7 @@ from helpers import (
     head_gradients,
     make_batch,
     one_hot,
+    row_losses,
     set_constant,
     set_table,
     total,
@@ -46,8 +47,10 @@ def test_actor_loss_by_hand():
     # Q1(s, pi) = (-3 + 1, 1) = (-2, 1): mean -0.5, mean |Q| = 1.5, lambda = 2.5 / 1.5 = 5/3
     # cloning = ((0.5 - 0.9)**2 + (0 + 0.2)**2) / 2 = (0.16 + 0.04) / 2 = 0.1
     # loss = 0.1 - 5/3 * -0.5 = 0.933333
-    loss, metrics = total(impl.compute_actor_loss(batch))
+    returned = impl.compute_actor_loss(batch)
+    loss, metrics = total(returned)
     close(loss, 0.1 + 5 / 6)
+    close(row_losses(returned), [0.16 + 10 / 3, 0.04 - 5 / 3])
     close(metrics["bc_loss"], 0.1)
     assert not metrics["bc_loss"].requires_grad
 

@@ -15,6 +15,7 @@ from helpers import (
     head_gradients,
     make_batch,
     one_hot,
+    row_losses,
     set_constant,
     set_table,
     total,
@@ -39,10 +40,12 @@ def with_networks(**options):
 def test_value_loss_and_its_gradient():
     impl = with_networks(temperature=2.0)
     # z = (1, -3) / 2 = (0.5, -1.5); (exp(z) - z - 1) / exp(0.5), whose mean is the loss
-    loss, metrics = total(impl.compute_value_loss(BATCH))
+    returned = impl.compute_value_loss(BATCH)
+    loss, metrics = total(returned)
     scale = math.exp(-0.5)
     rows = [(math.exp(z) - z - 1) * scale for z in (0.5, -1.5)]
     close(loss, sum(rows) / 2)
+    close(row_losses(returned), rows)
     close(metrics["value"], 4.0)
     # d / d V = -(exp(z) - 1) / 2 * scale / 2 rows
     expected = [-(math.exp(z) - 1) / 2 * scale / 2 for z in (0.5, -1.5)]
