@@ -1,5 +1,5 @@
 # Two commands for a new user: `make demo` and `make test`. Each sets up .venv by itself.
-# A GPU build of torch: TORCH_CONSTRAINTS= make demo, after installing torch into .venv yourself.
+# A GPU build of torch: CONSTRAINTS= make demo, after installing torch into .venv yourself.
 
 PYTHON ?= python3
 VENV := .venv
@@ -9,6 +9,9 @@ PIP_FLAGS := $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
 
 # Threads of small networks that spin while they wait slow one another down where cores are shared.
 export OMP_WAIT_POLICY ?= PASSIVE
+
+# One process of tests a core.
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal
 
 .DEFAULT_GOAL := help
 
@@ -33,10 +36,13 @@ demo: $(VENV)/.installed  ## Installs, trains discrete CQL on embedded data, pri
 
 .PHONY: test
 test: $(VENV)/.installed-dev  ## Installs and runs every test, slow ones too.
-	$(BIN)/python -m pytest
+	$(PYTEST)
+
+.PHONY: static
+static: format-check lint types
 
 .PHONY: check
-check: format-check lint types fast  ## What a commit must pass: format, lint, types, fast tests.
+check: static fast  ## What a commit must pass: format, lint, types, fast tests.
 
 .PHONY: format
 format: $(VENV)/.installed-dev  ## Formats the code.
@@ -57,7 +63,11 @@ types: $(VENV)/.installed-dev
 
 .PHONY: fast
 fast: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -m 'not slow'
+	$(PYTEST) -m 'not slow'
+
+.PHONY: try
+try: $(VENV)/.installed-dev  ## Runs the tests nearest to what has changed since main, in half a minute.
+	$(BIN)/python scripts/changed_tests.py
 
 .PHONY: faults
 faults: $(VENV)/.installed-dev  ## Kills, fills, flips, forges and fuzzes at large, and prints the table of it.

@@ -25,7 +25,7 @@ SECTIONS = {
     "Engine": ("engine", "populations", "distributed"),
     "Reliability": ("reliability", "SECURITY"),
     "Deployment": ("deploy",),
-    "Extending": ("extending", "CONTRIBUTING", "CHANGELOG"),
+    "Extending": ("architecture", "extending", "CONTRIBUTING", "CHANGELOG"),
     "Reference": ("reference/*",),
 }
 """Pages by section, in order; those that are not there yet are passed over."""

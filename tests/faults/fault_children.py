@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-import offlinekit
+import offlinekit.io
 from offlinekit.algos import IQL, DecisionTransformer, DiscreteCQL, Population, TD3PlusBC
 from offlinekit.cli.main import main as command_line
 from offlinekit.core import persistence
@@ -93,12 +93,12 @@ def once_done(owner: Any, name: str) -> None:
 
 
 POINTS: dict[str, Callable[[], None]] = {
-    "before the temporary file": lambda: setattr(storage.tempfile, "mkstemp", die),
+    "before the temporary file": lambda: setattr(offlinekit.io.tempfile, "mkstemp", die),
     "temporary file empty": lambda: setattr(Path, "write_bytes", die),
     "half of the bytes written": lambda: setattr(Path, "write_bytes", half_written),
     "all bytes written, not synced": lambda: once_done(Path, "write_bytes"),
     "synced, without its name": lambda: setattr(Path, "replace", die),
-    "named, the folder not synced": lambda: setattr(storage, "sync_folder", die),
+    "named, the folder not synced": lambda: setattr(offlinekit.io, "sync_folder", die),
     "durable, nothing pruned": lambda: setattr(run_folder, "prune", die),
     "half pruned": lambda: once_done(Path, "unlink"),
 }
