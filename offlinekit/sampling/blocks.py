@@ -15,6 +15,7 @@ from offlinekit.errors import UnsupportedError
 from offlinekit.sampling.batch import Batch
 from offlinekit.sampling.block_reader import BlockReader, is_mapped, row_bytes
 from offlinekit.sampling.columns import own_columns
+from offlinekit.sampling.loss_weights import scaled_weights, weights_of
 from offlinekit.sampling.sampler import TransitionSampler, fits
 from offlinekit.sampling.scalers import Scaling
 from offlinekit.types import Array
@@ -73,6 +74,10 @@ class BlockSampler:
         n_readers: int = N_READERS,
     ) -> None:
         self.batch_size, self.device, self.seed = batch_size, device, seed
+        weights = weights_of(dataset)
+        if weights is not None:
+            scaled = scaled_weights(dataset, weights > 0)
+            needs, columns = (*needs, "weights"), {**(columns or {}), "weights": scaled}
         self.settings: dict[str, Any] = {
             "batch_size": batch_size,
             "gamma": gamma,

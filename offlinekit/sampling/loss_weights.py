@@ -49,24 +49,36 @@ def loss_weights(dataset: MDPDataset, weights: LossWeights) -> Array:
     return found
 
 
-def weighted(dataset: MDPDataset, weights: Array) -> MDPDataset:
+def weighted(dataset: MDPDataset, weights: Array, scale: float = 1.0) -> MDPDataset:
     """Returns a dataset whose samplers draw rows with their loss weights, and none of weight 0.
 
     Episodes without a positive weight are left out of it, so that nothing learns from them.
+
+    Args:
+        dataset: N rows.
+        weights: [N], as `loss_weights` gives them.
+        scale: Mean of the weights that samplers give; not 1 for a part of a larger dataset.
     """
     joined = with_extras(dataset, {COLUMN: weights})
+    joined.metadata = {**dataset.metadata, COLUMN: scale}
     alive = np.maximum.reduceat(weights, dataset.episode_starts) > 0
     return joined if alive.all() else joined[alive]
 
 
 def weights_of(dataset: MDPDataset) -> Array | None:
-    """Returns the loss weights [N] that a dataset was given by `weighted`, or None."""
+    """Returns the loss weights [N] that `weighted` gave a dataset, or None."""
     return dataset.extras.get(COLUMN)
 
 
-def of_mean_one(weights: Array, drawn: Array) -> Array:
-    """Returns float32 weights whose mean is 1 over the rows that are drawn, by number or mask."""
-    scaled: Array = (weights / weights[drawn].mean()).astype(np.float32)
+def scaled_weights(dataset: MDPDataset, drawn: Array) -> Array:
+    """Returns the loss weights float32 [N] of a dataset, of mean 1 over the rows that are drawn.
+
+    Args:
+        dataset: One that `weighted` gave weights.
+        drawn: Numbers of rows, or a mask.
+    """
+    weights = dataset.extras[COLUMN]
+    scaled: Array = (weights * (dataset.metadata[COLUMN] / weights[drawn].mean())).astype(np.float32)
     return scaled
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.errors import DatasetError
 from offlinekit.sampling.batch import Batch
+from offlinekit.sampling.loss_weights import scaled_weights, weights_of
 from offlinekit.sampling.n_step import n_step_transitions, returns_to_go
 from offlinekit.sampling.scalers import Scaling
 from offlinekit.sampling.transition_table import Located, TransitionTable
@@ -100,6 +101,9 @@ class TransitionSampler:
         owner: str = "",
     ) -> None:
         self.device, self._on_cuda = device, device.type == "cuda"
+        weights = weights_of(dataset)
+        if weights is not None:
+            needs, columns = (*needs, "weights"), {**(columns or {}), "weights": weights}
         self.columns = TransitionTable(
             dataset,
             gamma=gamma,
@@ -122,6 +126,8 @@ class TransitionSampler:
                     "temporal order"
                 )
             allowed &= self.columns.has_next_action
+        if columns is not None and "weights" in columns:
+            allowed &= columns["weights"] > 0
         usable = torch.from_numpy(np.flatnonzero(allowed) if rows is None else rows[allowed[rows]])
         if not len(usable):
             raise DatasetError(
@@ -135,6 +141,9 @@ class TransitionSampler:
             check_weights(sampling_weights, len(dataset))
             sampling_weights = sampling_weights[usable.numpy()]
         self._chooser = Chooser(self.n_usable, sampling_weights, device)
+        if weights is not None:
+            scaled = torch.from_numpy(scaled_weights(dataset, usable.numpy()))
+            self.columns.write("weights", scaled.to(device))
         self._begin(batch_size, seed)
 
     def _begin(self, batch_size: int, seed: int) -> None:
