@@ -101,3 +101,9 @@ def kind_in_words(hint: Any) -> str:
     if hint is type(None):
         return "None"
     return getattr(hint, "__name__", str(hint)).replace("typing.", "")
+
+
+def meaning_of(hint: Any) -> str:
+    """Returns the words of an annotation, as `Annotated[Count, "Rows in a minibatch."]` has them; "" without any."""
+    words = [part for part in getattr(hint, "__metadata__", ()) if isinstance(part, str)]
+    return words[0] if words else ""

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from offlinekit.algos import Population
 from offlinekit.core.algo import Algo
-from offlinekit.core.persistence import resume
 from offlinekit.errors import TrainingError
 from offlinekit.metrics.evaluators import get_evaluator, known_evaluators
 from offlinekit.sweeps.plan import FQE
 from offlinekit.sweeps.sweep_files import read_trials, write_trial
 from offlinekit.training import run_folder
+from offlinekit.training.setup.resuming import resume
 
 if TYPE_CHECKING:
     from offlinekit.sweeps.sweep import Sweep
@@ -115,7 +115,7 @@ def fitter(
         yield from population.fitter(
             sweep.dataset,
             plan.steps,
-            resume=folders,  # type: ignore[arg-type]  # None for members that begin.
+            resume=folders,
             eval_env=sweep.env,
             evaluators={metric: get_evaluator(metric)} if metric in known_evaluators() else {},
             eval_interval=interval,
