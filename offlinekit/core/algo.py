@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, overload
@@ -34,6 +34,7 @@ from offlinekit.envs.frame_stacking import stacked_space
 from offlinekit.nn.encoders import check_encoder
 from offlinekit.nn.random import derive
 from offlinekit.sampling.blocks import sampler_for
+from offlinekit.sampling.loss_weights import learned_rows
 from offlinekit.sampling.sampler import Sampler
 from offlinekit.sampling.scalers import Scaling, resolve_scaler
 from offlinekit.training.setup.settings import N_STEPS, RunSettings, takes_settings
@@ -149,7 +150,8 @@ class Algo(CatalogueEntry, Agent):
         self.check(dataset)
         if self._impl is None:
             action_scaler = self.action_scaler if self.action_kind == "continuous" else None
-            self.scaling = Scaling.fit(dataset, self.observation_scaler, action_scaler, self.reward_scaler)
+            scalers = (self.observation_scaler, action_scaler, self.reward_scaler)
+            self.scaling = Scaling.fit(learned_rows(dataset), *scalers)
             self.make_impl(stacked_space(dataset.observation_space, self.frame_stack), dataset.action_space)
         return self
 

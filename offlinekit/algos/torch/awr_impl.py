@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -11,6 +12,7 @@ from offlinekit.core.impl import Impl
 from offlinekit.errors import UnsupportedError
 from offlinekit.nn import losses
 from offlinekit.nn.policies import GaussianPolicy
+from offlinekit.nn.rows import mean_of_rows, row_weights
 from offlinekit.sampling.batch import Batch, Metrics, TensorTree
 from offlinekit.training.objectives import Loss, Objective
 
@@ -100,10 +102,19 @@ class AWRImpl(Impl):
             )
         )
         returns = self.columns.set_lambda_returns(values, following, self.config.td_lambda)
-        advantages = (returns - values)[torch.from_numpy(self.columns.has_next).to(self.device)]
-        self.shift.copy_(advantages.mean())
-        self.scale.copy_(advantages.std(correction=0) + 1e-5)
+        self._normalise(returns - values, [row_weights(part) for part in parts])
         self.period = done // self.config.refresh_interval
+
+    def _normalise(self, advantages: Tensor, weights: Sequence[Tensor | None]) -> None:
+        """Notes mean and deviation of the advantages [N] over the rows that are drawn, by their loss weights."""
+        drawn = torch.from_numpy(self.columns.has_next).to(self.device)
+        given = None if weights[0] is None else torch.cat([part for part in weights if part is not None])
+        if given is not None:
+            drawn = drawn & (given > 0)
+            given = given[drawn]
+        advantages = advantages[drawn]
+        self.shift.copy_(mean_of_rows(advantages, given))
+        self.scale.copy_(mean_of_rows((advantages - self.shift).square(), given).sqrt() + 1e-5)
 
     def compute_value_loss(self, batch: Batch) -> Loss:
         """Returns the mean squared error of V(s) towards the lambda-return."""

@@ -17,6 +17,7 @@ from offlinekit.nn.encoders import MLPEncoder, ResidualEncoder, resolve_encoder
 from offlinekit.nn.networks import MLP
 from offlinekit.nn.rows import bootstrapped
 from offlinekit.sampling.batch import Batch
+from offlinekit.sampling.loss_weights import learned_rows
 from offlinekit.training.objectives import Loss, Objective
 
 LOG_STDS = (-5.0, 1.0)
@@ -75,7 +76,8 @@ class DynamicsImpl(Impl):
 
     def learn_data(self, dataset: Any, sampler: Any) -> None:
         """Notes the range of observations and rewards."""
-        scaling, seen, rewards = self.config.scaling, dataset.observations, dataset.rewards
+        rows = learned_rows(dataset)
+        scaling, seen, rewards = self.config.scaling, rows.observations, rows.rewards
         ranges = scaling.observations(np.stack([seen.min(0), seen.max(0)]))
         earned = np.stack([rewards.min(), rewards.max()])
         earned = earned if scaling.reward is None else scaling.reward.transform(earned)

@@ -8,6 +8,7 @@ from typing import Any
 from offlinekit.datasets import MDPDataset
 from offlinekit.datasets.fingerprint import fingerprint
 from offlinekit.interfaces import Trainable
+from offlinekit.training.setup.row_weighting import describe_rows
 from offlinekit.training.setup.settings import RunSettings, plain
 
 
@@ -33,6 +34,7 @@ def describe_run(
         "eval_env": env_id or "none",
         "n_steps": n_steps,
         **plain(settings),
+        **describe_rows(settings),
         **data,
     }
 

@@ -31,6 +31,8 @@ from offlinekit.fields import Count, Positive, checked, meaning_of
 
 if TYPE_CHECKING:
     from offlinekit.interfaces import Evaluator
+    from offlinekit.sampling.loss_weights import LossWeights
+    from offlinekit.sampling.priorities import Priorities
     from offlinekit.training.early_stopping import EarlyStopping
     from offlinekit.training.process_group import Team
     from offlinekit.training.trackers import LoggerFactory
@@ -129,6 +131,17 @@ class RunSettings(TypedDict, total=False):
         bool,
         "Whether SIGTERM and SIGUSR1 save a checkpoint after the update under way and raise Preempted.",
         Setting(False, cosmetic=True),
+    ]
+    weights: Annotated[
+        "LossWeights | None",
+        "Loss weights of rows, at least 0: the name of one of the dataset's extras, an array [N], or a function of "
+        "the dataset; scaled to mean 1, and rows of weight 0 are not drawn.",
+        Setting(None),
+    ]
+    priorities: Annotated[
+        "str | Priorities | None",
+        "Objective by whose losses rows are drawn, such as 'critic', or Priorities('critic', alpha, beta).",
+        Setting(None),
     ]
     info: Annotated[
         "Mapping[str, Any] | None",
