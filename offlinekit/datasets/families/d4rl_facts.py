@@ -35,8 +35,9 @@ TRANSFORMS: dict[str, Callable[[Array, Array], Array]] = {
 }
 """Functions of rewards [N] and episode returns [E].
 
-iql: IQL and what follows it, on locomotion and adroit: 1000 / (highest - lowest return).
-r-1: IQL on antmaze. 10r-5, 4(r-.5): CQL and its descendants on antmaze. 100r: diffusion policies on antmaze.
+iql: IQL and what follows it (XQL, IDQL) on locomotion: 1000 / (highest - lowest return). r-1: IQL, XQL, IDQL, SPOT and
+FQL on antmaze. 10r-5: Cal-QL, and CQL in its code, on antmaze. 4(r-.5): the first code of CQL, and Diffusion-QL, on
+antmaze. 100r: ReBRAC on antmaze.
 """
 
 FAULTS = (

@@ -27,7 +27,7 @@ from typing import (
 )
 
 from offlinekit.errors import did_you_mean
-from offlinekit.fields import Count, Positive, checked, meaning_of
+from offlinekit.fields import Count, Interval, Positive, checked, meaning_of
 
 if TYPE_CHECKING:
     from offlinekit.interfaces import Evaluator
@@ -79,13 +79,13 @@ class RunSettings(TypedDict, total=False):
     ]
     checkpoint_interval: Annotated[
         Count | None,
-        "Updates between checkpoints; without it as many as between evaluations.",
+        "Updates between checkpoints; by default as many as between evaluations.",
         Setting(None, cosmetic=True),
     ]
     keep_checkpoints: Annotated[Count, "How many of the newest checkpoints stay.", Setting(2, cosmetic=True)]
     max_seconds: Annotated[
         Positive | None,
-        "Seconds after which the run stops, with a checkpoint to go on from.",
+        "Seconds from the start after which it stops, with a checkpoint to go on from.",
         Setting(None, cosmetic=True),
     ]
     out: Annotated[
@@ -146,7 +146,7 @@ class RunSettings(TypedDict, total=False):
     info: Annotated[
         "Mapping[str, Any] | None",
         "Plain data to keep in the run's config.json, such as how the dataset was made.",
-        Setting(None),
+        Setting(None, cosmetic=True),
     ]
     team: Annotated[
         "Team | None",
@@ -162,20 +162,24 @@ SETTINGS: Mapping[str, Setting] = {
 COSMETIC = tuple(name for name, setting in SETTINGS.items() if setting.cosmetic)
 
 
-def plain_type(name: str) -> Any:
-    """Returns the type of a setting that can be typed and written to a file: a number, flag or choice; else None.
+def plain_kind(hint: Any) -> tuple[Any, Interval | None] | None:
+    """Returns the type of a field that can be typed and written to a file, and its range.
 
-    Annotated numbers keep their range; the None that some take besides is left out.
+    Args:
+        hint: The annotation of the field; a None beside the type is left out.
+
+    Returns:
+        int, float, bool or a Literal, with the range of a number; None for anything else.
     """
-    hint = RunSettings.__annotations__[name]
-    inner = get_args(hint)[0]
-    if get_origin(inner) in (Union, types.UnionType):
-        inner, *others = (part for part in get_args(inner) if part is not type(None))
-        return None if others else inner
-    return hint if inner in (int, float, bool) or get_origin(inner) is Literal else None
+    interval = next((part for part in getattr(hint, "__metadata__", ()) if isinstance(part, Interval)), None)
+    kind = get_args(hint)[0] if get_origin(hint) is Annotated else hint
+    if get_origin(kind) in (Union, types.UnionType):
+        inner, *others = (part for part in get_args(kind) if part is not type(None))
+        return None if others else plain_kind(inner)
+    return (kind, interval) if kind in (int, float, bool) or get_origin(kind) is Literal else None
 
 
-PLAIN = tuple(name for name in SETTINGS if plain_type(name) is not None)
+PLAIN = tuple(name for name, hint in RunSettings.__annotations__.items() if plain_kind(hint))
 """Settings that are numbers, flags and choices."""
 
 
