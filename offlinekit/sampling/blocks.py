@@ -14,8 +14,8 @@ from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.errors import UnsupportedError
 from offlinekit.sampling.batch import Batch
 from offlinekit.sampling.block_reader import BlockReader, is_mapped, row_bytes
-from offlinekit.sampling.columns import own_columns
 from offlinekit.sampling.loss_weights import scaled_weights, weights_of
+from offlinekit.sampling.named_columns import own_columns
 from offlinekit.sampling.priorities import PrioritySampler
 from offlinekit.sampling.sampler import TransitionSampler, fits
 from offlinekit.sampling.scalers import Scaling

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from offlinekit.errors import DatasetError, did_you_mean
-from offlinekit.sampling.columns import with_extras
+from offlinekit.sampling.named_columns import with_extras
 from offlinekit.sampling.weights import check_weights
 from offlinekit.types import Array, rows
 

@@ -13,9 +13,9 @@ from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.envs.frame_stacking import check_stack, is_image
 from offlinekit.errors import DatasetError
 from offlinekit.sampling.batch import Batch, batch_class, with_axes
-from offlinekit.sampling.columns import NamedColumns, Parts, own_columns
 from offlinekit.sampling.frames import Frames
 from offlinekit.sampling.n_step import NStep, discounted_sums, n_step_transitions, returns_to_go, single_steps
+from offlinekit.sampling.named_columns import NamedColumns, Parts, own_columns
 from offlinekit.sampling.packing import Column, PackedRows
 from offlinekit.sampling.scalers import Scaling
 from offlinekit.types import Array, leaves, map_tree

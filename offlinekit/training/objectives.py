@@ -74,7 +74,9 @@ class Objective:
         if self.report is None:
             return metrics
         self.report(metrics[ROW_LOSSES])
-        return {name: value for name, value in metrics.items() if name != ROW_LOSSES}  # A recorder keeps `metrics`.
+        return {
+            name: value for name, value in metrics.items() if name != ROW_LOSSES
+        }  # A recorder keeps `metrics`.
 
     def gradients(self, batch: Any) -> tuple[Gradients, Metrics]:
         """Returns the gradient of the loss by each owned parameter, clipped, and the metrics; changes nothing."""
