@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar
 
 from offlinekit.algos.torch.idql_impl import IDQLImpl
 from offlinekit.core.bases.actor_critic import ActorCritic
-from offlinekit.core.hyperparameters import Count, EncoderLike, Fraction, Positive, Rate
+from offlinekit.core.hyperparameters import Count, Fraction, Positive, Rate
 from offlinekit.nn.encoders import MLPEncoder, ResidualEncoder
 
 
@@ -24,7 +24,7 @@ class IDQL(ActorCritic):
     actor_lr_schedule = "cosine"
     batch_size = 512
     encoder = ResidualEncoder()
-    critic_encoder: Annotated[EncoderLike, "Of critics and value; None takes `encoder`."] = MLPEncoder()
+    critic_encoder = MLPEncoder()
 
     family: ClassVar[str] = "PC"
     paper: ClassVar[str] = "arXiv:2304.10573"
