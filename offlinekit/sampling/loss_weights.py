@@ -98,6 +98,6 @@ def learned_rows(dataset: MDPDataset) -> Any:
     return dataset if weights is None or weights.all() else PositiveRows(dataset, weights)
 
 
-def describe_weights(weights: Array) -> Mapping[str, str]:
+def describe(weights: Array) -> Mapping[str, str]:
     """Returns what a run's config keeps of its loss weights."""
     return {"hash": hashlib.sha256(np.ascontiguousarray(weights).tobytes()).hexdigest()}

@@ -258,8 +258,8 @@ def fits(state: Tensor, size: int, dtype: torch.dtype) -> bool:
     if state.shape == (size,) and state.dtype == dtype:
         return True
     warnings.warn(
-        "minibatches are drawn anew, not where the run stood: its data lay on another device, or were read in "
-        "another way, from memory or in blocks from a file",
+        "minibatches are drawn anew, not where the run stood: its data lay on another device, or were drawn in "
+        "another way, such as in blocks from a file or by priorities",
         stacklevel=3,
     )
     return False

@@ -8,7 +8,6 @@ from typing import Any
 from offlinekit.datasets import MDPDataset
 from offlinekit.datasets.fingerprint import fingerprint
 from offlinekit.interfaces import Trainable
-from offlinekit.training.setup.row_weighting import describe_rows
 from offlinekit.training.setup.settings import RunSettings, plain
 
 
@@ -34,7 +33,6 @@ def describe_run(
         "eval_env": env_id or "none",
         "n_steps": n_steps,
         **plain(settings),
-        **describe_rows(settings),
         **data,
     }
 

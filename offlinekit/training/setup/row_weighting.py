@@ -7,46 +7,56 @@ from typing import Any
 
 from offlinekit.datasets import MDPDataset
 from offlinekit.errors import did_you_mean
-from offlinekit.sampling.loss_weights import describe_weights, loss_weights, weighted
+from offlinekit.sampling.loss_weights import LossWeights, describe, loss_weights, weighted
 from offlinekit.sampling.priorities import Priorities
 from offlinekit.training.process_group import Team
 from offlinekit.training.setup.settings import RunSettings
-from offlinekit.types import Array
 
 
 def resolved(dataset: MDPDataset, settings: RunSettings) -> RunSettings:
-    """Returns settings whose weights, if any, are an array [N], and whose priorities are `Priorities`."""
-    weights, priorities = settings["weights"], settings["priorities"]
+    """Returns settings whose weights are a name or an array, and whose `info` describes weights and priorities.
+
+    Raises:
+        DatasetError: For weights that cannot be.
+        TypeError: For priorities of another type.
+    """
+    weights, priorities = settings["weights"], as_priorities(settings["priorities"])
+    described: dict[str, Any] = {}
     if weights is not None:
-        weights = loss_weights(dataset, weights)
-    if isinstance(priorities, str):
-        priorities = Priorities(priorities)
-    elif not isinstance(priorities, Priorities | None):
-        raise TypeError(
-            "priorities must be the name of an objective, such as 'critic', or "
-            f"Priorities('critic', alpha=0.6, beta=0.4), got {priorities!r}"
-        )
-    return {**settings, "weights": weights, "priorities": priorities}
+        values = loss_weights(dataset, weights)
+        weights, described["loss_weights"] = weights if isinstance(weights, str) else values, describe(values)
+    if priorities is not None:
+        described["prioritised"] = dataclasses.asdict(priorities)
+    return {**settings, "weights": weights, "info": {**described, **(settings["info"] or {})}}
 
 
-def describe_rows(settings: RunSettings) -> dict[str, Any]:
-    """Returns what a run's config keeps of resolved weights and priorities; nothing where there are none."""
-    weights: Any = settings.get("weights")
-    priorities: Any = settings.get("priorities")
-    described: dict[str, Any] = {} if weights is None else {"weights": describe_weights(weights)}
-    return described if priorities is None else {**described, "priorities": dataclasses.asdict(priorities)}
+def as_priorities(given: Any) -> Priorities | None:
+    """Returns the priorities that a setting stands for.
+
+    Raises:
+        TypeError: For what is neither the name of an objective nor `Priorities`.
+    """
+    if isinstance(given, str):
+        return Priorities(given)
+    if given is None or isinstance(given, Priorities):
+        return given
+    raise TypeError(
+        "priorities must be the name of an objective, such as 'critic', or "
+        f"Priorities('critic', alpha=0.6, beta=0.4), got {given!r}"
+    )
 
 
-def weighted_dataset(dataset: MDPDataset, weights: Array | None, team: Team | None) -> MDPDataset:
+def weighted_dataset(dataset: MDPDataset, weights: LossWeights | None, team: Team | None) -> MDPDataset:
     """Returns what a run learns from: the dataset, with its loss weights and without what has weight 0.
 
     Weights have mean 1 over the rows of all processes together, of which each draws equally many.
     """
     if weights is None:
         return dataset
-    mean = float(weights.mean())
+    values = loss_weights(dataset, weights)
+    mean = float(values.mean())
     scale = 1.0 if team is None else mean / team.means({"weights": mean})["weights"]
-    return weighted(dataset, weights, scale)
+    return weighted(dataset, values, scale)
 
 
 def draw_by_losses(impl: Any, sampler: Any, priorities: Priorities | None) -> None:

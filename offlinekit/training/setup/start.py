@@ -22,7 +22,7 @@ from offlinekit.training.run import Run
 from offlinekit.training.setup.data_parallel import RANK_0_ALONE, share
 from offlinekit.training.setup.description import describe_data, describe_run
 from offlinekit.training.setup.resuming import find_run, resume
-from offlinekit.training.setup.row_weighting import draw_by_losses, resolved, weighted_dataset
+from offlinekit.training.setup.row_weighting import as_priorities, draw_by_losses, resolved, weighted_dataset
 from offlinekit.training.setup.settings import RunSettings, complete, plain
 from offlinekit.training.trackers import find_factories
 from offlinekit.training.value_alarm import value_alarm
@@ -68,7 +68,7 @@ def start_run(
         if folder is not None and (team is None or team.leads):
             held.enter_context(run_folder.locked(folder))  # Before its checkpoints are read.
         state = resume(algo, folder, resume_step) if folder else None
-        learned = weighted_dataset(dataset, settings["weights"], team)  # type: ignore[arg-type]  # Resolved.
+        learned = weighted_dataset(dataset, settings["weights"], team)
         algo.build(learned)
         algo.dataset_name = dataset.name
         if team is not None:
@@ -138,7 +138,7 @@ def _prepare_sampler(
 ) -> None:
     """Gives the algorithm a sampler of the dataset, which goes on where the one before, or the saved one, was."""
     reached = algo.sampler_state if algo.sampler is None else algo.sampler.state()
-    priorities: Any = settings["priorities"]
+    priorities = as_priorities(settings["priorities"])
     how = {} if priorities is None else {"priorities": priorities}
     algo.sampler = (make_sampler or type(algo).make_sampler)(algo, dataset, **how)
     if reached is not None:
