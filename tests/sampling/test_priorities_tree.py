@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from offlinekit.sampling.sum_tree import FAN, SumTree
+from offlinekit.sampling.priorities import FAN, SumTree
 
 
 def test_draws_by_hand():
