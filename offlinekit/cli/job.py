@@ -224,6 +224,13 @@ def _options_of(config: dict[str, Any], folder: Path) -> dict[str, Any]:
             f"go on in Python: algo.fit(dataset, resume={str(folder)!r})",
             param_hint="'--resume'",
         )
+    for name, setting in (("loss_weights", "weights"), ("prioritised", "priorities")):
+        if config.get(name) and not config.get(setting):
+            raise click.BadParameter(
+                f"{folder} was given {setting} that are no name, so it does not say them; go on in Python: "
+                f"algo.fit(dataset, resume={str(folder)!r}, {setting}=...)",
+                param_hint="'--resume'",
+            )
     found = {
         "algo": config["algo"],
         "dataset": data["source"],

@@ -101,7 +101,7 @@ def test_objectives_are_replayed_after_a_while():
 class Branching(TD3PlusBCImpl):
     def compute_actor_loss(self, batch):
         loss, metrics = super().compute_actor_loss(batch)
-        return (loss * 2 if float(loss.detach()) > 0 else loss), metrics
+        return (loss * 2 if float(loss.detach().mean()) > 0 else loss), metrics
 
 
 class Counting(BCImpl):
@@ -238,7 +238,7 @@ def test_a_loss_may_differentiate_twice():
 class BranchingValue(IQLImpl):
     def compute_value_loss(self, batch):
         loss, metrics = super().compute_value_loss(batch)
-        return (loss * 2 if float(loss.detach()) > 0 else loss), metrics
+        return (loss * 2 if float(loss.detach().mean()) > 0 else loss), metrics
 
 
 def test_an_objective_whose_lender_stays_eager_stays_eager_or_makes_its_own_numbers():

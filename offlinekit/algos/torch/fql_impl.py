@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from offlinekit.core.bases.actor_critic_impl import ActorCriticImpl
 from offlinekit.core.bases.behaviour_models import make_flow
+from offlinekit.nn import losses
 from offlinekit.nn.flows import OneStepPolicy
 from offlinekit.sampling.batch import Batch
 from offlinekit.training.objectives import Loss, Objective
@@ -54,6 +54,6 @@ class FQLImpl(ActorCriticImpl):
         with torch.no_grad():
             cloned = self.flow.transport(batch.observations, noise)
         actions = self.policy(batch.observations, noise)
-        distillation = F.mse_loss(actions, cloned)
-        values = self.q.values(batch.observations, actions.clamp(-1.0, 1.0))
-        return self.config.alpha * distillation - values.mean(), {"distillation_loss": distillation.detach()}
+        distillation = losses.squared_error(actions, cloned)
+        values = self.q.values(batch.observations, actions.clamp(-1.0, 1.0)).mean(0)
+        return self.config.alpha * distillation - values, {"distillation_loss": distillation.detach()}

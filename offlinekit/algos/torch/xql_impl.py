@@ -15,5 +15,5 @@ class XQLImpl(IQLImpl):
         """Returns the Gumbel loss of V(s) towards Q_target(s, a), eq. (11)."""
         values = self.value(batch.observations).squeeze(-1)
         errors = self.data_values(batch) - values
-        loss = losses.gumbel_loss(errors, self.config.temperature, self.config.max_exponent).mean()
-        return loss, {"value": values.detach().mean()}
+        loss = losses.gumbel_loss(errors, self.config.temperature, self.config.max_exponent)
+        return loss, {"value": values.detach()}

@@ -13,6 +13,7 @@ from offlinekit.core.populations.stack import stack, unstack
 from offlinekit.core.populations.stacked_sampling import Shareable, StackedSampler
 from offlinekit.errors import TrainingError
 from offlinekit.events import get_logger
+from offlinekit.sampling.priorities import PrioritySampler
 from offlinekit.training.engines.engine import Engine
 from offlinekit.training.run import Run
 
@@ -64,6 +65,8 @@ class StackedRuns(Engine):
         samplers = [algo.sampler for algo in algos if isinstance(algo.sampler, Shareable)]
         if len(samplers) < len(algos):
             raise NotStackable("its sampler draws no rows that one gather could fetch for all members")
+        if any(isinstance(sampler, PrioritySampler) for sampler in samplers):
+            raise NotStackable("each member draws rows by its own losses")
         sampler = StackedSampler(samplers)
         self.whole = stack(self.impls, differing_numbers(algos), sampler)
         first = next(iter(runs.values())).engine

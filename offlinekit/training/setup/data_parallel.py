@@ -28,7 +28,7 @@ REMEDY = (
 )
 
 
-def share(algo: Any, team: ProcessGroup, common: Any) -> Callable[[Any, MDPDataset], Sampler]:
+def share(algo: Any, team: ProcessGroup, common: Any) -> Callable[..., Sampler]:
     """Makes an algorithm ready for a run of several processes.
 
     Ranks from 1 on draw noise and batches from streams that follow from the seed, the rank and the updates taken.
@@ -62,7 +62,7 @@ def share(algo: Any, team: ProcessGroup, common: Any) -> Callable[[Any, MDPDatas
     if not team.is_rank_zero:
         algo.impl.random.generator.manual_seed(derive(_seed(algo, team), "noise"))
         algo.sampler = algo.sampler_state = None
-    return lambda algo, dataset: _make_sampler(algo, team, dataset)
+    return lambda algo, dataset, **settings: _make_sampler(algo, team, dataset, settings)
 
 
 def _seed(algo: Any, team: ProcessGroup) -> int:
@@ -71,9 +71,9 @@ def _seed(algo: Any, team: ProcessGroup) -> int:
     return own if team.is_rank_zero else derive(own, f"rank {team.rank} from update {algo.grad_step}")
 
 
-def _make_sampler(algo: Any, team: ProcessGroup, dataset: MDPDataset) -> Sampler:
+def _make_sampler(algo: Any, team: ProcessGroup, dataset: MDPDataset, settings: dict[str, Any]) -> Sampler:
     """Returns the algorithm's sampler with this process's share of rows and its seed."""
     part = copy.copy(algo)
     part.batch_size, part.seed = algo.batch_size // team.size, _seed(algo, team)
-    sampler: Sampler = part.make_sampler(dataset)
+    sampler: Sampler = part.make_sampler(dataset, **settings)
     return sampler

@@ -21,11 +21,13 @@ from offlinekit.training.run import Run
 from offlinekit.training.setup.data_parallel import RANK_0_ALONE, share
 from offlinekit.training.setup.description import describe_data, describe_run
 from offlinekit.training.setup.resuming import find_run, resume
+from offlinekit.training.setup.row_weighting import as_priorities, draw_by_losses, resolved, weighted_dataset
 from offlinekit.training.setup.settings import RunSettings, complete, plain
 from offlinekit.training.trackers import find_factories
 from offlinekit.training.value_alarm import value_alarm
 
-MakeSampler = Callable[[Any, MDPDataset], Sampler]
+MakeSampler = Callable[..., Sampler]
+"""Takes an algorithm, a dataset, and further settings of its `make_sampler`."""
 
 
 def start_run(
@@ -56,6 +58,7 @@ def start_run(
     settings, n_steps = complete(given), checked("n_steps", n_steps, Count)
     _check_together(settings)
     algo.check(dataset)
+    settings = resolved(dataset, settings)
     written = settings["out"] is not None or settings["resume"] is not None
     data = describe_data(dataset, settings["info"] or {}) if written else {}
     folder = _folder_to_resume(algo, n_steps, settings, data)
@@ -64,14 +67,15 @@ def start_run(
         if folder is not None and (team is None or team.is_rank_zero):
             held.enter_context(run_folder.locked(folder))  # Before its checkpoints are read.
         state = resume(algo, folder, resume_step) if folder else None
-        algo.build(dataset)
+        learned = weighted_dataset(dataset, settings["weights"], team)
+        algo.build(learned)
         algo.dataset_name = dataset.name
         if team is not None:
             make_sampler = share(algo, team, {"n_steps": n_steps, **_common(settings)})
             if not team.is_rank_zero:
                 settings, folder = RunSettings(**{**settings, **RANK_0_ALONE}), None  # type: ignore[typeddict-item]
         settings["eval_env"] = _fitting(algo, dataset, settings["eval_env"])
-        sampler = _prepare_sampler(algo, dataset, make_sampler)
+        sampler = _prepare_sampler(algo, learned, settings, make_sampler)
         run = Run(
             algo,
             _engine(algo, sampler, settings),
@@ -83,7 +87,7 @@ def start_run(
             describe_run(algo, n_steps, settings, data),
             folder,
             state,
-            value_alarm(algo, dataset, settings["value_alarm"]),  # type: ignore[arg-type]  # An Algo lives above.
+            value_alarm(algo, learned, settings["value_alarm"]),  # type: ignore[arg-type]  # An Algo lives above.
         )
         run.hold(held.pop_all())
     algo.run_dir, algo.history = run.folder, run.history
@@ -128,13 +132,18 @@ def _fitting(algo: Any, dataset: MDPDataset, env: Any) -> Any:
     return env
 
 
-def _prepare_sampler(algo: Trainable, dataset: MDPDataset, make_sampler: MakeSampler | None) -> Sampler:
+def _prepare_sampler(
+    algo: Trainable, dataset: MDPDataset, settings: RunSettings, make_sampler: MakeSampler | None
+) -> Sampler:
     """Gives the algorithm a sampler of the dataset, which goes on where the one before, or the saved one, was."""
     reached = algo.sampler_state if algo.sampler is None else algo.sampler.state()
-    algo.sampler = sampler = (make_sampler or type(algo).make_sampler)(algo, dataset)
+    priorities = as_priorities(settings["priorities"])
+    how = {} if priorities is None else {"priorities": priorities}
+    algo.sampler = sampler = (make_sampler or type(algo).make_sampler)(algo, dataset, **how)
     if reached is not None:
         sampler.set_state(reached)
     algo.impl.learn_data(dataset, sampler)
+    draw_by_losses(algo.impl, sampler, priorities)
     return sampler
 
 
