@@ -104,6 +104,7 @@ class MLP(nn.Module):
         hidden = _blocks if isinstance(encoder, ResidualEncoder) else _layers
         layers = hidden(encoder, sizes, random, members)
         self.layers = nn.Sequential(*layers, _linear(members, sizes[-1], outputs))
+        _initialise(self.layers, encoder)
 
     def forward(self, inputs: Tensor, per_member: bool = False, members: int | None = None) -> Tensor:
         """Applies the layers.
@@ -312,10 +313,10 @@ def _layers(encoder: MLPEncoder, sizes: list[int], random: Random, members: int 
     """Returns hidden layers, of sizes that begin with that of the inputs."""
     layers: list[nn.Module] = []
     for size, following in pairwise(sizes):
-        layers.append(_linear(members, size, following))
-        if encoder.layer_norm:
-            layers.append(_norm(members, following))
-        layers.append(nn.ReLU(inplace=True) if encoder.activation == "relu" else _activation(encoder))
+        norm = [_norm(members, following)] if encoder.layer_norm else []
+        before, after = ([], norm) if encoder.norm_after else (norm, [])
+        activation = nn.ReLU(inplace=True) if encoder.activation == "relu" else _activation(encoder)
+        layers += [_linear(members, size, following), *before, activation, *after]
         if encoder.dropout:
             layers.append(Dropout(encoder.dropout, random))
     return layers
@@ -332,6 +333,23 @@ def _blocks(encoder: MLPEncoder, sizes: list[int], random: Random, members: int 
         skip = nn.Identity() if size == following else _linear(members, size, following)
         layers.append(Residual(block, skip))
     return [_linear(members, *sizes[:2]), *layers, _activation(encoder)] if layers else []
+
+
+@torch.no_grad()
+def _initialise(layers: nn.Module, encoder: MLPEncoder) -> None:
+    """Sets the first numbers of linear layers, of which the last is the head, as far as the encoder names them."""
+    linear = [layer for layer in layers.modules() if isinstance(layer, nn.Linear | StackedLinear)]
+    if encoder.init == "glorot_uniform":
+        for layer in linear:
+            bound = math.sqrt(6.0 / (layer.weight.shape[-2] + layer.weight.shape[-1]))
+            layer.weight.uniform_(-bound, bound)
+            layer.bias.zero_()
+    if encoder.hidden_bias is not None:
+        for layer in linear[:-1]:
+            layer.bias.fill_(encoder.hidden_bias)
+    if encoder.head_range is not None:
+        for parameter in linear[-1].parameters():
+            parameter.uniform_(-encoder.head_range, encoder.head_range)
 
 
 def _activation(encoder: MLPEncoder) -> nn.Module:
