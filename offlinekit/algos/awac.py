@@ -20,6 +20,8 @@ class AWAC(ActorCritic):
 
     temperature: Positive = 1 / 3  # Of the weight exp(advantage / temperature), in units of return.
     max_weight: Positive = 100.0  # Bound of that weight.
+    squash_mean: bool = True  # Whether the policy's mean is tanh of its network, or the network itself.
+    log_std_min: float = -5.0  # Lower bound of the policy's log standard deviation.
     n_actions: Count = 1  # Actions of the policy whose mean value is the state's.
     encoder: Any = MLPEncoder(hidden_sizes=(256, 256, 256))  # noqa: RUF009  # What sees the observation; frozen.
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar, Literal
 
 from offlinekit.algos.cql import CQL
 from offlinekit.algos.torch.cal_ql_impl import CalQLImpl
+from offlinekit.datasets import MDPDataset
+from offlinekit.sampling.n_step import endless_returns
+from offlinekit.sampling.sampler import Sampler
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -16,6 +19,18 @@ class CalQL(CQL):
     Source: Nakamoto et al. 2023, arXiv:2303.05479; its offline part.
     """
 
+    failed_return: Literal["episode", "endless"] = (
+        "episode"  # Of episodes that never earn more than the lowest reward.
+    )
+
     family: ClassVar[str] = "Off2On"
     paper: ClassVar[str] = "arXiv:2303.05479"
     impl_class = CalQLImpl
+
+    def make_sampler(self, dataset: MDPDataset, **settings: Any) -> Sampler:
+        """Makes what draws the batches of a run, with the returns that bound the values."""
+        if self.failed_return == "endless":
+            scaler = self.scaling.reward
+            rewards = dataset.rewards if scaler is None else scaler.transform(dataset.rewards)
+            settings["returns"] = endless_returns(dataset, rewards, self.gamma)
+        return super().make_sampler(dataset, **settings)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from offlinekit.algos.sac import SAC
 from offlinekit.algos.torch.cql_impl import CQLImpl
@@ -25,6 +25,9 @@ class CQL(SAC):
     temperature: Positive = 1.0  # Of the logsumexp.
     soft_backup: bool = False  # Whether targets subtract the entropy term.
     max_backup: bool = False  # Whether targets take the best of `n_actions` sampled next actions.
+    max_backup_order: Literal["critic", "action"] = (
+        "critic"  # Best of each critic, or by the lowest of each action.
+    )
     actor_learning_rate: Positive = 1e-4  # Of the policy.
     encoder: Any = MLPEncoder(hidden_sizes=(256, 256, 256))  # noqa: RUF009  # What sees the observation; frozen.
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from offlinekit.algos.torch.diffusion_ql_impl import DiffusionQLImpl
 from offlinekit.core.bases.actor_critic import ActorCritic
-from offlinekit.core.hyperparameters import Count, NonNegative, Positive, Rate, Schedule
+from offlinekit.core.hyperparameters import Count, NonNegative, Positive, Rate, Schedule, Steps
 from offlinekit.nn.encoders import MLPEncoder
 
 
@@ -25,6 +25,7 @@ class DiffusionQL(ActorCritic):
     n_actions: Count = 10  # Actions drawn at s' with max_backup.
     actor_tau: Rate = 0.005  # Share of the policy that enters its average at each update of the average.
     actor_target_interval: Count = 5  # Updates between those of the policy's average.
+    actor_target_start: Steps = 0  # Updates at the start in which the average stays the first policy.
     clip_grad_norm: Positive | None = 9.0  # Largest norm of a loss's gradient; the paper has 1 to 10 by task.
     lr_schedule: Schedule = "cosine"  # Of the learning rates over the run; cosine ends at 0.
     encoder: Any = MLPEncoder((256, 256, 256), "mish")  # noqa: RUF009  # What sees the observation; frozen.

@@ -19,6 +19,10 @@ class EDAC(SAC):
     """
 
     eta: NonNegative = 1.0  # Weight of the alignment of the critics' gradients; 0 is SAC-N.
+    max_backup: bool = (
+        False  # Whether targets take each critic's best of `n_actions` next actions, no entropy.
+    )
+    n_actions: Count = 10  # Actions drawn at s' with max_backup.
     n_critics: Count = 10  # Critics in the ensemble; more are more pessimistic.
     encoder: Any = MLPEncoder(hidden_sizes=(256, 256, 256))  # noqa: RUF009  # What sees the observation; frozen.
 

@@ -20,6 +20,7 @@ class SAC(ActorCritic):
     temperature_learning_rate: Positive = 3e-4  # Of the temperature.
     initial_temperature: Positive = 1.0  # Weight of the entropy at the start, in units of return.
     target_entropy: float | None = None  # Of the policy, in nats; None for minus the action dimensions.
+    log_std_min: float = -20.0  # Lower bound of the policy's log standard deviation, before squashing.
 
     family: ClassVar[str] = "online"
     paper: ClassVar[str] = "arXiv:1812.05905"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import KW_ONLY, asdict, dataclass, field
 from math import inf, isfinite
 from typing import Any, TypeAlias
 
@@ -40,18 +40,12 @@ class MLPEncoder:
     activation: str = "relu"  # One of relu, gelu, silu, mish, tanh, elu.
     layer_norm: bool = False  # Whether each layer's output is normalised before its activation.
     dropout: float = 0.0  # Share of hidden units dropped in training, in [0, 1).
-    norm_after: bool = field(
-        default=False, kw_only=True
-    )  # Whether layer norm follows the activation instead.
-    init: str = field(
-        default="torch", kw_only=True
-    )  # First numbers: torch's, or glorot_uniform with biases 0.
-    hidden_bias: float | None = field(
-        default=None, kw_only=True
-    )  # First biases of hidden layers; None: init's.
-    head_range: float | None = field(
-        default=None, kw_only=True
-    )  # Bound of the head's first numbers; None: init's.
+    _: KW_ONLY
+    norm_after: bool = False  # Whether layer norm follows the activation instead.
+    input_norm: bool = False  # Whether what the first layer sees is normalised.
+    init: str = "torch"  # First numbers of layers: torch's, or glorot_uniform with biases 0.
+    hidden_bias: float | None = None  # First biases of hidden layers; None leaves them to init.
+    head_range: float | None = None  # Bound of the last layer's first numbers; None leaves them to init.
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "hidden_sizes", tuple(int(size) for size in self.hidden_sizes))

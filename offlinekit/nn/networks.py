@@ -102,7 +102,8 @@ class MLP(nn.Module):
         self.members = members
         sizes = [inputs, *encoder.hidden_sizes]
         hidden = _blocks if isinstance(encoder, ResidualEncoder) else _layers
-        layers = hidden(encoder, sizes, random, members)
+        layers = [_norm(members, inputs)] if encoder.input_norm else []
+        layers += hidden(encoder, sizes, random, members)
         self.layers = nn.Sequential(*layers, _linear(members, sizes[-1], outputs))
         _initialise(self.layers, encoder)
 
@@ -213,7 +214,7 @@ class QFunction(nn.Module):
         action_size: Dimensions of a continuous action; 0 for discrete actions.
         n_actions: Number of discrete actions; 0 for continuous ones.
         n_quantiles: N, or None for the mean.
-        huber: Whether the loss of the mean is the Huber loss (width 1) instead of the squared error.
+        huber_width: Of the Huber loss of the mean; None for the squared error.
     """
 
     def __init__(
@@ -226,10 +227,10 @@ class QFunction(nn.Module):
         action_size: int = 0,
         n_actions: int = 0,
         n_quantiles: int | None = None,
-        huber: bool = False,
+        huber_width: float | None = None,
     ) -> None:
         super().__init__()
-        self.n_quantiles, self.n_actions, self.huber = n_quantiles, n_actions, huber
+        self.n_quantiles, self.n_actions, self.huber_width = n_quantiles, n_actions, huber_width
         self.members = members
         outputs = max(n_actions, 1) * (n_quantiles or 1)
         self.network = Network(encoder, space, outputs, random, action_size=action_size, members=members)
@@ -292,7 +293,7 @@ class QFunction(nn.Module):
         if self.n_quantiles:
             errors = losses.quantile_huber_loss(outputs, targets)
         else:
-            errors = losses.temporal_difference_loss(outputs, targets, self.huber)
+            errors = losses.temporal_difference_loss(outputs, targets, self.huber_width)
         return losses.ensemble_mean(errors, masks)
 
 

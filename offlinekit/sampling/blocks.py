@@ -166,10 +166,10 @@ def sampler_for(dataset: MDPDataset, **settings: Any) -> TransitionSampler | Blo
         settings: Of `TransitionSampler`.
 
     Raises:
-        UnsupportedError: For weights or choices with a dataset that would be drawn by blocks.
+        UnsupportedError: For weights, choices or returns with a dataset that would be drawn by blocks.
     """
     if is_mapped(dataset) and len(dataset) * row_bytes(dataset) > POOL_BYTES:
-        for name in ("weights", "choices"):
+        for name in ("weights", "choices", "returns"):
             if settings.pop(name, None) is not None:
                 raise UnsupportedError(
                     f"{name} need the dataset in memory, this one is mapped and drawn by blocks; use MDPDataset.load"
