@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from offlinekit.algos.cql import CQL
 from offlinekit.algos.torch.cal_ql_impl import CalQLImpl
@@ -12,16 +11,15 @@ from offlinekit.sampling.n_step import endless_returns
 from offlinekit.sampling.sampler import Sampler
 
 
-@dataclass(kw_only=True, eq=False, repr=False)
 class CalQL(CQL):
     """CQL whose values stay at least as high as the returns of the data, ready for fine-tuning online.
 
     Source: Nakamoto et al. 2023, arXiv:2303.05479; its offline part.
     """
 
-    failed_return: Literal["episode", "endless"] = (
-        "episode"  # Of episodes that never earn more than the lowest reward.
-    )
+    failed_return: Annotated[
+        Literal["episode", "endless"], "Of episodes that earn nothing but the lowest reward."
+    ] = "episode"
 
     family: ClassVar[str] = "Off2On"
     paper: ClassVar[str] = "arXiv:2303.05479"

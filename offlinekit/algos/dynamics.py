@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import torch
@@ -22,19 +21,18 @@ from offlinekit.sampling.sampler import Sampler
 from offlinekit.types import Array
 
 
-@dataclass(kw_only=True, eq=False, repr=False)
 class Dynamics(Algo):
     """Learns next observation, reward and end of a step: an ensemble of Gaussians, each on a bootstrap of the episodes.
 
     Source: Chua et al. 2018, arXiv:1805.12114; bounds of the deviations are fixed here, not learned.
     """
 
-    n_members: Count = 7  # Models in the ensemble.
-    resample: bool = True  # Whether each model learns from episodes drawn anew with replacement, by the seed.
-    learning_rate: Positive = 1e-3  # Of the models.
-    encoder: Any = MLPEncoder((200,) * 4, "silu")  # noqa: RUF009  # What sees observation and action; frozen.
-    observation_scaler: Any = "standard"  # None, "standard", "minmax" or a Scaler; fitted on the data.
-    reward_scaler: Any = "standard"  # None, "standard", "minmax", "return", "shift"... or a Scaler.
+    n_members: Annotated[Count, "Models in the ensemble."] = 7
+    resample: Annotated[bool, "Whether each model draws its own episodes, with replacement."] = True
+    learning_rate: Annotated[Positive, "Of the models."] = 1e-3
+    encoder = MLPEncoder((200,) * 4, "silu")
+    observation_scaler = "standard"
+    reward_scaler = "standard"
 
     family: ClassVar[str] = "OPE"
     action_kind: ClassVar[str] = "continuous"

@@ -11,6 +11,7 @@ from gymnasium import spaces
 from torch import Tensor, nn
 
 from offlinekit.errors import UnsupportedError
+from offlinekit.naming import register
 from offlinekit.nn.encoders import Encoder, resolve_encoder
 from offlinekit.nn.networks import Network
 from offlinekit.nn.random import Random, copy_module, derive, seeded
@@ -40,9 +41,9 @@ class Impl(nn.Module):
     needs_next_action: ClassVar[bool] = False  # Whether rows without a next action must be, too.
     stackable: ClassVar[bool] = True  # Whether members of a population may be one program.
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
+    def __init_subclass__(cls, overwrite: bool = False, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        Impl.known[cls.__name__] = cls
+        register(Impl.known, cls.__name__, cls, overwrite)
 
     def __init__(
         self,

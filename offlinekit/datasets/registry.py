@@ -20,6 +20,7 @@ from offlinekit.datasets.plugins import load_plugins
 from offlinekit.datasets.spaces import check_environment
 from offlinekit.envs.environments import as_gymnasium, make_env
 from offlinekit.errors import DatasetError, did_you_mean
+from offlinekit.naming import check_free
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Env = gymnasium.Env[Any, Any]
@@ -43,10 +44,10 @@ def register_dataset(pattern: str, *, overwrite: bool = False) -> Callable[[Func
             text without a slash ("{name...}" with slashes too) and becomes a keyword argument of the
             function. The function's other arguments are the options of `get_dataset`. It returns an
             MDPDataset, or a pair of it and an environment or None.
-        overwrite: Whether to replace a function registered under the same pattern.
+        overwrite: Whether to replace a function that another module registered under the same pattern.
 
     Raises:
-        ValueError: Where the pattern is taken, or names a field twice.
+        ValueError: Where the pattern belongs to another module, or names a field twice.
         TypeError: Where the function does not take a field of the pattern.
     """
     fields = sources.fields_of(pattern)
@@ -54,8 +55,8 @@ def register_dataset(pattern: str, *, overwrite: bool = False) -> Callable[[Func
         raise ValueError(f"pattern {pattern!r} names a field twice; give each its own name")
 
     def register(function: Function) -> Function:
-        if pattern in _REGISTERED and not overwrite:
-            raise ValueError(f"dataset {pattern!r} is registered already; pass overwrite=True to replace it")
+        if pattern in _REGISTERED:
+            check_free(pattern, function, _REGISTERED[pattern].function, overwrite)
         for field in fields:
             if not sources.takes_option(function, field):
                 raise TypeError(f"the function of dataset {pattern!r} must take an argument {field!r}")

@@ -108,11 +108,17 @@ def test_literal_characters_of_a_pattern_are_literal() -> None:
         get_dataset("axb")
 
 
-def test_duplicates_need_overwrite() -> None:
+def test_the_pattern_of_another_module_needs_overwrite() -> None:
     register_dataset("ward")(lambda: toy(name="first"))
-    with pytest.raises(ValueError, match="dataset 'ward' is registered already; pass overwrite=True"):
-        register_dataset("ward")(toy)
-    register_dataset("ward", overwrite=True)(lambda: toy(name="second"))
+    with pytest.raises(ValueError, match=r"the name 'ward' belongs to .*overwrite=True"):
+        register_dataset("ward")(get_dataset)  # Of another module.
+    register_dataset("ward", overwrite=True)(get_dataset)
+    unregister_dataset("ward")
+
+
+def test_a_cell_that_runs_twice_replaces_its_dataset() -> None:
+    register_dataset("ward")(lambda: toy(name="first"))
+    register_dataset("ward")(lambda: toy(name="second"))
     assert get_dataset("ward")[0].name == "second"
 
 
