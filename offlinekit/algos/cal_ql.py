@@ -30,5 +30,6 @@ class CalQL(CQL):
         if self.failed_return == "endless":
             scaler = self.scaling.reward
             rewards = dataset.rewards if scaler is None else scaler.transform(dataset.rewards)
-            settings["returns"] = endless_returns(dataset, rewards, self.gamma)
+            returns = endless_returns(dataset, rewards, self.gamma)
+            settings["columns"] = {"returns": returns, **settings.get("columns", {})}
         return super().make_sampler(dataset, **settings)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import copy
+from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
@@ -17,6 +17,7 @@ from offlinekit.datasets import MDPDataset
 from offlinekit.errors import UnsupportedError
 from offlinekit.nn.encoders import MLPEncoder
 from offlinekit.nn.random import derive
+from offlinekit.sampling.named_columns import with_extras
 from offlinekit.sampling.sampler import Sampler
 from offlinekit.types import Array
 
@@ -40,12 +41,13 @@ class Dynamics(Algo):
     sampler_options: ClassVar[tuple[str, ...]] = ("n_members", "resample", "seed")
     impl_class = DynamicsImpl
 
-    def make_sampler(self, dataset: MDPDataset, **settings: Any) -> Sampler:
-        """Makes what draws the batches of a run, with a mask that says how often each model learns from a row."""
-        counts = self.episode_counts(dataset).astype(np.uint8)
-        masked = copy.copy(dataset)
-        masked.masks = np.repeat(counts, dataset.episode_lengths(), axis=1).T if self.resample else None
-        return super().make_sampler(masked, **settings)
+    def make_sampler(self, dataset: MDPDataset, *, needs: Sequence[str] = (), **settings: Any) -> Sampler:
+        """Makes what draws the batches of a run, with a column of how often each model learns from a row."""
+        if self.resample:
+            counts = np.repeat(self.episode_counts(dataset), dataset.episode_lengths(), axis=1).T
+            dataset = with_extras(dataset, {"bootstrap_counts": counts.astype(np.float32)})
+            needs = (*needs, "bootstrap_counts")
+        return super().make_sampler(dataset, needs=needs, **settings)
 
     def episode_counts(self, dataset: MDPDataset) -> Array:
         """Returns how often each episode stands in the data of each model, int64 [K, E]."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
@@ -50,8 +50,8 @@ class FQE(Algo):
     sampler_options: ClassVar[tuple[str, ...]] = ("policy", "n_draws", "_resampled_by")
     impl_class = FQEImpl
 
-    def make_sampler(self, dataset: MDPDataset, **settings: Any) -> Sampler:
-        """Makes what draws the batches of a run, whose next actions are those of the policy.
+    def make_sampler(self, dataset: MDPDataset, *, needs: Sequence[str] = (), **settings: Any) -> Sampler:
+        """Makes what draws the batches of a run, with what the policy does in the next states.
 
         Raises:
             ValueError: Where no policy was given.
@@ -62,15 +62,16 @@ class FQE(Algo):
                 "recorded the data; files do not hold it, so give it to load(path, policy=algo) as well"
             )
         if self.resample:
-            settings["weights"] = np.repeat(self.episode_counts(dataset), dataset.episode_lengths())
+            settings["sampling_weights"] = np.repeat(self.episode_counts(dataset), dataset.episode_lengths())
         if self.policy == BEHAVIOUR:
             now, following = behaviour_choices(dataset, self.n_draws)
-            settings["needs_next_action"] = True
+            needs = (*needs, "next_actions")
         else:
             now, following = self._choices.everywhere(dataset, self.frame_stack, self.frame_pad)
         if self.scaling.action is not None:
             now, following = self.scaling.action.transform(now), self.scaling.action.transform(following)
-        return super().make_sampler(dataset, choices=(now, following), **settings)
+        column = "next_policy_" + ("probabilities" if self.action_kind == "discrete" else "actions")
+        return super().make_sampler(dataset, needs=needs, following={column: (now, following)}, **settings)
 
     def predict(self, observations: Any) -> Array:
         """Refuses to act.

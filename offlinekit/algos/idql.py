@@ -35,7 +35,7 @@ class IDQL(ActorCritic):
     actor_lr_schedule = "cosine"
     batch_size = 512
     encoder = ResidualEncoder()
-    critic_encoder: Annotated[EncoderLike, "Of critics and value; None takes `encoder`."] = MLPEncoder()
+    critic_encoder = MLPEncoder()
 
     family: ClassVar[str] = "PC"
     paper: ClassVar[str] = "arXiv:2304.10573"

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 from offlinekit.algos.td3 import TD3
 from offlinekit.algos.torch.spot_impl import SPOTImpl
 from offlinekit.core.bases.generative import Generative
-from offlinekit.core.hyperparameters import EncoderLike, NonNegative, Steps
+from offlinekit.core.hyperparameters import NonNegative, Steps
 from offlinekit.nn.encoders import MLPEncoder
 
 
@@ -20,7 +20,7 @@ class SPOT(Generative, TD3):
     support_weight: Annotated[NonNegative, "Weight of the model's -log density beside the value's 1."] = 0.1
     warmup_steps: Annotated[Steps, "First updates, of the VAE alone; it is fixed afterwards."] = 100_000
     encoder = MLPEncoder(dropout=0.1)
-    critic_encoder: Annotated[EncoderLike, "Of the critics; None: `encoder` with its dropout."] = MLPEncoder()
+    critic_encoder = MLPEncoder()
 
     family: ClassVar[str] = "PC"
     paper: ClassVar[str] = "arXiv:2202.06239"

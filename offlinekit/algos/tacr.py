@@ -20,7 +20,7 @@ class TACR(SequenceModel):
     condition: Annotated[Literal["reward", "return"], "What the actor sees: reward, or return."] = "reward"
     actor_learning_rate: Annotated[Positive, "Of the transformer."] = 1e-4
     critic_learning_rate: Annotated[Positive, "Of the critics."] = 1e-4
-    critic_encoder: Annotated[EncoderLike, "Of the critics; None takes `encoder`."] = "auto"
+    critic_encoder: Annotated[EncoderLike | None, "Of the critics; None takes `encoder`."] = "auto"
     n_critics: Annotated[Count, "Critics in the ensemble."] = 2
     tau: Annotated[Rate, "Share of the online network that enters its target at each update."] = 0.005
     target_noise: Annotated[NonNegative, "Deviation of target actions' noise, actions in [-1, 1]."] = 0.2

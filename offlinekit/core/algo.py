@@ -339,12 +339,13 @@ class Algo(Configured, CatalogueEntry, Agent):
             **describe_data(dataset, info or {}),
         }
 
-    def make_sampler(self, dataset: MDPDataset, **settings: Any) -> Sampler:
+    def make_sampler(self, dataset: MDPDataset, *, needs: Sequence[str] = (), **settings: Any) -> Sampler:
         """Makes what draws the batches of a run; one that learns from windows of steps makes another sampler.
 
         Args:
             dataset: What to learn from.
-            settings: Further ones of `TransitionSampler`, such as `weights`.
+            needs: Names of columns that batches have beside those of the impl's `needs`.
+            settings: Further ones of `TransitionSampler`, such as `columns` and `sampling_weights`.
         """
         return sampler_for(
             dataset,
@@ -354,10 +355,11 @@ class Algo(Configured, CatalogueEntry, Agent):
             device=self.impl.device,
             seed=derive(self.seed or 0, "batches"),
             scaling=self.scaling,
-            needs_next=self.impl.needs_next,
+            needs=(*self.impl.needs, *needs),
+            owner=type(self.impl).__name__,
             frame_stack=self.frame_stack,
             frame_pad=self.frame_pad,
-            **{"needs_next_action": self.impl.needs_next_action, **settings},
+            **settings,
         )
 
     def sample_batch(self, dataset: MDPDataset) -> Any:

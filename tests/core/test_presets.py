@@ -56,7 +56,10 @@ def encoder_of(text):
     kind, sizes, activation, *others = text.split()
     options = {name: parsed("", value) for name, value in (other.split("=") for other in others)}
     front = ResidualEncoder if kind == "residual" else MLPEncoder
-    none = {"layer_norm": False, "dropout": 0.0}  # What the table leaves out is off, a front's default or not.
+    none = {
+        "layer_norm": False,
+        "dropout": 0.0,
+    }  # What the table leaves out is off, a front's default or not.
     return front(tuple(map(int, sizes.split("-"))), activation, **{**none, **options})
 
 

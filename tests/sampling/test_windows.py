@@ -87,7 +87,7 @@ def test_episodes_are_drawn_by_their_length_or_equally() -> None:
     each = torch.cat([sampler(batch_size=6000).next_rows() for _ in range(2)])
     assert (torch.bincount(each).double() / len(each) - 1 / 6).abs().max() < 0.02
     equal = 1 / np.repeat(dataset().episode_lengths(), dataset().episode_lengths())
-    rows = sampler(batch_size=12000, weights=equal).next_rows()
+    rows = sampler(batch_size=12000, sampling_weights=equal).next_rows()
     assert abs((rows >= 4).double().mean() - 0.5) < 0.02
 
 

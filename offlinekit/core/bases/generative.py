@@ -14,6 +14,4 @@ class Generative(ActorCritic):
 
     vae_learning_rate: Annotated[Positive, "Of the VAE."] = 1e-3
     kl_weight: Annotated[NonNegative, "Of the divergence from the prior, beside the squared error."] = 0.5
-    vae_encoder: Annotated[EncoderLike, "Of the VAE; None takes `encoder`."] = MLPEncoder(
-        hidden_sizes=(750, 750)
-    )
+    vae_encoder: Annotated[EncoderLike | None, "Of the VAE; None takes `encoder`."] = MLPEncoder((750, 750))
