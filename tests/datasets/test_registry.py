@@ -71,7 +71,9 @@ def test_a_bare_dataset_has_no_environment() -> None:
 @pytest.mark.parametrize("result", [None, [1], (1, 2), (None, None)])
 def test_other_results_are_refused(result: Any) -> None:
     register_dataset("odd")(lambda: result)
-    with pytest.raises(TypeError, match="the function of dataset 'odd' must return an MDPDataset, or a pair"):
+    with pytest.raises(
+        TypeError, match="the function of dataset 'odd' must return an MDPDataset or its arguments"
+    ):
         get_dataset("odd")
 
 
@@ -193,7 +195,7 @@ def test_env_id_says_environment_and_action_space(tmp_path: Path) -> None:
     assert env is not None
     assert again.action_space == dataset.action_space
     np.savez(path, **columns, actions=[[0.5], [2.25]])
-    with pytest.raises(DatasetError, match=r"got \[2.25\] at row 1, in episode 0 .* clip_actions=True"):
+    with pytest.raises(DatasetError, match=r"got \[2.25\] at row 1, in episode 0; .* clip_actions=True"):
         get_dataset(path, env_id="Pendulum-v1")
     dataset, _ = get_dataset(path, env_id="Pendulum-v1", clip_actions=True)
     assert dataset.actions.tolist() == [[0.5], [2.0]]
