@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -34,6 +35,7 @@ from offlinekit.algos import (
 )
 from offlinekit.datasets import MDPDataset
 from offlinekit.nn.policies import GaussianPolicy
+from offlinekit.testing import check_engines
 
 STATES = one_hot([0, 1], 2)
 ON_CPU = {"seed": 0, "device": "cpu", "encoder": TABLE}
@@ -311,3 +313,19 @@ def test_width_of_the_layers_over_the_steps_number():
         assert len(times.frequencies) == width // 4
         shapes = [tuple(layer.weight.shape) for layer in times.layers if hasattr(layer, "weight")]
         assert shapes == [(width, width // 2), (width, width)]
+
+
+@pytest.mark.parametrize(
+    ("front", "options"),
+    [
+        (XQL, {"n_value_updates": 2, "n_random_actions": 1, "action_noise": 0.1, "huber_width": 20.0}),
+        (DiffusionQL, {"actor_target_start": 7}),
+        (IDQL, {"actor_weight_decay": 0.1, "value_encoder": MLPEncoder((4,), input_norm=True)}),
+    ],
+)
+def test_options_run_alike_under_every_engine(front, options):
+    given = {
+        "encoder": MLPEncoder((4,)),
+        "critic_encoder": MLPEncoder((4,), layer_norm=True, norm_after=True),
+    }
+    check_engines(partial(front, **given, **options))
