@@ -34,9 +34,9 @@ from offlinekit.core.hyperparameters import (
 from offlinekit.core.impl import Impl
 from offlinekit.datasets import MDPDataset
 from offlinekit.envs.frame_stacking import stacked_space
+from offlinekit.interfaces import Sampler
 from offlinekit.nn.random import derive
 from offlinekit.sampling.blocks import sampler_for
-from offlinekit.sampling.sampler import Sampler
 from offlinekit.sampling.scalers import Scaling
 from offlinekit.training.setup.settings import N_STEPS, RunSettings, takes_settings
 from offlinekit.training.setup.start import start_run

@@ -10,7 +10,9 @@ import torch
 from gymnasium import spaces
 from torch import Tensor, nn
 
+from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.errors import UnsupportedError
+from offlinekit.interfaces import Sampler
 from offlinekit.naming import register
 from offlinekit.nn.encoders import Encoder, resolve_encoder
 from offlinekit.nn.networks import Network
@@ -119,7 +121,7 @@ class Impl(nn.Module):
         """
         return (self.sample_action if sample else self.predict_best_action)(observations), memories
 
-    def learn_data(self, dataset: Any, sampler: Any) -> None:
+    def learn_data(self, dataset: MDPDataset, sampler: Sampler) -> None:
         """Learns of the whole dataset what losses need of it; called before each run, does nothing here.
 
         Args:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -11,7 +11,9 @@ from gymnasium import spaces
 from torch import Tensor
 
 from offlinekit.core.impl import Impl
+from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.errors import UnsupportedError
+from offlinekit.interfaces import Sampler
 from offlinekit.nn import losses
 from offlinekit.nn.encoders import MLPEncoder, ResidualEncoder, resolve_encoder
 from offlinekit.nn.networks import MLP
@@ -74,7 +76,7 @@ class DynamicsImpl(Impl):
         """Returns the members' loss."""
         return [self.objective("model", self.compute_model_loss, [self.mlp], self.config.learning_rate)]
 
-    def learn_data(self, dataset: Any, sampler: Any) -> None:
+    def learn_data(self, dataset: MDPDataset, sampler: Sampler) -> None:
         """Notes the range of observations and rewards."""
         scaling, seen, rewards = self.config.scaling, dataset.observations, dataset.rewards
         ranges = scaling.observations(np.stack([seen.min(0), seen.max(0)]))

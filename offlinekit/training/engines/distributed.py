@@ -10,7 +10,7 @@ import torch
 
 from offlinekit.errors import NotFiniteError, TrainingError
 from offlinekit.events import get_logger
-from offlinekit.sampling.sampler import Sampler
+from offlinekit.interfaces import Sampler
 from offlinekit.training.engines.engine import Engine
 from offlinekit.training.engines.updates import Updatable
 from offlinekit.training.process_group import Team

@@ -8,8 +8,8 @@ from typing import Any
 
 from offlinekit.datasets import MDPDataset
 from offlinekit.errors import UnsupportedError
+from offlinekit.interfaces import Sampler
 from offlinekit.nn.random import derive
-from offlinekit.sampling.sampler import Sampler
 from offlinekit.training.process_group import Team
 
 RANK_0_ALONE = {

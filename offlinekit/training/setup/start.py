@@ -12,8 +12,7 @@ from offlinekit.datasets.spaces import check_environment
 from offlinekit.envs.environments import as_gymnasium
 from offlinekit.envs.frame_stacking import fit_stack
 from offlinekit.fields import Count, checked
-from offlinekit.interfaces import Trainable
-from offlinekit.sampling.sampler import Sampler
+from offlinekit.interfaces import Sampler, Trainable
 from offlinekit.training import run_folder
 from offlinekit.training.engines.distributed import TeamEngine
 from offlinekit.training.engines.engine import Engine
@@ -72,10 +71,10 @@ def start_run(
             if not team.leads:
                 settings, folder = RunSettings(**{**settings, **RANK_0_ALONE}), None  # type: ignore[typeddict-item]
         settings["eval_env"] = _fitting(algo, dataset, settings["eval_env"])
-        _prepare_sampler(algo, dataset, make_sampler)
+        sampler = _prepare_sampler(algo, dataset, make_sampler)
         run = Run(
             algo,
-            _engine(algo, settings),
+            _engine(algo, sampler, settings),
             n_steps,
             settings,
             judges(
@@ -129,16 +128,17 @@ def _fitting(algo: Any, dataset: MDPDataset, env: Any) -> Any:
     return env
 
 
-def _prepare_sampler(algo: Trainable, dataset: MDPDataset, make_sampler: MakeSampler | None) -> None:
+def _prepare_sampler(algo: Trainable, dataset: MDPDataset, make_sampler: MakeSampler | None) -> Sampler:
     """Gives the algorithm a sampler of the dataset, which goes on where the one before, or the saved one, was."""
     reached = algo.sampler_state if algo.sampler is None else algo.sampler.state()
-    algo.sampler = (make_sampler or type(algo).make_sampler)(algo, dataset)
+    algo.sampler = sampler = (make_sampler or type(algo).make_sampler)(algo, dataset)
     if reached is not None:
-        algo.sampler.set_state(reached)
-    algo.impl.learn_data(dataset, algo.sampler)
+        sampler.set_state(reached)
+    algo.impl.learn_data(dataset, sampler)
+    return sampler
 
 
-def _engine(algo: Trainable, settings: RunSettings) -> Engine:
-    how = (algo.impl, algo.sampler, settings["engine"], settings["precision"], settings["deterministic"])
+def _engine(algo: Trainable, sampler: Sampler, settings: RunSettings) -> Engine:
+    how = (algo.impl, sampler, settings["engine"], settings["precision"], settings["deterministic"])
     team = settings["team"]
     return Engine(*how) if team is None else TeamEngine(team, *how)
