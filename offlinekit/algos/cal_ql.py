@@ -7,8 +7,8 @@ from typing import Annotated, Any, ClassVar, Literal
 from offlinekit.algos.cql import CQL
 from offlinekit.algos.torch.cal_ql_impl import CalQLImpl
 from offlinekit.datasets import MDPDataset
+from offlinekit.interfaces import Sampler
 from offlinekit.sampling.n_step import endless_returns
-from offlinekit.sampling.sampler import Sampler
 
 
 class CalQL(CQL):
