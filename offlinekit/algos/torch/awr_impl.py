@@ -19,7 +19,6 @@ from offlinekit.sampling.batch import Batch, Metrics, TensorTree
 from offlinekit.sampling.sampler import TransitionSampler
 from offlinekit.sampling.transition_table import TransitionTable
 from offlinekit.training.objectives import Loss, Objective
-from offlinekit.types import Array
 
 ROWS_AT_ONCE = 1 << 15
 
@@ -108,12 +107,12 @@ class AWRImpl(Impl):
             )
         )
         returns = columns.set_lambda_returns(values, following, self.config.td_lambda)
-        self._normalise(returns - values, columns.has_next, [row_weights(part) for part in parts])
+        drawn = torch.from_numpy(columns.has_next).to(self.device)
+        self._normalise(returns - values, drawn, [row_weights(part) for part in parts])
         self.period = done // self.config.refresh_interval
 
-    def _normalise(self, advantages: Tensor, has_next: Array, weights: Sequence[Tensor | None]) -> None:
+    def _normalise(self, advantages: Tensor, drawn: Tensor, weights: Sequence[Tensor | None]) -> None:
         """Notes mean and deviation of the advantages [N] over the rows that are drawn, by their loss weights."""
-        drawn = torch.from_numpy(has_next).to(self.device)
         given = None if weights[0] is None else torch.cat([part for part in weights if part is not None])
         if given is not None:
             drawn = drawn & (given > 0)
