@@ -173,10 +173,10 @@ class Impl(nn.Module):
         space = self.observation_space
         return Network(chosen, space, outputs, self.random, action_size=action_size, members=members)
 
-    def make_target(self, online: nn.Module, tau: float, every: int = 1) -> Any:
-        """Makes a frozen copy of a network that follows it after every `every` updates."""
+    def make_target(self, online: nn.Module, tau: float, every: int = 1, first: int = 1) -> Any:
+        """Makes a frozen copy of a network that follows it after every `every` updates, from the `first` on."""
         target = copy_module(online).requires_grad_(False)
-        self.targets.append(Target(online, target, tau, every))
+        self.targets.append(Target(online, target, tau, every, first))
         return target
 
     def objective(
@@ -192,6 +192,7 @@ class Impl(nn.Module):
         first: int = 1,
         last: int | None = None,
         clip_grad_norm: float | None = None,
+        weight_decay: float | None = None,
     ) -> Objective:
         """Declares a loss over the parameters of its owners, with the configured optimizer.
 
@@ -207,13 +208,15 @@ class Impl(nn.Module):
             first: The first update in which it is, counted from 1.
             last: The last one; None for no end.
             clip_grad_norm: Largest norm of the gradient; None takes the front's.
+            weight_decay: Decoupled, with adamw; None takes the front's optimizer and its decay.
         """
         config = self.config
         modules = nn.ModuleList(owner for owner in owners if isinstance(owner, nn.Module))
         lone = [owner for owner in owners if isinstance(owner, nn.Parameter)]
         decaying = [parameter for parameter in modules.parameters() if parameter.requires_grad]
-        groups = [(decaying, config.weight_decay), (lone, 0.0)]
-        optimizer = make_optimizer(config.optimizer, groups, learning_rate)
+        groups = [(decaying, config.weight_decay if weight_decay is None else weight_decay), (lone, 0.0)]
+        kind = config.optimizer if weight_decay is None else "adamw"
+        optimizer = make_optimizer(kind, groups, learning_rate)
         return Objective(
             name,
             loss,

@@ -85,7 +85,7 @@ def test_actor_loss_is_that_of_fql_over_chunks_whether_whole_or_not(monkeypatch)
 
 
 def test_acting_gives_the_first_action_and_keeps_the_rest(monkeypatch):
-    impl = with_networks(monkeypatch, NOISE)
+    impl = with_networks(monkeypatch, NOISE, n_candidates=None)
     set_table(impl.policy, [[0.5, 0.7], [-0.5, 0.3], [0.25, 0.0], [0.0, 0.5]])
     close(impl.predict_best_action(STATES), [[0.5], [-0.5]])
     close(impl.sample_action(STATES), [[0.6], [-0.7]])

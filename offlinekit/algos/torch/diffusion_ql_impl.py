@@ -22,7 +22,9 @@ class DiffusionQLImpl(BestOfImpl, ActorCriticImpl):
         """Makes the critics, the diffusion and its slow average, which acts in targets."""
         super().build()
         config = self.config
-        self.target_policy = self.make_target(self.policy, config.actor_tau, config.actor_target_interval)
+        self.target_policy = self.make_target(
+            self.policy, config.actor_tau, config.actor_target_interval, config.actor_target_start + 1
+        )
 
     def build_policy(self) -> BestOf:
         """Makes the diffusion and the choice among its actions."""

@@ -54,7 +54,7 @@ class DynamicsImpl(Impl):
 
         Raises:
             UnsupportedError: For observations that are no vectors, and encoders of anything else.
-            ValueError: For joined steps.
+            ValueError: For joined steps, and a discount of 0, by which the end of the MDP could not be told.
         """
         space, encoder = self.observation_space, resolve_encoder(self.config.encoder, self.observation_space)
         if not isinstance(space, spaces.Box) or len(space.shape) != 1:
@@ -65,6 +65,8 @@ class DynamicsImpl(Impl):
             )
         if self.config.n_step != 1:
             raise ValueError(f"dynamics are of single steps; n_step must be 1, got {self.config.n_step}")
+        if self.config.gamma == 0.0:
+            raise ValueError("gamma must be above 0: a discount of 0 says that the MDP ended; leave it out")
         size, acted = space.shape[0], self.n_actions if self.is_discrete else self.action_size
         self.mlp = MLP(encoder, size + acted, 2 * (size + 1) + 1, self.random, self.config.n_members)
         self.register_buffer("lowest", torch.full((size + 1,), -torch.inf))
