@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from offlinekit.core.bases.actor_critic_impl import ActorCriticImpl
@@ -69,6 +68,6 @@ class FQLImpl(ActorCriticImpl):
         with torch.no_grad():
             cloned = self.flow.transport(batch.observations, noise)
         actions = self.policy(batch.observations, noise)
-        distillation = F.mse_loss(actions, cloned)
-        values = self.q.values(batch.observations, actions.clamp(-1.0, 1.0))
-        return self.config.alpha * distillation - values.mean(), {"distillation_loss": distillation.detach()}
+        distillation = losses.squared_error(actions, cloned)
+        values = self.q.values(batch.observations, actions.clamp(-1.0, 1.0)).mean(0)
+        return self.config.alpha * distillation - values, {"distillation_loss": distillation.detach()}
