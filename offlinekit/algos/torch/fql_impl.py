@@ -52,7 +52,7 @@ class FQLImpl(ActorCriticImpl):
         if n_candidates is None:
             return super().predict_best_action(observations)
         noise = fixed_normals(n_candidates, self.action_size, self.device)
-        noise = noise.unsqueeze(1).expand(-1, len(first_leaf(observations)), -1)
+        noise = noise.unsqueeze(1).expand(-1, first_leaf(observations).shape[0], -1)
         candidates = self.policy(observations, noise).clamp(-1.0, 1.0)
         values = self.q.values(observations, candidates)
         values = values.mean(0) if self.config.target_value == "mean" else values.amin(0)
