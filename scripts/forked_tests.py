@@ -20,7 +20,7 @@ import pytest
 from mutation import MutationError
 
 ROOT = Path(__file__).resolve().parents[1]
-COPIED = ("offlinekit", "tests", "pyproject.toml")
+COPIED = ("offlinekit", "tests", "docs", "pyproject.toml")
 LIBRARIES = (
     "torch.distributed.tensor",
     "torch.export",
@@ -124,6 +124,8 @@ def _run_pytest(folder: Path, tests: str, answer: Connection) -> None:
     os.chdir(folder)
     os.environ |= {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
     sys.path[0], sys.dont_write_bytecode = str(folder), True
+    # As `python -m pytest` has it, for tests that start processes of their own.
+    sys.modules["__main__"] = importlib.import_module("pytest.__main__")
     first = FirstFailure()
     code = int(pytest.main([*PYTEST, tests], plugins=[first]))
     loaded = getattr(sys.modules.get("offlinekit"), "__file__", None) or ""
