@@ -16,6 +16,10 @@ class DatasetError(OfflineKitError, ValueError):
     """Data that cannot be what it claims to be; names the field and the row."""
 
 
+class DatasetWarning(UserWarning):
+    """Data that can be used, but hardly as they were meant; names the field, the row and the remedy."""
+
+
 class FileFormatError(OfflineKitError, ValueError):
     """A file that is damaged, truncated or of another format."""
 
@@ -52,10 +56,15 @@ class NotFiniteError(TrainingError):
     """A metric of this process that is no longer finite."""
 
 
+def nearest(name: str, known: Iterable[str], likeness: float = 0.6) -> str | None:
+    """Returns the known name that is most like one, or None if none is alike."""
+    return next(iter(difflib.get_close_matches(name, list(known), n=1, cutoff=likeness)), None)
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Returns "; did you mean 'x'?" for the nearest known name, or an empty string."""
-    nearest = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
-    return f"; did you mean {nearest[0]!r}?" if nearest else ""
+    found = nearest(name, known)
+    return f"; did you mean {found!r}?" if found else ""
 
 
 def require(module: str, extra: str) -> ModuleType:

@@ -6,6 +6,7 @@ import math
 import numbers
 import types
 import typing
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -26,6 +27,36 @@ class Interval:
         return above and below
 
 
+@dataclass(frozen=True)
+class Check:
+    """What a value must pass that no type and no interval says.
+
+    Attributes:
+        function: Raises TypeError or ValueError for a value that does not pass.
+        words: The kind of value, such as "encoder".
+    """
+
+    function: Callable[[Any], object]
+    words: str
+
+
+@dataclass(frozen=True)
+class Described:
+    """One field of a class, as data.
+
+    Attributes:
+        name: Its keyword.
+        default: Its default.
+        kind: Its type and range, in words.
+        meaning: One line, with the unit.
+    """
+
+    name: str
+    default: Any
+    kind: str
+    meaning: str
+
+
 Positive = Annotated[float, Interval("(0, inf)")]
 NonNegative = Annotated[float, Interval("[0, inf)")]
 Probability = Annotated[float, Interval("[0, 1]")]
@@ -41,7 +72,7 @@ def checked(name: str, value: Any, hint: Any) -> Any:
     Args:
         name: Of the field, for messages.
         value: What was given.
-        hint: A type; Literal, Annotated with an `Interval`, and unions with None are looked into.
+        hint: A type; Literal, Annotated with an `Interval` or a `Check`, and unions with None are looked into.
 
     Raises:
         TypeError: For a value of another type.
@@ -59,7 +90,7 @@ def checked(name: str, value: Any, hint: Any) -> Any:
             raise ValueError(f"{name} must be one of {list(arguments)}, got {value!r}{hint_text}")
         return value
     if origin is Annotated:
-        return _in_interval(name, value, hint)
+        return _annotated(name, value, hint)
     if hint in (int, float):
         return _number(name, value, hint, "")
     if hint is bool and not isinstance(value, bool):
@@ -67,14 +98,17 @@ def checked(name: str, value: Any, hint: Any) -> Any:
     return value
 
 
-def _in_interval(name: str, value: Any, hint: Any) -> Any:
+def _annotated(name: str, value: Any, hint: Any) -> Any:
     kind = typing.get_args(hint)[0]
-    for interval in hint.__metadata__:
-        if isinstance(interval, Interval):
-            number = _number(name, value, kind, f" in {interval.text}")
-            if not interval.contains(number):
-                raise ValueError(f"{name} must be in {interval.text}, got {value}")
+    for part in hint.__metadata__:
+        if isinstance(part, Interval):
+            number = _number(name, value, kind, f" in {part.text}")
+            if not part.contains(number):
+                raise ValueError(f"{name} must be in {part.text}, got {value}")
             return number
+        if isinstance(part, Check):
+            part.function(value)
+            return value
     return checked(name, value, kind)
 
 
@@ -96,8 +130,18 @@ def kind_in_words(hint: Any) -> str:
     if origin is Literal:
         return " | ".join(str(argument) for argument in arguments)
     if origin is Annotated:
-        ranges = [f" in {part.text}" for part in hint.__metadata__ if isinstance(part, Interval)]
-        return f"{kind_in_words(arguments[0])}{''.join(ranges)}"
+        for part in hint.__metadata__:
+            if isinstance(part, Interval):
+                return f"{kind_in_words(arguments[0])} in {part.text}"
+            if isinstance(part, Check):
+                return part.words
+        return kind_in_words(arguments[0])
     if hint is type(None):
         return "None"
     return getattr(hint, "__name__", str(hint)).replace("typing.", "")
+
+
+def meaning_of(hint: Any) -> str:
+    """Returns the words of an annotation, as `Annotated[Count, "Rows in a minibatch."]` has them; "" without any."""
+    words = [part for part in getattr(hint, "__metadata__", ()) if isinstance(part, str)]
+    return words[0] if words else ""

@@ -79,8 +79,13 @@ def make_batch(
     discounts: Any = None,
     returns: Any = None,
     masks: Any = None,
+    **columns: Tensor,
 ) -> Batch:
-    """Makes a batch by hand; what is not given is zero, the next observations the observations themselves."""
+    """Makes a batch by hand; what is not given is zero, the next observations the observations themselves.
+
+    Args:
+        columns: Further named columns.
+    """
     n_rows = len(observations)
     acted = torch.as_tensor(actions)
 
@@ -92,10 +97,12 @@ def make_batch(
         actions=acted,
         rewards=column(rewards),
         next_observations=observations if next_observations is None else next_observations,
-        next_actions=torch.zeros_like(acted) if next_actions is None else torch.as_tensor(next_actions),
         discounts=column(discounts),
+    ).with_columns(
+        next_actions=torch.zeros_like(acted) if next_actions is None else torch.as_tensor(next_actions),
         returns=column(returns),
         masks=None if masks is None else torch.as_tensor(masks, dtype=torch.float32),
+        **columns,
     )
 
 
@@ -103,7 +110,7 @@ def two_steps(actions: Sequence[int], /, **changes: Any) -> Batch:
     """Makes row 0: state 0, reward 1, then state 1 at discount 1/2; row 1: state 1, reward -1, the end."""
     after = one_hot([1, 0], 2)
     batch = make_batch(one_hot([0, 1], 2), actions, [1, -1], next_observations=after, discounts=[0.5, 0])
-    return batch._replace(**changes)
+    return batch.with_columns(**changes)
 
 
 def discrete_dataset(n_states: int = 2, n_actions: int = 3, **options: Any) -> MDPDataset:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -58,7 +57,6 @@ def state(observations: Any) -> Tensor:
     return observations[:, 0]
 
 
-@dataclass(kw_only=True, eq=False, repr=False)
 class Known(Algo):
     """Known in closed form."""
 

@@ -221,10 +221,8 @@ def make_batches(discrete: bool) -> tuple[Batch, TorchMiniBatch]:
         actions=draw_actions(),
         rewards=normal(),
         next_observations=normal(OBSERVATION),
-        next_actions=draw_actions(),
         discounts=GAMMA * (1.0 - terminals),
-        returns=normal(),
-    )
+    ).with_columns(next_actions=draw_actions(), returns=normal(), masks=None)
     columns = {name: value.reshape(ROWS, -1) for name, value in ours._asdict().items() if value is not None}
     columns["returns_to_go"] = columns.pop("returns")
     del columns["discounts"]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from offlinekit.algos.awac import AWAC
 from offlinekit.algos.awr import AWR
 from offlinekit.algos.bc import BC
@@ -56,6 +54,7 @@ from offlinekit.algos.td3_plus_bc import TD3PlusBC
 from offlinekit.algos.uwac import UWAC
 from offlinekit.algos.xql import XQL
 from offlinekit.core.algo import Algo
+from offlinekit.core.catalogue import letters
 from offlinekit.core.populations import Population
 from offlinekit.errors import did_you_mean
 from offlinekit.nn.encoders import CNNEncoder, MLPEncoder, ResidualEncoder, register_encoder
@@ -137,11 +136,7 @@ def get_algo(name: str) -> type[Algo]:
         ValueError: For an unknown name; suggests the nearest.
     """
     known = catalogue()
-    spelled = {_letters(key): algo for key, algo in known.items()}
-    if _letters(name) not in spelled:
+    spelled = {letters(key): algo for key, algo in known.items()}
+    if letters(name) not in spelled:
         raise ValueError(f"Unrecognized algorithm name: {name!r}{did_you_mean(name.lower(), known)}")
-    return spelled[_letters(name)]
-
-
-def _letters(name: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", name.lower().replace("+", "plus"))
+    return spelled[letters(name)]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, ClassVar
 
 from offlinekit.algos.torch.awac_impl import AWACImpl
 from offlinekit.core.bases.actor_critic import ActorCritic
@@ -11,17 +10,16 @@ from offlinekit.core.hyperparameters import Count, Positive
 from offlinekit.nn.encoders import MLPEncoder
 
 
-@dataclass(kw_only=True, eq=False, repr=False)
 class AWAC(ActorCritic):
     """Clones the data's actions by how much better they are than the policy's own; goes on online as it is.
 
     Source: Nair et al. 2020, arXiv:2006.09359.
     """
 
-    temperature: Positive = 1 / 3  # Of the weight exp(advantage / temperature), in units of return.
-    max_weight: Positive = 100.0  # Bound of that weight.
-    n_actions: Count = 1  # Actions of the policy whose mean value is the state's.
-    encoder: Any = MLPEncoder(hidden_sizes=(256, 256, 256))  # noqa: RUF009  # What sees the observation; frozen.
+    temperature: Annotated[Positive, "Of the weight exp(advantage / temperature); units of return."] = 1 / 3
+    max_weight: Annotated[Positive, "Bound of that weight."] = 100.0
+    n_actions: Annotated[Count, "Actions of the policy whose mean value is the state's."] = 1
+    encoder = MLPEncoder(hidden_sizes=(256, 256, 256))
 
     family: ClassVar[str] = "PC"
     paper: ClassVar[str] = "arXiv:2006.09359"

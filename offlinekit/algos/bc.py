@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from offlinekit.algos.torch.bc_impl import BCImpl
 from offlinekit.core.algo import Algo
 from offlinekit.core.hyperparameters import Positive
 
 
-@dataclass(kw_only=True, eq=False, repr=False)
 class BC(Algo):
     """Behaviour cloning: predicts the data's continuous action from the observation.
 
     Source: Pomerleau 1991, "Efficient training of artificial neural networks for autonomous navigation".
     """
 
-    learning_rate: Positive = 3e-4  # Of the policy.
-    policy: Literal["deterministic", "gaussian"] = "deterministic"  # Squared error, or maximum likelihood.
+    learning_rate: Annotated[Positive, "Of the policy."] = 3e-4
+    policy: Annotated[Literal["deterministic", "gaussian"], "Squared error, or likelihood."] = "deterministic"
 
     family: ClassVar[str] = "IL"
     action_kind: ClassVar[str] = "continuous"

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from offlinekit.algos.cql import CQL
 from offlinekit.algos.torch.cal_ql_impl import CalQLImpl
 
 
-@dataclass(kw_only=True, eq=False, repr=False)
 class CalQL(CQL):
     """CQL whose values stay at least as high as the returns of the data, ready for fine-tuning online.
 

@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, ClassVar
 
 from offlinekit.algos.torch.diffusion_ql_impl import DiffusionQLImpl
 from offlinekit.core.bases.actor_critic import ActorCritic
-from offlinekit.core.hyperparameters import Count, NonNegative, Positive, Rate, Schedule
+from offlinekit.core.hyperparameters import Count, NonNegative, Positive, Rate
 from offlinekit.nn.encoders import MLPEncoder
 
 
-@dataclass(kw_only=True, eq=False, repr=False)
 class DiffusionQL(ActorCritic):
     """A diffusion clones the data and, through all its steps, moves towards actions of high value.
 
     Source: Wang et al. 2023, arXiv:2208.06193.
     """
 
-    eta: NonNegative = 1.0  # Weight of the normalised value beside cloning; 0 is cloning.
-    diffusion_steps: Count = 5  # Steps in which noise becomes an action.
-    n_candidates: Count = 50  # Actions drawn when acting, of which one is taken.
-    max_backup: bool = False  # Whether targets take the best of `n_actions` actions at s', for AntMaze.
-    n_actions: Count = 10  # Actions drawn at s' with max_backup.
-    actor_tau: Rate = 0.005  # Share of the policy that enters its average at each update of the average.
-    actor_target_interval: Count = 5  # Updates between those of the policy's average.
-    clip_grad_norm: Positive | None = 9.0  # Largest norm of a loss's gradient; the paper has 1 to 10 by task.
-    lr_schedule: Schedule = "cosine"  # Of the learning rates over the run; cosine ends at 0.
-    encoder: Any = MLPEncoder((256, 256, 256), "mish")  # noqa: RUF009  # What sees the observation; frozen.
+    eta: Annotated[NonNegative, "Weight of the normalised value beside cloning; 0 is cloning."] = 1.0
+    diffusion_steps: Annotated[Count, "Steps in which noise becomes an action."] = 5
+    n_candidates: Annotated[Count, "Actions drawn when acting, of which one is taken."] = 50
+    max_backup: Annotated[bool, "Whether targets take the best of `n_actions` at s', for AntMaze."] = False
+    n_actions: Annotated[Count, "Actions drawn at s' with max_backup."] = 10
+    actor_tau: Annotated[Rate, "Share of the policy that enters its average at each such update."] = 0.005
+    actor_target_interval: Annotated[Count, "Updates between those of the policy's average."] = 5
+    clip_grad_norm: Annotated[Positive | None, "Largest norm of a gradient; 1 to 10 in the paper."] = 9.0
+    lr_schedule = "cosine"
+    encoder = MLPEncoder((256, 256, 256), "mish")
 
     family: ClassVar[str] = "PC"
     paper: ClassVar[str] = "arXiv:2208.06193"

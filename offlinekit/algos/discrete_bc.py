@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from offlinekit.algos.torch.discrete_bc_impl import DiscreteBCImpl
 from offlinekit.core.algo import Algo
 from offlinekit.core.hyperparameters import NonNegative, Positive
 
 
-@dataclass(kw_only=True, eq=False, repr=False)
 class DiscreteBC(Algo):
     """Behaviour cloning: classifies the data's discrete action from the observation.
 
     Source: Pomerleau 1991, "Efficient training of artificial neural networks for autonomous navigation".
     """
 
-    learning_rate: Positive = 3e-4  # Of the policy.
-    logits_penalty: NonNegative = 0.0  # Weight of the mean squared logit.
+    learning_rate: Annotated[Positive, "Of the policy."] = 3e-4
+    logits_penalty: Annotated[NonNegative, "Weight of the mean squared logit."] = 0.0
 
     family: ClassVar[str] = "IL"
     action_kind: ClassVar[str] = "discrete"

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from offlinekit.algos.torch.discrete_cql_impl import DiscreteCQLImpl
 from offlinekit.core.bases.q_learning import QLearning
 from offlinekit.core.hyperparameters import NonNegative
 
 
-@dataclass(kw_only=True, eq=False, repr=False)
 class DiscreteCQL(QLearning):
     """Double DQN that pushes down the values of actions the data do not show.
 
     Source: Kumar et al. 2020, arXiv:2006.04779; with q_function="qr" its Atari setting (200 quantiles).
     """
 
-    alpha: NonNegative = 1.0  # Weight of logsumexp Q - Q(data's action), in units of return.
+    alpha: Annotated[NonNegative, "Weight of logsumexp Q - Q(data's action), in units of return."] = 1.0
 
     family: ClassVar[str] = "VR"
     paper: ClassVar[str] = "arXiv:2006.04779"

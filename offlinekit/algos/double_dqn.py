@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from offlinekit.algos.torch.double_dqn_impl import DoubleDQNImpl
 from offlinekit.core.bases.q_learning import QLearning
 
 
-@dataclass(kw_only=True, eq=False, repr=False)
 class DoubleDQN(QLearning):
     """DQN whose online network chooses the next action and whose target network values it.
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from offlinekit.algos.torch.dqn_impl import DQNImpl
 from offlinekit.core.bases.q_learning import QLearning
 
 
-@dataclass(kw_only=True, eq=False, repr=False)
 class DQN(QLearning):
     """Deep Q-learning: an online method, the baseline that offline data make overestimate.
 

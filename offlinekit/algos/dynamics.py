@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import copy
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import torch
@@ -18,23 +17,23 @@ from offlinekit.datasets import MDPDataset
 from offlinekit.errors import UnsupportedError
 from offlinekit.nn.encoders import MLPEncoder
 from offlinekit.nn.random import derive
+from offlinekit.sampling.named_columns import with_extras
 from offlinekit.sampling.sampler import Sampler
 from offlinekit.types import Array
 
 
-@dataclass(kw_only=True, eq=False, repr=False)
 class Dynamics(Algo):
     """Learns next observation, reward and end of a step: an ensemble of Gaussians, each on a bootstrap of the episodes.
 
     Source: Chua et al. 2018, arXiv:1805.12114; bounds of the deviations are fixed here, not learned.
     """
 
-    n_members: Count = 7  # Models in the ensemble.
-    resample: bool = True  # Whether each model learns from episodes drawn anew with replacement, by the seed.
-    learning_rate: Positive = 1e-3  # Of the models.
-    encoder: Any = MLPEncoder((200,) * 4, "silu")  # noqa: RUF009  # What sees observation and action; frozen.
-    observation_scaler: Any = "standard"  # None, "standard", "minmax" or a Scaler; fitted on the data.
-    reward_scaler: Any = "standard"  # None, "standard", "minmax", "return", "shift"... or a Scaler.
+    n_members: Annotated[Count, "Models in the ensemble."] = 7
+    resample: Annotated[bool, "Whether each model draws its own episodes, with replacement."] = True
+    learning_rate: Annotated[Positive, "Of the models."] = 1e-3
+    encoder = MLPEncoder((200,) * 4, "silu")
+    observation_scaler = "standard"
+    reward_scaler = "standard"
 
     family: ClassVar[str] = "OPE"
     action_kind: ClassVar[str] = "continuous"
@@ -42,12 +41,13 @@ class Dynamics(Algo):
     sampler_options: ClassVar[tuple[str, ...]] = ("n_members", "resample", "seed")
     impl_class = DynamicsImpl
 
-    def make_sampler(self, dataset: MDPDataset, **settings: Any) -> Sampler:
-        """Makes what draws the batches of a run, with a mask that says how often each model learns from a row."""
-        counts = self.episode_counts(dataset).astype(np.uint8)
-        masked = copy.copy(dataset)
-        masked.masks = np.repeat(counts, dataset.episode_lengths(), axis=1).T if self.resample else None
-        return super().make_sampler(masked, **settings)
+    def make_sampler(self, dataset: MDPDataset, *, needs: Sequence[str] = (), **settings: Any) -> Sampler:
+        """Makes what draws the batches of a run, with a column of how often each model learns from a row."""
+        if self.resample:
+            counts = np.repeat(self.episode_counts(dataset), dataset.episode_lengths(), axis=1).T
+            dataset = with_extras(dataset, {"bootstrap_counts": counts.astype(np.float32)})
+            needs = (*needs, "bootstrap_counts")
+        return super().make_sampler(dataset, needs=needs, **settings)
 
     def episode_counts(self, dataset: MDPDataset) -> Array:
         """Returns how often each episode stands in the data of each model, int64 [K, E]."""

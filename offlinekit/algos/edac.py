@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, ClassVar
 
 from offlinekit.algos.sac import SAC
 from offlinekit.algos.torch.edac_impl import EDACImpl
@@ -11,16 +10,15 @@ from offlinekit.core.hyperparameters import Count, NonNegative
 from offlinekit.nn.encoders import MLPEncoder
 
 
-@dataclass(kw_only=True, eq=False, repr=False)
 class EDAC(SAC):
     """SAC-N whose critics are told to disagree in their gradients, so that fewer of them are enough.
 
     Source: An et al. 2021, arXiv:2110.01548.
     """
 
-    eta: NonNegative = 1.0  # Weight of the alignment of the critics' gradients; 0 is SAC-N.
-    n_critics: Count = 10  # Critics in the ensemble; more are more pessimistic.
-    encoder: Any = MLPEncoder(hidden_sizes=(256, 256, 256))  # noqa: RUF009  # What sees the observation; frozen.
+    eta: Annotated[NonNegative, "Weight of the alignment of the critics' gradients; 0 is SAC-N."] = 1.0
+    n_critics: Annotated[Count, "Critics in the ensemble; more are more pessimistic."] = 10
+    encoder = MLPEncoder(hidden_sizes=(256, 256, 256))
 
     family: ClassVar[str] = "U"
     paper: ClassVar[str] = "arXiv:2110.01548"

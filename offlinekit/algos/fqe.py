@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from gymnasium.spaces import Discrete
 
 from offlinekit.algos.torch.fqe_impl import DiscreteFQEImpl, FQEImpl
 from offlinekit.core.algo import Algo
-from offlinekit.core.hyperparameters import Count, Positive, QKind, Rate
+from offlinekit.core.hyperparameters import Count, Positive, QKind, Rate, TDLoss
 from offlinekit.datasets import MDPDataset
 from offlinekit.envs.frame_stacking import observations_at
 from offlinekit.errors import UnsupportedError
@@ -26,7 +25,6 @@ QUICK: dict[str, Any] = {"encoder": MLPEncoder((64, 64)), "learning_rate": 1e-3,
 """Settings of the fits behind `offlinekit select` and `offlinekit ope`."""
 
 
-@dataclass(kw_only=True, eq=False, repr=False)
 class FQE(Algo):
     """Learns the value of a given policy by regression on one-step targets that act as it does.
 
@@ -34,18 +32,16 @@ class FQE(Algo):
     Voloshin and Yue 2019, arXiv:1903.08738; with quantiles, Bellemare, Dabney and Munos 2017's evaluation.
     """
 
-    policy: Any = None  # What is judged: an algorithm, a callable, or "behaviour" for what recorded the data.
-    n_draws: Count = 1  # Actions asked of the policy in each state; more for one that draws its actions.
-    resample: bool = (
-        False  # Whether to learn from episodes drawn anew with replacement, by the seed: a bootstrap.
-    )
-    learning_rate: Positive = 3e-4  # Of the critics.
-    n_critics: Count = 1  # Critics in the ensemble; their mean is the estimate.
-    target_update_interval: Count = 1  # Updates between two updates of the target.
-    tau: Rate = 0.005  # Share of the critics that enters their target at each of its updates.
-    td_loss: Literal["huber", "mse"] = "mse"  # Of the temporal difference with q_function="mean".
-    q_function: QKind = "mean"  # What critics learn of the return: its mean, or quantiles ("qr").
-    n_quantiles: Count = 32  # Quantiles of the return with q_function="qr".
+    policy: Annotated[Any, "Policy to judge: an algorithm, a callable, or 'behaviour' (the data's)."] = None
+    n_draws: Annotated[Count, "Actions of the policy in each state; more for one that draws them."] = 1
+    resample: Annotated[bool, "Whether to learn from episodes drawn with replacement: a bootstrap."] = False
+    learning_rate: Annotated[Positive, "Of the critics."] = 3e-4
+    n_critics: Annotated[Count, "Critics in the ensemble; their mean is the estimate."] = 1
+    target_update_interval: Annotated[Count, "Updates between two updates of the target."] = 1
+    tau: Annotated[Rate, "Share of the critics that enters their target at each of its updates."] = 0.005
+    td_loss: Annotated[TDLoss, "Of the temporal difference with q_function='mean'."] = "mse"
+    q_function: Annotated[QKind, "What critics learn of the return: its mean, or quantiles ('qr')."] = "mean"
+    n_quantiles: Annotated[Count, "Quantiles of the return with q_function='qr'."] = 32
 
     family: ClassVar[str] = "OPE"
     action_kind: ClassVar[str] = "continuous"
@@ -54,8 +50,8 @@ class FQE(Algo):
     sampler_options: ClassVar[tuple[str, ...]] = ("policy", "n_draws", "_resampled_by")
     impl_class = FQEImpl
 
-    def make_sampler(self, dataset: MDPDataset, **settings: Any) -> Sampler:
-        """Makes what draws the batches of a run, whose next actions are those of the policy.
+    def make_sampler(self, dataset: MDPDataset, *, needs: Sequence[str] = (), **settings: Any) -> Sampler:
+        """Makes what draws the batches of a run, with what the policy does in the next states.
 
         Raises:
             ValueError: Where no policy was given.
@@ -66,15 +62,16 @@ class FQE(Algo):
                 "recorded the data; files do not hold it, so give it to load(path, policy=algo) as well"
             )
         if self.resample:
-            settings["weights"] = np.repeat(self.episode_counts(dataset), dataset.episode_lengths())
+            settings["sampling_weights"] = np.repeat(self.episode_counts(dataset), dataset.episode_lengths())
         if self.policy == BEHAVIOUR:
             now, following = behaviour_choices(dataset, self.n_draws)
-            settings["needs_next_action"] = True
+            needs = (*needs, "next_actions")
         else:
             now, following = self._choices.everywhere(dataset, self.frame_stack, self.frame_pad)
         if self.scaling.action is not None:
             now, following = self.scaling.action.transform(now), self.scaling.action.transform(following)
-        return super().make_sampler(dataset, choices=(now, following), **settings)
+        column = "next_policy_" + ("probabilities" if self.action_kind == "discrete" else "actions")
+        return super().make_sampler(dataset, needs=needs, following={column: (now, following)}, **settings)
 
     def predict(self, observations: Any) -> Array:
         """Refuses to act.

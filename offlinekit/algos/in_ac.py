@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from offlinekit.algos.torch.in_ac_impl import InACImpl
 from offlinekit.core.bases.actor_critic import ActorCritic
 from offlinekit.core.hyperparameters import Positive
 
 
-@dataclass(kw_only=True, eq=False, repr=False)
 class InAC(ActorCritic):
     """Approximates the softmax of the values over the actions in the data, whatever their frequency.
 
     Source: Xiao et al. 2023, arXiv:2302.14372.
     """
 
-    temperature: Positive = 0.33  # Of the softmax, in units of return; towards 0 it is the best action.
-    max_weight: Positive = 1e4  # Bound of the weight of a cloned action.
-    value_learning_rate: Positive = 3e-4  # Of the state value.
-    behaviour_learning_rate: Positive = 3e-4  # Of the behaviour model.
+    temperature: Annotated[Positive, "Of the softmax, in units of return; towards 0 the best action."] = 0.33
+    max_weight: Annotated[Positive, "Bound of the weight of a cloned action."] = 1e4
+    value_learning_rate: Annotated[Positive, "Of the state value."] = 3e-4
+    behaviour_learning_rate: Annotated[Positive, "Of the behaviour model."] = 3e-4
 
     family: ClassVar[str] = "PC"
     paper: ClassVar[str] = "arXiv:2302.14372"

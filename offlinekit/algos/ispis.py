@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from offlinekit.algos.td3_plus_bc import TD3PlusBC
 from offlinekit.algos.torch.ispis_impl import ISPISImpl
 from offlinekit.core.hyperparameters import Count, Probability
 
 
-@dataclass(kw_only=True, eq=False, repr=False)
 class ISPIS(TD3PlusBC):
     """TD3+BC whose actor is held to what it was a little earlier as well as to the data (ISPI-S, CPI).
 
     Source: Hu et al. 2023, arXiv:2306.05726.
     """
 
-    reference_weight: Probability = 0.5  # Of the distance to the earlier policy; the data's has the rest.
-    snapshot_interval: Count = 2  # Updates from one snapshot of the policy to the next.
+    reference_weight: Annotated[Probability, "Of the snapshot's distance; the data's has the rest."] = 0.5
+    snapshot_interval: Annotated[Count, "Updates from one snapshot of the policy to the next."] = 2
 
     family: ClassVar[str] = "PC"
     paper: ClassVar[str] = "arXiv:2306.05726"

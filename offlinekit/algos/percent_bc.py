@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 from offlinekit.algos.bc import BC
 from offlinekit.algos.torch.percent_bc_impl import PercentBCImpl
@@ -15,14 +14,13 @@ from offlinekit.datasets.editing.thinning import best_episodes
 A = TypeVar("A", bound="PercentBC")
 
 
-@dataclass(kw_only=True, eq=False, repr=False)
 class PercentBC(BC):
     """Behaviour cloning of the best episodes of the data (%BC, 10%BC).
 
     Source: Chen et al. 2021, arXiv:2106.01345, section 5.1.
     """
 
-    fraction: Rate = 0.1  # Share of the episodes that is cloned, those of the highest return.
+    fraction: Annotated[Rate, "Share of the episodes that is cloned, those of the highest return."] = 0.1
 
     family: ClassVar[str] = "IL"
     paper: ClassVar[str] = "arXiv:2106.01345"

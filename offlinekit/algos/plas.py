@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, ClassVar
 
 from offlinekit.algos.torch.plas_impl import PLASImpl
 from offlinekit.core.bases.generative import Generative
-from offlinekit.core.hyperparameters import Count, Positive, Probability, Steps
+from offlinekit.core.hyperparameters import Positive, Probability, Steps
 from offlinekit.nn.encoders import MLPEncoder
 
 
-@dataclass(kw_only=True, eq=False, repr=False)
 class PLAS(Generative):
     """Chooses the latent of a model of the data, so that every action is one that the model can generate.
 
     Source: Zhou et al. 2020, arXiv:2011.07213; PLAS+P with `perturbation`.
     """
 
-    warmup_steps: Steps = 500_000  # Updates at the start that train the VAE alone; it is fixed afterwards.
-    max_latent: Positive = 2.0  # Bound of each latent, in standard deviations of the prior.
-    perturbation: Positive | None = None  # Largest change of a decoded action, such as 0.05; None for none.
-    min_weight: Probability = 0.75  # Weight of the lowest critic in targets; the highest has the rest.
-    vae_learning_rate: Positive = 1e-4  # Of the VAE.
-    actor_learning_rate: Positive = 1e-4  # Of the policy and the perturbation.
-    critic_learning_rate: Positive = 1e-3  # Of the critics.
-    batch_size: Count = 100  # Transitions in a minibatch.
-    encoder: Any = MLPEncoder(hidden_sizes=(400, 300))  # noqa: RUF009  # What sees the observation; frozen.
+    warmup_steps: Annotated[Steps, "First updates, of the VAE alone; it is fixed afterwards."] = 500_000
+    max_latent: Annotated[Positive, "Bound of each latent, in standard deviations of the prior."] = 2.0
+    perturbation: Annotated[Positive | None, "Largest change of a decoded action; None for none."] = None
+    min_weight: Annotated[Probability, "Weight of targets' lowest critic; the highest has the rest."] = 0.75
+    vae_learning_rate = 1e-4
+    actor_learning_rate: Annotated[Positive, "Of the policy and the perturbation."] = 1e-4
+    critic_learning_rate = 1e-3
+    batch_size = 100
+    encoder = MLPEncoder(hidden_sizes=(400, 300))
 
     family: ClassVar[str] = "PC"
     paper: ClassVar[str] = "arXiv:2011.07213"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from offlinekit.algos.bfn import BFN
@@ -10,7 +9,6 @@ from offlinekit.algos.torch.qc_impl import QCImpl
 from offlinekit.core.bases.chunking import Chunking
 
 
-@dataclass(kw_only=True, eq=False, repr=False)
 class QC(Chunking, BFN):
     """Best of N from a flow whose actions are chunks of several steps (Q-chunking), valued and played out whole.
 

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from offlinekit.algos.sac import SAC
 from offlinekit.algos.torch.redq_impl import REDQImpl
 from offlinekit.core.hyperparameters import Count
 
 
-@dataclass(kw_only=True, eq=False, repr=False)
 class REDQ(SAC):
     """SAC with many critics: targets take the lowest of a few drawn at random, the actor the mean of all.
 
     Source: Chen et al. 2021, arXiv:2101.05982.
     """
 
-    n_critics: Count = 10  # Critics in the ensemble.
-    subset_size: Count = 2  # Critics drawn anew for each target; more are more pessimistic.
-    policy_delay: Count = 20  # The policy and the temperature are updated at every such update.
-    target_update_interval: Count = 1  # Updates between two updates of the target critics.
+    n_critics = 10
+    subset_size: Annotated[Count, "Critics drawn anew for each target; more are more pessimistic."] = 2
+    policy_delay: Annotated[Count, "The policy and the temperature are updated at every such update."] = 20
+    target_update_interval: Annotated[Count, "Updates between two updates of the target critics."] = 1
 
     family: ClassVar[str] = "U"
     paper: ClassVar[str] = "arXiv:2101.05982"

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, ClassVar
 
 from offlinekit.algos.sac import SAC
 from offlinekit.algos.torch.sacn_impl import SACNImpl
@@ -11,15 +10,14 @@ from offlinekit.core.hyperparameters import Count
 from offlinekit.nn.encoders import MLPEncoder
 
 
-@dataclass(kw_only=True, eq=False, repr=False)
 class SACN(SAC):
     """SAC with many critics: the lowest of them is pessimistic where the data leave them free to differ.
 
     Source: An et al. 2021, arXiv:2110.01548.
     """
 
-    n_critics: Count = 10  # Critics in the ensemble; more are more pessimistic.
-    encoder: Any = MLPEncoder(hidden_sizes=(256, 256, 256))  # noqa: RUF009  # What sees the observation; frozen.
+    n_critics: Annotated[Count, "Critics in the ensemble; more are more pessimistic."] = 10
+    encoder = MLPEncoder(hidden_sizes=(256, 256, 256))
 
     family: ClassVar[str] = "U"
     paper: ClassVar[str] = "arXiv:2110.01548"

@@ -2,35 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from offlinekit.algos.torch.tacr_impl import TACRImpl
 from offlinekit.core.bases.sequence_model import SequenceModel
-from offlinekit.core.hyperparameters import Count, NonNegative, OptimizerName, Positive, Rate
+from offlinekit.core.hyperparameters import Count, EncoderLike, NonNegative, Positive, Rate
 from offlinekit.sampling.scalers import StandardObservationScaler
 
 
-@dataclass(kw_only=True, eq=False, repr=False)
 class TACR(SequenceModel):
     """A causal transformer is the actor of TD3+BC: it sees the steps before, critics see single ones.
 
     Source: Lee and Moon 2023, "Transformer actor-critic with regularization", AAMAS 2023.
     """
 
-    alpha: Positive = 2.5  # Weight of the value term against the cloning term; 0 would be behaviour cloning.
-    condition: Literal["reward", "return"] = "reward"  # What the actor is told: the last reward, or a return.
-    actor_learning_rate: Positive = 1e-4  # Of the transformer.
-    critic_learning_rate: Positive = 1e-4  # Of the critics.
-    critic_encoder: Any = "auto"  # Of the critics; None takes `encoder`.
-    n_critics: Count = 2  # Critics in the ensemble.
-    tau: Rate = 0.005  # Share of the online network that enters its target at each update.
-    target_noise: NonNegative = 0.2  # Standard deviation of the noise on target actions, actions in [-1, 1].
-    target_noise_clip: NonNegative = 0.5  # Bound of that noise.
-    actor_clip_grad_norm: Positive | None = 0.25  # Of the actor's gradient; None takes `clip_grad_norm`.
-    optimizer: OptimizerName = "adamw"  # Optimizer of both losses.
-    weight_decay: NonNegative = 1e-4  # Of the optimizer; decoupled with adamw.
-    observation_scaler: Any = StandardObservationScaler(eps=1e-6)  # noqa: RUF009  # As the others take it.
+    alpha: Annotated[Positive, "Weight of the value beside the cloning term; towards 0 it is cloning."] = 2.5
+    condition: Annotated[Literal["reward", "return"], "What the actor sees: reward, or return."] = "reward"
+    actor_learning_rate: Annotated[Positive, "Of the transformer."] = 1e-4
+    critic_learning_rate: Annotated[Positive, "Of the critics."] = 1e-4
+    critic_encoder: Annotated[EncoderLike | None, "Of the critics; None takes `encoder`."] = "auto"
+    n_critics: Annotated[Count, "Critics in the ensemble."] = 2
+    tau: Annotated[Rate, "Share of the online network that enters its target at each update."] = 0.005
+    target_noise: Annotated[NonNegative, "Deviation of target actions' noise, actions in [-1, 1]."] = 0.2
+    target_noise_clip: Annotated[NonNegative, "Bound of that noise."] = 0.5
+    actor_clip_grad_norm: Annotated[Positive | None, "Of the actor; None takes `clip_grad_norm`."] = 0.25
+    optimizer = "adamw"
+    weight_decay = 1e-4
+    observation_scaler = StandardObservationScaler(eps=1e-6)
 
     family: ClassVar[str] = "SEQ"
     action_kind: ClassVar[str] = "continuous"

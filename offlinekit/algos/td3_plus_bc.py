@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, ClassVar
 
 from offlinekit.algos.td3 import TD3
 from offlinekit.algos.torch.td3_plus_bc_impl import TD3PlusBCImpl
 from offlinekit.core.hyperparameters import Positive
 
 
-@dataclass(kw_only=True, eq=False, repr=False)
 class TD3PlusBC(TD3):
     """TD3 whose actor is held to the data's actions by a squared error.
 
     Source: Fujimoto and Gu 2021, arXiv:2106.06860.
     """
 
-    alpha: Positive = 2.5  # Weight of the value term against the cloning term; 0 would be behaviour cloning.
-    observation_scaler: Any = "standard"  # None, "standard", "minmax" or a Scaler; fitted on the data.
+    alpha: Annotated[Positive, "Weight of the value beside the cloning term; towards 0 it is cloning."] = 2.5
+    observation_scaler = "standard"
 
     family: ClassVar[str] = "PC"
     paper: ClassVar[str] = "arXiv:2106.06860"

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from offlinekit.algos.torch.xql_impl import XQLImpl
 from offlinekit.core.bases.actor_critic import ActorCritic
-from offlinekit.core.hyperparameters import NonNegative, Positive, Schedule
+from offlinekit.core.hyperparameters import NonNegative, Positive
 
 
-@dataclass(kw_only=True, eq=False, repr=False)
 class XQL(ActorCritic):
     """IQL whose value is the soft maximum over the data's actions, learned by Gumbel regression.
 
     Source: Garg et al. 2023, arXiv:2301.02328.
     """
 
-    temperature: Positive = 2.0  # Of the soft maximum, in units of return; towards 0 it is the best action.
-    max_exponent: Positive = 7.0  # Bound of (Q - V) / temperature in the value's loss.
-    beta: NonNegative = 3.0  # Inverse temperature of the policy in 1 / units of return; 0 is cloning.
-    max_weight: Positive = 100.0  # Bound of the weight exp(beta * advantage) of a cloned action.
-    value_learning_rate: Positive = 3e-4  # Of the state value.
-    actor_lr_schedule: Schedule | None = "cosine"  # Of the policy's learning rate; cosine ends at 0.
+    temperature: Annotated[Positive, "Of the soft maximum, in units of return; towards 0 the best."] = 2.0
+    max_exponent: Annotated[Positive, "Bound of (Q - V) / temperature in the value's loss."] = 7.0
+    beta: Annotated[NonNegative, "Inverse temperature of the policy, 1 / units of return; 0 clones."] = 3.0
+    max_weight: Annotated[Positive, "Bound of the weight exp(beta * advantage) of a cloned action."] = 100.0
+    value_learning_rate: Annotated[Positive, "Of the state value."] = 3e-4
+    actor_lr_schedule = "cosine"
 
     family: ClassVar[str] = "VR"
     paper: ClassVar[str] = "arXiv:2301.02328"

@@ -253,16 +253,24 @@ def _refuse_changes(given: dict[str, Any]) -> None:
 
 
 def _with_preset(options: dict[str, Any]) -> dict[str, Any]:
-    """Returns the options with those of a preset beneath them; "preset" then says where they are from."""
+    """Returns the options with those of a preset beneath them; "preset" then says where they are from.
+
+    What a preset says to the reader of its dataset holds for that dataset alone.
+    """
     with usage("--algo"):
         name = get_algo(options["algo"]).catalogue_name()
     with usage("--preset"):
         found = presets.find(name, options["preset"] or options["dataset"])
+    reader = found.dataset_options if options["dataset"] == found.dataset else {}
+    if reader != found.dataset_options and "quiet" not in options:
+        left_out = f"{found.dataset_options} of the preset are left out"
+        click.echo(f"Options of the reader: {left_out}; they are for {found.dataset}", err=True)
     return {
         "steps": found.n_steps,
         **options,
         "hyperparameters": {**found.hyperparameters, **options.get("hyperparameters", {})},
-        "preset": {"dataset": found.dataset, "source": found.source},
+        "dataset_options": {**reader, **options.get("dataset_options", {})},
+        "preset": {"dataset": found.dataset, "sources": list(found.sources)},
     }
 
 

@@ -5,27 +5,30 @@ from __future__ import annotations
 import dataclasses
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, overload
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar, overload
 
 from torch import Tensor
 
+from offlinekit.configured import Configured
 from offlinekit.core import data_parallel, persistence
 from offlinekit.core.agent import Agent
 from offlinekit.core.catalogue import CatalogueEntry
 from offlinekit.core.compatibility import check_dataset, describe_algo, describe_data
-from offlinekit.core.devices import check_device, find_device
+from offlinekit.core.devices import find_device
 from offlinekit.core.hyperparameters import (
+    ActionScaler,
     Count,
+    Device,
+    EncoderLike,
     FramePad,
     NonNegative,
+    ObservationScaler,
     OptimizerName,
     Positive,
     Probability,
+    RewardScaler,
     Schedule,
-    check,
-    check_names,
 )
 from offlinekit.core.impl import Impl
 from offlinekit.datasets import MDPDataset
@@ -33,11 +36,10 @@ from offlinekit.datasets.spaces import check_environment
 from offlinekit.envs.environments import as_gymnasium
 from offlinekit.envs.frame_stacking import fit_stack, stacked_space
 from offlinekit.interfaces import Evaluator
-from offlinekit.nn.encoders import check_encoder
 from offlinekit.nn.random import derive
 from offlinekit.sampling.blocks import sampler_for
 from offlinekit.sampling.sampler import Sampler
-from offlinekit.sampling.scalers import Scaling, resolve_scaler
+from offlinekit.sampling.scalers import Scaling
 from offlinekit.training.early_stopping import EarlyStopping
 from offlinekit.training.engines.distributed import TeamEngine
 from offlinekit.training.engines.engine import Engine, EngineName, Precision
@@ -53,8 +55,7 @@ if TYPE_CHECKING:
 A = TypeVar("A", bound="Algo")
 
 
-@dataclass(kw_only=True, eq=False, repr=False)
-class Algo(CatalogueEntry, Agent):
+class Algo(Configured, CatalogueEntry, Agent):
     """What all algorithms share; a subclass adds its hyperparameters and names its `impl_class`.
 
     Raises:
@@ -62,54 +63,39 @@ class Algo(CatalogueEntry, Agent):
         ValueError: For one out of its range.
     """
 
-    batch_size: Count = 256  # Transitions in a minibatch.
-    gamma: Probability = 0.99  # Discount factor of one step.
-    n_step: Count = 1  # Steps joined into one transition before bootstrapping.
-    frame_stack: Count = 1  # Images of an episode that make one observation, stacked along the channels.
-    frame_pad: FramePad = "zero"  # What stands before an episode's first image: zeros, or that image again.
-    encoder: Any = "auto"  # What sees the observation: "auto", "mlp", "cnn", an encoder or a module factory.
-    observation_scaler: Any = None  # None, "standard", "minmax" or a Scaler; fitted on the data.
-    action_scaler: Any = "minmax"  # Maps actions to [-1, 1]: by the space's bounds, else the data's.
-    reward_scaler: Any = None  # None, "standard", "minmax", "return", "shift", "clip"... or a Scaler.
-    optimizer: OptimizerName = "adam"  # Optimizer of every loss.
-    weight_decay: NonNegative = 0.0  # Of the optimizer; decoupled with adamw.
-    clip_grad_norm: Positive | None = None  # Largest norm of a loss's gradient; None for no limit.
-    lr_schedule: Schedule = "constant"  # Of the learning rates over the run; cosine ends at 0.
-    seed: int | None = None  # Of networks, batches and noise; None draws one and records it.
-    device: str = "auto"  # "auto" (a GPU where there is one), "cpu", "cuda", "cuda:1".
-    impl_class: Any = None  # The implementation; None for the algorithm's own.
+    batch_size: Annotated[Count, "Transitions in a minibatch."] = 256
+    gamma: Annotated[Probability, "Discount factor of one step."] = 0.99
+    n_step: Annotated[Count, "Steps joined into one transition before bootstrapping."] = 1
+    frame_stack: Annotated[Count, "Images that make one observation, stacked along the channels."] = 1
+    frame_pad: Annotated[FramePad, "What precedes an episode's first image: zeros, or it again."] = "zero"
+    encoder: Annotated[EncoderLike, "'auto', 'mlp', 'cnn', an encoder or a module factory."] = "auto"
+    observation_scaler: Annotated[ObservationScaler, "'standard', 'minmax' or a Scaler."] = None
+    action_scaler: Annotated[ActionScaler, "To [-1, 1], by the bounds of space or data."] = "minmax"
+    reward_scaler: Annotated[RewardScaler, "'standard', 'return', 'shift', 'clip'... or a Scaler."] = None
+    optimizer: Annotated[OptimizerName, "Optimizer of every loss."] = "adam"
+    weight_decay: Annotated[NonNegative, "Of the optimizer; decoupled with adamw."] = 0.0
+    clip_grad_norm: Annotated[Positive | None, "Largest norm of a loss's gradient; None for no limit."] = None
+    lr_schedule: Annotated[Schedule, "Of the learning rates over the run; cosine ends at 0."] = "constant"
+    seed: Annotated[int | None, "Of networks, batches and noise; None draws one and records it."] = None
+    device: Annotated[Device, "'auto' (a GPU where there is one), 'cpu', 'cuda', 'cuda:1'."] = "auto"
+    impl_class: Annotated[Any, "The implementation; None for the algorithm's own."] = None
 
+    field_word: ClassVar[str] = "hyperparameter"
     known: ClassVar[dict[str, type[Algo]]] = {}
-    not_in_files: ClassVar[
-        tuple[str, ...]
-    ] = ()  # Hyperparameters that are no data, to be given to `load` again.
+    not_in_files: ClassVar[tuple[str, ...]] = ()  # Hyperparameters that are no data: `load` takes them again.
     sampler_options: ClassVar[tuple[str, ...]] = ()  # Hyperparameters that a `make_sampler` of its own reads.
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
+    def __init_subclass__(cls, overwrite: bool = False, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if cls.family:
-            Algo.known[cls.__name__] = cls
-
-    def __new__(cls, *args: Any, **hyperparameters: Any) -> Algo:
-        """Refuses unknown hyperparameters before the dataclass does, to suggest the nearest."""
-        if args:
-            raise TypeError(f"{cls.__name__} takes keywords only, such as {cls.__name__}(batch_size=256)")
-        check_names(cls, hyperparameters)
-        return super().__new__(cls)
+            cls.enter(Algo.known, overwrite)
 
     def __post_init__(self) -> None:
-        check(self)
         self.seed_was_drawn = self.seed is None
         if self.seed is None:
             self.seed = secrets.randbelow(2**31)
         if self.impl_class is None:
             self.impl_class = type(self).impl_class
-        for kind in ("observation", "action", "reward"):
-            resolve_scaler(getattr(self, f"{kind}_scaler"), kind)
-        check_device(self.device)
-        for field in dataclasses.fields(self):
-            if field.name.endswith("encoder") and (encoder := getattr(self, field.name)) is not None:
-                check_encoder(encoder)
         self.history: list[dict[str, Any]] = []
         self.run_dir: Path | None = None
         self.dataset_name = "custom"
@@ -353,12 +339,13 @@ class Algo(CatalogueEntry, Agent):
             **describe_data(dataset, info or {}),
         }
 
-    def make_sampler(self, dataset: MDPDataset, **settings: Any) -> Sampler:
+    def make_sampler(self, dataset: MDPDataset, *, needs: Sequence[str] = (), **settings: Any) -> Sampler:
         """Makes what draws the batches of a run; one that learns from windows of steps makes another sampler.
 
         Args:
             dataset: What to learn from.
-            settings: Further ones of `TransitionSampler`, such as `weights`.
+            needs: Names of columns that batches have beside those of the impl's `needs`.
+            settings: Further ones of `TransitionSampler`, such as `columns` and `sampling_weights`.
         """
         return sampler_for(
             dataset,
@@ -368,10 +355,11 @@ class Algo(CatalogueEntry, Agent):
             device=self.impl.device,
             seed=derive(self.seed or 0, "batches"),
             scaling=self.scaling,
-            needs_next=self.impl.needs_next,
+            needs=(*self.impl.needs, *needs),
+            owner=type(self.impl).__name__,
             frame_stack=self.frame_stack,
             frame_pad=self.frame_pad,
-            **{"needs_next_action": self.impl.needs_next_action, **settings},
+            **settings,
         )
 
     def sample_batch(self, dataset: MDPDataset) -> Any:

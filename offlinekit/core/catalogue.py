@@ -5,10 +5,17 @@ from __future__ import annotations
 import re
 from typing import Any, ClassVar, TypeVar
 
+from offlinekit.configured import describe
 from offlinekit.core import presets
-from offlinekit.core.hyperparameters import Hyperparameter, describe
+from offlinekit.fields import Described
+from offlinekit.naming import check_free, register
 
 A = TypeVar("A", bound="CatalogueEntry")
+
+
+def letters(name: str) -> str:
+    """Returns what all spellings of a name have in common: "td3plusbc" of "TD3+BC", "TD3PlusBC", "td3_plus_bc"."""
+    return re.sub(r"[^a-z0-9]", "", name.lower().replace("+", "plus"))
 
 
 class CatalogueEntry:
@@ -26,12 +33,25 @@ class CatalogueEntry:
         return own or re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z0-9])(?=[A-Z][a-z])", "_", cls.__name__).lower()
 
     @classmethod
+    def enter(cls, known: dict[str, type[A]], overwrite: bool) -> None:
+        """Enters the class in a catalogue by its own name, which files have.
+
+        Raises:
+            ValueError: Where that name, or its like on the command line, belongs to another module.
+        """
+        name = letters(cls.catalogue_name())
+        for owner in known.values():
+            if name in (letters(owner.catalogue_name()), letters(owner.__name__)):
+                check_free(cls.__name__, cls, owner, overwrite)
+        register(known, cls.__name__, cls, overwrite)
+
+    @classmethod
     def summary(cls) -> str:
         """Returns one line on the algorithm."""
         return (cls.__doc__ or "").strip().splitlines()[0]
 
     @classmethod
-    def hyperparameters(cls) -> dict[str, Hyperparameter]:
+    def hyperparameters(cls) -> dict[str, Described]:
         """Returns name, default, range and meaning of each hyperparameter."""
         return describe(cls)
 

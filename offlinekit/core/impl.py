@@ -11,6 +11,7 @@ from gymnasium import spaces
 from torch import Tensor, nn
 
 from offlinekit.errors import UnsupportedError
+from offlinekit.naming import register
 from offlinekit.nn.encoders import Encoder, resolve_encoder
 from offlinekit.nn.networks import Network
 from offlinekit.nn.random import Random, copy_module, derive, seeded
@@ -36,13 +37,13 @@ class Impl(nn.Module):
     known: ClassVar[dict[str, type[Impl]]] = {}
     has_value: ClassVar[bool] = True
     is_stateful: ClassVar[bool] = False  # Whether actions depend on earlier steps of the episode.
-    needs_next: ClassVar[bool] = True  # Whether rows without a next observation must be left out.
-    needs_next_action: ClassVar[bool] = False  # Whether rows without a next action must be, too.
+    needs: ClassVar[tuple[str, ...]] = ("next_observations",)
+    """What a row must have to be drawn, and the columns of a batch beside its standard fields; see `Batch`."""
     stackable: ClassVar[bool] = True  # Whether members of a population may be one program.
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
+    def __init_subclass__(cls, overwrite: bool = False, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        Impl.known[cls.__name__] = cls
+        register(Impl.known, cls.__name__, cls, overwrite)
 
     def __init__(
         self,

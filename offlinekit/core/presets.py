@@ -1,9 +1,11 @@
-"""Presets: the published settings of an algorithm on a dataset, each with its source."""
+"""Presets: the published settings of an algorithm on a dataset, each with its sources."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,27 +15,29 @@ from offlinekit.errors import did_you_mean
 
 @dataclass(frozen=True)
 class Preset:
-    """Published settings of one algorithm on one dataset.
+    """Published settings of one algorithm on one dataset: all that differs from the defaults of the library.
 
     Attributes:
         dataset: Name of the dataset that they were published for.
-        hyperparameters: What differs from the defaults of the algorithm.
-        n_steps: Number of updates.
-        source: Where they were published.
+        hyperparameters: Of the algorithm; scaling of observations and rewards is among them.
+        n_steps: Number of updates, those of a warm-up included.
+        dataset_options: Of `get_dataset`, such as which rows of the file become transitions.
+        sources: Paper, and the files that the settings were read from as "owner/repository:path@commit".
     """
 
     dataset: str
-    hyperparameters: dict[str, Any]
-    n_steps: int
-    source: str
+    hyperparameters: dict[str, Any] = field(default_factory=dict)
+    n_steps: int = 1_000_000
+    dataset_options: dict[str, Any] = field(default_factory=dict)
+    sources: tuple[str, ...] = ()
 
 
 @cache
 def published(algo: str) -> dict[str, Preset]:
-    """Returns the presets of an algorithm by dataset, none where nobody published any.
+    """Returns the presets of an algorithm by dataset, none if nobody published any.
 
-    An entry of `<algo>.json` adds to those above it that name the same dataset; one that names none adds to
-    every preset of the file.
+    An entry of `<algo>.json` adds to those above it that name the same dataset. Names may hold choices:
+    "{hopper,walker2d}-medium-v2" stands for two datasets.
 
     Args:
         algo: Name in the catalogue, such as "td3_plus_bc".
@@ -41,16 +45,29 @@ def published(algo: str) -> dict[str, Preset]:
     path = Path(__file__).resolve().parents[1] / "algos" / "presets" / f"{algo}.json"
     if not path.is_file():
         return {}
-    entries = json.loads(path.read_text())
-    datasets = dict.fromkeys(name for entry in entries for name in entry.get("datasets", ()))
+    entries = [{**entry, "datasets": expand(entry["datasets"])} for entry in json.loads(path.read_text())]
+    datasets = dict.fromkeys(name for entry in entries for name in entry["datasets"])
     return {name: _joined(name, entries) for name in datasets}
+
+
+def expand(names: Iterable[str]) -> list[str]:
+    """Returns the names that names with choices stand for: "{a,b}-{c,d}" gives a-c, a-d, b-c and b-d."""
+    found = []
+    for name in names:
+        choice = re.search(r"\{([^}]*)\}", name)
+        if choice is None:
+            found.append(name)
+        else:
+            before, after = name[: choice.start()], name[choice.end() :]
+            found += expand(before + chosen + after for chosen in choice[1].split(","))
+    return found
 
 
 def find(algo: str, dataset: str) -> Preset:
     """Returns the preset of an algorithm on a dataset.
 
     Raises:
-        ValueError: Where there is none; lists those that there are.
+        ValueError: If there is none; lists those that there are.
     """
     known = published(algo)
     if dataset in known:
@@ -60,11 +77,14 @@ def find(algo: str, dataset: str) -> Preset:
 
 
 def _joined(dataset: str, entries: list[dict[str, Any]]) -> Preset:
-    hyperparameters: dict[str, Any] = {}
-    n_steps, sources = 1_000_000, []
+    preset = Preset(dataset)
     for entry in entries:
-        if dataset in entry.get("datasets", [dataset]):
-            hyperparameters |= entry.get("set", {})
-            n_steps = entry.get("n_steps", n_steps)
-            sources.append(entry["source"])
-    return Preset(dataset, hyperparameters, n_steps, "; ".join(dict.fromkeys(sources)))
+        if dataset in entry["datasets"]:
+            preset = Preset(
+                dataset,
+                preset.hyperparameters | entry.get("set", {}),
+                entry.get("n_steps", preset.n_steps),
+                preset.dataset_options | entry.get("dataset_options", {}),
+                (*preset.sources, *(source for source in entry["sources"] if source not in preset.sources)),
+            )
+    return preset

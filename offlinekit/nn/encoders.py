@@ -10,6 +10,7 @@ from gymnasium import spaces
 from torch import nn
 
 from offlinekit.errors import did_you_mean
+from offlinekit.naming import register
 from offlinekit.nn.random import Random, own_dropout
 from offlinekit.nn.trunks import Trunk, UserTrunk, is_image, space_leaves
 
@@ -109,18 +110,24 @@ _ENCODERS: dict[str, Callable[..., MLPEncoder]] = {**BUILT_IN}
 _FACTORIES: dict[str, Callable[..., nn.Module]] = {}
 
 
-def register_encoder(name: str) -> Callable[[Callable[..., nn.Module]], Callable[..., nn.Module]]:
+def register_encoder(
+    name: str, *, overwrite: bool = False
+) -> Callable[[Callable[..., nn.Module]], Callable[..., nn.Module]]:
     """Names a user's module factory, so that policies which use it can be loaded.
 
+    Args:
+        name: In files and as `encoder=name`.
+        overwrite: Whether to replace the factory of another module.
+
     Raises:
-        ValueError: Where the name is that of a built-in encoder.
+        ValueError: Where the name is that of a built-in encoder, or of another module's factory.
     """
 
     def decorate(create: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
         if name in ("auto", *BUILT_IN):
             raise ValueError(f"the encoder name {name!r} is taken; choose another")
+        register(_FACTORIES, name, create, overwrite)
         _ENCODERS[name] = lambda **options: ModuleEncoder(create=create, name=name, **options)
-        _FACTORIES[name] = create
         return create
 
     return decorate

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 import mmap
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from offlinekit.datasets import schema
 from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.sampling.n_step import discounted_sums
 from offlinekit.sampling.scalers import Scaling
@@ -29,12 +31,12 @@ class Pool:
     Attributes:
         dataset: Their rows, and as many beside each block as its transitions reach for.
         rows: int64, the rows of the blocks themselves, in which every transition is whole.
-        returns: float64 [N], to the end of the episodes in the file; right for `rows`.
+        columns: [N, ...] by name, those that follow from more than these rows among them: right for `rows`.
     """
 
     dataset: MDPDataset
     rows: Array
-    returns: Array
+    columns: dict[str, Array]
 
 
 class BlockReader:
@@ -42,6 +44,8 @@ class BlockReader:
 
     Args:
         dataset: N rows, mapped from a file.
+        columns: [N, ...] by name, which are read beside observations, actions and rewards.
+        returns: Whether returns to go are wanted, which follow from the rewards of other blocks too.
         gamma: Discount factor of one step, for the returns.
         scaling: Whose reward scaler the returns need.
         before: Rows of its episode that a transition needs before its own: frames of a stack.
@@ -51,6 +55,7 @@ class BlockReader:
 
     Attributes:
         block_rows: Rows of a block; the last one may have fewer.
+        block_bytes: Size of such a block.
         n_blocks: How many there are.
     """
 
@@ -58,6 +63,8 @@ class BlockReader:
         self,
         dataset: MDPDataset,
         *,
+        columns: Mapping[str, Array],
+        returns: bool,
         gamma: float,
         scaling: Scaling,
         before: int,
@@ -66,10 +73,13 @@ class BlockReader:
         n_threads: int,
     ) -> None:
         self.dataset, self.gamma, self.scaling = dataset, gamma, scaling
+        self.columns = dict(columns)
         self.before, self.after = before, after
-        self.block_rows = max(block_bytes // row_bytes(dataset), LEAST_ROWS)
+        size = row_bytes(dataset) + sum(c.nbytes // len(c) for name, c in columns.items() if name != "masks")
+        self.block_rows = max(block_bytes // size, LEAST_ROWS)
+        self.block_bytes = self.block_rows * size
         self.n_blocks = -(-len(dataset) // self.block_rows)
-        self.returns_at = self._returns_at_blocks()
+        self.returns_at = self._returns_at_blocks() if returns else None
         self.executor = ThreadPoolExecutor(n_threads, "offlinekit-read")
 
     def read(self, blocks: Array) -> Pool:
@@ -83,13 +93,15 @@ class BlockReader:
         low, high = self._reach(start, stop)
         length, offset = high - low, np.cumsum(high - low) - (high - low)
         index = np.arange(int(length.sum())) + np.repeat(low - offset, length)
-        part = self._copied(low, high)
+        part, columns = self._copied(low, high)
         self._cut_episodes(part, index, offset + length)
         inside = (index >= np.repeat(start, length)) & (index < np.repeat(stop, length))
-        goes_on = stop < high
-        known = self.returns_at[stop[goes_on] // self.block_rows]
-        returns = self._returns(part, (offset + stop - low)[goes_on], known)
-        return Pool(part, np.flatnonzero(inside), returns)
+        columns["rows"] = index
+        if self.returns_at is not None:
+            goes_on = stop < high
+            known = self.returns_at[stop[goes_on] // self.block_rows]
+            columns["returns"] = self._returns(part, (offset + stop - low)[goes_on], known)
+        return Pool(part, np.flatnonzero(inside), columns)
 
     def _reach(self, start: Array, stop: Array) -> tuple[Array, Array]:
         """Returns from where to where rows are needed for the transitions of blocks."""
@@ -98,12 +110,11 @@ class BlockReader:
         low, high = np.maximum(start - self.before, starts[first]), np.minimum(stop + self.after, ends[last])
         return np.minimum(low, start), np.maximum(high, stop)
 
-    def _copied(self, low: Array, high: Array) -> MDPDataset:
-        """Returns a dataset of the rows of several ranges, which threads read."""
-        names = ["observations", "actions", "rewards", "terminals", "timeouts", "next_observations", "masks"]
-        names = [name for name in names if getattr(self.dataset, name) is not None]
+    def _copied(self, low: Array, high: Array) -> tuple[MDPDataset, dict[str, Array]]:
+        """Returns a dataset of the rows of several ranges, and their columns, which threads read."""
+        names = [name for name in schema.names(in_batch=True) if getattr(self.dataset, name) is not None]
         size, target = int((high - low).sum()), np.cumsum(high - low)
-        sources = {name: getattr(self.dataset, name) for name in names}
+        sources = {**{name: getattr(self.dataset, name) for name in names}, "columns": self.columns}
         copies = map_tree(lambda leaf: np.empty((size, *leaf.shape[1:]), leaf.dtype), sources)
         pairs = list(zip(leaves(sources), leaves(copies), strict=True))
 
@@ -112,9 +123,11 @@ class BlockReader:
                 copied[target[i] - (high[i] - low[i]) : target[i]] = source[low[i] : high[i]]
 
         list(self.executor.map(read, range(len(low))))
-        part = copy.copy(self.dataset)
-        vars(part).update(copies, behavior_log_probs=None, extras={})  # No batch holds them.
-        return part
+        part, columns = copy.copy(self.dataset), copies.pop("columns")
+        vars(part).update(
+            copies, masks=None, behavior_log_probs=None, extras={}
+        )  # Those of a batch are columns.
+        return part, columns
 
     def _cut_episodes(self, part: MDPDataset, index: Array, stops: Array) -> None:
         """Ends an episode wherever a range ends; what follows such an end counts as unknown."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -13,6 +14,7 @@ from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.errors import UnsupportedError
 from offlinekit.sampling.batch import Batch
 from offlinekit.sampling.block_reader import BlockReader, is_mapped, row_bytes
+from offlinekit.sampling.named_columns import own_columns
 from offlinekit.sampling.sampler import TransitionSampler, fits
 from offlinekit.sampling.scalers import Scaling
 from offlinekit.types import Array
@@ -38,10 +40,11 @@ class BlockSampler:
         device: Where the pools and batches live.
         seed: Of the order of blocks and of what is drawn from them.
         scaling: Applied to each pool.
-        needs_next: Whether rows without a next observation are left out.
-        needs_next_action: As for `TransitionSampler`.
+        needs: As for `TransitionSampler`.
         frame_stack: As for `TransitionSampler`.
         frame_pad: As for `TransitionSampler`.
+        columns: As for `TransitionSampler`.
+        owner: As for `TransitionSampler`.
         block_bytes: Size of a block, read in one piece.
         pool_bytes: Size of the blocks of a pool together.
         n_readers: Threads that read.
@@ -60,10 +63,11 @@ class BlockSampler:
         device: torch.device,
         seed: int,
         scaling: Scaling,
-        needs_next: bool = True,
-        needs_next_action: bool = False,
+        needs: Sequence[str] = ("next_observations",),
         frame_stack: int = 1,
         frame_pad: str = "zero",
+        columns: Mapping[str, Array] | None = None,
+        owner: str = "",
         block_bytes: int = BLOCK_BYTES,
         pool_bytes: int = POOL_BYTES,
         n_readers: int = N_READERS,
@@ -75,13 +79,16 @@ class BlockSampler:
             "n_step": n_step,
             "device": device,
             "scaling": scaling,
-            "needs_next": needs_next,
-            "needs_next_action": needs_next_action,
+            "needs": needs,
+            "owner": owner,
             "frame_stack": frame_stack,
             "frame_pad": frame_pad,
         }
+        names = [name for name in needs if name not in Batch._fields]
         self.reader = BlockReader(
             dataset,
+            columns=own_columns(dataset, names, columns or {}, owner),
+            returns="returns" in names,
             gamma=gamma,
             scaling=scaling,
             before=frame_stack - 1,
@@ -89,7 +96,7 @@ class BlockSampler:
             block_bytes=block_bytes,
             n_threads=n_readers,
         )
-        in_pool = max(pool_bytes // (self.reader.block_rows * row_bytes(dataset)), 1)
+        in_pool = max(pool_bytes // self.reader.block_bytes, 1)
         self.n_pools = -(-self.reader.n_blocks // in_pool)
         self.builder = ThreadPoolExecutor(1, "offlinekit-pool")
         self.ahead: tuple[int, Future[TransitionSampler]] | None = None
@@ -148,7 +155,7 @@ class BlockSampler:
         pool = self.reader.read(self.blocks_in(number, seed))
         own = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
         return TransitionSampler(
-            pool.dataset, seed=own, rows=pool.rows, returns=pool.returns, **self.settings
+            pool.dataset, seed=own, rows=pool.rows, columns=pool.columns, **self.settings
         )
 
     def blocks_in(self, number: int, seed: int) -> Array:
@@ -166,13 +173,13 @@ def sampler_for(dataset: MDPDataset, **settings: Any) -> TransitionSampler | Blo
         settings: Of `TransitionSampler`.
 
     Raises:
-        UnsupportedError: For weights or choices with a dataset that would be drawn by blocks.
+        UnsupportedError: For `sampling_weights` or `following` with a dataset that would be drawn by blocks.
     """
     if is_mapped(dataset) and len(dataset) * row_bytes(dataset) > POOL_BYTES:
-        for name in ("weights", "choices"):
+        for name in ("sampling_weights", "following"):
             if settings.pop(name, None) is not None:
                 raise UnsupportedError(
-                    f"{name} need the dataset in memory, this one is mapped and drawn by blocks; use MDPDataset.load"
+                    f"{name}= needs the dataset in memory, this one is mapped and drawn by blocks; use MDPDataset.load"
                 )
         return BlockSampler(dataset, **settings)
     return TransitionSampler(dataset, **settings)

@@ -49,7 +49,7 @@ class PackedRows:
     below, holds a whole one-step transition, and no observation is stored twice.
 
     Args:
-        head: Columns that are wanted of the next row too: observations and actions.
+        head: Columns that are wanted of the next row too: observations, and actions where an algorithm needs those.
         tail: Columns of the row alone.
         ends: int64 [E], where episodes end, exclusive.
         steps: int64 [N], rows from each row to its next one, or None where that is always the row below.
@@ -86,6 +86,10 @@ class PackedRows:
             spread = np.zeros(len(table), np.int64)
             spread[place] = steps
             self.steps = torch.from_numpy(spread).to(device)
+
+    def column(self, index: int) -> Tensor:
+        """Returns a column as a view [N + E, size] of the table, for reading and writing."""
+        return self.table.narrow(1, sum(self.sizes[:index]), self.sizes[index])
 
     def gather(self, places: Tensor) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
         """Returns the columns of rows, and the head columns of their next ones, views of [B, size].

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -58,14 +59,16 @@ class TransitionSampler:
         device: Where the columns and batches live.
         seed: Of the sampler's own generator.
         scaling: Applied to the columns once.
-        needs_next: Whether rows without a next observation are left out.
-        needs_next_action: Whether rows without a next action are left out, but for those where the MDP ended.
+        needs: Names of the columns that batches have beside the standard fields. Rows without a next observation are
+            left out if "next_observations" is among them, and rows without a next action if "next_actions" is, but
+            for those where the MDP ended.
         frame_stack: How many images [C, H, W] of an episode are stacked into one [frame_stack * C, H, W].
         frame_pad: What stands before an episode's first image: "zero", or "repeat" for that image again.
         rows: int64, the only rows to draw; None for all.
-        returns: [N], where the returns to go are known already.
-        weights: [N], how likely each row is drawn; None for equally.
-        choices: What stands in `next_actions` in place of the data's, as for `TransitionTable`.
+        columns: [N, ...] by name, in place of the dataset's own or beside them, for `needs`.
+        following: Columns of the next state, as for `TransitionTable`.
+        sampling_weights: [N], how likely each row is drawn; None for equally.
+        owner: Name of the impl whose `needs` they are, for messages.
 
     Attributes:
         n_usable: How many rows can be drawn.
@@ -73,8 +76,8 @@ class TransitionSampler:
         generator: The sampler's own.
 
     Raises:
-        DatasetError: Where no row can be sampled, for weights that cannot be, or where n > 1 steps, frames or
-            next actions are asked of unordered transitions.
+        DatasetError: Where no row can be sampled, for weights that cannot be, for columns that are not there, or
+            where n > 1 steps, frames or next actions are wanted of unordered transitions.
     """
 
     def __init__(
@@ -87,14 +90,14 @@ class TransitionSampler:
         device: torch.device,
         seed: int,
         scaling: Scaling,
-        needs_next: bool = True,
-        needs_next_action: bool = False,
+        needs: Sequence[str] = ("next_observations",),
         frame_stack: int = 1,
         frame_pad: str = "zero",
         rows: Array | None = None,
-        returns: Array | None = None,
-        weights: Array | None = None,
-        choices: tuple[Array, Array] | None = None,
+        columns: Mapping[str, Array] | None = None,
+        following: Mapping[str, tuple[Array, Array]] | None = None,
+        sampling_weights: Array | None = None,
+        owner: str = "",
     ) -> None:
         self.device, self._on_cuda = device, device.type == "cuda"
         self.columns = TransitionTable(
@@ -105,11 +108,13 @@ class TransitionSampler:
             scaling=scaling,
             frame_stack=frame_stack,
             frame_pad=frame_pad,
-            returns=returns,
-            choices=choices,
+            needs=needs,
+            columns=columns,
+            following=following,
+            owner=owner,
         )
-        allowed = self.columns.has_next | (not needs_next)
-        if needs_next_action:
+        allowed = self.columns.has_next | ("next_observations" not in needs)
+        if "next_actions" in needs:
             if not self.columns.ordered:
                 raise DatasetError(
                     "this algorithm learns from the action that follows in the data, but this dataset holds "
@@ -126,10 +131,10 @@ class TransitionSampler:
         self.n_usable = len(usable)
         places = self.columns.packed.places
         self._places = places if self.usable is None else places.index_select(0, self.usable)
-        if weights is not None:
-            check_weights(weights, len(dataset))
-            weights = weights[usable.numpy()]
-        self._chooser = Chooser(self.n_usable, weights, device)
+        if sampling_weights is not None:
+            check_weights(sampling_weights, len(dataset))
+            sampling_weights = sampling_weights[usable.numpy()]
+        self._chooser = Chooser(self.n_usable, sampling_weights, device)
         self._begin(batch_size, seed)
 
     def _begin(self, batch_size: int, seed: int) -> None:
@@ -214,7 +219,7 @@ class TransitionSampler:
 
     def _locate_block(self) -> None:
         drawn = self._drawn.view(-1)
-        rows = self._rows(drawn) if self.columns.frames else None
+        rows = self._rows(drawn) if self.columns.by_row else None
         self._located = self.columns.locate(self._places.index_select(0, drawn), rows, self.batch_size)
 
     def state(self) -> Tensor:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Protocol, TypeAlias
 import numpy as np
 
 from offlinekit.errors import did_you_mean
+from offlinekit.naming import register
 from offlinekit.types import Array, ArrayTree, map_tree
 
 ROWS_AT_ONCE = 1 << 16
@@ -68,10 +69,10 @@ class Scaler:
     kind: ClassVar[str] = ""
     name: ClassVar[str] = ""
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
+    def __init_subclass__(cls, overwrite: bool = False, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if cls.name:
-            Scaler.kinds[cls.kind][cls.name] = cls
+            register(Scaler.kinds[cls.kind], cls.name, cls, overwrite)
 
     def fit(self, dataset: ScalableDataset) -> Any:
         """Returns the fitted `Affine`, or a tree of them beside the observations."""

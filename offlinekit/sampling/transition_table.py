@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, TypeAlias
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -12,9 +12,10 @@ from torch import Tensor
 from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.envs.frame_stacking import check_stack, is_image
 from offlinekit.errors import DatasetError
-from offlinekit.sampling.batch import Batch
+from offlinekit.sampling.batch import Batch, batch_class, with_axes
 from offlinekit.sampling.frames import Frames
 from offlinekit.sampling.n_step import NStep, discounted_sums, n_step_transitions, returns_to_go, single_steps
+from offlinekit.sampling.named_columns import NamedColumns, Parts, own_columns
 from offlinekit.sampling.packing import Column, PackedRows
 from offlinekit.sampling.scalers import Scaling
 from offlinekit.types import Array, leaves, map_tree
@@ -22,8 +23,19 @@ from offlinekit.types import Array, leaves, map_tree
 MOST_ACTIONS = 1 << 24
 """Whole numbers below this are exact in float32."""
 
-Located: TypeAlias = tuple[Tensor, tuple[tuple[Tensor, bool], ...]]
-"""Where a minibatch lies: places in the packed table, and what each uint8 leaf located."""
+
+class Located(NamedTuple):
+    """Where a minibatch lies.
+
+    Attributes:
+        places: In the packed table, [B].
+        frames: What each uint8 leaf located.
+        rows: int64 [B], where a column lies apart; else None.
+    """
+
+    places: Tensor
+    frames: tuple[tuple[Tensor, bool], ...]
+    rows: Tensor | None
 
 
 class TransitionTable:
@@ -35,18 +47,21 @@ class TransitionTable:
         n_step: Steps joined into one transition.
         device: Where the columns and batches live.
         scaling: Applied to the columns once.
+        needs: Names of the columns that batches have beside the standard fields.
         frame_stack: Frames stacked into one observation.
         frame_pad: What stands before an episode's first frame, "zero" or "repeat".
-        returns: [N], where the returns to go are known already.
-        choices: Float [N, ...], scaled, what a policy does in the state of each row, and [E, ...] in the state that
-            follows each episode's last row; `next_actions` then holds those of the next state.
+        columns: [N, ...] by name, in place of the dataset's own or beside them.
+        following: Names to float [N, ...], scaled, of the state of each row, and [E, ...] of the state that follows
+            each episode's last row; a batch has those of the next state.
+        owner: Name of the impl that needs the columns.
 
     Attributes:
         has_next: bool [N], whether what follows a row was recorded, or the MDP ended with it.
         has_next_action: bool [N], whether the action after it was too, or the MDP ended with it.
 
     Raises:
-        DatasetError: Where n > 1 steps or frames are asked of unordered transitions.
+        DatasetError: Where n > 1 steps or frames are asked of unordered transitions, and for columns that are not
+            there.
     """
 
     def __init__(
@@ -57,14 +72,20 @@ class TransitionTable:
         n_step: int,
         device: torch.device,
         scaling: Scaling,
+        needs: Iterable[str] = (),
         frame_stack: int = 1,
         frame_pad: str = "zero",
-        returns: Array | None = None,
-        choices: tuple[Array, Array] | None = None,
+        columns: Mapping[str, Array] | None = None,
+        following: Mapping[str, tuple[Array, Array]] | None = None,
+        owner: str = "",
     ) -> None:
         self.device, self.frame_stack, self.frame_pad = device, frame_stack, frame_pad
-        self.ordered = dataset.next_observations is None
+        self.ordered, self.discrete = dataset.next_observations is None, dataset.actions.ndim == 1
         self.gamma, self.ends = gamma, dataset.episode_ends
+        names = tuple(name for name in dict.fromkeys(needs) if name not in Batch._fields)
+        following = following or {}
+        own = own_columns(dataset, [n for n in names if n not in following], columns or {}, owner)
+        self.batch_class = batch_class(Batch, names, owner)
         rewards = dataset.rewards if scaling.reward is None else scaling.reward.transform(dataset.rewards)
         found = self._transitions(dataset, rewards, gamma, n_step)
         self.has_next = found.steps > 0
@@ -72,19 +93,25 @@ class TransitionTable:
         steps = found.steps if n_step > 1 else None
         seen = self._observations(dataset, scaling)
         self.frames = self._frames(dataset, [c for c in seen if _is_raw(c)], found.next_rows, steps)
-        scalars = np.empty((len(dataset), 3), np.float32)
+        scalars = np.empty((len(dataset), 2), np.float32)
         scalars[:, 0], scalars[:, 1] = found.rewards, found.discounts
         del found  # What is done with makes room for the table.
-        scalars[:, 2] = returns_to_go(dataset, rewards, gamma) if returns is None else returns
-        head = [c for c in seen if not _is_raw(c)] + [_actions(dataset, scaling)]
-        self.action = len(head) - 1
-        if choices is not None:
-            head.append(Column(*choices))
-        self.choice_shape = None if choices is None else choices[0].shape[1:]
-        tail = [Column(scalars)] + ([] if dataset.masks is None else [Column(dataset.masks)])
-        self.n_head, self.has_masks, self.discrete = len(head), len(tail) == 2, dataset.actions.ndim == 1
+        if {"returns", "lambda_returns"} & {*names} - {*own}:
+            to_go = returns_to_go(dataset, rewards, gamma)
+            own = {"returns": to_go, "lambda_returns": to_go, **own}
+        if "rows" in names:
+            own = {"rows": np.arange(len(dataset)), **own}
+        named = NamedColumns(names, own, following, device)
+        head = [*(c for c in seen if not _is_raw(c)), *named.followed.values()]
+        tail = [_actions(dataset, scaling), Column(scalars), *named.packed.values()]
+        self.action = len(head)
+        if "next_actions" in names:
+            head.append(tail.pop(0))
         ends = dataset.episode_ends if self.ordered else np.arange(1, len(dataset) + 1)
         self.packed = PackedRows(head, tail, ends, steps, device)
+        self.apart, self.in_table = named.apart, list(named.packed)
+        first = self.action - len(named.followed)
+        self.find = named.finders(first, self.action + 2, self._next_actions)
 
     def _transitions(self, dataset: MDPDataset, rewards: Array, gamma: float, n_step: int) -> NStep:
         if self.ordered:
@@ -118,58 +145,57 @@ class TransitionTable:
         pairs = zip(columns, stacks, strict=True)
         return [Frames(c.rows, c.final, stack=n, pad=self.frame_pad, **shared) for c, n in pairs]
 
+    @property
+    def by_row(self) -> bool:
+        """Whether minibatches are located by the numbers of their rows too."""
+        return bool(self.frames or self.apart)
+
     def gather(self, rows: Tensor) -> Batch:
         """Returns the transitions of rows, int64 [B], or with more axes before B, which every field then has."""
         flat = rows.reshape(-1)
         places = self.packed.places.index_select(0, flat)
         batch = self.fetch(self.locate(places, flat, len(flat))[0])
-        if rows.ndim == 1:
-            return batch
-        fields = {
-            name: _with_axes(field, rows.shape) for name, field in batch._asdict().items() if name != "masks"
-        }
-        masks = None if batch.masks is None else batch.masks.T.view(*rows.shape, -1).movedim(-1, -2)
-        return Batch(**fields, masks=masks)
+        return batch if rows.ndim == 1 else with_axes(batch, rows.shape)
 
     def locate(self, places: Tensor, rows: Tensor | None, batch_size: int) -> list[Located]:
         """Returns where K minibatches lie, which is cheaper for many at once.
 
         Args:
             places: [K * B], `self.packed.places` of their rows.
-            rows: int64 [K * B]; None will do where no leaf is uint8.
+            rows: int64 [K * B]; None will do unless `by_row`.
             batch_size: B.
         """
         located = places.view(-1, batch_size).unbind()
         if rows is None:
-            return [(place, ()) for place in located]
-        frames = [frames.locate(rows.view(-1, batch_size)) for frames in self.frames]
+            return [Located(place, (), None) for place in located]
+        rows = rows.view(-1, batch_size)
+        frames = [frames.locate(rows) for frames in self.frames]
         each = zip(*frames, strict=True) if frames else [()] * len(located)
-        return list(zip(located, each, strict=True))
+        return list(map(Located, located, each, rows.unbind()))
 
     def fetch(self, located: Located) -> Batch:
         """Returns the transitions of a located minibatch."""
-        now, following = self.packed.gather(located[0])
-        rewards, discounts, returns = now[self.n_head].unbind(1)
-        actions, next_actions = now[self.action], following[self.n_head - 1]
-        if self.discrete:
-            actions = actions.squeeze(1).long()
-        if self.choice_shape is not None:
-            next_actions = next_actions.view(len(actions), *self.choice_shape)
-        elif self.discrete:
-            next_actions = next_actions.squeeze(1).long()
+        now, after = self.packed.gather(located.places)
+        rewards, discounts = now[self.action + 1].unbind(1)
         if self.is_vector:
-            observations, next_observations = now[0], following[0]
+            observations, next_observations = now[0], after[0]
         else:
-            seen = [frames.gather(index) for frames, index in zip(self.frames, located[1], strict=True)]
+            seen = [frames.gather(index) for frames, index in zip(self.frames, located.frames, strict=True)]
             observations = self._tree(now, [pair[0] for pair in seen])
-            next_observations = self._tree(following, [pair[1] for pair in seen])
-        masks = now[-1].T if self.has_masks else None
-        return Batch(
-            observations, actions, rewards, next_observations, next_actions, discounts, returns, masks
-        )
+            next_observations = self._tree(after, [pair[1] for pair in seen])
+        named = [find(now, after, located.rows) for find in self.find.values()]
+        actions = self._as_actions(now[self.action])
+        batch: Batch = self.batch_class(observations, actions, rewards, next_observations, discounts, *named)
+        return batch
+
+    def _as_actions(self, part: Tensor) -> Tensor:
+        return part.squeeze(1).long() if self.discrete else part
+
+    def _next_actions(self, now: Parts, after: Parts, rows: Tensor | None) -> Tensor:
+        return self._as_actions(after[-1])
 
     def set_lambda_returns(self, values: Tensor, next_values: Tensor, decay: float) -> Tensor:
-        """Replaces the returns of all rows by lambda-returns and returns these, [N].
+        """Writes the lambda-returns of all rows into the column of that name and returns them, [N].
 
         R_t = r_t + discount_t ((1 - decay) V(s_t+1) + decay R_t+1) within an episode, r + discount V(s') at its
         end, and V(s) where what followed was not recorded. Source: Sutton and Barto 2018, section 12.1.
@@ -179,15 +205,20 @@ class TransitionTable:
             next_values: V of the next ones, [N].
             decay: Lambda, in [0, 1].
         """
-        start = sum(self.packed.head_sizes)
-        rewards, discounts = self.packed.table[self.packed.places, start : start + 2].T.double().cpu().numpy()
+        scalars = self.packed.column(self.action + 1)[self.packed.places]
+        rewards, discounts = scalars.T.double().cpu().numpy()
         last = np.zeros(len(rewards), np.bool_)
         last[self.ends - 1] = True
         bootstrapped = np.where(last, 1.0, 1.0 - decay) * next_values.double().cpu().numpy()
         steps = np.where(self.has_next, rewards + discounts * bootstrapped, values.double().cpu().numpy())
         returns = torch.from_numpy(discounted_sums(steps, last, self.gamma * decay)).float().to(self.device)
-        self.packed.table[self.packed.places, start + 2] = returns
+        self.write("lambda_returns", returns)
         return returns
+
+    def write(self, name: str, values: Tensor) -> None:
+        """Writes new numbers [N, ...] into a packed column, which batches have from now on."""
+        column = self.packed.column(self.action + 2 + self.in_table.index(name))
+        column[self.packed.places] = values.reshape(len(values), -1)
 
     @property
     def refills(self) -> bool:
@@ -197,11 +228,14 @@ class TransitionTable:
     def fetch_into(self, batch: Batch, located: Located) -> None:
         """Writes a located minibatch into one that `fetch` returned, whose float fields are views of one tensor."""
         table: Tensor = batch.observations._base  # type: ignore[union-attr, assignment]  # A view: see `refills`.
-        torch.index_select(self.packed.window, 0, located[0], out=table)
+        torch.index_select(self.packed.window, 0, located.places, out=table)
+        if located.rows is not None:
+            for name, column in self.apart.items():
+                torch.index_select(column, 0, located.rows, out=getattr(batch, name))
         if self.discrete:
             found = table.split_with_sizes(self.packed.window_sizes, 1)
             batch.actions.copy_(found[self.action].squeeze(1))
-            if self.choice_shape is None:
+            if "next_actions" in self.find:
                 batch.next_actions.copy_(found[-1].squeeze(1))
 
     def _tree(self, packed: Sequence[Tensor], raw: Sequence[Tensor]) -> Any:
@@ -215,11 +249,6 @@ class TransitionTable:
             return part.view(len(part), *shape)
 
         return map_tree(leaf, self.shapes)
-
-
-def _with_axes(tree: Any, shape: Sequence[int]) -> Any:
-    """Returns a tree of [B, ...] with several axes in place of B."""
-    return map_tree(lambda leaf: leaf.view(*shape, *leaf.shape[1:]), tree)
 
 
 def _actions(dataset: MDPDataset, scaling: Scaling) -> Column:

@@ -12,7 +12,7 @@ from torch import Tensor
 from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.envs.frame_stacking import check_stack, is_image
 from offlinekit.errors import DatasetError
-from offlinekit.sampling.batch import TrajectoryBatch
+from offlinekit.sampling.batch import TrajectoryBatch, with_axes
 from offlinekit.sampling.n_step import returns_to_go
 from offlinekit.sampling.sampler import fits
 from offlinekit.sampling.scalers import Scaling
@@ -35,8 +35,8 @@ class TrajectorySampler:
         scaling: Applied to the columns once; rewards before they are summed.
         anchor: Whether the drawn row is the "last" of its window, as when a model acts, or the "first", as
             Decision Transformers are trained, where windows shorten towards an episode's end.
-        weights: [N], how likely each row is drawn; None for equally. So drawn, an episode is as likely as it is
-            long; with `1 / length` as the weight of its rows all episodes are equally likely.
+        sampling_weights: [N], how likely each row is drawn; None for equally. So drawn, an episode is as likely as
+            it is long; with `1 / length` as the weight of its rows all episodes are equally likely.
         frame_stack: How many images [C, H, W] of an episode make one observation [frame_stack * C, H, W].
         frame_pad: What stands before an episode's first image: "zero", or "repeat" for that image again.
 
@@ -56,7 +56,7 @@ class TrajectorySampler:
         gamma: float = 1.0,
         scaling: Scaling | None = None,
         anchor: str = "last",
-        weights: Array | None = None,
+        sampling_weights: Array | None = None,
         frame_stack: int = 1,
         frame_pad: str = "zero",
     ) -> None:
@@ -74,7 +74,7 @@ class TrajectorySampler:
             starts = np.repeat(dataset.episode_starts, dataset.episode_lengths())
             self._starts = torch.from_numpy(np.append(starts, len(dataset))).to(self.device)
             self._back = torch.arange(1 - frame_stack, 1, device=self.device)
-        self._chooser = Chooser(len(dataset), weights, self.device)
+        self._chooser = Chooser(len(dataset), sampling_weights, self.device)
         self.generator = torch.Generator(device=self.device).manual_seed(seed)
 
     def _set_columns(self, dataset: MDPDataset, scaling: Scaling, gamma: float) -> None:
@@ -116,7 +116,9 @@ class TrajectorySampler:
         return self._chooser.draw(self.batch_size, self.generator)
 
     def gather(self, index: Tensor) -> TrajectoryBatch:
-        """Returns the windows of given rows, int64 [B]."""
+        """Returns the windows of given rows, int64 [B], or with more axes before B, which every field then has."""
+        if index.ndim > 1:
+            return with_axes(self.gather(index.reshape(-1)), index.shape)
         at = self._last.index_select(0, index)[:, None] + self._offsets
         masks = at >= self._first.index_select(0, index)[:, None]
         at = torch.where(masks, at, len(self._table) - 1).view(-1)

@@ -53,7 +53,7 @@ def build(**options: object) -> AWRImpl:
 def column(impl: AWRImpl, data: MDPDataset, **options: object) -> np.ndarray:
     sampler = AWR(encoder=TABLE, seed=0, device="cpu", **options).build(data).make_sampler(data)
     impl.learn_data(data, sampler)
-    return sampler.gather(torch.arange(len(data))).returns.numpy()
+    return sampler.gather(torch.arange(len(data))).lambda_returns.numpy()
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.5, 1.0])
@@ -92,7 +92,9 @@ def test_a_known_end_of_a_recording_is_bootstrapped_from():
 def test_value_loss_and_its_gradient():
     impl = build()
     set_table(impl.value, [[1.0], [2.0]])
-    loss, metrics = impl.compute_value_loss(make_batch(STATES, [[0.0], [0.0]], returns=[3.0, 1.0]))
+    loss, metrics = impl.compute_value_loss(
+        make_batch(STATES, [[0.0], [0.0]], lambda_returns=torch.tensor([3.0, 1.0]))
+    )
     close(loss, (4 + 1) / 2)
     close(metrics["value"], 1.5)
     close(head_gradients(loss, impl.value)[0], [[-2.0, 1.0]])
@@ -104,7 +106,7 @@ def test_weights_are_bounded_exponentials_of_normalised_advantages():
     impl.shift.fill_(0.5)
     impl.scale.fill_(4.0)
     # (3 - 1 - 0.5) / 4 / 0.5 = 0.75; (62 - 2 - 0.5) / 2 is cut at 20
-    found = impl.weights(make_batch(STATES, [[0.0], [0.0]], returns=[3.0, 62.0]))
+    found = impl.weights(make_batch(STATES, [[0.0], [0.0]], lambda_returns=torch.tensor([3.0, 62.0])))
     close(found, [math.exp(0.75), 20.0])
     assert not found.requires_grad
 
@@ -114,7 +116,9 @@ def test_actor_loss_and_its_gradient():
     set_table(impl.value, [[1.0], [2.0]])
     set_table(impl.policy, [[math.atanh(0.5)], [0.0]])
     # A = (1, -1): weights e, 1/e; log N(a; mean, 1) = -(a - mean)^2 / 2 - log(2 pi) / 2
-    loss, metrics = impl.compute_actor_loss(make_batch(STATES, [[0.9], [-0.2]], returns=[2.0, 1.0]))
+    loss, metrics = impl.compute_actor_loss(
+        make_batch(STATES, [[0.9], [-0.2]], lambda_returns=torch.tensor([2.0, 1.0]))
+    )
     weights, errors = np.array([math.e, 1 / math.e]), np.array([0.4, -0.2])
     close(loss, (weights * (errors**2 / 2 + math.log(2 * math.pi) / 2)).mean())
     close(metrics["weight"], weights.mean())
@@ -131,7 +135,7 @@ def test_returns_are_computed_anew_when_the_copy_of_the_value_moves():
     def spy(done: int) -> None:
         refresh(done)
         weight = algo.impl.target_value.mlp.layers[-1].weight
-        seen.append((done, weight.clone(), algo.sampler.gather(torch.arange(120)).returns.clone()))
+        seen.append((done, weight.clone(), algo.sampler.gather(torch.arange(120)).lambda_returns.clone()))
 
     algo.impl.refresh = spy
     algo.fit(data, 8, **QUIET)

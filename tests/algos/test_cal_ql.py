@@ -19,6 +19,7 @@ from helpers import (
 )
 
 from offlinekit.algos import CQL, CalQL, MLPEncoder
+from offlinekit.sampling.batch import Batch
 
 STATES = one_hot([0, 1], 2)
 RANDOM, NOW, LATER = (1.0, -1.0), (0.5, 0.0), (-0.5, 0.75)
@@ -76,17 +77,22 @@ def test_values_at_the_bound_are_not_pushed_further():
         close(gradient[member, 2], [expected])
 
 
+def batch_of(*returns: float) -> Batch:
+    rows = torch.zeros(len(returns), 1)
+    return make_batch(rows, rows, returns=returns)
+
+
 def test_random_actions_are_not_bounded():
     impl = build()
     sampled = torch.tensor([[[1.0], [-1.0], [0.5], [0.0], [-0.5], [0.75]]])  # [K=1, 3n=6, B=1]
-    found = impl.bounded_values(sampled, torch.tensor([2.0]))
+    found = impl.bounded_values(sampled, batch_of(9.0, 2.0), slice(1, 2))
     close(found[0, :, 0], [1.0, -1.0, 2.0, 2.0, 2.0, 2.0])
 
 
 def test_each_row_has_its_own_return():
     impl = build()
     sampled = torch.zeros(2, 6, 2)
-    found = impl.bounded_values(sampled, torch.tensor([1.0, -1.0]))
+    found = impl.bounded_values(sampled, batch_of(1.0, -1.0), slice(None))
     close(found[:, 2:, 0], torch.ones(2, 4).tolist())
     close(found[..., 1], torch.zeros(2, 6).tolist())
 

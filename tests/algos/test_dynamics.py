@@ -45,7 +45,7 @@ def model(**options: Any) -> Dynamics:
 
 
 def test_loss_and_gradients():
-    impl = model().impl
+    impl = model(resample=False).impl
     # Outputs: change, reward, their log deviations, logit of the end. Deviations: e^0 = 1 and e^(log 2) = 2.
     one, two = raw(0.0), raw(math.log(2.0))
     set_constant(impl, [[1.0, 2.0, one, two, 0.0], [3.0, 0.0, one, one, math.log(3.0)]])
@@ -85,7 +85,7 @@ def test_each_member_learns_from_its_own_rows():
         torch.zeros(3, 1),
         [1.0, 2.0, 4.0],
         discounts=[0.9] * 3,
-        masks=[[2.0, 0.0, 1.0], [0.0, 1.0, 0.0]],
+        bootstrap_counts=torch.tensor([[2.0, 0.0], [0.0, 1.0], [1.0, 0.0]]),
     )
     # A row costs r^2 / 2 + 2 c + log 2; means (2 * 0.5 + 8) / 3 = 3 and 2.
     close(impl.compute_model_loss(batch)[0], 5.0 + 2 * math.log(2 * math.pi) + 2 * math.log(2.0), atol=1e-4)
@@ -111,16 +111,17 @@ def test_discrete_actions_are_inputs_of_their_own():
     close(found.means[0], [[0.0, 0.0, 3.0], [0.0, 0.0, 1.0]])
 
 
-def test_masks_count_episodes_drawn_again():
+def test_counts_of_episodes_drawn_again():
     dataset = small_dataset("continuous")
     algo = Dynamics(n_members=4, **PLAIN).build(dataset)
     counts = algo.episode_counts(dataset)
     assert counts.sum(1).tolist() == [6] * 4
     assert len({tuple(row) for row in counts}) == 4
     batch = algo.make_sampler(dataset).gather(torch.arange(len(dataset)))
-    close(batch.masks, np.repeat(counts, 20, axis=1))
-    assert Dynamics(resample=False, **PLAIN).build(dataset).make_sampler(dataset).sample().masks is None
-    assert dataset.masks is None
+    close(batch.bootstrap_counts, np.repeat(counts, 20, axis=1).T)
+    plain = Dynamics(resample=False, **PLAIN).build(dataset).make_sampler(dataset).sample()
+    assert "bootstrap_counts" not in plain._fields
+    assert not dataset.extras
 
 
 def test_steps_in_the_units_of_the_data():

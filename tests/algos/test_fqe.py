@@ -61,7 +61,7 @@ def test_target_averages_over_the_policys_probabilities():
     probabilities = torch.tensor([[0.5, 0.25, 0.25], [1.0, 0.0, 0.0]])
     batch = make_batch(
         one_hot([0, 1], 2), [2, 0], [1.0, -1.0],
-        next_observations=one_hot([1, 0], 2), next_actions=probabilities, discounts=[0.5, 0.0],
+        next_observations=one_hot([1, 0], 2), next_policy_probabilities=probabilities, discounts=[0.5, 0.0],
     )  # fmt: skip
     # state 1: 0.5 * 4 + 0.25 * 2 + 0.25 * 6 = 4; 1 + 0.5 * 4 = 3; the end: -1
     close(impl.compute_target(batch), [3.0, -1.0])
@@ -76,8 +76,8 @@ def test_the_behaviour_does_what_the_data_show(kind):
     batch = sampler.gather(sampler.usable)
     alive = batch.discounts > 0
     following = torch.from_numpy(dataset.actions)[sampler.usable[alive] + 1]
-    chosen = batch.next_actions[alive]
-    close(chosen[:, 0] * 2 if kind == "continuous" else chosen.argmax(-1), following)
+    chosen = batch.next_policy_actions if kind == "continuous" else batch.next_policy_probabilities
+    close(chosen[alive, 0] * 2 if kind == "continuous" else chosen[alive].argmax(-1), following)
 
 
 def test_loss_and_gradients():
@@ -103,7 +103,11 @@ def test_members_targets_are_averaged():
     impl = discrete(n_critics=2).impl
     set_table(impl.target_q, [[[2.0] * 3] * 2, [[6.0] * 3] * 2])
     batch = make_batch(
-        one_hot([0], 2), [0], [0.0], next_actions=torch.tensor([[1.0, 0.0, 0.0]]), discounts=[1.0]
+        one_hot([0], 2),
+        [0],
+        [0.0],
+        next_policy_probabilities=torch.tensor([[1.0, 0.0, 0.0]]),
+        discounts=[1.0],
     )
     close(impl.compute_target(batch), [4.0])
 
@@ -115,7 +119,11 @@ def test_quantile_targets_are_those_of_one_drawn_action():
     rows = 4_000
     probabilities = torch.tensor([[0.25, 0.0, 0.75]]).expand(rows, 3)
     batch = make_batch(
-        one_hot([0] * rows, 2), [0] * rows, [1.0] * rows, next_actions=probabilities, discounts=[1.0] * rows
+        one_hot([0] * rows, 2),
+        [0] * rows,
+        [1.0] * rows,
+        next_policy_probabilities=probabilities,
+        discounts=[1.0] * rows,
     )
     targets = impl.compute_target(batch)
     assert targets.shape == (2, rows)
@@ -140,7 +148,7 @@ def test_continuous_target_averages_over_draws():
     set_table(impl.target_q, [[[0.0], [0.0], [10.0]]])  # Q(s, a) = 10 a
     batch = make_batch(
         torch.zeros(2, 2), torch.zeros(2, 1), [1.0, 2.0],
-        next_actions=torch.tensor([[[0.1], [0.5]], [[-1.0], [0.0]]]), discounts=[0.5, 0.5],
+        next_policy_actions=torch.tensor([[[0.1], [0.5]], [[-1.0], [0.0]]]), discounts=[0.5, 0.5],
     )  # fmt: skip
     # (1 + 5) / 2 = 3, 1 + 1.5 = 2.5; (-10 + 0) / 2 = -5, 2 - 2.5 = -0.5
     close(impl.compute_target(batch), [2.5, -0.5])
@@ -150,7 +158,7 @@ def test_continuous_quantiles_of_all_draws_are_samples_of_the_target():
     impl = continuous(n_draws=2, q_function="qr", n_quantiles=2).impl
     set_table(impl.target_q, [[[0.0, 0.0], [0.0, 0.0], [10.0, 20.0]]])  # Quantiles 10 a, 20 a
     batch = make_batch(
-        torch.zeros(1, 2), torch.zeros(1, 1), [1.0], next_actions=torch.tensor([[[0.1], [0.5]]])
+        torch.zeros(1, 2), torch.zeros(1, 1), [1.0], next_policy_actions=torch.tensor([[[0.1], [0.5]]])
     )
     found = impl.compute_target(batch._replace(discounts=torch.ones(1)))
     close(found.flatten().sort().values, [2.0, 3.0, 6.0, 11.0])
@@ -190,7 +198,7 @@ def test_choices_stand_beside_their_rows():
     # Actions in [-2, 2] are scaled by 1/2; the policy's at the next observation, also behind an episode's last row.
     expected = (batch.next_observations[:, :2] / 8).clamp(-1, 1)
     alive = batch.discounts > 0
-    close(batch.next_actions[alive, 0], expected[alive])
+    close(batch.next_policy_actions[alive, 0], expected[alive])
     close(batch.actions, torch.from_numpy(dataset.actions / 2))
     assert int(alive.sum()) == len(dataset) - 3  # Three of six episodes end in a terminal.
 
@@ -205,9 +213,11 @@ def test_choices_of_n_steps_are_those_n_steps_later(kind):
     following = batch.next_observations.numpy()
     alive = batch.discounts.numpy() > 0
     chosen = (
-        batch.next_actions[:, 0].numpy() if kind == "continuous" else batch.next_actions.argmax(-1).numpy()
+        batch.next_policy_actions[:, 0]
+        if kind == "continuous"
+        else batch.next_policy_probabilities.argmax(-1)
     )
-    np.testing.assert_allclose(chosen[alive], policy(following)[alive])
+    np.testing.assert_allclose(chosen.numpy()[alive], policy(following)[alive])
 
 
 @pytest.mark.parametrize("front", [FQE, DiscreteFQE])

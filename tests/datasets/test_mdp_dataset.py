@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import inspect
+
 import numpy as np
 import pytest
 from gymnasium import spaces
 
-from offlinekit.datasets import MDPDataset
+from offlinekit.datasets import MDPDataset, schema
 from offlinekit.errors import DatasetError, UnsupportedError
 
 
@@ -36,6 +38,12 @@ def test_columns_and_episodes() -> None:
     assert dataset.observation_space == spaces.Box(-np.inf, np.inf, (2,), np.float32)
 
 
+def test_the_schema_lists_the_arguments_and_attributes() -> None:
+    assert sorted(inspect.signature(MDPDataset).parameters) == sorted(schema.ARGUMENTS)
+    attributes = vars(small(create_mask=True)).keys() - {"episode_starts", "episode_ends", *schema.FACTS}
+    assert sorted(attributes) == sorted(schema.names(is_kept=True))
+
+
 def test_no_copy_of_columns_of_the_right_dtype() -> None:
     observations = np.zeros((6, 2), np.float32)
     assert np.shares_memory(small(observations=observations).observations, observations)
@@ -62,7 +70,9 @@ def test_a_terminal_on_the_last_row_needs_no_episode_end() -> None:
 @pytest.mark.parametrize("field", ["terminals", "timeouts"])
 def test_a_flag_inside_an_episode_contradicts_episode_terminals(field: str) -> None:
     flags = {"terminals": [0] * 6, "timeouts": [0] * 6, field: [0, 1, 0, 0, 0, 0]}
-    with pytest.raises(DatasetError, match=rf"{field} is set at row 1 .*={field} \* episode_terminals"):
+    with pytest.raises(
+        DatasetError, match=rf"{field} must not be set where.* at row 1.*={field} \* episode_terminals"
+    ):
         small(**flags, episode_terminals=[0, 0, 1, 0, 0, 1])
 
 
@@ -215,7 +225,7 @@ def test_statistics_of_images_and_continuous_actions() -> None:
 def test_masks_are_fair_coins_of_their_own_generator() -> None:
     options = {"create_mask": True, "mask_size": 4}
     rows = 4000
-    columns = np.zeros((rows, 1)), np.zeros((rows, 1)), np.zeros(rows), np.zeros(rows)
+    columns = np.zeros((rows, 1)), np.zeros((rows, 1)), np.zeros(rows), np.ones(rows)
     state = np.random.get_state()  # noqa: NPY002 - to show that it is left alone.
     masks = MDPDataset(*columns, **options, seed=1).masks  # type: ignore[arg-type]
     assert np.array_equal(state[1], np.random.get_state()[1])  # type: ignore[index]  # noqa: NPY002

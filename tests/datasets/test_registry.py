@@ -71,7 +71,9 @@ def test_a_bare_dataset_has_no_environment() -> None:
 @pytest.mark.parametrize("result", [None, [1], (1, 2), (None, None)])
 def test_other_results_are_refused(result: Any) -> None:
     register_dataset("odd")(lambda: result)
-    with pytest.raises(TypeError, match="the function of dataset 'odd' must return an MDPDataset, or a pair"):
+    with pytest.raises(
+        TypeError, match="the function of dataset 'odd' must return an MDPDataset or its arguments"
+    ):
         get_dataset("odd")
 
 
@@ -108,11 +110,17 @@ def test_literal_characters_of_a_pattern_are_literal() -> None:
         get_dataset("axb")
 
 
-def test_duplicates_need_overwrite() -> None:
+def test_the_pattern_of_another_module_needs_overwrite() -> None:
     register_dataset("ward")(lambda: toy(name="first"))
-    with pytest.raises(ValueError, match="dataset 'ward' is registered already; pass overwrite=True"):
-        register_dataset("ward")(toy)
-    register_dataset("ward", overwrite=True)(lambda: toy(name="second"))
+    with pytest.raises(ValueError, match=r"the name 'ward' belongs to .*overwrite=True"):
+        register_dataset("ward")(get_dataset)  # Of another module.
+    register_dataset("ward", overwrite=True)(get_dataset)
+    unregister_dataset("ward")
+
+
+def test_a_cell_that_runs_twice_replaces_its_dataset() -> None:
+    register_dataset("ward")(lambda: toy(name="first"))
+    register_dataset("ward")(lambda: toy(name="second"))
     assert get_dataset("ward")[0].name == "second"
 
 
@@ -187,7 +195,7 @@ def test_env_id_says_environment_and_action_space(tmp_path: Path) -> None:
     assert env is not None
     assert again.action_space == dataset.action_space
     np.savez(path, **columns, actions=[[0.5], [2.25]])
-    with pytest.raises(DatasetError, match=r"got \[2.25\] at row 1, in episode 0 .* clip_actions=True"):
+    with pytest.raises(DatasetError, match=r"got \[2.25\] at row 1, in episode 0; .* clip_actions=True"):
         get_dataset(path, env_id="Pendulum-v1")
     dataset, _ = get_dataset(path, env_id="Pendulum-v1", clip_actions=True)
     assert dataset.actions.tolist() == [[0.5], [2.0]]

@@ -55,7 +55,15 @@ def dataset(kind="vectors", mean_length=12):
     )
 
 
-SETTINGS = {"batch_size": 10, "gamma": 0.9, "seed": 3, "device": torch.device("cpu"), "scaling": SCALING}
+NEEDS = ("next_observations", "returns", "masks", "rows")
+SETTINGS = {
+    "batch_size": 10,
+    "gamma": 0.9,
+    "seed": 3,
+    "device": torch.device("cpu"),
+    "scaling": SCALING,
+    "needs": NEEDS,
+}
 
 
 def blocks_of(data, n_step=1, block_rows=7, pool_blocks=9, **options):
@@ -83,7 +91,9 @@ def numbers(batch):
 def test_transitions_are_those_of_the_whole_dataset(kind, n_step, stack, length):
     data = dataset(kind, length)
     options = {"frame_stack": stack, "frame_pad": "repeat"}
-    memory = TransitionSampler(data, n_step=n_step, **SETTINGS, **options)
+    if kind != "unordered":
+        options["needs"] = (*NEEDS, "next_actions")
+    memory = TransitionSampler(data, n_step=n_step, **{**SETTINGS, **options})
     sampler = blocks_of(data, n_step, **options)
     drawn = set()
     for i in range(800):
@@ -201,7 +211,8 @@ def test_returns_reach_beyond_blocks():
         np.full(N_ROWS, 3.0),
         np.eye(1, N_ROWS, N_ROWS - 1)[0],
     )
-    reader = BlockReader(data, gamma=0.9, scaling=SCALING, before=0, after=1, block_bytes=70, n_threads=1)
+    sizes = {"before": 0, "after": 1, "block_bytes": 70, "n_threads": 1}
+    reader = BlockReader(data, columns={}, returns=True, gamma=0.9, scaling=SCALING, **sizes)
     left = N_ROWS - np.arange(0, N_ROWS, reader.block_rows)
     np.testing.assert_allclose(reader.returns_at, (1 - 0.9**left) / 0.1, rtol=1e-12)
     batch = blocks_of(data).sample()

@@ -35,8 +35,11 @@ def two_episodes(**options):
     )
 
 
+NEEDS = ("next_observations", "returns", "masks")
+
+
 def sampler_of(dataset, **options):
-    settings = {"batch_size": 4, "gamma": GAMMA, "n_step": 1, "seed": 0, "scaling": Scaling()}
+    settings = {"batch_size": 4, "gamma": GAMMA, "n_step": 1, "seed": 0, "scaling": Scaling(), "needs": NEEDS}
     return TransitionSampler(dataset, device=torch.device("cpu"), **{**settings, **options})
 
 
@@ -115,7 +118,7 @@ def test_read_only_frames_raise_no_warning():
 def test_other_leaves_are_not_stacked():
     tree = {
         "camera": frames_of(1, 2, 3),
-        "code": np.arange(3, dtype=np.uint8)[:, None],
+        "code": np.arange(100, 103, dtype=np.uint8)[:, None],
         "speed": np.ones((3, 2)),
     }
     data = MDPDataset(tree, np.zeros(3, np.int64), np.zeros(3), np.array([0, 0, 1]))
@@ -242,11 +245,12 @@ def compare(found, wanted, path=""):
 )
 def test_every_field_of_every_row(seed, n_step, stack, pad):
     data = random_dataset(seed)
-    sampler = sampler_of(data, n_step=n_step, frame_stack=stack, frame_pad=pad)
+    options = {"n_step": n_step, "frame_stack": stack, "frame_pad": pad}
+    sampler = sampler_of(data, **options)
     rows = [row for row in range(len(data)) if expected(data, row, n_step, stack, pad) is not None]
     usable = range(len(data)) if sampler.usable is None else sampler.usable.tolist()
     assert list(usable) == rows
-    batch = sampler.gather(torch.tensor(rows))
+    batch = sampler_of(data, **options, needs=(*NEEDS, "next_actions")).gather(torch.tensor(rows))
     for i, row in enumerate(rows):
         wanted = expected(data, row, n_step, stack, pad)
         compare(batch.masks[:, i], wanted.pop("masks"), "masks")
@@ -262,7 +266,7 @@ def test_every_field_of_every_row(seed, n_step, stack, pad):
 
 @pytest.mark.parametrize("n_step", [1, 2])
 def test_more_axes_of_rows(n_step):
-    sampler = sampler_of(random_dataset(1), n_step=n_step, frame_stack=2)
+    sampler = sampler_of(random_dataset(1), n_step=n_step, frame_stack=2, needs=(*NEEDS, "next_actions"))
     rows = torch.randint(len(random_dataset(1)), (2, 3, 5), generator=torch.Generator().manual_seed(0))
     whole, flat = sampler.gather(rows), sampler.gather(rows.view(-1))
     assert whole.masks.shape == (2, 3, 2, 5)
@@ -290,9 +294,10 @@ def test_images_with_a_scaler_become_float_and_are_not_stacked():
 
 def test_discrete_actions_come_out_exact_or_not_at_all():
     most = np.array([2**24 - 1, 0])
-    data = MDPDataset(np.zeros((2, 1)), most, np.zeros(2), np.array([0, 1]))
-    batch = sampler_of(data).gather(torch.tensor([0]))
+    columns = np.zeros((2, 1)), most, np.zeros(2), np.array([0, 1])
+    data = MDPDataset(*columns, action_space=spaces.Discrete(2**24))
+    batch = sampler_of(data, needs=("next_actions",)).gather(torch.tensor([0]))
     assert batch.actions.tolist() == [2**24 - 1]
     assert batch.actions.dtype == batch.next_actions.dtype == torch.int64
     with pytest.raises(DatasetError, match="must be below 16,777,216, got 16,777,216"):
-        sampler_of(MDPDataset(np.zeros((2, 1)), most + 1, np.zeros(2), np.array([0, 1])))
+        sampler_of(MDPDataset(columns[0], most + 1, *columns[2:], action_space=spaces.Discrete(2**24 + 1)))

@@ -25,8 +25,11 @@ def two_episodes(**options):
     )
 
 
+NEEDS = ("next_observations", "next_actions", "returns", "masks")
+
+
 def sampler_of(dataset, **options):
-    settings = {"batch_size": 4, "gamma": 0.5, "n_step": 1, "seed": 0, "scaling": Scaling()}
+    settings = {"batch_size": 4, "gamma": 0.5, "n_step": 1, "seed": 0, "scaling": Scaling(), "needs": NEEDS}
     return TransitionSampler(dataset, device=torch.device("cpu"), **{**settings, **options})
 
 
@@ -94,7 +97,7 @@ def test_batch_fields():
 def test_rows_without_next_are_never_drawn_unless_asked_for():
     drawn = torch.cat([sampler_of(two_episodes(), seed=s).sample().observations for s in range(100)])
     assert set(drawn.flatten().tolist()) == {10.0, 20.0, 30.0, 40.0, 50.0}
-    imitation = [sampler_of(two_episodes(), seed=s, needs_next=False).sample() for s in range(100)]
+    imitation = [sampler_of(two_episodes(), seed=s, needs=()).sample() for s in range(100)]
     assert 60.0 in torch.cat([batch.observations for batch in imitation])
 
 
@@ -131,11 +134,11 @@ def test_continuous_actions_are_scaled_and_the_missing_next_stays_zero():
 
 
 def test_dict_and_tuple_observations():
-    tree = {"a": np.arange(4.0)[:, None], "b": (np.arange(4, dtype=np.uint8)[:, None],)}
+    tree = {"a": np.arange(4.0)[:, None], "b": (np.arange(101, 105, dtype=np.uint8)[:, None],)}
     data = MDPDataset(tree, np.zeros(4, np.int64), np.zeros(4), np.array([0, 0, 0, 1]))
     batch = sampler_of(data).gather(torch.tensor([1, 2]))
     np.testing.assert_array_equal(batch.next_observations["a"], [[2.0], [3.0]])
-    np.testing.assert_array_equal(batch.observations["b"][0], [[1], [2]])
+    np.testing.assert_array_equal(batch.observations["b"][0], [[102], [103]])
     assert batch.observations["b"][0].dtype == torch.uint8
 
 
@@ -144,11 +147,11 @@ def test_unordered_transitions_keep_their_next_observations_and_refuse_n_steps()
     data = MDPDataset(
         rows, np.zeros(3, np.int64), np.ones(3), np.array([0, 1, 0]), next_observations=rows + 1
     )
-    batch = sampler_of(data).gather(torch.tensor([0, 1]))
+    batch = sampler_of(data, needs=("next_observations",)).gather(torch.tensor([0, 1]))
     np.testing.assert_array_equal(batch.next_observations, [[2.0], [6.0]])
     np.testing.assert_array_equal(batch.discounts, [0.5, 0.0])
     with pytest.raises(DatasetError, match="n_step=2 needs rows in temporal order"):
-        sampler_of(data, n_step=2)
+        sampler_of(data, needs=("next_observations",), n_step=2)
 
 
 def test_rewards_of_unordered_transitions_are_scaled():
@@ -157,7 +160,9 @@ def test_rewards_of_unordered_transitions_are_scaled():
         rows, np.zeros(2, np.int64), np.array([4.0, 6.0]), np.array([0, 1]), next_observations=rows + 1
     )
     scaling = Scaling(reward=Affine(np.asarray(2.0), np.asarray(2.0)))
-    batch = sampler_of(data, scaling=scaling).gather(torch.tensor([0, 1]))
+    batch = sampler_of(data, needs=("next_observations", "returns"), scaling=scaling).gather(
+        torch.tensor([0, 1])
+    )
     np.testing.assert_array_equal(batch.rewards, [1.0, 2.0])
     np.testing.assert_array_equal(batch.returns, [1.0 + 0.5 * 2.0, 2.0])
 

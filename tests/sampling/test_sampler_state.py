@@ -27,6 +27,7 @@ def dataset(kind, n=200):
 
 def sampler_of(data, seed=0, batch_size=8):
     settings = {"gamma": 0.5, "n_step": 1, "scaling": Scaling(), "device": torch.device("cpu")}
+    settings["needs"] = ("next_observations", "returns", "masks")
     return TransitionSampler(data, batch_size=batch_size, seed=seed, **settings)
 
 

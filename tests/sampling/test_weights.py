@@ -70,23 +70,23 @@ def sampler(**options: Any) -> TransitionSampler:
 def test_the_sampler_draws_usable_rows_by_their_weights() -> None:
     # Row 5 has no next observation, so what is left of the weights is 1 : 1 for rows 2 and 3.
     weights = np.array([0, 0, 2, 2, 0, 9.0])
-    rows = torch.cat([sampler(weights=weights).next_rows() for _ in range(4)])
+    rows = torch.cat([sampler(sampling_weights=weights).next_rows() for _ in range(4)])
     assert set(rows.tolist()) == {2, 3}
     assert abs((rows == 2).double().mean() - 0.5) < 0.04
-    seen = sampler(weights=weights).sample().observations
+    seen = sampler(sampling_weights=weights).sample().observations
     assert isinstance(seen, torch.Tensor)
     assert set(seen[:, 0].tolist()) == {1, 3}
-    only = sampler(weights=weights, rows=np.array([3, 5])).next_rows()
+    only = sampler(sampling_weights=weights, rows=np.array([3, 5])).next_rows()
     assert set(only.tolist()) == {3}
 
 
 def test_weighted_draws_go_on_from_a_state() -> None:
-    first = sampler(weights=np.arange(6.0))
+    first = sampler(sampling_weights=np.arange(6.0))
     for _ in range(3):
         first.sample()
     state = first.state()
     expected = [first.next_rows() for _ in range(70)]
-    second = sampler(weights=np.arange(6.0), seed=5)
+    second = sampler(sampling_weights=np.arange(6.0), seed=5)
     second.set_state(state)
     assert all(torch.equal(rows, second.next_rows()) for rows in expected)
 
@@ -103,7 +103,7 @@ def test_weighted_draws_go_on_from_a_state() -> None:
 )
 def test_wrong_weights(weights: Any, message: str) -> None:
     with pytest.raises(DatasetError, match=message):
-        sampler(weights=weights)
+        sampler(sampling_weights=weights)
 
 
 def test_an_algorithm_draws_by_weights_where_its_sampler_says_so() -> None:
@@ -111,7 +111,7 @@ def test_an_algorithm_draws_by_weights_where_its_sampler_says_so() -> None:
         """Sees the best episode alone."""
 
         def make_sampler(self, dataset: MDPDataset, **settings: Any) -> Any:
-            return super().make_sampler(dataset, weights=return_weights(dataset, 1e-9), **settings)
+            return super().make_sampler(dataset, sampling_weights=return_weights(dataset, 1e-9), **settings)
 
     batch = Weighted(seed=0, observation_scaler=None).sample_batch(dataset())
     assert isinstance(batch.observations, torch.Tensor)
@@ -122,5 +122,5 @@ def test_an_algorithm_draws_by_weights_where_its_sampler_says_so() -> None:
 def test_weights_need_the_dataset_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blocks, "POOL_BYTES", 1)
     mapped = MDPDataset.open(dataset().save(tmp_path / "a.h5", compress=False))
-    with pytest.raises(UnsupportedError, match="weights need the dataset in memory"):
-        blocks.sampler_for(mapped, weights=np.ones(6))
+    with pytest.raises(UnsupportedError, match="sampling_weights= needs the dataset in memory"):
+        blocks.sampler_for(mapped, sampling_weights=np.ones(6))

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from gymnasium import spaces
 
 from offlinekit.datasets import MDPDataset
 from offlinekit.errors import DatasetError
@@ -22,7 +23,8 @@ def dataset(**options: Any) -> MDPDataset:
         "actions": np.arange(6) + 1,
         "rewards": np.arange(6) + 1.0,
     }
-    return MDPDataset(**{**columns, "terminals": np.arange(6) == 3, **options})
+    space = {} if "actions" in options else {"action_space": spaces.Discrete(7)}
+    return MDPDataset(**{**columns, "terminals": np.arange(6) == 3, **space, **options})
 
 
 def sampler(data: MDPDataset | None = None, **options: Any) -> TrajectorySampler:
@@ -87,7 +89,7 @@ def test_episodes_are_drawn_by_their_length_or_equally() -> None:
     each = torch.cat([sampler(batch_size=6000).next_rows() for _ in range(2)])
     assert (torch.bincount(each).double() / len(each) - 1 / 6).abs().max() < 0.02
     equal = 1 / np.repeat(dataset().episode_lengths(), dataset().episode_lengths())
-    rows = sampler(batch_size=12000, weights=equal).next_rows()
+    rows = sampler(batch_size=12000, sampling_weights=equal).next_rows()
     assert abs((rows >= 4).double().mean() - 0.5) < 0.02
 
 

@@ -20,10 +20,11 @@ ROWS_AT_ONCE = 1 << 15
 class AWRImpl(Impl):
     """V regresses onto returns R, the policy onto actions with weight exp(R - V); arXiv:1910.00177, algorithm 1.
 
-    Order: value, policy. `batch.returns` are lambda-returns by the target value, a copy of V that is taken, and
+    Order: value, policy. `batch.lambda_returns` are those by the target value, a copy of V that is taken, and
     followed by all returns anew, every `refresh_interval` updates.
     """
 
+    needs: ClassVar[tuple[str, ...]] = (*Impl.needs, "lambda_returns")
     has_value: ClassVar[bool] = False
     stackable: ClassVar[bool] = False
     shift: Tensor
@@ -84,7 +85,7 @@ class AWRImpl(Impl):
 
     @torch.no_grad()
     def refresh(self, done: int) -> None:
-        """Writes the lambda-returns of all rows into the column that batches take their returns from.
+        """Writes the lambda-returns of all rows into their column of the batches.
 
         Args:
             done: Updates taken.
@@ -107,12 +108,12 @@ class AWRImpl(Impl):
     def compute_value_loss(self, batch: Batch) -> Loss:
         """Returns the mean squared error of V(s) towards the lambda-return."""
         values = self.value(batch.observations).squeeze(-1)
-        return (values - batch.returns).square().mean(), {"value": values.detach().mean()}
+        return (values - batch.lambda_returns).square().mean(), {"value": values.detach().mean()}
 
     @torch.no_grad()
     def weights(self, batch: Batch) -> Tensor:
         """Returns min(exp(normalised (R - V(s)) / temperature), max_weight), [B], without gradient."""
-        advantages = batch.returns - self.value(batch.observations).squeeze(-1)
+        advantages = batch.lambda_returns - self.value(batch.observations).squeeze(-1)
         normalised = (advantages - self.shift) / self.scale
         return losses.exponential_weights(normalised, 1.0 / self.config.temperature, self.config.max_weight)
 

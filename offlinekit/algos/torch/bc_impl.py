@@ -17,7 +17,7 @@ class BCImpl(Impl):
     """A policy fitted to the data's actions."""
 
     has_value: ClassVar[bool] = False
-    needs_next: ClassVar[bool] = False
+    needs: ClassVar[tuple[str, ...]] = ()
 
     def build(self) -> None:
         """Makes the policy."""

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
 from offlinekit.algos.torch.cql_impl import CQLImpl
+from offlinekit.sampling.batch import Batch
 
 
 class CalQLImpl(CQLImpl):
     """The gap pushes the policy's values down no further than the data's returns; arXiv:2303.05479, eq. (5.1)."""
 
-    def bounded_values(self, sampled: Tensor, returns: Tensor) -> Tensor:
+    needs: ClassVar[tuple[str, ...]] = (*CQLImpl.needs, "returns")
+
+    def bounded_values(self, sampled: Tensor, batch: Batch, some: slice) -> Tensor:
         """Returns max(Q(s, a), return of the data from s on) for the policy's actions, Q(s, a) for random ones."""
-        n = self.config.n_actions
+        n, returns = self.config.n_actions, batch.returns[some]
         return torch.cat([sampled[:, :n], torch.maximum(sampled[:, n:], returns)], 1)

@@ -78,7 +78,7 @@ class CQLImpl(SACImpl):
 
         def soft_maxima(some: slice) -> Tensor:
             sampled = self.q.values(rows(batch.observations, some), actions[:, some])  # [K, 3n, B]
-            sampled = self.bounded_values(sampled, batch.returns[some])
+            sampled = self.bounded_values(sampled, batch, some)
             values = losses.soft_maximum(sampled, densities[:, some], self.config.temperature)
             return (weights[:, some] * values).sum()
 
@@ -88,12 +88,13 @@ class CQLImpl(SACImpl):
         threshold = self.config.gap_threshold
         return gap if threshold is None else gap - threshold * weights.sum()
 
-    def bounded_values(self, sampled: Tensor, returns: Tensor) -> Tensor:
+    def bounded_values(self, sampled: Tensor, batch: Batch, some: slice) -> Tensor:
         """Returns the values of sampled actions that enter the gap; a subclass may bound them.
 
         Args:
-            sampled: [K, 3n, B] in the order of `sampled_actions`.
-            returns: Of the data from each row on, [B].
+            sampled: [K, 3n, R] in the order of `sampled_actions`.
+            batch: B rows.
+            some: R of them, those of `sampled`.
         """
         return sampled
 

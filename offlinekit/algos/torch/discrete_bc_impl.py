@@ -17,7 +17,7 @@ class DiscreteBCImpl(Impl):
     """A classifier of the data's actions."""
 
     has_value: ClassVar[bool] = False
-    needs_next: ClassVar[bool] = False
+    needs: ClassVar[tuple[str, ...]] = ()
 
     def build(self) -> None:
         """Makes the classifier: observations -> logits [B, A]."""

@@ -38,7 +38,8 @@ class Outcomes(NamedTuple):
 class DynamicsImpl(Impl):
     """-log N(s' - s, r; mean(s, a), std(s, a)) - log P(end | s, a) of K members; arXiv:1805.12114, eq. (1).
 
-    Where the MDP ended nothing follows, and only reward and end are learned.
+    Where the MDP ended nothing follows, and only reward and end are learned. With `resample` `batch.bootstrap_counts`
+    [B, K] say how often each member learns from a row.
     """
 
     has_value: ClassVar[bool] = False
@@ -103,7 +104,8 @@ class DynamicsImpl(Impl):
         ends = (1.0 - goes_on).expand_as(logits)
         ended = F.binary_cross_entropy_with_logits(logits, ends, reduction="none")
         errors = (means[..., :-1] - following).square().mean(-1) * goes_on
-        loss = losses.ensemble_mean(ended - goes_on * moved - earned, batch.masks)
+        counts = batch.bootstrap_counts.T if self.config.resample else None
+        loss = losses.ensemble_mean(ended - goes_on * moved - earned, counts)
         return loss, {"observation_error": errors.detach().mean()}
 
 

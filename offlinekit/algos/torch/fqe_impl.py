@@ -18,10 +18,10 @@ from offlinekit.training.objectives import Loss, Objective
 class FQEImpl(Impl):
     """y = r + gamma E_{a' of the policy} Q_target(s', a'); arXiv:1903.08738, algorithm 3.
 
-    A batch's `next_actions` hold what the policy does at s': actions [B, D, A], or probabilities [B, A] of discrete
-    ones.
+    `batch.next_policy_actions` [B, D, A] are D actions of the policy at s'.
     """
 
+    needs: ClassVar[tuple[str, ...]] = (*Impl.needs, "masks", "next_policy_actions")
     is_discrete: ClassVar[bool] = False
 
     def build(self) -> None:
@@ -45,12 +45,12 @@ class FQEImpl(Impl):
 
     def compute_target(self, batch: Batch) -> Tensor:
         """Returns the targets [B], or samples of their distribution [N, B]: the mean over members."""
-        following = self.next_outputs(batch.next_observations, batch.next_actions).mean(0)
-        return batch.rewards + batch.discounts * following
+        return batch.rewards + batch.discounts * self.next_outputs(batch).mean(0)
 
-    def next_outputs(self, observations: TensorTree, actions: Tensor) -> Tensor:
-        """Returns what the target critics say of the policy's actions, [K, B], or [K, N * D, B] of quantiles."""
-        drawn: Tensor = self.target_q(observations, actions.movedim(1, 0))  # [K, (N,) D, B]
+    def next_outputs(self, batch: Batch) -> Tensor:
+        """Returns the target critics' outputs for the policy's actions, [K, B], or [K, N * D, B] of quantiles."""
+        actions = batch.next_policy_actions.movedim(1, 0)
+        drawn: Tensor = self.target_q(batch.next_observations, actions)  # [K, (N,) D, B]
         return drawn.flatten(1, 2) if self.q.n_quantiles else drawn.mean(1)
 
     def compute_critic_loss(self, batch: Batch, q_tpn: Tensor) -> Loss:
@@ -70,17 +70,21 @@ class FQEImpl(Impl):
 
 
 class DiscreteFQEImpl(FQEImpl):
-    """y = r + gamma sum_a' pi(a' | s') Q_target(s', a'); of quantiles, those of one a' drawn from pi."""
+    """y = r + gamma sum_a' pi(a' | s') Q_target(s', a'); of quantiles, those of one a' drawn from pi.
 
+    `batch.next_policy_probabilities` [B, A] are pi(. | s').
+    """
+
+    needs: ClassVar[tuple[str, ...]] = (*Impl.needs, "masks", "next_policy_probabilities")
     is_discrete: ClassVar[bool] = True
 
-    def next_outputs(self, observations: TensorTree, actions: Tensor) -> Tensor:
-        """Returns what the target critics say of the policy's choice, [K, B] or [K, N, B]."""
-        outputs = self.target_q(observations)
+    def next_outputs(self, batch: Batch) -> Tensor:
+        """Returns the target critics' outputs for the policy's choice, [K, B] or [K, N, B]."""
+        outputs, probabilities = self.target_q(batch.next_observations), batch.next_policy_probabilities
         if self.q.n_quantiles is None:
-            expected: Tensor = (actions * outputs).sum(-1)
+            expected: Tensor = (probabilities * outputs).sum(-1)
             return expected
-        return losses.select_actions(outputs, self.random.categorical(torch.log(actions)))
+        return losses.select_actions(outputs, self.random.categorical(torch.log(probabilities)))
 
     def outputs(self, observations: TensorTree, actions: Tensor) -> Tensor:
         """Returns what the critics say of actions, [K, B] or [K, N, B]."""

@@ -14,7 +14,7 @@ from offlinekit.training.objectives import Loss
 class ReBRACImpl(TD3Impl):
     """Behaviour-regularised TD3 with decoupled penalties; arXiv:2305.09836, algorithm 1."""
 
-    needs_next_action: ClassVar[bool] = True
+    needs: ClassVar[tuple[str, ...]] = (*TD3Impl.needs, "next_actions")
 
     def compute_target(self, batch: Batch) -> Tensor:
         """Returns r + gamma (min_k Q_target_k(s', a') - critic_penalty |a' - a'_data|^2)."""

@@ -42,15 +42,18 @@ def command(name: str | None) -> None:
     table(("name", "default", "type", "meaning"), rows, left=4)
     if found := algo.presets().values():
         click.echo("\nPresets (--preset DATASET):\n")
-        published = sorted((p.dataset, f"{p.n_steps:,}", p.source, _settings(p)) for p in found)
-        table(("dataset", "steps", "source", "hyperparameters"), published, left=4)
+        published = sorted((p.dataset, f"{p.n_steps:,}", _settings(p)) for p in found)
+        table(("dataset", "steps", "settings"), published, left=3)
+        click.echo("\nSources of the presets:\n")
+        for source in dict.fromkeys(source for preset in found for source in preset.sources):
+            click.echo(f"  {source}")
 
 
 def _settings(preset: Preset) -> str:
-    """Returns what a preset sets, as `--set` would take it."""
-    if not preset.hyperparameters:
-        return "the defaults"
-    return " ".join(
+    """Returns what a preset sets, as `--set` would take it, and the options of its dataset's reader."""
+    reader = [f"--dataset-option {name}={value}" for name, value in preset.dataset_options.items()]
+    chosen = [
         f"{name}={json.dumps(value, separators=(',', ':')) if isinstance(value, dict) else value}"
         for name, value in preset.hyperparameters.items()
-    )
+    ]
+    return " ".join([*(chosen or ["the defaults"]), *reader])

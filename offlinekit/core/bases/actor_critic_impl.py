@@ -19,6 +19,7 @@ from offlinekit.training.objectives import Loss, Objective
 class ActorCriticImpl(Impl):
     """Continuous actions: critics `q` with a target, a `policy`, and a loss for each."""
 
+    needs: ClassVar[tuple[str, ...]] = (*Impl.needs, "masks")
     target_policy_too: ClassVar[bool] = False
 
     def build(self) -> None:

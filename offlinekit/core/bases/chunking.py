@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 from offlinekit.core.algo import Algo
 from offlinekit.core.hyperparameters import Count
@@ -12,11 +11,10 @@ from offlinekit.sampling.chunks import chunked
 from offlinekit.sampling.sampler import Sampler
 
 
-@dataclass(kw_only=True, eq=False, repr=False)
 class Chunking(Algo):
     """An action is a chunk of those of several steps, played out one after another; it acts by `as_stateful`."""
 
-    n_step: Count = 5  # Actions in a chunk, which are also the steps joined before bootstrapping.
+    n_step: Annotated[Count, "Actions in a chunk, which are also the steps joined before bootstrapping."] = 5
 
     def make_sampler(self, dataset: MDPDataset, **settings: Any) -> Sampler:
         """Makes what draws transitions of chunks."""

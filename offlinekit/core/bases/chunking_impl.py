@@ -36,7 +36,7 @@ class ChunkingImpl(ActorCriticImpl):
     def compute_critic_loss(self, batch: Batch, q_tpn: Tensor) -> Loss:
         """Returns the temporal-difference loss of the chunks that are whole."""
         whole = self.chunk_masks(batch)[-1].expand(self.q.members, -1)
-        return super().compute_critic_loss(batch._replace(masks=whole), q_tpn)
+        return super().compute_critic_loss(batch.with_columns(masks=whole), q_tpn)
 
     def chunk_masks(self, batch: Batch) -> Tensor:
         """Returns the masks [H + 1, B] of a batch of chunks."""

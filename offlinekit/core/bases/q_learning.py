@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar
 
 from offlinekit.core.algo import Algo
-from offlinekit.core.hyperparameters import Count, Positive, QKind, Rate
+from offlinekit.core.hyperparameters import Count, Positive, QKind, Rate, TDLoss
 
 
-@dataclass(kw_only=True, eq=False, repr=False)
 class QLearning(Algo):
     """Discrete actions: an ensemble of critics, each with one output an action."""
 
-    learning_rate: Positive = 3e-4  # Of the critics.
-    n_critics: Count = 1  # Critics in the ensemble; their mean chooses, the lowest is the target.
-    target_update_interval: Count = 100  # Updates between two updates of the target.
-    tau: Rate = 1.0  # Share of the critics that enters their target at each of its updates; 1 copies them.
-    td_loss: Literal["huber", "mse"] = "huber"  # Of the temporal difference with q_function="mean".
-    q_function: QKind = "mean"  # What critics learn of the return: its mean, or quantiles ("qr").
-    n_quantiles: Count = 200  # Quantiles of the return with q_function="qr".
+    learning_rate: Annotated[Positive, "Of the critics."] = 3e-4
+    n_critics: Annotated[Count, "Critics in the ensemble; their mean chooses, the lowest is the target."] = 1
+    target_update_interval: Annotated[Count, "Updates between two updates of the target."] = 100
+    tau: Annotated[Rate, "Share of the critics that enters their target at each update; 1 copies them."] = 1.0
+    td_loss: Annotated[TDLoss, "Of the temporal difference with q_function='mean'."] = "huber"
+    q_function: Annotated[QKind, "What critics learn of the return: its mean, or quantiles ('qr')."] = "mean"
+    n_quantiles: Annotated[Count, "Quantiles of the return with q_function='qr'."] = 200
 
     action_kind: ClassVar[str] = "discrete"

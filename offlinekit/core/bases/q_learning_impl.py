@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor
 
 from offlinekit.core.impl import Impl
@@ -14,6 +16,8 @@ from offlinekit.training.objectives import Loss, Objective
 
 class QLearningImpl(Impl):
     """Discrete actions: critics `q`, their target, a temporal-difference loss."""
+
+    needs: ClassVar[tuple[str, ...]] = (*Impl.needs, "masks")
 
     def build(self) -> None:
         """Makes the critics and their target."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, TypeVar
 
 import numpy as np
@@ -20,20 +19,19 @@ A = TypeVar("A", bound="SequenceModel")
 ROWS_AT_ONCE = 1_024
 
 
-@dataclass(kw_only=True, eq=False, repr=False)
 class SequenceModel(Algo):
     """A causal transformer over windows of steps; it acts by `as_stateful`."""
 
-    context: Count = 20  # Steps of a window, the newest included.
-    n_layers: Count = 3  # Blocks of the transformer.
-    n_heads: Count = 1  # Heads of its attention; a divisor of the width.
-    width: Count = 128  # Numbers of a token.
-    dropout: Annotated[float, Interval("[0, 1)")] = 0.1  # Share of tokens' numbers and of attention dropped.
-    max_timestep: Count = 1_000  # Timesteps told apart; later ones look like the last.
-    return_scale: Positive = 1_000.0  # What returns to go are divided by.
-    target_return: float | None = None  # Return to act for, in units of the data; None takes the data's best.
-    warmup_steps: Steps = 10_000  # Updates over which the learning rate grows linearly to its full size.
-    batch_size: Count = 64  # Windows in a minibatch.
+    context: Annotated[Count, "Steps of a window, the newest included."] = 20
+    n_layers: Annotated[Count, "Blocks of the transformer."] = 3
+    n_heads: Annotated[Count, "Heads of its attention; a divisor of the width."] = 1
+    width: Annotated[Count, "Numbers of a token."] = 128
+    dropout: Annotated[float, Interval("[0, 1)"), "Share of tokens' numbers and of attention dropped."] = 0.1
+    max_timestep: Annotated[Count, "Timesteps told apart; later ones look like the last."] = 1_000
+    return_scale: Annotated[Positive, "What returns to go are divided by."] = 1_000.0
+    target_return: Annotated[float | None, "Return to act for, in units of the data; None: best."] = None
+    warmup_steps: Annotated[Steps, "First updates, in which the learning rate grows from 0."] = 10_000
+    batch_size: Annotated[Count, "Windows in a minibatch."] = 64
 
     sampler_options: ClassVar[tuple[str, ...]] = ("context",)
 

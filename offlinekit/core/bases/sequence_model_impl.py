@@ -22,7 +22,7 @@ class SequenceImpl(Impl):
 
     has_value: ClassVar[bool] = False
     is_stateful: ClassVar[bool] = True
-    needs_next: ClassVar[bool] = False
+    needs: ClassVar[tuple[str, ...]] = ()
     policy: TrajectoryTransformer
 
     def build(self) -> None:

@@ -11,7 +11,6 @@ from torch import Tensor
 from offlinekit.datasets import MDPDataset
 from offlinekit.errors import UnsupportedError
 from offlinekit.nn.random import derive
-from offlinekit.sampling.batch import Batch
 from offlinekit.sampling.blocks import BlockSampler
 from offlinekit.sampling.sampler import Sampler
 from offlinekit.types import leaves, map_tree
@@ -35,7 +34,7 @@ class Shareable(Sampler, Protocol):
         """Draws the rows of the next minibatch, int64 [B]."""
 
     def gather(self, index: Tensor) -> Any:
-        """Returns the minibatch of rows, int64 [B]."""
+        """Returns the minibatch of rows, int64 [B], or with an axis of members before B that every field then has."""
 
 
 class SharedColumns:
@@ -55,8 +54,7 @@ class SharedColumns:
             "n_step": algo.n_step,
             "scaling": algo.scaling.to_json(),
             "device": impl.device,
-            "needs_next": impl.needs_next,
-            "needs_next_action": impl.needs_next_action,
+            "needs": (type(impl).__name__, *impl.needs),
             "frames": (algo.frame_stack, algo.frame_pad),
             "make_sampler": type(algo).make_sampler,
             "options": [getattr(algo, name) for name in algo.sampler_options],
@@ -104,26 +102,13 @@ class StackedSampler:
     def gather(self, rows: Sequence[Tensor]) -> Any:
         """Returns what the given rows stand for, [B] for each member."""
         parts = [
-            _gather(self.samplers[members[0]], torch.stack([rows[member] for member in members]))
+            self.samplers[members[0]].gather(torch.stack([rows[member] for member in members]))
             for members in self.holders.values()
         ]
         if len(parts) == 1:
             return parts[0]
         joined = map_tree(lambda *p: None if p[0] is None else torch.cat(p)[self.places], *map(tuple, parts))
         return type(parts[0])(*joined)
-
-
-def _gather(sampler: Shareable, rows: Tensor) -> Any:
-    """Returns what rows [M, B] stand for."""
-    batch = sampler.gather(rows.reshape(-1))
-
-    def split(leaf: Tensor | None) -> Tensor | None:
-        return None if leaf is None else leaf.reshape(*rows.shape, *leaf.shape[1:])
-
-    if isinstance(batch, Batch) and batch.masks is not None:  # Whose first axis is that of critics.
-        masks = batch.masks.reshape(-1, *rows.shape).movedim(0, 1)
-        return Batch(*map_tree(split, tuple(batch._replace(masks=None))))._replace(masks=masks)
-    return type(batch)(*map_tree(split, tuple(batch)))
 
 
 def flatten(batch: Any) -> list[Tensor]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
+from offlinekit.datasets.draft import Draft
+from offlinekit.datasets.schema import Columns
 from offlinekit.errors import DatasetError
 from offlinekit.types import Array
 
@@ -35,8 +36,9 @@ TRANSFORMS: dict[str, Callable[[Array, Array], Array]] = {
 }
 """Functions of rewards [N] and episode returns [E].
 
-iql: IQL and what follows it, on locomotion and adroit: 1000 / (highest - lowest return).
-r-1: IQL on antmaze. 10r-5, 4(r-.5): CQL and its descendants on antmaze. 100r: diffusion policies on antmaze.
+iql: IQL and what follows it (XQL, IDQL) on locomotion: 1000 / (highest - lowest return). r-1: IQL, XQL, IDQL, SPOT and
+FQL on antmaze. 10r-5: Cal-QL, and CQL in its code, on antmaze. 4(r-.5): the first code of CQL, and Diffusion-QL, on
+antmaze. 100r: ReBRAC on antmaze.
 """
 
 FAULTS = (
@@ -73,8 +75,12 @@ def warn_of_faults(name: str, mended: dict[str, bool]) -> None:
             warnings.warn(f"{name}: {text}", KnownFaultWarning, stacklevel=5)
 
 
-def with_reward_transform(dataset: Any, name: str) -> Any:
-    """Returns a dataset with its rewards transformed by one of `TRANSFORMS`; the metadata say by which."""
-    changed = dataset.with_options(metadata={"reward_transform": name})
-    changed.rewards = TRANSFORMS[name](dataset.rewards, dataset.episode_returns()).astype(np.float32)
-    return changed
+def with_reward_transform(columns: Columns, name: str) -> Columns:
+    """Returns arguments of MDPDataset whose rewards are those of one of `TRANSFORMS`; the metadata say by which."""
+    draft = Draft(columns)
+    metadata = {**columns.get("metadata", {}), "reward_transform": name}
+    if draft.episodes is None:  # The rules say why.
+        return {**columns, "metadata": metadata}
+    rewards = draft.columns["rewards"]
+    returns = np.add.reduceat(rewards, draft.episodes.starts, dtype=np.float64)
+    return {**columns, "metadata": metadata, "rewards": TRANSFORMS[name](rewards, returns).astype(np.float32)}

@@ -14,7 +14,7 @@ import numpy as np
 
 from offlinekit.datasets.formats.arrow import joined, numbers_of, read_parquet
 from offlinekit.datasets.formats.json_files import read_object
-from offlinekit.datasets.mdp_dataset import MDPDataset
+from offlinekit.datasets.schema import Columns
 from offlinekit.datasets.source import Source
 from offlinekit.datasets.spaces import Space, clip
 from offlinekit.errors import DatasetError, FileFormatError, did_you_mean
@@ -33,7 +33,7 @@ def read(
     terminal: str | None = None,
     action_space: Space | None = None,
     clip_actions: bool = False,
-) -> MDPDataset:
+) -> Columns:
     """Reads a dataset folder of LeRobot.
 
     Args:
@@ -67,17 +67,21 @@ def read(
     columns = {name: column[order] for name, column in columns.items()}
     last = np.append(np.diff(columns["episode_index"]) != 0, True)
     parts = {name: _vectors(columns[name]) for name in seen}
-    return MDPDataset(
-        parts if len(seen) > 1 else parts[seen[0]],
-        clip(_vectors(columns[action]), action_space) if clip_actions else _vectors(columns[action]),
-        np.zeros(len(order), np.float32) if reward is None else columns[reward],
-        np.zeros(len(order), np.bool_) if terminal is None else columns[terminal].astype(np.bool_) & last,
-        last,
-        action_space=action_space,
-        extras={"task_index": columns["task_index"]} if has_task else {},
-        name=path.name,
-        metadata={"lerobot": {key: facts.get(key) for key in ("codebase_version", "robot_type", "fps")}},
-    )
+    return {
+        "observations": parts if len(seen) > 1 else parts[seen[0]],
+        "actions": clip(_vectors(columns[action]), action_space)
+        if clip_actions
+        else _vectors(columns[action]),
+        "rewards": np.zeros(len(order), np.float32) if reward is None else columns[reward],
+        "terminals": np.zeros(len(order), np.bool_)
+        if terminal is None
+        else columns[terminal].astype(np.bool_) & last,
+        "episode_terminals": last,
+        "action_space": action_space,
+        "extras": {"task_index": columns["task_index"]} if has_task else {},
+        "name": path.name,
+        "metadata": {"lerobot": {key: facts.get(key) for key in ("codebase_version", "robot_type", "fps")}},
+    }
 
 
 def _facts(path: Path) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from gymnasium import spaces
 from offlinekit.datasets.editing.concatenation import join
 from offlinekit.datasets.formats.json_files import parse
 from offlinekit.datasets.formats.packed_arrays import unpack
-from offlinekit.datasets.mdp_dataset import MDPDataset
+from offlinekit.datasets.schema import Columns
 from offlinekit.datasets.source import Source
 from offlinekit.datasets.spaces import Space, clip
 from offlinekit.datasets.validation import as_flags
@@ -45,7 +45,7 @@ def read(
     unsquash_actions: bool = False,
     action_space: Space | None = None,
     clip_actions: bool = False,
-) -> MDPDataset:
+) -> Columns:
     """Reads a file of RLlib's JSON lines, a zip of one, or a folder of its `output-*.json`.
 
     `action_logp` becomes `behavior_log_probs`.
@@ -75,16 +75,16 @@ def read(
     if unsquash_actions:
         actions, scale = _unsquashed(actions, action_space)
         extras = {name: log_probs - np.float32(np.log(scale).sum()) for name, log_probs in extras.items()}
-    return MDPDataset(
-        columns["obs"],
-        clip(actions, action_space) if clip_actions else actions,
-        columns["rewards"],
-        terminals,
-        last,
-        next_observations=columns.get("new_obs"),
-        action_space=action_space,
-        extras=extras,
-    )
+    return {
+        "observations": columns["obs"],
+        "actions": clip(actions, action_space) if clip_actions else actions,
+        "rewards": columns["rewards"],
+        "terminals": terminals,
+        "episode_terminals": last,
+        "next_observations": columns.get("new_obs"),
+        "action_space": action_space,
+        "extras": extras,
+    }
 
 
 def _lines(path: Path) -> Iterator[tuple[str, Any]]:

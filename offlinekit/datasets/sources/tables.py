@@ -12,8 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from offlinekit.datasets.editing.dropping import Nonfinite
 from offlinekit.datasets.formats.arrow import read_parquet
 from offlinekit.datasets.mdp_dataset import MDPDataset
+from offlinekit.datasets.schema import Columns
 from offlinekit.datasets.source import Source
 from offlinekit.datasets.spaces import Space, clip
 from offlinekit.datasets.validation import as_array
@@ -36,6 +38,7 @@ def from_dataframe(
     clip_actions: bool = False,
     name: str = "custom",
     metadata: dict[str, Any] | None = None,
+    nonfinite: Nonfinite = "refuse",
 ) -> MDPDataset:
     """Builds a dataset from a pandas DataFrame, one row a step.
 
@@ -55,10 +58,32 @@ def from_dataframe(
         clip_actions: Whether to clip continuous actions into action_space.
         name: Of the dataset.
         metadata: Kept with the dataset.
+        nonfinite: As of MDPDataset.
 
     Raises:
         DatasetError: For missing columns or cells, duplicate times, and data that cannot be a dataset.
     """
+    options = {key: value for key, value in locals().items() if key not in ("frame", "nonfinite")}
+    return MDPDataset(**_columns(frame, **options), nonfinite=nonfinite)
+
+
+def _columns(
+    frame: Any,
+    *,
+    observations: Sequence[str],
+    action: str | Sequence[str],
+    reward: str,
+    episode: str | None = None,
+    time: str | None = None,
+    terminal: str | None = None,
+    timeout: str | None = None,
+    propensity: str | None = None,
+    action_space: Space | None = None,
+    clip_actions: bool = False,
+    name: str = "custom",
+    metadata: dict[str, Any] | None = None,
+) -> Columns:
+    """Returns arguments of MDPDataset; `from_dataframe` documents the options."""
     wanted = [
         *observations,
         *_listed(action),
@@ -70,22 +95,22 @@ def from_dataframe(
     flags = [None if c is None else _column(frame, c) for c in (terminal, timeout)]
     terminals = np.zeros(len(frame), np.bool_) if flags[0] is None else flags[0]
     actions = np.stack([_column(frame, column) for column in _listed(action)], axis=1)
-    return MDPDataset(
-        np.stack([_column(frame, column) for column in observations], axis=1).astype(np.float32),
-        clip(actions, action_space) if clip_actions else actions,
-        _column(frame, reward),
-        terminals,
-        last,
-        timeouts=flags[1],
-        action_space=action_space,
-        behavior_log_probs=None if propensity is None else _log_probs(frame, propensity),
-        name=name,
-        metadata=metadata,
-    )
+    return {
+        "observations": np.stack([_column(frame, column) for column in observations], axis=1),
+        "actions": clip(actions, action_space) if clip_actions else actions,
+        "rewards": _column(frame, reward),
+        "terminals": terminals,
+        "episode_terminals": last,
+        "timeouts": flags[1],
+        "action_space": action_space,
+        "behavior_log_probs": None if propensity is None else _log_probs(frame, propensity),
+        "name": name,
+        "metadata": metadata,
+    }
 
 
-def read(path: Path, **options: Any) -> MDPDataset:
-    """Builds a dataset from a CSV file with a header line, or a Parquet file; options as `from_dataframe`.
+def read(path: Path, **options: Any) -> Columns:
+    """Reads the columns of a CSV file with a header line, or a Parquet file; options as `from_dataframe`.
 
     Raises:
         MissingExtraError: Where pandas, or pyarrow for Parquet, is not installed.
@@ -94,15 +119,15 @@ def read(path: Path, **options: Any) -> MDPDataset:
     """
     pandas = require("pandas", "pandas")
     if path.suffix.lower() == ".parquet":
-        return from_dataframe(read_parquet(path).to_pandas(), **options)
+        return _columns(read_parquet(path).to_pandas(), **options)
     try:
         frame = pandas.read_csv(path)
     except (ValueError, UnicodeDecodeError) as error:
         raise FileFormatError(f"{path} is not a CSV table with a header line ({error})") from error
-    return from_dataframe(frame, **options)
+    return _columns(frame, **options)
 
 
-read.__signature__ = inspect.signature(from_dataframe)  # type: ignore[attr-defined]  # Of get_dataset's check.
+read.__signature__ = inspect.signature(_columns)  # type: ignore[attr-defined]  # Of get_dataset's check.
 
 
 def _listed(columns: str | Sequence[str]) -> list[str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from offlinekit.errors import UnsupportedError
-from offlinekit.metrics.evaluators.batches import predicted_actions
+from offlinekit.metrics.batches import predicted_actions
 
 if TYPE_CHECKING:
     from offlinekit.core.algo import Algo

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import Tensor
 
-from offlinekit.metrics.evaluators.batches import check_ordered, check_values, per_transition
+from offlinekit.metrics.batches import check_ordered, check_values, per_transition
 from offlinekit.sampling.batch import Batch
 from offlinekit.sampling.n_step import returns_to_go
 

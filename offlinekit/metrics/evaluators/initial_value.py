@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from offlinekit.envs.frame_stacking import observations_at
-from offlinekit.metrics.evaluators.batches import check_values
+from offlinekit.metrics.batches import check_values
 
 if TYPE_CHECKING:
     from offlinekit.core.algo import Algo

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from offlinekit.errors import UnsupportedError
-from offlinekit.metrics.evaluators.batches import per_transition
+from offlinekit.metrics.batches import per_transition
 
 if TYPE_CHECKING:
     from offlinekit.core.algo import Algo

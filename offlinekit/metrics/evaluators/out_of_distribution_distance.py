@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from offlinekit.envs.frame_stacking import observations_at
-from offlinekit.metrics.evaluators.batches import actions_at
+from offlinekit.metrics.batches import actions_at
 from offlinekit.types import Array, leaves, row_parts
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import numpy as np
 
 from offlinekit.envs.environments import as_gymnasium
 from offlinekit.envs.evaluation import evaluate
-from offlinekit.metrics.evaluators.batches import check_ordered, check_values, final_values, per_transition
+from offlinekit.metrics.batches import check_ordered, check_values, final_values, per_transition
 from offlinekit.sampling.n_step import discounted_sums
 from offlinekit.types import Array
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from offlinekit.metrics.evaluators.batches import check_values, per_transition
+from offlinekit.metrics.batches import check_values, per_transition
 
 if TYPE_CHECKING:
     from offlinekit.core.algo import Algo

@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from offlinekit.errors import UnsupportedError
-from offlinekit.metrics.evaluators.batches import check_values, per_transition
+from offlinekit.metrics.batches import check_values, per_transition
 from offlinekit.sampling.batch import Batch
 
 if TYPE_CHECKING:

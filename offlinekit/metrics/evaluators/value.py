@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from offlinekit.metrics.evaluators.batches import check_values, per_transition
+from offlinekit.metrics.batches import check_values, per_transition
 
 if TYPE_CHECKING:
     from offlinekit.core.algo import Algo

@@ -9,7 +9,7 @@ import numpy as np
 
 from offlinekit.envs.frame_stacking import observations_at
 from offlinekit.errors import UnsupportedError
-from offlinekit.metrics.evaluators.batches import ROWS_AT_ONCE
+from offlinekit.metrics.batches import ROWS_AT_ONCE
 from offlinekit.metrics.ope.fitted_behaviour import FittedBehaviour, episode_folds, fit_behaviour, row_mask
 from offlinekit.metrics.ope.logged import Floats, Logged
 from offlinekit.metrics.ope.tabular import TabularModel, state_numbers

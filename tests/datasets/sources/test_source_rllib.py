@@ -13,7 +13,7 @@ from gymnasium import spaces
 
 from offlinekit.datasets import MDPDataset, get_dataset
 from offlinekit.datasets.formats.packed_arrays import unpack
-from offlinekit.errors import FileFormatError
+from offlinekit.errors import DatasetWarning, FileFormatError
 
 RealData = Callable[[str], Path]
 
@@ -102,7 +102,10 @@ def test_fragments_are_put_together(tmp_path: Path) -> None:
 
 
 def test_without_names_of_episodes_dones_rule(tmp_path: Path) -> None:
-    dataset, _ = get_dataset(write(tmp_path / "x.json", batch(eps_id=None, t=None)))
+    with pytest.warns(
+        DatasetWarning, match="differ from the following row though no episode ends, first at row 1"
+    ):
+        dataset, _ = get_dataset(write(tmp_path / "x.json", batch(eps_id=None, t=None)))
     assert dataset.episode_ends.tolist() == [3, 4]
     cut = batch(eps_id=None, t=None, dones=None, terminateds=[0, 1, 0, 0], truncateds=[0, 0, 1, 0])
     dataset, _ = get_dataset(

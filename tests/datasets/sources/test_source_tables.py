@@ -99,7 +99,7 @@ def test_csv_by_path(tmp_path: Path) -> None:
         (
             {"died": [1, 0, 0, 0, 0]},
             {"terminal": "died"},
-            "terminals is set at row 0 .* episode_terminals is not",
+            "terminals must not be set where episode_terminals is not, got 1 at row 0",
         ),
     ],
 )

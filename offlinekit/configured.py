@@ -1,0 +1,186 @@
+"""Classes whose annotated fields are settings: checked at construction and at every assignment."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import inspect
+import sys
+from abc import ABCMeta
+from collections.abc import Iterable, Mapping
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from typing_extensions import dataclass_transform
+
+from offlinekit.errors import nearest
+from offlinekit.fields import Described, checked, kind_in_words, meaning_of
+
+NEAR = 0.8
+"""Likeness from which an unknown name is taken for a misspelt field."""
+
+
+class _InOnePiece(ABCMeta):
+    """Makes an instance whose fields are all set and checked, or none."""
+
+    if not TYPE_CHECKING:  # The type checker reads keywords and types from the fields.
+
+        def __call__(cls, *args: Any, **given: Any) -> Any:
+            """Makes an instance; names come first, so that the message is ours and not the dataclass's."""
+            if args:
+                first = dataclasses.fields(cls)[0]
+                example = f"{cls.__name__}({first.name}={first.default!r})"
+                raise TypeError(f"{cls.__name__} takes keywords only, such as {example}")
+            given = cls.current_names(given)
+            check_names(cls, given)
+            made = super().__call__(**given)
+            made.check_together()
+            made.__dict__["_is_complete"] = True
+            return made
+
+
+@dataclass_transform(kw_only_default=True, eq_default=False, field_specifiers=(dataclasses.field,))
+class Configured(metaclass=_InOnePiece):
+    """A dataclass, by inheritance alone, whose fields are keywords with a range and a meaning.
+
+    `expectile: Annotated[Fraction, "Of the value."] = 0.7` is all that there is to write. A subclass that gives
+    a field another default need not repeat its type or its meaning. A class attribute of a field's name is
+    its default.
+
+    Raises:
+        TypeError: For an unknown keyword, with the nearest, or a value of another type.
+        ValueError: For a value out of range.
+        AttributeError: For an assignment to an unknown name that is near a field's.
+    """
+
+    field_word: ClassVar[str] = "field"
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.__annotations__ = _own_annotations(cls)
+        declared = {n: copy.copy(v) for n, v in vars(cls).items() if isinstance(v, dataclasses.Field)}
+        dataclasses.dataclass(kw_only=True, eq=False, repr=False)(cls)
+        for name, field in declared.items():  # For a decorator that makes the class a dataclass once more.
+            setattr(cls, name, field)
+
+    @classmethod
+    def current_names(cls, given: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Returns keywords by the names that fields have today."""
+        return given
+
+    def check_together(self) -> None:
+        """Checks what must hold between fields, at construction and after every assignment.
+
+        Raises:
+            ValueError: For values that exclude each other.
+        """
+
+    def take_up(self, name: str, before: Any) -> None:
+        """Brings what was made from a field up to its new value, or raises; then the value of before stays.
+
+        Args:
+            name: Of the field.
+            before: Its value until now.
+        """
+
+    if not TYPE_CHECKING:  # The type checker would let any name pass.
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            """Sets a field to a value that was checked, or an attribute of the user's own."""
+            field = fields_of(type(self)).get(name)
+            if field is None:
+                self._check_own(name)
+                super().__setattr__(name, value)
+                return
+            value, before = checked(name, value, field.type), self.__dict__.get(name)
+            super().__setattr__(name, value)
+            if "_is_complete" not in self.__dict__:
+                return
+            try:
+                self.check_together()
+                self.take_up(name, before)
+            except Exception:
+                super().__setattr__(name, before)
+                raise
+
+    def _check_own(self, name: str) -> None:
+        """Refuses a new attribute whose name is nearly a field's."""
+        passes = name.startswith("_") or name in self.__dict__ or hasattr(type(self), name)
+        if passes or "_is_complete" not in self.__dict__:
+            return
+        if meant := nearest(name, fields_of(type(self)), NEAR):
+            raise AttributeError(
+                f"{type(self).__name__} has no {name!r}; did you mean {meant!r}? "
+                f"An attribute of your own may begin with an underscore: _{name}"
+            )
+
+
+def fields_of(cls: type[Any]) -> dict[str, dataclasses.Field[Any]]:
+    """Returns the fields of a class by name."""
+    return {field.name: field for field in dataclasses.fields(cls)}
+
+
+def describe(cls: type[Any]) -> dict[str, Described]:
+    """Returns the fields of a class that are keywords, those of its own first."""
+    fields = {name: field for name, field in fields_of(cls).items() if field.init}
+    own = [name for name in inspect.get_annotations(cls) if name in fields]
+    ordered = [fields[name] for name in dict.fromkeys([*own, *fields])]
+    return {f.name: Described(f.name, f.default, kind_in_words(f.type), meaning_of(f.type)) for f in ordered}
+
+
+def check_names(cls: type[Any], names: Iterable[str]) -> None:
+    """Checks that keywords are fields of a class.
+
+    Raises:
+        TypeError: For an unknown one; it suggests the nearest.
+    """
+    known = [name for name, field in fields_of(cls).items() if field.init]
+    for name in names:
+        if name not in known:
+            meant = nearest(name, known)
+            hint = f"; did you mean {meant!r}?" if meant else f"; it has: {', '.join(sorted(known))}"
+            raise TypeError(f"{cls.__name__} has no {cls.field_word} {name!r}{hint}")
+
+
+def _own_annotations(cls: type[Any]) -> dict[str, Any]:
+    """Returns the annotations of a class as objects, with what it does not repeat of its parents' fields."""
+    known: dict[str, Any] = {}
+    for base in reversed(cls.__mro__[1:]):
+        known |= {name: field.type for name, field in vars(base).get("__dataclass_fields__", {}).items()}
+    own = {name: _resolved(cls, name, hint) for name, hint in inspect.get_annotations(cls).items()}
+    for name, hint in own.items():
+        meaning = meaning_of(known.get(name))
+        if meaning and not meaning_of(hint):
+            own[name] = Annotated[hint, meaning]
+    values = {n for n, v in vars(cls).items() if not isinstance(v, type) and not hasattr(v, "__get__")}
+    return {**own, **{name: hint for name, hint in known.items() if name in values - own.keys()}}
+
+
+def _resolved(cls: type[Any], name: str, hint: Any) -> Any:
+    """Returns what an annotation stands for: text is looked up where the class statement stands.
+
+    Modules would not do: a cell of a notebook and code that `exec` runs need not have one.
+    """
+    if not isinstance(hint, str):
+        return hint
+    frame, alone = _class_statement(), type("Alone", (), {"__annotations__": {name: hint}})
+    names = {**frame.f_locals, **vars(cls)}
+    try:
+        return inspect.get_annotations(alone, globals=frame.f_globals, locals=names, eval_str=True)[name]
+    except NameError:
+        if (
+            "ClassVar" in hint
+        ):  # It may name the class itself, or what is imported for the type checker alone.
+            return ClassVar
+        raise
+
+
+def _class_statement() -> FrameType:
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and (
+        frame.f_globals.get("__name__") in (__name__, "abc") or frame.f_code.co_name == "__init_subclass__"
+    ):
+        frame = frame.f_back
+    if frame is None:
+        raise RuntimeError("a class statement runs in a frame")
+    return frame
