@@ -127,6 +127,11 @@ class Impl(nn.Module):
             sampler: What draws its batches.
         """
 
+    @property
+    def learns_whole_dataset(self) -> bool:
+        """Whether losses need to know the whole dataset, beyond their batch."""
+        return type(self).learn_data is not Impl.learn_data
+
     def compute_target(self, batch: Batch) -> Tensor:
         """Returns the critics' target without gradient, [B] or [N, B]; [K, ...] where each has its own."""
         raise UnsupportedError(f"{type(self).__name__} must define compute_target()")

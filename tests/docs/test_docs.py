@@ -44,6 +44,8 @@ def test_the_documents_list_the_catalogue():
         "run scripts/write_catalogue.py"
     )
     assert written["readme"](readme) == readme, "run scripts/write_catalogue.py"
+    training = (REPO / "docs" / "training.md").read_text()
+    assert written["training"](training) == training, "run scripts/write_catalogue.py"
     assert all(f"(docs/algos/{a.catalogue_name()}.md)" in readme for a in Algo.known.values() if _ours(a))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,14 +14,12 @@ from offlinekit.events import get_logger
 from offlinekit.training.engines.cuda_graph import Captured
 from offlinekit.training.engines.replay import Replays
 from offlinekit.training.engines.updates import Compiled, Eager, Samples, Updatable, Updates
+from offlinekit.training.setup.settings import EngineName, Precision
 
 log = get_logger()
 
 CHECK_EVERY = 100
 """Updates between two looks at whether the metrics are still finite."""
-
-EngineName: TypeAlias = Literal["auto", "eager", "compile", "graph"]
-Precision: TypeAlias = Literal["float32", "bfloat16"]
 
 
 class Engine:
