@@ -94,8 +94,9 @@ def run_tests(folder: Path, tests: str, longest: float = LONGEST) -> str | None:
     """
     code: int | None = None
     failed: str | None = None
+    output = folder / f"output-{os.getpid()}.txt"  # Several jobs may share a copy.
     here, there = FORK.Pipe(duplex=False)
-    child = FORK.Process(target=_run_pytest, args=(folder, tests, there))
+    child = FORK.Process(target=_run_pytest, args=(folder, tests, output, there))
     child.start()
     there.close()
     try:
@@ -111,14 +112,14 @@ def run_tests(folder: Path, tests: str, longest: float = LONGEST) -> str | None:
         child.join()
     if code == 0 or (code == 1 and failed):
         return failed
-    output = (folder / "output.txt").read_text(errors="replace")
-    raise MutationError(f"{tests}: {REASONS.get(code, f'pytest exited with {code}')}:\n{output[-2000:]}")
+    reason = REASONS.get(code, f"pytest exited with {code}")
+    raise MutationError(f"{tests}: {reason}:\n{output.read_text(errors='replace')[-2000:]}")
 
 
-def _run_pytest(folder: Path, tests: str, answer: Connection) -> None:
+def _run_pytest(folder: Path, tests: str, output: Path, answer: Connection) -> None:
     gc.freeze()  # What is imported stays; to look through it again and again takes half the time.
     os.setsid()
-    with (folder / "output.txt").open("wb") as file:
+    with output.open("wb") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     os.chdir(folder)

@@ -58,7 +58,7 @@ def problems(mutations: list[Mutation], package: Package) -> list[str]:
     return [found for mutation in mutations if (found := problem(mutation))]
 
 
-def judge(base: Path, limits: dict[str, float], mutation: Mutation) -> Outcome:
+def judge(base: Path, limits: dict[str, float | str], mutation: Mutation) -> Outcome:
     """Makes a mutation in this process's copy of `base`, runs its tests until one fails, and undoes it."""
     folder = base.with_name(f"copy-{os.getpid()}")
     if not folder.exists():
@@ -67,7 +67,10 @@ def judge(base: Path, limits: dict[str, float], mutation: Mutation) -> Outcome:
     (folder / file).write_text(source)
     try:
         for tests in mutation.tests:
-            if failed := run_tests(folder, tests, limits[tests]):
+            limit = limits[tests]
+            if isinstance(limit, str):
+                return Outcome("unanswered", limit)
+            if failed := run_tests(folder, tests, limit):
                 return Outcome("caught", failed)
     except MutationError as error:
         return Outcome("unanswered", str(error))
@@ -76,22 +79,16 @@ def judge(base: Path, limits: dict[str, float], mutation: Mutation) -> Outcome:
     return Outcome("survived")
 
 
-def measure(base: Path, tests: str) -> float | str:
-    """Returns how many seconds tests take without any mutation, or which of them fails."""
+def limit_of(base: Path, tests: str) -> float | str:
+    """Returns how many seconds tests may take, or why they would show nothing: they fail without any mutation."""
     begin = time.monotonic()
-    failed = run_tests(base, tests)
-    return failed or time.monotonic() - begin
-
-
-def limits_of(files: list[str], measured: list[float | str]) -> dict[str, float]:
-    """Returns how long each test file may take.
-
-    Raises:
-        MutationError: Where one fails without any mutation, so that its failure would show nothing.
-    """
-    if failed := [found for found in measured if isinstance(found, str)]:
-        raise MutationError(f"without any mutation there fails {', '.join(failed)}; mend that first")
-    return {file: 60.0 + 20.0 * float(seconds) for file, seconds in zip(files, measured, strict=True)}
+    try:
+        failed = run_tests(base, tests)
+    except MutationError as error:
+        return str(error)
+    if failed:
+        return f"{failed} fails without any mutation; mend it first"
+    return 60.0 + 20.0 * (time.monotonic() - begin)
 
 
 def run_all(mutations: list[Mutation], jobs: int) -> Iterator[Outcome]:
@@ -103,7 +100,7 @@ def run_all(mutations: list[Mutation], jobs: int) -> Iterator[Outcome]:
         read_package(base)  # Before the jobs are forked.
         files = sorted({tests for mutation in mutations for tests in mutation.tests})
         with ProcessPoolExecutor(jobs, FORK) as pool:
-            limits = limits_of(files, list(pool.map(partial(measure, base), files)))
+            limits = dict(zip(files, pool.map(partial(limit_of, base), files), strict=True))
             yield from pool.map(partial(judge, base, limits), mutations)
 
 
