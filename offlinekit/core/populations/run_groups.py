@@ -20,7 +20,7 @@ from offlinekit.training.run import Run
 log = get_logger()
 
 
-class Lane(Protocol):
+class RunGroup(Protocol):
     """Runs, by their numbers, that take their updates together."""
 
     runs: dict[int, Run]
@@ -28,11 +28,11 @@ class Lane(Protocol):
     def advance(self, n_updates: int, stop: Callable[[], bool]) -> dict[int, TrainingError]:
         """Takes up to `n_updates` updates and returns the errors of runs that cannot go on."""
 
-    def give_back(self) -> None:
+    def sync_members(self) -> None:
         """Brings the algorithms of the runs up to date."""
 
 
-class Lone:
+class SingleRun:
     """A run that trains as usual."""
 
     def __init__(self, number: int, run: Run) -> None:
@@ -47,11 +47,11 @@ class Lone:
             return {self.number: error}
         return {}
 
-    def give_back(self) -> None:
+    def sync_members(self) -> None:
         """Does nothing: the algorithm itself was trained."""
 
 
-class Stacked(Engine):
+class StackedRuns(Engine):
     """Runs of one structure whose updates are one program; each run's engine gets the metrics of its member.
 
     Raises:
@@ -81,7 +81,7 @@ class Stacked(Engine):
         self._hand_out()
         return {} if finite else self._failures()
 
-    def give_back(self) -> None:
+    def sync_members(self) -> None:
         """Brings the members to the state of the stack."""
         unstack(self.whole, self.impls)
 
@@ -107,12 +107,12 @@ class Stacked(Engine):
         """Leaves the look at the metrics to the members."""
 
 
-def make_lanes(runs: dict[int, Run]) -> list[Lane]:
+def make_run_groups(runs: dict[int, Run]) -> list[RunGroup]:
     """Returns what advances runs of one structure: a stack, or each alone where there is none."""
     if len(runs) > 1:
         try:
-            return [Stacked(runs)]
+            return [StackedRuns(runs)]
         except NotStackable as error:
             name = type(next(iter(runs.values())).algo).__name__
             log.info("population not stacked", algo=name, members=list(runs), reason=str(error))
-    return [Lone(number, run) for number, run in runs.items()]
+    return [SingleRun(number, run) for number, run in runs.items()]

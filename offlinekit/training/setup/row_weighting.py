@@ -9,7 +9,7 @@ from offlinekit.datasets import MDPDataset
 from offlinekit.errors import did_you_mean
 from offlinekit.sampling.loss_weights import LossWeights, describe, loss_weights, weighted
 from offlinekit.sampling.priorities import Priorities
-from offlinekit.training.process_group import Team
+from offlinekit.training.process_group import ProcessGroup
 from offlinekit.training.setup.settings import RunSettings
 
 
@@ -46,7 +46,9 @@ def as_priorities(given: Any) -> Priorities | None:
     )
 
 
-def weighted_dataset(dataset: MDPDataset, weights: LossWeights | None, team: Team | None) -> MDPDataset:
+def weighted_dataset(
+    dataset: MDPDataset, weights: LossWeights | None, team: ProcessGroup | None
+) -> MDPDataset:
     """Returns what a run learns from: the dataset, with its loss weights and without what has weight 0.
 
     Weights have mean 1 over the rows of all processes together, of which each draws equally many.

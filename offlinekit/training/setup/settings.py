@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from offlinekit.sampling.loss_weights import LossWeights
     from offlinekit.sampling.priorities import Priorities
     from offlinekit.training.early_stopping import EarlyStopping
-    from offlinekit.training.process_group import Team
+    from offlinekit.training.process_group import ProcessGroup
     from offlinekit.training.trackers import LoggerFactory
 
 EngineName = Literal["auto", "eager", "compile", "graph"]
@@ -151,7 +151,7 @@ class RunSettings(TypedDict, total=False):
         Setting(None, cosmetic=True),
     ]
     team: Annotated[
-        "Team | None",
+        "ProcessGroup | None",
         "The processes that torchrun started, each of which calls this with its shard of the data.",
         Setting(None),
     ]

@@ -14,9 +14,9 @@ from offlinekit.envs.frame_stacking import fit_stack
 from offlinekit.fields import Count, checked
 from offlinekit.interfaces import Sampler, Trainable
 from offlinekit.training import run_folder
-from offlinekit.training.engines.distributed import TeamEngine
+from offlinekit.training.engines.distributed import DistributedEngine
 from offlinekit.training.engines.engine import Engine
-from offlinekit.training.evaluations import judges
+from offlinekit.training.evaluations import make_evaluations
 from offlinekit.training.run import Run
 from offlinekit.training.setup.data_parallel import RANK_0_ALONE, share
 from offlinekit.training.setup.description import describe_data, describe_run
@@ -64,7 +64,7 @@ def start_run(
     folder = _folder_to_resume(algo, n_steps, settings, data)
     team = settings["team"]
     with ExitStack() as held:
-        if folder is not None and (team is None or team.leads):
+        if folder is not None and (team is None or team.is_rank_zero):
             held.enter_context(run_folder.locked(folder))  # Before its checkpoints are read.
         state = resume(algo, folder, resume_step) if folder else None
         learned = weighted_dataset(dataset, settings["weights"], team)
@@ -72,7 +72,7 @@ def start_run(
         algo.dataset_name = dataset.name
         if team is not None:
             make_sampler = share(algo, team, {"n_steps": n_steps, **_common(settings)})
-            if not team.leads:
+            if not team.is_rank_zero:
                 settings, folder = RunSettings(**{**settings, **RANK_0_ALONE}), None  # type: ignore[typeddict-item]
         settings["eval_env"] = _fitting(algo, dataset, settings["eval_env"])
         sampler = _prepare_sampler(algo, learned, settings, make_sampler)
@@ -81,7 +81,7 @@ def start_run(
             _engine(algo, sampler, settings),
             n_steps,
             settings,
-            judges(
+            make_evaluations(
                 algo, dataset, settings["eval_env"], settings["eval_episodes"], settings["evaluators"] or {}
             ),
             describe_run(algo, n_steps, settings, data),
@@ -111,7 +111,7 @@ def _folder_to_resume(
     if resume == "auto":
         wanted = describe_run(algo, n_steps, settings, data)
         place = None if out is None else Path(out)
-        found = find_run(algo, place, wanted) if team is None or team.leads else None
+        found = find_run(algo, place, wanted) if team is None or team.is_rank_zero else None
         resume = found if team is None else team.gather(found and str(found))[0]
     if resume is not None and not isinstance(resume, (str, Path)):
         raise TypeError(f"resume must be one run folder, or 'auto', got {resume!r}")
@@ -150,4 +150,4 @@ def _prepare_sampler(
 def _engine(algo: Trainable, sampler: Sampler, settings: RunSettings) -> Engine:
     how = (algo.impl, sampler, settings["engine"], settings["precision"], settings["deterministic"])
     team = settings["team"]
-    return Engine(*how) if team is None else TeamEngine(team, *how)
+    return Engine(*how) if team is None else DistributedEngine(team, *how)
