@@ -21,7 +21,7 @@ from typing import Any
 import torch
 
 from offlinekit.errors import FileFormatError, TrainingError, WriteError
-from offlinekit.io import explained, sync_folder, written_beside
+from offlinekit.io import atomic_write, reraise_as_write_error, sync_folder
 from offlinekit.training import manifest
 from offlinekit.training.setup.settings import comparable
 
@@ -38,7 +38,7 @@ def create(root: Path, algo: str, dataset: str) -> Path:
         safe = re.sub(r"[^A-Za-z0-9.+-]+", "-", dataset).strip("-.") or "dataset"
         folder = root / f"{algo}_{safe}_{stamp}_{secrets.token_hex(3)}"
         try:
-            with explained(folder):
+            with reraise_as_write_error(folder):
                 root.mkdir(parents=True, exist_ok=True)
                 folder.mkdir(exist_ok=False)
                 (folder / "checkpoints").mkdir()
@@ -52,7 +52,7 @@ def create(root: Path, algo: str, dataset: str) -> Path:
 
 def write_json(path: Path, data: Any) -> None:
     """Writes JSON atomically."""
-    with written_beside(path) as beside:
+    with atomic_write(path) as beside:
         beside.write_text(json.dumps(data, indent=2) + "\n")
 
 
