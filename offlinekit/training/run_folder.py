@@ -11,7 +11,7 @@ import secrets
 import sys
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from importlib import metadata
@@ -77,7 +77,8 @@ def environment(device: torch.device) -> dict[str, Any]:
     }
 
 
-def _versions(packages: Iterable[str]) -> dict[str, str]:
+@cache
+def _versions(packages: tuple[str, ...]) -> dict[str, str]:
     """Returns the versions of packages, of those that are installed."""
     found = {}
     for package in packages:
@@ -94,7 +95,7 @@ def _all_versions() -> dict[str, str]:
     except metadata.PackageNotFoundError:
         needed = []
     names = {found.group() for text in needed if (found := re.match(r"[\w.-]+", text))}
-    return _versions(sorted({*PACKAGES, *names}))
+    return _versions(tuple(sorted({*PACKAGES, *names})))
 
 
 def _processor() -> str:

@@ -13,12 +13,12 @@ from offlinekit.errors import UnsupportedError
 from offlinekit.metrics import (
     action_difference,
     action_match,
+    batches,
     get_evaluator,
     initial_value,
     known_evaluators,
     on_dataset,
 )
-from offlinekit.metrics.evaluators import batches
 from offlinekit.training.evaluations import make_evaluations
 
 

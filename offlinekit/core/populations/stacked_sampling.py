@@ -107,8 +107,15 @@ class StackedSampler:
         ]
         if len(parts) == 1:
             return parts[0]
-        joined = map_tree(lambda *p: None if p[0] is None else torch.cat(p)[self.places], *map(tuple, parts))
-        return type(parts[0])(*joined)
+        # FQE of the behaviour also carries next actions, by which it leaves rows out; the losses read what all have.
+        like = min(parts, key=len)
+
+        def join(*leaves: Tensor | None) -> Tensor | None:
+            found = [leaf for leaf in leaves if leaf is not None]
+            return torch.cat(found)[self.places] if found else None
+
+        fields = {name: map_tree(join, *(getattr(part, name) for part in parts)) for name in like._fields}
+        return type(like)(**fields)
 
 
 def flatten(batch: Any) -> list[Tensor]:
