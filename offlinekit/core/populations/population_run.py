@@ -60,17 +60,13 @@ class PopulationRun:
                         run.open()
                         run.keep_start()
                 for lane in list(self.lanes):
-                    self._let_go(lane)
+                    yield from self._settle(
+                        lane, bar, [n for n, run in lane.runs.items() if run.row_is_due()]
+                    )
                 while self.lanes:
                     for lane in self._advance(min(self.lanes, key=_done), bar):
                         lane.give_back()
-                        rows = {n: row for n, run in lane.runs.items() if (row := run.settle()) is not None}
-                        if rows:
-                            bar.log(_means(rows))
-                            yield _step(lane), {n: _without_step(row) for n, row in rows.items()}
-                        for run in lane.runs.values():
-                            run.checkpoint_if_due()
-                        self._let_go(lane)
+                        yield from self._settle(lane, bar, list(lane.runs))
                     if self.interrupted and self.lanes:
                         self._leave()
                     if self.out_of_time:
@@ -81,6 +77,14 @@ class PopulationRun:
                 run.close()
         if len(self.errors) == len(self.runs):
             raise self.errors[0]
+
+    def _settle(self, lane: Lane, bar: ProgressBar, numbers: Sequence[int]) -> Iterator[tuple[int, Rows]]:
+        """Evaluates, logs and saves what is due for members of a lane, yields their rows, and lets go who is done."""
+        rows = {n: row for n in numbers if (row := lane.runs[n].settle()) is not None}
+        if rows:
+            bar.log(_means(rows))
+            yield _step(lane), {n: _without_step(row) for n, row in rows.items()}
+        self._let_go(lane)
 
     def _bar(self) -> ProgressBar:
         labels = sorted({run.label for run in self.runs})

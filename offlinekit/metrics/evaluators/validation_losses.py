@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from offlinekit.directions import less_is_better
 from offlinekit.training.undisturbed import undisturbed
 
 if TYPE_CHECKING:
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from offlinekit.datasets import MDPDataset
 
 
+@less_is_better
 def validation_losses(algo: Algo, dataset: MDPDataset, *, n_batches: int = 50) -> dict[str, float]:
     """Returns the mean loss of each objective over minibatches, by its name, and changes nothing.
 
