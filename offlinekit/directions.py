@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from offlinekit.errors import did_you_mean
@@ -48,7 +48,10 @@ def direction(metric: str, evaluators: Mapping[str, Callable[..., Any]] | None =
 
 
 def is_maximized(
-    metric: str, maximize: bool | None, evaluators: Mapping[str, Callable[..., Any]] | None = None
+    metric: str,
+    maximize: bool | None,
+    evaluators: Mapping[str, Callable[..., Any]] | None = None,
+    others: Iterable[str] = (),
 ) -> bool:
     """Returns whether values of a metric are better the higher they are.
 
@@ -56,6 +59,7 @@ def is_maximized(
         metric: As for `direction`.
         maximize: What the user says; None goes by the metric.
         evaluators: As for `direction`.
+        others: Further metrics that could be meant, if this one is unknown.
 
     Raises:
         ValueError: If nobody says it.
@@ -64,7 +68,7 @@ def is_maximized(
     if found is None:
         known = [name for name, better in COLUMNS.items() if better is not None]
         is_known = metric in COLUMNS or metric in (evaluators or ())
-        hint = "" if is_known else did_you_mean(metric, [*(evaluators or ()), *known])
+        hint = "" if is_known else did_you_mean(metric, [*(evaluators or ()), *others, *known])
         raise ValueError(
             f"nothing says whether more of {metric!r} is better{hint}; give maximize=True or maximize=False"
         )

@@ -90,7 +90,9 @@ class Plan(RunFields):  # type: ignore[misc]  # Its fields are those of the run'
         if both := sorted({*self.vary} & {*self.set, "seed"}):
             raise ValueError(f"{both[0]} cannot vary and be set; seeds= says how many seeds there are")
         chosen = True if self.metric == FQE and self.maximize is None else self.maximize
-        self.maximize = is_maximized(self.metric, chosen, evaluators_of(self.metric))
+        self.maximize = is_maximized(
+            self.metric, chosen, evaluators_of(self.metric), [FQE, *known_evaluators()]
+        )
         self.algo = get_algo(self.algo).catalogue_name()
         for values in self.grid if self.trials is None else space.corners(self.space):
             self.make(values, self.seed)
