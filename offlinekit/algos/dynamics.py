@@ -15,10 +15,10 @@ from offlinekit.core.algo import Algo
 from offlinekit.core.hyperparameters import Count, Positive
 from offlinekit.datasets import MDPDataset
 from offlinekit.errors import UnsupportedError
+from offlinekit.interfaces import Sampler
 from offlinekit.nn.encoders import MLPEncoder
 from offlinekit.nn.random import derive
 from offlinekit.sampling.named_columns import with_extras
-from offlinekit.sampling.sampler import Sampler
 from offlinekit.types import Array
 
 

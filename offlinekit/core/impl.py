@@ -10,11 +10,14 @@ import torch
 from gymnasium import spaces
 from torch import Tensor, nn
 
+from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.errors import UnsupportedError
+from offlinekit.interfaces import Sampler
 from offlinekit.naming import register
 from offlinekit.nn.encoders import Encoder, resolve_encoder
 from offlinekit.nn.networks import Network
 from offlinekit.nn.random import Random, copy_module, derive, seeded
+from offlinekit.nn.rows import RowLoss, mean_of_rows, row_weights
 from offlinekit.sampling.batch import Batch, Metrics, TensorTree
 from offlinekit.training.objectives import Loss, Objective, Target
 from offlinekit.training.optimizers import make_optimizer
@@ -24,8 +27,8 @@ class Impl(nn.Module):
     """Networks and losses of one algorithm; subclass it, or one of its subclasses, for a new algorithm.
 
     Subclasses make their networks in `build`, declare what is minimised in `build_objectives` and write the
-    losses, which are pure: they take a batch and return a loss, or a loss and metrics, and draw their random
-    numbers from `self.random`.
+    losses, which are pure: they take a batch and return rows [B] or [K, B], `Rows` or a scalar, alone or with
+    metrics, and draw their random numbers from `self.random`. The objective takes the mean over rows.
 
     Args:
         config: The front; its fields are the hyperparameters.
@@ -119,7 +122,7 @@ class Impl(nn.Module):
         """
         return (self.sample_action if sample else self.predict_best_action)(observations), memories
 
-    def learn_data(self, dataset: Any, sampler: Any) -> None:
+    def learn_data(self, dataset: MDPDataset, sampler: Sampler) -> None:
         """Learns of the whole dataset what losses need of it; called before each run, does nothing here.
 
         Args:
@@ -148,6 +151,10 @@ class Impl(nn.Module):
             q_tpn = self.compute_target(batch)
         return self.compute_critic_loss(batch, q_tpn)
 
+    def batch_mean(self, values: RowLoss, batch: Any) -> Tensor:
+        """Returns the mean over rows that a loss normalises by, weighted as losses are: [B] -> [], [K, B] -> [K]."""
+        return mean_of_rows(values, row_weights(batch))
+
     @property
     def action_size(self) -> int:
         """Dimensions of a continuous action."""
@@ -171,10 +178,10 @@ class Impl(nn.Module):
         space = self.observation_space
         return Network(chosen, space, outputs, self.random, action_size=action_size, members=members)
 
-    def make_target(self, online: nn.Module, tau: float, every: int = 1) -> Any:
-        """Makes a frozen copy of a network that follows it after every `every` updates."""
+    def make_target(self, online: nn.Module, tau: float, every: int = 1, first: int = 1) -> Any:
+        """Makes a frozen copy of a network that follows it after every `every` updates, from the `first` on."""
         target = copy_module(online).requires_grad_(False)
-        self.targets.append(Target(online, target, tau, every))
+        self.targets.append(Target(online, target, tau, every, first))
         return target
 
     def objective(
@@ -190,12 +197,13 @@ class Impl(nn.Module):
         first: int = 1,
         last: int | None = None,
         clip_grad_norm: float | None = None,
+        weight_decay: float | None = None,
     ) -> Objective:
         """Declares a loss over the parameters of its owners, with the configured optimizer.
 
         Args:
             name: The metric becomes "<name>_loss".
-            loss: Takes a batch, returns a loss or (loss, metrics).
+            loss: Takes a batch, returns rows or a scalar, or (rows, metrics).
             owners: Modules or parameters that this loss alone may change; frozen ones stay as they are, and
                 a parameter that stands alone, such as a temperature, does not decay.
             learning_rate: At the start of the schedule.
@@ -205,13 +213,15 @@ class Impl(nn.Module):
             first: The first update in which it is, counted from 1.
             last: The last one; None for no end.
             clip_grad_norm: Largest norm of the gradient; None takes the front's.
+            weight_decay: Decoupled, with adamw; None takes the front's optimizer and its decay.
         """
         config = self.config
         modules = nn.ModuleList(owner for owner in owners if isinstance(owner, nn.Module))
         lone = [owner for owner in owners if isinstance(owner, nn.Parameter)]
         decaying = [parameter for parameter in modules.parameters() if parameter.requires_grad]
-        groups = [(decaying, config.weight_decay), (lone, 0.0)]
-        optimizer = make_optimizer(config.optimizer, groups, learning_rate)
+        groups = [(decaying, config.weight_decay if weight_decay is None else weight_decay), (lone, 0.0)]
+        kind = config.optimizer if weight_decay is None else "adamw"
+        optimizer = make_optimizer(kind, groups, learning_rate)
         return Objective(
             name,
             loss,

@@ -84,13 +84,13 @@ def episode_rows(starts: Array, ends: Array, chosen: Array) -> tuple[slice | Arr
     return np.arange(int(new_ends[-1]), dtype=np.int64) + shift, new_ends
 
 
-def chosen_episodes(key: Any, n_episodes: int) -> Array:
+def chosen_episodes(key: Any, n_episodes: int, n_rows: int) -> Array:
     """Returns int64 episode numbers from an int, a slice, or an array of ints or booleans.
 
     Raises:
         IndexError: For a number outside [-E, E), or a boolean array of another length.
         TypeError: For any other key.
-        DatasetError: Where nothing is chosen.
+        DatasetError: Where nothing is chosen, or for a number that is that of a row.
     """
     if isinstance(key, slice):
         chosen = np.arange(n_episodes, dtype=np.int64)[key]
@@ -103,7 +103,7 @@ def chosen_episodes(key: Any, n_episodes: int) -> Array:
             raise TypeError(
                 f"episodes are chosen by an int, a slice, or an array of ints or booleans, got {key!r}"
             )
-        chosen = _numbers(given, n_episodes)
+        chosen = _numbers(given, n_episodes, n_rows)
     if len(chosen) == 0:
         raise DatasetError(
             f"no episode is chosen, expected at least one of the {n_episodes}; check the condition"
@@ -111,7 +111,7 @@ def chosen_episodes(key: Any, n_episodes: int) -> Array:
     return chosen
 
 
-def _numbers(given: Array, n_episodes: int) -> Array:
+def _numbers(given: Array, n_episodes: int, n_rows: int) -> Array:
     if given.dtype == np.bool_:
         if len(given) != n_episodes:
             raise IndexError(
@@ -121,5 +121,13 @@ def _numbers(given: Array, n_episodes: int) -> Array:
     chosen = given.astype(np.int64)
     outside = (chosen < -n_episodes) | (chosen >= n_episodes)
     if outside.any():
-        raise IndexError(f"episode {chosen[outside][0]} is not there: the dataset has {n_episodes} episodes")
+        message = f"episode {chosen[outside][0]} is not there: the dataset has {n_episodes} episodes"
+        if (
+            n_episodes < n_rows and (np.abs(chosen) < n_rows).all()
+        ):  # As of random.choice and train_test_split.
+            raise DatasetError(
+                f"{message}; len(dataset) counts its {n_rows} rows, but indices choose episodes: draw numbers below "
+                "dataset.n_episodes, or use dataset.split and dataset.sample"
+            )
+        raise IndexError(message)
     return np.where(chosen < 0, chosen + n_episodes, chosen)

@@ -95,9 +95,9 @@ class MDPDataset(EpisodeColumns):
 
         Raises:
             IndexError: For an episode that is not there.
-            DatasetError: Where nothing is chosen.
+            DatasetError: Where nothing is chosen, or where the numbers are those of rows.
         """
-        chosen = episodes.chosen_episodes(key, self.n_episodes)
+        chosen = episodes.chosen_episodes(key, self.n_episodes, len(self))
         index, ends = episodes.episode_rows(self.episode_starts, self.episode_ends, chosen)
         part = copy.copy(self)
         for name in schema.ROWS:
@@ -112,6 +112,10 @@ class MDPDataset(EpisodeColumns):
     def __iter__(self) -> Iterator[MDPDataset]:
         """Yields each episode as a dataset of one."""
         return (self[i] for i in range(self.n_episodes))
+
+    def __reversed__(self) -> Iterator[MDPDataset]:
+        """Yields each episode as a dataset of one, the last one first."""
+        return (self[i] for i in reversed(range(self.n_episodes)))
 
     def split(self, fraction: float = 0.8, seed: int = 0) -> tuple[MDPDataset, MDPDataset]:
         """Returns two datasets: a random fraction of the episodes, and the others, each in recorded order.

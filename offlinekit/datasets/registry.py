@@ -114,7 +114,7 @@ def _first_line(function: Callable[..., Any]) -> str:
 
 
 def get_dataset(
-    name: str | PathLike[str], *, nonfinite: Nonfinite = "refuse", **options: Any
+    name: str | PathLike[str], /, *, nonfinite: Nonfinite = "refuse", **options: Any
 ) -> tuple[MDPDataset, Env | None]:
     """Returns a dataset and the environment to evaluate in.
 
@@ -144,7 +144,7 @@ def get_dataset(
     return dataset, env
 
 
-def read(name: str | PathLike[str], *, nonfinite: Nonfinite = "refuse", **options: Any) -> Reading:
+def read(name: str | PathLike[str], /, *, nonfinite: Nonfinite = "refuse", **options: Any) -> Reading:
     """Returns what `get_dataset`, which documents the arguments, builds its dataset of.
 
     Raises:

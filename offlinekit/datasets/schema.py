@@ -99,9 +99,7 @@ def columns_of(dataset: Any) -> Columns:
 
 def held_beside(dataset: Any, *held: str) -> list[str]:
     """Returns what a dataset holds beside the columns named: what a format that has these alone leaves out."""
-    lost = [name for name in names(is_kept=True) if name not in held and _is_there(getattr(dataset, name))]
-    return [name for name in lost if name != "final_known"]
-
-
-def _is_there(tree: Any) -> bool:
-    return tree is not None and bool(leaves(tree))
+    lost = [name for name in names(is_kept=True) if name not in (*held, "final_known")]
+    if not dataset.final_known.any():
+        lost = [name for name in lost if name != "final_observations"]
+    return [name for name in lost if getattr(dataset, name) is not None and leaves(getattr(dataset, name))]

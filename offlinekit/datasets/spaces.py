@@ -255,9 +255,12 @@ def check_environment(observation_space: Space, action_space: Space, env: Any) -
     theirs = _signature(env.observation_space), _signature(env.action_space)
     if ours != theirs:
         name = env.spec.id if env.spec else str(env)
+        fix = "name another environment with env_id=, or declare the dataset's spaces"
+        if isinstance(env.observation_space, spaces.Discrete):
+            fix = "its states are numbers: wrap it by gymnasium.wrappers.FlattenObservation, which makes them one-hot"
         raise DatasetError(
             f"environment {name} observes {theirs[0]} and acts {theirs[1]}, but the dataset has "
-            f"{ours[0]} and {ours[1]}; name another environment with env_id=, or declare the dataset's spaces"
+            f"{ours[0]} and {ours[1]}; {fix}"
         )
 
 

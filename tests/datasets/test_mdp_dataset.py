@@ -117,6 +117,11 @@ def test_one_episode_and_ranges_are_views() -> None:
             assert np.shares_memory(getattr(part, name), getattr(dataset, name))
 
 
+def test_episodes_are_iterated_both_ways() -> None:
+    assert [len(episode) for episode in small()] == [3, 1, 2]
+    assert [len(episode) for episode in reversed(small())] == [2, 1, 3]
+
+
 def test_indexing_chooses_episodes() -> None:
     dataset = small(final_observations=[[1, 1], [2, 2], [3, 3]])
     assert dataset[-1].rewards.tolist() == [-1, -2]
@@ -133,8 +138,10 @@ def test_indexing_chooses_episodes() -> None:
 @pytest.mark.parametrize(
     ("key", "error", "message"),
     [
-        (3, IndexError, "episode 3 is not there: the dataset has 3 episodes"),
-        (-4, IndexError, "episode -4"),
+        (6, IndexError, "episode 6 is not there: the dataset has 3 episodes"),
+        (-7, IndexError, "episode -7"),
+        (3, DatasetError, "episode 3 is not there.* counts its 6 rows.* below dataset.n_episodes"),
+        ([0, 5], DatasetError, "episode 5 is not there"),
         ([True, False], IndexError, "one entry for each of the 3 episodes, got 2"),
         (slice(3, 9), DatasetError, "no episode is chosen"),
         ([], DatasetError, "no episode is chosen"),

@@ -276,3 +276,16 @@ def test_sources_may_have_patterns_and_read_folders(tmp_path: Path, monkeypatch:
         get_dataset(tmp_path)
     (tmp_path / "toy.txt").touch()
     assert get_dataset(tmp_path)[0].name == "of a folder"
+
+
+def test_states_that_are_numbers_name_the_wrapper_that_helps() -> None:
+    columns = np.eye(16)[:4], np.arange(4), np.zeros(4), [0, 0, 0, 1]
+    env = gymnasium.make("FrozenLake-v1")
+    register_dataset("lake")(lambda: (MDPDataset(*columns, action_space=env.action_space), env))
+    with pytest.raises(
+        DatasetError, match=r"its states are numbers: wrap it by gymnasium.wrappers.FlattenObserv"
+    ):
+        get_dataset("lake")
+    wrapped = gymnasium.wrappers.FlattenObservation(env)  # The remedy.
+    register_dataset("flat lake")(lambda: (MDPDataset(*columns, action_space=env.action_space), wrapped))
+    assert get_dataset("flat lake")[1] is not None

@@ -19,7 +19,10 @@ class AWACImpl(ActorCriticImpl):
 
     def build_policy(self) -> GaussianPolicy:
         """Makes the Gaussian policy with one standard deviation an action dimension."""
-        return GaussianPolicy(self.make_network(self.action_size), self.random, self.action_size)
+        config, size = self.config, self.action_size
+        return GaussianPolicy(
+            self.make_network(size), self.random, size, (config.log_std_min, 2.0), squash=config.squash_mean
+        )
 
     def compute_target(self, batch: Batch) -> Tensor:
         """Returns r + gamma min_k Q_target_k(s', a'), a' drawn from the policy."""
@@ -41,5 +44,5 @@ class AWACImpl(ActorCriticImpl):
         weights = losses.exponential_weights(
             advantages, 1.0 / self.config.temperature, self.config.max_weight
         )
-        loss = -(weights * self.policy.log_prob(batch.observations, batch.actions)).mean()
-        return loss, {"advantage": advantages.mean(), "weight": weights.mean()}
+        loss = -weights * self.policy.log_prob(batch.observations, batch.actions)
+        return loss, {"advantage": advantages, "weight": weights}

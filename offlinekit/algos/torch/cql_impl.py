@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from offlinekit.algos.torch.sac_impl import SACImpl
 from offlinekit.nn import losses
 from offlinekit.nn.block_sums import sum_in_blocks
+from offlinekit.nn.rows import bootstrapped, mean_weights, row_weights
 from offlinekit.sampling.batch import Batch
-from offlinekit.training.objectives import Loss, Objective
+from offlinekit.training.objectives import Loss, Objective, Rows
 from offlinekit.types import rows
 
 BLOCK = 2048
@@ -52,8 +53,10 @@ class CQLImpl(SACImpl):
             actions, _ = self.policy.sample(observations)
             return batch.rewards + batch.discounts * self.q.lowest(self.target_q(observations, actions))
         actions, _ = self.policy.sample(observations, self.config.n_actions)  # [M, B, A]
-        values = self.target_q.values(observations, actions).amax(1)  # [K, B]
-        target: Tensor = batch.rewards + batch.discounts * values.amin(0)
+        values = self.target_q.values(observations, actions)  # [K, M, B]
+        by_critic = self.config.max_backup_order == "critic"
+        best = values.amax(1).amin(0) if by_critic else values.amin(0).amax(0)
+        target: Tensor = batch.rewards + batch.discounts * best
         return self.q.as_target(target)
 
     def sampled_actions(self, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -74,7 +77,7 @@ class CQLImpl(SACImpl):
             data: Values of the data's actions, [K, B].
         """
         actions, densities = self.sampled_actions(batch)
-        weights = losses.mean_weights(data, batch.masks)
+        weights = mean_weights(bootstrapped(data, batch.masks), row_weights(batch))
 
         def soft_maxima(some: slice) -> Tensor:
             sampled = self.q.values(rows(batch.observations, some), actions[:, some])  # [K, 3n, B]
@@ -119,4 +122,4 @@ class CQLImpl(SACImpl):
             data = self.q.values(batch.observations, batch.actions)
             gap = self.conservative_gap(batch, data)
         alpha = self.log_alpha.exp().clamp(max=1e6)
-        return -alpha * gap, {"alpha": alpha.detach()}
+        return Rows(extra=-alpha * gap), {"alpha": alpha.detach()}

@@ -15,5 +15,5 @@ class DiscreteAWACImpl(DiscreteActorCriticImpl):
         """Returns minus the mean of exp(beta A(s, a)) log pi(a|s), the weight bounded, eq. (13)."""
         advantages = self.advantages(batch)
         weights = losses.exponential_weights(advantages, self.config.beta, self.config.max_weight)
-        loss = -(weights * self.policy.log_prob(batch.observations, batch.actions)).mean()
-        return loss, {"advantage": advantages.mean(), "weight": weights.mean()}
+        loss = -weights * self.policy.log_prob(batch.observations, batch.actions)
+        return loss, {"advantage": advantages, "weight": weights}

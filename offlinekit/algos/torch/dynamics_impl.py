@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -11,11 +11,15 @@ from gymnasium import spaces
 from torch import Tensor
 
 from offlinekit.core.impl import Impl
+from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.errors import UnsupportedError
+from offlinekit.interfaces import Sampler
 from offlinekit.nn import losses
 from offlinekit.nn.encoders import MLPEncoder, ResidualEncoder, resolve_encoder
 from offlinekit.nn.networks import MLP
+from offlinekit.nn.rows import bootstrapped
 from offlinekit.sampling.batch import Batch
+from offlinekit.sampling.loss_weights import learned_rows
 from offlinekit.training.objectives import Loss, Objective
 
 LOG_STDS = (-5.0, 1.0)
@@ -52,7 +56,7 @@ class DynamicsImpl(Impl):
 
         Raises:
             UnsupportedError: For observations that are no vectors, and encoders of anything else.
-            ValueError: For joined steps.
+            ValueError: For joined steps, and a discount of 0, by which the end of the MDP could not be told.
         """
         space, encoder = self.observation_space, resolve_encoder(self.config.encoder, self.observation_space)
         if not isinstance(space, spaces.Box) or len(space.shape) != 1:
@@ -63,6 +67,8 @@ class DynamicsImpl(Impl):
             )
         if self.config.n_step != 1:
             raise ValueError(f"dynamics are of single steps; n_step must be 1, got {self.config.n_step}")
+        if self.config.gamma == 0.0:
+            raise ValueError("gamma must be above 0: a discount of 0 says that the MDP ended; leave it out")
         size, acted = space.shape[0], self.n_actions if self.is_discrete else self.action_size
         self.mlp = MLP(encoder, size + acted, 2 * (size + 1) + 1, self.random, self.config.n_members)
         self.register_buffer("lowest", torch.full((size + 1,), -torch.inf))
@@ -72,9 +78,10 @@ class DynamicsImpl(Impl):
         """Returns the members' loss."""
         return [self.objective("model", self.compute_model_loss, [self.mlp], self.config.learning_rate)]
 
-    def learn_data(self, dataset: Any, sampler: Any) -> None:
+    def learn_data(self, dataset: MDPDataset, sampler: Sampler) -> None:
         """Notes the range of observations and rewards."""
-        scaling, seen, rewards = self.config.scaling, dataset.observations, dataset.rewards
+        rows = learned_rows(dataset)
+        scaling, seen, rewards = self.config.scaling, rows.observations, rows.rewards
         ranges = scaling.observations(np.stack([seen.min(0), seen.max(0)]))
         earned = np.stack([rewards.min(), rewards.max()])
         earned = earned if scaling.reward is None else scaling.reward.transform(earned)
@@ -105,8 +112,8 @@ class DynamicsImpl(Impl):
         ended = F.binary_cross_entropy_with_logits(logits, ends, reduction="none")
         errors = (means[..., :-1] - following).square().mean(-1) * goes_on
         counts = batch.bootstrap_counts.T if self.config.resample else None
-        loss = losses.ensemble_mean(ended - goes_on * moved - earned, counts)
-        return loss, {"observation_error": errors.detach().mean()}
+        loss = bootstrapped(ended - goes_on * moved - earned, counts)
+        return loss, {"observation_error": errors.detach().mean(0)}
 
 
 class DiscreteDynamicsImpl(DynamicsImpl):

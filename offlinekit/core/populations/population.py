@@ -21,6 +21,7 @@ from offlinekit.interfaces import Evaluator
 from offlinekit.training import run_folder
 from offlinekit.training.setup.description import describe_data, describe_run
 from offlinekit.training.setup.resuming import find_run
+from offlinekit.training.setup.row_weighting import resolved
 from offlinekit.training.setup.settings import N_STEPS, RunSettings, complete, takes_settings
 from offlinekit.training.setup.start import start_run
 
@@ -144,6 +145,7 @@ class Population:
         self._evaluators = whole["evaluators"] or {}
         for algo in self.algos:
             algo.check(dataset)
+        whole = resolved(dataset, whole)
         if whole["resume"] is not None or whole["out"] is not None:
             whole["info"] = describe_data(dataset, whole["info"] or {})  # Once for all members.
         folders = self._resumed(n_steps, whole)

@@ -63,16 +63,36 @@ FAULTS = (
 """Name, the option that mends it, and what is wrong."""
 
 
-def warn_of_faults(name: str, mended: dict[str, bool]) -> None:
-    """Warns of what is known to be wrong with a dataset and is not mended by an option.
+JUMP = 10.0
+"""An agent that is set back to its start moves by so many of its usual steps at once."""
+
+
+def warn_of_faults(name: str, mended: dict[str, bool], columns: Columns) -> None:
+    """Warns of what is known to be wrong with a dataset, if it is so in this file and not mended by an option.
 
     Args:
         name: D4RL's.
         mended: Whether an option of this name was given.
+        columns: Of the file.
     """
     for pattern, option, text in FAULTS:
-        if re.fullmatch(pattern, name) and not mended.get(option or "", False):
+        is_known = re.fullmatch(pattern, name) is not None and not mended.get(option or "", False)
+        if is_known and not (option == "step_limit" and ends_at_jumps(columns)):
             warnings.warn(f"{name}: {text}", KnownFaultWarning, stacklevel=5)
+
+
+def ends_at_jumps(columns: Columns) -> bool:
+    """Returns whether a place, the first two observations, jumps after each timeout but a last row's, and only there.
+
+    Args:
+        columns: observations [N, ...], terminals and, if the file has them, timeouts, bool [N].
+    """
+    ends, seen = columns.get("timeouts"), columns["observations"]
+    if ends is None or not ends[:-1].any() or seen.ndim != 2:
+        return False
+    way = np.linalg.norm(np.diff(seen[:, :2], axis=0), axis=1)
+    jumps = way > JUMP * np.median(way)
+    return bool((jumps == ends[:-1])[~columns["terminals"][:-1]].all())
 
 
 def with_reward_transform(columns: Columns, name: str) -> Columns:

@@ -57,11 +57,17 @@ def given_ends(draft: Draft) -> Array:
 
 def every_timeout_is_a_terminal(draft: Draft) -> Iterator[Finding]:
     """Finds timeouts each of which is a terminal too, as if `done` had been recorded for `terminated`."""
-    timeouts = draft.columns.get("timeouts", np.zeros(1, np.bool_))
-    both = np.flatnonzero(timeouts & draft.columns["terminals"])
-    if 2 <= len(both) == np.count_nonzero(timeouts):
+    both = with_both_flags(draft)
+    if 2 <= len(both) == np.count_nonzero(draft.columns.get("timeouts", False)):
         message = "are set at every timeout, and win there, so that no future is counted"
         yield warning("terminals", message, "clear them where only a step limit ended the episode", both)
+
+
+def with_both_flags(draft: Draft) -> Array:
+    """Returns the rows that are given as a terminal and as a timeout."""
+    if "timeouts" not in draft.columns:
+        return np.zeros(0, np.int64)
+    return np.flatnonzero(draft.columns["timeouts"] & draft.columns["terminals"])
 
 
 def terminals_in_pairs(draft: Draft) -> Iterator[Finding]:

@@ -47,7 +47,7 @@ class Report(NamedTuple):
         return {"name": self.name, "sound": self.is_sound, **found}
 
 
-def examine(name: str | PathLike[str], **options: Any) -> Report:
+def examine(name: str | PathLike[str], /, **options: Any) -> Report:
     """Reads a dataset and reports everything that is wrong with it.
 
     Args:

@@ -16,6 +16,7 @@ from offlinekit.datasets.inspection.doubts import (
     is_unordered,
     shift_of,
     steps_out_of_place,
+    with_both_flags,
 )
 from offlinekit.datasets.inspection.rules import Rule, located
 from offlinekit.datasets.validation import BLOCK_BYTES, named_leaves
@@ -36,8 +37,7 @@ def notes_of(draft: Draft) -> Iterator[Finding]:
 
 def both_flags(draft: Draft) -> Iterator[Finding]:
     """Finds rows with a terminal and a timeout, of which the terminal counts."""
-    timeouts = draft.columns.get("timeouts", np.zeros(1, np.bool_))
-    both = np.flatnonzero(timeouts & draft.columns["terminals"])
+    both = with_both_flags(draft)
     if len(both):
         fix = "right if the MDP ended just then; else clear terminals at timeouts"
         yield note("terminals", "and timeouts are set on the same row; the terminal wins", fix, both)

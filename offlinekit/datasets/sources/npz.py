@@ -10,11 +10,12 @@ import numpy as np
 
 from offlinekit.datasets import schema
 from offlinekit.datasets.formats.array_files import array_in, open_npz
+from offlinekit.datasets.inspection.format_losses import warn_of_losses
 from offlinekit.datasets.schema import Columns
 from offlinekit.datasets.source import Source
 from offlinekit.datasets.spaces import Space, clip
 from offlinekit.errors import UnsupportedError
-from offlinekit.io import written_beside
+from offlinekit.io import atomic_write
 
 ADVICE = "; say which is which by options, e.g. observations='obs'"
 
@@ -66,7 +67,7 @@ def read(
 def export_npz(dataset: Any, path: Path | str) -> Path:
     """Writes a dataset as a compressed NPZ file of flat columns, atomically, and returns its path.
 
-    Next observations are in it where all of them are known; spaces, metadata, masks and extras are not.
+    Next observations are in it if all of them are known; a warning names what is not: spaces, metadata, masks, extras.
 
     Args:
         dataset: An MDPDataset whose observations are one array.
@@ -87,7 +88,8 @@ def export_npz(dataset: Any, path: Path | str) -> Path:
         )
     if dataset.final_known.any():
         columns["next_observations"] = dataset.next_observations_at(np.arange(len(dataset)))
-    with written_beside(Path(path)) as beside, beside.open("wb") as file:
+    warn_of_losses(dataset, "NPZ", (*schema.FLAT, "final_observations"))
+    with atomic_write(Path(path)) as beside, beside.open("wb") as file:
         np.savez_compressed(file, **columns)
     return Path(path)
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from offlinekit.datasets.editing.dropping import Nonfinite
+from offlinekit.datasets.editing.ordering import in_order
 from offlinekit.datasets.formats.arrow import read_parquet
 from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.datasets.schema import Columns
@@ -49,7 +50,8 @@ def from_dataframe(
         reward: Column of the reward that the row's action earned.
         episode: Column that names the episode, of any type. Rows are put together by it, episodes in order
             of their first row; the last row of each that is no terminal is a timeout.
-        time: Column to sort the rows of an episode by; without it their order in the table counts.
+        time: Column to sort the rows of an episode by: numbers, dates, or texts of ISO 8601 in one offset; without
+            it their order in the table counts.
         terminal: Column that is 1 where the MDP ended; without it nothing is terminal.
         timeout: Column that is 1 where the recording ended.
         propensity: Column of the probability (or density) with which the action was taken; its logarithm becomes
@@ -121,7 +123,7 @@ def read(path: Path, **options: Any) -> Columns:
     if path.suffix.lower() == ".parquet":
         return _columns(read_parquet(path).to_pandas(), **options)
     try:
-        frame = pandas.read_csv(path)
+        frame = pandas.read_csv(path, dtype={options.get("episode"): str})  # "007" and "7" are two episodes.
     except (ValueError, UnicodeDecodeError) as error:
         raise FileFormatError(f"{path} is not a CSV table with a header line ({error})") from error
     return _columns(frame, **options)
@@ -159,28 +161,44 @@ def _log_probs(frame: Any, column: str) -> Array:
 
 def _ordered(frame: Any, episode: str | None, time: str | None) -> tuple[Any, Array | None]:
     """Returns the rows sorted by episode, then time, and where each episode ends."""
-    numbers = _ranks(frame, episode, sort=False)
-    times = _ranks(frame, time, sort=True)
-    order = np.lexsort((times, numbers))  # Stable: rows that tie keep the table's order.
-    numbers, times = numbers[order], times[order]
-    same = np.diff(numbers) == 0
-    twice = same & (np.diff(times) == 0)
-    if time is not None and twice.any():
-        row = int(order[int(np.argmax(twice)) + 1])
-        raise DatasetError(f"column {time!r} repeats {frame[time].iloc[row]} within an episode, at row {row}")
-    last = None if episode is None else np.append(~same, True)
-    return frame.iloc[order], last
+    times = None if time is None else _times(frame, time)
+    fix = "give each step its own time, or each recording its own episode"
+    order, last = in_order(_numbered(frame, episode), times, f"column {time!r}", fix)
+    return frame.iloc[order], None if episode is None else last
 
 
-def _ranks(frame: Any, column: str | None, sort: bool) -> Array:
+def _times(frame: Any, column: str) -> Array:
+    """Returns times as numbers; texts must be of ISO 8601 in one offset, as any others sort as texts do."""
+    pandas, values = require("pandas", "pandas"), frame[column]
+    _check_no_gaps(column, np.asarray(values.isna()))
+    if values.dtype.kind not in "iufbMm":
+        try:
+            values = pandas.to_datetime(values, format="ISO8601")
+        except (ValueError, TypeError, OverflowError) as error:
+            raise DatasetError(
+                f"column {column!r} must hold numbers, or times of ISO 8601 in one offset, got {values.iloc[0]!r}; "
+                f"convert it first, e.g. by pandas.to_datetime(frame[{column!r}], format=...) or pandas.to_numeric"
+            ) from error
+    if getattr(values.dtype, "tz", None) is not None:
+        values = values.dt.tz_convert("UTC").dt.tz_localize(None)
+    array = np.asarray(values.to_numpy())
+    return array.astype(np.int64) if array.dtype.kind in "Mm" else array
+
+
+def _numbered(frame: Any, column: str | None) -> Array:
+    """Returns the number of each row's episode, in the order of their first rows."""
     if column is None:
         return np.zeros(len(frame), np.int64)
-    codes = np.asarray(require("pandas", "pandas").factorize(frame[column], sort=sort)[0])
-    if (codes < 0).any():
-        raise DatasetError(
-            f"column {column!r} has no value at row {int(np.argmax(codes < 0))}; fill or drop it"
-        )
+    codes = np.asarray(require("pandas", "pandas").factorize(frame[column])[0])
+    _check_no_gaps(column, codes < 0)
     return codes
+
+
+def _check_no_gaps(column: str, is_missing: Array) -> None:
+    if is_missing.any():
+        raise DatasetError(
+            f"column {column!r} has no value at row {int(np.argmax(is_missing))}; fill or drop it"
+        )
 
 
 SOURCE = Source(

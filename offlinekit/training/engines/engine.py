@@ -11,9 +11,10 @@ from torch import Tensor
 
 from offlinekit.errors import NotFiniteError
 from offlinekit.events import get_logger
-from offlinekit.training.engines.cuda_graph import Captured
-from offlinekit.training.engines.replay import Replays
-from offlinekit.training.engines.updates import Compiled, Eager, Samples, Updatable, Updates
+from offlinekit.interfaces import BatchSource
+from offlinekit.training.engines.cuda_graph import CudaGraphUpdates
+from offlinekit.training.engines.replay import RecordedUpdates
+from offlinekit.training.engines.updates import Compiled, Eager, Updatable, Updates
 from offlinekit.training.setup.settings import EngineName, Precision
 
 log = get_logger()
@@ -39,7 +40,7 @@ class Engine:
     def __init__(
         self,
         impl: Updatable,
-        sampler: Samples,
+        sampler: BatchSource,
         engine: EngineName = "auto",
         precision: Precision = "float32",
         deterministic: bool = False,
@@ -116,7 +117,7 @@ class Engine:
         )
 
 
-def make_updates(impl: Updatable, sampler: Samples, engine: EngineName) -> Updates:
+def make_updates(impl: Updatable, sampler: BatchSource, engine: EngineName) -> Updates:
     """Returns the way of taking updates that an engine's name stands for; logs what "auto" stands for."""
     if engine == "eager":
         return Eager(impl, sampler)
@@ -126,7 +127,7 @@ def make_updates(impl: Updatable, sampler: Samples, engine: EngineName) -> Updat
     if engine == "auto":
         how = "updates captured as CUDA graphs" if on_gpu else "objectives recorded as kernels and replayed"
         log.info("engine chosen", engine="graph", reason=f"{how}, on {impl.device}")
-    return Captured(impl, sampler) if on_gpu else Replays(impl, sampler)
+    return CudaGraphUpdates(impl, sampler) if on_gpu else RecordedUpdates(impl, sampler)
 
 
 @contextmanager

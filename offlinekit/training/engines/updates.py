@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 import torch
 from torch import Tensor
 
+from offlinekit.interfaces import BatchSource
 from offlinekit.sampling.batch import Metrics
 from offlinekit.types import leaves, map_tree
 
@@ -98,14 +99,7 @@ class Updatable(Protocol):
         """Yields what a loss may change, such as running means."""
 
 
-class Samples(Protocol):
-    """What engines ask of a sampler."""
-
-    def sample(self) -> Any:
-        """Draws a minibatch, a NamedTuple of trees of tensors or None."""
-
-
-class Taken(NamedTuple):
+class UpdateResult(NamedTuple):
     """What some updates gave.
 
     Attributes:
@@ -125,7 +119,7 @@ class Updates(Protocol):
     def start(self) -> None:
         """Gets ready."""
 
-    def take(self, limit: int) -> Taken:
+    def take(self, limit: int) -> UpdateResult:
         """Takes a few updates, at most `limit`."""
 
     def stop(self) -> None:
@@ -135,7 +129,7 @@ class Updates(Protocol):
 class Eager:
     """Updates as they are written."""
 
-    def __init__(self, impl: Updatable, sampler: Samples) -> None:
+    def __init__(self, impl: Updatable, sampler: BatchSource) -> None:
         self.impl, self.sampler = impl, sampler
         self.found: tuple[list[int], str] = [], ""
 
@@ -148,10 +142,10 @@ class Eager:
         before, self.found = self.found, ([tensor.data_ptr() for tensor in tensors], repr(self.impl.config))
         return before != self.found
 
-    def take(self, limit: int) -> Taken:
+    def take(self, limit: int) -> UpdateResult:
         """Takes one update."""
         metrics = self.impl.update(self.sampler.sample())
-        return Taken(1, metrics, dict.fromkeys(metrics, 1))
+        return UpdateResult(1, metrics, dict.fromkeys(metrics, 1))
 
     def stop(self) -> None:
         """Leaves each objective to evaluate itself."""
@@ -162,7 +156,7 @@ class Eager:
 class Compiled(Eager):
     """Updates whose losses and gradients went through torch.compile; the first ones take long."""
 
-    def __init__(self, impl: Updatable, sampler: Samples) -> None:
+    def __init__(self, impl: Updatable, sampler: BatchSource) -> None:
         super().__init__(impl, sampler)
         impl.random.prepare_compiling()
         self.compiled = [torch.compile(objective.gradients, dynamic=False) for objective in impl.objectives]
@@ -182,14 +176,14 @@ class Compiled(Eager):
         super().stop()
 
 
-class Placed:
+class StaticBatch:
     """Minibatches that all lie where the first one lay.
 
     Args:
         sampler: Of the minibatches.
     """
 
-    def __init__(self, sampler: Samples) -> None:
+    def __init__(self, sampler: BatchSource) -> None:
         self.sampler = sampler
         self.refill: Callable[[Any], bool] | None = getattr(sampler, "refill", None)
         self.batch: Any = None

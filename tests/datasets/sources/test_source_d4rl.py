@@ -227,6 +227,23 @@ def test_known_faults_are_told_until_mended(real_data: RealData, tmp_path: Path)
     get_dataset(maze, alignment="RSA")
 
 
+def test_a_right_file_is_not_called_wrong(tmp_path: Path) -> None:
+    # Two walks of 300 rows, steps of 0.02: from (0, 0) to (6, 6), and again from (0, 0).
+    step = np.arange(600) % 300
+    walk = np.stack([step, step], axis=1) / 50
+    columns = {
+        "observations": np.concatenate([walk, np.random.default_rng(0).normal(size=(600, 2))], axis=1),
+        "actions": np.random.default_rng(1).uniform(-1, 1, (600, 2)),
+        "rewards": np.zeros(600),
+        "terminals": np.zeros(600, bool),
+    }
+    right = write(tmp_path / "antmaze-umaze-v0.hdf5", **columns, timeouts=step == 299)
+    assert get_dataset(right)[0].n_episodes == 2
+    early = write(tmp_path / "antmaze-large-play-v0.hdf5", **columns, timeouts=step == 297)
+    with pytest.warns(KnownFaultWarning, match="timeouts are out of step"):
+        get_dataset(early)
+
+
 def test_rewards_before_states(tmp_path: Path) -> None:
     columns = flat(terminals=[0, 0, 1, 0, 0, 0, 0, 0], timeouts=[0, 0, 0, 0, 0, 1, 0, 0])
     dataset, _ = get_dataset(write(tmp_path / "x.hdf5", **columns), alignment="RSA")
