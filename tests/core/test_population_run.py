@@ -146,7 +146,7 @@ def test_ctrl_c_saves_every_member(tmp_path):
 
 
 def test_members_stop_early_by_their_own_history():
-    data, stopping = small_dataset("discrete"), EarlyStopping("score", patience=1)
+    data, stopping = small_dataset("discrete"), EarlyStopping("score", patience=1, maximize=True)
     settings = {
         "evaluators": {"score": lambda algo, _: -algo.grad_step if algo.seed == 1 else algo.grad_step},
         "eval_interval": 3,
@@ -173,7 +173,7 @@ def test_a_member_that_diverges_leaves_the_others_alone(tmp_path):
     assert not (population.run_dirs[1] / "policy.okt").exists()
     for member in (0, 2):
         same(make(member, 1e-2).fit(data, 120, **settings), population[member])
-    assert population.best("actor_loss", maximize=False) in (population[0], population[2])
+    assert population.best("actor_loss") in (population[0], population[2])
 
 
 def test_a_population_without_survivors_raises():
@@ -213,7 +213,14 @@ def test_best_by_the_last_value():
     for seed, own in scores.items():
         population[seed].history = [{"step": i, "score": value} for i, value in enumerate(own)]
     population[2].history.append({"step": 3, "loss": 0.0})
-    assert population.best("score") is population[1]
+    assert population.best("score", maximize=True) is population[1]
+    population[1].history.append(
+        {"step": 4, "score": float("nan")}
+    )  # Not a number is never the best, or the worst.
+    assert population.best("score", maximize=True) is population[2]
+    del population[1].history[-1]
+    with pytest.raises(ValueError, match="nothing says whether more of 'score' is better; give maximize="):
+        population.best("score")
     assert population.best("score", maximize=False) is population[0]
     with pytest.raises(ValueError, match="no member has measured 'scores'; did you mean 'score'"):
         population.best("scores")
