@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import secrets
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar, overload
@@ -31,6 +32,7 @@ from offlinekit.core.hyperparameters import (
     Schedule,
 )
 from offlinekit.core.impl import Impl
+from offlinekit.core.renames import renamed, renames_of
 from offlinekit.datasets import MDPDataset
 from offlinekit.datasets.spaces import check_environment
 from offlinekit.envs.environments import as_gymnasium
@@ -53,6 +55,11 @@ if TYPE_CHECKING:
     from offlinekit.core.populations import Population
 
 A = TypeVar("A", bound="Algo")
+SCALERS = ("observation_scaler", "action_scaler", "reward_scaler")
+NETWORKS = ("seed", "device", "impl_class", "frame_stack", *SCALERS)
+"""Hyperparameters that decide on networks and their inputs outside of `Impl.build`."""
+BATCHES = ("batch_size", "gamma", "n_step", "frame_pad")
+"""Hyperparameters that samplers read when a run starts."""
 
 
 class Algo(Configured, CatalogueEntry, Agent):
@@ -100,9 +107,44 @@ class Algo(Configured, CatalogueEntry, Agent):
         self.run_dir: Path | None = None
         self.dataset_name = "custom"
         self.scaling = Scaling()
+        self.in_run = ""
         self._impl: Impl | None = None
         self.sampler: Sampler | None = None
         self.sampler_state: Tensor | None = None
+
+    @classmethod
+    def current_names(cls, given: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Returns hyperparameters by their names of today, and warns of those of before."""
+        current = renamed(cls, given)
+        for old in given.keys() - current.keys():
+            new = renames_of(cls)[old].new
+            warnings.warn(
+                f"{old!r} of {cls.__name__} is now {new!r}: give {new}={current[new]!r} for {old}={given[old]!r}",
+                DeprecationWarning,
+                stacklevel=3,
+            )
+        return current
+
+    def take_up(self, name: str, before: Any) -> None:
+        """Brings networks and optimizers up to a hyperparameter that was set later.
+
+        Raises:
+            ValueError: For one that networks or batches were made with.
+        """
+        if self._impl is None or getattr(self, name) == before:
+            return
+        if self.in_run == "population" or (self.in_run and name in (*BATCHES, *self.sampler_options)):
+            raise ValueError(f"{name} stays as it is while a {self.in_run} trains; set it between two fits")
+        try:
+            if name in NETWORKS or name in self._impl.built_from:
+                raise ValueError(f"its networks were made with {name}={before!r}")
+            self._impl.take_up(name)
+        except ValueError as error:
+            cls = type(self).__name__
+            raise ValueError(
+                f"{name} of a {cls} with networks stays as it is, since {error}; set it before fit, or make a new "
+                f"{cls}({name}={getattr(self, name)!r})"
+            ) from error
 
     @property
     def config(self) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import dataclasses
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from offlinekit.core.impl import Impl
 from offlinekit.core.load_guard import Bounded
+from offlinekit.core.renames import renamed
 from offlinekit.datasets.spaces import space_from_json, space_to_json
 from offlinekit.errors import FileFormatError, did_you_mean
 from offlinekit.nn.encoders import encoder_to_json
@@ -75,7 +77,8 @@ def load(
         front = _named(path, header["algo"], fronts, "algorithm")
         impl_class = impl_class or _named(path, header["impl"], Impl.known, "impl_class")
     try:
-        algo = front(**{**header["config"], **given, "device": device, "impl_class": impl_class})
+        config = {**renamed(front, header["config"]), **front.current_names(given)}
+        algo = front(**{**config, "device": device, "impl_class": impl_class})
     except (TypeError, ValueError, KeyError, AttributeError, OverflowError) as error:
         raise FileFormatError(
             f"{path} holds a config that {front.__name__} does not take: {error}"
@@ -123,14 +126,16 @@ def resume(algo: Any, folder: Path, step: int | None = None) -> dict[str, Any]:
         ValueError: Where the run has another class or other hyperparameters.
     """
     path, header, tensors = _newest_sound(folder, step)
-    config = {**algo.config, "seed": header["config"]["seed"]}
-    differing = sorted(k for k, v in header["config"].items() if _plain(config.get(k)) != _plain(v))
+    begun = renamed(type(algo), header["config"])
+    config = {**algo.config, "seed": begun["seed"]}
+    differing = sorted(k for k, v in begun.items() if _plain(config.get(k)) != _plain(v))
     if header["algo"] != type(algo).__name__ or differing:
         raise ValueError(
             f"{folder} is a run of {header['algo']} with other {differing or 'hyperparameters'}; "
             "resume with the same ones, or load the checkpoint with offlinekit.load and call fit"
         )
-    algo.seed = header["config"]["seed"]
+    algo._impl = None  # Its networks are made anew, of this seed.
+    algo.seed = begun["seed"]
     with _refused(path):
         restore(algo, header, tensors, path)
     state: dict[str, Any] = header["run"]
@@ -158,7 +163,15 @@ def find_run(
     """
     if out is None:
         raise ValueError("resume='auto' looks for runs in the folder `out`; give out='runs'")
-    return run_folder.find(out, config, ("seed",) if algo.seed_was_drawn else (), finished, taken)
+    apart = ("seed",) if algo.seed_was_drawn else ()
+    return run_folder.find(out, config, apart, finished, taken, partial(_migrated, algo))
+
+
+def _migrated(algo: Any, config: dict[str, Any]) -> dict[str, Any]:
+    """Returns the config of a run, with hyperparameters of this algorithm by their names of today."""
+    if config.get("algo") != type(algo).__name__ or not isinstance(config.get("hyperparameters"), dict):
+        return config
+    return {**config, "hyperparameters": renamed(type(algo), config["hyperparameters"])}
 
 
 def _newest_sound(folder: Path, step: int | None) -> tuple[Path, dict[str, Any], dict[str, Tensor]]:

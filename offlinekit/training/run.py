@@ -182,6 +182,7 @@ class Run:
         """
         if self.folder is not None:
             self._lock.enter_context(run_folder.locked(self.folder))
+        self.algo.in_run = self.algo.in_run or "run"
         self._began = time.monotonic() - self.elapsed
         self._loggers = [*loggers, *self._folder_loggers()]
         log.info("run started", folder=str(self.folder), n_steps=self.settings.n_steps, seed=self.algo.seed)
@@ -225,6 +226,7 @@ class Run:
 
     def close(self) -> None:
         """Closes the loggers and lets the run folder go."""
+        self.algo.in_run = ""
         with self._lock:
             for logger in self._loggers:
                 logger.close()

@@ -21,8 +21,7 @@ class DiffusionQLImpl(BestOfImpl, ActorCriticImpl):
     def build(self) -> None:
         """Makes the critics, the diffusion and its slow average, which acts in targets."""
         super().build()
-        config = self.config
-        self.target_policy = self.make_target(self.policy, config.actor_tau, config.actor_target_interval)
+        self.target_policy = self.make_target(self.policy, "actor_tau", "actor_target_interval")
 
     def build_policy(self) -> BestOf:
         """Makes the diffusion and the choice among its actions."""

@@ -65,6 +65,8 @@ class Stacked(Engine):
         if not all(isinstance(sampler, Shareable) for sampler in samplers):
             raise NotStackable("its sampler draws no rows that one gather could fetch for all members")
         sampler = StackedSampler(samplers)
+        for algo in algos:
+            algo.in_run = "population"
         self.whole = stack(self.impls, differing_numbers(algos), sampler)
         first = next(iter(runs.values())).engine
         super().__init__(self.whole, sampler, "eager", first.precision, first.deterministic)
