@@ -15,6 +15,7 @@ import torch
 from offlinekit.algos import BC, TD3PlusBC
 from offlinekit.testing import small_dataset
 from offlinekit.training.engines.engine import Engine
+from offlinekit.training.setup.start import start_run
 
 
 def seconds_of(make: Any, n_updates: int, guarded: bool) -> float:
@@ -46,7 +47,7 @@ def main(turns: int, updates: int) -> None:
             ratios.append(took[True] / took[False])
             updates_us.append(took[False] / updates * 1e6)
         algo = make()
-        run = algo.start_run(small_dataset("continuous"), 100, out=None, progress=False)
+        run = start_run(algo, small_dataset("continuous"), 100, out=None, progress=False)
         run.engine.run(100, lambda: False)
         began = time.process_time()
         for _ in range(1000):

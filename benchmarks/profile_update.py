@@ -17,6 +17,7 @@ from worker import OPTIONS, random_data
 
 from offlinekit.algos import MLPEncoder, get_algo
 from offlinekit.datasets import MDPDataset
+from offlinekit.training.setup.start import start_run
 
 SIZE = 2048
 """Of the square matrices whose product is the measure of the machine."""
@@ -43,7 +44,7 @@ def profile(name: str, peak: float) -> dict[str, str]:
     """Returns microseconds of each part of an update in a steady run; parts that are delayed count by their share."""
     algo = get_algo(name)(encoder=MLPEncoder((256, 256)), seed=0, device="cpu", **OPTIONS.get(name, {}))
     settings: dict[str, Any] = {"out": None, "progress": False, "log_interval": 10**9, "engine": "graph"}
-    run = algo.start_run(MDPDataset(**random_data(name)), 10**9, **settings)
+    run = start_run(algo, MDPDataset(**random_data(name)), 10**9, **settings)
     impl, updates, n = algo.impl, run.engine.updates, 10 if name == "cql" else 100
     impl.train()
     updates.start()

@@ -16,6 +16,10 @@ class DatasetError(OfflineKitError, ValueError):
     """Data that cannot be what it claims to be; names the field and the row."""
 
 
+class DatasetWarning(UserWarning):
+    """Data that can be used, but hardly as they were meant; names the field, the row and the remedy."""
+
+
 class FileFormatError(OfflineKitError, ValueError):
     """A file that is damaged, truncated or of another format."""
 

@@ -19,12 +19,23 @@ class Interval:
 
     text: str
 
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The lower and the upper end."""
+        low, high = (float(bound) for bound in self.text[1:-1].split(","))
+        return low, high
+
+    @property
+    def is_open(self) -> tuple[bool, bool]:
+        """Whether the lower and the upper end lie outside."""
+        return self.text[0] == "(", self.text[-1] == ")"
+
     def contains(self, value: float) -> bool:
         """Returns whether a number lies within."""
-        low, high = (float(bound) for bound in self.text[1:-1].split(","))
-        above = value >= low if self.text[0] == "[" else value > low
-        below = value <= high if self.text[-1] == "]" else value < high
-        return above and below
+        (low, high), (low_open, high_open) = self.bounds, self.is_open
+        return (low < value or (value == low and not low_open)) and (
+            value < high or (value == high and not high_open)
+        )
 
 
 @dataclass(frozen=True)

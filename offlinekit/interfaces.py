@@ -3,11 +3,102 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, TypeAlias
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from offlinekit.core.algo import Algo
     from offlinekit.datasets import MDPDataset
+    from offlinekit.sampling.batch import Minibatch
 
 Evaluator: TypeAlias = "Callable[[Algo, MDPDataset], float | Mapping[str, float]]"
 """Measures an algorithm on a dataset: one number, or several by name."""
+
+
+class BatchSource(Protocol):
+    """Minibatches, one after another.
+
+    All have the same fields, and these the same dtypes and shapes. A source may offer more, which engines look for:
+
+    - `generator`, a torch.Generator: `sample` can then be a part of a CUDA graph. What its draws depend on, such as
+      how many rows there are, then has to lie in tensors on the device, since a replay runs no Python.
+    - `refill(batch) -> bool` draws the next minibatch into the memory of an earlier one, or returns False.
+
+    A source whose rows come and go, or are drawn by numbers that change, draws no further ahead than their last
+    change.
+    """
+
+    def sample(self) -> Minibatch:
+        """Draws the next minibatch."""
+
+
+class Sampler(BatchSource, Protocol):
+    """The batches of a run, which goes on from where it stood."""
+
+    def state(self) -> Tensor:
+        """Returns what the next minibatches follow from."""
+
+    def set_state(self, state: Tensor) -> None:
+        """Goes on from a state that `state` returned; one of another kind warns and changes nothing."""
+
+
+class Trainable(Protocol):
+    """What a run trains: an algorithm, as far as a run knows it.
+
+    Attributes:
+        impl: Its networks, with objectives and updates.
+        impl_class: The class of these.
+        sampler: What draws its batches, once a run has made one.
+        sampler_state: Where a sampler yet to be made is to go on.
+        seed: Of networks, batches and noise.
+        seed_was_drawn: Whether nobody chose the seed.
+        dataset_name: Of what it learned from last.
+        history: The rows of its last run.
+        run_dir: The folder of its last run.
+        in_run: "run" or "population" while one trains it, else empty.
+    """
+
+    impl_class: Any
+    sampler: Sampler | None
+    sampler_state: Tensor | None
+    seed: int | None
+    seed_was_drawn: bool
+    dataset_name: str
+    history: list[dict[str, Any]]
+    run_dir: Path | None
+    in_run: str
+
+    @property
+    def impl(self) -> Any:
+        """The networks."""
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The hyperparameters as plain data."""
+
+    @property
+    def grad_step(self) -> int:
+        """Updates taken so far."""
+
+    def migrated(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns hyperparameters of an earlier version as this one has them."""
+
+    def begin_anew(self, seed: int) -> None:
+        """Forgets the networks, to make others of another seed."""
+
+    def check(self, dataset: MDPDataset) -> None:
+        """Checks that it can learn from a dataset."""
+
+    def build(self, dataset: MDPDataset) -> Trainable:
+        """Makes the networks, if there are none."""
+
+    def make_sampler(self, dataset: MDPDataset) -> Sampler:
+        """Makes what draws batches of a dataset."""
+
+    def save(self, path: str | Path, *, run: Mapping[str, Any] | None = None) -> Path:
+        """Writes its whole state."""
+
+    def restore(self, path: Path, header: Mapping[str, Any], tensors: dict[str, Any]) -> None:
+        """Takes up the state that a file holds."""

@@ -24,6 +24,7 @@ from offlinekit.datasets.editing.thinning import first_rows
 from offlinekit.datasets.recording.collecting import collect
 from offlinekit.io import written_beside
 from offlinekit.metrics import evaluate
+from offlinekit.training import RunSettings
 
 RESULTS = Path(__file__).with_suffix(".csv")
 FIGURE = Path(__file__).resolve().parents[1] / "docs" / "images" / "lunarlander_divergence.png"
@@ -75,9 +76,15 @@ def learn(
     """Trains one algorithm and returns a row an evaluation."""
     front, own = LEARNERS[name]
     algo = front(seed=0, **COMMON, **own)
-    intervals = {"eval_interval": interval, "log_interval": min(interval, 1_000), "eval_episodes": episodes}
+    settings: RunSettings = {
+        "eval_env": env,
+        "eval_interval": interval,
+        "eval_episodes": episodes,
+        "log_interval": min(interval, 1_000),
+        "out": None,
+    }
     rows = []
-    for step, metrics in algo.fitter(dataset, n_updates, eval_env=env, out=None, **intervals):
+    for step, metrics in algo.fitter(dataset, n_updates, **settings):
         if "eval/return_mean" not in metrics:
             continue
         rows.append(

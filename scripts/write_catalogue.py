@@ -1,15 +1,19 @@
-"""Writes what the documents say of the catalogue: docs/algos/README.md, and the list in README.md.
+"""Writes what the documents say of the catalogue and of settings.
 
-Run it after adding an algorithm; a test fails until both agree with the catalogue.
+These are docs/algos/README.md, the list in README.md and the table in docs/training.md. Run it after adding an
+algorithm or a setting of a run; a test fails until the documents agree with the code.
 """
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any, get_args
 
 from offlinekit.algos import catalogue
 from offlinekit.core.algo import Algo
+from offlinekit.fields import meaning_of
+from offlinekit.training.setup.settings import N_STEPS, SETTINGS, RunSettings, plain_kind
 
 ROOT = Path(__file__).resolve().parents[1]
 FAMILIES = {
@@ -23,6 +27,7 @@ FAMILIES = {
     "online": "bases that learn online",
 }
 MARKS = ("<!-- catalogue -->", "<!-- end of catalogue -->")
+SETTING_MARKS = ("<!-- settings -->", "<!-- end of settings -->")
 
 
 def index() -> str:
@@ -62,6 +67,29 @@ def readme(text: str) -> str:
     return re.sub(f"{MARKS[0]}.*{MARKS[1]}", lambda _: block, text, flags=re.DOTALL)
 
 
+def training(text: str) -> str:
+    """Returns docs/training.md with the table between its marks written anew: a row a setting of a run."""
+    hints = RunSettings.__annotations__
+    rows = [
+        "| keyword | default | meaning | changes results |",
+        "|---|---|---|---|",
+        f"| `n_steps` | {N_STEPS:,} | Number of updates, exactly; with `resume`, of the whole run. | yes |",
+    ]
+    for name, setting in SETTINGS.items():
+        default = f"{setting.default:,}" if type(setting.default) is int else f"`{setting.default!r}`"
+        choices = _choices(hints[name])
+        meaning = f"{meaning_of(hints[name])}{f' One of {choices}.' if choices else ''}".replace("|", "\\|")
+        rows.append(f"| `{name}` | {default} | {meaning} | {'no' if setting.cosmetic else 'yes'} |")
+    start, end = (text.index(mark) for mark in SETTING_MARKS)
+    return text[: start + len(SETTING_MARKS[0])] + "\n" + "\n".join(rows) + "\n" + text[end:]
+
+
+def _choices(hint: Any) -> str:
+    """Returns the values of a choice, or nothing."""
+    kind, _ = plain_kind(hint) or (None, None)
+    return ", ".join(f"`{value!r}`" for value in get_args(kind))
+
+
 def _by_family() -> list[tuple[str, type[Algo]]]:
     order = list(FAMILIES)
     known = [(name, a) for name, a in catalogue().items() if a.__module__.startswith("offlinekit.")]
@@ -70,4 +98,5 @@ def _by_family() -> list[tuple[str, type[Algo]]]:
 
 if __name__ == "__main__":
     (ROOT / "docs" / "algos" / "README.md").write_text(index())
-    (ROOT / "README.md").write_text(readme((ROOT / "README.md").read_text()))
+    for path, written in ((ROOT / "README.md", readme), (ROOT / "docs" / "training.md", training)):
+        path.write_text(written(path.read_text()))

@@ -17,6 +17,7 @@ import torch
 from offlinekit.algos import BC, SAC, DecisionTransformer, DiscreteCQL
 from offlinekit.core.algo import Algo
 from offlinekit.testing import small_dataset
+from offlinekit.training import RunSettings
 
 GOLDEN = Path(__file__).resolve().parents[1] / "tests" / "golden"
 TINY: dict[str, Any] = {"encoder": {"type": "mlp", "hidden_sizes": [4]}, "batch_size": 4, "seed": 0}
@@ -61,9 +62,15 @@ def main(version: int) -> None:
         expected[name] = facts(algo)
     data = small_dataset("continuous", n_episodes=2, length=4)
     data.save(folder / "dataset.h5")
-    settings = {"progress": False, "log_interval": 2, "checkpoint_interval": 4, "eval_interval": 10}
+    settings: RunSettings = {
+        "out": folder,
+        "progress": False,
+        "log_interval": 2,
+        "checkpoint_interval": 4,
+        "eval_interval": 10,
+    }
     algo = BC(**TINY)
-    algo.fit(data, 6, out=folder, **settings)
+    algo.fit(data, 6, **settings)
     (made,) = folder.glob("BC_*")
     shutil.move(made, folder / "run")
     (

@@ -13,6 +13,8 @@ from pathlib import Path  # noqa: E402  # The hook must come before anything tha
 import h5py  # noqa: E402
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
+
+pytest.register_assert_rewrite("helpers", "populations")  # Their asserts show values, as those of tests do.
 from http_server import server  # noqa: E402, F401  # The fixture, for all tests.
 
 

@@ -55,7 +55,7 @@ CASES = {
     "one action for all rows": (
         lambda _: MDPDataset(**columns(actions=np.float32(1.0))),
         DatasetError,
-        "actions is a single number, expected one entry for each of 6 rows",
+        "actions is a single number, expected one entry for each row",
     ),
     "99 actions for 100 rows": (
         lambda _: MDPDataset(**columns(actions=np.array([0, 1, 0, 1, 0]))),

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from offlinekit.algos.cql import CQL
 from offlinekit.algos.torch.cal_ql_impl import CalQLImpl
+from offlinekit.datasets import MDPDataset
+from offlinekit.interfaces import Sampler
+from offlinekit.sampling.n_step import endless_returns
 
 
 class CalQL(CQL):
@@ -14,6 +17,19 @@ class CalQL(CQL):
     Source: Nakamoto et al. 2023, arXiv:2303.05479; its offline part.
     """
 
+    failed_return: Annotated[
+        Literal["episode", "endless"], "Of episodes that earn nothing but the lowest reward."
+    ] = "episode"
+
     family: ClassVar[str] = "Off2On"
     paper: ClassVar[str] = "arXiv:2303.05479"
     impl_class = CalQLImpl
+
+    def make_sampler(self, dataset: MDPDataset, **settings: Any) -> Sampler:
+        """Makes what draws the batches of a run, with the returns that bound the values."""
+        if self.failed_return == "endless":
+            scaler = self.scaling.reward
+            rewards = dataset.rewards if scaler is None else scaler.transform(dataset.rewards)
+            returns = endless_returns(dataset, rewards, self.gamma)
+            settings["columns"] = {"returns": returns, **settings.get("columns", {})}
+        return super().make_sampler(dataset, **settings)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from offlinekit.algos.sac import SAC
 from offlinekit.algos.torch.cql_impl import CQLImpl
@@ -23,6 +23,9 @@ class CQL(SAC):
     temperature: Annotated[Positive, "Of the logsumexp."] = 1.0
     soft_backup: Annotated[bool, "Whether targets subtract the entropy term."] = False
     max_backup: Annotated[bool, "Whether targets take the best of `n_actions` sampled next actions."] = False
+    max_backup_order: Annotated[
+        Literal["critic", "action"], "Best of each critic, the lowest; or best action by its lowest critic."
+    ] = "critic"
     actor_learning_rate = 1e-4
     encoder = MLPEncoder(hidden_sizes=(256, 256, 256))
 

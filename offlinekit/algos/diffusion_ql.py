@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar
 
 from offlinekit.algos.torch.diffusion_ql_impl import DiffusionQLImpl
 from offlinekit.core.bases.actor_critic import ActorCritic
-from offlinekit.core.hyperparameters import Count, NonNegative, Positive, Rate
+from offlinekit.core.hyperparameters import Count, NonNegative, Positive, Rate, Steps
 from offlinekit.nn.encoders import MLPEncoder
 
 
@@ -23,6 +23,7 @@ class DiffusionQL(ActorCritic):
     n_actions: Annotated[Count, "Actions drawn at s' with max_backup."] = 10
     actor_tau: Annotated[Rate, "Share of the policy that enters its average at each such update."] = 0.005
     actor_target_interval: Annotated[Count, "Updates between those of the policy's average."] = 5
+    actor_target_start: Annotated[Steps, "Updates at the start before which the average stays as it is."] = 0
     clip_grad_norm: Annotated[Positive | None, "Largest norm of a gradient; 1 to 10 in the paper."] = 9.0
     lr_schedule = "cosine"
     encoder = MLPEncoder((256, 256, 256), "mish")

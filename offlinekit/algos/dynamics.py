@@ -15,10 +15,10 @@ from offlinekit.core.algo import Algo
 from offlinekit.core.hyperparameters import Count, Positive
 from offlinekit.datasets import MDPDataset
 from offlinekit.errors import UnsupportedError
+from offlinekit.interfaces import Sampler
 from offlinekit.nn.encoders import MLPEncoder
 from offlinekit.nn.random import derive
 from offlinekit.sampling.named_columns import with_extras
-from offlinekit.sampling.sampler import Sampler
 from offlinekit.types import Array
 
 
@@ -42,9 +42,11 @@ class Dynamics(Algo):
     impl_class = DynamicsImpl
 
     def check_together(self) -> None:
-        """Checks that no steps are joined."""
+        """Checks that no steps are joined, and that discounts tell the end of the MDP."""
         if self.n_step != 1:
             raise ValueError(f"dynamics are of single steps; n_step must be 1, got {self.n_step}")
+        if self.gamma == 0.0:
+            raise ValueError("gamma must be above 0: a discount of 0 says that the MDP ended; leave it out")
 
     def make_sampler(self, dataset: MDPDataset, *, needs: Sequence[str] = (), **settings: Any) -> Sampler:
         """Makes what draws the batches of a run, with a column of how often each model learns from a row."""

@@ -17,6 +17,10 @@ class EDAC(SAC):
     """
 
     eta: Annotated[NonNegative, "Weight of the alignment of the critics' gradients; 0 is SAC-N."] = 1.0
+    max_backup: Annotated[bool, "Whether targets take each online critic's best of `n_actions` at s'."] = (
+        False
+    )
+    n_actions: Annotated[Count, "Actions drawn at s' with max_backup."] = 10
     n_critics: Annotated[Count, "Critics in the ensemble; more are more pessimistic."] = 10
     encoder = MLPEncoder(hidden_sizes=(256, 256, 256))
 

@@ -14,10 +14,10 @@ from offlinekit.core.hyperparameters import Count, Positive, QKind, Rate, TDLoss
 from offlinekit.datasets import MDPDataset
 from offlinekit.envs.frame_stacking import observations_at
 from offlinekit.errors import UnsupportedError
+from offlinekit.interfaces import Sampler
 from offlinekit.nn.encoders import MLPEncoder
 from offlinekit.nn.random import derive
 from offlinekit.sampling.policy_table import Choices, behaviour_choices
-from offlinekit.sampling.sampler import Sampler
 from offlinekit.types import Array, map_tree
 
 BEHAVIOUR = "behaviour"

@@ -18,6 +18,10 @@ class FQL(ActorCritic):
 
     alpha: Annotated[NonNegative, "Weight of the distance to the flow; towards infinity cloning."] = 10.0
     flow_steps: Annotated[Count, "Euler steps in which the flow turns noise into an action."] = 10
+    n_candidates: Annotated[
+        Count | None,
+        "Drawn noises, the same in all states, of which `predict` takes the best; None: noise 0.",
+    ] = 1
     target_value: Annotated[Literal["mean", "min"], "What targets take of the critics' values."] = "mean"
     critic_layer_norm: Annotated[bool, "Whether the critics' hidden layers are normalised."] = True
     encoder = MLPEncoder((512, 512, 512, 512), "gelu")

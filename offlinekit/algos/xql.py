@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar
 
 from offlinekit.algos.torch.xql_impl import XQLImpl
 from offlinekit.core.bases.actor_critic import ActorCritic
-from offlinekit.core.hyperparameters import NonNegative, Positive
+from offlinekit.core.hyperparameters import Count, EncoderLike, NonNegative, Positive, Steps
 
 
 class XQL(ActorCritic):
@@ -20,6 +20,11 @@ class XQL(ActorCritic):
     beta: Annotated[NonNegative, "Inverse temperature of the policy, 1 / units of return; 0 clones."] = 3.0
     max_weight: Annotated[Positive, "Bound of the weight exp(beta * advantage) of a cloned action."] = 100.0
     value_learning_rate: Annotated[Positive, "Of the state value."] = 3e-4
+    value_encoder: Annotated[EncoderLike | None, "Of the state value; None takes the critics'."] = None
+    huber_width: Annotated[Positive | None, "Of the critics' loss, in units of return; None: squares."] = None
+    action_noise: Annotated[NonNegative, "Standard deviation of noise on actions where V meets Q."] = 0.0
+    n_random_actions: Annotated[Steps, "Uniform actions a row where V meets Q beside the data's."] = 0
+    n_value_updates: Annotated[Count, "Steps of V in each update."] = 1
     actor_lr_schedule = "cosine"
 
     family: ClassVar[str] = "VR"

@@ -37,7 +37,7 @@ def convert(name: str, out: Path, format: str | None, plain: bool, options: dict
     from offlinekit.datasets.editing.converting import convert as write
 
     with usage("OUT"):
-        dataset = write(name, out, format=format, compress=not plain, **options)
+        dataset = write(name, out, format=format, compress=not plain, reader_options=options)
     click.echo(f"Wrote {out}: {len(dataset):,} rows, {dataset.n_episodes:,} episodes")
 
 

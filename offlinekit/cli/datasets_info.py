@@ -58,6 +58,7 @@ def validate(path: str, options: dict[str, Any], as_json: bool) -> None:
     """Look for everything that is wrong with the dataset PATH, a path or a name.
 
     Faults prevent a dataset and end with exit code 1. Warnings do not: they are what looks as if it was not meant.
+    Notes are what is often right and worth a look.
     """
     from offlinekit.datasets.inspection.examining import examine
     from offlinekit.errors import DatasetError
@@ -70,18 +71,20 @@ def validate(path: str, options: dict[str, Any], as_json: bool) -> None:
         if report.dataset is not None:
             describe(report.dataset)
             click.echo()
-        for finding in [*report.faults, *report.warnings]:
+        for finding in [*report.faults, *report.warnings, *report.notes]:
             _show(finding)
     if report.faults:
         raise DatasetError(f"{path} is not sound: {_count(report.faults, 'fault')}")
     if not as_json:
-        more = f", with {_count(report.warnings, 'warning')}" if report.warnings else ""
-        click.echo(f"{path} is sound{more}.")
+        kinds = (("warning", report.warnings), ("note", report.notes))
+        more = " and ".join(_count(found, noun) for noun, found in kinds if found)
+        click.echo(f"{path} is sound{', with ' + more if more else ''}.")
 
 
 def _show(finding: Any) -> None:
     """Prints a finding: where and what, and below it what to do."""
-    place = "" if finding.row is None else f", row {finding.row:,}"
+    number, kind = (finding.row, "row") if finding.row is not None else (finding.episode, "episode")
+    place = "" if number is None else f", {kind} {number:,}"
     place += f" and {finding.n_rows - 1:,} more" if finding.n_rows and finding.n_rows > 1 else ""
     click.echo(f"{finding.severity.upper():8} {finding.field} {finding.message}{place}")
     click.echo(f"{'':8} -> {finding.fix}\n")

@@ -23,20 +23,10 @@ from offlinekit.errors import FileFormatError
 from offlinekit.metrics import Budget, Evaluator, evaluate, get_evaluator, standard_error
 from offlinekit.training import run_folder
 from offlinekit.training.process_group import Team
+from offlinekit.training.setup.settings import N_STEPS, PLAIN, SETTINGS
 
 if TYPE_CHECKING:
     from offlinekit.core.algo import Algo
-
-FIT_OPTIONS = (
-    "eval_interval",
-    "eval_episodes",
-    "log_interval",
-    "checkpoint_interval",
-    "engine",
-    "precision",
-    "value_alarm",
-    "deterministic",
-)
 
 
 @dataclass
@@ -143,7 +133,12 @@ def report(job: Job) -> None:
     judged = {}
     if job.env is not None:
         for algo in job.members:
-            result = evaluate(algo, job.env, job.fit.get("eval_episodes", 10), seed=algo.seed or 0)
+            result = evaluate(
+                algo,
+                job.env,
+                job.fit.get("eval_episodes", SETTINGS["eval_episodes"].default),
+                seed=algo.seed or 0,
+            )
             name = type(algo).__name__
             judged[f"{name}, seed {algo.seed}" if len(job.members) > 1 else name] = result.returns
     judged["behaviour (the data)"] = job.returns
@@ -158,11 +153,15 @@ def report(job: Job) -> None:
     click.echo(f"\n{_budget(job)}\n")
     for algo in job.members:
         click.echo(f"Run folder: {algo.run_dir}")
+        if algo.run_dir is not None and not run_folder.is_finished(algo.run_dir):
+            click.echo(
+                f"Out of time after update {algo.grad_step:,}; go on with: offlinekit train --resume {algo.run_dir}"
+            )
 
 
 def _budget(job: Job) -> Budget:
     """Returns what was spent, with the evaluation of the table."""
-    each = job.fit.get("eval_episodes", 10)
+    each = job.fit.get("eval_episodes", SETTINGS["eval_episodes"].default)
     spent = Budget()
     for algo in job.members:
         n = 0 if job.env is None else 1 + sum("eval/return_mean" in row for row in algo.history)
@@ -234,7 +233,7 @@ def _options_of(config: dict[str, Any], folder: Path) -> dict[str, Any]:
         "steps": config["n_steps"],
         "eval_env": config["eval_env"],
         "metrics": tuple(config["metrics"]),
-        **{name: config[name] for name in (*FIT_OPTIONS, "tensorboard", "loggers") if name in config},
+        **{name: config[name] for name in (*PLAIN, "loggers") if name in config},
     }
     return _given(found)
 
@@ -297,15 +296,13 @@ def _fit_arguments(options: dict[str, Any], info: dict[str, Any]) -> dict[str, A
     with usage("--metric"):
         evaluators = {given: _evaluator(given) for given in options.get("metrics", ())}
     return {
-        **{name: options[name] for name in FIT_OPTIONS if name in options},
-        "n_steps": options.get("steps", 100_000),
+        **{name: options[name] for name in (*PLAIN, "loggers") if name in options},
+        "n_steps": options.get("steps", N_STEPS),
         "evaluators": evaluators,
         "out": options["out"],
         "resume": options.get("resume"),
         "preemptible": True,
         "seeds": options.get("seeds"),
         "progress": "quiet" not in options,
-        "tensorboard": "tensorboard" in options,
-        "loggers": tuple(options.get("loggers", ())),
         "info": info,
     }

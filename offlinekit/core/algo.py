@@ -5,17 +5,18 @@ from __future__ import annotations
 import dataclasses
 import secrets
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar, overload
 
 from torch import Tensor
+from typing_extensions import Unpack
 
 from offlinekit.configured import Configured
-from offlinekit.core import data_parallel, persistence
+from offlinekit.core import persistence
 from offlinekit.core.agent import Agent
 from offlinekit.core.catalogue import CatalogueEntry
-from offlinekit.core.compatibility import check_dataset, describe_algo, describe_data
+from offlinekit.core.compatibility import check_dataset
 from offlinekit.core.devices import find_device
 from offlinekit.core.hyperparameters import (
     ActionScaler,
@@ -34,22 +35,13 @@ from offlinekit.core.hyperparameters import (
 from offlinekit.core.impl import Impl
 from offlinekit.core.renames import renamed, renames_of
 from offlinekit.datasets import MDPDataset
-from offlinekit.datasets.spaces import check_environment
-from offlinekit.envs.environments import as_gymnasium
-from offlinekit.envs.frame_stacking import fit_stack, stacked_space
-from offlinekit.interfaces import Evaluator
+from offlinekit.envs.frame_stacking import stacked_space
+from offlinekit.interfaces import Sampler
 from offlinekit.nn.random import derive
 from offlinekit.sampling.blocks import sampler_for
-from offlinekit.sampling.sampler import Sampler
 from offlinekit.sampling.scalers import Scaling
-from offlinekit.training.early_stopping import EarlyStopping
-from offlinekit.training.engines.distributed import TeamEngine
-from offlinekit.training.engines.engine import Engine, EngineName, Precision
-from offlinekit.training.evaluations import judges
-from offlinekit.training.process_group import Team
-from offlinekit.training.run import AlarmAction, Run, RunSettings
-from offlinekit.training.trackers import LoggerFactory
-from offlinekit.training.value_alarm import value_alarm
+from offlinekit.training.setup.settings import N_STEPS, RunSettings, takes_settings
+from offlinekit.training.setup.start import start_run
 
 if TYPE_CHECKING:
     from offlinekit.core.populations import Population
@@ -124,6 +116,15 @@ class Algo(Configured, CatalogueEntry, Agent):
                 stacklevel=3,
             )
         return current
+
+    def migrated(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns the hyperparameters of a file by their names of today."""
+        return renamed(type(self), config)
+
+    def begin_anew(self, seed: int) -> None:
+        """Forgets the networks, to make others of another seed."""
+        self._impl = None
+        self.seed = seed
 
     def take_up(self, name: str, before: Any) -> None:
         """Brings networks and optimizers up to a hyperparameter that was set later.
@@ -206,38 +207,27 @@ class Algo(Configured, CatalogueEntry, Agent):
 
     @overload
     def fit(
-        self, dataset: MDPDataset, n_steps: int = 100_000, *, seeds: int, **settings: Any
+        self, dataset: MDPDataset, n_steps: int = ..., *, seeds: int, **settings: Unpack[RunSettings]
     ) -> Population: ...
 
     @overload
-    def fit(self: A, dataset: MDPDataset, n_steps: int = 100_000, **settings: Any) -> A: ...
-
-    def fit(  # type: ignore[misc]  # The overloads stand for these keywords with **settings.
+    def fit(
         self: A,
         dataset: MDPDataset,
-        n_steps: int = 100_000,
+        n_steps: int = ...,
+        *,
+        seeds: None = ...,
+        **settings: Unpack[RunSettings],
+    ) -> A: ...
+
+    @takes_settings
+    def fit(
+        self: A,
+        dataset: MDPDataset,
+        n_steps: int = N_STEPS,
         *,
         seeds: int | None = None,
-        eval_env: Any = None,
-        evaluators: Mapping[str, Evaluator] | None = None,
-        eval_interval: int = 5_000,
-        eval_episodes: int = 10,
-        log_interval: int = 1_000,
-        checkpoint_interval: int | None = None,
-        keep_checkpoints: int = 2,
-        out: str | Path | None = "runs",
-        resume: str | Path | None = None,
-        early_stopping: EarlyStopping | None = None,
-        progress: bool = True,
-        tensorboard: bool = False,
-        loggers: Sequence[str | LoggerFactory] = (),
-        engine: EngineName = "auto",
-        precision: Precision = "float32",
-        value_alarm: AlarmAction = "warn",
-        deterministic: bool = False,
-        preemptible: bool = False,
-        info: Mapping[str, Any] | None = None,
-        team: Team | None = None,
+        **settings: Unpack[RunSettings],
     ) -> A | Population:
         """Learns from a dataset; a second call goes on from where the first ended.
 
@@ -245,30 +235,7 @@ class Algo(Configured, CatalogueEntry, Agent):
             dataset: What to learn from.
             n_steps: Number of updates, exactly; with `resume`, of the whole run.
             seeds: How many members to train side by side, with this seed and those that follow it.
-            eval_env: Environment to evaluate in every `eval_interval` updates, or None.
-            evaluators: Name to a function (algo, dataset) -> float, called at the same times.
-            eval_interval: Updates between evaluations; the last update is always evaluated.
-            eval_episodes: Episodes of an evaluation in `eval_env`.
-            log_interval: Updates between rows of the history; a row holds the means since the last.
-            checkpoint_interval: Updates between checkpoints; None takes `eval_interval`.
-            keep_checkpoints: How many of the newest checkpoints stay.
-            out: Folder in which the run makes its own, or None to write nothing.
-            resume: Run folder to go on with, from its newest checkpoint; "auto" takes the newest unfinished run of
-                the same config in `out`, and begins a new one where there is none.
-            early_stopping: When to stop before `n_steps`.
-            progress: Whether a terminal shows a progress bar.
-            tensorboard: Whether to log to TensorBoard as well (extra `tensorboard`).
-            loggers: Of other tools: "tensorboard", "wandb", "mlflow" (extras of these names), or factories
-                (run folder, config) -> Logger.
-            engine: "graph" repeats recorded kernels, "eager" runs losses as written, "compile" compiles them;
-                "auto" is "graph". What cannot be recorded stays eager, and the log says why.
-            precision: Of matrix products: "float32" or, where the machine is faster with it, "bfloat16".
-            value_alarm: What to do once values leave what the rewards of the data allow: "warn", "stop", or "off".
-            deterministic: Whether torch takes only kernels that give the same bits each time, during updates.
-            preemptible: Whether SIGTERM and SIGUSR1 save a checkpoint after the update under way and raise Preempted;
-                the handlers of before are back when the run ends.
-            info: Plain data to keep in the run's config.json, such as how the dataset was made.
-            team: The processes that torchrun started, each of which calls this with its shard of the dataset.
+            settings: Further keywords, those of `RunSettings`.
 
         Returns:
             The algorithm itself; `history` has the rows, `run_dir` the folder. With `seeds`, the Population.
@@ -279,7 +246,6 @@ class Algo(Configured, CatalogueEntry, Agent):
             WriteError: Where the run folder cannot be written; the checkpoints before stay.
             KeyboardInterrupt: At Ctrl-C, after a checkpoint was saved; Preempted, a kind of it, at other signals.
         """
-        settings = {k: v for k, v in locals().items() if k not in ("self", "dataset", "n_steps", "seeds")}
         if seeds is not None:
             from offlinekit.core.populations import Population  # Here: it imports this module.
 
@@ -288,98 +254,16 @@ class Algo(Configured, CatalogueEntry, Agent):
             pass
         return self
 
+    @takes_settings
     def fitter(
-        self, dataset: MDPDataset, n_steps: int = 100_000, **settings: Any
+        self, dataset: MDPDataset, n_steps: int = N_STEPS, **settings: Unpack[RunSettings]
     ) -> Iterator[tuple[int, dict[str, float]]]:
         """The run of `fit` as a generator, with the same keywords but `seeds`.
 
         Yields:
             (update, metrics) at each log and evaluation interval and after the last update.
         """
-        yield from self.start_run(dataset, n_steps, **settings).steps()
-
-    def start_run(
-        self,
-        dataset: MDPDataset,
-        n_steps: int,
-        *,
-        eval_env: Any = None,
-        evaluators: Mapping[str, Evaluator] | None = None,
-        eval_episodes: int = 10,
-        resume: str | Path | None = None,
-        resume_step: int | None = None,
-        out: str | Path | None = "runs",
-        info: Mapping[str, Any] | None = None,
-        make_sampler: Callable[[Algo, MDPDataset], Sampler] | None = None,
-        team: Team | None = None,
-        **settings: Any,
-    ) -> Run:
-        """Makes the run that `fit` and `fitter` take the steps of, with the same keywords.
-
-        Args:
-            resume_step: Update of the checkpoint to go on from; None for the newest.
-            make_sampler: What draws its batches; None for a sampler of its own.
-        """
-        self.check(dataset)
-        out = None if out is None else Path(out)
-        info = describe_data(dataset, info or {}) if out is not None or resume else {}
-        told = {"eval_episodes": eval_episodes, "info": info, **settings}
-        if resume == "auto":
-            wanted = self.describe_run(dataset, n_steps, eval_env=eval_env, **told)
-            found = persistence.find_run(self, out, wanted) if team is None or team.leads else None
-            resume = found if team is None else team.gather(found and str(found))[0]
-        folder = Path(resume) if resume else None
-        state = persistence.resume(self, folder, resume_step) if folder else None
-        self.build(dataset)
-        self.dataset_name = dataset.name
-        if team is not None:
-            make_sampler = data_parallel.share(
-                self, team, [n_steps, *map(settings.get, data_parallel.COMMON)]
-            )
-            if not team.leads:  # Rank 0 evaluates and writes.
-                folder, out, eval_env = None, None, None
-                settings = {**settings, "progress": False, "tensorboard": False, "loggers": ()}
-        if eval_env is not None:
-            eval_env = fit_stack(eval_env, self)
-            check_environment(self.impl.observation_space, dataset.action_space, as_gymnasium(eval_env))
-        kept = out is not None or folder is not None
-        config = self.describe_run(dataset, n_steps, eval_env=eval_env, **told) if kept else {}
-        run_settings = RunSettings(n_steps=n_steps, out=out, config=config, **settings)
-        reached = self.sampler_state if self.sampler is None else self.sampler.state()
-        self.sampler = (make_sampler or type(self).make_sampler)(self, dataset)
-        if reached is not None:
-            self.sampler.set_state(reached)
-        self.impl.learn_data(dataset, self.sampler)
-        how = run_settings
-        taking = (self.impl, self.sampler, how.engine, how.precision, how.deterministic)
-        run = Run(
-            self,
-            Engine(*taking) if team is None else TeamEngine(team, *taking),
-            run_settings,
-            judges(self, dataset, eval_env, eval_episodes, evaluators or {}),
-            folder,
-            state,
-            value_alarm(self, dataset, run_settings.value_alarm),
-        )
-        self.run_dir, self.history = run.folder, run.history
-        return run
-
-    def describe_run(
-        self,
-        dataset: MDPDataset,
-        n_steps: int,
-        *,
-        eval_env: Any = None,
-        eval_episodes: int = 10,
-        info: Mapping[str, Any] | None = None,
-        **settings: Any,
-    ) -> dict[str, Any]:
-        """Returns what the config.json of a run says that is started with the keywords of `fit`."""
-        return {
-            **describe_algo(self, n_steps, eval_env, eval_episodes),
-            **RunSettings.plain(settings),
-            **describe_data(dataset, info or {}),
-        }
+        yield from start_run(self, dataset, n_steps, **settings).steps()
 
     def make_sampler(self, dataset: MDPDataset, *, needs: Sequence[str] = (), **settings: Any) -> Sampler:
         """Makes what draws the batches of a run; one that learns from windows of steps makes another sampler.
@@ -413,6 +297,14 @@ class Algo(Configured, CatalogueEntry, Agent):
         return sampler.sample()
 
     # Files.
+
+    def restore(self, path: Path, header: Mapping[str, Any], tensors: dict[str, Tensor]) -> None:
+        """Takes up the state that a policy file or a checkpoint holds; hyperparameters stay as they are.
+
+        Raises:
+            FileFormatError: For a file that does not fit.
+        """
+        persistence.restore(self, path, header, tensors)
 
     def save(self, path: str | Path, *, run: Mapping[str, Any] | None = None) -> Path:
         """Writes the whole state, from which acting and training go on exactly, as one file of data.

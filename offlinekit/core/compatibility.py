@@ -1,14 +1,13 @@
-"""What a front checks and notes of its dataset."""
+"""Whether a front can learn from a dataset."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from gymnasium import spaces
 
 from offlinekit.datasets import MDPDataset
-from offlinekit.datasets.fingerprint import fingerprint
 from offlinekit.envs.frame_stacking import stacked_space
 from offlinekit.errors import UnsupportedError
 from offlinekit.nn.trunks import space_leaves
@@ -58,44 +57,3 @@ def check_same_shapes(name: str, built: spaces.Space[Any], given: spaces.Space[A
     fewer = isinstance(built, spaces.Discrete) and isinstance(given, spaces.Discrete) and built.n < given.n
     if shapes[0] != shapes[1] or fewer:
         raise UnsupportedError(f"this {name} was built for {what} of {built}, got {given}; make a new {name}")
-
-
-def describe_algo(algo: Any, n_steps: int, env: Any, eval_episodes: int) -> dict[str, Any]:
-    """Returns what a run's config keeps of its algorithm and of how it is judged."""
-    env_id = getattr(getattr(env, "spec", None), "id", None)
-    return {
-        "format": 1,
-        "algo": type(algo).__name__,
-        "impl": algo.impl_class.__name__,
-        "hyperparameters": algo.config,
-        "n_steps": n_steps,
-        "seed": algo.seed,
-        "env_id": env_id,
-        "eval_env": env_id or "none",
-        "eval_episodes": eval_episodes,
-    }
-
-
-def describe_data(dataset: MDPDataset, info: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns what a run's config keeps of its data: where they come from and what they scored.
-
-    Args:
-        dataset: What is learned from.
-        info: What the caller knows better; of "dataset", entry by entry.
-    """
-    origin = dataset.metadata.get("origin") or {}
-    known = info.get("dataset", {})
-    return {
-        "env_kwargs": dataset.metadata.get("env_kwargs") or {},
-        "metrics": [],
-        "behaviour_return": float(dataset.episode_returns().mean()),
-        "reference_scores": dataset.reference_scores,
-        **info,
-        "dataset": {
-            "name": dataset.name,
-            "source": origin.get("name"),
-            "options": origin.get("options", {}),
-            **({} if "hash" in known else {"hash": fingerprint(dataset)}),
-            **known,
-        },
-    }

@@ -31,6 +31,7 @@ __all__ = [
     "FramePad",
     "Hyperparameter",
     "Interval",
+    "LogStd",
     "NonNegative",
     "ObservationScaler",
     "OptimizerName",
@@ -53,6 +54,7 @@ FramePad = Literal["zero", "repeat"]
 QKind = Literal["mean", "qr"]
 TDLoss = Literal["huber", "mse"]
 OptimizerName = Literal["adam", "adamw", "sgd", "rmsprop"]
+LogStd = Annotated[float, Interval("(-inf, 2)")]
 Device = Annotated[str, Check(check_device, "device")]
 EncoderLike = Annotated[Encoder, Check(check_encoder, "encoder")]
 ObservationScaler = Annotated[ScalerLike, Check(partial(resolve_scaler, kind="observation"), "scaler")]

@@ -12,7 +12,9 @@ from torch import Tensor, nn
 
 from offlinekit.core import candidates
 from offlinekit.core.noted_config import NotedConfig
+from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.errors import UnsupportedError
+from offlinekit.interfaces import Sampler
 from offlinekit.naming import register
 from offlinekit.nn.encoders import Encoder, resolve_encoder
 from offlinekit.nn.networks import Network
@@ -125,13 +127,18 @@ class Impl(nn.Module):
         """
         return (self.sample_action if sample else self.predict_best_action)(observations), memories
 
-    def learn_data(self, dataset: Any, sampler: Any) -> None:
+    def learn_data(self, dataset: MDPDataset, sampler: Sampler) -> None:
         """Learns of the whole dataset what losses need of it; called before each run, does nothing here.
 
         Args:
             dataset: What the run learns from.
             sampler: What draws its batches.
         """
+
+    @property
+    def learns_whole_dataset(self) -> bool:
+        """Whether losses need to know the whole dataset, beyond their batch."""
+        return type(self).learn_data is not Impl.learn_data
 
     def compute_target(self, batch: Batch) -> Tensor:
         """Returns the critics' target without gradient, [B] or [N, B]; [K, ...] where each has its own."""
@@ -172,21 +179,23 @@ class Impl(nn.Module):
         space = self.observation_space
         return Network(chosen, space, outputs, self.random, action_size=action_size, members=members)
 
-    def make_target(self, online: nn.Module, tau: float | str = "tau", every: int | str = 1) -> Any:
-        """Makes a frozen copy of a network that follows it after every `every` updates.
+    def make_target(
+        self, online: nn.Module, tau: float | str = "tau", every: int | str = 1, first: int = 1
+    ) -> Any:
+        """Makes a frozen copy of a network that follows it after every `every` updates, from the `first` on.
 
         Args:
             online: The network.
             tau: Share of it that enters the copy; a number, or the hyperparameter that holds it.
             every: Updates between two steps of the copy; likewise.
+            first: The first update with a step.
         """
         given: dict[str, Any] = {"tau": tau, "every": every}
         names = {own: value for own, value in given.items() if isinstance(value, str)}
-        target = Target(online, copy_module(online).requires_grad_(False), 1.0, names=names)
-        for own, value in given.items():
-            setattr(target, own, getattr(self.config, value) if own in names else value)
-        self.targets.append(target)
-        return target.target
+        numbers = {o: getattr(self.config, v) if o in names else v for o, v in given.items()}
+        copied = copy_module(online).requires_grad_(False)
+        self.targets.append(Target(online, copied, **numbers, first=first, names=names))
+        return copied
 
     def objective(
         self,
@@ -201,6 +210,7 @@ class Impl(nn.Module):
         first: int = 1,
         last: int | None = None,
         clip_grad_norm: float | None = None,
+        weight_decay: float | None = None,
     ) -> Objective:
         """Declares a loss over the parameters of its owners, with the configured optimizer.
 
@@ -216,13 +226,15 @@ class Impl(nn.Module):
             first: The first update in which it is, counted from 1.
             last: The last one; None for no end.
             clip_grad_norm: Largest norm of the gradient; None takes the front's.
+            weight_decay: Decoupled, with adamw; None takes the front's optimizer and its decay.
         """
         config = self.config
         modules = nn.ModuleList(owner for owner in owners if isinstance(owner, nn.Module))
         lone = [owner for owner in owners if isinstance(owner, nn.Parameter)]
         decaying = [parameter for parameter in modules.parameters() if parameter.requires_grad]
-        groups = [(decaying, config.weight_decay), (lone, 0.0)]
-        optimizer = make_optimizer(config.optimizer, groups, learning_rate)
+        groups = [(decaying, config.weight_decay if weight_decay is None else weight_decay), (lone, 0.0)]
+        kind = config.optimizer if weight_decay is None else "adamw"
+        optimizer = make_optimizer(kind, groups, learning_rate)
         return Objective(
             name,
             loss,

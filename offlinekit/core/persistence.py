@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +19,7 @@ from offlinekit.datasets.spaces import space_from_json, space_to_json
 from offlinekit.errors import FileFormatError, did_you_mean
 from offlinekit.nn.encoders import encoder_to_json
 from offlinekit.sampling.scalers import Scaler, Scaling
-from offlinekit.training import policy_file, run_folder
+from offlinekit.training import policy_file
 
 
 def save(algo: Any, path: Path, run: Mapping[str, Any] | None) -> None:
@@ -73,7 +70,7 @@ def load(
         given: Hyperparameters in place of the file's.
     """
     header, tensors = policy_file.read(path, torch.device("cpu"))
-    with _refused(path):
+    with policy_file.refused(path):
         front = _named(path, header["algo"], fronts, "algorithm")
         impl_class = impl_class or _named(path, header["impl"], Impl.known, "impl_class")
     try:
@@ -83,17 +80,21 @@ def load(
         raise FileFormatError(
             f"{path} holds a config that {front.__name__} does not take: {error}"
         ) from error
-    with _refused(path):
-        restore(algo, header, tensors, path)
+    restore(algo, path, header, tensors)
     return algo
 
 
-def restore(algo: Any, header: Mapping[str, Any], tensors: dict[str, Tensor], path: Path) -> None:
+def restore(algo: Any, path: Path, header: Mapping[str, Any], tensors: dict[str, Tensor]) -> None:
     """Brings an algorithm to the state of a file.
 
     Raises:
         FileFormatError: Where the networks do not fit.
     """
+    with policy_file.refused(path):
+        _restore(algo, path, header, tensors)
+
+
+def _restore(algo: Any, path: Path, header: Mapping[str, Any], tensors: dict[str, Tensor]) -> None:
     algo.scaling = Scaling.from_json(header["scaling"])
     algo.dataset_name = header["dataset"]
     spaces = [space_from_json(header[f"{kind}_space"]) for kind in ("observation", "action")]
@@ -112,106 +113,6 @@ def restore(algo: Any, header: Mapping[str, Any], tensors: dict[str, Tensor], pa
     algo.sampler, algo.sampler_state = None, tensors.get("random.sampler")
 
 
-def resume(algo: Any, folder: Path, step: int | None = None) -> dict[str, Any]:
-    """Brings an algorithm to the newest checkpoint of a run and returns the run's state.
-
-    Args:
-        algo: What goes on.
-        folder: Of the run.
-        step: Of the checkpoint, or None for the newest.
-
-    Raises:
-        FileNotFoundError: Where the folder holds no checkpoint.
-        FileFormatError: Where all of them are damaged.
-        ValueError: Where the run has another class or other hyperparameters.
-    """
-    path, header, tensors = _newest_sound(folder, step)
-    begun = renamed(type(algo), header["config"])
-    config = {**algo.config, "seed": begun["seed"]}
-    differing = sorted(k for k, v in begun.items() if _plain(config.get(k)) != _plain(v))
-    if header["algo"] != type(algo).__name__ or differing:
-        raise ValueError(
-            f"{folder} is a run of {header['algo']} with other {differing or 'hyperparameters'}; "
-            "resume with the same ones, or load the checkpoint with offlinekit.load and call fit"
-        )
-    algo._impl = None  # Its networks are made anew, of this seed.
-    algo.seed = begun["seed"]
-    with _refused(path):
-        restore(algo, header, tensors, path)
-    state: dict[str, Any] = header["run"]
-    return state
-
-
-def find_run(
-    algo: Any,
-    out: Path | None,
-    config: dict[str, Any],
-    finished: bool = False,
-    taken: Sequence[Path | None] = (),
-) -> Path | None:
-    """Returns the run folder in `out` that a run of this config would go on with, or None.
-
-    Args:
-        algo: What would go on.
-        out: Folder of run folders.
-        config: Of the run.
-        finished: Whether to look for one that has come to its end.
-        taken: Runs to leave out.
-
-    Raises:
-        ValueError: Without a folder to look in.
-    """
-    if out is None:
-        raise ValueError("resume='auto' looks for runs in the folder `out`; give out='runs'")
-    apart = ("seed",) if algo.seed_was_drawn else ()
-    return run_folder.find(out, config, apart, finished, taken, partial(_migrated, algo))
-
-
-def _migrated(algo: Any, config: dict[str, Any]) -> dict[str, Any]:
-    """Returns the config of a run, with hyperparameters of this algorithm by their names of today."""
-    if config.get("algo") != type(algo).__name__ or not isinstance(config.get("hyperparameters"), dict):
-        return config
-    return {**config, "hyperparameters": renamed(type(algo), config["hyperparameters"])}
-
-
-def _newest_sound(folder: Path, step: int | None) -> tuple[Path, dict[str, Any], dict[str, Tensor]]:
-    """Reads the newest checkpoint, up to a step, that is not damaged, and warns where that is not the newest of all."""
-    newest = (
-        run_folder.latest_checkpoint(folder) if step is None else run_folder.checkpoint_path(folder, step)
-    )
-    older = [path for path in run_folder.checkpoints(folder) if path < newest]
-    try:
-        return newest, *policy_file.read(newest, torch.device("cpu"))
-    except FileFormatError as error:
-        for path in reversed(older):
-            with suppress(FileFormatError):
-                found = policy_file.read(path, torch.device("cpu"))
-                warnings.warn(f"{error}; going on from {path.name}, the one before", stacklevel=5)
-                return path, *found
-        raise
-
-
-@contextmanager
-def _refused(path: Path) -> Iterator[None]:
-    """Turns what a header causes that no version wrote into a FileFormatError."""
-    try:
-        yield
-    except FileFormatError:
-        raise
-    except (
-        KeyError,
-        TypeError,
-        ValueError,
-        AttributeError,
-        IndexError,
-        RuntimeError,
-        OverflowError,
-    ) as error:
-        raise FileFormatError(
-            f"{path} is damaged: its header does not describe an algorithm ({error!r}); restore it from a copy"
-        ) from error
-
-
 def _named(path: Path, name: str, known: Mapping[str, type[Any]], what: str) -> type[Any]:
     if name not in known:
         hint = did_you_mean(name, known)
@@ -220,10 +121,3 @@ def _named(path: Path, name: str, known: Mapping[str, type[Any]], what: str) -> 
             f"import the module that defines it before loading, or pass {what}="
         )
     return known[name]
-
-
-def _plain(value: Any) -> Any:
-    """Returns a value as it comes back from JSON."""
-    if isinstance(value, Mapping):
-        return {key: _plain(part) for key, part in value.items()}
-    return [_plain(part) for part in value] if isinstance(value, (tuple, list)) else value

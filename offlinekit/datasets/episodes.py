@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from offlinekit.datasets.validation import as_flags, check_length, same_rows
+from offlinekit.datasets.findings import Finding, fault
+from offlinekit.datasets.validation import same_rows
 from offlinekit.errors import DatasetError
 from offlinekit.types import Array, map_tree, rows
 
@@ -20,51 +22,33 @@ class Episodes(NamedTuple):
     ends: Array  # int64 [E], exclusive.
 
 
-def find_episodes(
-    terminals: Any, timeouts: Any | None, episode_terminals: Any | None, n_rows: int
-) -> Episodes:
-    """Cuts N rows into episodes; a tail without an end is closed as a timeout.
+def denied_ends(flags: dict[str, Array]) -> Iterator[Finding]:
+    """Yields a fault for each of terminals and timeouts that is set where `episode_terminals` denies an end."""
+    last = flags.get("episode_terminals")
+    for name in ("terminals", "timeouts"):
+        if last is None or name not in flags:
+            continue
+        wrong = np.flatnonzero(flags[name][:-1] & ~last[:-1])
+        if len(wrong):
+            fix = f"if episode_terminals is right pass {name}={name} * episode_terminals, if it is not leave it out"
+            yield fault(name, "must not be set where episode_terminals is not, got 1", fix, wrong)
+
+
+def cut_into_episodes(flags: dict[str, Array]) -> Episodes:
+    """Returns the episodes of N rows; a tail without an end is closed as a timeout.
 
     Args:
-        terminals: [N], set where the MDP ended. It wins over a timeout at the same row.
-        timeouts: [N] or None, set where only the recording ended.
-        episode_terminals: [N] or None, set at every episode's last row, whatever the reason.
-        n_rows: N.
-
-    Raises:
-        DatasetError: For flags that are not 0 or 1, of another length, or that contradict one another.
+        flags: bool [N] by name, which do not contradict one another: "terminals", set where the MDP ended, which wins
+            over a timeout at the same row; "timeouts", set where only the recording ended; "episode_terminals", set
+            at every episode's last row, whatever the reason. The first is needed.
     """
-    ended = _flags(terminals, "terminals", n_rows)
-    cut = None if timeouts is None else _flags(timeouts, "timeouts", n_rows)
-    if episode_terminals is None:
-        last = ended.copy() if cut is None else ended | cut
-    else:
-        last = _flags(episode_terminals, "episode_terminals", n_rows).copy()
-        _check_inside(ended, last, "terminals")
-        if cut is not None:
-            _check_inside(cut, last, "timeouts")
+    ended, cut = flags["terminals"], flags.get("timeouts")
+    last = flags.get("episode_terminals")
+    last = (ended.copy() if cut is None else ended | cut) if last is None else last.copy()
     last[-1] = True
     ends = np.flatnonzero(last).astype(np.int64) + 1
     starts = np.concatenate([np.zeros(1, np.int64), ends[:-1]])
     return Episodes(ended, last & ~ended, starts, ends)
-
-
-def _flags(values: Any, field: str, n_rows: int) -> Array:
-    flags = as_flags(values, field)
-    check_length(flags, field, n_rows)
-    return flags
-
-
-def _check_inside(flags: Array, last: Array, field: str) -> None:
-    outside = flags & ~last
-    outside[-1] = False
-    if outside.any():
-        row = int(np.argmax(outside))
-        raise DatasetError(
-            f"{field} is set at row {row} ({int(outside.sum())} such rows), where episode_terminals is "
-            f"not; if episode_terminals is right pass {field}={field} * episode_terminals, "
-            "if it is not leave it out"
-        )
 
 
 def is_shift(observations: Any, next_observations: Any, ends: Array) -> bool:
@@ -100,13 +84,13 @@ def episode_rows(starts: Array, ends: Array, chosen: Array) -> tuple[slice | Arr
     return np.arange(int(new_ends[-1]), dtype=np.int64) + shift, new_ends
 
 
-def chosen_episodes(key: Any, n_episodes: int) -> Array:
+def chosen_episodes(key: Any, n_episodes: int, n_rows: int) -> Array:
     """Returns int64 episode numbers from an int, a slice, or an array of ints or booleans.
 
     Raises:
         IndexError: For a number outside [-E, E), or a boolean array of another length.
         TypeError: For any other key.
-        DatasetError: Where nothing is chosen.
+        DatasetError: Where nothing is chosen, or for a number that is that of a row.
     """
     if isinstance(key, slice):
         chosen = np.arange(n_episodes, dtype=np.int64)[key]
@@ -119,7 +103,7 @@ def chosen_episodes(key: Any, n_episodes: int) -> Array:
             raise TypeError(
                 f"episodes are chosen by an int, a slice, or an array of ints or booleans, got {key!r}"
             )
-        chosen = _numbers(given, n_episodes)
+        chosen = _numbers(given, n_episodes, n_rows)
     if len(chosen) == 0:
         raise DatasetError(
             f"no episode is chosen, expected at least one of the {n_episodes}; check the condition"
@@ -127,7 +111,7 @@ def chosen_episodes(key: Any, n_episodes: int) -> Array:
     return chosen
 
 
-def _numbers(given: Array, n_episodes: int) -> Array:
+def _numbers(given: Array, n_episodes: int, n_rows: int) -> Array:
     if given.dtype == np.bool_:
         if len(given) != n_episodes:
             raise IndexError(
@@ -137,5 +121,13 @@ def _numbers(given: Array, n_episodes: int) -> Array:
     chosen = given.astype(np.int64)
     outside = (chosen < -n_episodes) | (chosen >= n_episodes)
     if outside.any():
-        raise IndexError(f"episode {chosen[outside][0]} is not there: the dataset has {n_episodes} episodes")
+        message = f"episode {chosen[outside][0]} is not there: the dataset has {n_episodes} episodes"
+        if (
+            n_episodes < n_rows and (np.abs(chosen) < n_rows).all()
+        ):  # As of random.choice and train_test_split.
+            raise DatasetError(
+                f"{message}; len(dataset) counts its {n_rows} rows, but indices choose episodes: draw numbers below "
+                "dataset.n_episodes, or use dataset.split and dataset.sample"
+            )
+        raise IndexError(message)
     return np.where(chosen < 0, chosen + n_episodes, chosen)

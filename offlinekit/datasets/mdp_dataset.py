@@ -9,10 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from offlinekit.datasets import episodes, spaces, storage
-from offlinekit.datasets.columns import ROW_COLUMNS, EpisodeColumns, draw_masks, plain
+from offlinekit.datasets import episodes, schema, spaces, storage
+from offlinekit.datasets.columns import EpisodeColumns, draw_masks
+from offlinekit.datasets.draft import plain
 from offlinekit.datasets.editing.concatenation import concatenate
+from offlinekit.datasets.findings import refuse_first
 from offlinekit.datasets.inspection import summary
+from offlinekit.datasets.inspection.rules import located
 from offlinekit.datasets.transitions import Transitions, draw
 from offlinekit.errors import DatasetError, UnsupportedError
 from offlinekit.types import Array, leaves, rows
@@ -50,7 +53,7 @@ class MDPDataset(EpisodeColumns):
             rows.
         episode_extras: Names to columns [E, ...], which stay with their episodes.
         nonfinite: What happens to NaN and infinities: "refuse" raises with the first row, "drop" leaves out the
-            episodes that hold them, with a warning. None is as `get_dataset` was told, else "refuse".
+            episodes that hold them, with a warning.
         name: Of the dataset, in run folders and messages.
         metadata: Plain data kept with the dataset: `env_id`, `reference_min_score`,
             `reference_max_score` and anything else that JSON can hold.
@@ -92,24 +95,27 @@ class MDPDataset(EpisodeColumns):
 
         Raises:
             IndexError: For an episode that is not there.
-            DatasetError: Where nothing is chosen.
+            DatasetError: Where nothing is chosen, or where the numbers are those of rows.
         """
-        chosen = episodes.chosen_episodes(key, self.n_episodes)
+        chosen = episodes.chosen_episodes(key, self.n_episodes, len(self))
         index, ends = episodes.episode_rows(self.episode_starts, self.episode_ends, chosen)
         part = copy.copy(self)
-        for name in ROW_COLUMNS:
+        for name in schema.ROWS:
             column = getattr(self, name)
             setattr(part, name, None if column is None else rows(column, index))
         part.episode_ends = ends
         part.episode_starts = np.concatenate([np.zeros(1, np.int64), ends[:-1]])
-        part.final_observations = rows(self.final_observations, chosen)
-        part.final_known = self.final_known[chosen]
-        part.episode_extras = rows(self.episode_extras, chosen)
+        for name in schema.EPISODES:
+            setattr(part, name, rows(getattr(self, name), chosen))
         return part
 
     def __iter__(self) -> Iterator[MDPDataset]:
         """Yields each episode as a dataset of one."""
         return (self[i] for i in range(self.n_episodes))
+
+    def __reversed__(self) -> Iterator[MDPDataset]:
+        """Yields each episode as a dataset of one, the last one first."""
+        return (self[i] for i in reversed(range(self.n_episodes)))
 
     def split(self, fraction: float = 0.8, seed: int = 0) -> tuple[MDPDataset, MDPDataset]:
         """Returns two datasets: a random fraction of the episodes, and the others, each in recorded order.
@@ -221,7 +227,8 @@ class MDPDataset(EpisodeColumns):
         changed.metadata = plain({**self.metadata, **(metadata or {})})
         if action_space is not None:
             changed.actions, changed.action_space = spaces.as_actions(self.actions, action_space)
-            spaces.check_actions(changed.actions, changed.action_space, changed._place)
+            found = spaces.outside(changed.actions, changed.action_space)
+            refuse_first(located(finding, self.episode_ends) for finding in found)
         if mask_size is not None:
             changed.masks = draw_masks(len(self), mask_size, seed)
         return changed

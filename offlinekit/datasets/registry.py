@@ -14,9 +14,10 @@ from urllib.parse import parse_qsl
 import gymnasium
 
 from offlinekit.datasets import source as sources
-from offlinekit.datasets.editing.dropping import Nonfinite, nonfinite_chosen
+from offlinekit.datasets.editing.dropping import Nonfinite
 from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.datasets.plugins import load_plugins
+from offlinekit.datasets.schema import Columns
 from offlinekit.datasets.spaces import check_environment
 from offlinekit.envs.environments import as_gymnasium, make_env
 from offlinekit.errors import DatasetError, did_you_mean
@@ -36,19 +37,35 @@ class Registered(NamedTuple):
 _REGISTERED: dict[str, Registered] = {}
 
 
+class Reading(NamedTuple):
+    """What a name or a path gives, before a dataset is built of it."""
+
+    name: str
+    columns: Columns | MDPDataset  # Of a reader's or a caller's function, which may have built one.
+    env: Env | None  # Given by the reader or named by `env_id`.
+    metadata: dict[str, Any]  # Beside the columns' own.
+    states_env: bool = False  # Whether the columns' metadata say the environment.
+    nonfinite: Nonfinite = "refuse"
+
+
 def register_dataset(pattern: str, *, overwrite: bool = False) -> Callable[[Function], Function]:
     """Registers the decorated function under a name; it wins over a built-in dataset of that name.
 
-    Args:
-        pattern: A name such as "ward-train", or one with fields such as "ward-{split}". A field fits any
-            text without a slash ("{name...}" with slashes too) and becomes a keyword argument of the
-            function. The function's other arguments are the options of `get_dataset`. It returns an
-            MDPDataset, or a pair of it and an environment or None.
-        overwrite: Whether to replace a function that another module registered under the same pattern.
+        Args:
+            pattern: A name such as "ward-train", or one with fields such as "ward-{split}". A field fits any
+                text without a slash ("{name...}" with slashes too) and becomes a keyword argument of the
+                function. The function's other arguments are the options of `get_dataset`. It returns an
+    <<<<<<< HEAD
+                MDPDataset, or its arguments as a dict, or a pair of either and an environment or None.
+            overwrite: Whether to replace a function registered under the same pattern.
+    =======
+                MDPDataset, or a pair of it and an environment or None.
+            overwrite: Whether to replace a function that another module registered under the same pattern.
+    >>>>>>> main
 
-    Raises:
-        ValueError: Where the pattern belongs to another module, or names a field twice.
-        TypeError: Where the function does not take a field of the pattern.
+        Raises:
+            ValueError: Where the pattern belongs to another module, or names a field twice.
+            TypeError: Where the function does not take a field of the pattern.
     """
     fields = sources.fields_of(pattern)
     if len(set(fields)) < len(fields):
@@ -97,7 +114,7 @@ def _first_line(function: Callable[..., Any]) -> str:
 
 
 def get_dataset(
-    name: str | PathLike[str], *, nonfinite: Nonfinite = "refuse", **options: Any
+    name: str | PathLike[str], /, *, nonfinite: Nonfinite = "refuse", **options: Any
 ) -> tuple[MDPDataset, Env | None]:
     """Returns a dataset and the environment to evaluate in.
 
@@ -119,29 +136,43 @@ def get_dataset(
         FileNotFoundError: For a path to nothing.
         OfflineKitError: For data or files that are wrong; a DownloadError where a file cannot be fetched.
     """
+    reading = read(name, nonfinite=nonfinite, **options)
+    dataset = built(reading)
+    env = _stated_environment(dataset.metadata) if reading.states_env else reading.env
+    if env is not None:
+        check_environment(dataset.observation_space, dataset.action_space, env)
+    return dataset, env
+
+
+def read(name: str | PathLike[str], /, *, nonfinite: Nonfinite = "refuse", **options: Any) -> Reading:
+    """Returns what `get_dataset`, which documents the arguments, builds its dataset of.
+
+    Raises:
+        ValueError, TypeError, FileNotFoundError, OfflineKitError: As `get_dataset`.
+    """
     load_plugins(register_dataset)
     text, options = _with_query(fspath(name), options)
-    with nonfinite_chosen(options.pop("nonfinite", nonfinite)):
-        return _get(text, options)
-
-
-def _get(text: str, options: dict[str, Any]) -> tuple[MDPDataset, Env | None]:
+    nonfinite = options.pop("nonfinite", nonfinite)
     registered = _find_registered(text)
-    if registered is not None:
+    if registered is None:
+        reading = _read_built_in(text, dict(options))
+    else:
         function, fields = registered
         for field in fields.keys() & options.keys():
             raise TypeError(f"dataset {text!r} says {field!r} by its name; leave the option {field!r} out")
         sources.check_options(function, [*fields, *options], text, given=0)
-        result = function(**fields, **options)
-    else:
-        result = _read_built_in(text, dict(options))
-    dataset, env = _as_pair(result, text)
-    if env is not None:
-        check_environment(dataset.observation_space, dataset.action_space, env)
+        reading = _as_reading(function(**fields, **options), text)
     origin = {"name": text, "options": {key: _jsonable(value) for key, value in options.items()}}
+    return reading._replace(metadata={**reading.metadata, "origin": origin}, nonfinite=nonfinite)
+
+
+def built(reading: Reading) -> MDPDataset:
+    """Returns the dataset of what was read, under its own name or the one it was read by."""
+    found, text = reading.columns, reading.name
+    dataset = found if isinstance(found, MDPDataset) else MDPDataset(**found, nonfinite=reading.nonfinite)
     own_name = Path(text).stem if "/" in text or sources.is_path(text) else text
     named = dataset.name if dataset.name != "custom" else own_name
-    return dataset.with_options(name=named, metadata={"origin": origin}), env
+    return dataset.with_options(name=named, metadata=reading.metadata)
 
 
 def _with_query(name: str, options: dict[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -172,7 +203,7 @@ def _find_registered(name: str) -> tuple[Callable[..., Any], dict[str, str]] | N
     return None
 
 
-def _read_built_in(name: str, options: dict[str, Any]) -> Any:
+def _read_built_in(name: str, options: dict[str, Any]) -> Reading:
     loader = sources.loader_of_name(name)
     if loader is not None:
         sources.check_options(loader, options, name, common=("env_id",))
@@ -185,7 +216,7 @@ def _read_built_in(name: str, options: dict[str, Any]) -> Any:
     return _with_environment(reader, path, options)
 
 
-def _with_environment(function: Callable[..., Any], subject: Any, options: dict[str, Any]) -> Any:
+def _with_environment(function: Callable[..., Any], subject: Any, options: dict[str, Any]) -> Reading:
     env_id = options.pop("env_id", None)
     env = None if env_id is None else make_env(env_id)
     if (
@@ -195,12 +226,10 @@ def _with_environment(function: Callable[..., Any], subject: Any, options: dict[
     ):
         options["action_space"] = env.action_space
     result = function(subject, **options)
+    reading = _as_reading(result, str(subject))
     if env_id is not None:
-        dataset, _ = _as_pair(result, str(subject))
-        return dataset.with_options(metadata={"env_id": env_id, "env_kwargs": {}}), env
-    if not isinstance(result, MDPDataset):
-        return result
-    return result, _stated_environment(result.metadata)
+        return reading._replace(env=env, metadata={"env_id": env_id, "env_kwargs": {}})
+    return reading._replace(states_env=not isinstance(result, tuple))
 
 
 def _stated_environment(metadata: dict[str, Any]) -> Env | None:
@@ -221,14 +250,14 @@ def _stated_environment(metadata: dict[str, Any]) -> Env | None:
     return make_env(name, **arguments)
 
 
-def _as_pair(result: Any, name: str) -> tuple[MDPDataset, Env | None]:
-    pair = (result, None) if isinstance(result, MDPDataset) else result
-    if not isinstance(pair, tuple) or len(pair) != 2 or not isinstance(pair[0], MDPDataset):
+def _as_reading(result: Any, name: str) -> Reading:
+    pair = result if isinstance(result, tuple) else (result, None)
+    if len(pair) != 2 or not isinstance(pair[0], MDPDataset | dict):
         raise TypeError(
-            f"the function of dataset {name!r} must return an MDPDataset, or a pair of it and an "
-            f"environment or None, got {type(result).__name__}"
+            f"the function of dataset {name!r} must return an MDPDataset or its arguments as a dict, or a pair of "
+            f"either and an environment or None, got {type(result).__name__}"
         )
-    return pair[0], None if pair[1] is None else as_gymnasium(pair[1])
+    return Reading(name, pair[0], None if pair[1] is None else as_gymnasium(pair[1]), {})
 
 
 def _jsonable(value: Any) -> Any:

@@ -26,9 +26,10 @@ class Source:
     """One family of datasets: by name, by path, or both.
 
     A module under `sources/` gives one as `SOURCE`; that is all it takes to add a family. `load` and `read`
-    return an MDPDataset, whose metadata may say the `env_id` and `env_kwargs` of the environment to
-    evaluate in, or a pair of it and an environment. Their other arguments are the options of `get_dataset`;
-    a reader that takes `action_space` is given that of the environment where a caller names one.
+    return the arguments of MDPDataset as a dict, or an MDPDataset, whose metadata may say the `env_id` and
+    `env_kwargs` of the environment to evaluate in; or a pair of either and an environment. Their other arguments
+    are the options of `get_dataset`; a reader that takes `action_space` is given that of the environment if a
+    caller names one.
     """
 
     summary: str  # One line for people.

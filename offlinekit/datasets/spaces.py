@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from gymnasium import spaces
 
+from offlinekit.datasets.findings import Finding, fault, refuse_first, refused
 from offlinekit.datasets.validation import as_array, as_float32
 from offlinekit.errors import DatasetError, FileFormatError, UnsupportedError
 from offlinekit.types import Array
@@ -32,18 +33,23 @@ def as_actions(values: Any, space: Space | None) -> tuple[Array, Space]:
         UnsupportedError: For a space that is neither Box nor Discrete.
     """
     actions = as_array(values, "actions")
+    if actions.ndim == 0:
+        raise refused("actions", "is a single number, expected one entry for each row", "give an array")
     if space is not None and not isinstance(space, spaces.Box | spaces.Discrete):
-        raise UnsupportedError(f"action_space must be a Box or a Discrete of gymnasium, got {space}")
+        fix = "join several discrete actions into one number, or flatten them into one vector"
+        raise refused("action_space", f"must be a Box or a Discrete of gymnasium, got {space}", fix)
     if isinstance(space, spaces.Discrete) or (space is None and actions.dtype.kind in "iub"):
         return _as_discrete(actions, space)
     if actions.ndim == 1:
         actions = actions[:, None]
     if actions.ndim != 2 or actions.shape[1] == 0:
-        raise DatasetError(f"continuous actions must have shape [N, A], got shape {list(actions.shape)}")
+        message = f"must have shape [N, A] if they are continuous, got shape {list(actions.shape)}"
+        raise refused("actions", message, "flatten each action into one vector")
     if space is None:
         space = spaces.Box(-np.inf, np.inf, actions.shape[1:], np.float32)
     if space.shape != actions.shape[1:]:
-        raise DatasetError(f"actions have shape {list(actions.shape)}, expected [N, A] with A of {space}")
+        message = f"must have shape [N, A] with A of {space}, got shape {list(actions.shape)}"
+        raise refused("actions", message, "declare the action_space that they have")
     return as_float32(actions), space
 
 
@@ -51,15 +57,20 @@ def _as_discrete(actions: Array, space: spaces.Discrete | None) -> tuple[Array, 
     if actions.ndim == 2 and actions.shape[1] == 1:
         actions = actions[:, 0]
     if actions.ndim != 1:
-        raise DatasetError(
-            f"discrete actions must have shape [N], got {actions.dtype} of shape {list(actions.shape)}; "
-            "continuous ones need a float dtype, several discrete ones need to be joined into one number"
+        message = (
+            f"must have shape [N] if they are discrete, got {actions.dtype} of shape {list(actions.shape)}"
         )
+        fix = "continuous ones need a float dtype, several discrete ones need to be joined into one number"
+        raise refused("actions", message, fix)
     whole = actions.astype(np.int64) if actions.dtype.kind != "f" else _whole(actions)
     if space is None:
         space = discrete_of(whole)
     if int(space.start) != 0:
-        raise DatasetError(f"a Discrete action space must start at 0, got {space}; subtract the start")
+        message, fix = (
+            f"must start at 0, got {space}",
+            "subtract the start from the actions and declare Discrete(n)",
+        )
+        raise refused("action_space", message, fix)
     return whole, space
 
 
@@ -71,23 +82,18 @@ def discrete_of(actions: Array) -> spaces.Discrete:
     """
     highest = int(actions.max(initial=0))
     if highest >= MOST_ACTIONS:
-        raise DatasetError(
-            f"discrete actions must be numbered from 0, got {highest:,}; number them anew, or declare a Box if "
-            "they are amounts"
-        )
+        message = f"must be numbered from 0 if they are discrete, got {highest:,}"
+        raise refused("actions", message, "number them anew, or declare a Box if they are amounts")
     return spaces.Discrete(highest + 1)
 
 
 def _whole(actions: Array) -> Array:
     with np.errstate(invalid="ignore"):
         whole = actions.astype(np.int64)
-    wrong = whole != actions
-    if wrong.any():
-        row = int(np.argmax(wrong))
-        raise DatasetError(
-            f"actions must be whole numbers in a Discrete space, got {actions[row]} at row {row}; "
-            "declare a Box if they are continuous"
-        )
+    wrong = np.flatnonzero(whole != actions)
+    if len(wrong):
+        message = f"must be whole numbers in a Discrete space, got {actions[wrong[0]]}"
+        raise refused("actions", message, "declare a Box if they are continuous", wrong)
     return whole
 
 
@@ -105,46 +111,27 @@ def clip(actions: Any, space: Space | None) -> Array:
     return np.clip(array.reshape(len(array), -1), as_float32(space.low), as_float32(space.high))
 
 
-def check_actions(actions: Array, space: Space, place: Callable[[int], str]) -> None:
-    """Raises DatasetError at the first action outside its space.
+def outside(actions: Array, space: Space) -> Iterator[Finding]:
+    """Yields a fault if an action lies outside its space.
 
     Args:
         actions: As from `as_actions`.
         space: Their space.
-        place: Says where a row is, e.g. "row 7 of episode 2".
     """
     if isinstance(space, spaces.Discrete):
-        outside = (actions < 0) | (actions >= space.n)
-        remedy = "declare a larger Discrete, or number the actions from 0"
+        if actions.min() >= 0 and actions.max() < space.n:
+            return
+        wrong = (actions < 0) | (actions >= space.n)
+        fix = "declare a larger Discrete, or number the actions from 0"
     else:
         low, high = as_float32(space.low), as_float32(space.high)  # type: ignore[attr-defined]
         if low.max() <= actions.min() and actions.max() <= high.min():
             return  # Quicker, and enough for most data.
-        outside = ((actions < low) | (actions > high)).any(axis=1)
-        remedy = "clip them (readers: clip_actions=True), or declare the range they really have"
-    if outside.any():
-        row = int(np.argmax(outside))
-        raise DatasetError(
-            f"actions must lie in {space}, got {actions[row].tolist()} at {place(row)} "
-            f"({int(outside.sum())} such rows); {remedy}"
-        )
-
-
-def check_log_probs(log_probs: Array, space: Space, place: Callable[[int], str]) -> None:
-    """Raises DatasetError at the first log-probability of a discrete action that is above 0.
-
-    Args:
-        log_probs: float32 [N]; of continuous actions log-densities, which may be positive.
-        space: Of the actions.
-        place: Says where a row is.
-    """
-    above = log_probs > (1e-4 if isinstance(space, spaces.Discrete) else np.inf)
-    if above.any():
-        row = int(np.argmax(above))
-        raise DatasetError(
-            f"behavior_log_probs of discrete actions must be at most 0, got {log_probs[row]:.4g} at {place(row)} "
-            f"({int(above.sum())} such rows); take the logarithm of the probabilities"
-        )
+        wrong = ((actions < low) | (actions > high)).any(axis=1)
+        fix = "clip them (readers: clip_actions=True), or declare the range they really have"
+    rows = np.flatnonzero(wrong)
+    if len(rows):
+        yield fault("actions", f"must lie in {space}, got {actions[rows[0]].tolist()}", fix, rows)
 
 
 def infer_observation_space(tree: Any) -> Space:
@@ -169,8 +156,17 @@ def as_stored(space: Space) -> Space:
     return space
 
 
-def check_observations(tree: Any, space: Space, field: str = "observations") -> None:
-    """Raises DatasetError where a tree of [N, ...] leaves has not the structure, shape or kind of a space."""
+def check_observations(tree: Any, space: Space) -> None:
+    """Raises DatasetError if a tree of [N, ...] leaves has not the structure, shape or kind of a space."""
+    refuse_first(unfit(tree, space))
+
+
+def unfit(tree: Any, space: Space, field: str = "observations") -> Iterator[Finding]:
+    """Yields a fault for each leaf [N, ...] that has not the structure, shape or kind of its space.
+
+    Raises:
+        UnsupportedError: For a space of another kind.
+    """
     branches: list[tuple[str, Any, Space]] = []
     if isinstance(space, spaces.Dict):
         fits = isinstance(tree, dict) and set(tree) == set(space.spaces)
@@ -184,11 +180,14 @@ def check_observations(tree: Any, space: Space, field: str = "observations") -> 
         fits = not isinstance(tree, dict | tuple) and tree.shape[1:] == space.shape
         fits = fits and (tree.dtype == np.uint8) == (space.dtype == np.uint8)
     else:
-        raise UnsupportedError(f"observation_space must be made of Box, Dict and Tuple, got {space}")
+        message = f"must be made of Box, Dict and Tuple, got {space}"
+        raise refused("observation_space", message, "declare what the arrays are, or leave it out")
     if not fits:
-        raise DatasetError(f"{field} must fit {space}, got {_describe(tree)}")
+        yield fault(
+            field, f"must fit {space}, got {_describe(tree)}", "declare the observation_space that they have"
+        )
     for name, branch, part in branches:
-        check_observations(branch, part, name)
+        yield from unfit(branch, part, name)
 
 
 def _describe(tree: Any) -> str:
@@ -256,9 +255,12 @@ def check_environment(observation_space: Space, action_space: Space, env: Any) -
     theirs = _signature(env.observation_space), _signature(env.action_space)
     if ours != theirs:
         name = env.spec.id if env.spec else str(env)
+        fix = "name another environment with env_id=, or declare the dataset's spaces"
+        if isinstance(env.observation_space, spaces.Discrete):
+            fix = "its states are numbers: wrap it by gymnasium.wrappers.FlattenObservation, which makes them one-hot"
         raise DatasetError(
             f"environment {name} observes {theirs[0]} and acts {theirs[1]}, but the dataset has "
-            f"{ours[0]} and {ours[1]}; name another environment with env_id=, or declare the dataset's spaces"
+            f"{ours[0]} and {ours[1]}; {fix}"
         )
 
 

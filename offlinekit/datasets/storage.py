@@ -22,7 +22,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from offlinekit.datasets import spaces, validation
+from offlinekit.datasets import schema, spaces, validation
 from offlinekit.datasets.formats import hdf5
 from offlinekit.errors import DatasetError, FileFormatError
 from offlinekit.io import written_beside
@@ -31,8 +31,9 @@ from offlinekit.types import Array
 FORMAT = "offlinekit.mdp_dataset"
 VERSION = 1
 CHUNK_BYTES = 1 << 20
-ARRAYS = ("actions", "rewards", "terminals", "timeouts", "final_known")
-EXTRAS = ("extras", "episode_extras")
+NAMED = schema.names(kind="named")
+STORED = tuple(name for name in schema.names(is_kept=True) if name not in NAMED)
+NEEDED = (*schema.REQUIRED, "timeouts", "final_known")
 
 
 class _Sink(io.FileIO):
@@ -103,25 +104,17 @@ def save(dataset: Any, path: Path, compress: bool = True) -> Path:
         "action_space": spaces.space_to_json(dataset.action_space),
         "observation_space": spaces.space_to_json(dataset.observation_space),
     }
-    header |= {name: list(getattr(dataset, name)) for name in EXTRAS if getattr(dataset, name)}
+    header |= {name: list(getattr(dataset, name)) for name in NAMED if getattr(dataset, name)}
     with written_beside(path) as beside, written_hdf5(beside) as file:
         text = json.dumps(header, sort_keys=True)
         file.attrs["version"] = VERSION
         _write_text(file, "format", FORMAT)
         _write_text(file, "header", text)
         _write_text(file, "header_sha256", hashlib.sha256(text.encode()).hexdigest())
-        for name in ARRAYS:
-            _write(file, name, getattr(dataset, name), compress)
-        for name in (
-            "observations",
-            "final_observations",
-            "next_observations",
-            "behavior_log_probs",
-            "masks",
-        ):
+        for name in STORED:
             if getattr(dataset, name) is not None:
                 _write(file, name, getattr(dataset, name), compress)
-        for name in EXTRAS:
+        for name in NAMED:
             if getattr(dataset, name):
                 _write(file, name, tuple(getattr(dataset, name).values()), compress)
     return path
@@ -195,23 +188,27 @@ def read(path: Path, mapped: bool = False) -> tuple[dict[str, Any], Array | None
     with hdf5.open_hdf5(path) as file:
         _check_version(file)
         header = _header(file)
-        columns = {name: hdf5.read_array(file, name) for name in ARRAYS if name != "actions"}
+        columns = _read_columns(file, mapped)
         get = hdf5.map_array if mapped else hdf5.read_array
-        columns["actions"] = get(file, "actions")
-        columns["observations"] = _read_tree(file, "observations", get)
-        if "next_observations" in file:
-            columns["next_observations"] = _read_tree(file, "next_observations", get)
-        else:
-            columns["final_observations"] = _read_tree(file, "final_observations", get)
-        if "behavior_log_probs" in file:
-            columns["behavior_log_probs"] = get(file, "behavior_log_probs")
-        masks = get(file, "masks") if "masks" in file else None
-        extras = {name: _read_extras(file, name, header.pop(name), get) for name in EXTRAS}
+        extras = {name: _read_extras(file, name, header.pop(name), get) for name in NAMED}
+    masks = columns.pop("masks", None)
     for name in ("terminals", "timeouts"):
         columns[name] = validation.as_flags(columns[name], name)
     validation.check_length(columns["timeouts"], "timeouts", len(columns["terminals"]))
     columns["episode_terminals"] = columns["terminals"] | columns["timeouts"]
     return {**columns, **extras, **header}, masks
+
+
+def _read_columns(file: Any, mapped: bool) -> schema.Columns:
+    """Returns the stored columns; of next and final observations, which say the same, the former."""
+    finals = "next_observations" if "next_observations" in file else "final_observations"
+    columns = {}
+    for name in STORED:
+        column = schema.BY_NAME[name]
+        get = hdf5.map_array if mapped and column.is_mapped else hdf5.read_array
+        if name in (*NEEDED, finals) or (name in file and name != "final_observations"):
+            columns[name] = (_read_tree if column.kind == "tree" else _read_array)(file, name, get)
+    return columns
 
 
 def _stated_format(file: Any) -> str:
@@ -243,7 +240,7 @@ def _header(file: Any) -> dict[str, Any]:
             "metadata": dict(header["metadata"]),
             "action_space": spaces.space_from_json(header["action_space"]),
             "observation_space": spaces.space_from_json(header["observation_space"]),
-            **{name: [str(key) for key in header.get(name, [])] for name in EXTRAS},
+            **{name: [str(key) for key in header.get(name, [])] for name in NAMED},
         }
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise FileFormatError(f"{file.filename} has a damaged header ({error}); write it again") from error
@@ -254,6 +251,10 @@ def _read_extras(file: Any, key: str, names: list[str], get: Callable[..., Array
         return {}
     group = hdf5.member(file, key)
     return {name: get(group, str(i), kinds="fiubS") for i, name in enumerate(names)}
+
+
+def _read_array(group: Any, key: str, get: Callable[[Any, str], Array]) -> Array:
+    return get(group, key)
 
 
 def _read_tree(group: Any, key: str, get: Callable[[Any, str], Array]) -> Any:

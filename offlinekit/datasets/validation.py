@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from offlinekit.errors import DatasetError
+from offlinekit.datasets.findings import Finding, fault, refuse_first, refused
 from offlinekit.types import Array, leaves
 
 BLOCK_BYTES = 1 << 25
+CONVERT = "convert it first, e.g. np.asarray(x, np.float32)"
+ONE_EACH = "every column needs one entry for each"
 
 
 def as_array(values: Any, field: str) -> Array:
@@ -22,14 +24,10 @@ def as_array(values: Any, field: str) -> Array:
     try:
         array = np.asarray(values)
     except (ValueError, TypeError) as error:
-        raise DatasetError(
-            f"{field} must be one array of numbers, got rows of differing shape ({error})"
-        ) from error
+        message = f"must be one array of numbers, got rows of differing shape ({error})"
+        raise refused(field, message, CONVERT) from error
     if array.dtype.kind not in "fiub":
-        raise DatasetError(
-            f"{field} must hold numbers, got dtype {array.dtype}; "
-            "convert it first, e.g. np.asarray(x, np.float32)"
-        )
+        raise refused(field, f"must hold numbers, got dtype {array.dtype}", CONVERT)
     return array
 
 
@@ -49,7 +47,8 @@ def as_vector(values: Any, field: str) -> Array:
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim != 1:
-        raise DatasetError(f"{field} must have shape [N], one number a row, got shape {list(array.shape)}")
+        message = f"must have shape [N], one number a row, got shape {list(array.shape)}"
+        raise refused(field, message, "choose one column, e.g. x[:, 0]")
     return array
 
 
@@ -61,30 +60,27 @@ def as_flags(values: Any, field: str) -> Array:
     """
     array = as_vector(values, field)
     if array.dtype != np.bool_:
-        wrong = (array != 0) & (array != 1)
-        if wrong.any():
-            row = int(np.argmax(wrong))
-            raise DatasetError(
-                f"{field} must be 0 or 1, got {array[row]} at row {row}; convert with e.g. x > 0.5"
-            )
+        wrong = np.flatnonzero((array != 0) & (array != 1))
+        if len(wrong):
+            message = f"must be 0 or 1, got {array[wrong[0]]}"
+            raise refused(field, message, "convert with e.g. x > 0.5", wrong)
     return array.astype(np.bool_, copy=False)
 
 
-def as_extras(extras: dict[str, Any] | None, field: str, expected: int, unit: str) -> dict[str, Array]:
-    """Returns further columns by name, each [expected, ...] of numbers or bytes, their dtypes kept.
+def as_extras(extras: Any, field: str) -> dict[str, Array]:
+    """Returns further columns by name, each [N, ...] of numbers or bytes, their dtypes kept.
 
     Raises:
-        DatasetError: For objects, empty rows, or another length.
+        DatasetError: For what is no dict, for objects, or for empty rows.
     """
-    columns = {str(name): np.asarray(column) for name, column in (extras or {}).items()}
+    if not isinstance(extras, dict):
+        raise refused(field, f"must be a dict of columns, got {type(extras).__name__}", "name each column")
+    columns = {str(name): np.asarray(column) for name, column in extras.items()}
     for name, column in columns.items():
-        place = f"{field}[{name!r}]"
         if column.dtype.kind not in "fiubS" or column.ndim == 0 or 0 in column.shape[1:]:
-            raise DatasetError(
-                f"{place} must be one array [N, ...] of numbers or bytes, got {column.dtype} of shape "
-                f"{list(column.shape)}"
-            )
-        check_length(column, place, expected, unit)
+            got = f"{column.dtype} of shape {list(column.shape)}"
+            message = f"must be one array [N, ...] of numbers or bytes, got {got}"
+            raise refused(f"{field}[{name!r}]", message, "convert it first, or leave it out")
     return columns
 
 
@@ -94,21 +90,28 @@ def as_observations(tree: Any, field: str = "observations") -> Any:
     Raises:
         DatasetError: For leaves that are not numbers, without features, or without entries.
     """
+    if isinstance(tree, dict | tuple) and not tree:
+        message = f"is a {type(tree).__name__} without entries"
+        raise refused(field, message, "give at least one array")
     if isinstance(tree, dict):
-        if not tree:
-            raise DatasetError(f"{field} is a dict without entries; give at least one array")
+        _check_keys(tree, field)
         return {str(key): as_observations(tree[key], f"{field}[{key!r}]") for key in sorted(tree, key=str)}
     if isinstance(tree, tuple):
-        if not tree:
-            raise DatasetError(f"{field} is a tuple without entries; give at least one array")
         return tuple(as_observations(branch, f"{field}[{i}]") for i, branch in enumerate(tree))
     array = as_array(tree, field)
     if array.ndim < 2 or 0 in array.shape[1:]:
-        raise DatasetError(
-            f"{field} must have shape [N, ...] with at least one feature axis, got {list(array.shape)}; "
-            "a single feature is x[:, None], and a state number is one-hot encoded, e.g. np.eye(n)[x]"
-        )
+        message = f"must have shape [N, ...] with at least one feature axis, got {list(array.shape)}"
+        fix = "a single feature is x[:, None], and a state number is one-hot encoded, e.g. np.eye(n)[x]"
+        raise refused(field, message, fix)
     return array if array.dtype == np.uint8 else as_float32(array)
+
+
+def _check_keys(tree: dict[Any, Any], field: str) -> None:
+    """Raises DatasetError if two keys of a dict are equal as text, of which one would be lost."""
+    texts = [str(key) for key in tree]
+    twice = next((text for text in texts if texts.count(text) > 1), None)
+    if twice is not None:
+        raise refused(field, f"has two keys that read {twice!r}", "give each its own name")
 
 
 def named_leaves(tree: Any, field: str) -> list[tuple[str, Array]]:
@@ -120,15 +123,19 @@ def named_leaves(tree: Any, field: str) -> list[tuple[str, Array]]:
     return [(field, tree)]
 
 
-def check_length(tree: Any, field: str, expected: int, unit: str = "rows") -> None:
-    """Raises DatasetError unless every leaf has the expected length."""
+def misfits(tree: Any, field: str, expected: int, unit: str = "rows") -> Iterator[Finding]:
+    """Yields a fault for each leaf that has another length than expected."""
     for name, leaf in named_leaves(tree, field):
         if np.ndim(leaf) == 0:
-            raise DatasetError(f"{name} is a single number, expected one entry for each of {expected} {unit}")
-        if len(leaf) != expected:
-            raise DatasetError(
-                f"{name} has {len(leaf)} {unit}, expected {expected}; every column needs one entry for each"
-            )
+            message = f"is a single number, expected one entry for each of {expected} {unit}"
+            yield fault(name, message, ONE_EACH)
+        elif len(leaf) != expected:
+            yield fault(name, f"has {len(leaf)} {unit}, expected {expected}", ONE_EACH)
+
+
+def check_length(tree: Any, field: str, expected: int, unit: str = "rows") -> None:
+    """Raises DatasetError unless every leaf has the expected length."""
+    refuse_first(misfits(tree, field, expected, unit))
 
 
 def check_columns(columns: dict[str, Any], like: str) -> None:
@@ -140,54 +147,45 @@ def check_columns(columns: dict[str, Any], like: str) -> None:
     """
     for column, tree in columns.items():
         if not leaves(tree):
-            raise DatasetError(f"{column} holds nothing, expected an array with one entry for each row")
+            raise refused(column, "holds nothing, expected an array with one entry for each row", ONE_EACH)
         for name, leaf in named_leaves(tree, column):
             if np.ndim(leaf) == 0:
-                raise DatasetError(
-                    f"{name} must have shape [N] or [N, ...], one entry a row, got a single value"
-                )
+                message = "must have shape [N] or [N, ...], one entry a row, got a single value"
+                raise refused(name, message, ONE_EACH)
     n_rows = len(leaves(columns[like])[0])
     if n_rows == 0:
-        raise DatasetError(f"{like} is empty, expected at least one row; was anything recorded?")
+        raise refused(like, "is empty, expected at least one row", "check whether anything was recorded")
     for column, tree in columns.items():
         check_length(tree, column, n_rows)
 
 
-def check_like(tree: Any, other: Any, field: str, like: str) -> None:
-    """Raises DatasetError unless a tree has the structure, row shapes and dtypes of another."""
-    ours, theirs = named_leaves(tree, ""), named_leaves(other, "")
+def unlike(tree: Any, model: Any, field: str, like: str) -> Iterator[Finding]:
+    """Yields a fault for each leaf that has not the row shape and dtype of a model's, or one for another structure."""
+    ours, theirs = named_leaves(tree, field), named_leaves(model, field)
+    fix = f"give the same arrays, shapes and dtypes as for {like}"
     if [name for name, _ in ours] != [name for name, _ in theirs]:
-        raise DatasetError(
-            f"{field} must have the structure of {like}, {[name for name, _ in theirs]}, "
-            f"got {[name for name, _ in ours]}"
-        )
-    for (name, leaf), (_, model) in zip(ours, theirs, strict=True):
-        if leaf.shape[1:] != model.shape[1:] or leaf.dtype != model.dtype:
-            raise DatasetError(
-                f"{field}{name} must be {model.dtype} rows of shape {list(model.shape[1:])} as in {like}, "
+        structures = [[name.removeprefix(field) for name, _ in each] for each in (theirs, ours)]
+        yield fault(field, f"must have the structure of {like}, {structures[0]}, got {structures[1]}", fix)
+        return
+    for (name, leaf), (_, other) in zip(ours, theirs, strict=True):
+        if leaf.shape[1:] != other.shape[1:] or leaf.dtype != other.dtype:
+            message = (
+                f"must be {other.dtype} rows of shape {list(other.shape[1:])} as in {like}, "
                 f"got {leaf.dtype} rows of shape {list(leaf.shape[1:])}"
             )
+            yield fault(name, message, fix)
 
 
-def check_finite(tree: Any, field: str, place: Callable[[int], str]) -> None:
-    """Raises DatasetError at the first value that is NaN or infinite as float32.
-
-    Args:
-        tree: Columns of [N, ...].
-        field: Their name.
-        place: Says where a row is, e.g. "row 7 of episode 2".
-    """
+def not_finite(tree: Any, field: str) -> Iterator[Finding]:
+    """Yields a fault for each leaf [N, ...] that holds NaN or infinities."""
     for name, leaf in named_leaves(tree, field):
         if leaf.dtype.kind != "f" or _sum_is_finite(leaf):
             continue
-        wrong = ~np.isfinite(leaf.reshape(len(leaf), -1)).all(axis=1)
-        if wrong.any():
-            row = int(np.argmax(wrong))
-            value = next(v for v in leaf[row].ravel() if not np.isfinite(v))
-            raise DatasetError(
-                f"{name} must be finite, got {value} at {place(row)} ({int(wrong.sum())} such rows); "
-                "drop those episodes or repair the values"
-            )
+        wrong = np.flatnonzero(~np.isfinite(leaf.reshape(len(leaf), -1)).all(axis=1))
+        if len(wrong):
+            value = next(v for v in leaf[wrong[0]].ravel() if not np.isfinite(v))
+            fix = "drop those episodes, as nonfinite='drop' does, or repair the values"
+            yield fault(name, f"must be finite, got {value}", fix, wrong)
 
 
 def _sum_is_finite(leaf: Array) -> bool:

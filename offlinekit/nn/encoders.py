@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import KW_ONLY, asdict, dataclass, field
+from math import inf, isfinite
 from typing import Any, TypeAlias
 
 from gymnasium import spaces
@@ -22,6 +23,7 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
     "tanh": nn.Tanh,
     "elu": nn.ELU,
 }
+INITS = ("torch", "glorot_uniform")
 NATURE_FILTERS = ((32, 8, 4), (64, 4, 2), (64, 3, 1))
 
 
@@ -30,24 +32,34 @@ class MLPEncoder:
     """Fully connected layers over the flattened observation (and the action, in a critic).
 
     Each hidden layer is linear, then layer norm, activation and dropout where asked for.
+
+    Raises:
+        ValueError: For sizes, names and ranges that there are not.
     """
 
     hidden_sizes: tuple[int, ...] = (256, 256)  # Units of each hidden layer.
     activation: str = "relu"  # One of relu, gelu, silu, mish, tanh, elu.
     layer_norm: bool = False  # Whether each layer's output is normalised before its activation.
     dropout: float = 0.0  # Share of hidden units dropped in training, in [0, 1).
+    _: KW_ONLY
+    norm_after: bool = False  # Whether layer norm follows the activation instead.
+    input_norm: bool = False  # Whether what the first layer sees is normalised.
+    init: str = "torch"  # First numbers of layers: torch's, or glorot_uniform with biases 0.
+    hidden_bias: float | None = None  # First biases of hidden layers; None leaves them to init.
+    head_range: float | None = None  # Bound of the last layer's first numbers; None leaves them to init.
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "hidden_sizes", tuple(int(size) for size in self.hidden_sizes))
         if any(size < 1 for size in self.hidden_sizes):
             raise ValueError(f"hidden_sizes must be positive, got {self.hidden_sizes}")
-        if self.activation not in ACTIVATIONS:
-            hint = did_you_mean(self.activation, ACTIVATIONS)
-            raise ValueError(
-                f"activation must be one of {sorted(ACTIVATIONS)}, got {self.activation!r}{hint}"
-            )
+        _check_choice("activation", self.activation, ACTIVATIONS)
         if not 0.0 <= self.dropout < 1.0:
             raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")
+        _check_choice("init", self.init, INITS)
+        if self.hidden_bias is not None and not isfinite(self.hidden_bias):
+            raise ValueError(f"hidden_bias must be None or finite, got {self.hidden_bias}")
+        if self.head_range is not None and not 0.0 < self.head_range < inf:
+            raise ValueError(f"head_range must be None or positive and finite, got {self.head_range}")
 
     def create_trunk(self, space: spaces.Space[Any]) -> nn.Module:
         """Makes the part that sees the observation alone: here it only flattens."""
@@ -66,6 +78,13 @@ class ResidualEncoder(MLPEncoder):
     activation: str = "mish"  # One of relu, gelu, silu, mish, tanh, elu.
     layer_norm: bool = True  # Whether what each block sees is normalised.
     dropout: float = 0.1  # Share of what each block sees dropped in training, in [0, 1).
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.norm_after:
+            raise ValueError(
+                "norm_after must be False: residual blocks normalise what they see; use an MLPEncoder"
+            )
 
 
 @dataclass(frozen=True)
@@ -179,6 +198,12 @@ def encoder_to_json(encoder: Encoder) -> Any:
     if isinstance(encoder, (str, Mapping)):
         return encoder
     return {"type": _factory_name(encoder)}
+
+
+def _check_choice(name: str, chosen: str, choices: Collection[str]) -> None:
+    if chosen not in choices:
+        hint = did_you_mean(chosen, choices)
+        raise ValueError(f"{name} must be one of {sorted(choices)}, got {chosen!r}{hint}")
 
 
 def _factory_name(create: Callable[..., Any]) -> str:

@@ -35,13 +35,13 @@ def expectile_loss(errors: Float[Tensor, "*S"], expectile: Scalar) -> Float[Tens
     return weights * errors.square()
 
 
-def temporal_difference_loss(values: Tensor, targets: Tensor, huber: bool = False) -> Tensor:
-    """Returns (value - target)**2, or its Huber loss of width 1, elementwise.
+def temporal_difference_loss(values: Tensor, targets: Tensor, huber_width: float | None = None) -> Tensor:
+    """Returns (value - target)**2, or its Huber loss of a width d, elementwise.
 
     Args:
         values: [K, B] predictions of the members.
         targets: [B], the same for all members, or [K, B].
-        huber: Whether errors beyond 1 cost |error| - 1/2, and smaller ones half their square.
+        huber_width: d > 0; errors beyond it cost d (|error| - d / 2), smaller ones half their square.
 
     Raises:
         ValueError: Where a row of values would meet the target of another row by broadcasting.
@@ -52,8 +52,10 @@ def temporal_difference_loss(values: Tensor, targets: Tensor, huber: bool = Fals
             f"{list(values.shape)}, or a row for each member too, got {list(targets.shape)}; "
             "compute_target returns [B] or [K, B]"
         )
-    loss = F.huber_loss if huber else F.mse_loss
-    return loss(values, targets.expand_as(values), reduction="none")
+    targets = targets.expand_as(values)
+    if huber_width is None:
+        return F.mse_loss(values, targets, reduction="none")
+    return F.huber_loss(values, targets, reduction="none", delta=huber_width)
 
 
 def quantile_huber_loss(
@@ -237,9 +239,9 @@ def gradient_alignment(gradients: Float[Tensor, "K B A"]) -> Float[Tensor, " B"]
 
 
 def gumbel_loss(
-    errors: Float[Tensor, " B"], temperature: Scalar, maximum: Scalar = math.inf
-) -> Float[Tensor, " B"]:
-    """Returns (exp(z) - z - 1) / exp(max_b z_b) with z = min(error / temperature, maximum).
+    errors: Float[Tensor, "*S B"], temperature: Scalar, maximum: Scalar = math.inf
+) -> Float[Tensor, "*S B"]:
+    """Returns (exp(z) - z - 1) / exp(max z) with z = min(error / temperature, maximum).
 
     The minimizer is temperature * log mean exp(. / temperature) of what the errors are taken from. The
     division, by at least exp(-1) and without gradient, keeps one far row from overflowing the loss.

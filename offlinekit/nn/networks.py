@@ -102,8 +102,10 @@ class MLP(nn.Module):
         self.members = members
         sizes = [inputs, *encoder.hidden_sizes]
         hidden = _blocks if isinstance(encoder, ResidualEncoder) else _layers
-        layers = hidden(encoder, sizes, random, members)
+        layers = [_norm(members, inputs)] if encoder.input_norm else []
+        layers += hidden(encoder, sizes, random, members)
         self.layers = nn.Sequential(*layers, _linear(members, sizes[-1], outputs))
+        _initialise(self.layers, encoder)
 
     def forward(self, inputs: Tensor, per_member: bool = False, members: int | None = None) -> Tensor:
         """Applies the layers.
@@ -212,7 +214,7 @@ class QFunction(nn.Module):
         action_size: Dimensions of a continuous action; 0 for discrete actions.
         n_actions: Number of discrete actions; 0 for continuous ones.
         n_quantiles: N, or None for the mean.
-        huber: Whether the loss of the mean is the Huber loss (width 1) instead of the squared error.
+        huber_width: Of the Huber loss of the mean; None for the squared error.
     """
 
     def __init__(
@@ -225,10 +227,10 @@ class QFunction(nn.Module):
         action_size: int = 0,
         n_actions: int = 0,
         n_quantiles: int | None = None,
-        huber: bool = False,
+        huber_width: float | None = None,
     ) -> None:
         super().__init__()
-        self.n_quantiles, self.n_actions, self.huber = n_quantiles, n_actions, huber
+        self.n_quantiles, self.n_actions, self.huber_width = n_quantiles, n_actions, huber_width
         self.members = members
         outputs = max(n_actions, 1) * (n_quantiles or 1)
         self.network = Network(encoder, space, outputs, random, action_size=action_size, members=members)
@@ -291,7 +293,7 @@ class QFunction(nn.Module):
         if self.n_quantiles:
             errors = losses.quantile_huber_loss(outputs, targets)
         else:
-            errors = losses.temporal_difference_loss(outputs, targets, self.huber)
+            errors = losses.temporal_difference_loss(outputs, targets, self.huber_width)
         return losses.ensemble_mean(errors, masks)
 
 
@@ -312,10 +314,10 @@ def _layers(encoder: MLPEncoder, sizes: list[int], random: Random, members: int 
     """Returns hidden layers, of sizes that begin with that of the inputs."""
     layers: list[nn.Module] = []
     for size, following in pairwise(sizes):
-        layers.append(_linear(members, size, following))
-        if encoder.layer_norm:
-            layers.append(_norm(members, following))
-        layers.append(nn.ReLU(inplace=True) if encoder.activation == "relu" else _activation(encoder))
+        norm = [_norm(members, following)] if encoder.layer_norm else []
+        before, after = ([], norm) if encoder.norm_after else (norm, [])
+        activation = nn.ReLU(inplace=True) if encoder.activation == "relu" else _activation(encoder)
+        layers += [_linear(members, size, following), *before, activation, *after]
         if encoder.dropout:
             layers.append(Dropout(encoder.dropout, random))
     return layers
@@ -332,6 +334,23 @@ def _blocks(encoder: MLPEncoder, sizes: list[int], random: Random, members: int 
         skip = nn.Identity() if size == following else _linear(members, size, following)
         layers.append(Residual(block, skip))
     return [_linear(members, *sizes[:2]), *layers, _activation(encoder)] if layers else []
+
+
+@torch.no_grad()
+def _initialise(layers: nn.Module, encoder: MLPEncoder) -> None:
+    """Sets the first numbers of linear layers, of which the last is the head, as far as the encoder names them."""
+    linear = [layer for layer in layers.modules() if isinstance(layer, nn.Linear | StackedLinear)]
+    if encoder.init == "glorot_uniform":
+        for layer in linear:
+            bound = math.sqrt(6.0 / (layer.weight.shape[-2] + layer.weight.shape[-1]))
+            layer.weight.uniform_(-bound, bound)
+            layer.bias.zero_()
+    if encoder.hidden_bias is not None:
+        for layer in linear[:-1]:
+            layer.bias.fill_(encoder.hidden_bias)
+    if encoder.head_range is not None:
+        for parameter in linear[-1].parameters():
+            parameter.uniform_(-encoder.head_range, encoder.head_range)
 
 
 def _activation(encoder: MLPEncoder) -> nn.Module:

@@ -75,26 +75,56 @@ class GaussianPolicy(nn.Module):
     """A Gaussian around tanh of the network, with one log standard deviation an action dimension.
 
     Source: the policy of Kostrikov et al. 2021, arXiv:2110.06169 (its code; standard deviation in e^[-5, 2]).
+
+    Args:
+        network: Observations -> [B, A].
+        random: The agent's random numbers.
+        action_size: A.
+        log_std_range: Bounds of the log standard deviation.
+        squash: Whether the mean is tanh of the network, or the network itself.
+        clip: Whether drawn actions are clipped to [-1, 1].
+        sigmoid: Whether the range is kept by a sigmoid, from its middle at the start, in place of clipping from 0.
     """
 
-    def __init__(self, network: Network, random: Random, action_size: int) -> None:
+    def __init__(
+        self,
+        network: Network,
+        random: Random,
+        action_size: int,
+        log_std_range: tuple[float, float] = (-5.0, 2.0),
+        *,
+        squash: bool = True,
+        clip: bool = True,
+        sigmoid: bool = False,
+    ) -> None:
         super().__init__()
-        self.network, self.random = network, random
+        self.network, self.random, self.log_std_range = network, random, log_std_range
+        self.squash, self.clip, self.sigmoid = squash, clip, sigmoid
         self.log_stds = nn.Parameter(torch.zeros(action_size))
 
+    def forward(self, observations: TensorTree) -> tuple[Tensor, Tensor]:
+        """Returns the mean [B, A] and the log standard deviation [A]."""
+        means: Tensor = self.network(observations)
+        low, high = self.log_std_range
+        means = means.tanh() if self.squash else means
+        if self.sigmoid:
+            return means, low + (high - low) * self.log_stds.sigmoid()
+        return means, self.log_stds.clamp(low, high)
+
     def mode(self, observations: TensorTree) -> Tensor:
-        """Returns the mean, [B, A] in [-1, 1]."""
-        return torch.tanh(self.network(observations))
+        """Returns the mean, [B, A], clipped to [-1, 1]."""
+        means: Tensor = self(observations)[0]
+        return means if self.squash else means.clamp(-1.0, 1.0)
 
     def sample(self, observations: TensorTree, *n: int) -> tuple[Tensor, Tensor]:
-        """Draws actions [*n, B, A], clipped to [-1, 1], with log-densities [*n, B] before clipping."""
-        means, log_stds = self.mode(observations), self.log_stds.clamp(-5.0, 2.0)
+        """Draws actions [*n, B, A] with log-densities [*n, B], which are those before clipping."""
+        means, log_stds = self(observations)
         raw = means + log_stds.exp() * self.random.normal(*n, *means.shape)
-        return raw.clamp(-1.0, 1.0), losses.normal_log_prob(raw, means, log_stds)
+        return raw.clamp(-1.0, 1.0) if self.clip else raw, losses.normal_log_prob(raw, means, log_stds)
 
     def log_prob(self, observations: TensorTree, actions: Tensor) -> Tensor:
         """Returns the log-density [B] of given actions [B, A]."""
-        return losses.normal_log_prob(actions, self.mode(observations), self.log_stds.clamp(-5.0, 2.0))
+        return losses.normal_log_prob(actions, *self(observations))
 
 
 class CategoricalPolicy(nn.Module):

@@ -88,6 +88,12 @@ def register_draws() -> None:
         return torch.empty(list(shape), device=STREAMS[number].device)
 
 
+def fixed_normals(n: int, size: int, device: torch.device) -> Tensor:
+    """Returns standard normal numbers [n, size], the same at every call."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn((n, size), generator=generator, dtype=torch.float32).to(device)
+
+
 class Dropout(nn.Module):
     """Dropout that draws from the agent's own generator.
 

@@ -65,6 +65,9 @@ class TrajectoryBatch(NamedTuple):
     masks: Tensor  # [B, K] bool, True at steps, False at padding.
 
 
+Minibatch: TypeAlias = "Batch | TrajectoryBatch"
+
+
 B = TypeVar("B", bound=tuple[Any, ...])
 
 

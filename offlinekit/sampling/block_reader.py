@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from offlinekit.datasets import schema
 from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.sampling.n_step import discounted_sums
 from offlinekit.sampling.scalers import Scaling
@@ -111,8 +112,7 @@ class BlockReader:
 
     def _copied(self, low: Array, high: Array) -> tuple[MDPDataset, dict[str, Array]]:
         """Returns a dataset of the rows of several ranges, and their columns, which threads read."""
-        names = ["observations", "actions", "rewards", "terminals", "timeouts", "next_observations"]
-        names = [name for name in names if getattr(self.dataset, name) is not None]
+        names = [name for name in schema.names(in_batch=True) if getattr(self.dataset, name) is not None]
         size, target = int((high - low).sum()), np.cumsum(high - low)
         sources = {**{name: getattr(self.dataset, name) for name in names}, "columns": self.columns}
         copies = map_tree(lambda leaf: np.empty((size, *leaf.shape[1:]), leaf.dtype), sources)

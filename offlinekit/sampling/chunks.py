@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import copy
-
 import numpy as np
 
 from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.errors import DatasetError
+from offlinekit.sampling.named_columns import with_extras
 
 
 def chunked(dataset: MDPDataset, length: int) -> MDPDataset:
     """Returns a dataset whose rows hold the actions of a step and of those after it, [N, H, A].
 
-    Its masks [N, H + 1] say which of the H steps are of the row's episode and, in the last column, whether all
+    Two extras go with them: `valid` [N, H], which of the steps are of the row's episode, and `whole` [N], whether all
     are and what follows them is known. Behind an episode's end its last action stands again.
 
     Args:
@@ -21,24 +20,18 @@ def chunked(dataset: MDPDataset, length: int) -> MDPDataset:
         length: H, at least 1.
 
     Raises:
-        DatasetError: For transitions in no order of time, or bootstrap masks, whose place is taken.
+        DatasetError: For transitions in no order of time.
     """
     if dataset.next_observations is not None:
         raise DatasetError(
             "chunks of actions need rows in temporal order, but this dataset holds unordered transitions "
             "(next_observations differ from the following rows)"
         )
-    if dataset.masks is not None:
-        raise DatasetError(
-            "chunks of actions have masks of their own, but this dataset holds bootstrap masks; "
-            "make it with create_mask=False"
-        )
     lengths, last = dataset.episode_lengths(), dataset.episode_ends - 1
     known = dataset.terminals[last] | dataset.final_known
     steps = np.arange(len(dataset))[:, None] + np.arange(length)
     ends = np.repeat(dataset.episode_ends, lengths)[:, None]
-    whole = steps[:, -1:] < ends - np.repeat(~known, lengths)[:, None]
-    joined = copy.copy(dataset)
+    whole = steps[:, -1] < ends[:, 0] - np.repeat(~known, lengths)
+    joined = with_extras(dataset, {"valid": steps < ends, "whole": whole})
     joined.actions = dataset.actions[np.minimum(steps, ends - 1)]
-    joined.masks = np.concatenate([steps < ends, whole], 1).astype(np.uint8)
     return joined

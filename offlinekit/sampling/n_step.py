@@ -74,6 +74,24 @@ def returns_to_go(dataset: MDPDataset, rewards: Array, gamma: float) -> Array:
     return discounted_sums(rewards, last, gamma)
 
 
+def endless_returns(dataset: MDPDataset, rewards: Array, gamma: float) -> Array:
+    """Returns the returns to go [N] float64, those of failed episodes as if they went on for ever.
+
+    An episode failed that never earns more than the lowest reward r of the dataset; each of its rows returns
+    r / (1 - gamma). Source: the code of Nakamoto et al. 2023, arXiv:2303.05479, for sparse rewards.
+
+    Raises:
+        ValueError: For gamma = 1, whose sum has no end.
+    """
+    if gamma == 1.0:
+        raise ValueError("returns without an end need gamma below 1, got 1.0")
+    lowest = float(rewards.min())
+    failed = np.maximum.reduceat(rewards, dataset.episode_starts) == lowest
+    lengths = dataset.episode_ends - dataset.episode_starts
+    returns = returns_to_go(dataset, rewards, gamma)
+    return np.where(np.repeat(failed, lengths), lowest / (1.0 - gamma), returns)
+
+
 def discounted_sums(rewards: Array, last: Array, gamma: float, after: float = 0.0) -> Array:
     """Returns sums[i] = rewards[i] + gamma * sums[i + 1], begun anew after each last row; [N] float64.
 

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from offlinekit.datasets.validation import check_finite
+from offlinekit.datasets.findings import refuse_first
+from offlinekit.datasets.validation import not_finite
 from offlinekit.errors import DatasetError, did_you_mean
 from offlinekit.sampling.packing import Column
 from offlinekit.types import Array
@@ -149,7 +150,7 @@ def _check(name: str, column: Array, n_rows: int) -> None:
             f"column {name!r} must have one entry for each of the {n_rows} rows, got shape {list(column.shape)}"
         )
     if _is_float(column):
-        check_finite(column, name, "row {}".format)
+        refuse_first(not_finite(column, name))
 
 
 def _is_float(column: Array) -> bool:

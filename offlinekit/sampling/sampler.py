@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -27,22 +26,6 @@ BATCHES_AT_ONCE = 64
 
 ROWS_AT_ONCE = 1 << 20
 """The most rows that are drawn together, unless one minibatch has more."""
-
-
-class Sampler(Protocol):
-    """What draws the batches of a run: transitions, windows of steps, chunks of actions.
-
-    One whose `generator` is a torch.Generator can draw inside a CUDA graph.
-    """
-
-    def sample(self) -> Any:
-        """Draws the next minibatch, a NamedTuple of trees of tensors or None."""
-
-    def state(self) -> Tensor:
-        """Returns what the next minibatches follow from."""
-
-    def set_state(self, state: Tensor) -> None:
-        """Goes on from a state that `state` returned; one of another kind warns and changes nothing."""
 
 
 class TransitionSampler:

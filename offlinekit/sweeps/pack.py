@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from offlinekit.algos import Population
 from offlinekit.core.algo import Algo
-from offlinekit.core.persistence import resume
 from offlinekit.errors import TrainingError
 from offlinekit.metrics.evaluators import get_evaluator, known_evaluators
 from offlinekit.sweeps.plan import FQE
 from offlinekit.sweeps.sweep_files import read_trials, write_trial
 from offlinekit.training import run_folder
+from offlinekit.training.setup.resuming import resume
+from offlinekit.training.setup.settings import RunSettings
 
 if TYPE_CHECKING:
     from offlinekit.sweeps.sweep import Sweep
@@ -108,23 +109,18 @@ def fitter(
         out: Where the run folders go.
         metric: What is measured.
     """
-    plan = sweep.plan
-    interval = plan.eval_interval or plan.steps
+    settings: RunSettings = {
+        **sweep.plan.run_settings,
+        "eval_env": sweep.env,
+        "evaluators": {metric: get_evaluator(metric)} if metric in known_evaluators() else {},
+        "out": out,
+        "resume": folders,
+        "progress": sweep.progress,
+        "preemptible": sweep.preemptible,
+    }
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "member .* of the population ended")  # results.csv says so.
-        yield from population.fitter(
-            sweep.dataset,
-            plan.steps,
-            resume=folders,  # type: ignore[arg-type]  # None for members that begin.
-            eval_env=sweep.env,
-            evaluators={metric: get_evaluator(metric)} if metric in known_evaluators() else {},
-            eval_interval=interval,
-            eval_episodes=plan.eval_episodes,
-            log_interval=min(plan.log_interval, interval),
-            out=out,
-            progress=sweep.progress,
-            preemptible=sweep.preemptible,
-        )
+        yield from population.fitter(sweep.dataset, sweep.plan.steps, **settings)
 
 
 def judge(sweep: Sweep, algos: Sequence[Algo], metric: str) -> list[float]:

@@ -4,25 +4,37 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from offlinekit.algos import get_algo
 from offlinekit.core.algo import Algo
 from offlinekit.errors import FileFormatError, did_you_mean, require
+from offlinekit.fields import Count, checked
 from offlinekit.metrics.evaluators import higher_is_better
 from offlinekit.sweeps import space
 from offlinekit.sweeps.space import Range, Space
+from offlinekit.training.setup.settings import N_STEPS, PLAIN, SETTINGS, RunSettings, complete
 
 FQE = "fqe"
 LARGEST_FILE, DEEPEST = 1 << 16, 16
-COUNTS = ("steps", "seeds", "pack", "fqe_steps", "eval_interval", "eval_episodes", "log_interval")
+COUNTS = ("steps", "seeds", "pack", "fqe_steps", "trials")
+OWN = ("progress", "preemptible")
+"""Settings of a run that the sweep decides for all of its runs."""
+
+RunFields: Any = make_dataclass(
+    "RunFields", [(name, Any, field(default=None, kw_only=True)) for name in PLAIN if name not in OWN]
+)
+"""A field for each setting of a run that is a number, a flag or a choice; None leaves it to the run."""
 
 
 @dataclass
-class Plan:
+class Plan(RunFields):  # type: ignore[misc]  # Its fields are those of the run's settings, whatever these are.
     """A sweep: an algorithm, what varies, and by what settings are compared.
+
+    Further keywords are the settings of each run, such as `eval_interval`, `engine` or `max_seconds`. Without an
+    `eval_interval` runs are evaluated once, at the end.
 
     Attributes:
         algo: Name of the algorithm.
@@ -38,9 +50,6 @@ class Plan:
         maximize: Whether higher is better; None goes by the metric.
         fqe_steps: Updates of each fitted Q evaluation.
         eval_env: Environment to evaluate in, "none", or None for the dataset's own.
-        eval_interval: Updates between evaluations and checkpoints; None for once, at the end.
-        eval_episodes: Episodes of an evaluation.
-        log_interval: Updates between rows of metrics.
         device: Where the networks are.
         pack: The most runs that are trained at once.
 
@@ -57,24 +66,20 @@ class Plan:
     trials: int | None = None
     seeds: int = 1
     seed: int = 0
-    steps: int = 100_000
+    steps: int = N_STEPS
     metric: str = FQE
     maximize: bool | None = None
     fqe_steps: int = 10_000
     eval_env: str | None = None
-    eval_interval: int | None = None
-    eval_episodes: int = 10
-    log_interval: int = 1_000
     device: str = "auto"
     pack: int = 32
 
     def __post_init__(self) -> None:
-        for name in (*COUNTS, "trials"):
-            value = getattr(self, name)
-            if value is None and name in ("trials", "eval_interval"):
-                continue
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+        for name in COUNTS:
+            setattr(
+                self, name, checked(name, getattr(self, name), Count | None if name == "trials" else Count)
+            )
+        complete(self.run_settings)
         for name in ("vary", "set", "dataset_options"):
             if not isinstance(getattr(self, name), Mapping):
                 raise TypeError(
@@ -87,6 +92,15 @@ class Plan:
         self.algo = get_algo(self.algo).catalogue_name()
         for values in self.grid if self.trials is None else space.corners(self.space):
             self.make(values, self.seed)
+
+    @property
+    def run_settings(self) -> RunSettings:
+        """The settings of each run, those that are given and what the sweep has instead of a default."""
+        given = {field.name: getattr(self, field.name) for field in dataclasses.fields(RunFields)}
+        interval = given["eval_interval"] or self.steps
+        rows = given["log_interval"] or SETTINGS["log_interval"].default
+        own = {"eval_interval": interval, "log_interval": min(rows, interval)}
+        return cast("RunSettings", {**{k: v for k, v in given.items() if v is not None}, **own})
 
     @property
     def space(self) -> Space:

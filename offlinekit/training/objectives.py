@@ -147,6 +147,7 @@ class Target:
     target: nn.Module
     tau: float
     every: int = 1
+    first: int = 1
     names: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
@@ -167,7 +168,7 @@ class Target:
 
     def is_due(self, step: int) -> bool:
         """Returns whether the target moves at the end of the update of a number, from 1 on."""
-        return step % self.every == 0
+        return step >= self.first and step % self.every == 0
 
     @torch.no_grad()
     def follow(self) -> None:

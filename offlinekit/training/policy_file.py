@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +41,27 @@ def write(path: Path, header: dict[str, Any], tensors: dict[str, Tensor]) -> Non
     metadata = {KEY: text, HASH: hashlib.sha256(text.encode()).hexdigest()}
     with written_beside(path) as beside:
         beside.write_bytes(_content(plain, metadata))
+
+
+@contextmanager
+def refused(path: Path) -> Iterator[None]:
+    """Turns what a header causes that no version wrote into a FileFormatError."""
+    try:
+        yield
+    except FileFormatError:
+        raise
+    except (
+        KeyError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        IndexError,
+        RuntimeError,
+        OverflowError,
+    ) as error:
+        raise FileFormatError(
+            f"{path} is damaged: its header does not describe an algorithm ({error!r}); restore it from a copy"
+        ) from error
 
 
 def _content(tensors: dict[str, Tensor], metadata: dict[str, str]) -> bytes:

@@ -2,77 +2,26 @@
 
 from __future__ import annotations
 
-import time
+import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeAlias, get_args
+from time import monotonic
+from typing import Any, Protocol
 
-from offlinekit.errors import TrainingError, did_you_mean
+from offlinekit.errors import TrainingError
 from offlinekit.events import get_logger
+from offlinekit.interfaces import Trainable
 from offlinekit.training import run_folder
-from offlinekit.training.early_stopping import EarlyStopping
-from offlinekit.training.engines.engine import CHECK_EVERY, Engine, EngineName, Precision
+from offlinekit.training.engines.engine import CHECK_EVERY, Engine
 from offlinekit.training.episode_table import EPISODES, EpisodeTable
 from offlinekit.training.interrupts import Interrupts, stopped
 from offlinekit.training.loggers import CSVLogger, Logger, ProgressBar
-from offlinekit.training.trackers import LoggerFactory, find_factories
+from offlinekit.training.setup.settings import RunSettings
+from offlinekit.training.trackers import find_factories
 
 log = get_logger()
-
-AlarmAction: TypeAlias = Literal["warn", "stop", "off"]
-
-
-@dataclass
-class RunSettings:
-    """How a run goes; checked once. The fields are the keywords of `Algo.fit`."""
-
-    n_steps: int
-    eval_interval: int = 5_000
-    log_interval: int = 1_000
-    checkpoint_interval: int | None = None
-    keep_checkpoints: int = 2
-    out: Path | None = None
-    early_stopping: EarlyStopping | None = None
-    progress: bool = True
-    tensorboard: bool = False
-    loggers: Sequence[str | LoggerFactory] = ()
-    engine: EngineName = "auto"
-    precision: Precision = "float32"
-    value_alarm: AlarmAction = "warn"
-    deterministic: bool = False
-    preemptible: bool = False
-    config: dict[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        for name in ("n_steps", "eval_interval", "log_interval", "checkpoint_interval", "keep_checkpoints"):
-            value = getattr(self, name)
-            if value is None and name == "checkpoint_interval":
-                self.checkpoint_interval = self.eval_interval
-            elif isinstance(value, bool) or not isinstance(value, int):
-                raise TypeError(f"{name} must be an integer, got {value!r} of type {type(value).__name__}")
-            elif value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
-        choices = (("engine", EngineName), ("precision", Precision), ("value_alarm", AlarmAction))
-        for name, kind in choices:
-            value, allowed = getattr(self, name), get_args(kind)
-            if value not in allowed:
-                hint = did_you_mean(str(value), allowed)
-                raise ValueError(f"{name} must be one of {list(allowed)}, got {value!r}{hint}")
-        if self.tensorboard and self.out is None:
-            raise ValueError("tensorboard=True writes into the run folder; give out='runs' as well")
-        if self.loggers and self.out is None:
-            raise ValueError("loggers belong to a run folder; give out='runs' as well")
-        find_factories(self.loggers)
-        self.config["loggers"] = [logger for logger in self.loggers if isinstance(logger, str)]
-
-    @classmethod
-    def plain(cls, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Returns the numbers, flags and names among settings, and the defaults of those that are not given."""
-        known = {one.name: given.get(one.name, one.default) for one in fields(cls) if one.name != "out"}
-        return {name: value for name, value in known.items() if isinstance(value, (int, bool, str))}
 
 
 class Alarm(Protocol):
@@ -91,11 +40,13 @@ class Run:
     """Trains an algorithm that has its networks.
 
     Args:
-        algo: The front, with `impl`, `sampler_state`, `save`.
+        algo: What learns.
         engine: What takes the updates.
-        settings: How the run goes.
+        n_steps: How many, with those of a run that goes on.
+        settings: How the run goes, complete.
         evaluators: Name to a function that gives metrics; called every eval_interval and at the end. What it
             gives under `EPISODES`, columns of one number an episode, goes to returns.csv.
+        config: What config.json says of the run.
         folder: Of a run to go on with, or None.
         state: Of the checkpoint to go on from, or None.
         alarm: What watches the run, or None.
@@ -103,16 +54,19 @@ class Run:
 
     def __init__(
         self,
-        algo: Any,
+        algo: Trainable,
         engine: Engine,
+        n_steps: int,
         settings: RunSettings,
         evaluators: Mapping[str, Callable[[], dict[str, Any]]],
+        config: dict[str, Any],
         folder: Path | None = None,
         state: dict[str, Any] | None = None,
         alarm: Alarm | None = None,
     ) -> None:
         self.alarm = alarm
-        self.algo, self.engine, self.settings, self.evaluators = algo, engine, settings, evaluators
+        self.algo, self.engine, self.evaluators = algo, engine, evaluators
+        self.n_steps, self.settings, self.config = n_steps, settings, config
         self.history: list[dict[str, Any]] = state["history"] if state else []
         self.start: int = state["start"] if state else algo.grad_step
         self.elapsed: float = state["elapsed"] if state else 0.0
@@ -120,7 +74,7 @@ class Run:
         if state:
             engine.load_state(state["engine"], algo.impl.device)
             run_folder.warn_of_changes(folder, state.get("system", {}), self.system)
-        self.end = self.start + settings.n_steps
+        self.end = self.start + n_steps
         self.is_over = bool(
             folder and algo.grad_step >= self.end and run_folder.is_finished(folder)
         )  # Before it begins.
@@ -128,12 +82,15 @@ class Run:
         _warn_of_late_objectives(algo.impl.objectives, self.end)
         self.interrupted = self.preempted = False
         self.leaving = False  # About to stop, with all processes of the run.
+        self.out_of_time = False  # Likewise, but because `max_seconds` are over.
+        self._deadline = math.inf
         self._lock = ExitStack()
         self._loggers: list[Logger] = []
         self.folder = folder
-        if folder is None and settings.out is not None:
-            self.folder = run_folder.create(settings.out, type(algo).__name__, algo.dataset_name)
-            run_folder.describe(self.folder, settings.config, run_folder.system_info(algo.seed, self.system))
+        if folder is None and settings["out"] is not None:
+            self.folder = run_folder.create(Path(settings["out"]), type(algo).__name__, algo.dataset_name)
+            self._lock.enter_context(run_folder.locked(self.folder))
+            run_folder.describe(self.folder, config, run_folder.system_info(algo.seed or 0, self.system))
         self.episodes = self.folder and EpisodeTable(
             self.folder / "returns.csv", algo.grad_step if folder else None
         )
@@ -144,11 +101,11 @@ class Run:
         Raises:
             ValueError: For a run that is over.
         """
-        if self.is_over:
-            raise nothing_left(str(self.folder), self.done, self.settings.n_steps)
-        bar = ProgressBar(self.label, self.settings.n_steps, self.done, self.settings.progress)
+        bar = ProgressBar(self.label, self.n_steps, self.done, self.settings["progress"])
         try:
-            with Interrupts(self, self.settings.preemptible):
+            if self.is_over:
+                raise nothing_left(str(self.folder), self.done, self.n_steps)
+            with Interrupts(self, self.settings["preemptible"]):
                 self.open(bar)
                 while self.goes_on():
                     self._advance(bar)
@@ -174,33 +131,35 @@ class Run:
         """Updates of this run taken so far."""
         return int(self.algo.grad_step - self.start)
 
-    def open(self, *loggers: Logger) -> None:
-        """Starts the clock and the loggers: the given ones and those of the run folder.
+    def hold(self, lock: ExitStack) -> None:
+        """Takes over the lock of a run folder until the run is closed."""
+        self._lock.push(lock)
 
-        Raises:
-            TrainingError: Where another process trains in the run folder.
-        """
-        if self.folder is not None:
-            self._lock.enter_context(run_folder.locked(self.folder))
+    def open(self, *loggers: Logger) -> None:
+        """Starts the clock and the loggers: the given ones and those of the run folder."""
         self.algo.in_run = self.algo.in_run or "run"
-        self._began = time.monotonic() - self.elapsed
+        now = monotonic()
+        self._began, self._deadline = now - self.elapsed, now + (self.settings["max_seconds"] or math.inf)
         self._loggers = [*loggers, *self._folder_loggers()]
-        log.info("run started", folder=str(self.folder), n_steps=self.settings.n_steps, seed=self.algo.seed)
+        log.info("run started", folder=str(self.folder), n_steps=self.n_steps, seed=self.algo.seed)
 
     def tick(self) -> None:
         """Notes the seconds that the run has taken so far."""
-        self.elapsed = time.monotonic() - self._began
+        self.elapsed = monotonic() - self._began
+
+    def is_late(self) -> bool:
+        """Returns whether the seconds that this run was given are over."""
+        return monotonic() >= self._deadline
 
     def goes_on(self) -> bool:
         """Returns whether updates are left to take."""
-        return bool(self.algo.grad_step < self.end) and not self._stopped_early()
+        return self.algo.grad_step < self.end and not self.out_of_time and not self._stopped_early()
 
     def ahead(self) -> int:
         """Returns the number of updates up to the next event."""
-        settings = self.settings
-        intervals = (settings.log_interval, settings.eval_interval, settings.checkpoint_interval)
-        nearest = min(every - self.done % every for every in intervals if every)
-        return int(min(nearest, self.end - self.algo.grad_step))
+        intervals = (self.settings["log_interval"], self.settings["eval_interval"], self._checkpoint_interval)
+        nearest = min(every - self.done % every for every in intervals)
+        return min(nearest, self.end - self.algo.grad_step)
 
     def settle(self) -> dict[str, Any] | None:
         """Evaluates and logs what is due after an advance, and returns the new row of the history, if any.
@@ -216,7 +175,7 @@ class Run:
 
     def checkpoint_if_due(self) -> None:
         """Writes a checkpoint where its interval or the run is over."""
-        if self._due(self.settings.checkpoint_interval) or self.algo.grad_step == self.end:
+        if self._due(self._checkpoint_interval) or self.algo.grad_step == self.end:
             self.checkpoint()
 
     def explained(self, error: TrainingError) -> TrainingError:
@@ -227,8 +186,9 @@ class Run:
     def close(self) -> None:
         """Closes the loggers and lets the run folder go."""
         self.algo.in_run = ""
+        loggers, self._loggers = self._loggers, []
         with self._lock:
-            for logger in self._loggers:
+            for logger in loggers:
                 logger.close()
 
     def state(self) -> dict[str, Any]:
@@ -245,27 +205,32 @@ class Run:
         loggers: list[Logger] = []
         if self.folder is not None:
             loggers.append(CSVLogger(self.folder / "metrics.csv", self.history))
-            named = ("tensorboard",) if self.settings.tensorboard else ()
-            for factory in find_factories([*named, *self.settings.loggers]):
-                loggers.append(factory(self.folder, self.settings.config))
+            named = ("tensorboard",) if self.settings["tensorboard"] else ()
+            for factory in find_factories([*named, *self.settings["loggers"]]):
+                loggers.append(factory(self.folder, self.config))
         return loggers
 
     def _advance(self, bar: ProgressBar) -> None:
         """Takes updates up to the next event, a few at a time so that interrupts and NaN are seen."""
         n = self.ahead()
-        while n > 0 and not self.leaving:
-            taken = self.engine.run(min(n, CHECK_EVERY), lambda: self.interrupted)
-            self.leaving, self.preempted = self.engine.agrees(self.interrupted, self.preempted)
+        while n > 0 and not self.leaving and not self.out_of_time:
+            taken = self.engine.run(min(n, CHECK_EVERY), lambda: self.interrupted or self.is_late())
+            flags = (self.interrupted, self.preempted, self.is_late())
+            self.leaving, self.preempted, self.out_of_time = self.engine.agrees(*flags)
             bar.advance(taken)
             n -= taken
 
-    def _due(self, every: int | None) -> bool:
-        return every is not None and self.done % every == 0
+    @property
+    def _checkpoint_interval(self) -> int:
+        return self.settings["checkpoint_interval"] or self.settings["eval_interval"]
+
+    def _due(self, every: int) -> bool:
+        return self.done % every == 0
 
     def _row_is_due(self) -> bool:
         if self.done == 0 or (self.history and self.history[-1]["step"] == self.algo.grad_step):
             return False
-        return self._due(self.settings.log_interval) or self._evaluation_is_due()
+        return self._due(self.settings["log_interval"]) or self._evaluation_is_due()
 
     def _add_row(self) -> dict[str, Any]:
         row = self._row()
@@ -276,7 +241,7 @@ class Run:
         return row
 
     def _evaluation_is_due(self) -> bool:
-        return self._due(self.settings.eval_interval) or self.algo.grad_step == self.end
+        return self._due(self.settings["eval_interval"]) or self.algo.grad_step == self.end
 
     def _row(self) -> dict[str, Any]:
         row: dict[str, Any] = {"step": self.algo.grad_step, "time": round(self.elapsed, 3)}
@@ -306,7 +271,7 @@ class Run:
         if self.alarm is not None and self.alarm.stops and self.alarm.rang(self.history):
             log.info("run stopped by the value alarm", step=self.algo.grad_step)
             return True
-        stopping = self.settings.early_stopping
+        stopping = self.settings["early_stopping"]
         if stopping is None or not self.history or not stopping.should_stop(self.history):
             return False
         log.info("run stopped early", metric=stopping.metric, step=self.algo.grad_step)
@@ -323,7 +288,7 @@ class Run:
             return
         self._check_parameters()
         self.algo.save(run_folder.checkpoint_path(self.folder, self.algo.grad_step), run=state)
-        run_folder.prune(self.folder, self.settings.keep_checkpoints, self.algo.grad_step)
+        run_folder.prune(self.folder, self.settings["keep_checkpoints"], self.algo.grad_step)
 
     def keep_start(self) -> None:
         """Writes a checkpoint before the first update, so that members of a population have one in common."""
@@ -342,7 +307,11 @@ class Run:
             )
 
     def finish(self) -> None:
-        """Writes the last policy."""
+        """Writes the last policy; of a run that is out of time, a checkpoint to go on from."""
+        if self.out_of_time and self.algo.grad_step < self.end:
+            self.checkpoint()
+            log.info("run out of time", folder=str(self.folder), step=self.algo.grad_step)
+            return
         if self.folder is not None:
             self._check_parameters()
             self.algo.save(self.folder / "policy.okt")

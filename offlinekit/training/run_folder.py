@@ -23,12 +23,10 @@ import torch
 from offlinekit.errors import FileFormatError, TrainingError, WriteError
 from offlinekit.io import explained, sync_folder, written_beside
 from offlinekit.training import manifest
+from offlinekit.training.setup.settings import comparable
 
 BITS = ("offlinekit", "torch", "numpy")
 """Packages whose version may change the numbers of a run."""
-
-COSMETIC = ("progress", "tensorboard", "keep_checkpoints", "preemptible", "loggers")
-"""Entries of a config without a say in a run's numbers."""
 
 PACKAGES = ("offlinekit", "torch", "numpy", "gymnasium", "mujoco", "h5py", "safetensors")
 
@@ -259,7 +257,7 @@ def find(
 
 def _comparable(config: dict[str, Any], apart: Sequence[str]) -> dict[str, Any]:
     plain = json.loads(json.dumps(config))
-    kept = {name: value for name, value in plain.items() if name not in (*COSMETIC, *apart)}
+    kept = {name: value for name, value in comparable(plain).items() if name not in apart}
     if isinstance(kept.get("hyperparameters"), dict):
         kept["hyperparameters"] = {k: v for k, v in kept["hyperparameters"].items() if k not in apart}
     return kept

@@ -24,6 +24,7 @@ from offlinekit.algos.torch.awr_impl import AWRImpl
 from offlinekit.datasets import MDPDataset, get_dataset
 from offlinekit.errors import UnsupportedError
 from offlinekit.metrics import evaluate
+from offlinekit.sampling.transition_table import TransitionTable
 from offlinekit.testing import small_dataset
 
 STATES = one_hot([0, 1], 2)
@@ -132,8 +133,8 @@ def test_returns_are_computed_anew_when_the_copy_of_the_value_moves():
     algo.build(data)
     seen, refresh = [], algo.impl.refresh
 
-    def spy(done: int) -> None:
-        refresh(done)
+    def spy(columns: TransitionTable, done: int) -> None:
+        refresh(columns, done)
         weight = algo.impl.target_value.mlp.layers[-1].weight
         seen.append((done, weight.clone(), algo.sampler.gather(torch.arange(120)).lambda_returns.clone()))
 

@@ -119,7 +119,7 @@ def test_learns_no_values():
 def test_learns_from_rows_without_a_next_observation():
     # One recording of three rows that stopped: what follows the last row is unknown, its action is not.
     data = MDPDataset(
-        np.eye(3), np.array([[0.0], [0.0], [1.0]]), np.zeros(3), np.zeros(3), timeouts=[0, 0, 1]
+        np.eye(3), np.array([[0.0], [0.0], [0.5]]), np.zeros(3), np.zeros(3), timeouts=[0, 0, 1]
     )
     batch = BC(batch_size=64, seed=0, device="cpu").sample_batch(data)
     assert set(batch.observations.argmax(-1).tolist()) == {0, 1, 2}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from helpers import (
@@ -18,7 +19,9 @@ from helpers import (
 )
 
 from offlinekit.algos import FQL, MLPEncoder
+from offlinekit.algos.torch import fql_impl
 from offlinekit.algos.torch.fql_impl import FQLImpl
+from offlinekit.datasets import MDPDataset
 
 STATES = one_hot([0, 1], 2)
 
@@ -131,13 +134,51 @@ def test_layer_norm_is_the_critics_alone():
             assert not any("LayerNorm" in type(part).__name__ for part in network.modules())
 
 
-def test_predict_takes_noise_zero_and_samples_draw(monkeypatch):
-    impl = with_networks(monkeypatch, [[0.4], [-0.8]])
+def test_without_candidates_predict_takes_noise_zero_and_samples_draw(monkeypatch):
+    impl = with_networks(monkeypatch, [[0.4], [-0.8]], n_candidates=None)
     close(impl.predict_best_action(STATES), [[0.5], [-0.5]])
     close(impl.sample_action(STATES), [[0.6], [-0.7]])
 
 
+def test_predict_takes_the_best_of_the_candidates_by_the_critics(monkeypatch):
+    monkeypatch.setattr(
+        fql_impl, "fixed_normals", lambda n, size, device: torch.tensor([[-1.0], [4.0], [0.0]])
+    )
+    # mu = 0.5 + 0.25 z = (0.25, 1 clipped, 0.5) and -0.5 + 0.25 z = (-0.75, 0.5, -0.5).
+    # Q1 = 3 a, Q2 = -2 a: their mean rises with a; their minimum is highest nearest to 0: 0.25, and -0.5 of
+    # (-2.25, -1, -1.5) is at 0.5.
+    for target_value, expected in (("mean", [[1.0], [0.5]]), ("min", [[0.25], [0.5]])):
+        impl = with_networks(monkeypatch, [[0.0], [0.0]], target_value=target_value, n_candidates=3)
+        set_table(impl.q, [[[0.0], [0.0], [3.0]], [[0.0], [0.0], [-2.0]]])
+        close(impl.predict_best_action(STATES), expected)
+
+
+def test_candidates_act_as_soon_as_they_are_set():
+    algo = FQL(encoder=MLPEncoder((16,)), n_candidates=1, seed=0, device="cpu").build(continuous_dataset())
+    observations = np.zeros((1, 2), np.float32)
+    few = algo.predict(observations)
+    assert np.array_equal(few, algo.predict(observations))
+    algo.n_candidates = 64
+    assert not np.array_equal(few, algo.predict(observations))
+
+
+def test_acting_takes_one_of_two_ways_and_not_the_middle():
+    # One state, actions near -0.7 and 0.7 that pay alike; noise 0 is carried to between them.
+    random = np.random.default_rng(0)
+    actions = np.where(random.random(512) < 0.5, -0.7, 0.7) + 0.02 * random.normal(size=512)
+    actions = actions[:, None].astype(np.float32)
+    rewards = (np.abs(np.abs(actions[:, 0]) - 0.7) < 0.2).astype(np.float32)
+    data = MDPDataset(np.zeros((512, 1), np.float32), actions, rewards, np.ones(512, bool))
+    given = {"actor_learning_rate": 3e-3, "critic_learning_rate": 3e-3, "batch_size": 64, "seed": 0}
+    algo = FQL(encoder=MLPEncoder((32, 32), "gelu"), flow_steps=4, device="cpu", **given)
+    algo.fit(data, 600, out=None, progress=False)
+    state = np.zeros((1, 1), np.float32)
+    assert abs(abs(algo.predict(state).item()) - 0.7) < 0.3
+    algo.n_candidates = None
+    assert abs(algo.predict(state).item()) < 0.3
+
+
 @pytest.mark.parametrize(("alpha", "low", "high"), [(0.1, 0.0, 0.1), (1_000.0, 0.15, 0.6)])
 def test_alpha_leads_from_the_best_action_to_cloning(alpha, low, high):
-    algo = FQL(alpha=alpha, flow_steps=4, **BANDIT)
+    algo = FQL(alpha=alpha, flow_steps=4, n_candidates=None, **BANDIT)
     assert low <= bandit_error(algo, 500) < high

@@ -43,14 +43,14 @@ def build(**options: object) -> QCImpl:
     return QC(encoder=TABLE, seed=0, device="cpu", **given).build(continuous_dataset()).impl
 
 
-def chunk_batch(masks, **given):
-    return make_batch(
-        STATES, [[0.5, 0.1], [-0.4, 0.2]], [1.0, 2.0], discounts=[0.5, 0.9], masks=masks, **given
-    )
+def chunk_batch(steps, **given):
+    *valid, whole = torch.tensor(steps).bool()
+    columns = {"valid": torch.stack(valid, 1), "whole": whole, **given}
+    return make_batch(STATES, [[0.5, 0.1], [-0.4, 0.2]], [1.0, 2.0], discounts=[0.5, 0.9], **columns)
 
 
 WHOLE = [[1, 1], [1, 1], [1, 1]]
-"""Masks [H + 1, B] of two chunks of two steps."""
+"""Of two chunks of two steps which of these are valid, and which chunk is whole, [H + 1, B]."""
 
 
 # The data.
@@ -61,22 +61,22 @@ def test_chunks_end_with_their_episode():
     wanted = [[0, 1, 2], [1, 2, 2], [2, 2, 2], [3, 4, 5], [4, 5, 6], [5, 6, 6], [6, 6, 6]]
     np.testing.assert_allclose(joined.actions[..., 0], np.array(wanted) / 10, rtol=1e-6)
     # A terminal needs nothing after it; the recording that stops after row 6 does not know what follows a whole chunk.
-    masks = ["1111", "1100", "1000", "1111", "1110", "1100", "1000"]
-    assert joined.masks.tolist() == [[int(digit) for digit in row] for row in masks]
-    assert joined.masks.dtype == np.uint8
+    valid = ["111", "110", "100", "111", "111", "110", "100"]
+    assert joined.extras["valid"].tolist() == [[digit == "1" for digit in row] for row in valid]
+    assert joined.extras["whole"].tolist() == [True, False, False, True, False, False, False]
 
 
 def test_a_recorded_final_observation_makes_the_last_chunk_whole():
     known = chunked(episodes(final_observations=np.zeros((2, 1), np.float32)), 3)
-    assert known.masks[:, -1].tolist() == [1, 0, 0, 1, 1, 0, 0]
-    assert known.masks[:, :-1].tolist() == chunked(episodes(), 3).masks[:, :-1].tolist()
+    assert known.extras["whole"].tolist() == [True, False, False, True, True, False, False]
+    assert known.extras["valid"].tolist() == chunked(episodes(), 3).extras["valid"].tolist()
 
 
 def test_a_dataset_stays_as_it_was():
     data = episodes()
     before = data.actions.copy()
     assert chunked(data, 2) is not data
-    assert data.masks is None
+    assert not data.extras
     np.testing.assert_array_equal(data.actions, before)
     close(chunked(data, 1).actions, before[:, None])
 
@@ -92,16 +92,15 @@ def test_what_has_no_chunks_is_refused():
     )
     with pytest.raises(DatasetError, match="temporal order"):
         chunked(loose, 2)
-    with pytest.raises(DatasetError, match="create_mask=False"):
-        chunked(episodes(create_mask=True, mask_size=2), 2)
 
 
 @pytest.mark.parametrize("front", [QC, QCFQL])
-def test_batches_hold_chunks_returns_and_masks(front):
+def test_batches_hold_chunks_and_their_returns(front):
     algo = front(n_step=3, gamma=0.5, batch_size=64, encoder=TABLE, action_scaler=None, seed=0, device="cpu")
     batch = algo.sample_batch(episodes())
     assert batch.actions.shape == (64, 3)
-    assert batch.masks.shape == (4, 64)
+    assert batch.valid.shape == (64, 3)
+    assert batch.masks is None
     rows = batch.observations[:, 0].long()
     assert set(rows.tolist()) == {0, 1, 2, 3, 4, 5}  # What follows row 6 is not known.
     # Of row 0: 0 + 0.5 * 1 + 0.25 * 2, then the end; of row 3: 3 + 2 + 1.25, then 0.125 of row 6.
@@ -112,7 +111,8 @@ def test_batches_hold_chunks_returns_and_masks(front):
         close(batch.discounts[at], discount)
         if following is not None:
             close(batch.next_observations[at], [following])
-        assert batch.masks[:, at].tolist() == [1.0] * 4
+        assert batch.valid[at].tolist() == [True] * 3
+        assert batch.whole[at]
 
 
 def test_action_scalers_see_single_actions():
@@ -165,7 +165,9 @@ def test_critics_learn_from_whole_chunks_alone(monkeypatch):
     close(loss, 0.16 + 0.36)
     # d / d (weights of Q1) = 2 * 0.4 * (0, 1, -0.4, 0.2): nothing of row 0.
     close(head_gradients(loss, impl.q)[0][0, :, 0], [0.0, 0.8, -0.32, 0.16])
-    close(impl.compute_critic_loss(chunk_batch(None), targets), 0.67)
+    # Bootstrap masks say which of the whole chunks a member learns from: the first from row 1, the second from none.
+    masked = chunk_batch(partial, masks=[[1, 1], [1, 0]])
+    close(impl.compute_critic_loss(masked, targets), 0.16)
 
 
 def test_flow_learns_the_steps_inside_the_episode_alone(monkeypatch):
@@ -182,7 +184,7 @@ def test_flow_learns_the_steps_inside_the_episode_alone(monkeypatch):
 
 def test_weights_cover_all_dimensions_of_a_step():
     impl = QC(n_step=2, encoder=TABLE, seed=0, device="cpu").build(continuous_dataset(action_size=2)).impl
-    batch = make_batch(STATES, torch.zeros(2, 4), masks=[[1, 1], [0, 1], [0, 0]])
+    batch = make_batch(STATES, torch.zeros(2, 4), valid=torch.tensor([[True, False], [True, True]]))
     close(impl.cloning_weights(batch), [[1.0, 1.0, 0.0, 0.0], [1.0] * 4])
 
 

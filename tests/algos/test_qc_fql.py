@@ -20,7 +20,7 @@ from offlinekit.algos.torch.qc_fql_impl import QCFQLImpl
 
 STATES = one_hot([0, 1], 2)
 WHOLE = [[1, 1], [1, 1], [1, 1]]
-"""Masks [H + 1, B] of two chunks of two steps."""
+"""Of two chunks of two steps which of these are valid, and which chunk is whole, [H + 1, B]."""
 
 
 def with_networks(monkeypatch, noise, **options: object) -> QCFQLImpl:
@@ -39,10 +39,10 @@ def with_networks(monkeypatch, noise, **options: object) -> QCFQLImpl:
     return impl
 
 
-def chunk_batch(masks=WHOLE, **given):
-    return make_batch(
-        STATES, [[0.5, 0.1], [-0.4, 0.2]], [1.0, 2.0], discounts=[0.5, 0.9], masks=masks, **given
-    )
+def chunk_batch(steps=WHOLE, **given):
+    *valid, whole = torch.tensor(steps).bool()
+    columns = {"valid": torch.stack(valid, 1), "whole": whole, **given}
+    return make_batch(STATES, [[0.5, 0.1], [-0.4, 0.2]], [1.0, 2.0], discounts=[0.5, 0.9], **columns)
 
 
 NOISE = [[0.4, -0.2], [-0.8, 0.6]]
@@ -85,7 +85,7 @@ def test_actor_loss_is_that_of_fql_over_chunks_whether_whole_or_not(monkeypatch)
 
 
 def test_acting_gives_the_first_action_and_keeps_the_rest(monkeypatch):
-    impl = with_networks(monkeypatch, NOISE)
+    impl = with_networks(monkeypatch, NOISE, n_candidates=None)
     set_table(impl.policy, [[0.5, 0.7], [-0.5, 0.3], [0.25, 0.0], [0.0, 0.5]])
     close(impl.predict_best_action(STATES), [[0.5], [-0.5]])
     close(impl.sample_action(STATES), [[0.6], [-0.7]])

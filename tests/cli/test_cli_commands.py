@@ -162,8 +162,8 @@ def test_datasets_list_info_and_validate(call: Call, data_file: Path) -> None:
     assert (statistics["name"], statistics["rows"]) == ("tiny", 240)
     result = call("datasets", "validate", data_file)
     assert result.exit_code == 0
-    assert "WARNING  rewards never change (always 1)\n         -> right if it is so" in result.output
-    assert result.output.endswith(f"{data_file} is sound, with 2 warnings.\n")
+    assert "NOTE     rewards never change (always 1)\n         -> right if it is so" in result.output
+    assert result.output.endswith(f"{data_file} is sound, with 2 notes.\n")
 
 
 def test_datasets_validate_fails_for_bad_data_and_damaged_files(
@@ -177,9 +177,7 @@ def test_datasets_validate_fails_for_bad_data_and_damaged_files(
     )
     result = call("datasets", "validate", bad)
     assert result.exit_code == 1
-    assert (
-        "FAULT    observations holds nan, expected finite numbers, row 2\n         -> drop" in result.stdout
-    )
+    assert "FAULT    observations must be finite, got nan, row 2\n         -> drop" in result.stdout
     assert result.stderr == f"Error: {bad} is not sound: 1 fault\n"
     result = call("datasets", "validate", bad, "--json")
     assert result.exit_code == 1

@@ -41,7 +41,7 @@ def published():
 
 
 def parsed(field, text):
-    """Returns the value of a cell: a number, JSON, a word, or an encoder such as "mlp 256-256 relu norm"."""
+    """Returns the value of a cell: a number, JSON, a word, or an encoder such as "mlp 256-256 relu dropout=0.1"."""
     if field.endswith("encoder"):
         return encoder_of(text)
     if field.endswith("_scaler"):
@@ -54,13 +54,13 @@ def parsed(field, text):
 
 def encoder_of(text):
     kind, sizes, activation, *others = text.split()
-    options = dict(other.split("=") if "=" in other else (other, True) for other in others)
-    return (ResidualEncoder if kind == "residual" else MLPEncoder)(
-        hidden_sizes=tuple(map(int, sizes.split("-"))),
-        activation=activation,
-        layer_norm="norm" in options,
-        dropout=float(options.get("dropout", 0.0)),
-    )
+    options = {name: parsed("", value) for name, value in (other.split("=") for other in others)}
+    front = ResidualEncoder if kind == "residual" else MLPEncoder
+    none = {
+        "layer_norm": False,
+        "dropout": 0.0,
+    }  # What the table leaves out is off, a front's default or not.
+    return front(tuple(map(int, sizes.split("-"))), activation, **{**none, **options})
 
 
 def held(algo, preset, field):
@@ -71,7 +71,7 @@ def held(algo, preset, field):
         return preset.dataset_options.get(field, "all")
     value = getattr(algo, field)
     if field.endswith("encoder"):
-        found = resolve_encoder(value or algo.encoder, spaces.Box(-1.0, 1.0, (3,)))
+        found = resolve_encoder(value or algo.critic_encoder or algo.encoder, spaces.Box(-1.0, 1.0, (3,)))
         normed = field == "critic_encoder" and getattr(algo, "critic_layer_norm", False)
         return replace(found, layer_norm=found.layer_norm or normed)
     if field.endswith("_scaler"):

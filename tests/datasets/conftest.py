@@ -39,7 +39,7 @@ def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     with serving(
         ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder)))
     ) as server:
-        for module in ("sources.dqn_replay", "rl_unplugged"):
+        for module in ("sources.dqn_replay", "families.rl_unplugged_shards"):
             monkeypatch.setattr(
                 f"offlinekit.datasets.{module}.BUCKET", f"http://127.0.0.1:{server.server_port}"
             )

@@ -202,7 +202,7 @@ def examples(folder: Path, made: dict[str, Any], changes: dict[str, Any]) -> Pat
 
 
 def atari(folder: Path, **changes: Any) -> Path:
-    made = {"o_t": [image()] * 4, "o_tp1": [image()] * 4, "a_t": np.array([1]), "episode_id": np.array([7])}
+    made = {"o_t": [image()] * 4, "o_tp1": [image()] * 4, "a_t": np.array([0]), "episode_id": np.array([7])}
     return examples(folder, {**made, "r_t": np.ones(1), "d_t": np.ones(1)}, changes)
 
 

@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from offlinekit.datasets import MDPDataset
 from offlinekit.types import leaves, map_tree
+
+pytestmark = pytest.mark.filterwarnings("ignore::offlinekit.errors.DatasetWarning")  # Of random flags.
 
 
 @st.composite

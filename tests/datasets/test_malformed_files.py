@@ -94,7 +94,7 @@ CASES: dict[str, tuple[Any, ...]] = {
     "d4rl: actions too short": (with_columns(D4RL, actions=SHORT), r"actions has 4 rows, expected 6"),
     "d4rl: flags that count": (
         with_columns(D4RL, terminals=np.arange(6)),
-        r"terminals must be 0 or 1, got 2 at row 2; convert",
+        r"terminals must be 0 or 1, got 2 at row 2 \(4 such rows\); convert",
     ),
     "d4rl: rewards of words": (
         with_columns(D4RL, rewards=np.array([b"high"] * 6)),
@@ -121,7 +121,7 @@ CASES: dict[str, tuple[Any, ...]] = {
     ),
     "d3rlpy v1: infinite discrete actions": (
         with_columns(V1, discrete_action=True, actions=np.full(6, np.inf)),
-        r"actions must be whole numbers in a Discrete space, got inf at row 0; declare a Box",
+        r"actions must be whole numbers in a Discrete space, got inf at row 0, in episode 0 \(6 such rows\)",
     ),
     "d3rlpy v2: of another version": (
         with_columns(V2, version="3.0"),
@@ -204,7 +204,7 @@ CASES: dict[str, tuple[Any, ...]] = {
         with_columns(
             sound.ogbench, **{name: np.zeros((0, 1)) for name in ("observations", "actions", "terminals")}
         ),
-        r"observations is empty, expected at least one row; was anything recorded",
+        r"observations is empty, expected at least one row; check whether anything was recorded",
     ),
     "neorl: an index beyond the end": (
         with_columns(sound.neorl, index=np.array([0, 9])),
@@ -313,7 +313,7 @@ CASES: dict[str, tuple[Any, ...]] = {
     ),
     "csv: an action of 2^62": (
         with_columns(sound.csv, text=f"x,dose,gain\n1,{2**62},1\n"),
-        r"discrete actions must be numbered from 0, got 4,611,686,018,427,387,904; number them anew",
+        r"actions must be numbered from 0 if they are discrete, got 4,611,686,018,427,387,904; number them anew",
         sound.TABLE,
     ),
     "parquet: cut off": (damaged(sound.parquet, cut), r"is no Parquet file, or is damaged", sound.TABLE),

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import inspect
+
 import numpy as np
 import pytest
 from gymnasium import spaces
 
-from offlinekit.datasets import MDPDataset
+from offlinekit.datasets import MDPDataset, schema
 from offlinekit.errors import DatasetError, UnsupportedError
 
 
@@ -36,6 +38,12 @@ def test_columns_and_episodes() -> None:
     assert dataset.observation_space == spaces.Box(-np.inf, np.inf, (2,), np.float32)
 
 
+def test_the_schema_lists_the_arguments_and_attributes() -> None:
+    assert sorted(inspect.signature(MDPDataset).parameters) == sorted(schema.ARGUMENTS)
+    attributes = vars(small(create_mask=True)).keys() - {"episode_starts", "episode_ends", *schema.FACTS}
+    assert sorted(attributes) == sorted(schema.names(is_kept=True))
+
+
 def test_no_copy_of_columns_of_the_right_dtype() -> None:
     observations = np.zeros((6, 2), np.float32)
     assert np.shares_memory(small(observations=observations).observations, observations)
@@ -62,7 +70,9 @@ def test_a_terminal_on_the_last_row_needs_no_episode_end() -> None:
 @pytest.mark.parametrize("field", ["terminals", "timeouts"])
 def test_a_flag_inside_an_episode_contradicts_episode_terminals(field: str) -> None:
     flags = {"terminals": [0] * 6, "timeouts": [0] * 6, field: [0, 1, 0, 0, 0, 0]}
-    with pytest.raises(DatasetError, match=rf"{field} is set at row 1 .*={field} \* episode_terminals"):
+    with pytest.raises(
+        DatasetError, match=rf"{field} must not be set where.* at row 1.*={field} \* episode_terminals"
+    ):
         small(**flags, episode_terminals=[0, 0, 1, 0, 0, 1])
 
 
@@ -107,6 +117,11 @@ def test_one_episode_and_ranges_are_views() -> None:
             assert np.shares_memory(getattr(part, name), getattr(dataset, name))
 
 
+def test_episodes_are_iterated_both_ways() -> None:
+    assert [len(episode) for episode in small()] == [3, 1, 2]
+    assert [len(episode) for episode in reversed(small())] == [2, 1, 3]
+
+
 def test_indexing_chooses_episodes() -> None:
     dataset = small(final_observations=[[1, 1], [2, 2], [3, 3]])
     assert dataset[-1].rewards.tolist() == [-1, -2]
@@ -123,8 +138,10 @@ def test_indexing_chooses_episodes() -> None:
 @pytest.mark.parametrize(
     ("key", "error", "message"),
     [
-        (3, IndexError, "episode 3 is not there: the dataset has 3 episodes"),
-        (-4, IndexError, "episode -4"),
+        (6, IndexError, "episode 6 is not there: the dataset has 3 episodes"),
+        (-7, IndexError, "episode -7"),
+        (3, DatasetError, "episode 3 is not there.* counts its 6 rows.* below dataset.n_episodes"),
+        ([0, 5], DatasetError, "episode 5 is not there"),
         ([True, False], IndexError, "one entry for each of the 3 episodes, got 2"),
         (slice(3, 9), DatasetError, "no episode is chosen"),
         ([], DatasetError, "no episode is chosen"),
@@ -215,7 +232,7 @@ def test_statistics_of_images_and_continuous_actions() -> None:
 def test_masks_are_fair_coins_of_their_own_generator() -> None:
     options = {"create_mask": True, "mask_size": 4}
     rows = 4000
-    columns = np.zeros((rows, 1)), np.zeros((rows, 1)), np.zeros(rows), np.zeros(rows)
+    columns = np.zeros((rows, 1)), np.zeros((rows, 1)), np.zeros(rows), np.ones(rows)
     state = np.random.get_state()  # noqa: NPY002 - to show that it is left alone.
     masks = MDPDataset(*columns, **options, seed=1).masks  # type: ignore[arg-type]
     assert np.array_equal(state[1], np.random.get_state()[1])  # type: ignore[index]  # noqa: NPY002

@@ -27,6 +27,7 @@ def test_d4rl_files_mix_dtypes_and_columns(real_data: RealData) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::offlinekit.datasets.families.d4rl_facts.KnownFaultWarning")
+@pytest.mark.filterwarnings("ignore:terminals are set on two rows running")
 @pytest.mark.parametrize("kind", ["diverse", "play"])
 def test_antmaze_tells_its_goals(real_data: RealData, kind: str) -> None:
     path = real_data(f"d4rl/antmaze-medium-{kind}-v0.hdf5")

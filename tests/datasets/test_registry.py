@@ -71,7 +71,9 @@ def test_a_bare_dataset_has_no_environment() -> None:
 @pytest.mark.parametrize("result", [None, [1], (1, 2), (None, None)])
 def test_other_results_are_refused(result: Any) -> None:
     register_dataset("odd")(lambda: result)
-    with pytest.raises(TypeError, match="the function of dataset 'odd' must return an MDPDataset, or a pair"):
+    with pytest.raises(
+        TypeError, match="the function of dataset 'odd' must return an MDPDataset or its arguments"
+    ):
         get_dataset("odd")
 
 
@@ -193,7 +195,7 @@ def test_env_id_says_environment_and_action_space(tmp_path: Path) -> None:
     assert env is not None
     assert again.action_space == dataset.action_space
     np.savez(path, **columns, actions=[[0.5], [2.25]])
-    with pytest.raises(DatasetError, match=r"got \[2.25\] at row 1, in episode 0 .* clip_actions=True"):
+    with pytest.raises(DatasetError, match=r"got \[2.25\] at row 1, in episode 0; .* clip_actions=True"):
         get_dataset(path, env_id="Pendulum-v1")
     dataset, _ = get_dataset(path, env_id="Pendulum-v1", clip_actions=True)
     assert dataset.actions.tolist() == [[0.5], [2.0]]
@@ -274,3 +276,16 @@ def test_sources_may_have_patterns_and_read_folders(tmp_path: Path, monkeypatch:
         get_dataset(tmp_path)
     (tmp_path / "toy.txt").touch()
     assert get_dataset(tmp_path)[0].name == "of a folder"
+
+
+def test_states_that_are_numbers_name_the_wrapper_that_helps() -> None:
+    columns = np.eye(16)[:4], np.arange(4), np.zeros(4), [0, 0, 0, 1]
+    env = gymnasium.make("FrozenLake-v1")
+    register_dataset("lake")(lambda: (MDPDataset(*columns, action_space=env.action_space), env))
+    with pytest.raises(
+        DatasetError, match=r"its states are numbers: wrap it by gymnasium.wrappers.FlattenObserv"
+    ):
+        get_dataset("lake")
+    wrapped = gymnasium.wrappers.FlattenObservation(env)  # The remedy.
+    register_dataset("flat lake")(lambda: (MDPDataset(*columns, action_space=env.action_space), wrapped))
+    assert get_dataset("flat lake")[1] is not None

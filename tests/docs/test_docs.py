@@ -30,6 +30,13 @@ def test_named_files_are_there(page):
     assert not missing, f"{page.name} names {missing}"
 
 
+def test_the_documents_list_the_rules_for_data():
+    written = runpy.run_path(str(REPO / "scripts" / "write_rules.py"))
+    text = (REPO / "docs" / "tools.md").read_text()
+    assert written["page"](text) == text, "run scripts/write_rules.py"
+    assert all(rule.__doc__.startswith("Finds ") for rule in (*written["STRUCTURE"], *written["DOUBTS"]))
+
+
 def test_the_documents_list_the_catalogue():
     written = runpy.run_path(str(REPO / "scripts" / "write_catalogue.py"))
     readme = (REPO / "README.md").read_text()
@@ -37,6 +44,8 @@ def test_the_documents_list_the_catalogue():
         "run scripts/write_catalogue.py"
     )
     assert written["readme"](readme) == readme, "run scripts/write_catalogue.py"
+    training = (REPO / "docs" / "training.md").read_text()
+    assert written["training"](training) == training, "run scripts/write_catalogue.py"
     assert all(f"(docs/algos/{a.catalogue_name()}.md)" in readme for a in Algo.known.values() if _ours(a))
 
 

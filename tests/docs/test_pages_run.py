@@ -7,7 +7,8 @@ from click import ClickException
 from pages import PAGES, REPO, SHOWN, blocks, check_extras, commands, expanded, run_command, run_page
 
 import offlinekit.metrics
-from offlinekit.core.algo import Algo
+from offlinekit.core import algo
+from offlinekit.core.populations import population
 from offlinekit.datasets import registry
 
 UPDATES, EPISODES = 12, 2
@@ -20,16 +21,17 @@ FAST = {
 @pytest.fixture
 def few(monkeypatch):
     """Cuts every run to a few updates and evaluations to a few episodes, and forgets what a page registers."""
-    start_run, evaluate = Algo.start_run, offlinekit.metrics.evaluate
+    start_run, evaluate = algo.start_run, offlinekit.metrics.evaluate
 
-    def start(self, dataset, n_steps, **settings):
+    def start(learner, dataset, n_steps, **settings):
         settings["eval_episodes"] = min(settings.get("eval_episodes", EPISODES), EPISODES)
-        return start_run(self, dataset, min(n_steps, UPDATES), **settings)
+        return start_run(learner, dataset, min(n_steps, UPDATES), **settings)
 
     def judge(policy, env, n_episodes=10, **settings):
         return evaluate(policy, env, min(n_episodes, EPISODES), **settings)
 
-    monkeypatch.setattr(Algo, "start_run", start)
+    for module in (algo, population):
+        monkeypatch.setattr(module, "start_run", start)
     monkeypatch.setattr(offlinekit.metrics, "evaluate", judge)
     monkeypatch.setattr(registry, "_REGISTERED", dict(registry._REGISTERED))
 

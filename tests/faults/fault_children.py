@@ -19,7 +19,6 @@ import torch
 import offlinekit.io
 from offlinekit.algos import IQL, DecisionTransformer, DiscreteCQL, Population, TD3PlusBC
 from offlinekit.cli.main import main as command_line
-from offlinekit.core import persistence
 from offlinekit.core.populations import population  # noqa: F401  # Here, so that children need not.
 from offlinekit.datasets import MDPDataset, download, storage
 from offlinekit.datasets.families.d3rlpy_export import export_d3rlpy
@@ -27,6 +26,7 @@ from offlinekit.datasets.families.minari_export import export_minari
 from offlinekit.datasets.fingerprint import fingerprint as fingerprint_of
 from offlinekit.testing import small_dataset
 from offlinekit.training import interrupts, policy_file, run_folder
+from offlinekit.training.setup.resuming import resume
 
 torch.set_num_threads(1)
 
@@ -108,7 +108,7 @@ def crash_while_saving(run: Path, point: str, step: int) -> None:
     """Takes a run on to `step` and dies at a point of saving its checkpoint."""
     algo = ALGOS["iql"]()
     if run_folder.checkpoints(run):
-        persistence.resume(algo, run)
+        resume(algo, run)
     algo.build(small_dataset("continuous"))
     algo.impl.grad_step = step
     if point == "half pruned":  # Saving itself removes its temporary file, so the trap is set after it.

@@ -6,19 +6,14 @@ OFFLINEKIT_FAULTS=full takes the larger counts.
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
-import sys
 from collections.abc import Callable
-from multiprocessing import forkserver
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-import pytest
+import forked
 
 FULL = os.environ.get("OFFLINEKIT_FAULTS") == "full"
-HERE = Path(__file__).parent
 Tally = Callable[[int], None]
 
 
@@ -28,22 +23,9 @@ def count(small: int, large: int) -> int:
 
 
 class Children:
-    """Processes forked from a server that has imported everything, so that each starts in some milliseconds."""
+    """Processes that each call one function of `fault_children`."""
 
-    def __init__(self) -> None:
-        self.context = multiprocessing.get_context("forkserver")
-        self.context.set_forkserver_preload(["fault_children"])
-        with pytest.MonkeyPatch.context() as patch:  # The server finds modules as this process does.
-            patch.setenv("PYTHONPATH", os.pathsep.join([str(HERE), *filter(None, sys.path)]))
-            patch.setenv("OMP_NUM_THREADS", "1")
-            forkserver.ensure_running()
-
-    def start(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        process = self.context.Process(target=function, args=arguments)
-        with pytest.MonkeyPatch.context() as patch:  # Else each child would import pytest.
-            patch.setitem(sys.modules, "__main__", ModuleType("__main__"))
-            process.start()
-        return process
+    start = staticmethod(forked.start)
 
     def call(self, function: Callable[..., Any], *arguments: Any, seconds: float = 120.0) -> int:
         """Runs a function to its end; returns the exit code, negative for a signal."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import socket
@@ -12,8 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(["offlinekit.algos", "offlinekit.cli.job", "torch.distributed"])
+import forked
 
 
 def free_port() -> int:
@@ -41,9 +39,7 @@ class Ranks:
             places = {"RANK": rank, "WORLD_SIZE": size, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
             told = {name: str(value) for name, value in {**places, "LOCAL_RANK": rank}.items()}
             target = (told, log / f"rank{rank}.log", function, rank, *arguments)
-            process = SERVER.Process(target=_begin, args=target, daemon=True)
-            process.start()
-            self.processes.append(process)
+            self.processes.append(forked.start(_begin, *target, daemon=True))
 
     def wait(self, seconds: float = 60.0) -> list[int]:
         """Returns the exit codes; a process that is still there after a time is killed and the test fails."""

@@ -94,7 +94,8 @@ def test_td_error_of_unordered_transitions_looks_at_their_own_next_observations(
 
 def test_td_error_needs_a_next_observation() -> None:
     alone = two_episodes()[1:]
-    alone = MDPDataset(alone.observations[:1], alone.actions[:1], alone.rewards[:1], np.zeros(1))
+    columns = alone.observations[:1], alone.actions[:1], alone.rewards[:1], np.zeros(1)
+    alone = MDPDataset(*columns, action_space=alone.action_space)
     with pytest.raises(UnsupportedError, match="no row has one; give next_observations or terminals"):
         td_error(known(), alone)
 

@@ -77,7 +77,7 @@ def test_temporal_difference_loss_squared() -> None:
 
 def test_temporal_difference_loss_huber() -> None:
     values = leaf([[1.0, 2.5, 5.0, 2.0]])
-    losses = fn.temporal_difference_loss(values, tensor(3.0, 2.0, 2.0, 1.0), huber=True)
+    losses = fn.temporal_difference_loss(values, tensor(3.0, 2.0, 2.0, 1.0), 1.0)
     # errors -2, 0.5, 3, 1: |e| - 1/2 beyond 1, e^2 / 2 within: 1.5, 0.125, 2.5, 0.5
     close(losses, [[1.5, 0.125, 2.5, 0.5]])
     # the error clipped to [-1, 1]
@@ -92,11 +92,13 @@ def test_temporal_difference_loss_of_targets_for_each_member() -> None:
     close(gradient(losses, values), [[-4.0, 2.0], [0.0, -6.0]])
 
 
-@pytest.mark.parametrize("huber", [False, True])
+@pytest.mark.parametrize("huber_width", [None, 1.0])
 @pytest.mark.parametrize("shape", [(3, 1), (1,), (), (3, 3), (2, 1), (1, 3), (3, 2), (1, 2, 3)])
-def test_temporal_difference_loss_refuses_to_broadcast(shape: tuple[int, ...], huber: bool) -> None:
+def test_temporal_difference_loss_refuses_to_broadcast(
+    shape: tuple[int, ...], huber_width: float | None
+) -> None:
     with pytest.raises(ValueError, match=r"targets must have shape \[3\]"):
-        fn.temporal_difference_loss(torch.zeros(2, 3), torch.zeros(shape), huber)
+        fn.temporal_difference_loss(torch.zeros(2, 3), torch.zeros(shape), huber_width)
 
 
 # Quantiles.

@@ -185,7 +185,7 @@ def test_losses_of_critics():
     # Squared: (4 + 0.25) / 2 = 2.125; the second member is right.
     close(critic(action_size=ACTIONS).loss(outputs, targets), 2.125)
     # Huber of width 1: (2 - 0.5 + 0.125) / 2 = 0.8125
-    close(critic(n_actions=2, huber=True).loss(outputs, targets), 0.8125)
+    close(critic(n_actions=2, huber_width=1.0).loss(outputs, targets), 0.8125)
     # Quantiles at levels 1/4 and 3/4 of one row, target 0: errors (-2, 0.5).
     # Huber (1.5, 0.125), weights |1/4 - 1| and |3/4 - 0|: 0.75 * 1.5 + 0.75 * 0.125 = 1.21875
     quantiles = torch.tensor([[[2.0], [-0.5]]])

@@ -118,7 +118,7 @@ def test_read_only_frames_raise_no_warning():
 def test_other_leaves_are_not_stacked():
     tree = {
         "camera": frames_of(1, 2, 3),
-        "code": np.arange(3, dtype=np.uint8)[:, None],
+        "code": np.arange(100, 103, dtype=np.uint8)[:, None],
         "speed": np.ones((3, 2)),
     }
     data = MDPDataset(tree, np.zeros(3, np.int64), np.zeros(3), np.array([0, 0, 1]))
@@ -294,9 +294,10 @@ def test_images_with_a_scaler_become_float_and_are_not_stacked():
 
 def test_discrete_actions_come_out_exact_or_not_at_all():
     most = np.array([2**24 - 1, 0])
-    data = MDPDataset(np.zeros((2, 1)), most, np.zeros(2), np.array([0, 1]))
+    columns = np.zeros((2, 1)), most, np.zeros(2), np.array([0, 1])
+    data = MDPDataset(*columns, action_space=spaces.Discrete(2**24))
     batch = sampler_of(data, needs=("next_actions",)).gather(torch.tensor([0]))
     assert batch.actions.tolist() == [2**24 - 1]
     assert batch.actions.dtype == batch.next_actions.dtype == torch.int64
     with pytest.raises(DatasetError, match="must be below 16,777,216, got 16,777,216"):
-        sampler_of(MDPDataset(np.zeros((2, 1)), most + 1, np.zeros(2), np.array([0, 1])))
+        sampler_of(MDPDataset(columns[0], most + 1, *columns[2:], action_space=spaces.Discrete(2**24 + 1)))

@@ -134,11 +134,11 @@ def test_continuous_actions_are_scaled_and_the_missing_next_stays_zero():
 
 
 def test_dict_and_tuple_observations():
-    tree = {"a": np.arange(4.0)[:, None], "b": (np.arange(4, dtype=np.uint8)[:, None],)}
+    tree = {"a": np.arange(4.0)[:, None], "b": (np.arange(101, 105, dtype=np.uint8)[:, None],)}
     data = MDPDataset(tree, np.zeros(4, np.int64), np.zeros(4), np.array([0, 0, 0, 1]))
     batch = sampler_of(data).gather(torch.tensor([1, 2]))
     np.testing.assert_array_equal(batch.next_observations["a"], [[2.0], [3.0]])
-    np.testing.assert_array_equal(batch.observations["b"][0], [[1], [2]])
+    np.testing.assert_array_equal(batch.observations["b"][0], [[102], [103]])
     assert batch.observations["b"][0].dtype == torch.uint8
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from gymnasium import spaces
 
 from offlinekit.datasets import MDPDataset
 from offlinekit.errors import DatasetError
@@ -22,7 +23,8 @@ def dataset(**options: Any) -> MDPDataset:
         "actions": np.arange(6) + 1,
         "rewards": np.arange(6) + 1.0,
     }
-    return MDPDataset(**{**columns, "terminals": np.arange(6) == 3, **options})
+    space = {} if "actions" in options else {"action_space": spaces.Discrete(7)}
+    return MDPDataset(**{**columns, "terminals": np.arange(6) == 3, **space, **options})
 
 
 def sampler(data: MDPDataset | None = None, **options: Any) -> TrajectorySampler:

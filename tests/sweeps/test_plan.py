@@ -56,8 +56,8 @@ def test_a_grid_is_bounded_and_made_of_lists():
         ({"vary": {"tau": {"low": 0.5, "high": 2}}, "trials": 3}, "tau must be"),
         ({"vary": {"alpha": [1]}, "set": {"alpha": 2}}, "alpha cannot vary and be set"),
         ({"vary": {"seed": [1]}}, "seed cannot vary and be set; seeds="),
-        ({"vary": {"alpha": [1]}, "seeds": 0}, "seeds must be a whole number of at least 1, got 0"),
-        ({"vary": {"alpha": [1]}, "trials": 2.5}, "trials must be a whole number"),
+        ({"vary": {"alpha": [1]}, "seeds": 0}, r"seeds must be in \[1, inf\), got 0"),
+        ({"vary": {"alpha": [1]}, "trials": 2.5}, "trials must be an integer"),
         ({"vary": [1]}, "vary must name values"),
     ],
 )

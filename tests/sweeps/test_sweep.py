@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
-import multiprocessing
 import os
 import signal
 import sys
 import types
 from pathlib import Path
 
+import forked
 import pytest
 
 import offlinekit
@@ -24,8 +24,6 @@ from offlinekit.training import run_folder
 
 SMALL = {"encoder": {"type": "mlp", "hidden_sizes": [8]}, "batch_size": 16}
 COMMON = {"set": SMALL, "steps": 20, "metric": "initial_value", "dataset": "pendulum-mixed", "device": "cpu"}
-SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(["offlinekit.algos", "offlinekit.cli.job", "torch.distributed"])
 
 
 @pytest.fixture(scope="module")
@@ -181,9 +179,7 @@ def _work(folder):
 
 
 def _two_processes(sweep):
-    workers = [SERVER.Process(target=_work, args=(sweep.folder,), daemon=True) for _ in range(2)]
-    for worker in workers:
-        worker.start()
+    workers = [forked.start(_work, sweep.folder, daemon=True) for _ in range(2)]
     for worker in workers:
         worker.join(60)
     assert [worker.exitcode for worker in workers] == [0, 0]

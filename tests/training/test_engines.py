@@ -16,6 +16,7 @@ from offlinekit.algos.torch.td3_plus_bc_impl import TD3PlusBCImpl
 from offlinekit.testing import small_dataset
 from offlinekit.training.engines import engine as engines
 from offlinekit.training.engines.replay import Replays
+from offlinekit.training.setup.start import start_run
 
 TINY = {"encoder": {"type": "mlp", "hidden_sizes": [8]}, "batch_size": 8, "seed": 3, "device": "cpu"}
 QUIET = {"out": None, "progress": False}
@@ -37,7 +38,7 @@ def same(first, second, **tolerance):
 
 def replays(algo, n_steps=15):
     """Returns the engine's recordings after some updates."""
-    run = algo.start_run(small_dataset(algo.action_kind), n_steps, engine="graph", **QUIET)
+    run = start_run(algo, small_dataset(algo.action_kind), n_steps, engine="graph", **QUIET)
     for _ in run.steps():
         pass
     return run.engine.updates.replayed
@@ -62,6 +63,7 @@ COMPARE = """
 import torch
 from offlinekit.algos import get_algo
 from offlinekit.testing import small_dataset
+from offlinekit.training.setup.start import start_run
 
 # The compiler once drew REDQ's subset of critics before the noise of the actions.
 cases = (("td3_plus_bc", 100, 1e-3, {}), ("discrete_bcq", 100, 1e-3, {}), ("redq", 4, 1e-5, {"policy_delay": 2}))
@@ -86,7 +88,7 @@ def test_compiled_updates_agree_with_eager_ones():
 
 def test_auto_is_the_graph_and_says_so(capsys):
     algo = TD3PlusBC(**TINY)
-    run = algo.start_run(small_dataset("continuous"), 1, **QUIET)
+    run = start_run(algo, small_dataset("continuous"), 1, **QUIET)
     assert isinstance(run.engine.updates, Replays)
 
 

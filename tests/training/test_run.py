@@ -192,9 +192,9 @@ def test_fitter_is_the_same_run(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "error", "message"),
     [
-        ({"n_steps": 0}, ValueError, "n_steps must be at least 1, got 0"),
-        ({"n_steps": 1.5}, TypeError, "n_steps must be an integer, got 1.5"),
-        ({"n_steps": 1, "eval_interval": -1}, ValueError, "eval_interval must be at least 1"),
+        ({"n_steps": 0}, ValueError, r"n_steps must be in \[1, inf\), got 0"),
+        ({"n_steps": 1.5}, TypeError, r"n_steps must be an integer in \[1, inf\), got 1.5"),
+        ({"n_steps": 1, "eval_interval": -1}, ValueError, r"eval_interval must be in \[1, inf\), got -1"),
         ({"n_steps": 1, "log_interval": True}, TypeError, "log_interval must be an integer"),
         ({"n_steps": 1, "tensorboard": True}, ValueError, "tensorboard=True writes into the run folder"),
     ],

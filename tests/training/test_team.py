@@ -12,11 +12,11 @@ import torch
 
 from offlinekit.algos import AWR, BC, TD3PlusBC, catalogue
 from offlinekit.cli.job import Job
-from offlinekit.core.data_parallel import share
 from offlinekit.datasets import MDPDataset, get_dataset
 from offlinekit.errors import DatasetError, UnsupportedError
 from offlinekit.nn.random import Random
 from offlinekit.training.process_group import Team, bounds, is_launched, local_device
+from offlinekit.training.setup.data_parallel import share
 from offlinekit.types import map_tree
 
 

@@ -19,7 +19,10 @@ class AWACImpl(ActorCriticImpl):
 
     def build_policy(self) -> GaussianPolicy:
         """Makes the Gaussian policy with one standard deviation an action dimension."""
-        return GaussianPolicy(self.make_network(self.action_size), self.random, self.action_size)
+        config, size = self.config, self.action_size
+        return GaussianPolicy(
+            self.make_network(size), self.random, size, (config.log_std_min, 2.0), squash=config.squash_mean
+        )
 
     def compute_target(self, batch: Batch) -> Tensor:
         """Returns r + gamma min_k Q_target_k(s', a'), a' drawn from the policy."""

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from offlinekit.core.impl import Impl
+from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.errors import UnsupportedError
+from offlinekit.interfaces import Sampler
 from offlinekit.nn import losses
 from offlinekit.nn.policies import GaussianPolicy
 from offlinekit.sampling.batch import Batch, Metrics, TensorTree
+from offlinekit.sampling.sampler import TransitionSampler
+from offlinekit.sampling.transition_table import TransitionTable
 from offlinekit.training.objectives import Loss, Objective
 
 ROWS_AT_ONCE = 1 << 15
@@ -37,7 +41,7 @@ class AWRImpl(Impl):
         self.target_value = self.make_target(self.value, 1.0, "refresh_interval")
         self.register_buffer("shift", torch.zeros(()), persistent=False)
         self.register_buffer("scale", torch.ones(()), persistent=False)
-        self.columns: Any = None
+        self.columns: TransitionTable | None = None
         self.period = 0
 
     def build_objectives(self) -> list[Objective]:
@@ -47,19 +51,19 @@ class AWRImpl(Impl):
         actor = self.objective("actor", self.compute_actor_loss, [self.policy], config.actor_learning_rate)
         return [value, actor]
 
-    def learn_data(self, dataset: Any, sampler: Any) -> None:
+    def learn_data(self, dataset: MDPDataset, sampler: Sampler) -> None:
         """Computes the returns of the rows that the sampler draws.
 
         Raises:
             UnsupportedError: For a dataset in a file, or rows in no order of time.
         """
-        self.columns = getattr(sampler, "columns", None)
+        self.columns = sampler.columns if isinstance(sampler, TransitionSampler) else None
         if self.columns is None or not self.columns.ordered:
             raise UnsupportedError(
                 "AWR computes the returns of whole episodes, which needs rows in temporal order and in memory; use "
                 "MDPDataset.load in place of open, and give no next_observations that differ from the rows that follow"
             )
-        self.refresh(self.grad_step)
+        self.refresh(self.columns, self.grad_step)
 
     def update(self, batch: Batch) -> Metrics:
         """Takes one update, and computes all returns anew where the target value has moved."""
@@ -75,17 +79,18 @@ class AWRImpl(Impl):
     def keep_up(self, done: int) -> None:
         """Computes all returns anew where the target value has moved since the last time."""
         if self.columns is not None and done // self.config.refresh_interval != self.period:
-            self.refresh(done)
+            self.refresh(self.columns, done)
 
     @torch.no_grad()
-    def refresh(self, done: int) -> None:
+    def refresh(self, columns: TransitionTable, done: int) -> None:
         """Writes the lambda-returns of all rows into their column of the batches.
 
         Args:
+            columns: What the sampler draws from.
             done: Updates taken.
         """
-        rows = torch.arange(len(self.columns.has_next), device=self.device)
-        parts = [self.columns.gather(some) for some in torch.split(rows, ROWS_AT_ONCE)]
+        rows = torch.arange(len(columns.has_next), device=self.device)
+        parts = [columns.gather(some) for some in torch.split(rows, ROWS_AT_ONCE)]
         values, following = (
             torch.cat([self.target_value(o).squeeze(-1) for o in observations])
             for observations in (
@@ -93,8 +98,8 @@ class AWRImpl(Impl):
                 [part.next_observations for part in parts],
             )
         )
-        returns = self.columns.set_lambda_returns(values, following, self.config.td_lambda)
-        advantages = (returns - values)[torch.from_numpy(self.columns.has_next).to(self.device)]
+        returns = columns.set_lambda_returns(values, following, self.config.td_lambda)
+        advantages = (returns - values)[torch.from_numpy(columns.has_next).to(self.device)]
         self.shift.copy_(advantages.mean())
         self.scale.copy_(advantages.std(correction=0) + 1e-5)
         self.period = done // self.config.refresh_interval

@@ -44,8 +44,10 @@ class CQLImpl(SACImpl):
             actions, _ = self.policy.sample(observations)
             return batch.rewards + batch.discounts * self.q.lowest(self.target_q(observations, actions))
         actions, _ = self.policy.sample(observations, self.config.n_actions)  # [M, B, A]
-        values = self.target_q.values(observations, actions).amax(1)  # [K, B]
-        target: Tensor = batch.rewards + batch.discounts * values.amin(0)
+        values = self.target_q.values(observations, actions)  # [K, M, B]
+        by_critic = self.config.max_backup_order == "critic"
+        best = values.amax(1).amin(0) if by_critic else values.amin(0).amax(0)
+        target: Tensor = batch.rewards + batch.discounts * best
         return self.q.as_target(target)
 
     def sampled_actions(self, batch: Batch) -> tuple[Tensor, Tensor]:

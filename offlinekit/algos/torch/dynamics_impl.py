@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -11,7 +11,9 @@ from gymnasium import spaces
 from torch import Tensor
 
 from offlinekit.core.impl import Impl
+from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.errors import UnsupportedError
+from offlinekit.interfaces import Sampler
 from offlinekit.nn import losses
 from offlinekit.nn.encoders import MLPEncoder, ResidualEncoder, resolve_encoder
 from offlinekit.nn.networks import MLP
@@ -52,7 +54,7 @@ class DynamicsImpl(Impl):
 
         Raises:
             UnsupportedError: For observations that are no vectors, and encoders of anything else.
-            ValueError: For joined steps.
+            ValueError: For joined steps, and a discount of 0, by which the end of the MDP could not be told.
         """
         space, encoder = self.observation_space, resolve_encoder(self.config.encoder, self.observation_space)
         if not isinstance(space, spaces.Box) or len(space.shape) != 1:
@@ -70,7 +72,7 @@ class DynamicsImpl(Impl):
         """Returns the members' loss."""
         return [self.objective("model", self.compute_model_loss, [self.mlp], self.config.learning_rate)]
 
-    def learn_data(self, dataset: Any, sampler: Any) -> None:
+    def learn_data(self, dataset: MDPDataset, sampler: Sampler) -> None:
         """Notes the range of observations and rewards."""
         scaling, seen, rewards = self.config.scaling, dataset.observations, dataset.rewards
         ranges = scaling.observations(np.stack([seen.min(0), seen.max(0)]))

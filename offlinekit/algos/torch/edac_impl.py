@@ -13,6 +13,14 @@ from offlinekit.training.objectives import Loss
 class EDACImpl(SACImpl):
     """L = L_TD + eta / (N - 1) sum_{i != j} <unit grad_a Q_i, unit grad_a Q_j>; arXiv:2110.01548, algorithm 1."""
 
+    def compute_target(self, batch: Batch) -> Tensor:
+        """Returns the target of SAC; with max_backup r + gamma min_k max_m Q_k(s', a'_m), by the online critics."""
+        if not self.config.max_backup:
+            return super().compute_target(batch)
+        actions, _ = self.policy.sample(batch.next_observations, self.config.n_actions)  # [M, B, A]
+        best = self.q.values(batch.next_observations, actions).amax(1).amin(0)
+        return self.q.as_target(batch.rewards + batch.discounts * best)
+
     def compute_critic_loss(self, batch: Batch, q_tpn: Tensor) -> Loss:
         """Returns the temporal-difference loss plus eta times the alignment of the gradients, eq. (5)."""
         outputs, gradients = self.q.action_gradients(batch.observations, batch.actions)

@@ -35,7 +35,7 @@ class FQEImpl(Impl):
             action_size=0 if self.is_discrete else self.action_size,
             n_actions=self.n_actions if self.is_discrete else 0,
             n_quantiles=config.n_quantiles if config.q_function == "qr" else None,
-            huber=config.td_loss == "huber",
+            huber_width=1.0 if config.td_loss == "huber" else None,
         )
         self.target_q = self.make_target(self.q, "tau", "target_update_interval")
 

@@ -8,9 +8,12 @@ from torch import Tensor
 
 from offlinekit.core.bases.actor_critic_impl import ActorCriticImpl
 from offlinekit.core.bases.behaviour_models import make_flow
+from offlinekit.nn import losses
 from offlinekit.nn.flows import OneStepPolicy
-from offlinekit.sampling.batch import Batch
+from offlinekit.nn.random import fixed_normals
+from offlinekit.sampling.batch import Batch, TensorTree
 from offlinekit.training.objectives import Loss, Objective
+from offlinekit.types import first_leaf
 
 
 class FQLImpl(ActorCriticImpl):
@@ -43,6 +46,18 @@ class FQLImpl(ActorCriticImpl):
         outputs = self.target_q(batch.next_observations, self.policy.sample(batch.next_observations)[0])
         value = outputs.mean(0) if self.config.target_value == "mean" else self.q.lowest(outputs)
         return batch.rewards + batch.discounts * value
+
+    def predict_best_action(self, observations: TensorTree) -> Tensor:
+        """Returns the best [B, A], by the critics, of N actions from noise that is always the same."""
+        n_candidates = self.config.n_candidates
+        if n_candidates is None:
+            return super().predict_best_action(observations)
+        noise = fixed_normals(n_candidates, self.action_size, self.device)
+        noise = noise.unsqueeze(1).expand(-1, len(first_leaf(observations)), -1)
+        candidates = self.policy(observations, noise).clamp(-1.0, 1.0)
+        values = self.q.values(observations, candidates)
+        values = values.mean(0) if self.config.target_value == "mean" else values.amin(0)
+        return losses.best_actions(candidates, values)
 
     def compute_flow_loss(self, batch: Batch) -> Loss:
         """Returns the flow-matching loss of the data's actions."""

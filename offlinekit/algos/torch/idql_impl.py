@@ -24,8 +24,9 @@ class IDQLImpl(BestOfImpl, IQLImpl):  # type: ignore[misc]  # A policy in place 
 
     def build_policy(self) -> BestOf:  # type: ignore[override]  # As above.
         """Makes the diffusion and the choice among its actions."""
-        frequencies = 2.0 * math.pi * 0.2 * torch.randn(32)
-        times = TimeFeatures(frequencies, (128, 128), learned=True)
+        width = self.config.time_width
+        frequencies = 2.0 * math.pi * 0.2 * torch.randn(width // 4)
+        times = TimeFeatures(frequencies, (width, width), learned=True)
         return BestOf(make_diffusion(self, times, ClippedDiffusion), self.config.n_candidates)
 
     def judge(self, observations: TensorTree, actions: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor
 from offlinekit.core.bases.actor_critic_impl import ActorCriticImpl
 from offlinekit.nn import losses
 from offlinekit.nn.policies import GaussianPolicy
-from offlinekit.sampling.batch import Batch
+from offlinekit.sampling.batch import Batch, TensorTree
 from offlinekit.training.objectives import Loss, Objective
 
 
@@ -28,7 +28,16 @@ class InACImpl(ActorCriticImpl):
 
     def build_policy(self) -> GaussianPolicy:
         """Makes a Gaussian policy with one standard deviation an action dimension."""
-        return GaussianPolicy(self.make_network(self.action_size), self.random, self.action_size)
+        config, size = self.config, self.action_size
+        sigmoid = config.log_std == "sigmoid"
+        bounds = (-6.0, 0.0) if sigmoid else (-5.0, 2.0)
+        return GaussianPolicy(
+            self.make_network(size), self.random, size, bounds, clip=config.clip_actions, sigmoid=sigmoid
+        )
+
+    def sample_action(self, observations: TensorTree) -> Tensor:
+        """Returns actions [B, A] drawn from the policy, clipped to [-1, 1]."""
+        return super().sample_action(observations).clamp(-1.0, 1.0)
 
     def build_objectives(self) -> list[Objective]:
         """Returns the losses of the behaviour model, the value, the critics and the actor."""
@@ -44,9 +53,10 @@ class InACImpl(ActorCriticImpl):
 
     @torch.no_grad()
     def soft_values(self, batch: Batch) -> Tensor:
-        """Returns min_k Q_k(s, a) - temperature log pi(a|s), a ~ pi, [B], without gradient."""
+        """Returns min_k Q_k(s, a) - temperature log pi(a|s), a ~ pi, [B], Q online or the target, no gradient."""
         actions, log_probs = self.policy.sample(batch.observations)
-        values = self.q.values(batch.observations, actions).amin(0)
+        q = self.target_q if self.config.value_critics == "target" else self.q
+        values = q.values(batch.observations, actions).amin(0)
         soft: Tensor = values - self.config.temperature * log_probs
         return soft
 

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from offlinekit.core.bases.actor_critic_impl import ActorCriticImpl
 from offlinekit.core.bases.implicit_impl import ImplicitValues
+from offlinekit.nn.encoders import MLPEncoder, resolve_encoder
 from offlinekit.nn.policies import GaussianPolicy
 from offlinekit.sampling.batch import Batch
 from offlinekit.training.objectives import Objective
@@ -23,7 +24,12 @@ class IQLImpl(ImplicitValues, ActorCriticImpl):
     def build(self) -> None:
         """Makes the critics, the policy and the state value."""
         super().build()
-        self.value = self.make_network(1, encoder=self.critic_encoder())
+        self.value = self.make_network(1, encoder=self.value_encoder())
+
+    def value_encoder(self) -> MLPEncoder:
+        """Returns what sees the observation in the state value: the critics' unless the front says otherwise."""
+        chosen = getattr(self.config, "value_encoder", None)
+        return self.critic_encoder() if chosen is None else resolve_encoder(chosen, self.observation_space)
 
     def build_policy(self) -> GaussianPolicy:
         """Makes the Gaussian policy with one standard deviation an action dimension."""

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from gymnasium import spaces
 from torch import Tensor
 
 from offlinekit.algos.torch.td3_plus_bc_impl import TD3PlusBCImpl
+from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.errors import NotFittedError, UnsupportedError
+from offlinekit.interfaces import Sampler
 from offlinekit.nn.neighbours import Neighbours
 from offlinekit.sampling.batch import Batch
+from offlinekit.sampling.sampler import TransitionSampler
 from offlinekit.training.objectives import Loss
+from offlinekit.types import first_leaf
 
 
 class PRDCImpl(TD3PlusBCImpl):
@@ -34,18 +38,18 @@ class PRDCImpl(TD3PlusBCImpl):
             )
         super().build()
 
-    def learn_data(self, dataset: Any, sampler: Any) -> None:
+    def learn_data(self, dataset: MDPDataset, sampler: Sampler) -> None:
         """Makes the index of the rows that the sampler draws, scaled as it scales them.
 
         Raises:
             UnsupportedError: For a dataset that is read from a file in blocks.
         """
-        if not hasattr(sampler, "usable_rows"):
+        if not isinstance(sampler, TransitionSampler):
             raise UnsupportedError(
                 "PRDC searches all rows, which needs the dataset in memory; use MDPDataset.load in place of open"
             )
         batch = sampler.gather(sampler.usable_rows())
-        observations, actions = batch.observations.contiguous(), batch.actions.contiguous()
+        observations, actions = first_leaf(batch.observations).contiguous(), batch.actions.contiguous()
         self.neighbours = Neighbours(observations, actions, self.config.state_weight)
 
     def nearest_actions(self, batch: Batch) -> Tensor:

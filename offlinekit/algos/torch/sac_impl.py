@@ -26,7 +26,8 @@ class SACImpl(ActorCriticImpl):
 
     def build_policy(self) -> SquashedGaussianPolicy:
         """Makes the squashed Gaussian policy."""
-        return SquashedGaussianPolicy(self.make_network(2 * self.action_size), self.random)
+        network = self.make_network(2 * self.action_size)
+        return SquashedGaussianPolicy(network, self.random, (self.config.log_std_min, 2.0))
 
     def build_objectives(self) -> list[Objective]:
         """Returns the losses of the temperature, the actor and the critics."""

@@ -8,6 +8,8 @@ from typing import Any
 import click
 
 from offlinekit.cli.options import SETTINGS, debug_option, example, key_value_option, usage
+from offlinekit.cli.setting_options import setting_options
+from offlinekit.training.setup.settings import N_STEPS
 
 COUNT = click.IntRange(min=1)
 
@@ -30,7 +32,7 @@ COUNT = click.IntRange(min=1)
 @click.option("--trials", type=COUNT, help="Settings that Optuna proposes.  [default: the whole grid]")
 @click.option("--seeds", type=COUNT, help="Runs of each setting.  [default: 1]")
 @click.option("--seed", type=int, help="The first seed.  [default: 0]")
-@click.option("--steps", type=COUNT, help="Updates of each run.  [default: 100000]")
+@click.option("--steps", type=COUNT, help=f"Updates of each run.  [default: {N_STEPS}]")
 @click.option(
     "--metric",
     help="What settings are compared by: fqe, a metric on the dataset, eval/return_mean.  [default: fqe]",
@@ -42,9 +44,7 @@ COUNT = click.IntRange(min=1)
 @click.option(
     "--eval-env", help="Gymnasium environment, or none.  [default: the dataset's, where the metric asks]"
 )
-@click.option("--eval-interval", type=COUNT, help="Updates between evaluations.  [default: at the end]")
-@click.option("--eval-episodes", type=COUNT, help="Episodes of an evaluation.  [default: 10]")
-@click.option("--log-interval", type=COUNT, help="Updates between rows of metrics.csv.  [default: 1000]")
+@setting_options("progress", "preemptible", eval_interval="at the end")
 @click.option("--device", help="auto, cpu, cuda, cuda:1.  [default: auto]")
 @click.option("--pack", type=COUNT, help="The most runs trained at once.  [default: 32]")
 @click.option(

@@ -9,6 +9,8 @@ from typing import Any
 import click
 
 from offlinekit.cli.options import SETTINGS, debug_option, example, key_value_option
+from offlinekit.cli.setting_options import setting_options
+from offlinekit.training.setup.settings import N_STEPS
 
 COUNT = click.IntRange(min=1)
 
@@ -33,7 +35,7 @@ class RunOrAuto(click.Path):
 )
 @click.option("--algo", help="Algorithm; `offlinekit algos` lists them.")
 @click.option("--dataset", help="Name or path; `offlinekit datasets list` lists names.")
-@click.option("--steps", type=COUNT, help="Number of updates.  [default: 100000]")
+@click.option("--steps", type=COUNT, help=f"Number of updates.  [default: {N_STEPS}]")
 @click.option("--seed", type=int, help="Of networks, batches and evaluation.  [default: drawn and noted]")
 @click.option(
     "--seeds", type=COUNT, help="Train so many seeds side by side, from --seed on, each its own run."
@@ -48,18 +50,12 @@ class RunOrAuto(click.Path):
 @key_value_option("--set", "hyperparameters", help="Hyperparameter; JSON or text")
 @key_value_option("--dataset-option", "dataset_options", help="Option of the dataset's reader")
 @click.option("--eval-env", help="Gymnasium environment, or none.  [default: the dataset's own]")
-@click.option("--eval-interval", type=COUNT, help="Updates between evaluations.  [default: 5000]")
-@click.option("--eval-episodes", type=COUNT, help="Episodes of an evaluation.  [default: 10]")
 @click.option(
     "--metric",
     "metrics",
     metavar="NAME[:KEY=VALUE,...]",
     multiple=True,
     help="Metric on the dataset, such as td_error or soft_opc:return_threshold=200, repeatable.",
-)
-@click.option("--log-interval", type=COUNT, help="Updates between rows of metrics.csv.  [default: 1000]")
-@click.option(
-    "--checkpoint-interval", type=COUNT, help="Updates between checkpoints.  [default: as --eval-interval]"
 )
 @click.option(
     "--out",
@@ -68,30 +64,7 @@ class RunOrAuto(click.Path):
     help="Folder for the run's own folder.",
 )
 @click.option("--device", help="auto, cpu, cuda, cuda:1.  [default: auto]")
-@click.option(
-    "--engine",
-    type=click.Choice(["auto", "eager", "compile", "graph"]),
-    help="How updates are taken; graph repeats recorded kernels.  [default: auto]",
-)
-@click.option(
-    "--precision",
-    type=click.Choice(["float32", "bfloat16"]),
-    help="Of matrix products.  [default: float32]",
-)
-@click.option(
-    "--value-alarm",
-    type=click.Choice(["warn", "stop", "off"]),
-    help="Once values leave what the rewards of the data allow.  [default: warn]",
-)
-@click.option(
-    "--deterministic",
-    is_flag=True,
-    show_default=False,
-    help="Only kernels that give the same bits each time.",
-)
-@click.option(
-    "--tensorboard", is_flag=True, show_default=False, help="Log to TensorBoard too (extra `tensorboard`)."
-)
+@setting_options("progress", "preemptible")
 @click.option(
     "--logger",
     "loggers",

@@ -46,6 +46,7 @@ class ActorCriticImpl(Impl):
             config.n_critics,
             action_size=self.action_size,
             n_quantiles=config.n_quantiles if config.q_function == "qr" else None,
+            huber_width=getattr(config, "huber_width", None),
         )
 
     def critic_encoder(self) -> MLPEncoder:
@@ -78,6 +79,7 @@ class ActorCriticImpl(Impl):
             owners or [self.policy],
             config.actor_learning_rate,
             schedule=config.actor_lr_schedule,
+            weight_decay=getattr(config, "actor_weight_decay", None),
             every=getattr(config, "policy_delay", 1),
             first=first,
         )

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 from offlinekit.core.algo import Algo
 from offlinekit.core.hyperparameters import Count
 from offlinekit.datasets import MDPDataset
+from offlinekit.interfaces import Sampler
 from offlinekit.sampling.chunks import chunked
-from offlinekit.sampling.sampler import Sampler
 
 
 class Chunking(Algo):

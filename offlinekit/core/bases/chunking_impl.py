@@ -17,10 +17,11 @@ from offlinekit.types import rows
 class ChunkingImpl(ActorCriticImpl):
     """Put before an implementation, makes its actions chunks of H = `n_step` steps; arXiv:2507.07969, section 4.
 
-    Networks see chunks [B, H * A], batches hold them and masks [H + 1, B]: which of the steps are of the
-    episode, and whether all are and what follows is known. Outside, actions are those of one step.
+    Networks see chunks [B, H * A]. Batches hold them beside `valid` [B, H], which of the steps are of the episode,
+    and `whole` [B], whether all are and what follows is known. Outside, actions are those of one step.
     """
 
+    needs: ClassVar[tuple[str, ...]] = (*ActorCriticImpl.needs, "valid", "whole")
     is_stateful: ClassVar[bool] = True
 
     @property
@@ -35,17 +36,13 @@ class ChunkingImpl(ActorCriticImpl):
 
     def compute_critic_loss(self, batch: Batch, q_tpn: Tensor) -> Loss:
         """Returns the temporal-difference loss of the chunks that are whole."""
-        whole = self.chunk_masks(batch)[-1].expand(self.q.members, -1)
-        return super().compute_critic_loss(batch.with_columns(masks=whole), q_tpn)
-
-    def chunk_masks(self, batch: Batch) -> Tensor:
-        """Returns the masks [H + 1, B] of a batch of chunks."""
-        masks = batch.masks
-        return torch.ones_like(batch.rewards).expand(self.config.n_step + 1, -1) if masks is None else masks
+        whole = batch.whole.float().expand(self.q.members, -1)
+        masks = whole if batch.masks is None else whole * batch.masks
+        return super().compute_critic_loss(batch.with_columns(masks=masks), q_tpn)
 
     def cloning_weights(self, batch: Batch) -> Tensor:
         """Returns 1 for the actions [B, H * A] that are of the episode, 0 for those behind its end."""
-        return self.chunk_masks(batch)[:-1].T.repeat_interleave(self.step_size, -1)
+        return batch.valid.float().repeat_interleave(self.step_size, -1)
 
     def best_chunk(self, observations: TensorTree) -> Tensor:
         """Returns the greedy chunks [B, H * A]."""

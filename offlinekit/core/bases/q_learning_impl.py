@@ -34,7 +34,7 @@ class QLearningImpl(Impl):
             config.n_critics,
             n_actions=self.n_actions,
             n_quantiles=config.n_quantiles if config.q_function == "qr" else None,
-            huber=config.td_loss == "huber",
+            huber_width=1.0 if config.td_loss == "huber" else None,
         )
 
     def build_objectives(self) -> list[Objective]:

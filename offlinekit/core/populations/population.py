@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
-from offlinekit.core import persistence
+from typing_extensions import Unpack
+
 from offlinekit.core.algo import Algo
-from offlinekit.core.compatibility import describe_data
 from offlinekit.core.populations.population_run import PopulationRun, Rows
 from offlinekit.core.populations.stacked_sampling import SharedColumns
 from offlinekit.datasets import MDPDataset
 from offlinekit.errors import TrainingError, did_you_mean
 from offlinekit.training import run_folder
+from offlinekit.training.setup.description import describe_data, describe_run
+from offlinekit.training.setup.resuming import find_run
+from offlinekit.training.setup.settings import N_STEPS, RunSettings, complete, takes_settings
+from offlinekit.training.setup.start import start_run
 
 
 class Population:
@@ -95,12 +100,18 @@ class Population:
         """The run folder of each member."""
         return [algo.run_dir for algo in self.algos]
 
-    def fit(self, dataset: MDPDataset, n_steps: int = 100_000, **settings: Any) -> Population:
+    @takes_settings
+    def fit(self, dataset: MDPDataset, n_steps: int = N_STEPS, **settings: Unpack[RunSettings]) -> Population:
         """Trains every member; takes the keywords of `Algo.fit`, with `resume` a run folder for each member, or "auto".
 
         Members go on together from the newest checkpoints that they all have, with the bits of a run that was not
         cut off. Those that are at their end and share no checkpoint stay as they are while the others go on. "auto"
         takes them as well, where a run of at least one member is unfinished.
+
+        Args:
+            dataset: What to learn from.
+            n_steps: Number of updates of each member.
+            settings: Further keywords, those of `RunSettings`.
 
         Returns:
             The population itself.
@@ -115,14 +126,9 @@ class Population:
             pass
         return self
 
+    @takes_settings
     def fitter(
-        self,
-        dataset: MDPDataset,
-        n_steps: int = 100_000,
-        *,
-        resume: Sequence[str | Path] | str | None = None,
-        progress: bool = True,
-        **settings: Any,
+        self, dataset: MDPDataset, n_steps: int = N_STEPS, **settings: Unpack[RunSettings]
     ) -> Iterator[tuple[int, Rows]]:
         """The run of `fit` as a generator, with the same keywords.
 
@@ -130,29 +136,32 @@ class Population:
             (update, {number: metrics}) of members that train together, at each log and evaluation interval and
             after the last update.
         """
+        whole = complete(settings)
         for algo in self.algos:
             algo.check(dataset)
-        if resume is not None or settings.get("out", "runs") is not None:
-            settings["info"] = describe_data(dataset, settings.get("info") or {})  # Once for all members.
-        folders = self._resumed(resume, dataset, n_steps, settings)
-        settings = {**settings, "progress": progress, "make_sampler": SharedColumns()}
-        runs = [
-            algo.start_run(dataset, n_steps, resume=folder, resume_step=step, **settings)
-            for algo, folder, step in zip(self.algos, folders, run_folder.common_steps(folders), strict=True)
-        ]
-        run = PopulationRun(runs, progress)
-        self.stacks, self.errors = run.stacks, run.errors
-        yield from run.steps()
+        if whole["resume"] is not None or whole["out"] is not None:
+            whole["info"] = describe_data(dataset, whole["info"] or {})  # Once for all members.
+        folders = self._resumed(n_steps, whole)
+        sampling = SharedColumns()
+        with ExitStack() as opened:
+            runs = []
+            for algo, folder, step in zip(self.algos, folders, run_folder.common_steps(folders), strict=True):
+                own: RunSettings = {**whole, "resume": folder}
+                run = start_run(algo, dataset, n_steps, resume_step=step, make_sampler=sampling, **own)
+                runs.append(opened.enter_context(closing(run)))
+            together = PopulationRun(runs, whole["progress"])
+            self.stacks, self.errors = together.stacks, together.errors
+            yield from together.steps()
 
-    def _resumed(
-        self, resume: Any, dataset: MDPDataset, n_steps: int, settings: dict[str, Any]
-    ) -> Sequence[Path | None]:
-        """Returns the run folder that each member goes on with."""
+    def _resumed(self, n_steps: int, settings: RunSettings) -> Sequence[Path | None]:
+        """Returns the run folder that each member goes on with; None for those that begin."""
+        resume = settings["resume"]
         if resume is None:
             return [None] * len(self)
         if resume == "auto":
-            configs = [algo.describe_run(dataset, n_steps, **settings) for algo in self.algos]
-            return self._found(configs, settings.get("out", "runs"))
+            data = settings["info"] or {}
+            configs = [describe_run(algo, n_steps, settings, data) for algo in self.algos]
+            return self._found(configs, settings["out"])
         if isinstance(resume, (str, Path)) or len(resume) != len(self):
             raise ValueError(
                 f"resume must give a run folder for each of {len(self)} members, such as "
@@ -167,7 +176,7 @@ class Population:
             for number, algo in enumerate(self.algos):
                 if found[number] is None:
                     place = None if out is None else Path(out)
-                    found[number] = persistence.find_run(algo, place, configs[number], finished, found)
+                    found[number] = find_run(algo, place, configs[number], finished, found)
             if not any(found):
                 break
         return found

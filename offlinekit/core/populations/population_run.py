@@ -39,7 +39,7 @@ class PopulationRun:
             self.lanes += make_lanes({going[place]: runs[going[place]] for place in places})
         self.stacks = [list(lane.runs) for lane in self.lanes]
         self.errors: dict[int, TrainingError] = {}
-        self.interrupted = self.preempted = False
+        self.interrupted = self.preempted = self.out_of_time = False
 
     def steps(self) -> Iterator[tuple[int, Rows]]:
         """Yields (update, rows) of members that train together, at each of their intervals and at the end.
@@ -51,10 +51,10 @@ class PopulationRun:
         """
         if not self.lanes:
             first = self.runs[0]
-            raise nothing_left("each member", first.done, first.settings.n_steps)
+            raise nothing_left("each member", first.done, first.n_steps)
         bar = self._bar()
         try:
-            with Interrupts(self, any(run.settings.preemptible for run in self.runs)):
+            with Interrupts(self, any(run.settings["preemptible"] for run in self.runs)):
                 for run in self.runs:
                     if not run.is_over:
                         run.open()
@@ -73,6 +73,8 @@ class PopulationRun:
                         self._let_go(lane)
                     if self.interrupted and self.lanes:
                         self._leave()
+                    if self.out_of_time:
+                        self._end_in_time()
         finally:
             bar.close()
             for run in self.runs:
@@ -83,13 +85,13 @@ class PopulationRun:
     def _bar(self) -> ProgressBar:
         labels = sorted({run.label for run in self.runs})
         label = f"{len(self.runs)} x {labels[0]}" if len(labels) == 1 else f"{len(self.runs)} members"
-        total, done = sum(run.settings.n_steps for run in self.runs), sum(run.done for run in self.runs)
+        total, done = sum(run.n_steps for run in self.runs), sum(run.done for run in self.runs)
         return ProgressBar(label, total, done, self.progress)
 
     def _advance(self, lane: Lane, bar: ProgressBar) -> list[Lane]:
         """Takes a lane's next updates and returns what then has an event: the lane, or what is left of it."""
         before, ahead = _step(lane), _first(lane).ahead()
-        failures = lane.advance(min(ahead, CHECK_EVERY), lambda: self.interrupted)
+        failures = lane.advance(min(ahead, CHECK_EVERY), self._must_stop)
         taken = _step(lane) - before
         bar.advance(taken * len(lane.runs))
         for number, error in failures.items():
@@ -97,6 +99,19 @@ class PopulationRun:
             warnings.warn(f"member {number} of the population ended: {self.errors[number]}", stacklevel=4)
         lanes = self._replace(lane, failures) if failures else [lane]
         return lanes if taken == ahead else []
+
+    def _must_stop(self) -> bool:
+        self.out_of_time = self.out_of_time or any(run.is_late() for run in self.runs)
+        return self.interrupted or self.out_of_time
+
+    def _end_in_time(self) -> None:
+        """Ends all runs with a checkpoint, since `max_seconds` are over."""
+        for lane in list(self.lanes):
+            lane.give_back()
+            for run in lane.runs.values():
+                run.tick()
+                run.out_of_time = True
+            self._let_go(lane)
 
     def _let_go(self, lane: Lane) -> None:
         """Finishes the runs of a lane that are over."""

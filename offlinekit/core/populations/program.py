@@ -118,11 +118,14 @@ class Program:
 
 
 def _record(function: Callable[..., list[Any]], example: Sequence[Tensor]) -> fx.GraphModule:
+    from torch._guards import TracingContext, tracing
+    from torch._subclasses import FakeTensorMode
     from torch.fx.experimental.proxy_tensor import make_fx
 
+    shapes = TracingContext(FakeTensorMode())  # Without one, every node makes its own, with a stack trace.
     devices = [tensor.device for tensor in example[:1] if tensor.device.type == "cuda"]
     try:
-        with torch.random.fork_rng(devices=devices):
+        with torch.random.fork_rng(devices=devices), tracing(shapes):
             module: fx.GraphModule = make_fx(function)(*example)
     except Exception as error:  # Whatever the losses do that vmap or the recording refuses.
         raise NotStackable(f"{type(error).__name__}: {str(error).strip().splitlines()[0]}") from error

@@ -61,8 +61,8 @@ class Stacked(Engine):
         self.runs = runs
         algos = [run.algo for run in runs.values()]
         self.impls = [algo.impl for algo in algos]
-        samplers = [algo.sampler for algo in algos]
-        if not all(isinstance(sampler, Shareable) for sampler in samplers):
+        samplers = [algo.sampler for algo in algos if isinstance(algo.sampler, Shareable)]
+        if len(samplers) < len(algos):
             raise NotStackable("its sampler draws no rows that one gather could fetch for all members")
         sampler = StackedSampler(samplers)
         for algo in algos:

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from offlinekit.datasets import MDPDataset
 from offlinekit.errors import UnsupportedError
+from offlinekit.interfaces import Sampler
 from offlinekit.nn.random import derive
 from offlinekit.sampling.blocks import BlockSampler
-from offlinekit.sampling.sampler import Sampler
 from offlinekit.types import leaves, map_tree
 
 

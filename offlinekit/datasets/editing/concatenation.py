@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from offlinekit.datasets import schema
 from offlinekit.errors import DatasetError
 from offlinekit.types import Array, leaves, map_tree
 
@@ -23,23 +24,22 @@ def concatenate(datasets: Sequence[Any]) -> Any:
     for other in datasets[1:]:
         check_joinable(datasets[0], other)
     joined = copy.copy(datasets[0])
-    for name in ("observations", "actions", "rewards", "terminals", "timeouts"):
-        setattr(joined, name, join([getattr(part, name) for part in datasets]))
-    for name in ("final_observations", "final_known"):
-        setattr(joined, name, join([getattr(part, name) for part in datasets]))
-    joined.next_observations = None
-    if any(part.next_observations is not None for part in datasets):
-        joined.next_observations = join(
-            [part.next_observations_at(np.arange(len(part))) for part in datasets]
-        )
-    log_probs = [part.behavior_log_probs for part in datasets]
-    joined.behavior_log_probs = None if any(part is None for part in log_probs) else join(log_probs)
-    for name in ("extras", "episode_extras"):
-        setattr(joined, name, _shared_extras([getattr(part, name) for part in datasets]))
-    joined.masks = None if datasets[0].masks is None else join([part.masks for part in datasets])
+    for column in schema.COLUMNS:
+        if column.is_kept:
+            setattr(joined, column.name, _joined(datasets, column))
     joined.episode_ends = np.cumsum(join([part.episode_lengths() for part in datasets]))
     joined.episode_starts = np.concatenate([np.zeros(1, np.int64), joined.episode_ends[:-1]])
     return joined
+
+
+def _joined(datasets: Sequence[Any], column: schema.Column) -> Any:
+    """Returns a column of all; None if one lacks it, next observations if none has them."""
+    parts = [getattr(part, column.name) for part in datasets]
+    if column.name == "next_observations" and any(part is not None for part in parts):
+        return join([part.next_observations_at(np.arange(len(part))) for part in datasets])
+    if column.kind == "named":
+        return _shared_extras(parts)
+    return None if any(part is None for part in parts) else join(parts, column.name)
 
 
 def join(trees: Sequence[Any], field: str = "columns") -> Any:

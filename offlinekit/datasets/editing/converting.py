@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -17,7 +17,13 @@ NATIVE_SUFFIXES = (".h5", ".hdf5")
 
 
 def convert(
-    name: str | Path, out: str | Path, *, format: str | None = None, compress: bool = True, **options: Any
+    name: str | Path,
+    out: str | Path,
+    *,
+    format: str | None = None,
+    compress: bool = True,
+    reader_options: Mapping[str, Any] | None = None,
+    **options: Any,
 ) -> MDPDataset:
     """Writes a dataset, by name or by path, in another format.
 
@@ -28,7 +34,8 @@ def convert(
         out: File, or folder where the format is one of folders.
         format: Name of a format that can be written; None decides by the suffix of `out`.
         compress: Whether our own format is compressed, or plain, for `MDPDataset.open` to map.
-        **options: Of the reader.
+        reader_options: Of the reader, such as its own `format`.
+        **options: Of the reader, too.
 
     Returns:
         The dataset as it was read; its columns may lie in files.
@@ -43,12 +50,12 @@ def convert(
         raise FileExistsError(f"{out} is there already; remove it, or write to another file")
     writer = writer_of(out, format, compress)
     with hdf5.spooled():
-        dataset = open_mapped(name, **options)
+        dataset = open_mapped(name, **{**(reader_options or {}), **options})
         writer(dataset, out)
     return dataset
 
 
-def open_mapped(name: str | Path, **options: Any) -> MDPDataset:
+def open_mapped(name: str | Path, /, **options: Any) -> MDPDataset:
     """Returns a dataset as `get_dataset` does; one of our plain files stays in its file."""
     path = Path(name).expanduser()
     if not options and path.is_file() and hdf5.is_hdf5(path) and storage.is_ours(path):

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from offlinekit.datasets import validation
+from offlinekit.datasets.findings import refuse_first
 from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.errors import did_you_mean
 from offlinekit.types import Array
@@ -123,5 +124,5 @@ def _with_rewards(dataset: MDPDataset, rewards: Any) -> MDPDataset:
     changed = copy.copy(dataset)
     changed.rewards = validation.as_float32(validation.as_vector(rewards, "rewards"))
     validation.check_length(changed.rewards, "rewards", len(dataset))
-    validation.check_finite(changed.rewards, "rewards", "row {}".format)
+    refuse_first(validation.not_finite(changed.rewards, "rewards"))
     return changed

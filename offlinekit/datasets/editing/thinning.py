@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from offlinekit.datasets.columns import ROW_COLUMNS
+from offlinekit.datasets import schema
 from offlinekit.datasets.editing.concatenation import concatenate
 from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.types import map_tree, rows
@@ -26,7 +26,7 @@ def first_rows(dataset: MDPDataset, n_rows: int) -> MDPDataset:
     n_episodes = int(np.searchsorted(dataset.episode_ends, n_rows)) + 1
     whole = dataset[:n_episodes]
     part = copy.copy(whole)
-    for name in ROW_COLUMNS:
+    for name in schema.ROWS:
         column = getattr(whole, name)
         setattr(part, name, None if column is None else rows(column, slice(0, n_rows)))
     if len(whole) == n_rows:

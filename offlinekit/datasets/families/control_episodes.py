@@ -13,7 +13,7 @@ from gymnasium import spaces
 
 from offlinekit.datasets.families.rl_unplugged_shards import Tree, joined, number, steps
 from offlinekit.datasets.formats.protobuf import Feature
-from offlinekit.datasets.mdp_dataset import MDPDataset
+from offlinekit.datasets.schema import Columns
 from offlinekit.datasets.spaces import Space, clip
 from offlinekit.errors import FileFormatError
 from offlinekit.types import Array, first_leaf, rows
@@ -89,8 +89,8 @@ def _images(name: str, values: list[bytes], n_steps: int) -> Array:
 
 def build(
     parts: Iterable[Tree], *, clip_actions: bool, action_space: Space | None, **arguments: Any
-) -> MDPDataset:
-    """Returns the dataset of parts.
+) -> Columns:
+    """Returns the columns of parts, and other arguments of MDPDataset.
 
     Parts of one transition each come in no order of time: the dataset is then unordered.
 
@@ -108,4 +108,4 @@ def build(
     else:
         arguments |= {"final_observations": final, "episode_terminals": ends}
     actions = clip(actions, space) if clip_actions else actions
-    return MDPDataset(**columns, actions=actions, action_space=space, **arguments)
+    return {**columns, "actions": actions, "action_space": space, **arguments}

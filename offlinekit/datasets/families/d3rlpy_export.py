@@ -7,19 +7,21 @@ from typing import Any
 
 import numpy as np
 
+from offlinekit.datasets.inspection.format_losses import warn_of_losses
 from offlinekit.datasets.storage import write_checked, write_fact, written_hdf5
 from offlinekit.errors import DatasetError, UnsupportedError
 from offlinekit.io import written_beside
 from offlinekit.types import Array
 
 VERSION = "2.1"
+HELD = ("observations", "actions", "rewards", "terminals", "timeouts")
 
 
 def export_d3rlpy(dataset: Any, path: Path | str) -> Path:
     """Writes a dataset for `d3rlpy.dataset.ReplayBuffer.load`, atomically, and returns its path.
 
     The format has no observation after an episode's last row: d3rlpy uses a row that ends by a timeout only as
-    the observation after the one before it. Metadata, masks and extras are not in it either.
+    the observation after the one before it. A warning names what else is not in it: spaces, metadata, masks, extras.
 
     Args:
         dataset: An MDPDataset of arrays or flat tuples of arrays.
@@ -42,6 +44,7 @@ def export_d3rlpy(dataset: Any, path: Path | str) -> Path:
             "d3rlpy takes observations that are one array or a tuple of arrays, got a dict or a nested tree; "
             "join its entries to one array first"
         )
+    warn_of_losses(dataset, "d3rlpy", HELD)
     actions = dataset.actions[:, None] if dataset.actions.ndim == 1 else dataset.actions
     with written_beside(Path(path)) as beside, written_hdf5(beside) as file:
         write_fact(file, "columns", np.array(["observations", "actions", "rewards", "terminated"], "S"))

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
+from offlinekit.datasets.draft import Draft
+from offlinekit.datasets.schema import Columns
 from offlinekit.errors import DatasetError
 from offlinekit.types import Array
 
@@ -62,20 +63,44 @@ FAULTS = (
 """Name, the option that mends it, and what is wrong."""
 
 
-def warn_of_faults(name: str, mended: dict[str, bool]) -> None:
-    """Warns of what is known to be wrong with a dataset and is not mended by an option.
+JUMP = 10.0
+"""An agent that is set back to its start moves by so many of its usual steps at once."""
+
+
+def warn_of_faults(name: str, mended: dict[str, bool], columns: Columns) -> None:
+    """Warns of what is known to be wrong with a dataset, if it is so in this file and not mended by an option.
 
     Args:
         name: D4RL's.
         mended: Whether an option of this name was given.
+        columns: Of the file.
     """
     for pattern, option, text in FAULTS:
-        if re.fullmatch(pattern, name) and not mended.get(option or "", False):
+        is_known = re.fullmatch(pattern, name) is not None and not mended.get(option or "", False)
+        if is_known and not (option == "step_limit" and ends_at_jumps(columns)):
             warnings.warn(f"{name}: {text}", KnownFaultWarning, stacklevel=5)
 
 
-def with_reward_transform(dataset: Any, name: str) -> Any:
-    """Returns a dataset with its rewards transformed by one of `TRANSFORMS`; the metadata say by which."""
-    changed = dataset.with_options(metadata={"reward_transform": name})
-    changed.rewards = TRANSFORMS[name](dataset.rewards, dataset.episode_returns()).astype(np.float32)
-    return changed
+def ends_at_jumps(columns: Columns) -> bool:
+    """Returns whether a place, the first two observations, jumps after each timeout but a last row's, and only there.
+
+    Args:
+        columns: observations [N, ...], terminals and, if the file has them, timeouts, bool [N].
+    """
+    ends, seen = columns.get("timeouts"), columns["observations"]
+    if ends is None or not ends[:-1].any() or seen.ndim != 2:
+        return False
+    way = np.linalg.norm(np.diff(seen[:, :2], axis=0), axis=1)
+    jumps = way > JUMP * np.median(way)
+    return bool((jumps == ends[:-1])[~columns["terminals"][:-1]].all())
+
+
+def with_reward_transform(columns: Columns, name: str) -> Columns:
+    """Returns arguments of MDPDataset whose rewards are those of one of `TRANSFORMS`; the metadata say by which."""
+    draft = Draft(columns)
+    metadata = {**columns.get("metadata", {}), "reward_transform": name}
+    if draft.episodes is None:  # The rules say why.
+        return {**columns, "metadata": metadata}
+    rewards = draft.columns["rewards"]
+    returns = np.add.reduceat(rewards, draft.episodes.starts, dtype=np.float64)
+    return {**columns, "metadata": metadata, "rewards": TRANSFORMS[name](rewards, returns).astype(np.float32)}

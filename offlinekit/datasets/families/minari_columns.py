@@ -75,11 +75,15 @@ def _check_lengths(episodes: list[Episode], observations: list[str]) -> None:
         if scalar is not None:
             raise FileFormatError(f"episode {i} has a single value as {scalar}, expected one for each step")
         steps = len(episode.columns["rewards"])
+        if steps == 0:
+            raise FileFormatError(
+                f"episode {i} has no step, expected at least one; write the dataset without it"
+            )
         for name, column in episode.columns.items():
             expected = steps + (name in observations)
-            if len(column) != expected or steps == 0:
+            if len(column) != expected:
                 raise FileFormatError(
-                    f"episode {i} has {len(column)} {name} to {steps} rewards, expected {max(expected, 1)}"
+                    f"episode {i} has {len(column)} {name} to {steps} rewards, expected {expected}"
                 )
 
 

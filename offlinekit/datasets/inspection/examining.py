@@ -1,4 +1,4 @@
-"""Datasets looked through: every fault and suspicion at once, where building stops at the first."""
+"""Datasets looked through: every fault, doubt and note at once, of which building raises or warns of some."""
 
 from __future__ import annotations
 
@@ -6,12 +6,16 @@ import warnings
 from os import PathLike, fspath
 from typing import Any, NamedTuple
 
-from offlinekit.datasets.inspection.doubts import find_suspicions
-from offlinekit.datasets.inspection.rules import Finding, find_faults
-from offlinekit.datasets.intake import noted_arguments
+from offlinekit.datasets import schema
+from offlinekit.datasets.draft import Draft
+from offlinekit.datasets.editing.dropping import without_nonfinite
+from offlinekit.datasets.findings import Fault, Finding
+from offlinekit.datasets.inspection.doubts import doubts_of
+from offlinekit.datasets.inspection.notes import notes_of
+from offlinekit.datasets.inspection.rules import faults_of
 from offlinekit.datasets.mdp_dataset import MDPDataset
-from offlinekit.datasets.registry import get_dataset
-from offlinekit.errors import DatasetError
+from offlinekit.datasets.registry import built, read
+from offlinekit.errors import DatasetError, DatasetWarning
 
 
 class Report(NamedTuple):
@@ -19,15 +23,17 @@ class Report(NamedTuple):
 
     Attributes:
         name: What was examined.
-        dataset: The dataset, or None where none could be built.
+        dataset: The dataset, or None if none could be built.
         faults: What prevents it.
         warnings: What looks wrong.
+        notes: What is worth a look, and often right.
     """
 
     name: str
     dataset: MDPDataset | None
     faults: list[Finding]
     warnings: list[Finding]
+    notes: list[Finding]
 
     @property
     def is_sound(self) -> bool:
@@ -36,45 +42,42 @@ class Report(NamedTuple):
 
     def to_json(self) -> dict[str, Any]:
         """Returns the report as plain data."""
-        return {
-            "name": self.name,
-            "sound": self.is_sound,
-            "faults": [finding.to_json() for finding in self.faults],
-            "warnings": [finding.to_json() for finding in self.warnings],
-        }
+        kinds = {"faults": self.faults, "warnings": self.warnings, "notes": self.notes}
+        found = {kind: [finding.to_json() for finding in findings] for kind, findings in kinds.items()}
+        return {"name": self.name, "sound": self.is_sound, **found}
 
 
-def examine(name: str | PathLike[str], **options: Any) -> Report:
+def examine(name: str | PathLike[str], /, **options: Any) -> Report:
     """Reads a dataset and reports everything that is wrong with it.
 
     Args:
         name: What `get_dataset` takes.
-        **options: Of its reader.
+        **options: As of `get_dataset`.
 
     Raises:
         FileFormatError: For a damaged file, of whose columns nothing can be said.
         FileNotFoundError: For a path to nothing.
         ValueError: For an unknown name.
     """
-    dataset, refusal = None, None
-    with noted_arguments() as noted, warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            dataset = get_dataset(name, **options)[0]
+            result = read(name, **options)
+        except Fault as error:
+            return Report(fspath(name), None, list(error.findings), [], [])
         except DatasetError as error:
-            if not noted:
-                raise
-            refusal = error
-    faults = [finding for columns in noted for finding in find_faults(columns)]
-    if refusal is not None and not faults:
-        message, _, fix = str(refusal).partition("; ")
-        faults = [Finding("fault", "dataset", message, fix or "see the message")]
-    suspicions = [] if faults else [finding for columns in noted for finding in find_suspicions(columns)]
-    suspicions += [_told_by_reader(str(one.message)) for one in told]
-    return Report(fspath(name), None if faults else dataset, faults, suspicions)
+            return Report(fspath(name), None, [_as_finding("fault", str(error))], [], [])
+        columns = result.columns if isinstance(result.columns, dict) else schema.columns_of(result.columns)
+        draft = without_nonfinite(Draft(columns), result.nonfinite)
+        faults = list(faults_of(draft))
+        dataset = None if faults else built(result)
+    said = [_as_finding("warning", str(one.message)) for one in caught if one.category is not DatasetWarning]
+    if faults:
+        return Report(fspath(name), None, faults, said, [])
+    return Report(fspath(name), dataset, [], [*doubts_of(draft), *said], list(notes_of(draft)))
 
 
-def _told_by_reader(text: str) -> Finding:
-    """Returns what a reader warned of as a finding."""
+def _as_finding(severity: Any, text: str) -> Finding:
+    """Returns what a reader says in a sentence as a finding."""
     message, _, fix = text.partition("; ")
-    return Finding("warning", "dataset", message, fix or "see the message")
+    return Finding(severity, "dataset", message, fix or "see the message")

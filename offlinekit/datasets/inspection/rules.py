@@ -1,214 +1,201 @@
-"""Everything that is wrong with columns before a dataset is built of them: named, placed and with its remedy."""
+"""The rules that columns must keep to make a dataset, once for building, `validate` and every edit.
+
+A rule takes a draft and yields findings. `STRUCTURE` comes first; what it finds fault with is set aside, so that
+`VALUES` look at sound columns of equal length alone.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import replace
+from typing import Any, TypeAlias
 
 import numpy as np
 from gymnasium import spaces
 
-from offlinekit.datasets import validation
-from offlinekit.errors import DatasetError
+from offlinekit.datasets import schema, validation
+from offlinekit.datasets.draft import Draft
+from offlinekit.datasets.episodes import denied_ends
+from offlinekit.datasets.findings import Fault, Finding, fault
+from offlinekit.datasets.spaces import outside, unfit
+from offlinekit.errors import did_you_mean
 from offlinekit.types import Array
 
-FLAGS = ("terminals", "timeouts", "episode_terminals")
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that is wrong, or looks wrong, with a dataset.
-
-    Attributes:
-        severity: "fault" where no dataset can be built, "warning" where one can, but hardly as it was meant.
-        field: The column.
-        message: What was found.
-        fix: What to do.
-        row: The first row that shows it, or None where it is of the whole column.
-        n_rows: How many rows show it.
-    """
-
-    severity: str
-    field: str
-    message: str
-    fix: str
-    row: int | None = None
-    n_rows: int | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """Returns the finding as plain data."""
-        return asdict(self)
-
-
-def fault(field: str, message: str, fix: str, rows: Array | None = None) -> Finding:
-    """Returns what prevents building; `rows` are the rows that show it."""
-    return _finding("fault", field, message, fix, rows)
-
-
-def warning(field: str, message: str, fix: str, rows: Array | None = None) -> Finding:
-    """Returns what looks wrong; `rows` are the rows that show it."""
-    return _finding("warning", field, message, fix, rows)
-
-
-def _finding(severity: str, field: str, message: str, fix: str, rows: Array | None) -> Finding:
-    if rows is None:
-        return Finding(severity, field, message, fix)
-    return Finding(severity, field, message, fix, int(rows[0]), len(rows))
-
-
-Check = Callable[[Mapping[str, Any]], Iterator[Finding]]
-"""Columns by the names of MDPDataset's arguments to findings."""
+Rule: TypeAlias = Callable[[Draft], Iterator[Finding]]
+LIKE_OBSERVATIONS = ("next_observations", "final_observations")
+MOST_LOG_PROB = 1e-4
+"""Log-probabilities of 0 may be rounded up to here."""
 
 
 def find_faults(columns: Mapping[str, Any]) -> list[Finding]:
-    """Returns all that prevents a dataset of these columns.
+    """Returns all that prevents a dataset of these columns; building raises the first of it.
 
     Args:
         columns: Arguments of `MDPDataset` by name.
     """
-    unreadable = list(_unreadable(columns))
-    if unreadable:  # What cannot be read cannot be looked at further.
-        return unreadable
-    checks: tuple[Check, ...] = (_lengths, _not_finite, _not_flags, _ends, _actions, _log_probs)
-    return [finding for check in checks for finding in check(columns)]
+    return list(faults_of(Draft(columns)))
 
 
-def named_columns(columns: Mapping[str, Any]) -> Iterator[tuple[str, Array]]:
-    """Yields name and array of each column and leaf of N rows that is given."""
-    for field in ("observations", "next_observations"):
-        if columns.get(field) is not None:
-            for name, leaf in validation.named_leaves(columns[field], field):
-                yield name, np.asarray(leaf)
-    for field in ("actions", "rewards", *FLAGS, "behavior_log_probs"):
-        if columns.get(field) is not None:
-            yield field, np.asarray(columns[field])
+def faults_of(draft: Draft) -> Iterator[Finding]:
+    """Yields the faults of a draft, and sets aside the columns that have no sound structure."""
+    for rule in STRUCTURE:
+        for finding in rule(draft):
+            draft.set_aside(finding.field)
+            yield located(finding, draft.ends)
+        if rule is wrong_lengths and draft.n_rows is None:  # Nothing to compare with.
+            return
+    for rule in VALUES:
+        for finding in rule(draft):
+            yield located(finding, draft.ends)
 
 
-def _unreadable(columns: Mapping[str, Any]) -> Iterator[Finding]:
-    for field in ("observations", "actions", "rewards", "terminals"):
-        if columns.get(field) is None:
-            yield fault(field, "is missing", "give the column, or name its key by an option of the reader")
-    for field, convert in _READERS.items():
-        if columns.get(field) is not None:
-            try:
-                convert(columns[field], field)
-            except DatasetError as error:
-                message, _, fix = str(error).partition("; ")
-                yield fault(field, message, fix or "convert it first, e.g. np.asarray(x, np.float32)")
+def located(finding: Finding, ends: Array | None) -> Finding:
+    """Returns a finding that says its episode.
+
+    Args:
+        finding: Its row may be that of a column with one entry an episode.
+        ends: int64 [E], exclusive; None if there are no episodes.
+    """
+    column = schema.column_of(finding.field)
+    if finding.row is None or column is None:
+        return finding
+    if column.per == "episode":
+        return replace(finding, row=None, episode=finding.row)
+    episode = None if ends is None else int(np.searchsorted(ends, finding.row, side="right"))
+    return replace(finding, episode=episode)
 
 
-_READERS: dict[str, Callable[[Any, str], Any]] = {
-    "observations": validation.as_observations,
-    "next_observations": validation.as_observations,
-    "final_observations": validation.as_observations,
-    "actions": validation.as_array,
-    **dict.fromkeys(("rewards", *FLAGS, "behavior_log_probs"), validation.as_vector),
-}
+def unknown_names(draft: Draft) -> Iterator[Finding]:
+    """Finds names that are no argument of MDPDataset."""
+    known = schema.ARGUMENTS
+    for name in draft.given.keys() - set(known):
+        fix = f"keep a column of your own in extras={{{name!r}: ...}}"
+        yield fault(name, f"is no column of a dataset{did_you_mean(name, known)}", fix)
 
 
-def _lengths(columns: Mapping[str, Any]) -> Iterator[Finding]:
-    n_rows = len(columns["rewards"])
-    if n_rows == 0:
-        yield fault("rewards", "the dataset is empty", "check how it was read")
-    for name, leaf in named_columns(columns):
-        if len(leaf) != n_rows:
-            message = f"has {len(leaf):,} rows, but rewards have {n_rows:,}"
-            yield fault(name, message, "give every column one entry for each row")
+def unreadable(draft: Draft) -> Iterator[Finding]:
+    """Finds columns that are missing, ragged, of objects, or of another kind, shape or dtype than theirs."""
+    for name in schema.REQUIRED:
+        if draft.given.get(name) is None:
+            yield fault(name, "is missing", "give the column, or name its key by an option of the reader")
+    yield from draft.unread
 
 
-def _not_finite(columns: Mapping[str, Any]) -> Iterator[Finding]:
-    for name, leaf in named_columns(columns):
-        if leaf.dtype.kind != "f" or name in FLAGS or not len(leaf):
-            continue
-        single = validation.as_float32(leaf).reshape(len(leaf), -1)
-        wrong = np.flatnonzero(~np.isfinite(single).all(axis=1))
-        if len(wrong):
-            values = leaf.reshape(len(leaf), -1)[wrong[0]]
-            value = values[~np.isfinite(single[wrong[0]])][0]
-            too_large = " (too large for float32)" if np.isfinite(value) else ""
-            message = f"holds {value:g}{too_large}, expected finite numbers"
-            yield fault(name, message, "drop those episodes, or repair the values", wrong)
+def wrong_lengths(draft: Draft) -> Iterator[Finding]:
+    """Finds no rows at all, and columns that have not one entry for each row."""
+    if draft.n_rows == 0:
+        yield fault(
+            "rewards", "is empty: the dataset is empty, expected at least one row", "check how it was read"
+        )
+    elif draft.n_rows is not None:
+        yield from _misfits(draft, "row", draft.n_rows)
 
 
-def _not_flags(columns: Mapping[str, Any]) -> Iterator[Finding]:
-    for name in FLAGS:
-        if columns.get(name) is None:
-            continue
-        flags = _vector(columns[name])
-        wrong = np.flatnonzero((flags != 0) & (flags != 1))
-        if len(wrong):
-            yield fault(name, f"holds {flags[wrong[0]]}, expected 0 or 1", "convert with e.g. x > 0.5", wrong)
+def contradicting_ends(draft: Draft) -> Iterator[Finding]:
+    """Finds terminals and timeouts inside episodes that `episode_terminals` says."""
+    yield from denied_ends({name: draft.columns[name] for name in schema.FLAGS if name in draft.columns})
 
 
-def _ends(columns: Mapping[str, Any]) -> Iterator[Finding]:
-    """Finds ends of episodes that `episode_terminals` denies."""
-    if columns.get("episode_terminals") is None:
+def wrong_numbers_of_episodes(draft: Draft) -> Iterator[Finding]:
+    """Finds columns that have not one entry for each episode."""
+    if draft.ends is not None:
+        yield from _misfits(draft, "episode", len(draft.ends))
+
+
+def _misfits(draft: Draft, per: str, expected: int) -> Iterator[Finding]:
+    for name in schema.names(per=per, is_argument=True):
+        if name in draft.columns:
+            yield from validation.misfits(draft.columns[name], name, expected, f"{per}s")
+
+
+def final_twice_or_not_at_all(draft: Draft) -> Iterator[Finding]:
+    """Finds final observations that are given twice, or said to be known and not given."""
+    following, final = (draft.given.get(name) is not None for name in LIKE_OBSERVATIONS)
+    if following and final:
+        message = "and next_observations say the same"
+        yield fault("final_observations", message, "give one of them")
+    if not following and not final and draft.columns.get("final_known", np.zeros(1)).any():
+        message = "is set, but neither final_observations nor next_observations are given"
+        yield fault("final_known", message, "give them, or leave final_known out")
+
+
+def unlike_observations(draft: Draft) -> Iterator[Finding]:
+    """Finds next and final observations of another structure, shape or dtype than the observations."""
+    seen = draft.columns.get("observations")
+    for name in LIKE_OBSERVATIONS if seen is not None else ():
+        if name in draft.columns:
+            yield from validation.unlike(draft.columns[name], seen, name, "observations")
+
+
+def wrong_observation_space(draft: Draft) -> Iterator[Finding]:
+    """Finds observations that have not the structure, shape or kind of a declared space."""
+    space, seen = draft.given.get("observation_space"), draft.columns.get("observations")
+    if space is not None and seen is not None:
+        try:
+            yield from unfit(seen, space)
+        except Fault as error:
+            yield from error.findings
+
+
+def wrong_facts(draft: Draft) -> Iterator[Finding]:
+    """Finds metadata that JSON cannot hold, reference scores that are equal or no numbers, and masks of no member."""
+    try:
+        yield from _wrong_scores(draft.metadata)
+    except Fault as error:
+        yield from error.findings
+    size = draft.given.get("mask_size", 1)
+    if draft.given.get("create_mask") and not (isinstance(size, int | np.integer) and size >= 1):
+        yield fault("mask_size", f"must be at least 1, got {size!r}", "give the number of ensemble members")
+
+
+def _wrong_scores(metadata: Mapping[str, Any]) -> Iterator[Finding]:
+    scores = [metadata.get(f"reference_{end}_score") for end in ("min", "max")]
+    if None in scores:
         return
-    last = _vector(columns["episode_terminals"]) != 0
-    for name in ("terminals", "timeouts"):
-        if columns.get(name) is None or len(_vector(columns[name])) != len(last):
-            continue
-        outside = np.flatnonzero((_vector(columns[name]) != 0)[:-1] & ~last[:-1])
-        if len(outside):
-            yield fault(
-                name,
-                "is set where episode_terminals is not",
-                f"if episode_terminals is right pass {name} * episode_terminals, else leave it out",
-                outside,
-            )
+    if not all(isinstance(score, int | float) and np.isfinite(score) for score in scores):
+        message = f"must have finite numbers as reference scores, got {scores[0]!r} and {scores[1]!r}"
+        yield fault("metadata", message, "leave them out if they are unknown")
+    elif scores[0] == scores[1]:
+        message = f"must have two different reference scores, got {scores[0]} twice"
+        yield fault("metadata", message, "leave them out if they are unknown")
 
 
-def _actions(columns: Mapping[str, Any]) -> Iterator[Finding]:
-    actions, space = np.asarray(columns["actions"]), columns.get("action_space")
-    if isinstance(space, spaces.Discrete) or (space is None and actions.dtype.kind in "iub"):
-        yield from _discrete_actions(actions, space)
-        return
-    flat = actions.reshape(len(actions), -1) if len(actions) else actions
-    if actions.ndim not in (1, 2):
-        yield fault("actions", f"has shape {list(actions.shape)}, expected [N, A]", "flatten each action")
-    elif space is not None and flat.shape[1:] != space.shape:
-        message = f"has {flat.shape[1]} dimensions, expected those of {space}"
-        yield fault("actions", message, "declare the space that the actions have")
-    elif space is not None:
-        low, high = validation.as_float32(space.low), validation.as_float32(space.high)
-        single = validation.as_float32(flat)
-        outside = (single < low) | (single > high)
-        wrong = np.flatnonzero(outside.any(axis=1))
-        if len(wrong):
-            dimension = int(np.argmax(outside[wrong[0]]))
-            value = flat[wrong[0], dimension]
-            message = (
-                f"dimension {dimension} holds {value:g}, outside [{low[dimension]:g}, {high[dimension]:g}]"
-            )
-            yield fault("actions", message, "clip them (clip_actions=true), or declare their range", wrong)
+def not_finite(draft: Draft) -> Iterator[Finding]:
+    """Finds NaN, infinities, and numbers too large for float32."""
+    for name in (*schema.names(kind="tree", per="row"), "actions", *schema.names(kind="number")):
+        tree = draft.next_observations if name == "next_observations" else draft.columns.get(name)
+        if tree is not None:
+            yield from validation.not_finite(tree, name)
+    if draft.ends is not None and draft.final_observations is not None:
+        yield from validation.not_finite(draft.final_observations, "final_observations")
 
 
-def _discrete_actions(actions: Array, space: Any) -> Iterator[Finding]:
-    flat = actions[:, 0] if actions.ndim == 2 and actions.shape[1] == 1 else actions
-    if flat.ndim != 1:
-        message = f"has shape {list(actions.shape)}, expected [N] for discrete actions"
-        yield fault("actions", message, "join several into one number, or give floats if they are continuous")
-        return
-    broken = np.flatnonzero(flat != np.floor(flat)) if flat.dtype.kind == "f" else np.array([], int)
-    if len(broken):
-        message = f"holds {flat[broken[0]]:g}, expected whole numbers"
-        yield fault("actions", message, "declare a Box if they are continuous", broken)
-    outside = np.flatnonzero((flat < 0) | (flat >= (np.inf if space is None else space.n)))
-    if len(outside):
-        message = f"holds {flat[outside[0]]}, outside {space or 'the numbers from 0 on'}"
-        yield fault("actions", message, "number the actions from 0, or declare a larger Discrete", outside)
+def outside_action_space(draft: Draft) -> Iterator[Finding]:
+    """Finds actions outside their space."""
+    if "actions" in draft.columns and draft.action_space is not None:
+        yield from outside(draft.columns["actions"], draft.action_space)
 
 
-def _log_probs(columns: Mapping[str, Any]) -> Iterator[Finding]:
-    given = columns.get("behavior_log_probs")
-    discrete = np.asarray(columns["actions"]).dtype.kind in "iub"
-    if given is not None and discrete:
-        above = np.flatnonzero(_vector(given) > 1e-4)
+def positive_log_probs(draft: Draft) -> Iterator[Finding]:
+    """Finds log-probabilities of discrete actions above 0."""
+    column = draft.columns.get("behavior_log_probs")
+    if column is not None and isinstance(draft.action_space, spaces.Discrete):
+        above = np.flatnonzero(column > MOST_LOG_PROB)
         if len(above):
-            message = f"holds {_vector(given)[above[0]]:g}, expected at most 0 for discrete actions"
-            yield fault("behavior_log_probs", message, "take the logarithm of the probabilities", above)
+            message = f"must be at most 0, got {column[above[0]]:.4g}"
+            fix = "give logarithms of the probabilities of these discrete actions"
+            yield fault("behavior_log_probs", message, fix, above)
 
 
-def _vector(values: Any) -> Array:
-    return np.asarray(values).reshape(-1)
+STRUCTURE: tuple[Rule, ...] = (
+    unknown_names,
+    unreadable,
+    wrong_lengths,
+    contradicting_ends,
+    wrong_numbers_of_episodes,
+    final_twice_or_not_at_all,
+    unlike_observations,
+    wrong_observation_space,
+    wrong_facts,
+)
+VALUES: tuple[Rule, ...] = (not_finite, outside_action_space, positive_log_probs)

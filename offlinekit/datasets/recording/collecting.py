@@ -11,7 +11,7 @@ import gymnasium
 import numpy as np
 from tqdm import tqdm
 
-from offlinekit.datasets.columns import plain
+from offlinekit.datasets.draft import plain
 from offlinekit.datasets.editing.concatenation import concatenate
 from offlinekit.datasets.editing.thinning import first_rows
 from offlinekit.datasets.mdp_dataset import MDPDataset

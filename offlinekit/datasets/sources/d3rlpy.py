@@ -14,7 +14,7 @@ import numpy as np
 from offlinekit.datasets.editing.concatenation import join
 from offlinekit.datasets.families.d3rlpy_export import export_d3rlpy
 from offlinekit.datasets.formats import hdf5
-from offlinekit.datasets.mdp_dataset import MDPDataset
+from offlinekit.datasets.schema import Columns
 from offlinekit.datasets.source import Source
 from offlinekit.datasets.spaces import Space, clip, discrete_of
 from offlinekit.datasets.validation import as_flags, check_columns
@@ -24,7 +24,7 @@ from offlinekit.types import Array
 COLUMNS = ("observations", "actions", "rewards")
 
 
-def read(path: Path, *, action_space: Space | None = None, clip_actions: bool = False) -> MDPDataset:
+def read(path: Path, *, action_space: Space | None = None, clip_actions: bool = False) -> Columns:
     """Reads a file of d3rlpy.
 
     In v1 `episode_terminals` says where episodes end. A row with `terminals` set where the episode goes on
@@ -49,7 +49,7 @@ def read(path: Path, *, action_space: Space | None = None, clip_actions: bool = 
     declared = stated if action_space is None else action_space
     if clip_actions:
         columns["actions"] = clip(columns["actions"], declared)
-    return MDPDataset(**columns, action_space=declared)
+    return {**columns, "action_space": declared}
 
 
 def _read_v1(file: Any) -> dict[str, Any]:

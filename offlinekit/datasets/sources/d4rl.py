@@ -26,7 +26,7 @@ from offlinekit.datasets.families.d4rl_alignment import (
 )
 from offlinekit.datasets.families.d4rl_facts import TRANSFORMS, warn_of_faults, with_reward_transform
 from offlinekit.datasets.formats import hdf5
-from offlinekit.datasets.mdp_dataset import MDPDataset
+from offlinekit.datasets.schema import Columns
 from offlinekit.datasets.source import Source
 from offlinekit.datasets.spaces import Space, clip
 from offlinekit.datasets.validation import as_array, as_flags, as_float32, check_columns
@@ -229,8 +229,8 @@ def build(
     reward_transform: str | None = None,
     clip_actions: bool = False,
     action_space: Space | None = None,
-) -> MDPDataset:
-    """Returns the dataset of a file's columns; `read` documents the arguments."""
+) -> Columns:
+    """Returns arguments of MDPDataset of a file's columns; `read` documents the others."""
     _check_choice("transitions", transitions, ("all", "d4rl"))
     _check_choice("alignment", alignment, ("SAR", "RSA"))
     if reward_transform is not None:
@@ -245,15 +245,10 @@ def build(
     if clip_actions:
         columns["actions"] = clip(actions, action_space)
     if name is not None:
-        warn_of_faults(name, {"step_limit": step_limit is not None, "alignment": alignment == "RSA"})
+        warn_of_faults(name, {"step_limit": step_limit is not None, "alignment": alignment == "RSA"}, columns)
     arguments = _arguments(columns, transitions, alignment, step_limit)
-    dataset = MDPDataset(
-        **arguments, action_space=action_space, name=name or "custom", metadata=_metadata(name)
-    )
-    if reward_transform is None:
-        return dataset
-    transformed: MDPDataset = with_reward_transform(dataset, reward_transform)
-    return transformed
+    found = {**arguments, "action_space": action_space, "name": name or "custom", "metadata": _metadata(name)}
+    return found if reward_transform is None else with_reward_transform(found, reward_transform)
 
 
 def _arguments(

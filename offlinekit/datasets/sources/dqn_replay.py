@@ -25,7 +25,7 @@ from offlinekit.datasets.families.replay_log import (
     read_log,
 )
 from offlinekit.datasets.formats.frame_store import Part, in_file, in_memory
-from offlinekit.datasets.mdp_dataset import MDPDataset
+from offlinekit.datasets.schema import Columns
 from offlinekit.datasets.source import Source
 from offlinekit.envs.atari import check_game, dashed, described, game_of, games
 from offlinekit.errors import FileFormatError
@@ -57,7 +57,7 @@ def _games_by_dashes() -> dict[str, str]:
 
 def load(
     name: str, *, run: int = 1, epoch: int | None = None, fraction: float = 1.0, seed: int = 0
-) -> MDPDataset:
+) -> Columns:
     """Reads one epoch by name; downloads and converts it first where that was not done before.
 
     The frames stay in a file, so that little memory is taken: a whole epoch has 7 GB.
@@ -107,7 +107,7 @@ def read(
     seed: int = 0,
     game: str | None = None,
     step_limit: int | None = STEP_LIMIT,
-) -> MDPDataset:
+) -> Columns:
     """Reads a folder `replay_logs` into memory.
 
     Args:
@@ -162,22 +162,22 @@ def _chosen(log: Log, fraction: float, rng: np.random.Generator) -> Array:
     return chosen
 
 
-def _build(part: Part, game: str | None, step_limit: int | None, **arguments: Any) -> MDPDataset:
+def _build(part: Part, game: str | None, step_limit: int | None, **arguments: Any) -> Columns:
     frames, columns = part
     ends, terminals = columns["ends"], columns["terminals"]
     if step_limit is not None:
         lengths = np.diff(np.flatnonzero(ends), prepend=-1)
         terminals = terminals.copy()
         terminals[np.flatnonzero(ends)[lengths == step_limit]] = False
-    return MDPDataset(
-        frames,
-        columns["actions"].astype(np.int64),
-        columns["rewards"],
-        terminals,
-        ends,
+    return {
+        "observations": frames,
+        "actions": columns["actions"].astype(np.int64),
+        "rewards": columns["rewards"],
+        "terminals": terminals,
+        "episode_terminals": ends,
         **described(game, 1),
         **arguments,
-    )
+    }
 
 
 def recognises(path: Path) -> bool:

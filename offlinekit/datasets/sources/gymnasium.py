@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from offlinekit.datasets.editing.concatenation import join
 from offlinekit.datasets.formats.array_files import SUFFIXES, names_in, names_under, read_arrays, tree_at
-from offlinekit.datasets.mdp_dataset import MDPDataset
+from offlinekit.datasets.schema import Columns
 from offlinekit.datasets.source import Source
-from offlinekit.datasets.spaces import Space, clip, discrete_of
+from offlinekit.datasets.spaces import Space, clip
 from offlinekit.datasets.validation import as_array, as_flags, check_columns
 from offlinekit.errors import DatasetError, FileFormatError
 from offlinekit.types import Array, first_leaf, map_tree, rows
@@ -37,7 +38,7 @@ def read(
     autoreset: str | None = None,
     action_space: Space | None = None,
     clip_actions: bool = False,
-) -> MDPDataset:
+) -> Columns:
     """Reads a recording of Gymnasium.
 
     One more observation than actions is the last final observation.
@@ -74,10 +75,8 @@ def read(
     parts = [_episodes(stream, autoreset or "disabled") for stream in _streams(columns)]
     if clip_actions:
         parts = [{**part, "actions": clip(part["actions"], action_space)} for part in parts]
-    if action_space is None and parts[0]["actions"].dtype.kind in "iub":
-        action_space = discrete_of(np.concatenate([part["actions"].ravel() for part in parts]))
-    datasets = [MDPDataset(**part, action_space=action_space, name=path.stem) for part in parts]
-    return datasets[0].concat(*datasets[1:])
+    columns = {name: join([part[name] for part in parts], name) for name in parts[0]}
+    return {**columns, "action_space": action_space, "name": path.stem}
 
 
 def _check(columns: dict[str, Any]) -> None:

@@ -6,18 +6,20 @@ earned as `next.reward` (SAR). The observation after an episode's last row was n
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from offlinekit.datasets.editing.ordering import in_order
 from offlinekit.datasets.formats.arrow import joined, numbers_of, read_parquet
 from offlinekit.datasets.formats.json_files import read_object
-from offlinekit.datasets.mdp_dataset import MDPDataset
+from offlinekit.datasets.schema import Columns
 from offlinekit.datasets.source import Source
 from offlinekit.datasets.spaces import Space, clip
-from offlinekit.errors import DatasetError, FileFormatError, did_you_mean
+from offlinekit.errors import DatasetError, DatasetWarning, FileFormatError, did_you_mean
 from offlinekit.types import Array
 
 NUMBERS = ("float32", "float64", "int64", "int32", "bool", "uint8")
@@ -33,7 +35,7 @@ def read(
     terminal: str | None = None,
     action_space: Space | None = None,
     clip_actions: bool = False,
-) -> MDPDataset:
+) -> Columns:
     """Reads a dataset folder of LeRobot.
 
     Args:
@@ -41,7 +43,7 @@ def read(
         observations: Its feature, or several, which then are a dict; by default all numeric ones whose names begin
             with "observation.".
         action: Its feature.
-        reward: Its feature; by default "next.reward", or 0 where the dataset has none.
+        reward: Its feature; by default "next.reward"; 0, with a warning, if the dataset has none.
         terminal: The feature that is set where the MDP ended, such as "next.success". By default none is:
             "next.done" is set at each end of a recording and says no more than that.
         action_space: gymnasium Box, else unbounded.
@@ -63,21 +65,34 @@ def read(
             raise DatasetError(f"the dataset has no feature {name!r}{hint}; it has {', '.join(features)}")
     has_task = "task_index" in features
     columns = _columns(path, [*dict.fromkeys([*wanted, *ORDER, *(["task_index"] if has_task else [])])])
-    order = np.lexsort((columns["frame_index"], columns["episode_index"]))
-    columns = {name: column[order] for name, column in columns.items()}
-    last = np.append(np.diff(columns["episode_index"]) != 0, True)
-    parts = {name: _vectors(columns[name]) for name in seen}
-    return MDPDataset(
-        parts if len(seen) > 1 else parts[seen[0]],
-        clip(_vectors(columns[action]), action_space) if clip_actions else _vectors(columns[action]),
-        np.zeros(len(order), np.float32) if reward is None else columns[reward],
-        np.zeros(len(order), np.bool_) if terminal is None else columns[terminal].astype(np.bool_) & last,
-        last,
-        action_space=action_space,
-        extras={"task_index": columns["task_index"]} if has_task else {},
-        name=path.name,
-        metadata={"lerobot": {key: facts.get(key) for key in ("codebase_version", "robot_type", "fps")}},
+    fix = (
+        "recordings that were put together are both numbered from 0: read each alone, and join them by concat"
     )
+    order, last = in_order(columns["episode_index"], columns["frame_index"], "frame_index", fix)
+    columns = {name: column[order] for name, column in columns.items()}
+    if reward is None:
+        warnings.warn(
+            "the dataset has no feature 'next.reward', so that rewards are 0: name another by reward=, or learn by "
+            "imitation alone",
+            DatasetWarning,
+            stacklevel=4,
+        )
+    parts = {name: _vectors(columns[name]) for name in seen}
+    return {
+        "observations": parts if len(seen) > 1 else parts[seen[0]],
+        "actions": clip(_vectors(columns[action]), action_space)
+        if clip_actions
+        else _vectors(columns[action]),
+        "rewards": np.zeros(len(order), np.float32) if reward is None else columns[reward],
+        "terminals": np.zeros(len(order), np.bool_)
+        if terminal is None
+        else columns[terminal].astype(np.bool_) & last,
+        "episode_terminals": last,
+        "action_space": action_space,
+        "extras": {"task_index": columns["task_index"]} if has_task else {},
+        "name": path.name,
+        "metadata": {"lerobot": {key: facts.get(key) for key in ("codebase_version", "robot_type", "fps")}},
+    }
 
 
 def _facts(path: Path) -> dict[str, Any]:

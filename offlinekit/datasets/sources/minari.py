@@ -24,7 +24,7 @@ from offlinekit.datasets.families.minari_columns import PREFIX, columns_of, info
 from offlinekit.datasets.families.minari_episodes import Episode, read_arrow, read_hdf5
 from offlinekit.datasets.families.minari_export import export_minari
 from offlinekit.datasets.formats.json_files import parse, read_object
-from offlinekit.datasets.mdp_dataset import MDPDataset
+from offlinekit.datasets.schema import Columns
 from offlinekit.datasets.source import Source
 from offlinekit.datasets.spaces import Space, clip
 from offlinekit.errors import DatasetError, FileFormatError
@@ -38,7 +38,7 @@ def data_folder() -> Path:
     return Path(given).expanduser() if given else Path.home() / ".minari" / "datasets"
 
 
-def load(name: str, *, exact: bool = True, clip_actions: bool = False) -> MDPDataset:
+def load(name: str, *, exact: bool = True, clip_actions: bool = False) -> Columns:
     """Reads a dataset of Minari by name.
 
     Args:
@@ -67,7 +67,7 @@ def load(name: str, *, exact: bool = True, clip_actions: bool = False) -> MDPDat
 
 def read(
     path: Path, *, exact: bool = True, action_space: Space | None = None, clip_actions: bool = False
-) -> MDPDataset:
+) -> Columns:
     """Reads the folder of a dataset of Minari.
 
     Observations of a Discrete space become one-hot; texts are left out with a warning.
@@ -97,15 +97,15 @@ def read(
         columns["actions"] = clip(columns["actions"], acts)
     features = {name: values.feature_space(leaf) for name, leaf in values.leaf_spaces(seen, "observations")}
     space = values.tree_of(seen, features, "observations")
-    return MDPDataset(
+    return {
         **columns,
-        action_space=acts,
-        observation_space=_as_space(space),
-        extras={**extras, **infos},
-        episode_extras={**episode_extras, **final_infos},
-        name=str(facts.get("dataset_id", path.name)).replace("/", "-"),
-        metadata=_metadata(facts, episodes, _as_space(space) == stated["observation_space"]),
-    )
+        "action_space": acts,
+        "observation_space": _as_space(space),
+        "extras": {**extras, **infos},
+        "episode_extras": {**episode_extras, **final_infos},
+        "name": str(facts.get("dataset_id", path.name)).replace("/", "-"),
+        "metadata": _metadata(facts, episodes, _as_space(space) == stated["observation_space"]),
+    }
 
 
 def _facts(folder: Path) -> dict[str, Any]:

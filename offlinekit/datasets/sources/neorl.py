@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from offlinekit.datasets.formats.array_files import names_in, read_arrays
-from offlinekit.datasets.mdp_dataset import MDPDataset
+from offlinekit.datasets.schema import Columns
 from offlinekit.datasets.source import Source
 from offlinekit.datasets.spaces import Space, clip
 from offlinekit.datasets.validation import as_flags, check_columns
@@ -27,7 +27,7 @@ def read(
     step_limit: int | None = None,
     action_space: Space | None = None,
     clip_actions: bool = False,
-) -> MDPDataset:
+) -> Columns:
     """Reads a file of NeoRL.
 
     Args:
@@ -49,16 +49,16 @@ def read(
         ends = np.flatnonzero(last)
         terminals[ends[np.diff(ends, prepend=-1) >= step_limit]] = False
     actions = columns["action"]
-    return MDPDataset(
-        columns["obs"],
-        clip(actions, action_space) if clip_actions else actions,
-        columns["reward"],
-        terminals,
-        last,
-        next_observations=columns["next_obs"],
-        action_space=action_space,
-        name=path.stem,
-    )
+    return {
+        "observations": columns["obs"],
+        "actions": clip(actions, action_space) if clip_actions else actions,
+        "rewards": columns["reward"],
+        "terminals": terminals,
+        "episode_terminals": last,
+        "next_observations": columns["next_obs"],
+        "action_space": action_space,
+        "name": path.stem,
+    }
 
 
 def _last_rows(index: Array, n_rows: int, path: Path) -> Array:

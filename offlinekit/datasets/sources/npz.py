@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from offlinekit.datasets import schema
 from offlinekit.datasets.formats.array_files import array_in, open_npz
-from offlinekit.datasets.mdp_dataset import MDPDataset
+from offlinekit.datasets.inspection.format_losses import warn_of_losses
+from offlinekit.datasets.schema import Columns
 from offlinekit.datasets.source import Source
 from offlinekit.datasets.spaces import Space, clip
 from offlinekit.errors import UnsupportedError
@@ -31,7 +33,7 @@ def read(
     behavior_log_probs: str | None = None,
     action_space: Space | None = None,
     clip_actions: bool = False,
-) -> MDPDataset:
+) -> Columns:
     """Reads a dataset from an NPZ file, which holds one array a column.
 
     Args:
@@ -51,26 +53,21 @@ def read(
         FileFormatError: For a damaged file, objects in it, or a key it lacks.
         DatasetError: For data that cannot be a dataset.
     """
-    keys = {"observations": observations, "actions": actions, "rewards": rewards, "terminals": terminals}
-    extra = {
-        "timeouts": timeouts,
-        "episode_terminals": episode_terminals,
-        "next_observations": next_observations,
-        "behavior_log_probs": behavior_log_probs,
-    }
+    given = locals()
+    keys = {name: given[name] for name in schema.FLAT}
     with open_npz(path) as file:
-        wanted = {name: key for name, key in {**keys, **extra}.items() if key is not None}
-        wanted |= {name: name for name, key in extra.items() if key is None and name in file}
+        wanted = {name: key for name, key in keys.items() if key is not None}
+        wanted |= {name: name for name, key in keys.items() if key is None and name in file}
         columns: dict[str, Any] = {name: array_in(file, key, path, ADVICE) for name, key in wanted.items()}
     if clip_actions:
         columns["actions"] = clip(columns["actions"], action_space)
-    return MDPDataset(**columns, action_space=action_space)
+    return {**columns, "action_space": action_space}
 
 
 def export_npz(dataset: Any, path: Path | str) -> Path:
     """Writes a dataset as a compressed NPZ file of flat columns, atomically, and returns its path.
 
-    Next observations are in it where all of them are known; spaces, metadata, masks and extras are not.
+    Next observations are in it if all of them are known; a warning names what is not: spaces, metadata, masks, extras.
 
     Args:
         dataset: An MDPDataset whose observations are one array.
@@ -81,7 +78,7 @@ def export_npz(dataset: Any, path: Path | str) -> Path:
     """
     if isinstance(dataset.observations, dict | tuple):
         raise UnsupportedError("NPZ files hold one array of observations, got a dict or tuple; write .h5")
-    names = ("observations", "actions", "rewards", "terminals", "timeouts", "behavior_log_probs")
+    names = [name for name in schema.FLAT if name in schema.ROWS and name != "next_observations"]
     columns = {name: getattr(dataset, name) for name in names if getattr(dataset, name) is not None}
     known = dataset.final_known | dataset.terminals[dataset.episode_ends - 1]
     if dataset.final_known.any() and not known.all():
@@ -91,6 +88,7 @@ def export_npz(dataset: Any, path: Path | str) -> Path:
         )
     if dataset.final_known.any():
         columns["next_observations"] = dataset.next_observations_at(np.arange(len(dataset)))
+    warn_of_losses(dataset, "NPZ", (*schema.FLAT, "final_observations"))
     with written_beside(Path(path)) as beside, beside.open("wb") as file:
         np.savez_compressed(file, **columns)
     return Path(path)

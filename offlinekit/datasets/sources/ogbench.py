@@ -17,7 +17,7 @@ from gymnasium import spaces
 
 from offlinekit.datasets.download import data_root, download
 from offlinekit.datasets.formats.array_files import names_in, read_arrays
-from offlinekit.datasets.mdp_dataset import MDPDataset
+from offlinekit.datasets.schema import Columns
 from offlinekit.datasets.source import Source
 from offlinekit.datasets.spaces import Space, clip
 from offlinekit.datasets.validation import as_flags, check_columns
@@ -29,7 +29,7 @@ STATES = ("qpos", "qvel", "button_states")
 URL = "https://rail.eecs.berkeley.edu/datasets/ogbench"
 
 
-def load(name: str, **options: Any) -> MDPDataset:
+def load(name: str, **options: Any) -> Columns:
     """Reads a dataset of OGBench by name; the options are those of `read`.
 
     Args:
@@ -55,7 +55,7 @@ def read(
     tolerance: float = 0.5,
     action_space: Space | None = None,
     clip_actions: bool = False,
-) -> MDPDataset:
+) -> Columns:
     """Reads a file of OGBench.
 
     With a goal of P parts a row's reward is the number of parts reached in its state minus P, and a row in whose
@@ -88,18 +88,20 @@ def read(
     actions = columns["actions"][kept]
     if action_space is None and actions.dtype.kind == "f":
         action_space = spaces.Box(-1.0, 1.0, actions.shape[1:], np.float32)
-    return MDPDataset(
-        columns["observations"][kept],
-        clip(actions, action_space) if clip_actions else actions,
-        rewards[kept],
-        reached[kept],
-        last,
-        final_observations=columns["observations"][kept[last] + 1],
-        action_space=action_space,
-        extras={name: columns[name][kept] for name in STATES if name in columns},
-        name=path.stem,
-        metadata={"env_note": "environments of OGBench need its package: pass env_id= once it is imported"},
-    )
+    return {
+        "observations": columns["observations"][kept],
+        "actions": clip(actions, action_space) if clip_actions else actions,
+        "rewards": rewards[kept],
+        "terminals": reached[kept],
+        "episode_terminals": last,
+        "final_observations": columns["observations"][kept[last] + 1],
+        "action_space": action_space,
+        "extras": {name: columns[name][kept] for name in STATES if name in columns},
+        "name": path.stem,
+        "metadata": {
+            "env_note": "environments of OGBench need its package: pass env_id= once it is imported"
+        },
+    }
 
 
 load.__signature__ = inspect.signature(read)  # type: ignore[attr-defined]  # Of get_dataset's check.

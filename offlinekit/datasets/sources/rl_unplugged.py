@@ -16,12 +16,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from offlinekit.datasets import schema
 from offlinekit.datasets.families.rl_unplugged_shards import fetch, has_features, number, shard_name
 from offlinekit.datasets.formats.frame_store import Columns, Part, in_file, in_memory
 from offlinekit.datasets.formats.png import decode_gray, in_threads
 from offlinekit.datasets.formats.protobuf import Feature, parse_example
 from offlinekit.datasets.formats.tfrecord import read_parsed
-from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.datasets.source import Source
 from offlinekit.envs.atari import SIDE, check_game, clipped, described, game_of
 from offlinekit.errors import FileFormatError
@@ -43,7 +43,7 @@ class Raw(NamedTuple):
 
 def load(
     name: str, *, run: int = 1, shard: int = 0, limit: int | None = None, clip_rewards: bool = False
-) -> MDPDataset:
+) -> schema.Columns:
     """Reads a shard by name; downloads and converts it first where that was not done before.
 
     The converted frames lie beside the shard and stay in their file, so that little memory is taken.
@@ -74,7 +74,7 @@ def load(
 
 def read(
     path: Path, *, limit: int | None = None, clip_rewards: bool = False, game: str | None = None
-) -> MDPDataset:
+) -> schema.Columns:
     """Reads a shard into memory.
 
     Args:
@@ -200,30 +200,27 @@ def _cut_finals(frames: Array, batch: list[Raw], columns: Columns) -> Part:
     return frames[:, None], {**columns, "final_observations": finals[:, None], "final_known": known}
 
 
-def _build(part: Part, game: str | None, clip_rewards: bool, **arguments: Any) -> MDPDataset:
+def _build(part: Part, game: str | None, clip_rewards: bool, **arguments: Any) -> schema.Columns:
     frames, columns = part
     if "ends" not in columns:
-        return MDPDataset(
-            frames[:, :STACK],
-            columns["a_t"],
-            clipped(columns["r_t"], clip_rewards),
-            columns["d_t"] == 0,
-            next_observations=frames[:, 1:],
+        return {
+            "observations": frames[:, :STACK],
+            "actions": columns["a_t"],
+            "rewards": clipped(columns["r_t"], clip_rewards),
+            "terminals": columns["d_t"] == 0,
+            "next_observations": frames[:, 1:],
             **described(game, STACK),
             **arguments,
-        )
-    rewards = columns["clipped_rewards" if clip_rewards else "unclipped_rewards"]
-    return MDPDataset(
-        frames,
-        columns["actions"],
-        rewards,
-        columns["terminals"],
-        columns["ends"],
-        final_observations=columns["final_observations"],
-        final_known=columns["final_known"],
+        }
+    finals = ("final_observations", "final_known")
+    return {
+        "observations": frames,
+        "rewards": columns["clipped_rewards" if clip_rewards else "unclipped_rewards"],
+        "episode_terminals": columns["ends"],
+        **{name: columns[name] for name in ("actions", "terminals", *finals)},
         **described(game, 1),
         **arguments,
-    )
+    }
 
 
 def recognises(path: Path) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 
 from offlinekit.datasets.families.control_episodes import CONTROL_KEYS, build, part_of
 from offlinekit.datasets.families.rl_unplugged_shards import converted, fetch, has_features, shard_name
-from offlinekit.datasets.mdp_dataset import MDPDataset
+from offlinekit.datasets.schema import Columns
 from offlinekit.datasets.source import Source
 from offlinekit.datasets.spaces import Space
 from offlinekit.errors import did_you_mean
@@ -61,9 +61,7 @@ def prefix_of(name: str) -> str:
     return f"{family}/{task}/{piece}train"
 
 
-def load(
-    name: str, *, shard: int | None = None, cameras: bool = True, clip_actions: bool = False
-) -> MDPDataset:
+def load(name: str, *, shard: int | None = None, cameras: bool = True, clip_actions: bool = False) -> Columns:
     """Reads a task by name, downloading what is missing.
 
     Args:
@@ -83,7 +81,7 @@ def load(
 
 def read(
     path: Path, *, cameras: bool = True, clip_actions: bool = False, action_space: Space | None = None
-) -> MDPDataset:
+) -> Columns:
     """Reads one shard.
 
     Args:
@@ -105,7 +103,7 @@ def _read(
     clip_actions: bool,
     action_space: Space | None = None,
     **arguments: Any,
-) -> MDPDataset:
+) -> Columns:
     parts = converted(paths, lambda features: part_of(features, "/", cameras, actions_lead=False))
     return build(parts, clip_actions=clip_actions, action_space=action_space, **arguments)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from offlinekit.datasets.families.control_episodes import CONTROL_KEYS, build, part_of
 from offlinekit.datasets.families.rl_unplugged_shards import converted, fetch, has_features, shard_name
-from offlinekit.datasets.mdp_dataset import MDPDataset
+from offlinekit.datasets.schema import Columns
 from offlinekit.datasets.source import Source
 from offlinekit.datasets.spaces import Space
 from offlinekit.errors import did_you_mean
@@ -38,7 +38,7 @@ def load(
     size: str = "1_percent",
     shard: int | None = None,
     clip_actions: bool = False,
-) -> MDPDataset:
+) -> Columns:
     """Reads a task by name, downloading what is missing.
 
     Args:
@@ -70,7 +70,7 @@ def load(
     return _read((fetch(shard) for shard in names), clip_actions, name=name)
 
 
-def read(path: Path, *, clip_actions: bool = False, action_space: Space | None = None) -> MDPDataset:
+def read(path: Path, *, clip_actions: bool = False, action_space: Space | None = None) -> Columns:
     """Reads one shard.
 
     Args:
@@ -87,7 +87,7 @@ def read(path: Path, *, clip_actions: bool = False, action_space: Space | None =
 
 def _read(
     paths: Iterable[Path], clip_actions: bool, action_space: Space | None = None, **arguments: Any
-) -> MDPDataset:
+) -> Columns:
     parts = converted(paths, lambda features: part_of(features, ":", False, actions_lead=True))
     return build(parts, clip_actions=clip_actions, action_space=action_space, **arguments)
 

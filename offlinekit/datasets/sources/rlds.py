@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from offlinekit.datasets.formats.array_files import SUFFIXES, names_in, names_under, read_arrays, tree_at
-from offlinekit.datasets.mdp_dataset import MDPDataset
+from offlinekit.datasets.schema import Columns
 from offlinekit.datasets.source import Source
 from offlinekit.datasets.spaces import Space, clip
 from offlinekit.datasets.validation import as_flags, check_columns
@@ -28,7 +28,7 @@ def read(
     alignment: str = "SAR",
     action_space: Space | None = None,
     clip_actions: bool = False,
-) -> MDPDataset:
+) -> Columns:
     """Reads a file of RLDS steps.
 
     Args:
@@ -62,17 +62,17 @@ def read(
     known = end[following[last]]
     observations = tree_at(arrays, f"{top}observation")
     actions = arrays[f"{top}action"][kept]
-    return MDPDataset(
-        rows(observations, kept),
-        clip(actions, action_space) if clip_actions else actions,
-        arrays[f"{top}reward"][kept if alignment == "SAR" else following],
-        (end & terminal)[following],
-        last,
-        final_observations=rows(observations, following[last]),
-        final_known=known,
-        action_space=action_space,
-        name=path.stem,
-    )
+    return {
+        "observations": rows(observations, kept),
+        "actions": clip(actions, action_space) if clip_actions else actions,
+        "rewards": arrays[f"{top}reward"][kept if alignment == "SAR" else following],
+        "terminals": (end & terminal)[following],
+        "episode_terminals": last,
+        "final_observations": rows(observations, following[last]),
+        "final_known": known,
+        "action_space": action_space,
+        "name": path.stem,
+    }
 
 
 def _check_marks(first: Array, end: Array, terminal: Array) -> None:

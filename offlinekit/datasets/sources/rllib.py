@@ -19,20 +19,23 @@ import numpy as np
 from gymnasium import spaces
 
 from offlinekit.datasets.editing.concatenation import join
+from offlinekit.datasets.editing.ordering import in_order
 from offlinekit.datasets.formats.json_files import parse
 from offlinekit.datasets.formats.packed_arrays import unpack
-from offlinekit.datasets.mdp_dataset import MDPDataset
+from offlinekit.datasets.schema import Columns
 from offlinekit.datasets.source import Source
 from offlinekit.datasets.spaces import Space, clip
 from offlinekit.datasets.validation import as_flags
-from offlinekit.errors import FileFormatError
+from offlinekit.errors import DatasetWarning, FileFormatError
 from offlinekit.types import Array
 
 REQUIRED = ("obs", "actions", "rewards")
-WANTED = (*REQUIRED, "new_obs", "action_logp", "eps_id", "agent_index", "t")
-SINGLE = ("action_logp", "eps_id", "agent_index", "t")
-NAMES = ("eps_id", "agent_index", "t")
+WANTED = (*REQUIRED, "new_obs", "action_logp", "action_prob", "eps_id", "agent_index", "t")
+SINGLE = ("action_logp", "action_prob", "eps_id", "agent_index", "t")
+NAMES = ("eps_id", "agent_index")
 """Columns that may hold words."""
+SPARE = ("new_obs", "action_logp", "action_prob")
+"""Columns that may be left out."""
 MOST_LINE = 1 << 28
 """Bytes of the longest line that is read."""
 ENDS = ("terminateds", "dones", "truncateds")
@@ -45,10 +48,10 @@ def read(
     unsquash_actions: bool = False,
     action_space: Space | None = None,
     clip_actions: bool = False,
-) -> MDPDataset:
+) -> Columns:
     """Reads a file of RLlib's JSON lines, a zip of one, or a folder of its `output-*.json`.
 
-    `action_logp` becomes `behavior_log_probs`.
+    `action_logp`, or the logarithm of `action_prob`, becomes `behavior_log_probs`.
 
     Args:
         path: The file or folder.
@@ -68,23 +71,20 @@ def read(
     order, last = _order(columns)
     columns = {name: column[order] for name, column in columns.items()}
     terminals, last = _ends(columns, last, step_limit)
-    extras = {}
-    if "action_logp" in columns:
-        extras["behavior_log_probs"] = columns["action_logp"].reshape(len(order)).astype(np.float32)
-    actions = columns["actions"]
+    log_probs, actions = _log_probs(columns), columns["actions"]
     if unsquash_actions:
         actions, scale = _unsquashed(actions, action_space)
-        extras = {name: log_probs - np.float32(np.log(scale).sum()) for name, log_probs in extras.items()}
-    return MDPDataset(
-        columns["obs"],
-        clip(actions, action_space) if clip_actions else actions,
-        columns["rewards"],
-        terminals,
-        last,
-        next_observations=columns.get("new_obs"),
-        action_space=action_space,
-        extras=extras,
-    )
+        log_probs = None if log_probs is None else log_probs - np.float32(np.log(scale).sum())
+    return {
+        "observations": columns["obs"],
+        "actions": clip(actions, action_space) if clip_actions else actions,
+        "rewards": columns["rewards"],
+        "terminals": terminals,
+        "episode_terminals": last,
+        "next_observations": columns.get("new_obs"),
+        "action_space": action_space,
+        "behavior_log_probs": log_probs,
+    }
 
 
 def _lines(path: Path) -> Iterator[tuple[str, Any]]:
@@ -165,8 +165,33 @@ def _is_truncated(info: Any) -> bool:
 
 
 def _joined(parts: list[dict[str, Array]]) -> dict[str, Array]:
-    names = [name for name in (*WANTED, *ENDS) if parts and all(name in part for part in parts)]
-    return {name: join([part[name] for part in parts], f"the batches' {name}") for name in names}
+    """Returns the columns of all batches.
+
+    Raises:
+        FileFormatError: If some batches lack a column that says where rows belong or how episodes end.
+    """
+    found = [name for name in (*WANTED, *ENDS) if any(name in part for part in parts)]
+    for name in [name for name in found if not all(name in part for part in parts)]:
+        n_parts = sum(name in part for part in parts)
+        text = f"{name!r} is in {n_parts} of {len(parts)} batches"
+        if name not in SPARE:
+            raise FileFormatError(f"{text}, expected in all or none; write those that lack it again")
+        warnings.warn(
+            f"{text}, so that it is left out; read those that have it apart", DatasetWarning, stacklevel=5
+        )
+        found.remove(name)
+    return {name: join([part[name] for part in parts], f"the batches' {name}") for name in found}
+
+
+def _log_probs(columns: dict[str, Array]) -> Array | None:
+    """Returns the behaviour's log-probabilities, of the logarithms or else of the probabilities."""
+    if "action_logp" in columns:
+        return columns["action_logp"].reshape(-1).astype(np.float32)
+    if "action_prob" not in columns:
+        return None
+    with np.errstate(divide="ignore", invalid="ignore"):  # The rules refuse what is no logarithm.
+        logarithms: Array = np.log(columns["action_prob"].reshape(-1).astype(np.float64)).astype(np.float32)
+    return logarithms
 
 
 def _order(columns: dict[str, Array]) -> tuple[Array, Array | None]:
@@ -180,8 +205,9 @@ def _order(columns: dict[str, Array]) -> tuple[Array, Array | None]:
     names = np.stack([columns["eps_id"].reshape(n_rows), agents.reshape(n_rows)], axis=1)
     _, first, inverse = np.unique(names, axis=0, return_index=True, return_inverse=True)
     rank = first[inverse.reshape(n_rows)]  # Episodes in the order of their first row.
-    order = np.lexsort((columns.get("t", np.zeros(n_rows)), rank))
-    return order, np.append(np.diff(rank[order]) != 0, True)
+    times = columns["t"].reshape(n_rows) if "t" in columns else None
+    fix = "writers that number their episodes alike need each its own: read each file alone, and join them by concat"
+    return in_order(rank, times, "'t'", fix)
 
 
 def _ends(columns: dict[str, Array], last: Array | None, step_limit: int | None) -> tuple[Array, Array]:

@@ -12,8 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from offlinekit.datasets.editing.dropping import Nonfinite
+from offlinekit.datasets.editing.ordering import in_order
 from offlinekit.datasets.formats.arrow import read_parquet
 from offlinekit.datasets.mdp_dataset import MDPDataset
+from offlinekit.datasets.schema import Columns
 from offlinekit.datasets.source import Source
 from offlinekit.datasets.spaces import Space, clip
 from offlinekit.datasets.validation import as_array
@@ -36,6 +39,7 @@ def from_dataframe(
     clip_actions: bool = False,
     name: str = "custom",
     metadata: dict[str, Any] | None = None,
+    nonfinite: Nonfinite = "refuse",
 ) -> MDPDataset:
     """Builds a dataset from a pandas DataFrame, one row a step.
 
@@ -46,7 +50,8 @@ def from_dataframe(
         reward: Column of the reward that the row's action earned.
         episode: Column that names the episode, of any type. Rows are put together by it, episodes in order
             of their first row; the last row of each that is no terminal is a timeout.
-        time: Column to sort the rows of an episode by; without it their order in the table counts.
+        time: Column to sort the rows of an episode by: numbers, dates, or texts of ISO 8601 in one offset; without
+            it their order in the table counts.
         terminal: Column that is 1 where the MDP ended; without it nothing is terminal.
         timeout: Column that is 1 where the recording ended.
         propensity: Column of the probability (or density) with which the action was taken; its logarithm becomes
@@ -55,10 +60,32 @@ def from_dataframe(
         clip_actions: Whether to clip continuous actions into action_space.
         name: Of the dataset.
         metadata: Kept with the dataset.
+        nonfinite: As of MDPDataset.
 
     Raises:
         DatasetError: For missing columns or cells, duplicate times, and data that cannot be a dataset.
     """
+    options = {key: value for key, value in locals().items() if key not in ("frame", "nonfinite")}
+    return MDPDataset(**_columns(frame, **options), nonfinite=nonfinite)
+
+
+def _columns(
+    frame: Any,
+    *,
+    observations: Sequence[str],
+    action: str | Sequence[str],
+    reward: str,
+    episode: str | None = None,
+    time: str | None = None,
+    terminal: str | None = None,
+    timeout: str | None = None,
+    propensity: str | None = None,
+    action_space: Space | None = None,
+    clip_actions: bool = False,
+    name: str = "custom",
+    metadata: dict[str, Any] | None = None,
+) -> Columns:
+    """Returns arguments of MDPDataset; `from_dataframe` documents the options."""
     wanted = [
         *observations,
         *_listed(action),
@@ -70,22 +97,22 @@ def from_dataframe(
     flags = [None if c is None else _column(frame, c) for c in (terminal, timeout)]
     terminals = np.zeros(len(frame), np.bool_) if flags[0] is None else flags[0]
     actions = np.stack([_column(frame, column) for column in _listed(action)], axis=1)
-    return MDPDataset(
-        np.stack([_column(frame, column) for column in observations], axis=1).astype(np.float32),
-        clip(actions, action_space) if clip_actions else actions,
-        _column(frame, reward),
-        terminals,
-        last,
-        timeouts=flags[1],
-        action_space=action_space,
-        behavior_log_probs=None if propensity is None else _log_probs(frame, propensity),
-        name=name,
-        metadata=metadata,
-    )
+    return {
+        "observations": np.stack([_column(frame, column) for column in observations], axis=1),
+        "actions": clip(actions, action_space) if clip_actions else actions,
+        "rewards": _column(frame, reward),
+        "terminals": terminals,
+        "episode_terminals": last,
+        "timeouts": flags[1],
+        "action_space": action_space,
+        "behavior_log_probs": None if propensity is None else _log_probs(frame, propensity),
+        "name": name,
+        "metadata": metadata,
+    }
 
 
-def read(path: Path, **options: Any) -> MDPDataset:
-    """Builds a dataset from a CSV file with a header line, or a Parquet file; options as `from_dataframe`.
+def read(path: Path, **options: Any) -> Columns:
+    """Reads the columns of a CSV file with a header line, or a Parquet file; options as `from_dataframe`.
 
     Raises:
         MissingExtraError: Where pandas, or pyarrow for Parquet, is not installed.
@@ -94,15 +121,15 @@ def read(path: Path, **options: Any) -> MDPDataset:
     """
     pandas = require("pandas", "pandas")
     if path.suffix.lower() == ".parquet":
-        return from_dataframe(read_parquet(path).to_pandas(), **options)
+        return _columns(read_parquet(path).to_pandas(), **options)
     try:
-        frame = pandas.read_csv(path)
+        frame = pandas.read_csv(path, dtype={options.get("episode"): str})  # "007" and "7" are two episodes.
     except (ValueError, UnicodeDecodeError) as error:
         raise FileFormatError(f"{path} is not a CSV table with a header line ({error})") from error
-    return from_dataframe(frame, **options)
+    return _columns(frame, **options)
 
 
-read.__signature__ = inspect.signature(from_dataframe)  # type: ignore[attr-defined]  # Of get_dataset's check.
+read.__signature__ = inspect.signature(_columns)  # type: ignore[attr-defined]  # Of get_dataset's check.
 
 
 def _listed(columns: str | Sequence[str]) -> list[str]:
@@ -134,28 +161,44 @@ def _log_probs(frame: Any, column: str) -> Array:
 
 def _ordered(frame: Any, episode: str | None, time: str | None) -> tuple[Any, Array | None]:
     """Returns the rows sorted by episode, then time, and where each episode ends."""
-    numbers = _ranks(frame, episode, sort=False)
-    times = _ranks(frame, time, sort=True)
-    order = np.lexsort((times, numbers))  # Stable: rows that tie keep the table's order.
-    numbers, times = numbers[order], times[order]
-    same = np.diff(numbers) == 0
-    twice = same & (np.diff(times) == 0)
-    if time is not None and twice.any():
-        row = int(order[int(np.argmax(twice)) + 1])
-        raise DatasetError(f"column {time!r} repeats {frame[time].iloc[row]} within an episode, at row {row}")
-    last = None if episode is None else np.append(~same, True)
-    return frame.iloc[order], last
+    times = None if time is None else _times(frame, time)
+    fix = "give each step its own time, or each recording its own episode"
+    order, last = in_order(_numbered(frame, episode), times, f"column {time!r}", fix)
+    return frame.iloc[order], None if episode is None else last
 
 
-def _ranks(frame: Any, column: str | None, sort: bool) -> Array:
+def _times(frame: Any, column: str) -> Array:
+    """Returns times as numbers; texts must be of ISO 8601 in one offset, as any others sort as texts do."""
+    pandas, values = require("pandas", "pandas"), frame[column]
+    _check_no_gaps(column, np.asarray(values.isna()))
+    if values.dtype.kind not in "iufbMm":
+        try:
+            values = pandas.to_datetime(values, format="ISO8601")
+        except (ValueError, TypeError, OverflowError) as error:
+            raise DatasetError(
+                f"column {column!r} must hold numbers, or times of ISO 8601 in one offset, got {values.iloc[0]!r}; "
+                f"convert it first, e.g. by pandas.to_datetime(frame[{column!r}], format=...) or pandas.to_numeric"
+            ) from error
+    if getattr(values.dtype, "tz", None) is not None:
+        values = values.dt.tz_convert("UTC").dt.tz_localize(None)
+    array = np.asarray(values.to_numpy())
+    return array.astype(np.int64) if array.dtype.kind in "Mm" else array
+
+
+def _numbered(frame: Any, column: str | None) -> Array:
+    """Returns the number of each row's episode, in the order of their first rows."""
     if column is None:
         return np.zeros(len(frame), np.int64)
-    codes = np.asarray(require("pandas", "pandas").factorize(frame[column], sort=sort)[0])
-    if (codes < 0).any():
-        raise DatasetError(
-            f"column {column!r} has no value at row {int(np.argmax(codes < 0))}; fill or drop it"
-        )
+    codes = np.asarray(require("pandas", "pandas").factorize(frame[column])[0])
+    _check_no_gaps(column, codes < 0)
     return codes
+
+
+def _check_no_gaps(column: str, is_missing: Array) -> None:
+    if is_missing.any():
+        raise DatasetError(
+            f"column {column!r} has no value at row {int(np.argmax(is_missing))}; fill or drop it"
+        )
 
 
 SOURCE = Source(

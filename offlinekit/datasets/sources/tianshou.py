@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 
 from offlinekit.datasets.formats import hdf5
-from offlinekit.datasets.mdp_dataset import MDPDataset
+from offlinekit.datasets.schema import Columns
 from offlinekit.datasets.source import Source
 from offlinekit.datasets.spaces import Space, clip
 from offlinekit.datasets.validation import as_flags, check_columns
@@ -25,7 +25,7 @@ REQUIRED = ("obs", "act", "rew")
 ARRAYS = ("ndarray", "Tensor")
 
 
-def read(path: Path, *, action_space: Space | None = None, clip_actions: bool = False) -> MDPDataset:
+def read(path: Path, *, action_space: Space | None = None, clip_actions: bool = False) -> Columns:
     """Reads a file that `ReplayBuffer.save_hdf5` wrote, or one of flat columns of the same names.
 
     Objects that Tianshou pickled into the file are left out with a warning. Where `obs_next` was not saved,
@@ -57,15 +57,15 @@ def read(path: Path, *, action_space: Space | None = None, clip_actions: bool = 
     terminals = as_flags(columns.get(stated, nothing), stated)
     cut = as_flags(columns.get("truncated", nothing), "truncated") & ~terminals
     actions = columns["act"]
-    return MDPDataset(
-        columns["obs"],
-        clip(actions, action_space) if clip_actions else actions,
-        columns["rew"],
-        terminals,
-        last | terminals | cut,
-        next_observations=columns.get("obs_next"),
-        action_space=action_space,
-    )
+    return {
+        "observations": columns["obs"],
+        "actions": clip(actions, action_space) if clip_actions else actions,
+        "rewards": columns["rew"],
+        "terminals": terminals,
+        "episode_terminals": last | terminals | cut,
+        "next_observations": columns.get("obs_next"),
+        "action_space": action_space,
+    }
 
 
 def _is_pickled(item: Any) -> bool:

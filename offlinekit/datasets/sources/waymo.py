@@ -16,7 +16,7 @@ import numpy as np
 from offlinekit.datasets.editing.concatenation import join
 from offlinekit.datasets.formats.protobuf import BYTES, FIXED32, FIXED64, VARINT, Field, as_double, fields
 from offlinekit.datasets.formats.tfrecord import is_tfrecord, read_parsed, read_records
-from offlinekit.datasets.mdp_dataset import MDPDataset
+from offlinekit.datasets.schema import Columns
 from offlinekit.datasets.source import Source
 from offlinekit.errors import FileFormatError
 from offlinekit.types import Array
@@ -52,7 +52,7 @@ class Scenario(NamedTuple):
 
 def read(
     path: Path, *, vehicles: str = "all", steering: str = "yaw_rate", limit: int | None = None
-) -> MDPDataset:
+) -> Columns:
     """Reads the trajectories of vehicles.
 
     An observation is where the vehicle is, in metres from where its trajectory began and in that heading, the
@@ -85,7 +85,7 @@ def read(
         raise FileFormatError(f"{path} holds no vehicle ({vehicles}) with two valid states in a row")
     columns = join(parts)
     metadata = {"observation_names": OBSERVATION, "action_names": ACTIONS[steering]}
-    return MDPDataset(**columns, terminals=np.zeros(len(columns["rewards"]), np.bool_), metadata=metadata)
+    return {**columns, "terminals": np.zeros(len(columns["rewards"]), np.bool_), "metadata": metadata}
 
 
 def parse_scenario(data: bytes, vehicles: str) -> Scenario:

@@ -10,8 +10,9 @@ import torch
 
 from offlinekit.errors import OfflineKitError
 from offlinekit.events import get_logger
+from offlinekit.interfaces import BatchSource
 from offlinekit.sampling.batch import Metrics
-from offlinekit.training.engines.updates import Eager, Placed, Samples, Taken, Updatable
+from offlinekit.training.engines.updates import Eager, Placed, Taken, Updatable
 
 log = get_logger()
 
@@ -40,7 +41,7 @@ class Captured(Eager):
     there, or learning rates change, a window is one update. What cannot be captured stays as it is written.
     """
 
-    def __init__(self, impl: Updatable, sampler: Samples) -> None:
+    def __init__(self, impl: Updatable, sampler: BatchSource) -> None:
         super().__init__(impl, sampler)
         self.placed = Placed(sampler)
         self.windows: dict[tuple[Due, ...], Window] = {}

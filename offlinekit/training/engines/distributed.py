@@ -10,10 +10,11 @@ import torch
 
 from offlinekit.errors import NotFiniteError, TrainingError
 from offlinekit.events import get_logger
-from offlinekit.sampling.sampler import Sampler
-from offlinekit.training.engines.engine import Engine, EngineName, Precision
+from offlinekit.interfaces import Sampler
+from offlinekit.training.engines.engine import Engine
 from offlinekit.training.engines.updates import Updatable
 from offlinekit.training.process_group import Team
+from offlinekit.training.setup.settings import EngineName, Precision
 
 log = get_logger()
 

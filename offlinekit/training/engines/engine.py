@@ -4,24 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from offlinekit.errors import NotFiniteError
 from offlinekit.events import get_logger
+from offlinekit.interfaces import BatchSource
 from offlinekit.training.engines.cuda_graph import Captured
 from offlinekit.training.engines.replay import Replays
-from offlinekit.training.engines.updates import Compiled, Eager, Samples, Updatable, Updates
+from offlinekit.training.engines.updates import Compiled, Eager, Updatable, Updates
+from offlinekit.training.setup.settings import EngineName, Precision
 
 log = get_logger()
 
 CHECK_EVERY = 100
 """Updates between two looks at whether the metrics are still finite."""
-
-EngineName: TypeAlias = Literal["auto", "eager", "compile", "graph"]
-Precision: TypeAlias = Literal["float32", "bfloat16"]
 
 
 class Engine:
@@ -41,7 +40,7 @@ class Engine:
     def __init__(
         self,
         impl: Updatable,
-        sampler: Samples,
+        sampler: BatchSource,
         engine: EngineName = "auto",
         precision: Precision = "float32",
         deterministic: bool = False,
@@ -118,7 +117,7 @@ class Engine:
         )
 
 
-def make_updates(impl: Updatable, sampler: Samples, engine: EngineName) -> Updates:
+def make_updates(impl: Updatable, sampler: BatchSource, engine: EngineName) -> Updates:
     """Returns the way of taking updates that an engine's name stands for; logs what "auto" stands for."""
     if engine == "eager":
         return Eager(impl, sampler)

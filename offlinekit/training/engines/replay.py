@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from offlinekit.events import get_logger
+from offlinekit.interfaces import BatchSource
 from offlinekit.training.engines.kernel_recording import Recording
 from offlinekit.training.engines.tape import NotRecordableError, Tape, tensors_in
-from offlinekit.training.engines.updates import Eager, Evaluated, Minimized, Placed, Samples, Taken, Updatable
+from offlinekit.training.engines.updates import Eager, Evaluated, Minimized, Placed, Taken, Updatable
 
 log = get_logger()
 
@@ -23,7 +24,7 @@ RECORD_AT = 10
 class Replays(Eager):
     """Updates whose objectives are replayed, on batches that all lie where the first one lay."""
 
-    def __init__(self, impl: Updatable, sampler: Samples) -> None:
+    def __init__(self, impl: Updatable, sampler: BatchSource) -> None:
         super().__init__(impl, sampler)
         self.placed = Placed(sampler)
         self.replayed: list[Replayed] = []

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 import torch
 from torch import Tensor
 
+from offlinekit.interfaces import BatchSource
 from offlinekit.sampling.batch import Metrics
 from offlinekit.types import leaves, map_tree
 
@@ -98,13 +99,6 @@ class Updatable(Protocol):
         """Yields what a loss may change, such as running means."""
 
 
-class Samples(Protocol):
-    """What engines ask of a sampler."""
-
-    def sample(self) -> Any:
-        """Draws a minibatch, a NamedTuple of trees of tensors or None."""
-
-
 class Taken(NamedTuple):
     """What some updates gave.
 
@@ -135,7 +129,7 @@ class Updates(Protocol):
 class Eager:
     """Updates as they are written."""
 
-    def __init__(self, impl: Updatable, sampler: Samples) -> None:
+    def __init__(self, impl: Updatable, sampler: BatchSource) -> None:
         self.impl, self.sampler = impl, sampler
         self.found: tuple[list[int], str] = [], ""
 
@@ -162,7 +156,7 @@ class Eager:
 class Compiled(Eager):
     """Updates whose losses and gradients went through torch.compile; the first ones take long."""
 
-    def __init__(self, impl: Updatable, sampler: Samples) -> None:
+    def __init__(self, impl: Updatable, sampler: BatchSource) -> None:
         super().__init__(impl, sampler)
         impl.random.prepare_compiling()
         self.compiled = [torch.compile(objective.gradients, dynamic=False) for objective in impl.objectives]
@@ -189,7 +183,7 @@ class Placed:
         sampler: Of the minibatches.
     """
 
-    def __init__(self, sampler: Samples) -> None:
+    def __init__(self, sampler: BatchSource) -> None:
         self.sampler = sampler
         self.refill: Callable[[Any], bool] | None = getattr(sampler, "refill", None)
         self.batch: Any = None

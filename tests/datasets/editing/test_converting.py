@@ -13,7 +13,7 @@ import pytest
 
 from offlinekit.datasets import MDPDataset, get_dataset, source
 from offlinekit.datasets.editing.converting import convert, open_mapped
-from offlinekit.errors import UnsupportedError
+from offlinekit.errors import DatasetWarning, UnsupportedError
 
 
 def make(**options: Any) -> MDPDataset:
@@ -117,3 +117,13 @@ def test_real_d4rl_file(real_data: Callable[[str], Path], tmp_path: Path) -> Non
     found, _ = get_dataset(tmp_path / "a.h5")
     assert (len(found), found.metadata["d4rl_name"]) == (911, "hopper-medium-v2")
     assert found.reference_scores == pytest.approx((-20.272305, 3234.3))
+
+
+def test_what_a_format_cannot_hold_is_said(tmp_path: Path) -> None:
+    more = {"extras": {"clock": np.arange(9)}, "metadata": {"reference_min_score": 0.0}, "create_mask": True}
+    dataset = make(**more)
+    with pytest.warns(
+        DatasetWarning,
+        match=r"NPZ cannot hold extras, masks, metadata 'reference_min_score', left out of the file",
+    ):
+        convert(dataset.save(tmp_path / "a.h5"), tmp_path / "a.npz")

@@ -9,7 +9,7 @@ import pytest
 from gymnasium import spaces
 
 from offlinekit.datasets import MDPDataset
-from offlinekit.errors import DatasetError, UnsupportedError
+from offlinekit.errors import DatasetError, DatasetWarning, UnsupportedError
 
 
 def columns(**options: Any) -> dict[str, Any]:
@@ -60,7 +60,7 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
     "wide rewards": ({"rewards": np.zeros((5, 2))}, r"rewards must have shape \[N\].*got shape \[5, 2\]"),
     "NaN reward": (
         {"rewards": spoiled((5,), 3, np.nan)},
-        r"rewards must be finite, got nan at row 3, in episode 1 \(1 such rows\)",
+        r"rewards must be finite, got nan at row 3, in episode 1",
     ),
     "infinite observation": (
         {"observations": spoiled((5, 3), 1, -np.inf)},
@@ -80,7 +80,7 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "NaN final observation": (
         {"final_observations": spoiled((2, 3), 1, np.nan)},
-        "final_observations must be finite, got nan at the end of episode 1",
+        "final_observations must be finite, got nan at episode 1",
     ),
     "terminals not flags": (
         {"terminals": [0, 1, 0, 0.5, 1]},
@@ -89,8 +89,8 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
     "NaN terminals": ({"terminals": spoiled((5,), 2, np.nan)}, "terminals must be 0 or 1, got nan at row 2"),
     "outside a box": (
         {"actions": spoiled((5, 2), 4, 1.5), "action_space": spaces.Box(-1, 1, (2,))},
-        r"actions must lie in Box\(-1.0, 1.0, \(2,\), float32\), got \[1.5, 1.5\] at row 4, in episode 1 "
-        r"\(1 such rows\); clip them",
+        r"actions must lie in Box\(-1.0, 1.0, \(2,\), float32\), got \[1.5, 1.5\] at row 4, in episode 1"
+        r"; clip them",
     ),
     "outside a Discrete": (
         {"actions": [0, 1, 2, 3, 0], "action_space": spaces.Discrete(3)},
@@ -99,7 +99,7 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
     "negative integers": ({"actions": [0, -1, 0, 0, 0]}, "got -1 at row 1, in episode 0"),
     "fractions in a Discrete": (
         {"actions": [0.0, 1.0, 0.25, 0, 0], "action_space": spaces.Discrete(2)},
-        "actions must be whole numbers in a Discrete space, got 0.25 at row 2; declare a Box",
+        "actions must be whole numbers in a Discrete space, got 0.25 at row 2, in episode 1; declare a Box",
     ),
     "NaN in a Discrete": (
         {"actions": spoiled((5,), 1, np.nan), "action_space": spaces.Discrete(2)},
@@ -107,13 +107,16 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "integer vectors": (
         {"actions": np.zeros((5, 2), int)},
-        r"discrete actions must have shape \[N\], got int64",
+        r"actions must have shape \[N\] if they are discrete, got int64",
     ),
     "wrong action width": (
         {"action_space": spaces.Box(-1, 1, (3,))},
-        r"actions have shape \[5, 2\], expected \[N, A\] with A of Box",
+        r"actions must have shape \[N, A\] with A of Box.*, got shape \[5, 2\]",
     ),
-    "images as actions": ({"actions": np.zeros((5, 2, 2))}, r"continuous actions must have shape \[N, A\]"),
+    "images as actions": (
+        {"actions": np.zeros((5, 2, 2))},
+        r"actions must have shape \[N, A\] if they are continuous",
+    ),
     "Discrete from 1": (
         {"actions": np.ones(5, int), "action_space": spaces.Discrete(2, start=1)},
         "must start at 0",
@@ -155,7 +158,7 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "known of another length": (
         {"final_observations": np.zeros((2, 3)), "final_known": [1]},
-        "final_known has 1 entries, expected 2",
+        "final_known has 1 episodes, expected 2",
     ),
     "known without finals": ({"final_known": [1, 0]}, "final_known is set, but neither"),
     "metadata with arrays": (
@@ -179,10 +182,11 @@ def test_spaces_of_other_kinds(field: str) -> None:
 
 
 def test_integer_dtypes_are_discrete_and_floats_never_are() -> None:
-    assert MDPDataset(**columns(actions=np.array([0, 3, 1, 0, 0], np.uint8))).action_space == spaces.Discrete(
+    assert MDPDataset(**columns(actions=np.array([0, 3, 1, 2, 0], np.uint8))).action_space == spaces.Discrete(
         4
     )
-    floats = MDPDataset(**columns(actions=np.array([0.0, 1, 0, 1, 0])))
+    with pytest.warns(DatasetWarning, match="whole numbers from 0 to 1 of dtype float"):
+        floats = MDPDataset(**columns(actions=np.array([0.0, 1, 0, 1, 0])))
     assert floats.action_space == spaces.Box(-np.inf, np.inf, (1,), np.float32)
     assert floats.actions.shape == (5, 1)
 

@@ -65,6 +65,11 @@ def transitions_of(dataset: MDPDataset) -> dict[str, Any]:
     }
 
 
+def dataset_of(read: Any) -> MDPDataset:
+    """Builds what the reader gives: columns, or a pair of them and an environment."""
+    return MDPDataset(**(read[0] if isinstance(read, tuple) else read))
+
+
 def columns_of(path: Path) -> dict[str, Any]:
     with h5py.File(path) as file:
         return {key: file[key][()].squeeze() for key in file if key not in ("infos", "metadata")}
@@ -77,11 +82,12 @@ def assert_transitions(dataset: MDPDataset, expected: dict[str, Any]) -> None:
 
 @pytest.mark.filterwarnings("ignore::offlinekit.envs.environments.MissingExtraWarning")
 @pytest.mark.filterwarnings("ignore::offlinekit.datasets.families.d4rl_facts.KnownFaultWarning")
+@pytest.mark.filterwarnings("ignore:terminals are set on two rows running")  # antmaze-medium-diverse-v0.
 @pytest.mark.parametrize("name", FILES)
 def test_every_recorded_file_keeps_all_or_is_d4rl_exactly(real_data: RealData, name: str) -> None:
     path = real_data(f"d4rl/{name}")
     columns = columns_of(path)
-    everything = d4rl.build(columns, d4rl.name_of(path))
+    everything = MDPDataset(**d4rl.build(columns, d4rl.name_of(path)))
     assert len(everything) == len(columns["rewards"])
     assert everything.reference_scores is not None
     np.testing.assert_array_equal(everything.terminals, columns["terminals"].astype(bool))
@@ -89,8 +95,7 @@ def test_every_recorded_file_keeps_all_or_is_d4rl_exactly(real_data: RealData, n
     np.testing.assert_array_equal(np.flatnonzero(last) + 1, everything.episode_ends)
     assert everything.next_observations is None  # Where a file has them they repeat the row below.
     assert everything.final_known.all() == ("next_observations" in columns)
-    read = d4rl.read(path, transitions="d4rl")
-    dataset = read if isinstance(read, MDPDataset) else read[0]
+    dataset = dataset_of(d4rl.read(path, transitions="d4rl"))
     assert_transitions(dataset, qlearning(columns))
     assert dataset.final_known.all()
     assert dataset.action_space == spaces.Box(-1, 1, (columns["actions"].shape[1],), np.float32)
@@ -156,11 +161,11 @@ FACTS = {
 
 @pytest.mark.filterwarnings("ignore::offlinekit.envs.environments.MissingExtraWarning")
 @pytest.mark.filterwarnings("ignore::offlinekit.datasets.families.d4rl_facts.KnownFaultWarning")
+@pytest.mark.filterwarnings("ignore:terminals are set on two rows running")  # antmaze-medium-diverse-v0.
 @pytest.mark.parametrize("name", FACTS)
 def test_facts_of_every_file(real_data: RealData, name: str) -> None:
     path = real_data(f"d4rl/{name}.hdf5")
-    read = d4rl.read(path)
-    dataset = read if isinstance(read, MDPDataset) else read[0]
+    dataset = dataset_of(d4rl.read(path))
     found = (len(dataset), dataset.n_episodes, int(dataset.terminals.sum()))
     assert found == FACTS[name][:3]
     assert dataset.episode_returns().mean() == pytest.approx(FACTS[name][3], abs=0.02)
@@ -176,8 +181,7 @@ def test_facts_are_told_of_every_file() -> None:
 @pytest.mark.parametrize("task", ["ant", "halfcheetah", "hopper"])
 def test_log_probs_are_of_the_policy_that_the_file_carries(real_data: RealData, task: str) -> None:
     path = real_data(f"d4rl/{task}_medium-v2.hdf5")
-    read = d4rl.read(path)
-    dataset = read if isinstance(read, MDPDataset) else read[0]
+    dataset = dataset_of(d4rl.read(path))
     with h5py.File(path) as file:
         layers = {
             k: {n: v[()] for n, v in g.items()}
@@ -221,6 +225,23 @@ def test_known_faults_are_told_until_mended(real_data: RealData, tmp_path: Path)
     with pytest.warns(KnownFaultWarning, match=r"state before its action; alignment='RSA'"):
         get_dataset(maze)
     get_dataset(maze, alignment="RSA")
+
+
+def test_a_right_file_is_not_called_wrong(tmp_path: Path) -> None:
+    # Two walks of 300 rows, steps of 0.02: from (0, 0) to (6, 6), and again from (0, 0).
+    step = np.arange(600) % 300
+    walk = np.stack([step, step], axis=1) / 50
+    columns = {
+        "observations": np.concatenate([walk, np.random.default_rng(0).normal(size=(600, 2))], axis=1),
+        "actions": np.random.default_rng(1).uniform(-1, 1, (600, 2)),
+        "rewards": np.zeros(600),
+        "terminals": np.zeros(600, bool),
+    }
+    right = write(tmp_path / "antmaze-umaze-v0.hdf5", **columns, timeouts=step == 299)
+    assert get_dataset(right)[0].n_episodes == 2
+    early = write(tmp_path / "antmaze-large-play-v0.hdf5", **columns, timeouts=step == 297)
+    with pytest.warns(KnownFaultWarning, match="timeouts are out of step"):
+        get_dataset(early)
 
 
 def test_rewards_before_states(tmp_path: Path) -> None:
@@ -362,7 +383,9 @@ def test_step_limit_counts_as_d4rl_does(limit: int) -> None:
         with pytest.raises(DatasetError, match="leaves no transition"):
             d4rl.build(columns, None, transitions="d4rl", step_limit=limit)
         return
-    assert_transitions(d4rl.build(columns, None, transitions="d4rl", step_limit=limit), expected)
+    assert_transitions(
+        MDPDataset(**d4rl.build(columns, None, transitions="d4rl", step_limit=limit)), expected
+    )
 
 
 def test_step_limit_cuts_whole_episodes(tmp_path: Path) -> None:
@@ -392,7 +415,7 @@ def test_options_are_checked(tmp_path: Path) -> None:
 
 def test_actions_a_little_outside(tmp_path: Path) -> None:
     path = write(tmp_path / "kitchen-mixed-v0.hdf5", **flat(actions=np.linspace(-1.001, 1, 8)[:, None]))
-    with pytest.raises(DatasetError, match=r"got \[-1.0010.*\] at row 0, in episode 0 .*clip_actions=True"):
+    with pytest.raises(DatasetError, match=r"got \[-1.0010.*\] at row 0, in episode 0; .*clip_actions=True"):
         get_dataset(path)
     dataset, _ = get_dataset(path, clip_actions=True)
     assert dataset.actions[0, 0] == -1

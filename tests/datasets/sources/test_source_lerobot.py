@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from offlinekit.datasets import get_dataset
-from offlinekit.errors import DatasetError, FileFormatError
+from offlinekit.errors import DatasetError, DatasetWarning, FileFormatError
 
 arrow = pytest.importorskip("pyarrow")
 parquet = pytest.importorskip("pyarrow.parquet")
@@ -57,13 +57,23 @@ def test_frames_by_episode_and_time(tmp_path: Path) -> None:
 def test_several_observations_are_a_dict_and_rewards_may_lack(tmp_path: Path) -> None:
     more = {"observation.effort": np.arange(6, dtype=np.float32), "next.reward": None}
     folder = write(tmp_path / "x", **more)
-    dataset, _ = get_dataset(folder)
+    with pytest.warns(DatasetWarning, match=r"no feature 'next.reward', so that rewards are 0"):
+        dataset, _ = get_dataset(folder)
     assert {name: leaf.shape for name, leaf in dataset.observations.items()} == {
         "observation.effort": (6, 1),
         "observation.state": (6, 2),
     }
     assert not dataset.rewards.any()
-    assert get_dataset(folder, observations="observation.effort")[0].observations.shape == (6, 1)
+    of_effort, _ = get_dataset(folder, observations="observation.effort", reward="observation.effort")
+    assert of_effort.observations.shape == (6, 1)
+
+
+def test_recordings_that_are_both_numbered_from_0(tmp_path: Path) -> None:
+    folder = write(tmp_path / "x", episode_index=[0] * 6, frame_index=[0, 1, 2, 0, 1, 2])
+    with pytest.raises(
+        DatasetError, match=r"frame_index repeats 0 within an episode, at row 3 \(3 times\); .*concat"
+    ):
+        get_dataset(folder)
 
 
 def test_what_does_not_fit_is_told(tmp_path: Path) -> None:

@@ -166,17 +166,17 @@ def test_transitions_whose_frames_do_not_go_on(tmp_path: Path) -> None:
     examples = [
         transition(10, 0, 0.0, 1.0),
         transition(20, 1, 0.0, 1.0, o_tp1=other),
-        transition(30, 2, 0.0, 0.0, o_tp1=other),  # What follows the end of a game does not matter.
+        transition(30, 1, 0.0, 0.0, o_tp1=other),  # What follows the end of a game does not matter.
     ]
     with pytest.warns(UserWarning, match="1 Examples are left out"):
         dataset, _ = get_dataset(write_records(tmp_path / "x.tfrecord", examples))
-    assert dataset.actions.tolist() == [0, 2]
+    assert dataset.actions.tolist() == [0, 1]
 
 
 def test_ordered_episodes(tmp_path: Path) -> None:
     examples = [
-        episode(0, [1, 2, 3], [0.0, 4.0, 0.0], last_discount=0.0),
-        episode(50, [3, 0], [1.0, -2.0], last_discount=1.0),
+        episode(0, [0, 1, 3], [0.0, 4.0, 0.0], last_discount=0.0),
+        episode(50, [2, 0], [1.0, -2.0], last_discount=1.0),
         episode(90, [1], [0.0], last_discount=0.0),  # No step at all.
     ]
     path = write_records(tmp_path / "x.tfrecord", examples)
@@ -188,7 +188,7 @@ def test_ordered_episodes(tmp_path: Path) -> None:
     assert dataset.final_known.tolist() == [True, False]
     assert dataset.terminals.tolist() == [False, True, False, False]
     assert dataset.timeouts.tolist() == [False, False, False, True]
-    assert (dataset.actions.tolist(), dataset.rewards.tolist()) == ([1, 2, 3, 0], [0.0, 4.0, 1.0, -2.0])
+    assert (dataset.actions.tolist(), dataset.rewards.tolist()) == ([0, 1, 2, 0], [0.0, 4.0, 1.0, -2.0])
     with pytest.warns(UserWarning, match="left out"):
         clipped, _ = get_dataset(path, clip_rewards=True)
     assert clipped.rewards.tolist() == [0.0, 1.0, 1.0, -1.0]

@@ -13,7 +13,7 @@ from gymnasium import spaces
 
 from offlinekit.datasets import MDPDataset, get_dataset
 from offlinekit.datasets.formats.packed_arrays import unpack
-from offlinekit.errors import FileFormatError
+from offlinekit.errors import DatasetError, DatasetWarning, FileFormatError
 
 RealData = Callable[[str], Path]
 
@@ -101,8 +101,38 @@ def test_fragments_are_put_together(tmp_path: Path) -> None:
     assert get_dataset(tmp_path / "folder")[0].rewards.tolist() == [1, 2, 4, 5, 3]
 
 
+def test_writers_that_number_their_episodes_alike(tmp_path: Path) -> None:
+    write(tmp_path / "output-1.json", batch(eps_id=[0, 0, 0, 0], t=[0, 1, 2, 3]))
+    write(tmp_path / "output-2.json", batch(eps_id=[0, 0, 0, 0], t=[0, 1, 2, 3]))
+    with pytest.raises(
+        DatasetError, match=r"'t' repeats 0 within an episode, at row 4 \(4 times\); writers that"
+    ):
+        get_dataset(tmp_path)
+
+
+def test_columns_that_some_batches_lack(tmp_path: Path) -> None:
+    later = {"eps_id": [3] * 4, "t": [0, 1, 2, 3], "new_obs": None, "dones": [False, False, False, True]}
+    path = write(tmp_path / "x.json", batch(action_logp=[-0.5] * 4, new_obs=None), batch(**later))
+    with pytest.warns(DatasetWarning, match="'action_logp' is in 1 of 2 batches, so that it is left out"):
+        assert get_dataset(path)[0].behavior_log_probs is None
+    path = write(tmp_path / "y.json", batch(), batch(eps_id=[3] * 4, t=[0, 1, 2, 3], dones=None))
+    with pytest.raises(FileFormatError, match="'dones' is in 1 of 2 batches, expected in all or none"):
+        get_dataset(path)
+
+
+def test_probabilities_become_logarithms(tmp_path: Path) -> None:
+    dataset, _ = get_dataset(write(tmp_path / "x.json", batch(action_prob=[0.5, 1.0, 0.25, 0.5])))
+    # Rows of episode 7 first: 0, 1 and 3, then row 2; ln 0.5 = -0.6931, ln 0.25 = -1.3863.
+    np.testing.assert_allclose(dataset.behavior_log_probs, [-0.6931, 0, -0.6931, -1.3863], atol=1e-4)
+    with pytest.raises(DatasetError, match="behavior_log_probs must be finite, got -inf"):
+        get_dataset(write(tmp_path / "y.json", batch(action_prob=[0.5, 0.0, 0.25, 0.5])))
+
+
 def test_without_names_of_episodes_dones_rule(tmp_path: Path) -> None:
-    dataset, _ = get_dataset(write(tmp_path / "x.json", batch(eps_id=None, t=None)))
+    with pytest.warns(
+        DatasetWarning, match="differ from the following row though no episode ends, first at row 1"
+    ):
+        dataset, _ = get_dataset(write(tmp_path / "x.json", batch(eps_id=None, t=None)))
     assert dataset.episode_ends.tolist() == [3, 4]
     cut = batch(eps_id=None, t=None, dones=None, terminateds=[0, 1, 0, 0], truncateds=[0, 0, 1, 0])
     dataset, _ = get_dataset(

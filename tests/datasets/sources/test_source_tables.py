@@ -9,7 +9,7 @@ import pytest
 from gymnasium import spaces
 
 from offlinekit.datasets import from_dataframe, get_dataset
-from offlinekit.errors import DatasetError, FileFormatError, MissingExtraError
+from offlinekit.errors import DatasetError, DatasetWarning, FileFormatError, MissingExtraError
 
 pandas = pytest.importorskip("pandas")
 
@@ -99,7 +99,7 @@ def test_csv_by_path(tmp_path: Path) -> None:
         (
             {"died": [1, 0, 0, 0, 0]},
             {"terminal": "died"},
-            "terminals is set at row 0 .* episode_terminals is not",
+            "terminals must not be set where episode_terminals is not, got 1 at row 0",
         ),
     ],
 )
@@ -168,3 +168,51 @@ def test_parquet_and_propensities(tmp_path: Path) -> None:
         get_dataset(tmp_path / "ward.parquet", **names)
     with pytest.raises(DatasetError, match=r"column 'p' must be positive, got 0.0 at row 1"):
         from_dataframe(frame.assign(p=[0.5, 0, 1]), **names)
+
+
+def clocked(times: Any, **more: Any) -> Any:
+    return pandas.DataFrame({"t": times, "x": np.arange(float(len(times))), "a": 0, "r": 1.0, **more})
+
+
+CLOCKED: dict[str, Any] = {"observations": ["x"], "action": "a", "reward": "r", "time": "t"}
+
+
+def test_texts_are_no_order_of_time() -> None:
+    for times in ([f"{month}/1/2020" for month in range(1, 13)], ["step2", "step10"], ["9:00", "10:00"]):
+        with pytest.raises(
+            DatasetError, match=r"column 't' must hold numbers, or times of ISO 8601.*to_datetime"
+        ):
+            from_dataframe(clocked(times), **CLOCKED)
+    mixed = ["2020-01-01T09:00+01:00", "2020-01-01T09:30+02:00"]
+    with pytest.raises(DatasetError, match="in one offset, got '2020-01-01T09:00"):
+        from_dataframe(clocked(mixed), **CLOCKED)
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        ["2020-10-01", "2020-09-01", "2020-11-01"],
+        ["2020-01-01T10:00+01:00", "2020-01-01T09:00+01:00", "2020-01-01T10:30+01:00"],
+        pandas.to_datetime(["10/1/2020", "9/1/2020", "11/1/2020"]),
+        pandas.to_datetime(["2020-10-01", "2020-09-01", "2020-11-01"]).tz_localize("Europe/Berlin"),
+        pandas.to_timedelta([10, 9, 11], unit="h"),
+        [10.5, 9.0, 11.0],
+    ],
+)
+def test_times_that_have_an_order(times: Any) -> None:
+    assert from_dataframe(clocked(times), **CLOCKED).observations[:, 0].tolist() == [1, 0, 2]
+
+
+def test_missing_steps_are_warned_of() -> None:
+    times = np.delete(np.arange(41), 20)  # 39 steps: 38 of 1 and one of 2.
+    with pytest.warns(DatasetWarning, match="column 't' rises by 1, but misses steps in 1 places"):
+        from_dataframe(clocked(times), **CLOCKED)
+    from_dataframe(clocked(np.cumsum(np.arange(40) % 3 + 1)), **CLOCKED)  # Irregular: no count of steps.
+    from_dataframe(clocked(times.astype(float)), **CLOCKED)
+
+
+def test_episodes_of_a_file_are_named_by_text(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("e,x,a,r\n007,1,0,1\n7,2,0,1\n007,3,0,1\n")
+    dataset, _ = get_dataset(tmp_path / "x.csv", observations=["x"], action="a", reward="r", episode="e")
+    assert dataset.episode_ends.tolist() == [2, 3]
+    assert dataset.observations[:, 0].tolist() == [1, 3, 2]

@@ -78,7 +78,7 @@ def test_a_vector_buffer_is_a_ring_for_each_environment(tmp_path: Path) -> None:
 
 
 def test_nested_observations_and_old_done(tmp_path: Path) -> None:
-    seen = {"a": np.ones((4, 2)), "b": np.zeros((4, 3), np.uint8)}
+    seen = {"a": np.ones((4, 2)), "b": np.full((4, 3), 200, np.uint8)}
     done = np.array([0, 1, 0, 1], bool)
     meta = columns([1, 2, 3, 4], obs=seen, obs_next=seen, terminated=None, truncated=None, done=done)
     dataset, _ = get_dataset(write(tmp_path / "x.hdf5", meta, _size=4, _index=0))

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
-from offlinekit.core.impl import Impl
 from offlinekit.datasets import MDPDataset
 from offlinekit.errors import UnsupportedError
+from offlinekit.interfaces import Sampler
 from offlinekit.nn.random import derive
-from offlinekit.sampling.sampler import Sampler
 from offlinekit.training.process_group import Team
 
-COMMON = ("eval_interval", "log_interval", "checkpoint_interval", "engine", "precision")
-"""Settings of a run that must be the same in all processes."""
+RANK_0_ALONE = {
+    "eval_env": None,
+    "out": None,
+    "resume": None,
+    "progress": False,
+    "tensorboard": False,
+    "loggers": (),
+}
+"""Settings as they are in all processes but that of rank 0, which evaluates and writes."""
 
 REMEDY = (
     "give them one seed=, and call algo.build(dataset) with the whole dataset before team.shard(dataset), so that "
@@ -22,7 +28,7 @@ REMEDY = (
 )
 
 
-def share(algo: Any, team: Team, settings: Sequence[Any]) -> Callable[[Any, MDPDataset], Sampler]:
+def share(algo: Any, team: Team, common: Any) -> Callable[[Any, MDPDataset], Sampler]:
     """Makes an algorithm ready for a run of several processes.
 
     Ranks from 1 on draw noise and batches from streams that follow from the seed, the rank and the updates taken.
@@ -30,7 +36,7 @@ def share(algo: Any, team: Team, settings: Sequence[Any]) -> Callable[[Any, MDPD
     Args:
         algo: With networks, the same in all processes.
         team: The processes.
-        settings: Of the run, the same in all processes.
+        common: Settings of the run as plain data, the same in all processes.
 
     Returns:
         What makes the sampler of this process, of `batch_size / team.size` rows.
@@ -40,7 +46,7 @@ def share(algo: Any, team: Team, settings: Sequence[Any]) -> Callable[[Any, MDPD
         ValueError: For a batch size that cannot be divided, or algorithms or settings that differ.
     """
     name = type(algo).__name__
-    if type(algo.impl).learn_data is not Impl.learn_data:
+    if algo.impl.learns_whole_dataset:
         raise UnsupportedError(
             f"{name} learns from its whole dataset at once, of which {team.size} processes have a part each; "
             "train it in one process"
@@ -49,8 +55,8 @@ def share(algo: Any, team: Team, settings: Sequence[Any]) -> Callable[[Any, MDPD
         raise ValueError(
             f"batch_size={algo.batch_size} must be divisible by the {team.size} processes of the run"
         )
-    plain = [name, algo.config, algo.scaling.to_json(), algo.grad_step, settings]
-    team.check_same("algorithm, scalers and settings", plain, REMEDY)
+    described = [name, algo.config, algo.scaling.to_json(), algo.grad_step, common]
+    team.check_same("algorithm, scalers and settings", described, REMEDY)
     tensors = {k: v for k, v in algo.impl.state_tensors().items() if not k.startswith("random.")}
     team.check_same("networks and optimizers", tensors, REMEDY)
     if not team.leads:

@@ -1,0 +1,56 @@
+"""Rows put in the order of their episodes and times, by keys that are not trusted."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+
+from offlinekit.errors import DatasetError, DatasetWarning
+from offlinekit.types import Array
+
+REGULAR = 0.9
+"""Share of equal steps above which times count steps, so that a larger one is a gap."""
+
+
+def in_order(episodes: Array, times: Array | None, key: str, fix: str) -> tuple[Array, Array]:
+    """Returns the order of N rows by episode and time, and where episodes end in it, bool [N].
+
+    Rows without times keep their order. Whole times that rise by one step nearly everywhere count steps: gaps
+    among them are warned of.
+
+    Args:
+        episodes: [N] numbers by which episodes are sorted.
+        times: [N] numbers, or None.
+        key: What times are called in messages, such as "column 'hour'".
+        fix: What to do about times that repeat.
+
+    Raises:
+        DatasetError: If a time occurs twice in an episode.
+    """
+    order = np.lexsort((np.zeros(len(episodes)) if times is None else times, episodes))
+    same = np.diff(episodes[order]) == 0
+    if times is not None:
+        steps = np.diff(times[order])
+        twice = np.flatnonzero(same & (steps == 0))
+        if len(twice):
+            row = int(order[twice[0] + 1])
+            raise DatasetError(
+                f"{key} repeats {times[row]} within an episode, at row {row} ({len(twice)} times); {fix}"
+            )
+        _warn_of_gaps(steps[same], key)
+    return order, np.append(~same, True)
+
+
+def _warn_of_gaps(steps: Array, key: str) -> None:
+    if len(steps) == 0 or steps.dtype.kind not in "iu":
+        return
+    step = int(steps.min())
+    n_gaps = int(np.count_nonzero(steps != step))
+    if 0 < n_gaps < (1 - REGULAR) * len(steps):
+        warnings.warn(
+            f"{key} rises by {step}, but misses steps in {n_gaps} places; a transition there joins rows that do not "
+            "follow one another: split those episodes, or fill the rows in",
+            DatasetWarning,
+            stacklevel=5,
+        )

@@ -1,0 +1,41 @@
+"""What a format cannot hold of a dataset, said before it is written."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Collection
+from typing import Any
+
+from offlinekit.datasets import schema, spaces
+from offlinekit.errors import DatasetWarning
+
+OWN = ("origin", "edits")
+"""Metadata that say where a dataset comes from; a reader writes its own."""
+
+
+def warn_of_losses(dataset: Any, format: str, held: Collection[str]) -> None:
+    """Warns of all that a format leaves out.
+
+    Args:
+        dataset: An MDPDataset.
+        format: Its name.
+        held: The columns that it has.
+    """
+    lost = schema.held_beside(dataset, *held)
+    inferred = {
+        "action space": (dataset.action_space, spaces.as_actions(dataset.actions, None)[1]),
+        "observation space": (
+            dataset.observation_space,
+            spaces.infer_observation_space(dataset.observations),
+        ),
+    }
+    lost += [name for name, (declared, found) in inferred.items() if declared != found]
+    lost += [
+        f"metadata {key!r}" for key, value in dataset.metadata.items() if key not in OWN and value is not None
+    ]
+    if lost:
+        warnings.warn(
+            f"{format} cannot hold {', '.join(lost)}, left out of the file; write .h5 to keep all",
+            DatasetWarning,
+            stacklevel=3,
+        )

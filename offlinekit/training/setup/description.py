@@ -1,0 +1,62 @@
+"""What a run's config.json says: algorithm, settings, and where the data are from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from offlinekit.datasets import MDPDataset
+from offlinekit.datasets.fingerprint import fingerprint
+from offlinekit.interfaces import Trainable
+from offlinekit.training.setup.settings import RunSettings, plain
+
+
+def describe_run(
+    algo: Trainable, n_steps: int, settings: RunSettings, data: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Returns the config of a run.
+
+    Args:
+        algo: What learns.
+        n_steps: Updates of the run.
+        settings: The others.
+        data: As `describe_data` gives it.
+    """
+    env_id = getattr(getattr(settings.get("eval_env"), "spec", None), "id", None)
+    return {
+        "format": 1,
+        "algo": type(algo).__name__,
+        "impl": algo.impl_class.__name__,
+        "hyperparameters": algo.config,
+        "seed": algo.seed,
+        "env_id": env_id,
+        "eval_env": env_id or "none",
+        "n_steps": n_steps,
+        **plain(settings),
+        **data,
+    }
+
+
+def describe_data(dataset: MDPDataset, info: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what a run's config keeps of its data: where they come from and what they scored.
+
+    Args:
+        dataset: What is learned from.
+        info: What the caller knows better; of "dataset", entry by entry.
+    """
+    origin = dataset.metadata.get("origin") or {}
+    known = info.get("dataset", {})
+    return {
+        "env_kwargs": dataset.metadata.get("env_kwargs") or {},
+        "metrics": [],
+        "behaviour_return": float(dataset.episode_returns().mean()),
+        "reference_scores": dataset.reference_scores,
+        **info,
+        "dataset": {
+            "name": dataset.name,
+            "source": origin.get("name"),
+            "options": origin.get("options", {}),
+            **({} if "hash" in known else {"hash": fingerprint(dataset)}),
+            **known,
+        },
+    }

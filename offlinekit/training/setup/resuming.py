@@ -1,0 +1,98 @@
+"""Finds the run to go on with, and brings an algorithm to its newest checkpoint."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from offlinekit.errors import FileFormatError
+from offlinekit.interfaces import Trainable
+from offlinekit.training import policy_file, run_folder
+
+
+def resume(algo: Trainable, folder: Path, step: int | None = None) -> dict[str, Any]:
+    """Brings an algorithm to the newest checkpoint of a run and returns the run's state.
+
+    Args:
+        algo: What goes on.
+        folder: Of the run.
+        step: Of the checkpoint, or None for the newest.
+
+    Raises:
+        FileNotFoundError: Where the folder holds no checkpoint.
+        FileFormatError: Where all of them are damaged.
+        ValueError: Where the run has another class or other hyperparameters.
+    """
+    path, header, tensors = _newest_sound(folder, step)
+    begun = algo.migrated(header["config"])
+    config = {**algo.config, "seed": begun["seed"]}
+    differing = sorted(k for k, v in begun.items() if _as_json(config.get(k)) != _as_json(v))
+    if header["algo"] != type(algo).__name__ or differing:
+        raise ValueError(
+            f"{folder} is a run of {header['algo']} with other {differing or 'hyperparameters'}; "
+            "resume with the same ones, or load the checkpoint with offlinekit.load and call fit"
+        )
+    algo.begin_anew(begun["seed"])
+    algo.restore(path, header, tensors)
+    state: dict[str, Any] = header["run"]
+    return state
+
+
+def find_run(
+    algo: Trainable,
+    out: Path | None,
+    config: dict[str, Any],
+    finished: bool = False,
+    taken: Sequence[Path | None] = (),
+) -> Path | None:
+    """Returns the run folder in `out` that a run of this config would go on with, or None.
+
+    Args:
+        algo: What would go on.
+        out: Folder of run folders.
+        config: Of the run.
+        finished: Whether to look for one that has come to its end.
+        taken: Runs to leave out.
+
+    Raises:
+        ValueError: Without a folder to look in.
+    """
+    if out is None:
+        raise ValueError("resume='auto' looks for runs in the folder `out`; give out='runs'")
+    apart = ("seed",) if algo.seed_was_drawn else ()
+
+    def migrated(found: dict[str, Any]) -> dict[str, Any]:
+        own = found.get("algo") == config["algo"] and isinstance(found.get("hyperparameters"), dict)
+        return {**found, "hyperparameters": algo.migrated(found["hyperparameters"])} if own else found
+
+    return run_folder.find(out, config, apart, finished, taken, migrated)
+
+
+def _newest_sound(folder: Path, step: int | None) -> tuple[Path, dict[str, Any], dict[str, Tensor]]:
+    """Reads the newest checkpoint, up to a step, that is not damaged, and warns where that is not the newest of all."""
+    newest = (
+        run_folder.latest_checkpoint(folder) if step is None else run_folder.checkpoint_path(folder, step)
+    )
+    older = [path for path in run_folder.checkpoints(folder) if path < newest]
+    try:
+        return newest, *policy_file.read(newest, torch.device("cpu"))
+    except FileFormatError as error:
+        for path in reversed(older):
+            with suppress(FileFormatError):
+                found = policy_file.read(path, torch.device("cpu"))
+                warnings.warn(f"{error}; going on from {path.name}, the one before", stacklevel=5)
+                return path, *found
+        raise
+
+
+def _as_json(value: Any) -> Any:
+    """Returns a value as it comes back from JSON."""
+    if isinstance(value, Mapping):
+        return {key: _as_json(part) for key, part in value.items()}
+    return [_as_json(part) for part in value] if isinstance(value, (tuple, list)) else value

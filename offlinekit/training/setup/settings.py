@@ -1,0 +1,245 @@
+"""The settings of a run, each declared once: default, type and range, meaning, and whether results depend on it.
+
+From here come the keywords of `fit`, `fitter` and populations, the options of `train` and `sweep`, the fields of
+plans, what config.json keeps and compares, and the table in docs/training.md. A new setting is one entry below.
+"""
+
+# Annotations are objects here: without torch, `train --help` reads them. Those in quotes are for type checkers alone.
+import inspect
+import textwrap
+import types
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from operator import or_
+from pathlib import Path
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    Literal,
+    TypedDict,
+    TypeVar,
+    Union,
+    cast,
+    get_args,
+    get_origin,
+)
+
+from offlinekit.errors import did_you_mean
+from offlinekit.fields import Count, Interval, Positive, checked, meaning_of
+
+if TYPE_CHECKING:
+    from offlinekit.interfaces import Evaluator
+    from offlinekit.training.early_stopping import EarlyStopping
+    from offlinekit.training.process_group import Team
+    from offlinekit.training.trackers import LoggerFactory
+
+EngineName = Literal["auto", "eager", "compile", "graph"]
+Precision = Literal["float32", "bfloat16"]
+AlarmAction = Literal["warn", "stop", "off"]
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+N_STEPS = 100_000
+"""Updates of a run that does not say how many."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a keyword of a run is beside its type.
+
+    Attributes:
+        default: If it is not given.
+        cosmetic: Whether the run's results are the same whatever it is; `resume="auto"` compares the others.
+    """
+
+    default: Any
+    cosmetic: bool = False
+
+
+class RunSettings(TypedDict, total=False):
+    """How a run goes: the keywords of `fit` beside the dataset and `n_steps`."""
+
+    eval_env: Annotated[
+        Any, "Environment to evaluate in every `eval_interval` updates, or None.", Setting(None)
+    ]
+    evaluators: Annotated[
+        "Mapping[str, Evaluator] | None",
+        "Name to a function (algo, dataset) -> float, or -> several by name, called as often.",
+        Setting(None),
+    ]
+    eval_interval: Annotated[
+        Count, "Updates between evaluations; the last update is always evaluated.", Setting(5_000)
+    ]
+    eval_episodes: Annotated[Count, "Episodes of an evaluation in the environment.", Setting(10)]
+    log_interval: Annotated[
+        Count, "Updates between rows of the history; a row holds the means since the last.", Setting(1_000)
+    ]
+    checkpoint_interval: Annotated[
+        Count | None,
+        "Updates between checkpoints; by default as many as between evaluations.",
+        Setting(None, cosmetic=True),
+    ]
+    keep_checkpoints: Annotated[Count, "How many of the newest checkpoints stay.", Setting(2, cosmetic=True)]
+    max_seconds: Annotated[
+        Positive | None,
+        "Seconds from the start after which it stops, with a checkpoint to go on from.",
+        Setting(None, cosmetic=True),
+    ]
+    out: Annotated[
+        "str | Path | None",
+        "Folder in which the run makes its own, or None to write nothing.",
+        Setting("runs", cosmetic=True),
+    ]
+    resume: Annotated[
+        "str | Path | Sequence[str | Path | None] | None",
+        "Run folder to go on with, from its newest checkpoint (of a population: one a member); 'auto' takes the "
+        "newest unfinished run of the same config in `out`, and begins a new one where there is none.",
+        Setting(None, cosmetic=True),
+    ]
+    early_stopping: Annotated["EarlyStopping | None", "When to stop before `n_steps`.", Setting(None)]
+    progress: Annotated[bool, "Whether a terminal shows a progress bar.", Setting(True, cosmetic=True)]
+    tensorboard: Annotated[
+        bool, "Log to TensorBoard as well (extra `tensorboard`).", Setting(False, cosmetic=True)
+    ]
+    loggers: Annotated[
+        "Sequence[str | LoggerFactory]",
+        "Of other tools: 'tensorboard', 'wandb', 'mlflow' (extras of these names), or factories "
+        "(run folder, config) -> Logger.",
+        Setting((), cosmetic=True),
+    ]
+    engine: Annotated[
+        EngineName,
+        "How updates are taken: graph repeats recorded kernels, eager runs losses as written, compile compiles "
+        "them; auto is graph. What cannot be recorded stays eager, and the log says why.",
+        Setting("auto"),
+    ]
+    precision: Annotated[
+        Precision,
+        "Of matrix products: float32 or, where the machine is faster with it, bfloat16.",
+        Setting("float32"),
+    ]
+    value_alarm: Annotated[
+        AlarmAction, "What to do once values leave what the rewards of the data allow.", Setting("warn")
+    ]
+    deterministic: Annotated[
+        bool, "Only kernels that give the same bits each time, during updates.", Setting(False)
+    ]
+    preemptible: Annotated[
+        bool,
+        "Whether SIGTERM and SIGUSR1 save a checkpoint after the update under way and raise Preempted.",
+        Setting(False, cosmetic=True),
+    ]
+    info: Annotated[
+        "Mapping[str, Any] | None",
+        "Plain data to keep in the run's config.json, such as how the dataset was made.",
+        Setting(None, cosmetic=True),
+    ]
+    team: Annotated[
+        "Team | None",
+        "The processes that torchrun started, each of which calls this with its shard of the data.",
+        Setting(None),
+    ]
+
+
+SETTINGS: Mapping[str, Setting] = {
+    name: next(part for part in hint.__metadata__ if isinstance(part, Setting))
+    for name, hint in RunSettings.__annotations__.items()
+}
+COSMETIC = tuple(name for name, setting in SETTINGS.items() if setting.cosmetic)
+
+
+def plain_kind(hint: Any) -> tuple[Any, Interval | None] | None:
+    """Returns the type of a field that can be typed and written to a file, and its range.
+
+    Args:
+        hint: The annotation of the field; a None beside the type is left out.
+
+    Returns:
+        int, float, bool or a Literal, with the range of a number; None for anything else.
+    """
+    interval = next((part for part in getattr(hint, "__metadata__", ()) if isinstance(part, Interval)), None)
+    kind = get_args(hint)[0] if get_origin(hint) is Annotated else hint
+    if get_origin(kind) in (Union, types.UnionType):
+        inner, *others = (part for part in get_args(kind) if part is not type(None))
+        return None if others else plain_kind(inner)
+    return (kind, interval) if kind in (int, float, bool) or get_origin(kind) is Literal else None
+
+
+PLAIN = tuple(name for name, hint in RunSettings.__annotations__.items() if plain_kind(hint))
+"""Settings that are numbers, flags and choices."""
+
+
+def complete(given: Mapping[str, Any]) -> RunSettings:
+    """Returns all settings of a run: those given, checked, and the defaults of the others.
+
+    Raises:
+        TypeError: For an unknown name, or a value of another type.
+        ValueError: For a value out of its range.
+    """
+    check_names(given)
+    whole = {name: given.get(name, setting.default) for name, setting in SETTINGS.items()}
+    hints = RunSettings.__annotations__
+    settings: Any = {name: checked(name, value, hints[name]) for name, value in whole.items()}
+    return cast("RunSettings", settings)
+
+
+def check_names(names: Iterable[str]) -> None:
+    """Checks that names are settings of a run.
+
+    Raises:
+        TypeError: For an unknown one; suggests the nearest.
+    """
+    for name in names:
+        if name not in SETTINGS:
+            hint = did_you_mean(name, ["n_steps", *SETTINGS]) or f"; it has: {', '.join(SETTINGS)}"
+            raise TypeError(f"fit has no keyword {name!r}{hint}")
+
+
+def plain(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what config.json keeps of settings: numbers, flags, choices, and the names of loggers."""
+    known = {name: given.get(name, SETTINGS[name].default) for name in (*PLAIN, "loggers")}
+    return {**known, "loggers": [logger for logger in known["loggers"] if isinstance(logger, str)]}
+
+
+def comparable(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the entries of a run's config that its results depend on.
+
+    A setting that the config lacks, since it is younger than the run, has its default.
+    """
+    defaults = {name: SETTINGS[name].default for name in PLAIN}
+    return {name: value for name, value in {**defaults, **config}.items() if name not in COSMETIC}
+
+
+def takes_settings(function: Function) -> Function:
+    """Shows in the signature and docstring of a function with `**settings` every keyword that it takes."""
+    signature = inspect.signature(function)
+    *own, rest = signature.parameters.values()
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    hints = RunSettings.__annotations__
+    shown = [
+        inspect.Parameter(name, keyword, default=setting.default, annotation=_bare(hints[name]))
+        for name, setting in SETTINGS.items()
+        if name not in signature.parameters
+    ]
+    function.__signature__ = signature.replace(parameters=[*own, *shown])  # type: ignore[attr-defined]
+    if function.__doc__:  # Not under python -OO.
+        before, line, after = inspect.cleandoc(function.__doc__).partition(f"\n    {rest.name}: ")
+        if line:
+            function.__doc__ = "\n".join([before, *map(_doc_line, shown), after.partition("\n")[2]])
+    return function
+
+
+def _bare(hint: Any) -> Any:
+    """Returns a type without ranges and meanings; what was in quotes as its text."""
+    if get_origin(hint) is Annotated:
+        return _bare(get_args(hint)[0])
+    if get_origin(hint) in (Union, types.UnionType):
+        return reduce(or_, map(_bare, get_args(hint)))
+    return getattr(hint, "__forward_arg__", hint)
+
+
+def _doc_line(parameter: inspect.Parameter) -> str:
+    meaning = meaning_of(RunSettings.__annotations__[parameter.name])
+    text = f"{parameter.name}: {meaning} Default: {parameter.default!r}."
+    return textwrap.fill(text, 116, initial_indent=" " * 4, subsequent_indent=" " * 8)

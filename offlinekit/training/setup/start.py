@@ -1,0 +1,144 @@
+"""Makes the run that `fit` takes the steps of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from offlinekit.datasets import MDPDataset
+from offlinekit.datasets.spaces import check_environment
+from offlinekit.envs.environments import as_gymnasium
+from offlinekit.envs.frame_stacking import fit_stack
+from offlinekit.fields import Count, checked
+from offlinekit.interfaces import Sampler, Trainable
+from offlinekit.training import run_folder
+from offlinekit.training.engines.distributed import TeamEngine
+from offlinekit.training.engines.engine import Engine
+from offlinekit.training.evaluations import judges
+from offlinekit.training.run import Run
+from offlinekit.training.setup.data_parallel import RANK_0_ALONE, share
+from offlinekit.training.setup.description import describe_data, describe_run
+from offlinekit.training.setup.resuming import find_run, resume
+from offlinekit.training.setup.settings import RunSettings, complete, plain
+from offlinekit.training.trackers import find_factories
+from offlinekit.training.value_alarm import value_alarm
+
+MakeSampler = Callable[[Any, MDPDataset], Sampler]
+
+
+def start_run(
+    algo: Trainable,
+    dataset: MDPDataset,
+    n_steps: int,
+    *,
+    resume_step: int | None = None,
+    make_sampler: MakeSampler | None = None,
+    **given: Any,
+) -> Run:
+    """Makes the run of an algorithm, with its networks, from the keywords of `fit`.
+
+    Args:
+        algo: What learns.
+        dataset: What it learns from.
+        n_steps: Number of updates; with `resume`, of the whole run.
+        resume_step: Update of the checkpoint to go on from; None for the newest.
+        make_sampler: What draws its batches; None for a sampler of its own.
+        given: Settings of a run.
+
+    Raises:
+        TypeError: For an unknown setting, or one of another type.
+        ValueError: For one out of its range, or settings that contradict one another.
+        UnsupportedError: For a dataset that the algorithm cannot learn from.
+        TrainingError: If another process trains in the run folder to go on with.
+    """
+    settings, n_steps = complete(given), checked("n_steps", n_steps, Count)
+    _check_together(settings)
+    algo.check(dataset)
+    written = settings["out"] is not None or settings["resume"] is not None
+    data = describe_data(dataset, settings["info"] or {}) if written else {}
+    folder = _folder_to_resume(algo, n_steps, settings, data)
+    team = settings["team"]
+    with ExitStack() as held:
+        if folder is not None and (team is None or team.leads):
+            held.enter_context(run_folder.locked(folder))  # Before its checkpoints are read.
+        state = resume(algo, folder, resume_step) if folder else None
+        algo.build(dataset)
+        algo.dataset_name = dataset.name
+        if team is not None:
+            make_sampler = share(algo, team, {"n_steps": n_steps, **_common(settings)})
+            if not team.leads:
+                settings, folder = RunSettings(**{**settings, **RANK_0_ALONE}), None  # type: ignore[typeddict-item]
+        settings["eval_env"] = _fitting(algo, dataset, settings["eval_env"])
+        sampler = _prepare_sampler(algo, dataset, make_sampler)
+        run = Run(
+            algo,
+            _engine(algo, sampler, settings),
+            n_steps,
+            settings,
+            judges(
+                algo, dataset, settings["eval_env"], settings["eval_episodes"], settings["evaluators"] or {}
+            ),
+            describe_run(algo, n_steps, settings, data),
+            folder,
+            state,
+            value_alarm(algo, dataset, settings["value_alarm"]),  # type: ignore[arg-type]  # An Algo lives above.
+        )
+        run.hold(held.pop_all())
+    algo.run_dir, algo.history = run.folder, run.history
+    return run
+
+
+def _check_together(settings: RunSettings) -> None:
+    """Checks settings that depend on one another."""
+    if settings["tensorboard"] and settings["out"] is None:
+        raise ValueError("tensorboard=True writes into the run folder; give out='runs' as well")
+    if settings["loggers"] and settings["out"] is None:
+        raise ValueError("loggers belong to a run folder; give out='runs' as well")
+    find_factories(settings["loggers"])
+
+
+def _folder_to_resume(
+    algo: Trainable, n_steps: int, settings: RunSettings, data: Mapping[str, Any]
+) -> Path | None:
+    """Returns the run folder to go on with, the same in all processes of the run; None for a new run."""
+    resume, out, team = settings["resume"], settings["out"], settings["team"]
+    if resume == "auto":
+        wanted = describe_run(algo, n_steps, settings, data)
+        place = None if out is None else Path(out)
+        found = find_run(algo, place, wanted) if team is None or team.leads else None
+        resume = found if team is None else team.gather(found and str(found))[0]
+    if resume is not None and not isinstance(resume, (str, Path)):
+        raise TypeError(f"resume must be one run folder, or 'auto', got {resume!r}")
+    return Path(resume) if resume else None
+
+
+def _common(settings: RunSettings) -> dict[str, Any]:
+    """Returns the settings that must be the same in all processes of a run."""
+    return {name: value for name, value in plain(settings).items() if name not in RANK_0_ALONE}
+
+
+def _fitting(algo: Any, dataset: MDPDataset, env: Any) -> Any:
+    """Returns the environment with the frames stacked that the algorithm sees, once it is known to fit."""
+    if env is None:
+        return None
+    env = fit_stack(env, algo)
+    check_environment(algo.impl.observation_space, dataset.action_space, as_gymnasium(env))
+    return env
+
+
+def _prepare_sampler(algo: Trainable, dataset: MDPDataset, make_sampler: MakeSampler | None) -> Sampler:
+    """Gives the algorithm a sampler of the dataset, which goes on where the one before, or the saved one, was."""
+    reached = algo.sampler_state if algo.sampler is None else algo.sampler.state()
+    algo.sampler = sampler = (make_sampler or type(algo).make_sampler)(algo, dataset)
+    if reached is not None:
+        sampler.set_state(reached)
+    algo.impl.learn_data(dataset, sampler)
+    return sampler
+
+
+def _engine(algo: Trainable, sampler: Sampler, settings: RunSettings) -> Engine:
+    how = (algo.impl, sampler, settings["engine"], settings["precision"], settings["deterministic"])
+    team = settings["team"]
+    return Engine(*how) if team is None else TeamEngine(team, *how)

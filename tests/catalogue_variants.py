@@ -1,0 +1,31 @@
+"""Every algorithm of the catalogue, small, with the mean and with quantiles as value, to parametrize a test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from offlinekit.algos import catalogue
+
+SMALL = {
+    "encoder": {"type": "mlp", "hidden_sizes": [8]},
+    "critic_encoder": None,
+    "vae_encoder": None,
+    "warmup_steps": 2,
+    "context": 4,
+    "width": 8,
+    "n_layers": 1,
+}
+VALUES = {"mean": {}, "qr": {"q_function": "qr", "n_quantiles": 5}}
+
+
+def small_variants(**sizes: Any) -> Iterator[Any]:
+    """Yields pairs of a front and options of it that make it small; `sizes` replaces some of `SMALL`."""
+    for name, front in catalogue().items():
+        known = front.hyperparameters()
+        small = {key: value for key, value in {**SMALL, **sizes}.items() if key in known}
+        for kind, options in VALUES.items():
+            if set(options) <= set(known):
+                yield pytest.param(front, {**options, **small}, id=f"{name}-{kind}")
