@@ -9,14 +9,14 @@ from offlinekit.metrics import evaluate
 class CautiousSACImpl(SACImpl):
     def compute_critic_loss(self, batch, q_tpn):
         values = self.q(batch.observations, batch.actions)  # [K, B]
-        disagreement = values.std(0).mean()
+        disagreement = values.std(0)  # [B]
         return self.q.loss(values, q_tpn, batch.masks) + 0.1 * disagreement
 
     def compute_actor_loss(self, batch):
         actions, log_probs = self.policy.sample(batch.observations)
         value = self.q.values(batch.observations, actions).amin(0)
-        cloning = (actions - batch.actions).square().mean()
-        loss = (self.log_temperature.detach().exp() * log_probs - value).mean() + 2.0 * cloning
+        cloning = (actions - batch.actions).square().mean(-1)
+        loss = self.log_temperature.detach().exp() * log_probs - value + 2.0 * cloning
         return loss, {"cloning": cloning.detach()}
 
 

@@ -14,7 +14,7 @@ from offlinekit.errors import OfflineKitError, WriteError
 
 
 @contextmanager
-def explained(path: Path, parts: Sequence[Path] | None = None) -> Iterator[None]:
+def reraise_as_write_error(path: Path, parts: Sequence[Path] | None = None) -> Iterator[None]:
     """Turns an OSError into a WriteError that names the path, the bytes written and those that are free.
 
     Args:
@@ -36,7 +36,7 @@ def explained(path: Path, parts: Sequence[Path] | None = None) -> Iterator[None]
 
 
 @contextmanager
-def written_beside(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """Yields a path to write to, then puts that file in place of `path` at once, or not at all.
 
     The file is on disk before it gets its name, and the name before this returns.
@@ -46,7 +46,7 @@ def written_beside(path: Path) -> Iterator[Path]:
     """
     parts: list[Path] = []
     try:
-        with explained(path, parts):
+        with reraise_as_write_error(path, parts):
             path.parent.mkdir(parents=True, exist_ok=True)
             handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
             os.close(handle)
@@ -61,7 +61,7 @@ def written_beside(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def folder_written_beside(path: Path) -> Iterator[Path]:
+def atomic_folder(path: Path) -> Iterator[Path]:
     """Yields a folder to write to, then gives it the name `path`, which must be free, at once, or not at all.
 
     All that is in it is on disk before it gets its name, and the name before this returns.
@@ -69,7 +69,7 @@ def folder_written_beside(path: Path) -> Iterator[Path]:
     Raises:
         WriteError: Where the disk is full, broken or read-only; nothing is left.
     """
-    with explained(path, []):
+    with reraise_as_write_error(path, []):
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as beside:
             whole = Path(beside) / path.name

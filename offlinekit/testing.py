@@ -223,9 +223,8 @@ def check_pure_losses(make: Make) -> None:
         values = []
         for _ in range(2):
             algo.impl.random.set_state(random_state)
-            loss = objective.loss(batch)
-            values.append(loss[0] if isinstance(loss, tuple) else loss)
-            metrics = loss[1] if isinstance(loss, tuple) else {}
+            loss, metrics = objective.reduced(batch)
+            values.append(loss)
             for name, metric in metrics.items():
                 assert metric.ndim == 0, f"metric {name!r} has shape {tuple(metric.shape)}, expected a scalar"
                 assert not metric.requires_grad, f"metric {name!r} carries a gradient"

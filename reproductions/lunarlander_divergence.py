@@ -22,7 +22,7 @@ from offlinekit.core.algo import Algo
 from offlinekit.datasets import MDPDataset, get_dataset
 from offlinekit.datasets.editing.thinning import first_rows
 from offlinekit.datasets.recording.collecting import collect
-from offlinekit.io import written_beside
+from offlinekit.io import atomic_write
 from offlinekit.metrics import evaluate
 from offlinekit.training import RunSettings
 
@@ -139,7 +139,7 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
         label: h for axes in panels.flat for h, label in zip(*axes.get_legend_handles_labels(), strict=True)
     }
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3, frameon=False)
-    with written_beside(path) as beside:
+    with atomic_write(path) as beside:
         figure.savefig(beside, dpi=150, format="png")
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from offlinekit.algos import MLPEncoder
 from offlinekit.datasets import MDPDataset
+from offlinekit.nn.rows import Rows, reduce_rows
 from offlinekit.sampling.batch import Batch
 
 TABLE = MLPEncoder(hidden_sizes=())
@@ -60,6 +61,20 @@ def set_gaussian(policy: Any, means: Sequence[float], log_std: float) -> None:
 def normals(state: Tensor, *shape: int) -> np.ndarray:
     """Returns the standard normal numbers that a generator draws from a state on."""
     return torch.randn(shape, generator=torch.Generator().set_state(state)).double().numpy()
+
+
+def total(returned: Any, weights: Tensor | None = None) -> Any:
+    """Reduces what a loss returned as its objective does: a number, with metrics (number, numbers)."""
+    if not isinstance(returned, tuple):
+        return reduce_rows(returned, weights)
+    loss, metrics = returned
+    return reduce_rows(loss, weights), {name: reduce_rows(value, weights) for name, value in metrics.items()}
+
+
+def row_losses(returned: Any) -> Tensor:
+    """Returns the losses [B] or [K, B] that a loss function returned, without what is beside the rows."""
+    loss = returned[0] if isinstance(returned, tuple) else returned
+    return (loss.values if isinstance(loss, Rows) else loss).detach()
 
 
 def head_gradients(loss: Tensor, module: nn.Module) -> tuple[Tensor | None, Tensor | None]:

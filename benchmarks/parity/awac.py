@@ -23,7 +23,7 @@ def compare() -> Iterator[Compared]:
     yield from pair.critics(reason=TARGET)
     yield Compared("target, squashed, no entropy", *squashed_targets(pair))
     (ours_loss, metrics), peers_loss = both(
-        lambda: pair.ours.compute_actor_loss(pair.batch),
+        lambda: loss_of(pair.ours.compute_actor_loss(pair.batch)),
         lambda: (loss_of(pair.peers_actor_loss()), {}),
     )
     yield Compared("actor loss", ours_loss, peers_loss[0], LOSS)

@@ -16,7 +16,7 @@ def compare() -> Iterator[Compared]:
     batch, policy, imitator = pair.batch, pair.ours.policy, pair.modules.imitator
     copy_policy(policy, imitator)
     losses = (
-        pair.ours.compute_actor_loss(batch),
+        loss_of(pair.ours.compute_actor_loss(batch)),
         loss_of(pair.peers.compute_loss(batch.observations, batch.actions)),
     )
     yield Compared("actor loss", *losses)
@@ -27,6 +27,6 @@ def compare() -> Iterator[Compared]:
         lambda: (pair.ours.policy.sample(batch.observations)[0] - batch.actions).square().mean(),
         lambda: loss_of(pair.peers.compute_loss(batch.observations, batch.actions)),
     )
-    ours = pair.ours.compute_actor_loss(batch)
+    ours = loss_of(pair.ours.compute_actor_loss(batch))
     yield Compared("actor loss, gaussian", ours, peers, "d3rlpy takes the squared error of a drawn action")
     yield Compared("squared error of a drawn action", sampled, peers)

@@ -8,7 +8,7 @@ from typing import Any
 from unittest import mock
 
 import torch
-from common import Compared, Pair, both, copy_vae, gradient
+from common import Compared, Pair, both, copy_vae, gradient, loss_of
 from d3rlpy.algos import BCQConfig
 from d3rlpy.models.torch.imitators import VAEDecoder, compute_vae_error
 from torch import Tensor
@@ -59,7 +59,7 @@ def vae_losses(pair: Pair) -> tuple[Tensor, Tensor]:
     """Returns the loss of the model of the behaviour of both."""
     modules, batch = pair.modules, pair.batch
     return both(
-        lambda: pair.ours.compute_vae_loss(batch),
+        lambda: loss_of(pair.ours.compute_vae_loss(batch)),
         lambda: compute_vae_error(
             modules.vae_encoder, modules.vae_decoder, batch.observations, batch.actions, 0.5
         ),

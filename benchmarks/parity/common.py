@@ -26,6 +26,7 @@ from weights import (
 )
 
 from offlinekit.algos import MLPEncoder
+from offlinekit.nn.rows import Rows, reduce_rows
 from offlinekit.sampling.batch import Batch
 from offlinekit.testing import small_dataset
 
@@ -231,9 +232,9 @@ def make_batches(discrete: bool) -> tuple[Batch, TorchMiniBatch]:
 
 
 def loss_of(answer: Any) -> Tensor:
-    """Returns the loss [] from what a loss function of either library gives: a tensor, a tuple or a dataclass."""
-    if isinstance(answer, Tensor):
-        return answer
+    """Returns the loss [] from what a loss function of either library gives: rows, a tuple or a dataclass."""
+    if isinstance(answer, (Tensor, Rows)):
+        return reduce_rows(answer)
     if isinstance(answer, dict):
         return loss_of(answer["loss"])
     if isinstance(answer, tuple):

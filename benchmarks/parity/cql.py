@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from common import Compared, Pair, both
+from common import Compared, Pair, both, loss_of
 from d3rlpy.algos import CQLConfig
 from torch import Tensor
 
@@ -86,7 +86,7 @@ def alpha_losses() -> Iterator[Compared]:
         return parameter.grad
 
     def ours_gradient() -> Any:
-        loss, _ = pair.ours.compute_alpha_loss(pair.batch)
+        loss = loss_of(pair.ours.compute_alpha_loss(pair.batch))
         return torch.autograd.grad(loss, pair.ours.log_alpha)[0]
 
     mine, theirs = both(ours_gradient, peers_gradient, arrange_uniform=rows_first)

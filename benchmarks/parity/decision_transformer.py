@@ -7,7 +7,7 @@ from typing import Any
 
 import d3rlpy
 import torch
-from common import Compared
+from common import Compared, loss_of
 from d3rlpy.algos import DecisionTransformerConfig
 from d3rlpy.torch_utility import TorchTrajectoryMiniBatch
 from torch import Tensor, nn
@@ -28,7 +28,7 @@ def compare() -> Iterator[Compared]:
     batch = make_windows(padded=True)
     outputs = peers_outputs(peers, batch)
     yield Compared("actions", ours.best_of(ours.outputs(batch))[batch.masks], outputs[batch.masks])
-    loss, theirs = ours.compute_actor_loss(batch), peers.compute_loss(as_peers(batch))
+    loss, theirs = loss_of(ours.compute_actor_loss(batch)), peers.compute_loss(as_peers(batch))
     yield Compared("actor loss", loss, theirs, LOSS)
     rescaled = theirs * batch.masks.numel() / batch.masks.sum() / batch.actions.shape[-1]
     yield Compared("actor loss, rescaled", loss, rescaled)

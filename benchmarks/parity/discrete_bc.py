@@ -22,10 +22,12 @@ def compare() -> Iterator[Compared]:
         copy(network, imitator)
         peers = loss_of(pair.peers.compute_loss(batch.observations, batch.actions))
         if penalty:
-            yield Compared(f"actor loss{name}", pair.ours.compute_actor_loss(batch), peers, NORMALISED)
+            yield Compared(
+                f"actor loss{name}", loss_of(pair.ours.compute_actor_loss(batch)), peers, NORMALISED
+            )
             pair.ours.policy = Normalised(network)
             name += " of log-probabilities"
-        ours = pair.ours.compute_actor_loss(batch)
+        ours = loss_of(pair.ours.compute_actor_loss(batch))
         yield Compared(f"actor loss{name}", ours, peers)
         yield Compared(f"actor gradient{name}", gradient(ours, network), gradient(peers, imitator))
 

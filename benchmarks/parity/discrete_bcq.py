@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from common import Compared, Pair, copy, gradient
+from common import Compared, Pair, copy, gradient, loss_of
 from d3rlpy.algos import DiscreteBCQConfig
 from discrete_bc import NORMALISED, Normalised
 
@@ -22,9 +22,9 @@ def compare() -> Iterator[Compared]:
     pair.peers.compute_loss = lambda batch, values: joint(batch, values).td_loss
     yield from pair.critics()
     theirs = joint(pair.peers_batch, pair.peers_values(pair.batch.rewards)).imitator_loss
-    yield Compared("imitator loss", pair.ours.compute_imitator_loss(pair.batch), theirs, NORMALISED)
+    yield Compared("imitator loss", loss_of(pair.ours.compute_imitator_loss(pair.batch)), theirs, NORMALISED)
     pair.ours.imitator = Normalised(network)
-    mine = pair.ours.compute_imitator_loss(pair.batch)
+    mine = loss_of(pair.ours.compute_imitator_loss(pair.batch))
     yield Compared("imitator loss of log-probabilities", mine, theirs)
     gradients = gradient(mine, network), gradient(theirs, imitator)
     yield Compared("imitator gradient of log-probabilities", *gradients)

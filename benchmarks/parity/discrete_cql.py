@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from common import Compared, Pair
+from common import Compared, Pair, loss_of
 from d3rlpy.algos import DiscreteCQLConfig
 from d3rlpy.models.q_functions import QRQFunctionFactory
 
@@ -29,8 +29,8 @@ def two_critics() -> Iterator[Compared]:
     target, _ = pair.targets()
     peers = pair.peers_critic_loss(pair.peers_values(target))
     ours, metrics = pair.ours.compute_critic_loss(pair.batch, target)
-    yield Compared("critic loss, 2 critics", ours, peers, AVERAGED)
+    yield Compared("critic loss, 2 critics", loss_of(ours), peers, AVERAGED)
     values = pair.ours.q.values(pair.batch.observations).mean(0)
     data = values.gather(1, pair.batch.actions[:, None]).squeeze(1)
     gap = (values.logsumexp(-1) - data).mean()
-    yield Compared("critic loss, 2 critics, that gap", metrics["td_loss"] + 2.0 * gap, peers)
+    yield Compared("critic loss, 2 critics, that gap", loss_of(metrics["td_loss"]) + 2.0 * gap, peers)

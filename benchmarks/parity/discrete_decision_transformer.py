@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from common import Compared
+from common import Compared, loss_of
 from d3rlpy.algos import DiscreteDecisionTransformerConfig
 from decision_transformer import (
     CONTEXT,
@@ -34,16 +34,18 @@ def compare() -> Iterator[Compared]:
     copy_transformer(ours.policy, peers._modules.transformer)
     full = make_windows(padded=False, discrete=True)
     copy_places(ours.policy, peers._modules.transformer, shift=0)
-    yield Compared("actor loss", ours.compute_actor_loss(full), peers.compute_loss(as_peers(full)), PLACES)
+    yield Compared(
+        "actor loss", loss_of(ours.compute_actor_loss(full)), peers.compute_loss(as_peers(full)), PLACES
+    )
     with torch.no_grad():
         ours.policy.place.copy_(ours.policy.place[::3].repeat_interleave(3, 0))
     copy_places(ours.policy, peers._modules.transformer, shift=CONTEXT - 1)
     yield Compared("logits, places alike", ours.outputs(full), peers_outputs(peers, full)[1])
-    losses = ours.compute_actor_loss(full), peers.compute_loss(as_peers(full))
+    losses = loss_of(ours.compute_actor_loss(full)), peers.compute_loss(as_peers(full))
     yield Compared("actor loss, places alike", *losses)
     yield Compared("actor gradient, places alike", *gradients(ours, peers, *losses))
     padded = make_windows(padded=True, discrete=True)
-    losses = ours.compute_actor_loss(padded), peers.compute_loss(as_peers(padded))
+    losses = loss_of(ours.compute_actor_loss(padded)), peers.compute_loss(as_peers(padded))
     yield Compared("actor loss, padded", *losses, PADDING)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from common import Compared, Pair
+from common import Compared, Pair, loss_of
 from d3rlpy.algos import DiscreteSACConfig
 from d3rlpy.models.q_functions import QRQFunctionFactory
 from torch import Tensor
@@ -20,7 +20,7 @@ def compare() -> Iterator[Compared]:
     """Yields target, losses and gradients; critics with the Huber loss after the paper's."""
     pair = make({}, {})
     target, _ = pair.targets()
-    ours = pair.ours.compute_critic_loss(pair.batch, target)
+    ours = loss_of(pair.ours.compute_critic_loss(pair.batch, target))
     yield Compared("critic loss", ours, pair.peers_critic_loss(pair.peers_values(target)), HUBER)
     yield from of(make({"td_loss": "huber"}, {}), ", huber")
     factory = QRQFunctionFactory(n_quantiles=5)
@@ -41,7 +41,7 @@ def of(pair: Pair, name: str) -> Iterator[Compared]:
     update, pair.peers.update_temp = pair.peers.update_temp, lambda _: {}
     yield from pair.actor(name, peers_loss=lambda: pair.peers.compute_actor_loss(pair.peers_batch))
     pair.peers.update_temp = update
-    temperature = pair.ours.compute_temperature_loss(pair.batch)[0]
+    temperature = loss_of(pair.ours.compute_temperature_loss(pair.batch))
     with torch.enable_grad():
         peers: Tensor = pair.peers.compute_actor_loss(pair.peers_batch)["temp_loss"]
     yield Compared(f"temperature loss{name}", temperature, peers)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from common import Compared, Pair
+from common import Compared, Pair, loss_of
 from d3rlpy.algos import NFQConfig
 
 from offlinekit.algos import NFQ
@@ -16,6 +16,6 @@ def compare() -> Iterator[Compared]:
     """Yields target, loss and gradient: ours as the paper has it, then with the Huber loss."""
     pair = Pair(NFQ, NFQConfig)
     target, _ = pair.targets()
-    ours = pair.ours.compute_critic_loss(pair.batch, target)
+    ours = loss_of(pair.ours.compute_critic_loss(pair.batch, target))
     yield Compared("critic loss", ours, pair.peers_critic_loss(pair.peers_values(target)), HUBER)
     yield from Pair(NFQ, NFQConfig, {"td_loss": "huber"}).critics(name=", huber")

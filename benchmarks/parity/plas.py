@@ -23,7 +23,7 @@ def compare() -> Iterator[Compared]:
     copy(pair.ours.target_perturbation.network, pair.modules.targ_perturbation)
     yield from of(pair, ", perturbed")
     with bcq.tanh_put_back():
-        losses = pair.ours.compute_actor_loss(pair.batch), loss_of(pair.peers_actor_loss())
+        losses = loss_of(pair.ours.compute_actor_loss(pair.batch)), loss_of(pair.peers_actor_loss())
     ours = gradient(losses[0], pair.ours.perturbation.network)
     yield Compared("perturbation gradient, tanh", ours, gradient(losses[1], pair.modules.perturbation))
 

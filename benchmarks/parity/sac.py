@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
-from common import Compared, Pair, both
+from common import Compared, Pair, both, loss_of
 from d3rlpy.algos import SACConfig
 
 from offlinekit.algos import SAC
@@ -24,7 +24,7 @@ def compare() -> Iterator[Compared]:
     yield from pair.actor()
     pair.peers.update_temp = with_temperature
     losses = both(
-        lambda: pair.ours.compute_temperature_loss(pair.batch)[0],
+        lambda: loss_of(pair.ours.compute_temperature_loss(pair.batch)),
         lambda: pair.peers_actor_loss().temp_loss,
     )
     yield Compared("temperature loss", *losses)

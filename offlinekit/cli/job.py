@@ -22,7 +22,7 @@ from offlinekit.envs.frame_stacking import fit_stack
 from offlinekit.errors import FileFormatError
 from offlinekit.metrics import Budget, Evaluator, evaluate, get_evaluator, standard_error
 from offlinekit.training import run_folder
-from offlinekit.training.process_group import Team
+from offlinekit.training.process_group import ProcessGroup
 from offlinekit.training.setup.settings import N_STEPS, PLAIN, SETTINGS
 
 if TYPE_CHECKING:
@@ -38,11 +38,11 @@ class Job:
     env: Any
     fit: dict[str, Any] = field(default_factory=dict)
     members: list[Algo] = field(default_factory=list)  # What was trained: the algorithm, or one a seed.
-    team: Team | None = None
+    team: ProcessGroup | None = None
     returns: Any = None  # Of the data's episodes, once it has run.
 
     @classmethod
-    def from_options(cls, options: dict[str, Any], team: Team | None = None) -> Job:
+    def from_options(cls, options: dict[str, Any], team: ProcessGroup | None = None) -> Job:
         """Makes the algorithm and reads the data that the options of `train` name.
 
         Args:
@@ -179,7 +179,7 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _of_rank(options: dict[str, Any], team: Team) -> dict[str, Any]:
+def _of_rank(options: dict[str, Any], team: ProcessGroup) -> dict[str, Any]:
     """Returns the options of one of the processes that torchrun has started: one seed for all, a device each."""
     if "seeds" in options:
         raise click.UsageError(
@@ -187,7 +187,7 @@ def _of_rank(options: dict[str, Any], team: Team) -> dict[str, Any]:
         )
     if "seed" not in options and options.get("resume", "auto") == "auto":
         options = {**options, "seed": team.gather(secrets.randbelow(2**31))[0]}
-    return {**options, "device": str(team.device), **({} if team.leads else {"quiet": True})}
+    return {**options, "device": str(team.device), **({} if team.is_rank_zero else {"quiet": True})}
 
 
 def _info(options: dict[str, Any], dataset: MDPDataset) -> dict[str, Any]:
@@ -225,6 +225,13 @@ def _options_of(config: dict[str, Any], folder: Path) -> dict[str, Any]:
             f"go on in Python: algo.fit(dataset, resume={str(folder)!r})",
             param_hint="'--resume'",
         )
+    for name, setting in (("loss_weights", "weights"), ("prioritised", "priorities")):
+        if config.get(name) and not config.get(setting):
+            raise click.BadParameter(
+                f"{folder} was given {setting} that are no name, so it does not say them; go on in Python: "
+                f"algo.fit(dataset, resume={str(folder)!r}, {setting}=...)",
+                param_hint="'--resume'",
+            )
     found = {
         "algo": config["algo"],
         "dataset": data["source"],

@@ -39,6 +39,7 @@ from offlinekit.envs.frame_stacking import stacked_space
 from offlinekit.interfaces import Sampler
 from offlinekit.nn.random import derive
 from offlinekit.sampling.blocks import sampler_for
+from offlinekit.sampling.loss_weights import learned_rows
 from offlinekit.sampling.scalers import Scaling
 from offlinekit.training.setup.settings import N_STEPS, RunSettings, takes_settings
 from offlinekit.training.setup.start import start_run
@@ -186,7 +187,8 @@ class Algo(Configured, CatalogueEntry, Agent):
         self.check(dataset)
         if self._impl is None:
             action_scaler = self.action_scaler if self.action_kind == "continuous" else None
-            self.scaling = Scaling.fit(dataset, self.observation_scaler, action_scaler, self.reward_scaler)
+            scalers = (self.observation_scaler, action_scaler, self.reward_scaler)
+            self.scaling = Scaling.fit(learned_rows(dataset), *scalers)
             self.make_impl(stacked_space(dataset.observation_space, self.frame_stack), dataset.action_space)
         return self
 

@@ -19,6 +19,7 @@ from offlinekit.naming import register
 from offlinekit.nn.encoders import Encoder, resolve_encoder
 from offlinekit.nn.networks import Network
 from offlinekit.nn.random import Random, copy_module, derive, seeded
+from offlinekit.nn.rows import RowLoss, mean_of_rows, row_weights
 from offlinekit.sampling.batch import Batch, Metrics, TensorTree
 from offlinekit.training.objectives import Loss, Objective, Target
 from offlinekit.training.optimizers import make_optimizer
@@ -28,8 +29,8 @@ class Impl(nn.Module):
     """Networks and losses of one algorithm; subclass it, or one of its subclasses, for a new algorithm.
 
     Subclasses make their networks in `build`, declare what is minimised in `build_objectives` and write the
-    losses, which are pure: they take a batch and return a loss, or a loss and metrics, and draw their random
-    numbers from `self.random`.
+    losses, which are pure: they take a batch and return rows [B] or [K, B], `Rows` or a scalar, alone or with
+    metrics, and draw their random numbers from `self.random`. The objective takes the mean over rows.
 
     Args:
         config: The front; its fields are the hyperparameters.
@@ -156,6 +157,10 @@ class Impl(nn.Module):
             q_tpn = self.compute_target(batch)
         return self.compute_critic_loss(batch, q_tpn)
 
+    def batch_mean(self, values: RowLoss, batch: Any) -> Tensor:
+        """Returns the mean over rows that a loss normalises by, weighted as losses are: [B] -> [], [K, B] -> [K]."""
+        return mean_of_rows(values, row_weights(batch))
+
     @property
     def action_size(self) -> int:
         """Dimensions of a continuous action."""
@@ -216,7 +221,7 @@ class Impl(nn.Module):
 
         Args:
             name: The metric becomes "<name>_loss".
-            loss: Takes a batch, returns a loss or (loss, metrics).
+            loss: Takes a batch, returns rows or a scalar, or (rows, metrics).
             owners: Modules or parameters that this loss alone may change; frozen ones stay as they are, and
                 a parameter that stands alone, such as a temperature, does not decay.
             learning_rate: At the start of the schedule.

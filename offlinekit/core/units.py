@@ -122,7 +122,27 @@ def _arrays(observations: Any, space: spaces.Space[Any]) -> ArrayTree:
         if not isinstance(observations, tuple) or len(observations) != len(space.spaces):
             raise ValueError(f"observations must be a tuple of {len(space.spaces)}, got {observations!r}")
         return tuple(_arrays(o, part) for o, part in zip(observations, space.spaces, strict=True))
-    return np.asarray(observations).astype(np.uint8 if space.dtype == np.uint8 else np.float32)
+    given = np.asarray(observations)
+    return _as_bytes(given) if space.dtype == np.uint8 else given.astype(np.float32)
+
+
+def _as_bytes(given: Array) -> Array:
+    """Returns observations as uint8.
+
+    Raises:
+        ValueError: If that changes a value.
+    """
+    if given.dtype == np.uint8:
+        return given
+    with np.errstate(invalid="ignore"):
+        cast: Array = given.astype(np.uint8)
+    changed = cast != given
+    if changed.any():
+        raise ValueError(
+            f"observations must be uint8, as those of the data, got {given.dtype} with the value "
+            f"{given[changed][0]}; images scaled to [0, 1] go back by np.round(x * 255).astype(np.uint8)"
+        )
+    return cast
 
 
 def _is_single(tree: Any, space: spaces.Space[Any]) -> bool:

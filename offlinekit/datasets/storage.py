@@ -25,7 +25,7 @@ import numpy as np
 from offlinekit.datasets import schema, spaces, validation
 from offlinekit.datasets.formats import hdf5
 from offlinekit.errors import DatasetError, FileFormatError
-from offlinekit.io import written_beside
+from offlinekit.io import atomic_write
 from offlinekit.types import Array
 
 FORMAT = "offlinekit.mdp_dataset"
@@ -105,7 +105,7 @@ def save(dataset: Any, path: Path, compress: bool = True) -> Path:
         "observation_space": spaces.space_to_json(dataset.observation_space),
     }
     header |= {name: list(getattr(dataset, name)) for name in NAMED if getattr(dataset, name)}
-    with written_beside(path) as beside, written_hdf5(beside) as file:
+    with atomic_write(path) as beside, written_hdf5(beside) as file:
         text = json.dumps(header, sort_keys=True)
         file.attrs["version"] = VERSION
         _write_text(file, "format", FORMAT)

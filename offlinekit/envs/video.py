@@ -15,7 +15,7 @@ from offlinekit.envs.environments import as_gymnasium, copy_env, make_env, rende
 from offlinekit.envs.rollout import Rollout
 from offlinekit.envs.stateful_policies import as_actor
 from offlinekit.errors import MissingExtraError, UnsupportedError, require
-from offlinekit.io import written_beside
+from offlinekit.io import atomic_write
 from offlinekit.types import Array
 
 PALETTE = "split[a][b];[a]palettegen[p];[b][p]paletteuse"
@@ -71,7 +71,7 @@ def record_video(
     env, ours = _rendering(env_or_id)
     try:
         with (
-            written_beside(path) as beside,
+            atomic_write(path) as beside,
             closing(_Writer(ffmpeg, beside, _frames_per_second(env), FORMATS[path.suffix])) as writer,
         ):
             rollout = Rollout(as_actor(policy), [_Film(env, writer)], 1, seed, max_steps)

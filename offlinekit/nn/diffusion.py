@@ -69,7 +69,7 @@ class Diffusion(Generator):
         return noise
 
     def loss(self, observations: TensorTree, actions: Tensor, weights: Tensor | None = None) -> Tensor:
-        """Returns the mean squared error of the noise in the data's actions [B, A] after a random step."""
+        """Returns the squared error [B] of the noise in the data's actions [B, A] after a random step."""
         noise = self.random.normal(*actions.shape)
         steps = (self.random.uniform(*actions.shape[:-1], 1) * self.n_steps).floor()
         steps = steps.clamp(max=self.n_steps - 1)  # For a product that is rounded up.

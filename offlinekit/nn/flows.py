@@ -40,7 +40,7 @@ class Flow(Generator):
         return velocities
 
     def loss(self, observations: TensorTree, actions: Tensor, weights: Tensor | None = None) -> Tensor:
-        """Returns the mean squared error of the velocity on straight paths from noise to actions [B, A]."""
+        """Returns the squared error [B] of the velocity on straight paths from noise to actions [B, A]."""
         noise = self.random.normal(*actions.shape)
         times = self.random.uniform(*actions.shape[:-1], 1)
         points = (1.0 - times) * noise + times * actions

@@ -79,39 +79,6 @@ def quantile_huber_loss(
     return torch.where(errors < 0, 1.0 - levels, levels).mul(huber).mean(-2).sum(-2)
 
 
-def ensemble_mean(losses: Float[Tensor, "K B"], masks: Tensor | None = None) -> Float[Tensor, ""]:
-    """Returns the sum over members of each member's mean over its rows.
-
-    Args:
-        losses: One loss for each member and row.
-        masks: [K, B], 1 where the member learns from the row; the mean is then sum(m * l) / sum(m), and 0
-            for a member without rows. Source: Osband et al. 2016, arXiv:1602.04621, section 3.
-
-    Raises:
-        ValueError: Where the masks are for another number of members.
-    """
-    if masks is None:
-        return losses.mean(-1).sum()
-    return (mean_weights(losses, masks) * losses).sum()
-
-
-def masked_mean(values: Float[Tensor, "*S"], masks: Bool[Tensor, "*S"]) -> Float[Tensor, ""]:
-    """Returns the mean of the values where the mask is True; 0 where it nowhere is."""
-    return torch.where(masks, values, 0.0).sum() / masks.sum().clamp(min=1)
-
-
-def mean_weights(losses: Float[Tensor, "K B"], masks: Tensor | None = None) -> Float[Tensor, "K B"]:
-    """Returns the weight of each row in the mean of each member, as `ensemble_mean` takes it."""
-    if masks is None:
-        return torch.full_like(losses, 1.0 / losses.shape[-1])
-    if masks.shape != losses.shape:
-        raise ValueError(
-            f"masks must have a row for each of {len(losses)} critics, got {len(masks)}; "
-            "make the dataset's mask_size equal to n_critics"
-        )
-    return masks / masks.sum(-1, keepdim=True).clamp(min=1.0)
-
-
 def select_actions(values: Float[Tensor, "*S B A"], actions: Int[Tensor, " B"]) -> Float[Tensor, "*S B"]:
     """Returns the value of the given action in each row: values[..., b, actions[b]]."""
     index = actions[:, None].expand(*values.shape[:-1], 1)
@@ -259,13 +226,13 @@ def gumbel_loss(
 
 def temperature_loss(
     log_temperature: Float[Tensor, ""], log_probs: Float[Tensor, " B"], target_entropy: Scalar
-) -> Float[Tensor, ""]:
-    """Returns -alpha * mean(log pi + target entropy), with a gradient to the temperature alone.
+) -> Float[Tensor, " B"]:
+    """Returns -alpha * (log pi + target entropy), row by row, with a gradient to the temperature alone.
 
     It grows alpha while the policy's entropy is below its target.
     Source: Haarnoja et al. 2018, arXiv:1812.05905, eq. (18).
     """
-    return -log_temperature.exp() * (log_probs.detach() + target_entropy).mean()
+    return -log_temperature.exp() * (log_probs.detach() + target_entropy)
 
 
 def select_samples(samples: Float[Tensor, "M B A"], index: Int[Tensor, " B"]) -> Float[Tensor, "B A"]:
@@ -282,11 +249,11 @@ def standard_normal_kl(means: Float[Tensor, "*S"], log_stds: Float[Tensor, "*S"]
 
 
 def squared_error(
-    predictions: Float[Tensor, "*S"], targets: Float[Tensor, "*S"], weights: Tensor | None = None
-) -> Float[Tensor, ""]:
-    """Returns the mean of squared errors, each times its weight; the mean counts those of weight 0 too."""
+    predictions: Float[Tensor, "*S A"], targets: Float[Tensor, "*S A"], weights: Tensor | None = None
+) -> Float[Tensor, "*S"]:
+    """Returns the mean of squared errors over the last axis, each times its weight, those of weight 0 counted."""
     errors = (predictions - targets).square()
-    return errors.mean() if weights is None else (weights * errors).mean()
+    return errors.mean(-1) if weights is None else (weights * errors).mean(-1)
 
 
 def log_signal(share: N) -> N:
@@ -381,8 +348,8 @@ def tanh_log_volume(raw: Float[Tensor, "*S A"]) -> Float[Tensor, "*S"]:
 
 def imitation_loss(
     logits: Float[Tensor, "B A"], actions: Int[Tensor, " B"], penalty: Scalar = 0.0
-) -> Float[Tensor, ""]:
-    """Returns the mean negative log-likelihood of discrete actions plus penalty * mean(logits**2).
+) -> Float[Tensor, " B"]:
+    """Returns the negative log-likelihood of discrete actions plus penalty * mean(logits**2), row by row.
 
     Args:
         logits: Unnormalised log-probabilities.
@@ -390,4 +357,4 @@ def imitation_loss(
         penalty: >= 0. Source: 1e-2 in the code of Fujimoto et al. 2019, arXiv:1910.01708.
     """
     log_probs = torch.log_softmax(logits, -1)
-    return -select_actions(log_probs, actions).mean() + penalty * logits.square().mean()
+    return -select_actions(log_probs, actions) + penalty * logits.square().mean(-1)

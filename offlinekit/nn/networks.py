@@ -18,6 +18,7 @@ from torch.func import functional_call, stack_module_state
 from offlinekit.nn import losses
 from offlinekit.nn.encoders import ACTIVATIONS, MLPEncoder, ResidualEncoder, make_trunk
 from offlinekit.nn.random import Dropout, Random, copy_module
+from offlinekit.nn.rows import Rows, bootstrapped
 from offlinekit.nn.trunks import trunk_size
 from offlinekit.sampling.batch import TensorTree
 
@@ -282,8 +283,8 @@ class QFunction(nn.Module):
             return losses.lowest_distribution(outputs)
         return losses.lowest_member(outputs)
 
-    def loss(self, outputs: Tensor, targets: Tensor, masks: Tensor | None = None) -> Tensor:
-        """Returns the temporal-difference loss: a sum over members of the mean over rows.
+    def loss(self, outputs: Tensor, targets: Tensor, masks: Tensor | None = None) -> Rows:
+        """Returns the temporal-difference loss of each member and row, [K, B], weighted by the masks.
 
         Args:
             outputs: [K, B] or [K, N, B].
@@ -294,7 +295,7 @@ class QFunction(nn.Module):
             errors = losses.quantile_huber_loss(outputs, targets)
         else:
             errors = losses.temporal_difference_loss(outputs, targets, self.huber_width)
-        return losses.ensemble_mean(errors, masks)
+        return bootstrapped(errors, masks)
 
 
 def _first(parameter: Tensor, inputs: Tensor) -> Tensor:

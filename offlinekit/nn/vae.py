@@ -11,7 +11,7 @@ from offlinekit.nn.encoders import MLPEncoder
 from offlinekit.nn.losses import Scalar
 from offlinekit.nn.networks import Network
 from offlinekit.nn.random import Random
-from offlinekit.sampling.batch import Batch, TensorTree
+from offlinekit.sampling.batch import TensorTree
 from offlinekit.types import first_leaf
 
 
@@ -55,17 +55,13 @@ class ConditionalVAE(nn.Module):
         """Generates actions [*n, B, A] as the data hold them, without gradient."""
         return self.decode(observations, self.draw_latents(observations, *n))
 
-    def losses(self, observations: TensorTree, actions: Tensor, kl_weight: Scalar) -> Tensor:
+    def loss(self, observations: TensorTree, actions: Tensor, kl_weight: Scalar) -> Tensor:
         """Returns squared error + kl_weight * KL of each row [B], means over their dimensions; one draw."""
         means, log_stds = self.encode(observations, actions)
         latents = means + log_stds.exp() * self.random.normal(*means.shape)
         errors = (self.decode(observations, latents) - actions).square()
         divergence = losses.standard_normal_kl(means, log_stds)
         return errors.mean(-1) + kl_weight * divergence.mean(-1)
-
-    def loss(self, batch: Batch, kl_weight: Scalar) -> Tensor:
-        """Returns the mean of `losses` over the data's actions."""
-        return self.losses(batch.observations, batch.actions, kl_weight).mean()
 
 
 class Perturbation(nn.Module):

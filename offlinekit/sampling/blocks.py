@@ -14,7 +14,9 @@ from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.errors import UnsupportedError
 from offlinekit.sampling.batch import Batch
 from offlinekit.sampling.block_reader import BlockReader, is_mapped, row_bytes
+from offlinekit.sampling.loss_weights import scaled_weights, weights_of
 from offlinekit.sampling.named_columns import own_columns
+from offlinekit.sampling.priorities import PrioritySampler
 from offlinekit.sampling.sampler import TransitionSampler, fits
 from offlinekit.sampling.scalers import Scaling
 from offlinekit.types import Array
@@ -73,6 +75,10 @@ class BlockSampler:
         n_readers: int = N_READERS,
     ) -> None:
         self.batch_size, self.device, self.seed = batch_size, device, seed
+        weights = weights_of(dataset)
+        if weights is not None:
+            scaled = scaled_weights(dataset, weights > 0)
+            needs, columns = (*needs, "weights"), {**(columns or {}), "weights": scaled}
         self.settings: dict[str, Any] = {
             "batch_size": batch_size,
             "gamma": gamma,
@@ -173,13 +179,14 @@ def sampler_for(dataset: MDPDataset, **settings: Any) -> TransitionSampler | Blo
         settings: Of `TransitionSampler`.
 
     Raises:
-        UnsupportedError: For `sampling_weights` or `following` with a dataset that would be drawn by blocks.
+        UnsupportedError: For `sampling_weights`, `following` or `priorities` with a dataset to be drawn by blocks.
     """
     if is_mapped(dataset) and len(dataset) * row_bytes(dataset) > POOL_BYTES:
-        for name in ("sampling_weights", "following"):
+        for name in ("sampling_weights", "following", "priorities"):
             if settings.pop(name, None) is not None:
                 raise UnsupportedError(
                     f"{name}= needs the dataset in memory, this one is mapped and drawn by blocks; use MDPDataset.load"
                 )
         return BlockSampler(dataset, **settings)
-    return TransitionSampler(dataset, **settings)
+    by_losses = settings.get("priorities") is not None
+    return (PrioritySampler if by_losses else TransitionSampler)(dataset, **settings)

@@ -30,7 +30,8 @@ Find: TypeAlias = "Callable[[Parts, Parts, Tensor | None], Tensor | None]"
 class NamedColumns:
     """Columns beside the standard fields: those of the next state, those packed into a row, and those apart.
 
-    Floats and bootstrap masks are packed; whole numbers and flags lie apart, where they stay exact.
+    Floats and bootstrap masks are packed; whole numbers and flags lie apart, where they stay exact. So do weights: a
+    table that is wider by a column lies differently in memory, and products of matrices then differ in their last bits.
 
     Args:
         names: Of all columns, in the order in which batches have them.
@@ -53,7 +54,7 @@ class NamedColumns:
     ) -> None:
         self.names = names
         self.followed = {name: Column(*following[name]) for name in names if name in following}
-        self.packed = {n: Column(own[n]) for n in names if n in own and (n == "masks" or _is_float(own[n]))}
+        self.packed = {n: Column(own[n]) for n in names if n in own and _is_packed(n, own[n])}
         self.apart = {
             n: torch.from_numpy(_exact(own[n])).to(device) for n in names if n in own and n not in self.packed
         }
@@ -153,10 +154,14 @@ def _check(name: str, column: Array, n_rows: int) -> None:
         refuse_first(not_finite(column, name))
 
 
+def _is_packed(name: str, column: Array) -> bool:
+    return name == "masks" or (name != "weights" and _is_float(column))
+
+
 def _is_float(column: Array) -> bool:
     return column.dtype.kind == "f"
 
 
 def _exact(column: Array) -> Array:
-    """Returns flags as they are, and whole numbers as int64."""
-    return np.array(column, np.bool_ if column.dtype.kind == "b" else np.int64)
+    """Returns flags as they are, whole numbers as int64, and other numbers as float32."""
+    return np.array(column, {"b": np.bool_, "f": np.float32}.get(column.dtype.kind, np.int64))

@@ -13,6 +13,7 @@ from torch import Tensor
 from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.errors import DatasetError
 from offlinekit.sampling.batch import Batch
+from offlinekit.sampling.loss_weights import scaled_weights, weights_of
 from offlinekit.sampling.n_step import n_step_transitions, returns_to_go
 from offlinekit.sampling.scalers import Scaling
 from offlinekit.sampling.transition_table import Located, TransitionTable
@@ -83,6 +84,9 @@ class TransitionSampler:
         owner: str = "",
     ) -> None:
         self.device, self._on_cuda = device, device.type == "cuda"
+        weights = weights_of(dataset)
+        if weights is not None:
+            needs, columns = (*needs, "weights"), {**(columns or {}), "weights": weights}
         self.columns = TransitionTable(
             dataset,
             gamma=gamma,
@@ -105,6 +109,8 @@ class TransitionSampler:
                     "temporal order"
                 )
             allowed &= self.columns.has_next_action
+        if columns is not None and "weights" in columns:
+            allowed &= columns["weights"] > 0
         usable = torch.from_numpy(np.flatnonzero(allowed) if rows is None else rows[allowed[rows]])
         if not len(usable):
             raise DatasetError(
@@ -118,6 +124,9 @@ class TransitionSampler:
             check_weights(sampling_weights, len(dataset))
             sampling_weights = sampling_weights[usable.numpy()]
         self._chooser = Chooser(self.n_usable, sampling_weights, device)
+        if weights is not None:
+            scaled = torch.from_numpy(scaled_weights(dataset, usable.numpy()))
+            self.columns.write("weights", scaled.to(device))
         self._begin(batch_size, seed)
 
     def _begin(self, batch_size: int, seed: int) -> None:
@@ -232,8 +241,8 @@ def fits(state: Tensor, size: int, dtype: torch.dtype) -> bool:
     if state.shape == (size,) and state.dtype == dtype:
         return True
     warnings.warn(
-        "minibatches are drawn anew, not where the run stood: its data lay on another device, or were read in "
-        "another way, from memory or in blocks from a file",
+        "minibatches are drawn anew, not where the run stood: its data lay on another device, or were drawn in "
+        "another way, such as in blocks from a file or by priorities",
         stacklevel=3,
     )
     return False

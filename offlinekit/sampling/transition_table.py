@@ -216,7 +216,10 @@ class TransitionTable:
         return returns
 
     def write(self, name: str, values: Tensor) -> None:
-        """Writes new numbers [N, ...] into a packed column, which batches have from now on."""
+        """Writes new numbers [N, ...] into a column, which batches have from now on."""
+        if name in self.apart:
+            self.apart[name].copy_(values)
+            return
         column = self.packed.column(self.action + 2 + self.in_table.index(name))
         column[self.packed.places] = values.reshape(len(values), -1)
 

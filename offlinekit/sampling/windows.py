@@ -12,7 +12,8 @@ from torch import Tensor
 from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.envs.frame_stacking import check_stack, is_image
 from offlinekit.errors import DatasetError
-from offlinekit.sampling.batch import TrajectoryBatch, with_axes
+from offlinekit.sampling.batch import TrajectoryBatch, batch_class, with_axes
+from offlinekit.sampling.loss_weights import scaled_weights, weights_of
 from offlinekit.sampling.n_step import returns_to_go
 from offlinekit.sampling.sampler import fits
 from offlinekit.sampling.scalers import Scaling
@@ -20,6 +21,8 @@ from offlinekit.sampling.weights import Chooser
 from offlinekit.types import Array, leaves, map_tree
 
 ANCHORS = ("first", "last")
+WEIGHTED_WINDOWS = batch_class(TrajectoryBatch, ("weights",))
+"""Windows with the loss weights [B] of the rows that were drawn."""
 
 
 class TrajectorySampler:
@@ -74,8 +77,20 @@ class TrajectorySampler:
             starts = np.repeat(dataset.episode_starts, dataset.episode_lengths())
             self._starts = torch.from_numpy(np.append(starts, len(dataset))).to(self.device)
             self._back = torch.arange(1 - frame_stack, 1, device=self.device)
-        self._chooser = Chooser(len(dataset), sampling_weights, self.device)
+        self._set_weights(dataset, sampling_weights)
         self.generator = torch.Generator(device=self.device).manual_seed(seed)
+
+    def _set_weights(self, dataset: MDPDataset, sampling_weights: Array | None) -> None:
+        """Chooses the rows that can be drawn, those of positive loss weight, and keeps these weights."""
+        self._weights = self._usable = None
+        weights, n_usable = weights_of(dataset), len(dataset)
+        if weights is not None:
+            usable = np.flatnonzero(weights)
+            self._weights = torch.from_numpy(scaled_weights(dataset, usable)).to(self.device)
+            if len(usable) < len(dataset):
+                self._usable, n_usable = torch.from_numpy(usable).to(self.device), len(usable)
+                sampling_weights = None if sampling_weights is None else sampling_weights[usable]
+        self._chooser = Chooser(n_usable, sampling_weights, self.device)
 
     def _set_columns(self, dataset: MDPDataset, scaling: Scaling, gamma: float) -> None:
         """Packs all float columns into one table, a last row of zeros for padding; images lie beside it."""
@@ -113,7 +128,8 @@ class TrajectorySampler:
 
     def next_rows(self) -> Tensor:
         """Draws the rows that the next windows end or begin with, int64 [B]."""
-        return self._chooser.draw(self.batch_size, self.generator)
+        drawn = self._chooser.draw(self.batch_size, self.generator)
+        return drawn if self._usable is None else self._usable.index_select(0, drawn)
 
     def gather(self, index: Tensor) -> TrajectoryBatch:
         """Returns the windows of given rows, int64 [B], or with more axes before B, which every field then has."""
@@ -128,7 +144,7 @@ class TrajectorySampler:
         )
         frames = [self._frames(leaf, at) for leaf in self._images]
         images = [leaf.view(len(index), self.context, *leaf.shape[1:]) for leaf in frames]
-        return TrajectoryBatch(
+        batch = TrajectoryBatch(
             self._tree(floats, images),
             actions.squeeze(-1).long() if self._discrete else actions,
             rewards.squeeze(-1),
@@ -137,6 +153,10 @@ class TrajectorySampler:
             steps.squeeze(-1).long(),
             masks,
         )
+        if self._weights is None:
+            return batch
+        windows: TrajectoryBatch = WEIGHTED_WINDOWS(*batch, self._weights.index_select(0, index))
+        return windows
 
     def _frames(self, leaf: Tensor, at: Tensor) -> Tensor:
         """Returns the images of rows [M], as stacks where these are asked for."""

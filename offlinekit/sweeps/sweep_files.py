@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from offlinekit.errors import FileFormatError
-from offlinekit.io import written_beside
+from offlinekit.io import atomic_write
 from offlinekit.training.run_folder import write_json
 
 
@@ -58,7 +58,7 @@ def read_trials(folder: Path) -> list[dict[str, Any]]:
 def write_table(folder: Path, names: Sequence[str], trials: Sequence[dict[str, Any]]) -> None:
     """Writes results.csv: a row for each run of each trial."""
     head = ["trial", *names, "seed", "value", "state", "run", "error"]
-    with written_beside(folder / "results.csv") as beside, beside.open("w", newline="") as file:
+    with atomic_write(folder / "results.csv") as beside, beside.open("w", newline="") as file:
         table = csv.DictWriter(file, head)
         table.writeheader()
         for trial in trials:

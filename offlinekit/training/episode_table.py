@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from offlinekit.io import written_beside
+from offlinekit.io import atomic_write
 
 EPISODES = "episodes"
 """Under this name a judge hands over columns of numbers, one an episode, beside its metrics."""
@@ -44,7 +44,7 @@ class EpisodeTable:
         self._write()
 
     def _write(self) -> None:
-        with written_beside(self.path) as beside, beside.open("w", newline="") as file:
+        with atomic_write(self.path) as beside, beside.open("w", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(COLUMNS)
             writer.writerows(self.rows)

@@ -14,7 +14,7 @@ from offlinekit.training.episode_table import EPISODES
 Judge = Callable[[], dict[str, Any]]
 
 
-def judges(
+def make_evaluations(
     algo: Any, dataset: MDPDataset, env: Any, n_episodes: int, evaluators: Mapping[str, Evaluator]
 ) -> dict[str, Judge]:
     """Returns name -> what measures some metrics of an algorithm as it is at the time of the call.

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from tqdm import tqdm
 
-from offlinekit.io import explained, written_beside
+from offlinekit.io import atomic_write, reraise_as_write_error
 from offlinekit.training import manifest
 
 
@@ -42,7 +42,7 @@ class CSVLogger:
         """Appends a row; a new metric gets a column in a file written anew."""
         self.rows.append(row)
         if set(row) <= set(self.columns):
-            with explained(self.path), self.path.open("a", newline="") as file:
+            with reraise_as_write_error(self.path), self.path.open("a", newline="") as file:
                 csv.DictWriter(file, self.columns, restval="").writerow(row)
         else:
             self._write_all()
@@ -51,7 +51,7 @@ class CSVLogger:
     def _write_all(self) -> None:
         names = {name for row in self.rows for name in row} - {"step", "time"}
         self.columns = ["step", "time", *sorted(names)]
-        with written_beside(self.path) as beside, beside.open("w", newline="") as file:
+        with atomic_write(self.path) as beside, beside.open("w", newline="") as file:
             writer = csv.DictWriter(file, self.columns, restval="")
             writer.writeheader()
             writer.writerows(self.rows)

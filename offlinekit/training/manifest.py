@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from offlinekit.errors import FileFormatError
-from offlinekit.io import written_beside
+from offlinekit.io import atomic_write
 
 NAME = "manifest.json"
 FORMAT = 1
@@ -26,7 +26,7 @@ def write(folder: Path) -> None:
         if (folder / name).is_file():
             content = (folder / name).read_bytes()
             files[name] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-    with written_beside(folder / NAME) as beside:
+    with atomic_write(folder / NAME) as beside:
         beside.write_text(json.dumps({"format": FORMAT, "files": files}, indent=2) + "\n")
 
 

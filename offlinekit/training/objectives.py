@@ -11,10 +11,19 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from offlinekit.errors import UnsupportedError
+from offlinekit.nn.rows import RowLoss, Rows, reduce_rows, row_weights
 from offlinekit.sampling.batch import Metrics
 from offlinekit.training.optimizers import Gradients, Optimizer
+from offlinekit.types import first_leaf
 
-Loss: TypeAlias = "Tensor | tuple[Tensor, Metrics]"
+__all__ = ["Loss", "Objective", "Rows", "Target"]
+
+ROW_LOSSES = "losses of the rows"
+"""The name under which the losses [B] of the rows leave an evaluation, among its metrics."""
+
+Loss: TypeAlias = "RowLoss | tuple[RowLoss, Mapping[str, RowLoss]]"
+"""What a loss returns: rows or a scalar, alone or with metrics, which may be rows as well."""
 
 
 @dataclass
@@ -26,6 +35,7 @@ class Objective:
         first: The first update in which it is minimised.
         last: The last one; None for no end.
         warmup_steps: Updates over which the learning rate grows linearly to its full size.
+        report: Set for a sampler that draws by losses; takes those of the rows, [B], after each step.
         evaluate: Set by an engine, which does in its own way what `gradients` does.
         combine: Set by an engine of several processes, which averages gradients before they are clipped.
     """
@@ -41,6 +51,7 @@ class Objective:
     last: int | None = None
     clip_grad_norm: float | None = None
     warmup_steps: int = 0
+    report: Callable[[Tensor], None] | None = None
     evaluate: Callable[[Any], tuple[Gradients, Metrics]] | None = None
     combine: Callable[[Gradients], Gradients] | None = None
 
@@ -60,12 +71,16 @@ class Objective:
         if self.combine is not None:
             gradients = self.limited(self.combine(gradients))
         self.optimizer.step(gradients)
-        return metrics
+        if self.report is None:
+            return metrics
+        self.report(metrics[ROW_LOSSES])
+        return {
+            name: value for name, value in metrics.items() if name != ROW_LOSSES
+        }  # A recorder keeps `metrics`.
 
     def gradients(self, batch: Any) -> tuple[Gradients, Metrics]:
         """Returns the gradient of the loss by each owned parameter, clipped, and the metrics; changes nothing."""
-        loss = self.loss(batch)
-        value, metrics = loss if isinstance(loss, tuple) else (loss, {})
+        value, metrics = self.reduced(batch)
         found = torch.autograd.grad(value, self.parameters, allow_unused=True)
         gradients: Gradients = [  # Fused optimizers read memory in the parameters' order, whatever the strides.
             None if gradient is None else gradient.contiguous() for gradient in found
@@ -73,6 +88,49 @@ class Objective:
         if self.combine is None:
             gradients = self.limited(gradients)
         return gradients, {f"{self.name}_loss": value.detach(), **metrics}
+
+    def reduced(self, batch: Any) -> tuple[Tensor, Metrics]:
+        """Returns the loss of a batch and its metrics as numbers: of rows the weighted mean, summed over members.
+
+        Raises:
+            ValueError: For a loss of another shape.
+            UnsupportedError: For a scalar where rows have weights.
+        """
+        returned = self.loss(batch)
+        loss, metrics = returned if isinstance(returned, tuple) else (returned, {})
+        weights = row_weights(batch)
+        self._check(loss, len(first_leaf(batch.observations)), weights)
+        numbers = {name: reduce_rows(metric, weights) for name, metric in metrics.items()}
+        if self.report is not None:
+            numbers[ROW_LOSSES] = self._losses(loss)
+        return reduce_rows(loss, weights), numbers
+
+    def _losses(self, loss: RowLoss) -> Tensor:
+        """Returns the size of the loss of each row [B], of members their mean, without gradient."""
+        values = loss.values if isinstance(loss, Rows) else loss
+        if values is None or not values.ndim:
+            raise UnsupportedError(f"{self._whose} is not returned row by row, so rows cannot be drawn by it")
+        sizes = values.detach().abs()
+        return sizes if sizes.ndim == 1 else sizes.mean(0)
+
+    @property
+    def _whose(self) -> str:
+        return f"the {self.name} loss of {type(getattr(self.loss, '__self__', self)).__name__}"
+
+    def _check(self, loss: RowLoss, n_rows: int, weights: Tensor | None) -> None:
+        values = loss.values if isinstance(loss, Rows) else loss
+        if values is None or (values.ndim in (1, 2) and values.shape[-1] == n_rows):
+            return
+        if values.ndim:
+            raise ValueError(
+                f"{self._whose} must be a scalar, one number a row, [{n_rows}], or [K, {n_rows}] for K members, got "
+                f"shape {list(values.shape)}; take the mean over other axes, and leave the rows to the objective"
+            )
+        if weights is not None:
+            raise UnsupportedError(
+                f"{self._whose} is a scalar, in which rows can no longer be weighted; return it row by row, "
+                f"[{n_rows}] or [K, {n_rows}], without the mean, and scalars beside it as Rows(rows, extra=...)"
+            )
 
     def limited(self, gradients: Gradients) -> Gradients:
         """Returns gradients whose common norm is at most `clip_grad_norm`, where there is one."""

@@ -18,7 +18,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from offlinekit.errors import FileFormatError
-from offlinekit.io import written_beside
+from offlinekit.io import atomic_write
 
 FORMAT = 2
 KEY, HASH = "offlinekit", "sha256"
@@ -39,7 +39,7 @@ def write(path: Path, header: dict[str, Any], tensors: dict[str, Tensor]) -> Non
     full = {"format": FORMAT, "sha256": _digest(plain), **header}
     text = json.dumps(full)
     metadata = {KEY: text, HASH: hashlib.sha256(text.encode()).hexdigest()}
-    with written_beside(path) as beside:
+    with atomic_write(path) as beside:
         beside.write_bytes(_content(plain, metadata))
 
 

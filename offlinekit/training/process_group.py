@@ -28,7 +28,7 @@ def is_launched() -> bool:
     return all(name in os.environ for name in PLACES)
 
 
-class Team:
+class ProcessGroup:
     """The processes of one run. Every method that tells or hears something must be called by all of them.
 
     Args:
@@ -47,7 +47,7 @@ class Team:
 
     @classmethod
     @contextmanager
-    def join(cls, device: str = "auto") -> Iterator[Team]:
+    def join(cls, device: str = "auto") -> Iterator[ProcessGroup]:
         """Joins the processes that torchrun has started, by NCCL on GPUs and gloo elsewhere, and leaves at the end.
 
         Args:
@@ -76,47 +76,48 @@ class Team:
                 distributed.destroy_process_group()
 
     @property
-    def leads(self) -> bool:
+    def is_rank_zero(self) -> bool:
         """Whether this process evaluates and writes."""
         return self.rank == 0
 
-    # What they tell each other.
+    # Communication.
 
     def average(self, gradients: Sequence[Tensor | None]) -> list[Tensor | None]:
         """Returns the means over all processes, by one message for all tensors."""
         found = [gradient for gradient in gradients if gradient is not None]
         flat = torch.cat([gradient.reshape(-1) for gradient in found])
-        with self._talking():
+        with self._reporting_lost_processes():
             self.distributed.all_reduce(flat)
         parts = iter(torch.split_with_sizes(flat.div_(self.size), [gradient.numel() for gradient in found]))
         return [None if gradient is None else next(parts).view(gradient.shape) for gradient in gradients]
 
     def any(self, *flags: bool) -> list[bool]:
         """Returns for each flag whether it is set in at least one process."""
-        said = torch.tensor(flags, dtype=torch.int32)
-        with self._talking():
-            self.distributed.all_reduce(said, op=self.distributed.ReduceOp.MAX)
-        return [bool(flag) for flag in said]
+        sent = torch.tensor(flags, dtype=torch.int32)
+        with self._reporting_lost_processes():
+            self.distributed.all_reduce(sent, op=self.distributed.ReduceOp.MAX)
+        return [bool(flag) for flag in sent]
 
     def gather(self, data: Any) -> list[Any]:
         """Returns the plain data that each process gave, by rank; they travel as JSON."""
-        said = torch.frombuffer(bytearray(json.dumps(data).encode()), dtype=torch.uint8)
+        sent = torch.frombuffer(bytearray(json.dumps(data).encode()), dtype=torch.uint8)
         sizes = [torch.zeros(1, dtype=torch.int64) for _ in range(self.size)]
-        with self._talking():
-            self.distributed.all_gather(sizes, torch.tensor([len(said)]))
+        with self._reporting_lost_processes():
+            self.distributed.all_gather(sizes, torch.tensor([len(sent)]))
             longest = int(torch.stack(sizes).max())
-            heard = [torch.zeros(longest, dtype=torch.uint8) for _ in range(self.size)]
-            self.distributed.all_gather(heard, torch.nn.functional.pad(said, (0, longest - len(said))))
+            received = [torch.zeros(longest, dtype=torch.uint8) for _ in range(self.size)]
+            self.distributed.all_gather(received, torch.nn.functional.pad(sent, (0, longest - len(sent))))
         return [
-            json.loads(bytes(text[: int(n)].numpy().tobytes())) for text, n in zip(heard, sizes, strict=True)
+            json.loads(bytes(text[: int(n)].numpy().tobytes()))
+            for text, n in zip(received, sizes, strict=True)
         ]
 
     def means(self, values: dict[str, float]) -> dict[str, float]:
         """Returns the mean of each number over the processes that have it, the same dict in all of them."""
         everyone: list[dict[str, float]] = self.gather(values)
         names = dict.fromkeys(name for each in everyone for name in each)
-        having = {name: [each[name] for each in everyone if name in each] for name in names}
-        return {name: sum(found) / len(found) for name, found in having.items()}
+        present = {name: [each[name] for each in everyone if name in each] for name in names}
+        return {name: sum(found) / len(found) for name, found in present.items()}
 
     def check_same(self, what: str, data: Any, remedy: str) -> None:
         """Checks that all processes have the same data: plain ones, or tensors by name.
@@ -132,7 +133,7 @@ class Team:
             )
 
     @contextmanager
-    def _talking(self) -> Iterator[None]:
+    def _reporting_lost_processes(self) -> Iterator[None]:
         try:
             yield
         except RuntimeError as error:
@@ -141,7 +142,7 @@ class Team:
                 "says why it ended"
             ) from error
 
-    # Whose data.
+    # Data.
 
     def shard(self, dataset: MDPDataset) -> MDPDataset:
         """Returns the episodes of this process: neighbours, of about as many rows as each other process has.

@@ -29,10 +29,10 @@ class Alarm(Protocol):
 
     stops: bool
 
-    def look(self, history: Sequence[Mapping[str, Any]], step: int) -> dict[str, float]:
+    def update(self, history: Sequence[Mapping[str, Any]], step: int) -> dict[str, float]:
         """Returns the metrics that it watches, and says what is wrong with them once."""
 
-    def rang(self, history: Sequence[Mapping[str, Any]]) -> bool:
+    def triggered(self, history: Sequence[Mapping[str, Any]]) -> bool:
         """Returns whether a row of the history is astray."""
 
 
@@ -247,7 +247,7 @@ class Run:
         row: dict[str, Any] = {"step": self.algo.grad_step, "time": round(self.elapsed, 3)}
         row.update(self.engine.take_means())
         if self.alarm is not None:
-            row.update(self.engine.together(self.alarm.look(self.history, self.algo.grad_step)))
+            row.update(self.engine.together(self.alarm.update(self.history, self.algo.grad_step)))
         if self._evaluation_is_due():
             measured: dict[str, float] = {}
             for evaluator in self.evaluators.values():
@@ -268,7 +268,7 @@ class Run:
             self.algo.save(self.folder / "best.okt")
 
     def _stopped_early(self) -> bool:
-        if self.alarm is not None and self.alarm.stops and self.alarm.rang(self.history):
+        if self.alarm is not None and self.alarm.stops and self.alarm.triggered(self.history):
             log.info("run stopped by the value alarm", step=self.algo.grad_step)
             return True
         stopping = self.settings["early_stopping"]
@@ -290,7 +290,7 @@ class Run:
         self.algo.save(run_folder.checkpoint_path(self.folder, self.algo.grad_step), run=state)
         run_folder.prune(self.folder, self.settings["keep_checkpoints"], self.algo.grad_step)
 
-    def keep_start(self) -> None:
+    def save_initial(self) -> None:
         """Writes a checkpoint before the first update, so that members of a population have one in common."""
         if self.folder is not None and not run_folder.checkpoints(self.folder):
             self.checkpoint()

@@ -11,7 +11,7 @@ import secrets
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from importlib import metadata
@@ -21,7 +21,7 @@ from typing import Any
 import torch
 
 from offlinekit.errors import FileFormatError, TrainingError, WriteError
-from offlinekit.io import explained, sync_folder, written_beside
+from offlinekit.io import atomic_write, reraise_as_write_error, sync_folder
 from offlinekit.training import manifest
 from offlinekit.training.setup.settings import comparable
 
@@ -38,7 +38,7 @@ def create(root: Path, algo: str, dataset: str) -> Path:
         safe = re.sub(r"[^A-Za-z0-9.+-]+", "-", dataset).strip("-.") or "dataset"
         folder = root / f"{algo}_{safe}_{stamp}_{secrets.token_hex(3)}"
         try:
-            with explained(folder):
+            with reraise_as_write_error(folder):
                 root.mkdir(parents=True, exist_ok=True)
                 folder.mkdir(exist_ok=False)
                 (folder / "checkpoints").mkdir()
@@ -52,7 +52,7 @@ def create(root: Path, algo: str, dataset: str) -> Path:
 
 def write_json(path: Path, data: Any) -> None:
     """Writes JSON atomically."""
-    with written_beside(path) as beside:
+    with atomic_write(path) as beside:
         beside.write_text(json.dumps(data, indent=2) + "\n")
 
 
@@ -77,7 +77,8 @@ def environment(device: torch.device) -> dict[str, Any]:
     }
 
 
-def _versions(packages: Iterable[str]) -> dict[str, str]:
+@cache
+def _versions(packages: tuple[str, ...]) -> dict[str, str]:
     """Returns the versions of packages, of those that are installed."""
     found = {}
     for package in packages:
@@ -94,7 +95,7 @@ def _all_versions() -> dict[str, str]:
     except metadata.PackageNotFoundError:
         needed = []
     names = {found.group() for text in needed if (found := re.match(r"[\w.-]+", text))}
-    return _versions(sorted({*PACKAGES, *names}))
+    return _versions(tuple(sorted({*PACKAGES, *names})))
 
 
 def _processor() -> str:

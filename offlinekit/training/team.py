@@ -2,4 +2,4 @@
 
 from offlinekit.moved import forward
 
-__getattr__ = forward(__name__, "offlinekit.training.process_group")
+__getattr__ = forward(__name__, "offlinekit.training.process_group", renamed={"Team": "ProcessGroup"})

@@ -49,7 +49,7 @@ class ValueAlarm:
         """The bounds of `value_bounds`, in units of the scaled reward; they take a pass over the data."""
         return value_bounds(self.algo, self.dataset)
 
-    def look(self, history: Sequence[Mapping[str, Any]], step: int) -> dict[str, float]:
+    def update(self, history: Sequence[Mapping[str, Any]], step: int) -> dict[str, float]:
         """Returns `value_estimate`, and 1 or 0 as `value_diverged`; logs a warning the first time that it is 1.
 
         Args:
@@ -63,7 +63,7 @@ class ValueAlarm:
             return {}
         low, high = self.possible
         diverged = not low <= estimate <= high
-        if diverged and not self.rang(history):
+        if diverged and not self.triggered(history):
             log.warning(
                 "value estimates diverge",
                 step=step,
@@ -74,7 +74,7 @@ class ValueAlarm:
             )
         return {"value_estimate": estimate, "value_diverged": float(diverged)}
 
-    def rang(self, history: Sequence[Mapping[str, Any]]) -> bool:
+    def triggered(self, history: Sequence[Mapping[str, Any]]) -> bool:
         """Returns whether values were out of bounds in a row of the history."""
         return any(row.get("value_diverged") for row in history)
 

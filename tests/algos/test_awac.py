@@ -17,9 +17,11 @@ from helpers import (
     make_batch,
     normals,
     one_hot,
+    row_losses,
     set_constant,
     set_gaussian,
     set_table,
+    total,
 )
 
 from offlinekit.algos import AWAC
@@ -95,11 +97,13 @@ def test_actor_loss_and_its_gradients():
     # Q at the data 2, 2; at the means 0.5, 0 it is 0, 3: advantages (2, -1), weights exp(1), exp(-1/2)
     # scores (a - mean) / std with std e^-5: s = (-0.5, 0.25) e^5
     # log pi = -s^2 / 2 + 5 - log(2 pi) / 2
-    loss, metrics = impl.compute_actor_loss(BATCH)
+    returned = impl.compute_actor_loss(BATCH)
+    loss, metrics = total(returned)
     weights = [math.exp(1.0), math.exp(-0.5)]
     scores = [-0.5 * math.exp(5), 0.25 * math.exp(5)]
     logs = [-0.5 * s**2 + 5 - 0.5 * LOG_TWO_PI for s in scores]
     close(loss, -(weights[0] * logs[0] + weights[1] * logs[1]) / 2)
+    close(row_losses(returned), [-w * log for w, log in zip(weights, logs, strict=True)])
     close(metrics["advantage"], 0.5)
     close(metrics["weight"], sum(weights) / 2)
     # d loss / d table = -weight * score * e^5 * (1 - mean**2) / 2 rows
@@ -113,20 +117,20 @@ def test_actor_loss_and_its_gradients():
 def test_weights_are_bounded():
     impl = with_advantages(temperature=0.01, max_weight=20.0)
     # exp(200) -> 20, exp(-100) -> 0
-    close(impl.compute_actor_loss(BATCH)[1]["weight"], 10.0)
+    close(total(impl.compute_actor_loss(BATCH))[1]["weight"], 10.0)
 
 
 def test_every_row_has_its_own_weight():
     # A [B, 1] x [B] product would give the mean weight times the mean likelihood.
     impl = with_advantages(temperature=2.0)
-    both = impl.compute_actor_loss(BATCH)[0]
-    apart = [impl.compute_actor_loss(make_batch(STATES[[i]], BATCH.actions[[i]]))[0] for i in range(2)]
+    both = total(impl.compute_actor_loss(BATCH))[0]
+    apart = [total(impl.compute_actor_loss(make_batch(STATES[[i]], BATCH.actions[[i]])))[0] for i in range(2)]
     close(both, sum(loss.item() for loss in apart) / 2)
 
 
 def test_the_advantage_carries_no_gradient():
     impl = with_advantages(temperature=2.0)
-    loss, metrics = impl.compute_actor_loss(BATCH)
+    loss, metrics = total(impl.compute_actor_loss(BATCH))
     assert head_gradients(loss, impl.q) == (None, None)
     assert not any(metric.requires_grad for metric in metrics.values())
 

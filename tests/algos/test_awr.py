@@ -16,7 +16,9 @@ from helpers import (
     head_gradients,
     make_batch,
     one_hot,
+    row_losses,
     set_table,
+    total,
 )
 
 from offlinekit.algos import AWR, MLPEncoder
@@ -93,10 +95,12 @@ def test_a_known_end_of_a_recording_is_bootstrapped_from():
 def test_value_loss_and_its_gradient():
     impl = build()
     set_table(impl.value, [[1.0], [2.0]])
-    loss, metrics = impl.compute_value_loss(
+    returned = impl.compute_value_loss(
         make_batch(STATES, [[0.0], [0.0]], lambda_returns=torch.tensor([3.0, 1.0]))
     )
+    loss, metrics = total(returned)
     close(loss, (4 + 1) / 2)
+    close(row_losses(returned), [4.0, 1.0])
     close(metrics["value"], 1.5)
     close(head_gradients(loss, impl.value)[0], [[-2.0, 1.0]])
 
@@ -117,11 +121,13 @@ def test_actor_loss_and_its_gradient():
     set_table(impl.value, [[1.0], [2.0]])
     set_table(impl.policy, [[math.atanh(0.5)], [0.0]])
     # A = (1, -1): weights e, 1/e; log N(a; mean, 1) = -(a - mean)^2 / 2 - log(2 pi) / 2
-    loss, metrics = impl.compute_actor_loss(
+    returned = impl.compute_actor_loss(
         make_batch(STATES, [[0.9], [-0.2]], lambda_returns=torch.tensor([2.0, 1.0]))
     )
+    loss, metrics = total(returned)
     weights, errors = np.array([math.e, 1 / math.e]), np.array([0.4, -0.2])
     close(loss, (weights * (errors**2 / 2 + math.log(2 * math.pi) / 2)).mean())
+    close(row_losses(returned), weights * (errors**2 / 2 + math.log(2 * math.pi) / 2))
     close(metrics["weight"], weights.mean())
     close(head_gradients(loss, impl.policy)[0], (-weights * errors / 2 * [0.75, 1.0])[None])
     assert head_gradients(loss, impl.value) == (None, None)
@@ -181,6 +187,7 @@ def test_learns_a_bandit_better_than_cloning():
 def test_beats_cloning_on_recorded_pendulum():
     dataset, env = get_dataset("pendulum-mixed")
     rates = {"actor_learning_rate": 1e-3, "value_learning_rate": 1e-3}
-    algo = AWR(temperature=0.3, reward_scaler="standard", seed=0, device="cpu", **rates)
-    algo.fit(dataset, 5_000, out=None, progress=False)
+    small = {"encoder": MLPEncoder((64, 64)), "seed": 0, "device": "cpu"}
+    algo = AWR(temperature=0.3, reward_scaler="standard", **small, **rates)
+    algo.fit(dataset, 3_000, out=None, progress=False)
     assert evaluate(algo, env, n_episodes=10, seed=0).mean > -1000  # Cloning: -1100.

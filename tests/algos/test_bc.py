@@ -15,7 +15,9 @@ from helpers import (
     continuous_dataset,
     head_gradients,
     make_batch,
+    row_losses,
     set_constant,
+    total,
 )
 
 from offlinekit.algos import BC, MLPEncoder
@@ -34,8 +36,10 @@ def test_squared_error_and_its_gradient():
     set_constant(impl.policy, [math.atanh(0.5)])
     batch = make_batch(torch.zeros(2, 2), [[0.1], [-0.5]])
     # errors = 0.5 - (0.1, -0.5) = (0.4, 1.0); loss = (0.16 + 1) / 2 = 0.58
-    loss = impl.compute_actor_loss(batch)
+    returned = impl.compute_actor_loss(batch)
+    loss = total(returned)
     close(loss, 0.58)
+    close(row_losses(returned), [0.16, 1.0])
     # d loss / d bias = mean(2 * error) * (1 - tanh**2) = 1.4 * 0.75 = 1.05
     close(head_gradients(loss, impl.policy)[1], [1.05])
 
@@ -44,7 +48,7 @@ def test_squared_error_is_a_mean_over_action_dimensions_too():
     impl = build(action_size=2)
     set_constant(impl.policy, [0.0, 0.0])
     # errors = (0.2, 0.4); loss = (0.04 + 0.16) / 2 = 0.1
-    close(impl.compute_actor_loss(make_batch(torch.zeros(1, 2), [[-0.2, -0.4]])), 0.1)
+    close(total(impl.compute_actor_loss(make_batch(torch.zeros(1, 2), [[-0.2, -0.4]]))), 0.1)
 
 
 def test_likelihood_and_its_gradients():
@@ -55,8 +59,10 @@ def test_likelihood_and_its_gradients():
     batch = make_batch(torch.zeros(2, 2), [[0.1], [-0.5]])
     # scores = (a - 0.5) / 0.5 = (-0.8, -2); mean of score**2 / 2 = (0.32 + 2) / 2 = 1.16
     # loss = 1.16 + log 0.5 + log(2 pi) / 2 = 1.16 - 0.693147 + 0.918939 = 1.385791
-    loss = impl.compute_actor_loss(batch)
+    returned = impl.compute_actor_loss(batch)
+    loss = total(returned)
     close(loss, 1.385791)
+    close(row_losses(returned), [0.32 - 0.693147 + 0.918939, 2.0 - 0.693147 + 0.918939])
     # d loss / d bias = mean(-score / 0.5) * 0.75 = (1.6 + 4) / 2 * 0.75 = 2.1
     close(head_gradients(loss, impl.policy)[1], [2.1])
     # d loss / d log std = 1 - mean(score**2) = 1 - (0.64 + 4) / 2 = -1.32
@@ -67,7 +73,7 @@ def test_likelihood_sums_action_dimensions():
     impl = build(action_size=3, policy="gaussian")
     set_constant(impl.policy, [0.0, 0.0, 0.0])
     # log std 0, scores = (1, 0, -1): 3 * log(2 pi) / 2 + (1 + 0 + 1) / 2 = 2.756816 + 1
-    close(impl.compute_actor_loss(make_batch(torch.zeros(1, 2), [[1.0, 0.0, -1.0]])), 3.756816)
+    close(total(impl.compute_actor_loss(make_batch(torch.zeros(1, 2), [[1.0, 0.0, -1.0]]))), 3.756816)
 
 
 @pytest.mark.parametrize(("log_std", "bound"), [(-9.0, -5.0), (7.0, 2.0)])

@@ -16,8 +16,10 @@ from helpers import (
     head_gradients,
     make_batch,
     one_hot,
+    row_losses,
     set_constant,
     set_table,
+    total,
 )
 
 from offlinekit.algos import BCQ, MLPEncoder
@@ -91,24 +93,26 @@ def test_quantile_critics_learn_from_one_sample():
     # Means 3 and 2: 0.75 * 2 + 0.25 * 3 = 2.25
     batch = make_batch(STATES, [[0.0]] * 2, [1.0, 2.0], discounts=[1.0, 0.0])
     close(impl.compute_target(batch), [[3.25, 2.0]])
-    assert torch.isfinite(impl.critic_loss(batch))
+    assert torch.isfinite(total(impl.critic_loss(batch)))
 
 
 def test_actor_loss_and_its_gradient():
     impl = build()
     set_table(impl.q, [[[1.0], [2.0], [3.0]], [[-50.0], [-50.0], [-50.0]]])
     draw(impl, 0.4, -0.3)
-    loss = impl.compute_actor_loss(make_batch(STATES, [[0.9], [0.9]]))
+    returned = impl.compute_actor_loss(make_batch(STATES, [[0.9], [0.9]]))
+    loss = total(returned)
     # a = tanh(z) + 0.4 * 0.5; Q1 = (1, 2) + 3 a
     actions = np.tanh([0.4, -0.3]) + 0.2
     close(loss, -(np.array([1.0, 2.0]) + 3 * actions).mean())
+    close(row_losses(returned), -(np.array([1.0, 2.0]) + 3 * actions))
     # d / d bias = -3 * 0.4 * (1 - 0.5^2)
     close(head_gradients(loss, impl.policy)[1], [-0.9])
 
 
 def test_actor_loss_reaches_the_perturbation_alone():
     impl = build()
-    loss = impl.compute_actor_loss(make_batch(STATES, [[0.9], [0.9]]))
+    loss = total(impl.compute_actor_loss(make_batch(STATES, [[0.9], [0.9]])))
     assert head_gradients(loss, impl.vae.decoder) == (None, None)
     actor = next(o for o in impl.objectives if o.name == "actor")
     assert {id(p) for p in actor.parameters} == {id(p) for p in impl.policy.parameters()}
@@ -120,7 +124,7 @@ def test_vae_loss_is_that_of_the_datas_actions():
     draw(impl, 0.0, 0.0)
     # Decoded tanh(0.5); KL = (0.5^2 / 2 + 0) / 2 = 0.0625
     errors = (math.tanh(0.5) - np.array([0.1, -0.2])) ** 2
-    close(impl.compute_vae_loss(make_batch(STATES, [[0.1], [-0.2]])), errors.mean() + 0.3 * 0.0625)
+    close(total(impl.compute_vae_loss(make_batch(STATES, [[0.1], [-0.2]]))), errors.mean() + 0.3 * 0.0625)
 
 
 def test_order_is_vae_critics_perturbation_and_both_targets_follow():

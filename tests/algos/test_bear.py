@@ -16,8 +16,10 @@ from helpers import (
     head_gradients,
     make_batch,
     one_hot,
+    row_losses,
     set_constant,
     set_table,
+    total,
 )
 
 from offlinekit.algos import BEAR, MLPEncoder
@@ -118,13 +120,15 @@ def test_actor_loss_and_its_gradient():
     impl = build()
     set_table(impl.q, [FIRST, [[1.0], [0.0], [4.0]]])  # The lowest of each action alone is another one.
     impl.log_alpha.data.fill_(math.log(3.0))
-    loss, metrics = impl.compute_actor_loss(make_batch(STATES, [[0.9], [0.9]]))
+    returned = impl.compute_actor_loss(make_batch(STATES, [[0.9], [0.9]]))
+    loss, metrics = total(returned)
     u = matched()
     distances, actions = laplacian(u), np.tanh(u)
     # Each critic's mean over the two actions, then the lowest: the first in state 0, the second in state 1
     first, second = np.array([1.0, 2.0]) + actions.mean(0), np.array([1.0, 0.0]) + 4 * actions.mean(0)
     assert (first < second).tolist() == [True, False]
     close(loss, 3 * distances.mean() - np.minimum(first, second).mean())
+    close(row_losses(returned), 3 * distances - np.minimum(first, second))
     close(metrics["mmd"], distances.mean())
     assert not metrics["mmd"].requires_grad
     # d / d u = (3 slope - Q's slope of a * (1 - a^2) / 2 draws) / 2 rows; u = mean + 0.5 noise
@@ -137,8 +141,10 @@ def test_warmup_loss_is_the_weighted_discrepancy_alone():
     impl = build(kernel_width=2.0)
     set_constant(impl.q, [[100.0], [100.0]])
     impl.log_alpha.data.fill_(math.log(3.0))
-    loss, metrics = impl.compute_warmup_loss(make_batch(STATES, [[0.9], [0.9]]))
+    returned = impl.compute_warmup_loss(make_batch(STATES, [[0.9], [0.9]]))
+    loss, metrics = total(returned)
     close(loss, 3 * laplacian(matched(), 2.0).mean())
+    close(row_losses(returned), 3 * laplacian(matched(), 2.0))
     close(metrics["mmd"], laplacian(matched(), 2.0).mean())
     by_u = 3 * slopes(matched(), 2.0) / 2
     close(head_gradients(loss, impl.policy)[0][0], by_u.sum(0), atol=1e-4)
@@ -167,8 +173,10 @@ def test_alpha_grows_beyond_the_threshold_and_shrinks_below():
     for threshold in (distance / 2, distance * 2):
         impl = build(mmd_threshold=float(threshold))
         impl.log_alpha.data.fill_(math.log(2.0))
-        loss, metrics = impl.compute_alpha_loss(batch)
+        returned = impl.compute_alpha_loss(batch)
+        loss, metrics = total(returned)
         close(loss, -2 * (distance - threshold))
+        close(row_losses(returned), -2 * (laplacian(matched()) - threshold))
         close(metrics["alpha"], 2.0)
         close(torch.autograd.grad(loss, impl.log_alpha)[0], -2 * (distance - threshold))
 
@@ -180,7 +188,7 @@ def test_alpha_is_held_at_its_bounds_and_comes_back(log_alpha, excess):
     for sign, still in ((excess, True), (-excess, False)):
         impl = build(mmd_threshold=float(distance / 2 if sign > 0 else distance * 2))
         impl.log_alpha.data.fill_(log_alpha)
-        loss, _ = impl.compute_alpha_loss(batch)
+        loss, _ = total(impl.compute_alpha_loss(batch))
         assert (float(torch.autograd.grad(loss, impl.log_alpha)[0]) == 0) == still
     impl.log_alpha.data.fill_(2 * log_alpha)
     close(impl.alpha(), math.exp(log_alpha), atol=0.1)

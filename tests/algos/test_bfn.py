@@ -13,8 +13,10 @@ from helpers import (
     head_gradients,
     make_batch,
     one_hot,
+    row_losses,
     set_constant,
     set_table,
+    total,
 )
 
 from offlinekit.algos import BFN
@@ -86,15 +88,17 @@ def test_actor_loss_is_that_of_the_flow_and_reaches_it_alone(monkeypatch):
     impl = with_networks(monkeypatch)
     monkeypatch.setattr(impl.random, "normal", lambda *shape: torch.tensor([[0.4], [-0.2]]))
     # a - noise = (0.5, -0.1): errors 0.1 - (0.5, -0.1) = (-0.4, 0.2), loss (0.16 + 0.04) / 2
-    loss = impl.compute_actor_loss(make_batch(STATES, [[0.9], [-0.3]]))
+    returned = impl.compute_actor_loss(make_batch(STATES, [[0.9], [-0.3]]))
+    loss = total(returned)
     close(loss, 0.1)
+    close(row_losses(returned), [0.16, 0.04])
     close(head_gradients(loss, impl.policy.behaviour)[1], [-0.2])
     assert head_gradients(loss, impl.q) == (None, None)
 
 
 def test_critics_loss_sends_no_gradient_to_the_flow(monkeypatch):
     impl = with_networks(monkeypatch)
-    loss = impl.critic_loss(batch_of_two())
+    loss = total(impl.critic_loss(batch_of_two()))
     assert head_gradients(loss, impl.policy.behaviour) == (None, None)
     assert [objective.name for objective in impl.objectives] == ["critic", "actor"]
 

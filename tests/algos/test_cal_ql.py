@@ -15,7 +15,9 @@ from helpers import (
     head_gradients,
     make_batch,
     one_hot,
+    row_losses,
     set_table,
+    total,
 )
 
 from offlinekit.algos import CQL, CalQL, MLPEncoder
@@ -54,11 +56,13 @@ def test_gap_by_hand():
     # Row 0 is bounded by 0.6; row 1, of return -9, not at all. Data: Q(0.25) = 0.25 and 0.5.
     means = [sum(soft_maximum(slope, bound) - slope / 4 for bound in RETURNS) / 2 for slope in (1.0, 2.0)]
     close(gap, sum(means))
-    loss, metrics = impl.compute_critic_loss(BATCH, torch.tensor([0.25, 0.25]))
+    returned = impl.compute_critic_loss(BATCH, torch.tensor([0.25, 0.25]))
+    loss, metrics = total(returned)
     # Temporal differences (0, 0) and (0.25, 0.25).
     close(metrics["td_loss"], 0.0625)
     close(metrics["conservative_gap"], sum(means))
     close(loss, 0.0625 + 3 * sum(means))
+    close(row_losses(returned), [[0.0, 0.0], [0.0625, 0.0625]])
 
 
 def test_values_at_the_bound_are_not_pushed_further():
@@ -106,7 +110,7 @@ def test_low_returns_leave_cql(options):
         front = algo(encoder=MLPEncoder((8,)), n_actions=3, seed=0, device="cpu", **options)
         impl = front.build(continuous_dataset()).impl
         batch = make_batch(STATES, [[0.25], [0.25]], [1.0, 0.0], discounts=[0.9, 0.9], returns=[-1e6, -1e6])
-        losses.append(impl.critic_loss(batch)[0].item())
+        losses.append(total(impl.critic_loss(batch))[0].item())
     assert losses[0] == losses[1]
 
 
@@ -120,7 +124,7 @@ def test_returns_are_those_of_the_episode_discounted():
 
 def test_learned_alpha_sees_the_bounded_gap():
     impl = build(gap_threshold=0.0)
-    loss, metrics = impl.compute_alpha_loss(BATCH)
+    loss, metrics = total(impl.compute_alpha_loss(BATCH))
     means = [sum(soft_maximum(slope, bound) - slope / 4 for bound in RETURNS) / 2 for slope in (1.0, 2.0)]
     close(loss, -metrics["alpha"] * sum(means), atol=1e-4)
 

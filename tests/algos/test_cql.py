@@ -17,8 +17,10 @@ from helpers import (
     head_gradients,
     make_batch,
     one_hot,
+    row_losses,
     set_constant,
     set_table,
+    total,
 )
 
 from offlinekit.algos import CQL
@@ -99,7 +101,7 @@ def spy(impl: CQLImpl, monkeypatch: pytest.MonkeyPatch, rows: Any) -> dict[str, 
 
     monkeypatch.setattr(losses, "soft_maximum", record)
     set_table(impl.q, [[[0.0], [0.0], [1.0]]] * 2)
-    impl.compute_critic_loss(rows, torch.zeros(len(rows.rewards)))
+    total(impl.compute_critic_loss(rows, torch.zeros(len(rows.rewards))))
     return seen
 
 
@@ -150,13 +152,15 @@ def test_gap_estimates_the_integral_over_the_box():
 def test_critic_loss_and_its_gradients():
     impl = with_networks(n_actions=4, alpha=3.0)
     state = impl.random.state()
-    loss, metrics = impl.compute_critic_loss(batch(), torch.tensor([1.0, 1.0]))
+    returned = impl.compute_critic_loss(batch(), torch.tensor([1.0, 1.0]))
+    loss, metrics = total(returned)
     actions, densities = draws(state, 4)
     gaps, weights = gaps_by_hand(actions, densities)
     # Q1 = (1.2, 1.6), Q2 = (-0.8, 0.6), target 1: (0.04 + 0.36) / 2 + (3.24 + 0.16) / 2 = 1.9
     close(metrics["td_loss"], 1.9)
     close(metrics["conservative_gap"], gaps.mean(-1).sum())
     close(loss, 1.9 + 3.0 * gaps.mean(-1).sum())
+    close(row_losses(returned), [[0.04, 0.36], [3.24, 0.16]])
     # The gap does not change with a constant: d loss / d bias = mean(2 * error) = (0.8, -2.2).
     weight, bias = head_gradients(loss, impl.q)
     close(bias, [[[0.8]], [[-2.2]]])
@@ -170,7 +174,7 @@ def test_critic_loss_and_its_gradients():
 @pytest.mark.parametrize("threshold", [None, 0.7])
 def test_gap_sends_no_gradient_to_policy_or_alpha(threshold):
     impl = with_networks(gap_threshold=threshold)
-    loss, metrics = impl.compute_critic_loss(batch(), torch.zeros(2))
+    loss, metrics = total(impl.compute_critic_loss(batch(), torch.zeros(2)))
     assert head_gradients(loss, impl.policy) == (None, None)
     assert torch.autograd.grad(loss, impl.log_alpha, allow_unused=True)[0] is None
     assert not any(metric.requires_grad for metric in metrics.values())
@@ -180,7 +184,7 @@ def test_gap_obeys_masks():
     impl = with_networks(n_actions=4, alpha=3.0)
     state = impl.random.state()
     masked = batch(masks=[[1, 0], [0, 0]])
-    loss, _ = impl.compute_critic_loss(masked, torch.tensor([1.0, 1.0]))
+    loss, _ = total(impl.compute_critic_loss(masked, torch.tensor([1.0, 1.0])))
     # Member 1 sees row 0 alone, where its error is 0.2; member 2 sees nothing.
     gaps, _ = gaps_by_hand(*draws(state, 4))
     close(loss, 0.04 + 3.0 * gaps[0, 0])
@@ -191,7 +195,7 @@ def test_quantile_critics_are_held_by_their_mean():
     set_constant(impl.q, [[1.0, 3.0], [0.0, 4.0]])
     set_table(impl.policy, [[MEANS[0], LOG_STD], [MEANS[1], LOG_STD]])
     state = impl.random.state()
-    _, metrics = impl.compute_critic_loss(batch(), torch.zeros(2, 2))
+    _, metrics = total(impl.compute_critic_loss(batch(), torch.zeros(2, 2)))
     # Values are 2 everywhere: the gap is 2 + log sum exp(-density) - 2 for each of the two members.
     _, densities = draws(state, 4)
     close(metrics["conservative_gap"], 2 * np.log(np.exp(-densities).sum(0)).mean())
@@ -229,7 +233,7 @@ def test_max_backup_gives_quantile_critics_one_sample():
     set_constant(impl.target_q, [[0.0, 6.0], [1.0, 3.0]])
     # Means 3 and 2: 1 + 0.5 * 2 = 2, 2 + 0.5 * 2 = 3
     close(impl.compute_target(batch(discounts=[0.5, 0.5])), [[2.0, 3.0]])
-    assert torch.isfinite(impl.critic_loss(batch(discounts=[0.5, 0.5]))[0])
+    assert torch.isfinite(total(impl.critic_loss(batch(discounts=[0.5, 0.5])))[0])
 
 
 def test_quantile_target_is_the_distribution_of_the_lowest_mean():
@@ -251,7 +255,7 @@ def test_alpha_grows_while_the_gap_is_above_its_threshold(offset, grows):
     threshold = float(gaps.mean()) + offset
     impl = with_networks(n_actions=4, alpha=2.0, gap_threshold=threshold)
     impl.random.set_state(state)
-    loss, metrics = impl.compute_alpha_loss(batch())
+    loss, metrics = total(impl.compute_alpha_loss(batch()))
     # loss = -alpha * sum over two members of (mean gap - threshold) = -2 * 2 * -offset
     close(loss, 4.0 * offset, atol=1e-4)
     close(metrics["alpha"], 2.0)
@@ -267,7 +271,7 @@ def test_learned_alpha_weighs_the_gap_above_the_threshold():
     with torch.no_grad():
         impl.log_alpha.fill_(math.log(5.0))  # As it is now, not as it was at the start.
     state = impl.random.state()
-    loss, metrics = impl.compute_critic_loss(batch(), torch.ones(2))
+    loss, metrics = total(impl.compute_critic_loss(batch(), torch.ones(2)))
     gaps, _ = gaps_by_hand(*draws(state, 4))
     above = (gaps - 0.7).mean(-1).sum()
     close(metrics["conservative_gap"], above)
@@ -279,7 +283,7 @@ def test_alpha_is_bounded_by_a_million():
     with torch.no_grad():
         impl.log_alpha.fill_(20.0)  # exp(20) = 4.9e8
     close(impl.alpha(), 1e6)
-    close(impl.compute_alpha_loss(batch())[1]["alpha"], 1e6)
+    close(total(impl.compute_alpha_loss(batch()))[1]["alpha"], 1e6)
 
 
 def test_order_is_that_of_sac_led_by_alpha_where_it_is_learned():
@@ -328,7 +332,7 @@ def test_blocks_of_rows_leave_loss_and_gradients_as_they_are(options, monkeypatc
     for size in (10_000, 18):  # One block of all rows, then blocks of two of their 9 actions.
         monkeypatch.setattr(cql_impl, "BLOCK", size)
         state = impl.random.state()
-        loss, _ = impl.compute_critic_loss(rows, torch.ones(7))
+        loss, _ = total(impl.compute_critic_loss(rows, torch.ones(7)))
         impl.random.set_state(state)
         found.append((loss.detach(), torch.autograd.grad(loss, parameters)))
     torch.testing.assert_close(found[0], found[1])

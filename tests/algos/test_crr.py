@@ -16,9 +16,11 @@ from helpers import (
     make_batch,
     normals,
     one_hot,
+    row_losses,
     set_constant,
     set_gaussian,
     set_table,
+    total,
 )
 
 from offlinekit.algos import CRR, MLPEncoder
@@ -111,9 +113,11 @@ def with_advantages(**options: object) -> CRRImpl:
 def test_actor_loss_and_its_gradients(options, weights):
     impl = with_advantages(**options)
     # Q of the data 2, 2; of the policy 0, 3. log pi = -(a - mean)^2 / 2 - log(2 pi) / 2, std 1
-    loss, metrics = impl.compute_actor_loss(BATCH)
+    returned = impl.compute_actor_loss(BATCH)
+    loss, metrics = total(returned)
     logs = [-0.125 - 0.5 * LOG_TWO_PI, -0.03125 - 0.5 * LOG_TWO_PI]
     close(loss, -(weights[0] * logs[0] + weights[1] * logs[1]) / 2)
+    close(row_losses(returned), [-weight * log for weight, log in zip(weights, logs, strict=True)])
     close(metrics["advantage"], 0.5)
     close(metrics["weight"], sum(weights) / 2)
     # d loss / d table = -weight * (a - mean) * (1 - mean**2) / 2 rows
@@ -128,15 +132,15 @@ def test_weights_meet_their_own_rows():
     impl = with_advantages(temperature=2.0)
     assert impl.advantages(BATCH).shape == (2,)
     assert impl.weights(impl.advantages(BATCH)).shape == (2,)
-    both = impl.compute_actor_loss(BATCH)[0]
-    apart = [impl.compute_actor_loss(make_batch(STATES[[i]], BATCH.actions[[i]]))[0] for i in range(2)]
+    both = total(impl.compute_actor_loss(BATCH))[0]
+    apart = [total(impl.compute_actor_loss(make_batch(STATES[[i]], BATCH.actions[[i]])))[0] for i in range(2)]
     close(both, sum(loss.item() for loss in apart) / 2)
 
 
 def test_the_advantage_carries_no_gradient():
     # Draws are reparametrised: with a gradient through the advantage the policy would move by the critic too.
     impl = with_advantages(temperature=2.0)
-    loss, metrics = impl.compute_actor_loss(BATCH)
+    loss, metrics = total(impl.compute_actor_loss(BATCH))
     assert head_gradients(loss, impl.q) == (None, None)
     assert not any(metric.requires_grad for metric in metrics.values())
 

@@ -14,8 +14,10 @@ from helpers import (
     head_gradients,
     make_batch,
     one_hot,
+    row_losses,
     set_constant,
     set_table,
+    total,
 )
 
 from offlinekit.algos import DDPG, MLPEncoder
@@ -68,8 +70,10 @@ def test_critic_loss_and_its_gradient():
     impl = build()
     set_table(impl.q, [FIRST])
     # Q = (2, 1.5), target (1, 1): errors (1, 0.5); loss = (1 + 0.25) / 2
-    loss = impl.compute_critic_loss(make_batch(STATES, [[1.0], [-0.5]]), torch.ones(2))
+    returned = impl.compute_critic_loss(make_batch(STATES, [[1.0], [-0.5]]), torch.ones(2))
+    loss = total(returned)
     close(loss, 0.625)
+    close(row_losses(returned), [[1.0, 0.25]])
     # d / d bias = mean(2 * error) = 1.5; d / d weight of a = mean(2 * error * a) = (2 - 0.5) / 2
     weight, bias = head_gradients(loss, impl.q)
     close(bias, [[[1.5]]])
@@ -78,7 +82,7 @@ def test_critic_loss_and_its_gradient():
 
 def test_the_target_carries_no_gradient():
     impl = with_targets()
-    loss = impl.critic_loss(make_batch(STATES, [[0.0], [0.0]], discounts=[1.0, 1.0]))
+    loss = total(impl.critic_loss(make_batch(STATES, [[0.0], [0.0]], discounts=[1.0, 1.0])))
     assert head_gradients(loss, impl.policy) == (None, None)
     assert not any(p.requires_grad for p in [*impl.target_q.parameters(), *impl.target_policy.parameters()])
 
@@ -89,8 +93,10 @@ def test_actor_loss_is_minus_the_value_and_moves_the_policy_alone():
     set_table(impl.policy, [[math.atanh(0.5)], [0.0]])
     batch = make_batch(STATES, [[0.9], [0.9]])
     # Q(s, pi(s)) = (1 + 1.5, 2 + 0); d / d table = -3 * (1 - tanh^2) / 2
-    loss = impl.compute_actor_loss(batch)
+    returned = impl.compute_actor_loss(batch)
+    loss = total(returned)
     close(loss, -2.25)
+    close(row_losses(returned), [-2.5, -2.0])
     close(head_gradients(loss, impl.policy)[0], [[-1.125, -1.5]])
     critics = [p.clone() for p in impl.q.parameters()]
     next(o for o in impl.objectives if o.name == "actor").minimize(batch)

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from helpers import bandit_error, close
+from helpers import bandit_error, close, total
 from windows import SMALL, random_windows, set_head, walk_dataset
 
 from offlinekit.algos import BC, DecisionTransformer, MLPEncoder
@@ -33,13 +33,17 @@ def test_loss_by_hand():
     set_head(impl, [math.atanh(0.5), 0.0])
     # Errors (-0.4, -0.1), (0.2, 0.2), (0, -0.4); squares sum to 0.17, 0.08, 0.16
     # mean over three steps and two dimensions: 0.41 / 6
-    close(impl.compute_actor_loss(two_windows()), 0.41 / 6)
+    rows = impl.compute_actor_loss(two_windows())
+    close(total(rows), 0.41 / 6)
+    # Of windows of two steps and of one, which count for so many.
+    close(rows.values, [0.25 / 4, 0.16 / 2])
+    close(rows.weights, [2.0, 1.0])
 
 
 def test_gradient_by_hand():
     impl = build()
     set_head(impl, [math.atanh(0.5), 0.0])
-    (gradient,) = torch.autograd.grad(impl.compute_actor_loss(two_windows()), [impl.policy.head.bias])
+    (gradient,) = torch.autograd.grad(total(impl.compute_actor_loss(two_windows())), [impl.policy.head.bias])
     # 2 / 6 * (sums of errors) * (1 - tanh^2): sums (-0.2, -0.3), slopes (0.75, 1)
     close(gradient, [2 / 6 * -0.2 * 0.75, 2 / 6 * -0.3])
 
@@ -47,10 +51,10 @@ def test_gradient_by_hand():
 def test_padding_carries_no_loss():
     impl = build()
     batch = two_windows()
-    loss = impl.compute_actor_loss(batch)
+    loss = total(impl.compute_actor_loss(batch))
     other = batch.actions.clone()
     other[~batch.masks] = -3.0
-    assert torch.equal(loss, impl.compute_actor_loss(batch._replace(actions=other)))
+    assert torch.equal(loss, total(impl.compute_actor_loss(batch._replace(actions=other))))
 
 
 def test_the_last_action_is_not_seen_by_its_own_prediction():

@@ -15,9 +15,11 @@ from helpers import (
     head_gradients,
     make_batch,
     one_hot,
+    row_losses,
     set_constant,
     set_one_step,
     set_table,
+    total,
 )
 
 from offlinekit.algos import DiffusionQL, MLPEncoder
@@ -86,8 +88,16 @@ def test_actor_loss_by_hand(monkeypatch):
     cloning = ODDS * (errors[0] ** 2 + errors[1] ** 2) / 2
     # Its actions (0.6, -0.7): Q1 = (2.2, 1.6), Q2 = (5.6, -4.2): means (1.9, 0.7), of |Q| (1.9, 4.9)
     gain = (1.9 / 4.9 + 0.7 / 1.9) / 2
-    loss, metrics = impl.compute_actor_loss(make_batch(STATES, [[0.9], [0.1]]))
+    returned = impl.compute_actor_loss(make_batch(STATES, [[0.9], [0.1]]))
+    loss, metrics = total(returned)
     close(loss, cloning - 0.5 * gain)
+    close(
+        row_losses(returned),
+        [
+            ODDS * errors[0] ** 2 - 0.25 * (2.2 / 4.9 + 5.6 / 1.9),
+            ODDS * errors[1] ** 2 - 0.25 * (1.6 / 4.9 - 4.2 / 1.9),
+        ],
+    )
     close(metrics["bc_loss"], cloning)
     # d a / d weight_s = -sqrt(1 - g) / sqrt(g); d gain / d a = (2 / 4.9 + 6 / 1.9) / 2 / 2 rows, no part of |Q|
     # d cloning / d weight_s = 2 (e - z) / 2 rows, e - z = sqrt(odds) (a - ...)
@@ -100,8 +110,8 @@ def test_value_pulls_no_action_beyond_the_box(monkeypatch):
     impl = with_networks(monkeypatch, [[4.0], [0.0]])
     set_one_step(impl.policy.behaviour, [0.5, -0.5], 0.25)
     batch = make_batch(STATES, [[0.0], [0.0]])
-    both = head_gradients(impl.compute_actor_loss(batch)[0], impl.policy.behaviour)[0][0, :2]
-    cloning = head_gradients(impl.policy.behaviour.loss(STATES, batch.actions), impl.policy.behaviour)
+    both = head_gradients(total(impl.compute_actor_loss(batch))[0], impl.policy.behaviour)[0][0, :2]
+    cloning = head_gradients(total(impl.policy.behaviour.loss(STATES, batch.actions)), impl.policy.behaviour)
     # a = (1.5 -> 1, -0.5): in row 0 cloning alone.
     difference = both - cloning[0][0, :2]
     close(difference[0], 0.0)
@@ -119,7 +129,7 @@ def test_value_goes_through_every_step(monkeypatch):
     noise = torch.tensor([[0.01, 0.02], [0.01, -0.01]])
     monkeypatch.setattr(impl.random, "normal", lambda *shape: noise[:, : shape[-1]].reshape(shape))
     monkeypatch.setattr(impl.random, "uniform", lambda *shape: torch.zeros(shape))
-    loss, _ = impl.compute_actor_loss(make_batch(STATES, [[0.0], [0.0]]))
+    loss, _ = total(impl.compute_actor_loss(make_batch(STATES, [[0.0], [0.0]])))
     found = torch.autograd.grad(loss, calls[1:])  # The first call is that of cloning.
     assert len(found) == 2
     assert all((gradient > 0.0).all() for gradient in found)
@@ -127,7 +137,7 @@ def test_value_goes_through_every_step(monkeypatch):
 
 def test_losses_reach_their_own_networks_alone(monkeypatch):
     impl = with_networks(monkeypatch, [[0.4], [-0.8]])
-    loss, metrics = impl.compute_actor_loss(make_batch(STATES, [[0.0], [0.0]]))
+    loss, metrics = total(impl.compute_actor_loss(make_batch(STATES, [[0.0], [0.0]])))
     assert not any(metric.requires_grad for metric in metrics.values())
     assert head_gradients(loss, impl.q)[0] is not None  # Q is climbed; its own objective alone moves it.
     owned = [{id(p) for p in objective.parameters} for objective in impl.objectives]
@@ -138,7 +148,7 @@ def test_losses_reach_their_own_networks_alone(monkeypatch):
         {id(p) for p in impl.policy.parameters() if p is not frequencies},
     ]
     close(frequencies, [10_000.0 ** (-i / 7) for i in range(8)])
-    critic = impl.critic_loss(batch_of_two())
+    critic = total(impl.critic_loss(batch_of_two()))
     assert head_gradients(critic, impl.policy.behaviour) == (None, None)
 
 

@@ -15,8 +15,10 @@ from helpers import (
     close,
     discrete_dataset,
     head_gradients,
+    row_losses,
     set_constant,
     set_table,
+    total,
     two_steps,
 )
 
@@ -58,12 +60,14 @@ def test_quantile_target_mixes_the_lowest_distributions_of_the_actions():
 def test_critic_loss_is_the_squared_error_without_gradient_to_the_policy():
     impl = make()
     set_table(impl.q, [[[3.0, 9.0, 9.0], [9.0, 0.0, 9.0]], [[1.0, 9.0, 9.0], [9.0, -2.0, 9.0]]])
-    loss = impl.compute_critic_loss(steps(), torch.tensor([1.0, 0.0]))
+    returned = impl.compute_critic_loss(steps(), torch.tensor([1.0, 0.0]))
+    loss = total(returned)
     # (2^2 + 0) / 2 + (0 + 2^2) / 2
     close(loss, 4.0)
+    close(row_losses(returned), [[4.0, 0.0], [0.0, 4.0]])
     zero = [0.0] * 3
     close(head_gradients(loss, impl.q)[0], [[[2.0, 0.0, 0.0], zero], [zero, [0.0, -2.0, 0.0]]])
-    whole = impl.critic_loss(steps(discounts=torch.ones(2)))
+    whole = total(impl.critic_loss(steps(discounts=torch.ones(2))))
     assert head_gradients(whole, impl.policy) == (None, None)
 
 
@@ -82,10 +86,12 @@ def test_actor_loss_and_its_gradient():
     impl = make(temperature=0.5)
     set_table(impl.q, VALUES)
     set_table(impl.policy, POLICY)
-    loss, metrics = impl.compute_actor_loss(steps())
+    returned = impl.compute_actor_loss(steps())
+    loss, metrics = total(returned)
     # weights exp(2 * (0.5, -0.5)); -log pi = log 2, log 4/3
     weights = [math.exp(1.0), math.exp(-1.0)]
     close(loss, (weights[0] * math.log(2) + weights[1] * math.log(4 / 3)) / 2)
+    close(row_losses(returned), [weights[0] * math.log(2), weights[1] * math.log(4 / 3)])
     close(metrics["advantage"], 0.0)
     close(metrics["weight"], sum(weights) / 2)
     # weight * (pi - one-hot) / 2
@@ -99,7 +105,7 @@ def test_weights_are_bounded():
     set_table(impl.q, VALUES)
     set_table(impl.policy, POLICY)
     # weights (20, 0)
-    loss, metrics = impl.compute_actor_loss(steps())
+    loss, metrics = total(impl.compute_actor_loss(steps()))
     close(metrics["weight"], 10.0)
     close(loss, 10 * math.log(2))
     assert make().config.max_weight == 100.0
@@ -108,7 +114,7 @@ def test_weights_are_bounded():
 def test_an_infinite_temperature_is_cloning():
     impl = make(temperature=float("inf"))
     set_table(impl.policy, POLICY)
-    close(impl.compute_actor_loss(steps())[0], (math.log(2) + math.log(4 / 3)) / 2)
+    close(total(impl.compute_actor_loss(steps()))[0], (math.log(2) + math.log(4 / 3)) / 2)
 
 
 def test_order_is_critics_actor_and_the_actor_sees_the_new_critics():

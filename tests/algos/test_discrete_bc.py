@@ -15,8 +15,10 @@ from helpers import (
     head_gradients,
     make_batch,
     one_hot,
+    row_losses,
     set_constant,
     set_table,
+    total,
 )
 from torch import Tensor
 
@@ -54,16 +56,16 @@ def test_loss_is_the_mean_negative_log_likelihood() -> None:
     impl = make().impl
     set_table(impl.policy, [[0.0, LOG3], [LOG3, 0.0]])
     # both actions have probability 3/4: -log(3/4)
-    close(impl.compute_actor_loss(steps()), math.log(4 / 3))
+    close(total(impl.compute_actor_loss(steps())), math.log(4 / 3))
     set_table(impl.policy, [[0.0, LOG3], [0.0, 0.0]])
     # (-log 3/4 - log 1/2) / 2
-    close(impl.compute_actor_loss(steps()), (math.log(4 / 3) + LOG2) / 2)
+    close(total(impl.compute_actor_loss(steps())), (math.log(4 / 3) + LOG2) / 2)
 
 
 def test_gradient_is_the_probability_less_the_action() -> None:
     impl = make().impl
     set_table(impl.policy, [[0.0, LOG3], [0.0, 0.0]])
-    weight, bias = head_gradients(impl.compute_actor_loss(steps()), impl.policy)
+    weight, bias = head_gradients(total(impl.compute_actor_loss(steps())), impl.policy)
     assert weight is not None
     # row 0: ((1/4, 3/4) - (0, 1)) / 2; row 1: ((1/2, 1/2) - (1, 0)) / 2; nn.Linear holds [A, S]
     close(weight.T, [[0.125, -0.125], [-0.25, 0.25]])
@@ -74,15 +76,17 @@ def test_probabilities_are_taken_over_actions() -> None:
     impl = make(n_actions=3).impl
     set_table(impl.policy, [[0.0, 0.0, 0.0], [50.0, 50.0, 50.0]])
     # each row is uniform over 3 actions whatever its level
-    close(impl.compute_actor_loss(steps()), LOG3)
+    close(total(impl.compute_actor_loss(steps())), LOG3)
 
 
 def test_penalty_is_the_mean_squared_logit() -> None:
     impl = make(logits_penalty=0.1).impl
     set_table(impl.policy, [[2.0, 2.0], [4.0, 4.0]])
-    loss = impl.compute_actor_loss(steps())
+    returned = impl.compute_actor_loss(steps())
+    loss = total(returned)
     # log 2 + 0.1 * (4 + 4 + 16 + 16) / 4
     close(loss, LOG2 + 1.0)
+    close(row_losses(returned), [LOG2 + 0.4, LOG2 + 1.6])
     weight, _ = head_gradients(loss, impl.policy)
     assert weight is not None
     # ((1/2, 1/2) - (0, 1)) / 2 + 0.1 * 2 * 2 / 4; ((1/2, 1/2) - (1, 0)) / 2 + 0.1 * 2 * 4 / 4
@@ -93,7 +97,7 @@ def test_rewards_and_ends_do_not_matter() -> None:
     impl = make().impl
     batch = steps()
     other = batch._replace(rewards=torch.tensor([9.0, -9.0]), discounts=torch.ones(2))
-    assert torch.equal(impl.compute_actor_loss(batch), impl.compute_actor_loss(other))
+    assert torch.equal(total(impl.compute_actor_loss(batch)), total(impl.compute_actor_loss(other)))
 
 
 def test_one_update_descends_the_gradient() -> None:

@@ -17,8 +17,10 @@ from helpers import (
     head_gradients,
     make_batch,
     one_hot,
+    row_losses,
     set_constant,
     set_table,
+    total,
     two_steps,
 )
 from torch import Tensor
@@ -88,7 +90,7 @@ def test_golden_numbers() -> None:
         close(torch.log_softmax(golden.impl.imitator(golden.states(2)), -1), expected)
     for imitation in (1.097770094871521, 1.147094488143921, 1.0680086612701416):
         batch = make_batch(golden.states(5), golden.actions(5))
-        close(golden.impl.compute_imitator_loss(batch), imitation)
+        close(total(golden.impl.compute_imitator_loss(batch)), imitation)
     for best in (
         [4.21411991, 0.0, 28.97923660, 38.94561005, 33.75335693],
         [35.10310364, 15.52004814, 1.47012889, 37.41002274, 14.30604076],
@@ -116,9 +118,11 @@ def test_imitator_loss_and_gradient() -> None:
     impl = make(logits_penalty=0.1).impl
     log3 = math.log(3.0)
     set_table(impl.imitator, [[0.0, 0.0, log3], [0.0, 0.0, 0.0]])
-    loss = impl.compute_imitator_loss(steps())
+    returned = impl.compute_imitator_loss(steps())
+    loss = total(returned)
     # row 0, action 2: 3/5; row 1, action 0: 1/3; 0.1 * (log 3)^2 over 6 logits
     close(loss, (math.log(5 / 3) + log3) / 2 + 0.1 * log3**2 / 6)
+    close(row_losses(returned), [math.log(5 / 3) + 0.1 * log3**2 / 3, log3])
     weight, _ = head_gradients(loss, impl.imitator)
     assert weight is not None
     # row 0: ((1, 1, 3)/5 - (0, 0, 1)) / 2, plus 0.1 * 2 log 3 / 6; row 1: ((1, 1, 1)/3 - (1, 0, 0)) / 2
@@ -130,7 +134,7 @@ def test_default_penalty_is_that_of_the_source() -> None:
     impl = make().impl
     set_constant(impl.imitator, [2.0, 2.0, 2.0])
     # log 3 + 1e-2 * 4
-    close(impl.compute_imitator_loss(steps()), math.log(3.0) + 0.04)
+    close(total(impl.compute_imitator_loss(steps())), math.log(3.0) + 0.04)
 
 
 def test_target_takes_the_best_allowed_action_of_the_online_network() -> None:
@@ -194,9 +198,9 @@ def test_ensemble_mean_chooses_and_lowest_values() -> None:
     # state 1: means (3, 3.5) among the allowed choose action 1: min(4, 2) = 2
     close(impl.compute_target(steps()), [2.0, -1.0])
     # members at (0, 2) and (1, 0): 0 and 5; 0 and 1 against 2 and -1: (4 + 36) / 2 + (4 + 4) / 2
-    close(impl.critic_loss(steps()), 24.0)
+    close(total(impl.critic_loss(steps())), 24.0)
     # masked: member 0 sees row 0 alone, member 1 row 1 alone: 4 + 4
-    close(impl.critic_loss(steps(masks=torch.eye(2))), 8.0)
+    close(total(impl.critic_loss(steps(masks=torch.eye(2)))), 8.0)
 
 
 def test_quantiles_of_the_best_allowed_action() -> None:
@@ -214,7 +218,7 @@ def test_quantiles_of_the_best_allowed_action() -> None:
 def test_critic_loss_and_gradient(td_loss: str, expected: float) -> None:
     algo = make(td_loss=td_loss)
     set_tables(algo)
-    loss = algo.impl.critic_loss(steps())
+    loss = total(algo.impl.critic_loss(steps()))
     # Q(0, 2) = 1 against 4, Q(1, 0) = 0 against -1: (9 + 1) / 2, or (2.5 + 0.5) / 2
     close(loss, expected)
     scale = 1.0 if td_loss == "mse" else 1 / 2
@@ -225,7 +229,7 @@ def test_critic_loss_and_gradient(td_loss: str, expected: float) -> None:
 
 def test_losses_keep_to_their_own_networks() -> None:
     algo = make()
-    critic, imitator = algo.impl.critic_loss(steps()), algo.impl.compute_imitator_loss(steps())
+    critic, imitator = total(algo.impl.critic_loss(steps())), total(algo.impl.compute_imitator_loss(steps()))
     assert head_gradients(critic, algo.impl.imitator) == (None, None)
     assert head_gradients(imitator, algo.impl.q) == (None, None)
     assert not any(parameter.requires_grad for parameter in algo.impl.target_q.parameters())

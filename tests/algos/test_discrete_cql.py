@@ -15,8 +15,10 @@ from helpers import (
     head_gradients,
     make_batch,
     one_hot,
+    row_losses,
     set_constant,
     set_table,
+    total,
 )
 from torch import Tensor
 
@@ -44,20 +46,22 @@ def close(actual: Tensor, expected: Any) -> None:
 def test_loss_is_the_temporal_difference_and_the_gap() -> None:
     impl = make(alpha=2.0, td_loss="mse").impl
     set_table(impl.q, [[[0.0, LOG3], [1.0, 1.0]]])
-    loss, metrics = impl.compute_critic_loss(steps(), torch.tensor([LOG3 + 1.0, 1.0]))
+    returned = impl.compute_critic_loss(steps(), torch.tensor([LOG3 + 1.0, 1.0]))
+    loss, metrics = total(returned)
     # td: (1 + 0) / 2 = 0.5
     close(metrics["td_loss"], 0.5)
     # gap: (log(1 + 3) - log 3 + log(2e) - 1) / 2 = (log(4/3) + log 2) / 2
     gap = (math.log(4 / 3) + LOG2) / 2
     close(metrics["conservative_gap"], gap)
     close(loss, 0.5 + 2.0 * gap)
+    close(row_losses(returned), [[1.0 + 2.0 * math.log(4 / 3), 2.0 * LOG2]])
     assert not any(value.requires_grad for value in metrics.values())
 
 
 def test_gradient_lowers_every_action_by_its_softmax_and_raises_the_datas() -> None:
     impl = make(alpha=2.0, td_loss="mse").impl
     set_table(impl.q, [[[0.0, LOG3], [1.0, 1.0]]])
-    loss, _ = impl.compute_critic_loss(steps(), torch.tensor([LOG3 + 1.0, 1.0]))
+    loss, _ = total(impl.compute_critic_loss(steps(), torch.tensor([LOG3 + 1.0, 1.0])))
     # row 0: alpha * (softmax - one-hot) / 2 = (1/4, 3/4 - 1), and 2 * (-1) / 2 of the difference
     # row 1: (1/2 - 1, 1/2)
     close(head_gradients(loss, impl.q)[0], [[[0.25, -1.25], [-0.5, 0.5]]])
@@ -66,7 +70,7 @@ def test_gradient_lowers_every_action_by_its_softmax_and_raises_the_datas() -> N
 def test_gap_takes_the_datas_action_and_not_the_mean_over_actions() -> None:
     impl = make(n_actions=3, alpha=1.0).impl
     set_constant(impl.q, [[0.0, 0.0, 3.0]])
-    _, metrics = impl.compute_critic_loss(steps((2, 2)), torch.tensor([3.0, 3.0]))
+    _, metrics = total(impl.compute_critic_loss(steps((2, 2)), torch.tensor([3.0, 3.0])))
     # log(2 + e^3) - 3; the mean over actions would leave log(2 + e^3) - 1
     close(metrics["conservative_gap"], math.log(2 + math.exp(3.0)) - 3.0)
 
@@ -77,7 +81,7 @@ def test_alpha_zero_is_double_dqn_exactly() -> None:
         for algo, options in ((DiscreteCQL, {"alpha": 0.0}), (DoubleDQN, {}))
     )
     batch = cql.sample_batch(discrete_dataset())
-    (loss, _), expected = cql.impl.critic_loss(batch), double.impl.critic_loss(batch)
+    (loss, _), expected = total(cql.impl.critic_loss(batch)), total(double.impl.critic_loss(batch))
     assert torch.equal(loss, expected)
     found, wanted = (
         head_gradients(value, algo.impl.q)[0] for value, algo in ((loss, cql), (expected, double))
@@ -106,12 +110,12 @@ def test_ensemble_sums_members_and_masks_leave_rows_out() -> None:
     targets = torch.tensor([0.0, 0.0])
     gap = math.log(4 / 3)
     # member 0: gaps log(4/3), log 2; member 1: log 2, log 4 - log 3
-    _, metrics = impl.compute_critic_loss(steps(), targets)
+    _, metrics = total(impl.compute_critic_loss(steps(), targets))
     close(metrics["conservative_gap"], gap + LOG2)
     # td: member 0 (log 3)^2 / 2 of row 0, member 1 (log 3)^2 / 2 of row 1
     close(metrics["td_loss"], LOG3**2)
     masks = torch.tensor([[1.0, 0.0], [0.0, 0.0]])
-    loss, metrics = impl.compute_critic_loss(steps(masks=masks), targets)
+    loss, metrics = total(impl.compute_critic_loss(steps(masks=masks), targets))
     # member 0 alone, on row 0 alone
     close(metrics["conservative_gap"], gap)
     close(metrics["td_loss"], LOG3**2)
@@ -125,7 +129,7 @@ def test_quantiles_enter_the_gap_by_their_mean() -> None:
     table = [[[[-1.0, 1.0], [LOG3, LOG3]], [[0.0, 0.0], [-5.0, 5.0]]]]  # means (0, log 3), (0, 0)
     set_table(impl.q, torch.tensor(table).flatten(-2))
     targets = torch.tensor([[LOG3, 0.0], [LOG3, 0.0]])  # [N, B]: the data's quantiles fit
-    loss, metrics = impl.compute_critic_loss(steps(), targets)
+    loss, metrics = total(impl.compute_critic_loss(steps(), targets))
     gap = (math.log(4 / 3) + LOG2) / 2
     close(metrics["td_loss"], 0.0)
     close(metrics["conservative_gap"], gap)
@@ -164,7 +168,7 @@ def test_bandit_minimizer_by_hand() -> None:
     impl = make(alpha=1.0, td_loss="mse").impl
     set_constant(impl.q, [[0.0, 0.0]])
     batch = make_batch(one_hot([0] * 4, 2), [0, 0, 0, 1], [-1 / 6, -1 / 6, -1 / 6, 0.5])
-    loss, _ = impl.critic_loss(batch)
+    loss, _ = total(impl.critic_loss(batch))
     close(head_gradients(loss, impl.q)[0], [[[0.0, 0.0], [0.0, 0.0]]])
 
 

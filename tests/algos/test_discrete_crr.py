@@ -15,8 +15,10 @@ from helpers import (
     close,
     discrete_dataset,
     head_gradients,
+    row_losses,
     set_constant,
     set_table,
+    total,
     two_steps,
 )
 
@@ -66,7 +68,7 @@ def test_advantages_and_weights_are_one_a_row_without_gradient(options):
     weights = impl.weights(advantages)
     assert weights.shape == (2,)
     assert not weights.requires_grad
-    loss, _ = impl.compute_actor_loss(steps())
+    loss, _ = total(impl.compute_actor_loss(steps()))
     assert head_gradients(loss, impl.q) == (None, None)
 
 
@@ -74,7 +76,7 @@ def test_binary_filter_clones_what_is_better_than_the_policy_and_nothing_else():
     impl = make()
     set_table(impl.q, VALUES)
     set_table(impl.policy, POLICY)
-    loss, metrics = impl.compute_actor_loss(steps())
+    loss, metrics = total(impl.compute_actor_loss(steps()))
     # Weights (1, 0), each on the log-likelihood of its own row: log 2 / 2. [2, 1] against [2] would give
     # the mean over all pairs, (log 2 + log 4/3) / 4.
     close(loss, LOG2 / 2)
@@ -93,10 +95,12 @@ def test_exponential_filter_and_its_gradient():
     impl = make(weight="exp", temperature=0.5)
     set_table(impl.q, VALUES)
     set_table(impl.policy, POLICY)
-    loss, metrics = impl.compute_actor_loss(steps())
+    returned = impl.compute_actor_loss(steps())
+    loss, metrics = total(returned)
     # weights exp(2 * (0.5, -0.5)); -log pi = log 2, log 4/3
     weights = [math.exp(1.0), math.exp(-1.0)]
     close(loss, (weights[0] * LOG2 + weights[1] * math.log(4 / 3)) / 2)
+    close(row_losses(returned), [weights[0] * LOG2, weights[1] * math.log(4 / 3)])
     close(metrics["weight"], sum(weights) / 2)
     first, second = weights[0] / 4, weights[1] / 8
     close(head_gradients(loss, impl.policy)[0].T, [[-first, first, 0.0], [second, -second, 0.0]])
@@ -114,11 +118,13 @@ def test_critic_loss_with_and_without_the_conservative_gap():
     for alpha in (0.0, 2.0):
         impl = make(alpha=alpha)
         set_table(impl.q, [table, table])
-        loss, metrics = impl.compute_critic_loss(steps(), targets)
+        returned = impl.compute_critic_loss(steps(), targets)
+        loss, metrics = total(returned)
         # Temporal difference (1 + 0) / 2, twice; gaps (log 4 + log 2) / 2, twice.
         close(metrics["td_loss"], 1.0)
         close(metrics["conservative_gap"], 3 * LOG2)
         close(loss, 1.0 + alpha * 3 * LOG2)
+        close(row_losses(returned), [[1.0 + alpha * 2 * LOG2, alpha * LOG2]] * 2)
         # 2 * error / 2, and alpha (softmax - one-hot) / 2: softmax (1/4, 3/4) and (1/2, 1/2).
         rows = [[-1 - 0.375 * alpha, 0.375 * alpha, 0.0], [0.25 * alpha, -0.25 * alpha, 0.0]]
         close(head_gradients(loss, impl.q)[0], [rows, rows])
@@ -128,7 +134,7 @@ def test_masks_weigh_both_terms_of_the_critics():
     impl = make(alpha=1.0)
     set_constant(impl.q, [[0.0, LOG3, -100.0]] * 2)
     masked = steps(masks=torch.tensor([[1.0, 0.0], [0.0, 0.0]]))
-    _, metrics = impl.compute_critic_loss(masked, torch.tensor([3.0, 0.0]))
+    _, metrics = total(impl.compute_critic_loss(masked, torch.tensor([3.0, 0.0])))
     # Member 0 alone, row 0 alone.
     close(metrics["td_loss"], 9.0)
     close(metrics["conservative_gap"], 2 * LOG2)

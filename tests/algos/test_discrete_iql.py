@@ -15,8 +15,10 @@ from helpers import (
     head_gradients,
     make_batch,
     one_hot,
+    row_losses,
     set_constant,
     set_table,
+    total,
 )
 
 from offlinekit.algos import DiscreteIQL
@@ -42,8 +44,10 @@ def with_networks(**options):
 def test_value_loss_and_its_gradient():
     impl = with_networks(expectile=0.7)
     # errors = (5, 1) - (4, 4) = (1, -3); loss = (0.7 * 1 + 0.3 * 9) / 2 = 1.7
-    loss, metrics = impl.compute_value_loss(BATCH)
+    returned = impl.compute_value_loss(BATCH)
+    loss, metrics = total(returned)
     close(loss, 1.7)
+    close(row_losses(returned), [0.7, 2.7])
     close(metrics["value"], 4.0)
     # d / d V = -2 * weight * error / 2 = (-0.7, 0.9)
     close(head_gradients(loss, impl.value)[0], [[-0.7, 0.9]])
@@ -57,7 +61,7 @@ def test_value_tends_to_the_expectile_of_the_actions_in_the_data(expectile, solu
     impl = with_networks(expectile=expectile)
     set_constant(impl.target_q, [[1.0, 5.0, 99.0]] * 2)
     set_table(impl.value, [[solution], [0.0]])
-    loss, _ = impl.compute_value_loss(make_batch(one_hot([0, 0], 2), [0, 1]))
+    loss, _ = total(impl.compute_value_loss(make_batch(one_hot([0, 0], 2), [0, 1])))
     close(head_gradients(loss, impl.value)[0], [[0.0, 0.0]])
 
 
@@ -68,7 +72,7 @@ def test_critics_learn_reward_plus_discounted_value():
     # 1 + 0.9 * -2 = -0.8; 2 + 0.5 * 4 = 4
     close(impl.compute_target(batch), [-0.8, 4.0])
     set_table(impl.q, [[[0.0, 0.0, 1.0], [0.0] * 3], [[0.0, 0.0, -0.8], [5.0, 0.0, 0.0]]])
-    loss = impl.critic_loss(batch)
+    loss = total(impl.critic_loss(batch))
     # (1.8^2 + 4^2) / 2 + (0 + 1) / 2
     close(loss, (1.8**2 + 17) / 2)
     zero = [0.0] * 3
@@ -91,10 +95,12 @@ def test_actor_loss_and_its_gradient():
     impl = with_networks(beta=0.5)
     set_table(impl.value, [[4.0], [3.0]])
     set_table(impl.policy, [[0.0, 0.0, 0.0], [LOG2, 0.0, 0.0]])
-    loss, metrics = impl.compute_actor_loss(BATCH)
+    returned = impl.compute_actor_loss(BATCH)
+    loss, metrics = total(returned)
     # advantages (1, -2), weights exp(0.5 * A); -log pi = log 3 and log 2
     weights = [math.exp(0.5), math.exp(-1.0)]
     close(loss, (weights[0] * LOG3 + weights[1] * LOG2) / 2)
+    close(row_losses(returned), [weights[0] * LOG3, weights[1] * LOG2])
     close(metrics["advantage"], -0.5)
     close(metrics["weight"], sum(weights) / 2)
     # weight * (pi - one-hot) / 2: pi (1/3, 1/3, 1/3) and (1/2, 1/4, 1/4)
@@ -106,7 +112,7 @@ def test_actor_loss_and_its_gradient():
 def test_weights_are_one_a_row_bounded_and_without_gradient():
     impl = with_networks(beta=1_000.0, max_weight=20.0)
     set_constant(impl.policy, [0.0, 0.0, 0.0])
-    loss, metrics = impl.compute_actor_loss(BATCH)
+    loss, metrics = total(impl.compute_actor_loss(BATCH))
     # weights (20, 0): [B] against [B], no outer product
     close(metrics["weight"], 10.0)
     close(loss, 10 * LOG3)
@@ -117,7 +123,7 @@ def test_weights_are_one_a_row_bounded_and_without_gradient():
 def test_beta_zero_is_cloning():
     impl = with_networks(beta=0.0)
     set_constant(impl.policy, [0.0, 0.0, 0.0])
-    close(impl.compute_actor_loss(BATCH)[0], LOG3)
+    close(total(impl.compute_actor_loss(BATCH))[0], LOG3)
 
 
 def test_order_is_value_actor_critics_each_on_the_new_value():

@@ -17,8 +17,10 @@ from helpers import (
     discrete_dataset,
     head_gradients,
     one_hot,
+    row_losses,
     set_constant,
     set_table,
+    total,
     two_steps,
 )
 
@@ -66,9 +68,11 @@ def test_quantile_target_mixes_the_lowest_distributions_of_the_actions():
 def test_critic_loss_is_the_squared_error_of_the_datas_action():
     impl = make()
     set_table(impl.q, [[[9.0, 9.0, 4.0], [0.0, 9.0, 9.0]], [[9.0, 9.0, 1.0], [2.0, 9.0, 9.0]]])
-    loss = impl.compute_critic_loss(steps(), torch.tensor([1.0, 0.0]))
+    returned = impl.compute_critic_loss(steps(), torch.tensor([1.0, 0.0]))
+    loss = total(returned)
     # (3^2 + 0) / 2 + (0 + 2^2) / 2; the Huber loss would be 1.25 + 0.75
     close(loss, 6.5)
+    close(row_losses(returned), [[9.0, 0.0], [0.0, 4.0]])
     zero = [0.0] * 3
     close(head_gradients(loss, impl.q)[0], [[[0.0, 0.0, 3.0], zero], [zero, [2.0, 0.0, 0.0]]])
 
@@ -78,13 +82,15 @@ def test_actor_loss_and_its_gradient():
     set_table(impl.q, [[[1.0, 2.0, 0.0], [4.0, 9.0, 0.0]], [[3.0, 0.0, 0.0], [8.0, 2.0, 0.0]]])
     set_constant(impl.target_q, [[-100.0] * 3, [-100.0] * 3])
     set_table(impl.policy, POLICY)
-    loss = impl.compute_actor_loss(steps())
+    returned = impl.compute_actor_loss(steps())
+    loss = total(returned)
     # Costs c = 0.2 log pi - lowest Q. State 0: Q (1, 0), c = (-0.2 log 2 - 1, -0.2 log 2), mean -0.638629.
     first = -0.2 * LOG2 - 0.5
     # State 1: Q (4, 2), c = (-0.2 log 4 - 4, -0.2 log 4/3 - 2).
     costs = [-0.2 * math.log(4) - 4, -0.2 * math.log(4 / 3) - 2]
     second = 0.25 * costs[0] + 0.75 * costs[1]
     close(loss, (first + second) / 2)
+    close(row_losses(returned), [first, second])
     # d / d logit_i = pi_i (c_i - mean c) over 2 rows; the 0.2 from log pi itself sums to nothing.
     found = head_gradients(loss, impl.policy)[0].T
     low = 0.5 * (-0.5) / 2
@@ -94,10 +100,10 @@ def test_actor_loss_and_its_gradient():
 
 def test_actor_loss_reaches_the_policy_alone():
     impl = make()
-    loss = impl.compute_actor_loss(steps())
+    loss = total(impl.compute_actor_loss(steps()))
     assert head_gradients(loss, impl.q) == (None, None)
     assert torch.autograd.grad(loss, impl.log_temperature, allow_unused=True, retain_graph=True)[0] is None
-    critic = impl.critic_loss(steps(discounts=torch.ones(2)))
+    critic = total(impl.critic_loss(steps(discounts=torch.ones(2))))
     assert head_gradients(critic, impl.policy) == (None, None)
     assert torch.autograd.grad(critic, impl.log_temperature, allow_unused=True)[0] is None
 
@@ -106,7 +112,7 @@ def test_actor_loss_reaches_the_policy_alone():
 def test_temperature_loss_and_its_gradient(given, target):
     impl = make(initial_temperature=0.2, target_entropy=given)
     set_table(impl.policy, POLICY)
-    loss, metrics = impl.compute_temperature_loss(steps())
+    loss, metrics = total(impl.compute_temperature_loss(steps()))
     entropy = (LOG2 + 0.25 * math.log(4) + 0.75 * math.log(4 / 3)) / 2
     # -0.2 * (target - entropy); its derivative by log temperature is the loss itself.
     expected = -0.2 * (target - entropy)

@@ -15,7 +15,9 @@ from helpers import (
     discrete_dataset,
     head_gradients,
     one_hot,
+    row_losses,
     set_table,
+    total,
     two_steps,
 )
 from torch import Tensor
@@ -68,9 +70,11 @@ def test_squared_loss_and_its_gradient() -> None:
     impl = make(td_loss="mse").impl
     set_table(impl.q, ONLINE)
     set_table(impl.target_q, TARGET)
-    loss = impl.critic_loss(steps())
+    returned = impl.critic_loss(steps())
+    loss = total(returned)
     # Q(0, 2) = 1 against 2.5, Q(1, 0) = 0 against -1: (2.25 + 1) / 2
     close(loss, 1.625)
+    close(row_losses(returned), [[2.25, 1.0]])
     # 2 * error / 2; nothing at (1, 2), the action that was only chosen
     close(head_gradients(loss, impl.q)[0], [[[0.0, 0.0, -1.5], [1.0, 0.0, 0.0]]])
 
@@ -79,9 +83,11 @@ def test_huber_loss_and_its_gradient() -> None:
     impl = make().impl
     set_table(impl.q, ONLINE)
     set_table(impl.target_q, TARGET)
-    loss = impl.critic_loss(steps())
+    returned = impl.critic_loss(steps())
+    loss = total(returned)
     # errors -1.5 and 1: (1.5 - 0.5 + 0.5) / 2
     close(loss, 0.75)
+    close(row_losses(returned), [[1.0, 0.5]])
     close(head_gradients(loss, impl.q)[0], [[[0.0, 0.0, -0.5], [0.5, 0.0, 0.0]]])
 
 
@@ -93,12 +99,14 @@ def test_ensemble_mean_chooses_and_lowest_values() -> None:
     # targets 1 + 0.5 * 2 = 2 and -1
     close(impl.compute_target(steps()), [2.0, -1.0])
     # member 0: (2 - 2)^2, (5 + 1)^2: 36 / 2; member 1: (5 - 2)^2, (0 + 1)^2: 10 / 2
-    loss = impl.critic_loss(steps())
+    returned = impl.critic_loss(steps())
+    loss = total(returned)
     close(loss, 23.0)
+    close(row_losses(returned), [[0.0, 36.0], [9.0, 1.0]])
     expected = [[[0.0, 0.0, 0.0], [6.0, 0.0, 0.0]], [[0.0, 0.0, 3.0], [1.0, 0.0, 0.0]]]
     close(head_gradients(loss, impl.q)[0], expected)
     # masked: member 0 sees row 0 alone: 0 / 1; member 1 row 1 alone: 1 / 1
-    close(impl.critic_loss(steps(masks=torch.tensor([[1.0, 0.0], [0.0, 1.0]]))), 1.0)
+    close(total(impl.critic_loss(steps(masks=torch.tensor([[1.0, 0.0], [0.0, 1.0]])))), 1.0)
 
 
 def test_quantiles_of_the_chosen_action() -> None:
@@ -113,7 +121,7 @@ def test_quantiles_of_the_chosen_action() -> None:
     # row 0, quantiles (1, 2), targets (0, 3): errors -1, 2; -2, 1 -> huber 0.5, 1.5; 1.5, 0.5
     # weights 3/4, 1/4; 1/4, 3/4 -> 0.375, 0.375; 0.375, 0.375 -> means 0.375 each -> 0.75
     # row 1, quantiles (1, 1), targets (-1, -1): huber 1.5, weights 3/4; 1/4 -> 1.125 + 0.375 = 1.5
-    close(impl.critic_loss(steps()), (0.75 + 1.5) / 2)
+    close(total(impl.critic_loss(steps())), (0.75 + 1.5) / 2)
 
 
 def test_choice_sends_no_gradient() -> None:
@@ -121,7 +129,7 @@ def test_choice_sends_no_gradient() -> None:
     batch = steps(next_observations=one_hot([0, 0], 2), discounts=torch.ones(2))
     with torch.enable_grad():
         assert not impl.compute_target(batch).requires_grad
-    weight, _ = head_gradients(impl.critic_loss(batch), impl.q)
+    weight, _ = head_gradients(total(impl.critic_loss(batch)), impl.q)
     assert weight is not None
     assert weight[0].nonzero().tolist() == [[0, 2], [1, 0]]
 

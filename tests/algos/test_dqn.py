@@ -15,7 +15,9 @@ from helpers import (
     discrete_dataset,
     head_gradients,
     one_hot,
+    row_losses,
     set_table,
+    total,
     two_steps,
 )
 from torch import Tensor
@@ -77,9 +79,11 @@ def test_squared_loss_and_its_gradient() -> None:
     impl = make(td_loss="mse").impl
     set_table(impl.q, ONLINE)
     set_table(impl.target_q, TARGET)
-    loss = impl.critic_loss(steps())
+    returned = impl.critic_loss(steps())
+    loss = total(returned)
     # values Q(0, 2) = 1 and Q(1, 0) = 0 against 3 and -1: (4 + 1) / 2 = 2.5
     close(loss, 2.5)
+    close(row_losses(returned), [[4.0, 1.0]])
     weight, bias = head_gradients(loss, impl.q)
     # 2 * error / 2 rows: 1 - 3 = -2 and 0 + 1 = 1, at the actions taken and nowhere else
     close(weight, [[[0.0, 0.0, -2.0], [1.0, 0.0, 0.0]]])
@@ -90,9 +94,11 @@ def test_huber_loss_and_its_gradient() -> None:
     impl = make().impl
     set_table(impl.q, ONLINE)
     set_table(impl.target_q, TARGET)
-    loss = impl.critic_loss(steps())
+    returned = impl.critic_loss(steps())
+    loss = total(returned)
     # errors -2 and 1: (2 - 1/2 + 1/2) / 2 = 1
     close(loss, 1.0)
+    close(row_losses(returned), [[1.5, 0.5]])
     # the error clipped to [-1, 1], over 2 rows
     close(head_gradients(loss, impl.q)[0], [[[0.0, 0.0, -0.5], [0.5, 0.0, 0.0]]])
 
@@ -105,10 +111,12 @@ def test_ensemble_target_is_chosen_by_the_mean_and_valued_by_the_lowest() -> Non
 
 def test_ensemble_loss_sums_the_members() -> None:
     impl = two_critics(td_loss="mse").impl
-    loss = impl.critic_loss(steps())
+    returned = impl.critic_loss(steps())
+    loss = total(returned)
     # targets 1.5, -1; member 0: (2 - 1.5)^2, (1 + 1)^2: (0.25 + 4) / 2 = 2.125
     # member 1: (5 - 1.5)^2, (3 + 1)^2: (12.25 + 16) / 2 = 14.125
     close(loss, 16.25)
+    close(row_losses(returned), [[0.25, 4.0], [12.25, 16.0]])
     # each member learns as if alone: 2 * error / 2
     expected = [[[0.0, 0.0, 0.5], [2.0, 0.0, 0.0]], [[0.0, 0.0, 3.5], [4.0, 0.0, 0.0]]]
     close(head_gradients(loss, impl.q)[0], expected)
@@ -116,7 +124,7 @@ def test_ensemble_loss_sums_the_members() -> None:
 
 def test_masks_leave_rows_to_members() -> None:
     impl = two_critics(td_loss="mse").impl
-    loss = impl.critic_loss(steps(masks=torch.tensor([[1.0, 0.0], [1.0, 1.0]])))
+    loss = total(impl.critic_loss(steps(masks=torch.tensor([[1.0, 0.0], [1.0, 1.0]]))))
     # member 0 sees row 0 alone: 0.25 / 1; member 1 both: 14.125
     close(loss, 14.375)
     expected = [[[0.0, 0.0, 1.0], [0.0, 0.0, 0.0]], [[0.0, 0.0, 3.5], [4.0, 0.0, 0.0]]]
@@ -130,7 +138,7 @@ def test_masks_come_from_the_dataset_and_fit_the_ensemble() -> None:
     assert batch.masks is not None
     assert batch.masks.shape == (3, 8)
     with pytest.raises(ValueError, match="mask_size equal to n_critics"):
-        two_critics().impl.critic_loss(batch)
+        total(two_critics().impl.critic_loss(batch))
 
 
 def test_quantile_target_keeps_the_distribution() -> None:
@@ -157,12 +165,12 @@ def test_quantile_loss() -> None:
     set_table(impl.target_q, quantiles([[[zeros] * 3, [[0.0, 4.0], zeros, zeros]]]))
     # row 0, quantiles (1, 2), targets (1, 3): errors 0, 2; -1, 1 -> huber 0, 1.5; 0.5, 0.5
     # weights 1/4, 1/4; 1/4, 3/4 -> means over targets 0.1875, 0.25 -> 0.4375; row 1 fits: (0.4375 + 0) / 2
-    close(impl.critic_loss(steps()), 0.21875)
+    close(total(impl.critic_loss(steps())), 0.21875)
 
 
 def test_target_network_takes_no_gradient() -> None:
     impl = make().impl
-    loss = impl.critic_loss(steps(next_observations=one_hot([0, 0], 2), discounts=torch.ones(2)))
+    loss = total(impl.critic_loss(steps(next_observations=one_hot([0, 0], 2), discounts=torch.ones(2))))
     assert not any(parameter.requires_grad for parameter in impl.target_q.parameters())
     weight, _ = head_gradients(loss, impl.q)
     assert weight is not None
@@ -173,7 +181,7 @@ def test_target_network_takes_no_gradient() -> None:
 def test_target_must_be_a_row_each() -> None:
     impl = make().impl
     with pytest.raises(ValueError, match=r"targets must have shape \[2\]"):
-        impl.critic_loss(steps(rewards=torch.zeros(2, 1)))
+        total(impl.critic_loss(steps(rewards=torch.zeros(2, 1))))
 
 
 def test_target_is_copied_every_interval() -> None:

@@ -9,7 +9,17 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.spaces import Box
-from helpers import TABLE, close, continuous_dataset, discrete_dataset, make_batch, one_hot, set_constant
+from helpers import (
+    TABLE,
+    close,
+    continuous_dataset,
+    discrete_dataset,
+    make_batch,
+    one_hot,
+    row_losses,
+    set_constant,
+    total,
+)
 
 import offlinekit
 from offlinekit.algos import DiscreteDynamics, Dynamics, Population
@@ -60,8 +70,16 @@ def test_loss_and_gradients():
     c = 0.5 * math.log(2 * math.pi)
     first = (1.0 + 4 * math.log(2.0) + 3 * c) / 2
     second = (10.5 + 3 * c + math.log(4.0) + math.log(4 / 3)) / 2
-    loss, metrics = impl.compute_model_loss(batch)
+    returned = impl.compute_model_loss(batch)
+    loss, metrics = total(returned)
     close(loss, first + second, atol=1e-4)
+    close(
+        row_losses(returned),
+        [
+            [1 + 2 * math.log(2.0) + 2 * c, 2 * math.log(2.0) + c],
+            [8.5 + math.log(4.0) + 2 * c, 2 + c + math.log(4 / 3)],
+        ],
+    )
     close(metrics["observation_error"], (1.0 + 0.0 + 1.0 + 0.0) / 4)
     _, bias = torch.autograd.grad(loss, [impl.mlp.layers[-1].weight, impl.mlp.layers[-1].bias])
     # By the mean of the change: (mean - change) / std^2 over 2 rows: (1 - 2) / 2 and (3 - 2) / 2, the end not counted.
@@ -88,7 +106,11 @@ def test_each_member_learns_from_its_own_rows():
         bootstrap_counts=torch.tensor([[2.0, 0.0], [0.0, 1.0], [1.0, 0.0]]),
     )
     # A row costs r^2 / 2 + 2 c + log 2; means (2 * 0.5 + 8) / 3 = 3 and 2.
-    close(impl.compute_model_loss(batch)[0], 5.0 + 2 * math.log(2 * math.pi) + 2 * math.log(2.0), atol=1e-4)
+    close(
+        total(impl.compute_model_loss(batch))[0],
+        5.0 + 2 * math.log(2 * math.pi) + 2 * math.log(2.0),
+        atol=1e-4,
+    )
 
 
 def test_bounds_of_deviations():

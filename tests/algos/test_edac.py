@@ -14,7 +14,9 @@ from helpers import (
     head_gradients,
     make_batch,
     one_hot,
+    row_losses,
     set_table,
+    total,
 )
 from torch import nn
 
@@ -43,21 +45,23 @@ def build(n_critics=2, **options):
 def test_alignment_is_the_sum_of_cosines_over_the_other_members():
     # Two: 2 * 0.6 / 1. Three: 2 * (0.6 - 0.8 + 0) / 2.
     for n_critics, expected in ((2, 1.2), (3, -0.2)):
-        _, metrics = build(n_critics).compute_critic_loss(BATCH, torch.zeros(2))
+        _, metrics = total(build(n_critics).compute_critic_loss(BATCH, torch.zeros(2)))
         close(metrics["gradient_alignment"], expected)
         assert not any(metric.requires_grad for metric in metrics.values())
 
 
 def test_loss_is_the_temporal_difference_and_eta_times_the_alignment():
-    loss, metrics = build(eta=2.0).compute_critic_loss(BATCH, torch.tensor([1.0, 0.0]))
+    returned = build(eta=2.0).compute_critic_loss(BATCH, torch.tensor([1.0, 0.0]))
+    loss, metrics = total(returned)
     # Values 1 and 2: (0 + 1) / 2 + (1 + 4) / 2 = 3
     close(metrics["td_loss"], 3.0)
     close(loss, 3.0 + 2.0 * 1.2)
+    close(row_losses(returned), [[0.0, 1.0], [1.0, 4.0]])
 
 
 def test_gradient_turns_the_critics_apart():
     impl = build(eta=2.0)
-    loss, _ = impl.compute_critic_loss(BATCH, torch.tensor([1.0, 2.0]))
+    loss, _ = total(impl.compute_critic_loss(BATCH, torch.tensor([1.0, 2.0])))
     # Temporal differences (0, -1) and (1, 0): 2 * error / 2 at the states, nothing at actions of 0.
     # d 2 cos / d slope_1 = 2 (u_2 - cos u_1) / |slope_1| = 2 ((1, 0) - 0.6 (0.6, 0.8)) / 5 = (0.256, -0.192)
     # d 2 cos / d slope_2 = 2 (u_1 - cos u_2) / |slope_2| = 2 ((0.6, 0.8) - 0.6 (1, 0)) = (0, 1.6)
@@ -75,7 +79,7 @@ def test_alignment_is_a_mean_over_rows_of_each_rows_sum():
 def test_a_flat_critic_has_no_direction():
     impl = build()
     set_table(impl.q, [[[1.0], [1.0], [0.0], [0.0]], [[1.0], [1.0], [1.0], [0.0]]])
-    loss, metrics = impl.compute_critic_loss(BATCH, torch.ones(2))
+    loss, metrics = total(impl.compute_critic_loss(BATCH, torch.ones(2)))
     close(metrics["gradient_alignment"], 0.0)
     assert torch.isfinite(head_gradients(loss, impl.q)[0]).all()
 

@@ -17,8 +17,10 @@ from helpers import (
     head_gradients,
     make_batch,
     one_hot,
+    row_losses,
     set_constant,
     set_table,
+    total,
 )
 
 import offlinekit
@@ -84,9 +86,11 @@ def test_loss_and_gradients():
     impl = discrete().impl
     set_table(impl.q, Q)
     batch = make_batch(one_hot([0, 1], 2), [2, 0])
-    loss = impl.compute_critic_loss(batch, torch.tensor([3.0, 2.0]))
+    returned = impl.compute_critic_loss(batch, torch.tensor([3.0, 2.0]))
+    loss = total(returned)
     # Q(0, 2) = 1, Q(1, 0) = 4: errors -2 and 2, squares 4 and 4, mean 4
     close(loss, 4.0)
+    close(row_losses(returned), [[4.0, 4.0]])
     weight, _ = head_gradients(loss, impl.q)
     # d/dQ = 2 error / 2 rows: -2 at (0, 2), 2 at (1, 0)
     close(weight, [[[0.0, 0.0, -2.0], [2.0, 0.0, 0.0]]])
@@ -96,7 +100,9 @@ def test_huber_loss_is_linear_beyond_one():
     impl = discrete(td_loss="huber").impl
     set_table(impl.q, Q)
     # errors -2 and 2: 2 - 1/2 each
-    close(impl.compute_critic_loss(make_batch(one_hot([0, 1], 2), [2, 0]), torch.tensor([3.0, 2.0])), 1.5)
+    close(
+        total(impl.compute_critic_loss(make_batch(one_hot([0, 1], 2), [2, 0]), torch.tensor([3.0, 2.0]))), 1.5
+    )
 
 
 def test_members_targets_are_averaged():

@@ -14,8 +14,10 @@ from helpers import (
     head_gradients,
     make_batch,
     one_hot,
+    row_losses,
     set_constant,
     set_table,
+    total,
 )
 
 from offlinekit.algos import FQL, MLPEncoder
@@ -74,8 +76,10 @@ def test_actor_loss_by_hand(monkeypatch):
     impl = with_networks(monkeypatch, [[0.4], [-0.8]], alpha=3.0)
     # mu = (0.6, -0.7), flow = z + 0.2 = (0.6, -0.6): distillation = (0 + 0.01) / 2 = 0.005
     # Q1 = (1 + 1.2, 3 - 1.4) = (2.2, 1.6), Q2 = (2 + 3.6, 0 - 4.2) = (5.6, -4.2): mean 1.3
-    loss, metrics = impl.compute_actor_loss(make_batch(STATES, [[0.9], [0.9]]))
+    returned = impl.compute_actor_loss(make_batch(STATES, [[0.9], [0.9]]))
+    loss, metrics = total(returned)
     close(loss, 3.0 * 0.005 - 1.3)
+    close(row_losses(returned), [-3.9, 0.03 + 1.3])
     close(metrics["distillation_loss"], 0.005)
     # d / d mu = (3 * 2 * (mu - flow) - mean(2, 6)) / 2 rows = (-4 / 2, (-0.6 - 4) / 2); by z times (0.4, -0.8)
     close(head_gradients(loss, impl.policy)[0], [[-2.0, -2.3, -2.0 * 0.4 + 2.3 * 0.8]])
@@ -85,7 +89,7 @@ def test_value_pulls_no_action_beyond_the_box_but_distillation_pulls_it_back(mon
     impl = with_networks(monkeypatch, [[4.0], [0.0]], alpha=1.0)
     # mu = (1.5, -0.5), flow = (4.2 -> 1, 0.2): distillation = (0.25 + 0.49) / 2
     # At a = (1, -0.5): Q1 = (3, 2), Q2 = (8, -3): mean 2.5
-    loss, _ = impl.compute_actor_loss(make_batch(STATES, [[0.0], [0.0]]))
+    loss, _ = total(impl.compute_actor_loss(make_batch(STATES, [[0.0], [0.0]])))
     close(loss, 0.37 - 2.5)
     # d / d mu = (2 * 0.5 / 2, 2 * -0.7 / 2 - 4 / 2): no part of Q in the first.
     close(head_gradients(loss, impl.policy)[0][0, :2], [0.5, -2.7])
@@ -97,21 +101,23 @@ def test_distillation_is_a_mean_over_action_dimensions(monkeypatch):
     set_constant(impl.policy, [0.2, 0.4])
     set_constant(impl.flow, [0.0, 0.0])
     monkeypatch.setattr(impl.random, "normal", lambda *shape: torch.zeros(shape))
-    close(impl.compute_actor_loss(make_batch(STATES[:1], [[0.0, 0.0]]))[0], 0.1)
+    close(total(impl.compute_actor_loss(make_batch(STATES[:1], [[0.0, 0.0]])))[0], 0.1)
 
 
 def test_flow_learns_the_actions_of_the_data(monkeypatch):
     impl = with_networks(monkeypatch, [[0.5], [-0.5]])
     # a - z = (0.2, 0.2) is what the flow says already; then (0.4, 0.2): errors (-0.2, 0)
-    close(impl.compute_flow_loss(make_batch(STATES, [[0.7], [-0.3]])), 0.0)
-    loss = impl.compute_flow_loss(make_batch(STATES, [[0.9], [-0.3]]))
+    close(total(impl.compute_flow_loss(make_batch(STATES, [[0.7], [-0.3]]))), 0.0)
+    returned = impl.compute_flow_loss(make_batch(STATES, [[0.9], [-0.3]]))
+    loss = total(returned)
     close(loss, 0.02)
+    close(row_losses(returned), [0.04, 0.0])
     assert head_gradients(loss, impl.policy) == (None, None)
 
 
 def test_actor_loss_reaches_the_policy_alone(monkeypatch):
     impl = with_networks(monkeypatch, [[0.5], [-0.5]])
-    loss, metrics = impl.compute_actor_loss(make_batch(STATES, [[0.0], [0.0]]))
+    loss, metrics = total(impl.compute_actor_loss(make_batch(STATES, [[0.0], [0.0]])))
     assert head_gradients(loss, impl.flow) == (None, None)
     assert not any(metric.requires_grad for metric in metrics.values())
 

@@ -16,8 +16,10 @@ from helpers import (
     head_gradients,
     make_batch,
     one_hot,
+    row_losses,
     set_one_step,
     set_table,
+    total,
 )
 
 from offlinekit.algos import IDQL, ResidualEncoder
@@ -83,8 +85,10 @@ def test_actor_loss_is_that_of_the_diffusion_and_reaches_it_alone(monkeypatch):
     monkeypatch.setattr(impl.random, "normal", lambda *shape: torch.tensor([[0.4], [-0.2]]))
     # g / (1 - g) times the mean of (0.9 - 0.5)^2 and (-0.3 + 0.5)^2; no weight by advantage
     odds = ONE_STEP / (1.0 - ONE_STEP)
-    loss = impl.compute_actor_loss(make_batch(STATES, [[0.9], [-0.3]], returns=[5.0, -5.0]))
+    returned = impl.compute_actor_loss(make_batch(STATES, [[0.9], [-0.3]], returns=[5.0, -5.0]))
+    loss = total(returned)
     close(loss, odds * 0.1)
+    close(row_losses(returned), [odds * 0.16, odds * 0.04])
     # d / d weight_s = 2 (e - z) / 2 rows, e - z = sqrt(odds) (0.4, 0.2)
     wanted = [math.sqrt(odds) * 0.4, math.sqrt(odds) * 0.2]
     close(head_gradients(loss, impl.policy.behaviour)[0][0, :2], wanted)
@@ -98,7 +102,7 @@ def test_value_and_critics_are_those_of_iql(monkeypatch):
         STATES, [[0.5], [-1.0]], [1.0, 2.0], next_observations=STATES.flip(0), discounts=[0.5, 0.9]
     )
     # min Q' = (0.5, 1): errors (4.5, 1): loss = 0.75 (20.25 + 1) / 2
-    close(impl.compute_value_loss(batch)[0], 0.75 * 21.25 / 2)
+    close(total(impl.compute_value_loss(batch))[0], 0.75 * 21.25 / 2)
     # V(s') = (0, -4): no action of the diffusion is asked for.
     close(impl.compute_target(batch), [1.0, 2.0 - 3.6])
 
@@ -134,9 +138,9 @@ def test_dropout_is_off_when_acting_and_on_when_learning():
 
     def losses():
         impl.random.set_state(state)
-        first = impl.compute_actor_loss(batch)
+        first = total(impl.compute_actor_loss(batch))
         impl.random.set_state(state)
-        return first, impl.compute_actor_loss(batch)
+        return first, total(impl.compute_actor_loss(batch))
 
     quiet = losses()[0]
     impl.train()

@@ -13,8 +13,10 @@ from helpers import (
     head_gradients,
     make_batch,
     one_hot,
+    row_losses,
     set_constant,
     set_table,
+    total,
 )
 
 from offlinekit.algos import IFQL, MLPEncoder
@@ -60,8 +62,10 @@ def test_actor_loss_is_that_of_the_flow_and_reaches_it_alone(monkeypatch):
     impl = with_networks(monkeypatch)
     monkeypatch.setattr(impl.random, "normal", lambda *shape: torch.tensor([[0.4], [-0.2]]))
     # a - noise = (0.5, -0.1): errors 0.1 - (0.5, -0.1) = (-0.4, 0.2), loss (0.16 + 0.04) / 2
-    loss = impl.compute_actor_loss(make_batch(STATES, [[0.9], [-0.3]]))
+    returned = impl.compute_actor_loss(make_batch(STATES, [[0.9], [-0.3]]))
+    loss = total(returned)
     close(loss, 0.1)
+    close(row_losses(returned), [0.16, 0.04])
     close(head_gradients(loss, impl.policy.behaviour)[1], [-0.2])
     assert head_gradients(loss, impl.q) == head_gradients(loss, impl.value) == (None, None)
 
@@ -73,8 +77,10 @@ def test_value_and_critics_are_those_of_iql(monkeypatch):
         STATES, [[0.4], [-0.2]], [1.0, 2.0], next_observations=STATES.flip(0), discounts=[0.5, 0.9]
     )
     # min Q' = (-2, -1); errors (2, -1): loss = (0.75 * 4 + 0.25 * 1) / 2 = 1.625
-    loss, _ = impl.compute_value_loss(batch)
+    returned = impl.compute_value_loss(batch)
+    loss, _ = total(returned)
     close(loss, 1.625)
+    close(row_losses(returned), [3.0, 0.25])
     # d / d V = -2 * weight * error / 2 = (-1.5, 0.25)
     close(head_gradients(loss, impl.value)[0], [[-1.5, 0.25]])
     # V(s') = (0, -4): no action of the flow is asked for.

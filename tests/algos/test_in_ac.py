@@ -15,8 +15,10 @@ from helpers import (
     head_gradients,
     make_batch,
     one_hot,
+    row_losses,
     set_constant,
     set_table,
+    total,
 )
 
 from offlinekit.algos import InAC
@@ -51,9 +53,11 @@ def drawn(impl, state):
 
 def test_behaviour_loss_and_its_gradient():
     impl = with_networks()
-    loss = impl.compute_behaviour_loss(make_batch(STATES, [[0.4], [-0.2]]))
+    returned = impl.compute_behaviour_loss(make_batch(STATES, [[0.4], [-0.2]]))
+    loss = total(returned)
     # (0.4^2 + 0.2^2) / 2 / 2 + log(2 pi) / 2; d / d bias = mean(0 - a) * (1 - 0)
     close(loss, 0.05 + 0.5 * LOG_TWO_PI)
+    close(row_losses(returned), [0.08 + 0.5 * LOG_TWO_PI, 0.02 + 0.5 * LOG_TWO_PI])
     close(head_gradients(loss, impl.behaviour)[1], [-0.1])
     for other in (impl.policy, impl.q, impl.value):
         assert head_gradients(loss, other) == (None, None)
@@ -63,12 +67,14 @@ def test_value_loss_and_its_gradient():
     impl = with_networks()
     set_constant(impl.target_q, [[-100.0], [-100.0]])
     state = impl.random.state()
-    loss, metrics = impl.compute_value_loss(make_batch(STATES, [[0.9], [0.9]]))
+    returned = impl.compute_value_loss(make_batch(STATES, [[0.9], [0.9]]))
+    loss, metrics = total(returned)
     actions, log_probs = drawn(impl, state)
     # State 0: min(1 + a, 2 - a); state 1: min(a, 3 - a); less 0.5 log pi
     lowest = np.array([min(1 + actions[0], 2 - actions[0]), min(actions[1], 3 - actions[1])])
     errors = np.array([0.5, -1.0]) - (lowest - 0.5 * log_probs)
     close(loss, np.square(errors).mean())
+    close(row_losses(returned), np.square(errors))
     close(metrics["value"], -0.25)
     close(head_gradients(loss, impl.value)[0], [errors.tolist()])
     for other in (impl.policy, impl.q, impl.behaviour):
@@ -106,8 +112,8 @@ def test_critic_loss_sends_nothing_to_the_policy():
     impl = with_networks()
     batch = make_batch(STATES, [[0.0], [0.0]], discounts=[1.0, 1.0])
     # Q1 = (1, 0), Q2 = (2, 3) against (1, 1): (0 + 1) / 2 + (1 + 4) / 2
-    close(impl.compute_critic_loss(batch, torch.tensor([1.0, 1.0])), 3.0)
-    assert head_gradients(impl.critic_loss(batch), impl.policy) == (None, None)
+    close(total(impl.compute_critic_loss(batch, torch.tensor([1.0, 1.0]))), 3.0)
+    assert head_gradients(total(impl.critic_loss(batch)), impl.policy) == (None, None)
 
 
 def expected_weights():
@@ -126,11 +132,13 @@ def test_weights_divide_by_the_behaviours_density():
 
 def test_actor_loss_and_its_gradients():
     impl = with_networks()
-    loss, metrics = impl.compute_actor_loss(make_batch(STATES, [[0.2], [-0.4]]))
+    returned = impl.compute_actor_loss(make_batch(STATES, [[0.2], [-0.4]]))
+    loss, metrics = total(returned)
     first, second = expected_weights()
     # -log pi = (a - 0.5)^2 / 2 + log(2 pi) / 2
     constant = 0.5 * LOG_TWO_PI
     close(loss, (first * (0.045 + constant) + second * (0.405 + constant)) / 2)
+    close(row_losses(returned), [first * (0.045 + constant), second * (0.405 + constant)])
     close(metrics["weight"], (first + second) / 2)
     # d / d bias = mean(weight * (0.5 - a)) * (1 - 0.25)
     close(head_gradients(loss, impl.policy)[1], [0.75 * (first * 0.3 + second * 0.9) / 2])

@@ -15,8 +15,10 @@ from helpers import (
     head_gradients,
     make_batch,
     one_hot,
+    row_losses,
     set_constant,
     set_table,
+    total,
 )
 
 from offlinekit.algos import IQL
@@ -45,8 +47,10 @@ BATCH = make_batch(STATES, [[0.0], [0.0]])
 def test_value_loss_and_its_gradient():
     impl = with_networks(expectile=0.7)
     # errors = (5, 1) - (4, 4) = (1, -3); loss = (0.7 * 1 + 0.3 * 9) / 2 = 1.7
-    loss, metrics = impl.compute_value_loss(BATCH)
+    returned = impl.compute_value_loss(BATCH)
+    loss, metrics = total(returned)
     close(loss, 1.7)
+    close(row_losses(returned), [0.7, 2.7])
     close(metrics["value"], 4.0)
     # d / d V = -2 * weight * error / 2 = (-0.7, 0.9)
     close(head_gradients(loss, impl.value)[0], [[-0.7, 0.9]])
@@ -56,12 +60,12 @@ def test_value_sees_the_target_critics_at_the_actions_of_the_data():
     impl = with_networks(expectile=0.5)
     batch = make_batch(STATES, [[1.0], [-2.0]])
     # Q_target = min(6, 7), min(7, -1) = (6, -1); errors (2, -5); loss = 0.5 * (4 + 25) / 2 = 7.25
-    close(impl.compute_value_loss(batch)[0], 7.25)
+    close(total(impl.compute_value_loss(batch))[0], 7.25)
 
 
 def test_value_loss_sends_no_gradient_to_critics():
     impl = with_networks()
-    loss, _ = impl.compute_value_loss(BATCH)
+    loss, _ = total(impl.compute_value_loss(BATCH))
     assert head_gradients(loss, impl.q) == (None, None)
     assert not any(p.requires_grad for p in impl.target_q.parameters())
 
@@ -73,7 +77,7 @@ def test_value_tends_to_the_expectile(expectile, solution):
     set_table(impl.target_q, [[[1.0], [0.0], [4.0]]] * 2)
     batch = make_batch(one_hot([0, 0], 2), [[0.0], [1.0]])
     set_table(impl.value, [[solution], [0.0]])
-    loss, _ = impl.compute_value_loss(batch)
+    loss, _ = total(impl.compute_value_loss(batch))
     close(head_gradients(loss, impl.value)[0], [[0.0, 0.0]])
 
 
@@ -92,15 +96,17 @@ def test_critic_loss_by_hand():
     impl = build()
     set_table(impl.q, [[[5.0], [9.0], [1.0]], [[6.0], [1.0], [1.0]]])
     # Q1 = (5, 9), Q2 = (6, 1), target (5, 2): (0 + 49) / 2 + (1 + 1) / 2 = 25.5
-    loss = impl.compute_critic_loss(BATCH, torch.tensor([5.0, 2.0]))
+    returned = impl.compute_critic_loss(BATCH, torch.tensor([5.0, 2.0]))
+    loss = total(returned)
     close(loss, 25.5)
+    close(row_losses(returned), [[0.0, 49.0], [1.0, 1.0]])
     # d / d bias = mean(2 * error) = (0 + 14) / 2, (2 - 2) / 2
     close(head_gradients(loss, impl.q)[1], [[[7.0]], [[0.0]]])
 
 
 def test_critic_loss_sends_no_gradient_to_the_value():
     impl = with_networks()
-    loss = impl.critic_loss(BATCH._replace(discounts=torch.ones(2)))
+    loss = total(impl.critic_loss(BATCH._replace(discounts=torch.ones(2))))
     assert head_gradients(loss, impl.value) == (None, None)
 
 
@@ -112,7 +118,7 @@ def test_quantile_critics_learn_from_one_sample():
     # The data's values are means over quantiles of the member that is lowest: 3 and 2.
     set_constant(impl.target_q, [[0.0, 6.0], [1.0, 3.0]])
     close(impl.data_values(batch), [2.0, 2.0])
-    assert torch.isfinite(impl.critic_loss(batch))
+    assert torch.isfinite(total(impl.critic_loss(batch)))
 
 
 def test_actor_loss_and_its_gradients():
@@ -122,10 +128,12 @@ def test_actor_loss_and_its_gradients():
     # Q_target = min(5, 6), min(9.25, 1.25) = (5, 1.25); advantages = (1, -2.75)
     # weights = exp(0.5 * advantages) = (1.648721, 0.252840)
     # log pi = -(a - 0.5)**2 / 2 - log(2 pi) / 2, std 1: -(0.125, 0.03125) - 0.918939
-    loss, metrics = impl.compute_actor_loss(batch)
+    returned = impl.compute_actor_loss(batch)
+    loss, metrics = total(returned)
     weights = [math.exp(0.5), math.exp(-1.375)]
     constant = 0.5 * LOG_TWO_PI
     close(loss, (weights[0] * (0.125 + constant) + weights[1] * (0.03125 + constant)) / 2)
+    close(row_losses(returned), [weights[0] * (0.125 + constant), weights[1] * (0.03125 + constant)])
     close(metrics["advantage"], -0.875)
     close(metrics["weight"], sum(weights) / 2)
     # d / d bias = mean(weight * (0.5 - a)) * (1 - 0.5**2); d / d log std = mean(weight * (1 - score**2))
@@ -139,7 +147,7 @@ def test_weights_are_bounded(bound):
     impl = with_networks(beta=1_000.0, max_weight=bound)
     set_constant(impl.policy, [0.0])
     # Advantages (1, -3): exp(1000) -> bound, exp(-3000) -> 0; loss = bound * log(2 pi) / 2 / 2
-    loss, metrics = impl.compute_actor_loss(BATCH)
+    loss, metrics = total(impl.compute_actor_loss(BATCH))
     close(metrics["weight"], bound / 2)
     close(loss, bound / 4 * LOG_TWO_PI, atol=1e-3)
 
@@ -147,12 +155,12 @@ def test_weights_are_bounded(bound):
 def test_beta_zero_is_cloning():
     impl = with_networks(beta=0.0)
     set_constant(impl.policy, [0.0])
-    close(impl.compute_actor_loss(BATCH)[0], 0.5 * LOG_TWO_PI)
+    close(total(impl.compute_actor_loss(BATCH))[0], 0.5 * LOG_TWO_PI)
 
 
 def test_actor_loss_reaches_the_policy_alone():
     impl = with_networks()
-    loss, metrics = impl.compute_actor_loss(BATCH)
+    loss, metrics = total(impl.compute_actor_loss(BATCH))
     for other in (impl.value, impl.q):
         assert head_gradients(loss, other) == (None, None)
     assert not any(metric.requires_grad for metric in metrics.values())

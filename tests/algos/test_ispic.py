@@ -15,8 +15,10 @@ from helpers import (
     head_gradients,
     make_batch,
     one_hot,
+    row_losses,
     set_constant,
     set_table,
+    total,
 )
 
 from offlinekit.algos import ISPIC, MLPEncoder
@@ -75,28 +77,32 @@ def test_target_actions_stay_in_the_box():
 
 def test_each_critic_learns_from_its_own_half():
     impl = build()
-    loss = impl.compute_critic_loss(batch(), torch.ones(4))
+    returned = impl.compute_critic_loss(batch(), torch.ones(4))
+    loss = total(returned)
     # Q1 = 1.9, 1.8 of rows 0, 1; Q2 = 3.2, 2.4 of rows 2, 3: errors 0.9, 0.8 and 2.2, 1.4
     close(loss, (0.81 + 0.64) / 2 + (4.84 + 1.96) / 2)
+    close(row_losses(returned)[0, :2], [0.81, 0.64])
     # d / d bias = mean(2 * error)
     close(head_gradients(loss, impl.q)[1], [[[1.7]], [[3.6]]])
 
 
 def test_bootstrap_masks_leave_rows_out():
     impl = build()
-    loss = impl.compute_critic_loss(batch(masks=[[1, 0, 1, 1], [1, 1, 1, 0]]), torch.ones(4))
+    loss = total(impl.compute_critic_loss(batch(masks=[[1, 0, 1, 1], [1, 1, 1, 0]]), torch.ones(4)))
     close(loss, 0.81 + 4.84)
 
 
 def test_actor_loss_and_its_gradient():
     impl = build(alpha=2.0, reference_weight=0.7)
-    loss, metrics = impl.compute_actor_loss(batch())
+    returned = impl.compute_actor_loss(batch())
+    loss, metrics = total(returned)
     # Q1(s, pi_1) = 1.5, 2.1; Q2(s, pi_2) = 0.8, 0.8: the second is held to the first, not the first to the second
     first, second = np.array([0.5, 0.1]), np.array([-0.3, 0.2])
     one = 0.3 * (first - ACTIONS[:2]) ** 2
     other = 0.7 * (second - first) ** 2 + 0.3 * (second - ACTIONS[2:]) ** 2
     # lambda = 2 / 1.8 and 2 / 0.8, of means 1.8 and 0.8
     close(loss, one.mean() - 2 + other.mean() - 2)
+    close(row_losses(returned)[0, :2], one - 2 / 1.8 * np.array([1.5, 2.1]))
     close(metrics["distance"], (one.mean() + other.mean()) / 2)
     assert not metrics["distance"].requires_grad
     by_first = (0.6 * (first - ACTIONS[:2]) - 2 / 1.8 * 1) / 2
@@ -109,9 +115,9 @@ def test_the_first_is_held_to_the_second_where_that_is_worth_more():
     impl = build(alpha=1e-9, reference_weight=1.0)
     set_table(impl.q, [[[1.0], [9.0], [0.0]], [[2.0], [0.0], [0.0]]])
     # State 0: the second is worth more; state 1: the first. Alike they hold nobody.
-    close(impl.compute_actor_loss(batch())[0], 0.8**2 / 2 + 0.1**2 / 2)
+    close(total(impl.compute_actor_loss(batch()))[0], 0.8**2 / 2 + 0.1**2 / 2)
     set_constant(impl.q, [[1.0], [1.0]])
-    close(impl.compute_actor_loss(batch())[0], 0.0)
+    close(total(impl.compute_actor_loss(batch()))[0], 0.0)
 
 
 def test_acts_by_the_agent_that_values_its_own_action_more():

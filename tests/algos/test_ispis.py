@@ -14,8 +14,10 @@ from helpers import (
     head_gradients,
     make_batch,
     one_hot,
+    row_losses,
     set_constant,
     set_table,
+    total,
 )
 
 from offlinekit.algos import ISPIS, MLPEncoder
@@ -39,10 +41,12 @@ def build(**options: object) -> ISPISImpl:
 
 def test_actor_loss_and_its_gradient():
     impl = build(alpha=2.5, reference_weight=0.7)
-    loss, metrics = impl.compute_actor_loss(BATCH)
+    returned = impl.compute_actor_loss(BATCH)
+    loss, metrics = total(returned)
     # To mu: (0.16 + 0.16) / 2 = 0.16; to the data: (0.16 + 0.04) / 2 = 0.1; 0.7 * 0.16 + 0.3 * 0.1 = 0.142
     # Q1(s, pi) = (-2, 1): mean -0.5, lambda = 2.5 / 1.5
     close(loss, 0.142 + 5 / 6)
+    close(row_losses(returned), [0.16 + 10 / 3, 0.124 - 5 / 3])
     close(metrics["distance"], 0.142)
     assert not metrics["distance"].requires_grad
     # d / d pi = 0.7 * (0.4, 0.4) + 0.3 * (-0.4, 0.2) - lambda, times 1 - pi^2 = (0.75, 1)
@@ -53,7 +57,7 @@ def test_actor_loss_and_its_gradient():
 def test_the_weight_leaves_one_distance_or_the_other(weight, expected):
     impl = build(reference_weight=weight)
     set_constant(impl.q, [[0.0], [0.0]])
-    close(impl.compute_actor_loss(BATCH)[0], expected)
+    close(total(impl.compute_actor_loss(BATCH))[0], expected)
 
 
 def test_distances_are_means_over_action_dimensions():
@@ -62,7 +66,7 @@ def test_distances_are_means_over_action_dimensions():
     set_constant(impl.policy, [0.0, 0.0])
     set_constant(impl.reference, [math.atanh(0.2), math.atanh(0.4)])
     # (0.04 + 0.16) / 2 = 0.1 and (0.36 + 0.64) / 2 = 0.5, half each
-    close(impl.compute_actor_loss(make_batch(STATES[:1], [[0.6, 0.8]]))[0], 0.3)
+    close(total(impl.compute_actor_loss(make_batch(STATES[:1], [[0.6, 0.8]])))[0], 0.3)
 
 
 def test_the_reference_is_the_policy_before_its_last_step():

@@ -14,8 +14,10 @@ from helpers import (
     head_gradients,
     make_batch,
     one_hot,
+    row_losses,
     set_constant,
     set_table,
+    total,
 )
 from torch import nn
 
@@ -68,9 +70,11 @@ def test_target_is_the_lowest_of_all_target_critics():
 def test_critics_losses_add_up():
     impl = build()
     set_table(impl.q, TABLES)
-    loss = impl.compute_critic_loss(make_batch(STATES, [[0.0], [1.0]]), torch.tensor([8.0, 8.0]))
+    returned = impl.compute_critic_loss(make_batch(STATES, [[0.0], [1.0]]), torch.tensor([8.0, 8.0]))
+    loss = total(returned)
     # Errors (1, 0), (0, -1), (-4, 1.5): 1 / 2 + 1 / 2 + (16 + 2.25) / 2
     close(loss, 10.125)
+    close(row_losses(returned), [[1.0, 0.0], [0.0, 1.0], [16.0, 2.25]])
     # d / d bias of each = mean(2 * error)
     close(head_gradients(loss, impl.q)[1].flatten(), [1.0, -1.0, -2.5])
 
@@ -78,9 +82,11 @@ def test_critics_losses_add_up():
 def test_actor_climbs_the_lowest_critic():
     impl = build()
     set_table(impl.q, TABLES)
-    loss = impl.compute_actor_loss(make_batch(STATES, [[0.9], [0.9]]))
+    returned = impl.compute_actor_loss(make_batch(STATES, [[0.9], [0.9]]))
+    loss = total(returned)
     # Lowest 4 + a / 2 and 7 + a
     close(loss, -(11 + 1.5 * ACTION) / 2)
+    close(row_losses(returned), [-(4 + ACTION / 2), -(7 + ACTION)])
     # d / d mean = -(0.5 + 1) / 2 * (1 - a**2)
     close(head_gradients(loss, impl.policy)[1], [-0.75 * (1 - ACTION**2), 0.0])
 

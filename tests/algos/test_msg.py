@@ -16,8 +16,10 @@ from helpers import (
     head_gradients,
     make_batch,
     one_hot,
+    row_losses,
     set_constant,
     set_table,
+    total,
 )
 
 from offlinekit.algos import MSG, MLPEncoder
@@ -61,9 +63,11 @@ def test_each_critic_has_the_target_of_its_own_target_network():
 def test_each_critic_learns_from_its_own_target():
     impl = build(alpha=None)
     targets = torch.tensor([[8.0, 8.0], [8.0, 7.0], [4.0, 9.5]])
-    loss = impl.compute_critic_loss(make_batch(STATES, [[0.0], [1.0]]), targets)
+    returned = impl.compute_critic_loss(make_batch(STATES, [[0.0], [1.0]]), targets)
+    loss = total(returned)
     # Values (9, 8), (8, 7), (4, 9.5): errors (1, 0), (0, 0), (0, 0)
     close(loss, 0.5)
+    close(row_losses(returned), [[1.0, 0.0], [0.0, 0.0], [0.0, 0.0]])
     # d / d bias of each = mean(2 * error)
     close(head_gradients(loss, impl.q)[1].flatten(), [1.0, 0.0, 0.0])
 
@@ -72,7 +76,7 @@ def test_bootstrap_masks_choose_the_rows_of_each_critic():
     impl = build(alpha=2.0)
     masks = [[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]
     batch = make_batch(STATES, [[0.0], [1.0]], masks=masks)
-    loss, metrics = impl.compute_critic_loss(batch, torch.full((3, 2), 8.0))
+    loss, metrics = total(impl.compute_critic_loss(batch, torch.full((3, 2), 8.0)))
     # Errors (1, .), (., -1), (-4, 1.5): 1 + 1 + (16 + 2.25) / 2
     close(metrics["td_loss"], 11.125)
     # Slopes times (p - 0) or (p - 1): p, -2 (p - 1), (0.5 p + 0.5 (p - 1)) / 2
@@ -83,7 +87,7 @@ def test_bootstrap_masks_choose_the_rows_of_each_critic():
 def test_support_term_lowers_the_policys_actions_and_raises_the_datas():
     impl = build(alpha=0.5)
     targets = impl.q(STATES, torch.tensor([[0.9], [0.9]])).detach()
-    loss, metrics = impl.compute_critic_loss(make_batch(STATES, [[0.9], [0.9]]), targets)
+    loss, metrics = total(impl.compute_critic_loss(make_batch(STATES, [[0.9], [0.9]]), targets))
     # Temporal differences 0; slopes (1, -2, 0.5) times (p - 0.9), a sum over critics of means over rows
     close(metrics["td_loss"], 0.0)
     close(metrics["support_gap"], -0.5 * (ACTION - 0.9))
@@ -99,21 +103,23 @@ def test_support_term_lowers_the_policys_actions_and_raises_the_datas():
 def test_actor_climbs_the_lower_confidence_bound():
     impl = build(TWO, pessimism=4.0)
     set_constant(impl.target_q, [[-100.0]] * 2)
-    loss = impl.compute_actor_loss(make_batch(STATES, [[0.9], [0.9]]))
+    returned = impl.compute_actor_loss(make_batch(STATES, [[0.9], [0.9]]))
+    loss = total(returned)
     # Mean 2 + a / 2, std |2 - 3 a| / 2 = 1 - 1.5 a: 2 + a / 2 - 4 + 6 a
     close(loss, 2.0 - 6.5 * ACTION)
+    close(row_losses(returned), [2.0 - 6.5 * ACTION] * 2)
     # d / d mean = -6.5 (1 - a**2)
     close(head_gradients(loss, impl.policy)[1], [-6.5 * (1 - ACTION**2), 0.0])
 
 
 def test_without_pessimism_the_actor_climbs_the_mean():
-    loss = build(TWO, pessimism=0.0).compute_actor_loss(make_batch(STATES, [[0.9], [0.9]]))
+    loss = total(build(TWO, pessimism=0.0).compute_actor_loss(make_batch(STATES, [[0.9], [0.9]])))
     close(loss, -(2.0 + ACTION / 2))
 
 
 def test_critics_that_agree_leave_a_finite_gradient():
     impl = build([TWO[0], TWO[0]])
-    loss = impl.compute_actor_loss(make_batch(STATES, [[0.9], [0.9]]))
+    loss = total(impl.compute_actor_loss(make_batch(STATES, [[0.9], [0.9]])))
     close(loss, -(1.0 + 2 * ACTION))
     close(head_gradients(loss, impl.policy)[1], [-2 * (1 - ACTION**2), 0.0])
 
@@ -124,7 +130,7 @@ def test_actor_pays_for_the_log_density():
     set_constant(impl.q, [[5.0]] * 3)
     batch = make_batch(STATES, [[0.0], [0.0]])
     state = impl.random.state()
-    loss = impl.compute_actor_loss(batch)
+    loss = total(impl.compute_actor_loss(batch))
     impl.random.set_state(state)
     _, log_probs = impl.policy.sample(STATES)
     close(loss, 0.2 * log_probs.mean().item() - 5.0)
@@ -133,7 +139,7 @@ def test_actor_pays_for_the_log_density():
 def test_temperature_holds_an_entropy_of_zero():
     impl = build(initial_temperature=0.2)
     set_constant(impl.policy, [0.3, 0.0])
-    loss, metrics = impl.compute_temperature_loss(make_batch(STATES, [[0.0], [0.0]]))
+    loss, metrics = total(impl.compute_temperature_loss(make_batch(STATES, [[0.0], [0.0]])))
     # -0.2 (log pi + 0)
     close(loss, 0.2 * metrics["entropy"].item())
 
@@ -141,10 +147,12 @@ def test_temperature_holds_an_entropy_of_zero():
 def test_cloning_is_the_likelihood_of_the_datas_actions():
     impl = build()
     set_constant(impl.policy, [0.3, 0.0])
-    loss = impl.compute_cloning_loss(make_batch(STATES, [[0.5], [0.5]]))
+    returned = impl.compute_cloning_loss(make_batch(STATES, [[0.5], [0.5]]))
+    loss = total(returned)
     raw = math.atanh(0.5)
     density = -0.5 * (raw - 0.3) ** 2 - 0.5 * math.log(2 * math.pi) - math.log(1 - 0.25)
     close(loss, -density)
+    close(row_losses(returned), [-density, -density])
     # d / d mean = -(raw - 0.3); d / d log std = 1 - (raw - 0.3)**2
     close(head_gradients(loss, impl.policy)[1], [0.3 - raw, 1 - (raw - 0.3) ** 2])
 
@@ -182,7 +190,7 @@ def test_quantile_critics_have_targets_and_losses_of_their_own():
     close(target, [[[0.0, 0.0], [10.0, 10.0]], [[3.0, 3.0], [5.0, 5.0]]])
     # Critic 0, levels 1/4 and 3/4: errors (0, 10) and (-10, 0), huber 9.5: 9.5 / 4 / 2 + 9.5 / 4 / 2 = 2.375
     # Critic 1: errors (-1, 1) twice, huber 0.5: (3 + 1) / 4 * 0.5 / 2 + (1 + 3) / 4 * 0.5 / 2 = 0.5
-    close(impl.compute_critic_loss(batch, target), 2.875)
+    close(total(impl.compute_critic_loss(batch, target)), 2.875)
 
 
 @pytest.mark.parametrize("options", [{}, {"alpha": 0.5, "q_function": "qr", "n_quantiles": 3}])

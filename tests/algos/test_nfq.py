@@ -14,8 +14,10 @@ from helpers import (
     close,
     discrete_dataset,
     head_gradients,
+    row_losses,
     set_constant,
     set_table,
+    total,
     two_steps,
 )
 
@@ -44,9 +46,11 @@ def test_loss_is_the_squared_error_and_its_gradient():
     impl = make().impl
     set_table(impl.q, [[[9.0, 0.0, -4.0], [0.0, 0.0, 7.0]]])
     set_table(impl.target_q, FITTED)
-    loss = impl.critic_loss(steps())
+    returned = impl.critic_loss(steps())
+    loss = total(returned)
     # (-4 - 3)^2 and (0 + 1)^2: (49 + 1) / 2; the Huber loss would be (6.5 + 0.5) / 2
     close(loss, 25.0)
+    close(row_losses(returned), [[49.0, 1.0]])
     # 2 * error / 2 rows
     close(head_gradients(loss, impl.q)[0], [[[0.0, 0.0, -7.0], [1.0, 0.0, 0.0]]])
 
@@ -55,7 +59,7 @@ def test_huber_loss_where_asked_for():
     impl = make(td_loss="huber").impl
     set_table(impl.q, [[[9.0, 0.0, -4.0], [0.0, 0.0, 7.0]]])
     set_table(impl.target_q, FITTED)
-    close(impl.critic_loss(steps()), 3.5)
+    close(total(impl.critic_loss(steps())), 3.5)
 
 
 def test_targets_stay_fixed_for_an_iteration():
@@ -81,7 +85,7 @@ def test_critics_vote_and_the_lowest_counts():
     close(impl.compute_target(steps()), [1.5, -1.0])
     set_constant(impl.q, [[1.0, 1.0, 1.0], [2.0, 2.0, 2.0]])
     # (1 - 1.5)^2, (1 + 1)^2; (2 - 1.5)^2, (2 + 1)^2: (4.25 + 9.25) / 2
-    close(impl.critic_loss(steps()), 6.75)
+    close(total(impl.critic_loss(steps())), 6.75)
 
 
 def test_each_iteration_looks_one_step_further():

@@ -5,7 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from helpers import TABLE, close, continuous_dataset, head_gradients, make_batch, one_hot, set_constant
+from helpers import (
+    TABLE,
+    close,
+    continuous_dataset,
+    head_gradients,
+    make_batch,
+    one_hot,
+    row_losses,
+    set_constant,
+    total,
+)
 
 from offlinekit.algos import BC, MLPEncoder, PercentBC, Population
 from offlinekit.datasets import MDPDataset
@@ -60,10 +70,15 @@ def test_batches_and_scalers_see_the_kept_episodes_alone():
 def test_loss_and_gradient_are_those_of_cloning(policy):
     impl = PercentBC(encoder=TABLE, policy=policy, seed=0, device="cpu").build(continuous_dataset()).impl
     set_constant(impl.policy, [0.0])
-    loss = impl.compute_actor_loss(make_batch(one_hot([0, 1], 2), [[0.4], [-0.2]]))
+    returned = impl.compute_actor_loss(make_batch(one_hot([0, 1], 2), [[0.4], [-0.2]]))
+    loss = total(returned)
     # (0.16 + 0.04) / 2, or half of it and log(2 pi) / 2; d / d bias = mean(-2 a) or mean(-a)
     squared = policy == "deterministic"
     close(loss, 0.1 if squared else 0.05 + 0.5 * np.log(2 * np.pi))
+    close(
+        row_losses(returned),
+        [0.16, 0.04] if squared else 0.5 * np.array([0.16, 0.04]) + 0.5 * np.log(2 * np.pi),
+    )
     close(head_gradients(loss, impl.policy)[1], [-0.2 if squared else -0.1])
 
 

@@ -16,8 +16,10 @@ from helpers import (
     head_gradients,
     make_batch,
     one_hot,
+    row_losses,
     set_constant,
     set_table,
+    total,
 )
 
 from offlinekit.algos import PLAS, MLPEncoder
@@ -85,15 +87,17 @@ def test_quantile_critics_learn_from_one_sample():
     # Means 3 and 2: 0.75 * 2 + 0.25 * 3 = 2.25; nothing at the terminal row
     batch = make_batch(STATES, [[0.0]] * 2, [1.0, 2.0], discounts=[1.0, 0.0])
     close(impl.compute_target(batch), [[3.25, 2.0]])
-    assert torch.isfinite(impl.critic_loss(batch))
+    assert torch.isfinite(total(impl.critic_loss(batch)))
 
 
 def test_actor_loss_and_its_gradient_through_the_decoder():
     impl = build()
     set_table(impl.q, [[[1.0], [2.0], [3.0]], [[-50.0], [-50.0], [-50.0]]])
-    loss = impl.compute_actor_loss(make_batch(STATES, [[0.9], [0.9]]))
+    returned = impl.compute_actor_loss(make_batch(STATES, [[0.9], [0.9]]))
+    loss = total(returned)
     actions = decoded(LATENTS)
     close(loss, -(np.array([1.0, 2.0]) + 3 * actions).mean())
+    close(row_losses(returned), -(np.array([1.0, 2.0]) + 3 * actions))
     # d / d table = -3 / 2 rows * (1 - a^2) * (1, -1/2) * 2 * (1 - z^2)
     slope = -1.5 * (1 - actions**2) * 2
     by_first, by_second = slope * (1 - LATENTS**2), slope * -0.5 * (1 - 0.1**2)
@@ -103,7 +107,7 @@ def test_actor_loss_and_its_gradient_through_the_decoder():
 def test_perturbed_actor_loss_moves_the_perturbation_too():
     impl = build(perturbation=0.4)
     set_table(impl.q, [[[1.0], [2.0], [3.0]], [[-50.0], [-50.0], [-50.0]]])
-    loss = impl.compute_actor_loss(make_batch(STATES, [[0.9], [0.9]]))
+    loss = total(impl.compute_actor_loss(make_batch(STATES, [[0.9], [0.9]])))
     close(loss, -(np.array([1.0, 2.0]) + 3 * (decoded(LATENTS) + 0.2)).mean())
     # d / d bias = -3 * 0.4 * (1 - 0.5^2)
     close(head_gradients(loss, impl.perturbation)[1], [-0.9])
@@ -118,7 +122,7 @@ def test_vae_loss_is_that_of_the_datas_actions():
     impl.random.normal = lambda *shape: torch.zeros(shape)
     # Decoded tanh(0.5); KL = (0.5^2 / 2 + 0) / 2 = 0.0625
     errors = (math.tanh(0.5) - np.array([0.1, -0.2])) ** 2
-    close(impl.compute_vae_loss(make_batch(STATES, [[0.1], [-0.2]])), errors.mean() + 0.3 * 0.0625)
+    close(total(impl.compute_vae_loss(make_batch(STATES, [[0.1], [-0.2]]))), errors.mean() + 0.3 * 0.0625)
 
 
 def test_the_vae_learns_alone_and_is_fixed_afterwards():

@@ -17,8 +17,10 @@ from helpers import (
     head_gradients,
     make_batch,
     one_hot,
+    row_losses,
     set_constant,
     set_table,
+    total,
 )
 
 import offlinekit
@@ -82,10 +84,12 @@ def test_actor_loss_and_its_gradient():
     impl = build(alpha=2.5)
     # Nearest to pi = (0.45, 0) are 0.1 and -0.2
     set_table(impl.policy, [[math.atanh(0.45)], [0.0]])
-    loss, metrics = impl.compute_actor_loss(BATCH)
+    returned = impl.compute_actor_loss(BATCH)
+    loss, metrics = total(returned)
     # Q1(s, pi) = (-2.1, 1): mean -0.55, lambda = 2.5 / 1.55; distance = (0.35^2 + 0.2^2) / 2
     scale, distance = 2.5 / 1.55, (0.35**2 + 0.2**2) / 2
     close(loss, distance + scale * 0.55)
+    close(row_losses(returned), [0.35**2 + scale * 2.1, 0.2**2 - scale])
     close(metrics["bc_loss"], distance)
     # d / d pi = (2 (pi - near) - lambda * 2) / 2 = (0.35 - lambda, 0.2 - lambda), times 1 - pi^2
     close(head_gradients(loss, impl.policy)[0], [[(0.35 - scale) * (1 - 0.45**2), 0.2 - scale]])
@@ -96,7 +100,7 @@ def test_values_of_zero_leave_the_distance():
     set_constant(impl.q, [[0.0], [0.0]])
     set_constant(impl.policy, [math.atanh(-0.3)])
     # The nearest are 0.1 and -0.2
-    close(impl.compute_actor_loss(BATCH)[0], (0.4**2 + 0.1**2) / 2)
+    close(total(impl.compute_actor_loss(BATCH))[0], (0.4**2 + 0.1**2) / 2)
 
 
 def test_critics_are_those_of_td3():
@@ -166,7 +170,7 @@ def test_members_of_a_population_train_alone_and_the_log_says_why(caplog):
 def test_losses_before_a_run_and_observations_that_are_no_vectors_are_refused():
     impl = PRDC(encoder=TABLE, seed=0, device="cpu").build(continuous_dataset()).impl
     with pytest.raises(NotFittedError, match=r"call fit\(dataset\)"):
-        impl.compute_actor_loss(BATCH)
+        total(impl.compute_actor_loss(BATCH))
     images = MDPDataset(
         np.zeros((4, 1, 9, 9), np.uint8),
         np.zeros((4, 1), np.float32),

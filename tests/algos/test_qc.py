@@ -12,8 +12,10 @@ from helpers import (
     head_gradients,
     make_batch,
     one_hot,
+    row_losses,
     set_constant,
     set_table,
+    total,
 )
 
 from offlinekit.algos import QC, QCFQL, MLPEncoder
@@ -159,25 +161,29 @@ def test_critics_learn_from_whole_chunks_alone(monkeypatch):
     impl = with_networks(monkeypatch)
     # Q1 = (1 + 1.1, 3 - 0.6) = (2.1, 2.4), Q2 = (1.1, 1.4); target (2, 2): errors (0.1, 0.4), (-0.9, -0.6)
     targets = torch.tensor([2.0, 2.0])
-    close(impl.compute_critic_loss(chunk_batch(WHOLE), targets), (0.01 + 0.16) / 2 + (0.81 + 0.36) / 2)
+    close(total(impl.compute_critic_loss(chunk_batch(WHOLE), targets)), (0.01 + 0.16) / 2 + (0.81 + 0.36) / 2)
     partial = [[1, 1], [1, 1], [0, 1]]  # The steps of row 0 are all there, what follows is not known.
-    loss = impl.compute_critic_loss(chunk_batch(partial), targets)
+    returned = impl.compute_critic_loss(chunk_batch(partial), targets)
+    loss = total(returned)
     close(loss, 0.16 + 0.36)
+    close(row_losses(returned), [[0.01, 0.16], [0.81, 0.36]])
     # d / d (weights of Q1) = 2 * 0.4 * (0, 1, -0.4, 0.2): nothing of row 0.
     close(head_gradients(loss, impl.q)[0][0, :, 0], [0.0, 0.8, -0.32, 0.16])
     # Bootstrap masks say which of the whole chunks a member learns from: the first from row 1, the second from none.
     masked = chunk_batch(partial, masks=[[1, 1], [1, 0]])
-    close(impl.compute_critic_loss(masked, targets), 0.16)
+    close(total(impl.compute_critic_loss(masked, targets)), 0.16)
 
 
 def test_flow_learns_the_steps_inside_the_episode_alone(monkeypatch):
     impl = with_networks(monkeypatch)
     monkeypatch.setattr(impl.random, "normal", lambda *shape: torch.tensor([[0.2, 0.2], [0.0, 0.0]]))
     # a - noise = (0.3, -0.1), (-0.4, 0.2); v = (0.1, 0.3): errors (-0.2, 0.4), (0.5, 0.1)
-    close(impl.compute_actor_loss(chunk_batch(WHOLE)), (0.04 + 0.16 + 0.25 + 0.01) / 4)
+    close(total(impl.compute_actor_loss(chunk_batch(WHOLE))), (0.04 + 0.16 + 0.25 + 0.01) / 4)
     # Row 0 ends after its first step; that row 1 is not whole does not matter here.
-    loss = impl.compute_actor_loss(chunk_batch([[1, 1], [0, 1], [0, 0]]))
+    returned = impl.compute_actor_loss(chunk_batch([[1, 1], [0, 1], [0, 0]]))
+    loss = total(returned)
     close(loss, (0.04 + 0.25 + 0.01) / 4)
+    close(row_losses(returned), [0.02, 0.13])
     # d / d bias = 2 / 4 * (-0.2 + 0.5, 0.1)
     close(head_gradients(loss, impl.policy.behaviour)[1], [0.15, 0.05])
 

@@ -11,8 +11,10 @@ from helpers import (
     head_gradients,
     make_batch,
     one_hot,
+    row_losses,
     set_constant,
     set_table,
+    total,
 )
 
 from offlinekit.algos import FQL, QCFQL
@@ -59,17 +61,21 @@ def test_target_is_the_value_of_the_policys_chunk(monkeypatch):
 def test_critics_learn_from_whole_chunks_alone(monkeypatch):
     impl = with_networks(monkeypatch, NOISE)
     # Q1 = (2.1, 2.4), Q2 = (1.1, 1.4); target (2, 2); row 1 alone is whole: 0.4^2 + 0.6^2
-    loss = impl.compute_critic_loss(chunk_batch([[1, 1], [0, 1], [0, 1]]), torch.tensor([2.0, 2.0]))
+    returned = impl.compute_critic_loss(chunk_batch([[1, 1], [0, 1], [0, 1]]), torch.tensor([2.0, 2.0]))
+    loss = total(returned)
     close(loss, 0.52)
+    close(row_losses(returned), [[0.01, 0.16], [0.81, 0.36]])
     close(head_gradients(loss, impl.q)[0][1, :, 0], [0.0, -1.2, 0.48, -0.24])
 
 
 def test_flow_learns_the_steps_inside_the_episode_alone(monkeypatch):
     impl = with_networks(monkeypatch, [[0.2, 0.2], [0.0, 0.0]])
     # a - z = (0.3, -0.1), (-0.4, 0.2); v = (0.1, 0.3): errors (-0.2, 0.4), (0.5, 0.1)
-    close(impl.compute_flow_loss(chunk_batch()), 0.46 / 4)
-    loss = impl.compute_flow_loss(chunk_batch([[1, 1], [0, 1], [0, 0]]))
+    close(total(impl.compute_flow_loss(chunk_batch())), 0.46 / 4)
+    returned = impl.compute_flow_loss(chunk_batch([[1, 1], [0, 1], [0, 0]]))
+    loss = total(returned)
     close(loss, (0.04 + 0.25 + 0.01) / 4)
+    close(row_losses(returned), [0.02, 0.13])
     close(head_gradients(loss, impl.flow)[1], [0.15, 0.05])
     assert head_gradients(loss, impl.policy) == (None, None)
 
@@ -78,8 +84,10 @@ def test_actor_loss_is_that_of_fql_over_chunks_whether_whole_or_not(monkeypatch)
     impl = with_networks(monkeypatch, NOISE, alpha=3.0)
     # mu = (0.6, 0.4), (-0.7, -0.2); flow (0.5, 0.1), (-0.7, 0.9): errors (0.1, 0.3), (0, -1.1): mean 1.31 / 4
     # 2 a_1 + a_2 = 1.6, -1.6: Q = 0.5 + 1.6, 2.5 - 1.6: mean 1.5
-    loss, _ = impl.compute_actor_loss(chunk_batch([[1, 1], [0, 0], [0, 0]]))
+    returned = impl.compute_actor_loss(chunk_batch([[1, 1], [0, 0], [0, 0]]))
+    loss, _ = total(returned)
     close(loss, 3.0 * 1.31 / 4 - 1.5)
+    close(row_losses(returned), [0.15 - 2.1, 1.815 - 0.9])
     # d / d mu_1 = 3 * 2 / 4 * (0.1, 0) - 2 / 2, d / d mu_2 = 3 * 2 / 4 * (0.3, -1.1) - 1 / 2; states are one-hot
     close(head_gradients(loss, impl.policy)[0][:, :2], [[0.15 - 1.0, -1.0], [0.45 - 0.5, -1.65 - 0.5]])
 

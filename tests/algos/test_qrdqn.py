@@ -17,8 +17,10 @@ from helpers import (
     head_gradients,
     make_batch,
     one_hot,
+    row_losses,
     set_constant,
     set_table,
+    total,
     two_steps,
 )
 
@@ -52,11 +54,13 @@ def test_loss_and_its_gradient():
     impl = make().impl
     set_table(impl.q, quantiles([[[[7.0, 7.0], [7.0, 7.0], [0.0, 2.0]], [[1.0, 1.0]] * 3]]))
     targets = torch.tensor([[1.0, 1.0], [3.0, 1.0]])
-    loss = impl.compute_critic_loss(steps(), targets)
+    returned = impl.compute_critic_loss(steps(), targets)
+    loss = total(returned)
     # Row 0, levels 1/4 and 3/4, quantiles (0, 2), targets (1, 3). Errors of the first: 1, 3, Huber 0.5, 2.5,
     # each times 1/4: mean 0.375. Of the second: -1, 1, Huber 0.5, 0.5, times 1/4 and 3/4: mean 0.25.
     # Row 1 fits. Loss = (0.625 + 0) / 2.
     close(loss, 0.3125)
+    close(row_losses(returned), [[0.625, 0.0]])
     # d / d first = -mean(1/4 * 1, 1/4 * 1) / 2 rows, the error of 3 clipped to 1;
     # d / d second = -mean(1/4 * -1, 3/4 * 1) / 2 rows.
     zeros = [0.0] * 4
@@ -69,7 +73,7 @@ def test_the_quantiles_of_a_coin():
     impl = make().impl
     set_constant(impl.q, [[1 / 3, 10 - 1 / 3] * 3])
     batch = make_batch(one_hot([0, 0], 2), [1, 1], [0.0, 10.0])
-    close(head_gradients(impl.critic_loss(batch), impl.q)[0], torch.zeros(1, 2, 6))
+    close(head_gradients(total(impl.critic_loss(batch)), impl.q)[0], torch.zeros(1, 2, 6))
 
 
 def test_ensemble_takes_the_whole_distribution_of_the_lowest_member():
@@ -84,11 +88,11 @@ def test_ensemble_takes_the_whole_distribution_of_the_lowest_member():
     set_constant(impl.q, [[0.0] * 4, [0.0] * 4])
     targets = torch.tensor([[1.0, 0.0], [1.0, 0.0]])
     # Row 0: errors 1, Huber 0.5, levels add to 1: 0.5 / 2 rows, twice.
-    close(impl.compute_critic_loss(batch, targets), 0.5)
+    close(total(impl.compute_critic_loss(batch, targets)), 0.5)
     masks = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
-    close(impl.compute_critic_loss(batch._replace(masks=masks), targets), 0.5)
-    close(impl.compute_critic_loss(batch._replace(masks=masks.flip(0)), targets), 0.5)
-    close(impl.compute_critic_loss(batch._replace(masks=masks * 0), targets), 0.0)
+    close(total(impl.compute_critic_loss(batch._replace(masks=masks), targets)), 0.5)
+    close(total(impl.compute_critic_loss(batch._replace(masks=masks.flip(0)), targets)), 0.5)
+    close(total(impl.compute_critic_loss(batch._replace(masks=masks * 0), targets)), 0.0)
 
 
 def test_acts_by_the_mean():

@@ -16,8 +16,10 @@ from helpers import (
     head_gradients,
     make_batch,
     one_hot,
+    row_losses,
     set_constant,
     set_table,
+    total,
 )
 
 from offlinekit.algos import MLPEncoder, ReBRAC
@@ -75,7 +77,7 @@ def test_distances_are_sums_over_action_dimensions():
     row = make_batch(STATES[:1], [[0.2, 0.4]], next_actions=[[0.1, 0.3]], discounts=[1.0])
     # -0.7 * (0.01 + 0.09); 0.3 * (0.04 + 0.16)
     close(impl.compute_target(row), [-0.07])
-    loss, metrics = impl.compute_actor_loss(row)
+    loss, metrics = total(impl.compute_actor_loss(row))
     close(loss, 0.06)
     close(metrics["distance"], 0.2)
 
@@ -94,9 +96,11 @@ def test_actor_loss_and_its_gradient():
     # At pi = (0.5, 0): Q1 = (-1, 4), Q2 = (-2, 5); the lowest (-2, 4), mean 1, mean |Q| = 3
     set_table(impl.q, [[[-2.0], [4.0], [2.0]], [[-4.0], [5.0], [4.0]]])
     set_table(impl.policy, [[math.atanh(0.5)], [0.0]])
-    loss, metrics = impl.compute_actor_loss(make_batch(STATES, [[0.9], [-0.2]]))
+    returned = impl.compute_actor_loss(make_batch(STATES, [[0.9], [-0.2]]))
+    loss, metrics = total(returned)
     # distance (0.16 + 0.04) / 2 = 0.1; loss = 0.3 * 0.1 - 1 / 3
     close(loss, 0.03 - 1 / 3)
+    close(row_losses(returned), [0.3 * 0.16 + 2 / 3, 0.3 * 0.04 - 4 / 3])
     close(metrics["distance"], 0.1)
     assert not metrics["distance"].requires_grad
     # d / d pi = (0.3 * 2 * (pi - a) - dQ / 3) / 2 rows, dQ = (4, 2); times 1 - pi^2 = (0.75, 1)
@@ -108,7 +112,7 @@ def test_values_of_zero_leave_cloning():
     impl = build()
     set_constant(impl.q, [[0.0], [0.0]])
     set_constant(impl.policy, [0.0])
-    close(impl.compute_actor_loss(make_batch(STATES, [[0.9], [-0.2]]))[0], 0.3 * (0.81 + 0.04) / 2)
+    close(total(impl.compute_actor_loss(make_batch(STATES, [[0.9], [-0.2]])))[0], 0.3 * (0.81 + 0.04) / 2)
 
 
 def two_episodes(**options: object) -> MDPDataset:

@@ -16,8 +16,10 @@ from helpers import (
     head_gradients,
     make_batch,
     one_hot,
+    row_losses,
     set_constant,
     set_table,
+    total,
 )
 
 from offlinekit.algos import REDQ, MLPEncoder
@@ -102,9 +104,11 @@ def test_one_subset_serves_all_rows():
 def test_every_critic_learns_from_the_target():
     impl = build()
     set_table(impl.q, TABLES)
-    loss = impl.compute_critic_loss(make_batch(STATES, [[0.0], [1.0]]), torch.tensor([8.0, 8.0]))
+    returned = impl.compute_critic_loss(make_batch(STATES, [[0.0], [1.0]]), torch.tensor([8.0, 8.0]))
+    loss = total(returned)
     # Errors (1, 0), (0, -1), (-4, 1.5), (1, 1): 1 / 2 + 1 / 2 + (16 + 2.25) / 2 + 2 / 2
     close(loss, 11.125)
+    close(row_losses(returned), [[1.0, 0.0], [0.0, 1.0], [16.0, 2.25], [1.0, 1.0]])
     # d / d bias of each = mean(2 * error)
     close(head_gradients(loss, impl.q)[1].flatten(), [1.0, -1.0, -2.5, 2.0])
 
@@ -112,9 +116,11 @@ def test_every_critic_learns_from_the_target():
 def test_actor_climbs_the_mean_of_all_critics():
     impl = build()
     set_table(impl.q, TABLES)
-    loss = impl.compute_actor_loss(make_batch(STATES, [[0.9], [0.9]]))
+    returned = impl.compute_actor_loss(make_batch(STATES, [[0.9], [0.9]]))
+    loss = total(returned)
     # Slopes 1, -2, 0.5, 0: mean -0.125. State 0: 30 / 4 - 0.125 a, state 1: 34 / 4 - 0.125 a
     close(loss, -(8.0 - 0.125 * ACTION))
+    close(row_losses(returned), [-(7.5 - 0.125 * ACTION), -(8.5 - 0.125 * ACTION)])
     # d / d mean = 0.125 (1 - a**2)
     close(head_gradients(loss, impl.policy)[1], [0.125 * (1 - ACTION**2), 0.0])
     assert head_gradients(loss, impl.q)[1] is not None  # A path, which the objective does not own.
@@ -126,7 +132,7 @@ def test_actor_pays_for_the_log_density():
     set_constant(impl.q, [[5.0]] * 4)
     batch = make_batch(STATES, [[0.0], [0.0]])
     state = impl.random.state()
-    loss = impl.compute_actor_loss(batch)
+    loss = total(impl.compute_actor_loss(batch))
     impl.random.set_state(state)
     _, log_probs = impl.policy.sample(STATES)
     close(loss, 0.2 * log_probs.mean().item() - 5.0)

@@ -17,8 +17,10 @@ from helpers import (
     make_batch,
     normals,
     one_hot,
+    row_losses,
     set_constant,
     set_table,
+    total,
 )
 
 from offlinekit.algos import SAC
@@ -134,12 +136,14 @@ def test_actor_loss_and_its_gradients():
     mean, log_std = 0.3, -0.5
     set_constant(impl.policy, [mean, log_std])
     state = impl.random.state()
-    loss = impl.compute_actor_loss(make_batch(STATES, [[0.9], [0.9]]))
+    returned = impl.compute_actor_loss(make_batch(STATES, [[0.9], [0.9]]))
+    loss = total(returned)
     noise = normals(state, 2, 1)
     action = np.tanh(mean + math.exp(log_std) * noise)
     # loss = mean(0.2 log pi - (1 + 3 a, 4 + 3 a))
     values = np.array([1.0, 4.0]) + 3 * action[:, 0]
     close(loss, (0.2 * log_density(noise, mean, log_std) - values).mean())
+    close(row_losses(returned), 0.2 * log_density(noise, mean, log_std) - values)
     # raw = mean + std * noise; d log pi / d raw = 2 tanh(raw), as the noise is held; d a / d raw = 1 - a**2
     # d loss / d mean = mean(0.4 a - 3 (1 - a**2)); d loss / d log std adds the factor std * noise and -0.2
     slope = 0.4 * action - 3 * (1 - action**2)
@@ -156,7 +160,7 @@ def test_actor_loss_leaves_critics_and_temperature_alone():
     after = [*impl.q.parameters(), impl.log_temperature]
     assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
     assert not any(torch.equal(a, b) for a, b in zip(policy, impl.policy.parameters(), strict=True))
-    loss = impl.compute_actor_loss(make_batch(STATES, [[0.0], [0.0]]))
+    loss = total(impl.compute_actor_loss(make_batch(STATES, [[0.0], [0.0]])))
     assert torch.autograd.grad(loss, impl.log_temperature, allow_unused=True)[0] is None
 
 
@@ -165,11 +169,13 @@ def test_temperature_loss_and_its_gradient(target_entropy, target):
     impl = build(initial_temperature=0.2, target_entropy=target_entropy)
     set_constant(impl.policy, [0.3, -0.5])
     state = impl.random.state()
-    loss, metrics = impl.compute_temperature_loss(make_batch(STATES, [[0.0], [0.0]]))
+    returned = impl.compute_temperature_loss(make_batch(STATES, [[0.0], [0.0]]))
+    loss, metrics = total(returned)
     log_probs = log_density(normals(state, 2, 1), 0.3, -0.5)
     # loss = -0.2 * (mean log pi + target); its derivative by log temperature is the loss itself.
     expected = -0.2 * (log_probs.mean() + target)
     close(loss, expected)
+    close(row_losses(returned), -0.2 * (log_probs + target))
     close(torch.autograd.grad(loss, impl.log_temperature, retain_graph=True)[0], expected)
     assert head_gradients(loss, impl.policy) == (None, None)
     close(metrics["temperature"], 0.2)
@@ -179,7 +185,7 @@ def test_temperature_loss_and_its_gradient(target_entropy, target):
 def test_target_entropy_is_minus_the_action_dimensions():
     impl = build(action_size=3, initial_temperature=1.0)
     set_constant(impl.policy, [0.0] * 6)
-    loss, metrics = impl.compute_temperature_loss(make_batch(STATES, torch.zeros(2, 3)))
+    loss, metrics = total(impl.compute_temperature_loss(make_batch(STATES, torch.zeros(2, 3))))
     # -1 * (log pi - 3) = entropy + 3
     close(loss, metrics["entropy"] + 3.0)
 
@@ -200,14 +206,14 @@ def test_losses_read_the_temperature_as_it_is_now():
     state = impl.random.state()
     target = impl.compute_target(batch)
     impl.random.set_state(state)
-    loss = impl.compute_actor_loss(batch)
+    loss = total(impl.compute_actor_loss(batch))
     with torch.no_grad():
         impl.log_temperature.add_(math.log(3.0))
     # With Q = 0 the target is -temperature log pi and the actor's loss temperature log pi: both three-fold.
     impl.random.set_state(state)
     close(impl.compute_target(batch), (3 * target).tolist(), atol=1e-4)
     impl.random.set_state(state)
-    close(impl.compute_actor_loss(batch), 3 * loss.item(), atol=1e-4)
+    close(total(impl.compute_actor_loss(batch)), 3 * loss.item(), atol=1e-4)
 
 
 def test_order_is_temperature_actor_critics():
@@ -225,7 +231,7 @@ def test_target_critics_follow_by_polyak_averaging():
 
 def test_the_target_carries_no_gradient():
     impl = build()
-    loss = impl.critic_loss(make_batch(STATES, [[0.0], [0.0]], discounts=[1.0, 1.0]))
+    loss = total(impl.critic_loss(make_batch(STATES, [[0.0], [0.0]], discounts=[1.0, 1.0])))
     assert head_gradients(loss, impl.policy) == (None, None)
     assert torch.autograd.grad(loss, impl.log_temperature, allow_unused=True, retain_graph=True)[0] is None
 

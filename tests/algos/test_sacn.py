@@ -14,8 +14,10 @@ from helpers import (
     head_gradients,
     make_batch,
     one_hot,
+    row_losses,
     set_constant,
     set_table,
+    total,
 )
 
 from offlinekit.algos import SACN, MLPEncoder
@@ -65,9 +67,11 @@ def test_target_takes_the_entropy():
 def test_critics_losses_add_up():
     impl = build()
     set_table(impl.q, TABLES)
-    loss = impl.compute_critic_loss(make_batch(STATES, [[0.0], [1.0]]), torch.tensor([8.0, 8.0]))
+    returned = impl.compute_critic_loss(make_batch(STATES, [[0.0], [1.0]]), torch.tensor([8.0, 8.0]))
+    loss = total(returned)
     # Errors (1, 0), (0, -1), (-4, 1.5), (1, 1): 1 / 2 + 1 / 2 + (16 + 2.25) / 2 + 2 / 2
     close(loss, 11.125)
+    close(row_losses(returned), [[1.0, 0.0], [0.0, 1.0], [16.0, 2.25], [1.0, 1.0]])
     # d / d bias of each = mean(2 * error)
     close(head_gradients(loss, impl.q)[1].flatten(), [1.0, -1.0, -2.5, 2.0])
 
@@ -76,13 +80,15 @@ def test_actor_climbs_the_lowest_critic():
     impl = build()
     set_table(impl.q, TABLES)
     set_constant(impl.target_q, [[-100.0]] * 4)
-    loss = impl.compute_actor_loss(make_batch(STATES, [[0.9], [0.9]]))
+    returned = impl.compute_actor_loss(make_batch(STATES, [[0.9], [0.9]]))
+    loss = total(returned)
     # Lowest 4 + a / 2 and 7 + a
     close(loss, -(11 + 1.5 * ACTION) / 2)
+    close(row_losses(returned), [-(4 + ACTION / 2), -(7 + ACTION)])
     # d / d mean = -(0.5 + 1) / 2 * (1 - a**2); the noise is too small to matter
     close(head_gradients(loss, impl.policy)[1], [-0.75 * (1 - ACTION**2), 0.0])
     assert (
-        head_gradients(impl.compute_actor_loss(make_batch(STATES, [[0.9], [0.9]])), impl.policy)[0]
+        head_gradients(total(impl.compute_actor_loss(make_batch(STATES, [[0.9], [0.9]]))), impl.policy)[0]
         is not None
     )
 
@@ -90,7 +96,7 @@ def test_actor_climbs_the_lowest_critic():
 def test_temperature_loss():
     impl = build(initial_temperature=0.2)
     set_constant(impl.policy, [0.3, 0.0])
-    loss, metrics = impl.compute_temperature_loss(make_batch(STATES, [[0.0], [0.0]]))
+    loss, metrics = total(impl.compute_temperature_loss(make_batch(STATES, [[0.0], [0.0]])))
     # -0.2 (log pi - 1) = 0.2 (entropy + 1)
     close(loss, 0.2 * (metrics["entropy"] + 1.0))
     close(torch.autograd.grad(loss, impl.log_temperature)[0], loss.item())

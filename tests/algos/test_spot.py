@@ -15,8 +15,10 @@ from helpers import (
     head_gradients,
     make_batch,
     one_hot,
+    row_losses,
     set_constant,
     set_table,
+    total,
 )
 
 from offlinekit.algos import SPOT
@@ -52,9 +54,11 @@ def test_actor_loss_and_its_gradient():
     impl = build()
     # Q1(s, pi) = (-3 + 1, 1) = (-2, 1): mean -0.5, mean |Q| = 1.5. The second critic must not matter.
     set_table(impl.q, [[[-3.0], [1.0], [2.0]], [[-70.0], [-70.0], [5.0]]])
-    loss, metrics = impl.compute_actor_loss(BATCH)
+    returned = impl.compute_actor_loss(BATCH)
+    loss, metrics = total(returned)
     strange, slope = losses_of_vae(np.array([0.5, 0.0]))
     close(loss, 0.4 * strange.mean() + 0.5 / 1.5)
+    close(row_losses(returned), 0.4 * strange - np.array([-2.0, 1.0]) / 1.5)
     close(metrics["strangeness"], strange.mean())
     assert not metrics["strangeness"].requires_grad
     # d / d pi = (0.4 * slope - 2 / 1.5) / 2 rows, times 1 - pi^2 = (0.75, 1); no gradient through 1.5
@@ -64,11 +68,11 @@ def test_actor_loss_and_its_gradient():
 def test_values_of_zero_leave_the_density():
     impl = build()
     set_constant(impl.q, [[0.0], [0.0]])
-    close(impl.compute_actor_loss(BATCH)[0], 0.4 * losses_of_vae(np.array([0.5, 0.0]))[0].mean())
+    close(total(impl.compute_actor_loss(BATCH))[0], 0.4 * losses_of_vae(np.array([0.5, 0.0]))[0].mean())
 
 
 def test_vae_loss_is_that_of_the_datas_actions():
-    close(build().compute_vae_loss(BATCH), losses_of_vae(np.array([0.9, -0.2]))[0].mean())
+    close(total(build().compute_vae_loss(BATCH)), losses_of_vae(np.array([0.9, -0.2]))[0].mean())
 
 
 def test_actor_loss_leaves_vae_and_critics_alone():

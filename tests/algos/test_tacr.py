@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from helpers import bandit_error, close, head_gradients, set_constant, set_table
+from helpers import bandit_error, close, head_gradients, row_losses, set_constant, set_table, total
 from windows import SMALL, random_windows, reach, set_head, walk_dataset
 
 from offlinekit.algos import TACR, MLPEncoder
@@ -85,8 +85,10 @@ def test_critics_loss_by_hand():
     target = torch.tensor([[2.0, 4.0, 6.0], [1e6, 7.0, 1e6]])
     # Q1 = s: errors 1, 2, 3 in row 0, which the MDP ended; 2 in row 1, whose last step has no next one.
     # Q1: (1 + 4 + 9 + 4) / 4 = 4.5; Q2 = 0: (4 + 16 + 36 + 49) / 4 = 26.25
-    loss = impl.compute_critic_loss(batch, target)
+    returned = impl.compute_critic_loss(batch, target)
+    loss = total(returned)
     close(loss, 4.5 + 26.25)
+    close(row_losses(returned), [[14 / 3, 4.0], [56 / 3, 49.0]])
     # d / d bias of Q1: 2 * mean of (Q - y) = 2 * -(1 + 2 + 3 + 2) / 4; of Q2: 2 * -(2 + 4 + 6 + 7) / 4
     close(head_gradients(loss, impl.q)[1].flatten(), [-4.0, -9.5])
 
@@ -95,12 +97,12 @@ def test_a_last_step_that_the_mdp_did_not_end_teaches_nothing():
     impl = with_critics()
     batch = batch_of_two(ended=False)._replace(actions=torch.zeros(2, 3, 2))
     target = torch.tensor([[2.0, 4.0, 1e6], [1e6, 7.0, 1e6]])
-    close(impl.compute_critic_loss(batch, target), (1 + 4 + 4) / 3 + (4 + 16 + 49) / 3)
+    close(total(impl.compute_critic_loss(batch, target)), (1 + 4 + 4) / 3 + (4 + 16 + 49) / 3)
 
 
 def test_the_target_carries_no_gradient():
     impl = with_critics()
-    loss = impl.critic_loss(batch_of_two())
+    loss = total(impl.critic_loss(batch_of_two()))
     assert not any(p.requires_grad for t in impl.targets for p in t.target.parameters())
     assert torch.autograd.grad(loss, [impl.policy.head.bias], allow_unused=True) == (None,)
 
@@ -112,10 +114,12 @@ def test_actor_loss_by_hand():
     set_head(impl, [math.atanh(0.5), 0.0])
     actions = torch.full((2, 3, 2), 99.0)
     actions[batch_of_two().masks] = torch.tensor([0.5, 0.2])
-    loss, metrics = impl.compute_actor_loss(batch_of_two()._replace(actions=actions))
+    returned = impl.compute_actor_loss(batch_of_two()._replace(actions=actions))
+    loss, metrics = total(returned)
     # Q1 = s + 1 in the real steps: 2, 3, 4, 6, 7, mean 4.4 = mean |Q|; lambda Q = 2 whatever their size
     # cloning = (0 + 0.04) / 2 = 0.02
     close(loss, 0.02 - 2.0)
+    close(row_losses(returned), [0.02 - 2 / 4.4 * 3, 0.02 - 2 / 4.4 * 6.5])
     close(metrics["bc_loss"], 0.02)
     (gradient,) = torch.autograd.grad(loss, [impl.policy.head.bias])
     # First dimension: -lambda * 2 * 0.75 with lambda = 2 / 4.4; second: 2 * (0 - 0.2) / 2 = -0.2
@@ -127,11 +131,11 @@ def test_lambda_is_of_the_mean_size_and_a_number():
     set_head(impl, [0.0, 0.0])
     batch = batch_of_two()
     batch.observations[0, 0, 0] = -9.0
-    loss, _ = impl.compute_actor_loss(batch._replace(actions=torch.zeros(2, 3, 2)))
+    loss, _ = total(impl.compute_actor_loss(batch._replace(actions=torch.zeros(2, 3, 2))))
     # Q1 = s: -9, 2, 3, 5, 6: mean 1.4, mean |Q| 5
     close(loss, -1.4 / 5)
     set_constant(impl.q, [[0.0], [0.0]])
-    close(impl.compute_actor_loss(batch._replace(actions=torch.zeros(2, 3, 2)))[0], 0.0)
+    close(total(impl.compute_actor_loss(batch._replace(actions=torch.zeros(2, 3, 2))))[0], 0.0)
 
 
 def test_the_actors_loss_moves_the_actor_alone_and_targets_follow():

@@ -16,8 +16,10 @@ from helpers import (
     head_gradients,
     make_batch,
     one_hot,
+    row_losses,
     set_constant,
     set_table,
+    total,
 )
 
 from offlinekit.algos import TD3
@@ -88,8 +90,10 @@ def test_critic_loss_sums_members_of_means_over_rows():
     batch = make_batch(STATES, [[1.0], [-0.5]])
     # Q1 = (2, 1.5), Q2 = (6, -2); target (1, 1): errors (1, 0.5) and (5, -3)
     # loss = (1 + 0.25) / 2 + (25 + 9) / 2 = 0.625 + 17 = 17.625
-    loss = impl.compute_critic_loss(batch, torch.ones(2))
+    returned = impl.compute_critic_loss(batch, torch.ones(2))
+    loss = total(returned)
     close(loss, 17.625)
+    close(row_losses(returned), [[1.0, 0.25], [25.0, 9.0]])
     # d loss / d bias = mean(2 * error) = (1.5, 2); d / d weight of a = mean(2 * error * a):
     # member 1: (2 * 1 - 0.5 * 1) / 2 = 0.75; member 2: (10 * 1 + -6 * -0.5) / 2 = 6.5
     weight, bias = head_gradients(loss, impl.q)
@@ -102,14 +106,14 @@ def test_critic_loss_obeys_masks():
     set_table(impl.q, [FIRST, SECOND])
     batch = make_batch(STATES, [[1.0], [-0.5]], masks=[[1, 0], [0, 0]])
     # Member 1 sees row 0 alone: 1; member 2 sees none: 0.
-    close(impl.compute_critic_loss(batch, torch.ones(2)), 1.0)
+    close(total(impl.compute_critic_loss(batch, torch.ones(2))), 1.0)
 
 
 def test_the_target_carries_no_gradient():
     impl = with_networks()
     assert not any(p.requires_grad for p in [*impl.target_q.parameters(), *impl.target_policy.parameters()])
     batch = make_batch(STATES, [[0.0], [0.0]], discounts=[1.0, 1.0])
-    loss = impl.critic_loss(batch)
+    loss = total(impl.critic_loss(batch))
     assert head_gradients(loss, impl.policy) == (None, None)
     assert head_gradients(loss, impl.q)[0] is not None
 
@@ -120,8 +124,10 @@ def test_actor_loss_is_minus_the_first_critic():
     set_table(impl.policy, [[math.atanh(0.5)], [0.0]])
     batch = make_batch(STATES, [[0.9], [0.9]])
     # Q1(s, pi(s)) = (1 + 1.5, 2 + 0) = (2.5, 2); loss = -2.25
-    loss = impl.compute_actor_loss(batch)
+    returned = impl.compute_actor_loss(batch)
+    loss = total(returned)
     close(loss, -2.25)
+    close(row_losses(returned), [-2.5, -2.0])
     # d loss / d table = -3 * (1 - tanh**2) / 2 = -3 * (0.75, 1) / 2
     close(head_gradients(loss, impl.policy)[0], [[-1.125, -1.5]])
 

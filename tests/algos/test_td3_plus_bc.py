@@ -16,8 +16,10 @@ from helpers import (
     head_gradients,
     make_batch,
     one_hot,
+    row_losses,
     set_constant,
     set_table,
+    total,
 )
 
 from offlinekit.algos import TD3PlusBC
@@ -45,15 +47,17 @@ def test_actor_loss_by_hand():
     # Q1(s, pi) = (-3 + 1, 1) = (-2, 1): mean -0.5, mean |Q| = 1.5, lambda = 2.5 / 1.5 = 5/3
     # cloning = ((0.5 - 0.9)**2 + (0 + 0.2)**2) / 2 = (0.16 + 0.04) / 2 = 0.1
     # loss = 0.1 - 5/3 * -0.5 = 0.933333
-    loss, metrics = impl.compute_actor_loss(batch)
+    returned = impl.compute_actor_loss(batch)
+    loss, metrics = total(returned)
     close(loss, 0.1 + 5 / 6)
+    close(row_losses(returned), [0.16 + 10 / 3, 0.04 - 5 / 3])
     close(metrics["bc_loss"], 0.1)
     assert not metrics["bc_loss"].requires_grad
 
 
 def test_lambda_is_a_number_without_gradient():
     impl = with_networks(alpha=2.5)
-    loss, _ = impl.compute_actor_loss(make_batch(STATES, [[0.9], [-0.2]]))
+    loss, _ = total(impl.compute_actor_loss(make_batch(STATES, [[0.9], [-0.2]])))
     # d / d pi = (2 * (pi - a) - lambda * 2) / 2 rows = (-0.4 - 5/3, 0.2 - 5/3), times (1 - pi**2) = (0.75, 1)
     # With a gradient through lambda the value term would differ.
     close(head_gradients(loss, impl.policy)[0], [[0.75 * (-0.4 - 5 / 3), 0.2 - 5 / 3]])
@@ -65,13 +69,13 @@ def test_scaling_all_values_changes_nothing():
         for parameter in scaled.q.parameters():
             parameter.mul_(1_000.0)
     batch = make_batch(STATES, [[0.9], [-0.2]])
-    close(impl.compute_actor_loss(batch)[0], scaled.compute_actor_loss(batch)[0])
+    close(total(impl.compute_actor_loss(batch))[0], total(scaled.compute_actor_loss(batch))[0])
 
 
 def test_values_of_zero_leave_cloning():
     impl = with_networks()
     set_constant(impl.q, [[0.0], [0.0]])
-    close(impl.compute_actor_loss(make_batch(STATES, [[0.9], [-0.2]]))[0], 0.1)
+    close(total(impl.compute_actor_loss(make_batch(STATES, [[0.9], [-0.2]])))[0], 0.1)
 
 
 def test_cloning_is_a_mean_over_action_dimensions():
@@ -79,7 +83,7 @@ def test_cloning_is_a_mean_over_action_dimensions():
     set_constant(impl.q, [[0.0], [0.0]])
     set_constant(impl.policy, [0.0, 0.0])
     # (0.04 + 0.16) / 2
-    close(impl.compute_actor_loss(make_batch(STATES[:1], [[0.2, 0.4]]))[0], 0.1)
+    close(total(impl.compute_actor_loss(make_batch(STATES[:1], [[0.2, 0.4]])))[0], 0.1)
 
 
 def test_actor_loss_reaches_the_policy_alone():

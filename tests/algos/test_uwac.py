@@ -16,8 +16,10 @@ from helpers import (
     head_gradients,
     make_batch,
     one_hot,
+    row_losses,
     set_constant,
     set_table,
+    total,
 )
 
 from offlinekit.algos import UWAC, MLPEncoder, Population
@@ -101,10 +103,12 @@ def test_certainty_weighs_the_error_so_its_square_the_loss(monkeypatch):
     monkeypatch.setattr(
         impl, "certain_target", lambda batch: (torch.tensor([2.0, 2.0]), torch.tensor([0.5, 0.1]))
     )
-    loss, metrics = impl.critic_loss(make_batch(STATES, [[0.0], [1.0]]))
+    returned = impl.critic_loss(make_batch(STATES, [[0.0], [1.0]]))
+    loss, metrics = total(returned)
     # Values (1, 5), (4, 1): errors (-1, 3), (2, -1); squares times (0.25, 0.01):
     # (0.25 + 0.09) / 2 + (1 + 0.01) / 2
     close(loss, 0.17 + 0.505)
+    close(row_losses(returned), [[0.25, 0.09], [1.0, 0.01]])
     # d / d bias = mean(2 w^2 error): (-0.5 + 0.06) / 2, (1 - 0.02) / 2
     close(head_gradients(loss, impl.q)[1].flatten(), [-0.22, 0.49])
     close(metrics["certainty"], 0.3)
@@ -119,12 +123,14 @@ def test_actor_climbs_the_lowest_mean_times_its_certainty(monkeypatch):
         return values, values.square()  # A variance with a gradient, which must not reach the policy.
 
     monkeypatch.setattr(impl, "passes", passes)
-    loss = impl.compute_actor_loss(make_batch(STATES, [[0.9], [0.9]]))[0]
+    returned = impl.compute_actor_loss(make_batch(STATES, [[0.9], [0.9]]))
+    loss = total(returned)[0]
     a = math.tanh(0.3)
     first, second = (1 + 2 * a, 4 - a), (3 + 2 * a, 2 - a)
     w = [math.exp(-0.5 * (x**2 + y**2)) for x, y in (first, second)]
     # alpha = e^0: 0.25 - mean(w min): min 1 + 2 a at state 0, 2 - a at state 1
     close(loss, 0.25 - (w[0] * (1 + 2 * a) + w[1] * (2 - a)) / 2)
+    close(row_losses(returned), [0.25 - w[0] * (1 + 2 * a), 0.25 - w[1] * (2 - a)])
     # d / d mean = -(2 w0 - w1) / 2 (1 - a^2)
     close(head_gradients(loss, impl.policy)[1][0], -(2 * w[0] - w[1]) / 2 * (1 - a**2))
 
@@ -132,7 +138,7 @@ def test_actor_climbs_the_lowest_mean_times_its_certainty(monkeypatch):
 def test_actor_asks_for_one_action_a_row_of_the_online_critics(monkeypatch):
     impl = build()
     asked = given_passes(impl, monkeypatch, ([[1.0, 1.0], [2.0, 2.0]], [[0.0, 0.0], [0.0, 0.0]]))
-    impl.compute_actor_loss(make_batch(STATES, [[0.9], [0.9]]))
+    total(impl.compute_actor_loss(make_batch(STATES, [[0.9], [0.9]])))
     assert asked[0][0] is impl.q
     close(asked[0][2].detach(), [[math.tanh(0.3)]] * 2)
 
@@ -225,10 +231,10 @@ def test_targets_follow_the_weights_before_normalisation():
 def test_without_dropout_and_norm_the_critics_are_those_of_bear():
     impl = build()
     batch = make_batch(STATES, [[0.3], [-0.4]], [1.0, 2.0], discounts=[0.9, 0.5])
-    ours, metrics = impl.train().critic_loss(batch)
+    ours, metrics = total(impl.train().critic_loss(batch))
     with torch.no_grad():
         target = BEARImpl.compute_target(impl, batch)
-    close(ours, impl.compute_critic_loss(batch, target).item())
+    close(ours, total(impl.compute_critic_loss(batch, target)).item())
     close(metrics["certainty"], 1.0)
 
 

@@ -15,8 +15,10 @@ from helpers import (
     head_gradients,
     make_batch,
     one_hot,
+    row_losses,
     set_constant,
     set_table,
+    total,
 )
 
 from offlinekit.algos import XQL
@@ -38,10 +40,12 @@ def with_networks(**options):
 def test_value_loss_and_its_gradient():
     impl = with_networks(temperature=2.0)
     # z = (1, -3) / 2 = (0.5, -1.5); (exp(z) - z - 1) / exp(0.5), whose mean is the loss
-    loss, metrics = impl.compute_value_loss(BATCH)
+    returned = impl.compute_value_loss(BATCH)
+    loss, metrics = total(returned)
     scale = math.exp(-0.5)
     rows = [(math.exp(z) - z - 1) * scale for z in (0.5, -1.5)]
     close(loss, sum(rows) / 2)
+    close(row_losses(returned), rows)
     close(metrics["value"], 4.0)
     # d / d V = -(exp(z) - 1) / 2 * scale / 2 rows
     expected = [-(math.exp(z) - 1) / 2 * scale / 2 for z in (0.5, -1.5)]
@@ -52,7 +56,7 @@ def test_value_loss_and_its_gradient():
 def test_exponent_is_bounded_and_carries_no_gradient_beyond():
     impl = with_networks(temperature=0.5, max_exponent=1.5)
     # z = (2, -6) -> (1.5, -6)
-    loss, _ = impl.compute_value_loss(BATCH)
+    loss, _ = total(impl.compute_value_loss(BATCH))
     scale = math.exp(-1.5)
     close(loss, ((math.exp(1.5) - 2.5) + (math.exp(-6) + 5)) * scale / 2)
     close(head_gradients(loss, impl.value)[0], [[0.0, -(math.exp(-6) - 1) / 0.5 * scale / 2]])
@@ -73,7 +77,7 @@ def test_value_tends_to_the_soft_maximum(temperature):
     impl = with_networks(temperature=temperature, max_exponent=50.0)
     set_table(impl.target_q, [[[1.0], [0.0], [4.0]]] * 2)
     set_table(impl.value, [[solution], [0.0]])
-    loss, _ = impl.compute_value_loss(make_batch(one_hot([0, 0], 2), [[0.0], [1.0]]))
+    loss, _ = total(impl.compute_value_loss(make_batch(one_hot([0, 0], 2), [[0.0], [1.0]])))
     close(head_gradients(loss, impl.value)[0], [[0.0, 0.0]])
 
 
@@ -86,7 +90,7 @@ def test_critics_and_actor_are_iqls():
     # 1 + 0.9 * -2 = -0.8; 2 + 0.5 * 4 = 4
     close(impl.compute_target(batch), [-0.8, 4.0])
     set_constant(impl.policy, [0.0])
-    loss, metrics = impl.compute_actor_loss(batch)
+    loss, metrics = total(impl.compute_actor_loss(batch))
     # advantages (1, 3): weights exp(0.5) and exp(1.5), both above 1.5; -log pi = log(2 pi) / 2
     close(metrics["weight"], 1.5)
     close(loss, 1.5 * 0.5 * math.log(2 * math.pi))

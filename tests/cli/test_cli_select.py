@@ -44,7 +44,7 @@ def test_the_better_policy(folder):
     assert "Deploy 1.okt: 1.okt gains at least" in result.output
     assert rows[0].split("  ")[-1] == "episodes"
     assert rows[2].split()[-1].startswith(("99.", "100"))  # Of 200 rows, 100 show action 1.
-    assert "by both judges." in result.output
+    assert "by both estimates." in result.output
 
 
 def test_none(folder):
@@ -57,7 +57,7 @@ def test_rules_and_what_was_not_heard(folder):
     assert "1.okt is held back: the data show" in strict.output
     assert "Deploy none: keep the behaviour: 1.okt gains" in strict.output
     alone = run("1.okt", "--behaviour", "none", "--sample")
-    assert "fitted Q alone judges 1.okt: propensities were not asked for" in alone.output
+    assert "fitted Q alone for 1.okt: propensities were not asked for" in alone.output
     assert alone.output.splitlines()[2].split()[-1] == "-"
 
 

@@ -173,7 +173,8 @@ def test_fit_on_other_observations_or_actions_than_built_for():
     other = MDPDataset(np.zeros((4, 7)), np.array([0, 1, 2, 0]), np.zeros(4), np.array([0, 0, 0, 1]))
     with pytest.raises(UnsupportedError, match="was built for"):
         algo.fit(other, 1, out=None)
-    more = MDPDataset(np.zeros((4, 4)), np.array([0, 1, 5, 0]), np.zeros(4), np.array([0, 0, 0, 1]))
+    columns = np.zeros((4, 4)), np.array([0, 1, 5, 0]), np.zeros(4), np.array([0, 0, 0, 1])
+    more = MDPDataset(*columns, action_space=spaces.Discrete(6))
     with pytest.raises(UnsupportedError, match="was built for"):
         algo.fit(more, 1, out=None)
 

@@ -202,13 +202,13 @@ def test_without_the_extra(tmp_path, monkeypatch):
     def missing(module, extra):
         raise MissingExtraError(f"{module} [{extra}]")
 
-    monkeypatch.setattr(export.files, "require", missing)
+    monkeypatch.setattr(export.torch_formats, "require", missing)
     with pytest.raises(MissingExtraError, match=r"\[onnx\]"):
         built().export(tmp_path / "policy.onnx")
 
 
 def test_an_operation_that_numpy_lacks(tmp_path, monkeypatch):
-    monkeypatch.delitem(export.numpy_file.deploy.OPERATIONS, "tanh")
+    monkeypatch.delitem(export.numpy_format.deploy.OPERATIONS, "tanh")
     with pytest.raises(
         UnsupportedError, match=r"needs the operation aten\.tanh\.default, which .* export it as onnx"
     ):

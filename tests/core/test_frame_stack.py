@@ -34,7 +34,7 @@ class Blinking(gymnasium.Env):
         return self.observation_space.low, 1.0, self.left == 0, False, {}
 
 
-class Stacked(gymnasium.ObservationWrapper):
+class StackedRuns(gymnasium.ObservationWrapper):
     """The same with three images in one observation."""
 
     def __init__(self, env):
@@ -66,7 +66,7 @@ def test_a_policy_sees_the_image_before_the_last(data):
 
 def test_stacks_in_files_environments_and_metrics(data, tmp_path):
     algo = DoubleDQN(frame_stack=3, frame_pad="repeat", seed=0, batch_size=8)
-    algo.fit(data, 2, eval_env=Stacked(Blinking()), eval_episodes=1, **SETTINGS)
+    algo.fit(data, 2, eval_env=StackedRuns(Blinking()), eval_episodes=1, **SETTINGS)
     assert algo.history[-1]["eval/return_mean"] == 4.0
     assert np.isfinite(initial_value(algo, data))
     stacks = stacked_observations(data, np.array([0, 41]), 3, "repeat")
@@ -114,7 +114,7 @@ def test_stacks_of_an_environment_are_those_of_the_sampler(pad, first):
 
 def test_what_does_not_fit_is_refused(data):
     with pytest.raises(DatasetError, match=r"observes Box\[3, 36, 36\]"):
-        DiscreteBC(frame_stack=2).fit(data, 1, eval_env=Stacked(Blinking()), **SETTINGS)
+        DiscreteBC(frame_stack=2).fit(data, 1, eval_env=StackedRuns(Blinking()), **SETTINGS)
     vectors = MDPDataset(np.zeros((3, 2)), np.zeros(3, np.int64), np.zeros(3), np.zeros(3))
     with pytest.raises(DatasetError, match="needs uint8 images"):
         DiscreteBC(frame_stack=3).fit(vectors, 1, **SETTINGS)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
-from helpers import TABLE, close, continuous_dataset, make_batch, set_constant
+from helpers import TABLE, close, continuous_dataset, make_batch, set_constant, total
 from torch import Tensor, nn
 
 from offlinekit.algos import BC, CQL, IQL, SAC, TD3, MLPEncoder, TD3PlusBC
@@ -313,9 +313,9 @@ class Empty(Impl):
         (lambda impl: impl.predict_best_action(BATCH.observations), "predict_best_action"),
         (lambda impl: impl.sample_action(BATCH.observations), "predict_best_action"),
         (lambda impl: impl.compute_target(BATCH), "compute_target"),
-        (lambda impl: impl.compute_critic_loss(BATCH, torch.zeros(3)), "compute_critic_loss"),
+        (lambda impl: total(impl.compute_critic_loss(BATCH, torch.zeros(3))), "compute_critic_loss"),
         (lambda impl: ActorCriticImpl.build_policy(impl), "build_policy"),
-        (lambda impl: ActorCriticImpl.compute_actor_loss(impl, BATCH), "compute_actor_loss"),
+        (lambda impl: total(ActorCriticImpl.compute_actor_loss(impl, BATCH)), "compute_actor_loss"),
     ],
 )
 def test_what_is_not_written_is_named(call, name):

@@ -12,7 +12,7 @@ from gymnasium import spaces
 from offlinekit.datasets import MDPDataset
 from offlinekit.datasets.spaces import space_from_json, space_to_json
 from offlinekit.errors import DatasetError, FileFormatError
-from offlinekit.io import written_beside
+from offlinekit.io import atomic_write
 
 
 def make(**options: Any) -> MDPDataset:
@@ -110,7 +110,7 @@ def test_a_failed_write_leaves_the_old_file(saved: Path) -> None:
     before = saved.read_bytes()
 
     def write_half() -> None:
-        with written_beside(saved) as beside:
+        with atomic_write(saved) as beside:
             beside.write_bytes(b"half")
             raise RuntimeError("interrupted")
 

@@ -66,13 +66,13 @@ def _prepared(name):
 
 def _take_updates(rank, size, names, engine, folder):
     """Takes updates on this rank's rows of global batches and keeps the networks and the mean metrics."""
-    from offlinekit.training.engines.distributed import TeamEngine
-    from offlinekit.training.process_group import Team
+    from offlinekit.training.engines.distributed import DistributedEngine
+    from offlinekit.training.process_group import ProcessGroup
 
-    with Team.join("cpu") as team:
+    with ProcessGroup.join("cpu") as team:
         for name in names:
             algo, batches = _prepared(name)
-            taker = TeamEngine(team, algo.impl, Given(batches, rank, size), engine, "float32")
+            taker = DistributedEngine(team, algo.impl, Given(batches, rank, size), engine, "float32")
             while algo.grad_step < N_UPDATES:
                 taker.run(N_UPDATES - algo.grad_step, lambda: False)
             policy_file.write(
@@ -101,9 +101,9 @@ def test_ranks_learn_what_one_process_learns_from_the_whole_batch(engine, size, 
 
 
 def _fit(rank, size, folder):
-    from offlinekit.training.process_group import Team
+    from offlinekit.training.process_group import ProcessGroup
 
-    with Team.join("cpu") as team:
+    with ProcessGroup.join("cpu") as team:
         dataset, _ = get_dataset("pendulum-mixed")
         algo = TD3PlusBC(
             batch_size=12, seed=1, encoder=SMALL, observation_scaler="standard", device="cpu"
@@ -221,9 +221,9 @@ def test_the_same_command_goes_on_where_ranks_were_told_to_stop(tmp_path):
 
 
 def _fit_badly(rank, size, what):
-    from offlinekit.training.process_group import Team
+    from offlinekit.training.process_group import ProcessGroup
 
-    with Team.join("cpu") as team:
+    with ProcessGroup.join("cpu") as team:
         dataset, _ = get_dataset("pendulum-mixed")
         algo = BC(
             batch_size=6, seed=rank if what == "seed" else 1, observation_scaler="standard", encoder=SMALL

@@ -11,8 +11,13 @@ from offlinekit.algos import DiscreteBC
 from offlinekit.core.units import SampledPolicy
 from offlinekit.datasets import MDPDataset
 from offlinekit.metrics.ope import weighted_estimate
-from offlinekit.metrics.ope.deployment_rules import Candidate, Rules, decided
-from offlinekit.metrics.ope.weighted_estimate import Opinion, baseline_of, opinion_of, unseen_by
+from offlinekit.metrics.ope.deployment_rules import Candidate, Rules, decide
+from offlinekit.metrics.ope.weighted_estimate import (
+    WeightedEstimate,
+    baseline_of,
+    unseen_by,
+    weighted_estimate_of,
+)
 from offlinekit.sampling.scalers import Scaling
 
 
@@ -24,44 +29,44 @@ def test_bounds_by_hand():
     behaviour = np.array([2.0, 1.0, 2.0, 3.0])
     # Gains of a: 3, then 3, 4, 5 (deviation 1); of b: 1, then 2, 1, 0 (1). t of 2 degrees at 0.95: 2.9200
     rules = Rules(0.95, 25.0, 3.0)
-    first = rules.judged("a", np.array([5.0, 4.0, 6.0, 8.0]), behaviour, None)
+    first = rules.candidate("a", np.array([5.0, 4.0, 6.0, 8.0]), behaviour, None)
     assert (first.name, first.gain, first.value) == ("a", 3.0, 5.0)
     assert first.lower_bound == pytest.approx(3 - 2.91999, abs=1e-4)
     assert first.standard_error == 2.0
     assert (first.weighted_gain, first.effective_sample, first.held_back) == (None, None, "")
-    second = rules.judged("b", np.array([3.0] * 4), behaviour, None)
+    second = rules.candidate("b", np.array([3.0] * 4), behaviour, None)
     assert second.lower_bound == pytest.approx(1 - 2.91999, abs=1e-4)
 
 
-def judged(gains: Any, effective_sample: float = 50.0, max_disagreement: float = 3.0) -> Candidate:
-    opinion = Opinion(gains if gains is None else np.asarray(gains), effective_sample, 40.0)
+def candidate(gains: Any, effective_sample: float = 50.0, max_disagreement: float = 3.0) -> Candidate:
+    weighted = WeightedEstimate(gains if gains is None else np.asarray(gains), effective_sample, 40.0)
     own, behaviour = np.array([5.0, 4.0, 6.0, 8.0]), np.array([2.0, 1.0, 2.0, 3.0])
-    return Rules(0.95, 25.0, max_disagreement).judged("a", own, behaviour, opinion)
+    return Rules(0.95, 25.0, max_disagreement).candidate("a", own, behaviour, weighted)
 
 
-def test_the_lower_bound_of_both_judges_counts():
+def test_the_lower_bound_of_both_estimates_counts():
     # Fitted Q: 3 - 2.92 = 0.08. Weighted: mean 2, deviation 1, 4 episodes; t of 3 degrees 2.3534: 2 - 1.1767 * 1.1547
-    found = judged([1.0, 1.0, 3.0, 3.0])
+    found = candidate([1.0, 1.0, 3.0, 3.0])
     assert found.weighted_gain == 2.0
     assert found.lower_bound == pytest.approx(3 - 2.91999, abs=1e-4)
-    low = judged([-1.0, -1.0, 3.0, 3.0])  # Mean 1, standard error sqrt(16 / 3) / 2 = 1.1547
+    low = candidate([-1.0, -1.0, 3.0, 3.0])  # Mean 1, standard error sqrt(16 / 3) / 2 = 1.1547
     assert low.lower_bound == pytest.approx(1 - 2.35336 * 1.1547, abs=1e-3)
     assert (found.held_back, low.held_back, found.effective_sample) == ("", "", 50.0)
 
 
-def test_judges_that_disagree_hold_a_policy_back():
+def test_estimates_that_disagree_hold_a_policy_back():
     # Standard errors 1 and 0.57735 (deviation 1.1547 of 4 episodes): hypot 1.1547. Gains 3 and 7: 3.46 apart.
     gains = [6.0, 6.0, 8.0, 8.0]
-    assert judged(gains).held_back == (
-        "the judges disagree: a gain of 3 by fitted Q, of 7 by weighted episodes, 3.5 standard errors apart "
+    assert candidate(gains).held_back == (
+        "the estimates disagree: a gain of 3 by fitted Q, of 7 by weighted episodes, 3.5 standard errors apart "
         "(max_disagreement=3)"
     )
-    assert judged(gains, max_disagreement=3.5).held_back == ""
+    assert candidate(gains, max_disagreement=3.5).held_back == ""
 
 
 def test_a_small_effective_sample_holds_a_policy_back():
     for gains in (None, [1.0, 1.0, 3.0, 3.0]):
-        found = judged(gains, effective_sample=24.9)
+        found = candidate(gains, effective_sample=24.9)
         assert found.held_back == (
             "the data show 24.9 effective episodes of what it does (min_effective_sample=25)"
         )
@@ -69,18 +74,18 @@ def test_a_small_effective_sample_holds_a_policy_back():
 
 def test_decisions():
     good, doubtful = Candidate("a", 0, 0, 0, 2.0), Candidate("b", 0, 0, 0, 3.0, held_back="few")
-    assert decided([doubtful, good], 1.0, 0.9)[0] == "a"
-    assert decided([doubtful, good], 2.0, 0.9) == (
+    assert decide([doubtful, good], 1.0, 0.9)[0] == "a"
+    assert decide([doubtful, good], 2.0, 0.9) == (
         None, "keep the behaviour: b gains at least 3 over the behaviour at confidence 0.9 by its bounds, but few",
     )  # fmt: skip
-    assert decided([doubtful, good], 3.0, 0.9)[1].startswith(
+    assert decide([doubtful, good], 3.0, 0.9)[1].startswith(
         "keep the behaviour: no policy surely gains more than 3"
     )
-    assert decided([good], 1.0, 0.9)[1].endswith("by fitted Q evaluation alone")
+    assert decide([good], 1.0, 0.9)[1].endswith("by fitted Q evaluation alone")
     both = Candidate("a", 0, 0, 0, 2.0, weighted_gain=4.0)
     assert (
-        decided([both], 1.0, 0.9)[1]
-        == "a gains at least 2 over the behaviour at confidence 0.9, by both judges"
+        decide([both], 1.0, 0.9)[1]
+        == "a gains at least 2 over the behaviour at confidence 0.9, by both estimates"
     )
 
 
@@ -121,10 +126,10 @@ def test_what_the_behaviour_is_worth_by_hand():
     np.testing.assert_allclose(baseline_of(FITS, three_episodes()), [2.5, 3.0, 4.0])
 
 
-def test_opinion_by_hand(monkeypatch):
+def test_the_weighted_estimate_by_hand(monkeypatch):
     monkeypatch.setattr(weighted_estimate, "FEW", 1.0)
     data = three_episodes()
-    found = opinion_of(always_one, FITS, np.array([2.5, 3.0, 4.0]), data, data.behavior_log_probs)
+    found = weighted_estimate_of(always_one, FITS, np.array([2.5, 3.0, 4.0]), data, data.behavior_log_probs)
     # Always action 1: ratios 0, 4; 2; 0. Rows: 3 * (0 + 4 + 2)^2 / (4 * (16 + 4)) = 1.35. Episodes: products 0, 2, 0.
     assert found.effective_sample == pytest.approx(1.35)
     assert found.effective_episodes == pytest.approx(1.0)
@@ -132,7 +137,7 @@ def test_opinion_by_hand(monkeypatch):
     # v by the fits 1, 2, 9: 2; 3; 28. Episode 1: 3 + 3 * (3 - Q_2(1, 1) = 3) = 3. Estimate (2 + 3 + 28) / 3 = 11.
     assert found.gains.mean() == pytest.approx(11.0 - 9.5 / 3)
     policy = Table([[0.5, 0.5]] * 4)
-    whole = opinion_of(policy, FITS, np.zeros(3), data, data.behavior_log_probs)
+    whole = weighted_estimate_of(policy, FITS, np.zeros(3), data, data.behavior_log_probs)
     # Ratios 1, 2; 1; 1. v: 1.5, 2.5 and 5.5 behind the cut; 2.5; 27.5. Step 0 errors: 1 + 0.5 * 2.5 - 1 = 1.25;
     # 3 - 3 = 0; 4 - 27 = -23. Step 1: 2 + 0.5 * 5.5 - 3 = 1.75, weight 2 of mean (2 + 1 + 1) / 3.
     # (1.5 + 2.5 + 27.5 + 1.25 - 23) / 3 + 0.5 * 2 * 1.75 / 4
@@ -140,7 +145,7 @@ def test_opinion_by_hand(monkeypatch):
     assert whole.effective_episodes == pytest.approx(16 / 6)  # Of the products 2, 1, 1.
     monkeypatch.undo()
     assert (
-        opinion_of(policy, FITS, np.zeros(3), data, data.behavior_log_probs).gains is None
+        weighted_estimate_of(policy, FITS, np.zeros(3), data, data.behavior_log_probs).gains is None
     )  # 25 are asked for.
 
 
@@ -162,5 +167,5 @@ def test_drawn_actions_without_probabilities_have_no_opinion():
     data = three_episodes()
     drawn = SampledPolicy(DiscreteBC(seed=0, device="cpu").build(data))
     for policy in (drawn, "behaviour"):
-        found = opinion_of(policy, FITS, np.zeros(3), data, data.behavior_log_probs)
+        found = weighted_estimate_of(policy, FITS, np.zeros(3), data, data.behavior_log_probs)
         assert found == "it has no probabilities or densities (log_prob)"

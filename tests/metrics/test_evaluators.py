@@ -13,13 +13,13 @@ from offlinekit.errors import UnsupportedError
 from offlinekit.metrics import (
     action_difference,
     action_match,
+    batches,
     get_evaluator,
     initial_value,
     known_evaluators,
     on_dataset,
 )
-from offlinekit.metrics.evaluators import batches
-from offlinekit.training.evaluations import judges
+from offlinekit.training.evaluations import make_evaluations
 
 
 class Doubling:
@@ -105,5 +105,5 @@ def test_an_evaluator_may_look_at_held_out_episodes() -> None:
 
 
 def test_several_numbers_of_one_evaluator_are_logged_by_name() -> None:
-    found = judges(Doubling(), dataset([0], [1]), None, 1, {"two": lambda *_: {"a": 1, "b": 2}})
+    found = make_evaluations(Doubling(), dataset([0], [1]), None, 1, {"two": lambda *_: {"a": 1, "b": 2}})
     assert found["two"]() == {"two/a": 1.0, "two/b": 2.0}

@@ -56,7 +56,7 @@ def test_the_best_policy_is_chosen_where_the_data_are_sure():
     assert found.chosen == "2"
     assert [candidate.name for candidate in found.candidates] == ["2", "1", "0"]
     assert [round(candidate.value) for candidate in found.candidates] == [2, 1, 0]
-    assert found.reason.endswith("by both judges")
+    assert found.reason.endswith("by both estimates")
     assert found.warnings == ()
     assert found.candidates[0].effective_sample == pytest.approx(100.0, rel=1e-2)
     assert found.behaviour == pytest.approx(1.0, abs=0.1)
@@ -86,7 +86,7 @@ def test_selection_abstains_where_the_effective_sample_is_small():
     assert found.candidates[0].effective_sample == pytest.approx(15.0, rel=0.02)
     assert "by its bounds, but the data show 14.9 effective episodes of what it does" in found.reason
     assert (
-        "fitted Q alone judges rare (14.9): the weights of whole episodes leave fewer than 25"
+        "fitted Q alone for rare (14.9): the weights of whole episodes leave fewer than 25"
         in found.warnings[0]
     )
     daring = select({"rare": constant(1)}, rare_arms(), n_resamples=4, min_effective_sample=0, **QUICK)
@@ -102,7 +102,7 @@ def test_selection_abstains_where_the_judges_disagree():
     )
     assert found.chosen is None
     assert found.candidates[0].weighted_gain == pytest.approx(1.0, abs=0.1)
-    assert "but the judges disagree: a gain of" in found.reason
+    assert "but the estimates disagree: a gain of" in found.reason
     assert select(
         {"2": constant(2)}, arms(300, 0.1), margin=-9.0, n_resamples=6, max_disagreement=99, **blind
     ).chosen
@@ -114,7 +114,7 @@ def test_what_is_judged_by_fitted_q_alone_is_said():
     assert found.chosen == "2"
     assert found.reason.endswith("by fitted Q evaluation alone")
     assert found.warnings == (
-        "fitted Q alone judges 2, 1: propensities were not asked for; its effective sample is unknown",
+        "fitted Q alone for 2, 1: propensities were not asked for; its effective sample is unknown",
     )
     assert found.candidates[0].effective_sample is None
     with pytest.raises(UnsupportedError, match="has no behavior_log_probs"):
@@ -152,7 +152,7 @@ def test_continuous_policies_need_densities_for_the_second_judge():
     assert found["certain"].weighted_gain is None
     assert found["certain"].gain == pytest.approx(0.5, abs=0.15)
     assert chosen.warnings == (
-        "fitted Q alone judges certain: it has no probabilities or densities (log_prob); its effective sample is "
+        "fitted Q alone for certain: it has no probabilities or densities (log_prob); its effective sample is "
         "unknown",
     )
 

@@ -15,6 +15,7 @@ from offlinekit.algos import BC, DiscreteBC, DiscreteCQL
 from offlinekit.datasets import MDPDataset
 from offlinekit.errors import UnsupportedError
 from offlinekit.metrics import (
+    batches,
     discounted_advantage_sum,
     initial_value,
     log_likelihood,
@@ -25,7 +26,6 @@ from offlinekit.metrics import (
     validation_losses,
     value,
 )
-from offlinekit.metrics.evaluators import batches
 
 
 @pytest.fixture(params=["at once", "in pieces"])

@@ -7,7 +7,17 @@ import math
 import gymnasium
 import pytest
 import torch
-from helpers import ONE_STEP, TABLE, close, head_gradients, one_hot, set_constant, set_one_step, set_table
+from helpers import (
+    ONE_STEP,
+    TABLE,
+    close,
+    head_gradients,
+    one_hot,
+    set_constant,
+    set_one_step,
+    set_table,
+    total,
+)
 from torch import Tensor, nn
 
 from offlinekit.core.bases.best_of_impl import BestOf
@@ -61,7 +71,7 @@ def test_loss_and_its_gradient(monkeypatch):
     x1 = math.sqrt(G1) * 0.6 + math.sqrt(1 - G1) * -0.5
     # Errors: 1 + 2 x0 - 1, and -1 + 2 x1 + 4 + 0.5
     errors = 2 * x0, 3.5 + 2 * x1
-    loss = diffusion.loss(STATES, torch.tensor([[0.2], [0.6]]))
+    loss = total(diffusion.loss(STATES, torch.tensor([[0.2], [0.6]])))
     close(loss, (errors[0] ** 2 + errors[1] ** 2) / 2)
     # d / d weight = mean(2 * error * input), inputs (1, 0, x, 0) and (0, 1, x, 1)
     wanted = [errors[0], errors[1], errors[0] * x0 + errors[1] * x1, errors[1]]
@@ -72,7 +82,7 @@ def test_loss_is_a_mean_over_action_dimensions(monkeypatch):
     diffusion = make(action_size=2)
     set_constant(diffusion, [0.0, 0.0])
     fix_draws(monkeypatch, diffusion.random, [[0.2, 0.4]], [[0.5]])
-    close(diffusion.loss(STATES[:1], torch.tensor([[0.2, 0.4]])), 0.1)
+    close(total(diffusion.loss(STATES[:1], torch.tensor([[0.2, 0.4]]))), 0.1)
 
 
 @pytest.mark.parametrize(("drawn", "step"), [(0.0, 0.0), (0.199, 0.0), (0.2, 1.0), (0.999, 4.0), (1.0, 4.0)])
@@ -80,7 +90,7 @@ def test_steps_are_drawn_evenly_and_never_beyond_the_last(drawn, step, monkeypat
     diffusion = make(n_steps=5)
     set_table(diffusion, [[0.0], [0.0], [0.0], [1.0]])  # e = t
     fix_draws(monkeypatch, diffusion.random, [[0.0]], [[drawn]])
-    close(diffusion.loss(STATES[:1], torch.tensor([[0.3]])), step**2)
+    close(total(diffusion.loss(STATES[:1], torch.tensor([[0.3]]))), step**2)
 
 
 def test_transport_follows_the_posterior_given_the_action():

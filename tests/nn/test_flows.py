@@ -5,7 +5,7 @@ from __future__ import annotations
 import gymnasium
 import pytest
 import torch
-from helpers import TABLE, close, head_gradients, one_hot, set_constant, set_table
+from helpers import TABLE, close, head_gradients, one_hot, set_constant, set_table, total
 
 from offlinekit.core.bases.best_of_impl import BestOf
 from offlinekit.nn.encoders import MLPEncoder
@@ -44,7 +44,7 @@ def test_flow_matching_loss_and_its_gradient(monkeypatch):
     # a = (0.2, 0.6), noise (1, -0.5), t = (0.25, 0.5):
     # x = 0.75 * 1 + 0.25 * 0.2 = 0.8; 0.5 * -0.5 + 0.5 * 0.6 = 0.05
     # v = 1 + 1.6 + 1 = 3.6; -1 + 0.1 + 2 = 1.1; a - noise = (-0.8, 1.1): errors (4.4, 0)
-    loss = flow.loss(STATES, torch.tensor([[0.2], [0.6]]))
+    loss = total(flow.loss(STATES, torch.tensor([[0.2], [0.6]])))
     close(loss, 4.4**2 / 2)
     # d / d weight = mean(2 * error * input) = 4.4 * (1, 0, x, t)
     close(head_gradients(loss, flow)[0], [[4.4, 0.0, 4.4 * 0.8, 4.4 * 0.25]])
@@ -55,7 +55,7 @@ def test_flow_matching_loss_is_a_mean_over_action_dimensions(monkeypatch):
     set_constant(flow, [0.0, 0.0])
     fix_draws(monkeypatch, flow.random, [[0.0, 0.0]], [[0.5]])
     # a - noise = (0.2, 0.4): (0.04 + 0.16) / 2
-    close(flow.loss(STATES[:1], torch.tensor([[0.2, 0.4]])), 0.1)
+    close(total(flow.loss(STATES[:1], torch.tensor([[0.2, 0.4]]))), 0.1)
 
 
 def test_transport_takes_euler_steps_from_time_zero():
@@ -94,7 +94,7 @@ def test_a_flow_learns_two_ways_of_acting():
     actions = torch.tensor([[-0.8], [0.4]]).repeat(128, 1)
     for _ in range(300):
         optimizer.zero_grad()
-        flow.loss(states, actions).backward()
+        total(flow.loss(states, actions)).backward()
         optimizer.step()
     with torch.no_grad():
         drawn = flow.sample(states)[0]

@@ -181,28 +181,6 @@ def test_largest_singular_value_of_random_weights(shape: tuple[int, ...]) -> Non
     close(found / exact, [1.0] * shape[0], atol=2e-3)
 
 
-def test_ensemble_mean_sums_members_and_averages_rows() -> None:
-    losses = leaf([[1.0, 3.0], [2.0, 6.0]])
-    total = fn.ensemble_mean(losses)
-    # (1 + 3) / 2 + (2 + 6) / 2 = 2 + 4
-    close(total, 6.0)
-    close(gradient(total, losses), [[0.5, 0.5], [0.5, 0.5]])
-
-
-def test_ensemble_mean_with_masks() -> None:
-    losses = leaf([[1.0, 3.0, 5.0], [2.0, 6.0, 7.0], [9.0, 9.0, 9.0]])
-    total = fn.ensemble_mean(losses, tensor([[1.0, 0.0, 1.0], [0.0, 1.0, 0.0], [0.0, 0.0, 0.0]]))
-    # (1 + 5) / 2 + 6 / 1 + nothing = 9
-    close(total, 9.0)
-    close(gradient(total, losses), [[0.5, 0.0, 0.5], [0.0, 1.0, 0.0], [0.0, 0.0, 0.0]])
-
-
-@pytest.mark.parametrize("shape", [(1, 3), (3, 3), (3,)])
-def test_ensemble_mean_refuses_masks_of_another_ensemble(shape: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match="mask_size equal to n_critics"):
-        fn.ensemble_mean(torch.zeros(2, 3), torch.ones(shape))
-
-
 def test_select_actions_of_values_and_quantiles() -> None:
     values = leaf([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
     actions = torch.tensor([2, 0])
@@ -304,32 +282,32 @@ def test_exponential_weights_with_beta_zero_are_one() -> None:
 
 def test_temperature_loss_value_and_gradients() -> None:
     log_temperature, log_probs = leaf(math.log(2.0)), leaf([-1.0, -3.0])
-    loss = fn.temperature_loss(log_temperature, log_probs, -1.0)
-    # -2 * mean(-1 - 1, -3 - 1) = -2 * -3 = 6
-    close(loss, 6.0)
+    rows = fn.temperature_loss(log_temperature, log_probs, -1.0)
+    # -2 * (-1 - 1), -2 * (-3 - 1) = (4, 8), whose mean is 6
+    close(rows, [4.0, 8.0])
     # entropy 2 lies above its target -1: descent lowers log alpha; d/d log alpha = alpha * 3 = 6
-    found = torch.autograd.grad(loss, [log_temperature, log_probs], allow_unused=True)
+    found = torch.autograd.grad(rows.mean(), [log_temperature, log_probs], allow_unused=True)
     close(found[0], 6.0)
     assert found[1] is None
 
 
 def test_imitation_loss_value_and_gradient() -> None:
     logits = leaf([[0.0, math.log(3.0)], [0.0, 0.0]])
-    loss = fn.imitation_loss(logits, torch.tensor([1, 0]))
-    # -(log 3/4 + log 1/2) / 2 = log(8/3) / 2
-    close(loss, math.log(8 / 3) / 2)
+    rows = fn.imitation_loss(logits, torch.tensor([1, 0]))
+    # -log 3/4 and -log 1/2
+    close(rows, [math.log(4 / 3), math.log(2)])
     # (softmax - one-hot) / 2: (1/4, 3/4 - 1) / 2; (1/2 - 1, 1/2) / 2
-    close(gradient(loss, logits), [[0.125, -0.125], [-0.25, 0.25]])
+    close(gradient(rows.mean(), logits), [[0.125, -0.125], [-0.25, 0.25]])
 
 
 def test_imitation_loss_penalty_is_the_mean_squared_logit() -> None:
     logits = leaf([[2.0, 0.0], [0.0, 4.0]])
     actions = torch.tensor([0, 1])
     added = fn.imitation_loss(logits, actions, 0.1) - fn.imitation_loss(logits, actions)
-    # 0.1 * (4 + 16) / 4 = 0.5
-    close(added, 0.5)
-    # 0.1 * 2 * logit / 4
-    close(gradient(added, logits), [[0.1, 0.0], [0.0, 0.2]])
+    # 0.1 * (4 + 0) / 2 and 0.1 * (0 + 16) / 2
+    close(added, [0.2, 0.8])
+    # of their mean, 0.1 * 2 * logit / 4
+    close(gradient(added.mean(), logits), [[0.1, 0.0], [0.0, 0.2]])
 
 
 # Densities.
@@ -375,7 +353,6 @@ LABELS = torch.zeros(3, dtype=torch.int64)
     [
         lambda: fn.quantile_huber_loss(torch.zeros(2, 4, 3), ROWS),
         lambda: fn.quantile_huber_loss(torch.zeros(2, 4, 3), torch.zeros(4, 1)),
-        lambda: fn.ensemble_mean(ROWS),
         lambda: fn.select_actions(torch.zeros(3, 2), LABELS[:, None]),
         lambda: fn.select_actions(torch.zeros(3, 2), LABELS[:1]),
         lambda: fn.lowest_member(ROWS),

@@ -182,14 +182,14 @@ def test_discrete_quantiles_belong_to_their_action():
 def test_losses_of_critics():
     targets = torch.tensor([1.0, 0.0])
     outputs = torch.tensor([[3.0, 0.5], [1.0, 0.0]])
-    # Squared: (4 + 0.25) / 2 = 2.125; the second member is right.
-    close(critic(action_size=ACTIONS).loss(outputs, targets), 2.125)
-    # Huber of width 1: (2 - 0.5 + 0.125) / 2 = 0.8125
-    close(critic(n_actions=2, huber_width=1.0).loss(outputs, targets), 0.8125)
+    # Squared: 2**2 and 0.5**2; the second member is right.
+    close(critic(action_size=ACTIONS).loss(outputs, targets).values, [[4.0, 0.25], [0.0, 0.0]])
+    # Huber of width 1: 2 - 0.5 and 0.5**2 / 2
+    close(critic(n_actions=2, huber_width=1.0).loss(outputs, targets).values, [[1.5, 0.125], [0.0, 0.0]])
     # Quantiles at levels 1/4 and 3/4 of one row, target 0: errors (-2, 0.5).
     # Huber (1.5, 0.125), weights |1/4 - 1| and |3/4 - 0|: 0.75 * 1.5 + 0.75 * 0.125 = 1.21875
     quantiles = torch.tensor([[[2.0], [-0.5]]])
-    close(critic(action_size=ACTIONS, n_quantiles=2).loss(quantiles, torch.zeros(1, 1)), 1.21875)
+    close(critic(action_size=ACTIONS, n_quantiles=2).loss(quantiles, torch.zeros(1, 1)).values, [[1.21875]])
 
 
 def test_lowest_of_critics():

@@ -15,14 +15,14 @@ from offlinekit.cli.job import Job
 from offlinekit.datasets import MDPDataset, get_dataset
 from offlinekit.errors import DatasetError, UnsupportedError
 from offlinekit.nn.random import Random
-from offlinekit.training.process_group import Team, bounds, is_launched, local_device
+from offlinekit.training.process_group import ProcessGroup, bounds, is_launched, local_device
 from offlinekit.training.setup.data_parallel import share
 from offlinekit.types import map_tree
 
 
 def team_of(size, rank=0):
     """A team that has nobody to talk to."""
-    team = object.__new__(Team)
+    team = object.__new__(ProcessGroup)
     team.size, team.rank, team.device = size, rank, torch.device("cpu")
     return team
 
@@ -88,7 +88,7 @@ def test_what_learns_from_all_data_at_once_is_refused():
 
 
 def test_each_process_draws_its_share_of_a_batch_from_a_stream_of_its_own(monkeypatch):
-    monkeypatch.setattr(Team, "check_same", lambda *_: None)
+    monkeypatch.setattr(ProcessGroup, "check_same", lambda *_: None)
     dataset, _ = get_dataset("pendulum-mixed")
     drawn = []
     for rank in range(3):
@@ -106,7 +106,7 @@ def test_each_process_draws_its_share_of_a_batch_from_a_stream_of_its_own(monkey
 def test_joining_needs_torchrun(monkeypatch):
     monkeypatch.delenv("RANK", raising=False)
     assert not is_launched()
-    with pytest.raises(ValueError, match="torchrun --nproc-per-node N"), Team.join():
+    with pytest.raises(ValueError, match="torchrun --nproc-per-node N"), ProcessGroup.join():
         pass
 
 

@@ -112,7 +112,7 @@ def test_low_values_and_nan_ring_too(monkeypatch: pytest.MonkeyPatch) -> None:
         (float("inf"), 1.0),
     ):
         monkeypatch.setattr(algo, "predict_value", lambda _, v=estimate: np.full(3, v))
-        assert alarm.look([{"value_diverged": 1.0}], 1)["value_diverged"] == expected
+        assert alarm.update([{"value_diverged": 1.0}], 1)["value_diverged"] == expected
 
 
 def test_it_leaves_random_numbers_alone_and_looks_at_rows_all_over_the_data() -> None:
@@ -120,7 +120,7 @@ def test_it_leaves_random_numbers_alone_and_looks_at_rows_all_over_the_data() ->
     algo = Known().build(data)
     before = algo.impl.random.state()
     # (1 + 2 + 3 + 5 + 6) / 5 + 10.
-    assert ValueAlarm(algo, data).look([], 1)["value_estimate"] == pytest.approx(13.4)
+    assert ValueAlarm(algo, data).update([], 1)["value_estimate"] == pytest.approx(13.4)
     assert torch.equal(before, algo.impl.random.state())
 
 

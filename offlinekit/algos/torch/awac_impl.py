@@ -44,5 +44,5 @@ class AWACImpl(ActorCriticImpl):
         weights = losses.exponential_weights(
             advantages, 1.0 / self.config.temperature, self.config.max_weight
         )
-        loss = -(weights * self.policy.log_prob(batch.observations, batch.actions)).mean()
-        return loss, {"advantage": advantages.mean(), "weight": weights.mean()}
+        loss = -weights * self.policy.log_prob(batch.observations, batch.actions)
+        return loss, {"advantage": advantages, "weight": weights}

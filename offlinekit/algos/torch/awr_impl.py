@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
@@ -13,6 +14,7 @@ from offlinekit.errors import UnsupportedError
 from offlinekit.interfaces import Sampler
 from offlinekit.nn import losses
 from offlinekit.nn.policies import GaussianPolicy
+from offlinekit.nn.rows import mean_of_rows, row_weights
 from offlinekit.sampling.batch import Batch, Metrics, TensorTree
 from offlinekit.sampling.sampler import TransitionSampler
 from offlinekit.sampling.transition_table import TransitionTable
@@ -99,15 +101,24 @@ class AWRImpl(Impl):
             )
         )
         returns = columns.set_lambda_returns(values, following, self.config.td_lambda)
-        advantages = (returns - values)[torch.from_numpy(columns.has_next).to(self.device)]
-        self.shift.copy_(advantages.mean())
-        self.scale.copy_(advantages.std(correction=0) + 1e-5)
+        drawn = torch.from_numpy(columns.has_next).to(self.device)
+        self._normalise(returns - values, drawn, [row_weights(part) for part in parts])
         self.period = done // self.config.refresh_interval
+
+    def _normalise(self, advantages: Tensor, drawn: Tensor, weights: Sequence[Tensor | None]) -> None:
+        """Notes mean and deviation of the advantages [N] over the rows that are drawn, by their loss weights."""
+        given = None if weights[0] is None else torch.cat([part for part in weights if part is not None])
+        if given is not None:
+            drawn = drawn & (given > 0)
+            given = given[drawn]
+        advantages = advantages[drawn]
+        self.shift.copy_(mean_of_rows(advantages, given))
+        self.scale.copy_(mean_of_rows((advantages - self.shift).square(), given).sqrt() + 1e-5)
 
     def compute_value_loss(self, batch: Batch) -> Loss:
         """Returns the mean squared error of V(s) towards the lambda-return."""
         values = self.value(batch.observations).squeeze(-1)
-        return (values - batch.lambda_returns).square().mean(), {"value": values.detach().mean()}
+        return (values - batch.lambda_returns).square(), {"value": values.detach()}
 
     @torch.no_grad()
     def weights(self, batch: Batch) -> Tensor:
@@ -119,8 +130,8 @@ class AWRImpl(Impl):
     def compute_actor_loss(self, batch: Batch) -> Loss:
         """Returns minus the mean of the weights times log pi(a|s)."""
         weights = self.weights(batch)
-        loss = -(weights * self.policy.log_prob(batch.observations, batch.actions)).mean()
-        return loss, {"weight": weights.mean()}
+        loss = -weights * self.policy.log_prob(batch.observations, batch.actions)
+        return loss, {"weight": weights}
 
     def predict_best_action(self, observations: TensorTree) -> Tensor:
         """Returns the policy's mode [B, A]."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from offlinekit.core.impl import Impl
+from offlinekit.nn import losses
 from offlinekit.nn.policies import DeterministicPolicy, GaussianPolicy
 from offlinekit.sampling.batch import Batch, TensorTree
 from offlinekit.training.objectives import Loss, Objective
@@ -36,8 +36,8 @@ class BCImpl(Impl):
     def compute_actor_loss(self, batch: Batch) -> Loss:
         """Returns the mean squared error of the action, or its mean negative log-likelihood."""
         if isinstance(self.policy, GaussianPolicy):
-            return -self.policy.log_prob(batch.observations, batch.actions).mean()
-        return F.mse_loss(self.policy(batch.observations), batch.actions)
+            return -self.policy.log_prob(batch.observations, batch.actions)
+        return losses.squared_error(self.policy(batch.observations), batch.actions)
 
     def predict_best_action(self, observations: TensorTree) -> Tensor:
         """Returns the policy's mode [B, A]."""

@@ -46,7 +46,7 @@ class BCQImpl(ActorCriticImpl):
 
     def compute_vae_loss(self, batch: Batch) -> Loss:
         """Returns the error of the data's actions plus the weighted divergence of the latents."""
-        return self.vae.loss(batch, self.config.kl_weight)
+        return self.vae.loss(batch.observations, batch.actions, self.config.kl_weight)
 
     def compute_target(self, batch: Batch) -> Tensor:
         """Returns r + gamma max_i of the mixed target critics at a_i + xi_target(s', a_i), eq. (13)."""
@@ -61,7 +61,7 @@ class BCQImpl(ActorCriticImpl):
         """Returns minus the mean value of generated and perturbed actions by the first critic, eq. (12)."""
         observations = batch.observations
         actions = self.policy(observations, self.vae.generate(observations), self.config.perturbation)
-        return -self.q.values(observations, actions, members=1)[0].mean()
+        return -self.q.values(observations, actions, members=1)[0]
 
     def best_action(self, observations: TensorTree, latents: Tensor) -> Tensor:
         """Returns of the actions of latents [M, B, L], perturbed, the best by the first critic [B, A]."""

@@ -54,7 +54,7 @@ class BEARImpl(ActorCriticImpl):
 
     def compute_vae_loss(self, batch: Batch) -> Loss:
         """Returns the error of the data's actions plus the weighted divergence of the latents."""
-        return self.vae.loss(batch, self.config.kl_weight)
+        return self.vae.loss(batch.observations, batch.actions, self.config.kl_weight)
 
     def compute_target(self, batch: Batch) -> Tensor:
         """Returns r + gamma max_i of the mixed target critics at actions a_i of the target policy."""
@@ -84,24 +84,24 @@ class BEARImpl(ActorCriticImpl):
 
     def compute_warmup_loss(self, batch: Batch) -> Loss:
         """Returns alpha times the mean discrepancy."""
-        distance = self.discrepancies(batch.observations, self.draw(batch.observations)).mean()
-        return self.alpha() * distance, {"mmd": distance.detach()}
+        distances = self.discrepancies(batch.observations, self.draw(batch.observations))
+        return self.alpha() * distances, {"mmd": distances.detach()}
 
     def compute_actor_loss(self, batch: Batch) -> Loss:
         """Returns the mean of alpha times the discrepancy less min_k of the mean value of the same actions."""
         raw = self.draw(batch.observations)
-        distance = self.discrepancies(batch.observations, raw).mean()
+        distances = self.discrepancies(batch.observations, raw)
         values = self.q.values(batch.observations, torch.tanh(raw)).mean(1).amin(0)  # [K, M, B] -> [B]
-        return self.alpha() * distance - values.mean(), {"mmd": distance.detach()}
+        return self.alpha() * distances - values, {"mmd": distances.detach()}
 
     def compute_alpha_loss(self, batch: Batch) -> Loss:
         """Returns -alpha (MMD - threshold), which grows alpha while the threshold is passed; 0 at its bounds."""
         with torch.no_grad():
             distances = self.discrepancies(batch.observations, self.draw(batch.observations))
-        excess = distances.mean() - self.config.mmd_threshold
-        low, high = LOG_ALPHA_RANGE
+        excesses = distances - self.config.mmd_threshold
+        excess, (low, high) = self.batch_mean(excesses, batch), LOG_ALPHA_RANGE
         held = ((self.log_alpha >= high) & (excess > 0)) | ((self.log_alpha <= low) & (excess < 0))
-        return -self.log_alpha.exp() * torch.where(held, 0.0, excess), {"alpha": self.alpha()}
+        return -self.log_alpha.exp() * torch.where(held, 0.0, excesses), {"alpha": self.alpha()}
 
     def best_action(self, observations: TensorTree, noise: Tensor) -> Tensor:
         """Returns of the policy's actions with noise [M, B, A] the best by the first critic [B, A]."""

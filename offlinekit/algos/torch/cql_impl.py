@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from offlinekit.algos.torch.sac_impl import SACImpl
 from offlinekit.nn import losses
 from offlinekit.nn.block_sums import sum_in_blocks
+from offlinekit.nn.rows import bootstrapped, mean_weights, row_weights
 from offlinekit.sampling.batch import Batch
-from offlinekit.training.objectives import Loss, Objective
+from offlinekit.training.objectives import Loss, Objective, Rows
 from offlinekit.types import rows
 
 BLOCK = 2048
@@ -68,7 +69,7 @@ class CQLImpl(SACImpl):
             data: Values of the data's actions, [K, B].
         """
         actions, densities = self.sampled_actions(batch)
-        weights = losses.mean_weights(data, batch.masks)
+        weights = mean_weights(bootstrapped(data, batch.masks), row_weights(batch))
 
         def soft_maxima(some: slice) -> Tensor:
             sampled = self.q.values(rows(batch.observations, some), actions[:, some])  # [K, 3n, B]
@@ -113,4 +114,4 @@ class CQLImpl(SACImpl):
             data = self.q.values(batch.observations, batch.actions)
             gap = self.conservative_gap(batch, data)
         alpha = self.log_alpha.exp().clamp(max=1e6)
-        return -alpha * gap, {"alpha": alpha.detach()}
+        return Rows(extra=-alpha * gap), {"alpha": alpha.detach()}

@@ -55,8 +55,8 @@ class CRRImpl(ActorCriticImpl):
         """Returns minus the mean of f(A) log pi(a|s)."""
         advantages = self.advantages(batch)
         weights = self.weights(advantages)
-        loss = -(weights * self.policy.log_prob(batch.observations, batch.actions)).mean()
-        return loss, {"advantage": advantages.mean(), "weight": weights.mean()}
+        loss = -weights * self.policy.log_prob(batch.observations, batch.actions)
+        return loss, {"advantage": advantages, "weight": weights}
 
     def sample_action(self, observations: TensorTree) -> Tensor:
         """Returns one of M actions of the policy, drawn by softmax(Q / temperature): the critic-weighted policy."""

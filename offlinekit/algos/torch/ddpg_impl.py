@@ -31,4 +31,4 @@ class DDPGImpl(ActorCriticImpl):
 
     def compute_actor_loss(self, batch: Batch) -> Loss:
         """Returns minus the mean value of the policy's actions by the first critic."""
-        return -self.q.values(batch.observations, self.policy(batch.observations), members=1)[0].mean()
+        return -self.q.values(batch.observations, self.policy(batch.observations), members=1)[0]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from offlinekit.core.bases.sequence_model_impl import SequenceImpl
-from offlinekit.nn import losses
+from offlinekit.nn.rows import window_rows
 from offlinekit.nn.transformer import TimedTransformer
 from offlinekit.sampling.batch import TrajectoryBatch
 from offlinekit.training.objectives import Loss, Objective
@@ -41,7 +41,7 @@ class DecisionTransformerImpl(SequenceImpl):
     def compute_actor_loss(self, batch: TrajectoryBatch) -> Loss:
         """Returns the mean squared error of the actions in the real steps."""
         errors = self.best_of(self.outputs(batch)) - batch.actions
-        return losses.masked_mean(errors.square().mean(-1), batch.masks)
+        return window_rows(errors.square().mean(-1), batch.masks)
 
     def best_of(self, outputs: Tensor) -> Tensor:
         """Returns the actions [..., A] in [-1, 1]."""

@@ -51,9 +51,9 @@ class DiffusionQLImpl(BestOfImpl, ActorCriticImpl):
         behaviour = self.policy.behaviour
         cloning = behaviour.loss(batch.observations, batch.actions)
         values = self.q.values(batch.observations, behaviour.sample(batch.observations)[0])
-        scales = values.detach().abs().mean(-1).clamp(min=1e-8).roll(1)
-        gain = (values.mean(-1) / scales).mean()
-        return cloning - self.config.eta * gain, {"bc_loss": cloning.detach()}
+        scales = self.batch_mean(values.detach().abs(), batch).clamp(min=1e-8).roll(1)
+        gains = (values / scales[:, None]).mean(0)
+        return cloning - self.config.eta * gains, {"bc_loss": cloning.detach()}
 
     def sample_action(self, observations: TensorTree) -> Tensor:
         """Draws one of N new actions [B, A] with probabilities softmax(min_k Q_target_k)."""

@@ -17,8 +17,7 @@ class DiscreteAWACImpl(DiscreteActorCriticImpl):
     def compute_actor_loss(self, batch: Batch) -> Loss:
         """Returns minus the mean of exp(A(s, a) / temperature) log pi(a|s), the weight bounded, eq. (13)."""
         advantages = self.advantages(batch)
-        weights = losses.exponential_weights(
-            advantages, 1.0 / self.config.temperature, self.config.max_weight
-        )
-        loss = -(weights * self.policy.log_prob(batch.observations, batch.actions)).mean()
-        return loss, {"advantage": advantages.mean(), "weight": weights.mean()}
+        inverse = 1.0 / self.config.temperature
+        weights = losses.exponential_weights(advantages, inverse, self.config.max_weight)
+        loss = -weights * self.policy.log_prob(batch.observations, batch.actions)
+        return loss, {"advantage": advantages, "weight": weights}

@@ -32,8 +32,8 @@ class DiscreteCRRImpl(DiscreteActorCriticImpl):
         """Returns minus the mean of f(A(s, a)) log pi(a|s), eq. (2) to (4)."""
         advantages = self.advantages(batch)
         weights = self.weights(advantages)
-        loss = -(weights * self.policy.log_prob(batch.observations, batch.actions)).mean()
-        return loss, {"advantage": advantages.mean(), "weight": weights.mean()}
+        loss = -weights * self.policy.log_prob(batch.observations, batch.actions)
+        return loss, {"advantage": advantages, "weight": weights}
 
     def weights(self, advantages: Tensor) -> Tensor:
         """Returns f(A) [B]: 1 where the advantage is positive, or its bounded exponential."""

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from offlinekit.core.bases.sequence_model_impl import SequenceImpl
-from offlinekit.nn import losses
+from offlinekit.nn.rows import window_rows
 from offlinekit.nn.transformer import TrajectoryTransformer, init_small
 from offlinekit.sampling.batch import TrajectoryBatch
 from offlinekit.training.objectives import Loss, Objective
@@ -61,7 +61,7 @@ class DiscreteDecisionTransformerImpl(SequenceImpl):
         """Returns the mean negative log-likelihood of the actions in the real steps."""
         log_probs = torch.log_softmax(self.outputs(batch), -1)
         chosen = log_probs.gather(-1, batch.actions.unsqueeze(-1)).squeeze(-1)
-        return -losses.masked_mean(chosen, batch.masks)
+        return window_rows(-chosen, batch.masks)
 
     def best_of(self, outputs: Tensor) -> Tensor:
         """Returns the likeliest actions [...]."""

@@ -38,7 +38,7 @@ class DiscreteSACImpl(DiscreteActorCriticImpl):
         target = self.config.target_entropy
         target = 0.98 * math.log(self.n_actions) if target is None else target
         loss = losses.temperature_loss(self.log_temperature, expected, target)
-        return loss, {"temperature": self.log_temperature.detach().exp(), "entropy": -expected.mean()}
+        return loss, {"temperature": self.log_temperature.detach().exp(), "entropy": -expected}
 
     def compute_target(self, batch: Batch) -> Tensor:
         """Returns r + gamma pi(s')^T [min_k Q_target_k(s') - temperature log pi(s')], eq. (10)."""
@@ -53,4 +53,4 @@ class DiscreteSACImpl(DiscreteActorCriticImpl):
             values = self.q.values(batch.observations).amin(0)
         log_probs = self.policy(batch.observations)
         costs = self.log_temperature.detach().exp() * log_probs - values  # [B, A]
-        return losses.expectation(log_probs, costs).mean()
+        return losses.expectation(log_probs, costs)

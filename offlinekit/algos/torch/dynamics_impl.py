@@ -17,7 +17,9 @@ from offlinekit.interfaces import Sampler
 from offlinekit.nn import losses
 from offlinekit.nn.encoders import MLPEncoder, ResidualEncoder, resolve_encoder
 from offlinekit.nn.networks import MLP
+from offlinekit.nn.rows import bootstrapped
 from offlinekit.sampling.batch import Batch
+from offlinekit.sampling.loss_weights import learned_rows
 from offlinekit.training.objectives import Loss, Objective
 
 LOG_STDS = (-5.0, 1.0)
@@ -74,7 +76,8 @@ class DynamicsImpl(Impl):
 
     def learn_data(self, dataset: MDPDataset, sampler: Sampler) -> None:
         """Notes the range of observations and rewards."""
-        scaling, seen, rewards = self.config.scaling, dataset.observations, dataset.rewards
+        rows = learned_rows(dataset)
+        scaling, seen, rewards = self.config.scaling, rows.observations, rows.rewards
         ranges = scaling.observations(np.stack([seen.min(0), seen.max(0)]))
         earned = np.stack([rewards.min(), rewards.max()])
         earned = earned if scaling.reward is None else scaling.reward.transform(earned)
@@ -105,8 +108,8 @@ class DynamicsImpl(Impl):
         ended = F.binary_cross_entropy_with_logits(logits, ends, reduction="none")
         errors = (means[..., :-1] - following).square().mean(-1) * goes_on
         counts = batch.bootstrap_counts.T if self.config.resample else None
-        loss = losses.ensemble_mean(ended - goes_on * moved - earned, counts)
-        return loss, {"observation_error": errors.detach().mean()}
+        loss = bootstrapped(ended - goes_on * moved - earned, counts)
+        return loss, {"observation_error": errors.detach().mean(0)}
 
 
 class DiscreteDynamicsImpl(DynamicsImpl):

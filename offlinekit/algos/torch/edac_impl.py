@@ -25,6 +25,6 @@ class EDACImpl(SACImpl):
         """Returns the temporal-difference loss plus eta times the alignment of the gradients, eq. (5)."""
         outputs, gradients = self.q.action_gradients(batch.observations, batch.actions)
         td_loss = self.q.loss(outputs, q_tpn, batch.masks)
-        alignment = losses.gradient_alignment(gradients).mean()
+        alignment = losses.gradient_alignment(gradients)
         loss = td_loss + self.config.eta * alignment
         return loss, {"td_loss": td_loss.detach(), "gradient_alignment": alignment.detach()}

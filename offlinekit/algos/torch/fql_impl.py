@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from offlinekit.core.bases.actor_critic_impl import ActorCriticImpl
@@ -28,6 +27,7 @@ class FQLImpl(ActorCriticImpl):
         """Makes the critics, the one-step policy and the flow."""
         super().build()
         self.flow = make_flow(self)
+        self.noise = fixed_normals(self.config.n_candidates or 0, self.action_size, self.device)
 
     def build_policy(self) -> OneStepPolicy:
         """Makes the policy that turns noise into an action in one step."""
@@ -52,8 +52,9 @@ class FQLImpl(ActorCriticImpl):
         n_candidates = self.config.n_candidates
         if n_candidates is None:
             return super().predict_best_action(observations)
-        noise = fixed_normals(n_candidates, self.action_size, self.device)
-        noise = noise.unsqueeze(1).expand(-1, len(first_leaf(observations)), -1)
+        if len(self.noise) != n_candidates:  # It was set after the networks were made.
+            self.noise = fixed_normals(n_candidates, self.action_size, self.device)
+        noise = self.noise.unsqueeze(1).expand(-1, first_leaf(observations).shape[0], -1)
         candidates = self.policy(observations, noise).clamp(-1.0, 1.0)
         values = self.q.values(observations, candidates)
         values = values.mean(0) if self.config.target_value == "mean" else values.amin(0)
@@ -69,6 +70,6 @@ class FQLImpl(ActorCriticImpl):
         with torch.no_grad():
             cloned = self.flow.transport(batch.observations, noise)
         actions = self.policy(batch.observations, noise)
-        distillation = F.mse_loss(actions, cloned)
-        values = self.q.values(batch.observations, actions.clamp(-1.0, 1.0))
-        return self.config.alpha * distillation - values.mean(), {"distillation_loss": distillation.detach()}
+        distillation = losses.squared_error(actions, cloned)
+        values = self.q.values(batch.observations, actions.clamp(-1.0, 1.0)).mean(0)
+        return self.config.alpha * distillation - values, {"distillation_loss": distillation.detach()}

@@ -49,7 +49,7 @@ class InACImpl(ActorCriticImpl):
 
     def compute_behaviour_loss(self, batch: Batch) -> Loss:
         """Returns the mean negative log-likelihood of the data's actions."""
-        return -self.behaviour.log_prob(batch.observations, batch.actions).mean()
+        return -self.behaviour.log_prob(batch.observations, batch.actions)
 
     @torch.no_grad()
     def soft_values(self, batch: Batch) -> Tensor:
@@ -63,8 +63,7 @@ class InACImpl(ActorCriticImpl):
     def compute_value_loss(self, batch: Batch) -> Loss:
         """Returns the squared error of V(s) towards the soft value of the policy, eq. (12)."""
         values = self.value(batch.observations).squeeze(-1)
-        loss = (values - self.soft_values(batch)).square().mean()
-        return loss, {"value": values.detach().mean()}
+        return (values - self.soft_values(batch)).square(), {"value": values.detach()}
 
     def compute_target(self, batch: Batch) -> Tensor:
         """Returns r + gamma (min_k Q_target_k(s', a') - temperature log pi(a'|s')), [B] or [N, B], eq. (13)."""
@@ -84,5 +83,5 @@ class InACImpl(ActorCriticImpl):
     def compute_actor_loss(self, batch: Batch) -> Loss:
         """Returns minus the mean of the weights times log pi(a|s), eq. (11)."""
         weights = self.weights(batch)
-        loss = -(weights * self.policy.log_prob(batch.observations, batch.actions)).mean()
-        return loss, {"weight": weights.mean()}
+        loss = -weights * self.policy.log_prob(batch.observations, batch.actions)
+        return loss, {"weight": weights}

@@ -11,6 +11,7 @@ from offlinekit.core.bases.actor_critic_impl import ActorCriticImpl
 from offlinekit.errors import UnsupportedError
 from offlinekit.nn import losses
 from offlinekit.nn.policies import DeterministicPolicy
+from offlinekit.nn.rows import bootstrapped
 from offlinekit.sampling.batch import Batch, TensorTree
 from offlinekit.training.objectives import Loss
 
@@ -62,14 +63,14 @@ class ISPICImpl(ActorCriticImpl):
         """Returns the sum over agents of its weighted distances minus its normalised value."""
         actions = self.policy(batch.observations)
         values = self.q.expected(self.q.apart(batch.observations, actions))
-        weights, found = losses.mean_weights(values, self.halves(batch)), values.detach()
-        scales = self.config.alpha / (weights * found.abs()).sum(1, keepdim=True).clamp(min=1e-8)
+        halves, found = self.halves(batch), values.detach()
+        scales = self.config.alpha / self.batch_mean(bootstrapped(found.abs(), halves), batch).clamp(min=1e-8)
         better = (found.flip(0) > found).float()  # Whether the other one's action is worth more.
         apart = better * (actions - actions.detach().flip(0)).square().mean(-1)
         share = self.config.reference_weight
         distances = share * apart + (1.0 - share) * (actions - batch.actions).square().mean(-1)
-        rows = weights * (distances - scales * values)
-        return rows.sum(), {"distance": (weights * distances.detach()).sum() / 2}
+        rows = distances - scales[:, None] * values
+        return bootstrapped(rows, halves), {"distance": bootstrapped(distances.detach() / 2, halves)}
 
     def predict_best_action(self, observations: TensorTree) -> Tensor:
         """Returns the action [B, A] of the agent that values its own more."""

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from offlinekit.algos.torch.td3_plus_bc_impl import TD3PlusBCImpl
+from offlinekit.nn import losses
 from offlinekit.sampling.batch import Batch
 from offlinekit.training.objectives import Loss
 
@@ -20,19 +21,19 @@ class ISPISImpl(TD3PlusBCImpl):
         self.reference = self.make_target(self.newest, 1.0, "snapshot_interval")
         self.targets.reverse()  # The reference takes what the newest was before that takes the policy.
 
-    def distance(self, actions: Tensor, batch: Batch) -> Tensor:
-        """Returns the weighted mean squared distances of actions [B, A] from the reference and from the data."""
+    def distances(self, actions: Tensor, batch: Batch) -> Tensor:
+        """Returns the weighted squared distances [B] of actions [B, A] from the reference and from the data."""
         with torch.no_grad():
             references = self.reference(batch.observations)
         weight = self.config.reference_weight
-        apart = (actions - references).square().mean()
-        distance: Tensor = weight * apart + (1.0 - weight) * (actions - batch.actions).square().mean()
-        return distance
+        apart = losses.squared_error(actions, references)
+        distances: Tensor = weight * apart + (1.0 - weight) * losses.squared_error(actions, batch.actions)
+        return distances
 
     def compute_actor_loss(self, batch: Batch) -> Loss:
         """Returns the weighted distances minus the normalised value."""
         actions = self.policy(batch.observations)
         values = self.q.values(batch.observations, actions, members=1)[0]
-        scale = self.config.alpha / values.detach().abs().mean().clamp(min=1e-8)
-        distance = self.distance(actions, batch)
-        return distance - scale * values.mean(), {"distance": distance.detach()}
+        scale = self.config.alpha / self.batch_mean(values.detach().abs(), batch).clamp(min=1e-8)
+        distances = self.distances(actions, batch)
+        return distances - scale * values, {"distance": distances.detach()}

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from offlinekit.algos.torch.sac_impl import SACImpl
 from offlinekit.nn import losses
+from offlinekit.nn.rows import bootstrapped
 from offlinekit.sampling.batch import Batch
 from offlinekit.training.objectives import Loss, Objective
 
@@ -46,16 +47,16 @@ class MSGImpl(SACImpl):
         with torch.no_grad():
             actions, _ = self.policy.sample(batch.observations)
         gaps = self.q.values(batch.observations, actions) - self.q.expected(outputs)  # [K, B]
-        gap = losses.ensemble_mean(gaps, batch.masks)
+        gap = bootstrapped(gaps, batch.masks)
         return loss + self.config.alpha * gap, {"td_loss": loss.detach(), "support_gap": gap.detach()}
 
     def compute_cloning_loss(self, batch: Batch) -> Loss:
         """Returns minus the mean log-density of the data's actions."""
-        return -self.policy.log_prob(batch.observations, batch.actions).mean()
+        return -self.policy.log_prob(batch.observations, batch.actions)
 
     def compute_actor_loss(self, batch: Batch) -> Loss:
         """Returns the mean of temperature log pi(a|s) - (mean_k Q_k(s, a) - pessimism * std_k Q_k(s, a))."""
         actions, log_probs = self.policy.sample(batch.observations)
         values = self.q.values(batch.observations, actions)
         bound = losses.lower_confidence_bound(values, self.config.pessimism)
-        return (self.log_temperature.detach().exp() * log_probs - bound).mean()
+        return self.log_temperature.detach().exp() * log_probs - bound

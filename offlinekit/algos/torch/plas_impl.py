@@ -52,7 +52,7 @@ class PLASImpl(ActorCriticImpl):
 
     def compute_vae_loss(self, batch: Batch) -> Loss:
         """Returns the error of the data's actions plus the weighted divergence of the latents."""
-        return self.vae.loss(batch, self.config.kl_weight)
+        return self.vae.loss(batch.observations, batch.actions, self.config.kl_weight)
 
     def act(
         self, observations: TensorTree, policy: DeterministicPolicy, perturbation: Perturbation | None
@@ -75,7 +75,7 @@ class PLASImpl(ActorCriticImpl):
     def compute_actor_loss(self, batch: Batch) -> Loss:
         """Returns minus the mean value of the policy's actions by the first critic."""
         actions = self.act(batch.observations, self.policy, self.perturbation)
-        return -self.q.values(batch.observations, actions, members=1)[0].mean()
+        return -self.q.values(batch.observations, actions, members=1)[0]
 
     def predict_best_action(self, observations: TensorTree) -> Tensor:
         """Returns the action of the policy [B, A]."""

@@ -28,6 +28,6 @@ class ReBRACImpl(TD3Impl):
         """Returns the weighted squared distance to the data's actions minus the normalised value."""
         actions = self.policy(batch.observations)
         values = self.q.values(batch.observations, actions).amin(0)
-        scale = 1.0 / values.detach().abs().mean().clamp(min=1e-8)
-        distance = (actions - batch.actions).square().sum(-1).mean()
-        return self.config.actor_penalty * distance - scale * values.mean(), {"distance": distance.detach()}
+        scale = 1.0 / self.batch_mean(values.detach().abs(), batch).clamp(min=1e-8)
+        distances = (actions - batch.actions).square().sum(-1)
+        return self.config.actor_penalty * distances - scale * values, {"distance": distances.detach()}

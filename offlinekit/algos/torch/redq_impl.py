@@ -35,4 +35,4 @@ class REDQImpl(SACImpl):
         """Returns the mean of temperature log pi(a|s) - mean_k Q_k(s, a)."""
         actions, log_probs = self.policy.sample(batch.observations)
         values = self.q.values(batch.observations, actions).mean(0)
-        return (self.log_temperature.detach().exp() * log_probs - values).mean()
+        return self.log_temperature.detach().exp() * log_probs - values

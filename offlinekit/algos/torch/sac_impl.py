@@ -53,7 +53,7 @@ class SACImpl(ActorCriticImpl):
         target = self.config.target_entropy
         target = -float(self.action_size) if target is None else target
         loss = losses.temperature_loss(self.log_temperature, log_probs, target)
-        return loss, {"temperature": self.log_temperature.detach().exp(), "entropy": -log_probs.mean()}
+        return loss, {"temperature": self.log_temperature.detach().exp(), "entropy": -log_probs}
 
     def compute_target(self, batch: Batch) -> Tensor:
         """Returns r + gamma (min_k Q_target_k(s', a') - temperature log pi(a'|s')), eq. (2) and (3)."""
@@ -65,4 +65,4 @@ class SACImpl(ActorCriticImpl):
         """Returns the mean of temperature log pi(a|s) - min_k Q_k(s, a), eq. (9)."""
         actions, log_probs = self.policy.sample(batch.observations)
         values = self.q.values(batch.observations, actions).amin(0)
-        return (self.log_temperature.detach().exp() * log_probs - values).mean()
+        return self.log_temperature.detach().exp() * log_probs - values

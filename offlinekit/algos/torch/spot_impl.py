@@ -27,13 +27,13 @@ class SPOTImpl(TD3Impl):
 
     def compute_vae_loss(self, batch: Batch) -> Loss:
         """Returns the error of the data's actions plus the weighted divergence of the latents."""
-        return self.vae.loss(batch, self.config.kl_weight)
+        return self.vae.loss(batch.observations, batch.actions, self.config.kl_weight)
 
     def compute_actor_loss(self, batch: Batch) -> Loss:
         """Returns the weighted loss of the VAE at the policy's actions minus their normalised value."""
         actions = self.policy(batch.observations)
         values = self.q.values(batch.observations, actions, members=1)[0]
-        scale = 1.0 / values.detach().abs().mean().clamp(min=1e-8)
-        strangeness = self.vae.losses(batch.observations, actions, self.config.kl_weight).mean()
-        loss = self.config.support_weight * strangeness - scale * values.mean()
+        scale = 1.0 / self.batch_mean(values.detach().abs(), batch).clamp(min=1e-8)
+        strangeness = self.vae.loss(batch.observations, actions, self.config.kl_weight)
+        loss = self.config.support_weight * strangeness - scale * values
         return loss, {"strangeness": strangeness.detach()}

@@ -12,6 +12,7 @@ from offlinekit.algos.torch.decision_transformer_impl import DecisionTransformer
 from offlinekit.nn import losses
 from offlinekit.nn.encoders import resolve_encoder
 from offlinekit.nn.networks import QFunction
+from offlinekit.nn.rows import window_rows
 from offlinekit.sampling.batch import TensorTree
 from offlinekit.training.objectives import Loss, Objective
 from offlinekit.types import map_tree
@@ -69,18 +70,19 @@ class TACRImpl(DecisionTransformerImpl):
         known = batch.masks.clone()
         known[:, -1] &= batch.terminals[:, -1]
         outputs = self.q(_flat(batch.observations), batch.actions.flatten(0, 1))
-        masks = known.flatten().float().expand(len(outputs), -1)
-        return self.q.loss(outputs, q_tpn.flatten(), masks)
+        errors = losses.temporal_difference_loss(outputs, q_tpn.flatten())
+        return window_rows(errors.view(-1, *known.shape), known)
 
     def compute_actor_loss(self, batch: Any) -> Loss:
         """Returns the normalised value term plus the mean squared distance to the data's actions."""
         actions = self.best_of(self.outputs(batch))
         flat = self.q.values(_flat(batch.observations), actions.flatten(0, 1), members=1)[0]
         values = flat.view_as(batch.rewards)
-        size = losses.masked_mean(values.detach().abs(), batch.masks)
-        cloning = losses.masked_mean((actions - batch.actions).square().mean(-1), batch.masks)
+        size = self.batch_mean(window_rows(values.detach().abs(), batch.masks), batch)
         scale = self.config.alpha / size.clamp(min=1e-8)
-        return cloning - scale * losses.masked_mean(values, batch.masks), {"bc_loss": cloning.detach()}
+        cloning = losses.squared_error(actions, batch.actions)
+        loss = window_rows(cloning - scale * values, batch.masks)
+        return loss, {"bc_loss": window_rows(cloning.detach(), batch.masks)}
 
     def predict_value(self, observations: TensorTree, actions: Tensor | None) -> Tensor:
         """Returns the mean over members of Q(s, a) [B]; of the first action of an episode where they are None."""

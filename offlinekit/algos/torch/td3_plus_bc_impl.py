@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from offlinekit.algos.torch.td3_impl import TD3Impl
+from offlinekit.nn import losses
 from offlinekit.sampling.batch import Batch
 from offlinekit.training.objectives import Loss
 
@@ -14,6 +15,6 @@ class TD3PlusBCImpl(TD3Impl):
         """Returns the normalised value term plus the mean squared distance to the data's actions."""
         actions = self.policy(batch.observations)
         values = self.q.values(batch.observations, actions, members=1)[0]
-        scale = self.config.alpha / values.detach().abs().mean().clamp(min=1e-8)
-        cloning = (actions - batch.actions).square().mean()
-        return cloning - scale * values.mean(), {"bc_loss": cloning.detach()}
+        scale = self.config.alpha / self.batch_mean(values.detach().abs(), batch).clamp(min=1e-8)
+        cloning = losses.squared_error(actions, batch.actions)
+        return cloning - scale * values, {"bc_loss": cloning.detach()}

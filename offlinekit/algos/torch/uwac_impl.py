@@ -71,12 +71,12 @@ class UWACImpl(BEARImpl):
             targets, certainty = self.certain_target(batch)
         outputs = self.q(batch.observations, batch.actions)
         loss = self.q.loss(certainty * outputs, self.q.as_target(certainty * targets), batch.masks)
-        return loss, {"certainty": certainty.mean()}
+        return loss, {"certainty": certainty}
 
     def compute_actor_loss(self, batch: Batch) -> Loss:
         """Returns the mean of alpha times the discrepancy less the certainty times min_k of the mean value."""
         raw = self.draw(batch.observations)
-        distance = self.discrepancies(batch.observations, raw).mean()
+        distances = self.discrepancies(batch.observations, raw)
         means, variances = self.passes(self.q, batch.observations, torch.tanh(raw[0]))
         values = self.certainty(variances.sum(0)) * means.amin(0)
-        return self.alpha() * distance - values.mean(), {"mmd": distance.detach()}
+        return self.alpha() * distances - values, {"mmd": distances.detach()}

@@ -36,5 +36,5 @@ class XQLImpl(IQLImpl):
         """Returns the Gumbel loss of V(s) towards Q_target(s, a), eq. (11), its mean over actions of a row."""
         values = self.value(batch.observations).squeeze(-1)
         errors = self.values_to_match(batch) - values
-        loss = losses.gumbel_loss(errors, self.config.temperature, self.config.max_exponent).mean()
-        return loss, {"value": values.detach().mean()}
+        loss = losses.gumbel_loss(errors, self.config.temperature, self.config.max_exponent)  # [1 + n, B]
+        return loss.mean(0), {"value": values.detach()}

@@ -44,7 +44,7 @@ COLUMNS = (
     "--max-disagreement",
     default=3.0,
     type=click.FloatRange(0, min_open=True),
-    help="Standard errors that the judges may lie apart.",
+    help="Standard errors that the two estimates of the gain may lie apart.",
 )
 @click.option(
     "--behaviour",

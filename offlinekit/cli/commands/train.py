@@ -88,11 +88,11 @@ def command(**options: Any) -> None:
     (last) and best.okt (by mean return, where there is an environment).
     """
     from offlinekit.cli.job import Job, report
-    from offlinekit.training.process_group import Team, is_launched
+    from offlinekit.training.process_group import ProcessGroup, is_launched
 
-    with Team.join(options["device"] or "auto") if is_launched() else nullcontext() as team:
+    with ProcessGroup.join(options["device"] or "auto") if is_launched() else nullcontext() as team:
         job = Job.from_options(options, team)
-        quiet = options["quiet"] or not (team is None or team.leads)
+        quiet = options["quiet"] or not (team is None or team.is_rank_zero)
         if not quiet:
             click.echo(job.describe())
         job.run()

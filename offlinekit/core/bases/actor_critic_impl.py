@@ -24,8 +24,8 @@ class ActorCriticImpl(Impl):
 
     def build(self) -> None:
         """Makes critics, policy and targets."""
-        names = [n for n in ("target_update_interval", "policy_delay") if hasattr(self.config, n)]
-        every = names[0] if names else 1
+        intervals = ("target_update_interval", "policy_delay")
+        every = next((name for name in intervals if hasattr(self.config, name)), 1)
         self.q = self.make_q()
         self.policy = self.build_policy()
         self.target_q = self.make_target(self.q, "tau", every)

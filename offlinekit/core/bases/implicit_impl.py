@@ -29,8 +29,7 @@ class ImplicitValues:
         """Returns the expectile loss of V(s) towards Q_target(s, a), eq. (5)."""
         values = self.value(batch.observations).squeeze(-1)
         errors = self.data_values(batch) - values
-        loss = losses.expectile_loss(errors, self.config.expectile).mean()
-        return loss, {"value": values.detach().mean()}
+        return losses.expectile_loss(errors, self.config.expectile), {"value": values.detach()}
 
     def compute_target(self, batch: Batch) -> Tensor:
         """Returns r + gamma V(s'), eq. (6); [B], or [1, B] as one sample for quantiles."""
@@ -41,5 +40,5 @@ class ImplicitValues:
         """Returns minus the mean of exp(beta (Q_target - V)) log pi(a|s), the weight bounded, eq. (7)."""
         advantages = self.data_values(batch) - self.value(batch.observations).squeeze(-1).detach()
         weights = losses.exponential_weights(advantages, self.config.beta, self.config.max_weight)
-        loss = -(weights * self.policy.log_prob(batch.observations, batch.actions)).mean()
-        return loss, {"advantage": advantages.mean(), "weight": weights.mean()}
+        loss = -weights * self.policy.log_prob(batch.observations, batch.actions)
+        return loss, {"advantage": advantages, "weight": weights}

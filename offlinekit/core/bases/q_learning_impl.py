@@ -10,6 +10,7 @@ from offlinekit.core.impl import Impl
 from offlinekit.nn import losses
 from offlinekit.nn.encoders import resolve_encoder
 from offlinekit.nn.networks import QFunction
+from offlinekit.nn.rows import bootstrapped
 from offlinekit.sampling.batch import Batch, TensorTree
 from offlinekit.training.objectives import Loss, Objective
 
@@ -66,7 +67,7 @@ class QLearningImpl(Impl):
         values = self.q.expected(outputs)  # [K, B, A]
         data = losses.select_actions(values, batch.actions)
         gaps = losses.conservative_gap(values.movedim(-1, 1), data)
-        gap = losses.ensemble_mean(gaps, batch.masks)
+        gap = bootstrapped(gaps, batch.masks)
         loss = td_loss + self.config.alpha * gap
         return loss, {"td_loss": td_loss.detach(), "conservative_gap": gap.detach()}
 

@@ -10,6 +10,7 @@ import torch
 from offlinekit.core.algo import Algo
 from offlinekit.core.hyperparameters import Count, Interval, Positive, Steps
 from offlinekit.datasets import MDPDataset
+from offlinekit.errors import UnsupportedError
 from offlinekit.nn.random import derive
 from offlinekit.sampling.n_step import returns_to_go
 from offlinekit.sampling.windows import TrajectorySampler
@@ -71,7 +72,16 @@ class SequenceModel(Algo):
         return self
 
     def make_sampler(self, dataset: MDPDataset, **settings: Any) -> TrajectorySampler:
-        """Makes what draws windows of the dataset, each beginning with a row drawn uniformly."""
+        """Makes what draws windows of the dataset, each beginning with a row drawn uniformly.
+
+        Raises:
+            UnsupportedError: For priorities.
+        """
+        if settings.pop("priorities", None) is not None:
+            raise UnsupportedError(
+                f"{type(self).__name__} learns from windows, whose losses are those of many rows; rows cannot be "
+                "drawn by them, so leave out priorities"
+            )
         return TrajectorySampler(
             dataset,
             **{

@@ -11,7 +11,7 @@ import numpy as np
 from offlinekit.core.export import numpy_format, torch_formats
 from offlinekit.core.export.exported_policy import ExportedPolicy, examples
 from offlinekit.errors import OfflineKitError, UnsupportedError, did_you_mean
-from offlinekit.io import written_beside
+from offlinekit.io import atomic_write
 from offlinekit.types import Array, rows
 
 BATCHES = (1, 3, 64)
@@ -51,7 +51,7 @@ def export(
             "algo.as_stateful(), or clone it: offlinekit datasets collect, then train and export BC"
         )
     policy = ExportedPolicy(algo)
-    with written_beside(path) as beside:
+    with atomic_write(path) as beside:
         try:
             chosen.write(policy, beside)
         except OfflineKitError:

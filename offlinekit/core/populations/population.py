@@ -18,6 +18,7 @@ from offlinekit.errors import TrainingError, did_you_mean
 from offlinekit.training import run_folder
 from offlinekit.training.setup.description import describe_data, describe_run
 from offlinekit.training.setup.resuming import find_run
+from offlinekit.training.setup.row_weighting import resolved
 from offlinekit.training.setup.settings import N_STEPS, RunSettings, complete, takes_settings
 from offlinekit.training.setup.start import start_run
 
@@ -139,6 +140,7 @@ class Population:
         whole = complete(settings)
         for algo in self.algos:
             algo.check(dataset)
+        whole = resolved(dataset, whole)
         if whole["resume"] is not None or whole["out"] is not None:
             whole["info"] = describe_data(dataset, whole["info"] or {})  # Once for all members.
         folders = self._resumed(n_steps, whole)

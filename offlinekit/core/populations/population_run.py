@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from offlinekit.core.populations.grouping import groups
-from offlinekit.core.populations.run_groups import Lane, make_lanes
+from offlinekit.core.populations.run_groups import RunGroup, make_run_groups
 from offlinekit.errors import TrainingError
 from offlinekit.training.engines.engine import CHECK_EVERY
 from offlinekit.training.interrupts import Interrupts, stopped
@@ -26,7 +26,7 @@ class PopulationRun:
         progress: Whether a terminal shows a progress bar, in updates of members.
 
     Attributes:
-        lanes: What is still in training.
+        run_groups: What is still in training.
         stacks: The numbers of the members that began as one program together.
         errors: What ended members early, by their numbers.
     """
@@ -34,10 +34,10 @@ class PopulationRun:
     def __init__(self, runs: Sequence[Run], progress: bool) -> None:
         self.runs, self.progress = runs, progress
         going = [number for number, run in enumerate(runs) if not run.is_over]
-        self.lanes: list[Lane] = []
+        self.run_groups: list[RunGroup] = []
         for places in groups([runs[number] for number in going]):
-            self.lanes += make_lanes({going[place]: runs[going[place]] for place in places})
-        self.stacks = [list(lane.runs) for lane in self.lanes]
+            self.run_groups += make_run_groups({going[place]: runs[going[place]] for place in places})
+        self.stacks = [list(group.runs) for group in self.run_groups]
         self.errors: dict[int, TrainingError] = {}
         self.interrupted = self.preempted = self.out_of_time = False
 
@@ -49,7 +49,7 @@ class PopulationRun:
             TrainingError: Where no member could go on to its end.
             KeyboardInterrupt: At Ctrl-C, after each member's checkpoint.
         """
-        if not self.lanes:
+        if not self.run_groups:
             first = self.runs[0]
             raise nothing_left("each member", first.done, first.n_steps)
         bar = self._bar()
@@ -58,20 +58,20 @@ class PopulationRun:
                 for run in self.runs:
                     if not run.is_over:
                         run.open()
-                        run.keep_start()
-                for lane in list(self.lanes):
-                    self._let_go(lane)
-                while self.lanes:
-                    for lane in self._advance(min(self.lanes, key=_done), bar):
-                        lane.give_back()
-                        rows = {n: row for n, run in lane.runs.items() if (row := run.settle()) is not None}
+                        run.save_initial()
+                for group in list(self.run_groups):
+                    self._let_go(group)
+                while self.run_groups:
+                    for group in self._advance(min(self.run_groups, key=_done), bar):
+                        group.sync_members()
+                        rows = {n: row for n, run in group.runs.items() if (row := run.settle()) is not None}
                         if rows:
                             bar.log(_means(rows))
-                            yield _step(lane), {n: _without_step(row) for n, row in rows.items()}
-                        for run in lane.runs.values():
+                            yield _step(group), {n: _without_step(row) for n, row in rows.items()}
+                        for run in group.runs.values():
                             run.checkpoint_if_due()
-                        self._let_go(lane)
-                    if self.interrupted and self.lanes:
+                        self._let_go(group)
+                    if self.interrupted and self.run_groups:
                         self._leave()
                     if self.out_of_time:
                         self._end_in_time()
@@ -88,17 +88,17 @@ class PopulationRun:
         total, done = sum(run.n_steps for run in self.runs), sum(run.done for run in self.runs)
         return ProgressBar(label, total, done, self.progress)
 
-    def _advance(self, lane: Lane, bar: ProgressBar) -> list[Lane]:
-        """Takes a lane's next updates and returns what then has an event: the lane, or what is left of it."""
-        before, ahead = _step(lane), _first(lane).ahead()
-        failures = lane.advance(min(ahead, CHECK_EVERY), self._must_stop)
-        taken = _step(lane) - before
-        bar.advance(taken * len(lane.runs))
+    def _advance(self, group: RunGroup, bar: ProgressBar) -> list[RunGroup]:
+        """Takes a group's next updates and returns what then has an event: the group, or what is left of it."""
+        before, ahead = _step(group), _first(group).ahead()
+        failures = group.advance(min(ahead, CHECK_EVERY), self._must_stop)
+        taken = _step(group) - before
+        bar.advance(taken * len(group.runs))
         for number, error in failures.items():
             self.errors[number] = self.runs[number].explained(error)
             warnings.warn(f"member {number} of the population ended: {self.errors[number]}", stacklevel=4)
-        lanes = self._replace(lane, failures) if failures else [lane]
-        return lanes if taken == ahead else []
+        run_groups = self._replace(group, failures) if failures else [group]
+        return run_groups if taken == ahead else []
 
     def _must_stop(self) -> bool:
         self.out_of_time = self.out_of_time or any(run.is_late() for run in self.runs)
@@ -106,53 +106,53 @@ class PopulationRun:
 
     def _end_in_time(self) -> None:
         """Ends all runs with a checkpoint, since `max_seconds` are over."""
-        for lane in list(self.lanes):
-            lane.give_back()
-            for run in lane.runs.values():
+        for group in list(self.run_groups):
+            group.sync_members()
+            for run in group.runs.values():
                 run.tick()
                 run.out_of_time = True
-            self._let_go(lane)
+            self._let_go(group)
 
-    def _let_go(self, lane: Lane) -> None:
-        """Finishes the runs of a lane that are over."""
-        over = [number for number, run in lane.runs.items() if not run.goes_on()]
+    def _let_go(self, group: RunGroup) -> None:
+        """Finishes the runs of a group that are over."""
+        over = [number for number, run in group.runs.items() if not run.goes_on()]
         for number in over:
             self.runs[number].finish()
         if over:
-            self._replace(lane, over)
+            self._replace(group, over)
 
-    def _replace(self, lane: Lane, gone: Any) -> list[Lane]:
-        """Puts the members of a lane that stay into lanes of their own."""
-        lane.give_back()
-        rest = {number: run for number, run in lane.runs.items() if number not in gone}
-        lanes = make_lanes(rest) if rest else []
-        place = self.lanes.index(lane)
-        self.lanes[place : place + 1] = lanes
-        return lanes
+    def _replace(self, group: RunGroup, gone: Any) -> list[RunGroup]:
+        """Puts the members of a group that stay into run_groups of their own."""
+        group.sync_members()
+        rest = {number: run for number, run in group.runs.items() if number not in gone}
+        run_groups = make_run_groups(rest) if rest else []
+        place = self.run_groups.index(group)
+        self.run_groups[place : place + 1] = run_groups
+        return run_groups
 
     def _leave(self) -> None:
         """Saves every member that is in training, and says how to go on."""
-        for lane in self.lanes:
-            lane.give_back()
-            for run in lane.runs.values():
+        for group in self.run_groups:
+            group.sync_members()
+            for run in group.runs.values():
                 run.tick()
                 run.checkpoint()
         folders = [None if run.folder is None else str(run.folder) for run in self.runs]
         saved = "nothing saved (out=None)" if None in folders else f"saved; go on with resume={folders}"
-        raise stopped(self, f"interrupted after update {_step(self.lanes[0])}: {saved}")
+        raise stopped(self, f"interrupted after update {_step(self.run_groups[0])}: {saved}")
 
 
-def _first(lane: Lane) -> Run:
-    return next(iter(lane.runs.values()))
+def _first(group: RunGroup) -> Run:
+    return next(iter(group.runs.values()))
 
 
-def _step(lane: Lane) -> int:
-    step: int = _first(lane).algo.grad_step
+def _step(group: RunGroup) -> int:
+    step: int = _first(group).algo.grad_step
     return step
 
 
-def _done(lane: Lane) -> int:
-    return _first(lane).done
+def _done(group: RunGroup) -> int:
+    return _first(group).done
 
 
 def _without_step(row: dict[str, Any]) -> dict[str, float]:

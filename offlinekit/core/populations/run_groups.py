@@ -13,13 +13,14 @@ from offlinekit.core.populations.stack import stack, unstack
 from offlinekit.core.populations.stacked_sampling import Shareable, StackedSampler
 from offlinekit.errors import TrainingError
 from offlinekit.events import get_logger
+from offlinekit.sampling.priorities import PrioritySampler
 from offlinekit.training.engines.engine import Engine
 from offlinekit.training.run import Run
 
 log = get_logger()
 
 
-class Lane(Protocol):
+class RunGroup(Protocol):
     """Runs, by their numbers, that take their updates together."""
 
     runs: dict[int, Run]
@@ -27,11 +28,11 @@ class Lane(Protocol):
     def advance(self, n_updates: int, stop: Callable[[], bool]) -> dict[int, TrainingError]:
         """Takes up to `n_updates` updates and returns the errors of runs that cannot go on."""
 
-    def give_back(self) -> None:
+    def sync_members(self) -> None:
         """Brings the algorithms of the runs up to date."""
 
 
-class Lone:
+class SingleRun:
     """A run that trains as usual."""
 
     def __init__(self, number: int, run: Run) -> None:
@@ -46,11 +47,11 @@ class Lone:
             return {self.number: error}
         return {}
 
-    def give_back(self) -> None:
+    def sync_members(self) -> None:
         """Does nothing: the algorithm itself was trained."""
 
 
-class Stacked(Engine):
+class StackedRuns(Engine):
     """Runs of one structure whose updates are one program; each run's engine gets the metrics of its member.
 
     Raises:
@@ -64,6 +65,8 @@ class Stacked(Engine):
         samplers = [algo.sampler for algo in algos if isinstance(algo.sampler, Shareable)]
         if len(samplers) < len(algos):
             raise NotStackable("its sampler draws no rows that one gather could fetch for all members")
+        if any(isinstance(sampler, PrioritySampler) for sampler in samplers):
+            raise NotStackable("each member draws rows by its own losses")
         sampler = StackedSampler(samplers)
         for algo in algos:
             algo.in_run = "population"
@@ -80,7 +83,7 @@ class Stacked(Engine):
         self._hand_out()
         return {} if finite else self._failures()
 
-    def give_back(self) -> None:
+    def sync_members(self) -> None:
         """Brings the members to the state of the stack."""
         unstack(self.whole, self.impls)
 
@@ -106,12 +109,12 @@ class Stacked(Engine):
         """Leaves the look at the metrics to the members."""
 
 
-def make_lanes(runs: dict[int, Run]) -> list[Lane]:
+def make_run_groups(runs: dict[int, Run]) -> list[RunGroup]:
     """Returns what advances runs of one structure: a stack, or each alone where there is none."""
     if len(runs) > 1:
         try:
-            return [Stacked(runs)]
+            return [StackedRuns(runs)]
         except NotStackable as error:
             name = type(next(iter(runs.values())).algo).__name__
             log.info("population not stacked", algo=name, members=list(runs), reason=str(error))
-    return [Lone(number, run) for number, run in runs.items()]
+    return [SingleRun(number, run) for number, run in runs.items()]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -84,7 +84,7 @@ class StackedObjective(Objective):
             values = flat[len(names) : len(names) + len(numbers)]
             impl.config.differing = dict(zip(numbers, values, strict=True))
             own_batch = unflatten(flat[len(names) + len(numbers) :], batch)
-            return functional_call(loss_of, state, (self.loss, own_batch))
+            return functional_call(loss_of, state, (self.reduced, own_batch))
 
         def everyone(*flat: Tensor) -> list[Any]:
             leaves = list(flat)
@@ -155,15 +155,16 @@ def named_tensors(impl: nn.Module) -> list[tuple[str, Tensor]]:
 
 
 class _Loss(nn.Module):
-    """What functional_call calls: a loss of an impl whose tensors it puts in place."""
+    """What functional_call calls: a reduced loss of an impl whose tensors it puts in place."""
 
     def __init__(self, impl: Impl) -> None:
         super().__init__()
         self.impl = impl
 
-    def forward(self, loss: Any, batch: Batch) -> tuple[Tensor, Metrics]:
-        found = loss(batch)
-        return found if isinstance(found, tuple) else (found, {})
+    def forward(
+        self, reduced: Callable[[Any], tuple[Tensor, Metrics]], batch: Batch
+    ) -> tuple[Tensor, Metrics]:
+        return reduced(batch)
 
 
 def _clipped(gradients: list[Tensor | None], limits: Tensor) -> list[Tensor | None]:

@@ -43,11 +43,11 @@ class SharedColumns:
     def __init__(self) -> None:
         self._made: list[tuple[dict[str, Any], Shareable]] = []
 
-    def __call__(self, algo: Any, dataset: MDPDataset) -> Sampler:
+    def __call__(self, algo: Any, dataset: MDPDataset, **settings: Any) -> Sampler:
         """Returns a sampler with a generator of its own."""
         impl = algo.impl
         if not impl.stackable:
-            own: Sampler = algo.make_sampler(dataset)
+            own: Sampler = algo.make_sampler(dataset, **settings)
             return own
         wanted = {
             "gamma": algo.gamma,
@@ -63,7 +63,7 @@ class SharedColumns:
             if columns == wanted:
                 twin: Sampler = sampler.twin(algo.batch_size, derive(algo.seed or 0, "batches"))
                 return twin
-        made: Sampler = algo.make_sampler(dataset)
+        made: Sampler = algo.make_sampler(dataset, **settings)
         if isinstance(made, BlockSampler):
             raise UnsupportedError(
                 "a population gathers rows for each of its members, which needs the dataset in memory; "
@@ -107,8 +107,15 @@ class StackedSampler:
         ]
         if len(parts) == 1:
             return parts[0]
-        joined = map_tree(lambda *p: None if p[0] is None else torch.cat(p)[self.places], *map(tuple, parts))
-        return type(parts[0])(*joined)
+        # FQE of the behaviour also carries next actions, by which it leaves rows out; the losses read what all have.
+        like = min(parts, key=len)
+
+        def join(*leaves: Tensor | None) -> Tensor | None:
+            found = [leaf for leaf in leaves if leaf is not None]
+            return torch.cat(found)[self.places] if found else None
+
+        fields = {name: map_tree(join, *(getattr(part, name) for part in parts)) for name in like._fields}
+        return type(like)(**fields)
 
 
 def flatten(batch: Any) -> list[Tensor]:

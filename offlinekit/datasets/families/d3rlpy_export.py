@@ -10,7 +10,7 @@ import numpy as np
 from offlinekit.datasets.inspection.format_losses import warn_of_losses
 from offlinekit.datasets.storage import write_checked, write_fact, written_hdf5
 from offlinekit.errors import DatasetError, UnsupportedError
-from offlinekit.io import written_beside
+from offlinekit.io import atomic_write
 from offlinekit.types import Array
 
 VERSION = "2.1"
@@ -46,7 +46,7 @@ def export_d3rlpy(dataset: Any, path: Path | str) -> Path:
         )
     warn_of_losses(dataset, "d3rlpy", HELD)
     actions = dataset.actions[:, None] if dataset.actions.ndim == 1 else dataset.actions
-    with written_beside(Path(path)) as beside, written_hdf5(beside) as file:
+    with atomic_write(Path(path)) as beside, written_hdf5(beside) as file:
         write_fact(file, "columns", np.array(["observations", "actions", "rewards", "terminated"], "S"))
         write_fact(file, "num_episodes", dataset.n_episodes)
         write_fact(file, "version", np.bytes_(VERSION))

@@ -18,7 +18,7 @@ from offlinekit.datasets.families.minari_episodes import decode
 from offlinekit.datasets.spaces import Space
 from offlinekit.datasets.storage import written_hdf5
 from offlinekit.errors import DatasetError, FileFormatError
-from offlinekit.io import folder_written_beside
+from offlinekit.io import atomic_folder
 from offlinekit.types import Array
 
 VERSION = "0.5.4"
@@ -59,7 +59,7 @@ def export_minari(dataset: Any, path: Path | str, *, dataset_id: str | None = No
             stacklevel=2,
         )
     writer = _Writer(dataset)
-    with folder_written_beside(path) as beside:
+    with atomic_folder(path) as beside:
         data = beside / "data"
         data.mkdir()
         with written_hdf5(data / "main_data.hdf5", track_order=True) as file:

@@ -11,7 +11,7 @@ from typing import IO, Any, TypeAlias
 import numpy as np
 
 from offlinekit.errors import FileFormatError
-from offlinekit.io import written_beside
+from offlinekit.io import atomic_write
 from offlinekit.types import Array
 
 Columns: TypeAlias = dict[str, Array]
@@ -36,10 +36,10 @@ def in_file(path: Path, make: Callable[[], Iterable[Part]]) -> Part:
     """
     beside = path.with_name(f"{path.name}.npz")
     if not (path.is_file() and beside.is_file()):
-        with written_beside(path) as unfinished, unfinished.open("wb") as sink:
+        with atomic_write(path) as unfinished, unfinished.open("wb") as sink:
             shape, columns = _drain(make(), sink)
         saved: dict[str, Any] = {"frame_shape": np.array(shape), **columns}
-        with written_beside(beside) as unfinished, unfinished.open("wb") as file:
+        with atomic_write(beside) as unfinished, unfinished.open("wb") as file:
             np.savez(file, **saved)
     try:
         with np.load(beside, allow_pickle=False) as file:

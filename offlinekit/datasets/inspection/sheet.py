@@ -9,7 +9,7 @@ import numpy as np
 
 from offlinekit.datasets.inspection import coverage
 from offlinekit.datasets.mdp_dataset import MDPDataset
-from offlinekit.io import written_beside
+from offlinekit.io import atomic_write
 from offlinekit.types import Array, leaves
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def draw_sheet(dataset: MDPDataset, path: str | Path) -> Path:
         panel.spines[["top", "right"]].set_visible(False)
         panel.tick_params(labelsize=8)
     path = Path(path)
-    with written_beside(path) as beside:
+    with atomic_write(path) as beside:
         figure.savefig(beside, dpi=130, format=path.suffix.removeprefix(".") or "png")
     return path
 

@@ -15,7 +15,7 @@ from offlinekit.datasets.schema import Columns
 from offlinekit.datasets.source import Source
 from offlinekit.datasets.spaces import Space, clip
 from offlinekit.errors import UnsupportedError
-from offlinekit.io import written_beside
+from offlinekit.io import atomic_write
 
 ADVICE = "; say which is which by options, e.g. observations='obs'"
 
@@ -89,7 +89,7 @@ def export_npz(dataset: Any, path: Path | str) -> Path:
     if dataset.final_known.any():
         columns["next_observations"] = dataset.next_observations_at(np.arange(len(dataset)))
     warn_of_losses(dataset, "NPZ", (*schema.FLAT, "final_observations"))
-    with written_beside(Path(path)) as beside, beside.open("wb") as file:
+    with atomic_write(Path(path)) as beside, beside.open("wb") as file:
         np.savez_compressed(file, **columns)
     return Path(path)
 

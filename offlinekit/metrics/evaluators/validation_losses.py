@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
-
 from offlinekit.training.undisturbed import undisturbed
 
 if TYPE_CHECKING:
@@ -32,9 +30,5 @@ def validation_losses(algo: Algo, dataset: MDPDataset, *, n_batches: int = 50) -
         for _ in range(n_batches):
             batch: Any = sampler.sample()
             for objective in algo.impl.objectives:
-                sums[objective.name] = sums.get(objective.name, 0.0) + _value(objective.loss(batch))
+                sums[objective.name] = sums.get(objective.name, 0.0) + float(objective.reduced(batch)[0])
     return {name: total / n_batches for name, total in sums.items()}
-
-
-def _value(loss: Tensor | tuple[Tensor, Any]) -> float:
-    return float(loss[0] if isinstance(loss, tuple) else loss)

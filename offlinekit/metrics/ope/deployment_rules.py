@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import stats
 
-from offlinekit.metrics.ope.weighted_estimate import Opinion
+from offlinekit.metrics.ope.weighted_estimate import WeightedEstimate
 from offlinekit.types import Array
 
 
@@ -20,8 +20,8 @@ class Candidate:
         value: Estimated discounted return from the first states of the data.
         standard_error: Of that value, from the bootstrap over episodes.
         gain: Its value minus that of the behaviour.
-        lower_bound: Of the gain, one-sided and corrected for the number of candidates; the lower one of both judges.
-        weighted_gain: The gain by the second judge, weighted doubly robust; None where it was not heard.
+        lower_bound: Of the gain, one-sided and corrected for the number of candidates; the lower of both estimates.
+        weighted_gain: The gain by weighted doubly robust; None if it has no estimate.
         effective_sample: Episodes' worth of rows that show what the policy does; None without propensities.
         held_back: The rule that speaks against deploying it, whatever the bound; empty where none does.
     """
@@ -43,42 +43,44 @@ class Rules:
     Attributes:
         confidence: Of one bound, one-sided.
         min_effective_sample: Episodes' worth of rows that must show what a policy does.
-        max_disagreement: Standard errors that the gains of both judges may lie apart.
+        max_disagreement: Standard errors that the two estimates of the gain may lie apart.
     """
 
     confidence: float
     min_effective_sample: float
     max_disagreement: float
 
-    def judged(self, name: str, own: Array, behaviour: Array, opinion: Opinion | None) -> Candidate:
+    def candidate(
+        self, name: str, own: Array, behaviour: Array, weighted: WeightedEstimate | None
+    ) -> Candidate:
         """Returns what is known of a policy.
 
         Args:
             name: Of the policy.
             own: [1 + R], its fitted values.
             behaviour: [1 + R], those of the behaviour.
-            opinion: Of the second judge.
+            weighted: The estimate by weighted episodes, or None.
         """
         gains = own - behaviour
         gain, spread = float(gains[0]), float(gains[1:].std(ddof=1))
         lower = gain - self._quantile(len(gains) - 2) * spread
         found = Candidate(name, float(own[0]), float(own[1:].std(ddof=1)), gain, lower)
-        if opinion is None:
+        if weighted is None:
             return found
-        found = replace(found, effective_sample=opinion.effective_sample, held_back=self._too_few(opinion))
-        if opinion.gains is None:
+        found = replace(found, effective_sample=weighted.effective_sample, held_back=self._too_few(weighted))
+        if weighted.gains is None:
             return found
-        n, weighted = len(opinion.gains), float(opinion.gains.mean())
-        error = float(opinion.gains.std(ddof=1) / np.sqrt(n))
-        lower = min(lower, weighted - self._quantile(n - 1) * error)
-        held_back = found.held_back or self._apart(gain, weighted, float(np.hypot(spread, error)))
-        return replace(found, weighted_gain=weighted, lower_bound=lower, held_back=held_back)
+        n, second = len(weighted.gains), float(weighted.gains.mean())
+        error = float(weighted.gains.std(ddof=1) / np.sqrt(n))
+        lower = min(lower, second - self._quantile(n - 1) * error)
+        held_back = found.held_back or self._apart(gain, second, float(np.hypot(spread, error)))
+        return replace(found, weighted_gain=second, lower_bound=lower, held_back=held_back)
 
-    def _too_few(self, opinion: Opinion) -> str:
-        if opinion.effective_sample >= self.min_effective_sample:
+    def _too_few(self, weighted: WeightedEstimate) -> str:
+        if weighted.effective_sample >= self.min_effective_sample:
             return ""
         return (
-            f"the data show {opinion.effective_sample:.1f} effective episodes of what it does "
+            f"the data show {weighted.effective_sample:.1f} effective episodes of what it does "
             f"(min_effective_sample={self.min_effective_sample:g})"
         )
 
@@ -87,7 +89,7 @@ class Rules:
         if apart <= self.max_disagreement:
             return ""
         return (
-            f"the judges disagree: a gain of {gain:.4g} by fitted Q, of {weighted:.4g} by weighted episodes, "
+            f"the estimates disagree: a gain of {gain:.4g} by fitted Q, of {weighted:.4g} by weighted episodes, "
             f"{apart:.1f} standard errors apart (max_disagreement={self.max_disagreement:g})"
         )
 
@@ -95,15 +97,15 @@ class Rules:
         return float(stats.t.ppf(self.confidence, degrees))
 
 
-def decided(found: list[Candidate], margin: float, confidence: float) -> tuple[str | None, str]:
+def decide(candidates: list[Candidate], margin: float, confidence: float) -> tuple[str | None, str]:
     """Returns the name of the first candidate that may be deployed, or None, and why."""
-    above = [candidate for candidate in found if candidate.lower_bound > margin]
-    best = next((candidate for candidate in above if not candidate.held_back), (above or found)[0])
+    above = [candidate for candidate in candidates if candidate.lower_bound > margin]
+    best = next((candidate for candidate in above if not candidate.held_back), (above or candidates)[0])
     gains = f"at least {best.lower_bound:.4g} over the behaviour at confidence {confidence:g}"
     if not above:
         reason = f"keep the behaviour: no policy surely gains more than {margin:g}; at best {best.name} gains {gains}"
         return None, reason
     if best.held_back:
         return None, f"keep the behaviour: {best.name} gains {gains} by its bounds, but {best.held_back}"
-    judges = "fitted Q evaluation alone" if best.weighted_gain is None else "both judges"
-    return best.name, f"{best.name} gains {gains}, by {judges}"
+    source = "fitted Q evaluation alone" if best.weighted_gain is None else "both estimates"
+    return best.name, f"{best.name} gains {gains}, by {source}"

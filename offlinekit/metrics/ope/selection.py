@@ -12,9 +12,14 @@ from gymnasium.spaces import Discrete
 from offlinekit.algos.fqe import BEHAVIOUR, FQE, QUICK, DiscreteFQE
 from offlinekit.core.populations import Population
 from offlinekit.datasets import MDPDataset
-from offlinekit.metrics.ope.deployment_rules import Candidate, Rules, decided
+from offlinekit.metrics.ope.deployment_rules import Candidate, Rules, decide
 from offlinekit.metrics.ope.ope_report import FEW
-from offlinekit.metrics.ope.weighted_estimate import Opinion, baseline_of, opinion_of, propensities_of
+from offlinekit.metrics.ope.weighted_estimate import (
+    WeightedEstimate,
+    baseline_of,
+    propensities_of,
+    weighted_estimate_of,
+)
 from offlinekit.types import Array
 
 
@@ -112,7 +117,7 @@ def select(
         confidence: In (0, 1).
         min_effective_sample: How many episodes' worth of rows must show what a policy does, where propensities tell;
             0 deploys on any.
-        max_disagreement: How many standard errors the two judges' gains may lie apart.
+        max_disagreement: How many standard errors the two estimates of the gain may lie apart.
         behaviour: Propensities of the logged actions, as `estimate` takes them: None for the logged ones, else fitted;
             "none" to judge by fitted Q evaluation alone.
         n_resamples: Bootstraps of the episodes that each policy is fitted to.
@@ -133,46 +138,46 @@ def select(
         )
     members = fits({**policies, BEHAVIOUR: BEHAVIOUR}, dataset, n_resamples=n_resamples, **settings)
     recorded = members.pop(BEHAVIOUR)
-    opinions = _opinions(policies, members, recorded, dataset, behaviour)
+    estimates = _weighted_estimates(policies, members, recorded, dataset, behaviour)
     kept = _start_values(recorded, dataset)
     rules = Rules(1 - (1 - confidence) / len(policies), min_effective_sample, max_disagreement)
     found = []
     for name, own in members.items():
-        opinion = opinions[name]
-        heard = opinion if isinstance(opinion, Opinion) else None
-        found.append(rules.judged(name, _start_values(own, dataset), kept, heard))
+        weighted = estimates[name]
+        second = weighted if isinstance(weighted, WeightedEstimate) else None
+        found.append(rules.candidate(name, _start_values(own, dataset), kept, second))
     found.sort(key=lambda candidate: -candidate.lower_bound)
-    return Selection(found, float(kept[0]), *decided(found, margin, confidence), _alone(opinions))
+    return Selection(found, float(kept[0]), *decide(found, margin, confidence), _alone(estimates))
 
 
-def _opinions(
+def _weighted_estimates(
     policies: Mapping[str, Any],
     members: Mapping[str, list[FQE]],
     recorded: list[FQE],
     dataset: MDPDataset,
     behaviour: Any,
-) -> dict[str, Opinion | str]:
-    """Returns the second judge's opinion on each policy, or why there is none."""
+) -> dict[str, WeightedEstimate | str]:
+    """Returns the estimate by weighted episodes of each policy, or why there is none."""
     propensities = propensities_of(dataset, behaviour, recorded[0].seed or 0)
     if isinstance(propensities, str):
         return dict.fromkeys(policies, propensities)
     baseline = baseline_of(recorded, dataset)
     return {
-        name: opinion_of(policy, members[name], baseline, dataset, propensities)
+        name: weighted_estimate_of(policy, members[name], baseline, dataset, propensities)
         for name, policy in policies.items()
     }
 
 
-def _alone(opinions: Mapping[str, Opinion | str]) -> tuple[str, ...]:
+def _alone(estimates: Mapping[str, WeightedEstimate | str]) -> tuple[str, ...]:
     """Returns which policies were judged by fitted Q evaluation alone, those of one reason together."""
     reasons: dict[str, list[str]] = {}
-    for name, opinion in opinions.items():
-        if isinstance(opinion, str):
-            reasons.setdefault(f"{opinion}; its effective sample is unknown", []).append(name)
-        elif opinion.gains is None:
+    for name, weighted in estimates.items():
+        if isinstance(weighted, str):
+            reasons.setdefault(f"{weighted}; its effective sample is unknown", []).append(name)
+        elif weighted.gains is None:
             why = f"the weights of whole episodes leave fewer than {FEW:.0f} effective ones"
-            reasons.setdefault(why, []).append(f"{name} ({opinion.effective_episodes:.1f})")
-    return tuple(f"fitted Q alone judges {', '.join(names)}: {why}" for why, names in reasons.items())
+            reasons.setdefault(why, []).append(f"{name} ({weighted.effective_episodes:.1f})")
+    return tuple(f"fitted Q alone for {', '.join(names)}: {why}" for why, names in reasons.items())
 
 
 def _start_values(members: list[FQE], dataset: MDPDataset) -> Array:

@@ -27,7 +27,7 @@ NONE = "none"
 
 
 @dataclass(frozen=True)
-class Opinion:
+class WeightedEstimate:
     """What the weighted episodes say of a policy.
 
     Attributes:
@@ -63,13 +63,13 @@ def propensities_of(dataset: MDPDataset, behaviour: Any, seed: int) -> FittedBeh
         return f"there are no propensities ({error})"
 
 
-def opinion_of(
+def weighted_estimate_of(
     policy: Any,
     fits: Sequence[FQE],
     baseline: Floats,
     dataset: MDPDataset,
     propensities: FittedBehaviour | Floats,
-) -> Opinion | str:
+) -> WeightedEstimate | str:
     """Returns the opinion on one policy, or why there is none.
 
     Args:
@@ -94,7 +94,7 @@ def opinion_of(
             logged, rewards=rewards, q=padded(dataset, q), v=padded(dataset, v), final_v=final
         )
         gains = weighted_doubly_robust(modelled).per_episode - baseline
-    return Opinion(gains, share * dataset.n_episodes, whole)
+    return WeightedEstimate(gains, share * dataset.n_episodes, whole)
 
 
 def baseline_of(fits: Sequence[FQE], dataset: MDPDataset) -> Floats:

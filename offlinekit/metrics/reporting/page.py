@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from offlinekit.io import written_beside
+from offlinekit.io import atomic_write
 from offlinekit.metrics.reporting.figures import figures_of
 from offlinekit.metrics.reporting.report_tables import Table, tables_of
 from offlinekit.metrics.reporting.results import RunResult, by_group, find_runs, read_run
@@ -77,7 +77,7 @@ def write_report(
         "report.html": _page(title, tables, found, score),
     }
     for name, text in files.items():
-        with written_beside(out / name) as beside:
+        with atomic_write(out / name) as beside:
             beside.write_text(text, encoding="utf-8")
     return [out / name for name in files]
 

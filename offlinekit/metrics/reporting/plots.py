@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from offlinekit.io import written_beside
+from offlinekit.io import atomic_write
 from offlinekit.metrics.reporting.curves import Curve, Floats, Runs, dataset_name, read_curves
 from offlinekit.metrics.reporting.themes import Theme, get_theme, marker
 
@@ -68,7 +68,7 @@ def plot_learning_curves(
     import matplotlib
 
     look, curves, path = get_theme(theme), read_curves(runs, x, y), Path(out_png)
-    with matplotlib.rc_context(look.settings), written_beside(path) as beside:
+    with matplotlib.rc_context(look.settings), atomic_write(path) as beside:
         figure = draw_curves(
             curves, x, y, baselines, band, look, dataset_name(runs) if title is None else title
         )

@@ -12,7 +12,7 @@ from offlinekit.errors import OfflineKitError
 from offlinekit.events import get_logger
 from offlinekit.interfaces import BatchSource
 from offlinekit.sampling.batch import Metrics
-from offlinekit.training.engines.updates import Eager, Placed, Taken, Updatable
+from offlinekit.training.engines.updates import Eager, StaticBatch, Updatable, UpdateResult
 
 log = get_logger()
 
@@ -34,7 +34,7 @@ class Window(NamedTuple):
     counts: dict[str, int]
 
 
-class Captured(Eager):
+class CudaGraphUpdates(Eager):
     """Updates in windows, each a CUDA graph that is captured when its pattern of delayed updates first comes.
 
     Random numbers, batches too, are drawn inside the graph, anew at each replay. Where a sampler cannot draw
@@ -43,7 +43,7 @@ class Captured(Eager):
 
     def __init__(self, impl: Updatable, sampler: BatchSource) -> None:
         super().__init__(impl, sampler)
-        self.placed = Placed(sampler)
+        self.placed = StaticBatch(sampler)
         self.windows: dict[tuple[Due, ...], Window] = {}
         self.warm_up, self.refused = WARM_UP, False
         self.pool = torch.cuda.graph_pool_handle()
@@ -61,7 +61,7 @@ class Captured(Eager):
         if self.changed():
             self.windows = {}
 
-    def take(self, limit: int) -> Taken:
+    def take(self, limit: int) -> UpdateResult:
         """Takes the updates of one window."""
         if self.refused or self.warm_up:
             with _beside():
@@ -79,7 +79,9 @@ class Captured(Eager):
         self.impl.begin_update()
         window.graph.replay()
         self.impl.grad_step = first + length - 1
-        return Taken(length, {name: value.clone() for name, value in window.sums.items()}, window.counts)
+        return UpdateResult(
+            length, {name: value.clone() for name, value in window.sums.items()}, window.counts
+        )
 
     def _due(self, step: int) -> Due:
         delayed = (*self.impl.objectives, *self.impl.targets)

@@ -13,7 +13,7 @@ from offlinekit.events import get_logger
 from offlinekit.interfaces import Sampler
 from offlinekit.training.engines.engine import Engine
 from offlinekit.training.engines.updates import Updatable
-from offlinekit.training.process_group import Team
+from offlinekit.training.process_group import ProcessGroup
 from offlinekit.training.setup.settings import EngineName, Precision
 
 log = get_logger()
@@ -22,7 +22,7 @@ AGREE_EVERY = 10
 """Updates between two looks at whether another process has failed or was asked to stop."""
 
 
-class TeamEngine(Engine):
+class DistributedEngine(Engine):
     """Takes the same updates in all processes: each has its own batches, the gradients are averaged.
 
     Args:
@@ -35,7 +35,7 @@ class TeamEngine(Engine):
 
     def __init__(
         self,
-        team: Team,
+        team: ProcessGroup,
         impl: Updatable,
         sampler: Sampler,
         engine: EngineName,

@@ -12,8 +12,8 @@ from torch import Tensor
 from offlinekit.errors import NotFiniteError
 from offlinekit.events import get_logger
 from offlinekit.interfaces import BatchSource
-from offlinekit.training.engines.cuda_graph import Captured
-from offlinekit.training.engines.replay import Replays
+from offlinekit.training.engines.cuda_graph import CudaGraphUpdates
+from offlinekit.training.engines.replay import RecordedUpdates
 from offlinekit.training.engines.updates import Compiled, Eager, Updatable, Updates
 from offlinekit.training.setup.settings import EngineName, Precision
 
@@ -127,7 +127,7 @@ def make_updates(impl: Updatable, sampler: BatchSource, engine: EngineName) -> U
     if engine == "auto":
         how = "updates captured as CUDA graphs" if on_gpu else "objectives recorded as kernels and replayed"
         log.info("engine chosen", engine="graph", reason=f"{how}, on {impl.device}")
-    return Captured(impl, sampler) if on_gpu else Replays(impl, sampler)
+    return CudaGraphUpdates(impl, sampler) if on_gpu else RecordedUpdates(impl, sampler)
 
 
 @contextmanager

@@ -13,7 +13,14 @@ from offlinekit.events import get_logger
 from offlinekit.interfaces import BatchSource
 from offlinekit.training.engines.kernel_recording import Recording
 from offlinekit.training.engines.tape import NotRecordableError, Tape, tensors_in
-from offlinekit.training.engines.updates import Eager, Evaluated, Minimized, Placed, Taken, Updatable
+from offlinekit.training.engines.updates import (
+    Eager,
+    Evaluated,
+    Minimized,
+    StaticBatch,
+    Updatable,
+    UpdateResult,
+)
 
 log = get_logger()
 
@@ -21,13 +28,13 @@ RECORD_AT = 10
 """Which evaluation is recorded; a run of fewer would gain nothing."""
 
 
-class Replays(Eager):
+class RecordedUpdates(Eager):
     """Updates whose objectives are replayed, on batches that all lie where the first one lay."""
 
     def __init__(self, impl: Updatable, sampler: BatchSource) -> None:
         super().__init__(impl, sampler)
-        self.placed = Placed(sampler)
-        self.replayed: list[Replayed] = []
+        self.placed = StaticBatch(sampler)
+        self.replayed: list[RecordedObjective] = []
 
     def start(self) -> None:
         """Sets the objectives that are replayed, recorded anew where what they stand for has changed."""
@@ -36,11 +43,13 @@ class Replays(Eager):
             always = all(objective.is_always_due for objective in objectives)
             self.replayed = []
             for objective in objectives:
-                self.replayed.append(Replayed(objective, self.impl, list(self.replayed) if always else []))
+                self.replayed.append(
+                    RecordedObjective(objective, self.impl, list(self.replayed) if always else [])
+                )
         for objective, replayed in zip(self.impl.objectives, self.replayed, strict=True):
             objective.evaluate = replayed
 
-    def take(self, limit: int) -> Taken:
+    def take(self, limit: int) -> UpdateResult:
         """Takes one update."""
         metrics = self.impl.update(self.placed.sample())
         taped = [replayed for replayed in self.replayed if replayed.tape is not None]
@@ -48,10 +57,10 @@ class Replays(Eager):
             _build(taped)
         for replayed in taped:
             replayed.tape = None
-        return Taken(1, metrics, dict.fromkeys(metrics, 1))
+        return UpdateResult(1, metrics, dict.fromkeys(metrics, 1))
 
 
-class Replayed:
+class RecordedObjective:
     """The gradients and metrics of one objective, after a while without Python.
 
     The first evaluations are ordinary. One is recorded, and the next is made both ways, with the same random
@@ -63,7 +72,9 @@ class Replayed:
         earlier: Those that precede it in each update; numbers that they have made are not made again.
     """
 
-    def __init__(self, objective: Minimized, impl: Updatable, earlier: Sequence[Replayed] = ()) -> None:
+    def __init__(
+        self, objective: Minimized, impl: Updatable, earlier: Sequence[RecordedObjective] = ()
+    ) -> None:
         self.objective, self.impl, self.earlier = objective, impl, earlier
         self.tape: Tape | None = None  # From when it is recorded to the end of that update.
         self.evaluated: Evaluated = ((), {})
@@ -149,7 +160,7 @@ class Replayed:
         log.warning("objective stays eager", objective=self.objective.name, reason=reason)
 
 
-def _build(taped: Sequence[Replayed]) -> None:
+def _build(taped: Sequence[RecordedObjective]) -> None:
     """Makes the recordings of one update: together, or where one of them cannot be made each by itself."""
     tapes = [replayed.tape for replayed in taped if replayed.tape is not None]
     try:

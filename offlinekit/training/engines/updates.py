@@ -99,7 +99,7 @@ class Updatable(Protocol):
         """Yields what a loss may change, such as running means."""
 
 
-class Taken(NamedTuple):
+class UpdateResult(NamedTuple):
     """What some updates gave.
 
     Attributes:
@@ -119,7 +119,7 @@ class Updates(Protocol):
     def start(self) -> None:
         """Gets ready."""
 
-    def take(self, limit: int) -> Taken:
+    def take(self, limit: int) -> UpdateResult:
         """Takes a few updates, at most `limit`."""
 
     def stop(self) -> None:
@@ -142,10 +142,10 @@ class Eager:
         before, self.found = self.found, ([tensor.data_ptr() for tensor in tensors], repr(self.impl.config))
         return before != self.found
 
-    def take(self, limit: int) -> Taken:
+    def take(self, limit: int) -> UpdateResult:
         """Takes one update."""
         metrics = self.impl.update(self.sampler.sample())
-        return Taken(1, metrics, dict.fromkeys(metrics, 1))
+        return UpdateResult(1, metrics, dict.fromkeys(metrics, 1))
 
     def stop(self) -> None:
         """Leaves each objective to evaluate itself."""
@@ -176,7 +176,7 @@ class Compiled(Eager):
         super().stop()
 
 
-class Placed:
+class StaticBatch:
     """Minibatches that all lie where the first one lay.
 
     Args:

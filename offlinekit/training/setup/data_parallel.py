@@ -10,7 +10,7 @@ from offlinekit.datasets import MDPDataset
 from offlinekit.errors import UnsupportedError
 from offlinekit.interfaces import Sampler
 from offlinekit.nn.random import derive
-from offlinekit.training.process_group import Team
+from offlinekit.training.process_group import ProcessGroup
 
 RANK_0_ALONE = {
     "eval_env": None,
@@ -28,7 +28,7 @@ REMEDY = (
 )
 
 
-def share(algo: Any, team: Team, common: Any) -> Callable[[Any, MDPDataset], Sampler]:
+def share(algo: Any, team: ProcessGroup, common: Any) -> Callable[..., Sampler]:
     """Makes an algorithm ready for a run of several processes.
 
     Ranks from 1 on draw noise and batches from streams that follow from the seed, the rank and the updates taken.
@@ -59,21 +59,21 @@ def share(algo: Any, team: Team, common: Any) -> Callable[[Any, MDPDataset], Sam
     team.check_same("algorithm, scalers and settings", described, REMEDY)
     tensors = {k: v for k, v in algo.impl.state_tensors().items() if not k.startswith("random.")}
     team.check_same("networks and optimizers", tensors, REMEDY)
-    if not team.leads:
+    if not team.is_rank_zero:
         algo.impl.random.generator.manual_seed(derive(_seed(algo, team), "noise"))
         algo.sampler = algo.sampler_state = None
-    return lambda algo, dataset: _make_sampler(algo, team, dataset)
+    return lambda algo, dataset, **settings: _make_sampler(algo, team, dataset, settings)
 
 
-def _seed(algo: Any, team: Team) -> int:
+def _seed(algo: Any, team: ProcessGroup) -> int:
     """Returns what the streams of a process follow from; that of rank 0 is the algorithm's own."""
     own: int = algo.seed or 0
-    return own if team.leads else derive(own, f"rank {team.rank} from update {algo.grad_step}")
+    return own if team.is_rank_zero else derive(own, f"rank {team.rank} from update {algo.grad_step}")
 
 
-def _make_sampler(algo: Any, team: Team, dataset: MDPDataset) -> Sampler:
+def _make_sampler(algo: Any, team: ProcessGroup, dataset: MDPDataset, settings: dict[str, Any]) -> Sampler:
     """Returns the algorithm's sampler with this process's share of rows and its seed."""
     part = copy.copy(algo)
     part.batch_size, part.seed = algo.batch_size // team.size, _seed(algo, team)
-    sampler: Sampler = part.make_sampler(dataset)
+    sampler: Sampler = part.make_sampler(dataset, **settings)
     return sampler

@@ -31,8 +31,10 @@ from offlinekit.fields import Count, Interval, Positive, checked, meaning_of
 
 if TYPE_CHECKING:
     from offlinekit.interfaces import Evaluator
+    from offlinekit.sampling.loss_weights import LossWeights
+    from offlinekit.sampling.priorities import Priorities
     from offlinekit.training.early_stopping import EarlyStopping
-    from offlinekit.training.process_group import Team
+    from offlinekit.training.process_group import ProcessGroup
     from offlinekit.training.trackers import LoggerFactory
 
 EngineName = Literal["auto", "eager", "compile", "graph"]
@@ -51,10 +53,12 @@ class Setting:
     Attributes:
         default: If it is not given.
         cosmetic: Whether the run's results are the same whatever it is; `resume="auto"` compares the others.
+        named: Whether a name may stand for it, which can be typed and written to a file.
     """
 
     default: Any
     cosmetic: bool = False
+    named: bool = False
 
 
 class RunSettings(TypedDict, total=False):
@@ -130,13 +134,24 @@ class RunSettings(TypedDict, total=False):
         "Whether SIGTERM and SIGUSR1 save a checkpoint after the update under way and raise Preempted.",
         Setting(False, cosmetic=True),
     ]
+    weights: Annotated[
+        "LossWeights | None",
+        "Loss weights of rows, at least 0: the name of one of the dataset's extras, an array [N], or a function of "
+        "the dataset; scaled to mean 1, and rows of weight 0 are not drawn.",
+        Setting(None, named=True),
+    ]
+    priorities: Annotated[
+        "str | Priorities | None",
+        "Objective by whose losses rows are drawn, such as 'critic', or Priorities('critic', alpha, beta).",
+        Setting(None, named=True),
+    ]
     info: Annotated[
         "Mapping[str, Any] | None",
         "Plain data to keep in the run's config.json, such as how the dataset was made.",
         Setting(None, cosmetic=True),
     ]
     team: Annotated[
-        "Team | None",
+        "ProcessGroup | None",
         "The processes that torchrun started, each of which calls this with its shard of the data.",
         Setting(None),
     ]
@@ -146,6 +161,7 @@ SETTINGS: Mapping[str, Setting] = {
     name: next(part for part in hint.__metadata__ if isinstance(part, Setting))
     for name, hint in RunSettings.__annotations__.items()
 }
+NAMED = tuple(name for name, setting in SETTINGS.items() if setting.named)
 COSMETIC = tuple(name for name, setting in SETTINGS.items() if setting.cosmetic)
 
 
@@ -156,8 +172,11 @@ def plain_kind(hint: Any) -> tuple[Any, Interval | None] | None:
         hint: The annotation of the field; a None beside the type is left out.
 
     Returns:
-        int, float, bool or a Literal, with the range of a number; None for anything else.
+        int, float, bool or a Literal, with the range of a number; str if a name may stand for it; None for
+        anything else.
     """
+    if any(isinstance(part, Setting) and part.named for part in getattr(hint, "__metadata__", ())):
+        return str, None
     interval = next((part for part in getattr(hint, "__metadata__", ()) if isinstance(part, Interval)), None)
     kind = get_args(hint)[0] if get_origin(hint) is Annotated else hint
     if get_origin(kind) in (Union, types.UnionType):
@@ -167,7 +186,7 @@ def plain_kind(hint: Any) -> tuple[Any, Interval | None] | None:
 
 
 PLAIN = tuple(name for name, hint in RunSettings.__annotations__.items() if plain_kind(hint))
-"""Settings that are numbers, flags and choices."""
+"""Settings that are numbers, flags, choices and names."""
 
 
 def complete(given: Mapping[str, Any]) -> RunSettings:
@@ -197,8 +216,10 @@ def check_names(names: Iterable[str]) -> None:
 
 
 def plain(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns what config.json keeps of settings: numbers, flags, choices, and the names of loggers."""
+    """Returns what config.json keeps of settings: numbers, flags, choices, names, and those of loggers."""
     known = {name: given.get(name, SETTINGS[name].default) for name in (*PLAIN, "loggers")}
+    for name in NAMED:
+        known[name] = known[name] if isinstance(known[name], str) else None
     return {**known, "loggers": [logger for logger in known["loggers"] if isinstance(logger, str)]}
 
 

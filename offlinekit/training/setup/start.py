@@ -14,18 +14,20 @@ from offlinekit.envs.frame_stacking import fit_stack
 from offlinekit.fields import Count, checked
 from offlinekit.interfaces import Sampler, Trainable
 from offlinekit.training import run_folder
-from offlinekit.training.engines.distributed import TeamEngine
+from offlinekit.training.engines.distributed import DistributedEngine
 from offlinekit.training.engines.engine import Engine
-from offlinekit.training.evaluations import judges
+from offlinekit.training.evaluations import make_evaluations
 from offlinekit.training.run import Run
 from offlinekit.training.setup.data_parallel import RANK_0_ALONE, share
 from offlinekit.training.setup.description import describe_data, describe_run
 from offlinekit.training.setup.resuming import find_run, resume
+from offlinekit.training.setup.row_weighting import as_priorities, draw_by_losses, resolved, weighted_dataset
 from offlinekit.training.setup.settings import RunSettings, complete, plain
 from offlinekit.training.trackers import find_factories
 from offlinekit.training.value_alarm import value_alarm
 
-MakeSampler = Callable[[Any, MDPDataset], Sampler]
+MakeSampler = Callable[..., Sampler]
+"""Takes an algorithm, a dataset, and further settings of its `make_sampler`."""
 
 
 def start_run(
@@ -56,34 +58,36 @@ def start_run(
     settings, n_steps = complete(given), checked("n_steps", n_steps, Count)
     _check_together(settings)
     algo.check(dataset)
+    settings = resolved(dataset, settings)
     written = settings["out"] is not None or settings["resume"] is not None
     data = describe_data(dataset, settings["info"] or {}) if written else {}
     folder = _folder_to_resume(algo, n_steps, settings, data)
     team = settings["team"]
     with ExitStack() as held:
-        if folder is not None and (team is None or team.leads):
+        if folder is not None and (team is None or team.is_rank_zero):
             held.enter_context(run_folder.locked(folder))  # Before its checkpoints are read.
         state = resume(algo, folder, resume_step) if folder else None
-        algo.build(dataset)
+        learned = weighted_dataset(dataset, settings["weights"], team)
+        algo.build(learned)
         algo.dataset_name = dataset.name
         if team is not None:
             make_sampler = share(algo, team, {"n_steps": n_steps, **_common(settings)})
-            if not team.leads:
+            if not team.is_rank_zero:
                 settings, folder = RunSettings(**{**settings, **RANK_0_ALONE}), None  # type: ignore[typeddict-item]
         settings["eval_env"] = _fitting(algo, dataset, settings["eval_env"])
-        sampler = _prepare_sampler(algo, dataset, make_sampler)
+        sampler = _prepare_sampler(algo, learned, settings, make_sampler)
         run = Run(
             algo,
             _engine(algo, sampler, settings),
             n_steps,
             settings,
-            judges(
+            make_evaluations(
                 algo, dataset, settings["eval_env"], settings["eval_episodes"], settings["evaluators"] or {}
             ),
             describe_run(algo, n_steps, settings, data),
             folder,
             state,
-            value_alarm(algo, dataset, settings["value_alarm"]),  # type: ignore[arg-type]  # An Algo lives above.
+            value_alarm(algo, learned, settings["value_alarm"]),  # type: ignore[arg-type]  # An Algo lives above.
         )
         run.hold(held.pop_all())
     algo.run_dir, algo.history = run.folder, run.history
@@ -107,7 +111,7 @@ def _folder_to_resume(
     if resume == "auto":
         wanted = describe_run(algo, n_steps, settings, data)
         place = None if out is None else Path(out)
-        found = find_run(algo, place, wanted) if team is None or team.leads else None
+        found = find_run(algo, place, wanted) if team is None or team.is_rank_zero else None
         resume = found if team is None else team.gather(found and str(found))[0]
     if resume is not None and not isinstance(resume, (str, Path)):
         raise TypeError(f"resume must be one run folder, or 'auto', got {resume!r}")
@@ -128,17 +132,22 @@ def _fitting(algo: Any, dataset: MDPDataset, env: Any) -> Any:
     return env
 
 
-def _prepare_sampler(algo: Trainable, dataset: MDPDataset, make_sampler: MakeSampler | None) -> Sampler:
+def _prepare_sampler(
+    algo: Trainable, dataset: MDPDataset, settings: RunSettings, make_sampler: MakeSampler | None
+) -> Sampler:
     """Gives the algorithm a sampler of the dataset, which goes on where the one before, or the saved one, was."""
     reached = algo.sampler_state if algo.sampler is None else algo.sampler.state()
-    algo.sampler = sampler = (make_sampler or type(algo).make_sampler)(algo, dataset)
+    priorities = as_priorities(settings["priorities"])
+    how = {} if priorities is None else {"priorities": priorities}
+    algo.sampler = sampler = (make_sampler or type(algo).make_sampler)(algo, dataset, **how)
     if reached is not None:
         sampler.set_state(reached)
     algo.impl.learn_data(dataset, sampler)
+    draw_by_losses(algo.impl, sampler, priorities)
     return sampler
 
 
 def _engine(algo: Trainable, sampler: Sampler, settings: RunSettings) -> Engine:
     how = (algo.impl, sampler, settings["engine"], settings["precision"], settings["deterministic"])
     team = settings["team"]
-    return Engine(*how) if team is None else TeamEngine(team, *how)
+    return Engine(*how) if team is None else DistributedEngine(team, *how)

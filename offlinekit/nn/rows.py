@@ -1,0 +1,165 @@
+"""Losses row by row, and the one place where rows become a number.
+
+Shapes: B rows of a batch, K members of an ensemble, whose losses are summed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+
+SMALLEST = torch.finfo(torch.float32).tiny
+"""Least sum of row weights; those of a member that learns from no row stay 0."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A loss that is not reduced yet, with what plain rows [B] or [K, B] cannot say.
+
+    Sums, differences and multiples of rows are rows. A scalar or [B] that is added counts once, not once a member.
+
+    Attributes:
+        values: [B] or [K, B]; None for a loss that is reduced, and weighted, already: then all of it is `extra`.
+        weights: [B] or [K, B], at least 0: how much each row counts in the mean of its member, such as bootstrap
+            masks or the numbers of steps in windows; divided by their sum over the batch. None for equally.
+        extra: Added once, after the members are summed: a scalar as it is, [B] as a mean over rows.
+    """
+
+    values: Tensor | None = None
+    weights: Tensor | None = None
+    extra: Tensor | float = 0.0
+
+    def __add__(self, other: Any) -> Rows:
+        """Adds rows of the same weights, a scalar or [B].
+
+        Raises:
+            ValueError: For rows of other weights.
+        """
+        if not isinstance(other, Rows):
+            return replace(self, extra=_sum(self.extra, other))
+        if other.weights is not self.weights:
+            raise ValueError("rows of different weights have no common mean; give both the same weights")
+        values = self.values if other.values is None else _sum(self.values, other.values)
+        return Rows(values, self.weights, _sum(self.extra, other.extra))
+
+    __radd__ = __add__
+
+    def __mul__(self, factor: Any) -> Rows:
+        """Multiplies all by a number or a 0-d tensor."""
+        values = None if self.values is None else self.values * factor
+        return replace(self, values=values, extra=self.extra * factor if _counts(self.extra) else 0.0)
+
+    __rmul__ = __mul__
+
+    def __sub__(self, other: Any) -> Rows:
+        difference: Rows = self + -1.0 * other
+        return difference
+
+    def __rsub__(self, other: Any) -> Rows:
+        difference: Rows = -1.0 * self + other
+        return difference
+
+    def detach(self) -> Rows:
+        """Returns the same numbers without gradient."""
+        values = None if self.values is None else self.values.detach()
+        extra = self.extra.detach() if isinstance(self.extra, Tensor) else self.extra
+        return replace(self, values=values, extra=extra)
+
+
+RowLoss: TypeAlias = Tensor | Rows
+"""Rows [B] or [K, B], plain or as `Rows`; or a scalar, which cannot be weighted."""
+
+
+def bootstrapped(losses: Tensor, masks: Tensor | None) -> Rows:
+    """Returns losses [K, B] as rows from which each member learns as its mask says.
+
+    Source: Osband et al. 2016, arXiv:1602.04621, section 3.
+
+    Args:
+        losses: One for each member and row.
+        masks: [K, B], 1 where the member learns from the row; None for everywhere.
+
+    Raises:
+        ValueError: Where the masks are for another number of members.
+    """
+    if masks is not None and masks.shape != losses.shape:
+        raise ValueError(
+            f"masks must have a row for each of {len(losses)} critics, got {len(masks)}; "
+            "make the dataset's mask_size equal to n_critics"
+        )
+    return Rows(losses, masks)
+
+
+def window_rows(values: Tensor, masks: Tensor) -> Rows:
+    """Returns losses of steps as rows [..., B]: the mean over the steps of each window, which counts for so many.
+
+    Args:
+        values: [..., B, K], of windows of K steps.
+        masks: [B, K] bool, True at steps, False at padding.
+    """
+    counts = masks.sum(-1, dtype=values.dtype)
+    return Rows(torch.where(masks, values, 0.0).sum(-1) / counts.clamp(min=1.0), counts)
+
+
+def reduce_rows(loss: RowLoss, weights: Tensor | None = None) -> Tensor:
+    """Returns the sum over members of the mean over rows, 0-d, plus what is extra; scalars as they are.
+
+    Args:
+        loss: Rows, or a scalar.
+        weights: [B], the loss weight of each row, of mean 1 over the dataset; None for 1.
+    """
+    rows = loss if isinstance(loss, Rows) else Rows(loss)
+    parts = []
+    if rows.values is not None:
+        mean = mean_of_rows(rows, weights)
+        parts.append(mean.sum() if mean.ndim else mean)
+    if _counts(rows.extra):
+        parts.append(mean_of_rows(torch.as_tensor(rows.extra), weights))
+    return sum(parts[1:], parts[0])
+
+
+def mean_of_rows(rows: RowLoss, weights: Tensor | None = None) -> Tensor:
+    """Returns the mean over rows of values times loss weights: [B] -> [], [K, B] -> [K], a scalar as it is.
+
+    Args:
+        rows: Values, with weights of their own where they are `Rows`.
+        weights: [B], as for `reduce_rows`.
+    """
+    values, counts = (rows.values, rows.weights) if isinstance(rows, Rows) else (rows, None)
+    assert values is not None  # For the type checker.
+    if not values.ndim:
+        return values
+    if weights is not None:
+        values = values * weights
+    return values.mean(-1) if counts is None else (_shares(counts) * values).sum(-1)
+
+
+def mean_weights(rows: Rows, weights: Tensor | None = None) -> Tensor:
+    """Returns by what each value is multiplied in the mean of its member, for a loss that is summed in blocks."""
+    assert rows.values is not None  # For the type checker.
+    shares = _shares(torch.ones_like(rows.values) if rows.weights is None else rows.weights)
+    return shares if weights is None else shares * weights
+
+
+def row_weights(batch: Any) -> Tensor | None:
+    """Returns the loss weights [B] that a batch carries, of mean 1 over the dataset; None for 1."""
+    weights: Tensor | None = batch.weights if "weights" in batch._fields else None
+    return weights
+
+
+def _shares(counts: Tensor) -> Tensor:
+    """Returns counts [..., B] divided by their sum over rows; zeros where all are 0."""
+    return counts / counts.sum(-1, keepdim=True).clamp(min=SMALLEST)
+
+
+def _counts(extra: Tensor | float) -> bool:
+    return isinstance(extra, Tensor) or extra != 0.0
+
+
+def _sum(first: Any, second: Any) -> Any:
+    """Returns the sum of two terms, of which those that are nothing cost nothing."""
+    given = [term for term in (first, second) if term is not None and _counts(term)]
+    return sum(given[1:], given[0]) if given else 0.0

@@ -1,0 +1,103 @@
+"""How much the loss of each row counts: weights that a run is given, as they travel with its dataset."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from offlinekit.errors import DatasetError, did_you_mean
+from offlinekit.sampling.named_columns import with_extras
+from offlinekit.sampling.weights import check_weights
+from offlinekit.types import Array, rows
+
+if TYPE_CHECKING:
+    from offlinekit.datasets.mdp_dataset import MDPDataset
+
+LossWeights: TypeAlias = "str | Array | Callable[[MDPDataset], Array]"
+"""The name of one of the dataset's extras, [N] numbers, or a function of the dataset that gives them."""
+
+COLUMN = "loss weights"
+"""The extra that holds them in the dataset of a run; no identifier, so that it is nobody else's."""
+
+
+def loss_weights(dataset: MDPDataset, weights: LossWeights) -> Array:
+    """Returns weights float64 [N], as they were given.
+
+    Raises:
+        DatasetError: For a name that is none of the extras, weights that are not [N], not finite or below 0, or
+            none above 0.
+    """
+    if isinstance(weights, str):
+        if weights not in dataset.extras:
+            known = ", ".join(map(repr, dataset.extras)) or "none"
+            raise DatasetError(
+                f"weights={weights!r} names no extra of this dataset, which has {known}"
+                f"{did_you_mean(weights, dataset.extras)}; give MDPDataset(..., extras={{{weights!r}: array}}), or the "
+                "array itself"
+            )
+        given: Any = dataset.extras[weights]
+    else:
+        given = weights(dataset) if callable(weights) else weights
+    found = np.asarray(given)
+    if found.dtype.kind not in "fiub":
+        raise DatasetError(f"weights must be numbers, one a row, got {found.dtype}")
+    found = found.astype(np.float64)
+    check_weights(found, len(dataset))
+    return found
+
+
+def weighted(dataset: MDPDataset, weights: Array, scale: float = 1.0) -> MDPDataset:
+    """Returns a dataset whose samplers draw rows with their loss weights, and none of weight 0.
+
+    Episodes without a positive weight are left out of it, so that nothing learns from them.
+
+    Args:
+        dataset: N rows.
+        weights: [N], as `loss_weights` gives them.
+        scale: Mean of the weights that samplers give; not 1 for a part of a larger dataset.
+    """
+    joined = with_extras(dataset, {COLUMN: weights})
+    joined.metadata = {**dataset.metadata, COLUMN: scale}
+    alive = np.maximum.reduceat(weights, dataset.episode_starts) > 0
+    return joined if alive.all() else joined[alive]
+
+
+def weights_of(dataset: MDPDataset) -> Array | None:
+    """Returns the loss weights [N] that `weighted` gave a dataset, or None."""
+    return dataset.extras.get(COLUMN)
+
+
+def scaled_weights(dataset: MDPDataset, drawn: Array) -> Array:
+    """Returns the loss weights float32 [N] of a dataset, of mean 1 over the rows that are drawn.
+
+    Args:
+        dataset: One that `weighted` gave weights.
+        drawn: Numbers of rows, or a mask.
+    """
+    weights = dataset.extras[COLUMN]
+    scaled: Array = (weights * (dataset.metadata[COLUMN] / weights[drawn].mean())).astype(np.float32)
+    return scaled
+
+
+class PositiveRows:
+    """The rows of positive weight, as scalers see a dataset; returns are those of all its episodes."""
+
+    def __init__(self, dataset: MDPDataset, weights: Array) -> None:
+        chosen = weights > 0
+        self.observations = rows(dataset.observations, chosen)
+        self.actions, self.rewards = dataset.actions[chosen], dataset.rewards[chosen]
+        self.action_space, self.episode_returns = dataset.action_space, dataset.episode_returns
+
+
+def learned_rows(dataset: MDPDataset) -> Any:
+    """Returns what scalers and ranges are fitted on: the dataset, without rows of loss weight 0."""
+    weights = weights_of(dataset)
+    return dataset if weights is None or weights.all() else PositiveRows(dataset, weights)
+
+
+def describe(weights: Array) -> Mapping[str, str]:
+    """Returns what a run's config keeps of its loss weights."""
+    return {"hash": hashlib.sha256(np.ascontiguousarray(weights).tobytes()).hexdigest()}

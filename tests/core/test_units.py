@@ -1,0 +1,30 @@
+"""What a policy of images takes: bytes, and numbers that are the same as bytes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+from offlinekit.core.units import _arrays
+
+IMAGES = spaces.Box(0, 255, (2,), np.uint8)
+
+
+def test_numbers_that_are_bytes_become_bytes() -> None:
+    for given in (np.array([[0, 255]], np.uint8), np.array([[0, 255]]), np.array([[0.0, 255.0]])):
+        found = _arrays(given, IMAGES)
+        assert found.dtype == np.uint8
+        assert found.tolist() == [[0, 255]]
+    with pytest.raises(ValueError, match="of 2, got"):
+        _arrays(np.zeros((1, 2)), spaces.Tuple([IMAGES, IMAGES]))
+
+
+@pytest.mark.parametrize("value", [0.5, 256, -1, np.nan, np.inf])
+def test_numbers_that_a_byte_cannot_hold_are_refused(value: float) -> None:
+    with pytest.raises(
+        ValueError, match=r"observations must be uint8.* with the value .*np.round\(x \* 255\)"
+    ):
+        _arrays(np.array([[1.0, value]]), IMAGES)
+    with pytest.raises(ValueError, match="observations must be uint8"):
+        _arrays({"camera": np.array([[1.0, value]])}, spaces.Dict({"camera": IMAGES}))
