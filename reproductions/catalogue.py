@@ -62,6 +62,10 @@ SETTINGS: dict[tuple[str, str], dict[str, Any]] = {
     ("lunarlander-mixed", "discrete_decision_transformer"): {"return_scale": 100.0, "n_step": 1},
     ("pendulum-mixed", "decision_transformer"): {"return_scale": 1_000.0, "reward_scaler": None},
     ("pendulum-mixed", "td3_plus_bc"): {"alpha": 10.0},
+    ("pendulum-mixed", "fql"): {"alpha": 1.0},  # 10 weighs cloning above rewards of this scale.
+    ("pendulum-mixed", "qc_fql"): {"alpha": 1.0},
+    ("pendulum-mixed", "redq"): {"policy_delay": 1},  # 20 leave 500 steps of the policy in 10,000 updates.
+    ("pendulum-mixed", "idql"): {"expectile": 0.9},  # As IFQL's.
     ("pendulum-mixed", "msg"): {"n_critics": 16},
     ("pendulum-mixed", "lbsac"): {"batch_size": 1_024},
     ("pendulum-mixed", "uwac"): {"n_passes": 10},
