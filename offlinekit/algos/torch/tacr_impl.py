@@ -31,8 +31,8 @@ class TACRImpl(DecisionTransformerImpl):
         self.q = QFunction(
             encoder, self.observation_space, self.random, config.n_critics, action_size=self.action_size
         )
-        self.target_q = self.make_target(self.q, config.tau)
-        self.target_policy = self.make_target(self.policy, config.tau)
+        self.target_q = self.make_target(self.q)
+        self.target_policy = self.make_target(self.policy)
 
     def build_objectives(self) -> list[Objective]:
         """Returns the critics' loss, then the actor's."""

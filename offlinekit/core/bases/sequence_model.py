@@ -37,8 +37,8 @@ class SequenceModel(Algo):
 
     sampler_options: ClassVar[tuple[str, ...]] = ("context",)
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def check_together(self) -> None:
+        """Checks that heads divide the width, and that no steps are joined."""
         if self.width % self.n_heads:
             raise ValueError(f"n_heads must divide width={self.width}, got {self.n_heads}")
         if self.n_step != 1:
