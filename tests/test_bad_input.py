@@ -181,7 +181,7 @@ CASES = {
     "no updates": (
         lambda _: IQL().fit(small_dataset("continuous"), 0, out=None),
         ValueError,
-        "n_steps must be in [1, inf), got 0",
+        r"n_steps must be in \[1, inf\), got 0",
     ),
 }
 

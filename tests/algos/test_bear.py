@@ -235,4 +235,4 @@ def test_learns_a_bandit_better_than_cloning():
 @pytest.mark.slow
 def test_beats_cloning_on_recorded_pendulum():
     own = {"vae_encoder": MLPEncoder((64, 64)), "mmd_threshold": 0.2, "alpha_learning_rate": 1e-2}
-    assert pendulum_return(BEAR(warmup_steps=500, **own, **PENDULUM), 2_500) > -700
+    assert pendulum_return(BEAR(warmup_steps=500, **own, **PENDULUM), 3_000) > -700

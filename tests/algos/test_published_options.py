@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from loss_checks import close, normals
+from loss_checks import close, normals, total
 from small_data import continuous_dataset, make_batch
 from table_networks import STATES, TABLE, set_constant, set_table
 
@@ -35,12 +35,6 @@ ON_CPU = {"seed": 0, "device": "cpu", "encoder": TABLE}
 
 def built(front, **options):
     return front(**{**ON_CPU, **options}).build(continuous_dataset()).impl
-
-
-def reduced(loss):
-    """Returns the mean of a loss of rows; a loss that is a scalar as it is."""
-    value = loss[0] if isinstance(loss, tuple) else loss
-    return (value if isinstance(value, torch.Tensor) else value.values).mean()
 
 
 # The floor of a squashed Gaussian's log standard deviation.
@@ -97,7 +91,7 @@ def test_huber_width_of_the_critics():
     for width, expected in ((None, (9.0 + 900.0) / 2), (20.0, (4.5 + 20.0 * (30.0 - 10.0)) / 2)):
         impl = built(XQL, huber_width=width, n_critics=1)
         set_table(impl.q, [[[3.0], [30.0], [0.0]]])
-        close(reduced(impl.compute_critic_loss(batch, torch.zeros(2))), expected)
+        close(total(impl.compute_critic_loss(batch, torch.zeros(2))), expected)
 
 
 def test_noise_on_the_actions_of_the_value_is_clipped_and_so_are_they():
@@ -106,7 +100,7 @@ def test_noise_on_the_actions_of_the_value_is_clipped_and_so_are_they():
     impl.random.normal = lambda *shape: torch.tensor([[4.0], [-4.0]]).reshape(shape)
     # min Q_target = (5 + 1, 1 + 0.7); V = 4: errors (2, -2.3)
     loss = impl.compute_value_loss(make_batch(STATES, [[0.8], [-0.2]]))
-    close(reduced(loss), gumbel([2.0, -2.3]))
+    close(total(loss)[0], gumbel([2.0, -2.3]))
 
 
 def test_uniform_actions_stand_beside_the_datas():
@@ -115,7 +109,7 @@ def test_uniform_actions_stand_beside_the_datas():
     impl.random.uniform = lambda *shape, low, high: drawn.reshape(shape)
     # Data: (5, 1); uniform: (6, 0.5) and (4, 1). Errors to V = 4.
     loss = impl.compute_value_loss(make_batch(STATES, [[0.0], [0.0]]))
-    close(reduced(loss), gumbel([1.0, -3.0, 2.0, -3.5, 0.0, -3.0]))
+    close(total(loss)[0], gumbel([1.0, -3.0, 2.0, -3.5, 0.0, -3.0]))
 
 
 def test_uniform_actions_fill_the_box():

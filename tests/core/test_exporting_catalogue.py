@@ -20,7 +20,9 @@ ABLE = {name: front for name, front in catalogue().items() if not front.impl_cla
 def one_table_of_translations():
     """Reads torch's translations into ONNX once, in place of once an export."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ONNXRegistry, "from_torchlib", staticmethod(functools.cache(ONNXRegistry.from_torchlib)))
+        patch.setattr(
+            ONNXRegistry, "from_torchlib", staticmethod(functools.cache(ONNXRegistry.from_torchlib))
+        )
         yield
 
 

@@ -44,6 +44,7 @@ def test_biases_of_hidden_layers_and_the_range_of_the_head(members: int | None) 
         assert numbers.abs().max() <= 1e-3
         assert numbers.abs().max() > 0.9e-3
         assert numbers.min() < 0 < numbers.max()
+    assert not (linear(made(MLPEncoder((100,), hidden_bias=0.1), members))[-1].bias == 0.1).any()
     free = linear(made(MLPEncoder((100, 100)), members, outputs=50))
     for layer, plain in zip(hidden, free, strict=False):
         assert torch.equal(layer.weight, plain.weight)  # torch's own, drawn in the same order.

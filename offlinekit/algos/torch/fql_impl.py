@@ -22,6 +22,7 @@ class FQLImpl(ActorCriticImpl):
     """
 
     policy: OneStepPolicy
+    noise: Tensor | None = None
 
     def build(self) -> None:
         """Makes the critics, the one-step policy and the flow."""
@@ -51,8 +52,11 @@ class FQLImpl(ActorCriticImpl):
         n_candidates = self.config.n_candidates
         if n_candidates is None:
             return super().predict_best_action(observations)
-        noise = fixed_normals(n_candidates, self.action_size, self.device)
-        noise = noise.unsqueeze(1).expand(-1, first_leaf(observations).shape[0], -1)
+        if (
+            self.noise is None or len(self.noise) != n_candidates
+        ):  # Kept, as exported graphs hold no generator.
+            self.noise = fixed_normals(n_candidates, self.action_size, self.device)
+        noise = self.noise.unsqueeze(1).expand(-1, first_leaf(observations).shape[0], -1)
         candidates = self.policy(observations, noise).clamp(-1.0, 1.0)
         values = self.q.values(observations, candidates)
         values = values.mean(0) if self.config.target_value == "mean" else values.amin(0)
