@@ -16,9 +16,10 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from functools import cached_property
 from pathlib import Path
 
-from patterns import PatternError, Site, parse, sites
+from patterns import PatternError, Site, parse, sites, words
 
 
 class MutationError(Exception):
@@ -45,6 +46,11 @@ class Place:
 
     def __str__(self) -> str:
         return f"{self.module}:{self.name}"
+
+    @cached_property
+    def words(self) -> set[str]:
+        """The names in it, by which to see quickly what cannot occur."""
+        return words(self.nodes)
 
 
 class Package:
@@ -77,11 +83,13 @@ class Package:
             raise MutationError(f"{address} is ambiguous: {', '.join(map(str, found))}")
         return found[0]
 
-    def found_in(self, pattern: list[ast.AST]) -> list[str]:
-        """Returns the functions, constants and fields in which a pattern occurs."""
+    def found_in(self, pattern: list[ast.AST]) -> str:
+        """Returns the functions, constants and fields in which a pattern occurs, three at most, and their number."""
         every = (place for places in self.places.values() for place in places)
         leaves = (place for place in every if not isinstance(place.nodes[0], ast.Module | ast.ClassDef))
-        return [str(place) for place in leaves if sites(pattern, place.nodes)]
+        needed = words(pattern)
+        found = [str(place) for place in leaves if needed <= place.words and sites(pattern, place.nodes)]
+        return f"{len(found)} others {', '.join(found[:3])}".rstrip()
 
 
 def _named(body: list[ast.stmt], prefix: str = "") -> Iterator[tuple[str, ast.AST]]:
@@ -149,7 +157,7 @@ class Mutation:
         )
         nearest = get_close_matches(self.change, map(ast.unparse, alike), n=1, cutoff=0.0)
         raise MutationError(
-            f"{self.place} has no {self.change!r}; nearest in it: {nearest}; found in: {package.found_in(pattern)}"
+            f"{self.place} has no {self.change!r}; nearest: {nearest}; found in {package.found_in(pattern)}"
         )
 
 
