@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import platform
@@ -11,7 +12,7 @@ import secrets
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from importlib import metadata
@@ -27,6 +28,9 @@ from offlinekit.training.setup.settings import comparable
 
 BITS = ("offlinekit", "torch", "numpy")
 """Packages whose version may change the numbers of a run."""
+
+ROOMS = ("sampling", "nn", "training", "core", "algos")
+"""Rooms whose code may change the numbers of a run."""
 
 PACKAGES = ("offlinekit", "torch", "numpy", "gymnasium", "mujoco", "h5py", "safetensors")
 
@@ -63,6 +67,12 @@ def describe(folder: Path, config: dict[str, Any], system: dict[str, Any]) -> No
     manifest.write(folder)
 
 
+def rewrite_config(folder: Path, config: dict[str, Any]) -> None:
+    """Replaces what a run is, as it goes on with other settings."""
+    write_json(folder / "config.json", config)
+    manifest.write(folder)
+
+
 def environment(device: torch.device) -> dict[str, Any]:
     """Returns what the bits of a run depend on beside its config and data."""
     gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
@@ -72,9 +82,20 @@ def environment(device: torch.device) -> dict[str, Any]:
         "processor": _processor(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
+        "default dtype": str(torch.get_default_dtype()),
+        "code": _code(),
         "device": str(device),
         "gpu": gpu,
     }
+
+
+@cache
+def _code() -> str:
+    """Returns a hash of the code that takes updates, which tells apart what one version number stands for."""
+    package, digest = Path(__file__).parents[1], hashlib.sha256()
+    for path in sorted(path for room in ROOMS for path in (package / room).rglob("*.py")):
+        digest.update(f"{path.relative_to(package)} ".encode() + path.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 @cache
@@ -222,7 +243,12 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def find(
-    root: Path, config: dict[str, Any], apart: Sequence[str], finished: bool, taken: Sequence[Path | None]
+    root: Path,
+    config: dict[str, Any],
+    apart: Sequence[str],
+    finished: bool,
+    taken: Sequence[Path | None],
+    migrate: Callable[[dict[str, Any]], dict[str, Any]] = dict,
 ) -> Path | None:
     """Returns the run of a config that went on last and has no process; None without one.
 
@@ -232,6 +258,7 @@ def find(
         apart: Entries of it that may differ.
         finished: Whether it has come to its end.
         taken: Runs to leave out.
+        migrate: Config of a run as an earlier version wrote it -> as this one would.
     """
     wanted = _comparable(config, apart)
     found = []
@@ -240,7 +267,7 @@ def find(
         if folder in taken or is_finished(folder) is not finished or not checkpoints(folder):
             continue
         try:
-            alike = _comparable(read_config(folder), apart) == wanted
+            alike = _comparable(migrate(read_config(folder)), apart) == wanted
             with locked(folder):
                 pass
         except (FileFormatError, TrainingError):

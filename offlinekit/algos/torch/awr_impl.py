@@ -37,16 +37,10 @@ class AWRImpl(Impl):
     scale: Tensor
 
     def build(self) -> None:
-        """Makes the policy, the value and its copy, and what normalises advantages.
-
-        Raises:
-            ValueError: For steps that are joined in another way too.
-        """
-        if self.config.n_step != 1:
-            raise ValueError(f"AWR joins steps by td_lambda; n_step must be 1, got {self.config.n_step}")
+        """Makes the policy, the value and its copy, and what normalises advantages."""
         self.policy = GaussianPolicy(self.make_network(self.action_size), self.random, self.action_size)
         self.value = self.make_network(1)
-        self.target_value = self.make_target(self.value, 1.0, self.config.refresh_interval)
+        self.target_value = self.make_target(self.value, 1.0, "refresh_interval")
         self.register_buffer("shift", torch.zeros(()), persistent=False)
         self.register_buffer("scale", torch.ones(()), persistent=False)
         self.columns: TransitionTable | None = None
@@ -122,7 +116,7 @@ class AWRImpl(Impl):
         self.scale.copy_(mean_of_rows((advantages - self.shift).square(), given).sqrt() + 1e-5)
 
     def compute_value_loss(self, batch: Batch) -> Loss:
-        """Returns the mean squared error of V(s) towards the lambda-return."""
+        """Returns the squared error of V(s) towards the lambda-return, row by row."""
         values = self.value(batch.observations).squeeze(-1)
         return (values - batch.lambda_returns).square(), {"value": values.detach()}
 
@@ -134,7 +128,7 @@ class AWRImpl(Impl):
         return losses.exponential_weights(normalised, 1.0 / self.config.temperature, self.config.max_weight)
 
     def compute_actor_loss(self, batch: Batch) -> Loss:
-        """Returns minus the mean of the weights times log pi(a|s)."""
+        """Returns minus the weight times log pi(a|s) of each row."""
         weights = self.weights(batch)
         loss = -weights * self.policy.log_prob(batch.observations, batch.actions)
         return loss, {"weight": weights}

@@ -26,13 +26,14 @@ class BCQImpl(ActorCriticImpl):
     policy: Perturbation
     target_policy: Perturbation
     latents: Tensor
+    candidate_noise, candidate_bound = "latents", 0.5
 
     def build(self) -> None:
         """Makes the critics, the perturbation, the VAE and the latents that `predict` chooses among."""
         super().build()
         self.vae = make_vae(self)
-        latents = torch.randn(self.config.n_candidates, 1, self.vae.latent_size).clamp(-0.5, 0.5)
-        self.register_buffer("latents", latents)
+        latents, bound = torch.randn(self.config.n_candidates, 1, self.vae.latent_size), self.candidate_bound
+        self.register_buffer("latents", latents.clamp(-bound, bound))
 
     def build_policy(self) -> Perturbation:
         """Makes the perturbation."""
@@ -57,7 +58,7 @@ class BCQImpl(ActorCriticImpl):
         return self.q.as_target(target)
 
     def compute_actor_loss(self, batch: Batch) -> Loss:
-        """Returns minus the mean value of generated and perturbed actions by the first critic, eq. (12)."""
+        """Returns minus the values of generated and perturbed actions by the first critic, eq. (12)."""
         observations = batch.observations
         actions = self.policy(observations, self.vae.generate(observations), self.config.perturbation)
         return -self.q.values(observations, actions, members=1)[0]

@@ -16,8 +16,7 @@ class DiscreteCRRImpl(DiscreteActorCriticImpl):
     def build(self) -> None:
         """Makes critics, the policy and their targets."""
         super().build()
-        config = self.config
-        self.target_policy = self.make_target(self.policy, config.tau, config.target_update_interval)
+        self.target_policy = self.make_target(self.policy, "tau", "target_update_interval")
 
     def compute_target(self, batch: Batch) -> Tensor:
         """Returns r + gamma sum_a pi_target(a|s') min_k Q_target_k(s', a), eq. (1); [B] or [N, B]."""
@@ -30,7 +29,7 @@ class DiscreteCRRImpl(DiscreteActorCriticImpl):
         return self.conservative_critic_loss(batch, q_tpn)
 
     def compute_actor_loss(self, batch: Batch) -> Loss:
-        """Returns minus the mean of f(A(s, a)) log pi(a|s), eq. (2) to (4)."""
+        """Returns -f(A(s, a)) log pi(a|s) of each row, eq. (2) to (4)."""
         advantages = self.advantages(batch)
         weights = self.weights(advantages)
         loss = -weights * self.policy.log_prob(batch.observations, batch.actions)
@@ -40,4 +39,4 @@ class DiscreteCRRImpl(DiscreteActorCriticImpl):
         """Returns f(A) [B]: 1 where the advantage is positive, or its bounded exponential."""
         if self.config.weight == "binary":
             return (advantages > 0).to(advantages.dtype)
-        return losses.exponential_weights(advantages, self.config.beta, self.config.max_weight)
+        return losses.exponential_weights(advantages, 1.0 / self.config.temperature, self.config.max_weight)

@@ -65,10 +65,6 @@ class DynamicsImpl(Impl):
             raise UnsupportedError(
                 f"dynamics are layers over a vector, encoder='mlp' or 'residual', got {self.config.encoder!r}"
             )
-        if self.config.n_step != 1:
-            raise ValueError(f"dynamics are of single steps; n_step must be 1, got {self.config.n_step}")
-        if self.config.gamma == 0.0:
-            raise ValueError("gamma must be above 0: a discount of 0 says that the MDP ended; leave it out")
         size, acted = space.shape[0], self.n_actions if self.is_discrete else self.action_size
         self.mlp = MLP(encoder, size + acted, 2 * (size + 1) + 1, self.random, self.config.n_members)
         self.register_buffer("lowest", torch.full((size + 1,), -torch.inf))
@@ -99,7 +95,7 @@ class DynamicsImpl(Impl):
         return Outcomes(means, losses.softly_bounded(log_stds, *LOG_STDS), outputs[..., -1])
 
     def compute_model_loss(self, batch: Batch) -> Loss:
-        """Returns the negative log-likelihood: a sum over members of means over the rows that each learns from."""
+        """Returns the negative log-likelihood of each member and row, of the rows that the member learns from."""
         means, log_stds, logits = self.outcomes(batch.observations, batch.actions)  # type: ignore[arg-type]
         following = batch.next_observations - batch.observations  # type: ignore[operator]  # Vectors.
         outcomes = torch.cat([following, batch.rewards[:, None]], -1).expand_as(means)

@@ -34,7 +34,7 @@ class PLASImpl(ActorCriticImpl):
         if self.config.perturbation is not None:
             size = self.action_size
             self.perturbation = Perturbation(self.make_network(size, action_size=size))
-            self.target_perturbation = self.make_target(self.perturbation, self.config.tau)
+            self.target_perturbation = self.make_target(self.perturbation)
 
     def build_policy(self) -> DeterministicPolicy:
         """Makes the policy of latents."""
@@ -73,7 +73,7 @@ class PLASImpl(ActorCriticImpl):
         return self.q.as_target(target)
 
     def compute_actor_loss(self, batch: Batch) -> Loss:
-        """Returns minus the mean value of the policy's actions by the first critic."""
+        """Returns minus the values of the policy's actions by the first critic."""
         actions = self.act(batch.observations, self.policy, self.perturbation)
         return -self.q.values(batch.observations, actions, members=1)[0]
 

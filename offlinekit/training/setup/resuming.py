@@ -11,9 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from offlinekit.errors import FileFormatError
+from offlinekit.errors import DatasetError, FileFormatError
 from offlinekit.interfaces import Trainable
 from offlinekit.training import policy_file, run_folder
+from offlinekit.training.setup.settings import COSMETIC, EARLIER, PLAIN
+
+RESULTS = ("n_steps", *(name for name in PLAIN if name not in COSMETIC))
+"""Settings that results depend on, as config.json has them."""
 
 
 def resume(algo: Trainable, folder: Path, step: int | None = None) -> dict[str, Any]:
@@ -30,17 +34,52 @@ def resume(algo: Trainable, folder: Path, step: int | None = None) -> dict[str, 
         ValueError: Where the run has another class or other hyperparameters.
     """
     path, header, tensors = _newest_sound(folder, step)
-    config = {**algo.config, "seed": header["config"]["seed"]}
-    differing = sorted(k for k, v in header["config"].items() if _as_json(config.get(k)) != _as_json(v))
+    begun = algo.migrated(header["config"])
+    config = {**algo.config, "seed": begun["seed"]}
+    differing = sorted(k for k, v in begun.items() if _as_json(config.get(k)) != _as_json(v))
     if header["algo"] != type(algo).__name__ or differing:
         raise ValueError(
             f"{folder} is a run of {header['algo']} with other {differing or 'hyperparameters'}; "
             "resume with the same ones, or load the checkpoint with offlinekit.load and call fit"
         )
-    algo.seed = header["config"]["seed"]
+    algo.begin_anew(begun["seed"])
     algo.restore(path, header, tensors)
     state: dict[str, Any] = header["run"]
     return state
+
+
+def compare_config(algo: Trainable, folder: Path, config: dict[str, Any]) -> None:
+    """Compares what a run was with what it goes on as: other data are refused, other settings noted in config.json.
+
+    Args:
+        algo: At the checkpoint that it goes on from.
+        folder: Of the run.
+        config: What it goes on as.
+
+    Raises:
+        DatasetError: For other data than those that the run has learned from.
+    """
+    if not (folder / "config.json").is_file():
+        return
+    before = run_folder.read_config(folder)
+    old, new = ((one.get("dataset") or {}).get("hash") for one in (before, config))
+    if old and new and old != new:
+        raise DatasetError(
+            f"{folder} has learned from other data than {config['dataset']['name']!r} (hashes {old} and {new}); "
+            "resume with the same data, or load its newest checkpoint with offlinekit.load and call fit"
+        )
+    now = _as_json(config)
+    changed = {name: before[name] for name in RESULTS if name in before and before[name] != now.get(name)}
+    if not changed:
+        return
+    if "n_steps" in changed and any(o.schedule != "constant" for o in algo.impl.objectives):
+        warnings.warn(
+            f"{folder} was begun with n_steps={changed['n_steps']} and goes on with {now['n_steps']}: learning rates "
+            "follow another schedule from here on",
+            stacklevel=5,
+        )
+    earlier = [*before.get(EARLIER, []), {"until": algo.grad_step, **changed}]
+    run_folder.rewrite_config(folder, {**before, **{name: now[name] for name in changed}, EARLIER: earlier})
 
 
 def find_run(
@@ -64,7 +103,13 @@ def find_run(
     """
     if out is None:
         raise ValueError("resume='auto' looks for runs in the folder `out`; give out='runs'")
-    return run_folder.find(out, config, ("seed",) if algo.seed_was_drawn else (), finished, taken)
+    apart = ("seed",) if algo.seed_was_drawn else ()
+
+    def migrated(found: dict[str, Any]) -> dict[str, Any]:
+        own = found.get("algo") == config["algo"] and isinstance(found.get("hyperparameters"), dict)
+        return {**found, "hyperparameters": algo.migrated(found["hyperparameters"])} if own else found
+
+    return run_folder.find(out, config, apart, finished, taken, migrated)
 
 
 def _newest_sound(folder: Path, step: int | None) -> tuple[Path, dict[str, Any], dict[str, Tensor]]:
