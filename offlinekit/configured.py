@@ -87,7 +87,10 @@ class Configured(metaclass=_InOnePiece):
 
         def __setattr__(self, name: str, value: Any) -> None:
             """Sets a field to a value that was checked, or an attribute of the user's own."""
-            field = fields_of(type(self)).get(name)
+            fields = fields_of(type(self))
+            if name not in fields and "_is_complete" in self.__dict__:
+                ((name, value),) = self.current_names({name: value}).items()
+            field = fields.get(name)
             if field is None:
                 self._check_own(name)
                 super().__setattr__(name, value)

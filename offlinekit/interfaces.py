@@ -57,6 +57,7 @@ class Trainable(Protocol):
         dataset_name: Of what it learned from last.
         history: The rows of its last run.
         run_dir: The folder of its last run.
+        in_run: "run" or "population" while one trains it, else empty.
     """
 
     impl_class: Any
@@ -67,6 +68,7 @@ class Trainable(Protocol):
     dataset_name: str
     history: list[dict[str, Any]]
     run_dir: Path | None
+    in_run: str
 
     @property
     def impl(self) -> Any:
@@ -79,6 +81,12 @@ class Trainable(Protocol):
     @property
     def grad_step(self) -> int:
         """Updates taken so far."""
+
+    def migrated(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns hyperparameters of an earlier version as this one has them."""
+
+    def begin_anew(self, seed: int) -> None:
+        """Forgets the networks, to make others of another seed."""
 
     def check(self, dataset: MDPDataset) -> None:
         """Checks that it can learn from a dataset."""

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar
 
 from offlinekit.algos.torch.awac_impl import AWACImpl
 from offlinekit.core.bases.actor_critic import ActorCritic
-from offlinekit.core.hyperparameters import Count, LogStd, Positive
+from offlinekit.core.hyperparameters import Count, LogStd, Positive, Temperature
 from offlinekit.nn.encoders import MLPEncoder
 
 
@@ -16,7 +16,7 @@ class AWAC(ActorCritic):
     Source: Nair et al. 2020, arXiv:2006.09359.
     """
 
-    temperature: Annotated[Positive, "Of the weight exp(advantage / temperature); units of return."] = 1 / 3
+    temperature: Annotated[Temperature, "Of the weight exp(advantage / temperature); inf is cloning."] = 1 / 3
     max_weight: Annotated[Positive, "Bound of that weight."] = 100.0
     squash_mean: Annotated[bool, "Whether the policy's mean is tanh of its network, or the network."] = True
     log_std_min: Annotated[LogStd, "Lower bound of the policy's log standard deviation."] = -5.0

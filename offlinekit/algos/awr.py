@@ -28,3 +28,8 @@ class AWR(Algo):
     action_kind: ClassVar[str] = "continuous"
     paper: ClassVar[str] = "arXiv:1910.00177"
     impl_class = AWRImpl
+
+    def check_together(self) -> None:
+        """Checks that steps are joined by `td_lambda` alone."""
+        if self.n_step != 1:
+            raise ValueError(f"AWR joins steps by td_lambda; n_step must be 1, got {self.n_step}")

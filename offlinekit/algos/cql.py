@@ -32,3 +32,11 @@ class CQL(SAC):
     family: ClassVar[str] = "VR"
     paper: ClassVar[str] = "arXiv:2006.04779"
     impl_class = CQLImpl
+
+    def check_together(self) -> None:
+        """Checks that targets are backed up in one way."""
+        if self.soft_backup and self.max_backup:
+            raise ValueError(
+                "soft_backup and max_backup exclude each other: the best of many actions has no entropy; "
+                "set one of them to False"
+            )

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar
 
 from offlinekit.algos.torch.discrete_awac_impl import DiscreteAWACImpl
 from offlinekit.core.bases.discrete_actor_critic import DiscreteActorCritic
-from offlinekit.core.hyperparameters import NonNegative, Positive
+from offlinekit.core.hyperparameters import Positive, Temperature
 
 
 class DiscreteAWAC(DiscreteActorCritic):
@@ -15,8 +15,8 @@ class DiscreteAWAC(DiscreteActorCritic):
     Source: Nair et al. 2020, arXiv:2006.09359, with a categorical policy.
     """
 
-    beta: Annotated[NonNegative, "Inverse temperature in 1 / units of return; 0 is behaviour cloning."] = 1.0
-    max_weight: Annotated[Positive, "Bound of the weight exp(beta * advantage) of a cloned action."] = 100.0
+    temperature: Annotated[Temperature, "Of the weight exp(advantage / temperature); inf is cloning."] = 1.0
+    max_weight: Annotated[Positive, "Bound of that weight."] = 100.0
 
     family: ClassVar[str] = "PC"
     paper: ClassVar[str] = "arXiv:2006.09359"

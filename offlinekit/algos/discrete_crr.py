@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from offlinekit.algos.torch.discrete_crr_impl import DiscreteCRRImpl
 from offlinekit.core.bases.discrete_actor_critic import DiscreteActorCritic
-from offlinekit.core.hyperparameters import NonNegative, Positive
+from offlinekit.core.hyperparameters import NonNegative, Positive, Temperature
 
 
 class DiscreteCRR(DiscreteActorCritic):
@@ -15,8 +15,8 @@ class DiscreteCRR(DiscreteActorCritic):
     Source: Wang et al. 2020, arXiv:2006.15134, with a categorical policy and an optional term of CQL.
     """
 
-    weight: Annotated[Literal["binary", "exp"], "Of a cloned action: 1[A > 0], or exp(beta A)."] = "binary"
-    beta: Annotated[NonNegative, "Inverse temperature of weight='exp', in 1 / units of return."] = 1.0
+    weight: Annotated[Literal["binary", "exp"], "Of an action: 1[A > 0] or exp(A / temperature)."] = "binary"
+    temperature: Annotated[Temperature, "Of weight='exp', in units of return; inf is cloning."] = 1.0
     max_weight: Annotated[Positive, "Bound of the weight with weight='exp'."] = 20.0
     alpha: Annotated[NonNegative, "Weight of logsumexp Q - Q(data's action); 0 is plain CRR."] = 0.0
 

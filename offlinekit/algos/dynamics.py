@@ -41,6 +41,13 @@ class Dynamics(Algo):
     sampler_options: ClassVar[tuple[str, ...]] = ("n_members", "resample", "seed")
     impl_class = DynamicsImpl
 
+    def check_together(self) -> None:
+        """Checks that no steps are joined, and that discounts tell the end of the MDP."""
+        if self.n_step != 1:
+            raise ValueError(f"dynamics are of single steps; n_step must be 1, got {self.n_step}")
+        if self.gamma == 0.0:
+            raise ValueError("gamma must be above 0: a discount of 0 says that the MDP ended; leave it out")
+
     def make_sampler(self, dataset: MDPDataset, *, needs: Sequence[str] = (), **settings: Any) -> Sampler:
         """Makes what draws the batches of a run, with a column of how often each model learns from a row."""
         if self.resample:

@@ -23,3 +23,11 @@ class REDQ(SAC):
     family: ClassVar[str] = "U"
     paper: ClassVar[str] = "arXiv:2101.05982"
     impl_class = REDQImpl
+
+    def check_together(self) -> None:
+        """Checks that there are as many critics as are drawn."""
+        if self.subset_size > self.n_critics:
+            raise ValueError(
+                f"subset_size must be at most n_critics ({self.n_critics}), got {self.subset_size}; "
+                "draw fewer critics or make more"
+            )

@@ -35,8 +35,9 @@ class TACR(SequenceModel):
     paper: ClassVar[str] = "Lee and Moon 2023"
     impl_class = TACRImpl
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def check_together(self) -> None:
+        """Checks that windows hold a step and its next one, too."""
+        super().check_together()
         if self.context < 2:
             raise ValueError(f"context must be at least 2, a step and its next one, got {self.context}")
 

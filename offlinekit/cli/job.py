@@ -14,6 +14,7 @@ from offlinekit.cli.options import parse_key_values, usage
 from offlinekit.cli.output import number, table, with_error
 from offlinekit.cli.runs import make_env
 from offlinekit.core import presets
+from offlinekit.core.renames import renamed
 from offlinekit.datasets import MDPDataset, get_dataset
 from offlinekit.datasets.fingerprint import fingerprint
 from offlinekit.datasets.spaces import check_environment
@@ -234,7 +235,7 @@ def _options_of(config: dict[str, Any], folder: Path) -> dict[str, Any]:
         "algo": config["algo"],
         "dataset": data["source"],
         "dataset_options": data["options"],
-        "hyperparameters": config["hyperparameters"],
+        "hyperparameters": renamed(get_algo(config["algo"]), config["hyperparameters"]),
         "steps": config["n_steps"],
         "eval_env": config["eval_env"],
         "metrics": tuple(config["metrics"]),
@@ -263,9 +264,9 @@ def _with_preset(options: dict[str, Any]) -> dict[str, Any]:
     What a preset says to the reader of its dataset holds for that dataset alone.
     """
     with usage("--algo"):
-        name = get_algo(options["algo"]).catalogue_name()
+        front = get_algo(options["algo"])
     with usage("--preset"):
-        found = presets.find(name, options["preset"] or options["dataset"])
+        found = presets.find(front.catalogue_name(), options["preset"] or options["dataset"])
     reader = found.dataset_options if options["dataset"] == found.dataset else {}
     if reader != found.dataset_options and "quiet" not in options:
         left_out = f"{found.dataset_options} of the preset are left out"
@@ -273,7 +274,10 @@ def _with_preset(options: dict[str, Any]) -> dict[str, Any]:
     return {
         "steps": found.n_steps,
         **options,
-        "hyperparameters": {**found.hyperparameters, **options.get("hyperparameters", {})},
+        "hyperparameters": {
+            **found.hyperparameters,
+            **front.current_names(options.get("hyperparameters", {})),
+        },
         "dataset_options": {**reader, **options.get("dataset_options", {})},
         "preset": {"dataset": found.dataset, "sources": list(found.sources)},
     }

@@ -47,6 +47,7 @@ class Commands(click.Group):
         """Runs a command; what a user can cause becomes a line on stderr and an exit code."""
         try:
             with warnings.catch_warnings():
+                warnings.filterwarnings("default", "'.*' of .* is now ", DeprecationWarning)  # Else unseen.
                 warnings.showwarning = _show_warning  # type: ignore[assignment]  # Takes the rest as *_.
                 return super().invoke(ctx)
         except click.ClickException:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import secrets
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar, overload
@@ -33,6 +34,7 @@ from offlinekit.core.hyperparameters import (
     Steps,
 )
 from offlinekit.core.impl import Impl
+from offlinekit.core.renames import renamed, renames_of
 from offlinekit.datasets import MDPDataset
 from offlinekit.envs.frame_stacking import stacked_space
 from offlinekit.interfaces import Sampler
@@ -47,6 +49,11 @@ if TYPE_CHECKING:
     from offlinekit.core.populations import Population
 
 A = TypeVar("A", bound="Algo")
+SCALERS = ("observation_scaler", "action_scaler", "reward_scaler")
+NETWORKS = ("seed", "device", "impl_class", "frame_stack", *SCALERS)
+"""Hyperparameters that decide on networks and their inputs outside of `Impl.build`."""
+BATCHES = ("batch_size", "gamma", "n_step", "frame_pad")
+"""Hyperparameters that samplers read when a run starts."""
 
 
 class Algo(Configured, CatalogueEntry, Agent):
@@ -94,9 +101,53 @@ class Algo(Configured, CatalogueEntry, Agent):
         self.run_dir: Path | None = None
         self.dataset_name = "custom"
         self.scaling = Scaling()
+        self.in_run = ""
         self._impl: Impl | None = None
         self.sampler: Sampler | None = None
         self.sampler_state: Tensor | None = None
+
+    @classmethod
+    def current_names(cls, given: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Returns hyperparameters by their names of today, and warns of those of before."""
+        current = renamed(cls, given)
+        for old in given.keys() - current.keys():
+            new = renames_of(cls)[old].new
+            warnings.warn(
+                f"{old!r} of {cls.__name__} is now {new!r}: give {new}={current[new]!r} for {old}={given[old]!r}",
+                DeprecationWarning,
+                stacklevel=3,
+            )
+        return current
+
+    def migrated(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns the hyperparameters of a file by their names of today."""
+        return renamed(type(self), config)
+
+    def begin_anew(self, seed: int) -> None:
+        """Forgets the networks, to make others of another seed."""
+        self._impl = None
+        self.seed = seed
+
+    def take_up(self, name: str, before: Any) -> None:
+        """Brings networks and optimizers up to a hyperparameter that was set later.
+
+        Raises:
+            ValueError: For one that networks or batches were made with.
+        """
+        if self._impl is None or getattr(self, name) == before:
+            return
+        if self.in_run == "population" or (self.in_run and name in (*BATCHES, *self.sampler_options)):
+            raise ValueError(f"{name} stays as it is while a {self.in_run} trains; set it between two fits")
+        try:
+            if name in NETWORKS or name in self._impl.built_from:
+                raise ValueError(f"its networks were made with {name}={before!r}")
+            self._impl.take_up(name)
+        except ValueError as error:
+            cls = type(self).__name__
+            raise ValueError(
+                f"{name} of a {cls} with networks stays as it is, since {error}; set it before fit, or make a new "
+                f"{cls}({name}={getattr(self, name)!r})"
+            ) from error
 
     @property
     def config(self) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any, ClassVar, TypeVar
 
 from offlinekit.configured import describe
@@ -56,6 +57,11 @@ class CatalogueEntry:
         return describe(cls)
 
     @classmethod
+    def current_names(cls, given: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Returns hyperparameters by their names of today."""
+        return given
+
+    @classmethod
     def presets(cls) -> dict[str, presets.Preset]:
         """Returns the published settings by dataset: what differs from the defaults, updates and source."""
         return presets.published(cls.catalogue_name())
@@ -71,4 +77,5 @@ class CatalogueEntry:
         Raises:
             ValueError: Where none were published for it; lists those that were.
         """
-        return cls(**{**presets.find(cls.catalogue_name(), dataset).hyperparameters, **hyperparameters})
+        published = presets.find(cls.catalogue_name(), dataset).hyperparameters
+        return cls(**{**published, **cls.current_names(hyperparameters)})

@@ -43,10 +43,12 @@ __all__ = [
     "Schedule",
     "Steps",
     "TDLoss",
+    "Temperature",
     "check_names",
     "describe",
 ]
 
+Temperature = Annotated[float, Interval("(0, inf]")]
 Schedule = Literal["constant", "cosine"]
 FramePad = Literal["zero", "repeat"]
 QKind = Literal["mean", "qr"]

@@ -10,6 +10,8 @@ import torch
 from gymnasium import spaces
 from torch import Tensor, nn
 
+from offlinekit.core import candidates
+from offlinekit.core.noted_config import NotedConfig
 from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.errors import UnsupportedError
 from offlinekit.interfaces import Sampler
@@ -56,7 +58,8 @@ class Impl(nn.Module):
         device: torch.device,
     ) -> None:
         super().__init__()
-        self.config = config
+        noted = NotedConfig(config)
+        self.config: Any = noted
         self.observation_space, self.action_space, self.device = observation_space, action_space, device
         self.random = Random(derive(config.seed, "noise"), device)
         self.grad_step = 0
@@ -64,6 +67,9 @@ class Impl(nn.Module):
         self.targets: list[Target] = []
         with seeded(derive(config.seed, "networks")):
             self.build()
+        followed = {name for target in self.targets for name in target.names.values()}
+        self.built_from = frozenset(noted.read - followed - candidates.resizable(self))
+        noted.replace_in(self)
         self.to(device)
         self.objectives = self.build_objectives()
         self.eval()
@@ -178,11 +184,23 @@ class Impl(nn.Module):
         space = self.observation_space
         return Network(chosen, space, outputs, self.random, action_size=action_size, members=members)
 
-    def make_target(self, online: nn.Module, tau: float, every: int = 1, first: int = 1) -> Any:
-        """Makes a frozen copy of a network that follows it after every `every` updates, from the `first` on."""
-        target = copy_module(online).requires_grad_(False)
-        self.targets.append(Target(online, target, tau, every, first))
-        return target
+    def make_target(
+        self, online: nn.Module, tau: float | str = "tau", every: int | str = 1, first: int = 1
+    ) -> Any:
+        """Makes a frozen copy of a network that follows it after every `every` updates, from the `first` on.
+
+        Args:
+            online: The network.
+            tau: Share of it that enters the copy; a number, or the hyperparameter that holds it.
+            every: Updates between two steps of the copy; likewise.
+            first: The first update with a step.
+        """
+        given: dict[str, Any] = {"tau": tau, "every": every}
+        names = {own: value for own, value in given.items() if isinstance(value, str)}
+        numbers = {o: getattr(self.config, v) if o in names else v for o, v in given.items()}
+        copied = copy_module(online).requires_grad_(False)
+        self.targets.append(Target(online, copied, **numbers, first=first, names=names))
+        return copied
 
     def objective(
         self,
@@ -236,6 +254,24 @@ class Impl(nn.Module):
             warmup_steps,
         )
 
+    # What is set later.
+
+    def take_up(self, name: str) -> None:
+        """Brings targets, objectives and candidates up to a hyperparameter that was set after `build`.
+
+        Raises:
+            ValueError: Where it decides what is minimised, or by which optimizer.
+        """
+        declared = self.build_objectives()
+        kinds = [[(one.name, one.optimizer.name) for one in each] for each in (self.objectives, declared)]
+        if kinds[0] != kinds[1]:
+            raise ValueError(f"{name} decides what is minimised, and by which optimizer")
+        for objective, one in zip(self.objectives, declared, strict=True):
+            objective.take_up(one)
+        for target in self.targets:
+            target.take_up(self.config)
+        candidates.resize(self)
+
     # The update.
 
     def train(self, mode: bool = True) -> Impl:
@@ -287,7 +323,9 @@ class Impl(nn.Module):
         """
         prefix = "networks."
         networks = {name[len(prefix) :]: v for name, v in tensors.items() if name.startswith(prefix)}
+        candidates.make_room(self, networks)
         self.load_state_dict(networks)
+        candidates.resize(self)
         for objective in self.objectives:
             objective.load_state_tensors(tensors)
         self.random.set_state(tensors["random.impl"])

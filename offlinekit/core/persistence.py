@@ -14,6 +14,7 @@ from torch import Tensor
 
 from offlinekit.core.impl import Impl
 from offlinekit.core.load_guard import Bounded
+from offlinekit.core.renames import renamed
 from offlinekit.datasets.spaces import space_from_json, space_to_json
 from offlinekit.errors import FileFormatError, did_you_mean
 from offlinekit.nn.encoders import encoder_to_json
@@ -73,7 +74,8 @@ def load(
         front = _named(path, header["algo"], fronts, "algorithm")
         impl_class = impl_class or _named(path, header["impl"], Impl.known, "impl_class")
     try:
-        algo = front(**{**header["config"], **given, "device": device, "impl_class": impl_class})
+        config = {**renamed(front, header["config"]), **front.current_names(given)}
+        algo = front(**{**config, "device": device, "impl_class": impl_class})
     except (TypeError, ValueError, KeyError, AttributeError, OverflowError) as error:
         raise FileFormatError(
             f"{path} holds a config that {front.__name__} does not take: {error}"

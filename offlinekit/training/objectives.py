@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeAlias
 
@@ -136,6 +136,13 @@ class Objective:
         """Returns gradients whose common norm is at most `clip_grad_norm`, where there is one."""
         return gradients if self.clip_grad_norm is None else clipped(gradients, self.clip_grad_norm)
 
+    def take_up(self, declared: Objective) -> None:
+        """Takes rates, times and limits from the same objective declared anew; the optimizer keeps its state."""
+        for name in ("learning_rate", "schedule", "every", "first", "last", "clip_grad_norm", "warmup_steps"):
+            setattr(self, name, getattr(declared, name))
+        self.optimizer.set_decays([decay for _, decay in declared.optimizer.groups])
+        self.set_rate(self.learning_rate)
+
     def state_tensors(self) -> dict[str, Tensor]:
         """Returns the optimizer's state, by "optimizers.<name>.<parameter>.<slot>"."""
         state = self.optimizer.state_tensors()
@@ -167,10 +174,14 @@ class Objective:
             rate = self.learning_rate * min(step / max(self.warmup_steps, 1), 1.0)
             if self.schedule == "cosine":
                 rate *= 0.5 * (1.0 + math.cos(math.pi * min(progress, 1.0)))
-            if isinstance(self.optimizer.learning_rate, Tensor):
-                self.optimizer.learning_rate.fill_(rate)
-            else:
-                self.optimizer.learning_rate = rate
+            self.set_rate(rate)
+
+    def set_rate(self, rate: float) -> None:
+        """Sets the learning rate of the next step, in place where a CUDA graph reads it."""
+        if isinstance(self.optimizer.learning_rate, Tensor):
+            self.optimizer.learning_rate.fill_(rate)
+        else:
+            self.optimizer.learning_rate = rate
 
 
 def clipped(gradients: Gradients, largest: float) -> Gradients:
@@ -183,13 +194,19 @@ def clipped(gradients: Gradients, largest: float) -> Gradients:
 
 @dataclass
 class Target:
-    """A frozen copy of a network that follows it: target += tau * (online - target); buffers are copied."""
+    """A frozen copy of a network that follows it: target += tau * (online - target); buffers are copied.
+
+    Attributes:
+        every: Updates between two steps.
+        names: Hyperparameters that hold `tau` and `every`, where they are not fixed numbers.
+    """
 
     online: nn.Module
     target: nn.Module
     tau: float
     every: int = 1
     first: int = 1
+    names: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def _tensors(self) -> tuple[list[Tensor], list[Tensor], list[Tensor], list[Tensor]]:
@@ -201,6 +218,11 @@ class Target:
             list(target.buffers()),
             list(online.buffers()),
         )
+
+    def take_up(self, config: Any) -> None:
+        """Sets `tau` and `every` to what their hyperparameters hold now."""
+        for own, name in self.names.items():
+            setattr(self, own, getattr(config, name))
 
     def is_due(self, step: int) -> bool:
         """Returns whether the target moves at the end of the update of a number, from 1 on."""

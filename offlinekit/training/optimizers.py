@@ -26,6 +26,9 @@ class Optimizer(Protocol):
     groups: Sequence[Group]
     learning_rate: float | Tensor
 
+    def set_decays(self, decays: Sequence[float]) -> None:
+        """Sets the weight decay of each group."""
+
     def step(self, gradients: Gradients) -> None:
         """Changes the parameters, in the order of the groups; one whose gradient is None stays as it is."""
 
@@ -61,6 +64,10 @@ class Adam:
         self.fused = torch._fused_adamw_ if name == "adamw" else torch._fused_adam_
         self.slots = [_Slots(parameters) for parameters, _ in groups]
         self.decays = [decay for _, decay in groups]
+
+    def set_decays(self, decays: Sequence[float]) -> None:
+        """Sets the weight decay of each group."""
+        self.decays = list(decays)
 
     @torch.no_grad()
     def step(self, gradients: Gradients) -> None:
@@ -146,6 +153,11 @@ class TorchOptimizer:
             if name == "sgd"
             else optim.RMSprop(options, lr=learning_rate)
         )
+
+    def set_decays(self, decays: Sequence[float]) -> None:
+        """Sets the weight decay of each group."""
+        for group, decay in zip(self.optimizer.param_groups, decays, strict=True):
+            group["weight_decay"] = decay
 
     def step(self, gradients: Gradients) -> None:
         """Changes the parameters, in the order of the groups; one whose gradient is None stays as it is."""

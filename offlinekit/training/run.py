@@ -142,6 +142,7 @@ class Run:
 
     def open(self, *loggers: Logger) -> None:
         """Starts the clock and the loggers: the given ones and those of the run folder."""
+        self.algo.in_run = self.algo.in_run or "run"
         now = monotonic()
         self._began, self._deadline = now - self.elapsed, now + (self.settings["max_seconds"] or math.inf)
         self._loggers = [*loggers, *self._folder_loggers()]
@@ -194,6 +195,7 @@ class Run:
 
     def close(self) -> None:
         """Closes the loggers and lets the run folder go."""
+        self.algo.in_run = ""
         loggers, self._loggers = self._loggers, []
         with self._lock:
             for logger in loggers:

@@ -12,7 +12,7 @@ import secrets
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from importlib import metadata
@@ -243,7 +243,12 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def find(
-    root: Path, config: dict[str, Any], apart: Sequence[str], finished: bool, taken: Sequence[Path | None]
+    root: Path,
+    config: dict[str, Any],
+    apart: Sequence[str],
+    finished: bool,
+    taken: Sequence[Path | None],
+    migrate: Callable[[dict[str, Any]], dict[str, Any]] = dict,
 ) -> Path | None:
     """Returns the run of a config that went on last and has no process; None without one.
 
@@ -253,6 +258,7 @@ def find(
         apart: Entries of it that may differ.
         finished: Whether it has come to its end.
         taken: Runs to leave out.
+        migrate: Config of a run as an earlier version wrote it -> as this one would.
     """
     wanted = _comparable(config, apart)
     found = []
@@ -261,7 +267,7 @@ def find(
         if folder in taken or is_finished(folder) is not finished or not checkpoints(folder):
             continue
         try:
-            alike = _comparable(read_config(folder), apart) == wanted
+            alike = _comparable(migrate(read_config(folder)), apart) == wanted
             with locked(folder):
                 pass
         except (FileFormatError, TrainingError):

@@ -83,7 +83,7 @@ def test_advantage_is_one_a_row_over_the_policys_own_value():
 
 
 def test_actor_loss_and_its_gradient():
-    impl = make(beta=2.0)
+    impl = make(temperature=0.5)
     set_table(impl.q, VALUES)
     set_table(impl.policy, POLICY)
     returned = impl.compute_actor_loss(steps())
@@ -101,7 +101,7 @@ def test_actor_loss_and_its_gradient():
 
 
 def test_weights_are_bounded():
-    impl = make(beta=1_000.0, max_weight=20.0)
+    impl = make(temperature=1e-3, max_weight=20.0)
     set_table(impl.q, VALUES)
     set_table(impl.policy, POLICY)
     # weights (20, 0)
@@ -111,8 +111,8 @@ def test_weights_are_bounded():
     assert make().config.max_weight == 100.0
 
 
-def test_beta_zero_is_cloning():
-    impl = make(beta=0.0)
+def test_an_infinite_temperature_is_cloning():
+    impl = make(temperature=float("inf"))
     set_table(impl.policy, POLICY)
     close(total(impl.compute_actor_loss(steps()))[0], (math.log(2) + math.log(4 / 3)) / 2)
 
@@ -133,5 +133,5 @@ def test_order_is_critics_actor_and_the_actor_sees_the_new_critics():
 
 
 def test_learns_a_choice_that_cloning_misses():
-    algo = DiscreteAWAC(beta=10.0, actor_learning_rate=1e-2, **CHOICE)
+    algo = DiscreteAWAC(temperature=0.1, actor_learning_rate=1e-2, **CHOICE)
     assert choice_score(algo, 300) > 0.9

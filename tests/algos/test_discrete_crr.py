@@ -92,7 +92,7 @@ def test_no_advantage_is_no_reason_to_clone():
 
 
 def test_exponential_filter_and_its_gradient():
-    impl = make(weight="exp", beta=2.0)
+    impl = make(weight="exp", temperature=0.5)
     set_table(impl.q, VALUES)
     set_table(impl.policy, POLICY)
     returned = impl.compute_actor_loss(steps())
@@ -107,7 +107,7 @@ def test_exponential_filter_and_its_gradient():
 
 
 def test_exponential_weights_are_bounded_by_twenty():
-    impl = make(weight="exp", beta=1_000.0)
+    impl = make(weight="exp", temperature=1e-3)
     close(impl.weights(torch.tensor([0.5, -0.5])), [20.0, 0.0])
 
 
@@ -152,7 +152,7 @@ def test_order_is_critics_actor_and_both_targets_follow():
     close(impl.target_policy.network.mlp.layers[-1].bias, 3 + 0.25 * impl.policy.network.mlp.layers[-1].bias)
 
 
-@pytest.mark.parametrize("options", [{}, {"weight": "exp", "beta": 10.0}, {"alpha": 0.1}], ids=str)
+@pytest.mark.parametrize("options", [{}, {"weight": "exp", "temperature": 0.1}, {"alpha": 0.1}], ids=str)
 def test_learns_a_choice_that_cloning_misses(options):
     algo = DiscreteCRR(
         encoder=MLPEncoder((32,)),

@@ -220,7 +220,7 @@ def test_best_by_the_last_value():
     )  # Not a number is never the best, or the worst.
     assert population.best("score", maximize=True) is population[2]
     del population[1].history[-1]
-    with pytest.raises(ValueError, match="nothing says whether more of 'score' is better; give maximize="):
+    with pytest.raises(ValueError, match=r"nothing says whether more of 'score' is better.*give maximize="):
         population.best("score")
     assert population.best("score", maximize=False) is population[0]
     with pytest.raises(ValueError, match="no member has measured 'scores'; did you mean 'score'"):
@@ -248,7 +248,7 @@ def test_wrong_data_and_settings_are_found_before_anything_is_written(tmp_path):
     population = Population([BC(seed=s, **TINY) for s in range(2)])
     with pytest.raises(ValueError, match="resume must give a run folder for each of 2 members"):
         population.fit(data, 2, resume="runs/BC", out=tmp_path)
-    with pytest.raises(ValueError, match="n_steps must be at least 1, got 0"):
+    with pytest.raises(ValueError, match=r"n_steps must be in \[1, inf\), got 0"):
         population.fit(data, 0, out=tmp_path)
     assert not list(tmp_path.iterdir())
 

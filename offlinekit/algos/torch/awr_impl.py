@@ -37,16 +37,10 @@ class AWRImpl(Impl):
     scale: Tensor
 
     def build(self) -> None:
-        """Makes the policy, the value and its copy, and what normalises advantages.
-
-        Raises:
-            ValueError: For steps that are joined in another way too.
-        """
-        if self.config.n_step != 1:
-            raise ValueError(f"AWR joins steps by td_lambda; n_step must be 1, got {self.config.n_step}")
+        """Makes the policy, the value and its copy, and what normalises advantages."""
         self.policy = GaussianPolicy(self.make_network(self.action_size), self.random, self.action_size)
         self.value = self.make_network(1)
-        self.target_value = self.make_target(self.value, 1.0, self.config.refresh_interval)
+        self.target_value = self.make_target(self.value, 1.0, "refresh_interval")
         self.register_buffer("shift", torch.zeros(()), persistent=False)
         self.register_buffer("scale", torch.ones(()), persistent=False)
         self.columns: TransitionTable | None = None

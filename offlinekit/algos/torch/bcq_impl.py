@@ -26,13 +26,14 @@ class BCQImpl(ActorCriticImpl):
     policy: Perturbation
     target_policy: Perturbation
     latents: Tensor
+    candidate_noise, candidate_bound = "latents", 0.5
 
     def build(self) -> None:
         """Makes the critics, the perturbation, the VAE and the latents that `predict` chooses among."""
         super().build()
         self.vae = make_vae(self)
-        latents = torch.randn(self.config.n_candidates, 1, self.vae.latent_size).clamp(-0.5, 0.5)
-        self.register_buffer("latents", latents)
+        latents, bound = torch.randn(self.config.n_candidates, 1, self.vae.latent_size), self.candidate_bound
+        self.register_buffer("latents", latents.clamp(-bound, bound))
 
     def build_policy(self) -> Perturbation:
         """Makes the perturbation."""

@@ -27,6 +27,7 @@ class BEARImpl(ActorCriticImpl):
     policy: SquashedGaussianPolicy
     target_policy: SquashedGaussianPolicy
     noise: Tensor
+    candidate_noise = "noise"
 
     def build(self) -> None:
         """Makes critics, policy, VAE, log alpha, and the noise of the actions that `predict` chooses among."""

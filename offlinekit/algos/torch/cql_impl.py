@@ -23,18 +23,10 @@ class CQLImpl(SACImpl):
     """L = L_TD + alpha E[log integral exp Q(s, a) da - Q(s, a_data)]; arXiv:2006.04779, eq. (4)."""
 
     def build(self) -> None:
-        """Makes the networks of SAC and the log of alpha.
-
-        Raises:
-            ValueError: For both kinds of backup at once.
-        """
-        if self.config.soft_backup and self.config.max_backup:
-            raise ValueError(
-                "soft_backup and max_backup exclude each other: the best of many actions has no entropy; "
-                "set one of them to False"
-            )
+        """Makes the networks of SAC and log alpha, which starts at `alpha` where it is learned."""
         super().build()
-        self.log_alpha = nn.Parameter(torch.tensor(math.log(max(self.config.alpha, 1e-8))))
+        start = 1.0 if self.config.gap_threshold is None else max(self.config.alpha, 1e-8)
+        self.log_alpha = nn.Parameter(torch.tensor(math.log(start)))
 
     def build_objectives(self) -> list[Objective]:
         """Returns the losses of SAC, led by alpha's where a threshold asks to learn it."""

@@ -21,10 +21,8 @@ class DiffusionQLImpl(BestOfImpl, ActorCriticImpl):
     def build(self) -> None:
         """Makes the critics, the diffusion and its slow average, which acts in targets."""
         super().build()
-        config = self.config
-        self.target_policy = self.make_target(
-            self.policy, config.actor_tau, config.actor_target_interval, config.actor_target_start + 1
-        )
+        start = self.config.actor_target_start + 1
+        self.target_policy = self.make_target(self.policy, "actor_tau", "actor_target_interval", start)
 
     def build_policy(self) -> BestOf:
         """Makes the diffusion and the choice among its actions."""

@@ -9,11 +9,15 @@ from offlinekit.training.objectives import Loss
 
 
 class DiscreteAWACImpl(DiscreteActorCriticImpl):
-    """The policy clones the data's actions by exp(beta A); arXiv:2006.09359, algorithm 1. Order: critics, actor."""
+    """The policy clones the data's actions by exp(A / temperature); arXiv:2006.09359, algorithm 1.
+
+    Order: critics, actor.
+    """
 
     def compute_actor_loss(self, batch: Batch) -> Loss:
-        """Returns minus the mean of exp(beta A(s, a)) log pi(a|s), the weight bounded, eq. (13)."""
+        """Returns minus the mean of exp(A(s, a) / temperature) log pi(a|s), the weight bounded, eq. (13)."""
         advantages = self.advantages(batch)
-        weights = losses.exponential_weights(advantages, self.config.beta, self.config.max_weight)
+        inverse = 1.0 / self.config.temperature
+        weights = losses.exponential_weights(advantages, inverse, self.config.max_weight)
         loss = -weights * self.policy.log_prob(batch.observations, batch.actions)
         return loss, {"advantage": advantages, "weight": weights}

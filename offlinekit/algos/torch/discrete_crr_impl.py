@@ -16,8 +16,7 @@ class DiscreteCRRImpl(DiscreteActorCriticImpl):
     def build(self) -> None:
         """Makes critics, the policy and their targets."""
         super().build()
-        config = self.config
-        self.target_policy = self.make_target(self.policy, config.tau, config.target_update_interval)
+        self.target_policy = self.make_target(self.policy, "tau", "target_update_interval")
 
     def compute_target(self, batch: Batch) -> Tensor:
         """Returns r + gamma sum_a pi_target(a|s') min_k Q_target_k(s', a), eq. (1); [B] or [N, B]."""
@@ -40,4 +39,4 @@ class DiscreteCRRImpl(DiscreteActorCriticImpl):
         """Returns f(A) [B]: 1 where the advantage is positive, or its bounded exponential."""
         if self.config.weight == "binary":
             return (advantages > 0).to(advantages.dtype)
-        return losses.exponential_weights(advantages, self.config.beta, self.config.max_weight)
+        return losses.exponential_weights(advantages, 1.0 / self.config.temperature, self.config.max_weight)

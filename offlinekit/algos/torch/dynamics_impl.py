@@ -65,10 +65,6 @@ class DynamicsImpl(Impl):
             raise UnsupportedError(
                 f"dynamics are layers over a vector, encoder='mlp' or 'residual', got {self.config.encoder!r}"
             )
-        if self.config.n_step != 1:
-            raise ValueError(f"dynamics are of single steps; n_step must be 1, got {self.config.n_step}")
-        if self.config.gamma == 0.0:
-            raise ValueError("gamma must be above 0: a discount of 0 says that the MDP ended; leave it out")
         size, acted = space.shape[0], self.n_actions if self.is_discrete else self.action_size
         self.mlp = MLP(encoder, size + acted, 2 * (size + 1) + 1, self.random, self.config.n_members)
         self.register_buffer("lowest", torch.full((size + 1,), -torch.inf))

@@ -37,7 +37,7 @@ class FQEImpl(Impl):
             n_quantiles=config.n_quantiles if config.q_function == "qr" else None,
             huber_width=1.0 if config.td_loss == "huber" else None,
         )
-        self.target_q = self.make_target(self.q, config.tau, config.target_update_interval)
+        self.target_q = self.make_target(self.q, "tau", "target_update_interval")
 
     def build_objectives(self) -> list[Objective]:
         """Returns the critics' loss against the target of the batch."""

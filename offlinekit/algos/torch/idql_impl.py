@@ -20,7 +20,7 @@ class IDQLImpl(BestOfImpl, IQLImpl):  # type: ignore[misc]  # A policy in place 
     def build(self) -> None:
         """Makes the critics, the state value, the diffusion and its average, which acts."""
         super().build()
-        self.target_policy = self.make_target(self.policy, self.config.actor_tau)
+        self.target_policy = self.make_target(self.policy, "actor_tau")
 
     def build_policy(self) -> BestOf:  # type: ignore[override]  # As above.
         """Makes the diffusion and the choice among its actions."""

@@ -17,8 +17,8 @@ class ISPISImpl(TD3PlusBCImpl):
     def build(self) -> None:
         """Makes the networks of TD3, the newest snapshot of the policy and the one before, the reference."""
         super().build()
-        self.newest = self.make_target(self.policy, 1.0, self.config.snapshot_interval)
-        self.reference = self.make_target(self.newest, 1.0, self.config.snapshot_interval)
+        self.newest = self.make_target(self.policy, 1.0, "snapshot_interval")
+        self.reference = self.make_target(self.newest, 1.0, "snapshot_interval")
         self.targets.reverse()  # The reference takes what the newest was before that takes the policy.
 
     def distances(self, actions: Tensor, batch: Batch) -> Tensor:

@@ -34,7 +34,7 @@ class PLASImpl(ActorCriticImpl):
         if self.config.perturbation is not None:
             size = self.action_size
             self.perturbation = Perturbation(self.make_network(size, action_size=size))
-            self.target_perturbation = self.make_target(self.perturbation, self.config.tau)
+            self.target_perturbation = self.make_target(self.perturbation)
 
     def build_policy(self) -> DeterministicPolicy:
         """Makes the policy of latents."""

@@ -15,20 +15,6 @@ class REDQImpl(SACImpl):
     Order: critics, actor, temperature; the last two at every `policy_delay`-th update.
     """
 
-    def build(self) -> None:
-        """Makes the networks of SAC.
-
-        Raises:
-            ValueError: Where more critics are to be drawn than there are.
-        """
-        config = self.config
-        if config.subset_size > config.n_critics:
-            raise ValueError(
-                f"subset_size must be at most n_critics ({config.n_critics}), got {config.subset_size}; "
-                "draw fewer critics or make more"
-            )
-        super().build()
-
     def build_objectives(self) -> list[Objective]:
         """Returns the losses of the critics, the actor and the temperature."""
         return [self.critic_objective(), self.actor_objective(), self.temperature_objective()]

@@ -24,13 +24,13 @@ class ActorCriticImpl(Impl):
 
     def build(self) -> None:
         """Makes critics, policy and targets."""
-        config = self.config
-        every = getattr(config, "target_update_interval", getattr(config, "policy_delay", 1))
+        intervals = ("target_update_interval", "policy_delay")
+        every = next((name for name in intervals if hasattr(self.config, name)), 1)
         self.q = self.make_q()
         self.policy = self.build_policy()
-        self.target_q = self.make_target(self.q, config.tau, every)
+        self.target_q = self.make_target(self.q, "tau", every)
         if self.target_policy_too:
-            self.target_policy = self.make_target(self.policy, config.tau, every)
+            self.target_policy = self.make_target(self.policy, "tau", every)
 
     def build_policy(self) -> Any:
         """Makes the policy."""

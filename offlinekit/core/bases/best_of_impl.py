@@ -27,6 +27,7 @@ class BestOf(nn.Module):
     """
 
     noise: Tensor
+    candidate_noise = "noise"
 
     def __init__(self, behaviour: Generator, n_candidates: int) -> None:
         super().__init__()

@@ -23,7 +23,7 @@ class QLearningImpl(Impl):
     def build(self) -> None:
         """Makes the critics and their target."""
         self.q = self.make_q()
-        self.target_q = self.make_target(self.q, self.config.tau, self.config.target_update_interval)
+        self.target_q = self.make_target(self.q, "tau", "target_update_interval")
 
     def make_q(self) -> QFunction:
         """Makes the critics that the front asks for."""

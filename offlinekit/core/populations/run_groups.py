@@ -68,6 +68,8 @@ class StackedRuns(Engine):
         if any(isinstance(sampler, PrioritySampler) for sampler in samplers):
             raise NotStackable("each member draws rows by its own losses")
         sampler = StackedSampler(samplers)
+        for algo in algos:
+            algo.in_run = "population"
         self.whole = stack(self.impls, differing_numbers(algos), sampler)
         first = next(iter(runs.values())).engine
         super().__init__(self.whole, sampler, "eager", first.precision, first.deterministic)

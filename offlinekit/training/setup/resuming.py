@@ -34,14 +34,15 @@ def resume(algo: Trainable, folder: Path, step: int | None = None) -> dict[str, 
         ValueError: Where the run has another class or other hyperparameters.
     """
     path, header, tensors = _newest_sound(folder, step)
-    config = {**algo.config, "seed": header["config"]["seed"]}
-    differing = sorted(k for k, v in header["config"].items() if _as_json(config.get(k)) != _as_json(v))
+    begun = algo.migrated(header["config"])
+    config = {**algo.config, "seed": begun["seed"]}
+    differing = sorted(k for k, v in begun.items() if _as_json(config.get(k)) != _as_json(v))
     if header["algo"] != type(algo).__name__ or differing:
         raise ValueError(
             f"{folder} is a run of {header['algo']} with other {differing or 'hyperparameters'}; "
             "resume with the same ones, or load the checkpoint with offlinekit.load and call fit"
         )
-    algo.seed = header["config"]["seed"]
+    algo.begin_anew(begun["seed"])
     algo.restore(path, header, tensors)
     state: dict[str, Any] = header["run"]
     return state
@@ -102,7 +103,13 @@ def find_run(
     """
     if out is None:
         raise ValueError("resume='auto' looks for runs in the folder `out`; give out='runs'")
-    return run_folder.find(out, config, ("seed",) if algo.seed_was_drawn else (), finished, taken)
+    apart = ("seed",) if algo.seed_was_drawn else ()
+
+    def migrated(found: dict[str, Any]) -> dict[str, Any]:
+        own = found.get("algo") == config["algo"] and isinstance(found.get("hyperparameters"), dict)
+        return {**found, "hyperparameters": algo.migrated(found["hyperparameters"])} if own else found
+
+    return run_folder.find(out, config, apart, finished, taken, migrated)
 
 
 def _newest_sound(folder: Path, step: int | None) -> tuple[Path, dict[str, Any], dict[str, Tensor]]:

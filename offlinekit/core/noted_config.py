@@ -1,0 +1,36 @@
+"""Which hyperparameters an implementation reads while it is made, so that those set later act or are refused."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from torch import nn
+
+
+class NotedConfig:
+    """A front while its networks are made; it notes what is read of it.
+
+    Args:
+        front: Whose fields are the hyperparameters.
+    """
+
+    def __init__(self, front: Any) -> None:
+        self.__dict__.update(front=front, read=set())
+
+    def __getattr__(self, name: str) -> Any:
+        front = self.__dict__["front"]
+        self.__dict__["read"].add(name)
+        member = inspect.getattr_static(type(front), name, None)
+        if isinstance(member, property) and member.fget is not None:  # What it reads counts as well.
+            return member.fget(self)
+        return getattr(front, name)
+
+    def __deepcopy__(self, memo: Any) -> NotedConfig:
+        return self
+
+    def replace_in(self, impl: nn.Module) -> None:
+        """Puts the front itself where modules keep this one to read it later."""
+        for module in impl.modules():
+            for name in [name for name, value in vars(module).items() if value is self]:
+                setattr(module, name, self.__dict__["front"])

@@ -1,0 +1,58 @@
+"""Hyperparameters that had other names: one table, by which files, runs, sweeps and calls migrate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+
+class Rename(NamedTuple):
+    """One hyperparameter of an algorithm and its subclasses under its name of before.
+
+    Attributes:
+        algo: Name of the class.
+        old: Name of before.
+        new: Name of today.
+        convert: Value of before -> value of today.
+        version: The first release with the name of today.
+    """
+
+    algo: str
+    old: str
+    new: str
+    convert: Callable[[Any], Any]
+    version: str
+
+
+def inverse(value: float) -> float:
+    """Returns 1 / value, and infinity for 0: a temperature of its inverse."""
+    return 1.0 / value if value else math.inf
+
+
+RENAMES = (
+    Rename("DiscreteAWAC", "beta", "temperature", inverse, "0.1.0"),
+    Rename("DiscreteCRR", "beta", "temperature", inverse, "0.1.0"),
+)
+
+
+def renames_of(front: type[Any]) -> dict[str, Rename]:
+    """Returns what an algorithm renamed, by name of before; a field of that name of its own is not meant."""
+    classes = {base.__name__ for base in front.__mro__}
+    known = getattr(front, "__dataclass_fields__", {})
+    return {one.old: one for one in RENAMES if one.algo in classes and one.old not in known}
+
+
+def renamed(front: type[Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns hyperparameters by the names and in the units of today.
+
+    Raises:
+        TypeError: For one that is given by both names.
+    """
+    renames, found = renames_of(front), dict(given)
+    for old in renames.keys() & given.keys():
+        rename = renames[old]
+        if rename.new in given:
+            raise TypeError(f"{front.__name__} takes {rename.new!r}, which was {old!r}; give one of them")
+        found[rename.new] = rename.convert(found.pop(old))
+    return found
