@@ -33,7 +33,7 @@ from offlinekit.core.hyperparameters import (
     Steps,
 )
 from offlinekit.core.impl import Impl
-from offlinekit.core.persistence import PolicyFiles, plain_config
+from offlinekit.core.persistence import PolicyFiles, as_plain, plain_config
 from offlinekit.core.renames import renamed, renames_of
 from offlinekit.datasets import MDPDataset
 from offlinekit.envs.frame_stacking import stacked_space
@@ -121,8 +121,10 @@ class Algo(Configured, CatalogueEntry, Agent, PolicyFiles):
         return current
 
     def migrated(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        """Returns the hyperparameters of a file by their names of today."""
-        return renamed(type(self), config)
+        """Returns the hyperparameters of a file by their names of today; those younger than it have their defaults."""
+        found = renamed(type(self), config)
+        younger = [one for one in dataclasses.fields(self) if one.name in self.config.keys() - found.keys()]
+        return {**found, **as_plain({one.name: one.default for one in younger})}
 
     def begin_anew(self, seed: int) -> None:
         """Forgets the networks, to make others of another seed."""

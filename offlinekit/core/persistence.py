@@ -126,12 +126,18 @@ def plain_config(algo: Any) -> dict[str, Any]:
     values = {field.name: getattr(algo, field.name) for field in dataclasses.fields(algo)}
     for name in ("impl_class", "device", *algo.not_in_files):
         del values[name]
+    return as_plain(values)
+
+
+def as_plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns hyperparameters by name as plain data."""
+    found = dict(values)
     for name, value in values.items():
         if name.endswith("encoder") and value is not None:
-            values[name] = encoder_to_json(value)
+            found[name] = encoder_to_json(value)
         elif isinstance(value, Scaler):
-            values[name] = value.to_json()
-    return values
+            found[name] = value.to_json()
+    return found
 
 
 def load(
