@@ -13,7 +13,6 @@ from torch import Tensor
 from typing_extensions import Unpack
 
 from offlinekit.configured import Configured
-from offlinekit.core import persistence
 from offlinekit.core.agent import Agent
 from offlinekit.core.catalogue import CatalogueEntry
 from offlinekit.core.compatibility import check_dataset
@@ -34,6 +33,7 @@ from offlinekit.core.hyperparameters import (
     Steps,
 )
 from offlinekit.core.impl import Impl
+from offlinekit.core.persistence import PolicyFiles, as_plain, plain_config
 from offlinekit.core.renames import renamed, renames_of
 from offlinekit.datasets import MDPDataset
 from offlinekit.envs.frame_stacking import stacked_space
@@ -42,7 +42,8 @@ from offlinekit.nn.random import derive
 from offlinekit.sampling.blocks import sampler_for
 from offlinekit.sampling.loss_weights import learned_rows
 from offlinekit.sampling.scalers import Scaling
-from offlinekit.training.setup.settings import N_STEPS, RunSettings, takes_settings
+from offlinekit.training.setup.keywords import takes_settings
+from offlinekit.training.setup.settings import N_STEPS, RunSettings
 from offlinekit.training.setup.start import start_run
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ BATCHES = ("batch_size", "gamma", "n_step", "frame_pad")
 """Hyperparameters that samplers read when a run starts."""
 
 
-class Algo(Configured, CatalogueEntry, Agent):
+class Algo(Configured, CatalogueEntry, Agent, PolicyFiles):
     """What all algorithms share; a subclass adds its hyperparameters and names its `impl_class`.
 
     Raises:
@@ -120,8 +121,10 @@ class Algo(Configured, CatalogueEntry, Agent):
         return current
 
     def migrated(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        """Returns the hyperparameters of a file by their names of today."""
-        return renamed(type(self), config)
+        """Returns the hyperparameters of a file by their names of today; those younger than it have their defaults."""
+        found = renamed(type(self), config)
+        younger = [one for one in dataclasses.fields(self) if one.name in self.config.keys() - found.keys()]
+        return {**found, **as_plain({one.name: one.default for one in younger})}
 
     def begin_anew(self, seed: int) -> None:
         """Forgets the networks, to make others of another seed."""
@@ -152,7 +155,7 @@ class Algo(Configured, CatalogueEntry, Agent):
     @property
     def config(self) -> dict[str, Any]:
         """The hyperparameters as plain data; what a policy file and a run folder hold."""
-        return persistence.plain_config(self)
+        return plain_config(self)
 
     def __repr__(self) -> str:
         given = {
@@ -298,70 +301,3 @@ class Algo(Configured, CatalogueEntry, Agent):
         if self.sampler is None:  # A run has learned its data already.
             self.impl.learn_data(dataset, sampler)
         return sampler.sample()
-
-    # Files.
-
-    def restore(self, path: Path, header: Mapping[str, Any], tensors: dict[str, Tensor]) -> None:
-        """Takes up the state that a policy file or a checkpoint holds; hyperparameters stay as they are.
-
-        Raises:
-            FileFormatError: For a file that does not fit.
-        """
-        persistence.restore(self, path, header, tensors)
-
-    def save(self, path: str | Path, *, run: Mapping[str, Any] | None = None) -> Path:
-        """Writes the whole state, from which acting and training go on exactly, as one file of data.
-
-        Args:
-            path: Of the file, atomically replaced; ".okt" by custom.
-            run: The state of a run, in its checkpoints.
-
-        Returns:
-            The path.
-        """
-        persistence.save(self, Path(path), run)
-        return Path(path)
-
-    def export(
-        self,
-        path: str | Path,
-        format: str | None = None,
-        *,
-        observations: Any = None,
-        tolerance: float = 1e-6,
-    ) -> Path:
-        """Writes the greedy policy with its scalers for other programs, and compares it with `predict`.
-
-        Args:
-            path: Of the file, atomically replaced.
-            format: "onnx", "torch-export", "torchscript" or "numpy"; None takes it from the suffix of `path`.
-            observations: [B, ...] rows to compare with; None draws some.
-            tolerance: Largest difference, in units of an action scaled to [-1, 1].
-
-        Raises:
-            UnsupportedError: For a policy that remembers its episode, or has operations that a format lacks.
-            ExportError: Where the actions differ; nothing is written.
-        """
-        from offlinekit.core.export import export  # Here: torch's exporters take long to import.
-
-        return export(self, Path(path), format, observations, tolerance)
-
-    @classmethod
-    def load(
-        cls: type[A], path: str | Path, *, device: str = "auto", impl_class: Any = None, **given: Any
-    ) -> A:
-        """Reads a policy that `save` wrote.
-
-        Args:
-            path: Of the file.
-            device: Where the networks go.
-            impl_class: The implementation it was trained with, where this process has not defined it.
-            given: Hyperparameters that files cannot hold: `encoder` and `critic_encoder` factories.
-
-        Raises:
-            FileNotFoundError: Where there is no file.
-            FileFormatError: For a file that is none of ours, is damaged, or needs a class not known here.
-        """
-        fronts = {name: front for name, front in Algo.known.items() if issubclass(front, cls)}
-        algo: A = persistence.load(Path(path), fronts, device, impl_class, given)
-        return algo

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
@@ -20,6 +20,83 @@ from offlinekit.errors import FileFormatError, did_you_mean
 from offlinekit.nn.encoders import encoder_to_json
 from offlinekit.sampling.scalers import Scaler, Scaling
 from offlinekit.training import policy_file
+
+P = TypeVar("P", bound="PolicyFiles")
+
+
+class PolicyFiles:
+    """What an algorithm does with files: save, load, export.
+
+    Attributes:
+        known: The classes that a file may be of, by name.
+    """
+
+    known: ClassVar[dict[str, type[Any]]]
+
+    def restore(self, path: Path, header: Mapping[str, Any], tensors: dict[str, Tensor]) -> None:
+        """Takes up the state that a policy file or a checkpoint holds; hyperparameters stay as they are.
+
+        Raises:
+            FileFormatError: For a file that does not fit.
+        """
+        restore(self, path, header, tensors)
+
+    def save(self, path: str | Path, *, run: Mapping[str, Any] | None = None) -> Path:
+        """Writes the whole state, from which acting and training go on exactly, as one file of data.
+
+        Args:
+            path: Of the file, atomically replaced; ".okt" by custom.
+            run: The state of a run, in its checkpoints.
+
+        Returns:
+            The path.
+        """
+        save(self, Path(path), run)
+        return Path(path)
+
+    def export(
+        self,
+        path: str | Path,
+        format: str | None = None,
+        *,
+        observations: Any = None,
+        tolerance: float = 1e-6,
+    ) -> Path:
+        """Writes the greedy policy with its scalers for other programs, and compares it with `predict`.
+
+        Args:
+            path: Of the file, atomically replaced.
+            format: "onnx", "torch-export", "torchscript" or "numpy"; None takes it from the suffix of `path`.
+            observations: [B, ...] rows to compare with; None draws some.
+            tolerance: Largest difference, in units of an action scaled to [-1, 1].
+
+        Raises:
+            UnsupportedError: For a policy that remembers its episode, or has operations that a format lacks.
+            ExportError: Where the actions differ; nothing is written.
+        """
+        from offlinekit.core.export import export  # Here: torch's exporters take long to import.
+
+        return export(self, Path(path), format, observations, tolerance)
+
+    @classmethod
+    def load(
+        cls: type[P], path: str | Path, *, device: str = "auto", impl_class: Any = None, **given: Any
+    ) -> P:
+        """Reads a policy that `save` wrote.
+
+        Args:
+            path: Of the file.
+            device: Where the networks go.
+            impl_class: The implementation it was trained with, where this process has not defined it.
+            given: Hyperparameters that files cannot hold: `encoder` and `critic_encoder` factories.
+
+        Raises:
+            FileNotFoundError: Where there is no file.
+            FileFormatError: For a file that is none of ours, is damaged, or needs a class not known here.
+        """
+        fronts = {name: front for name, front in cls.known.items() if issubclass(front, cls)}
+        algo: P = load(Path(path), fronts, device, impl_class, given)
+        return algo
 
 
 def save(algo: Any, path: Path, run: Mapping[str, Any] | None) -> None:
@@ -49,12 +126,18 @@ def plain_config(algo: Any) -> dict[str, Any]:
     values = {field.name: getattr(algo, field.name) for field in dataclasses.fields(algo)}
     for name in ("impl_class", "device", *algo.not_in_files):
         del values[name]
+    return as_plain(values)
+
+
+def as_plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns hyperparameters by name as plain data."""
+    found = dict(values)
     for name, value in values.items():
         if name.endswith("encoder") and value is not None:
-            values[name] = encoder_to_json(value)
+            found[name] = encoder_to_json(value)
         elif isinstance(value, Scaler):
-            values[name] = value.to_json()
-    return values
+            found[name] = value.to_json()
+    return found
 
 
 def load(

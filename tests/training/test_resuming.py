@@ -72,6 +72,19 @@ def test_auto_finds_runs_of_the_generator_and_of_defaults_that_are_named(tmp_pat
     assert go_on(tmp_path, deterministic=True).run_dir != run
 
 
+def test_auto_finds_a_run_that_is_older_than_a_hyperparameter(tmp_path):
+    """It had the default; so one that asks for another value begins anew."""
+    run = cut_off(tmp_path, 25)
+    config = run_folder.read_config(run)
+    del config["hyperparameters"]["weight_decay"], config["deterministic"]
+    run_folder.rewrite_config(run, config)
+    other = BC(**TINY, weight_decay=0.1).fit(
+        small_dataset("continuous"), 40, out=tmp_path, resume="auto", **SETTINGS
+    )
+    assert other.run_dir != run
+    assert go_on(tmp_path).run_dir == run
+
+
 # What has changed since.
 
 

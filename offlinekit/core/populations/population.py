@@ -20,9 +20,10 @@ from offlinekit.errors import TrainingError, did_you_mean
 from offlinekit.interfaces import Evaluator
 from offlinekit.training import run_folder
 from offlinekit.training.setup.description import describe_data, describe_run
+from offlinekit.training.setup.keywords import takes_settings
 from offlinekit.training.setup.resuming import find_run
 from offlinekit.training.setup.row_weighting import resolved
-from offlinekit.training.setup.settings import N_STEPS, RunSettings, complete, takes_settings
+from offlinekit.training.setup.settings import N_STEPS, RunSettings, complete
 from offlinekit.training.setup.start import start_run
 
 

@@ -5,13 +5,9 @@ plans, what config.json keeps and compares, and the table in docs/training.md. A
 """
 
 # Annotations are objects here: without torch, `train --help` reads them. Those in quotes are for type checkers alone.
-import inspect
-import textwrap
 import types
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
-from operator import or_
 from pathlib import Path
 from typing import (
     TYPE_CHECKING,
@@ -19,7 +15,6 @@ from typing import (
     Any,
     Literal,
     TypedDict,
-    TypeVar,
     Union,
     cast,
     get_args,
@@ -27,7 +22,7 @@ from typing import (
 )
 
 from offlinekit.errors import did_you_mean
-from offlinekit.fields import Count, Interval, Positive, checked, meaning_of
+from offlinekit.fields import Count, Interval, Positive, checked
 
 if TYPE_CHECKING:
     from offlinekit.interfaces import Evaluator
@@ -40,7 +35,6 @@ if TYPE_CHECKING:
 EngineName = Literal["auto", "eager", "compile", "graph"]
 Precision = Literal["float32", "bfloat16"]
 AlarmAction = Literal["warn", "stop", "off"]
-Function = TypeVar("Function", bound=Callable[..., Any])
 
 N_STEPS = 100_000
 """Updates of a run that does not say how many."""
@@ -233,37 +227,3 @@ def comparable(config: Mapping[str, Any]) -> dict[str, Any]:
     defaults = {name: SETTINGS[name].default for name in PLAIN}
     apart = (*COSMETIC, EARLIER)
     return {name: value for name, value in {**defaults, **config}.items() if name not in apart}
-
-
-def takes_settings(function: Function) -> Function:
-    """Shows in the signature and docstring of a function with `**settings` every keyword that it takes."""
-    signature = inspect.signature(function)
-    *own, rest = signature.parameters.values()
-    keyword = inspect.Parameter.KEYWORD_ONLY
-    hints = RunSettings.__annotations__
-    shown = [
-        inspect.Parameter(name, keyword, default=setting.default, annotation=_bare(hints[name]))
-        for name, setting in SETTINGS.items()
-        if name not in signature.parameters
-    ]
-    function.__signature__ = signature.replace(parameters=[*own, *shown])  # type: ignore[attr-defined]
-    if function.__doc__:  # Not under python -OO.
-        before, line, after = inspect.cleandoc(function.__doc__).partition(f"\n    {rest.name}: ")
-        if line:
-            function.__doc__ = "\n".join([before, *map(_doc_line, shown), after.partition("\n")[2]])
-    return function
-
-
-def _bare(hint: Any) -> Any:
-    """Returns a type without ranges and meanings; what was in quotes as its text."""
-    if get_origin(hint) is Annotated:
-        return _bare(get_args(hint)[0])
-    if get_origin(hint) in (Union, types.UnionType):
-        return reduce(or_, map(_bare, get_args(hint)))
-    return getattr(hint, "__forward_arg__", hint)
-
-
-def _doc_line(parameter: inspect.Parameter) -> str:
-    meaning = meaning_of(RunSettings.__annotations__[parameter.name])
-    text = f"{parameter.name}: {meaning} Default: {parameter.default!r}."
-    return textwrap.fill(text, 116, initial_indent=" " * 4, subsequent_indent=" " * 8)
