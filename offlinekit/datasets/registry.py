@@ -51,21 +51,16 @@ class Reading(NamedTuple):
 def register_dataset(pattern: str, *, overwrite: bool = False) -> Callable[[Function], Function]:
     """Registers the decorated function under a name; it wins over a built-in dataset of that name.
 
-        Args:
-            pattern: A name such as "ward-train", or one with fields such as "ward-{split}". A field fits any
-                text without a slash ("{name...}" with slashes too) and becomes a keyword argument of the
-                function. The function's other arguments are the options of `get_dataset`. It returns an
-    <<<<<<< HEAD
-                MDPDataset, or its arguments as a dict, or a pair of either and an environment or None.
-            overwrite: Whether to replace a function registered under the same pattern.
-    =======
-                MDPDataset, or a pair of it and an environment or None.
-            overwrite: Whether to replace a function that another module registered under the same pattern.
-    >>>>>>> main
+    Args:
+        pattern: A name such as "ward-train", or one with fields such as "ward-{split}". A field fits any
+            text without a slash ("{name...}" with slashes too) and becomes a keyword argument of the
+            function. The function's other arguments are the options of `get_dataset`. It returns an
+            MDPDataset, or its arguments as a dict, or a pair of either and an environment or None.
+        overwrite: Whether to replace a function that another module registered under the same pattern.
 
-        Raises:
-            ValueError: Where the pattern belongs to another module, or names a field twice.
-            TypeError: Where the function does not take a field of the pattern.
+    Raises:
+        ValueError: Where the pattern belongs to another module, or names a field twice.
+        TypeError: Where the function does not take a field of the pattern.
     """
     fields = sources.fields_of(pattern)
     if len(set(fields)) < len(fields):
