@@ -71,7 +71,9 @@ def test_acts_alone(exported, tmp_path, module):
     done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=True)
     actions, modules = done.stdout.splitlines()
     np.testing.assert_allclose(json.loads(actions), algo.predict(seen), rtol=0, atol=1e-6)
-    assert modules == ("[]" if module == "deploy" else "['offlinekit', 'offlinekit.deploy']")
+    assert modules == (
+        "[]" if module == "deploy" else "['offlinekit', 'offlinekit.deploy', 'offlinekit.version']"
+    )
 
 
 def test_one_and_several(exported):

@@ -46,19 +46,19 @@ def random_windows(
     def draw(*shape: int) -> Tensor:
         return torch.randn(n_rows, context, *shape, generator=generator)
 
-    masks = torch.arange(context) >= context - torch.tensor(lengths)[:, None]
+    valid = torch.arange(context) >= context - torch.tensor(lengths)[:, None]
     chosen = (draw() > 0).long() + (draw() > 0).long()
     batch = TrajectoryBatch(
         draw(2),
         chosen if discrete else draw(2).tanh(),
         draw(),
         draw() * 1_000,
-        torch.zeros_like(masks),
+        torch.zeros_like(valid),
         (torch.arange(context) + 2).expand(n_rows, -1),
-        masks,
+        valid,
     )
-    blank = [torch.where(masks.view(*masks.shape, *[1] * (x.ndim - 2)), x, 0) for x in batch[:-1]]
-    return TrajectoryBatch(*blank, masks)
+    blank = [torch.where(valid.view(*valid.shape, *[1] * (x.ndim - 2)), x, 0) for x in batch[:-1]]
+    return TrajectoryBatch(*blank, valid)
 
 
 def set_head(impl: Any, bias: list[float]) -> None:
@@ -80,7 +80,7 @@ def reach(impl: Any, batch: TrajectoryBatch, row: int, step: int) -> dict[str, l
     weights = torch.arange(1.0, 1.0 + len(output))
     found = torch.autograd.grad((output * weights).sum(), list(columns.values()), allow_unused=True)
     return {
-        name: gradient[row].flatten().unflatten(0, (len(batch.masks[row]), -1)).any(1).tolist()
+        name: gradient[row].flatten().unflatten(0, (len(batch.valid[row]), -1)).any(1).tolist()
         for name, gradient in zip(columns, found, strict=True)
         if gradient is not None
     }

@@ -27,10 +27,10 @@ def compare() -> Iterator[Compared]:
     copy_transformer(ours.policy, peers._modules.transformer)
     batch = make_windows(padded=True)
     outputs = peers_outputs(peers, batch)
-    yield Compared("actions", ours.best_of(ours.outputs(batch))[batch.masks], outputs[batch.masks])
+    yield Compared("actions", ours.best_of(ours.outputs(batch))[batch.valid], outputs[batch.valid])
     loss, theirs = loss_of(ours.compute_actor_loss(batch)), peers.compute_loss(as_peers(batch))
     yield Compared("actor loss", loss, theirs, LOSS)
-    rescaled = theirs * batch.masks.numel() / batch.masks.sum() / batch.actions.shape[-1]
+    rescaled = theirs * batch.valid.numel() / batch.valid.sum() / batch.actions.shape[-1]
     yield Compared("actor loss, rescaled", loss, rescaled)
     yield Compared("actor gradient, rescaled", *gradients(ours, peers, loss, rescaled))
 
@@ -125,16 +125,16 @@ def make_windows(padded: bool, discrete: bool = False, ended: bool = False) -> T
         return torch.randn(WINDOWS, CONTEXT, *shape, generator=generator)
 
     lengths = torch.arange(WINDOWS) % CONTEXT + 1 if padded else torch.full((WINDOWS,), CONTEXT)
-    masks = torch.arange(CONTEXT) >= CONTEXT - lengths[:, None]
+    valid = torch.arange(CONTEXT) >= CONTEXT - lengths[:, None]
     actions = torch.randint(3, (WINDOWS, CONTEXT), generator=generator) if discrete else normal(2).tanh()
     steps = torch.arange(CONTEXT) + torch.arange(WINDOWS)[:, None]
-    terminals = torch.zeros_like(masks)
+    terminals = torch.zeros_like(valid)
     terminals[::3, -1] = ended
     columns = [normal(4), actions, normal(), normal(), terminals, steps]
     blank = [
-        torch.where(masks.view(*masks.shape, *[1] * (c.ndim - 2)), c, torch.zeros_like(c)) for c in columns
+        torch.where(valid.view(*valid.shape, *[1] * (c.ndim - 2)), c, torch.zeros_like(c)) for c in columns
     ]
-    return TrajectoryBatch(*blank, masks)  # type: ignore[arg-type]  # Of a list of columns.
+    return TrajectoryBatch(*blank, valid)  # type: ignore[arg-type]  # Of a list of columns.
 
 
 def as_peers(batch: TrajectoryBatch) -> TorchTrajectoryMiniBatch:
@@ -146,8 +146,8 @@ def as_peers(batch: TrajectoryBatch) -> TorchTrajectoryMiniBatch:
         rewards=batch.rewards.unsqueeze(-1),
         returns_to_go=batch.returns_to_go.unsqueeze(-1),
         terminals=batch.terminals.float().unsqueeze(-1),
-        timesteps=(batch.timesteps + 1) * batch.masks,
-        masks=batch.masks.float(),
+        timesteps=(batch.timesteps + 1) * batch.valid,
+        masks=batch.valid.float(),
         device="cpu:0",
     )
 

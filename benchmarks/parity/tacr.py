@@ -82,7 +82,7 @@ def critics(ours: Any, peers: Any) -> Iterator[Compared]:
         given = as_peers(batch)
         transitions, masks = given.to_transition_batch()
         values = (targets[0] - batch.rewards[:, :-1].flatten()) / 0.99
-        full = torch.nn.functional.pad(targets[0].view(len(batch.masks), -1), (0, 1))
+        full = torch.nn.functional.pad(targets[0].view(len(batch.valid), -1), (0, 1))
         losses = (
             loss_of(ours.compute_critic_loss(batch, full)),
             peers.compute_critic_loss(transitions, values.unsqueeze(-1), masks),

@@ -22,6 +22,7 @@ from offlinekit.envs.frame_stacking import fit_stack
 from offlinekit.errors import FileFormatError
 from offlinekit.metrics import Budget, Evaluator, evaluate, get_evaluator, standard_error
 from offlinekit.training import run_folder
+from offlinekit.training.evaluations import try_evaluators
 from offlinekit.training.process_group import ProcessGroup
 from offlinekit.training.setup.settings import N_STEPS, PLAIN, SETTINGS
 
@@ -86,9 +87,7 @@ class Job:
         if self.env is not None:
             env = fit_stack(self.env, self.algo)
             check_environment(self.algo.impl.observation_space, self.dataset.action_space, env)
-        best = self.dataset[int(self.dataset.episode_returns().argmax())]
-        for evaluator in self.fit["evaluators"].values():
-            evaluator(self.algo, best)
+        try_evaluators(self.algo, self.dataset, self.fit["evaluators"])
 
     def describe(self) -> str:
         """Returns what is about to happen, in a few lines."""

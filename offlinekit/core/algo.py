@@ -31,6 +31,7 @@ from offlinekit.core.hyperparameters import (
     Probability,
     RewardScaler,
     Schedule,
+    Steps,
 )
 from offlinekit.core.impl import Impl
 from offlinekit.core.renames import renamed, renames_of
@@ -76,7 +77,7 @@ class Algo(Configured, CatalogueEntry, Agent):
     weight_decay: Annotated[NonNegative, "Of the optimizer; decoupled with adamw."] = 0.0
     clip_grad_norm: Annotated[Positive | None, "Largest norm of a loss's gradient; None for no limit."] = None
     lr_schedule: Annotated[Schedule, "Of the learning rates over the run; cosine ends at 0."] = "constant"
-    seed: Annotated[int | None, "Of networks, batches and noise; None draws one and records it."] = None
+    seed: Annotated[Steps | None, "Of networks, batches and noise; None draws one and records it."] = None
     device: Annotated[Device, "'auto' (a GPU where there is one), 'cpu', 'cuda', 'cuda:1'."] = "auto"
     impl_class: Annotated[Any, "The implementation; None for the algorithm's own."] = None
 

@@ -25,6 +25,10 @@ class Bounded(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's ow
         path: Of the file, for the message.
     """
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # Else torch imports its compiler at the first call, which takes a second.
+
     def __init__(self, tensors: Mapping[str, Tensor], path: Path) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.largest = SLACK + sum(tensor.nbytes for tensor in tensors.values())

@@ -13,6 +13,7 @@ from offlinekit.envs.environments import as_gymnasium, side_by_side
 from offlinekit.envs.frame_stacking import fit_stack
 from offlinekit.envs.rollout import Rollout
 from offlinekit.envs.stateful_policies import as_actor
+from offlinekit.fields import Steps, checked
 from offlinekit.types import ArrayTree, stack_trees
 
 DEFAULT_COPIES = 10
@@ -140,6 +141,7 @@ def evaluate(
     for name, number in (("n_episodes", n_episodes), ("n_envs", n_envs), ("max_steps", max_steps)):
         if number is not None and number < 1:
             raise ValueError(f"{name} must be at least 1, got {number}")
+    seed = checked("seed", seed, Steps)
     actor = as_actor(policy)
     if value is None and getattr(policy, "has_value", False):
         value = policy.predict_value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from offlinekit.directions import less_is_better, more_is_better
 from offlinekit.envs.callable_policies import Policy, RandomPolicy, as_policy
 from offlinekit.envs.evaluation import Evaluation, evaluate, normalized_score
 from offlinekit.envs.video import Recording, record_video
@@ -60,10 +61,12 @@ __all__ = [
     "initial_value",
     "iqm",
     "known_evaluators",
+    "less_is_better",
     "log_likelihood",
     "mean",
     "mean_score",
     "median_score",
+    "more_is_better",
     "normalized_score",
     "on_dataset",
     "optimality_gap",

@@ -47,14 +47,15 @@ class Batch(NamedTuple):
 
     def with_columns(self, **columns: Tensor | None) -> Batch:
         """Returns the batch with columns added, or replaced where it has them."""
-        fields = {**self._asdict(), **columns}
-        names = tuple(name for name in fields if name not in Batch._fields)
-        wider: Batch = batch_class(Batch, names, owner_of(self))(**fields)
-        return wider
+        return _wider(self, Batch, columns)
 
 
 class TrajectoryBatch(NamedTuple):
-    """B windows of K steps each of one episode, shorter ones padded by zeros on the left."""
+    """B windows of K steps each of one episode, shorter ones padded by zeros on the left.
+
+    Beside these fields stand the columns that the impl lists in `needs`: `extras` of the dataset and
+    `behavior_log_probs`, of every step [B, K, ...], and `rows`, int64 [B], the numbers of the rows that were drawn.
+    """
 
     observations: TensorTree  # [B, K, ...].
     actions: Tensor  # [B, K, A] float, scaled to [-1, 1]; or [B, K] int64 for discrete actions.
@@ -62,7 +63,14 @@ class TrajectoryBatch(NamedTuple):
     returns_to_go: Tensor  # [B, K], discounted sum of rewards from the step to the end of its episode.
     terminals: Tensor  # [B, K] bool, whether the MDP ended with the step.
     timesteps: Tensor  # [B, K] int64, steps since the episode began.
-    masks: Tensor  # [B, K] bool, True at steps, False at padding.
+    valid: Tensor  # [B, K] bool, True at steps, False at padding.
+
+    def __getattr__(self, name: str) -> Tensor:
+        raise no_column(self, name)
+
+    def with_columns(self, **columns: Tensor | None) -> TrajectoryBatch:
+        """Returns the windows with columns added, or replaced where they have them."""
+        return _wider(self, TrajectoryBatch, columns)
 
 
 Minibatch: TypeAlias = "Batch | TrajectoryBatch"
@@ -99,6 +107,13 @@ def with_axes(batch: B, shape: Sequence[int]) -> B:
     if masks is not None:
         parts["masks"] = masks.T.view(*shape, -1).movedim(-1, -2)
     return type(batch)(**{name: parts.get(name) for name in fields})
+
+
+def _wider(batch: B, standard: type[B], columns: dict[str, Tensor | None]) -> B:
+    fields: dict[str, Any] = {**batch._asdict(), **columns}  # type: ignore[attr-defined]  # A named tuple.
+    names = tuple(name for name in fields if name not in standard._fields)  # type: ignore[attr-defined]
+    wider: B = batch_class(standard, names, owner_of(batch))(**fields)
+    return wider
 
 
 def owner_of(batch: Any) -> str:

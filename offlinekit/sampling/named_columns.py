@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import keyword
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -56,7 +58,7 @@ class NamedColumns:
         self.followed = {name: Column(*following[name]) for name in names if name in following}
         self.packed = {n: Column(own[n]) for n in names if n in own and _is_packed(n, own[n])}
         self.apart = {
-            n: torch.from_numpy(_exact(own[n])).to(device) for n in names if n in own and n not in self.packed
+            n: torch.from_numpy(exact(own[n])).to(device) for n in names if n in own and n not in self.packed
         }
 
     def finders(self, followed: int, packed: int, next_actions: Find) -> dict[str, Find]:
@@ -139,8 +141,8 @@ def _lacking(name: str, known: Iterable[str], owner: str) -> DatasetError:
 
 def _check(name: str, column: Array, n_rows: int) -> None:
     """Checks that a column can be one of a batch."""
-    if not name.isidentifier():
-        legal = "".join(c if c.isalnum() else "_" for c in name)
+    if not name.isidentifier() or keyword.iskeyword(name) or name.startswith("_"):
+        legal = re.sub(r"\W", "_", name).strip("_") + "_" * keyword.iskeyword(name)
         raise DatasetError(
             f"a batch has its columns as attributes, so {name!r} cannot name one; call this extra {legal!r}, say"
         )
@@ -162,6 +164,6 @@ def _is_float(column: Array) -> bool:
     return column.dtype.kind == "f"
 
 
-def _exact(column: Array) -> Array:
+def exact(column: Array) -> Array:
     """Returns flags as they are, whole numbers as int64, and other numbers as float32."""
     return np.array(column, {"b": np.bool_, "f": np.float32}.get(column.dtype.kind, np.int64))

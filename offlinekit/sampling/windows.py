@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,14 +16,13 @@ from offlinekit.errors import DatasetError
 from offlinekit.sampling.batch import TrajectoryBatch, batch_class, with_axes
 from offlinekit.sampling.loss_weights import scaled_weights, weights_of
 from offlinekit.sampling.n_step import returns_to_go
+from offlinekit.sampling.named_columns import COMPUTED, exact, own_columns
 from offlinekit.sampling.sampler import fits
 from offlinekit.sampling.scalers import Scaling
 from offlinekit.sampling.weights import Chooser
 from offlinekit.types import Array, leaves, map_tree
 
 ANCHORS = ("first", "last")
-WEIGHTED_WINDOWS = batch_class(TrajectoryBatch, ("weights",))
-"""Windows with the loss weights [B] of the rows that were drawn."""
 
 
 class TrajectorySampler:
@@ -42,6 +42,9 @@ class TrajectorySampler:
             it is long; with `1 / length` as the weight of its rows all episodes are equally likely.
         frame_stack: How many images [C, H, W] of an episode make one observation [frame_stack * C, H, W].
         frame_pad: What stands before an episode's first image: "zero", or "repeat" for that image again.
+        needs: Names of the columns that windows have beside the standard fields.
+        columns: [N, ...] by name, in place of the dataset's own or beside them, for `needs`.
+        owner: Name of the impl whose `needs` they are, for messages.
 
     Raises:
         ValueError: For a context or batch size below 1, or an unknown anchor or pad rule.
@@ -62,10 +65,19 @@ class TrajectorySampler:
         sampling_weights: Array | None = None,
         frame_stack: int = 1,
         frame_pad: str = "zero",
+        needs: Sequence[str] = (),
+        columns: Mapping[str, Array] | None = None,
+        owner: str = "",
     ) -> None:
         _check(dataset, context, batch_size, anchor)
         self.context, self.batch_size, self.device = context, batch_size, torch.device(device)
-        self._set_columns(dataset, scaling or Scaling(), gamma)
+        self._set_weights(dataset, sampling_weights)
+        weighted = () if self._weights is None else ("weights",)
+        names = [name for name in needs if name not in (*TrajectoryBatch._fields, *weighted)]
+        self._names = tuple(dict.fromkeys((*names, *weighted)))
+        self._batch_class = batch_class(TrajectoryBatch, self._names, owner)
+        named = _named_columns(dataset, names, columns or {}, owner)
+        self._set_columns(dataset, scaling or Scaling(), gamma, named)
         self._first, self._last = (
             torch.from_numpy(bound).to(self.device) for bound in _windows(dataset, context, anchor)
         )
@@ -77,7 +89,6 @@ class TrajectorySampler:
             starts = np.repeat(dataset.episode_starts, dataset.episode_lengths())
             self._starts = torch.from_numpy(np.append(starts, len(dataset))).to(self.device)
             self._back = torch.arange(1 - frame_stack, 1, device=self.device)
-        self._set_weights(dataset, sampling_weights)
         self.generator = torch.Generator(device=self.device).manual_seed(seed)
 
     def _set_weights(self, dataset: MDPDataset, sampling_weights: Array | None) -> None:
@@ -92,8 +103,12 @@ class TrajectorySampler:
                 sampling_weights = None if sampling_weights is None else sampling_weights[usable]
         self._chooser = Chooser(n_usable, sampling_weights, self.device)
 
-    def _set_columns(self, dataset: MDPDataset, scaling: Scaling, gamma: float) -> None:
-        """Packs all float columns into one table, a last row of zeros for padding; images lie beside it."""
+    def _set_columns(
+        self, dataset: MDPDataset, scaling: Scaling, gamma: float, named: Mapping[str, Array]
+    ) -> None:
+        """Packs all float columns into one table, a last row of zeros for padding; images, whole numbers and flags lie
+        beside it.
+        """
         rewards = dataset.rewards if scaling.reward is None else scaling.reward.transform(dataset.rewards)
         steps = np.arange(len(dataset)) - np.repeat(dataset.episode_starts, dataset.episode_lengths())
         to_go = returns_to_go(dataset, rewards, gamma)
@@ -101,7 +116,10 @@ class TrajectorySampler:
         actions = dataset.actions if scaling.action is None else scaling.action.transform(dataset.actions)
         seen = scaling.observations(dataset.observations)
         floats = [leaf for leaf in leaves(seen) if leaf.dtype != np.uint8]
-        columns = [*floats, actions, rewards, to_go, dataset.terminals, steps]
+        packed = {name: column for name, column in named.items() if column.dtype.kind == "f"}
+        self._packed = {name: column.shape[1:] for name, column in packed.items()}
+        self._apart = {n: _padded(exact(c)).to(self.device) for n, c in named.items() if n not in packed}
+        columns = [*floats, actions, rewards, to_go, dataset.terminals, steps, *packed.values()]
         flat = [column.reshape(len(dataset), -1) for column in columns]
         table = np.zeros((len(dataset) + 1, sum(column.shape[1] for column in flat)), np.float32)
         np.concatenate(flat, axis=1, out=table[:-1], casting="unsafe")
@@ -136,27 +154,37 @@ class TrajectorySampler:
         if index.ndim > 1:
             return with_axes(self.gather(index.reshape(-1)), index.shape)
         at = self._last.index_select(0, index)[:, None] + self._offsets
-        masks = at >= self._first.index_select(0, index)[:, None]
-        at = torch.where(masks, at, len(self._table) - 1).view(-1)
+        valid = at >= self._first.index_select(0, index)[:, None]
+        at = torch.where(valid, at, len(self._table) - 1).view(-1)
         parts = self._table.index_select(0, at).split_with_sizes(self._sizes, 1)
+        n_standard = len(parts) - len(self._packed)
         *floats, actions, rewards, to_go, terminals, steps = (
-            part.view(len(index), self.context, -1) for part in parts
+            part.view(len(index), self.context, -1) for part in parts[:n_standard]
         )
         frames = [self._frames(leaf, at) for leaf in self._images]
         images = [leaf.view(len(index), self.context, *leaf.shape[1:]) for leaf in frames]
-        batch = TrajectoryBatch(
+        batch: TrajectoryBatch = self._batch_class(
             self._tree(floats, images),
             actions.squeeze(-1).long() if self._discrete else actions,
             rewards.squeeze(-1),
             to_go.squeeze(-1),
             terminals.squeeze(-1).bool(),
             steps.squeeze(-1).long(),
-            masks,
+            valid,
+            *self._named(index, at, parts[n_standard:]),
         )
-        if self._weights is None:
-            return batch
-        windows: TrajectoryBatch = WEIGHTED_WINDOWS(*batch, self._weights.index_select(0, index))
-        return windows
+        return batch
+
+    def _named(self, index: Tensor, at: Tensor, packed: Sequence[Tensor]) -> list[Tensor]:
+        """Returns the columns that stand beside the standard fields."""
+        shape = len(index), self.context
+        parts = zip(self._packed.items(), packed, strict=True)
+        found = {"rows": index, **{name: part.view(*shape, *own) for (name, own), part in parts}}
+        for name, column in self._apart.items():
+            found[name] = column.index_select(0, at).view(*shape, *column.shape[1:])
+        if self._weights is not None:
+            found["weights"] = self._weights.index_select(0, index)
+        return [found[name] for name in self._names]
 
     def _frames(self, leaf: Tensor, at: Tensor) -> Tensor:
         """Returns the images of rows [M], as stacks where these are asked for."""
@@ -202,6 +230,21 @@ def _check(dataset: MDPDataset, context: int, batch_size: int, anchor: str) -> N
         )
 
 
+def _named_columns(
+    dataset: MDPDataset, names: Sequence[str], given: Mapping[str, Array], owner: str
+) -> dict[str, Array]:
+    """Returns the columns of steps [N, ...] that windows have beside the standard fields.
+
+    Raises:
+        DatasetError: For those that single transitions alone have.
+    """
+    if others := [name for name in names if name in ("masks", *COMPUTED) and name != "rows"]:
+        raise DatasetError(
+            f"windows of steps have no column {others[0]!r}; take it out of `needs` of {owner or 'the impl'}"
+        )
+    return own_columns(dataset, names, given, owner)
+
+
 def _windows(dataset: MDPDataset, context: int, anchor: str) -> tuple[Array, Array]:
     """Returns the earliest row that each row's window may have, and its last row, int64 [N] each."""
     row, lengths = np.arange(len(dataset)), dataset.episode_lengths()
@@ -211,5 +254,5 @@ def _windows(dataset: MDPDataset, context: int, anchor: str) -> tuple[Array, Arr
 
 
 def _padded(leaf: Array) -> Tensor:
-    """Returns uint8 [N, ...] with a row of zeros behind."""
-    return torch.from_numpy(np.concatenate([leaf, np.zeros((1, *leaf.shape[1:]), np.uint8)]))
+    """Returns [N, ...] with a row of zeros behind."""
+    return torch.from_numpy(np.concatenate([leaf, np.zeros((1, *leaf.shape[1:]), leaf.dtype)]))

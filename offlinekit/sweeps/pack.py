@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 from offlinekit.algos import Population
 from offlinekit.core.algo import Algo
 from offlinekit.errors import TrainingError
-from offlinekit.metrics.evaluators import get_evaluator, known_evaluators
-from offlinekit.sweeps.plan import FQE
+from offlinekit.sweeps.plan import FQE, evaluators_of
 from offlinekit.sweeps.sweep_files import read_trials, write_trial
 from offlinekit.training import run_folder
 from offlinekit.training.setup.resuming import resume
@@ -112,7 +111,7 @@ def fitter(
     settings: RunSettings = {
         **sweep.plan.run_settings,
         "eval_env": sweep.env,
-        "evaluators": {metric: get_evaluator(metric)} if metric in known_evaluators() else {},
+        "evaluators": evaluators_of(metric),
         "out": out,
         "resume": folders,
         "progress": sweep.progress,

@@ -10,9 +10,11 @@ from typing import Any, cast
 
 from offlinekit.algos import get_algo
 from offlinekit.core.algo import Algo
+from offlinekit.directions import is_maximized
 from offlinekit.errors import FileFormatError, did_you_mean, require
 from offlinekit.fields import Count, checked
-from offlinekit.metrics.evaluators import higher_is_better
+from offlinekit.interfaces import Evaluator
+from offlinekit.metrics.evaluators import get_evaluator, known_evaluators
 from offlinekit.sweeps import space
 from offlinekit.sweeps.space import Range, Space
 from offlinekit.training.setup.settings import N_STEPS, PLAIN, SETTINGS, RunSettings, complete
@@ -87,8 +89,10 @@ class Plan(RunFields):  # type: ignore[misc]  # Its fields are those of the run'
                 )
         if both := sorted({*self.vary} & {*self.set, "seed"}):
             raise ValueError(f"{both[0]} cannot vary and be set; seeds= says how many seeds there are")
-        if self.maximize is None:
-            self.maximize = higher_is_better(self.metric)
+        chosen = True if self.metric == FQE and self.maximize is None else self.maximize
+        self.maximize = is_maximized(
+            self.metric, chosen, evaluators_of(self.metric), [FQE, *known_evaluators()]
+        )
         self.algo = get_algo(self.algo).catalogue_name()
         for values in self.grid if self.trials is None else space.corners(self.space):
             self.make(values, self.seed)
@@ -143,6 +147,11 @@ class Plan(RunFields):  # type: ignore[misc]  # Its fields are those of the run'
         if missing := [name for name in ("algo", "vary") if name not in data]:
             raise FileFormatError(f"{where} lacks the field {missing[0]!r}")
         return cls(**data)
+
+
+def evaluators_of(metric: str) -> dict[str, Evaluator]:
+    """Returns what a run calls to measure a metric, by its name; nothing for columns that it has anyway."""
+    return {metric: get_evaluator(metric)} if metric in known_evaluators() else {}
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

@@ -10,11 +10,13 @@ from typing import Any
 from offlinekit.algos import Population
 from offlinekit.core.populations.grouping import structure
 from offlinekit.datasets import MDPDataset
-from offlinekit.errors import FileFormatError
-from offlinekit.metrics.evaluators import get_evaluator, known_evaluators
+from offlinekit.directions import COLUMNS
+from offlinekit.errors import FileFormatError, did_you_mean
+from offlinekit.metrics.evaluators import known_evaluators
 from offlinekit.sweeps import sweep_files
 from offlinekit.sweeps.pack import Trial, fitter, judge, train
-from offlinekit.sweeps.plan import FQE, Plan
+from offlinekit.sweeps.plan import FQE, Plan, evaluators_of
+from offlinekit.sweeps.space import corners
 from offlinekit.training import run_folder
 
 
@@ -42,18 +44,37 @@ class Sweep:
                 f"metric={plan.metric!r} needs an environment; name one by eval_env, or choose by "
                 f"one of {[FQE, *known_evaluators()]}"
             )
-        if plan.metric != FQE and not plan.metric.startswith("eval/"):
-            get_evaluator(plan.metric)
+        if plan.metric != FQE:
+            self._try_metric()
+
+    def _try_metric(self) -> None:
+        """Measures the metric of networks that have learned nothing, so that a sweep is not trained in vain.
+
+        Raises:
+            ValueError: For a metric that no run of the plan measures; suggests the nearest.
+        """
+        metric, plan = self.plan.metric, self.plan
+        values = plan.grid[0] if plan.trials is None else corners(plan.space)[0]
+        algo = plan.make(values, plan.seed).build(self.dataset)
+        for evaluator in evaluators_of(metric).values():
+            evaluator(algo, self.dataset[int(self.dataset.episode_returns().argmax())])
+            return
+        known = [*COLUMNS, *(f"{objective.name}_loss" for objective in algo.impl.objectives)]
+        if metric not in known:
+            names = [FQE, *known_evaluators()]
+            hint = did_you_mean(metric, [*known, *names]) or f"; known: {', '.join(names)}"
+            raise ValueError(f"Unrecognized metric: {metric!r}{hint}")
 
     @classmethod
     def create(
         cls, out: str | Path, plan: Plan, dataset: MDPDataset, env: Any = None, progress: bool = True
     ) -> Sweep:
         """Makes the folder of a new sweep within another one."""
-        folder = run_folder.create(Path(out), f"sweep_{plan.algo}", dataset.name)
-        (folder / "checkpoints").rename(folder / "trials")
-        run_folder.write_json(folder / "plan.json", plan.to_json())
-        return cls(folder, plan, dataset, env, progress)
+        sweep = cls(Path(out), plan, dataset, env, progress)  # Checked before there is a folder.
+        sweep.folder = run_folder.create(Path(out), f"sweep_{plan.algo}", dataset.name)
+        (sweep.folder / "checkpoints").rename(sweep.folder / "trials")
+        run_folder.write_json(sweep.folder / "plan.json", plan.to_json())
+        return sweep
 
     @staticmethod
     def read_plan(folder: Path) -> Plan:

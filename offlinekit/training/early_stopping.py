@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
+
+from offlinekit.directions import is_maximized
+from offlinekit.interfaces import Evaluator
 
 
 @dataclass(frozen=True)
@@ -15,21 +18,32 @@ class EarlyStopping:
         metric: A column of the history, such as "eval/return_mean" or "critic_loss".
         patience: Measurements without improvement that are put up with, >= 1.
         minimum_change: Smallest difference that counts as better, in units of the metric.
-        maximize: Whether higher is better.
+        maximize: Whether higher is better; None goes by the metric.
     """
 
     metric: str = "eval/return_mean"
     patience: int = 5
     minimum_change: float = 0.0
-    maximize: bool = True
+    maximize: bool | None = None
 
     def __post_init__(self) -> None:
         if self.patience < 1:
             raise ValueError(f"patience must be at least 1, got {self.patience}")
 
+    def resolved(self, evaluators: Mapping[str, Evaluator]) -> EarlyStopping:
+        """Returns the same with `maximize` decided.
+
+        Args:
+            evaluators: Those of the run, which may say it of themselves.
+
+        Raises:
+            ValueError: If nothing says whether more of the metric is better.
+        """
+        return replace(self, maximize=is_maximized(self.metric, self.maximize, evaluators))
+
     def should_stop(self, history: Sequence[dict[str, Any]]) -> bool:
         """Returns whether the last `patience` measurements brought nothing better than all before."""
-        sign = 1.0 if self.maximize else -1.0
+        sign = 1.0 if is_maximized(self.metric, self.maximize) else -1.0
         best, since = float("-inf"), 0
         for row in history:
             if self.metric in row:

@@ -19,7 +19,7 @@ class EpisodeTable:
 
     Args:
         path: Of the file.
-        reached: Updates of the checkpoint that a run goes on from; what was measured later is measured again.
+        reached: Update of the last row that a run goes on from; what was measured later is measured again.
     """
 
     def __init__(self, path: Path, reached: int | None = None) -> None:

@@ -10,6 +10,7 @@ from offlinekit.datasets import MDPDataset
 from offlinekit.envs.evaluation import evaluate
 from offlinekit.interfaces import Evaluator
 from offlinekit.training.episode_table import EPISODES
+from offlinekit.training.undisturbed import undisturbed
 
 Judge = Callable[[], dict[str, Any]]
 
@@ -37,6 +38,20 @@ def make_evaluations(
         "eval": partial(_play, algo, env, n_episodes, dataset if dataset.reference_scores else None),
         **found,
     }
+
+
+def try_evaluators(algo: Any, dataset: MDPDataset, evaluators: Mapping[str, Evaluator]) -> None:
+    """Calls each evaluator on the best episode of the data, so that what is wrong shows before the first update.
+
+    Raises:
+        ValueError: For the name of a column that every row has.
+    """
+    best = dataset[int(dataset.episode_returns().argmax())]
+    for name, evaluator in evaluators.items():
+        if name in ("step", "time"):
+            raise ValueError(f"an evaluator cannot be named {name!r}, as a column of every row is; rename it")
+        with undisturbed(algo):
+            _judge(name, evaluator, algo, best)
 
 
 def _play(algo: Any, env: Any, n_episodes: int, reference: MDPDataset | None) -> dict[str, Any]:

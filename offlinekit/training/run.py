@@ -10,7 +10,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, Protocol
 
-from offlinekit.errors import TrainingError
+from offlinekit.errors import TrainingError, did_you_mean
 from offlinekit.events import get_logger
 from offlinekit.interfaces import Trainable
 from offlinekit.training import run_folder
@@ -92,7 +92,7 @@ class Run:
             self._lock.enter_context(run_folder.locked(self.folder))
             run_folder.describe(self.folder, config, run_folder.system_info(algo.seed or 0, self.system))
         self.episodes = self.folder and EpisodeTable(
-            self.folder / "returns.csv", algo.grad_step if folder else None
+            self.folder / "returns.csv", self._last_row() if folder else None
         )
 
     def steps(self) -> Iterator[tuple[int, dict[str, float]]]:
@@ -107,17 +107,22 @@ class Run:
                 raise nothing_left(str(self.folder), self.done, self.n_steps)
             with Interrupts(self, self.settings["preemptible"]):
                 self.open(bar)
-                while self.goes_on():
-                    self._advance(bar)
-                    row = self.settle()
+                row = self.settle() if self.row_is_due() else None  # As after a kill in an evaluation.
+                while True:
                     if row is not None:
                         yield self.algo.grad_step, {k: v for k, v in row.items() if k != "step"}
-                    self.checkpoint_if_due()
+                    if not self.goes_on():
+                        break
+                    self._advance(bar)
+                    row = self.settle()
             self.finish()
         except TrainingError as error:
             raise self.explained(error) from error
         finally:
             self.close()
+
+    def _last_row(self) -> int:
+        return self.history[-1]["step"] if self.history else self.start
 
     # The parts of a run, for whatever drives it.
 
@@ -162,21 +167,26 @@ class Run:
         return min(nearest, self.end - self.algo.grad_step)
 
     def settle(self) -> dict[str, Any] | None:
-        """Evaluates and logs what is due after an advance, and returns the new row of the history, if any.
+        """Evaluates, logs and saves what is due, and returns the new row of the history, if any.
+
+        Functions of the user, which may fail or never end, are called after a checkpoint.
 
         Raises:
-            KeyboardInterrupt: Where the user asked to stop, after a checkpoint.
+            KeyboardInterrupt: If the user asked to stop, after a checkpoint.
         """
         self.tick()
-        row = self._add_row() if self._row_is_due() else None
+        row = self._add_row() if self.row_is_due() else None
+        if self._due(self._checkpoint_interval) or self.algo.grad_step == self.end:
+            self.checkpoint()
         if self.leaving and self.goes_on():
             self._leave()
         return row
 
-    def checkpoint_if_due(self) -> None:
-        """Writes a checkpoint where its interval or the run is over."""
-        if self._due(self._checkpoint_interval) or self.algo.grad_step == self.end:
-            self.checkpoint()
+    def row_is_due(self) -> bool:
+        """Returns whether the history is to have a row of this update, and has none yet."""
+        if self.done == 0 or (self.history and self.history[-1]["step"] == self.algo.grad_step):
+            return False
+        return self._due(self.settings["log_interval"]) or self._evaluation_is_due()
 
     def explained(self, error: TrainingError) -> TrainingError:
         """Returns an error that also says where the last checkpoint is."""
@@ -227,14 +237,12 @@ class Run:
     def _due(self, every: int) -> bool:
         return self.done % every == 0
 
-    def _row_is_due(self) -> bool:
-        if self.done == 0 or (self.history and self.history[-1]["step"] == self.algo.grad_step):
-            return False
-        return self._due(self.settings["log_interval"]) or self._evaluation_is_due()
-
     def _add_row(self) -> dict[str, Any]:
+        if self._evaluation_is_due() and (self.evaluators or self.settings["team"] is not None):
+            self.checkpoint()  # In all processes of the run, of which one alone may have evaluators.
         row = self._row()
         self.history.append(row)
+        self._check_monitored()
         for logger in self._loggers:
             logger.log(row)
         self._keep_best()
@@ -259,12 +267,33 @@ class Run:
             row.update(self.engine.together(measured))
         return row
 
+    def _check_monitored(self) -> None:
+        """Refuses to wait for a metric that no row has, once each loss and each evaluator had its turn.
+
+        Raises:
+            ValueError: If early stopping looks at a column that there is not; suggests the nearest.
+        """
+        stopping, objectives = self.settings["early_stopping"], self.algo.impl.objectives
+        had_turn = all(objective.first <= self.algo.grad_step - objective.every for objective in objectives)
+        if stopping is None or not self._evaluation_is_due() or not had_turn:
+            return
+        columns = {name for row in self.history for name in row}
+        if stopping.metric not in columns:
+            hint = did_you_mean(stopping.metric, columns) or f"; it has: {', '.join(sorted(columns))}"
+            raise ValueError(
+                f"early_stopping waits for {stopping.metric!r}, which no row of this run has{hint}"
+            )
+
     def _keep_best(self) -> None:
         metric = "eval/return_mean"
         if self.folder is None or metric not in self.history[-1]:
             return
-        earlier = [row[metric] for row in self.history[:-1] if metric in row]
-        if not earlier or self.history[-1][metric] > max(earlier):
+        *earlier, newest = (row[metric] for row in self.history if metric in row)
+        if not math.isfinite(newest):
+            log.warning(
+                "evaluation gave no finite number", metric=metric, value=newest, step=self.algo.grad_step
+            )
+        elif newest > max(filter(math.isfinite, earlier), default=-math.inf):
             self.algo.save(self.folder / "best.okt")
 
     def _stopped_early(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import platform
@@ -27,6 +28,9 @@ from offlinekit.training.setup.settings import comparable
 
 BITS = ("offlinekit", "torch", "numpy")
 """Packages whose version may change the numbers of a run."""
+
+ROOMS = ("sampling", "nn", "training", "core", "algos")
+"""Rooms whose code may change the numbers of a run."""
 
 PACKAGES = ("offlinekit", "torch", "numpy", "gymnasium", "mujoco", "h5py", "safetensors")
 
@@ -63,6 +67,12 @@ def describe(folder: Path, config: dict[str, Any], system: dict[str, Any]) -> No
     manifest.write(folder)
 
 
+def rewrite_config(folder: Path, config: dict[str, Any]) -> None:
+    """Replaces what a run is, as it goes on with other settings."""
+    write_json(folder / "config.json", config)
+    manifest.write(folder)
+
+
 def environment(device: torch.device) -> dict[str, Any]:
     """Returns what the bits of a run depend on beside its config and data."""
     gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
@@ -72,9 +82,20 @@ def environment(device: torch.device) -> dict[str, Any]:
         "processor": _processor(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
+        "default dtype": str(torch.get_default_dtype()),
+        "code": _code(),
         "device": str(device),
         "gpu": gpu,
     }
+
+
+@cache
+def _code() -> str:
+    """Returns a hash of the code that takes updates, which tells apart what one version number stands for."""
+    package, digest = Path(__file__).parents[1], hashlib.sha256()
+    for path in sorted(path for room in ROOMS for path in (package / room).rglob("*.py")):
+        digest.update(f"{path.relative_to(package)} ".encode() + path.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 @cache

@@ -53,7 +53,7 @@ def test_padding_carries_no_loss():
     batch = two_windows()
     loss = total(impl.compute_actor_loss(batch))
     other = batch.actions.clone()
-    other[~batch.masks] = -3.0
+    other[~batch.valid] = -3.0
     assert torch.equal(loss, total(impl.compute_actor_loss(batch._replace(actions=other))))
 
 

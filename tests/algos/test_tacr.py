@@ -113,7 +113,7 @@ def test_actor_loss_by_hand():
     set_table(impl.q, [[[1.0], [0.0], [2.0], [0.0]], [[-30.0], [0.0], [7.0], [0.0]]])
     set_head(impl, [math.atanh(0.5), 0.0])
     actions = torch.full((2, 3, 2), 99.0)
-    actions[batch_of_two().masks] = torch.tensor([0.5, 0.2])
+    actions[batch_of_two().valid] = torch.tensor([0.5, 0.2])
     returned = impl.compute_actor_loss(batch_of_two()._replace(actions=actions))
     loss, metrics = total(returned)
     # Q1 = s + 1 in the real steps: 2, 3, 4, 6, 7, mean 4.4 = mean |Q|; lambda Q = 2 whatever their size

@@ -29,7 +29,7 @@ def test_interrupted_seeds_go_on_by_the_same_command(seed, call, data_file, tmp_
 
     def interrupting(algo, dataset):
         calls.append(algo.seed)
-        if len(calls) == 2:  # The first call is the check before the run.
+        if len(calls) == 4:  # The first calls are the command's check and one before each run.
             signal.raise_signal(signal.SIGINT)
         return 0.0
 

@@ -7,7 +7,8 @@ import signal
 
 import pytest
 
-from offlinekit.sweeps import pack
+from offlinekit.metrics import more_is_better
+from offlinekit.sweeps import plan
 from offlinekit.training import run_folder
 
 SMALL = ("--set", "batch_size=8", "--steps", 6, "--device", "cpu", "--metric", "action_match")
@@ -48,12 +49,13 @@ def test_a_sweep_that_is_told_to_stop_saves_and_goes_on(number, code, call, data
     words = ("--algo", "discrete-bc", "--dataset", data_file, "--vary", "learning_rate=[1e-4,1e-2]")
     numbers = iter([number])  # At the first evaluation; a second Ctrl-C would end it at once.
 
+    @more_is_better
     def told(algo, dataset):
-        for one in numbers:
+        for one in numbers if algo.grad_step else ():
             signal.raise_signal(one)
         return 0.0
 
-    monkeypatch.setattr(pack, "get_evaluator", lambda name: told)
+    monkeypatch.setattr(plan, "get_evaluator", lambda name: told)
     cut = call("sweep", *words, *SMALL, "--eval-interval", 2, "--out", tmp_path)
     (folder,) = tmp_path.iterdir()
     assert (cut.exit_code, cut.stderr) == (
@@ -95,3 +97,23 @@ def test_wrong_usage_is_told(call, words, message):
     done = call("sweep", *words)
     assert done.exit_code == 2
     assert message in " ".join(done.output.split())
+
+
+def test_a_sweep_of_which_all_trials_failed_is_an_error(call, data_file, tmp_path):
+    words = ("--algo", "discrete-bc", "--dataset", data_file, "--vary", "learning_rate=[1e29,1e30]")
+    done = call(
+        "sweep",
+        *words,
+        *SMALL,
+        "--set",
+        "optimizer=sgd",
+        "--steps",
+        120,
+        "--metric",
+        "action_match",
+        "--out",
+        tmp_path,
+    )
+    assert done.exit_code == 1
+    (folder,) = tmp_path.iterdir()
+    assert f"all 2 trials failed; {folder}/results.csv says what ended them" in done.stderr

@@ -81,7 +81,7 @@ def test_interrupted_run_is_saved_and_resumed_to_the_same_end(
     def interrupting(algo: Any, dataset: Any) -> float:
         nonlocal calls
         calls += 1
-        if calls == 2:  # The first call is the check before the run.
+        if calls == 3:  # The first two calls are the checks of the command and of the run.
             signal.raise_signal(signal.SIGINT)
         return 0.0
 

@@ -11,7 +11,20 @@ import torch
 from catalogue_variants import small_variants
 from populations import TINY, check_members
 
-from offlinekit.algos import BC, CQL, IQL, SAC, TD3, CNNEncoder, DiscreteCQL, MLPEncoder, TD3PlusBC, catalogue
+from offlinekit.algos import (
+    BC,
+    CQL,
+    IQL,
+    SAC,
+    TD3,
+    XQL,
+    CNNEncoder,
+    DiscreteCQL,
+    MLPEncoder,
+    TD3PlusBC,
+    catalogue,
+)
+from offlinekit.core.populations.grouping import FIXED_NUMBERS, structure
 from offlinekit.datasets import MDPDataset
 from offlinekit.testing import small_dataset
 
@@ -71,6 +84,7 @@ SPREAD = {  # Two values of every number that an algorithm may have.
     "dropout": (0.1, 0.4),
     "return_scale": (1.0, 10.0),
     "target_return": (3.0, 30.0),
+    "actor_weight_decay": (1e-2, 0.1),
 }
 
 
@@ -87,10 +101,19 @@ def test_every_number_of_the_catalogue_is_tried():
     numbers = {
         name
         for front in catalogue().values()
+        if front.__module__.startswith("offlinekit.")  # Not of an example that another test imported.
         for name, parameter in front.hyperparameters().items()
         if parameter.kind.startswith("float")
     }
-    assert numbers == set(SPREAD)
+    assert numbers == {*SPREAD, *FIXED_NUMBERS}
+
+
+@pytest.mark.parametrize("name", FIXED_NUMBERS)
+def test_members_that_differ_in_what_their_networks_hold_share_no_stack(name):
+    front, numbers = (SAC, (-1.0, -2.0)) if name == "log_std_min" else (XQL, (0.1, 0.2))
+    own = [structure(front(**{name: number})) for number in numbers]
+    assert own[0] != own[1]
+    assert own[0] == structure(front(**{name: numbers[0]}))
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd", "rmsprop"])

@@ -192,7 +192,7 @@ def test_the_memory_of_an_episode(monkeypatch):
         ([2, 3, 4], [90, 70, 40], [1, 2, 3], [0.5, 0.5, 0], [20, 30, 0]),
     ]
     for window, (observed, to_go, times, acted, earned) in zip(windows, expected, strict=True):
-        masks = window.masks[0]
+        masks = window.valid[0]
         assert masks.tolist() == [o > 0 for o in observed]
         close(window.observations[0, :, 0], observed)
         close(window.returns_to_go[0][masks], torch.tensor(to_go, dtype=torch.float32)[masks])
@@ -302,7 +302,7 @@ def test_a_loaded_policy_acts_for_the_same_return(tmp_path):
 def test_windows_of_training_begin_with_rows_drawn_evenly():
     batch = build(batch_size=4_000).sample_batch(walk_dataset())
     # Row 3, the last of the first episode, begins every sixth window; that one has a single step.
-    alone = batch.terminals[:, -1] & (batch.masks.sum(1) == 1)
+    alone = batch.terminals[:, -1] & (batch.valid.sum(1) == 1)
     assert abs(float(alone.double().mean()) - 1 / 6) < 0.03
     assert batch.returns_to_go.max() == 11.0
 

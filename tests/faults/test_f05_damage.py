@@ -18,7 +18,7 @@ from fault_suite import Children, Tally, count
 from offlinekit.datasets import MDPDataset, get_dataset
 from offlinekit.datasets.families.d3rlpy_export import export_d3rlpy
 from offlinekit.datasets.families.minari_export import export_minari
-from offlinekit.errors import OfflineKitError
+from offlinekit.errors import DatasetWarning, OfflineKitError
 from offlinekit.metrics.reporting.curves import read_column
 from offlinekit.testing import small_dataset
 from offlinekit.training import manifest, policy_file, run_folder
@@ -85,7 +85,8 @@ def files(children: Children, tmp_path_factory: pytest.TempPathFactory) -> Path:
     data = small_dataset("continuous", 3, 40)
     data.save(run / "dataset.h5")
     data.save(run / "plain.h5", compress=False)
-    export_d3rlpy(data, run / "d3rlpy.h5")
+    with pytest.warns(DatasetWarning, match="cannot hold"):
+        export_d3rlpy(data, run / "d3rlpy.h5")
     export_minari(data, run / "minari-v0")
     return run
 

@@ -34,7 +34,7 @@ def sampler(data: MDPDataset | None = None, **options: Any) -> TrajectorySampler
 def test_windows_that_end_with_a_row() -> None:
     batch = sampler(gamma=0.5).gather(torch.tensor([1, 3, 4]))
     # Row 1 has one step before it; row 3 a whole window; row 4 begins its episode.
-    assert batch.masks.tolist() == [[False, True, True], [True, True, True], [False, False, True]]
+    assert batch.valid.tolist() == [[False, True, True], [True, True, True], [False, False, True]]
     assert isinstance(batch.observations, torch.Tensor)
     assert batch.observations[..., 0].tolist() == [[0, 10, 11], [11, 12, 13], [0, 0, 14]]
     assert batch.actions.tolist() == [[0, 1, 2], [2, 3, 4], [0, 0, 5]]
@@ -50,7 +50,7 @@ def test_windows_that_begin_with_a_row() -> None:
     batch = sampler(anchor="first").gather(torch.tensor([1, 3, 4, 0]))
     assert isinstance(batch.observations, torch.Tensor)
     assert batch.observations[..., 0].tolist() == [[11, 12, 13], [0, 0, 13], [0, 14, 15], [10, 11, 12]]
-    assert batch.masks.sum(1).tolist() == [3, 1, 2, 3]
+    assert batch.valid.sum(1).tolist() == [3, 1, 2, 3]
     assert batch.returns_to_go[3].tolist() == [10, 9, 7]
     assert batch.timesteps[2].tolist() == [0, 0, 1]
 
@@ -78,11 +78,11 @@ def test_trees_images_and_continuous_actions_are_scaled_once() -> None:
 
 def test_contexts_longer_than_any_episode() -> None:
     batch = sampler(context=9).gather(torch.tensor([3]))
-    assert batch.masks[0].tolist() == [False] * 5 + [True] * 4
+    assert batch.valid[0].tolist() == [False] * 5 + [True] * 4
     assert batch.rewards[0].tolist() == [0, 0, 0, 0, 0, 1, 2, 3, 4]
     single = sampler(context=1).gather(torch.arange(6))
     assert single.rewards[:, 0].tolist() == [1, 2, 3, 4, 5, 6]
-    assert single.masks.all()
+    assert single.valid.all()
 
 
 def test_episodes_are_drawn_by_their_length_or_equally() -> None:

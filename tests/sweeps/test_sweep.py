@@ -18,6 +18,7 @@ from offlinekit.algos import Population
 from offlinekit.datasets import get_dataset
 from offlinekit.metrics import evaluators
 from offlinekit.sweeps import Plan, Sweep, pack
+from offlinekit.sweeps import plan as plans
 from offlinekit.sweeps.ray_tune import tune
 from offlinekit.sweeps.slurm import submit
 from offlinekit.training import run_folder
@@ -90,7 +91,8 @@ def test_a_sweep_that_is_cut_off_goes_on_from_its_checkpoints(tmp_path, dataset,
     calls = []
 
     def interrupts(algo, data):
-        calls.append(algo.grad_step)
+        if algo.grad_step:  # Not when it is tried.
+            calls.append(algo.grad_step)
         if len(calls) == 3:  # The first of two members, at the second evaluation of the first pack.
             os.kill(os.getpid(), signal.SIGINT)
         return measured(algo, data)
@@ -98,7 +100,7 @@ def test_a_sweep_that_is_cut_off_goes_on_from_its_checkpoints(tmp_path, dataset,
     whole = make(tmp_path / "whole", dataset, seeds=2, pack=2, eval_interval=5)
     whole.run()
     cut = make(tmp_path / "cut", dataset, seeds=2, pack=2, eval_interval=5)
-    monkeypatch.setattr(pack, "get_evaluator", lambda _: interrupts)
+    monkeypatch.setattr(plans, "get_evaluator", lambda _: interrupts)
     with pytest.raises(KeyboardInterrupt):
         cut.run()
     monkeypatch.undo()
@@ -171,6 +173,32 @@ def test_a_metric_of_an_environment_needs_one(tmp_path, dataset):
         make(tmp_path, dataset, metric="eval/return_mean")
     with pytest.raises(ValueError, match="did you mean 'initial_value'"):
         make(tmp_path, dataset, metric="inital_value")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("metric", ["conservative_gap", "eval/return_std", "of_the_user"])
+def test_a_metric_of_which_nobody_knows_the_direction_is_refused(metric):
+    with pytest.raises(
+        ValueError, match=f"nothing says whether more of '{metric}' is better.*give maximize="
+    ):
+        Plan("td3+bc", {"alpha": [0.5, 2.5]}, metric=metric)
+    assert Plan("td3+bc", {"alpha": [0.5, 2.5]}, metric=metric, maximize=False).maximize is False
+
+
+@pytest.mark.parametrize(
+    ("metric", "message"),
+    [
+        ("critc_loss", "did you mean 'critic_loss'"),
+        ("of_the_user", "Unrecognized metric: 'of_the_user'; known: fqe"),
+    ],
+)
+def test_a_metric_that_no_run_measures_is_refused_before_there_is_a_folder(
+    metric, message, tmp_path, dataset
+):
+    with pytest.raises(ValueError, match=message):
+        make(tmp_path, dataset, metric=metric, maximize=True)
+    assert list(tmp_path.iterdir()) == []
+    assert make(tmp_path, dataset, metric="critic_loss").plan.maximize is False
 
 
 def _work(folder):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import pickle
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -46,6 +48,23 @@ def test_round_trip_of_tensors(tmp_path):
     assert header["what"] == [1, None, "é"]
     assert set(read) == set(tensors)
     assert all(torch.equal(read[name], tensors[name]) for name in tensors)
+
+
+FIRST_LOAD = """
+import sys, offlinekit.algos
+before = len(sys.modules)
+offlinekit.load(sys.argv[1])
+print(len(sys.modules) - before, "torch._dynamo" in sys.modules)
+"""
+
+
+def test_the_first_load_of_a_process_imports_no_compiler(policy):
+    done = subprocess.run(
+        [sys.executable, "-c", FIRST_LOAD, policy], capture_output=True, text=True, check=True
+    )
+    n_modules, compiler = done.stdout.split()
+    assert compiler == "False"
+    assert int(n_modules) < 20
 
 
 def test_everything_of_a_policy_comes_back(tmp_path):

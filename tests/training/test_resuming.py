@@ -15,7 +15,7 @@ import torch
 
 import offlinekit
 from offlinekit.algos import BC, Population, TD3PlusBC
-from offlinekit.errors import FileFormatError, Preempted
+from offlinekit.errors import DatasetError, FileFormatError, Preempted, TrainingError
 from offlinekit.testing import small_dataset
 from offlinekit.training import policy_file, run_folder
 
@@ -80,6 +80,55 @@ def test_nothing_has_changed(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         go_on(tmp_path)
+
+
+def test_other_data_are_refused_and_the_run_stays(tmp_path):
+    run = cut_off(tmp_path, 25)
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    algo = BC(**TINY)
+    with pytest.raises(
+        DatasetError, match=f"{run} has learned from other data than 'small'.*offlinekit.load"
+    ):
+        algo.fit(small_dataset("continuous", n_episodes=4), 40, resume=run, **SETTINGS)
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+    assert go_on(tmp_path).run_dir == run  # It is not held any longer.
+
+
+def test_other_settings_are_noted_in_the_config(tmp_path):
+    run = cut_off(tmp_path, 25)
+    go_on(tmp_path, 45, resume=run, engine="eager")
+    config = run_folder.read_config(run)
+    assert (config["n_steps"], config["engine"]) == (45, "eager")
+    assert config["earlier"] == [{"until": 20, "n_steps": 40, "engine": "auto"}]
+    go_on(tmp_path, 50, resume=run, engine="eager")
+    assert run_folder.read_config(run)["earlier"][1] == {"until": 45, "n_steps": 45}
+
+
+def test_another_end_of_a_schedule_is_said(tmp_path):
+    run = cut_off(tmp_path, 25, make=lambda: BC(**TINY, lr_schedule="cosine"))
+    with pytest.warns(UserWarning, match="begun with n_steps=40 and goes on with 60: learning rates follow"):
+        BC(**TINY, lr_schedule="cosine").fit(small_dataset("continuous"), 60, resume=run, **SETTINGS)
+
+
+def test_another_default_dtype(tmp_path):
+    run = cut_off(tmp_path, 25)
+    rewrite_system(run_folder.latest_checkpoint(run), **{"default dtype": "torch.float64"})
+    with pytest.warns(UserWarning, match=r"default dtype was torch.float64, is torch.float32"):
+        go_on(tmp_path)
+
+
+def test_other_code_of_the_same_version(tmp_path, monkeypatch):
+    run = cut_off(tmp_path, 25)
+    monkeypatch.setattr(run_folder, "_code", lambda: "0123456789ab")
+    with pytest.warns(UserWarning, match="code was [0-9a-f]{12}, is 0123456789ab"):
+        go_on(tmp_path, resume=run)
+
+
+def test_a_run_is_held_before_its_checkpoint_is_read(tmp_path):
+    run, algo = cut_off(tmp_path, 25), BC(**TINY)
+    with run_folder.locked(run), pytest.raises(TrainingError, match="another process trains in"):
+        algo.fit(small_dataset("continuous"), 40, resume=run, **SETTINGS)
+    assert algo._impl is None
 
 
 def test_another_number_of_threads(tmp_path):
@@ -204,7 +253,7 @@ def test_a_damaged_checkpoint_never_pushes_out_a_sound_one(tmp_path):
         assert next(steps)[0] == 15
     steps.close()
     (kept,) = run_folder.checkpoints(run)
-    assert offlinekit.load(kept).grad_step == 12
+    assert offlinekit.load(kept).grad_step == 15  # Saved before the caller had its row.
 
 
 # Runs that have ended.

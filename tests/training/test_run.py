@@ -80,13 +80,14 @@ def test_evaluators_and_best(tmp_path):
     seen = []
 
     def judge(algo, dataset):
-        seen.append((algo.grad_step, dataset.name))
-        return next(scores)
+        seen.append((algo.grad_step, len(dataset)))
+        return next(scores) if algo.grad_step else 9.0  # Tried before the first update, on one episode.
 
     algo = fit(
         BC(**TINY), 9, out=tmp_path, eval_interval=3, log_interval=100, evaluators={"eval/return_mean": judge}
     )
-    assert seen == [(3, "small"), (6, "small"), (9, "small")]
+    n_rows, one = len(small_dataset("continuous")), small_dataset("continuous").episode_lengths()[0]
+    assert seen == [(0, one), (3, n_rows), (6, n_rows), (9, n_rows)]
     assert [row["eval/return_mean"] for row in algo.history] == [1.0, 5.0, 2.0]
     assert offlinekit.load(algo.run_dir / "best.okt").grad_step == 6
     assert offlinekit.load(algo.run_dir / "policy.okt").grad_step == 9
@@ -99,8 +100,8 @@ def test_early_stopping(tmp_path):
         50,
         out=tmp_path,
         eval_interval=2,
-        evaluators={"judge": lambda *_: next(scores)},
-        early_stopping=EarlyStopping("judge", patience=2),
+        evaluators={"judge": lambda algo, _: next(scores) if algo.grad_step else 0.0},
+        early_stopping=EarlyStopping("judge", patience=2, maximize=True),
     )
     # 5 at update 4 is the best; 4 and 5 again are not better, so two in a row end the run at update 8.
     assert algo.grad_step == 8
@@ -119,7 +120,7 @@ def test_early_stopping(tmp_path):
     ],
 )
 def test_when_to_stop(values, options, stops):
-    stopping = EarlyStopping("m", **{"patience": 2, **options})
+    stopping = EarlyStopping("m", **{"patience": 2, "maximize": True, **options})
     assert stopping.should_stop([{"m": value} for value in values]) is stops
 
 
@@ -127,6 +128,13 @@ def test_second_fit_goes_on():
     algo = fit(BC(**TINY), 4, out=None)
     assert fit(algo, 3, out=None).grad_step == 7
     assert [row["step"] for row in algo.history] == [7]
+
+
+def interrupt(algo, dataset):
+    """Sends Ctrl-C, but not when it is tried."""
+    if algo.grad_step:
+        os.kill(os.getpid(), signal.SIGINT)
+    return 0.0
 
 
 def test_ctrl_c_saves_and_a_resumed_run_ends_with_the_same_bits(tmp_path):
@@ -139,7 +147,7 @@ def test_ctrl_c_saves_and_a_resumed_run_ends_with_the_same_bits(tmp_path):
             out=tmp_path,
             log_interval=20,
             eval_interval=10,
-            evaluators={"interrupt": lambda *_: os.kill(os.getpid(), signal.SIGINT) or 0.0},
+            evaluators={"interrupt": interrupt},
         )
     assert signal.getsignal(signal.SIGINT) is handler
     resumed = fit(BC(**TINY), 40, resume=broken.run_dir, log_interval=20)
@@ -246,3 +254,54 @@ def test_a_run_that_ends_before_a_warm_up_says_so():
     with pytest.warns(UserWarning, match=r"ends at update 20 and does not learn all: .*from update 51 on"):
         fit(algo, 20, out=None)
     fit(algo, 40, out=None)
+
+
+def test_work_is_saved_before_an_evaluator_fails_and_the_evaluation_is_made_up_for(tmp_path):
+    """The run goes on from the update of the evaluation, with the bits and rows of one that was not cut off."""
+    settings = {"out": tmp_path, "eval_interval": 10, "log_interval": 4}
+    whole = fit(BC(**TINY), 20, evaluators={"mine": lambda algo, _: algo.grad_step}, **settings)
+
+    def fails(algo, dataset):
+        if algo.grad_step:
+            raise RuntimeError("the user's own mistake")
+        return 0.0
+
+    broken = BC(**TINY)
+    with pytest.raises(RuntimeError, match="own mistake"):
+        fit(broken, 20, evaluators={"mine": fails}, **settings)
+    assert [path.stem for path in run_folder.checkpoints(broken.run_dir)] == ["step_000000010"]
+    given = {**settings, "evaluators": {"mine": lambda algo, _: algo.grad_step}}
+    resumed = fit(BC(**TINY), 20, resume=broken.run_dir, **given)
+    plain = [
+        [{k: v for k, v in row.items() if k != "time"} for row in algo.history] for algo in (whole, resumed)
+    ]
+    assert plain[0] == plain[1]
+    assert [row["step"] for row in resumed.history if "mine" in row] == [10, 20]
+    for name, value in whole.impl.state_tensors().items():
+        assert torch.equal(value, resumed.impl.state_tensors()[name]), name
+
+
+@pytest.mark.parametrize("name", ["step", "time"])
+def test_names_of_columns_are_no_names_of_evaluators(name):
+    with pytest.raises(ValueError, match=f"an evaluator cannot be named '{name}'"):
+        fit(BC(**TINY), 4, out=None, evaluators={name: lambda *_: 0.0})
+
+
+def test_evaluators_are_tried_before_the_first_update_and_the_run_folder(tmp_path):
+    algo = BC(**TINY)
+    with pytest.raises(ZeroDivisionError):
+        fit(algo, 4, out=tmp_path, evaluators={"mine": lambda *_: 1 / 0})
+    assert algo.grad_step == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_return_that_is_no_number_is_never_the_best(tmp_path):
+    scores = iter([float("nan"), 2.0, 1.0, 3.0, float("inf")])
+    algo = fit(
+        BC(**TINY),
+        10,
+        out=tmp_path,
+        eval_interval=2,
+        evaluators={"eval/return_mean": lambda algo, _: next(scores) if algo.grad_step else 0.0},
+    )
+    assert offlinekit.load(algo.run_dir / "best.okt").grad_step == 8  # Of 3.0, the fourth.

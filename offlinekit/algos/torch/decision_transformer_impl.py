@@ -41,7 +41,7 @@ class DecisionTransformerImpl(SequenceImpl):
     def compute_actor_loss(self, batch: TrajectoryBatch) -> Loss:
         """Returns the mean squared error of the actions in the real steps."""
         errors = self.best_of(self.outputs(batch)) - batch.actions
-        return window_rows(errors.square().mean(-1), batch.masks)
+        return window_rows(errors.square().mean(-1), batch.valid)
 
     def best_of(self, outputs: Tensor) -> Tensor:
         """Returns the actions [..., A] in [-1, 1]."""

@@ -61,7 +61,7 @@ class DiscreteDecisionTransformerImpl(SequenceImpl):
         """Returns the mean negative log-likelihood of the actions in the real steps."""
         log_probs = torch.log_softmax(self.outputs(batch), -1)
         chosen = log_probs.gather(-1, batch.actions.unsqueeze(-1)).squeeze(-1)
-        return window_rows(-chosen, batch.masks)
+        return window_rows(-chosen, batch.valid)
 
     def best_of(self, outputs: Tensor) -> Tensor:
         """Returns the likeliest actions [...]."""

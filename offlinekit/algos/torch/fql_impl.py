@@ -22,12 +22,12 @@ class FQLImpl(ActorCriticImpl):
     """
 
     policy: OneStepPolicy
+    noise: Tensor | None = None
 
     def build(self) -> None:
         """Makes the critics, the one-step policy and the flow."""
         super().build()
         self.flow = make_flow(self)
-        self.noise = fixed_normals(self.config.n_candidates or 0, self.action_size, self.device)
 
     def build_policy(self) -> OneStepPolicy:
         """Makes the policy that turns noise into an action in one step."""
@@ -52,7 +52,9 @@ class FQLImpl(ActorCriticImpl):
         n_candidates = self.config.n_candidates
         if n_candidates is None:
             return super().predict_best_action(observations)
-        if len(self.noise) != n_candidates:  # It was set after the networks were made.
+        if (
+            self.noise is None or len(self.noise) != n_candidates
+        ):  # Kept, as exported graphs hold no generator.
             self.noise = fixed_normals(n_candidates, self.action_size, self.device)
         noise = self.noise.unsqueeze(1).expand(-1, first_leaf(observations).shape[0], -1)
         candidates = self.policy(observations, noise).clamp(-1.0, 1.0)

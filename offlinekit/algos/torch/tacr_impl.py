@@ -67,7 +67,7 @@ class TACRImpl(DecisionTransformerImpl):
 
     def compute_critic_loss(self, batch: Any, q_tpn: Tensor) -> Loss:
         """Returns the squared error in steps whose next one is known, or that ended the MDP."""
-        known = batch.masks.clone()
+        known = batch.valid.clone()
         known[:, -1] &= batch.terminals[:, -1]
         outputs = self.q(_flat(batch.observations), batch.actions.flatten(0, 1))
         errors = losses.temporal_difference_loss(outputs, q_tpn.flatten())
@@ -78,11 +78,11 @@ class TACRImpl(DecisionTransformerImpl):
         actions = self.best_of(self.outputs(batch))
         flat = self.q.values(_flat(batch.observations), actions.flatten(0, 1), members=1)[0]
         values = flat.view_as(batch.rewards)
-        size = self.batch_mean(window_rows(values.detach().abs(), batch.masks), batch)
+        size = self.batch_mean(window_rows(values.detach().abs(), batch.valid), batch)
         scale = self.config.alpha / size.clamp(min=1e-8)
         cloning = losses.squared_error(actions, batch.actions)
-        loss = window_rows(cloning - scale * values, batch.masks)
-        return loss, {"bc_loss": window_rows(cloning.detach(), batch.masks)}
+        loss = window_rows(cloning - scale * values, batch.valid)
+        return loss, {"bc_loss": window_rows(cloning.detach(), batch.valid)}
 
     def predict_value(self, observations: TensorTree, actions: Tensor | None) -> Tensor:
         """Returns the mean over members of Q(s, a) [B]; of the first action of an episode where they are None."""

@@ -9,6 +9,7 @@ import click
 
 from offlinekit.cli.options import SETTINGS, debug_option, example, key_value_option, usage
 from offlinekit.cli.setting_options import setting_options
+from offlinekit.errors import TrainingError
 from offlinekit.training.setup.settings import N_STEPS
 
 COUNT = click.IntRange(min=1)
@@ -94,5 +95,9 @@ def command(**options: Any) -> None:
         raise type(error)(f"; go on with: offlinekit sweep --resume {sweep.folder}") from None
     if not options["quiet"]:
         report(sweep, trials)
+    if trials and all(trial.state == "failed" for trial in trials):
+        raise TrainingError(
+            f"all {len(trials)} trials failed; {sweep.folder}/results.csv says what ended them"
+        )
     if options["report_seeds"]:
         report_anew(sweep, options["report_seeds"])

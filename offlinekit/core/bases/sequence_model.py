@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, TypeVar
 
 import numpy as np
@@ -71,7 +72,9 @@ class SequenceModel(Algo):
         )
         return self
 
-    def make_sampler(self, dataset: MDPDataset, **settings: Any) -> TrajectorySampler:
+    def make_sampler(
+        self, dataset: MDPDataset, *, needs: Sequence[str] = (), **settings: Any
+    ) -> TrajectorySampler:
         """Makes what draws windows of the dataset, each beginning with a row drawn uniformly.
 
         Raises:
@@ -94,6 +97,8 @@ class SequenceModel(Algo):
                 "anchor": "first",
                 "frame_stack": self.frame_stack,
                 "frame_pad": self.frame_pad,
+                "needs": (*self.impl.needs, *needs),
+                "owner": type(self.impl).__name__,
                 **settings,
             },
         )

@@ -53,7 +53,7 @@ class SequenceImpl(Impl):
     def outputs(self, batch: TrajectoryBatch, policy: nn.Module | None = None) -> Tensor:
         """Returns the outputs of the policy, or of another one, at each step, [B, K, ...]."""
         outputs: Tensor = (policy or self.policy)(
-            self.conditions(batch), batch.observations, batch.actions, batch.timesteps, batch.masks
+            self.conditions(batch), batch.observations, batch.actions, batch.timesteps, batch.valid
         )
         return outputs
 
@@ -124,7 +124,7 @@ class SequenceImpl(Impl):
             observations: The newest, [B, ...].
             rewards: Of the last actions, [B]; the first step has none.
         """
-        begun = past.masks[:, -1]
+        begun = past.valid[:, -1]
         earned = torch.where(begun, rewards, 0.0)
         to_go = past.returns_to_go[:, -1]
         left = torch.where(begun, (to_go - earned) / self.config.to_go_gamma, to_go)
@@ -137,7 +137,7 @@ class SequenceImpl(Impl):
             _shifted(past.returns_to_go, left),
             past.terminals,
             _shifted(past.timesteps, times),
-            _shifted(past.masks, torch.ones_like(begun)),
+            _shifted(past.valid, torch.ones_like(begun)),
         )
 
     def predict_best_action(self, observations: TensorTree) -> Tensor:

@@ -8,6 +8,9 @@ from typing import Any
 
 from offlinekit.training.run import Run
 
+FIXED_NUMBERS = ("action_noise", "huber_width", "log_std_min")
+"""Numbers that networks hold or losses branch on, so that members which differ in them are stacks of their own."""
+
 
 def groups(runs: Sequence[Run]) -> list[list[int]]:
     """Returns the numbers of the runs that share all structure, group by group."""
@@ -39,7 +42,7 @@ def structure(algo: Any) -> dict[str, Any]:
     fields = [field.name for field in dataclasses.fields(algo) if field.name not in apart]
     values = {name: getattr(algo, name) for name in fields}
     for name in fields:
-        if isinstance(values[name], float):
+        if isinstance(values[name], float) and name not in FIXED_NUMBERS:
             values[name] = float
         elif name.endswith("_scaler"):
             values[name] = algo.config[name]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,9 @@ from offlinekit.core.algo import Algo
 from offlinekit.core.populations.population_run import PopulationRun, Rows
 from offlinekit.core.populations.stacked_sampling import SharedColumns
 from offlinekit.datasets import MDPDataset
+from offlinekit.directions import is_maximized
 from offlinekit.errors import TrainingError, did_you_mean
+from offlinekit.interfaces import Evaluator
 from offlinekit.training import run_folder
 from offlinekit.training.setup.description import describe_data, describe_run
 from offlinekit.training.setup.resuming import find_run
@@ -55,6 +58,7 @@ class Population:
                 raise ValueError(f"member {number} is in the population twice; make one object a member")
         self.stacks: list[list[int]] = []
         self.errors: dict[int, TrainingError] = {}
+        self._evaluators: Mapping[str, Evaluator] = {}
 
     @classmethod
     def of_seeds(cls, algo: Algo, n_seeds: int) -> Population:
@@ -138,6 +142,7 @@ class Population:
             after the last update.
         """
         whole = complete(settings)
+        self._evaluators = whole["evaluators"] or {}
         for algo in self.algos:
             algo.check(dataset)
         whole = resolved(dataset, whole)
@@ -183,23 +188,24 @@ class Population:
                 break
         return found
 
-    def best(self, metric: str = "eval/return_mean", maximize: bool = True) -> Algo:
-        """Returns the member whose last value of a metric is best.
+    def best(self, metric: str = "eval/return_mean", maximize: bool | None = None) -> Algo:
+        """Returns the member whose last value of a metric is best; what is no finite number is not.
 
         Args:
             metric: A column of the members' history.
-            maximize: Whether higher is better.
+            maximize: Whether higher is better; None goes by the metric.
 
         Raises:
-            ValueError: Where no member measured it.
+            ValueError: If no member measured it, or nothing says whether more of it is better.
         """
         last = {}
         for number, rows in enumerate(self.history):
             values = [row[metric] for row in rows if metric in row]
-            if values and number not in self.errors:
+            if values and number not in self.errors and math.isfinite(values[-1]):
                 last[number] = values[-1]
         if not last:
             measured = sorted({name for rows in self.history for row in rows for name in row})
             hint = did_you_mean(metric, measured) or f"; they have: {', '.join(measured) or 'nothing yet'}"
             raise ValueError(f"no member has measured {metric!r}{hint}")
-        return self.algos[(max if maximize else min)(last, key=lambda number: last[number])]
+        choose = max if is_maximized(metric, maximize, self._evaluators) else min
+        return self.algos[choose(last, key=lambda number: last[number])]

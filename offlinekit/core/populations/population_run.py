@@ -60,17 +60,12 @@ class PopulationRun:
                         run.open()
                         run.save_initial()
                 for group in list(self.run_groups):
-                    self._let_go(group)
+                    pending = [n for n, run in group.runs.items() if run.row_is_due()]
+                    yield from self._settle(group, bar, pending)
                 while self.run_groups:
                     for group in self._advance(min(self.run_groups, key=_done), bar):
                         group.sync_members()
-                        rows = {n: row for n, run in group.runs.items() if (row := run.settle()) is not None}
-                        if rows:
-                            bar.log(_means(rows))
-                            yield _step(group), {n: _without_step(row) for n, row in rows.items()}
-                        for run in group.runs.values():
-                            run.checkpoint_if_due()
-                        self._let_go(group)
+                        yield from self._settle(group, bar, list(group.runs))
                     if self.interrupted and self.run_groups:
                         self._leave()
                     if self.out_of_time:
@@ -81,6 +76,16 @@ class PopulationRun:
                 run.close()
         if len(self.errors) == len(self.runs):
             raise self.errors[0]
+
+    def _settle(
+        self, group: RunGroup, bar: ProgressBar, numbers: Sequence[int]
+    ) -> Iterator[tuple[int, Rows]]:
+        """Evaluates, logs and saves what is due for members of a group, yields their rows, finishes runs that end."""
+        rows = {n: row for n in numbers if (row := group.runs[n].settle()) is not None}
+        if rows:
+            bar.log(_means(rows))
+            yield _step(group), {n: _without_step(row) for n, row in rows.items()}
+        self._let_go(group)
 
     def _bar(self) -> ProgressBar:
         labels = sorted({run.label for run in self.runs})

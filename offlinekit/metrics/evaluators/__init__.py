@@ -6,7 +6,7 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Mapping
-from functools import partial
+from functools import partial, wraps
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -16,16 +16,6 @@ from offlinekit.interfaces import Evaluator
 if TYPE_CHECKING:
     from offlinekit.core.algo import Algo
     from offlinekit.datasets import MDPDataset
-
-
-def higher_is_better(metric: str) -> bool:
-    """Returns whether an algorithm with more of a metric, or of a column of the history, is the better one.
-
-    An evaluator of which less is better says so in its file, HIGHER_IS_BETTER = False; of losses less is better too.
-    """
-    if metric in known_evaluators():
-        return bool(getattr(_module(metric), "HIGHER_IS_BETTER", True))
-    return not metric.endswith("loss")
 
 
 def known_evaluators() -> list[str]:
@@ -68,6 +58,7 @@ def on_dataset(evaluator: Evaluator, dataset: MDPDataset) -> Evaluator:
         dataset: What it looks at.
     """
 
+    @wraps(evaluator)  # And its direction.
     def measure(algo: Algo, _: MDPDataset) -> float | Mapping[str, float]:
         return evaluator(algo, dataset)
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from offlinekit.directions import less_is_better
 from offlinekit.errors import UnsupportedError
 from offlinekit.metrics.batches import predicted_actions
 
@@ -13,9 +14,8 @@ if TYPE_CHECKING:
     from offlinekit.core.algo import Algo
     from offlinekit.datasets import MDPDataset
 
-HIGHER_IS_BETTER = False
 
-
+@less_is_better
 def action_difference(algo: Algo, dataset: MDPDataset, *, other: Algo | None = None) -> float:
     """Returns the mean over rows of the squared distance |a - policy(s)|^2, summed over action dimensions.
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from offlinekit.directions import more_is_better
 from offlinekit.errors import UnsupportedError
 from offlinekit.metrics.batches import predicted_actions
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from offlinekit.datasets import MDPDataset
 
 
+@more_is_better
 def action_match(algo: Algo, dataset: MDPDataset, *, other: Algo | None = None) -> float:
     """Returns the share of rows, in [0, 1], whose action is the policy's greedy action.
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import Tensor
 
+from offlinekit.directions import more_is_better
 from offlinekit.metrics.batches import check_ordered, check_values, per_transition
 from offlinekit.sampling.batch import Batch
 from offlinekit.sampling.n_step import returns_to_go
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from offlinekit.datasets import MDPDataset
 
 
+@more_is_better
 def discounted_advantage_sum(algo: Algo, dataset: MDPDataset) -> float:
     """Returns the mean over rows t of sum_k gamma**k A(s_t+k, a_t+k), up to the end of the episode.
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from offlinekit.directions import more_is_better
 from offlinekit.envs.frame_stacking import observations_at
 from offlinekit.metrics.batches import check_values
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from offlinekit.datasets import MDPDataset
 
 
+@more_is_better
 def initial_value(algo: Algo, dataset: MDPDataset) -> float:
     """Returns the mean value estimate of the first observation of each episode.
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from offlinekit.directions import more_is_better
 from offlinekit.errors import UnsupportedError
 from offlinekit.metrics.batches import per_transition
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from offlinekit.datasets import MDPDataset
 
 
+@more_is_better
 def log_likelihood(algo: Algo, dataset: MDPDataset) -> float:
     """Returns the mean over rows of log pi(a|s): of a probability, or of a density in units of the data.
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from offlinekit.directions import less_is_better
 from offlinekit.envs.frame_stacking import observations_at
 from offlinekit.metrics.batches import actions_at
 from offlinekit.types import Array, leaves, row_parts
@@ -19,9 +20,8 @@ MOST_NUMBERS = 64
 
 ROWS_AT_ONCE = 512
 
-HIGHER_IS_BETTER = False
 
-
+@less_is_better
 def out_of_distribution_distance(
     algo: Algo, dataset: MDPDataset, *, n_rows: int = 10_000, n_queries: int = 1_000, seed: int = 0
 ) -> float:

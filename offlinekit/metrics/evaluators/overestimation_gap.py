@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import gymnasium
 import numpy as np
 
+from offlinekit.directions import less_is_better
 from offlinekit.envs.environments import as_gymnasium
 from offlinekit.envs.evaluation import evaluate
 from offlinekit.metrics.batches import check_ordered, check_values, final_values, per_transition
@@ -17,9 +18,8 @@ if TYPE_CHECKING:
     from offlinekit.core.algo import Algo
     from offlinekit.datasets import MDPDataset
 
-HIGHER_IS_BETTER = False
 
-
+@less_is_better
 def overestimation_gap(
     algo: Algo, dataset: MDPDataset, *, env: Any = None, n_episodes: int = 10, seed: int = 0
 ) -> float:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from offlinekit.directions import more_is_better
 from offlinekit.metrics.batches import check_values, per_transition
 
 if TYPE_CHECKING:
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from offlinekit.datasets import MDPDataset
 
 
+@more_is_better
 def soft_opc(algo: Algo, dataset: MDPDataset, *, return_threshold: float | None = None) -> float:
     """Returns the mean of Q(s, a) over the rows of successful episodes less its mean over all rows.
 

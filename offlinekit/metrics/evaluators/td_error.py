@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import Tensor
 
+from offlinekit.directions import less_is_better
 from offlinekit.errors import UnsupportedError
 from offlinekit.metrics.batches import check_values, per_transition
 from offlinekit.sampling.batch import Batch
@@ -15,9 +16,8 @@ if TYPE_CHECKING:
     from offlinekit.core.algo import Algo
     from offlinekit.datasets import MDPDataset
 
-HIGHER_IS_BETTER = False
 
-
+@less_is_better
 def td_error(algo: Algo, dataset: MDPDataset) -> float:
     """Returns the mean of (Q(s, a) - r - gamma**n (1 - d) Q(s', pi(s')))**2 over the n-step transitions.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from offlinekit.directions import less_is_better
 from offlinekit.training.undisturbed import undisturbed
 
 if TYPE_CHECKING:
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from offlinekit.datasets import MDPDataset
 
 
+@less_is_better
 def validation_losses(algo: Algo, dataset: MDPDataset, *, n_batches: int = 50) -> dict[str, float]:
     """Returns the mean loss of each objective over minibatches, by its name, and changes nothing.
 

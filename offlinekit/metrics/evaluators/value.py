@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from offlinekit.directions import more_is_better
 from offlinekit.metrics.batches import check_values, per_transition
 
 if TYPE_CHECKING:
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from offlinekit.datasets import MDPDataset
 
 
+@more_is_better
 def value(algo: Algo, dataset: MDPDataset) -> float:
     """Returns the mean over rows of Q(s, pi(s)), in units of the scaled reward.
 

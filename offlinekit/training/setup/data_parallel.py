@@ -74,6 +74,8 @@ def _seed(algo: Any, team: ProcessGroup) -> int:
 def _make_sampler(algo: Any, team: ProcessGroup, dataset: MDPDataset, settings: dict[str, Any]) -> Sampler:
     """Returns the algorithm's sampler with this process's share of rows and its seed."""
     part = copy.copy(algo)
-    part.batch_size, part.seed = algo.batch_size // team.size, _seed(algo, team)
+    vars(part).update(
+        batch_size=algo.batch_size // team.size, seed=_seed(algo, team)
+    )  # The networks are made.
     sampler: Sampler = part.make_sampler(dataset, **settings)
     return sampler

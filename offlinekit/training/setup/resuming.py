@@ -11,9 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from offlinekit.errors import FileFormatError
+from offlinekit.errors import DatasetError, FileFormatError
 from offlinekit.interfaces import Trainable
 from offlinekit.training import policy_file, run_folder
+from offlinekit.training.setup.settings import COSMETIC, EARLIER, PLAIN
+
+RESULTS = ("n_steps", *(name for name in PLAIN if name not in COSMETIC))
+"""Settings that results depend on, as config.json has them."""
 
 
 def resume(algo: Trainable, folder: Path, step: int | None = None) -> dict[str, Any]:
@@ -42,6 +46,40 @@ def resume(algo: Trainable, folder: Path, step: int | None = None) -> dict[str, 
     algo.restore(path, header, tensors)
     state: dict[str, Any] = header["run"]
     return state
+
+
+def compare_config(algo: Trainable, folder: Path, config: dict[str, Any]) -> None:
+    """Compares what a run was with what it goes on as: other data are refused, other settings noted in config.json.
+
+    Args:
+        algo: At the checkpoint that it goes on from.
+        folder: Of the run.
+        config: What it goes on as.
+
+    Raises:
+        DatasetError: For other data than those that the run has learned from.
+    """
+    if not (folder / "config.json").is_file():
+        return
+    before = run_folder.read_config(folder)
+    old, new = ((one.get("dataset") or {}).get("hash") for one in (before, config))
+    if old and new and old != new:
+        raise DatasetError(
+            f"{folder} has learned from other data than {config['dataset']['name']!r} (hashes {old} and {new}); "
+            "resume with the same data, or load its newest checkpoint with offlinekit.load and call fit"
+        )
+    now = _as_json(config)
+    changed = {name: before[name] for name in RESULTS if name in before and before[name] != now.get(name)}
+    if not changed:
+        return
+    if "n_steps" in changed and any(o.schedule != "constant" for o in algo.impl.objectives):
+        warnings.warn(
+            f"{folder} was begun with n_steps={changed['n_steps']} and goes on with {now['n_steps']}: learning rates "
+            "follow another schedule from here on",
+            stacklevel=5,
+        )
+    earlier = [*before.get(EARLIER, []), {"until": algo.grad_step, **changed}]
+    run_folder.rewrite_config(folder, {**before, **{name: now[name] for name in changed}, EARLIER: earlier})
 
 
 def find_run(

@@ -185,6 +185,8 @@ def plain_kind(hint: Any) -> tuple[Any, Interval | None] | None:
     return (kind, interval) if kind in (int, float, bool) or get_origin(kind) is Literal else None
 
 
+EARLIER = "earlier"
+"""Entry of a config that lists what settings were before a run went on with others."""
 PLAIN = tuple(name for name, hint in RunSettings.__annotations__.items() if plain_kind(hint))
 """Settings that are numbers, flags, choices and names."""
 
@@ -229,7 +231,8 @@ def comparable(config: Mapping[str, Any]) -> dict[str, Any]:
     A setting that the config lacks, since it is younger than the run, has its default.
     """
     defaults = {name: SETTINGS[name].default for name in PLAIN}
-    return {name: value for name, value in {**defaults, **config}.items() if name not in COSMETIC}
+    apart = (*COSMETIC, EARLIER)
+    return {name: value for name, value in {**defaults, **config}.items() if name not in apart}
 
 
 def takes_settings(function: Function) -> Function:

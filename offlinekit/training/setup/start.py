@@ -16,11 +16,11 @@ from offlinekit.interfaces import Sampler, Trainable
 from offlinekit.training import run_folder
 from offlinekit.training.engines.distributed import DistributedEngine
 from offlinekit.training.engines.engine import Engine
-from offlinekit.training.evaluations import make_evaluations
+from offlinekit.training.evaluations import make_evaluations, try_evaluators
 from offlinekit.training.run import Run
 from offlinekit.training.setup.data_parallel import RANK_0_ALONE, share
 from offlinekit.training.setup.description import describe_data, describe_run
-from offlinekit.training.setup.resuming import find_run, resume
+from offlinekit.training.setup.resuming import compare_config, find_run, resume
 from offlinekit.training.setup.row_weighting import as_priorities, draw_by_losses, resolved, weighted_dataset
 from offlinekit.training.setup.settings import RunSettings, complete, plain
 from offlinekit.training.trackers import find_factories
@@ -75,7 +75,11 @@ def start_run(
             if not team.is_rank_zero:
                 settings, folder = RunSettings(**{**settings, **RANK_0_ALONE}), None  # type: ignore[typeddict-item]
         settings["eval_env"] = _fitting(algo, dataset, settings["eval_env"])
+        try_evaluators(algo, dataset, settings["evaluators"] or {})
         sampler = _prepare_sampler(algo, learned, settings, make_sampler)
+        config = describe_run(algo, n_steps, settings, data)
+        if folder is not None:
+            compare_config(algo, folder, config)
         run = Run(
             algo,
             _engine(algo, sampler, settings),
@@ -84,7 +88,7 @@ def start_run(
             make_evaluations(
                 algo, dataset, settings["eval_env"], settings["eval_episodes"], settings["evaluators"] or {}
             ),
-            describe_run(algo, n_steps, settings, data),
+            config,
             folder,
             state,
             value_alarm(algo, learned, settings["value_alarm"]),  # type: ignore[arg-type]  # An Algo lives above.
@@ -95,12 +99,20 @@ def start_run(
 
 
 def _check_together(settings: RunSettings) -> None:
-    """Checks settings that depend on one another."""
+    """Checks settings that depend on one another, and decides which way early stopping goes."""
     if settings["tensorboard"] and settings["out"] is None:
         raise ValueError("tensorboard=True writes into the run folder; give out='runs' as well")
     if settings["loggers"] and settings["out"] is None:
         raise ValueError("loggers belong to a run folder; give out='runs' as well")
     find_factories(settings["loggers"])
+    stopping, evaluators = settings["early_stopping"], settings["evaluators"] or {}
+    if stopping is not None:
+        settings["early_stopping"] = stopping.resolved(evaluators)
+        measured = {"eval", *evaluators} if settings["eval_env"] is not None else {*evaluators}
+        if stopping.metric.startswith("eval/") and not {stopping.metric, "eval"} & measured:
+            raise ValueError(
+                f"early_stopping waits for {stopping.metric!r}, which needs an environment; give eval_env"
+            )
 
 
 def _folder_to_resume(
