@@ -24,6 +24,7 @@ from offlinekit.metrics import Budget, Evaluator, evaluate, get_evaluator, stand
 from offlinekit.training import run_folder
 from offlinekit.training.evaluations import try_evaluators
 from offlinekit.training.process_group import ProcessGroup
+from offlinekit.training.setup.row_weighting import weighted_dataset
 from offlinekit.training.setup.settings import N_STEPS, PLAIN, SETTINGS
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ class Job:
         Raises:
             OfflineKitError: Where the algorithm, the data, the environment and the metrics do not fit.
         """
-        self.algo.build(self.dataset)
+        self.algo.build(weighted_dataset(self.dataset, self.fit.get("weights"), None))
         if self.env is not None:
             env = fit_stack(self.env, self.algo)
             check_environment(self.algo.impl.observation_space, self.dataset.action_space, env)

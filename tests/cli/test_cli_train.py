@@ -9,11 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import Result
 
 import offlinekit
+from offlinekit.algos import DiscreteBC
 from offlinekit.cli import job
+from offlinekit.datasets import MDPDataset
 from offlinekit.training.engines.engine import Engine
 
 Call = Callable[..., Result]
@@ -217,3 +220,36 @@ def test_deterministic_is_passed_on_noted_and_kept_by_a_resumed_run(
     assert found == [True, True]
     assert call("train", *options, "--out", tmp_path).exit_code == 0
     assert found == [True, True, False]
+
+
+def test_weights_are_a_column_of_the_file_and_kept_by_a_resumed_run(
+    call: Call, data_file: Path, tmp_path: Path
+) -> None:
+    dataset = MDPDataset.load(data_file)
+    trust = np.where(np.arange(len(dataset)) % 2, 0.0, 1.0)
+    weighted = MDPDataset(
+        dataset.observations, dataset.actions, dataset.rewards, dataset.terminals, timeouts=dataset.timeouts,
+        extras={"trust": trust},
+    )  # fmt: skip
+    file = weighted.save(tmp_path / "weighted.h5")
+    options = ("--algo", "double_dqn", "--dataset", file, "--steps", 2, "--eval-env", "none", "--quiet")
+    how = ("--weights", "trust", "--priorities", "critic", "--out", tmp_path / "runs")
+    assert call("train", *options, *how).exit_code == 0
+    (run,) = (tmp_path / "runs").iterdir()
+    config = json.loads((run / "config.json").read_text())
+    assert (config["weights"], config["priorities"]) == ("trust", "critic")
+    assert call("train", "--resume", run, "--steps", 4, "--quiet").exit_code == 0
+    wrong = call("train", *options, "--weights", "turst", "--out", tmp_path / "runs")
+    assert wrong.exit_code != 0
+    assert "did you mean 'trust'" in wrong.output
+
+
+def test_weights_that_have_no_name_cannot_be_kept(call: Call, data_file: Path, tmp_path: Path) -> None:
+    dataset = MDPDataset.load(data_file)
+    info = {"dataset": {"source": str(data_file), "options": {}}}
+    algo = DiscreteBC(seed=0).fit(
+        dataset, 2, out=tmp_path, progress=False, info=info, weights=np.ones(len(dataset))
+    )
+    result = call("train", "--resume", algo.run_dir, "--steps", 4)
+    assert result.exit_code != 0
+    assert "weights that are no name" in result.output

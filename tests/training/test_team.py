@@ -17,6 +17,7 @@ from offlinekit.errors import DatasetError, UnsupportedError
 from offlinekit.nn.random import Random
 from offlinekit.training.process_group import ProcessGroup, bounds, is_launched, local_device
 from offlinekit.training.setup.data_parallel import share
+from offlinekit.training.setup.row_weighting import weighted_dataset
 from offlinekit.types import map_tree
 
 
@@ -155,3 +156,19 @@ def test_gradients_of_halves_average_to_that_of_the_whole(name, monkeypatch):
                 gap = (all_rows - (first + second) / 2).abs().max()
                 gaps.append(float(gap) / max(float(all_rows.abs().max()), 1.0))
     assert (max(gaps) > 1e-5) == (name in OF_A_BATCH), f"largest difference {max(gaps):.1e}"
+
+
+def test_weights_have_mean_1_over_the_rows_of_all_processes():
+    # Shards of 3 rows each weigh (1, 0, 2) and (3, 6, 6): of mean 1 and 5, together 3. Each draws equally many rows,
+    # the first from two: the mean of a row drawn there is 1 / 3, of one drawn in the other 5 / 3, their mean 1.
+    means = {"weights": 3.0}
+    for weights, expected in (([1.0, 0.0, 2.0], 1 / 3), ([3.0, 6.0, 6.0], 5 / 3)):
+        team = team_of(2)
+        team.means = lambda own: means
+        ones = np.ones((3, 1), np.float32)
+        shard = MDPDataset(ones, ones, ones[:, 0], ones[:, 0])
+        learned = weighted_dataset(shard, np.array(weights), team)
+        drawn = (
+            BC(seed=0, batch_size=4_000, device="cpu").build(learned).make_sampler(learned).sample().weights
+        )
+        assert float(drawn.mean()) == pytest.approx(expected, abs=0.02)

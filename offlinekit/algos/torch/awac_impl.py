@@ -39,7 +39,7 @@ class AWACImpl(ActorCriticImpl):
         return advantages
 
     def compute_actor_loss(self, batch: Batch) -> Loss:
-        """Returns minus the mean of exp(A / temperature) log pi(a|s), the weight bounded, eq. (13)."""
+        """Returns -exp(A / temperature) log pi(a|s) of each row, the weight bounded, eq. (13)."""
         advantages = self.advantages(batch)
         weights = losses.exponential_weights(
             advantages, 1.0 / self.config.temperature, self.config.max_weight

@@ -116,7 +116,7 @@ class AWRImpl(Impl):
         self.scale.copy_(mean_of_rows((advantages - self.shift).square(), given).sqrt() + 1e-5)
 
     def compute_value_loss(self, batch: Batch) -> Loss:
-        """Returns the mean squared error of V(s) towards the lambda-return."""
+        """Returns the squared error of V(s) towards the lambda-return, row by row."""
         values = self.value(batch.observations).squeeze(-1)
         return (values - batch.lambda_returns).square(), {"value": values.detach()}
 
@@ -128,7 +128,7 @@ class AWRImpl(Impl):
         return losses.exponential_weights(normalised, 1.0 / self.config.temperature, self.config.max_weight)
 
     def compute_actor_loss(self, batch: Batch) -> Loss:
-        """Returns minus the mean of the weights times log pi(a|s)."""
+        """Returns minus the weight times log pi(a|s) of each row."""
         weights = self.weights(batch)
         loss = -weights * self.policy.log_prob(batch.observations, batch.actions)
         return loss, {"weight": weights}

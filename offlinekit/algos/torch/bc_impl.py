@@ -34,7 +34,7 @@ class BCImpl(Impl):
         return [self.objective("actor", self.compute_actor_loss, [self.policy], rate)]
 
     def compute_actor_loss(self, batch: Batch) -> Loss:
-        """Returns the mean squared error of the action, or its mean negative log-likelihood."""
+        """Returns the squared error of the action of each row, or its negative log-likelihood."""
         if isinstance(self.policy, GaussianPolicy):
             return -self.policy.log_prob(batch.observations, batch.actions)
         return losses.squared_error(self.policy(batch.observations), batch.actions)

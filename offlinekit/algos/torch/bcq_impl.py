@@ -58,7 +58,7 @@ class BCQImpl(ActorCriticImpl):
         return self.q.as_target(target)
 
     def compute_actor_loss(self, batch: Batch) -> Loss:
-        """Returns minus the mean value of generated and perturbed actions by the first critic, eq. (12)."""
+        """Returns minus the values of generated and perturbed actions by the first critic, eq. (12)."""
         observations = batch.observations
         actions = self.policy(observations, self.vae.generate(observations), self.config.perturbation)
         return -self.q.values(observations, actions, members=1)[0]

@@ -83,12 +83,12 @@ class BEARImpl(ActorCriticImpl):
         return self.log_alpha.detach().clamp(*LOG_ALPHA_RANGE).exp()
 
     def compute_warmup_loss(self, batch: Batch) -> Loss:
-        """Returns alpha times the mean discrepancy."""
+        """Returns alpha times the discrepancy of each row."""
         distances = self.discrepancies(batch.observations, self.draw(batch.observations))
         return self.alpha() * distances, {"mmd": distances.detach()}
 
     def compute_actor_loss(self, batch: Batch) -> Loss:
-        """Returns the mean of alpha times the discrepancy less min_k of the mean value of the same actions."""
+        """Returns alpha times the discrepancy less min_k of the mean value of the same actions, row by row."""
         raw = self.draw(batch.observations)
         distances = self.discrepancies(batch.observations, raw)
         values = self.q.values(batch.observations, torch.tanh(raw)).mean(1).amin(0)  # [K, M, B] -> [B]

@@ -52,7 +52,7 @@ class CRRImpl(ActorCriticImpl):
         return losses.exponential_weights(advantages, 1.0 / config.temperature, config.max_weight)
 
     def compute_actor_loss(self, batch: Batch) -> Loss:
-        """Returns minus the mean of f(A) log pi(a|s)."""
+        """Returns -f(A) log pi(a|s) of each row."""
         advantages = self.advantages(batch)
         weights = self.weights(advantages)
         loss = -weights * self.policy.log_prob(batch.observations, batch.actions)

@@ -30,5 +30,5 @@ class DDPGImpl(ActorCriticImpl):
         return batch.rewards + batch.discounts * self.q.lowest(outputs)
 
     def compute_actor_loss(self, batch: Batch) -> Loss:
-        """Returns minus the mean value of the policy's actions by the first critic."""
+        """Returns minus the values of the policy's actions by the first critic."""
         return -self.q.values(batch.observations, self.policy(batch.observations), members=1)[0]

@@ -39,7 +39,7 @@ class DecisionTransformerImpl(SequenceImpl):
         ]
 
     def compute_actor_loss(self, batch: TrajectoryBatch) -> Loss:
-        """Returns the mean squared error of the actions in the real steps."""
+        """Returns the squared error of the actions in the real steps of each window."""
         errors = self.best_of(self.outputs(batch)) - batch.actions
         return window_rows(errors.square().mean(-1), batch.valid)
 

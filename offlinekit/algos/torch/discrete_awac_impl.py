@@ -15,7 +15,7 @@ class DiscreteAWACImpl(DiscreteActorCriticImpl):
     """
 
     def compute_actor_loss(self, batch: Batch) -> Loss:
-        """Returns minus the mean of exp(A(s, a) / temperature) log pi(a|s), the weight bounded, eq. (13)."""
+        """Returns -exp(A(s, a) / temperature) log pi(a|s) of each row, the weight bounded, eq. (13)."""
         advantages = self.advantages(batch)
         inverse = 1.0 / self.config.temperature
         weights = losses.exponential_weights(advantages, inverse, self.config.max_weight)

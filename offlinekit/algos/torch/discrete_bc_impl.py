@@ -29,7 +29,7 @@ class DiscreteBCImpl(Impl):
         return [self.objective("actor", self.compute_actor_loss, [self.policy], rate)]
 
     def compute_actor_loss(self, batch: Batch) -> Loss:
-        """Returns the mean negative log-likelihood of the actions, plus the penalty on logits."""
+        """Returns the negative log-likelihood of the action of each row, plus the penalty on logits."""
         logits = self.policy(batch.observations)
         return losses.imitation_loss(logits, batch.actions, self.config.logits_penalty)
 

@@ -26,7 +26,7 @@ class DiscreteBCQImpl(QLearningImpl):
         return [*super().build_objectives(), imitation]
 
     def compute_imitator_loss(self, batch: Batch) -> Loss:
-        """Returns the mean negative log-likelihood of the actions, plus the penalty on logits."""
+        """Returns the negative log-likelihood of the action of each row, plus the penalty on logits."""
         logits = self.imitator(batch.observations)
         return losses.imitation_loss(logits, batch.actions, self.config.logits_penalty)
 

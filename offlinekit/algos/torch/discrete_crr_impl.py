@@ -29,7 +29,7 @@ class DiscreteCRRImpl(DiscreteActorCriticImpl):
         return self.conservative_critic_loss(batch, q_tpn)
 
     def compute_actor_loss(self, batch: Batch) -> Loss:
-        """Returns minus the mean of f(A(s, a)) log pi(a|s), eq. (2) to (4)."""
+        """Returns -f(A(s, a)) log pi(a|s) of each row, eq. (2) to (4)."""
         advantages = self.advantages(batch)
         weights = self.weights(advantages)
         loss = -weights * self.policy.log_prob(batch.observations, batch.actions)

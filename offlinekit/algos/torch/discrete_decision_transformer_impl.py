@@ -58,7 +58,7 @@ class DiscreteDecisionTransformerImpl(SequenceImpl):
         return [self.objective("actor", loss, [weights, *others], config.learning_rate, warmup_steps=steps)]
 
     def compute_actor_loss(self, batch: TrajectoryBatch) -> Loss:
-        """Returns the mean negative log-likelihood of the actions in the real steps."""
+        """Returns the negative log-likelihood of the actions in the real steps of each window."""
         log_probs = torch.log_softmax(self.outputs(batch), -1)
         chosen = log_probs.gather(-1, batch.actions.unsqueeze(-1)).squeeze(-1)
         return window_rows(-chosen, batch.valid)

@@ -48,7 +48,7 @@ class DiscreteSACImpl(DiscreteActorCriticImpl):
         return batch.rewards + batch.discounts * losses.expectation(log_probs, values)
 
     def compute_actor_loss(self, batch: Batch) -> Loss:
-        """Returns the mean of pi(s)^T [temperature log pi(s) - min_k Q_k(s)], eq. (12)."""
+        """Returns pi(s)^T [temperature log pi(s) - min_k Q_k(s)] of each row, eq. (12)."""
         with torch.no_grad():
             values = self.q.values(batch.observations).amin(0)
         log_probs = self.policy(batch.observations)

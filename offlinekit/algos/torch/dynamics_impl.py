@@ -95,7 +95,7 @@ class DynamicsImpl(Impl):
         return Outcomes(means, losses.softly_bounded(log_stds, *LOG_STDS), outputs[..., -1])
 
     def compute_model_loss(self, batch: Batch) -> Loss:
-        """Returns the negative log-likelihood: a sum over members of means over the rows that each learns from."""
+        """Returns the negative log-likelihood of each member and row, of the rows that the member learns from."""
         means, log_stds, logits = self.outcomes(batch.observations, batch.actions)  # type: ignore[arg-type]
         following = batch.next_observations - batch.observations  # type: ignore[operator]  # Vectors.
         outcomes = torch.cat([following, batch.rewards[:, None]], -1).expand_as(means)

@@ -48,7 +48,7 @@ class InACImpl(ActorCriticImpl):
         return [behaviour, value, self.critic_objective(), self.actor_objective()]
 
     def compute_behaviour_loss(self, batch: Batch) -> Loss:
-        """Returns the mean negative log-likelihood of the data's actions."""
+        """Returns the negative log-likelihood of the data's actions."""
         return -self.behaviour.log_prob(batch.observations, batch.actions)
 
     @torch.no_grad()
@@ -81,7 +81,7 @@ class InACImpl(ActorCriticImpl):
         return losses.exponential_weights(exponents, 1.0, self.config.max_weight)
 
     def compute_actor_loss(self, batch: Batch) -> Loss:
-        """Returns minus the mean of the weights times log pi(a|s), eq. (11)."""
+        """Returns minus the weight times log pi(a|s) of each row, eq. (11)."""
         weights = self.weights(batch)
         loss = -weights * self.policy.log_prob(batch.observations, batch.actions)
         return loss, {"weight": weights}

@@ -56,11 +56,11 @@ class ISPICImpl(ActorCriticImpl):
         return batch.rewards + batch.discounts * self.q.lowest(outputs)
 
     def compute_critic_loss(self, batch: Batch, q_tpn: Tensor) -> Loss:
-        """Returns the sum over agents of the mean squared error over its rows."""
+        """Returns the squared errors of each agent in its rows."""
         return self.q.loss(self.q(batch.observations, batch.actions), q_tpn, self.halves(batch))
 
     def compute_actor_loss(self, batch: Batch) -> Loss:
-        """Returns the sum over agents of its weighted distances minus its normalised value."""
+        """Returns the weighted distance minus the normalised value of each agent in its rows."""
         actions = self.policy(batch.observations)
         values = self.q.expected(self.q.apart(batch.observations, actions))
         halves, found = self.halves(batch), values.detach()

@@ -51,11 +51,11 @@ class MSGImpl(SACImpl):
         return loss + self.config.alpha * gap, {"td_loss": loss.detach(), "support_gap": gap.detach()}
 
     def compute_cloning_loss(self, batch: Batch) -> Loss:
-        """Returns minus the mean log-density of the data's actions."""
+        """Returns minus the log-density of the data's actions."""
         return -self.policy.log_prob(batch.observations, batch.actions)
 
     def compute_actor_loss(self, batch: Batch) -> Loss:
-        """Returns the mean of temperature log pi(a|s) - (mean_k Q_k(s, a) - pessimism * std_k Q_k(s, a))."""
+        """Returns temperature log pi(a|s) - (mean_k Q_k(s, a) - pessimism * std_k Q_k(s, a)) of each row."""
         actions, log_probs = self.policy.sample(batch.observations)
         values = self.q.values(batch.observations, actions)
         bound = losses.lower_confidence_bound(values, self.config.pessimism)

@@ -73,7 +73,7 @@ class PLASImpl(ActorCriticImpl):
         return self.q.as_target(target)
 
     def compute_actor_loss(self, batch: Batch) -> Loss:
-        """Returns minus the mean value of the policy's actions by the first critic."""
+        """Returns minus the values of the policy's actions by the first critic."""
         actions = self.act(batch.observations, self.policy, self.perturbation)
         return -self.q.values(batch.observations, actions, members=1)[0]
 

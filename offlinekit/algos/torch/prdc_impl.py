@@ -66,5 +66,5 @@ class PRDCImpl(TD3PlusBCImpl):
         return self.neighbours.nearest_actions(batch.observations, self.policy(batch.observations))
 
     def compute_actor_loss(self, batch: Batch) -> Loss:
-        """Returns the normalised value term plus the mean squared distance to the nearest action of the data."""
+        """Returns the normalised value term plus the squared distance to the nearest action of the data."""
         return super().compute_actor_loss(batch._replace(actions=self.nearest_actions(batch)))

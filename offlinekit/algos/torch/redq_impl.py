@@ -32,7 +32,7 @@ class REDQImpl(SACImpl):
         return target
 
     def compute_actor_loss(self, batch: Batch) -> Loss:
-        """Returns the mean of temperature log pi(a|s) - mean_k Q_k(s, a)."""
+        """Returns temperature log pi(a|s) - mean_k Q_k(s, a) of each row."""
         actions, log_probs = self.policy.sample(batch.observations)
         values = self.q.values(batch.observations, actions).mean(0)
         return self.log_temperature.detach().exp() * log_probs - values

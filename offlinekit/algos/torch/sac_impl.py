@@ -62,7 +62,7 @@ class SACImpl(ActorCriticImpl):
         return batch.rewards + batch.discounts * (values - self.log_temperature.exp() * log_probs)
 
     def compute_actor_loss(self, batch: Batch) -> Loss:
-        """Returns the mean of temperature log pi(a|s) - min_k Q_k(s, a), eq. (9)."""
+        """Returns temperature log pi(a|s) - min_k Q_k(s, a) of each row, eq. (9)."""
         actions, log_probs = self.policy.sample(batch.observations)
         values = self.q.values(batch.observations, actions).amin(0)
         return self.log_temperature.detach().exp() * log_probs - values

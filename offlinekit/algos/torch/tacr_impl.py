@@ -74,7 +74,7 @@ class TACRImpl(DecisionTransformerImpl):
         return window_rows(errors.view(-1, *known.shape), known)
 
     def compute_actor_loss(self, batch: Any) -> Loss:
-        """Returns the normalised value term plus the mean squared distance to the data's actions."""
+        """Returns the normalised value term plus the squared distance to the data's actions, of each window."""
         actions = self.best_of(self.outputs(batch))
         flat = self.q.values(_flat(batch.observations), actions.flatten(0, 1), members=1)[0]
         values = flat.view_as(batch.rewards)

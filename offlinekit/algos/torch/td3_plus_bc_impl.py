@@ -12,7 +12,7 @@ class TD3PlusBCImpl(TD3Impl):
     """L_actor = (pi(s) - a)^2 - lambda Q(s, pi(s)), lambda = alpha / mean |Q|; arXiv:2106.06860, eq. (5)."""
 
     def compute_actor_loss(self, batch: Batch) -> Loss:
-        """Returns the normalised value term plus the mean squared distance to the data's actions."""
+        """Returns the normalised value term plus the squared distance to the data's actions, row by row."""
         actions = self.policy(batch.observations)
         values = self.q.values(batch.observations, actions, members=1)[0]
         scale = self.config.alpha / self.batch_mean(values.detach().abs(), batch).clamp(min=1e-8)

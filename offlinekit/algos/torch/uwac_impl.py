@@ -74,7 +74,7 @@ class UWACImpl(BEARImpl):
         return loss, {"certainty": certainty}
 
     def compute_actor_loss(self, batch: Batch) -> Loss:
-        """Returns the mean of alpha times the discrepancy less the certainty times min_k of the mean value."""
+        """Returns alpha times the discrepancy less the certainty times min_k of the mean value, row by row."""
         raw = self.draw(batch.observations)
         distances = self.discrepancies(batch.observations, raw)
         means, variances = self.passes(self.q, batch.observations, torch.tanh(raw[0]))

@@ -37,7 +37,7 @@ class ImplicitValues:
         return self.q.as_target(target)
 
     def compute_actor_loss(self, batch: Batch) -> Loss:
-        """Returns minus the mean of exp(beta (Q_target - V)) log pi(a|s), the weight bounded, eq. (7)."""
+        """Returns -exp(beta (Q_target - V)) log pi(a|s) of each row, the weight bounded, eq. (7)."""
         advantages = self.data_values(batch) - self.value(batch.observations).squeeze(-1).detach()
         weights = losses.exponential_weights(advantages, self.config.beta, self.config.max_weight)
         loss = -weights * self.policy.log_prob(batch.observations, batch.actions)
