@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
@@ -11,10 +13,14 @@ from offlinekit.nn.policies import GaussianPolicy
 from offlinekit.sampling.batch import Batch
 from offlinekit.training.objectives import Loss
 
+if TYPE_CHECKING:
+    from offlinekit.algos.awac import AWAC
+
 
 class AWACImpl(ActorCriticImpl):
     """Critics of the policy, a policy cloned with weights exp(A / temperature); arXiv:2006.09359, algorithm 1."""
 
+    config: AWAC
     policy: GaussianPolicy
 
     def build_policy(self) -> GaussianPolicy:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
@@ -20,6 +20,9 @@ from offlinekit.sampling.sampler import TransitionSampler
 from offlinekit.sampling.transition_table import TransitionTable
 from offlinekit.training.objectives import Loss, Objective
 
+if TYPE_CHECKING:
+    from offlinekit.algos.awr import AWR
+
 ROWS_AT_ONCE = 1 << 15
 
 
@@ -30,6 +33,7 @@ class AWRImpl(Impl):
     followed by all returns anew, every `refresh_interval` updates.
     """
 
+    config: AWR
     needs: ClassVar[tuple[str, ...]] = (*Impl.needs, "lambda_returns")
     has_value: ClassVar[bool] = False
     stackable: ClassVar[bool] = False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor
 
@@ -12,10 +12,14 @@ from offlinekit.nn.policies import DeterministicPolicy, GaussianPolicy
 from offlinekit.sampling.batch import Batch, TensorTree
 from offlinekit.training.objectives import Loss, Objective
 
+if TYPE_CHECKING:
+    from offlinekit.algos.bc import BC
+
 
 class BCImpl(Impl):
     """A policy fitted to the data's actions."""
 
+    config: BC
     has_value: ClassVar[bool] = False
     needs: ClassVar[tuple[str, ...]] = ()
 

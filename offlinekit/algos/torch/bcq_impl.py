@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
@@ -15,6 +15,9 @@ from offlinekit.sampling.batch import Batch, TensorTree
 from offlinekit.training.objectives import Loss, Objective
 from offlinekit.types import first_leaf
 
+if TYPE_CHECKING:
+    from offlinekit.algos.bcq import BCQ
+
 
 class BCQImpl(ActorCriticImpl):
     """Q over actions G(s) + xi(s, G(s)), G a VAE of the data; arXiv:1812.02900, algorithm 1.
@@ -22,6 +25,7 @@ class BCQImpl(ActorCriticImpl):
     Order: VAE, critics, perturbation. `policy` is the perturbation xi.
     """
 
+    config: BCQ
     target_policy_too: ClassVar[bool] = True
     policy: Perturbation
     target_policy: Perturbation

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,9 @@ from offlinekit.nn.policies import SquashedGaussianPolicy
 from offlinekit.sampling.batch import Batch, TensorTree
 from offlinekit.training.objectives import Loss, Objective
 
+if TYPE_CHECKING:
+    from offlinekit.algos.bear import BEAR
+
 LOG_ALPHA_RANGE = (-5.0, 10.0)
 
 
@@ -23,6 +26,7 @@ class BEARImpl(ActorCriticImpl):
     Order: VAE, critics, policy, alpha (the Lagrange multiplier). u stands for actions before tanh.
     """
 
+    config: BEAR
     target_policy_too: ClassVar[bool] = True
     policy: SquashedGaussianPolicy
     target_policy: SquashedGaussianPolicy

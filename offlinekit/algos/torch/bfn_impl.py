@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from torch import Tensor
 
 from offlinekit.core.bases.actor_critic_impl import ActorCriticImpl
@@ -9,9 +11,14 @@ from offlinekit.core.bases.behaviour_models import make_flow
 from offlinekit.core.bases.best_of_impl import BestOf, BestOfImpl
 from offlinekit.sampling.batch import Batch, TensorTree
 
+if TYPE_CHECKING:
+    from offlinekit.algos.bfn import BFN
+
 
 class BFNImpl(BestOfImpl, ActorCriticImpl):
     """y = r + gamma Q_target(s', a*), a* the best by Q of N actions of the flow at s'; arXiv:2507.07969."""
+
+    config: BFN
 
     def build_policy(self) -> BestOf:
         """Makes the flow and the choice among its actions."""

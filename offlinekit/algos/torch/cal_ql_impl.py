@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
@@ -10,10 +10,14 @@ from torch import Tensor
 from offlinekit.algos.torch.cql_impl import CQLImpl
 from offlinekit.sampling.batch import Batch
 
+if TYPE_CHECKING:
+    from offlinekit.algos.cal_ql import CalQL
+
 
 class CalQLImpl(CQLImpl):
     """The gap pushes the policy's values down no further than the data's returns; arXiv:2303.05479, eq. (5.1)."""
 
+    config: CalQL
     needs: ClassVar[tuple[str, ...]] = (*CQLImpl.needs, "returns")
 
     def bounded_values(self, sampled: Tensor, batch: Batch, some: slice) -> Tensor:

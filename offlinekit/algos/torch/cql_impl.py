@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -15,12 +16,17 @@ from offlinekit.sampling.batch import Batch
 from offlinekit.training.objectives import Loss, Objective, Rows
 from offlinekit.types import rows
 
+if TYPE_CHECKING:
+    from offlinekit.algos.cql import CQL
+
 BLOCK = 2048
 """State-action pairs valued at a time, so that the layers' outputs stay in the cache."""
 
 
 class CQLImpl(SACImpl):
     """L = L_TD + alpha E[log integral exp Q(s, a) da - Q(s, a_data)]; arXiv:2006.04779, eq. (4)."""
+
+    config: CQL
 
     def build(self) -> None:
         """Makes the networks of SAC and log alpha, which starts at `alpha` where it is learned."""

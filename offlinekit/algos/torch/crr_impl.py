@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
@@ -13,10 +13,14 @@ from offlinekit.nn.policies import GaussianPolicy
 from offlinekit.sampling.batch import Batch, TensorTree
 from offlinekit.training.objectives import Loss
 
+if TYPE_CHECKING:
+    from offlinekit.algos.crr import CRR
+
 
 class CRRImpl(ActorCriticImpl):
     """A policy cloned with weights f(A) of the critic; arXiv:2006.15134, algorithm 1."""
 
+    config: CRR
     target_policy_too: ClassVar[bool] = True
     policy: GaussianPolicy
     target_policy: GaussianPolicy

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor
 
@@ -11,10 +11,14 @@ from offlinekit.nn.policies import DeterministicPolicy
 from offlinekit.sampling.batch import Batch
 from offlinekit.training.objectives import Loss
 
+if TYPE_CHECKING:
+    from offlinekit.algos.ddpg import DDPG
+
 
 class DDPGImpl(ActorCriticImpl):
     """y = r + gamma Q_target(s', pi_target(s')), pi climbs Q; arXiv:1509.02971, algorithm 1."""
 
+    config: DDPG
     target_policy_too: ClassVar[bool] = True
     policy: DeterministicPolicy
     target_policy: DeterministicPolicy

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -13,9 +13,14 @@ from offlinekit.nn.transformer import TimedTransformer
 from offlinekit.sampling.batch import TrajectoryBatch
 from offlinekit.training.objectives import Loss, Objective
 
+if TYPE_CHECKING:
+    from offlinekit.algos.decision_transformer import DecisionTransformer
+
 
 class DecisionTransformerImpl(SequenceImpl):
     """L = (a_t - tanh f(R_1, s_1, a_1, ..., R_t, s_t))^2 over the real steps; arXiv:2106.01345, algorithm 1."""
+
+    config: DecisionTransformer
 
     def build_policy(self) -> Any:
         """Makes the transformer."""

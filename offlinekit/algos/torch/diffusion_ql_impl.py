@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -14,9 +15,14 @@ from offlinekit.nn.diffusion import TimeFeatures
 from offlinekit.sampling.batch import Batch, TensorTree
 from offlinekit.training.objectives import Loss
 
+if TYPE_CHECKING:
+    from offlinekit.algos.diffusion_ql import DiffusionQL
+
 
 class DiffusionQLImpl(BestOfImpl, ActorCriticImpl):
     """The policy is a diffusion that clones and whose actions have high values; arXiv:2208.06193, algorithm 1."""
+
+    config: DiffusionQL
 
     def build(self) -> None:
         """Makes the critics, the diffusion and its slow average, which acts in targets."""

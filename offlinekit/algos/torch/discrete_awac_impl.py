@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from offlinekit.core.bases.discrete_actor_critic_impl import DiscreteActorCriticImpl
 from offlinekit.nn import losses
 from offlinekit.sampling.batch import Batch
 from offlinekit.training.objectives import Loss
+
+if TYPE_CHECKING:
+    from offlinekit.algos.discrete_awac import DiscreteAWAC
 
 
 class DiscreteAWACImpl(DiscreteActorCriticImpl):
@@ -13,6 +18,8 @@ class DiscreteAWACImpl(DiscreteActorCriticImpl):
 
     Order: critics, actor.
     """
+
+    config: DiscreteAWAC
 
     def compute_actor_loss(self, batch: Batch) -> Loss:
         """Returns -exp(A(s, a) / temperature) log pi(a|s) of each row, the weight bounded, eq. (13)."""

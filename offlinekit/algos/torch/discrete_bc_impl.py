@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
@@ -12,10 +12,14 @@ from offlinekit.nn import losses
 from offlinekit.sampling.batch import Batch, TensorTree
 from offlinekit.training.objectives import Loss, Objective
 
+if TYPE_CHECKING:
+    from offlinekit.algos.discrete_bc import DiscreteBC
+
 
 class DiscreteBCImpl(Impl):
     """A classifier of the data's actions."""
 
+    config: DiscreteBC
     has_value: ClassVar[bool] = False
     needs: ClassVar[tuple[str, ...]] = ()
 

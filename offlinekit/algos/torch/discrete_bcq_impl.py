@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
@@ -10,9 +12,14 @@ from offlinekit.nn import losses
 from offlinekit.sampling.batch import Batch, TensorTree
 from offlinekit.training.objectives import Loss, Objective
 
+if TYPE_CHECKING:
+    from offlinekit.algos.discrete_bcq import DiscreteBCQ
+
 
 class DiscreteBCQImpl(QLearningImpl):
     """Double DQN over {a : G(a|s) / max G(.|s) >= threshold}; arXiv:1910.01708, algorithm 1."""
+
+    config: DiscreteBCQ
 
     def build(self) -> None:
         """Makes the critics, their target and the behaviour model: observations -> logits [B, A]."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from torch import Tensor
 
 from offlinekit.core.bases.discrete_actor_critic_impl import DiscreteActorCriticImpl
@@ -9,9 +11,14 @@ from offlinekit.nn import losses
 from offlinekit.sampling.batch import Batch
 from offlinekit.training.objectives import Loss
 
+if TYPE_CHECKING:
+    from offlinekit.algos.discrete_crr import DiscreteCRR
+
 
 class DiscreteCRRImpl(DiscreteActorCriticImpl):
     """The policy clones the data's actions by f(A); arXiv:2006.15134, algorithm 1. Order: critics, actor."""
+
+    config: DiscreteCRR
 
     def build(self) -> None:
         """Makes critics, the policy and their targets."""
@@ -26,7 +33,7 @@ class DiscreteCRRImpl(DiscreteActorCriticImpl):
 
     def compute_critic_loss(self, batch: Batch, q_tpn: Tensor) -> Loss:
         """Returns the temporal-difference loss plus alpha times the conservative gap of discrete CQL."""
-        return self.conservative_critic_loss(batch, q_tpn)
+        return self.conservative_critic_loss(batch, q_tpn, self.config.alpha)
 
     def compute_actor_loss(self, batch: Batch) -> Loss:
         """Returns -f(A(s, a)) log pi(a|s) of each row, eq. (2) to (4)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +13,9 @@ from offlinekit.nn.rows import window_rows
 from offlinekit.nn.transformer import TrajectoryTransformer, init_small
 from offlinekit.sampling.batch import TrajectoryBatch
 from offlinekit.training.objectives import Loss, Objective
+
+if TYPE_CHECKING:
+    from offlinekit.algos.discrete_decision_transformer import DiscreteDecisionTransformer
 
 
 class WindowTransformer(TrajectoryTransformer):
@@ -38,6 +41,8 @@ class WindowTransformer(TrajectoryTransformer):
 
 class DiscreteDecisionTransformerImpl(SequenceImpl):
     """L = -log p(a_t | R_1, s_1, a_1, ..., R_t, s_t) over the real steps; arXiv:2106.01345, section 4.1."""
+
+    config: DiscreteDecisionTransformer
 
     def build_policy(self) -> Any:
         """Makes the transformer."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
@@ -11,12 +13,17 @@ from offlinekit.nn import losses
 from offlinekit.sampling.batch import Batch
 from offlinekit.training.objectives import Objective
 
+if TYPE_CHECKING:
+    from offlinekit.algos.discrete_iql import DiscreteIQL
+
 
 class DiscreteIQLImpl(ImplicitValues, DiscreteActorCriticImpl):
     """Values by expectile regression on the data's actions; arXiv:2110.06169, algorithm 1.
 
     Order: value, actor, critics; the actor and the critics see the value just updated.
     """
+
+    config: DiscreteIQL
 
     def build(self) -> None:
         """Makes the critics, the policy and the state value."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -12,9 +13,14 @@ from offlinekit.nn import losses
 from offlinekit.sampling.batch import Batch
 from offlinekit.training.objectives import Loss, Objective
 
+if TYPE_CHECKING:
+    from offlinekit.algos.discrete_sac import DiscreteSAC
+
 
 class DiscreteSACImpl(DiscreteActorCriticImpl):
     """V(s) = pi(s)^T [Q(s) - temperature log pi(s)]; arXiv:1910.07207. Order: temperature, actor, critics."""
+
+    config: DiscreteSAC
 
     def build(self) -> None:
         """Makes the critics, the policy and the log temperature."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -21,6 +21,9 @@ from offlinekit.nn.rows import bootstrapped
 from offlinekit.sampling.batch import Batch
 from offlinekit.sampling.loss_weights import learned_rows
 from offlinekit.training.objectives import Loss, Objective
+
+if TYPE_CHECKING:
+    from offlinekit.algos.dynamics import DiscreteDynamics, Dynamics
 
 LOG_STDS = (-5.0, 1.0)
 
@@ -46,6 +49,7 @@ class DynamicsImpl(Impl):
     [B, K] say how often each member learns from a row.
     """
 
+    config: Dynamics
     has_value: ClassVar[bool] = False
     is_discrete: ClassVar[bool] = False
     lowest: Tensor
@@ -115,4 +119,5 @@ class DynamicsImpl(Impl):
 class DiscreteDynamicsImpl(DynamicsImpl):
     """The same, of discrete actions: one input each."""
 
+    config: DiscreteDynamics
     is_discrete: ClassVar[bool] = True

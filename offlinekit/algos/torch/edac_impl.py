@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from torch import Tensor
 
 from offlinekit.algos.torch.sac_impl import SACImpl
@@ -9,9 +11,14 @@ from offlinekit.nn import losses
 from offlinekit.sampling.batch import Batch
 from offlinekit.training.objectives import Loss
 
+if TYPE_CHECKING:
+    from offlinekit.algos.edac import EDAC
+
 
 class EDACImpl(SACImpl):
     """L = L_TD + eta / (N - 1) sum_{i != j} <unit grad_a Q_i, unit grad_a Q_j>; arXiv:2110.01548, algorithm 1."""
+
+    config: EDAC
 
     def compute_target(self, batch: Batch) -> Tensor:
         """Returns the target of SAC; with max_backup r + gamma min_k max_m Q_k(s', a'_m), by the online critics."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
@@ -14,6 +14,9 @@ from offlinekit.nn.networks import QFunction
 from offlinekit.sampling.batch import Batch, TensorTree
 from offlinekit.training.objectives import Loss, Objective
 
+if TYPE_CHECKING:
+    from offlinekit.algos.fqe import FQE, DiscreteFQE
+
 
 class FQEImpl(Impl):
     """y = r + gamma E_{a' of the policy} Q_target(s', a'); arXiv:1903.08738, algorithm 3.
@@ -21,6 +24,7 @@ class FQEImpl(Impl):
     `batch.next_policy_actions` [B, D, A] are D actions of the policy at s'.
     """
 
+    config: FQE
     needs: ClassVar[tuple[str, ...]] = (*Impl.needs, "masks", "next_policy_actions")
     is_discrete: ClassVar[bool] = False
 
@@ -75,6 +79,7 @@ class DiscreteFQEImpl(FQEImpl):
     `batch.next_policy_probabilities` [B, A] are pi(. | s').
     """
 
+    config: DiscreteFQE
     needs: ClassVar[tuple[str, ...]] = (*Impl.needs, "masks", "next_policy_probabilities")
     is_discrete: ClassVar[bool] = True
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
@@ -14,6 +16,9 @@ from offlinekit.sampling.batch import Batch, TensorTree
 from offlinekit.training.objectives import Loss, Objective
 from offlinekit.types import first_leaf
 
+if TYPE_CHECKING:
+    from offlinekit.algos.fql import FQL
+
 
 class FQLImpl(ActorCriticImpl):
     """The flow models behaviour; the policy mu(s, z) stays near it and climbs Q; arXiv:2502.02538, algorithm 1.
@@ -21,6 +26,7 @@ class FQLImpl(ActorCriticImpl):
     Order: critics, flow, actor; the actor sees the critics and the flow just updated.
     """
 
+    config: FQL
     policy: OneStepPolicy
     noise: Tensor | None = None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -13,9 +14,14 @@ from offlinekit.core.bases.best_of_impl import BestOf, BestOfImpl
 from offlinekit.nn.diffusion import ClippedDiffusion, TimeFeatures
 from offlinekit.sampling.batch import TensorTree
 
+if TYPE_CHECKING:
+    from offlinekit.algos.idql import IDQL
+
 
 class IDQLImpl(BestOfImpl, IQLImpl):  # type: ignore[misc]  # A policy in place of IQL's Gaussian.
     """IQL whose policy is one of N actions of a diffusion, by the values; arXiv:2304.10573, algorithms 1 and 2."""
+
+    config: IDQL  # type: ignore[assignment]  # It has what IQL's losses read.
 
     def build(self) -> None:
         """Makes the critics, the state value, the diffusion and its average, which acts."""

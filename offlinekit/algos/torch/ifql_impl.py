@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from torch import Tensor
 
 from offlinekit.algos.torch.iql_impl import IQLImpl
@@ -9,9 +11,14 @@ from offlinekit.core.bases.behaviour_models import make_flow
 from offlinekit.core.bases.best_of_impl import BestOf, BestOfImpl
 from offlinekit.sampling.batch import TensorTree
 
+if TYPE_CHECKING:
+    from offlinekit.algos.ifql import IFQL
+
 
 class IFQLImpl(BestOfImpl, IQLImpl):  # type: ignore[misc]  # A policy in place of IQL's Gaussian.
     """IQL whose policy is the best by min_k Q_k of N actions of a flow; arXiv:2502.02538."""
+
+    config: IFQL  # type: ignore[assignment]  # It has what IQL's losses read.
 
     def build_policy(self) -> BestOf:  # type: ignore[override]  # As above.
         """Makes the flow and the choice among its actions."""

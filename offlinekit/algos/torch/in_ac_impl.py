@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
@@ -11,6 +13,9 @@ from offlinekit.nn.policies import GaussianPolicy
 from offlinekit.sampling.batch import Batch, TensorTree
 from offlinekit.training.objectives import Loss, Objective
 
+if TYPE_CHECKING:
+    from offlinekit.algos.in_ac import InAC
+
 
 class InACImpl(ActorCriticImpl):
     """The policy tends to exp(Q / temperature) on the data's support; arXiv:2302.14372, algorithm 1.
@@ -18,6 +23,7 @@ class InACImpl(ActorCriticImpl):
     Order: behaviour, value, critics, actor.
     """
 
+    config: InAC
     policy: GaussianPolicy
 
     def build(self) -> None:

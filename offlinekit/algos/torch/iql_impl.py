@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
@@ -12,6 +14,9 @@ from offlinekit.nn.policies import GaussianPolicy
 from offlinekit.sampling.batch import Batch
 from offlinekit.training.objectives import Objective
 
+if TYPE_CHECKING:
+    from offlinekit.algos.iql import IQL
+
 
 class IQLImpl(ImplicitValues, ActorCriticImpl):
     """Values by expectile regression on the data's actions; arXiv:2110.06169, algorithm 1.
@@ -19,6 +24,7 @@ class IQLImpl(ImplicitValues, ActorCriticImpl):
     Order: value, actor, critics; the actor and the critics see the value just updated.
     """
 
+    config: IQL
     policy: GaussianPolicy
 
     def build(self) -> None:

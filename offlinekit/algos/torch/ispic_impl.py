@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
@@ -15,10 +15,14 @@ from offlinekit.nn.rows import bootstrapped
 from offlinekit.sampling.batch import Batch, TensorTree
 from offlinekit.training.objectives import Loss
 
+if TYPE_CHECKING:
+    from offlinekit.algos.ispic import ISPIC
+
 
 class ISPICImpl(ActorCriticImpl):
     """Agent i: policy pi_i and critic Q_i, i = 1, 2, each with half of the rows; arXiv:2306.05726, section 5."""
 
+    config: ISPIC
     target_policy_too: ClassVar[bool] = True
     policy: DeterministicPolicy
     target_policy: DeterministicPolicy

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
@@ -10,9 +12,14 @@ from offlinekit.nn import losses
 from offlinekit.sampling.batch import Batch
 from offlinekit.training.objectives import Loss
 
+if TYPE_CHECKING:
+    from offlinekit.algos.ispis import ISPIS
+
 
 class ISPISImpl(TD3PlusBCImpl):
     """L = w |pi(s) - mu(s)|^2 + (1 - w) |pi(s) - a|^2 - lambda Q(s, pi(s)), mu an earlier pi; arXiv:2306.05726."""
+
+    config: ISPIS
 
     def build(self) -> None:
         """Makes the networks of TD3, the newest snapshot of the policy and the one before, the reference."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
@@ -11,12 +13,17 @@ from offlinekit.nn.rows import bootstrapped
 from offlinekit.sampling.batch import Batch
 from offlinekit.training.objectives import Loss, Objective
 
+if TYPE_CHECKING:
+    from offlinekit.algos.msg import MSG
+
 
 class MSGImpl(SACImpl):
     """Targets of each critic's own, an actor on mean - pessimism * std; arXiv:2205.13703.
 
     Order: critics, policy, temperature. For `warmup_steps` updates the policy clones the data instead.
     """
+
+    config: MSG
 
     def build_objectives(self) -> list[Objective]:
         """Returns the losses of the critics, the cloning policy, the actor and the temperature."""

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from offlinekit.core.bases.q_learning_impl import QLearningImpl
+
+if TYPE_CHECKING:
+    from offlinekit.algos.nfq import NFQ
 
 
 class NFQImpl(QLearningImpl):
@@ -10,3 +15,5 @@ class NFQImpl(QLearningImpl):
 
     The target network is Q_k; it takes up the critics where an iteration ends.
     """
+
+    config: NFQ

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor
 
@@ -14,6 +14,9 @@ from offlinekit.nn.vae import Perturbation
 from offlinekit.sampling.batch import Batch, TensorTree
 from offlinekit.training.objectives import Loss, Objective
 
+if TYPE_CHECKING:
+    from offlinekit.algos.plas import PLAS
+
 
 class PLASImpl(ActorCriticImpl):
     """a = D(s, z), z = max_latent tanh(pi(s)), D the decoder of a VAE; arXiv:2011.07213, section 4.
@@ -21,6 +24,7 @@ class PLASImpl(ActorCriticImpl):
     Order: the VAE alone for `warmup_steps` updates, then critics and policy. `policy` gives z / max_latent.
     """
 
+    config: PLAS
     target_policy_too: ClassVar[bool] = True
     policy: DeterministicPolicy
     target_policy: DeterministicPolicy

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from gymnasium import spaces
 from torch import Tensor
@@ -17,10 +17,14 @@ from offlinekit.sampling.sampler import TransitionSampler
 from offlinekit.training.objectives import Loss
 from offlinekit.types import first_leaf
 
+if TYPE_CHECKING:
+    from offlinekit.algos.prdc import PRDC
+
 
 class PRDCImpl(TD3PlusBCImpl):
     """L_actor = (pi(s) - a_near)^2 - lambda Q(s, pi(s)), a_near of the row nearest to (s, pi(s)); arXiv:2306.06569."""
 
+    config: PRDC
     stackable: ClassVar[bool] = False
     neighbours: Neighbours | None = None
 

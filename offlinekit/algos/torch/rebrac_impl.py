@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor
 
@@ -10,10 +10,14 @@ from offlinekit.algos.torch.td3_impl import TD3Impl
 from offlinekit.sampling.batch import Batch
 from offlinekit.training.objectives import Loss
 
+if TYPE_CHECKING:
+    from offlinekit.algos.rebrac import ReBRAC
+
 
 class ReBRACImpl(TD3Impl):
     """Behaviour-regularised TD3 with decoupled penalties; arXiv:2305.09836, algorithm 1."""
 
+    config: ReBRAC
     needs: ClassVar[tuple[str, ...]] = (*TD3Impl.needs, "next_actions")
 
     def compute_target(self, batch: Batch) -> Tensor:

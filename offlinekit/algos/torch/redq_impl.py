@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from torch import Tensor
 
 from offlinekit.algos.torch.sac_impl import SACImpl
 from offlinekit.sampling.batch import Batch
 from offlinekit.training.objectives import Loss, Objective
+
+if TYPE_CHECKING:
+    from offlinekit.algos.redq import REDQ
 
 
 class REDQImpl(SACImpl):
@@ -14,6 +19,8 @@ class REDQImpl(SACImpl):
 
     Order: critics, actor, temperature; the last two at every `policy_delay`-th update.
     """
+
+    config: REDQ
 
     def build_objectives(self) -> list[Objective]:
         """Returns the losses of the critics, the actor and the temperature."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -13,10 +14,14 @@ from offlinekit.nn.policies import SquashedGaussianPolicy
 from offlinekit.sampling.batch import Batch
 from offlinekit.training.objectives import Loss, Objective
 
+if TYPE_CHECKING:
+    from offlinekit.algos.sac import SAC
+
 
 class SACImpl(ActorCriticImpl):
     """Critics learn return plus entropy; arXiv:1812.05905. Order: temperature, actor, critics."""
 
+    config: SAC
     policy: SquashedGaussianPolicy
 
     def build(self) -> None:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from offlinekit.algos.torch.td3_impl import TD3Impl
 from offlinekit.core.bases.behaviour_models import make_vae
 from offlinekit.sampling.batch import Batch
 from offlinekit.training.objectives import Loss, Objective
+
+if TYPE_CHECKING:
+    from offlinekit.algos.spot import SPOT
 
 
 class SPOTImpl(TD3Impl):
@@ -13,6 +18,8 @@ class SPOTImpl(TD3Impl):
 
     Order: the VAE alone for `warmup_steps` updates, then critics and policy.
     """
+
+    config: SPOT
 
     def build(self) -> None:
         """Makes the networks of TD3 and the VAE."""

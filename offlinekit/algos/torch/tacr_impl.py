@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -17,10 +17,14 @@ from offlinekit.sampling.batch import TensorTree
 from offlinekit.training.objectives import Loss, Objective
 from offlinekit.types import map_tree
 
+if TYPE_CHECKING:
+    from offlinekit.algos.tacr import TACR
+
 
 class TACRImpl(DecisionTransformerImpl):
     """L_actor = (pi(h_t) - a_t)^2 - lambda Q(s_t, pi(h_t)), h_t the window up to s_t; Lee and Moon 2023."""
 
+    config: TACR  # type: ignore[assignment]  # Both are sequence models.
     has_value: ClassVar[bool] = True
 
     def build(self) -> None:

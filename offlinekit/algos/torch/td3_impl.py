@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor
 
@@ -11,10 +11,14 @@ from offlinekit.nn.policies import DeterministicPolicy
 from offlinekit.sampling.batch import Batch, TensorTree
 from offlinekit.training.objectives import Loss
 
+if TYPE_CHECKING:
+    from offlinekit.algos.td3 import TD3
+
 
 class TD3Impl(ActorCriticImpl):
     """y = r + gamma min_k Q_target_k(s', clip(pi_target(s') + noise)); arXiv:1802.09477, algorithm 1."""
 
+    config: TD3
     target_policy_too: ClassVar[bool] = True
     policy: DeterministicPolicy
     target_policy: DeterministicPolicy

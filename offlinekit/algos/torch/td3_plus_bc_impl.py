@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from offlinekit.algos.torch.td3_impl import TD3Impl
 from offlinekit.nn import losses
 from offlinekit.sampling.batch import Batch
 from offlinekit.training.objectives import Loss
 
+if TYPE_CHECKING:
+    from offlinekit.algos.td3_plus_bc import TD3PlusBC
+
 
 class TD3PlusBCImpl(TD3Impl):
     """L_actor = (pi(s) - a)^2 - lambda Q(s, pi(s)), lambda = alpha / mean |Q|; arXiv:2106.06860, eq. (5)."""
+
+    config: TD3PlusBC
 
     def compute_actor_loss(self, batch: Batch) -> Loss:
         """Returns the normalised value term plus the squared distance to the data's actions, row by row."""

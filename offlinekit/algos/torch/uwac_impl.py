@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import register_parametrization
@@ -11,6 +13,9 @@ from offlinekit.nn import losses
 from offlinekit.nn.networks import QFunction, StackedLinear
 from offlinekit.sampling.batch import Batch, TensorTree
 from offlinekit.training.objectives import Loss
+
+if TYPE_CHECKING:
+    from offlinekit.algos.uwac import UWAC
 
 
 class SpectralNorm(nn.Module):
@@ -26,6 +31,8 @@ class UWACImpl(BEARImpl):
 
     Means and variances are those of many passes with dropout, of the target critics too. Order: as BEAR.
     """
+
+    config: UWAC
 
     def make_q(self) -> QFunction:
         """Makes the critics of BEAR, with normalised layers where the front says so."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
@@ -10,9 +12,14 @@ from offlinekit.nn import losses
 from offlinekit.sampling.batch import Batch
 from offlinekit.training.objectives import Loss, Objective
 
+if TYPE_CHECKING:
+    from offlinekit.algos.xql import XQL
+
 
 class XQLImpl(IQLImpl):
     """V(s) = temperature log E_data exp(Q(s, a) / temperature) by regression; arXiv:2301.02328, algorithm 1."""
+
+    config: XQL  # type: ignore[assignment]  # It has what IQL's losses read.
 
     def build_objectives(self) -> list[Objective]:
         """Returns the losses of the value, as often as the front says, the actor and the critics."""

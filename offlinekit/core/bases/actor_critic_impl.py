@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -15,10 +15,14 @@ from offlinekit.nn.networks import QFunction
 from offlinekit.sampling.batch import Batch, TensorTree
 from offlinekit.training.objectives import Loss, Objective
 
+if TYPE_CHECKING:
+    from offlinekit.core.bases.actor_critic import ActorCritic
+
 
 class ActorCriticImpl(Impl):
     """Continuous actions: critics `q` with a target, a `policy`, and a loss for each."""
 
+    config: ActorCritic
     needs: ClassVar[tuple[str, ...]] = (*Impl.needs, "masks")
     target_policy_too: ClassVar[bool] = False
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
@@ -12,9 +14,14 @@ from offlinekit.nn.policies import CategoricalPolicy
 from offlinekit.sampling.batch import Batch, TensorTree
 from offlinekit.training.objectives import Loss, Objective
 
+if TYPE_CHECKING:
+    from offlinekit.core.bases.discrete_actor_critic import DiscreteActorCritic
+
 
 class DiscreteActorCriticImpl(QLearningImpl):
     """Discrete actions: critics `q` with a target, a categorical `policy`, and a loss for each."""
+
+    config: DiscreteActorCritic
 
     def build(self) -> None:
         """Makes critics, their target and the policy."""

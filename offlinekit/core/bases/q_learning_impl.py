@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor
 
@@ -14,10 +14,14 @@ from offlinekit.nn.rows import bootstrapped
 from offlinekit.sampling.batch import Batch, TensorTree
 from offlinekit.training.objectives import Loss, Objective
 
+if TYPE_CHECKING:
+    from offlinekit.core.bases.q_learning import QLearning
+
 
 class QLearningImpl(Impl):
     """Discrete actions: critics `q`, their target, a temporal-difference loss."""
 
+    config: QLearning
     needs: ClassVar[tuple[str, ...]] = (*Impl.needs, "masks")
 
     def build(self) -> None:
@@ -57,7 +61,7 @@ class QLearningImpl(Impl):
         outputs = losses.select_actions(self.q(batch.observations), batch.actions)
         return self.q.loss(outputs, q_tpn, batch.masks)
 
-    def conservative_critic_loss(self, batch: Batch, q_tpn: Tensor) -> Loss:
+    def conservative_critic_loss(self, batch: Batch, q_tpn: Tensor, alpha: float) -> Loss:
         """Returns the temporal-difference loss plus alpha times the conservative gap.
 
         Source: Kumar et al. 2020, arXiv:2006.04779, eq. (4), the sum over actions taken exactly.
@@ -68,7 +72,7 @@ class QLearningImpl(Impl):
         data = losses.select_actions(values, batch.actions)
         gaps = losses.conservative_gap(values.movedim(-1, 1), data)
         gap = bootstrapped(gaps, batch.masks)
-        loss = td_loss + self.config.alpha * gap
+        loss = td_loss + alpha * gap
         return loss, {"td_loss": td_loss.detach(), "conservative_gap": gap.detach()}
 
     def greedy(self, values: Tensor) -> Tensor:

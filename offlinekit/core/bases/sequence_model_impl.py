@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -16,10 +16,14 @@ from offlinekit.nn.trunks import is_image, space_leaves
 from offlinekit.sampling.batch import TensorTree, TrajectoryBatch
 from offlinekit.types import first_leaf, leaves, map_tree
 
+if TYPE_CHECKING:
+    from offlinekit.core.bases.sequence_model import SequenceModel
+
 
 class SequenceImpl(Impl):
     """A `policy` over windows of steps; the memory of an episode is its last window, padded on the left."""
 
+    config: SequenceModel
     has_value: ClassVar[bool] = False
     is_stateful: ClassVar[bool] = True
     needs: ClassVar[tuple[str, ...]] = ()
