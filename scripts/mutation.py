@@ -16,9 +16,10 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from functools import cached_property
 from pathlib import Path
 
-from patterns import PatternError, Site, parse, sites
+from patterns import PatternError, Site, parse, sites, words
 
 
 class MutationError(Exception):
@@ -46,6 +47,11 @@ class Place:
     def __str__(self) -> str:
         return f"{self.module}:{self.name}"
 
+    @cached_property
+    def words(self) -> set[str]:
+        """The names in it, by which to see quickly what cannot occur."""
+        return words(self.nodes)
+
 
 class Package:
     """The syntax trees of offlinekit, by name."""
@@ -61,8 +67,12 @@ class Package:
             for name, nodes in names.items():
                 self.places[name].append(Place(module, name, file, tree, nodes))
 
-    def find(self, address: str) -> Place:
+    def find(self, address: str, pattern: list[ast.AST]) -> Place:
         """Returns the place of an address.
+
+        Args:
+            address: Of the form "name", "module:name" or "module:".
+            pattern: What is looked for there; where else it occurs is told if there is no such place.
 
         Raises:
             MutationError: Where there is none, or more than one.
@@ -72,16 +82,21 @@ class Package:
         found = [place for place in same if not module or f".{place.module}".endswith(f".{module}")]
         if not found:
             nearest = [*map(str, same), *get_close_matches(name, self.places)]
-            raise MutationError(f"no {address}; nearest: {', '.join(nearest) or 'none'}")
+            raise MutationError(
+                f"no {address}; nearest: {', '.join(nearest) or 'none'}; {self.found_in(pattern)}"
+            )
         if len(found) > 1:
             raise MutationError(f"{address} is ambiguous: {', '.join(map(str, found))}")
         return found[0]
 
-    def found_in(self, pattern: list[ast.AST]) -> list[str]:
-        """Returns the functions, constants and fields in which a pattern occurs."""
+    def found_in(self, pattern: list[ast.AST]) -> str:
+        """Says in which functions, constants and fields a pattern occurs."""
         every = (place for places in self.places.values() for place in places)
         leaves = (place for place in every if not isinstance(place.nodes[0], ast.Module | ast.ClassDef))
-        return [str(place) for place in leaves if sites(pattern, place.nodes)]
+        needed = words(pattern)
+        found = [str(place) for place in leaves if needed <= place.words and sites(pattern, place.nodes)]
+        more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+        return f"found in {', '.join(found[:3])}{more}" if found else "found nowhere"
 
 
 def _named(body: list[ast.stmt], prefix: str = "") -> Iterator[tuple[str, ast.AST]]:
@@ -128,8 +143,8 @@ class Mutation:
             MutationError: Where it is not clear what changes, or nothing does.
         """
         try:
-            place = package.find(self.place)
             old, new = parse(self.change, self.to)
+            place = package.find(self.place, old)
             return place.file, self._choose(old, place, package).source(new, place.tree)
         except (MutationError, PatternError) as error:
             raise MutationError(f"{self.algo}: {self.what}: {error}") from None
@@ -147,9 +162,9 @@ class Mutation:
         alike = (
             node for root in place.nodes for node in ast.walk(root) if isinstance(node, type(pattern[0]))
         )
-        nearest = get_close_matches(self.change, map(ast.unparse, alike), n=1, cutoff=0.0)
+        nearest = get_close_matches(self.change, map(ast.unparse, alike), n=1, cutoff=0.0) or ["none"]
         raise MutationError(
-            f"{self.place} has no {self.change!r}; nearest in it: {nearest}; found in: {package.found_in(pattern)}"
+            f"{self.place} has no {self.change!r}; nearest in it: {nearest[0]}; {package.found_in(pattern)}"
         )
 
 

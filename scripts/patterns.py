@@ -106,6 +106,16 @@ def sites(pattern: list[ast.AST], roots: Iterable[ast.AST]) -> list[Site]:
     return sorted(found, key=lambda site: site.position)
 
 
+def words(roots: Iterable[ast.AST]) -> set[str]:
+    """Returns the names of variables and attributes below nodes, without holes."""
+    nodes = [node for root in roots for node in ast.walk(root) if not is_hole(node)]
+    return {
+        node.id if isinstance(node, ast.Name) else node.attr
+        for node in nodes
+        if isinstance(node, ast.Name | ast.Attribute)
+    }
+
+
 class _Filler(ast.NodeTransformer):
     """Fills holes."""
 

@@ -14,7 +14,9 @@ import h5py  # noqa: E402
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 
-pytest.register_assert_rewrite("helpers", "populations")  # Their asserts show values, as those of tests do.
+pytest.register_assert_rewrite(
+    "loss_checks", "populations"
+)  # Their asserts show values, as those of tests do.
 from http_server import server  # noqa: E402, F401  # The fixture, for all tests.
 
 

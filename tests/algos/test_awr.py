@@ -8,28 +8,18 @@ import math
 import numpy as np
 import pytest
 import torch
-from helpers import (
-    TABLE,
-    bandit_error,
-    close,
-    continuous_dataset,
-    head_gradients,
-    make_batch,
-    one_hot,
-    row_losses,
-    set_table,
-    total,
-)
+from loss_checks import close, head_gradients, row_losses, total
+from small_data import continuous_dataset, make_batch
+from small_tasks import bandit_error, pendulum_return
+from table_networks import STATES, TABLE, set_table
 
 from offlinekit.algos import AWR, MLPEncoder
 from offlinekit.algos.torch.awr_impl import AWRImpl
-from offlinekit.datasets import MDPDataset, get_dataset
+from offlinekit.datasets import MDPDataset
 from offlinekit.errors import UnsupportedError
-from offlinekit.metrics import evaluate
 from offlinekit.sampling.transition_table import TransitionTable
 from offlinekit.testing import small_dataset
 
-STATES = one_hot([0, 1], 2)
 QUIET = {"out": None, "progress": False}
 
 
@@ -185,9 +175,7 @@ def test_learns_a_bandit_better_than_cloning():
 
 @pytest.mark.slow
 def test_beats_cloning_on_recorded_pendulum():
-    dataset, env = get_dataset("pendulum-mixed")
     rates = {"actor_learning_rate": 1e-3, "value_learning_rate": 1e-3}
     small = {"encoder": MLPEncoder((64, 64)), "seed": 0, "device": "cpu"}
     algo = AWR(temperature=0.3, reward_scaler="standard", **small, **rates)
-    algo.fit(dataset, 3_000, out=None, progress=False)
-    assert evaluate(algo, env, n_episodes=10, seed=0).mean > -1000  # Cloning: -1100.
+    assert pendulum_return(algo, 3_000) > -1000

@@ -7,18 +7,10 @@ import math
 import numpy as np
 import pytest
 import torch
-from helpers import (
-    TABLE,
-    bandit_dataset,
-    bandit_error,
-    close,
-    continuous_dataset,
-    head_gradients,
-    make_batch,
-    row_losses,
-    set_constant,
-    total,
-)
+from loss_checks import close, head_gradients, row_losses, total
+from small_data import continuous_dataset, make_batch
+from small_tasks import bandit_dataset, bandit_error
+from table_networks import TABLE, set_constant
 
 from offlinekit.algos import BC, MLPEncoder
 from offlinekit.algos.torch.bc_impl import BCImpl

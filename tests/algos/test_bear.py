@@ -7,30 +7,15 @@ import math
 import numpy as np
 import pytest
 import torch
-from helpers import (
-    BANDIT,
-    TABLE,
-    bandit_error,
-    close,
-    continuous_dataset,
-    head_gradients,
-    make_batch,
-    one_hot,
-    row_losses,
-    set_constant,
-    set_table,
-    total,
-)
+from loss_checks import close, head_gradients, row_losses, total
+from small_data import continuous_dataset, make_batch
+from small_tasks import BANDIT, PENDULUM, bandit_error, pendulum_return
+from table_networks import FIRST, SECOND, STATES, TABLE, set_constant, set_table
 
 from offlinekit.algos import BEAR, MLPEncoder
 from offlinekit.algos.torch.bear_impl import BEARImpl
-from offlinekit.datasets import get_dataset
-from offlinekit.metrics import evaluate
 from offlinekit.nn import losses
 
-STATES = one_hot([0, 1], 2)
-FIRST = [[1.0], [2.0], [1.0]]  # Q1 = 1 + a, 2 + a
-SECOND = [[2.0], [0.0], [4.0]]  # Q2 = 2 + 4 a, 4 a
 NOISE = np.array(
     [-1.0, 2.0]
 )  # Of the policy's two actions, the same in both states; e^0.5 to the VAE's latents.
@@ -249,17 +234,5 @@ def test_learns_a_bandit_better_than_cloning():
 
 @pytest.mark.slow
 def test_beats_cloning_on_recorded_pendulum():
-    dataset, env = get_dataset("pendulum-mixed")
-    algo = BEAR(
-        encoder=MLPEncoder((64, 64)),
-        vae_encoder=MLPEncoder((64, 64)),
-        mmd_threshold=0.2,
-        warmup_steps=500,
-        actor_learning_rate=1e-3,
-        critic_learning_rate=1e-3,
-        alpha_learning_rate=1e-2,
-        reward_scaler="standard",
-        seed=0,
-    )
-    algo.fit(dataset, 3_000, out=None, progress=False)
-    assert evaluate(algo, env, n_episodes=10, seed=0).mean > -700  # Cloning: -1100; the data: -950.
+    own = {"vae_encoder": MLPEncoder((64, 64)), "mmd_threshold": 0.2, "alpha_learning_rate": 1e-2}
+    assert pendulum_return(BEAR(warmup_steps=500, **own, **PENDULUM), 3_000) > -700

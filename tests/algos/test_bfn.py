@@ -4,25 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
-from helpers import (
-    BANDIT,
-    TABLE,
-    bandit_error,
-    close,
-    continuous_dataset,
-    head_gradients,
-    make_batch,
-    one_hot,
-    row_losses,
-    set_constant,
-    set_table,
-    total,
-)
+from loss_checks import close, head_gradients, row_losses, total
+from small_data import continuous_dataset, make_batch
+from small_tasks import BANDIT, bandit_error
+from table_networks import STATES, TABLE, set_constant, set_table
 
 from offlinekit.algos import BFN
 from offlinekit.algos.torch.bfn_impl import BFNImpl
 
-STATES = one_hot([0, 1], 2)
 NOISE = [[[0.4], [0.3]], [[-0.6], [-0.2]]]  # [N, B, A]
 
 

@@ -6,24 +6,14 @@ import math
 
 import pytest
 import torch
-from helpers import (
-    BANDIT,
-    TABLE,
-    bandit_error,
-    close,
-    continuous_dataset,
-    head_gradients,
-    make_batch,
-    one_hot,
-    row_losses,
-    set_table,
-    total,
-)
+from loss_checks import close, head_gradients, row_losses, total
+from small_data import continuous_dataset, make_batch
+from small_tasks import BANDIT, bandit_error
+from table_networks import STATES, TABLE, set_table
 
 from offlinekit.algos import CQL, CalQL, MLPEncoder
 from offlinekit.sampling.batch import Batch
 
-STATES = one_hot([0, 1], 2)
 RANDOM, NOW, LATER = (1.0, -1.0), (0.5, 0.0), (-0.5, 0.75)
 DENSITIES = (-math.log(2), -math.log(2), 2.0, 1.0, -1.0, 0.5)
 RETURNS = [0.6, -9.0]

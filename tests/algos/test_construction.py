@@ -7,16 +7,9 @@ import math
 import numpy as np
 import pytest
 import torch
-from helpers import (
-    TABLE,
-    close,
-    continuous_dataset,
-    discrete_dataset,
-    make_batch,
-    one_hot,
-    set_constant,
-    set_table,
-)
+from loss_checks import close
+from small_data import continuous_dataset, discrete_dataset, make_batch
+from table_networks import STATES, TABLE, set_constant, set_table
 from torch import nn
 
 from offlinekit.algos import (
@@ -49,7 +42,6 @@ from offlinekit.nn.policies import SquashedGaussianPolicy
 from offlinekit.nn.random import Dropout
 
 ON_CPU = {"seed": 0, "device": "cpu"}
-STATES = one_hot([0, 1], 2)
 
 
 def built(front, data=None, **options):

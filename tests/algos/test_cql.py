@@ -8,27 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers import (
-    BANDIT,
-    TABLE,
-    bandit_error,
-    close,
-    continuous_dataset,
-    head_gradients,
-    make_batch,
-    one_hot,
-    row_losses,
-    set_constant,
-    set_table,
-    total,
-)
+from loss_checks import close, head_gradients, row_losses, total
+from small_data import continuous_dataset, make_batch
+from small_tasks import BANDIT, bandit_error
+from table_networks import STATES, TABLE, set_constant, set_table
 
 from offlinekit.algos import CQL
 from offlinekit.algos.torch import cql_impl
 from offlinekit.algos.torch.cql_impl import CQLImpl
 from offlinekit.nn import losses
 
-STATES = one_hot([0, 1], 2)
 MEANS, LOG_STD = (0.3, -0.6), -0.5  # Of the policy at the two states.
 
 

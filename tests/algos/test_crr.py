@@ -7,30 +7,16 @@ import math
 import numpy as np
 import pytest
 import torch
-from helpers import (
-    TABLE,
-    bandit_error,
-    close,
-    continuous_dataset,
-    head_gradients,
-    make_batch,
-    normals,
-    one_hot,
-    row_losses,
-    set_constant,
-    set_gaussian,
-    set_table,
-    total,
-)
+from loss_checks import close, head_gradients, normals, row_losses, total
+from small_data import continuous_dataset, make_batch
+from small_tasks import bandit_error
+from table_networks import FIRST, SECOND, STATES, TABLE, set_constant, set_gaussian, set_table
 
 from offlinekit.algos import CRR, MLPEncoder
 from offlinekit.algos.torch.crr_impl import CRRImpl
 
-STATES = one_hot([0, 1], 2)
 BATCH = make_batch(STATES, [[0.0], [0.25]])
 LOG_TWO_PI = math.log(2 * math.pi)
-FIRST = [[1.0], [2.0], [1.0]]  # Q1 = 1 + a, 2 + a
-SECOND = [[2.0], [0.0], [4.0]]  # Q2 = 2 + 4 a, 4 a
 
 
 def build(**options: object) -> CRRImpl:

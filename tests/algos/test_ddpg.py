@@ -6,27 +6,13 @@ import math
 
 import pytest
 import torch
-from helpers import (
-    TABLE,
-    bandit_error,
-    close,
-    continuous_dataset,
-    head_gradients,
-    make_batch,
-    one_hot,
-    row_losses,
-    set_constant,
-    set_table,
-    total,
-)
+from loss_checks import close, head_gradients, row_losses, total
+from small_data import continuous_dataset, make_batch
+from small_tasks import PENDULUM, bandit_error, pendulum_return
+from table_networks import FIRST, STATES, TABLE, set_constant, set_table
 
 from offlinekit.algos import DDPG, MLPEncoder
 from offlinekit.algos.torch.ddpg_impl import DDPGImpl
-from offlinekit.datasets import get_dataset
-from offlinekit.metrics import evaluate
-
-STATES = one_hot([0, 1], 2)
-FIRST = [[1.0], [2.0], [1.0]]  # Q = 1 + a, 2 + a
 
 
 def build(**options: object) -> DDPGImpl:
@@ -133,7 +119,4 @@ def test_learns_a_bandit_better_than_cloning():
 
 @pytest.mark.slow
 def test_beats_cloning_on_recorded_pendulum():
-    dataset, env = get_dataset("pendulum-mixed")
-    algo = DDPG(actor_learning_rate=1e-3, tau=0.005, batch_size=256, reward_scaler="standard", seed=0)
-    algo.fit(dataset, 3_000, out=None, progress=False)
-    assert evaluate(algo, env, n_episodes=10, seed=0).mean > -900  # Cloning: -1100; the data: -950.
+    assert pendulum_return(DDPG(tau=0.005, **PENDULUM), 3_000) > -900

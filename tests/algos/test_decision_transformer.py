@@ -7,7 +7,8 @@ import math
 import numpy as np
 import pytest
 import torch
-from helpers import bandit_error, close, total
+from loss_checks import close, total
+from small_tasks import bandit_error
 from windows import SMALL, random_windows, set_head, walk_dataset
 
 from offlinekit.algos import BC, DecisionTransformer, MLPEncoder

@@ -6,26 +6,14 @@ import math
 
 import pytest
 import torch
-from helpers import (
-    ONE_STEP,
-    TABLE,
-    bandit_error,
-    close,
-    continuous_dataset,
-    head_gradients,
-    make_batch,
-    one_hot,
-    row_losses,
-    set_constant,
-    set_one_step,
-    set_table,
-    total,
-)
+from loss_checks import close, head_gradients, row_losses, total
+from small_data import continuous_dataset, make_batch
+from small_tasks import bandit_error
+from table_networks import ONE_STEP, STATES, TABLE, set_constant, set_one_step, set_table
 
 from offlinekit.algos import DiffusionQL, MLPEncoder
 from offlinekit.algos.torch.diffusion_ql_impl import DiffusionQLImpl
 
-STATES = one_hot([0, 1], 2)
 ODDS = ONE_STEP / (1.0 - ONE_STEP)  # Of signal to noise.
 
 

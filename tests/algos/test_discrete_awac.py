@@ -6,21 +6,10 @@ import functools
 import math
 
 import torch
-from helpers import (
-    CHOICE,
-    POLICY,
-    TABLE,
-    VALUES,
-    choice_score,
-    close,
-    discrete_dataset,
-    head_gradients,
-    row_losses,
-    set_constant,
-    set_table,
-    total,
-    two_steps,
-)
+from loss_checks import close, head_gradients, row_losses, total
+from small_data import discrete_dataset, two_steps
+from small_tasks import CHOICE, choice_score
+from table_networks import POLICY, TABLE, VALUES, set_constant, set_table
 
 from offlinekit.algos import DiscreteAWAC
 

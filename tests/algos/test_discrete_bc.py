@@ -8,18 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers import (
-    TABLE,
-    choice_score,
-    discrete_dataset,
-    head_gradients,
-    make_batch,
-    one_hot,
-    row_losses,
-    set_constant,
-    set_table,
-    total,
-)
+from loss_checks import head_gradients, row_losses, total
+from small_data import discrete_dataset, make_batch
+from small_tasks import choice_score
+from table_networks import TABLE, one_hot, set_constant, set_table
 from torch import Tensor
 
 from offlinekit.algos import DiscreteBC, MLPEncoder

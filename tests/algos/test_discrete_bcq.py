@@ -9,20 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers import (
-    TABLE,
-    chain_dataset,
-    chain_values,
-    discrete_dataset,
-    head_gradients,
-    make_batch,
-    one_hot,
-    row_losses,
-    set_constant,
-    set_table,
-    total,
-    two_steps,
-)
+from loss_checks import head_gradients, row_losses, total
+from small_data import chain_dataset, chain_values, discrete_dataset, make_batch, two_steps
+from table_networks import TABLE, one_hot, set_constant, set_table
 from torch import Tensor
 
 from offlinekit.algos import DiscreteBCQ, DoubleDQN, MLPEncoder

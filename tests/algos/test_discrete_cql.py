@@ -8,18 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers import (
-    TABLE,
-    chain_dataset,
-    discrete_dataset,
-    head_gradients,
-    make_batch,
-    one_hot,
-    row_losses,
-    set_constant,
-    set_table,
-    total,
-)
+from loss_checks import head_gradients, row_losses, total
+from small_data import chain_dataset, discrete_dataset, make_batch
+from table_networks import TABLE, one_hot, set_constant, set_table
 from torch import Tensor
 
 from offlinekit.algos import DiscreteCQL, DoubleDQN

@@ -6,25 +6,14 @@ import math
 
 import pytest
 import torch
-from helpers import (
-    CHOICE,
-    TABLE,
-    choice_score,
-    close,
-    discrete_dataset,
-    head_gradients,
-    make_batch,
-    one_hot,
-    row_losses,
-    set_constant,
-    set_table,
-    total,
-)
+from loss_checks import close, head_gradients, row_losses, total
+from small_data import discrete_dataset, make_batch
+from small_tasks import CHOICE, choice_score
+from table_networks import STATES, TABLE, one_hot, set_constant, set_table
 
 from offlinekit.algos import DiscreteIQL
 
 LOG2, LOG3 = math.log(2.0), math.log(3.0)
-STATES = one_hot([0, 1], 2)
 BATCH = make_batch(STATES, [2, 0])
 
 

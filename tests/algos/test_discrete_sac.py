@@ -8,21 +8,10 @@ import math
 import numpy as np
 import pytest
 import torch
-from helpers import (
-    CHOICE,
-    POLICY,
-    TABLE,
-    choice_score,
-    close,
-    discrete_dataset,
-    head_gradients,
-    one_hot,
-    row_losses,
-    set_constant,
-    set_table,
-    total,
-    two_steps,
-)
+from loss_checks import close, head_gradients, row_losses, total
+from small_data import discrete_dataset, two_steps
+from small_tasks import CHOICE, choice_score
+from table_networks import POLICY, TABLE, one_hot, set_constant, set_table
 
 from offlinekit.algos import DiscreteSAC
 

@@ -8,18 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers import (
-    TABLE,
-    chain_dataset,
-    chain_values,
-    discrete_dataset,
-    head_gradients,
-    one_hot,
-    row_losses,
-    set_table,
-    total,
-    two_steps,
-)
+from loss_checks import head_gradients, row_losses, total
+from small_data import chain_dataset, chain_values, discrete_dataset, two_steps
+from table_networks import TABLE, one_hot, set_table
 from torch import Tensor
 
 from offlinekit.algos import DQN

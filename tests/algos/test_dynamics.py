@@ -9,17 +9,9 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.spaces import Box
-from helpers import (
-    TABLE,
-    close,
-    continuous_dataset,
-    discrete_dataset,
-    make_batch,
-    one_hot,
-    row_losses,
-    set_constant,
-    total,
-)
+from loss_checks import close, row_losses, total
+from small_data import continuous_dataset, discrete_dataset, make_batch
+from table_networks import TABLE, one_hot, set_constant
 
 import offlinekit
 from offlinekit.algos import DiscreteDynamics, Dynamics, Population

@@ -5,25 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from helpers import (
-    BANDIT,
-    TABLE,
-    bandit_error,
-    close,
-    continuous_dataset,
-    head_gradients,
-    make_batch,
-    one_hot,
-    row_losses,
-    set_table,
-    total,
-)
+from loss_checks import close, head_gradients, row_losses, total
+from small_data import continuous_dataset, make_batch
+from small_tasks import BANDIT, bandit_error
+from table_networks import STATES, TABLE, set_table
 from torch import nn
 
 from offlinekit.algos import EDAC, SACN, MLPEncoder
 from offlinekit.nn import losses
 
-STATES = one_hot([0, 1], 2)
 BATCH = make_batch(STATES, torch.zeros(2, 2))
 SLOPES = [
     [3.0, 4.0],

@@ -8,20 +8,9 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.spaces import Discrete
-from helpers import (
-    TABLE,
-    chain_dataset,
-    close,
-    continuous_dataset,
-    discrete_dataset,
-    head_gradients,
-    make_batch,
-    one_hot,
-    row_losses,
-    set_constant,
-    set_table,
-    total,
-)
+from loss_checks import close, head_gradients, row_losses, total
+from small_data import chain_dataset, continuous_dataset, discrete_dataset, make_batch
+from table_networks import TABLE, one_hot, set_constant, set_table
 
 import offlinekit
 from offlinekit.algos import FQE, DiscreteFQE, Population

@@ -5,27 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from helpers import (
-    BANDIT,
-    TABLE,
-    bandit_error,
-    close,
-    continuous_dataset,
-    head_gradients,
-    make_batch,
-    one_hot,
-    row_losses,
-    set_constant,
-    set_table,
-    total,
-)
+from loss_checks import close, head_gradients, row_losses, total
+from small_data import continuous_dataset, make_batch
+from small_tasks import BANDIT, bandit_error
+from table_networks import STATES, TABLE, set_constant, set_table
 
 from offlinekit.algos import FQL, MLPEncoder
 from offlinekit.algos.torch import fql_impl
 from offlinekit.algos.torch.fql_impl import FQLImpl
 from offlinekit.datasets import MDPDataset
-
-STATES = one_hot([0, 1], 2)
 
 
 def build(action_size: int = 1, **options: object) -> FQLImpl:

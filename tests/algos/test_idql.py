@@ -6,28 +6,15 @@ import math
 
 import pytest
 import torch
-from helpers import (
-    BANDIT,
-    ONE_STEP,
-    TABLE,
-    bandit_error,
-    close,
-    continuous_dataset,
-    head_gradients,
-    make_batch,
-    one_hot,
-    row_losses,
-    set_one_step,
-    set_table,
-    total,
-)
+from loss_checks import close, head_gradients, row_losses, total
+from small_data import continuous_dataset, make_batch
+from small_tasks import BANDIT, bandit_error
+from table_networks import ONE_STEP, STATES, TABLE, set_one_step, set_table
 
 from offlinekit.algos import IDQL, ResidualEncoder
 from offlinekit.algos.torch.idql_impl import IDQLImpl
 from offlinekit.nn.diffusion import ClippedDiffusion
 from offlinekit.nn.networks import Residual
-
-STATES = one_hot([0, 1], 2)
 
 
 def build(**options: object) -> IDQLImpl:

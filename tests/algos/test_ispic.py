@@ -7,31 +7,17 @@ import math
 import numpy as np
 import pytest
 import torch
-from helpers import (
-    TABLE,
-    bandit_error,
-    close,
-    continuous_dataset,
-    head_gradients,
-    make_batch,
-    one_hot,
-    row_losses,
-    set_constant,
-    set_table,
-    total,
-)
+from loss_checks import close, head_gradients, row_losses, total
+from small_data import continuous_dataset, make_batch
+from small_tasks import PENDULUM, bandit_error, pendulum_return
+from table_networks import FIRST, SECOND, STATES, TABLE, one_hot, set_constant, set_table
 
 from offlinekit.algos import ISPIC, MLPEncoder
 from offlinekit.algos.torch.ispic_impl import ISPICImpl
-from offlinekit.datasets import get_dataset
 from offlinekit.errors import UnsupportedError
-from offlinekit.metrics import evaluate
 
-STATES = one_hot([0, 1], 2)
 ROWS = one_hot([0, 1, 0, 1], 2)  # The first two are the first agent's, the others the second's.
 ACTIONS = np.array([0.9, -0.2, 0.3, 0.6])
-FIRST = [[1.0], [2.0], [1.0]]  # Q1 = 1 + a, 2 + a
-SECOND = [[2.0], [0.0], [4.0]]  # Q2 = 2 + 4 a, 4 a
 
 
 def build(**options: object) -> ISPICImpl:
@@ -159,8 +145,4 @@ def test_learns_a_bandit_better_than_cloning():
 
 @pytest.mark.slow
 def test_beats_cloning_on_recorded_pendulum():
-    dataset, env = get_dataset("pendulum-mixed")
-    rates = {"actor_learning_rate": 1e-3, "critic_learning_rate": 1e-3}
-    algo = ISPIC(encoder=MLPEncoder((64, 64)), reward_scaler="standard", seed=0, device="cpu", **rates)
-    algo.fit(dataset, 3_000, out=None, progress=False)
-    assert evaluate(algo, env, n_episodes=10, seed=0).mean > -1000  # Cloning: -1100.
+    assert pendulum_return(ISPIC(**PENDULUM), 3_000) > -1000

@@ -6,26 +6,14 @@ import math
 
 import pytest
 import torch
-from helpers import (
-    TABLE,
-    bandit_error,
-    close,
-    continuous_dataset,
-    head_gradients,
-    make_batch,
-    one_hot,
-    row_losses,
-    set_constant,
-    set_table,
-    total,
-)
+from loss_checks import close, head_gradients, row_losses, total
+from small_data import continuous_dataset, make_batch
+from small_tasks import PENDULUM, bandit_error, pendulum_return
+from table_networks import STATES, TABLE, set_constant, set_table
 
 from offlinekit.algos import ISPIS, MLPEncoder
 from offlinekit.algos.torch.ispis_impl import ISPISImpl
-from offlinekit.datasets import get_dataset
-from offlinekit.metrics import evaluate
 
-STATES = one_hot([0, 1], 2)
 BATCH = make_batch(STATES, [[0.9], [-0.2]], [1.0, 1.0])
 
 
@@ -116,8 +104,4 @@ def test_learns_a_bandit_better_than_cloning():
 
 @pytest.mark.slow
 def test_beats_cloning_on_recorded_pendulum():
-    dataset, env = get_dataset("pendulum-mixed")
-    rates = {"actor_learning_rate": 1e-3, "critic_learning_rate": 1e-3}
-    algo = ISPIS(encoder=MLPEncoder((64, 64)), reward_scaler="standard", seed=0, device="cpu", **rates)
-    algo.fit(dataset, 4_000, out=None, progress=False)
-    assert evaluate(algo, env, n_episodes=10, seed=0).mean > -1000  # Cloning: -1100.
+    assert pendulum_return(ISPIS(**PENDULUM), 4_000) > -1000

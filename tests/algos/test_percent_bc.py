@@ -5,17 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from helpers import (
-    TABLE,
-    close,
-    continuous_dataset,
-    head_gradients,
-    make_batch,
-    one_hot,
-    row_losses,
-    set_constant,
-    total,
-)
+from loss_checks import close, head_gradients, row_losses, total
+from small_data import continuous_dataset, make_batch
+from table_networks import TABLE, one_hot, set_constant
 
 from offlinekit.algos import BC, MLPEncoder, PercentBC, Population
 from offlinekit.datasets import MDPDataset

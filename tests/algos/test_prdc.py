@@ -9,31 +9,20 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
-from helpers import (
-    TABLE,
-    bandit_error,
-    close,
-    continuous_dataset,
-    head_gradients,
-    make_batch,
-    one_hot,
-    row_losses,
-    set_constant,
-    set_table,
-    total,
-)
+from loss_checks import close, head_gradients, row_losses, total
+from small_data import continuous_dataset, make_batch
+from small_tasks import PENDULUM, bandit_error, pendulum_return
+from table_networks import STATES, TABLE, one_hot, set_constant, set_table
 
 import offlinekit
 from offlinekit.algos import PRDC, MLPEncoder, Population
 from offlinekit.algos.torch.prdc_impl import PRDCImpl
-from offlinekit.datasets import MDPDataset, get_dataset
+from offlinekit.datasets import MDPDataset
 from offlinekit.errors import NotFittedError, UnsupportedError
-from offlinekit.metrics import evaluate
 from offlinekit.nn.neighbours import INDEXES, Neighbours, nearest_rows
 from offlinekit.sampling.blocks import BlockSampler
 from offlinekit.testing import small_dataset
 
-STATES = one_hot([0, 1], 2)
 BATCH = make_batch(STATES, [[0.9], [-0.2]], next_observations=STATES.flip(0))
 DATA_ACTIONS = torch.tensor([[0.9], [0.1], [-0.6], [-0.2]])
 QUIET = {"out": None, "progress": False}
@@ -201,8 +190,4 @@ def test_learns_a_bandit_better_than_cloning():
 
 @pytest.mark.slow
 def test_beats_cloning_on_recorded_pendulum():
-    dataset, env = get_dataset("pendulum-mixed")
-    rates = {"actor_learning_rate": 1e-3, "critic_learning_rate": 1e-3}
-    algo = PRDC(encoder=MLPEncoder((64, 64)), reward_scaler="standard", seed=0, device="cpu", **rates)
-    algo.fit(dataset, 3_000, out=None, progress=False)
-    assert evaluate(algo, env, n_episodes=10, seed=0).mean > -1000  # Cloning: -1100.
+    assert pendulum_return(PRDC(**PENDULUM), 3_000) > -1000

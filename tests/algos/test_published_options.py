@@ -8,17 +8,9 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from helpers import (
-    TABLE,
-    close,
-    continuous_dataset,
-    make_batch,
-    normals,
-    one_hot,
-    set_constant,
-    set_table,
-    total,
-)
+from loss_checks import close, normals, total
+from small_data import continuous_dataset, make_batch
+from table_networks import STATES, TABLE, set_constant, set_table
 
 from offlinekit.algos import (
     AWAC,
@@ -38,7 +30,6 @@ from offlinekit.datasets import MDPDataset
 from offlinekit.nn.policies import GaussianPolicy
 from offlinekit.testing import check_engines
 
-STATES = one_hot([0, 1], 2)
 ON_CPU = {"seed": 0, "device": "cpu", "encoder": TABLE}
 
 

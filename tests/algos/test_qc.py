@@ -5,26 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from helpers import (
-    TABLE,
-    close,
-    continuous_dataset,
-    head_gradients,
-    make_batch,
-    one_hot,
-    row_losses,
-    set_constant,
-    set_table,
-    total,
-)
+from loss_checks import close, head_gradients, row_losses, total
+from small_data import continuous_dataset, make_batch
+from table_networks import STATES, TABLE, set_constant, set_table
 
 from offlinekit.algos import QC, QCFQL, MLPEncoder
 from offlinekit.algos.torch.qc_impl import QCImpl
 from offlinekit.datasets import MDPDataset
 from offlinekit.errors import DatasetError, UnsupportedError
 from offlinekit.sampling.chunks import chunked
-
-STATES = one_hot([0, 1], 2)
 
 
 def episodes(**options: object) -> MDPDataset:

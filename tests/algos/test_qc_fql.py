@@ -4,23 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from helpers import (
-    TABLE,
-    close,
-    continuous_dataset,
-    head_gradients,
-    make_batch,
-    one_hot,
-    row_losses,
-    set_constant,
-    set_table,
-    total,
-)
+from loss_checks import close, head_gradients, row_losses, total
+from small_data import continuous_dataset, make_batch
+from table_networks import STATES, TABLE, set_constant, set_table
 
 from offlinekit.algos import FQL, QCFQL
 from offlinekit.algos.torch.qc_fql_impl import QCFQLImpl
 
-STATES = one_hot([0, 1], 2)
 WHOLE = [[1, 1], [1, 1], [1, 1]]
 """Of two chunks of two steps which of these are valid, and which chunk is whole, [H + 1, B]."""
 

@@ -7,25 +7,14 @@ from functools import partial
 
 import pytest
 import torch
-from helpers import (
-    BANDIT,
-    TABLE,
-    bandit_error,
-    close,
-    continuous_dataset,
-    head_gradients,
-    make_batch,
-    one_hot,
-    row_losses,
-    set_constant,
-    set_table,
-    total,
-)
+from loss_checks import close, head_gradients, row_losses, total
+from small_data import continuous_dataset, make_batch
+from small_tasks import BANDIT, bandit_error
+from table_networks import STATES, TABLE, one_hot, set_constant, set_table
 
 from offlinekit.algos import REDQ, MLPEncoder
 from offlinekit.testing import check_engines
 
-STATES = one_hot([0, 1], 2)
 ACTION = math.tanh(0.3)
 TABLES = [[[9.0], [7.0], [1.0]], [[8.0], [9.0], [-2.0]], [[4.0], [9.0], [0.5]], [[9.0], [9.0], [0.0]]]
 

@@ -7,26 +7,13 @@ import math
 import numpy as np
 import pytest
 import torch
-from helpers import (
-    BANDIT,
-    TABLE,
-    bandit_error,
-    close,
-    continuous_dataset,
-    head_gradients,
-    make_batch,
-    normals,
-    one_hot,
-    row_losses,
-    set_constant,
-    set_table,
-    total,
-)
+from loss_checks import close, head_gradients, normals, row_losses, total
+from small_data import continuous_dataset, make_batch
+from small_tasks import BANDIT, bandit_error
+from table_networks import STATES, TABLE, set_constant, set_table
 
 from offlinekit.algos import SAC
 from offlinekit.algos.torch.sac_impl import SACImpl
-
-STATES = one_hot([0, 1], 2)
 
 
 def build(action_size: int = 1, **options: object) -> SACImpl:

@@ -6,25 +6,14 @@ import math
 
 import numpy as np
 import torch
-from helpers import (
-    BANDIT,
-    TABLE,
-    bandit_error,
-    close,
-    continuous_dataset,
-    head_gradients,
-    make_batch,
-    one_hot,
-    row_losses,
-    set_constant,
-    set_table,
-    total,
-)
+from loss_checks import close, head_gradients, row_losses, total
+from small_data import continuous_dataset, make_batch
+from small_tasks import BANDIT, bandit_error
+from table_networks import STATES, TABLE, set_constant, set_table
 
 from offlinekit.algos import SPOT
 from offlinekit.algos.torch.spot_impl import SPOTImpl
 
-STATES = one_hot([0, 1], 2)
 BATCH = make_batch(STATES, [[0.9], [-0.2]], [1.0, 1.0])
 STD = math.log(2.0)
 

@@ -7,7 +7,9 @@ import math
 import numpy as np
 import pytest
 import torch
-from helpers import bandit_error, close, head_gradients, row_losses, set_constant, set_table, total
+from loss_checks import close, head_gradients, row_losses, total
+from small_tasks import bandit_error
+from table_networks import set_constant, set_table
 from windows import SMALL, random_windows, reach, set_head, walk_dataset
 
 from offlinekit.algos import TACR, MLPEncoder

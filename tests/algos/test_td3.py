@@ -7,29 +7,16 @@ import math
 import numpy as np
 import pytest
 import torch
-from helpers import (
-    BANDIT,
-    TABLE,
-    bandit_error,
-    close,
-    continuous_dataset,
-    head_gradients,
-    make_batch,
-    one_hot,
-    row_losses,
-    set_constant,
-    set_table,
-    total,
-)
+from loss_checks import close, head_gradients, row_losses, total
+from small_data import continuous_dataset, make_batch
+from small_tasks import BANDIT, bandit_error
+from table_networks import FIRST, SECOND, STATES, TABLE, set_constant, set_table
 
 from offlinekit.algos import TD3
 from offlinekit.algos.torch.td3_impl import TD3Impl
 from offlinekit.datasets import MDPDataset
 
 # Two one-hot states and one action; Q(s, a) = row of s + last row * a.
-FIRST = [[1.0], [2.0], [1.0]]  # Q1 = 1 + a, 2 + a
-SECOND = [[2.0], [0.0], [4.0]]  # Q2 = 2 + 4 a, 4 a
-STATES = one_hot([0, 1], 2)
 
 
 def build(action_size: int = 1, **options: object) -> TD3Impl:

@@ -7,27 +7,16 @@ import math
 import numpy as np
 import pytest
 import torch
-from helpers import (
-    BANDIT,
-    TABLE,
-    bandit_error,
-    close,
-    continuous_dataset,
-    head_gradients,
-    make_batch,
-    one_hot,
-    row_losses,
-    set_constant,
-    set_table,
-    total,
-)
+from loss_checks import close, head_gradients, row_losses, total
+from small_data import continuous_dataset, make_batch
+from small_tasks import BANDIT, bandit_error
+from table_networks import STATES, TABLE, set_constant, set_table
 
 from offlinekit.algos import UWAC, MLPEncoder, Population
 from offlinekit.algos.torch.bear_impl import BEARImpl
 from offlinekit.nn.networks import StackedLinear
 from offlinekit.testing import check_engines, small_dataset
 
-STATES = one_hot([0, 1], 2)
 TWO = [[[1.0], [3.0], [2.0]], [[4.0], [2.0], [-1.0]]]  # Q = (1, 3) + 2 a and (4, 2) - a
 NORMALISED = {"critic_encoder": MLPEncoder((6, 5), dropout=0.5), "spectral_norm": True}
 

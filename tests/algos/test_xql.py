@@ -6,25 +6,14 @@ import math
 
 import pytest
 import torch
-from helpers import (
-    BANDIT,
-    TABLE,
-    bandit_error,
-    close,
-    continuous_dataset,
-    head_gradients,
-    make_batch,
-    one_hot,
-    row_losses,
-    set_constant,
-    set_table,
-    total,
-)
+from loss_checks import close, head_gradients, row_losses, total
+from small_data import continuous_dataset, make_batch
+from small_tasks import BANDIT, bandit_error
+from table_networks import STATES, TABLE, one_hot, set_constant, set_table
 
 from offlinekit.algos import XQL
 from offlinekit.nn import losses
 
-STATES = one_hot([0, 1], 2)
 BATCH = make_batch(STATES, [[0.0], [0.0]])
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
+from torch.onnx._internal.exporter._registration import ONNXRegistry
 
 from offlinekit.algos import catalogue
 from offlinekit.core.export import FORMATS
@@ -11,6 +14,16 @@ from offlinekit.core.export.exported_policy import examples
 from offlinekit.testing import small_dataset
 
 ABLE = {name: front for name, front in catalogue().items() if not front.impl_class.is_stateful}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_table_of_translations():
+    """Reads torch's translations into ONNX once, in place of once an export."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            ONNXRegistry, "from_torchlib", staticmethod(functools.cache(ONNXRegistry.from_torchlib))
+        )
+        yield
 
 
 @pytest.mark.slow

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
-from helpers import TABLE, close, continuous_dataset, make_batch, set_constant, total
+from loss_checks import close, total
+from small_data import continuous_dataset, make_batch
+from table_networks import TABLE, set_constant
 from torch import Tensor, nn
 
 from offlinekit.algos import BC, CQL, IQL, SAC, TD3, MLPEncoder, TD3PlusBC

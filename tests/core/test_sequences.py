@@ -8,7 +8,7 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
-from helpers import close
+from loss_checks import close
 from torch import nn
 from windows import SMALL, random_windows, reach, set_head, walk_dataset
 

@@ -6,7 +6,7 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
-from helpers import continuous_dataset
+from small_data import continuous_dataset
 
 from offlinekit.algos import BC
 from offlinekit.algos.torch.bc_impl import BCImpl

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 from gymnasium.spaces import Box
-from helpers import TABLE
 from scipy import stats
+from table_networks import TABLE
 
 from offlinekit.datasets import MDPDataset
 from offlinekit.errors import UnsupportedError

@@ -7,17 +7,8 @@ import math
 import gymnasium
 import pytest
 import torch
-from helpers import (
-    ONE_STEP,
-    TABLE,
-    close,
-    head_gradients,
-    one_hot,
-    set_constant,
-    set_one_step,
-    set_table,
-    total,
-)
+from loss_checks import close, head_gradients, total
+from table_networks import ONE_STEP, STATES, TABLE, one_hot, set_constant, set_one_step, set_table
 from torch import Tensor, nn
 
 from offlinekit.core.bases.best_of_impl import BestOf
@@ -26,7 +17,6 @@ from offlinekit.nn.diffusion import ClippedDiffusion, Diffusion, TimeFeatures
 from offlinekit.nn.networks import Network
 from offlinekit.nn.random import Random, seeded
 
-STATES = one_hot([0, 1], 2)
 SPACE = gymnasium.spaces.Box(-1.0, 1.0, (2,))
 G0, G1 = math.exp(-0.5 * (0.1 + 2.475)), math.exp(-5.05)  # Signal after the steps of T = 2.
 

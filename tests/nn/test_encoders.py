@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
-from helpers import close
+from loss_checks import close
 from torch import nn
 
 from offlinekit.algos import BC, CNNEncoder, MLPEncoder, ResidualEncoder, register_encoder

@@ -5,7 +5,8 @@ from __future__ import annotations
 import gymnasium
 import pytest
 import torch
-from helpers import TABLE, close, head_gradients, one_hot, set_constant, set_table, total
+from loss_checks import close, head_gradients, total
+from table_networks import STATES, TABLE, one_hot, set_constant, set_table
 
 from offlinekit.core.bases.best_of_impl import BestOf
 from offlinekit.nn.encoders import MLPEncoder
@@ -13,7 +14,6 @@ from offlinekit.nn.flows import Flow, OneStepPolicy
 from offlinekit.nn.networks import Network
 from offlinekit.nn.random import Random, seeded
 
-STATES = one_hot([0, 1], 2)
 SPACE = gymnasium.spaces.Box(-1.0, 1.0, (2,))
 
 

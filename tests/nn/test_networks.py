@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from gymnasium import spaces
-from helpers import close
+from loss_checks import close
 from torch import Tensor, nn
 
 from offlinekit.algos import CNNEncoder, MLPEncoder, ResidualEncoder

@@ -7,7 +7,9 @@ import math
 import numpy as np
 import pytest
 import torch
-from helpers import TABLE, close, head_gradients, make_batch, one_hot, set_constant, set_table, total
+from loss_checks import close, head_gradients, total
+from small_data import make_batch
+from table_networks import STATES, TABLE, set_constant, set_table
 
 from offlinekit.datasets import MDPDataset
 from offlinekit.nn.networks import Network
@@ -15,7 +17,6 @@ from offlinekit.nn.random import Random
 from offlinekit.nn.vae import ConditionalVAE, Perturbation
 
 SPACE = MDPDataset(np.eye(2, dtype=np.float32), np.zeros((2, 1)), np.zeros(2), [0, 1]).observation_space
-STATES = one_hot([0, 1], 2)
 MEANS, LOG_STDS = np.array([0.5, -1.0]), np.array([math.log(2), 0.0])
 
 
