@@ -8,8 +8,12 @@ from pages import PAGES, REPO, SHOWN, blocks, check_extras, commands, expanded, 
 
 import offlinekit.metrics
 from offlinekit.core import algo
+from offlinekit.core.algo import Algo
+from offlinekit.core.impl import Impl
 from offlinekit.core.populations import population
 from offlinekit.datasets import registry
+from offlinekit.nn import encoders
+from offlinekit.sampling.scalers import Scaler
 
 UPDATES, EPISODES = 12, 2
 FAST = {
@@ -20,7 +24,10 @@ FAST = {
 
 @pytest.fixture
 def few(monkeypatch):
-    """Cuts every run to a few updates and evaluations to a few episodes, and forgets what a page registers."""
+    """Cuts every run to a few updates and evaluations to a few episodes.
+
+    Names are those of a new process: what other tests registered is hidden, what a page registers is forgotten.
+    """
     start_run, evaluate = algo.start_run, offlinekit.metrics.evaluate
 
     def start(learner, dataset, n_steps, **settings):
@@ -34,6 +41,17 @@ def few(monkeypatch):
         monkeypatch.setattr(module, "start_run", start)
     monkeypatch.setattr(offlinekit.metrics, "evaluate", judge)
     monkeypatch.setattr(registry, "_REGISTERED", dict(registry._REGISTERED))
+    for owner, attribute in ((Algo, "known"), (Impl, "known"), (encoders, "_FACTORIES"), (Scaler, "kinds")):
+        monkeypatch.setattr(owner, attribute, built_in(getattr(owner, attribute)))
+
+
+def built_in(known):
+    """Returns the entries of a registry, or of several by kind, that are the package's own."""
+    return {
+        name: built_in(entry) if isinstance(entry, dict) else entry
+        for name, entry in known.items()
+        if isinstance(entry, dict) or entry.__module__.startswith("offlinekit.")
+    }
 
 
 def _marked(page):
