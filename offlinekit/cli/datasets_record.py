@@ -40,7 +40,9 @@ class Chosen(NamedTuple):
 )
 @click.option("--which", type=click.Choice(["last", "best"]), default="last", help="Policy of a run folder.")
 @click.option("--seed", type=int, default=0, help="Episode i starts from seed + i.")
-@click.option("--envs", "n_envs", type=click.IntRange(min=1), default=8, help="Environments side by side.")
+@click.option(
+    "--envs", "n_envs", type=click.IntRange(min=1), help="Environments side by side.  [default: up to 8]"
+)
 @click.option("--max-steps", type=click.IntRange(min=1), help="End episodes after so many steps.")
 @click.option("--part-steps", type=click.IntRange(min=1), default=100_000, help="Rows of a part on disk.")
 @click.option("--device", default="cpu", help="Of a run's networks: auto, cpu, cuda, cuda:1.")
@@ -124,6 +126,7 @@ def choose(policy: str, env_id: str | None, which: str, sample: bool, device: st
         return _of_d4rl(Path(policy.removeprefix("d4rl:")), env_id)
     from offlinekit.core.units import SampledPolicy
     from offlinekit.envs.callable_policies import GreedyPolicy
+    from offlinekit.envs.frame_stacking import fit_stack
 
     with usage("--policy"):
         if not Path(policy).exists():
@@ -135,7 +138,7 @@ def choose(policy: str, env_id: str | None, which: str, sample: bool, device: st
     if not sample and not algo.is_stateful and algo.action_kind == "discrete":
         acting = GreedyPolicy(algo.predict)
     facts = {"policy": policy, "algorithm": type(algo).__name__, "updates": algo.grad_step, "sampled": sample}
-    return Chosen(acting, env, facts)
+    return Chosen(acting, fit_stack(env, algo), facts)
 
 
 def _of_d4rl(path: Path, given: str | None) -> Chosen:

@@ -17,8 +17,6 @@ from offlinekit.core import presets
 from offlinekit.core.renames import renamed
 from offlinekit.datasets import MDPDataset, get_dataset
 from offlinekit.datasets.fingerprint import fingerprint
-from offlinekit.datasets.spaces import check_environment
-from offlinekit.envs.frame_stacking import fit_stack
 from offlinekit.errors import FileFormatError
 from offlinekit.metrics import Budget, Evaluator, evaluate, get_evaluator, standard_error
 from offlinekit.training import run_folder
@@ -26,6 +24,7 @@ from offlinekit.training.evaluations import try_evaluators
 from offlinekit.training.process_group import ProcessGroup
 from offlinekit.training.setup.row_weighting import weighted_dataset
 from offlinekit.training.setup.settings import N_STEPS, PLAIN, SETTINGS
+from offlinekit.training.setup.start import check_fits
 
 if TYPE_CHECKING:
     from offlinekit.core.algo import Algo
@@ -86,8 +85,7 @@ class Job:
         """
         self.algo.build(weighted_dataset(self.dataset, self.fit.get("weights"), None))
         if self.env is not None:
-            env = fit_stack(self.env, self.algo)
-            check_environment(self.algo.impl.observation_space, self.dataset.action_space, env)
+            check_fits(self.algo, self.dataset, self.env)
         try_evaluators(self.algo, self.dataset, self.fit["evaluators"])
 
     def describe(self) -> str:
@@ -138,6 +136,8 @@ def report(job: Job) -> None:
                 job.env,
                 job.fit.get("eval_episodes", SETTINGS["eval_episodes"].default),
                 seed=algo.seed or 0,
+                n_envs=job.fit.get("n_envs"),
+                max_steps=job.fit.get("max_steps"),
             )
             name = type(algo).__name__
             judged[f"{name}, seed {algo.seed}" if len(job.members) > 1 else name] = result.returns
@@ -232,6 +232,12 @@ def _options_of(config: dict[str, Any], folder: Path) -> dict[str, Any]:
                 f"algo.fit(dataset, resume={str(folder)!r}, {setting}=...)",
                 param_hint="'--resume'",
             )
+    if config.get("env_note") and config["eval_env"] == "none":
+        raise click.BadParameter(
+            f"{folder} was evaluated in {config['env_note']}, which no name makes; go on in Python: "
+            f"algo.fit(dataset, resume={str(folder)!r}, eval_env=...)",
+            param_hint="'--resume'",
+        )
     found = {
         "algo": config["algo"],
         "dataset": data["source"],

@@ -75,12 +75,12 @@ def load(found: Found, env_id: str | None, *, device: str = "auto", **kwargs: An
     algo = offlinekit.load(found.policy, device=device)
     name = env_id or found.config.get("env_id")
     if name is None:
-        raise click.UsageError(
-            f"{found.policy} does not say its environment; give one by --env, such as CartPole-v1"
-        )
+        note = found.config.get("env_note")
+        where = f"was evaluated in {note}, which no name makes" if note else "does not say its environment"
+        raise click.UsageError(f"{found.policy} {where}; give one by --env, such as CartPole-v1")
     settings = {} if env_id else found.config.get("env_kwargs") or {}
-    env = fit_stack(make_env(name, "--env", **settings, **kwargs), algo)
-    check_environment(algo.impl.observation_space, algo.impl.action_space, env)
+    env = make_env(name, "--env", **settings, **kwargs)
+    check_environment(algo.impl.observation_space, algo.impl.action_space, fit_stack(env, algo))
     return algo, env
 
 

@@ -17,8 +17,9 @@ from offlinekit.errors import UnsupportedError
 from offlinekit.interfaces import Sampler
 from offlinekit.naming import register
 from offlinekit.nn.encoders import Encoder, resolve_encoder
+from offlinekit.nn.isolation import initialised
 from offlinekit.nn.networks import Network
-from offlinekit.nn.random import Random, copy_module, derive, seeded
+from offlinekit.nn.random import Random, copy_module, derive
 from offlinekit.nn.rows import RowLoss, mean_of_rows, row_weights
 from offlinekit.sampling.batch import Batch, Metrics, TensorTree
 from offlinekit.training.objectives import Loss, Objective, Target
@@ -65,7 +66,7 @@ class Impl(nn.Module):
         self.grad_step = 0
         self.horizon = 0  # The grad_step at which schedules end; 0 while there is no run.
         self.targets: list[Target] = []
-        with seeded(derive(config.seed, "networks")):
+        with initialised(derive(config.seed, "networks")):
             self.build()
         followed = {name for target in self.targets for name in target.names.values()}
         self.built_from = frozenset(noted.read - followed - candidates.resizable(self))

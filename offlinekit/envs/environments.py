@@ -5,13 +5,14 @@ from __future__ import annotations
 import importlib
 import os
 import warnings
+from functools import partial
 from typing import Any, NamedTuple
 
 import gymnasium
-from gymnasium.envs.registration import EnvSpec
 
 from offlinekit.envs import atari
 from offlinekit.envs.legacy_gym import LegacyEnv
+from offlinekit.envs.made_env import MadeEnv
 from offlinekit.errors import UnsupportedError
 
 
@@ -82,9 +83,9 @@ def make_env(env_id: str, **kwargs: Any) -> gymnasium.Env[Any, Any] | None:
         return None
     if kwargs.get("render_mode") is not None:
         render_without_display()
-    if env_id.startswith("ALE/") and "frame_stack" in kwargs:
-        return atari.prepare(lambda **given: _make(env_id, given), **kwargs)
-    return _make(env_id, kwargs)
+    prepared = env_id.startswith("ALE/") and "frame_stack" in kwargs
+    facts = {"env_id": env_id, "env_kwargs": {k: v for k, v in kwargs.items() if k != "render_mode"}}
+    return MadeEnv(partial(_prepare if prepared else _make, env_id, **kwargs), facts)
 
 
 def as_gymnasium(env: Any) -> gymnasium.Env[Any, Any]:
@@ -102,8 +103,8 @@ def as_gymnasium(env: Any) -> gymnasium.Env[Any, Any]:
         return env
     if isinstance(env, gymnasium.vector.VectorEnv) or hasattr(env, "single_action_space"):
         raise UnsupportedError(
-            f"expected a single environment, got the vector environment {env!r}; pass one environment, "
-            "evaluation runs several copies of it by itself"
+            f"expected a single environment, got the vector environment {env!r}; pass one environment, or for "
+            "several side by side a function that makes one, such as lambda: gymnasium.make('CartPole-v1')"
         )
     missing = [
         name for name in ("reset", "step", "observation_space", "action_space") if not hasattr(env, name)
@@ -114,36 +115,6 @@ def as_gymnasium(env: Any) -> gymnasium.Env[Any, Any]:
             f"{', '.join(missing)}; make one with make_env('CartPole-v1') or gymnasium.make"
         )
     return LegacyEnv(env)
-
-
-def copy_env(env: gymnasium.Env[Any, Any], **kwargs: Any) -> gymnasium.Env[Any, Any] | None:
-    """Makes another environment from the spec of one.
-
-    Args:
-        env: To be copied; what was changed on it after `gymnasium.make` is not.
-        **kwargs: Passed to `gymnasium.make`, such as `render_mode`.
-
-    Returns:
-        The copy; None where there can be none: an environment without a spec (made by its class, or of the
-        legacy gym API), or one under a wrapper that does not record its arguments.
-    """
-    if env.spec is None:
-        return None
-    try:
-        return _make(env.spec, kwargs)
-    except ValueError:
-        return None
-
-
-def side_by_side(env: gymnasium.Env[Any, Any], n: int) -> list[gymnasium.Env[Any, Any]]:
-    """Returns the environment and n - 1 copies of it, or the environment alone where it has no copies."""
-    envs = [env]
-    while len(envs) < n and env.render_mode is None:  # Copies would open windows, or film over its film.
-        made = copy_env(env)
-        if made is None:
-            break
-        envs.append(made)
-    return envs
 
 
 def render_without_display() -> None:
@@ -167,7 +138,12 @@ def _register(package: Package) -> bool:
     return True
 
 
-def _make(env_id: str | EnvSpec, kwargs: dict[str, Any]) -> gymnasium.Env[Any, Any]:
+def _prepare(env_id: str, **kwargs: Any) -> gymnasium.Env[Any, Any]:
+    """Makes a game of ALE that shows what recorded data show."""
+    return atari.prepare(partial(_make, env_id), **kwargs)
+
+
+def _make(env_id: str, **kwargs: Any) -> gymnasium.Env[Any, Any]:
     """Makes an environment without the notice that a newer version exists: data decides the version."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*is out of date", category=DeprecationWarning)
@@ -175,6 +151,5 @@ def _make(env_id: str | EnvSpec, kwargs: dict[str, Any]) -> gymnasium.Env[Any, A
         try:
             return gymnasium.make(env_id, **kwargs)
         except (gymnasium.error.Error, ImportError, TypeError, ValueError) as error:
-            name = env_id if isinstance(env_id, str) else env_id.id
             given = "".join(f", {key}={value!r}" for key, value in kwargs.items())
-            raise ValueError(f"gymnasium cannot make {name!r}{given}: {error}") from error
+            raise ValueError(f"gymnasium cannot make {env_id!r}{given}: {error}") from error

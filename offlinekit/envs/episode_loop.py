@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import gymnasium
 import numpy as np
 
+from offlinekit.envs.answers import checked_reset, checked_step
+from offlinekit.envs.made_env import MadeEnv
 from offlinekit.types import Array, ArrayTree, map_tree, stack_trees
+
+LONGEST = 27_000
+"""Steps after which an episode without a time limit is cut: as long as the longest of Atari."""
 
 
 class Slot:
@@ -28,15 +34,19 @@ class Slot:
     def start(self, episode: int, seed: int) -> None:
         """Resets the environment for another episode."""
         self.episode, self.total, self.length, self.reward = episode, 0.0, 0, 0.0
-        self.observation = _arrays(self.env.reset(seed=seed)[0])
+        self.observation = _arrays(checked_reset(self.env.reset(seed=seed)))
 
-    def step(self, action: Array, max_steps: int | None) -> bool:
-        """Takes one step; returns whether the episode is over."""
-        observation, reward, self.terminated, truncated, _ = self.env.step(action)
-        self.observation, self.reward = _arrays(observation), float(reward)
+    def step(self, action: Array, max_steps: int) -> bool:
+        """Takes one step; returns whether the episode is over.
+
+        Raises:
+            ValueError: For an answer of the environment that is none of a step.
+        """
+        answer = checked_step(self.env.step(action), self.length)
+        self.observation, self.reward, self.terminated = _arrays(answer[0]), answer[1], answer[2]
         self.total += self.reward
         self.length += 1
-        return self.terminated or truncated or self.length == max_steps
+        return self.terminated or answer[3] or self.length == max_steps
 
 
 class EpisodeLoop:
@@ -47,11 +57,14 @@ class EpisodeLoop:
     Args:
         envs: Equal environments.
         seed: Episode i starts from seed + i.
-        max_steps: Ends an episode after so many steps; None leaves it to the environment.
+        max_steps: Ends an episode after so many steps; None leaves it to the environment, but for one without a
+            time limit, whose episodes end after `LONGEST` with a warning.
     """
 
     def __init__(self, envs: list[gymnasium.Env[Any, Any]], seed: int, max_steps: int | None = None) -> None:
-        self.envs, self.seed, self.max_steps = envs, seed, max_steps
+        self.envs, self.seed = envs, seed
+        self.is_limited = max_steps is not None or has_time_limit(envs[0])
+        self.max_steps = max_steps or (0 if self.is_limited else LONGEST)
         self.n_started = 0
 
     def choose(self, observations: ArrayTree, slots: Sequence[Slot]) -> Array:
@@ -92,8 +105,27 @@ class EpisodeLoop:
         self.stepped(slot, before, index)
         if not over:
             return True
+        if not self.is_limited and slot.length == LONGEST:
+            self.is_limited = True  # It is said once.
+            warnings.warn(
+                f"an episode did not end in {LONGEST:,} steps, and {slot.env} has no time limit, so that episodes are "
+                "cut there; give max_steps for another limit",
+                stacklevel=5,
+            )
         self.finished(slot)
         return self._start(slot)
+
+
+def has_time_limit(env: gymnasium.Env[Any, Any]) -> bool:
+    """Returns whether an environment ends episodes after some number of steps."""
+    spec = env.spec
+    if spec is not None and (spec.max_episode_steps or "max_num_frames_per_episode" in spec.kwargs):
+        return True
+    while isinstance(env, gymnasium.Wrapper) and not isinstance(env, MadeEnv):
+        if isinstance(env, gymnasium.wrappers.TimeLimit):
+            return True
+        env = env.env
+    return getattr(env, "_max_steps", None) is not None
 
 
 def _arrays(observation: Any) -> ArrayTree:

@@ -9,14 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from offlinekit.envs.environments import as_gymnasium, side_by_side
 from offlinekit.envs.frame_stacking import fit_stack
+from offlinekit.envs.given_env import GivenEnv
 from offlinekit.envs.rollout import Rollout
 from offlinekit.envs.stateful_policies import as_actor
 from offlinekit.fields import Steps, checked
 from offlinekit.types import ArrayTree, stack_trees
-
-DEFAULT_COPIES = 10
 
 
 @dataclass(frozen=True)
@@ -123,19 +121,20 @@ def evaluate(
         policy: An algorithm, an object with `predict`, or a callable, from observations [B, ...]
             to actions [B, ...]. One that remembers, a `StatefulPolicy` or what `is_stateful`, is told the
             rewards too and begins each episode anew.
-        env: A gymnasium environment or one of the legacy gym API. It is used and left open; copies are made
-            from its spec and closed. One without a spec, or that renders, runs all episodes one by one.
-            Changes made to the environment after `gymnasium.make` are not copied: give n_envs=1 then. Where it
+        env: A gymnasium environment or one of the legacy gym API, a function that makes one, or a name. An object
+            is used itself, one episode after another, and left open; several run side by side if a function or a name
+            makes them, or if `get_dataset` or `make_env` made the object and nobody has looked inside since. If it
             shows single images, and the policy sees stacks of them, they are stacked.
         n_episodes: Number of episodes, at least 1.
         seed: Of the first episode.
-        n_envs: Number of environments side by side; None chooses up to 10.
+        n_envs: Number of environments side by side, if there can be several; None chooses up to 10.
         value: Estimates the values [B] of start states; None takes `policy.predict_value` where
             `policy.has_value`.
-        max_steps: Ends an episode after so many steps; None leaves it to the environment.
+        max_steps: Ends an episode after so many steps; None leaves it to the environment, and of one without a
+            time limit ends it after 27,000, with a warning.
 
     Raises:
-        ValueError: For numbers below 1, and for actions that do not fit the environment.
+        ValueError: For numbers below 1, actions that do not fit the environment, and rewards that are no numbers.
         UnsupportedError: For a policy or an environment that is none.
     """
     for name, number in (("n_episodes", n_episodes), ("n_envs", n_envs), ("max_steps", max_steps)):
@@ -145,14 +144,10 @@ def evaluate(
     actor = as_actor(policy)
     if value is None and getattr(policy, "has_value", False):
         value = policy.predict_value
-    envs = side_by_side(fit_stack(as_gymnasium(env), policy), min(n_episodes, n_envs or DEFAULT_COPIES))
-    try:
-        rollout = Rollout(actor, envs, n_episodes, seed, max_steps)
+    with GivenEnv(env).opened(n_envs, n_episodes) as envs:
+        rollout = Rollout(actor, [fit_stack(one, policy) for one in envs], n_episodes, seed, max_steps)
         rollout.run()
         return Evaluation(rollout.returns, rollout.lengths, _start_values(value, rollout.starts))
-    finally:
-        for made in envs[1:]:
-            made.close()
 
 
 def normalized_score(returns: npt.ArrayLike, reference: Any) -> npt.NDArray[np.float64] | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -53,6 +55,12 @@ class Rollout(EpisodeLoop):
         self.actor.forget(slot.episode)
 
     def finished(self, slot: Slot) -> None:
-        """Notes return and length."""
+        """Notes return and length; warns of a return that is no number."""
+        if not math.isfinite(slot.total):
+            warnings.warn(
+                f"rewards of the environment add up to {slot.total} in the episode of seed {self.seed + slot.episode}: "
+                "it has no return, and neither has their mean",
+                stacklevel=6,
+            )
         self.returns[slot.episode], self.lengths[slot.episode] = slot.total, slot.length
         self.actor.forget(slot.episode)

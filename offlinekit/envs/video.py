@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -11,7 +12,10 @@ from typing import Any, NamedTuple
 import gymnasium
 import numpy as np
 
-from offlinekit.envs.environments import as_gymnasium, copy_env, make_env, render_without_display
+from offlinekit.envs.environments import render_without_display
+from offlinekit.envs.frame_stacking import fit_stack
+from offlinekit.envs.given_env import GivenEnv, make_named
+from offlinekit.envs.made_env import MadeEnv
 from offlinekit.envs.rollout import Rollout
 from offlinekit.envs.stateful_policies import as_actor
 from offlinekit.errors import MissingExtraError, UnsupportedError, require
@@ -50,8 +54,7 @@ def record_video(
 
     Args:
         policy: As in `evaluate`.
-        env_or_id: Name of an environment, or an environment. One that does not render is made again from its
-            spec with render_mode="rgb_array"; the given one is left open and as it was.
+        env_or_id: As in `evaluate`. An object is filmed itself, and so has to render: `render_mode="rgb_array"`.
         path: File to write, ending in .mp4 or .gif; a gif has a palette of its own and plays again and again.
         seed: Of the episode.
         max_steps: Ends the film after so many steps.
@@ -68,17 +71,13 @@ def record_video(
     if path.suffix not in FORMATS:
         raise ValueError(f"expected a path that ends in {' or '.join(FORMATS)}, got {str(path)!r}")
     ffmpeg = require("imageio_ffmpeg", "video")
-    env, ours = _rendering(env_or_id)
-    try:
-        with (
-            atomic_write(path) as beside,
-            closing(_Writer(ffmpeg, beside, _frames_per_second(env), FORMATS[path.suffix])) as writer,
-        ):
-            rollout = Rollout(as_actor(policy), [_Film(env, writer)], 1, seed, max_steps)
-            rollout.run()
-    finally:
-        if ours:
-            env.close()
+    with (
+        _rendering(env_or_id) as env,
+        atomic_write(path) as beside,
+        closing(_Writer(ffmpeg, beside, _frames_per_second(env), FORMATS[path.suffix])) as writer,
+    ):
+        rollout = Rollout(as_actor(policy), [fit_stack(_Film(env, writer), policy)], 1, seed, max_steps)
+        rollout.run()
     return Recording(path, float(rollout.returns[0]), int(rollout.lengths[0]))
 
 
@@ -120,21 +119,15 @@ class _Film(gymnasium.Wrapper[Any, Any, Any, Any]):
         return answer
 
 
-def _rendering(env_or_id: Any) -> tuple[gymnasium.Env[Any, Any], bool]:
-    """Returns an environment that renders images, and whether it was made here."""
+@contextmanager
+def _rendering(env: Any) -> Iterator[gymnasium.Env[Any, Any]]:
+    """Yields an environment that renders images; closes it if it was made here."""
     render_without_display()
-    if isinstance(env_or_id, str):
-        made = make_env(env_or_id, render_mode="rgb_array")
-        if made is None:
-            raise MissingExtraError(
-                f"cannot film {env_or_id!r}: its package is not installed (see the warning)"
-            )
-        return made, True
-    env = as_gymnasium(env_or_id)
-    if env.spec is None or env.render_mode == "rgb_array":
-        return env, False
-    made = copy_env(env, render_mode="rgb_array")
-    return (env, False) if made is None else (made, True)
+    given = GivenEnv(partial(make_named, env, render_mode="rgb_array") if isinstance(env, str) else env)
+    if isinstance(given.env, MadeEnv) and given.env.render_mode is None and not given.env.is_touched:
+        given = GivenEnv(partial(given.env.again, render_mode="rgb_array"))
+    with given.opened() as (one,):
+        yield one
 
 
 def _frame(env: gymnasium.Env[Any, Any]) -> Array:
@@ -146,7 +139,7 @@ def _frame(env: gymnasium.Env[Any, Any]) -> Array:
     if not isinstance(image, np.ndarray) or image.ndim != 3:
         raise UnsupportedError(
             f"expected an environment that renders RGB arrays, got {type(image).__name__} from {env}; "
-            "make it with render_mode='rgb_array'"
+            "make it with render_mode='rgb_array', or give its name"
         )
     height, width, _ = image.shape
     return np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")

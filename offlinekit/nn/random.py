@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import TypeVar
 from weakref import WeakValueDictionary
 
@@ -145,11 +144,3 @@ def derive(seed: int, stream: str) -> int:
     """Returns the seed of one of an agent's independent streams, such as "networks" or "batches"."""
     words = [seed, *stream.encode()]
     return int(np.random.SeedSequence(words).generate_state(1)[0])
-
-
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Initialises networks from a seed and leaves the global CPU generator as it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        yield

@@ -10,14 +10,13 @@ from offlinekit.datasets import MDPDataset
 from offlinekit.envs.evaluation import evaluate
 from offlinekit.interfaces import Evaluator
 from offlinekit.training.episode_table import EPISODES
+from offlinekit.training.setup.settings import RunSettings
 from offlinekit.training.undisturbed import undisturbed
 
 Judge = Callable[[], dict[str, Any]]
 
 
-def make_evaluations(
-    algo: Any, dataset: MDPDataset, env: Any, n_episodes: int, evaluators: Mapping[str, Evaluator]
-) -> dict[str, Judge]:
+def make_evaluations(algo: Any, dataset: MDPDataset, settings: RunSettings) -> dict[str, Judge]:
     """Returns name -> what measures some metrics of an algorithm as it is at the time of the call.
 
     That of the environment also hands over its episodes, under `EPISODES`.
@@ -25,19 +24,15 @@ def make_evaluations(
     Args:
         algo: What is judged.
         dataset: What the evaluators look at, and whose reference scores the environment's returns are set against.
-        env: Environment to play `n_episodes` in, or None.
-        n_episodes: Of each evaluation.
-        evaluators: Name to a function (algo, dataset) -> float, or -> several by name, logged as "name/part".
+        settings: Of the run: its environment, how episodes are played there, and its evaluators.
     """
+    evaluators = settings["evaluators"] or {}
     found: dict[str, Judge] = {
         name: partial(_judge, name, of, algo, dataset) for name, of in evaluators.items()
     }
-    if env is None:
+    if settings["eval_env"] is None:
         return found
-    return {
-        "eval": partial(_play, algo, env, n_episodes, dataset if dataset.reference_scores else None),
-        **found,
-    }
+    return {"eval": partial(_play, algo, settings, dataset if dataset.reference_scores else None), **found}
 
 
 def try_evaluators(algo: Any, dataset: MDPDataset, evaluators: Mapping[str, Evaluator]) -> None:
@@ -54,10 +49,17 @@ def try_evaluators(algo: Any, dataset: MDPDataset, evaluators: Mapping[str, Eval
             _judge(name, evaluator, algo, best)
 
 
-def _play(algo: Any, env: Any, n_episodes: int, reference: MDPDataset | None) -> dict[str, Any]:
+def _play(algo: Any, settings: RunSettings, reference: MDPDataset | None) -> dict[str, Any]:
     """Returns the figures of some episodes and, for the run's folder, the episodes themselves."""
-    seed = algo.seed or 0
-    played = evaluate(algo, env, n_episodes, seed=seed)
+    seed, n_episodes = algo.seed or 0, settings["eval_episodes"]
+    played = evaluate(
+        algo,
+        settings["eval_env"],
+        n_episodes,
+        seed=seed,
+        n_envs=settings["n_envs"],
+        max_steps=settings["max_steps"],
+    )
     episodes = {
         "seed": range(seed, seed + n_episodes),
         "return": played.returns.tolist(),

@@ -13,7 +13,7 @@ from gymnasium import spaces
 from offlinekit.algos import DiscreteBC, DiscreteCQL
 from offlinekit.datasets import MDPDataset, get_dataset, make_env
 from offlinekit.envs.atari import check_game, dashed, described, game_of, games
-from offlinekit.envs.environments import copy_env
+from offlinekit.envs.made_env import MadeEnv
 from offlinekit.metrics import evaluate
 
 
@@ -70,7 +70,8 @@ def test_stacks_of_a_game(ale: Any) -> None:
         stack, frame = env.step(action)[0], single.step(action)[0]
         np.testing.assert_array_equal(stack[3:], frame)
         np.testing.assert_array_equal(stack[:3], before[1:])
-    copied = copy_env(env)
+    assert isinstance(env, MadeEnv)
+    copied = env.again()
     assert copied is not None
     assert copied.observation_space.shape == (4, 84, 84)
 

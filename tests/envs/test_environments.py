@@ -235,7 +235,7 @@ def test_unknown_argument_is_a_value_error() -> None:
 def test_rendering_without_a_display_chooses_egl_but_keeps_a_users_choice(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(environments, "_make", lambda env_id, kwargs: None)
+    monkeypatch.setattr(environments, "MadeEnv", lambda make, facts: None)
     for name in ("DISPLAY", "WAYLAND_DISPLAY"):
         monkeypatch.delenv(name, raising=False)
     for name in ("MUJOCO_GL", "SDL_VIDEODRIVER"):

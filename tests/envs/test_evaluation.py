@@ -82,36 +82,44 @@ def own_start(observations: Any) -> Any:
 def test_returns_follow_the_seeds_of_episodes_however_many_run_side_by_side(n_envs: int) -> None:
     # Episode i: start s = (3 + i) % 5 + 1 = 4, 5, 1, 2. It lasts s steps and earns 10 s in each, plus
     # actions (s % 3, (s - 1) % 3, ..., 1 % 3): 4 -> 1+0+2+1, 5 -> 2+1+0+2+1, 1 -> 1, 2 -> 2+1.
-    result = evaluate(own_start, made(), 4, seed=3, n_envs=n_envs)
+    result = evaluate(own_start, made, 4, seed=3, n_envs=n_envs)
     np.testing.assert_array_equal(result.returns, [160 + 4, 250 + 6, 10 + 1, 40 + 3])
     np.testing.assert_array_equal(result.lengths, [4, 5, 1, 2])
     assert len(Countdown.made) == min(4, n_envs)
 
 
 def test_start_values_are_of_the_start_states_in_the_order_of_episodes() -> None:
-    result = evaluate(own_start, made(), 4, seed=3, n_envs=2, value=lambda o: 2 * o[:, 0])
+    result = evaluate(own_start, made, 4, seed=3, n_envs=2, value=lambda o: 2 * o[:, 0])
     assert result.start_values is not None
     np.testing.assert_array_equal(result.start_values, [8, 10, 2, 4])
     assert result.mean_start_value == 6
 
 
-def test_only_the_copies_are_closed() -> None:
-    evaluate(own_start, made(), 3)
-    assert [env.closed for env in Countdown.made] == [False, True, True]
+def test_what_a_function_made_is_closed() -> None:
+    evaluate(own_start, made, 3)
+    assert [env.closed for env in Countdown.made] == [True, True, True]
+    evaluate(own_start, env := made(), 3)
+    assert not env.unwrapped.closed
 
 
-def test_copies_are_closed_after_an_error() -> None:
+def test_what_a_function_made_is_closed_after_an_error() -> None:
     with pytest.raises(ValueError, match="expected integer actions"):
-        evaluate(lambda o: np.zeros(len(o)), made(), 3)
-    assert [env.closed for env in Countdown.made] == [False, True, True]
+        evaluate(lambda o: np.zeros(len(o)), made, 3)
+    assert [env.closed for env in Countdown.made] == [True, True, True]
+
+
+def test_a_function_that_returns_one_environment_again_is_refused() -> None:
+    env = made()
+    with pytest.raises(ValueError, match="twice; let it make a new environment at each call"):
+        evaluate(own_start, lambda: env, 2)
 
 
 class Unrecorded(gymnasium.Wrapper[Any, Any, Any, Any]):
     pass
 
 
-@pytest.mark.parametrize("wrap", [lambda env: env.unwrapped.__class__(), Unrecorded])
-def test_environment_that_cannot_be_copied_runs_its_episodes_one_by_one(wrap: Any) -> None:
+@pytest.mark.parametrize("wrap", [lambda env: env, lambda env: env.unwrapped.__class__(), Unrecorded])
+def test_an_object_runs_its_episodes_one_by_one(wrap: Any) -> None:
     env = wrap(made())
     Countdown.made.clear()
     sizes = set[int]()
@@ -120,9 +128,11 @@ def test_environment_that_cannot_be_copied_runs_its_episodes_one_by_one(wrap: An
         sizes.add(len(observations))
         return own_start(observations)
 
-    result = evaluate(policy, env, 4, seed=3, n_envs=4)
+    with pytest.warns(UserWarning, match="n_envs=4, but there is one environment"):
+        result = evaluate(policy, env, 4, seed=3, n_envs=4)
     np.testing.assert_array_equal(result.lengths, [4, 5, 1, 2])
     assert sizes == {1}
+    np.testing.assert_array_equal(evaluate(policy, env, 4, seed=3).lengths, [4, 5, 1, 2])
 
 
 def test_legacy_environment_is_wrapped() -> None:
@@ -145,13 +155,6 @@ def test_legacy_environment_is_wrapped() -> None:
             return observation, reward, terminated, info
 
     np.testing.assert_array_equal(evaluate(own_start, Legacy(), 4, seed=3).returns, [164, 256, 11, 43])
-
-
-def test_environment_that_renders_is_not_copied() -> None:
-    env = made()
-    env.unwrapped.render_mode = "rgb_array"
-    evaluate(own_start, env, 3)
-    assert len(Countdown.made) == 1
 
 
 def test_trees_of_observations_and_continuous_actions() -> None:
@@ -191,7 +194,7 @@ def test_truncation_and_max_steps_end_an_episode() -> None:
 )
 def test_wrong_discrete_actions_are_named(actions: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        evaluate(lambda o: actions(len(o)), made(), 2)
+        evaluate(lambda o: actions(len(o)), made, 2)
 
 
 @pytest.mark.parametrize(

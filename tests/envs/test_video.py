@@ -10,7 +10,8 @@ import gymnasium
 import numpy as np
 import pytest
 
-from offlinekit.envs import video
+from offlinekit.datasets import make_env
+from offlinekit.envs import given_env
 from offlinekit.errors import MissingExtraError, UnsupportedError
 from offlinekit.metrics import RandomPolicy, record_video
 
@@ -69,9 +70,7 @@ def test_environment_by_name_is_filmed(tmp_path: Path) -> None:
     recording = record_video(RandomPolicy(space), "CartPole-v1", tmp_path / "film.mp4", seed=3, max_steps=5)
     assert recording.n_steps == 5
     assert len(frames(recording.path, 400, 600)) == 6
-    again = record_video(
-        RandomPolicy(space), gymnasium.make("CartPole-v1"), tmp_path / "b.mp4", 3, max_steps=5
-    )
+    again = record_video(RandomPolicy(space), make_env("CartPole-v1"), tmp_path / "b.mp4", 3, max_steps=5)
     assert len(frames(again.path, 400, 600)) == 6
 
 
@@ -84,6 +83,6 @@ def test_what_cannot_be_filmed_is_named(tmp_path: Path, monkeypatch: pytest.Monk
     with pytest.raises(UnsupportedError, match="renders RGB arrays, got NoneType"):
         record_video(policy, blind, tmp_path / "film.mp4")
     assert not list(tmp_path.iterdir())
-    monkeypatch.setattr(video, "make_env", lambda *args, **kwargs: None)
-    with pytest.raises(MissingExtraError, match="cannot film 'Hopper-v4'"):
+    monkeypatch.setattr(given_env, "make_env", lambda *args, **kwargs: None)
+    with pytest.raises(MissingExtraError, match="no environment 'Hopper-v4'"):
         record_video(policy, "Hopper-v4", tmp_path / "film.mp4")

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from offlinekit.core.bases.best_of_impl import BestOf
 from offlinekit.nn import losses
 from offlinekit.nn.diffusion import ClippedDiffusion, Diffusion, TimeFeatures
+from offlinekit.nn.isolation import initialised
 from offlinekit.nn.networks import Network
-from offlinekit.nn.random import Random, seeded
+from offlinekit.nn.random import Random
 
 SPACE = gymnasium.spaces.Box(-1.0, 1.0, (2,))
 G0, G1 = math.exp(-0.5 * (0.1 + 2.475)), math.exp(-5.05)  # Signal after the steps of T = 2.
@@ -32,7 +33,7 @@ class Raw(nn.Module):
 
 def make(kind=Diffusion, n_steps=2, action_size=1, encoder=TABLE, times=None):
     random, times = Random(0, torch.device("cpu")), times or Raw()
-    with seeded(0):
+    with initialised(0):
         network = Network(encoder, SPACE, action_size, random, action_size=action_size + times.size)
     return kind(network, times, random, action_size, n_steps)
 
@@ -132,7 +133,7 @@ def test_samples_have_leading_axes_and_take_a_number_a_step_and_dimension():
 
 
 def test_time_features():
-    with seeded(0):
+    with initialised(0):
         times = TimeFeatures(torch.tensor([1.0, 0.5]), (3, 2))
     seen = []
     times.layers.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))

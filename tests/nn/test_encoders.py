@@ -16,7 +16,8 @@ from offlinekit.algos import BC, CNNEncoder, MLPEncoder, ResidualEncoder, regist
 from offlinekit.datasets import MDPDataset
 from offlinekit.nn import encoders
 from offlinekit.nn.encoders import ModuleEncoder, encoder_to_json, make_trunk, resolve_encoder
-from offlinekit.nn.random import Random, seeded
+from offlinekit.nn.isolation import initialised
+from offlinekit.nn.random import Random
 
 VECTOR = spaces.Box(-1.0, 1.0, (4,))
 IMAGE = spaces.Box(0, 255, (3, 12, 10), "uint8")
@@ -25,7 +26,7 @@ SMALL = CNNEncoder((8,), filters=((4, 3, 2),))
 
 @pytest.fixture(autouse=True)
 def _same_numbers_each_time():
-    with seeded(0):
+    with initialised(0):
         yield
 
 

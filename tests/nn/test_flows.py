@@ -11,15 +11,16 @@ from table_networks import STATES, TABLE, one_hot, set_constant, set_table
 from offlinekit.core.bases.best_of_impl import BestOf
 from offlinekit.nn.encoders import MLPEncoder
 from offlinekit.nn.flows import Flow, OneStepPolicy
+from offlinekit.nn.isolation import initialised
 from offlinekit.nn.networks import Network
-from offlinekit.nn.random import Random, seeded
+from offlinekit.nn.random import Random
 
 SPACE = gymnasium.spaces.Box(-1.0, 1.0, (2,))
 
 
 def make_flow(n_steps: int = 2, action_size: int = 1, encoder: MLPEncoder = TABLE) -> Flow:
     random = Random(0, torch.device("cpu"))
-    with seeded(0):
+    with initialised(0):
         network = Network(encoder, SPACE, action_size, random, action_size=action_size + 1)
     return Flow(network, random, action_size, n_steps)
 

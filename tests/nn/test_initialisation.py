@@ -9,12 +9,13 @@ import torch
 from torch import nn
 
 from offlinekit.algos import MLPEncoder, ResidualEncoder
+from offlinekit.nn.isolation import initialised
 from offlinekit.nn.networks import MLP, StackedLinear
-from offlinekit.nn.random import Random, seeded
+from offlinekit.nn.random import Random
 
 
 def made(encoder: MLPEncoder, members: int | None = None, inputs: int = 3, outputs: int = 2) -> MLP:
-    with seeded(0):
+    with initialised(0):
         return MLP(encoder, inputs, outputs, Random(0, torch.device("cpu")), members)
 
 

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from offlinekit.algos import CNNEncoder, MLPEncoder, ResidualEncoder
 from offlinekit.nn.encoders import ModuleEncoder
+from offlinekit.nn.isolation import initialised
 from offlinekit.nn.networks import MLP, Ensemble, Network, QFunction, Residual, StackedLinear
 from offlinekit.nn.policies import DeterministicPolicy
-from offlinekit.nn.random import Dropout, Random, seeded
+from offlinekit.nn.random import Dropout, Random
 from offlinekit.types import map_tree
 
 MEMBERS, ROWS, ACTIONS = 3, 5, 2
@@ -30,7 +31,7 @@ CNN_SMALL = CNNEncoder((8,), filters=FILTERS)
 
 @pytest.fixture(autouse=True)
 def _same_numbers_each_time():
-    with seeded(0):
+    with initialised(0):
         yield
 
 

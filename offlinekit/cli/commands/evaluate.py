@@ -27,12 +27,22 @@ if TYPE_CHECKING:
 @click.option("--episodes", type=click.IntRange(min=1), default=10, help="Number of episodes.")
 @click.option("--seed", type=int, default=0, help="Episode i starts from seed + i.")
 @click.option("--env", "env_id", help="Gymnasium environment.  [default: the run's own]")
+@click.option("--n-envs", type=click.IntRange(min=1), help="Environments side by side.  [default: up to 10]")
+@click.option("--max-steps", type=click.IntRange(min=1), help="End each episode after so many steps.")
 @click.option("--which", type=click.Choice(["last", "best"]), default="last", help="Policy of a run folder.")
 @click.option("--device", default="auto", help="auto, cpu, cuda, cuda:1.")
 @click.option("--json", "as_json", is_flag=True, show_default=False, help="Print JSON, with each return.")
 @debug_option
 def command(
-    run: Path, episodes: int, seed: int, env_id: str | None, which: str, device: str, as_json: bool
+    run: Path,
+    episodes: int,
+    seed: int,
+    env_id: str | None,
+    n_envs: int | None,
+    max_steps: int | None,
+    which: str,
+    device: str,
+    as_json: bool,
 ) -> None:
     """Judge a trained policy in an environment.
 
@@ -42,7 +52,7 @@ def command(
 
     found = find(run, which)
     algo, env = load(found, env_id, device=device)
-    result = evaluate(algo, env, episodes, seed=seed)
+    result = evaluate(algo, env, episodes, seed=seed, n_envs=n_envs, max_steps=max_steps)
     env.close()
     if env_id:  # The run's reference is of its own environment.
         found = Found(found.policy, {})

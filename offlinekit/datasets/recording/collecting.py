@@ -19,9 +19,12 @@ from offlinekit.datasets.recording.behaviour_actions import Behaviour
 from offlinekit.datasets.recording.recorder import Recorder
 from offlinekit.datasets.spaces import check_observations
 from offlinekit.datasets.validation import as_observations
-from offlinekit.envs.environments import as_gymnasium, make_env, side_by_side
-from offlinekit.errors import DatasetError, MissingExtraError
+from offlinekit.envs.given_env import GivenEnv, env_facts
+from offlinekit.errors import DatasetError
 from offlinekit.types import stack_trees
+
+AT_ONCE = 8
+"""Environments side by side, unless the call says how many."""
 
 
 def collect(
@@ -32,7 +35,7 @@ def collect(
     out: str | Path | None = None,
     epsilon: float = 0.0,
     seed: int = 0,
-    n_envs: int = 8,
+    n_envs: int | None = None,
     max_steps: int | None = None,
     part_steps: int = 100_000,
     name: str = "collected",
@@ -49,12 +52,13 @@ def collect(
     Args:
         policy: An algorithm, an object with `predict`, or a callable, from observations [B, ...] to actions
             [B, ...] or a pair of actions and log-probabilities [B]; see `Behaviour` for what else it may have.
-        env: A gymnasium environment, the name of one, or an environment of the legacy gym API.
+        env: As in `evaluate`.
         n_steps: N, at least 1.
         out: File to write, as `MDPDataset.save` does, or None.
         epsilon: Probability of a uniformly random action in each step.
         seed: Episode i is reset with seed + i; the noise has its own generators.
-        n_envs: Environments that take steps side by side, in this process, with one call of the policy.
+        n_envs: Environments that take steps side by side, in this process, with one call of the policy; None for
+            up to 8, as `evaluate` has them.
         max_steps: Ends episodes after so many steps; None leaves it to the environment.
         part_steps: Rows of a part, about.
         name: Of the dataset.
@@ -68,16 +72,17 @@ def collect(
         UnsupportedError: For a policy, an environment or a space that cannot be recorded.
     """
     for what, number in (("n_steps", n_steps), ("n_envs", n_envs), ("part_steps", part_steps)):
-        if number < 1:
+        if number is not None and number < 1:
             raise ValueError(f"{what} must be at least 1, got {number}")
     if out is not None and Path(out).exists():
         raise FileExistsError(f"{out} is there already; remove it, or write to another file")
-    with _environments(env, n_envs) as envs:
+    with GivenEnv(env).opened(n_envs, n_envs or AT_ONCE) as envs:
         _check_recordable(envs[0], seed)
         behaviour = Behaviour(policy, envs[0].action_space, epsilon)
         settings = {"epsilon": epsilon, "seed": seed, "n_envs": len(envs), "max_steps": max_steps}
-        recording = {**settings, "part_steps": part_steps, **_environment_facts(envs[0])}
-        facts = plain({**_environment_facts(envs[0]), "recording": recording, **(metadata or {})})
+        where = env_facts(envs[0])
+        recording = {**settings, "part_steps": part_steps, **where}
+        facts = plain({**where, "recording": recording, **(metadata or {})})
         store = Parts(None if out is None else Path(out), name, facts)
         with tqdm(
             desc=name, total=n_steps, unit="step", disable=None if progress is None else not progress
@@ -171,31 +176,6 @@ class Parts:
                 path.unlink()
             self.folder.rmdir()
         return dataset
-
-
-@contextlib.contextmanager
-def _environments(env: Any, n_envs: int) -> Iterator[list[gymnasium.Env[Any, Any]]]:
-    """Makes an environment that is named, and copies; closes what was made."""
-    first = make_env(env) if isinstance(env, str) else as_gymnasium(env)
-    if first is None:
-        raise MissingExtraError(f"cannot record in {env!r}: its package is not installed (see the warning)")
-    envs = side_by_side(first, n_envs)
-    try:
-        yield envs
-    finally:
-        for made in envs if isinstance(env, str) else envs[1:]:
-            made.close()
-
-
-def _environment_facts(env: gymnasium.Env[Any, Any]) -> dict[str, Any]:
-    """Returns the environment's name and arguments; a wrapped one has none that would make it again."""
-    if env.spec is None:
-        return {}
-    kwargs = {key: value for key, value in env.spec.kwargs.items() if key != "render_mode"}
-    if env.spec.additional_wrappers:
-        wrappers = ", ".join(wrapper.name for wrapper in env.spec.additional_wrappers)
-        return {"env_id": None, "env_note": f"recorded in {env.spec.id} with {wrappers}"}
-    return {"env_id": env.spec.id, "env_kwargs": kwargs}
 
 
 def _check_recordable(env: gymnasium.Env[Any, Any], seed: int) -> None:

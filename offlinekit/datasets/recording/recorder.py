@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -73,7 +74,16 @@ class Recorder(EpisodeLoop):
         self.behaviour.actor.forget(slot.episode)
 
     def stepped(self, slot: Slot, before: ArrayTree, index: int) -> None:
-        """Keeps a row."""
+        """Keeps a row.
+
+        Raises:
+            ValueError: For a reward that is not finite.
+        """
+        if not math.isfinite(slot.reward):
+            raise ValueError(
+                f"reward of the environment's step {slot.length - 1} is {slot.reward}, in the episode of seed "
+                f"{self.seed + slot.episode}; a dataset holds finite numbers"
+            )
         log_prob = None if self._log_probs is None else self._log_probs[index]
         self._running[slot.episode].append((before, self._actions[index], slot.reward, log_prob))
 

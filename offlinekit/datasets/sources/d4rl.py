@@ -31,6 +31,7 @@ from offlinekit.datasets.source import Source
 from offlinekit.datasets.spaces import Space, clip
 from offlinekit.datasets.validation import as_array, as_flags, as_float32, check_columns
 from offlinekit.envs.environments import as_gymnasium, make_env
+from offlinekit.envs.made_env import MadeEnv
 from offlinekit.errors import FileFormatError, require
 from offlinekit.types import Array
 
@@ -283,9 +284,13 @@ def ant_environment(name: str) -> Env[Any, Any] | None:
     if name.endswith("-v0"):
         return make_env("Ant-v4", use_contact_forces=True)
     env = make_env("Ant-v4")
-    if env is None:
-        return None
+    return None if env is None else MadeEnv(_without_contacts, {})
+
+
+def _without_contacts(**kwargs: Any) -> Env[Any, Any]:
     space = spaces.Box(-np.inf, np.inf, (111,), np.float64)
+    env = make_env("Ant-v4", **kwargs)
+    assert env is not None  # The package is there, or nobody would ask.
     return TransformObservation(env, _with_zero_contacts, space)
 
 

@@ -8,8 +8,8 @@ import gymnasium
 import numpy as np
 
 from offlinekit.directions import less_is_better
-from offlinekit.envs.environments import as_gymnasium
 from offlinekit.envs.evaluation import evaluate
+from offlinekit.envs.given_env import GivenEnv
 from offlinekit.metrics.batches import check_ordered, check_values, final_values, per_transition
 from offlinekit.sampling.n_step import discounted_sums
 from offlinekit.types import Array
@@ -46,8 +46,8 @@ def overestimation_gap(
     """
     check_values(algo, "overestimation_gap")
     if env is not None:
-        discounted = _Discounted(as_gymnasium(env), algo)
-        result = evaluate(algo, discounted, n_episodes, seed=seed, n_envs=1)
+        with GivenEnv(env).opened() as (one,):
+            result = evaluate(algo, _Discounted(one, algo), n_episodes, seed=seed)
         return (result.mean_start_value or 0.0) - result.mean
     check_ordered(dataset, "overestimation_gap")
     impl = algo.impl

@@ -7,6 +7,7 @@ from typing import Any
 
 from offlinekit.datasets import MDPDataset
 from offlinekit.datasets.fingerprint import fingerprint
+from offlinekit.envs.given_env import GivenEnv
 from offlinekit.interfaces import Trainable
 from offlinekit.training.setup.settings import RunSettings, plain
 
@@ -22,18 +23,19 @@ def describe_run(
         settings: The others.
         data: As `describe_data` gives it.
     """
-    env_id = getattr(getattr(settings.get("eval_env"), "spec", None), "id", None)
+    env = settings.get("eval_env")
+    facts = {"env_id": None} if env is None else GivenEnv(env).facts
     return {
         "format": 1,
         "algo": type(algo).__name__,
         "impl": algo.impl_class.__name__,
         "hyperparameters": algo.config,
         "seed": algo.seed,
-        "env_id": env_id,
-        "eval_env": env_id or "none",
+        "eval_env": facts["env_id"] or "none",
         "n_steps": n_steps,
         **plain(settings),
         **data,
+        **facts,
     }
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from offlinekit.datasets import MDPDataset
 from offlinekit.datasets.spaces import check_environment
-from offlinekit.envs.environments import as_gymnasium
 from offlinekit.envs.frame_stacking import fit_stack
+from offlinekit.envs.given_env import GivenEnv
 from offlinekit.fields import Count, checked
 from offlinekit.interfaces import Sampler, Trainable
 from offlinekit.training import run_folder
@@ -74,7 +74,8 @@ def start_run(
             make_sampler = share(algo, team, {"n_steps": n_steps, **_common(settings)})
             if not team.is_rank_zero:
                 settings, folder = RunSettings(**{**settings, **RANK_0_ALONE}), None  # type: ignore[typeddict-item]
-        settings["eval_env"] = _fitting(algo, dataset, settings["eval_env"])
+        if settings["eval_env"] is not None:
+            check_fits(algo, dataset, settings["eval_env"])
         try_evaluators(algo, dataset, settings["evaluators"] or {})
         sampler = _prepare_sampler(algo, learned, settings, make_sampler)
         config = describe_run(algo, n_steps, settings, data)
@@ -85,9 +86,7 @@ def start_run(
             _engine(algo, sampler, settings),
             n_steps,
             settings,
-            make_evaluations(
-                algo, dataset, settings["eval_env"], settings["eval_episodes"], settings["evaluators"] or {}
-            ),
+            make_evaluations(algo, dataset, settings),
             config,
             folder,
             state,
@@ -135,13 +134,14 @@ def _common(settings: RunSettings) -> dict[str, Any]:
     return {name: value for name, value in plain(settings).items() if name not in RANK_0_ALONE}
 
 
-def _fitting(algo: Any, dataset: MDPDataset, env: Any) -> Any:
-    """Returns the environment with the frames stacked that the algorithm sees, once it is known to fit."""
-    if env is None:
-        return None
-    env = fit_stack(env, algo)
-    check_environment(algo.impl.observation_space, dataset.action_space, as_gymnasium(env))
-    return env
+def check_fits(algo: Any, dataset: MDPDataset, env: Any) -> None:
+    """Checks that an environment has the spaces of the algorithm and the data.
+
+    Raises:
+        DatasetError: For other ones.
+    """
+    with GivenEnv(env).opened() as (one,):
+        check_environment(algo.impl.observation_space, dataset.action_space, fit_stack(one, algo))
 
 
 def _prepare_sampler(

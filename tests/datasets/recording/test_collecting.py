@@ -62,7 +62,7 @@ def assert_same(left: MDPDataset, right: MDPDataset) -> None:
 @pytest.mark.parametrize("n_envs", [1, 2, 5])
 def test_rows_of_whole_episodes_in_the_order_of_their_seeds(n_envs: int) -> None:
     # Seeds 4, 5, 6, 7: 2 steps and a terminal, 3 and a timeout, 1 and a terminal, 2 of which the first is kept.
-    dataset = collect(by_time, made(), 7, seed=4, n_envs=n_envs, metadata={"a": 1})
+    dataset = collect(by_time, made, 7, seed=4, n_envs=n_envs, metadata={"a": 1})
     assert dataset.observations.tolist() == [[4, 0], [4, 1], [5, 0], [5, 1], [5, 2], [6, 0], [7, 0]]
     assert dataset.actions.tolist() == [0, 1, 0, 1, 2, 0, 0]
     assert dataset.rewards.tolist() == [0, 11, 0, 11, 22, 0, 0]
@@ -77,7 +77,7 @@ def test_rows_of_whole_episodes_in_the_order_of_their_seeds(n_envs: int) -> None
 
 
 def test_step_limits_are_timeouts() -> None:
-    dataset = collect(by_time, made(), 4, seed=2, n_envs=2, max_steps=2)
+    dataset = collect(by_time, made, 4, seed=2, n_envs=2, max_steps=2)
     assert dataset.observations.tolist() == [[2, 0], [2, 1], [3, 0], [4, 0]]
     assert dataset.timeouts.tolist() == [False, True, True, True]
     assert dataset.final_observations.tolist() == [[2, 2], [3, 1], [4, 1]]
@@ -119,7 +119,7 @@ def test_probabilities_that_the_policy_returns() -> None:
     np.testing.assert_array_equal(dataset.behavior_log_probs, -dataset.observations[:, 1])
     assert collect(pair, made(), 7, seed=4, epsilon=0.5).behavior_log_probs is None
     with pytest.raises(ValueError, match=r"expected log-probabilities of shape \(5,\), got \(1,\)"):
-        collect(lambda o: (by_time(o), np.zeros(1)), made(), 7, n_envs=5)
+        collect(lambda o: (by_time(o), np.zeros(1)), made, 7, n_envs=5)
 
 
 def test_random_policies_know_their_densities() -> None:
@@ -202,7 +202,7 @@ def test_wrapped_environments_are_not_named_as_if_they_were_not() -> None:
     wrapped = gymnasium.wrappers.FlattenObservation(gymnasium.make("MountainCar-v0"))
     found = collect(lambda o: np.zeros(len(o), int), wrapped, 5).metadata
     assert found["env_id"] is None
-    assert found["env_note"] == "recorded in MountainCar-v0 with FlattenObservation"
+    assert found["env_note"] == "MountainCar-v0 with FlattenObservation"
 
 
 def test_unbounded_actions_have_no_density() -> None:

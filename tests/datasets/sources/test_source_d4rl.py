@@ -15,7 +15,7 @@ from offlinekit.datasets import MDPDataset, get_dataset, make_env
 from offlinekit.datasets.families.d4rl_alignment import cut_at_limit
 from offlinekit.datasets.families.d4rl_facts import KnownFaultWarning
 from offlinekit.datasets.sources import d4rl
-from offlinekit.envs.environments import copy_env
+from offlinekit.envs.made_env import MadeEnv
 from offlinekit.errors import DatasetError, DownloadError, FileFormatError, MissingExtraError
 
 RealData = Callable[[str], Path]
@@ -288,8 +288,8 @@ def test_reward_transforms_that_cannot_be(tmp_path: Path) -> None:
 def test_ant_has_the_contact_forces_of_the_data(real_data: RealData) -> None:
     pytest.importorskip("mujoco")
     dataset, env = get_dataset(real_data("d4rl/ant_medium-v2.hdf5"))
-    assert env is not None
-    for each in (env, copy_env(env)):
+    assert isinstance(env, MadeEnv)
+    for each in (env, env.again()):
         assert each is not None
         seen = steps_of(each)
         assert seen.shape == (30, 111)

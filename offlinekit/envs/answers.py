@@ -1,0 +1,58 @@
+"""What an environment may return from `reset` and `step`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+REMEDY = "return (observation, reward, terminated, truncated, info) from step, with a float and two bools"
+
+
+def checked_reset(answer: Any) -> Any:
+    """Returns the observation that a reset began with.
+
+    Raises:
+        ValueError: For anything but a pair.
+    """
+    if isinstance(answer, tuple) and len(answer) == 2 and isinstance(answer[1], dict):
+        return answer[0]
+    raise ValueError(
+        f"reset of the environment returned {_named(answer)}, expected a pair (observation, info) with a dict as "
+        "info; return (observation, {})"
+    )
+
+
+def checked_step(answer: Any, step: int) -> tuple[Any, float, bool, bool]:
+    """Returns what a step gave: observation, reward, terminated, truncated.
+
+    Args:
+        answer: Of the environment.
+        step: Steps of the episode before this one.
+
+    Raises:
+        ValueError: For another number of values, and for a reward or an end of an episode that is no number.
+    """
+    if not isinstance(answer, tuple) or len(answer) != 5:
+        raise ValueError(
+            f"step of the environment returned {_named(answer)}, expected a tuple of 5 values; {REMEDY}"
+        )
+    observation, reward, terminated, truncated, _ = answer
+    return (
+        observation,
+        reward if type(reward) is float else _number("reward", reward, step),
+        bool(terminated if type(terminated) is bool else _number("terminated", terminated, step)),
+        bool(truncated if type(truncated) is bool else _number("truncated", truncated, step)),
+    )
+
+
+def _number(name: str, value: Any, step: int) -> float:
+    """Returns the one number in a value."""
+    array = np.asarray(value)
+    if array.size != 1 or array.dtype.kind not in "biuf":
+        raise ValueError(f"{name} of the environment's step {step} is {value!r}, expected a number; {REMEDY}")
+    return float(array.reshape(()))
+
+
+def _named(answer: Any) -> str:
+    return f"a tuple of {len(answer)}" if isinstance(answer, tuple) else type(answer).__name__

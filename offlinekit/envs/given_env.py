@@ -1,0 +1,134 @@
+"""An environment as a user gives it to any function: itself, a function that makes it, or its name."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from functools import partial
+from itertools import islice
+from typing import Any
+
+import gymnasium
+
+from offlinekit.envs.environments import as_gymnasium, make_env
+from offlinekit.envs.made_env import MadeEnv
+from offlinekit.errors import MissingExtraError
+
+Env = gymnasium.Env[Any, Any]
+AT_ONCE = 10
+"""Environments side by side, unless the call says how many."""
+
+
+class GivenEnv:
+    """What the user gave: it is used itself, never a look-alike made from its name.
+
+    Args:
+        env: A gymnasium environment or one of the legacy gym API; a function or class that makes one without
+            arguments; a name that gymnasium knows; or a GivenEnv.
+
+    Attributes:
+        env: The object, or None.
+        factory: What makes environments if there is no object.
+
+    Raises:
+        UnsupportedError: For anything else.
+    """
+
+    env: Env | None = None
+    factory: Callable[[], Any] | None = None
+
+    def __init__(self, env: Any) -> None:
+        if isinstance(env, GivenEnv):
+            self.env, self.factory = env.env, env.factory
+        elif isinstance(env, str):
+            self.factory = partial(make_named, env)
+        elif callable(env) and (isinstance(env, type) or not hasattr(env, "step")):
+            self.factory = env
+        else:
+            self.env = as_gymnasium(env)
+
+    @contextmanager
+    def opened(self, n_envs: int | None = 1, at_most: int = AT_ONCE) -> Iterator[list[Env]]:
+        """Yields environments to use side by side; closes those that were made here.
+
+        An object is used alone, but for one that `make_env` or `get_dataset` made and nobody has touched since.
+
+        Args:
+            n_envs: How many; None for as many as there can be.
+            at_most: How many are of use.
+
+        Raises:
+            ValueError: If a function returns the same environment twice.
+        """
+        wanted = min(n_envs or AT_ONCE, at_most)
+        with ExitStack() as stack:
+            envs = [] if self.env is None else [self.env]
+            source = self._made() if self.factory is not None else self._equals()
+            envs += [stack.enter_context(closing(env)) for env in islice(source, wanted - len(envs))]
+            if n_envs is not None and len(envs) < wanted:
+                _warn_of_one(envs[0], n_envs)
+            yield envs
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What `env_facts` says of it."""
+        with self.opened() as (env,):
+            return env_facts(env)
+
+    def _made(self) -> Iterator[Env]:
+        """Yields environments that the user's function makes."""
+        known: list[Any] = []
+        while self.factory is not None:
+            env = self.factory()
+            if any(env is other for other in known):
+                raise ValueError(
+                    f"the function returned {env} twice; let it make a new environment at each call"
+                )
+            known.append(env)
+            yield as_gymnasium(env)
+
+    def _equals(self) -> Iterator[Env]:
+        """Yields environments that are equal to the object."""
+        env = self.env
+        while isinstance(env, MadeEnv) and env.render_mode is None:  # Others would open windows.
+            other = env.again()
+            if other is None:
+                return
+            yield other
+
+
+def make_named(name: str, **kwargs: Any) -> Env:
+    """Makes the environment of a name.
+
+    Raises:
+        ValueError: For a name that gymnasium does not know.
+        MissingExtraError: If the package that it needs is not installed.
+    """
+    env = make_env(name, **kwargs)
+    if env is None:
+        raise MissingExtraError(
+            f"there is no environment {name!r}: its package is not installed (see the warning)"
+        )
+    return env
+
+
+def env_facts(env: Env) -> dict[str, Any]:
+    """Returns name and arguments that make an environment again; a note in place of the name if there are none."""
+    if isinstance(env, MadeEnv) and env.facts:
+        return dict(env.facts)
+    if env.spec is None:
+        return {"env_id": None, "env_note": f"{type(env).__name__}, which has no name"}
+    kwargs = {key: value for key, value in env.spec.kwargs.items() if key != "render_mode"}
+    if env.spec.additional_wrappers:
+        wrappers = ", ".join(wrapper.name for wrapper in env.spec.additional_wrappers)
+        return {"env_id": None, "env_note": f"{env.spec.id} with {wrappers}"}
+    return {"env_id": env.spec.id, "env_kwargs": kwargs}
+
+
+def _warn_of_one(env: Env, n_envs: int) -> None:
+    warnings.warn(
+        f"n_envs={n_envs}, but there is one environment, {env}, and a copy could differ from it: episodes run one "
+        "after another; for several at once give a function, such as lambda: gymnasium.make('CartPole-v1')",
+        stacklevel=6,
+    )

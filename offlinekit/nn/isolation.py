@@ -1,0 +1,80 @@
+"""What networks are made and trained under, whatever the process has set: generator, dtype, device, grad mode."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+FRESH = frozenset({torch.empty, torch.zeros, torch.ones, torch.rand, torch.randn, torch.eye, torch.linspace})
+"""Functions that make tensors of the default dtype, unless the call names another."""
+
+INFERRED = frozenset({torch.tensor, torch.as_tensor, torch.full, torch.arange, torch.scalar_tensor})
+"""Functions that make tensors of the default dtype if they are given Python's floats."""
+
+
+class OwnDraws(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own, as below.
+    """Draws from a generator of its own what would be drawn from the process's; other threads do not matter.
+
+    Args:
+        seed: Of the generator.
+    """
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # Else torch imports its compiler at the first call, which takes a second.
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Runs an operation, with the generator if it draws and names none."""
+        given = dict(kwargs or {})
+        drawing = _drawing(func) if torch.Tag.nondeterministic_seeded in func.tags else None
+        if drawing is None or given.get("generator") is not None:
+            return func(*args, **given)
+        return drawing(*args, **{**given, "generator": self.generator})
+
+
+class OwnDtype(TorchFunctionMode):
+    """Makes float32 tensors, where those of the default dtype would be made."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Calls a function of torch with its dtype."""
+        given = dict(kwargs or {})
+        if given.get("dtype") is not None:
+            return func(*args, **given)
+        if func in FRESH:
+            return func(*args, **{**given, "dtype": torch.float32})
+        found = func(*args, **given)
+        is_default = func in INFERRED and not any(hasattr(value, "dtype") for value in args)
+        return found.float() if is_default and found.is_floating_point() else found
+
+
+@functools.cache
+def _drawing(operator: Any) -> Any:
+    """Returns the form of a random operator that takes a generator, or None."""
+    if any(argument.name == "generator" for argument in operator._schema.arguments):
+        return operator
+    overload = {"default": "generator", "low": "low_generator"}.get(operator._overloadname, "")
+    return getattr(operator.overloadpacket, overload, None)
+
+
+@contextmanager
+def trainable() -> Iterator[None]:
+    """Records gradients, whatever the caller's grad mode."""
+    with torch.inference_mode(False), torch.enable_grad():
+        yield
+
+
+@contextmanager
+def initialised(seed: int) -> Iterator[None]:
+    """Makes networks from a seed alone, of float32 and on the CPU."""
+    with trainable(), torch.device("cpu"), OwnDtype(), OwnDraws(seed):
+        yield
