@@ -38,6 +38,7 @@ from offlinekit.core.renames import renamed, renames_of
 from offlinekit.datasets import MDPDataset
 from offlinekit.envs.frame_stacking import stacked_space
 from offlinekit.interfaces import Sampler
+from offlinekit.nn.isolation import trainable
 from offlinekit.nn.random import derive
 from offlinekit.sampling.blocks import sampler_for
 from offlinekit.sampling.loss_weights import learned_rows
@@ -205,6 +206,7 @@ class Algo(Configured, CatalogueEntry, Agent, PolicyFiles):
         """
         check_dataset(self, self._impl, dataset, Algo.known.values())
 
+    @trainable()
     def make_impl(self, observation_space: Any, action_space: Any) -> None:
         """Makes the networks for the given spaces, anew."""
         self._impl = self.impl_class(self, observation_space, action_space, find_device(self.device))

@@ -28,7 +28,9 @@ def resize(impl: Any) -> None:
         n = getattr(impl.config, NAME)
         if n != len(rows):
             generator = torch.Generator().manual_seed(derive(impl.config.seed, "candidates"))
-            fresh = torch.randn(n, *rows.shape[1:], generator=generator).clamp(-bound, bound)
+            fresh = torch.randn(n, *rows.shape[1:], generator=generator, dtype=torch.float32).clamp(
+                -bound, bound
+            )
             rows.data = torch.cat([rows, fresh.to(rows)[len(rows) :]])[:n]
 
 

@@ -18,6 +18,7 @@ from offlinekit.core.renames import renamed
 from offlinekit.datasets.spaces import space_from_json, space_to_json
 from offlinekit.errors import FileFormatError, did_you_mean
 from offlinekit.nn.encoders import encoder_to_json
+from offlinekit.nn.isolation import trainable
 from offlinekit.sampling.scalers import Scaler, Scaling
 from offlinekit.training import policy_file
 
@@ -167,6 +168,7 @@ def load(
     return algo
 
 
+@trainable()
 def restore(algo: Any, path: Path, header: Mapping[str, Any], tensors: dict[str, Tensor]) -> None:
     """Brings an algorithm to the state of a file.
 

@@ -80,7 +80,7 @@ class Converter:
         )
 
     def _tensor(self, array: Array) -> Tensor:
-        return torch.as_tensor(np.ascontiguousarray(array)).to(self.device)
+        return torch.as_tensor(np.ascontiguousarray(array), device=self.device)
 
 
 class SampledPolicy:

@@ -37,7 +37,7 @@ class _SumInBlocks(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, part: PartialSum, blocks: Sequence[slice], *inputs: Tensor) -> Tensor:
-        total = torch.zeros((), device=inputs[0].device)
+        total = inputs[0].new_zeros(())
         gradients: list[Tensor] = []
         wanted = [tensor for tensor in inputs if tensor.requires_grad]
         for rows in blocks:

@@ -76,7 +76,7 @@ class OneStepPolicy(nn.Module):
     def mode(self, observations: TensorTree) -> Tensor:
         """Returns the actions [B, A] of noise 0, the likeliest, clipped to [-1, 1]."""
         first = first_leaf(observations)
-        noise = torch.zeros(first.shape[0], self.action_size, device=first.device)
+        noise = torch.zeros(first.shape[0], self.action_size, device=first.device, dtype=torch.float32)
         return self.forward(observations, noise).clamp(-1.0, 1.0)
 
     def sample(self, observations: TensorTree) -> tuple[Tensor, None]:

@@ -11,7 +11,9 @@ import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-FRESH = frozenset({torch.empty, torch.zeros, torch.ones, torch.rand, torch.randn, torch.eye, torch.linspace})
+FRESH = frozenset(
+    {torch.empty, torch.zeros, torch.ones, torch.rand, torch.randn, torch.normal, torch.eye, torch.linspace}
+)
 """Functions that make tensors of the default dtype, unless the call names another."""
 
 INFERRED = frozenset({torch.tensor, torch.as_tensor, torch.full, torch.arange, torch.scalar_tensor})
@@ -48,13 +50,12 @@ class OwnDtype(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Calls a function of torch with its dtype."""
         given = dict(kwargs or {})
-        if given.get("dtype") is not None:
+        if given.get("dtype") is not None or any(hasattr(value, "dtype") for value in args):
             return func(*args, **given)
         if func in FRESH:
             return func(*args, **{**given, "dtype": torch.float32})
         found = func(*args, **given)
-        is_default = func in INFERRED and not any(hasattr(value, "dtype") for value in args)
-        return found.float() if is_default and found.is_floating_point() else found
+        return found.float() if func in INFERRED and found.is_floating_point() else found
 
 
 @functools.cache

@@ -40,14 +40,14 @@ class Random:
         if torch.compiler.is_compiling():
             drawn: Tensor = torch.ops.offlinekit.draw("normal", self.number, shape)
             return drawn
-        return torch.randn(shape, generator=self.generator, device=self.device)
+        return torch.randn(shape, generator=self.generator, device=self.device, dtype=torch.float32)
 
     def uniform(self, *shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
         """Draws numbers uniform in [low, high) of the given shape."""
         if torch.compiler.is_compiling():
             drawn: Tensor = torch.ops.offlinekit.draw("uniform", self.number, shape)
         else:
-            drawn = torch.rand(shape, generator=self.generator, device=self.device)
+            drawn = torch.rand(shape, generator=self.generator, device=self.device, dtype=torch.float32)
         return drawn * (high - low) + low
 
     def prepare_compiling(self) -> None:
@@ -80,11 +80,11 @@ def register_draws() -> None:
     def draw(kind: str, number: int, shape: Sequence[int]) -> Tensor:
         stream = STREAMS[number]
         function = torch.randn if kind == "normal" else torch.rand
-        return function(list(shape), generator=stream.generator, device=stream.device)
+        return function(list(shape), generator=stream.generator, device=stream.device, dtype=torch.float32)
 
     @draw.register_fake
     def shaped(kind: str, number: int, shape: Sequence[int]) -> Tensor:
-        return torch.empty(list(shape), device=STREAMS[number].device)
+        return torch.empty(list(shape), device=STREAMS[number].device, dtype=torch.float32)
 
 
 def fixed_normals(n: int, size: int, device: torch.device) -> Tensor:

@@ -109,7 +109,7 @@ class _Slots:
         self.parameters = list(parameters)
         self.means = [torch.zeros_like(parameter, requires_grad=False) for parameter in parameters]
         self.squares = [torch.zeros_like(parameter, requires_grad=False) for parameter in parameters]
-        self.counts = torch.zeros(len(self.parameters), device=parameters[0].device)
+        self.counts = parameters[0].new_zeros(len(self.parameters), requires_grad=False)
         self.steps = list(self.counts.unbind())
 
     def rows(self) -> list[dict[str, Tensor]]:

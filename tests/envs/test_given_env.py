@@ -128,8 +128,9 @@ def by_video(env, data, folder):
 
 
 DOORS = [
-    by_evaluate, by_fit, by_fitter, by_seeds, by_population, by_sweep, by_collect, by_gap, by_evaluator, by_levels, by_video,
-]  # fmt: skip
+    *(by_evaluate, by_fit, by_fitter, by_seeds, by_population, by_sweep),
+    *(by_collect, by_gap, by_evaluator, by_levels, by_video),
+]
 
 
 @pytest.mark.parametrize("make", [gymnasium.make, make_env])

@@ -14,7 +14,6 @@ from offlinekit.algos.torch.bc_impl import BCImpl
 from offlinekit.algos.torch.iql_impl import IQLImpl
 from offlinekit.algos.torch.td3_plus_bc_impl import TD3PlusBCImpl
 from offlinekit.testing import small_dataset
-from offlinekit.training.engines import engine as engines
 from offlinekit.training.engines.replay import RecordedUpdates
 from offlinekit.training.setup.start import start_run
 
@@ -168,23 +167,17 @@ def test_a_hyperparameter_changed_during_a_run_acts(engine):
 
 
 def test_precision_is_that_of_the_run_alone(monkeypatch):
-    seen = []
-    monkeypatch.setattr(
-        engines.Engine, "_sum", lambda self: seen.append(torch.get_float32_matmul_precision())
-    )
-    original = engines.matmul_precision
+    seen, take = [], RecordedUpdates.take
 
-    def spy(precision):
-        seen.append(precision)
-        return original(precision)
+    def watched(self, n):
+        seen.append(torch.get_float32_matmul_precision())
+        return take(self, n)
 
-    monkeypatch.setattr(engines, "matmul_precision", spy)
     before = torch.get_float32_matmul_precision()
+    monkeypatch.setattr(RecordedUpdates, "take", watched)
     TD3PlusBC(**TINY).fit(small_dataset("continuous"), 5, precision="bfloat16", **QUIET)
-    assert seen[0] == "bfloat16"
+    assert seen[0] == "medium"
     assert torch.get_float32_matmul_precision() == before
-    with original("bfloat16"):
-        assert torch.get_float32_matmul_precision() == "medium"
 
 
 @pytest.mark.parametrize(

@@ -94,10 +94,13 @@ class SequenceImpl(Impl):
             return torch.zeros((1, config.context, *(space.shape or ())), dtype=dtype, device=device)
 
         shape = (1, config.context)
-        zeros, steps = torch.zeros(shape, device=device), torch.zeros(shape, dtype=torch.int64, device=device)
+        zeros, steps = (
+            torch.zeros(shape, device=device, dtype=torch.float32),
+            torch.zeros(shape, dtype=torch.int64, device=device),
+        )
         to_go, none = zeros.clone(), torch.zeros(shape, dtype=torch.bool, device=device)
         to_go[:, -1] = self.best_return if wanted is None else wanted
-        continuous = torch.zeros((*shape, self.action_size), device=device)
+        continuous = torch.zeros((*shape, self.action_size), device=device, dtype=torch.float32)
         return TrajectoryBatch(
             _over_space(padding, self.observation_space),
             steps.clone() if hasattr(self.action_space, "n") else continuous,
@@ -153,7 +156,7 @@ class SequenceImpl(Impl):
         return self._first_actions(observations, sample=True)
 
     def _first_actions(self, observations: TensorTree, sample: bool) -> Tensor:
-        rewards = torch.zeros(len(first_leaf(observations)), device=self.device)
+        rewards = torch.zeros(len(first_leaf(observations)), device=self.device, dtype=torch.float32)
         memories = [self.begin_episode(None)] * len(rewards)
         return self.take_steps(observations, rewards, memories, sample)[0]
 

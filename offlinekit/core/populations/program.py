@@ -78,7 +78,7 @@ class Program:
         self.call = self.module.forward
         self.state, self.batch = list(state), [tensor.clone() for tensor in batch]
         device = randoms[0].device
-        self.noise = [torch.empty(draw.shape, device=device) for draw in self.draws]
+        self.noise = [torch.empty(draw.shape, device=device, dtype=torch.float32) for draw in self.draws]
         rows = [noise.unbind() for noise in self.noise]
         self.fills = [
             (draw.function, draw.shape[1:], random.generator, own[member])

@@ -13,6 +13,7 @@ from offlinekit.core.populations.stack import stack, unstack
 from offlinekit.core.populations.stacked_sampling import Shareable, StackedSampler
 from offlinekit.errors import TrainingError
 from offlinekit.events import get_logger
+from offlinekit.nn.isolation import trainable
 from offlinekit.sampling.priorities import PrioritySampler
 from offlinekit.training.engines.engine import Engine
 from offlinekit.training.run import Run
@@ -109,6 +110,7 @@ class StackedRuns(Engine):
         """Leaves the look at the metrics to the members."""
 
 
+@trainable()
 def make_run_groups(runs: dict[int, Run]) -> list[RunGroup]:
     """Returns what advances runs of one structure: a stack, or each alone where there is none."""
     if len(runs) > 1:

@@ -78,7 +78,9 @@ def _is_shared(name: str) -> bool:
 
 def _stacked_target(whole: Impl, impls: Sequence[Impl], index: int) -> Any:
     target, taus = whole.targets[index], [impl.targets[index].tau for impl in impls]
-    return target if len(set(taus)) == 1 else StackedTarget(target, torch.tensor(taus, device=whole.device))
+    if len(set(taus)) == 1:
+        return target
+    return StackedTarget(target, torch.tensor(taus, device=whole.device, dtype=torch.float32))
 
 
 def _load_optimizers(whole: Impl, impls: Sequence[Impl]) -> None:
@@ -95,7 +97,9 @@ def _record(
     whole: Impl, impls: Sequence[Impl], numbers: Mapping[str, Sequence[float]], sampler: StackedSampler
 ) -> None:
     """Records the program of each objective; meanwhile the impl has no count of updates to look at."""
-    values = {name: torch.tensor(own, device=whole.device) for name, own in numbers.items()}
+    values = {
+        name: torch.tensor(own, device=whole.device, dtype=torch.float32) for name, own in numbers.items()
+    }
     batch, randoms = sampler.example(), [impl.random for impl in impls]
     steps = whole.grad_step, whole.horizon
     del whole.grad_step, whole.horizon

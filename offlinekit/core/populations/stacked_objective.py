@@ -42,9 +42,10 @@ class StackedObjective(Objective):
         self.norms = None
         if any(norm is not None for norm in norms):
             limits = [float("inf") if norm is None else norm for norm in norms]
-            self.norms = torch.tensor(limits, device=device)
+            self.norms = torch.tensor(limits, device=device, dtype=torch.float32)
         if self.own_steps:
-            self._step_apart(torch.tensor(rates, device=device), torch.tensor(decays, device=device))
+            like = self.parameters[0].detach()
+            self._step_apart(like.new_tensor(rates), like.new_tensor(decays))
 
     def _step_apart(self, rates: Tensor, decays: Tensor) -> None:
         """Puts the optimizer on tensors of zeros.

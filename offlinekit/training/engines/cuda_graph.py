@@ -54,7 +54,9 @@ class CudaGraphUpdates(Eager):
         self.longest = WINDOW if self.draws_inside and not scheduled else 1
         for objective in scheduled:
             optimizer = objective.optimizer
-            optimizer.learning_rate = torch.tensor(float(optimizer.learning_rate), device=impl.device)
+            optimizer.learning_rate = torch.tensor(
+                float(optimizer.learning_rate), device=impl.device, dtype=torch.float32
+            )
 
     def start(self) -> None:
         """Forgets graphs where what they stand for has changed."""

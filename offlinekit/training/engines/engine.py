@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -12,7 +11,9 @@ from torch import Tensor
 from offlinekit.errors import NotFiniteError
 from offlinekit.events import get_logger
 from offlinekit.interfaces import BatchSource
+from offlinekit.nn.isolation import trainable
 from offlinekit.training.engines.cuda_graph import CudaGraphUpdates
+from offlinekit.training.engines.process_settings import PROCESS
 from offlinekit.training.engines.replay import RecordedUpdates
 from offlinekit.training.engines.updates import Compiled, Eager, Updatable, Updates
 from offlinekit.training.setup.settings import EngineName, Precision
@@ -61,7 +62,7 @@ class Engine:
         self.impl.train()
         self.updates.start()
         try:
-            with matmul_precision(self.precision), deterministic_algorithms(self.deterministic):
+            with trainable(), PROCESS.held(self.precision, self.deterministic):
                 while done < n_updates and not stop():
                     taken = self.updates.take(n_updates - done)
                     done += taken.updates
@@ -128,34 +129,3 @@ def make_updates(impl: Updatable, sampler: BatchSource, engine: EngineName) -> U
         how = "updates captured as CUDA graphs" if on_gpu else "objectives recorded as kernels and replayed"
         log.info("engine chosen", engine="graph", reason=f"{how}, on {impl.device}")
     return CudaGraphUpdates(impl, sampler) if on_gpu else RecordedUpdates(impl, sampler)
-
-
-@contextmanager
-def matmul_precision(precision: Precision) -> Iterator[None]:
-    """Multiplies matrices in a precision, and afterwards in that of before."""
-    if precision == "float32":
-        yield
-        return
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("medium")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)
-
-
-@contextmanager
-def deterministic_algorithms(wanted: bool) -> Iterator[None]:
-    """Has torch refuse kernels whose bits vary, and afterwards do as before."""
-    if not wanted:
-        yield
-        return
-    before, warn_only = (
-        torch.are_deterministic_algorithms_enabled(),
-        torch.is_deterministic_algorithms_warn_only_enabled(),
-    )
-    torch.use_deterministic_algorithms(True)
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before, warn_only=warn_only)

@@ -13,6 +13,7 @@ from offlinekit.envs.frame_stacking import fit_stack
 from offlinekit.envs.given_env import GivenEnv
 from offlinekit.fields import Count, checked
 from offlinekit.interfaces import Sampler, Trainable
+from offlinekit.nn.isolation import trainable
 from offlinekit.training import run_folder
 from offlinekit.training.engines.distributed import DistributedEngine
 from offlinekit.training.engines.engine import Engine
@@ -30,6 +31,7 @@ MakeSampler = Callable[..., Sampler]
 """Takes an algorithm, a dataset, and further settings of its `make_sampler`."""
 
 
+@trainable()
 def start_run(
     algo: Trainable,
     dataset: MDPDataset,

@@ -150,20 +150,20 @@ class Interrupted:
 
 def test_an_interrupted_recording_goes_on_to_the_same_file(tmp_path: Path) -> None:
     settings = {"seed": 3, "epsilon": 0.5, "n_envs": 2, "part_steps": 20}
-    whole = collect(Interrupted(), made(), 90, **settings, out=tmp_path / "whole.h5")  # type: ignore[arg-type]
+    whole = collect(Interrupted(), made, 90, **settings, out=tmp_path / "whole.h5")  # type: ignore[arg-type]
     out = tmp_path / "out.h5"
     with pytest.raises(KeyboardInterrupt, match=r"after 2\d rows; the same command goes on behind them"):
-        collect(Interrupted(20), made(), 90, **settings, out=out)  # type: ignore[arg-type]
+        collect(Interrupted(20), made, 90, **settings, out=out)  # type: ignore[arg-type]
     assert [path.name for path in (tmp_path / "out.h5.parts").iterdir()] == ["00000.h5"]
     assert not out.exists()
     with pytest.raises(DatasetError, match=r"00000\.h5 was recorded with .* expected .*'epsilon': 0\.2"):
-        collect(Interrupted(), made(), 90, **{**settings, "epsilon": 0.2}, out=out)  # type: ignore[arg-type]
+        collect(Interrupted(), made, 90, **{**settings, "epsilon": 0.2}, out=out)  # type: ignore[arg-type]
     policy = Interrupted(10_000)
-    collect(policy, made(), 90, **settings, out=out)  # type: ignore[arg-type]
+    collect(policy, made, 90, **settings, out=out)  # type: ignore[arg-type]
     assert policy.left is not None
     assert policy.left > 10_000 - 45  # Parts are not recorded again.
     assert_same(MDPDataset.load(out), whole)
-    assert_same(collect(Interrupted(), made(), 90, **settings), whole)  # type: ignore[arg-type]
+    assert_same(collect(Interrupted(), made, 90, **settings), whole)  # type: ignore[arg-type]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.h5", "whole.h5"]
     assert len(np.unique(whole.observations[whole.episode_starts], axis=0)) == whole.n_episodes
 
