@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, cast
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from offlinekit.interfaces import Sampler
 from offlinekit.nn.encoders import MLPEncoder
 from offlinekit.nn.random import derive
 from offlinekit.sampling.named_columns import with_extras
+from offlinekit.sampling.scalers import Affine
 from offlinekit.types import Array
 
 
@@ -75,7 +76,7 @@ class Dynamics(Algo):
         Returns:
             Next observations float32 [K, B, D], rewards float32 [K, B], and bool [K, B] where the MDP ended.
         """
-        impl: Any = self.impl
+        impl = cast("DynamicsImpl", self.impl)
         shape = observations.shape[:2]
         seen = self._converter.observations(observations.reshape(-1, observations.shape[-1]))[0]
         acted = self._converter.actions(actions.reshape(-1, *actions.shape[2:]), seen)
@@ -87,7 +88,7 @@ class Dynamics(Algo):
         drawn[..., :-1] += seen.cpu().numpy()
         drawn = drawn.clip(impl.lowest.cpu().numpy(), impl.highest.cpu().numpy())
         scaling, following, rewards = self.scaling, drawn[..., :-1], drawn[..., -1]
-        if scaling.observation is not None:
+        if isinstance(scaling.observation, Affine):
             following = scaling.observation.inverse(following)
         if scaling.reward is not None:
             rewards = scaling.reward.inverse(rewards)

@@ -14,7 +14,8 @@ from offlinekit.nn.encoders import CNNEncoder, Encoder, MLPEncoder
 from offlinekit.nn.transformer import TrajectoryTransformer
 from offlinekit.nn.trunks import is_image, space_leaves
 from offlinekit.sampling.batch import TensorTree, TrajectoryBatch
-from offlinekit.types import first_leaf, leaves, map_tree
+from offlinekit.training.engines.updates import tensors_of
+from offlinekit.types import first_leaf, map_tree
 
 if TYPE_CHECKING:
     from offlinekit.core.bases.sequence_model import SequenceModel
@@ -117,7 +118,7 @@ class SequenceImpl(Impl):
         outputs = self.outputs(window)[:, -1]
         actions = self.drawn_from(outputs) if sample else self.best_of(outputs)
         window.actions[:, -1] = actions
-        split = zip(*(leaf.split(1) for leaf in leaves(tuple(window))), strict=True)
+        split = zip(*(torch.split(leaf, 1) for leaf in tensors_of(window)), strict=True)
         return actions, [_like(window, parts) for parts in split]
 
     def extended(self, past: TrajectoryBatch, observations: TensorTree, rewards: Tensor) -> TrajectoryBatch:

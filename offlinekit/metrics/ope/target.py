@@ -98,7 +98,9 @@ class TargetPolicy:
         n = len(first_leaf(observations))
         if not self.discrete:
             draws = self.n_samples if callable(self.log_prob) else 1
-            drawn = [_values(q_function, observations, self.act(observations)) for _ in range(draws)]
+            drawn = [
+                _values(q_function, observations, np.asarray(self.act(observations))) for _ in range(draws)
+            ]
             return np.asarray(np.mean(drawn, axis=0))
         probabilities = self.probabilities(observations)
         total = np.zeros(n)
