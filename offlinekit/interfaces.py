@@ -16,24 +16,24 @@ if TYPE_CHECKING:
     from offlinekit.datasets import MDPDataset
     from offlinekit.sampling.batch import Minibatch
     from offlinekit.sampling.scalers import Scaling
-    from offlinekit.types import Array, ArrayTree
+    from offlinekit.types import Array
 
 
 class Policy(Protocol):
-    """An object that acts, on batches; algorithms are ones."""
+    """An object that acts, such as an algorithm."""
 
-    def predict(self, observations: ArrayTree, /) -> ArrayLike:
+    def predict(self, observations: Any, /) -> ArrayLike:
         """Returns the actions [B] or [B, A] on observations [B, ...]."""
 
 
-PolicyLike: TypeAlias = "Policy | Callable[[ArrayTree], ArrayLike]"
+PolicyLike: TypeAlias = "Policy | Callable[[Any], ArrayLike]"
 """A policy, or a function of observations [B, ...] that returns actions [B] or [B, A]."""
 
 
 class ValueModel(Protocol):
     """A model that estimates the values of actions."""
 
-    def predict_value(self, observations: ArrayTree, actions: Array | None = None, /) -> Array:
+    def predict_value(self, observations: Any, actions: Array | None = None, /) -> Array:
         """Returns the values [B] of actions; None stands for the greedy ones."""
 
 

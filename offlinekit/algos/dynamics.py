@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, cast
 
 import numpy as np
 import torch
@@ -20,7 +20,10 @@ from offlinekit.nn.encoders import MLPEncoder
 from offlinekit.nn.random import derive
 from offlinekit.sampling.named_columns import with_extras
 from offlinekit.sampling.scalers import Affine
-from offlinekit.types import Array
+from offlinekit.types import Array, ArrayTreeLike, first_leaf
+
+if TYPE_CHECKING:
+    from offlinekit.types import Array
 
 
 class Dynamics(Algo):
@@ -78,7 +81,7 @@ class Dynamics(Algo):
         """
         impl = cast("DynamicsImpl", self.impl)
         shape = observations.shape[:2]
-        seen = self._converter.observations(observations.reshape(-1, observations.shape[-1]))[0]
+        seen = first_leaf(self._converter.observations(observations.reshape(-1, observations.shape[-1]))[0])
         acted = self._converter.actions(actions.reshape(-1, *actions.shape[2:]), seen)
         with torch.no_grad():
             seen, acted = (part.reshape(*shape, *part.shape[1:]) for part in (seen, acted))
@@ -94,7 +97,7 @@ class Dynamics(Algo):
             rewards = scaling.reward.inverse(rewards)
         return following, rewards, rng.random(shape) < ends.numpy()
 
-    def predict(self, observations: Any) -> Array:
+    def predict(self, observations: ArrayTreeLike) -> Array:
         """Refuses to act.
 
         Raises:

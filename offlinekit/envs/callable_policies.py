@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from offlinekit.interfaces import PolicyLike
 
-Act: TypeAlias = "Callable[[ArrayTree], ArrayLike]"
+Act: TypeAlias = "Callable[[Any], ArrayLike]"
 """Observations [B, ...] (a tree for dict and tuple spaces) to actions [B] or [B, A]."""
 
 
@@ -97,7 +97,7 @@ def as_policy(policy: PolicyLike) -> Act:
     if callable(predict):
         return predict  # type: ignore[no-any-return]  # Its signature is checked by what it returns.
     if callable(policy):
-        return policy  # type: ignore[no-any-return]
+        return policy
     raise UnsupportedError(
         f"expected an object with predict(observations) or a callable observations -> actions, "
         f"got {type(policy).__name__}"

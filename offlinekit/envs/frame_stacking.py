@@ -9,13 +9,13 @@ import numpy as np
 from gymnasium import spaces, wrappers
 
 from offlinekit.errors import DatasetError
-from offlinekit.interfaces import Policy
+from offlinekit.interfaces import PolicyLike
 from offlinekit.types import Array, map_tree
 from offlinekit.types import rows as rows_of
 
 if TYPE_CHECKING:
     from offlinekit.datasets.mdp_dataset import MDPDataset
-    from offlinekit.interfaces import Policy
+    from offlinekit.interfaces import PolicyLike
 from offlinekit.types import ArrayTree
 
 PADS = ("zero", "repeat")
@@ -130,9 +130,9 @@ def _check_pad(pad: str) -> None:
         raise ValueError(f"frame_pad must be one of {list(PADS)}, got {pad!r}")
 
 
-def observations_at(algo: Policy, dataset: MDPDataset, index: Array) -> ArrayTree:
+def observations_at(policy: PolicyLike, dataset: MDPDataset, index: Array) -> ArrayTree:
     """Returns the observations of rows [B] as the policy sees them: images stacked where it stacks them."""
-    stack = getattr(algo, "frame_stack", 1)
+    stack = getattr(policy, "frame_stack", 1)
     if stack == 1:
         return rows_of(dataset.observations, index)
-    return stacked_observations(dataset, index, stack, getattr(algo, "frame_pad", "zero"))
+    return stacked_observations(dataset, index, stack, getattr(policy, "frame_pad", "zero"))

@@ -34,6 +34,10 @@ class TransformerConfig(Protocol):
         """Share of units that are zeroed in training."""
 
     @property
+    def context(self) -> int:
+        """Steps in a window."""
+
+    @property
     def max_timestep(self) -> int:
         """Timesteps that have an embedding of their own."""
 

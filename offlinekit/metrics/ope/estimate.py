@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from offlinekit.errors import UnsupportedError
 from offlinekit.metrics.ope.contributions import Contributions
@@ -28,16 +28,18 @@ from offlinekit.metrics.ope.target import QFunction, TargetPolicy, values_of
 
 if TYPE_CHECKING:
     from offlinekit.datasets import MDPDataset
+    from offlinekit.interfaces import PolicyLike, ValueModel
+    from offlinekit.metrics.ope.fitted_behaviour import Behaviour
 
 
 def estimate(
-    policy: Any,
+    policy: PolicyLike,
     dataset: MDPDataset,
     estimators: Sequence[str] | None = None,
     *,
     gamma: float = 0.99,
-    behaviour: Any = None,
-    q_function: Any = None,
+    behaviour: Behaviour = None,
+    q_function: QFunction | ValueModel | None = None,
     fit_q: Callable[[MDPDataset], QFunction] | None = None,
     dynamics: DynamicsModel | None = None,
     n_folds: int = 5,
@@ -99,7 +101,7 @@ def estimate(
         if fit is not None:
             model = cross_fitted_values(target, dataset, fit, n_folds, seed)
         else:
-            model = model_values(target, dataset, values_of(q_function))
+            model = model_values(target, dataset, values_of(q_function))  # type: ignore[arg-type]  # One is given, since `_chosen` found a model.
     logged = logged_of(target, dataset, fitted, model, gamma, bootstrap_timeouts)
     inputs = Inputs(
         logged,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,6 +18,9 @@ from offlinekit.types import Array, row_parts, rows
 
 if TYPE_CHECKING:
     from offlinekit.datasets import MDPDataset
+    from offlinekit.interfaces import PolicyLike
+    from offlinekit.metrics.ope.fitted_behaviour import Behaviour
+    from offlinekit.types import ArrayTree
 
 
 def padded(dataset: MDPDataset, column: Array, fill: float = 0.0) -> Floats:
@@ -34,7 +37,9 @@ def step_mask(dataset: MDPDataset) -> Array:
     return np.arange(lengths.max()) < lengths[:, None]
 
 
-def by_rows(function: Callable[[Any, Array], Floats], policy: Any, dataset: MDPDataset) -> Floats:
+def by_rows(
+    function: Callable[[ArrayTree, Array], Floats], policy: PolicyLike, dataset: MDPDataset
+) -> Floats:
     """Returns a function of observations and actions for all rows [N], a slice at a time."""
     parts = row_parts(np.arange(len(dataset.actions)), ROWS_AT_ONCE)
     found = [function(observations_at(policy, dataset, part), dataset.actions[part]) for part in parts]
@@ -123,7 +128,7 @@ def _states(dataset: MDPDataset) -> tuple[Array, Array]:
     return states, following
 
 
-def behaviour_of(dataset: MDPDataset, given: Any, n_folds: int, seed: int) -> FittedBehaviour | Floats:
+def behaviour_of(dataset: MDPDataset, given: Behaviour, n_folds: int, seed: int) -> FittedBehaviour | Floats:
     """Returns the log-probabilities [N] of the logged actions, with their calibration where they were fitted."""
     if isinstance(given, FittedBehaviour):
         return given

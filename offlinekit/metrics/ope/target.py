@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from gymnasium import spaces
@@ -14,7 +14,13 @@ from offlinekit.metrics.ope.logged import Floats
 from offlinekit.sampling.policy_table import probabilities_of
 from offlinekit.types import Array, first_leaf
 
-QFunction: TypeAlias = Callable[[Any, Array], Any]
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from offlinekit.interfaces import PolicyLike, ValueModel
+    from offlinekit.types import ArrayTree
+
+QFunction: TypeAlias = "Callable[[Any, Array], ArrayLike]"
 """Observations [B, ...] and actions [B] or [B, A] to values [B]."""
 
 
@@ -32,14 +38,14 @@ class TargetPolicy:
         UnsupportedError: For something that is no policy.
     """
 
-    def __init__(self, policy: Any, action_space: spaces.Space[Any], n_samples: int = 10) -> None:
+    def __init__(self, policy: PolicyLike, action_space: spaces.Space[Any], n_samples: int = 10) -> None:
         self.act = as_policy(policy)
         self.source, self.policy, self.n_samples = policy, policy, n_samples
         self.discrete = isinstance(action_space, spaces.Discrete)
         self.n_actions = int(action_space.n) if isinstance(action_space, spaces.Discrete) else 0
         is_algorithm = callable(getattr(policy, "sample_action", None))
         if not callable(getattr(policy, "log_prob", None)) and self.discrete and is_algorithm:
-            self.policy = GreedyPolicy(policy.predict)
+            self.policy = GreedyPolicy(self.act)
         self.log_prob = getattr(self.policy, "log_prob", None)
 
     @property
@@ -47,7 +53,7 @@ class TargetPolicy:
         """Whether logged actions can be weighted; False for deterministic continuous policies."""
         return self.discrete or callable(self.log_prob)
 
-    def log_probs(self, observations: Any, actions: Array) -> Floats:
+    def log_probs(self, observations: ArrayTree, actions: Array) -> Floats:
         """Returns the log-probabilities [B] of actions; densities where they are continuous.
 
         Raises:
@@ -72,7 +78,7 @@ class TargetPolicy:
             chosen = self.probabilities(observations)[np.arange(len(actions)), actions]
             return np.asarray(np.log(chosen))
 
-    def probabilities(self, observations: Any) -> Floats:
+    def probabilities(self, observations: ArrayTree) -> Floats:
         """Returns the probabilities [B, A] of all discrete actions.
 
         Raises:
@@ -89,7 +95,7 @@ class TargetPolicy:
             )
         return found
 
-    def state_values(self, q_function: QFunction, observations: Any) -> Floats:
+    def state_values(self, q_function: QFunction, observations: ArrayTree) -> Floats:
         """Returns the values [B] of states: the mean of q over the policy's actions.
 
         Discrete actions are summed over; continuous ones are drawn `n_samples` times, once where the policy has
@@ -109,7 +115,7 @@ class TargetPolicy:
         return total
 
 
-def values_of(q_function: Any) -> QFunction:
+def values_of(q_function: QFunction | ValueModel) -> QFunction:
     """Returns the function behind a Q-function: itself, or an algorithm's `predict_value`.
 
     Raises:
@@ -119,11 +125,12 @@ def values_of(q_function: Any) -> QFunction:
         raise UnsupportedError(
             "this algorithm's values are of scaled rewards, not of the data's; give a q_function in their units"
         )
-    found: QFunction = getattr(q_function, "predict_value", q_function)
-    return found
+    if hasattr(q_function, "predict_value"):
+        return q_function.predict_value
+    return q_function
 
 
-def _values(q_function: QFunction, observations: Any, actions: Array) -> Floats:
+def _values(q_function: QFunction, observations: ArrayTree, actions: Array) -> Floats:
     values = np.asarray(q_function(observations, actions), np.float64)
     if values.shape != (len(actions),) or not np.isfinite(values).all():
         raise ValueError(
