@@ -187,11 +187,11 @@ def no_log_probs(
     column: Array, space: spaces.Space[Any], field: str = "behavior_log_probs"
 ) -> Iterator[Finding]:
     """Yields a fault if a log-probability [N] is above 0 though the actions are discrete."""
-    above = np.flatnonzero(column > MOST_LOG_PROB) if isinstance(space, spaces.Discrete) else ()
-    if len(above):
+    above = np.flatnonzero(column > MOST_LOG_PROB)
+    if len(above) and isinstance(space, spaces.Discrete):
         message = f"must be at most 0, got {column[above[0]]:.4g}"
         fix = "give logarithms of the probabilities of these discrete actions, e.g. np.log(p)"
-        yield fault(field, message, fix, np.asarray(above))
+        yield fault(field, message, fix, above)
 
 
 STRUCTURE: tuple[Rule, ...] = (

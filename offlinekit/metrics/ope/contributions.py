@@ -62,5 +62,6 @@ class Contributions:
 
     def _divided(self, numerators: Floats, denominators: Floats) -> Floats:
         shape = np.broadcast_shapes(numerators.shape, denominators.shape)
-        quotients = np.full(shape, self.without_weight)
-        return np.divide(numerators, denominators, out=quotients, where=denominators > 0)
+        quotients: Floats = np.full(shape, self.without_weight)
+        np.divide(numerators, denominators, out=quotients, where=denominators > 0)
+        return quotients
