@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from offlinekit.datasets.findings import refuse_first
+from offlinekit.datasets.inspection.rules import no_log_probs
 from offlinekit.envs.frame_stacking import observations_at
 from offlinekit.errors import UnsupportedError
 from offlinekit.metrics.batches import ROWS_AT_ONCE
@@ -140,6 +142,7 @@ def behaviour_of(dataset: MDPDataset, given: Behaviour, n_folds: int, seed: int)
             raise ValueError(
                 f"behaviour must have one log-probability a row, [{len(dataset)}], got {list(found.shape)}"
             )
+        refuse_first(no_log_probs(found, dataset.action_space, "behaviour"))
         return found
     if given == "fit" or (given is None and dataset.behavior_log_probs is None):
         return fit_behaviour(dataset, n_folds=n_folds, seed=seed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isnan
 
 from offlinekit.metrics.ope.calibration import Calibration
 from offlinekit.metrics.ope.contributions import Contributions
@@ -19,7 +20,7 @@ class Estimate:
     """What one estimator says a policy is worth.
 
     Attributes:
-        value: Expected discounted return.
+        value: Expected discounted return; NaN where the data cannot say it.
         interval: (low, high).
         confidence: That the interval is meant to hold the value.
         effective_sample_size: Episodes that the weights leave; all of them for estimators without weights.
@@ -86,7 +87,9 @@ def judged(
     warnings = []
     if estimator.needs_weights and not estimator.needs_flow:
         effective = effective_sample_size(inputs.logged.weights(inputs.clip)[:, -1])
-        if effective < FEW:
+        if isnan(contributions.value):
+            warnings.append("no logged episode is possible under the target: 0 / 0")
+        elif effective < FEW:
             warnings.append(f"{effective:.1f} effective episodes")
         if tail > TAIL_LIMIT and inputs.clip is None:
             warnings.append(f"heavy tail of weights (k {tail:.2f})")
