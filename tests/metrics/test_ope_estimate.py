@@ -294,3 +294,29 @@ def test_policies_that_are_none(chain_data: MDPDataset) -> None:
         estimate(RandomPolicy(vectors.action_space), vectors, ["dr"])
     with pytest.raises(UnsupportedError, match="has no behavior_log_probs"):
         estimate(RandomPolicy(vectors.action_space), vectors, ["wis"], behaviour="logged")
+
+
+def test_no_weight_at_all_is_no_estimate() -> None:
+    """0 / 0 of weighted estimators is NaN, and a draw without weight may lie anywhere."""
+    data = MDPDataset(
+        np.zeros((40, 1)),
+        [0] * 39 + [1],
+        np.ones(40),
+        np.ones(40),
+        action_space=spaces.Discrete(3),
+        behavior_log_probs=np.log(np.full(40, 0.5)),
+    )
+    only = lambda action: lambda o: np.eye(3)[np.full(len(o), action)]  # noqa: E731
+    for name in ("wis", "wpdis"):
+        never = estimate(only(2), data, [name])[name]
+        assert np.isnan([never.value, *never.interval]).all()
+        assert never.warnings[0] == "no logged episode is possible under the target: 0 / 0"
+        assert never.warnings[1].startswith("100.0% of what the policy does has no rows")
+        # One of 40 episodes has weight; (1 - 1 / 40)**40 = 36% of the draws are without it, more than each tail.
+        single = estimate(only(1), data, [name])[name]
+        assert (single.value, single.interval) == (1.0, (-np.inf, np.inf))
+
+
+def test_probabilities_are_not_taken_for_their_logarithms(chain_data: MDPDataset) -> None:
+    with pytest.raises(ValueError, match=r"behaviour must be at most 0, got 0\.5 at row 0 .* np\.log"):
+        estimate(CHAIN.probabilities, chain_data, ["is"], behaviour=np.full(len(chain_data), 0.5))

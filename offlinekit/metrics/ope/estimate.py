@@ -10,8 +10,8 @@ from offlinekit.errors import UnanswerableError, UnsupportedError
 from offlinekit.metrics.ope.contributions import Contributions
 from offlinekit.metrics.ope.diagnostics import pareto_k
 from offlinekit.metrics.ope.doubly_robust import doubly_robust
-from offlinekit.metrics.ope.doubts import Doubts
 from offlinekit.metrics.ope.estimands import Cuts
+from offlinekit.metrics.ope.estimate_checks import EstimateChecks
 from offlinekit.metrics.ope.estimators import ESTIMATORS, NO_DYNAMICS, Estimator, Inputs, get_estimator
 from offlinekit.metrics.ope.fitted_behaviour import FittedBehaviour
 from offlinekit.metrics.ope.flow_features import FlowMaker
@@ -121,7 +121,7 @@ def estimate(
         None if dynamics is None else partial(simulated, dynamics, target, dataset, gamma, seed),
     )
     contributions = _answers(chosen, inputs, left_out)
-    doubts = Doubts(
+    checks = EstimateChecks(
         logged,
         pareto_k(logged.weights()[:, -1]) if fitted is not None else float("nan"),
         mean_weight(logged) if fitted is not None else None,
@@ -130,7 +130,7 @@ def estimate(
         clip,
         widened=(counted or fit_q is not None) and fitted is not None and model is not None,
     )
-    if doubts.widened:
+    if checks.widened:
         contributions = _widened(contributions, chosen, doubly_robust(logged, clip))
     estimates = {}
     for name, found in contributions.items():
@@ -138,16 +138,16 @@ def estimate(
             span = inputs.simulation.interval(confidence)
         else:
             span = interval_of(found, interval, confidence, bounds=bounds, seed=seed)
-        estimates[name] = doubts.estimate(chosen[name], found, span, confidence)
+        estimates[name] = checks.estimate(chosen[name], found, span, confidence)
     return Report(
         estimates,
         contributions,
         logged,
-        doubts.tail,
+        checks.tail,
         fitted.calibration if isinstance(fitted, FittedBehaviour) else None,
         float(logged.returns.mean()),
-        doubts.support,
-        doubts.mean_weight,
+        checks.support,
+        checks.mean_weight,
         left_out,
         shared_warnings(estimates, left_out),
     )

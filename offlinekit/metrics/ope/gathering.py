@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from offlinekit.datasets.findings import refuse_first
+from offlinekit.datasets.inspection.rules import no_log_probs
 from offlinekit.envs.frame_stacking import observations_at
 from offlinekit.errors import UnsupportedError
 from offlinekit.metrics.batches import ROWS_AT_ONCE
 from offlinekit.metrics.ope.fitted_behaviour import FittedBehaviour, episode_folds, fit_behaviour, row_mask
 from offlinekit.metrics.ope.logged import Floats, Logged
 from offlinekit.metrics.ope.tabular import TabularModel, state_numbers
-from offlinekit.metrics.ope.target import QFunction, TargetPolicy, check_log_probs, values_of
+from offlinekit.metrics.ope.target import QFunction, TargetPolicy, values_of
 from offlinekit.types import Array, row_parts, rows
 
 if TYPE_CHECKING:
@@ -129,9 +131,8 @@ def _states(dataset: MDPDataset) -> tuple[Array, Array]:
 def behaviour_of(dataset: MDPDataset, given: Any, n_folds: int, seed: int) -> FittedBehaviour | Floats:
     """Returns the log-probabilities [N] of the logged actions, with their calibration where they were fitted."""
     found = _behaviour_of(dataset, given, n_folds, seed)
-    check_log_probs(
-        found.log_probs if isinstance(found, FittedBehaviour) else found, dataset.action_space, "behaviour"
-    )
+    log_probs = found.log_probs if isinstance(found, FittedBehaviour) else found
+    refuse_first(no_log_probs(log_probs, dataset.action_space, "behaviour"))
     return found
 
 

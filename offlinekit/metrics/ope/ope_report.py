@@ -18,7 +18,7 @@ class Estimate:
     """What one estimator says a policy is worth.
 
     Attributes:
-        value: Expected discounted return.
+        value: Expected discounted return; NaN where the data cannot say it.
         interval: (low, high).
         confidence: That the interval is meant to hold the value.
         effective_sample_size: Episodes that the weights leave; all of them for estimators without weights.
@@ -80,8 +80,8 @@ class Report:
 def shared_warnings(estimates: dict[str, Estimate], left_out: dict[str, str]) -> tuple[str, ...]:
     """Returns what concerns the estimates of a report together: several estimands, and estimators left out."""
     aims: dict[str, list[str]] = {}
-    for name, found in estimates.items():
-        aims.setdefault(found.estimand, []).append(name)
+    for name, estimate in estimates.items():
+        aims.setdefault(estimate.estimand, []).append(name)
     found = [f"{name} is left out: {why}" for name, why in left_out.items()]
     if len(aims) > 1:
         listed = "; ".join(f"{', '.join(names)}: {aim}" for aim, names in aims.items())

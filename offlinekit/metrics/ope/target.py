@@ -8,7 +8,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from gymnasium import spaces
 
-from offlinekit.datasets.inspection.rules import MOST_LOG_PROB
+from offlinekit.datasets.findings import refuse_first
+from offlinekit.datasets.inspection.rules import no_log_probs
 from offlinekit.envs.callable_policies import GreedyPolicy, as_policy
 from offlinekit.envs.stateful_policies import check_memoryless
 from offlinekit.errors import UnsupportedError
@@ -65,7 +66,7 @@ class TargetPolicy:
                     f"expected log-probabilities of shape ({len(actions)},) without NaN from log_prob, "
                     f"got {found.shape} with {int(np.isnan(found).sum())} NaN"
                 )
-            check_log_probs(found, self.action_space, "log_prob of the policy")
+            refuse_first(no_log_probs(found, self.action_space, "log_prob of the policy"))
             return found
         if not self.discrete:
             raise UnsupportedError(
@@ -110,19 +111,6 @@ class TargetPolicy:
         for action in range(probabilities.shape[1]):
             total += probabilities[:, action] * _values(q_function, observations, np.full(n, action))
         return total
-
-
-def check_log_probs(values: Floats, action_space: spaces.Space[Any], what: str) -> None:
-    """Checks that log-probabilities of discrete actions are none above 0.
-
-    Raises:
-        ValueError: For one that is.
-    """
-    if isinstance(action_space, spaces.Discrete) and (above := np.flatnonzero(values > MOST_LOG_PROB)).size:
-        raise ValueError(
-            f"{what} must be at most 0 for discrete actions, got {values[above[0]]:.4g} in row {above[0]} and "
-            f"{above.size - 1} more; give logarithms of probabilities"
-        )
 
 
 def values_of(q_function: Any, gamma: float) -> QFunction:

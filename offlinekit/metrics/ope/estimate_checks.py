@@ -19,7 +19,7 @@ FEW = 25.0  # Below so many effective episodes an estimate rests on a handful of
 
 
 @dataclass(frozen=True)
-class Doubts:
+class EstimateChecks:
     """What is known of the data that all estimates share.
 
     Attributes:
@@ -53,7 +53,9 @@ class Doubts:
         if estimator.multiplies_weights:
             effective = effective_sample_size(self.logged.weights(self.clip)[:, -1])
         warnings = [
-            self._few(estimator, effective),
+            "no logged episode is possible under the target: 0 / 0"
+            if np.isnan(contributions.value)
+            else self._few(estimator, effective),
             *self._of_weights(estimator, contributions),
             str(self.support) if self.support.fails else "",
             self.cuts.warning(estimand),
@@ -73,7 +75,7 @@ class Doubts:
 
     def _of_weights(self, estimator: Estimator, contributions: Contributions) -> list[str]:
         """Returns what the weights say against an estimate that uses them."""
-        if not estimator.needs_weights:
+        if not estimator.needs_weights or np.isnan(contributions.value):
             return []
         found = [str(self.mean_weight)] if self.mean_weight is not None and self.mean_weight.is_off else []
         if not estimator.multiplies_weights:
