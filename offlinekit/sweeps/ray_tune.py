@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from offlinekit.errors import require
@@ -12,8 +13,6 @@ from offlinekit.sweeps.sweep import packs
 from offlinekit.sweeps.sweep_files import claimed, write_trial
 
 if TYPE_CHECKING:
-    from types import ModuleType
-
     from offlinekit.sweeps.sweep import Sweep
 
 PACK = "pack"

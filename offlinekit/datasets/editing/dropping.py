@@ -63,7 +63,7 @@ def _broken_episodes(draft: Draft, starts: Array) -> Array:
     return wrong
 
 
-def _not_finite(leaf: Any) -> Array:
+def _not_finite(leaf: Array) -> Array:
     """Returns bool [N]: whether a row holds NaN, an infinity, or what is one as float32."""
     array = np.asarray(leaf)
     if array.dtype.kind != "f" or array.ndim == 0:

@@ -6,7 +6,7 @@ import io
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import h5py
 import numpy as np
@@ -19,6 +19,9 @@ from offlinekit.datasets.formats.json_files import read_object
 from offlinekit.datasets.spaces import Space
 from offlinekit.errors import FileFormatError
 from offlinekit.types import Array
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 FLAGS = ("rewards", "terminations", "truncations")
 
@@ -63,7 +66,7 @@ def read_hdf5(path: Path, n_episodes: int, observations: Space, actions: Space) 
             yield Episode(columns, infos, attributes)
 
 
-def _read_leaf(group: Any, name: str, space: Space) -> Array:
+def _read_leaf(group: h5py.Group, name: str, space: Space) -> Array:
     *outer, key = name.split("/")
     for part in outer:
         group = hdf5.member(group, part)
@@ -75,7 +78,7 @@ def _read_leaf(group: Any, name: str, space: Space) -> Array:
     return hdf5.read_array(group, key)
 
 
-def _read_infos(group: Any, name: str) -> Iterator[tuple[str, Array]]:
+def _read_infos(group: h5py.Group, name: str) -> Iterator[tuple[str, Array]]:
     item = hdf5.member(group, name.rsplit("/", 1)[-1])
     if isinstance(item, h5py.Group):
         for key in hdf5.keys_of(item):
@@ -119,14 +122,14 @@ def read_arrow(folder: Path, n_episodes: int, observations: Space, actions: Spac
         yield Episode(columns, infos, dict(_flat(read_object(folder / str(i) / "metadata.json"))))
 
 
-def _read_table(folder: Path) -> Any:
+def _read_table(folder: Path) -> pa.Table:
     parts = sorted([*folder.glob("*.arrow"), *folder.glob("*.parquet")])
     if not parts:
         raise FileFormatError(f"{folder} holds no .arrow or .parquet file; was it fetched completely?")
     return joined(read_parquet(part) if part.suffix == ".parquet" else read_ipc(part) for part in parts)
 
 
-def _branch(table: Any, name: str) -> Any:
+def _branch(table: pa.Table, name: str) -> pa.ChunkedArray:
     """Returns the array of a leaf; Arrow names the branches of a tuple "0", "1", ..."""
     first, *inner = name.split("/")
     array = table[first].combine_chunks()
@@ -138,7 +141,7 @@ def _branch(table: Any, name: str) -> Any:
     return array
 
 
-def _decode(array: Any, space: Space, place: str) -> Array:
+def _decode(array: pa.ChunkedArray, space: Space, place: str) -> Array:
     if str(array.type) == "binary":
         return _decode_images(array.to_pylist())
     values = numbers_of(array, place)
@@ -148,7 +151,7 @@ def _decode(array: Any, space: Space, place: str) -> Array:
     return values.reshape(len(values), *shape)
 
 
-def _arrow_infos(array: Any, name: str) -> Iterator[tuple[str, Array]]:
+def _arrow_infos(array: pa.ChunkedArray, name: str) -> Iterator[tuple[str, Array]]:
     for i, field in enumerate(array.type if str(array.type).startswith("struct") else ()):
         inner, place = array.field(i), f"{name}/{field.name}"
         if hasattr(inner.type, "num_fields") and str(inner.type).startswith("struct"):

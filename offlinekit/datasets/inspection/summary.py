@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from offlinekit.types import Array, map_tree
+
+if TYPE_CHECKING:
+    from offlinekit.datasets.mdp_dataset import MDPDataset
 
 
 def summarise(values: Array) -> dict[str, float]:
@@ -36,7 +39,7 @@ def describe_actions(actions: Array, n_actions: int | None) -> dict[str, list[fl
     return {"counts": np.bincount(actions, minlength=n_actions).tolist()}
 
 
-def describe(dataset: Any) -> dict[str, Any]:
+def describe(dataset: MDPDataset) -> dict[str, Any]:
     """Returns the statistics of an MDPDataset as plain data, ready for JSON."""
     n_actions = getattr(dataset.action_space, "n", None)
     return {

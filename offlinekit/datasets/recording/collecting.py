@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium
 import numpy as np
@@ -23,9 +23,12 @@ from offlinekit.envs.environments import as_gymnasium, make_env, side_by_side
 from offlinekit.errors import DatasetError, MissingExtraError
 from offlinekit.types import stack_trees
 
+if TYPE_CHECKING:
+    from offlinekit.interfaces import PolicyLike
+
 
 def collect(
-    policy: Any,
+    policy: PolicyLike,
     env: Any,
     n_steps: int,
     *,
