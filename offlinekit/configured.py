@@ -159,7 +159,7 @@ def _own_annotations(cls: type[Any]) -> dict[str, Any]:
     return {**own, **{name: hint for name, hint in known.items() if name in values - own.keys()}}
 
 
-def _resolved(cls: type[Any], name: str, hint: object) -> Any:
+def _resolved(cls: type[Any], name: str, hint: object) -> object:
     """Returns what an annotation stands for: text is looked up where the class statement stands.
 
     Modules would not do: a cell of a notebook and code that `exec` runs need not have one.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
@@ -194,7 +194,13 @@ class MDPDataset(EpisodeColumns):
         low, high = (self.metadata.get(f"reference_{end}_score") for end in ("min", "max"))
         return None if low is None or high is None else (float(low), float(high))
 
-    def normalized_score(self, returns: Any) -> Any:
+    @overload
+    def normalized_score(self, returns: float) -> float: ...
+
+    @overload
+    def normalized_score(self, returns: Array) -> Array: ...
+
+    def normalized_score(self, returns: float | Array) -> float | Array:
         """Returns 100 * (returns - min) / (max - min), 0 being a random and 100 an expert policy.
 
         Args:

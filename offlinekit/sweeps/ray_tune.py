@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 PACK = "pack"
 
 
-def tune(sweep: Sweep, **settings: Any) -> Any:
+def tune(sweep: Sweep, **settings: Any) -> object:
     """Runs a sweep by Ray Tune (extra `ray`) and returns its ResultGrid; the sweep's folder has all results.
 
     A grid becomes a Ray trial for each pack of settings that share an architecture; of a search each setting is
@@ -60,7 +60,7 @@ def train_one(config: dict[str, Any], sweep: Sweep) -> dict[str, Any]:
     return {"value": max(values) if sweep.plan.maximize else min(values), "trials": list(settings)}
 
 
-def _domain(ray: ModuleType, values: list[Any] | Range) -> Any:
+def _domain(ray: ModuleType, values: list[Any] | Range) -> object:
     """Returns what Ray Tune draws values from; its whole numbers leave out the upper end."""
     if not isinstance(values, Range):
         return ray.choice(values)

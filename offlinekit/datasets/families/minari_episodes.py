@@ -23,6 +23,8 @@ from offlinekit.types import Array
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from offlinekit.types import Json
+
 FLAGS = ("rewards", "terminations", "truncations")
 
 
@@ -34,14 +36,14 @@ class Episode(NamedTuple):
     attributes: dict[str, Any]  # Such as seed and "options/..."; arrays as `encode` has them.
 
 
-def encode(value: Any) -> Any:
+def encode(value: object) -> Json:
     """Returns an attribute as plain data; numbers of numpy with their dtype, None for what is neither."""
     if isinstance(value, np.ndarray | np.generic) and value.dtype.kind in "fiub":
         return {"dtype": value.dtype.str, "shape": list(value.shape), "values": value.ravel().tolist()}
     return value if isinstance(value, str | int | float | bool | list) else None
 
 
-def decode(value: Any) -> Any:
+def decode(value: object) -> object:
     """Returns the attribute that `encode` made plain."""
     if not isinstance(value, dict):
         return value

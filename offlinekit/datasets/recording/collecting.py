@@ -24,12 +24,12 @@ from offlinekit.errors import DatasetError, MissingExtraError
 from offlinekit.types import stack_trees
 
 if TYPE_CHECKING:
-    from offlinekit.interfaces import PolicyLike
+    from offlinekit.interfaces import EnvLike, PolicyLike
 
 
 def collect(
     policy: PolicyLike,
-    env: Any,
+    env: EnvLike | str | None,
     n_steps: int,
     *,
     out: str | Path | None = None,
@@ -177,7 +177,7 @@ class Parts:
 
 
 @contextlib.contextmanager
-def _environments(env: Any, n_envs: int) -> Iterator[list[gymnasium.Env[Any, Any]]]:
+def _environments(env: EnvLike | str | None, n_envs: int) -> Iterator[list[gymnasium.Env[Any, Any]]]:
     """Makes an environment that is named, and copies; closes what was made."""
     first = make_env(env) if isinstance(env, str) else as_gymnasium(env)
     if first is None:

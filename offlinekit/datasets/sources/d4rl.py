@@ -37,6 +37,7 @@ from offlinekit.types import Array
 if TYPE_CHECKING:
     import h5py
 
+
 REQUIRED = ("observations", "actions", "rewards", "terminals")
 OPTIONAL = ("timeouts", "next_observations")
 ENVIRONMENTS = {
@@ -92,7 +93,9 @@ def _check_hdf5(path: Path) -> None:
         hdf5.keys_of(file)
 
 
-def load(name: str, *, source: str = "file", **options: Any) -> Any:
+def load(
+    name: str, *, source: str = "file", **options: Any
+) -> Columns | tuple[Columns, Env[Any, Any] | None]:
     """Reads a dataset of D4RL by name.
 
     Args:
@@ -130,7 +133,7 @@ def read(
     step_limit: int | None = None,
     reward_transform: str | None = None,
     clip_actions: bool = False,
-) -> Any:
+) -> Columns | tuple[Columns, Env[Any, Any] | None]:
     """Reads a file of D4RL.
 
     `infos/action_log_probs` becomes `behavior_log_probs`.
