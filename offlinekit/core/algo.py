@@ -16,6 +16,7 @@ from offlinekit.configured import Configured
 from offlinekit.core.agent import Agent
 from offlinekit.core.catalogue import CatalogueEntry
 from offlinekit.core.compatibility import check_dataset
+from offlinekit.core.copying import Copied
 from offlinekit.core.devices import find_device
 from offlinekit.core.hyperparameters import (
     ActionScaler,
@@ -57,7 +58,7 @@ BATCHES = ("batch_size", "gamma", "n_step", "frame_pad")
 """Hyperparameters that samplers read when a run starts."""
 
 
-class Algo(Configured, CatalogueEntry, Agent, PolicyFiles):
+class Algo(Configured, CatalogueEntry, Agent, PolicyFiles, Copied):
     """What all algorithms share; a subclass adds its hyperparameters and names its `impl_class`.
 
     Raises:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -95,6 +96,10 @@ class Population:
 
     def __repr__(self) -> str:
         return f"Population({self.algos!r})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Returns what a pickle or a copy is made of: members of its own, and no functions of the caller."""
+        return {**vars(self), "algos": [copy.copy(algo) for algo in self.algos], "_evaluators": {}}
 
     @property
     def history(self) -> list[list[dict[str, Any]]]:
