@@ -96,7 +96,9 @@ def batch_class(standard: Any, columns: tuple[str, ...], owner: str = "") -> Any
     def reduce(batch: Any) -> Any:  # Its class has a name that no module has.
         return _assembled, (standard, columns, owner, tuple(batch))
 
-    return type(standard.__name__, (fields, standard), {"__slots__": (), "owner": owner, "__reduce__": reduce})
+    return type(
+        standard.__name__, (fields, standard), {"__slots__": (), "owner": owner, "__reduce__": reduce}
+    )
 
 
 def _assembled(standard: Any, columns: tuple[str, ...], owner: str, values: tuple[Any, ...]) -> Any:

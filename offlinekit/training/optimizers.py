@@ -114,7 +114,9 @@ class _Slots:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
-        self.steps = list(self.counts.unbind())  # Views, which a copy or a pickle would part from their counts.
+        self.steps = list(
+            self.counts.unbind()
+        )  # Views, which a copy or a pickle would part from their counts.
 
     def rows(self) -> list[dict[str, Tensor]]:
         """Returns the state of each parameter."""

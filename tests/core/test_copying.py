@@ -50,9 +50,9 @@ def test_copies_train_on_bit_by_bit(front: Any, options: Any, state: Callable[[A
     original = state(front(seed=0, batch_size=4, **options))
     copies = [way(original) for way in WAYS.values()]
     data = small_dataset(front.action_kind)
-    original.fit(data, 2, **QUIET)
+    original.fit(data, 3, **QUIET)
     for twin in copies:
-        twin.fit(data, 2, **QUIET)
+        twin.fit(data, 3, **QUIET)
         assert_same(original, twin)
 
 
@@ -122,7 +122,9 @@ def test_impls() -> None:
 
 def test_lambdas_are_refused_by_name() -> None:
     algo = BC(seed=0, encoder=lambda size: torch.nn.Identity())
-    with pytest.raises(TypeError, match=r"encoder of this BC is <function .*lambda.*cannot pickle: define it"):
+    with pytest.raises(
+        TypeError, match=r"encoder of this BC is <function .*lambda.*cannot pickle: define it"
+    ):
         pickle.dumps(algo)
     assert copy.deepcopy(algo).encoder is algo.encoder
 

@@ -20,6 +20,7 @@ from offlinekit.directions import is_maximized
 from offlinekit.errors import TrainingError, did_you_mean
 from offlinekit.interfaces import Evaluator
 from offlinekit.training import run_folder
+from offlinekit.training.interrupts import whole_runs
 from offlinekit.training.setup.description import describe_data, describe_run
 from offlinekit.training.setup.keywords import takes_settings
 from offlinekit.training.setup.resuming import find_run
@@ -133,8 +134,9 @@ class Population:
             TrainingError: Where no member could go on to its end.
             KeyboardInterrupt: At Ctrl-C, after each member's checkpoint.
         """
-        for _ in self.fitter(dataset, n_steps, **settings):
-            pass
+        with whole_runs():
+            for _ in self.fitter(dataset, n_steps, **settings):
+                pass
         return self
 
     @takes_settings
