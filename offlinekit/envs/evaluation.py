@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,8 @@ from offlinekit.fields import Steps, checked
 from offlinekit.types import ArrayTree, stack_trees
 
 DEFAULT_COPIES = 10
+MOST_STEPS = 27_000
+"""Of an episode whose environment states no limit: the 108,000 frames of Atari, four a step, are the longest in use."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +135,8 @@ def evaluate(
         n_envs: Number of environments side by side; None chooses up to 10.
         value: Estimates the values [B] of start states; None takes `policy.predict_value` where
             `policy.has_value`.
-        max_steps: Ends an episode after so many steps; None leaves it to the environment.
+        max_steps: Ends an episode after so many steps; None leaves it to the environment, where an episode without
+            an end is cut after 27,000 steps, with a warning, unless the environment states a longer limit.
 
     Raises:
         ValueError: For numbers below 1, and for actions that do not fit the environment.
@@ -147,12 +151,25 @@ def evaluate(
         value = policy.predict_value
     envs = side_by_side(fit_stack(as_gymnasium(env), policy), min(n_episodes, n_envs or DEFAULT_COPIES))
     try:
-        rollout = Rollout(actor, envs, n_episodes, seed, max_steps)
+        states_longer = (getattr(envs[0].spec, "max_episode_steps", None) or 0) > MOST_STEPS
+        rollout = Rollout(actor, envs, n_episodes, seed, max_steps or (None if states_longer else MOST_STEPS))
         rollout.run()
+        if max_steps is None and not states_longer:
+            _warn_of_no_end(rollout.lengths)
         return Evaluation(rollout.returns, rollout.lengths, _start_values(value, rollout.starts))
     finally:
         for made in envs[1:]:
             made.close()
+
+
+def _warn_of_no_end(lengths: npt.NDArray[np.int64]) -> None:
+    endless = np.flatnonzero(lengths == MOST_STEPS)
+    if len(endless):
+        warnings.warn(
+            f"episode {endless[0]} had no end after {MOST_STEPS:,} steps and was cut, so its return is that of these "
+            "steps; give the environment a limit: gymnasium.wrappers.TimeLimit(env, max_episode_steps=1000)",
+            stacklevel=3,
+        )
 
 
 def normalized_score(returns: npt.ArrayLike, reference: Any) -> npt.NDArray[np.float64] | None:

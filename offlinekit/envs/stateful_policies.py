@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from offlinekit.envs.callable_policies import Policy, as_policy
+from offlinekit.errors import UnsupportedError
 from offlinekit.types import Array, ArrayTree, map_tree
 
 
@@ -106,3 +107,16 @@ def as_actor(policy: Any) -> Actor:
     if not isinstance(policy, type) and getattr(policy, "is_stateful", False):
         return as_actor(policy.as_stateful())
     return Memoryless(as_policy(policy))
+
+
+def check_memoryless(policy: Any) -> None:
+    """Checks that what a policy does follows from a state alone, as estimates from recorded rows need it.
+
+    Raises:
+        UnsupportedError: For a policy that remembers its episode, of sequences or chunks.
+    """
+    if isinstance(policy, StatefulPolicy) or getattr(policy, "is_stateful", False):
+        raise UnsupportedError(
+            f"{type(policy).__name__} acts by what came before in its episode, so no state says what it does; "
+            "evaluate it with evaluate() in an environment"
+        )

@@ -11,7 +11,7 @@ from gymnasium.spaces import Discrete, Space
 from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.envs.callable_policies import as_policy, checked_actions
 from offlinekit.envs.frame_stacking import is_image, stacked_observations
-from offlinekit.errors import UnsupportedError
+from offlinekit.envs.stateful_policies import check_memoryless
 from offlinekit.types import Array, first_leaf, map_tree, row_parts, rows
 
 ROWS_AT_ONCE = 8_192
@@ -31,11 +31,7 @@ class Choices:
     """
 
     def __init__(self, policy: Any, space: Space[Any], n_draws: int = 1) -> None:
-        if getattr(policy, "is_stateful", False):
-            raise UnsupportedError(
-                f"{type(policy).__name__} acts by what came before in its episode, so no state says what it does; "
-                "judge it with evaluate() in an environment"
-            )
+        check_memoryless(policy)
         self.space, self.n_draws = space, n_draws
         self._act, self._log_prob = as_policy(policy), getattr(policy, "log_prob", None)
 

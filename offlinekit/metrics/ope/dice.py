@@ -21,9 +21,11 @@ import numpy.typing as npt
 from scipy import linalg, sparse
 from scipy.sparse.linalg import splu
 
+from offlinekit.errors import UnanswerableError
 from offlinekit.metrics.ope.contributions import Contributions
 from offlinekit.metrics.ope.logged import Floats
 
+MOST_VISITS = 1e6  # Of one row; more come from dividing by a balance that is 0 but for the ridge.
 RIDGE = 1e-8  # Times the mean square of the features: for features that the data do not show.
 
 
@@ -100,6 +102,10 @@ def marginalised(flow: Flow, gamma: float, regularisers: Regularisers) -> Contri
     moments = Moments.of(flow, gamma)
     ratios = _ratios(flow, gamma, regularisers, moments)
     values = moments.solve(-moments.rewards)
+    if not (np.isfinite(values).all() and np.abs(ratios).max() < MOST_VISITS):
+        raise UnanswerableError(
+            f"with gamma={gamma:g} visits do not balance: the policy stays among some states for ever; use gamma < 1"
+        )
     n_rows, n_episodes = flow.features.shape[0], flow.start_features.shape[0]
     errors = flow.rewards + gamma * (flow.next_features @ values) - flow.features @ values
     sums = np.bincount(flow.episodes, ratios * errors, n_episodes)

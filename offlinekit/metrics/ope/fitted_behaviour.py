@@ -44,16 +44,16 @@ def fit_behaviour(
     ones: a normal density around a regression of each dimension, as wide as its errors on other episodes.
 
     Args:
-        dataset: Vector observations, at least `n_folds` episodes.
+        dataset: Vector observations, at least 2 episodes.
         model: A scikit-learn classifier, or regressor of several outputs, that is cloned for each fold; None
             takes gradient-boosted trees.
-        n_folds: Number of folds, at least 2.
+        n_folds: Number of folds, at least 2; at most one an episode is made.
         floor: Share of a uniform policy mixed into discrete probabilities, so that none is 0.
         seed: Of the folds.
 
     Raises:
         UnsupportedError: For images, and for actions that are neither discrete nor continuous vectors.
-        ValueError: For fewer episodes than folds.
+        ValueError: For fewer than 2 folds or episodes.
     """
     folds = list(episode_folds(dataset, n_folds, seed))
     if isinstance(dataset.action_space, spaces.Discrete):
@@ -62,15 +62,17 @@ def fit_behaviour(
 
 
 def episode_folds(dataset: MDPDataset, n_folds: int, seed: int) -> Iterator[tuple[Array, Array]]:
-    """Yields (learned, held out), bool [E] each: every episode is held out once.
+    """Yields (learned, held out), bool [E] each: every episode is held out once, in at most E folds.
 
     Raises:
-        ValueError: For fewer than 2 folds, or fewer episodes than folds.
+        ValueError: For fewer than 2 folds or episodes.
     """
-    if not 2 <= n_folds <= dataset.n_episodes:
+    if n_folds < 2 or dataset.n_episodes < 2:
         raise ValueError(
-            f"n_folds must be from 2 to the number of episodes ({dataset.n_episodes}), got {n_folds}"
+            "a fit that is to be judged by other episodes needs at least 2 folds and 2 episodes, got "
+            f"n_folds={n_folds} and {dataset.n_episodes} episode{'' if dataset.n_episodes == 1 else 's'}"
         )
+    n_folds = min(n_folds, dataset.n_episodes)
     fold = np.random.default_rng(seed).permutation(dataset.n_episodes) % n_folds
     for number in range(n_folds):
         yield fold != number, fold == number

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from offlinekit.datasets.findings import refuse_first
+from offlinekit.datasets.inspection.rules import no_log_probs
 from offlinekit.envs.frame_stacking import observations_at
 from offlinekit.errors import UnsupportedError
 from offlinekit.metrics.batches import ROWS_AT_ONCE
 from offlinekit.metrics.ope.fitted_behaviour import FittedBehaviour, episode_folds, fit_behaviour, row_mask
 from offlinekit.metrics.ope.logged import Floats, Logged
 from offlinekit.metrics.ope.tabular import TabularModel, state_numbers
-from offlinekit.metrics.ope.target import QFunction, TargetPolicy
+from offlinekit.metrics.ope.target import QFunction, TargetPolicy, values_of
 from offlinekit.types import Array, row_parts, rows
 
 if TYPE_CHECKING:
@@ -60,13 +62,16 @@ def cross_fitted_values(
     fit: Callable[[MDPDataset], QFunction],
     n_folds: int,
     seed: int,
+    gamma: float,
 ) -> tuple[Floats, Floats, Floats]:
     """Returns as `model_values` the values by fits that did not see the episode they judge."""
     q, v = np.empty(len(dataset)), np.empty(len(dataset))
     final = np.empty(dataset.n_episodes)
     for learned, held_out in episode_folds(dataset, n_folds, seed):
         here = row_mask(dataset, held_out)
-        q[here], v[here], final[held_out] = model_values(target, dataset[held_out], fit(dataset[learned]))
+        q[here], v[here], final[held_out] = model_values(
+            target, dataset[held_out], values_of(fit(dataset[learned]), gamma)
+        )
     return q, v, final
 
 
@@ -125,6 +130,13 @@ def _states(dataset: MDPDataset) -> tuple[Array, Array]:
 
 def behaviour_of(dataset: MDPDataset, given: Any, n_folds: int, seed: int) -> FittedBehaviour | Floats:
     """Returns the log-probabilities [N] of the logged actions, with their calibration where they were fitted."""
+    found = _behaviour_of(dataset, given, n_folds, seed)
+    log_probs = found.log_probs if isinstance(found, FittedBehaviour) else found
+    refuse_first(no_log_probs(log_probs, dataset.action_space, "behaviour"))
+    return found
+
+
+def _behaviour_of(dataset: MDPDataset, given: Any, n_folds: int, seed: int) -> FittedBehaviour | Floats:
     if isinstance(given, FittedBehaviour):
         return given
     if isinstance(given, str) and given not in ("fit", "logged"):

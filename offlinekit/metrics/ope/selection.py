@@ -13,7 +13,7 @@ from offlinekit.algos.fqe import BEHAVIOUR, FQE, QUICK, DiscreteFQE
 from offlinekit.core.populations import Population
 from offlinekit.datasets import MDPDataset
 from offlinekit.metrics.ope.deployment_rules import Candidate, Rules, decide
-from offlinekit.metrics.ope.ope_report import FEW
+from offlinekit.metrics.ope.estimate_checks import FEW
 from offlinekit.metrics.ope.weighted_estimate import (
     WeightedEstimate,
     baseline_of,

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from offlinekit.errors import UnanswerableError
 from offlinekit.metrics.ope.logged import Floats
 from offlinekit.types import Array, leaves
 
@@ -25,7 +26,7 @@ def exact_values(transition: Floats, reward: Floats, policy: Floats, gamma: floa
         gamma: Discount factor in [0, 1]; with 1 every state must reach an end.
 
     Raises:
-        ValueError: With gamma 1, where some state never ends.
+        UnanswerableError: With gamma 1, where some state never ends.
     """
     if reward.ndim == 3:
         reward = np.einsum("ijk,ijk->ij", transition, reward)
@@ -65,7 +66,7 @@ class TabularModel:
         """Returns v [S] and q [S, A] of a policy [S, A] in the model; states without a row have the mean v.
 
         Raises:
-            ValueError: With gamma 1, where some state never ends in the data.
+            UnanswerableError: With gamma 1, where some state never ends in the data.
         """
         pairs = self.states * self.n_actions + self.actions
         table = _sums(pairs, np.ones(len(pairs)), self.n_states * self.n_actions).reshape(policy.shape)
@@ -104,7 +105,7 @@ def _solved(moves: Floats, rewards: Floats, gamma: float) -> Floats:
     except np.linalg.LinAlgError:
         v = np.full(len(moves), np.inf)
     if not np.abs(v).max(initial=0.0) < 1e12:
-        raise ValueError(
+        raise UnanswerableError(
             f"gamma={gamma} needs every state to reach an end, and some state does not; use gamma < 1"
         )
     return np.asarray(v)

@@ -8,7 +8,10 @@ from typing import Any, TypeAlias
 import numpy as np
 from gymnasium import spaces
 
+from offlinekit.datasets.findings import refuse_first
+from offlinekit.datasets.inspection.rules import no_log_probs
 from offlinekit.envs.callable_policies import GreedyPolicy, as_policy
+from offlinekit.envs.stateful_policies import check_memoryless
 from offlinekit.errors import UnsupportedError
 from offlinekit.metrics.ope.logged import Floats
 from offlinekit.sampling.policy_table import probabilities_of
@@ -29,13 +32,15 @@ class TargetPolicy:
         n_samples: Actions drawn in each state to average values over, where actions are continuous.
 
     Raises:
-        UnsupportedError: For something that is no policy.
+        UnsupportedError: For something that is no policy, and for one that remembers its episode.
     """
 
     def __init__(self, policy: Any, action_space: spaces.Space[Any], n_samples: int = 10) -> None:
+        check_memoryless(policy)
         self.act = as_policy(policy)
         self.source, self.policy, self.n_samples = policy, policy, n_samples
         self.discrete = isinstance(action_space, spaces.Discrete)
+        self.action_space = action_space
         self.n_actions = int(action_space.n) if isinstance(action_space, spaces.Discrete) else 0
         is_algorithm = callable(getattr(policy, "sample_action", None))
         if not callable(getattr(policy, "log_prob", None)) and self.discrete and is_algorithm:
@@ -52,7 +57,7 @@ class TargetPolicy:
 
         Raises:
             UnsupportedError: For a continuous policy without densities.
-            ValueError: For an answer of another shape, or with NaN.
+            ValueError: For an answer of another shape, with NaN, or above 0 for discrete actions.
         """
         if callable(self.log_prob):
             found = np.asarray(self.log_prob(observations, actions), np.float64)
@@ -61,6 +66,7 @@ class TargetPolicy:
                     f"expected log-probabilities of shape ({len(actions)},) without NaN from log_prob, "
                     f"got {found.shape} with {int(np.isnan(found).sum())} NaN"
                 )
+            refuse_first(no_log_probs(found, self.action_space, "log_prob of the policy"))
             return found
         if not self.discrete:
             raise UnsupportedError(
@@ -107,13 +113,21 @@ class TargetPolicy:
         return total
 
 
-def values_of(q_function: Any) -> QFunction:
+def values_of(q_function: Any, gamma: float) -> QFunction:
     """Returns the function behind a Q-function: itself, or an algorithm's `predict_value`.
 
     Raises:
         UnsupportedError: For an algorithm that learned from scaled rewards: its values have other units.
+        ValueError: For one that learned with another gamma.
     """
-    if getattr(getattr(q_function, "scaling", None), "reward", None) is not None:
+    learned = getattr(getattr(q_function, "__self__", q_function), "gamma", gamma)
+    if not np.isclose(learned, gamma, rtol=0, atol=1e-9):
+        raise ValueError(
+            f"the values of this q_function are discounted by gamma={learned:g}, the estimate by gamma={gamma:g}; "
+            f"give gamma={learned:g}, or a q_function that learned with {gamma:g}"
+        )
+    scaling = getattr(getattr(q_function, "__self__", q_function), "scaling", None)
+    if getattr(scaling, "reward", None) is not None:
         raise UnsupportedError(
             "this algorithm's values are of scaled rewards, not of the data's; give a q_function in their units"
         )

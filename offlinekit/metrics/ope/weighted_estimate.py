@@ -15,10 +15,10 @@ from offlinekit.envs.callable_policies import GreedyPolicy, as_policy
 from offlinekit.errors import UnsupportedError
 from offlinekit.metrics.ope.diagnostics import effective_sample_size
 from offlinekit.metrics.ope.doubly_robust import weighted_doubly_robust
+from offlinekit.metrics.ope.estimate_checks import FEW
 from offlinekit.metrics.ope.fitted_behaviour import FittedBehaviour
 from offlinekit.metrics.ope.gathering import behaviour_of, logged_of, model_values, padded
 from offlinekit.metrics.ope.logged import Floats, Logged
-from offlinekit.metrics.ope.ope_report import FEW
 from offlinekit.metrics.ope.target import TargetPolicy
 from offlinekit.sampling.n_step import returns_to_go
 from offlinekit.types import Array, rows

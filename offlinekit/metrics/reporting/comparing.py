@@ -30,7 +30,7 @@ class Comparison:
         difference: Of the means, first less second.
         interval: 95% interval of the difference; (nan, nan) where a group has one run.
         improvement: Probability that a run of the first beats one of the second.
-        improvement_interval: Its 95% interval.
+        improvement_interval: Its 95% interval; (nan, nan) likewise.
         detectable: Smallest difference that so many runs show four times in five.
         runs_needed: Runs of each group that show a difference of the observed size four times in five; None where
             the groups do not differ or do not vary.

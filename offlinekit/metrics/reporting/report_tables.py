@@ -148,7 +148,8 @@ def _aggregates(runs: list[RunResult], kind: str, budget: Budget) -> Table | Non
         cells = []
         for statistic in AGGREGATES.values():
             low, high = stratified_interval(statistic, scores)
-            cells.append(f"{statistic(scores):.1f} [{low:.1f}, {high:.1f}]")
+            spread = "" if np.isnan(low) else f" [{low:.1f}, {high:.1f}]"
+            cells.append(f"{statistic(scores):.1f}{spread}")
         rows.append((algo, f"{scores.shape[0]} x {scores.shape[1]}", *cells))
     if not rows:
         return None
