@@ -1,4 +1,4 @@
-"""What an algorithm does once it has networks: act, and value actions."""
+"""Agents: algorithms with networks, which act and value actions."""
 
 from __future__ import annotations
 

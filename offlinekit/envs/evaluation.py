@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 DEFAULT_COPIES = 10
 Reference: TypeAlias = "MDPDataset | tuple[float, float] | None"
-"""What has the returns that score 0 and 100, if anything has."""
+"""A source of the returns that score 0 and 100, if there is one."""
 MOST_STEPS = 27_000
 """Of an episode whose environment states no limit: the 108,000 frames of Atari, four a step, are the longest in use."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What n episodes of one policy gave; episode i was reset with seed + i."""
+    """Returns and lengths of n episodes of one policy; episode i was reset with seed + i."""
 
     returns: npt.NDArray[np.float64]
     """[n], undiscounted sums of rewards."""

@@ -1,4 +1,4 @@
-"""What a run calls at its evaluation intervals: episodes in an environment, and the evaluators given."""
+"""Evaluations at the intervals of a run: episodes in an environment, and the evaluators given."""
 
 from __future__ import annotations
 

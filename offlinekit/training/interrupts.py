@@ -10,11 +10,11 @@ from typing import Any, Protocol
 from offlinekit.errors import Preempted
 
 PREEMPTIONS = (signal.SIGTERM, signal.SIGUSR1)
-"""What schedulers send before they take a machine back."""
+"""Signals that schedulers send before they take a machine back."""
 
 
 class Interruptible(Protocol):
-    """What a signal is noted on."""
+    """A run that notes signals."""
 
     interrupted: bool
     preempted: bool

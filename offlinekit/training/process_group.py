@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     pass
 
 PLACES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-"""What torchrun says to a process that it starts."""
+"""Environment variables that torchrun sets for each process."""
 
 
 def is_launched() -> bool:

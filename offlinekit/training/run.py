@@ -25,7 +25,7 @@ log = get_logger()
 
 
 class Alarm(Protocol):
-    """What a run asks, whenever it writes a row, whether it goes astray."""
+    """A check of whether a run diverges, made whenever it writes a row."""
 
     stops: bool
 
@@ -128,7 +128,7 @@ class Run:
 
     @property
     def label(self) -> str:
-        """What a progress bar says of the run."""
+        """The label of its progress bar."""
         return f"{type(self.algo).__name__} on {self.algo.dataset_name}"
 
     @property

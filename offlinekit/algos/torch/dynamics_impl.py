@@ -30,7 +30,7 @@ LOG_STDS = (-5.0, 1.0)
 
 
 class Outcomes(NamedTuple):
-    """What K members say of a step, all scaled; the last of D + 1 numbers is the reward.
+    """Predictions of K members for a step, all scaled; the last of D + 1 numbers is the reward.
 
     Attributes:
         means: [K, B, D + 1], of the change of the observation and the reward.

@@ -1,4 +1,4 @@
-"""What the implementations of sequence models share: acting with a window of the steps so far."""
+"""Base of the implementations of sequence models: acting with a window of the steps so far."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ NONE = "none"
 
 @dataclass(frozen=True)
 class WeightedEstimate:
-    """What the weighted episodes say of a policy.
+    """Estimate of a policy from weighted episodes.
 
     Attributes:
         gains: [E], whose mean is the gain over the behaviour and whose spread is its own; None where the weights of

@@ -1,4 +1,4 @@
-"""What a function of tensors calls, noted kernel by kernel."""
+"""Tapes: the kernels that a function of tensors calls, one after another."""
 
 from __future__ import annotations
 
