@@ -18,6 +18,7 @@ from offlinekit.sweeps.pack import Trial, fitter, judge, train
 from offlinekit.sweeps.plan import FQE, Plan, evaluators_of
 from offlinekit.sweeps.space import corners
 from offlinekit.training import run_folder
+from offlinekit.training.interrupts import whole_runs
 
 if TYPE_CHECKING:
     from offlinekit.interfaces import EnvLike
@@ -153,8 +154,9 @@ class Sweep:
         """
         best, first = self.best(), self.plan.seed + self.plan.seeds
         members = [self.plan.make(best.values, first + i) for i in range(seeds)]
-        for _ in fitter(self, Population(members), [None] * seeds, self.folder / "report", metric):
-            pass
+        with whole_runs():
+            for _ in fitter(self, Population(members), [None] * seeds, self.folder / "report", metric):
+                pass
         values = judge(self, members, metric)
         run_folder.write_json(
             self.folder / "report.json",

@@ -112,6 +112,12 @@ class _Slots:
         self.counts = torch.zeros(len(self.parameters), device=parameters[0].device)
         self.steps = list(self.counts.unbind())
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self.steps = list(
+            self.counts.unbind()
+        )  # Views, which a copy or a pickle would part from their counts.
+
     def rows(self) -> list[dict[str, Tensor]]:
         """Returns the state of each parameter."""
         rows = zip(self.steps, self.means, self.squares, strict=True)
