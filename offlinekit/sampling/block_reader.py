@@ -14,7 +14,7 @@ from offlinekit.datasets.formats import mapping
 from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.sampling.n_step import discounted_sums
 from offlinekit.sampling.scalers import Scaling
-from offlinekit.types import Array, leaves, map_tree
+from offlinekit.types import Array, ArrayTree, leaves, map_tree
 
 LEAST_ROWS = 64
 """Rows of a block at least, so that what is read beside it stays small."""
@@ -113,9 +113,12 @@ class BlockReader:
         """Returns a dataset of the rows of several ranges, and their columns, which threads read."""
         names = [name for name in schema.names(in_batch=True) if getattr(self.dataset, name) is not None]
         size, target = int((high - low).sum()), np.cumsum(high - low)
-        sources = {**{name: getattr(self.dataset, name) for name in names}, "columns": self.columns}
+        sources: dict[str, ArrayTree] = {
+            **{name: getattr(self.dataset, name) for name in names},
+            "columns": {**self.columns},
+        }
         copies = map_tree(lambda leaf: np.empty((size, *leaf.shape[1:]), leaf.dtype), sources)
-        pairs = list(zip(leaves(sources), leaves(copies), strict=True))
+        pairs: list[tuple[Array, Array]] = list(zip(leaves(sources), leaves(copies), strict=True))
 
         def read(i: int) -> None:
             for source, copied in pairs:

@@ -16,6 +16,7 @@ from offlinekit.errors import TrainingError
 from offlinekit.sweeps.plan import FQE, evaluators_of
 from offlinekit.sweeps.sweep_files import read_trials, write_trial
 from offlinekit.training import run_folder
+from offlinekit.training.interrupts import whole_runs
 from offlinekit.training.setup.resuming import resume
 from offlinekit.training.setup.settings import RunSettings
 
@@ -87,9 +88,10 @@ def _fit(sweep: Sweep, members: Sequence[Member], todo: Sequence[Member]) -> Non
     population = Population([member.algo for member in todo])
     folders, out = [member.folder for member in todo], sweep.folder / "runs"
     try:
-        for rows, _ in enumerate(fitter(sweep, population, folders, out, sweep.plan.metric)):
-            if rows == 0:
-                note(sweep, members, over=False)
+        with whole_runs():
+            for rows, _ in enumerate(fitter(sweep, population, folders, out, sweep.plan.metric)):
+                if rows == 0:
+                    note(sweep, members, over=False)
     except TrainingError:
         pass  # Of no member that could go on; `errors` has them all.
     for place, error in population.errors.items():

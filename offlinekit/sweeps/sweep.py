@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from offlinekit.algos import Population
 from offlinekit.core.populations.grouping import structure
@@ -18,6 +18,10 @@ from offlinekit.sweeps.pack import Trial, fitter, judge, train
 from offlinekit.sweeps.plan import FQE, Plan, evaluators_of
 from offlinekit.sweeps.space import corners
 from offlinekit.training import run_folder
+from offlinekit.training.interrupts import whole_runs
+
+if TYPE_CHECKING:
+    from offlinekit.interfaces import EnvLike
 
 
 class Sweep:
@@ -35,7 +39,7 @@ class Sweep:
     """
 
     def __init__(
-        self, folder: Path, plan: Plan, dataset: MDPDataset, env: Any = None, progress: bool = True
+        self, folder: Path, plan: Plan, dataset: MDPDataset, env: EnvLike | None = None, progress: bool = True
     ) -> None:
         self.folder, self.plan, self.dataset, self.env, self.progress = folder, plan, dataset, env, progress
         self.preemptible = False
@@ -67,7 +71,12 @@ class Sweep:
 
     @classmethod
     def create(
-        cls, out: str | Path, plan: Plan, dataset: MDPDataset, env: Any = None, progress: bool = True
+        cls,
+        out: str | Path,
+        plan: Plan,
+        dataset: MDPDataset,
+        env: EnvLike | None = None,
+        progress: bool = True,
     ) -> Sweep:
         """Makes the folder of a new sweep within another one."""
         sweep = cls(Path(out), plan, dataset, env, progress)  # Checked before there is a folder.
@@ -145,8 +154,9 @@ class Sweep:
         """
         best, first = self.best(), self.plan.seed + self.plan.seeds
         members = [self.plan.make(best.values, first + i) for i in range(seeds)]
-        for _ in fitter(self, Population(members), [None] * seeds, self.folder / "report", metric):
-            pass
+        with whole_runs():
+            for _ in fitter(self, Population(members), [None] * seeds, self.folder / "report", metric):
+                pass
         values = judge(self, members, metric)
         run_folder.write_json(
             self.folder / "report.json",

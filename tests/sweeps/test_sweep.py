@@ -264,7 +264,7 @@ def test_a_search_repeats_itself_and_takes_up_trials_that_were_left(tmp_path, da
 
 
 class FakeTune(types.ModuleType):
-    """What of Ray Tune the adapter uses; Ray itself is 80 MB and starts servers."""
+    """The part of Ray Tune that the adapter uses; Ray itself is 80 MB and starts servers."""
 
     def grid_search(self, values):
         return values

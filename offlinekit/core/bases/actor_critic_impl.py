@@ -1,4 +1,4 @@
-"""What the implementations for continuous actions share."""
+"""Base of the implementations for continuous actions."""
 
 from __future__ import annotations
 

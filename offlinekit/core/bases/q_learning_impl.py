@@ -1,4 +1,4 @@
-"""What the implementations for discrete actions share."""
+"""Base of the implementations for discrete actions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a dataset holds, in numbers, taken block by block: no column is copied whole."""
+"""Statistics of a dataset, taken block by block: no column is copied whole."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a recorder asks: the actions that the environment takes, and how probable they were."""
+"""Behaviour of a recorder: the actions that the environment takes, and their probabilities."""
 
 from __future__ import annotations
 

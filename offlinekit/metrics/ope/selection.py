@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from gymnasium.spaces import Discrete
@@ -17,7 +17,7 @@ from offlinekit.datasets.editing.thinning import subsample
 from offlinekit.errors import DatasetWarning
 from offlinekit.memory import memory_limit
 from offlinekit.metrics.ope.deployment_rules import Candidate, Rules, decide
-from offlinekit.metrics.ope.ope_report import FEW
+from offlinekit.metrics.ope.estimate_checks import FEW
 from offlinekit.metrics.ope.weighted_estimate import (
     WeightedEstimate,
     baseline_of,
@@ -27,6 +27,10 @@ from offlinekit.metrics.ope.weighted_estimate import (
 from offlinekit.sampling.block_reader import is_mapped, row_bytes
 from offlinekit.sampling.blocks import POOL_BYTES
 from offlinekit.types import Array
+
+if TYPE_CHECKING:
+    from offlinekit.interfaces import PolicyLike
+    from offlinekit.metrics.ope.fitted_behaviour import Behaviour
 
 MEMORY_SHARE = 0.1
 """Of the memory at hand that the data may take, which each fit keeps beside its policy's actions."""
@@ -51,7 +55,9 @@ class Selection:
     warnings: tuple[str, ...] = ()
 
 
-def fitted_values(policies: Mapping[str, Any], dataset: MDPDataset, **settings: Any) -> dict[str, Array]:
+def fitted_values(
+    policies: Mapping[str, PolicyLike | str], dataset: MDPDataset, **settings: Any
+) -> dict[str, Array]:
     """Returns the start value of each policy by each of its `fits`, which take the same arguments.
 
     Returns:
@@ -61,7 +67,7 @@ def fitted_values(policies: Mapping[str, Any], dataset: MDPDataset, **settings: 
 
 
 def fits(
-    policies: Mapping[str, Any],
+    policies: Mapping[str, PolicyLike | str],
     dataset: MDPDataset,
     *,
     n_steps: int = 10_000,
@@ -101,14 +107,14 @@ def fits(
 
 
 def select(
-    policies: Mapping[str, Any],
+    policies: Mapping[str, PolicyLike | str],
     dataset: MDPDataset,
     *,
     margin: float = 0.0,
     confidence: float = 0.95,
     min_effective_sample: float = 25.0,
     max_disagreement: float = 3.0,
-    behaviour: Any = None,
+    behaviour: Behaviour = None,
     n_resamples: int = 8,
     **settings: Any,
 ) -> Selection:
@@ -183,11 +189,11 @@ def _held_in_memory(dataset: MDPDataset, n_fits: int, behaviour: Any, seed: int)
 
 
 def _weighted_estimates(
-    policies: Mapping[str, Any],
+    policies: Mapping[str, PolicyLike | str],
     members: Mapping[str, list[FQE]],
     recorded: list[FQE],
     dataset: MDPDataset,
-    behaviour: Any,
+    behaviour: Behaviour,
 ) -> dict[str, WeightedEstimate | str]:
     """Returns the estimate by weighted episodes of each policy, or why there is none."""
     propensities = propensities_of(dataset, behaviour, recorded[0].seed or 0)

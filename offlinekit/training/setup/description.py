@@ -1,4 +1,4 @@
-"""What a run's config.json says: algorithm, settings, and where the data are from."""
+"""Contents of a run's config.json: algorithm, settings, and origin of the data."""
 
 from __future__ import annotations
 
