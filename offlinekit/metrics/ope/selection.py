@@ -167,7 +167,7 @@ def select(
     return Selection(found, float(kept[0]), *decide(found, margin, confidence), _alone(estimates))
 
 
-def _held_in_memory(dataset: MDPDataset, n_fits: int, behaviour: Any, seed: int) -> MDPDataset:
+def _held_in_memory(dataset: MDPDataset, n_fits: int, behaviour: Behaviour, seed: int) -> MDPDataset:
     """Returns the dataset; of one that lies in a file as many episodes, drawn at random, as its fits may hold."""
     most = min(MEMORY_SHARE * memory_limit() / n_fits, POOL_BYTES)
     size = len(dataset) * row_bytes(dataset)
