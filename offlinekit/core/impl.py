@@ -113,7 +113,7 @@ class Impl(nn.Module):
         """
         if target_return is not None:
             raise UnsupportedError(
-                f"{type(self.config).__name__} is not told what return to reach; leave out target_return"
+                f"{type(self.config).__name__} takes no return to reach; leave out target_return"
             )
 
     def take_steps(

@@ -84,11 +84,11 @@ class Evaluation:
         """Returns the mean normalised score, 100 * (return - low) / (high - low).
 
         Args:
-            reference: A dataset, which knows its `reference_scores` or not; a pair (low, high) of returns
+            reference: A dataset, with or without `reference_scores`; a pair (low, high) of returns
                 that score 0 and 100; or None.
 
         Returns:
-            The score; None where the reference knows no such pair.
+            The score; None if the reference has no such pair.
         """
         score = normalized_score(self.returns, reference)
         return None if score is None else float(score.mean())

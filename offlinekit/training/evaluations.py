@@ -27,7 +27,7 @@ def make_evaluations(
     That of the environment also hands over its episodes, under `EPISODES`.
 
     Args:
-        algo: What is judged.
+        algo: To evaluate.
         dataset: What the evaluators look at, and whose reference scores the environment's returns are set against.
         env: Environment to play `n_episodes` in, or None.
         n_episodes: Of each evaluation.

@@ -32,7 +32,7 @@ def is_launched() -> bool:
 
 
 class ProcessGroup:
-    """The processes of one run. Every method that tells or hears something must be called by all of them.
+    """The processes of one run. Every method that sends or receives must be called by all of them.
 
     Args:
         device: Where the gradients are, of this process.

@@ -77,7 +77,7 @@ def weighted_estimate_of(
     """Returns the opinion on one policy, or why there is none.
 
     Args:
-        policy: What was judged.
+        policy: To estimate.
         fits: FQE of it on the data, then on bootstraps; an episode is judged by those that did not see it.
         baseline: [E], of the behaviour, as `baseline_of` returns it.
         dataset: What they were fitted to.

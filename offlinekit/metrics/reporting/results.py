@@ -90,7 +90,7 @@ class RunResult:
         return score_of(self.returns, kind)
 
     def normalized(self, kind: str = "final") -> float | None:
-        """Returns the normalised score; None where the dataset knows no reference returns."""
+        """Returns the normalised score; None if the dataset has no reference returns."""
         pair = self.config.get("reference_scores")
         score = normalized_score(self.score(kind), tuple(pair) if pair else None)
         return None if score is None else float(score)
@@ -187,7 +187,7 @@ def score_matrix(groups: dict[tuple[str, str], list[RunResult]], algo: str, kind
     With other numbers of runs on other datasets, the first of each, by seed, are taken.
 
     Returns:
-        None where the algorithm lacks a dataset, or a dataset knows no reference returns.
+        None where the algorithm lacks a dataset, or a dataset has no reference returns.
     """
     tasks = sorted({dataset for dataset, _ in groups})
     columns = [

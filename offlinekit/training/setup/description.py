@@ -42,7 +42,7 @@ def describe_data(dataset: MDPDataset, info: Mapping[str, Any]) -> dict[str, Any
 
     Args:
         dataset: What is learned from.
-        info: What the caller knows better; of "dataset", entry by entry.
+        info: Entries of the caller, which override; those of "dataset" one by one.
     """
     origin = dataset.metadata.get("origin") or {}
     known = info.get("dataset", {})
