@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
 from gymnasium.spaces import Discrete
@@ -19,6 +19,12 @@ from offlinekit.nn.encoders import MLPEncoder
 from offlinekit.nn.random import derive
 from offlinekit.sampling.policy_table import Choices, behaviour_choices
 from offlinekit.types import Array, map_tree
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from offlinekit.interfaces import PolicyLike
+    from offlinekit.types import ArrayTreeLike
 
 BEHAVIOUR = "behaviour"
 QUICK: dict[str, Any] = {"encoder": MLPEncoder((64, 64)), "learning_rate": 1e-3, "lr_schedule": "cosine"}
@@ -73,7 +79,7 @@ class FQE(Algo):
         column = "next_policy_" + ("probabilities" if self.action_kind == "discrete" else "actions")
         return super().make_sampler(dataset, needs=needs, following={column: (now, following)}, **settings)
 
-    def predict(self, observations: Any) -> Array:
+    def predict(self, observations: ArrayTreeLike) -> Array:
         """Refuses to act.
 
         Raises:
@@ -83,7 +89,7 @@ class FQE(Algo):
 
     sample_action = predict
 
-    def predict_value(self, observations: Any, actions: Any = None) -> Array:
+    def predict_value(self, observations: ArrayTreeLike, actions: ArrayLike | None = None) -> Array:
         """Returns the estimated discounted return of the policy, in units of the scaled reward.
 
         Args:
@@ -105,7 +111,7 @@ class FQE(Algo):
         if self._converter.observations(observations)[1]:
             alone: Array = self.predict_value(map_tree(lambda leaf: np.asarray(leaf)[None], observations))[0]
             return alone
-        choices, space = self._choices.at(observations), self.impl.action_space
+        choices, space = self._choices.at(map_tree(np.asarray, observations)), self.impl.action_space
         if isinstance(space, Discrete):
             draws, weights = [np.full(len(choices), a) for a in range(int(space.n))], choices.T
         else:
@@ -148,7 +154,9 @@ class DiscreteFQE(FQE):
     impl_class = DiscreteFQEImpl
 
 
-def fitted_by(policy: Any, n_steps: int = 10_000, **hyperparameters: Any) -> Callable[[MDPDataset], Any]:
+def fitted_by(
+    policy: PolicyLike | str, n_steps: int = 10_000, **hyperparameters: Any
+) -> Callable[[MDPDataset], Any]:
     """Returns what fits FQE to a dataset, as `estimate(..., fit_q=...)` takes it.
 
     Args:

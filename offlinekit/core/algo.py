@@ -47,7 +47,10 @@ from offlinekit.training.setup.settings import N_STEPS, RunSettings
 from offlinekit.training.setup.start import start_run
 
 if TYPE_CHECKING:
+    from gymnasium import spaces
+
     from offlinekit.core.populations import Population
+    from offlinekit.sampling.batch import Minibatch
 
 A = TypeVar("A", bound="Algo")
 SCALERS = ("observation_scaler", "action_scaler", "reward_scaler")
@@ -131,7 +134,7 @@ class Algo(Configured, CatalogueEntry, Agent, PolicyFiles):
         self._impl = None
         self.seed = seed
 
-    def take_up(self, name: str, before: Any) -> None:
+    def take_up(self, name: str, before: object) -> None:
         """Brings networks and optimizers up to a hyperparameter that was set later.
 
         Raises:
@@ -205,7 +208,7 @@ class Algo(Configured, CatalogueEntry, Agent, PolicyFiles):
         """
         check_dataset(self, self._impl, dataset, Algo.known.values())
 
-    def make_impl(self, observation_space: Any, action_space: Any) -> None:
+    def make_impl(self, observation_space: spaces.Space[Any], action_space: spaces.Space[Any]) -> None:
         """Makes the networks for the given spaces, anew."""
         self._impl = self.impl_class(self, observation_space, action_space, find_device(self.device))
 
@@ -294,7 +297,7 @@ class Algo(Configured, CatalogueEntry, Agent, PolicyFiles):
             **settings,
         )
 
-    def sample_batch(self, dataset: MDPDataset) -> Any:
+    def sample_batch(self, dataset: MDPDataset) -> Minibatch:
         """Draws one scaled minibatch of a dataset on the training device, for trying out losses."""
         self.build(dataset)
         sampler = self.make_sampler(dataset)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from gymnasium.spaces import Discrete
@@ -21,6 +21,10 @@ from offlinekit.metrics.ope.weighted_estimate import (
     weighted_estimate_of,
 )
 from offlinekit.types import Array
+
+if TYPE_CHECKING:
+    from offlinekit.interfaces import PolicyLike
+    from offlinekit.metrics.ope.fitted_behaviour import Behaviour
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,9 @@ class Selection:
     warnings: tuple[str, ...] = ()
 
 
-def fitted_values(policies: Mapping[str, Any], dataset: MDPDataset, **settings: Any) -> dict[str, Array]:
+def fitted_values(
+    policies: Mapping[str, PolicyLike | str], dataset: MDPDataset, **settings: Any
+) -> dict[str, Array]:
     """Returns the start value of each policy by each of its `fits`, which take the same arguments.
 
     Returns:
@@ -52,7 +58,7 @@ def fitted_values(policies: Mapping[str, Any], dataset: MDPDataset, **settings: 
 
 
 def fits(
-    policies: Mapping[str, Any],
+    policies: Mapping[str, PolicyLike | str],
     dataset: MDPDataset,
     *,
     n_steps: int = 10_000,
@@ -92,14 +98,14 @@ def fits(
 
 
 def select(
-    policies: Mapping[str, Any],
+    policies: Mapping[str, PolicyLike | str],
     dataset: MDPDataset,
     *,
     margin: float = 0.0,
     confidence: float = 0.95,
     min_effective_sample: float = 25.0,
     max_disagreement: float = 3.0,
-    behaviour: Any = None,
+    behaviour: Behaviour = None,
     n_resamples: int = 8,
     **settings: Any,
 ) -> Selection:
@@ -151,11 +157,11 @@ def select(
 
 
 def _weighted_estimates(
-    policies: Mapping[str, Any],
+    policies: Mapping[str, PolicyLike | str],
     members: Mapping[str, list[FQE]],
     recorded: list[FQE],
     dataset: MDPDataset,
-    behaviour: Any,
+    behaviour: Behaviour,
 ) -> dict[str, WeightedEstimate | str]:
     """Returns the estimate by weighted episodes of each policy, or why there is none."""
     propensities = propensities_of(dataset, behaviour, recorded[0].seed or 0)

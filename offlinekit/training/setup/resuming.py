@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -15,6 +15,9 @@ from offlinekit.errors import DatasetError, FileFormatError
 from offlinekit.interfaces import Trainable
 from offlinekit.training import policy_file, run_folder
 from offlinekit.training.setup.settings import COSMETIC, EARLIER, PLAIN
+
+if TYPE_CHECKING:
+    pass
 
 RESULTS = ("n_steps", *(name for name in PLAIN if name not in COSMETIC))
 """Settings that results depend on, as config.json has them."""
