@@ -131,8 +131,8 @@ class Trainable(Protocol):
     def migrated(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """Returns hyperparameters of an earlier version as this one has them."""
 
-    def begin_anew(self, seed: int) -> None:
-        """Forgets the networks, to make others of another seed."""
+    def begin_anew(self, config: Mapping[str, Any]) -> None:
+        """Forgets the networks, to make others with the seed of a run that has this config."""
 
     def check(self, dataset: MDPDataset) -> None:
         """Checks that it can learn from a dataset."""

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from offlinekit.core.impl import Impl
 from offlinekit.core.load_guard import Bounded
-from offlinekit.core.renames import renamed
+from offlinekit.core.renames import migrated
 from offlinekit.datasets.spaces import space_from_json, space_to_json
 from offlinekit.errors import FileFormatError, did_you_mean
 from offlinekit.nn.encoders import encoder_to_json
@@ -170,7 +170,7 @@ def load(
         front = _named(path, header["algo"], fronts, "algorithm")
         impl_class = impl_class or _named(path, header["impl"], Impl.known, "impl_class")
     try:
-        config = {**renamed(front, header["config"]), **front.current_names(given)}
+        config = {**migrated(front, header["config"]), **front.current_names(given)}
         algo = front(**{**config, "device": device, "impl_class": impl_class})
     except (TypeError, ValueError, KeyError, AttributeError, OverflowError) as error:
         raise FileFormatError(

@@ -45,7 +45,7 @@ def resume(algo: Trainable, folder: Path, step: int | None = None) -> dict[str, 
             f"{folder} is a run of {header['algo']} with other {differing or 'hyperparameters'}; "
             "resume with the same ones, or load the checkpoint with offlinekit.load and call fit"
         )
-    algo.begin_anew(begun["seed"])
+    algo.begin_anew(header["config"])
     algo.restore(path, header, tensors)
     state: dict[str, Any] = header["run"]
     return state
