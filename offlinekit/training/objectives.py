@@ -1,4 +1,4 @@
-"""What one update minimises, and what follows it: objectives and targets."""
+"""Objectives, which an update minimises, and targets, which follow."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ROW_LOSSES = "losses of the rows"
 """The name under which the losses [B] of the rows leave an evaluation, among its metrics."""
 
 Loss: TypeAlias = "RowLoss | tuple[RowLoss, Mapping[str, RowLoss]]"
-"""What a loss returns: rows or a scalar, alone or with metrics, which may be rows as well."""
+"""The value of a loss: rows or a scalar, alone or with metrics, which may be rows as well."""
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""What the implementations for continuous actions share."""
+"""Base of the implementations for continuous actions."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class ActorCriticImpl(Impl):
         raise UnsupportedError(f"{type(self).__name__} must define build_policy()")
 
     def make_q(self) -> QFunction:
-        """Makes the critics that the front asks for."""
+        """Makes the critics that the front configures."""
         config = self.config
         return QFunction(
             self.critic_encoder(),

@@ -1,4 +1,4 @@
-"""What fronts that choose several actions at once have in common."""
+"""Base of fronts that choose several actions at once."""
 
 from __future__ import annotations
 

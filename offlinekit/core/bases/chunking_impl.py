@@ -1,4 +1,4 @@
-"""What implementations that choose several actions at once have in common."""
+"""Base of implementations that choose several actions at once."""
 
 from __future__ import annotations
 

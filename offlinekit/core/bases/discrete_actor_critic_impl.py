@@ -1,4 +1,4 @@
-"""What the implementations for discrete actions with a policy of their own share."""
+"""Base of the implementations for discrete actions with a policy of their own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the implementations for discrete actions share."""
+"""Base of the implementations for discrete actions."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class QLearningImpl(Impl):
         self.target_q = self.make_target(self.q, "tau", "target_update_interval")
 
     def make_q(self) -> QFunction:
-        """Makes the critics that the front asks for."""
+        """Makes the critics that the front configures."""
         config = self.config
         return QFunction(
             resolve_encoder(config.encoder, self.observation_space),

@@ -15,7 +15,7 @@ ROWS_LOOKED_AT = 100_000
 """Quantiles are of at most so many rows, evenly chosen; lowest and highest values of all."""
 QUANTILES = (0.05, 0.5, 0.95)
 AT_BOUND = 0.001
-"""What counts as at a bound: within this share of the range."""
+"""Share of the range within which an action counts as at a bound."""
 
 
 class Spread(NamedTuple):

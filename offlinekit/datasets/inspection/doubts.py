@@ -1,4 +1,4 @@
-"""What looks wrong with columns of which a dataset can be built all the same, once for every door.
+"""Doubts about columns of which a dataset can be built all the same, once for every entrance.
 
 Doubts cost next to nothing, and each building of a dataset warns of them. What is often right, or takes a second pass
 over the data, is a note of `validate` alone.

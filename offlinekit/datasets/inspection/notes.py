@@ -1,4 +1,4 @@
-"""What is worth a look in a dataset, and often right: listed by `validate`, warned of by no door."""
+"""Notes on a dataset that are often harmless: listed by `validate`, without a warning elsewhere."""
 
 from __future__ import annotations
 
