@@ -74,7 +74,10 @@ def check_catalogue(make: Make) -> None:
     assert cls.paper, "paper is empty"
     assert cls.summary(), "the docstring is empty"
     for name, parameter in cls.hyperparameters().items():
-        assert parameter.meaning, f"hyperparameter {name!r} has no comment that says what it means"
+        written = f"{name}: Annotated[{parameter.kind.split()[0]}, 'What it means.']"
+        assert parameter.meaning, (
+            f"hyperparameter {name!r} has no meaning; write {written} = {parameter.default!r}"
+        )
 
 
 def check_shapes(make: Make) -> None:
