@@ -1,4 +1,4 @@
-"""What the type checker says of hyperparameters, in our implementations and in a user's, and how much it can say."""
+"""Hyperparameters under the type checker, in our implementations and in a user's, and the number of Any."""
 
 from __future__ import annotations
 

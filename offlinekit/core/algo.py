@@ -63,7 +63,7 @@ BATCHES = ("batch_size", "gamma", "n_step", "frame_pad")
 
 
 class Algo(Configured, CatalogueEntry, Agent, PolicyFiles, Copied):
-    """What all algorithms share; a subclass adds its hyperparameters and names its `impl_class`.
+    """Base of all algorithms; a subclass adds its hyperparameters and names its `impl_class`.
 
     Raises:
         TypeError: For an unknown hyperparameter or one of another type.

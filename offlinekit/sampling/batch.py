@@ -139,6 +139,6 @@ def no_column(batch: Minibatch, name: str) -> AttributeError:
     """Returns the error for a column that a batch does not have."""
     owner, fields = owner_of(batch) or "the impl", type(batch)._fields
     return AttributeError(
-        f"this batch has no column {name!r}: {owner} does not ask for {name!r}; add it to `needs` of {owner}, or use "
+        f"this batch has no column {name!r}: {owner} does not need {name!r}; add it to `needs` of {owner}, or use "
         f"one that is there: {', '.join(fields)}{did_you_mean(name, fields)}"
     )

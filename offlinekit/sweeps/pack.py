@@ -1,4 +1,4 @@
-"""Trials that are trained side by side, judged and noted."""
+"""Trials that are trained side by side, evaluated and recorded."""
 
 from __future__ import annotations
 
@@ -78,7 +78,9 @@ def train(sweep: Sweep, settings: Mapping[int, dict[str, Any]]) -> list[Trial]:
     if todo:
         _fit(sweep, members, todo)
     sound = [member for member in members if member.error is None]
-    for member, value in zip(sound, judge(sweep, [m.algo for m in sound], plan.metric), strict=True):
+    for member, value in zip(
+        sound, evaluate_trials(sweep, [m.algo for m in sound], plan.metric), strict=True
+    ):
         member.value = value if math.isfinite(value) else None
     return note(sweep, members, over=True)
 
@@ -124,7 +126,7 @@ def fitter(
         yield from population.fitter(sweep.dataset, sweep.plan.steps, **settings)
 
 
-def judge(sweep: Sweep, algos: Sequence[Algo], metric: str) -> list[float]:
+def evaluate_trials(sweep: Sweep, algos: Sequence[Algo], metric: str) -> list[float]:
     """Returns the metric of each trained algorithm; not a number where it was not measured."""
     if metric != FQE:
         return [_last(algo.history, metric) for algo in algos]

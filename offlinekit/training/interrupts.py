@@ -19,7 +19,7 @@ from offlinekit.errors import Preempted
 
 Step = TypeVar("Step")
 PREEMPTIONS = (signal.SIGTERM, signal.SIGUSR1)
-"""What schedulers send before they take a machine back."""
+"""Signals that schedulers send before they take a machine back."""
 
 _WAITING: dict[int, list[Interruptible]] = {}
 """The runs that wait for each signal, by its number."""
@@ -29,7 +29,7 @@ _WHOLE: ContextVar[bool] = ContextVar("whole", default=False)
 
 
 class Interruptible(Protocol):
-    """What a signal is noted on."""
+    """A run that notes signals."""
 
     interrupted: bool
     preempted: bool

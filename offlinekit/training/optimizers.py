@@ -14,7 +14,7 @@ Group: TypeAlias = "tuple[Sequence[Tensor], float]"
 
 
 class Optimizer(Protocol):
-    """What an objective asks of its optimizer.
+    """An optimizer, as objectives use it.
 
     Attributes:
         name: As `make_optimizer` takes it.
@@ -103,7 +103,7 @@ class Adam:
 
 
 class _Slots:
-    """What Adam keeps of each parameter of a group."""
+    """Adam's state of each parameter of a group."""
 
     def __init__(self, parameters: Sequence[Tensor]) -> None:
         self.parameters = list(parameters)

@@ -25,7 +25,7 @@ log = get_logger()
 
 
 class Alarm(Protocol):
-    """What a run asks, whenever it writes a row, whether it goes astray."""
+    """A check of whether a run diverges, made whenever it writes a row."""
 
     stops: bool
 
@@ -33,7 +33,7 @@ class Alarm(Protocol):
         """Returns the metrics that it watches, and says what is wrong with them once."""
 
     def triggered(self, history: Sequence[Mapping[str, Any]]) -> bool:
-        """Returns whether a row of the history is astray."""
+        """Returns whether a row of the history diverges."""
 
 
 class Run:
@@ -130,7 +130,7 @@ class Run:
 
     @property
     def label(self) -> str:
-        """What a progress bar says of the run."""
+        """The label of its progress bar."""
         return f"{type(self.algo).__name__} on {self.algo.dataset_name}"
 
     @property
@@ -270,7 +270,7 @@ class Run:
         return row
 
     def _check_monitored(self) -> None:
-        """Refuses to wait for a metric that no row has, once each loss and each evaluator had its turn.
+        """Refuses a metric of early stopping that no row has, once each loss and each evaluator has given its own.
 
         Raises:
             ValueError: If early stopping looks at a column that there is not; suggests the nearest.

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".npz", ".h5", ".hdf5")
 DAMAGE = (OSError, EOFError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error)
-"""What comes up where an NPZ file is damaged."""
+"""Exceptions that a damaged NPZ file raises."""
 
 
 @contextmanager

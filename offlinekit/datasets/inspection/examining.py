@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Report(NamedTuple):
-    """What was found in a dataset.
+    """Findings in a dataset.
 
     Attributes:
         name: What was examined.
