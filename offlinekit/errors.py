@@ -40,6 +40,10 @@ class UnsupportedError(OfflineKitError, TypeError):
     """A question that this algorithm, dataset or environment cannot answer."""
 
 
+class UnanswerableError(UnsupportedError, ValueError):
+    """An estimate that these data cannot give, though another estimator may."""
+
+
 class WriteError(OfflineKitError, OSError):
     """A file that could not be written; names its path and bytes. What lay there before is as it was."""
 

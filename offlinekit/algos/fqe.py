@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
 from gymnasium.spaces import Discrete
@@ -20,6 +20,12 @@ from offlinekit.nn.random import derive
 from offlinekit.sampling.policy_table import Choices, behaviour_choices
 from offlinekit.types import Array, map_tree
 
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from offlinekit.interfaces import PolicyLike
+    from offlinekit.types import ArrayTreeLike
+
 BEHAVIOUR = "behaviour"
 QUICK: dict[str, Any] = {"encoder": MLPEncoder((64, 64)), "learning_rate": 1e-3, "lr_schedule": "cosine"}
 """Settings of the fits behind `offlinekit select` and `offlinekit ope`."""
@@ -32,7 +38,9 @@ class FQE(Algo):
     Voloshin and Yue 2019, arXiv:1903.08738; with quantiles, Bellemare, Dabney and Munos 2017's evaluation.
     """
 
-    policy: Annotated[Any, "Policy to judge: an algorithm, a callable, or 'behaviour' (the data's)."] = None
+    policy: Annotated[Any, "Policy to evaluate: an algorithm, a callable, or 'behaviour' (the data's)."] = (
+        None
+    )
     n_draws: Annotated[Count, "Actions of the policy in each state; more for one that draws them."] = 1
     resample: Annotated[bool, "Whether to learn from episodes drawn with replacement: a bootstrap."] = False
     learning_rate: Annotated[Positive, "Of the critics."] = 3e-4
@@ -58,7 +66,7 @@ class FQE(Algo):
         """
         if self.policy is None:
             raise ValueError(
-                f"{type(self).__name__} judges a policy: give policy=algo, a callable, or 'behaviour' for what "
+                f"{type(self).__name__} evaluates a policy: give policy=algo, a callable, or 'behaviour' for what "
                 "recorded the data; files do not hold it, so give it to load(path, policy=algo) as well"
             )
         if self.resample:
@@ -73,17 +81,19 @@ class FQE(Algo):
         column = "next_policy_" + ("probabilities" if self.action_kind == "discrete" else "actions")
         return super().make_sampler(dataset, needs=needs, following={column: (now, following)}, **settings)
 
-    def predict(self, observations: Any) -> Array:
+    def predict(self, observations: ArrayTreeLike) -> Array:
         """Refuses to act.
 
         Raises:
-            UnsupportedError: Always; the policy that it judges acts.
+            UnsupportedError: Always; the policy that it evaluates acts.
         """
-        raise UnsupportedError(f"{type(self).__name__} judges a policy and does not act; ask that policy")
+        raise UnsupportedError(
+            f"{type(self).__name__} evaluates a policy and does not act; call predict of that policy"
+        )
 
     sample_action = predict
 
-    def predict_value(self, observations: Any, actions: Any = None) -> Array:
+    def predict_value(self, observations: ArrayTreeLike, actions: ArrayLike | None = None) -> Array:
         """Returns the estimated discounted return of the policy, in units of the scaled reward.
 
         Args:
@@ -105,7 +115,7 @@ class FQE(Algo):
         if self._converter.observations(observations)[1]:
             alone: Array = self.predict_value(map_tree(lambda leaf: np.asarray(leaf)[None], observations))[0]
             return alone
-        choices, space = self._choices.at(observations), self.impl.action_space
+        choices, space = self._choices.at(map_tree(np.asarray, observations)), self.impl.action_space
         if isinstance(space, Discrete):
             draws, weights = [np.full(len(choices), a) for a in range(int(space.n))], choices.T
         else:
@@ -148,11 +158,13 @@ class DiscreteFQE(FQE):
     impl_class = DiscreteFQEImpl
 
 
-def fitted_by(policy: Any, n_steps: int = 10_000, **hyperparameters: Any) -> Callable[[MDPDataset], Any]:
+def fitted_by(
+    policy: PolicyLike | str, n_steps: int = 10_000, **hyperparameters: Any
+) -> Callable[[MDPDataset], Any]:
     """Returns what fits FQE to a dataset, as `estimate(..., fit_q=...)` takes it.
 
     Args:
-        policy: What is judged.
+        policy: To evaluate.
         n_steps: Updates of a fit.
         hyperparameters: Of `FQE`.
     """

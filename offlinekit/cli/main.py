@@ -7,7 +7,6 @@ import pkgutil
 import sys
 import traceback
 import warnings
-from typing import Any
 
 import click
 
@@ -43,7 +42,7 @@ class Commands(click.Group):
             )
         return super().resolve_command(ctx, args)
 
-    def invoke(self, ctx: click.Context) -> Any:
+    def invoke(self, ctx: click.Context) -> object:
         """Runs a command; what a user can cause becomes a line on stderr and an exit code."""
         try:
             with warnings.catch_warnings():
@@ -83,7 +82,7 @@ Exit codes:
   0    done
   1    the job failed, such as damaged data or a diverged loss
   2    wrong usage, such as an unknown option, algorithm or dataset
-  75   `train` or `sweep` was told to stop (SIGTERM, SIGUSR1) and has saved checkpoints: start it again
+  75   `train` or `sweep` was asked to stop (SIGTERM, SIGUSR1) and has saved checkpoints: start it again
   130  interrupted by Ctrl-C; `train` and `sweep` have saved checkpoints then
 """,
 )
@@ -99,6 +98,6 @@ def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _show_warning(message: Warning | str, *_: Any) -> None:
+def _show_warning(message: Warning | str, *_: object) -> None:
     """Prints a warning as a line on stderr, without the place in the code."""
     click.echo(f"Warning: {' '.join(str(message).split())}", err=True)

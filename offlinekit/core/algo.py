@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar, overload
 from torch import Tensor
 from typing_extensions import Unpack
 
-from offlinekit.configured import Configured
+from offlinekit.configured import Configured, fields_of
 from offlinekit.core.agent import Agent
 from offlinekit.core.catalogue import CatalogueEntry
 from offlinekit.core.compatibility import check_dataset
+from offlinekit.core.copying import Copied
 from offlinekit.core.devices import find_device
 from offlinekit.core.hyperparameters import (
     ActionScaler,
@@ -34,7 +35,7 @@ from offlinekit.core.hyperparameters import (
 )
 from offlinekit.core.impl import Impl
 from offlinekit.core.persistence import PolicyFiles, as_plain, plain_config
-from offlinekit.core.renames import renamed, renames_of
+from offlinekit.core.renames import migrated, renamed, renames_of, values_before
 from offlinekit.datasets import MDPDataset
 from offlinekit.envs.frame_stacking import stacked_space
 from offlinekit.interfaces import Sampler
@@ -43,12 +44,16 @@ from offlinekit.nn.random import derive
 from offlinekit.sampling.blocks import sampler_for
 from offlinekit.sampling.loss_weights import learned_rows
 from offlinekit.sampling.scalers import Scaling
+from offlinekit.training.interrupts import whole_runs
 from offlinekit.training.setup.keywords import takes_settings
 from offlinekit.training.setup.settings import N_STEPS, RunSettings
 from offlinekit.training.setup.start import start_run
 
 if TYPE_CHECKING:
+    from gymnasium import spaces
+
     from offlinekit.core.populations import Population
+    from offlinekit.sampling.batch import Minibatch
 
 A = TypeVar("A", bound="Algo")
 SCALERS = ("observation_scaler", "action_scaler", "reward_scaler")
@@ -58,8 +63,8 @@ BATCHES = ("batch_size", "gamma", "n_step", "frame_pad")
 """Hyperparameters that samplers read when a run starts."""
 
 
-class Algo(Configured, CatalogueEntry, Agent, PolicyFiles):
-    """What all algorithms share; a subclass adds its hyperparameters and names its `impl_class`.
+class Algo(Configured, CatalogueEntry, Agent, PolicyFiles, Copied):
+    """Base of all algorithms; a subclass adds its hyperparameters and names its `impl_class`.
 
     Raises:
         TypeError: For an unknown hyperparameter or one of another type.
@@ -122,17 +127,31 @@ class Algo(Configured, CatalogueEntry, Agent, PolicyFiles):
         return current
 
     def migrated(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        """Returns the hyperparameters of a file by their names of today; those younger than it have their defaults."""
-        found = renamed(type(self), config)
-        younger = [one for one in dataclasses.fields(self) if one.name in self.config.keys() - found.keys()]
-        return {**found, **as_plain({one.name: one.default for one in younger})}
+        """Returns the hyperparameters of a run by the names of today, to compare with the algorithm's own.
 
-    def begin_anew(self, seed: int) -> None:
-        """Forgets the networks, to make others of another seed."""
+        Those younger than the run have their defaults.
+        """
+        defaults = as_plain({one.name: one.default for one in dataclasses.fields(self)})
+        younger = {name: defaults[name] for name in self.config.keys() - config.keys()}
+        adopted = {name: defaults[name] for name in self._adopted(config)}
+        return {**younger, **migrated(type(self), config), **adopted}
+
+    def begin_anew(self, config: Mapping[str, Any]) -> None:
+        """Forgets the networks, to make others with the seed of a run that has this config."""
         self._impl = None
-        self.seed = seed
+        for name, value in {**self._adopted(config), "seed": config["seed"]}.items():
+            setattr(self, name, value)
 
-    def take_up(self, name: str, before: Any) -> None:
+    def _adopted(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns what a run does as before there was a hyperparameter for it, if the own one is the default."""
+        begun, fields = migrated(type(self), config), fields_of(type(self))
+        return {
+            name: before
+            for name, before in values_before(type(self)).items()
+            if begun[name] == before and getattr(self, name) == fields[name].default
+        }
+
+    def take_up(self, name: str, before: object) -> None:
         """Brings networks and optimizers up to a hyperparameter that was set later.
 
         Raises:
@@ -207,7 +226,7 @@ class Algo(Configured, CatalogueEntry, Agent, PolicyFiles):
         check_dataset(self, self._impl, dataset, Algo.known.values())
 
     @trainable()
-    def make_impl(self, observation_space: Any, action_space: Any) -> None:
+    def make_impl(self, observation_space: spaces.Space[Any], action_space: spaces.Space[Any]) -> None:
         """Makes the networks for the given spaces, anew."""
         self._impl = self.impl_class(self, observation_space, action_space, find_device(self.device))
 
@@ -258,8 +277,9 @@ class Algo(Configured, CatalogueEntry, Agent, PolicyFiles):
             from offlinekit.core.populations import Population  # Here: it imports this module.
 
             return Population.of_seeds(self, seeds).fit(dataset, n_steps, **settings)
-        for _ in self.fitter(dataset, n_steps, **settings):
-            pass
+        with whole_runs():
+            for _ in self.fitter(dataset, n_steps, **settings):
+                pass
         return self
 
     @takes_settings
@@ -269,7 +289,8 @@ class Algo(Configured, CatalogueEntry, Agent, PolicyFiles):
         """The run of `fit` as a generator, with the same keywords but `seeds`.
 
         Yields:
-            (update, metrics) at each log and evaluation interval and after the last update.
+            (update, metrics) at each log and evaluation interval and after the last update. Between two of them
+            Ctrl-C is the caller's.
         """
         yield from start_run(self, dataset, n_steps, **settings).steps()
 
@@ -296,7 +317,7 @@ class Algo(Configured, CatalogueEntry, Agent, PolicyFiles):
             **settings,
         )
 
-    def sample_batch(self, dataset: MDPDataset) -> Any:
+    def sample_batch(self, dataset: MDPDataset) -> Minibatch:
         """Draws one scaled minibatch of a dataset on the training device, for trying out losses."""
         self.build(dataset)
         sampler = self.make_sampler(dataset)

@@ -1,10 +1,10 @@
-"""What every implementation shares: building networks, one update, saving and acting."""
+"""Base of every implementation: building networks, one update, saving and acting."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from gymnasium import spaces
@@ -25,6 +25,10 @@ from offlinekit.sampling.batch import Batch, Metrics, TensorTree
 from offlinekit.training.objectives import Loss, Objective, Target
 from offlinekit.training.optimizers import make_optimizer
 
+if TYPE_CHECKING:
+    from offlinekit.core.algo import Algo
+    from offlinekit.sampling.batch import Minibatch
+
 
 class Impl(nn.Module):
     """Networks and losses of one algorithm; subclass it, or one of its subclasses, for a new algorithm.
@@ -44,7 +48,7 @@ class Impl(nn.Module):
     has_value: ClassVar[bool] = True
     is_stateful: ClassVar[bool] = False  # Whether actions depend on earlier steps of the episode.
     needs: ClassVar[tuple[str, ...]] = ("next_observations",)
-    """What a row must have to be drawn, and the columns of a batch beside its standard fields; see `Batch`."""
+    """Columns that a row must have to be drawn, and that a batch has beside its standard fields; see `Batch`."""
     stackable: ClassVar[bool] = True  # Whether members of a population may be one program.
 
     def __init_subclass__(cls, overwrite: bool = False, **kwargs: Any) -> None:
@@ -53,7 +57,7 @@ class Impl(nn.Module):
 
     def __init__(
         self,
-        config: Any,
+        config: Algo,
         observation_space: spaces.Space[Any],
         action_space: spaces.Space[Any],
         device: torch.device,
@@ -62,11 +66,11 @@ class Impl(nn.Module):
         noted = NotedConfig(config)
         self.config: Any = noted
         self.observation_space, self.action_space, self.device = observation_space, action_space, device
-        self.random = Random(derive(config.seed, "noise"), device)
+        self.random = Random(derive(config.seed or 0, "noise"), device)
         self.grad_step = 0
         self.horizon = 0  # The grad_step at which schedules end; 0 while there is no run.
         self.targets: list[Target] = []
-        with initialised(derive(config.seed, "networks")):
+        with initialised(derive(config.seed or 0, "networks")):
             self.build()
         followed = {name for target in self.targets for name in target.names.values()}
         self.built_from = frozenset(noted.read - followed - candidates.resizable(self))
@@ -110,7 +114,7 @@ class Impl(nn.Module):
         """
         if target_return is not None:
             raise UnsupportedError(
-                f"{type(self.config).__name__} is not told what return to reach; leave out target_return"
+                f"{type(self.config).__name__} takes no return to reach; leave out target_return"
             )
 
     def take_steps(
@@ -158,7 +162,7 @@ class Impl(nn.Module):
             q_tpn = self.compute_target(batch)
         return self.compute_critic_loss(batch, q_tpn)
 
-    def batch_mean(self, values: RowLoss, batch: Any) -> Tensor:
+    def batch_mean(self, values: RowLoss, batch: Minibatch) -> Tensor:
         """Returns the mean over rows that a loss normalises by, weighted as losses are: [B] -> [], [K, B] -> [K]."""
         return mean_of_rows(values, row_weights(batch))
 
@@ -295,7 +299,7 @@ class Impl(nn.Module):
             if objective.is_due(self.grad_step):
                 objective.schedule_rate(progress, self.grad_step)
 
-    def apply_update(self, batch: Any) -> Metrics:
+    def apply_update(self, batch: Minibatch) -> Metrics:
         """Does the part of an update that runs on the device; it looks at no number there."""
         metrics: Metrics = {}
         for objective in self.objectives:

@@ -6,7 +6,7 @@ import importlib
 import os
 import warnings
 from functools import partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import gymnasium
 
@@ -15,13 +15,16 @@ from offlinekit.envs.legacy_gym import LegacyEnv
 from offlinekit.envs.made_env import MadeEnv
 from offlinekit.errors import UnsupportedError
 
+if TYPE_CHECKING:
+    from offlinekit.interfaces import EnvLike
+
 
 class MissingExtraWarning(UserWarning):
     """An environment that cannot be made because an optional package is not installed."""
 
 
 class Package(NamedTuple):
-    """What a family of environments needs beyond gymnasium itself."""
+    """Requirements of a family of environments beyond gymnasium itself."""
 
     prefixes: tuple[str, ...]
     module: str
@@ -88,7 +91,7 @@ def make_env(env_id: str, **kwargs: Any) -> gymnasium.Env[Any, Any] | None:
     return MadeEnv(partial(_prepare if prepared else _make, env_id, **kwargs), facts)
 
 
-def as_gymnasium(env: Any) -> gymnasium.Env[Any, Any]:
+def as_gymnasium(env: EnvLike | None) -> gymnasium.Env[Any, Any]:
     """Returns an environment that speaks gymnasium's API.
 
     Args:

@@ -108,8 +108,8 @@ class EpisodeLoop:
         if not self.is_limited and slot.length == LONGEST:
             self.is_limited = True  # It is said once.
             warnings.warn(
-                f"an episode did not end in {LONGEST:,} steps, and {slot.env} has no time limit, so that episodes are "
-                "cut there; give max_steps for another limit",
+                f"episode {slot.episode} had no end after {LONGEST:,} steps and was cut; give max_steps, "
+                "or the environment a limit: gymnasium.wrappers.TimeLimit(env, max_episode_steps=1000)",
                 stacklevel=5,
             )
         self.finished(slot)
@@ -128,6 +128,7 @@ def has_time_limit(env: gymnasium.Env[Any, Any]) -> bool:
     return getattr(env, "_max_steps", None) is not None
 
 
-def _arrays(observation: Any) -> ArrayTree:
+def _arrays(observation: ArrayTree) -> ArrayTree:
     """Returns an observation with arrays of its own as leaves: an environment may reuse its buffer."""
-    return map_tree(np.array, observation)  # type: ignore[no-any-return]
+    arrays: ArrayTree = map_tree(np.array, observation)
+    return arrays

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -16,10 +16,17 @@ from offlinekit.envs.stateful_policies import as_actor
 from offlinekit.fields import Steps, checked
 from offlinekit.types import ArrayTree, stack_trees
 
+if TYPE_CHECKING:
+    from offlinekit.datasets.mdp_dataset import MDPDataset
+    from offlinekit.interfaces import EnvSource, PolicyLike
+
+Reference: TypeAlias = "MDPDataset | tuple[float, float] | None"
+"""A source of the returns that score 0 and 100, if there is one."""
+
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What n episodes of one policy gave; episode i was reset with seed + i."""
+    """Returns and lengths of n episodes of one policy; episode i was reset with seed + i."""
 
     returns: npt.NDArray[np.float64]
     """[n], undiscounted sums of rewards."""
@@ -69,20 +76,20 @@ class Evaluation:
         """Mean value estimate of the start states; None where the policy has none."""
         return None if self.start_values is None else float(self.start_values.mean())
 
-    def normalized(self, reference: Any) -> float | None:
+    def normalized(self, reference: Reference) -> float | None:
         """Returns the mean normalised score, 100 * (return - low) / (high - low).
 
         Args:
-            reference: A dataset, which knows its `reference_scores` or not; a pair (low, high) of returns
+            reference: A dataset, with or without `reference_scores`; a pair (low, high) of returns
                 that score 0 and 100; or None.
 
         Returns:
-            The score; None where the reference knows no such pair.
+            The score; None if the reference has no such pair.
         """
         score = normalized_score(self.returns, reference)
         return None if score is None else float(score.mean())
 
-    def summary(self, reference: Any = None) -> dict[str, float]:
+    def summary(self, reference: Reference = None) -> dict[str, float]:
         """Returns the figures that a run logs under "eval/".
 
         Args:
@@ -102,8 +109,8 @@ class Evaluation:
 
 
 def evaluate(
-    policy: Any,
-    env: Any,
+    policy: PolicyLike,
+    env: EnvSource | None,
     n_episodes: int = 10,
     *,
     seed: int = 0,
@@ -143,14 +150,14 @@ def evaluate(
     seed = checked("seed", seed, Steps)
     actor = as_actor(policy)
     if value is None and getattr(policy, "has_value", False):
-        value = policy.predict_value
+        value = getattr(policy, "predict_value")  # noqa: B009  # Beside `predict` it has one, as it says.
     with GivenEnv(env).opened(n_envs, n_episodes) as envs:
         rollout = Rollout(actor, [fit_stack(one, policy) for one in envs], n_episodes, seed, max_steps)
         rollout.run()
         return Evaluation(rollout.returns, rollout.lengths, _start_values(value, rollout.starts))
 
 
-def normalized_score(returns: npt.ArrayLike, reference: Any) -> npt.NDArray[np.float64] | None:
+def normalized_score(returns: npt.ArrayLike, reference: Reference) -> npt.NDArray[np.float64] | None:
     """Returns 100 * (returns - low) / (high - low), shape kept; None where low and high are not known.
 
     Args:

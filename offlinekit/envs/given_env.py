@@ -7,13 +7,16 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import gymnasium
 
 from offlinekit.envs.environments import as_gymnasium, make_env
 from offlinekit.envs.made_env import MadeEnv
 from offlinekit.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from offlinekit.interfaces import EnvLike, EnvSource
 
 Env = gymnasium.Env[Any, Any]
 AT_ONCE = 10
@@ -36,9 +39,9 @@ class GivenEnv:
     """
 
     env: Env | None = None
-    factory: Callable[[], Any] | None = None
+    factory: Callable[[], EnvLike | None] | None = None
 
-    def __init__(self, env: Any) -> None:
+    def __init__(self, env: EnvSource | GivenEnv | None) -> None:
         if isinstance(env, GivenEnv):
             self.env, self.factory = env.env, env.factory
         elif isinstance(env, str):
@@ -46,7 +49,7 @@ class GivenEnv:
         elif callable(env) and (isinstance(env, type) or not hasattr(env, "step")):
             self.factory = env
         else:
-            self.env = as_gymnasium(env)
+            self.env = as_gymnasium(cast("EnvLike | None", env))
 
     @contextmanager
     def opened(self, n_envs: int | None = 1, at_most: int = AT_ONCE) -> Iterator[list[Env]]:
@@ -78,7 +81,7 @@ class GivenEnv:
 
     def _made(self) -> Iterator[Env]:
         """Yields environments that the user's function makes."""
-        known: list[Any] = []
+        known: list[EnvLike | None] = []
         while self.factory is not None:
             env = self.factory()
             if any(env is other for other in known):

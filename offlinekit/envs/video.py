@@ -7,7 +7,7 @@ from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import gymnasium
 import numpy as np
@@ -22,6 +22,11 @@ from offlinekit.errors import MissingExtraError, UnsupportedError, require
 from offlinekit.io import atomic_write
 from offlinekit.types import Array
 
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from offlinekit.interfaces import EnvSource, PolicyLike
+
 PALETTE = "split[a][b];[a]palettegen[p];[b][p]paletteuse"
 FORMATS: dict[str, dict[str, Any]] = {
     ".mp4": {"output_params": ["-f", "mp4"]},
@@ -35,7 +40,7 @@ FORMATS: dict[str, dict[str, Any]] = {
 
 
 class Recording(NamedTuple):
-    """What was filmed."""
+    """A recorded video."""
 
     path: Path
     episode_return: float
@@ -43,8 +48,8 @@ class Recording(NamedTuple):
 
 
 def record_video(
-    policy: Any,
-    env_or_id: Any,
+    policy: PolicyLike,
+    env_or_id: EnvSource,
     path: str | Path,
     seed: int = 0,
     *,
@@ -86,7 +91,7 @@ class _Writer:
 
     def __init__(self, ffmpeg: ModuleType, path: Path, fps: float, settings: dict[str, Any]) -> None:
         self._start = partial(ffmpeg.write_frames, str(path), fps=fps, macro_block_size=2, **settings)
-        self._frames: Any = None
+        self._frames: Generator[None, Array | None, None] | None = None
 
     def append(self, frame: Array) -> None:
         """Appends an image, uint8 [H, W, 3] with even H and W."""

@@ -1,9 +1,9 @@
-"""What a policy would do in every state of a dataset."""
+"""Actions of a policy in every state of a dataset."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from gymnasium.spaces import Discrete, Space
@@ -11,14 +11,18 @@ from gymnasium.spaces import Discrete, Space
 from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.envs.callable_policies import as_policy, checked_actions
 from offlinekit.envs.frame_stacking import is_image, stacked_observations
-from offlinekit.errors import UnsupportedError
+from offlinekit.envs.stateful_policies import check_memoryless
 from offlinekit.types import Array, first_leaf, map_tree, row_parts, rows
+
+if TYPE_CHECKING:
+    from offlinekit.interfaces import PolicyLike
+    from offlinekit.types import ArrayTree
 
 ROWS_AT_ONCE = 8_192
 
 
 class Choices:
-    """What a policy does, as numbers that a value can be averaged over.
+    """A policy's actions, as numbers that a value can be averaged over.
 
     Args:
         policy: An algorithm, an object with `predict(observations)`, or a callable; all on batches. Of discrete
@@ -30,16 +34,12 @@ class Choices:
         UnsupportedError: For a policy that remembers its episode, whose choices follow from more than a state.
     """
 
-    def __init__(self, policy: Any, space: Space[Any], n_draws: int = 1) -> None:
-        if getattr(policy, "is_stateful", False):
-            raise UnsupportedError(
-                f"{type(policy).__name__} acts by what came before in its episode, so no state says what it does; "
-                "judge it with evaluate() in an environment"
-            )
+    def __init__(self, policy: PolicyLike, space: Space[Any], n_draws: int = 1) -> None:
+        check_memoryless(policy)
         self.space, self.n_draws = space, n_draws
         self._act, self._log_prob = as_policy(policy), getattr(policy, "log_prob", None)
 
-    def at(self, observations: Any) -> Array:
+    def at(self, observations: ArrayTree) -> Array:
         """Returns the choices for B observations, in the units of the data.
 
         Returns:
@@ -73,7 +73,7 @@ class Choices:
             frame_pad: What stands before an episode's first image.
         """
 
-        def seen(part: Array) -> Any:
+        def seen(part: Array) -> ArrayTree:
             return stacked_observations(dataset, part, frame_stack, frame_pad)
 
         following = dataset.next_observations
@@ -102,7 +102,7 @@ def behaviour_choices(dataset: MDPDataset, n_draws: int = 1) -> tuple[Array, Arr
     return now, np.zeros((n_final, *now.shape[1:]), np.float32)
 
 
-def _final_observations(dataset: MDPDataset, last: Any, frame_stack: int) -> Any:
+def _final_observations(dataset: MDPDataset, last: ArrayTree, frame_stack: int) -> ArrayTree:
     """Returns what was seen after each episode's last row, images stacked behind those of that row."""
 
     def joined(stack: Array, leaf: Array, final: Array) -> Array:
@@ -113,7 +113,9 @@ def _final_observations(dataset: MDPDataset, last: Any, frame_stack: int) -> Any
     return map_tree(joined, last, dataset.observations, dataset.final_observations)
 
 
-def probabilities_of(log_prob: Callable[[Any, Array], Array], observations: Any, actions: range) -> Array:
+def probabilities_of(
+    log_prob: Callable[[ArrayTree, Array], Array], observations: ArrayTree, actions: range
+) -> Array:
     """Returns the probabilities [B, A] of all discrete actions, in what precision `log_prob` answers.
 
     Raises:

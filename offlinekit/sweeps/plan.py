@@ -1,4 +1,4 @@
-"""What a sweep is to do, as plain data."""
+"""Plans of sweeps, as plain data."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any, cast
 
 from offlinekit.algos import get_algo
@@ -108,7 +109,7 @@ class Plan(RunFields):  # type: ignore[misc]  # Its fields are those of the run'
 
     @property
     def space(self) -> Space:
-        """What varies, parsed."""
+        """The settings that vary, parsed."""
         return space.parse(self.vary)
 
     @property
@@ -126,7 +127,7 @@ class Plan(RunFields):  # type: ignore[misc]  # Its fields are those of the run'
         return {**dataclasses.asdict(self), "vary": vary}
 
     @classmethod
-    def from_dict(cls, data: Any, where: str) -> Plan:
+    def from_dict(cls, data: object, where: str) -> Plan:
         """Makes a plan of plain data.
 
         Args:
@@ -160,7 +161,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     Raises:
         FileFormatError: For a file that is none.
     """
-    yaml: Any = require("yaml", "sweep")
+    yaml: ModuleType = require("yaml", "sweep")
     with path.open("rb") as file:
         text = file.read(LARGEST_FILE + 1)
     if len(text) > LARGEST_FILE:

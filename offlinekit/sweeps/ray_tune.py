@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from offlinekit.errors import require
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 PACK = "pack"
 
 
-def tune(sweep: Sweep, **settings: Any) -> Any:
+def tune(sweep: Sweep, **settings: Any) -> object:
     """Runs a sweep by Ray Tune (extra `ray`) and returns its ResultGrid; the sweep's folder has all results.
 
     A grid becomes a Ray trial for each pack of settings that share an architecture; of a search each setting is
@@ -27,7 +28,7 @@ def tune(sweep: Sweep, **settings: Any) -> Any:
         sweep: What to run; it is sent to Ray's processes, and its folder must be seen by them.
         settings: Of `ray.tune.TuneConfig`, such as `search_alg` or `max_concurrent_trials`.
     """
-    ray: Any = require("ray.tune", "ray")
+    ray: ModuleType = require("ray.tune", "ray")
     plan = sweep.plan
     sweep.folder = sweep.folder.resolve()  # Ray's processes work in folders of their own.
     if plan.trials is None:
@@ -59,7 +60,7 @@ def train_one(config: dict[str, Any], sweep: Sweep) -> dict[str, Any]:
     return {"value": max(values) if sweep.plan.maximize else min(values), "trials": list(settings)}
 
 
-def _domain(ray: Any, values: list[Any] | Range) -> Any:
+def _domain(ray: ModuleType, values: list[Any] | Range) -> object:
     """Returns what Ray Tune draws values from; its whole numbers leave out the upper end."""
     if not isinstance(values, Range):
         return ray.choice(values)

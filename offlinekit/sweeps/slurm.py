@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from offlinekit.errors import require
@@ -21,7 +22,7 @@ def submit(folder: Path, workers: int, cluster: str = "slurm", **parameters: Any
     Returns:
         The jobs of submitit.
     """
-    submitit: Any = require("submitit", "submitit")
+    submitit: ModuleType = require("submitit", "submitit")
     folder = folder.resolve()
     executor = submitit.AutoExecutor(folder=folder / "jobs", cluster=cluster)
     executor.update_parameters(**parameters)

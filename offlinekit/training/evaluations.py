@@ -1,10 +1,10 @@
-"""What a run calls at its evaluation intervals: episodes in an environment, and the evaluators given."""
+"""Evaluations at the intervals of a run: episodes in an environment, and the evaluators given."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from offlinekit.datasets import MDPDataset
 from offlinekit.envs.evaluation import evaluate
@@ -13,16 +13,19 @@ from offlinekit.training.episode_table import EPISODES
 from offlinekit.training.setup.settings import RunSettings
 from offlinekit.training.undisturbed import undisturbed
 
+if TYPE_CHECKING:
+    from offlinekit.core.algo import Algo
+
 Judge = Callable[[], dict[str, Any]]
 
 
-def make_evaluations(algo: Any, dataset: MDPDataset, settings: RunSettings) -> dict[str, Judge]:
+def make_evaluations(algo: Algo, dataset: MDPDataset, settings: RunSettings) -> dict[str, Judge]:
     """Returns name -> what measures some metrics of an algorithm as it is at the time of the call.
 
     That of the environment also hands over its episodes, under `EPISODES`.
 
     Args:
-        algo: What is judged.
+        algo: To evaluate.
         dataset: What the evaluators look at, and whose reference scores the environment's returns are set against.
         settings: Of the run: its environment, how episodes are played there, and its evaluators.
     """
@@ -35,7 +38,7 @@ def make_evaluations(algo: Any, dataset: MDPDataset, settings: RunSettings) -> d
     return {"eval": partial(_play, algo, settings, dataset if dataset.reference_scores else None), **found}
 
 
-def try_evaluators(algo: Any, dataset: MDPDataset, evaluators: Mapping[str, Evaluator]) -> None:
+def try_evaluators(algo: Algo, dataset: MDPDataset, evaluators: Mapping[str, Evaluator]) -> None:
     """Calls each evaluator on the best episode of the data, so that what is wrong shows before the first update.
 
     Raises:
@@ -49,7 +52,7 @@ def try_evaluators(algo: Any, dataset: MDPDataset, evaluators: Mapping[str, Eval
             _judge(name, evaluator, algo, best)
 
 
-def _play(algo: Any, settings: RunSettings, reference: MDPDataset | None) -> dict[str, Any]:
+def _play(algo: Algo, settings: RunSettings, reference: MDPDataset | None) -> dict[str, Any]:
     """Returns the figures of some episodes and, for the run's folder, the episodes themselves."""
     seed, n_episodes = algo.seed or 0, settings["eval_episodes"]
     played = evaluate(
@@ -70,7 +73,7 @@ def _play(algo: Any, settings: RunSettings, reference: MDPDataset | None) -> dic
     return {**figures, EPISODES: episodes}
 
 
-def _judge(name: str, evaluator: Evaluator, algo: Any, dataset: MDPDataset) -> dict[str, float]:
+def _judge(name: str, evaluator: Evaluator, algo: Algo, dataset: MDPDataset) -> dict[str, float]:
     found = evaluator(algo, dataset)
     if isinstance(found, Mapping):
         return {f"{name}/{part}": float(value) for part, value in found.items()}

@@ -1,4 +1,4 @@
-"""What one update minimises, and what follows it: objectives and targets."""
+"""Objectives, which an update minimises, and targets, which follow."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -17,13 +17,16 @@ from offlinekit.sampling.batch import Metrics
 from offlinekit.training.optimizers import Gradients, Optimizer
 from offlinekit.types import first_leaf
 
+if TYPE_CHECKING:
+    from offlinekit.sampling.batch import Minibatch
+
 __all__ = ["Loss", "Objective", "Rows", "Target"]
 
 ROW_LOSSES = "losses of the rows"
 """The name under which the losses [B] of the rows leave an evaluation, among its metrics."""
 
 Loss: TypeAlias = "RowLoss | tuple[RowLoss, Mapping[str, RowLoss]]"
-"""What a loss returns: rows or a scalar, alone or with metrics, which may be rows as well."""
+"""The value of a loss: rows or a scalar, alone or with metrics, which may be rows as well."""
 
 
 @dataclass
@@ -65,7 +68,7 @@ class Objective:
         begun = step >= self.first and (self.last is None or step <= self.last)
         return begun and step % self.every == 0
 
-    def minimize(self, batch: Any) -> Metrics:
+    def minimize(self, batch: Minibatch) -> Metrics:
         """Takes one optimizer step on the owned parameters and returns the metrics."""
         gradients, metrics = (self.evaluate or self.gradients)(batch)
         if self.combine is not None:
@@ -78,32 +81,37 @@ class Objective:
             name: value for name, value in metrics.items() if name != ROW_LOSSES
         }  # A recorder keeps `metrics`.
 
-    def gradients(self, batch: Any) -> tuple[Gradients, Metrics]:
+    def gradients(self, batch: Minibatch) -> tuple[Gradients, Metrics]:
         """Returns the gradient of the loss by each owned parameter, clipped, and the metrics; changes nothing."""
-        value, metrics = self.reduced(batch)
+        loss, metrics, weights = self._evaluated(batch)
+        value = reduce_rows(loss, weights)
         found = torch.autograd.grad(value, self.parameters, allow_unused=True)
         gradients: Gradients = [  # Fused optimizers read memory in the parameters' order, whatever the strides.
             None if gradient is None else gradient.contiguous() for gradient in found
         ]
         if self.combine is None:
             gradients = self.limited(gradients)
+        if self.report is not None:
+            metrics[ROW_LOSSES] = self._losses(loss)
         return gradients, {f"{self.name}_loss": value.detach(), **metrics}
 
-    def reduced(self, batch: Any) -> tuple[Tensor, Metrics]:
+    def reduced(self, batch: Minibatch) -> tuple[Tensor, Metrics]:
         """Returns the loss of a batch and its metrics as numbers: of rows the weighted mean, summed over members.
 
         Raises:
             ValueError: For a loss of another shape.
             UnsupportedError: For a scalar where rows have weights.
         """
+        loss, metrics, weights = self._evaluated(batch)
+        return reduce_rows(loss, weights), metrics
+
+    def _evaluated(self, batch: Any) -> tuple[RowLoss, Metrics, Tensor | None]:
+        """Returns the loss of a batch as it was returned, its metrics as numbers, and the weights of its rows."""
         returned = self.loss(batch)
         loss, metrics = returned if isinstance(returned, tuple) else (returned, {})
         weights = row_weights(batch)
         self._check(loss, len(first_leaf(batch.observations)), weights)
-        numbers = {name: reduce_rows(metric, weights) for name, metric in metrics.items()}
-        if self.report is not None:
-            numbers[ROW_LOSSES] = self._losses(loss)
-        return reduce_rows(loss, weights), numbers
+        return loss, {name: reduce_rows(metric, weights) for name, metric in metrics.items()}, weights
 
     def _losses(self, loss: RowLoss) -> Tensor:
         """Returns the size of the loss of each row [B], of members their mean, without gradient."""
@@ -219,7 +227,7 @@ class Target:
             list(online.buffers()),
         )
 
-    def take_up(self, config: Any) -> None:
+    def take_up(self, config: object) -> None:
         """Sets `tau` and `every` to what their hyperparameters hold now."""
         for own, name in self.names.items():
             setattr(self, own, getattr(config, name))

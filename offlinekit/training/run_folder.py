@@ -12,7 +12,7 @@ import secrets
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from importlib import metadata
@@ -54,7 +54,7 @@ def create(root: Path, algo: str, dataset: str) -> Path:
         return folder
 
 
-def write_json(path: Path, data: Any) -> None:
+def write_json(path: Path, data: Mapping[str, Any] | Sequence[Any]) -> None:
     """Writes JSON atomically."""
     with atomic_write(path) as beside:
         beside.write_text(json.dumps(data, indent=2) + "\n")
@@ -91,7 +91,7 @@ def environment(device: torch.device) -> dict[str, Any]:
 
 @cache
 def _code() -> str:
-    """Returns a hash of the code that takes updates, which tells apart what one version number stands for."""
+    """Returns a hash of the code that takes updates, which separates states of the code under one version number."""
     package, digest = Path(__file__).parents[1], hashlib.sha256()
     for path in sorted(path for room in ROOMS for path in (package / room).rglob("*.py")):
         digest.update(f"{path.relative_to(package)} ".encode() + path.read_bytes())

@@ -21,7 +21,19 @@ def test_table(call: Call, trained: tuple[Path, Result], data_file: Path) -> Non
     assert "tiny, 6 episodes" in result.output
     assert "fitted, calibration error" in result.output
     head, _, wis, is_ = result.output.splitlines()[-4:]
-    assert head.split() == ["estimator", "value", "95%", "interval", "episodes", "warning"]
+    assert head.split() == [
+        "estimator",
+        "value",
+        "95%",
+        "interval",
+        "of",
+        "the",
+        "return",
+        "episodes",
+        "warning",
+    ]
+    assert "0.0% of what the policy does has no rows" in result.output
+    assert "where 1 is due" in result.output
     assert wis.split()[:2] == ["wis", "40"]  # Every episode returns 40, so any weighted mean does.
     assert is_.split()[0] == "is"
 

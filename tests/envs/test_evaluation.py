@@ -177,6 +177,19 @@ def test_truncation_and_max_steps_end_an_episode() -> None:
     np.testing.assert_array_equal(evaluate(policy, made(Endless), 2, max_steps=3).returns, [3, 3])
 
 
+def test_an_episode_without_an_end_is_cut_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def policy(observations: Any) -> Any:
+        return np.zeros(len(observations), np.int64)
+
+    monkeypatch.setattr("offlinekit.envs.episode_loop.LONGEST", 5)
+    with pytest.warns(UserWarning, match=r"episode 0 had no end after 5 steps .*TimeLimit"):
+        assert evaluate(policy, made(Endless), 2).returns.tolist() == [5, 5]
+    limited = gymnasium.wrappers.TimeLimit(made(Endless), max_episode_steps=4)  # The remedy.
+    assert evaluate(policy, limited, 1).returns.tolist() == [4]
+    longer = gymnasium.wrappers.TimeLimit(made(Endless), max_episode_steps=9)  # A limit that is stated holds.
+    assert evaluate(policy, longer, 1).returns.tolist() == [9]
+
+
 @pytest.mark.parametrize(
     ("actions", "message"),
     [
@@ -223,7 +236,7 @@ def test_numbers_below_one_are_refused(argument: str) -> None:
 
 
 class Agent:
-    """What an algorithm looks like to evaluation."""
+    """An algorithm, as evaluation uses it."""
 
     has_value = True
 

@@ -128,7 +128,7 @@ def test_models_are_fitted_without_the_episodes_they_judge(chain_data: MDPDatase
         return lambda o, a: np.full(len(a), total)
 
     target = TargetPolicy(CHAIN.probabilities, data.action_space)
-    q, v, final = cross_fitted_values(target, data, fit, 5, 0)
+    q, v, final = cross_fitted_values(target, data, fit, 5, 0, 0.9)
     assert seen == [8] * 5
     rewards = np.array([float(part.rewards.sum()) for part in data])
     missing = rewards.sum() - q[data.episode_starts]  # What the model of an episode's fold did not see.
@@ -273,7 +273,7 @@ def test_a_random_policy_on_its_own_data() -> None:
         ({"gamma": 2.0}, ValueError, "gamma must be in"),
         ({"q_function": lambda o, a: np.zeros((len(a), 1))}, ValueError, "expected finite values of shape"),
         ({"q_function": lambda o, a: a, "fit_q": lambda d: None}, ValueError, "give one of them"),
-        ({"behaviour": "fit", "n_folds": 1}, ValueError, "n_folds must be from 2"),
+        ({"behaviour": "fit", "n_folds": 1}, ValueError, "at least 2 folds and 2 episodes, got n_folds=1"),
     ],
 )
 def test_what_cannot_be(chain_data: MDPDataset, settings: dict, error: type, message: str) -> None:
@@ -294,3 +294,29 @@ def test_policies_that_are_none(chain_data: MDPDataset) -> None:
         estimate(RandomPolicy(vectors.action_space), vectors, ["dr"])
     with pytest.raises(UnsupportedError, match="has no behavior_log_probs"):
         estimate(RandomPolicy(vectors.action_space), vectors, ["wis"], behaviour="logged")
+
+
+def test_no_weight_at_all_is_no_estimate() -> None:
+    """0 / 0 of weighted estimators is NaN, and a draw without weight may lie anywhere."""
+    data = MDPDataset(
+        np.zeros((40, 1)),
+        [0] * 39 + [1],
+        np.ones(40),
+        np.ones(40),
+        action_space=spaces.Discrete(3),
+        behavior_log_probs=np.log(np.full(40, 0.5)),
+    )
+    only = lambda action: lambda o: np.eye(3)[np.full(len(o), action)]  # noqa: E731
+    for name in ("wis", "wpdis"):
+        never = estimate(only(2), data, [name])[name]
+        assert np.isnan([never.value, *never.interval]).all()
+        assert never.warnings[0] == "no logged episode is possible under the target: 0 / 0"
+        assert never.warnings[1].startswith("100.0% of what the policy does has no rows")
+        # One of 40 episodes has weight; (1 - 1 / 40)**40 = 36% of the draws are without it, more than each tail.
+        single = estimate(only(1), data, [name])[name]
+        assert (single.value, single.interval) == (1.0, (-np.inf, np.inf))
+
+
+def test_probabilities_are_not_taken_for_their_logarithms(chain_data: MDPDataset) -> None:
+    with pytest.raises(ValueError, match=r"behaviour must be at most 0, got 0\.5 at row 0 .* np\.log"):
+        estimate(CHAIN.probabilities, chain_data, ["is"], behaviour=np.full(len(chain_data), 0.5))

@@ -67,9 +67,10 @@ def test_weighted_importance_sampling(logged: Logged) -> None:
     assert found.per_episode.mean() == pytest.approx(found.value)
 
 
-def test_weights_that_are_all_zero_count_nothing(logged: Logged) -> None:
+def test_weights_that_are_all_zero_leave_the_model_or_nothing(logged: Logged) -> None:
     never = replace(logged, target_log_probs=np.full((2, 2), -np.inf))
-    assert importance.weighted_importance_sampling(never).value == 0.0
+    assert np.isnan(importance.weighted_importance_sampling(never).value)  # 0 / 0.
+    assert np.isnan(importance.weighted_per_decision_importance_sampling(never).value)
     assert dr.weighted_doubly_robust(never).value == pytest.approx(1.75)
     assert effective_sample_size(never.weights()[:, -1]) == 0.0
 

@@ -162,3 +162,14 @@ def test_wrong_arguments_are_named() -> None:
         stratified_interval(iqm, SCORES, method="basic")
     with pytest.raises(ValueError, match="needs at least 2, got 1 run"):
         stratified_interval(mean_score, [[1.0, 2.0]], method="bca")
+
+
+def test_a_single_run_says_nothing_of_its_spread() -> None:
+    # One run of five tasks: each draw takes it again, so the bootstrap has no width; two runs of a task have one.
+    one_run = [[31.0, 55.0, 70.0, 20.0, 64.0]]
+    assert np.isnan(stratified_interval(iqm, one_run)).all()
+    assert np.isnan(stratified_interval(probability_of_improvement, one_run, [[0.0] * 5, [1.0] * 5])).all()
+    low, high = stratified_band(lambda s: s.mean(axis=0), one_run)
+    assert low.shape == high.shape == (5,)
+    assert np.isnan([low, high]).all()
+    assert stratified_interval(mean_score, [0.0, 1.0]) == (0.0, 1.0)

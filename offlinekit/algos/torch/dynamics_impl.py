@@ -21,6 +21,7 @@ from offlinekit.nn.rows import bootstrapped
 from offlinekit.sampling.batch import Batch
 from offlinekit.sampling.loss_weights import learned_rows
 from offlinekit.training.objectives import Loss, Objective
+from offlinekit.types import first_leaf
 
 if TYPE_CHECKING:
     from offlinekit.algos.dynamics import DiscreteDynamics, Dynamics
@@ -29,7 +30,7 @@ LOG_STDS = (-5.0, 1.0)
 
 
 class Outcomes(NamedTuple):
-    """What K members say of a step, all scaled; the last of D + 1 numbers is the reward.
+    """Predictions of K members for a step, all scaled; the last of D + 1 numbers is the reward.
 
     Attributes:
         means: [K, B, D + 1], of the change of the observation and the reward.
@@ -60,7 +61,7 @@ class DynamicsImpl(Impl):
 
         Raises:
             UnsupportedError: For observations that are no vectors, and encoders of anything else.
-            ValueError: For joined steps, and a discount of 0, by which the end of the MDP could not be told.
+            ValueError: For joined steps, and for a discount of 0, which would hide the end of the MDP.
         """
         space, encoder = self.observation_space, resolve_encoder(self.config.encoder, self.observation_space)
         if not isinstance(space, spaces.Box) or len(space.shape) != 1:
@@ -81,7 +82,7 @@ class DynamicsImpl(Impl):
     def learn_data(self, dataset: MDPDataset, sampler: Sampler) -> None:
         """Notes the range of observations and rewards."""
         rows = learned_rows(dataset)
-        scaling, seen, rewards = self.config.scaling, rows.observations, rows.rewards
+        scaling, seen, rewards = self.config.scaling, first_leaf(rows.observations), rows.rewards
         ranges = scaling.observations(np.stack([seen.min(0), seen.max(0)]))
         earned = np.stack([rewards.min(), rewards.max()])
         earned = earned if scaling.reward is None else scaling.reward.transform(earned)

@@ -122,15 +122,30 @@ def command(
         "dataset": f"{dataset.name}, {dataset.n_episodes:,} episodes",
         "gamma": f"{gamma:g}",
         "behaviour": _behaviour(report),
+        "support": str(report.support),
+        "weights": "not used" if report.mean_weight is None else str(report.mean_weight),
     }
     if as_json:
-        found = {key: dataclasses.asdict(value) for key, value in report.estimates.items()}
-        data = {"behaviour_value": report.behaviour_value, "pareto_k": report.pareto_k}
-        click.echo(json.dumps({**facts, **data, "estimates": found}, indent=2))
-    else:
-        pairs(list(facts.items()))
-        click.echo()
-        _print(report, settings["confidence"])
+        click.echo(json.dumps({**facts, **_data(report)}, indent=2))
+        return
+    pairs(list(facts.items()))
+    click.echo()
+    _print(report, settings["confidence"])
+    for warning in report.warnings:
+        click.echo(f"\n{warning}.")
+
+
+def _data(report: Report) -> dict[str, Any]:
+    """Returns the numbers of a report for JSON."""
+    return {
+        "behaviour_value": report.behaviour_value,
+        "pareto_k": report.pareto_k,
+        "outside_support": report.support.outside,
+        "mean_weight": None if report.mean_weight is None else dataclasses.asdict(report.mean_weight),
+        "estimates": {key: dataclasses.asdict(value) for key, value in report.estimates.items()},
+        "left_out": report.left_out,
+        "warnings": report.warnings,
+    }
 
 
 def _behaviour(report: Report) -> str:
@@ -147,9 +162,10 @@ def _print(report: Report, confidence: float) -> None:
             name,
             number(found.value),
             f"{number(found.interval[0])} to {number(found.interval[1])}",
+            found.estimand,
             number(found.effective_sample_size, 3),
             "; ".join(found.warnings),
         )
         for name, found in report.estimates.items()
     ]
-    table(("estimator", "value", f"{confidence:.0%} interval", "episodes", "warning"), rows)
+    table(("estimator", "value", f"{confidence:.0%} interval", "of the return", "episodes", "warning"), rows)

@@ -122,8 +122,8 @@ def final_twice_or_not_at_all(draft: Draft) -> Iterator[Finding]:
 def unlike_observations(draft: Draft) -> Iterator[Finding]:
     """Finds next and final observations of another structure, shape or dtype than the observations."""
     seen = draft.columns.get("observations")
-    for name in LIKE_OBSERVATIONS if seen is not None else ():
-        if name in draft.columns:
+    for name in LIKE_OBSERVATIONS:
+        if seen is not None and name in draft.columns:
             yield from validation.unlike(draft.columns[name], seen, name, "observations")
 
 
@@ -179,12 +179,19 @@ def outside_action_space(draft: Draft) -> Iterator[Finding]:
 def positive_log_probs(draft: Draft) -> Iterator[Finding]:
     """Finds log-probabilities of discrete actions above 0."""
     column = draft.columns.get("behavior_log_probs")
-    if column is not None and isinstance(draft.action_space, spaces.Discrete):
-        above = np.flatnonzero(column > MOST_LOG_PROB)
-        if len(above):
-            message = f"must be at most 0, got {column[above[0]]:.4g}"
-            fix = "give logarithms of the probabilities of these discrete actions"
-            yield fault("behavior_log_probs", message, fix, above)
+    if column is not None and draft.action_space is not None:
+        yield from no_log_probs(column, draft.action_space)
+
+
+def no_log_probs(
+    column: Array, space: spaces.Space[Any], field: str = "behavior_log_probs"
+) -> Iterator[Finding]:
+    """Yields a fault if a log-probability [N] is above 0 though the actions are discrete."""
+    above = np.flatnonzero(column > MOST_LOG_PROB)
+    if len(above) and isinstance(space, spaces.Discrete):
+        message = f"must be at most 0, got {column[above[0]]:.4g}"
+        fix = "give logarithms of the probabilities of these discrete actions, e.g. np.log(p)"
+        yield fault(field, message, fix, above)
 
 
 STRUCTURE: tuple[Rule, ...] = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium
 import numpy as np
@@ -23,13 +23,15 @@ from offlinekit.envs.given_env import GivenEnv, env_facts
 from offlinekit.errors import DatasetError
 from offlinekit.types import stack_trees
 
+if TYPE_CHECKING:
+    from offlinekit.interfaces import EnvSource, PolicyLike
 AT_ONCE = 8
 """Environments side by side, unless the call says how many."""
 
 
 def collect(
-    policy: Any,
-    env: Any,
+    policy: PolicyLike,
+    env: EnvSource | None,
     n_steps: int,
     *,
     out: str | Path | None = None,
@@ -46,7 +48,7 @@ def collect(
 
     Every recorded episode is complete, but for the last one, which is cut where the rows are enough (a
     timeout). The observation after each episode's end is kept, and so are the log-probabilities of the
-    actions where the policy tells them. With `out`, whole parts lie beside it while the recording goes on: the same
+    actions if the policy gives them. With `out`, whole parts lie beside it while the recording goes on: the same
     call after an interruption goes on behind the last of them, and gives what the first would have given.
 
     Args:
@@ -106,7 +108,7 @@ class Parts:
     Args:
         out: The file, or None.
         name: Of the dataset.
-        facts: Metadata of each part, by which a part of another recording is told.
+        facts: Metadata of each part, by which a part of another recording is recognised.
     """
 
     def __init__(self, out: Path | None, name: str, facts: dict[str, Any]) -> None:

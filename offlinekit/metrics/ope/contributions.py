@@ -1,4 +1,4 @@
-"""What an estimator returns: a sum of ratios of means over episodes, which knows how it would vary."""
+"""Contributions to an estimate: a sum of ratios of means over episodes, with its standard error."""
 
 from __future__ import annotations
 
@@ -16,12 +16,14 @@ class Contributions:
 
     Attributes:
         numerators: [E, K].
-        denominators: [E, K], not negative; None stands for ones, and the estimate is a plain mean. A term
-            whose denominators are all zero counts 0.
+        denominators: [E, K], not negative; None stands for ones, and the estimate is a plain mean.
+        without_weight: What a term counts whose denominators are all zero: 0 where a model stands behind it, NaN
+            where nothing does.
     """
 
     numerators: Floats
     denominators: Floats | None = None
+    without_weight: float = 0.0
 
     @classmethod
     def plain(cls, values: Floats) -> Contributions:
@@ -44,8 +46,8 @@ class Contributions:
         if self.denominators is None:
             return np.asarray(self.numerators.sum(1))
         means = self.denominators.mean(0)
-        ratios = _divided(self.numerators.mean(0), means)
-        influence = _divided(self.numerators - ratios * self.denominators, means[None])
+        ratios = self._divided(self.numerators.mean(0), means)
+        influence = self._divided(self.numerators - ratios * self.denominators, means[None])
         return np.asarray(self.value + influence.sum(1))
 
     def spread_as(self, other: Contributions) -> Contributions:
@@ -56,10 +58,10 @@ class Contributions:
         """Returns the estimate [R] for R samples in which episode e stands counts[r, e] times."""
         if self.denominators is None:
             return np.asarray(counts @ self.numerators.sum(1) / counts.sum(1))
-        return np.asarray(_divided(counts @ self.numerators, counts @ self.denominators).sum(1))
+        return np.asarray(self._divided(counts @ self.numerators, counts @ self.denominators).sum(1))
 
-
-def _divided(numerators: Floats, denominators: Floats) -> Floats:
-    """Returns numerators / denominators, 0 where the denominator is 0."""
-    quotients = np.zeros(np.broadcast_shapes(numerators.shape, denominators.shape))
-    return np.divide(numerators, denominators, out=quotients, where=denominators > 0)
+    def _divided(self, numerators: Floats, denominators: Floats) -> Floats:
+        shape = np.broadcast_shapes(numerators.shape, denominators.shape)
+        quotients: Floats = np.full(shape, self.without_weight)
+        np.divide(numerators, denominators, out=quotients, where=denominators > 0)
+        return quotients

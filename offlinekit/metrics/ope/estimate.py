@@ -1,15 +1,17 @@
-"""estimate(): judges a policy by data of another."""
+"""estimate(): the value of a policy from data of another."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from offlinekit.errors import UnsupportedError
+from offlinekit.errors import UnanswerableError, UnsupportedError
 from offlinekit.metrics.ope.contributions import Contributions
 from offlinekit.metrics.ope.diagnostics import pareto_k
 from offlinekit.metrics.ope.doubly_robust import doubly_robust
+from offlinekit.metrics.ope.estimands import Cuts
+from offlinekit.metrics.ope.estimate_checks import EstimateChecks
 from offlinekit.metrics.ope.estimators import ESTIMATORS, NO_DYNAMICS, Estimator, Inputs, get_estimator
 from offlinekit.metrics.ope.fitted_behaviour import FittedBehaviour
 from offlinekit.metrics.ope.flow_features import FlowMaker
@@ -22,22 +24,26 @@ from offlinekit.metrics.ope.gathering import (
     tabular_states,
 )
 from offlinekit.metrics.ope.intervals import interval_of
-from offlinekit.metrics.ope.ope_report import Report, judged
+from offlinekit.metrics.ope.ope_report import Report, shared_warnings
 from offlinekit.metrics.ope.simulation import DynamicsModel, simulated
+from offlinekit.metrics.ope.support import support_of
 from offlinekit.metrics.ope.target import QFunction, TargetPolicy, values_of
+from offlinekit.metrics.ope.weight_checks import mean_weight
 
 if TYPE_CHECKING:
     from offlinekit.datasets import MDPDataset
+    from offlinekit.interfaces import PolicyLike, ValueModel
+    from offlinekit.metrics.ope.fitted_behaviour import Behaviour
 
 
 def estimate(
-    policy: Any,
+    policy: PolicyLike,
     dataset: MDPDataset,
     estimators: Sequence[str] | None = None,
     *,
     gamma: float = 0.99,
-    behaviour: Any = None,
-    q_function: Any = None,
+    behaviour: Behaviour = None,
+    q_function: QFunction | ValueModel | None = None,
     fit_q: Callable[[MDPDataset], QFunction] | None = None,
     dynamics: DynamicsModel | None = None,
     n_folds: int = 5,
@@ -53,8 +59,9 @@ def estimate(
 ) -> Report:
     """Estimates the expected discounted return of a policy from episodes of another.
 
-    Without `bootstrap_timeouts` the return is that of the recorded episodes, cut where they are cut; the
-    marginalised estimators always look beyond timeouts.
+    Without `bootstrap_timeouts` weights aim at the return of the recorded episodes, cut where they are cut; a model
+    and the marginalised estimators look beyond timeouts. The `estimand` of each estimate says which. An estimator that
+    these data cannot answer is left out, with its reason.
 
     Args:
         policy: The target, as `TargetPolicy` takes it. Of an algorithm of discrete actions the greedy ones are
@@ -68,7 +75,7 @@ def estimate(
             been fitted to these episodes. None fits a counted model in folds where states are whole numbers.
         fit_q: Fits such a function to a dataset; it is cross-fitted over episodes. In place of `q_function`.
         dynamics: Learned models of one step, such as `Dynamics().fit(dataset)`, for "model_based".
-        n_folds: Of fits.
+        n_folds: Of fits; of fewer episodes, as many as these.
         confidence: Of the intervals, in (0, 1).
         interval: "bootstrap", "t", "bernstein" or "hoeffding".
         bounds: (low, high) of an episode's contribution, for the last two.
@@ -81,7 +88,8 @@ def estimate(
 
     Raises:
         ValueError: For unknown names and numbers out of range.
-        UnsupportedError: For what a policy or dataset cannot tell, such as densities.
+        UnsupportedError: For what a policy or dataset cannot tell, such as densities; for policies that remember.
+        UnanswerableError: Where no estimator has an answer.
     """
     if estimators is not None:
         for name in estimators:
@@ -93,13 +101,16 @@ def estimate(
     has_model = counted or q_function is not None or fit_q is not None
     chosen = _chosen(estimators, target, has_model, counted, dynamics is not None)
     fitted = behaviour_of(dataset, behaviour, n_folds, seed) if _any(chosen, "needs_weights") else None
-    model = None
+    model, left_out = None, {}
     if _any(chosen, "needs_model"):
         fit = tabular_fit(target, dataset, gamma) if counted else fit_q
-        if fit is not None:
-            model = cross_fitted_values(target, dataset, fit, n_folds, seed)
-        else:
-            model = model_values(target, dataset, values_of(q_function))
+        try:
+            if fit is not None:
+                model = cross_fitted_values(target, dataset, fit, n_folds, seed, gamma)
+            elif q_function is not None:
+                model = model_values(target, dataset, values_of(q_function, gamma))
+        except UnanswerableError as error:
+            left_out = {name: str(error) for name, estimator in chosen.items() if estimator.needs_model}
     logged = logged_of(target, dataset, fitted, model, gamma, bootstrap_timeouts)
     inputs = Inputs(
         logged,
@@ -111,10 +122,17 @@ def estimate(
         seed,
         None if dynamics is None else partial(simulated, dynamics, target, dataset, gamma, seed),
     )
-    tail = pareto_k(logged.weights()[:, -1]) if fitted is not None else float("nan")
-    contributions = {name: estimator.run(inputs) for name, estimator in chosen.items()}
-    widened = (counted or fit_q is not None) and fitted is not None and model is not None
-    if widened:
+    contributions = _answers(chosen, inputs, left_out)
+    checks = EstimateChecks(
+        logged,
+        pareto_k(logged.weights()[:, -1]) if fitted is not None else float("nan"),
+        mean_weight(logged) if fitted is not None else None,
+        support_of(target, dataset, gamma, seed),
+        Cuts.of(dataset, bootstrap_timeouts, clip is not None),
+        clip,
+        widened=(counted or fit_q is not None) and fitted is not None and model is not None,
+    )
+    if checks.widened:
         contributions = _widened(contributions, chosen, doubly_robust(logged, clip))
     estimates = {}
     for name, found in contributions.items():
@@ -122,9 +140,40 @@ def estimate(
             span = inputs.simulation.interval(confidence)
         else:
             span = interval_of(found, interval, confidence, bounds=bounds, seed=seed)
-        estimates[name] = judged(chosen[name], found, inputs, tail, span, confidence, widened)
-    calibration = fitted.calibration if isinstance(fitted, FittedBehaviour) else None
-    return Report(estimates, contributions, logged, tail, calibration, float(logged.returns.mean()))
+        estimates[name] = checks.estimate(chosen[name], found, span, confidence)
+    return Report(
+        estimates,
+        contributions,
+        logged,
+        checks.tail,
+        fitted.calibration if isinstance(fitted, FittedBehaviour) else None,
+        float(logged.returns.mean()),
+        checks.support,
+        checks.mean_weight,
+        left_out,
+        shared_warnings(estimates, left_out),
+    )
+
+
+def _answers(
+    chosen: dict[str, Estimator], inputs: Inputs, left_out: dict[str, str]
+) -> dict[str, Contributions]:
+    """Returns the contributions by each estimator that has an answer; notes the reasons of the others in `left_out`.
+
+    Raises:
+        UnanswerableError: Where none has.
+    """
+    found = {}
+    for name, estimator in chosen.items():
+        if name in left_out:
+            continue
+        try:
+            found[name] = estimator.run(inputs)
+        except UnanswerableError as error:
+            left_out[name] = str(error)
+    if not found and left_out:
+        raise UnanswerableError(next(iter(left_out.values())))
+    return found
 
 
 def _widened(

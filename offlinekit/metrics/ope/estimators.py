@@ -6,10 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from offlinekit.errors import UnsupportedError, did_you_mean
+from offlinekit.errors import UnanswerableError, UnsupportedError, did_you_mean
 from offlinekit.metrics.ope import dice, doubly_robust, importance, traces
 from offlinekit.metrics.ope.contributions import Contributions
 from offlinekit.metrics.ope.dice import Flow
+from offlinekit.metrics.ope.estimands import Reach
 from offlinekit.metrics.ope.flow_features import FlowMaker
 from offlinekit.metrics.ope.logged import Logged
 from offlinekit.metrics.ope.magic import magic
@@ -23,7 +24,7 @@ NO_DYNAMICS = (
 
 @dataclass(frozen=True)
 class Inputs:
-    """What the estimators read of one dataset and one policy.
+    """Inputs of the estimators: one dataset and one policy.
 
     Attributes:
         logged: Padded episodes.
@@ -47,7 +48,7 @@ class Inputs:
 
     @cached_property
     def simulation(self) -> Simulation:
-        """What the policy earns in learned dynamics.
+        """Returns of the policy in learned dynamics.
 
         Raises:
             UnsupportedError: Without any.
@@ -78,6 +79,8 @@ class Estimator:
         needs_flow: Whether it needs features of states, and looks beyond timeouts.
         trusts_model: Whether it leaves so much to what was fitted that an interval over episodes, which takes the
             fit as given, is too narrow (docs/ope.md has the figures).
+        needs_dynamics: Whether it needs learned models of one step.
+        reach: How far it looks, from which its estimand follows.
     """
 
     run: Callable[[Inputs], Contributions]
@@ -86,6 +89,12 @@ class Estimator:
     needs_flow: bool = False
     trusts_model: bool = False
     needs_dynamics: bool = False
+    reach: Reach = "rows"
+
+    @property
+    def multiplies_weights(self) -> bool:
+        """Whether it weights by products of ratios along an episode."""
+        return self.needs_weights and not self.needs_flow
 
 
 def _dice(name: str) -> Callable[[Inputs], Contributions]:
@@ -95,7 +104,7 @@ def _dice(name: str) -> Callable[[Inputs], Contributions]:
         member = dice.FAMILY["dual_dice" if name == "marginalised" else name]
         endless = gamma < 1 and not inputs.flows.dataset.terminals.any()
         if gamma == 1 and not inputs.all_end:
-            raise ValueError(
+            raise UnanswerableError(
                 f"{name} looks beyond timeouts, so gamma must be below 1 where episodes are cut off"
             )
         return dice.marginalised(flow, gamma, replace(member, normalise=member.normalise and endless))
@@ -107,8 +116,12 @@ def _weighted(function: Callable[[Logged, float | None], Contributions]) -> Esti
     return Estimator(lambda i: function(i.logged, i.clip))
 
 
-def _corrected(run: Callable[[Inputs], Contributions], trusts_model: bool = False) -> Estimator:
-    return Estimator(run, needs_model=True, trusts_model=trusts_model)
+def _corrected(run: Callable[[Inputs], Contributions]) -> Estimator:
+    return Estimator(run, needs_model=True, reach="corrected")
+
+
+def _mixed(run: Callable[[Inputs], Contributions], trusts_model: bool = True) -> Estimator:
+    return Estimator(run, needs_model=True, trusts_model=trusts_model, reach="mixed")
 
 
 ESTIMATORS: dict[str, Estimator] = {
@@ -121,21 +134,25 @@ ESTIMATORS: dict[str, Estimator] = {
         needs_weights=False,
         needs_model=True,
         trusts_model=True,
+        reach="model",
     ),
     "dr": _corrected(lambda i: doubly_robust.doubly_robust(i.logged, i.clip)),
     "wdr": _corrected(lambda i: doubly_robust.weighted_doubly_robust(i.logged, i.clip)),
-    "magic": _corrected(lambda i: magic(i.logged, i.clip, i.seed), trusts_model=True),
-    "switch": _corrected(lambda i: doubly_robust.switch(i.logged, i.threshold)),
-    "retrace": _corrected(lambda i: traces.traced(i.logged, "retrace", i.decay), trusts_model=True),
-    "tree_backup": _corrected(lambda i: traces.traced(i.logged, "tree_backup", i.decay), trusts_model=True),
-    "q_lambda": _corrected(lambda i: traces.traced(i.logged, "q_lambda", i.decay)),
-    "marginalised": Estimator(_dice("marginalised"), needs_flow=True),
+    "magic": _mixed(lambda i: magic(i.logged, i.clip, i.seed)),
+    "switch": _mixed(lambda i: doubly_robust.switch(i.logged, i.threshold), trusts_model=False),
+    "retrace": _mixed(lambda i: traces.traced(i.logged, "retrace", i.decay)),
+    "tree_backup": _mixed(lambda i: traces.traced(i.logged, "tree_backup", i.decay)),
+    "q_lambda": _mixed(lambda i: traces.traced(i.logged, "q_lambda", i.decay), trusts_model=False),
+    "marginalised": Estimator(_dice("marginalised"), needs_flow=True, reach="flow"),
     **{
-        name: Estimator(_dice(name), needs_weights=False, needs_flow=True, trusts_model=True)
+        name: Estimator(_dice(name), needs_weights=False, needs_flow=True, trusts_model=True, reach="flow")
         for name in dice.FAMILY
     },
     "model_based": Estimator(
-        lambda i: Contributions.plain(i.simulation.returns), needs_weights=False, needs_dynamics=True
+        lambda i: Contributions.plain(i.simulation.returns),
+        needs_weights=False,
+        needs_dynamics=True,
+        reach="rollout",
     ),
 }
 """Name to estimator, in the order of tables."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,11 @@ from offlinekit.metrics.ope.tabular import state_numbers
 from offlinekit.types import Array, leaves
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+    from sklearn.base import BaseEstimator
+
     from offlinekit.datasets import MDPDataset
+    from offlinekit.types import ArrayTree
 
 
 @dataclass(frozen=True)
@@ -35,8 +39,17 @@ class FittedBehaviour:
     calibration: Calibration
 
 
+Behaviour: TypeAlias = "FittedBehaviour | ArrayLike | None"
+"""Log-probabilities [N] of the logged actions, fitted ones, the name of a way to find them, or None for a default."""
+
+
 def fit_behaviour(
-    dataset: MDPDataset, *, model: Any = None, n_folds: int = 5, floor: float = 0.01, seed: int = 0
+    dataset: MDPDataset,
+    *,
+    model: BaseEstimator | None = None,
+    n_folds: int = 5,
+    floor: float = 0.01,
+    seed: int = 0,
 ) -> FittedBehaviour:
     """Fits the policy that took the actions of a dataset, in folds of whole episodes.
 
@@ -44,16 +57,16 @@ def fit_behaviour(
     ones: a normal density around a regression of each dimension, as wide as its errors on other episodes.
 
     Args:
-        dataset: Vector observations, at least `n_folds` episodes.
+        dataset: Vector observations, at least 2 episodes.
         model: A scikit-learn classifier, or regressor of several outputs, that is cloned for each fold; None
             takes gradient-boosted trees.
-        n_folds: Number of folds, at least 2.
+        n_folds: Number of folds, at least 2; at most one an episode is made.
         floor: Share of a uniform policy mixed into discrete probabilities, so that none is 0.
         seed: Of the folds.
 
     Raises:
         UnsupportedError: For images, and for actions that are neither discrete nor continuous vectors.
-        ValueError: For fewer episodes than folds.
+        ValueError: For fewer than 2 folds or episodes.
     """
     folds = list(episode_folds(dataset, n_folds, seed))
     if isinstance(dataset.action_space, spaces.Discrete):
@@ -62,21 +75,23 @@ def fit_behaviour(
 
 
 def episode_folds(dataset: MDPDataset, n_folds: int, seed: int) -> Iterator[tuple[Array, Array]]:
-    """Yields (learned, held out), bool [E] each: every episode is held out once.
+    """Yields (learned, held out), bool [E] each: every episode is held out once, in at most E folds.
 
     Raises:
-        ValueError: For fewer than 2 folds, or fewer episodes than folds.
+        ValueError: For fewer than 2 folds or episodes.
     """
-    if not 2 <= n_folds <= dataset.n_episodes:
+    if n_folds < 2 or dataset.n_episodes < 2:
         raise ValueError(
-            f"n_folds must be from 2 to the number of episodes ({dataset.n_episodes}), got {n_folds}"
+            "a fit that is to be judged by other episodes needs at least 2 folds and 2 episodes, got "
+            f"n_folds={n_folds} and {dataset.n_episodes} episode{'' if dataset.n_episodes == 1 else 's'}"
         )
+    n_folds = min(n_folds, dataset.n_episodes)
     fold = np.random.default_rng(seed).permutation(dataset.n_episodes) % n_folds
     for number in range(n_folds):
         yield fold != number, fold == number
 
 
-def vectors(observations: Any) -> Floats:
+def vectors(observations: ArrayTree) -> Floats:
     """Returns observations as one row of numbers each, [N, D].
 
     Raises:
@@ -97,9 +112,9 @@ def row_mask(dataset: MDPDataset, episodes: Array) -> npt.NDArray[np.bool_]:
 
 
 def _fit_discrete(
-    dataset: MDPDataset, model: Any, folds: list[tuple[Array, Array]], floor: float
+    dataset: MDPDataset, model: BaseEstimator | None, folds: list[tuple[Array, Array]], floor: float
 ) -> FittedBehaviour:
-    space: Any = dataset.action_space
+    space = cast("spaces.Discrete", dataset.action_space)
     actions = dataset.actions
     n_actions = int(space.n)
     states = state_numbers(dataset.observations) if model is None else None
@@ -125,7 +140,9 @@ def _counted(states: Array, actions: Array, asked: Array, n_actions: int) -> Flo
     return np.asarray((counts + overall)[asked] / (counts.sum(1, keepdims=True) + 1)[asked])
 
 
-def _classified(model: Any, inputs: Floats, actions: Array, asked: Floats, n_actions: int) -> Floats:
+def _classified(
+    model: BaseEstimator | None, inputs: Floats, actions: Array, asked: Floats, n_actions: int
+) -> Floats:
     from sklearn.base import clone
     from sklearn.ensemble import HistGradientBoostingClassifier
 
@@ -139,7 +156,9 @@ def _classified(model: Any, inputs: Floats, actions: Array, asked: Floats, n_act
     return probabilities
 
 
-def _fit_continuous(dataset: MDPDataset, model: Any, folds: list[tuple[Array, Array]]) -> FittedBehaviour:
+def _fit_continuous(
+    dataset: MDPDataset, model: BaseEstimator | None, folds: list[tuple[Array, Array]]
+) -> FittedBehaviour:
     from sklearn.base import clone
     from sklearn.ensemble import HistGradientBoostingRegressor
     from sklearn.multioutput import MultiOutputRegressor

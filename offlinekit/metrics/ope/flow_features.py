@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import sparse
@@ -16,6 +16,7 @@ from offlinekit.types import Array, map_tree, rows
 
 if TYPE_CHECKING:
     from offlinekit.datasets import MDPDataset
+    from offlinekit.types import ArrayTree
 
 
 class Features:
@@ -42,7 +43,7 @@ class Features:
         self.sampler = RBFSampler(gamma=width, n_components=n_features, random_state=seed)
         self.sampler.fit(np.zeros((1, inputs.shape[1])))
 
-    def __call__(self, inputs: Floats) -> Any:
+    def __call__(self, inputs: Floats) -> Floats | sparse.csr_array:
         """Returns the features [N, d] of vectors [N, D]; sparse where they are indicators."""
         if self.n_states is not None:
             states = inputs.reshape(-1).astype(np.int64)
@@ -80,20 +81,21 @@ class FlowMaker:
         self.starts = rows(dataset.observations, dataset.episode_starts)
 
     def _where_it_goes_on(self, following: Array, here: Array) -> Array:
-        """Returns next observations, of rows where the MDP ended their own: no policy knows what comes then."""
+        """Returns next observations, of rows where the MDP ended their own: no policy is defined beyond."""
         return np.where(self.goes_on.reshape(-1, *[1] * (here.ndim - 1)), following, here)
 
     def of_states(self, ratios: Floats) -> Flow:
         """Returns the flow over states, corrected by the ratios [N] of the logged actions.
 
         Where states are whole numbers the ratios of each state are divided by their mean, so that no state sends
-        out more than came in.
+        out more than came in, nor less: a state whose rows all have the ratio 0 goes on as the behaviour does.
         """
         ratios, states = ratios[self.index], vectors(self.here)
         if self.n_states:
             numbers = states.reshape(-1).astype(np.int64)
             sums, counts = (np.bincount(numbers, w, self.n_states) for w in (ratios, np.ones_like(ratios)))
-            ratios = ratios * (counts / np.where(sums > 0, sums, np.inf))[numbers]
+            scales = counts / np.where(sums > 0, sums, 1.0)
+            ratios = np.where(sums > 0, 0.0, 1.0)[numbers] + ratios * scales[numbers]
         features = Features(self.n_states or states, seed=self.seed)
         here, following, starts = (
             features(vectors(part)) for part in (self.here, self.following, self.starts)
@@ -104,7 +106,7 @@ class FlowMaker:
         """Returns the flow over pairs of state and action, which needs no propensities.
 
         Where states are whole numbers, probabilities of pairs that are not in the data go to those of the same
-        state that are.
+        state that are; of a state where none of the policy's actions is, to all that was done there.
         """
         actions = self.dataset.actions[self.index]
         if not self.target.discrete:
@@ -122,13 +124,15 @@ class FlowMaker:
         return Flow(here, self._ended(following), starts, self.rewards, self.episodes)
 
     def _of_counted_pairs(self, states: Floats, taken: Floats) -> Flow:
-        seen = np.zeros((self.n_states, self.target.n_actions), np.bool_)
-        seen[states.reshape(-1).astype(np.int64), taken.argmax(1)] = True
+        done = np.zeros((self.n_states, self.target.n_actions))
+        np.add.at(done, (states.reshape(-1).astype(np.int64), taken.argmax(1)), 1.0)
+        seen = done > 0
         number = np.cumsum(seen.reshape(-1)).reshape(seen.shape) - 1
 
-        def indicators(observations: Any, shares: Floats) -> Any:
+        def indicators(observations: ArrayTree, shares: Floats) -> sparse.csr_array:
             numbers = vectors(observations).reshape(-1).astype(np.int64)
             kept = shares * seen[numbers]
+            kept = np.where(kept.sum(1, keepdims=True) > 0, kept, done[numbers])
             kept = kept / np.maximum(kept.sum(1, keepdims=True), 1e-300)
             place, action = np.nonzero(kept)
             columns = number[numbers[place], action]
@@ -144,8 +148,8 @@ class FlowMaker:
         joined = np.concatenate([vectors(self.here), actions], 1)
         features = Features(joined, seed=self.seed)
 
-        def expected(observations: Any) -> Floats:
-            draws = [vectors(self.target.act(observations)) for _ in range(self.target.n_samples)]
+        def expected(observations: ArrayTree) -> Floats:
+            draws = [vectors(np.asarray(self.target.act(observations))) for _ in range(self.target.n_samples)]
             inputs = vectors(observations)
             found = [features(np.concatenate([inputs, draw], 1)) for draw in draws]
             return np.asarray(np.mean(found, axis=0))
@@ -153,7 +157,7 @@ class FlowMaker:
         following = self._ended(expected(self.following))
         return Flow(features(joined), following, expected(self.starts), self.rewards, self.episodes)
 
-    def _ended(self, features: Any) -> Any:
+    def _ended(self, features: Floats | sparse.csr_array) -> Floats | sparse.csr_array:
         """Returns next features, zero in the rows where the MDP ended."""
         return sparse.diags_array(self.goes_on.astype(np.float64)) @ features
 

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from offlinekit.datasets.findings import refuse_first
+from offlinekit.datasets.inspection.rules import no_log_probs
 from offlinekit.envs.frame_stacking import observations_at
 from offlinekit.errors import UnsupportedError
 from offlinekit.metrics.batches import ROWS_AT_ONCE
 from offlinekit.metrics.ope.fitted_behaviour import FittedBehaviour, episode_folds, fit_behaviour, row_mask
 from offlinekit.metrics.ope.logged import Floats, Logged
 from offlinekit.metrics.ope.tabular import TabularModel, state_numbers
-from offlinekit.metrics.ope.target import QFunction, TargetPolicy
+from offlinekit.metrics.ope.target import QFunction, TargetPolicy, values_of
 from offlinekit.types import Array, row_parts, rows
 
 if TYPE_CHECKING:
     from offlinekit.datasets import MDPDataset
+    from offlinekit.interfaces import PolicyLike
+    from offlinekit.metrics.ope.fitted_behaviour import Behaviour
+    from offlinekit.types import ArrayTree
 
 
 def padded(dataset: MDPDataset, column: Array, fill: float = 0.0) -> Floats:
@@ -34,7 +39,9 @@ def step_mask(dataset: MDPDataset) -> Array:
     return np.arange(lengths.max()) < lengths[:, None]
 
 
-def by_rows(function: Callable[[Any, Array], Floats], policy: Any, dataset: MDPDataset) -> Floats:
+def by_rows(
+    function: Callable[[ArrayTree, Array], Floats], policy: PolicyLike, dataset: MDPDataset
+) -> Floats:
     """Returns a function of observations and actions for all rows [N], a slice at a time."""
     parts = row_parts(np.arange(len(dataset.actions)), ROWS_AT_ONCE)
     found = [function(observations_at(policy, dataset, part), dataset.actions[part]) for part in parts]
@@ -60,13 +67,16 @@ def cross_fitted_values(
     fit: Callable[[MDPDataset], QFunction],
     n_folds: int,
     seed: int,
+    gamma: float,
 ) -> tuple[Floats, Floats, Floats]:
     """Returns as `model_values` the values by fits that did not see the episode they judge."""
     q, v = np.empty(len(dataset)), np.empty(len(dataset))
     final = np.empty(dataset.n_episodes)
     for learned, held_out in episode_folds(dataset, n_folds, seed):
         here = row_mask(dataset, held_out)
-        q[here], v[here], final[held_out] = model_values(target, dataset[held_out], fit(dataset[learned]))
+        q[here], v[here], final[held_out] = model_values(
+            target, dataset[held_out], values_of(fit(dataset[learned]), gamma)
+        )
     return q, v, final
 
 
@@ -123,8 +133,15 @@ def _states(dataset: MDPDataset) -> tuple[Array, Array]:
     return states, following
 
 
-def behaviour_of(dataset: MDPDataset, given: Any, n_folds: int, seed: int) -> FittedBehaviour | Floats:
+def behaviour_of(dataset: MDPDataset, given: Behaviour, n_folds: int, seed: int) -> FittedBehaviour | Floats:
     """Returns the log-probabilities [N] of the logged actions, with their calibration where they were fitted."""
+    found = _behaviour_of(dataset, given, n_folds, seed)
+    log_probs = found.log_probs if isinstance(found, FittedBehaviour) else found
+    refuse_first(no_log_probs(log_probs, dataset.action_space, "behaviour"))
+    return found
+
+
+def _behaviour_of(dataset: MDPDataset, given: Behaviour, n_folds: int, seed: int) -> FittedBehaviour | Floats:
     if isinstance(given, FittedBehaviour):
         return given
     if isinstance(given, str) and given not in ("fit", "logged"):

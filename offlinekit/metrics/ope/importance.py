@@ -28,17 +28,18 @@ def per_decision_importance_sampling(logged: Logged, clip: float | None = None) 
 def weighted_importance_sampling(logged: Logged, clip: float | None = None) -> Contributions:
     """Returns the mean of returns weighted by w_T / sum w_T: biased for few episodes, consistent, bounded.
 
-    Source: Precup, Sutton & Singh 2000, section 3.
+    NaN if no logged episode is possible under the target. Source: Precup, Sutton & Singh 2000, section 3.
     """
     weights = logged.weights(clip)[:, -1:]
-    return Contributions(weights * logged.returns[:, None], weights)
+    return Contributions(weights * logged.returns[:, None], weights, np.nan)
 
 
 def weighted_per_decision_importance_sampling(logged: Logged, clip: float | None = None) -> Contributions:
     """Returns sum_t gamma^t (sum_e w_t r_t / sum_e w_t), with the weight of an ended episode as it was.
 
-    Source: Thomas 2015, "Safe reinforcement learning", section 3.9 (consistent weighted per-decision).
+    NaN if at some step no logged episode is possible under the target. Source: Thomas 2015, "Safe reinforcement
+    learning", section 3.9 (consistent weighted per-decision).
     """
     weights = logged.weights(clip)
     rewards = np.where(logged.mask, logged.rewards, 0.0)
-    return Contributions(weights * rewards * logged.discounts, weights)
+    return Contributions(weights * rewards * logged.discounts, weights, np.nan)

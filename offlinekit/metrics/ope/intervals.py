@@ -20,7 +20,8 @@ def bootstrap(
 ) -> tuple[float, float]:
     """Returns the percentile interval of the estimate over episodes drawn again with replacement.
 
-    Every sum of the estimate is taken anew in each draw, the normalisation of weights too. Source: Efron &
+    Every sum of the estimate is taken anew in each draw, the normalisation of weights too. A draw without any weight
+    may lie anywhere: it counts as the lowest for the lower end and as the highest for the upper one. Source: Efron &
     Tibshirani 1993, section 13.3.
     """
     n = _checked(contributions.numerators, confidence)
@@ -28,8 +29,17 @@ def bootstrap(
     for block in np.array_split(np.arange(n_resamples), -(-n_resamples * n // BLOCK)):
         counts = rng.multinomial(n, np.full(n, 1 / n), size=len(block)).astype(np.float64)
         draws.append(contributions.resampled(counts))
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(np.concatenate(draws), [tail, 1 - tail])
+    return _quantiles(np.concatenate(draws), (1 - confidence) / 2)
+
+
+def _quantiles(draws: Floats, tail: float) -> tuple[float, float]:
+    if not np.isnan(draws).any():
+        low, high = np.quantile(draws, [tail, 1 - tail])
+        return float(low), float(high)
+    if np.isnan(draws).all():
+        return float("nan"), float("nan")
+    low = np.quantile(np.where(np.isnan(draws), -np.inf, draws), tail, method="lower")
+    high = np.quantile(np.where(np.isnan(draws), np.inf, draws), 1 - tail, method="higher")
     return float(low), float(high)
 
 

@@ -1,29 +1,29 @@
-"""What an evaluation found, and what speaks against it."""
+"""Results of an off-policy evaluation, with the reasons to doubt them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from offlinekit.metrics.ope.calibration import Calibration
 from offlinekit.metrics.ope.contributions import Contributions
-from offlinekit.metrics.ope.diagnostics import TAIL_LIMIT, effective_sample_size
 from offlinekit.metrics.ope.distribution import ReturnDistribution
-from offlinekit.metrics.ope.estimators import Estimator, Inputs
+from offlinekit.metrics.ope.estimands import WHOLE
 from offlinekit.metrics.ope.logged import Logged
-
-FEW = 25.0  # Below so many effective episodes an estimate rests on a handful of them.
+from offlinekit.metrics.ope.support import Support
+from offlinekit.metrics.ope.weight_checks import MeanWeight
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What one estimator says a policy is worth.
+    """Value of a policy by one estimator.
 
     Attributes:
-        value: Expected discounted return.
+        value: Expected discounted return; NaN where the data cannot say it.
         interval: (low, high).
         confidence: That the interval is meant to hold the value.
         effective_sample_size: Episodes that the weights leave; all of them for estimators without weights.
         warnings: What speaks against trusting it.
+        estimand: Which return it is: of "whole episodes", "to the cut", "beyond the cut", or "between both".
     """
 
     value: float
@@ -31,11 +31,12 @@ class Estimate:
     confidence: float
     effective_sample_size: float
     warnings: tuple[str, ...] = ()
+    estimand: str = WHOLE
 
 
 @dataclass(frozen=True)
 class Report:
-    """What `estimate` found.
+    """Results of `estimate`.
 
     Attributes:
         estimates: Name of the estimator to its estimate.
@@ -44,6 +45,10 @@ class Report:
         pareto_k: Shape of the weights' tail; above 0.7 their means cannot be trusted.
         calibration: Of the behaviour policy where it was fitted, else None.
         behaviour_value: Mean discounted return of the data.
+        support: How much of what the policy does has no rows.
+        mean_weight: How far the weights are from their mean of 1; None without propensities.
+        left_out: Name of an estimator to why it has no answer.
+        warnings: What concerns the estimates together.
     """
 
     estimates: dict[str, Estimate]
@@ -52,9 +57,19 @@ class Report:
     pareto_k: float
     calibration: Calibration | None
     behaviour_value: float
+    support: Support
+    mean_weight: MeanWeight | None = None
+    left_out: dict[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
     def __getitem__(self, name: str) -> Estimate:
-        """Returns the estimate of an estimator."""
+        """Returns the estimate of an estimator.
+
+        Raises:
+            KeyError: For an estimator without an answer, with the reason.
+        """
+        if name in self.left_out:
+            raise KeyError(f"{name} has no answer: {self.left_out[name]}")
         return self.estimates[name]
 
     def distribution(self, clip: float | None = None) -> ReturnDistribution:
@@ -62,34 +77,13 @@ class Report:
         return ReturnDistribution.of(self.logged, clip)
 
 
-def judged(
-    estimator: Estimator,
-    contributions: Contributions,
-    inputs: Inputs,
-    tail: float,
-    interval: tuple[float, float],
-    confidence: float,
-    widened: bool,
-) -> Estimate:
-    """Returns the estimate of contributions, with what the weights say against it.
-
-    Args:
-        estimator: What made the contributions.
-        contributions: Of the episodes.
-        inputs: What it read.
-        tail: Pareto k of the weights.
-        interval: (low, high).
-        confidence: Of the interval.
-        widened: Whether the interval of an estimator that trusts its model counts the fit's own error.
-    """
-    effective = float(inputs.logged.n_episodes)
-    warnings = []
-    if estimator.needs_weights and not estimator.needs_flow:
-        effective = effective_sample_size(inputs.logged.weights(inputs.clip)[:, -1])
-        if effective < FEW:
-            warnings.append(f"{effective:.1f} effective episodes")
-        if tail > TAIL_LIMIT and inputs.clip is None:
-            warnings.append(f"heavy tail of weights (k {tail:.2f})")
-    if estimator.trusts_model and not widened:
-        warnings.append("the interval takes the fit as given")
-    return Estimate(contributions.value, interval, confidence, effective, tuple(warnings))
+def shared_warnings(estimates: dict[str, Estimate], left_out: dict[str, str]) -> tuple[str, ...]:
+    """Returns what concerns the estimates of a report together: several estimands, and estimators left out."""
+    aims: dict[str, list[str]] = {}
+    for name, estimate in estimates.items():
+        aims.setdefault(estimate.estimand, []).append(name)
+    found = [f"{name} is left out: {why}" for name, why in left_out.items()]
+    if len(aims) > 1:
+        listed = "; ".join(f"{', '.join(names)}: {aim}" for aim, names in aims.items())
+        found.append(f"the estimates aim at different returns, which are not to be compared: {listed}")
+    return tuple(found)

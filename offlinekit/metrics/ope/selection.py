@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from gymnasium.spaces import Discrete
@@ -12,15 +13,27 @@ from gymnasium.spaces import Discrete
 from offlinekit.algos.fqe import BEHAVIOUR, FQE, QUICK, DiscreteFQE
 from offlinekit.core.populations import Population
 from offlinekit.datasets import MDPDataset
+from offlinekit.datasets.editing.thinning import subsample
+from offlinekit.errors import DatasetWarning
+from offlinekit.memory import memory_limit
 from offlinekit.metrics.ope.deployment_rules import Candidate, Rules, decide
-from offlinekit.metrics.ope.ope_report import FEW
+from offlinekit.metrics.ope.estimate_checks import FEW
 from offlinekit.metrics.ope.weighted_estimate import (
     WeightedEstimate,
     baseline_of,
     propensities_of,
     weighted_estimate_of,
 )
+from offlinekit.sampling.block_reader import is_mapped, row_bytes
+from offlinekit.sampling.blocks import POOL_BYTES
 from offlinekit.types import Array
+
+if TYPE_CHECKING:
+    from offlinekit.interfaces import PolicyLike
+    from offlinekit.metrics.ope.fitted_behaviour import Behaviour
+
+MEMORY_SHARE = 0.1
+"""Of the memory at hand that the data may take, which each fit keeps beside its policy's actions."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +55,9 @@ class Selection:
     warnings: tuple[str, ...] = ()
 
 
-def fitted_values(policies: Mapping[str, Any], dataset: MDPDataset, **settings: Any) -> dict[str, Array]:
+def fitted_values(
+    policies: Mapping[str, PolicyLike | str], dataset: MDPDataset, **settings: Any
+) -> dict[str, Array]:
     """Returns the start value of each policy by each of its `fits`, which take the same arguments.
 
     Returns:
@@ -52,7 +67,7 @@ def fitted_values(policies: Mapping[str, Any], dataset: MDPDataset, **settings: 
 
 
 def fits(
-    policies: Mapping[str, Any],
+    policies: Mapping[str, PolicyLike | str],
     dataset: MDPDataset,
     *,
     n_steps: int = 10_000,
@@ -92,14 +107,14 @@ def fits(
 
 
 def select(
-    policies: Mapping[str, Any],
+    policies: Mapping[str, PolicyLike | str],
     dataset: MDPDataset,
     *,
     margin: float = 0.0,
     confidence: float = 0.95,
     min_effective_sample: float = 25.0,
     max_disagreement: float = 3.0,
-    behaviour: Any = None,
+    behaviour: Behaviour = None,
     n_resamples: int = 8,
     **settings: Any,
 ) -> Selection:
@@ -112,7 +127,7 @@ def select(
 
     Args:
         policies: Name to policy.
-        dataset: What to judge them by.
+        dataset: What to judge them by; of one that is opened in its file and large, episodes drawn at random.
         margin: By how much a policy must be better than the behaviour, in units of the scaled return.
         confidence: In (0, 1).
         min_effective_sample: How many episodes' worth of rows must show what a policy does, where propensities tell;
@@ -136,6 +151,8 @@ def select(
             "min_effective_sample must be at least 0 and max_disagreement above 0, got "
             f"{min_effective_sample} and {max_disagreement}"
         )
+    n_fits = (len(policies) + 1) * (n_resamples + 1)
+    dataset = _held_in_memory(dataset, n_fits, behaviour, settings.get("seed", 0))
     members = fits({**policies, BEHAVIOUR: BEHAVIOUR}, dataset, n_resamples=n_resamples, **settings)
     recorded = members.pop(BEHAVIOUR)
     estimates = _weighted_estimates(policies, members, recorded, dataset, behaviour)
@@ -150,12 +167,33 @@ def select(
     return Selection(found, float(kept[0]), *decide(found, margin, confidence), _alone(estimates))
 
 
+def _held_in_memory(dataset: MDPDataset, n_fits: int, behaviour: Behaviour, seed: int) -> MDPDataset:
+    """Returns the dataset; of one that lies in a file as many episodes, drawn at random, as its fits may hold."""
+    most = min(MEMORY_SHARE * memory_limit() / n_fits, POOL_BYTES)
+    size = len(dataset) * row_bytes(dataset)
+    if not is_mapped(dataset) or size <= most:
+        return dataset
+    if behaviour is not None and not isinstance(behaviour, str):
+        raise ValueError(
+            "behaviour= of a dataset in a file must be 'logged', 'fit' or 'none', as some of its episodes are judged; "
+            "save the dataset with its behavior_log_probs"
+        )
+    part = subsample(dataset, fraction=most / size, seed=seed)
+    warnings.warn(
+        f"the data lie in a file and are larger than the fits may hold: {part.n_episodes:,} of "
+        f"{dataset.n_episodes:,} episodes, drawn at random, judge the policies",
+        DatasetWarning,
+        stacklevel=3,
+    )
+    return part
+
+
 def _weighted_estimates(
-    policies: Mapping[str, Any],
+    policies: Mapping[str, PolicyLike | str],
     members: Mapping[str, list[FQE]],
     recorded: list[FQE],
     dataset: MDPDataset,
-    behaviour: Any,
+    behaviour: Behaviour,
 ) -> dict[str, WeightedEstimate | str]:
     """Returns the estimate by weighted episodes of each policy, or why there is none."""
     propensities = propensities_of(dataset, behaviour, recorded[0].seed or 0)

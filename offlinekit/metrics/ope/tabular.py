@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from offlinekit.errors import UnanswerableError
 from offlinekit.metrics.ope.logged import Floats
 from offlinekit.types import Array, leaves
+
+if TYPE_CHECKING:
+    from offlinekit.types import ArrayTree
 
 Ints = npt.NDArray[np.int64]
 MOST_STATES = 10_000
@@ -25,7 +29,7 @@ def exact_values(transition: Floats, reward: Floats, policy: Floats, gamma: floa
         gamma: Discount factor in [0, 1]; with 1 every state must reach an end.
 
     Raises:
-        ValueError: With gamma 1, where some state never ends.
+        UnanswerableError: With gamma 1, where some state never ends.
     """
     if reward.ndim == 3:
         reward = np.einsum("ijk,ijk->ij", transition, reward)
@@ -65,7 +69,7 @@ class TabularModel:
         """Returns v [S] and q [S, A] of a policy [S, A] in the model; states without a row have the mean v.
 
         Raises:
-            ValueError: With gamma 1, where some state never ends in the data.
+            UnanswerableError: With gamma 1, where some state never ends in the data.
         """
         pairs = self.states * self.n_actions + self.actions
         table = _sums(pairs, np.ones(len(pairs)), self.n_states * self.n_actions).reshape(policy.shape)
@@ -86,7 +90,7 @@ class TabularModel:
         return v, q
 
 
-def state_numbers(observations: Any) -> Ints | None:
+def state_numbers(observations: ArrayTree) -> Ints | None:
     """Returns the states [N] where observations are one whole number from 0 to 9,999 each; else None."""
     parts = leaves(observations)
     array: Array = np.asarray(parts[0])
@@ -104,7 +108,7 @@ def _solved(moves: Floats, rewards: Floats, gamma: float) -> Floats:
     except np.linalg.LinAlgError:
         v = np.full(len(moves), np.inf)
     if not np.abs(v).max(initial=0.0) < 1e12:
-        raise ValueError(
+        raise UnanswerableError(
             f"gamma={gamma} needs every state to reach an end, and some state does not; use gamma < 1"
         )
     return np.asarray(v)

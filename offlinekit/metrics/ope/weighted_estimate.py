@@ -4,31 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from offlinekit.algos.fqe import BEHAVIOUR, FQE
+from offlinekit.algos.fqe import FQE
 from offlinekit.core.units import SampledPolicy
 from offlinekit.datasets import MDPDataset
 from offlinekit.envs.callable_policies import GreedyPolicy, as_policy
 from offlinekit.errors import UnsupportedError
 from offlinekit.metrics.ope.diagnostics import effective_sample_size
 from offlinekit.metrics.ope.doubly_robust import weighted_doubly_robust
+from offlinekit.metrics.ope.estimate_checks import FEW
 from offlinekit.metrics.ope.fitted_behaviour import FittedBehaviour
 from offlinekit.metrics.ope.gathering import behaviour_of, logged_of, model_values, padded
 from offlinekit.metrics.ope.logged import Floats, Logged
-from offlinekit.metrics.ope.ope_report import FEW
 from offlinekit.metrics.ope.target import TargetPolicy
 from offlinekit.sampling.n_step import returns_to_go
 from offlinekit.types import Array, rows
+
+if TYPE_CHECKING:
+    from offlinekit.interfaces import PolicyLike
+    from offlinekit.metrics.ope.fitted_behaviour import Behaviour
 
 NONE = "none"
 
 
 @dataclass(frozen=True)
 class WeightedEstimate:
-    """What the weighted episodes say of a policy.
+    """Estimate of a policy from weighted episodes.
 
     Attributes:
         gains: [E], whose mean is the gain over the behaviour and whose spread is its own; None where the weights of
@@ -43,7 +47,7 @@ class WeightedEstimate:
     effective_episodes: float
 
 
-def propensities_of(dataset: MDPDataset, behaviour: Any, seed: int) -> FittedBehaviour | Floats | str:
+def propensities_of(dataset: MDPDataset, behaviour: Behaviour, seed: int) -> FittedBehaviour | Floats | str:
     """Returns log-probabilities of the logged actions, or why there are none.
 
     Args:
@@ -64,7 +68,7 @@ def propensities_of(dataset: MDPDataset, behaviour: Any, seed: int) -> FittedBeh
 
 
 def weighted_estimate_of(
-    policy: Any,
+    policy: PolicyLike | str,
     fits: Sequence[FQE],
     baseline: Floats,
     dataset: MDPDataset,
@@ -73,7 +77,7 @@ def weighted_estimate_of(
     """Returns the opinion on one policy, or why there is none.
 
     Args:
-        policy: What was judged.
+        policy: To estimate.
         fits: FQE of it on the data, then on bootstraps; an episode is judged by those that did not see it.
         baseline: [E], of the behaviour, as `baseline_of` returns it.
         dataset: What they were fitted to.
@@ -145,12 +149,12 @@ def scaled_rewards(fit: FQE, dataset: MDPDataset) -> Array:
     return dataset.rewards if scaler is None else scaler.transform(dataset.rewards)
 
 
-def _target(policy: Any, fit: FQE, dataset: MDPDataset) -> TargetPolicy | None:
+def _target(policy: PolicyLike | str, fit: FQE, dataset: MDPDataset) -> TargetPolicy | None:
     """Returns the policy as it was judged: a callable of discrete actions returns these, not their probabilities.
 
     None where its actions are drawn by probabilities that nobody can ask for.
     """
-    if isinstance(policy, str) and policy == BEHAVIOUR:
+    if isinstance(policy, str):  # The behaviour.
         return None
     target = TargetPolicy(policy, dataset.action_space)
     if not target.discrete or callable(target.log_prob):

@@ -30,7 +30,7 @@ class Comparison:
         difference: Of the means, first less second.
         interval: 95% interval of the difference; (nan, nan) where a group has one run.
         improvement: Probability that a run of the first beats one of the second.
-        improvement_interval: Its 95% interval.
+        improvement_interval: Its 95% interval; (nan, nan) likewise.
         detectable: Smallest difference that so many runs show four times in five.
         runs_needed: Runs of each group that show a difference of the observed size four times in five; None where
             the groups do not differ or do not vary.
@@ -125,7 +125,7 @@ def compare_runs(
 
     Raises:
         ValueError: Without a common dataset, for runs that were never evaluated, for data that differ under one name,
-            and for several datasets of which one knows no reference returns.
+            and for several datasets of which one has no reference returns.
     """
     tasks = sorted({run.dataset for run in first} & {run.dataset for run in second})
     if not tasks:
@@ -144,7 +144,7 @@ def compare_runs(
         scores = [[run.normalized(kind) for run in column[:n]] for column in columns]
         if lacking := [task for task, column in zip(tasks, scores, strict=True) if None in column]:
             raise ValueError(
-                f"returns on several datasets are not on one scale, and {', '.join(lacking)} knows no reference "
+                f"returns on several datasets are not on one scale, and {', '.join(lacking)} has no reference "
                 "returns to normalise by; compare one dataset at a time"
             )
         matrices.append(scores)

@@ -41,7 +41,7 @@ class Table:
         rows: Cells of each row; "-" where there is nothing to say.
         note: Below the table.
         budget: Of all its numbers.
-        once: Columns that are told in the note instead where all rows agree.
+        once: Columns that move to the note if all rows agree.
     """
 
     title: str
@@ -148,7 +148,8 @@ def _aggregates(runs: list[RunResult], kind: str, budget: Budget) -> Table | Non
         cells = []
         for statistic in AGGREGATES.values():
             low, high = stratified_interval(statistic, scores)
-            cells.append(f"{statistic(scores):.1f} [{low:.1f}, {high:.1f}]")
+            spread = "" if np.isnan(low) else f" [{low:.1f}, {high:.1f}]"
+            cells.append(f"{statistic(scores):.1f}{spread}")
         rows.append((algo, f"{scores.shape[0]} x {scores.shape[1]}", *cells))
     if not rows:
         return None

@@ -25,7 +25,8 @@ def stratified_interval(
     """Returns the stratified bootstrap interval (low, high) of a statistic of scores.
 
     Each draw takes, for each task by itself, as many runs as there are, with replacement; so every task keeps its
-    weight. With fewer than about ten runs x tasks the interval is too narrow.
+    weight. With fewer than about ten runs x tasks the interval is too narrow, and a single run says nothing of the
+    spread of its group: the interval is (nan, nan).
     Sources: Agarwal et al. 2021, arXiv:2108.13264, section 4.1; Efron & Tibshirani 1993, "An Introduction to the
     Bootstrap", section 13.3 (percentile), section 14.3 (BCa).
 
@@ -46,8 +47,10 @@ def stratified_interval(
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(map(repr, METHODS))}, got {method!r}")
     scores = [as_scores(group) for group in groups]
-    draws = resample(statistic, *scores, n_resamples=n_resamples, seed=seed)
     tails = np.array([(1 - confidence) / 2, (1 + confidence) / 2])
+    if method == "percentile" and any(len(group) < 2 for group in scores):
+        return float("nan"), float("nan")
+    draws = resample(statistic, *scores, n_resamples=n_resamples, seed=seed)
     if method == "bca":
         tails = _bca_tails(tails, draws, float(statistic(*scores)), acceleration(statistic, *scores))
     low, high = np.quantile(draws, tails)
@@ -71,10 +74,15 @@ def stratified_band(
         seed: Of the draws.
 
     Returns:
-        Two arrays [T]. Each point is covered with the confidence by itself, not all of them at once.
+        Two arrays [T], of NaN where a group has one run. Each point is covered with the confidence by itself, not all
+        of them at once.
     """
     _check(confidence, n_resamples)
-    draws = resample(statistic, *groups, n_resamples=n_resamples, seed=seed)
+    scores = [as_scores(group) for group in groups]
+    if any(len(group) < 2 for group in scores):
+        nothing = np.full_like(np.asarray(statistic(*scores), np.float64), np.nan)
+        return nothing, nothing
+    draws = resample(statistic, *scores, n_resamples=n_resamples, seed=seed)
     low, high = np.quantile(draws, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
     return low, high
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from offlinekit.events import get_logger
 from offlinekit.interfaces import BatchSource
 from offlinekit.nn.isolation import trainable
 from offlinekit.training.engines.cuda_graph import CudaGraphUpdates
-from offlinekit.training.engines.process_settings import PROCESS
+from offlinekit.training.engines.process_settings import BFLOAT16_PRODUCTS, DETERMINISTIC
 from offlinekit.training.engines.replay import RecordedUpdates
 from offlinekit.training.engines.updates import Compiled, Eager, Updatable, Updates
 from offlinekit.training.setup.settings import EngineName, Precision
@@ -62,7 +63,7 @@ class Engine:
         self.impl.train()
         self.updates.start()
         try:
-            with trainable(), PROCESS.held(self.precision, self.deterministic):
+            with trainable(), matmul_precision(self.precision), deterministic_algorithms(self.deterministic):
                 while done < n_updates and not stop():
                     taken = self.updates.take(n_updates - done)
                     done += taken.updates
@@ -129,3 +130,13 @@ def make_updates(impl: Updatable, sampler: BatchSource, engine: EngineName) -> U
         how = "updates captured as CUDA graphs" if on_gpu else "objectives recorded as kernels and replayed"
         log.info("engine chosen", engine="graph", reason=f"{how}, on {impl.device}")
     return CudaGraphUpdates(impl, sampler) if on_gpu else RecordedUpdates(impl, sampler)
+
+
+def matmul_precision(precision: Precision) -> AbstractContextManager[None]:
+    """Multiplies matrices in a precision, and afterwards in that of before."""
+    return BFLOAT16_PRODUCTS.held(precision == "bfloat16")
+
+
+def deterministic_algorithms(wanted: bool) -> AbstractContextManager[None]:
+    """Has torch refuse kernels whose bits vary, and afterwards do as before."""
+    return DETERMINISTIC.held(wanted)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -23,6 +23,11 @@ from offlinekit.training.engines.tape import (
     tensors_in,
     written,
 )
+
+if TYPE_CHECKING:
+    from torch._ops import OpOverload
+
+R = TypeVar("R")
 
 DECIDED = frozenset({"dtype", "layout", "device", "pin_memory", "memory_format"})
 """Arguments that the memory of a result has decided already."""
@@ -41,7 +46,7 @@ SHAPED_AFTER = frozenset({"aten::ones_like", "aten::zeros_like", "aten::full_lik
 """Operators that look at the shape of a tensor and not at its numbers."""
 
 
-class Recording:
+class Recording(Generic[R]):
     """The calls on a tape, ready to be made again.
 
     Args:
@@ -50,7 +55,7 @@ class Recording:
         result: What the function returned: a tree of tensors and None.
         state: Tensors that the function may change, such as running means.
         kept: Tensors on the tape that later recordings read.
-        earlier: Recordings, replayed before this one each time, that hold what the tape knows.
+        earlier: Recordings, replayed before this one each time, that hold the tape's memory.
 
     Raises:
         NotRecordableError: Where the function looked at a number, made a shape of numbers, or changed a tensor
@@ -60,10 +65,10 @@ class Recording:
     def __init__(
         self,
         tape: Tape,
-        result: Any,
+        result: R,
         state: Iterable[Tensor] = (),
         kept: Sequence[Tensor] = (),
-        earlier: Sequence[Recording] = (),
+        earlier: Sequence[Recording[Any]] = (),
     ) -> None:
         if tape.refusal is not None:
             raise NotRecordableError(tape.refusal)
@@ -79,7 +84,7 @@ class Recording:
         self.blocks: dict[int, Tensor] = memory.blocks
         self.result = memory.moved(result)
 
-    def replay(self) -> Any:
+    def replay(self) -> R:
         """Does again what the function did, with the numbers that stand in memory now.
 
         Returns:
@@ -99,7 +104,7 @@ class _Memory:
     """
 
     def __init__(
-        self, calls: list[Call], result: Any, state: Iterable[Tensor], lent: dict[int, Tensor]
+        self, calls: list[Call], result: object, state: Iterable[Tensor], lent: dict[int, Tensor]
     ) -> None:
         self.blocks: dict[int, Tensor] = {}
         self.lent = lent
@@ -125,9 +130,10 @@ class _Memory:
             for where in ends[i] & self.blocks.keys():
                 free.setdefault(self.blocks[where].nbytes, []).append(self.blocks[where])
 
-    def moved(self, tree: Any) -> Any:
+    def moved(self, tree: R) -> R:
         """Returns a tree with each result at its place in a block, and other tensors as they are."""
-        return map_tensors(self._moved, tree)
+        moved: R = map_tensors(self._moved, tree)
+        return moved
 
     def _moved(self, tensor: Tensor) -> Tensor:
         if id(tensor) not in self.copies:
@@ -153,7 +159,7 @@ def _constants(calls: list[Call]) -> set[int]:
     return fixed
 
 
-def _last_uses(calls: list[Call], result: Any) -> list[set[int]]:
+def _last_uses(calls: list[Call], result: object) -> list[set[int]]:
     """Returns for each call the places in memory that no later one uses and that do not hold the result."""
     last = {place(tensor): i for i, call in enumerate(calls) for tensor in tensors_in(call)}
     ends: list[set[int]] = [set() for _ in calls]
@@ -197,7 +203,7 @@ def _kernel(call: Call, memory: _Memory) -> Callable[[], Any] | None:
     return partial(_copied, results, partial(call.operator._op, *arguments, **keywords))
 
 
-def _quick(operator: Any, arguments: Sequence[Any], keywords: dict[str, Any]) -> Callable[[], Any]:
+def _quick(operator: OpOverload, arguments: Sequence[Any], keywords: dict[str, Any]) -> Callable[[], Any]:
     """Returns what calls an operator in the quickest way; one with results of its own is tried out."""
     name = operator._schema.name.removeprefix("aten::")
     if name not in DIRECT or not (name.endswith("_") or "out" in keywords):
@@ -216,7 +222,7 @@ def _quick(operator: Any, arguments: Sequence[Any], keywords: dict[str, Any]) ->
     return quick
 
 
-def _outs(variant: Any, call: Call) -> list[str]:
+def _outs(variant: OpOverload, call: Call) -> list[str]:
     """Returns the names of the results that a variant writes into, where it is else the operator called."""
     schemas = [operator._schema.arguments for operator in (variant, call.operator)]
     inputs = [[(a.name, str(a.type)) for a in s if not a.is_out and a.name not in DECIDED] for s in schemas]

@@ -1,68 +1,63 @@
-"""What torch sets for a whole process, and runs of several threads want differently."""
+"""Settings of torch that belong to the whole process, held by runs that overlap in time."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Generic
 
 import torch
 
-from offlinekit.training.setup.settings import Precision
+from offlinekit.types import T
 
 
-class ProcessSettings:
-    """Matrix products and kernels as one run wants them; runs that want others wait until its updates are taken."""
+class ProcessSetting(Generic[T]):
+    """A setting that several threads hold at once: the first sets it, the last brings back what was before.
 
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._held: tuple[Precision, bool] | None = None
-        self._holders = 0
-        self._before: Any = None
+    Threads that want it and threads that do not wait for one another.
+
+    Args:
+        read: Returns the setting as it is.
+        write: Sets it to what `read` returned.
+        value: What it is while somebody holds it.
+    """
+
+    def __init__(self, read: Callable[[], T], write: Callable[[T], None], value: T) -> None:
+        self.read, self.write, self.value = read, write, value
+        self.changed, self.holders, self.wanted, self.before = threading.Condition(), 0, False, value
 
     @contextmanager
-    def held(self, precision: Precision, deterministic: bool) -> Iterator[None]:
-        """Sets what updates run with, and afterwards what was there before.
-
-        Args:
-            precision: Of matrix products; "float32" leaves what the process has.
-            deterministic: Whether torch refuses kernels whose bits vary.
-        """
-        wanted = (precision, deterministic)
-        with self._changed:
-            self._changed.wait_for(lambda: self._held in (None, wanted))
-            if self._held is None:
-                self._held, self._before = wanted, _set_in_torch(precision, deterministic)
-            self._holders += 1
+    def held(self, wanted: bool = True) -> Iterator[None]:
+        """Has the setting while the block runs, or what the process has if it is not wanted."""
+        with self.changed:
+            self.changed.wait_for(lambda: not self.holders or self.wanted == wanted)
+            if not self.holders:
+                self.wanted, self.before = wanted, self.read()
+                self.write(self.value if wanted else self.before)
+            self.holders += 1
         try:
             yield
         finally:
-            with self._changed:
-                self._holders -= 1
-                if self._holders == 0:
-                    _restore_in_torch(*self._before)
-                    self._held = None
-                    self._changed.notify_all()
+            with self.changed:
+                self.holders -= 1
+                if not self.holders:
+                    self.write(self.before)
+                    self.changed.notify_all()
 
 
-def _set_in_torch(precision: Precision, deterministic: bool) -> tuple[str, bool, bool]:
-    before = (
-        torch.get_float32_matmul_precision(),
+def _determinism() -> tuple[bool, bool]:
+    return (
         torch.are_deterministic_algorithms_enabled(),
         torch.is_deterministic_algorithms_warn_only_enabled(),
     )
-    if precision == "bfloat16":
-        torch.set_float32_matmul_precision("medium")
-    if deterministic:
-        torch.use_deterministic_algorithms(True)
-    return before
 
 
-def _restore_in_torch(precision: str, deterministic: bool, warn_only: bool) -> None:
-    torch.set_float32_matmul_precision(precision)
-    torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
-
-
-PROCESS = ProcessSettings()
-"""The one of this process."""
+DETERMINISTIC = ProcessSetting(
+    _determinism,
+    lambda mode: torch.use_deterministic_algorithms(mode[0], warn_only=mode[1]),
+    (True, False),
+)
+BFLOAT16_PRODUCTS = ProcessSetting(
+    torch.get_float32_matmul_precision, torch.set_float32_matmul_precision, "medium"
+)

@@ -1,13 +1,16 @@
-"""What a function of tensors calls, noted kernel by kernel."""
+"""Tapes: the kernels that a function of tensors calls, one after another."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
+
+if TYPE_CHECKING:
+    from torch._ops import OpOverload
 
 
 class NotRecordableError(Exception):
@@ -24,7 +27,7 @@ class Call(NamedTuple):
 
 
 class Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]  # Of torch.
-    """Notes the kernels that are called within it; what they return stays alive, so memory tells it apart.
+    """Notes the kernels that are called within it; what they return stays alive, so that its memory identifies it.
 
     Args:
         earlier: Tapes of functions that are always called before this one. A call that one of them has made
@@ -52,8 +55,12 @@ class Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]  # Of torch.
         return False  # Else torch imports its compiler at the first call, which takes a second.
 
     def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
+        self,
+        func: OpOverload,
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> object:
         """Calls the kernel and notes it."""
         key = self._key(func, args, kwargs)
         returned = func(*args, **(kwargs or {}))
@@ -68,8 +75,8 @@ class Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]  # Of torch.
         self.refusal = self.refusal or _refusal(call, returned)
         return returned
 
-    def _key(self, func: Any, args: Any, kwargs: Any) -> Hashable:
-        """Returns what tells a call's numbers from those of others, None where no other can have them."""
+    def _key(self, func: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None) -> Hashable:
+        """Returns the key of a call's numbers among those of others; None if no other can have them."""
         inputs = tensors_in((args, kwargs))
         if is_random(func) or any(place(t) in self.moved for t in inputs):
             return None
@@ -84,13 +91,13 @@ class Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]  # Of torch.
         """Makes all calls its own."""
         self.known, self.same = set(), {}
 
-    def borrowed(self, result: Any) -> list[Tensor]:
+    def borrowed(self, result: object) -> list[Tensor]:
         """Returns the tensors of earlier tapes that calls of its own or its result read."""
         own = [call for i, call in enumerate(self.calls) if i not in self.known]
         return [self.same[place(t)] for t in tensors_in((own, result)) if place(t) in self.same]
 
 
-def _refusal(call: Call, returned: Any) -> str | None:
+def _refusal(call: Call, returned: object) -> str | None:
     """Returns why a call cannot be made again, or None."""
     if not (returned is None or isinstance(returned, (Tensor, list, tuple))):
         return f"it looked at a number ({call.operator})"
@@ -100,7 +107,7 @@ def _refusal(call: Call, returned: Any) -> str | None:
     return None
 
 
-def is_random(operator: Any) -> bool:
+def is_random(operator: OpOverload) -> bool:
     """Returns whether an operator draws random numbers."""
     return torch.Tag.nondeterministic_seeded in operator.tags
 
@@ -116,11 +123,11 @@ def written(call: Call) -> set[int]:
 
 
 def place(tensor: Tensor) -> int:
-    """Returns what tells the memory behind a tensor from all other that is in use."""
+    """Returns the key of the memory behind a tensor among all that is in use."""
     return int(tensor.untyped_storage()._cdata)
 
 
-def _keyed(tree: Any, same: dict[int, Tensor]) -> Hashable:
+def _keyed(tree: object, same: dict[int, Tensor]) -> Hashable:
     """Returns a tree of arguments by what it is: of tensors the memory, its version and their layout."""
     if isinstance(tree, Tensor):
         where = place(same.get(place(tree), tree))
@@ -132,7 +139,7 @@ def _keyed(tree: Any, same: dict[int, Tensor]) -> Hashable:
     return type(tree), tree
 
 
-def tensors_in(tree: Any) -> list[Tensor]:
+def tensors_in(tree: object) -> list[Tensor]:
     """Returns the tensors in a tree of lists, tuples and dicts."""
     found: list[Tensor] = []
     map_tensors(found.append, tree)

@@ -25,7 +25,7 @@ from offlinekit.errors import did_you_mean
 from offlinekit.fields import Count, Interval, Positive, checked
 
 if TYPE_CHECKING:
-    from offlinekit.interfaces import Evaluator
+    from offlinekit.interfaces import EnvSource, Evaluator
     from offlinekit.sampling.loss_weights import LossWeights
     from offlinekit.sampling.priorities import Priorities
     from offlinekit.training.early_stopping import EarlyStopping
@@ -42,7 +42,7 @@ N_STEPS = 100_000
 
 @dataclass(frozen=True)
 class Setting:
-    """What a keyword of a run is beside its type.
+    """Facts of a keyword of a run beside its type.
 
     Attributes:
         default: If it is not given.
@@ -59,7 +59,7 @@ class RunSettings(TypedDict, total=False):
     """How a run goes: the keywords of `fit` beside the dataset and `n_steps`."""
 
     eval_env: Annotated[
-        Any,
+        "EnvSource | None",
         "Environment to evaluate in every `eval_interval` updates, a function that makes one, a name, or None.",
         Setting(None),
     ]
@@ -171,7 +171,7 @@ NAMED = tuple(name for name, setting in SETTINGS.items() if setting.named)
 COSMETIC = tuple(name for name, setting in SETTINGS.items() if setting.cosmetic)
 
 
-def plain_kind(hint: Any) -> tuple[Any, Interval | None] | None:
+def plain_kind(hint: object) -> tuple[Any, Interval | None] | None:
     """Returns the type of a field that can be typed and written to a file, and its range.
 
     Args:
@@ -207,8 +207,7 @@ def complete(given: Mapping[str, Any]) -> RunSettings:
     check_names(given)
     whole = {name: given.get(name, setting.default) for name, setting in SETTINGS.items()}
     hints = RunSettings.__annotations__
-    settings: Any = {name: checked(name, value, hints[name]) for name, value in whole.items()}
-    return cast("RunSettings", settings)
+    return cast("RunSettings", {name: checked(name, value, hints[name]) for name, value in whole.items()})
 
 
 def check_names(names: Iterable[str]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from offlinekit.datasets import MDPDataset
 from offlinekit.datasets.spaces import check_environment
@@ -27,6 +27,12 @@ from offlinekit.training.setup.settings import RunSettings, complete, plain
 from offlinekit.training.trackers import find_factories
 from offlinekit.training.value_alarm import value_alarm
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from offlinekit.core.algo import Algo
+    from offlinekit.interfaces import EnvSource
+
 MakeSampler = Callable[..., Sampler]
 """Takes an algorithm, a dataset, and further settings of its `make_sampler`."""
 
@@ -39,7 +45,7 @@ def start_run(
     *,
     resume_step: int | None = None,
     make_sampler: MakeSampler | None = None,
-    **given: Any,
+    **given: Unpack[RunSettings],
 ) -> Run:
     """Makes the run of an algorithm, with its networks, from the keywords of `fit`.
 
@@ -76,9 +82,10 @@ def start_run(
             make_sampler = share(algo, team, {"n_steps": n_steps, **_common(settings)})
             if not team.is_rank_zero:
                 settings, folder = RunSettings(**{**settings, **RANK_0_ALONE}), None  # type: ignore[typeddict-item]
+        learner = cast("Algo", algo)  # Evaluators are functions of one.
         if settings["eval_env"] is not None:
-            check_fits(algo, dataset, settings["eval_env"])
-        try_evaluators(algo, dataset, settings["evaluators"] or {})
+            check_fits(learner, dataset, settings["eval_env"])
+        try_evaluators(learner, dataset, settings["evaluators"] or {})
         sampler = _prepare_sampler(algo, learned, settings, make_sampler)
         config = describe_run(algo, n_steps, settings, data)
         if folder is not None:
@@ -88,11 +95,11 @@ def start_run(
             _engine(algo, sampler, settings),
             n_steps,
             settings,
-            make_evaluations(algo, dataset, settings),
+            make_evaluations(learner, dataset, settings),
             config,
             folder,
             state,
-            value_alarm(algo, learned, settings["value_alarm"]),  # type: ignore[arg-type]  # An Algo lives above.
+            value_alarm(learner, learned, settings["value_alarm"]),
         )
         run.hold(held.pop_all())
     algo.run_dir, algo.history = run.folder, run.history
@@ -136,7 +143,7 @@ def _common(settings: RunSettings) -> dict[str, Any]:
     return {name: value for name, value in plain(settings).items() if name not in RANK_0_ALONE}
 
 
-def check_fits(algo: Any, dataset: MDPDataset, env: Any) -> None:
+def check_fits(algo: Algo, dataset: MDPDataset, env: EnvSource) -> None:
     """Checks that an environment has the spaces of the algorithm and the data.
 
     Raises:
