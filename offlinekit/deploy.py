@@ -80,7 +80,7 @@ class NumpyPolicy:
             float32 [B, A] or int64 [B]; without the axis of B for one observation.
 
         Raises:
-            ValueError: For observations of another shape.
+            ValueError: For observations of another shape or dtype, or that are not finite.
         """
         leaves = list(_match(observations, self.description["observations"]))
         single = leaves[0][0].ndim == len(leaves[0][1])
@@ -144,13 +144,31 @@ def _match(observations: object, space: dict[str, Any]) -> Iterator[tuple[Array,
         for observed, (_, part) in zip(observations, space["items"]):  # noqa: B905  # As long, see above.
             yield from _match(observed, part)
     else:
-        leaf, shape = np.asarray(observations, space["dtype"]), list(space["shape"])
+        leaf, shape = _as_seen(np.asarray(observations), space["dtype"]), list(space["shape"])
         if list(leaf.shape) != shape and list(leaf.shape[1:]) != shape:
             raise ValueError(
                 f"observations must have shape {shape} for one or {['batch', *shape]} for several, "
                 f"got {list(leaf.shape)}"
             )
         yield leaf, shape
+
+
+def _as_seen(given: Array, dtype: str) -> Array:
+    """Returns observations in the policy's dtype.
+
+    Raises:
+        ValueError: For numbers that are not finite, or that a byte cannot hold.
+    """
+    if given.dtype.kind == "f" and not np.isfinite(given).all():
+        raise ValueError("observations must be finite, got NaN or infinities; fill them in, as the data were")
+    with np.errstate(invalid="ignore", over="ignore"):
+        leaf = given.astype(dtype, copy=False)
+    if leaf.dtype.kind == "u" and leaf.dtype != given.dtype and (leaf != given).any():
+        raise ValueError(
+            f"observations must be {dtype}, as those of the data, got {given.dtype} with the value "
+            f"{given[leaf != given][0]}; images scaled to [0, 1] go back by np.round(x * 255).astype(np.uint8)"
+        )
+    return leaf
 
 
 # The file.

@@ -21,6 +21,7 @@ from offlinekit.errors import FileFormatError
 from offlinekit.metrics import Budget, Evaluator, evaluate, get_evaluator, standard_error
 from offlinekit.training import run_folder
 from offlinekit.training.evaluations import try_evaluators
+from offlinekit.training.interrupts import COMPLETE
 from offlinekit.training.process_group import ProcessGroup
 from offlinekit.training.setup.row_weighting import weighted_dataset
 from offlinekit.training.setup.settings import N_STEPS, PLAIN, SETTINGS
@@ -122,6 +123,8 @@ class Job:
                 not str(error) or self.algo.run_dir is None
             ):  # Of a second Ctrl-C, before the checkpoint was written.
                 raise
+            if str(error) == COMPLETE:
+                raise KeyboardInterrupt(f"; the run is complete: {self.algo.run_dir}") from None
             how = f"offlinekit train --resume {self.algo.run_dir}"
             if self.fit.get("seeds"):
                 how = "the same command and --resume auto"

@@ -15,7 +15,7 @@ from typing_extensions import Unpack
 from offlinekit.configured import Configured, fields_of
 from offlinekit.core.agent import Agent
 from offlinekit.core.catalogue import CatalogueEntry
-from offlinekit.core.compatibility import check_dataset
+from offlinekit.core.compatibility import check_dataset, check_same_range
 from offlinekit.core.copying import Copied
 from offlinekit.core.devices import find_device
 from offlinekit.core.hyperparameters import (
@@ -206,7 +206,7 @@ class Algo(Configured, CatalogueEntry, Agent, PolicyFiles, Copied):
         """Fits the scalers and makes the networks for a dataset, without training; `fit` does it as well.
 
         Raises:
-            UnsupportedError: For a dataset of the other kind of actions.
+            UnsupportedError: For a dataset of the other kind of actions, or actions that its networks cannot take.
         """
         self.check(dataset)
         if self._impl is None:
@@ -214,6 +214,8 @@ class Algo(Configured, CatalogueEntry, Agent, PolicyFiles, Copied):
             scalers = (self.observation_scaler, action_scaler, self.reward_scaler)
             self.scaling = Scaling.fit(learned_rows(dataset), *scalers)
             self.make_impl(stacked_space(dataset.observation_space, self.frame_stack), dataset.action_space)
+        else:
+            check_same_range(type(self).__name__, self._impl.action_space, self.scaling.action, dataset)
         return self
 
     def check(self, dataset: MDPDataset) -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from gymnasium import spaces
 
 from offlinekit.datasets import MDPDataset
+from offlinekit.envs.action_range import same_range
 from offlinekit.envs.frame_stacking import stacked_space
-from offlinekit.errors import UnsupportedError
+from offlinekit.errors import DatasetWarning, UnsupportedError
 from offlinekit.nn.trunks import space_leaves
+from offlinekit.sampling.scalers import Affine
 
 if TYPE_CHECKING:
     from offlinekit.core.algo import Algo
@@ -61,3 +65,41 @@ def check_same_shapes(name: str, built: spaces.Space[Any], given: spaces.Space[A
     fewer = isinstance(built, spaces.Discrete) and isinstance(given, spaces.Discrete) and built.n < given.n
     if shapes[0] != shapes[1] or fewer:
         raise UnsupportedError(f"this {name} was built for {what} of {built}, got {given}; make a new {name}")
+
+
+def check_same_range(name: str, built: spaces.Space[Any], scaler: Affine | None, dataset: MDPDataset) -> None:
+    """Checks that networks that were built before can take the actions of data; warns of other bounds within theirs.
+
+    Args:
+        name: Of the algorithm.
+        built: The actions that they were built for.
+        scaler: Of these, to [-1, 1], or None.
+        dataset: To go on with.
+
+    Raises:
+        UnsupportedError: For actions beyond their range.
+    """
+    given = dataset.action_space
+    if not isinstance(built, spaces.Box) or not isinstance(given, spaces.Box):
+        return
+    is_same = same_range(built, given)
+    if is_same and (scaler is None or built.is_bounded()):
+        return
+    low, high = built.low, built.high
+    if scaler is not None:
+        low, high = scaler.inverse(np.full_like(low, -1.0)), scaler.inverse(np.full_like(high, 1.0))
+    lowest, highest = dataset.actions.min(0), dataset.actions.max(0)
+    slack = 1e-3 * np.where(np.isfinite(high - low), high - low, 0.0)
+    if (lowest < low - slack).any() or (highest > high + slack).any():
+        raise UnsupportedError(
+            f"this {name} was built for actions from {low.tolist()} to {high.tolist()}, and cannot take those of "
+            f"{dataset.name!r}, from {lowest.tolist()} to {highest.tolist()}; make a new {name}, or scale "
+            "the actions of the data alike"
+        )
+    if not is_same:
+        warnings.warn(
+            f"this {name} was built for actions of {built}, {dataset.name!r} declares {given}: it acts in the first; "
+            f"make a new {name} to act in the second",
+            DatasetWarning,
+            stacklevel=8,  # Of fit.
+        )

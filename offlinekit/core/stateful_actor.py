@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from offlinekit.core.units import Converter
@@ -42,6 +43,10 @@ class StatefulActor(StatefulPolicy):
         self, observations: ArrayTree, rewards: Array, memories: list[Any]
     ) -> tuple[Array, Sequence[Any]]:
         """Returns the actions [B, ...] in the units of the data and the memories that hold them."""
+        if not np.isfinite(rewards).all():
+            raise ValueError(
+                f"rewards must be finite, got {rewards[~np.isfinite(rewards)][0]}; give the reward of the action before"
+            )
         after: list[Any] = []
         scaler = self._reward_scaler
         scaled = rewards if scaler is None else scaler.transform(rewards)

@@ -13,7 +13,7 @@ from gymnasium import spaces
 from torch import Tensor
 
 from offlinekit.sampling.scalers import Scaling
-from offlinekit.types import Array, ArrayTree, first_leaf, map_tree
+from offlinekit.types import Array, ArrayTree, first_leaf, leaves, map_tree
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -68,9 +68,11 @@ class Converter:
         """Returns scaled tensors with a batch axis, and whether it had to be added.
 
         Raises:
-            ValueError: For observations of another shape.
+            ValueError: For observations of another shape, or that are not finite.
         """
         tree = _arrays(observations, self.observation_space)
+        for leaf in leaves(tree):
+            _check_finite("observations", leaf)
         single = _is_single(tree, self.observation_space)
         if single:
             tree = map_tree(lambda leaf: leaf[None], tree)
@@ -87,6 +89,7 @@ class Converter:
             raise ValueError(f"actions must have shape {list(shape)}, got {list(actions.shape)}")
         if isinstance(self.action_space, spaces.Discrete):
             return self._tensor(actions.astype(np.int64))
+        _check_finite("actions", actions)
         return self._tensor(
             actions if self.scaling.action is None else self.scaling.action.transform(actions)
         )
@@ -156,6 +159,16 @@ def _as_bytes(given: Array) -> Array:
             f"{given[changed][0]}; images scaled to [0, 1] go back by np.round(x * 255).astype(np.uint8)"
         )
     return cast
+
+
+def _check_finite(name: str, array: Array) -> None:
+    """Refuses numbers that are not finite, of which a greedy policy would make an action like any other."""
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        place = tuple(int(index) for index in np.argwhere(~np.isfinite(array))[0])
+        raise ValueError(
+            f"{name} must be finite, got {array[place]} at {list(place)}; fill the number in as in the data, or leave "
+            "the row out"
+        )
 
 
 def _is_single(tree: Any, space: spaces.Space[Any]) -> bool:

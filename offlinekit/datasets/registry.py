@@ -112,13 +112,14 @@ def _first_line(function: Callable[..., Any]) -> str:
 
 
 def get_dataset(
-    name: str | PathLike[str], /, *, nonfinite: Nonfinite = "refuse", **options: Any
+    name: str | PathLike[str] = "", /, *, nonfinite: Nonfinite = "refuse", **options: Any
 ) -> tuple[MDPDataset, Env | None]:
     """Returns a dataset and the environment to evaluate in.
 
     Args:
         name: A registered or built-in name, or a path to a file or folder, whose format is found by looking
-            at it. Options may stand behind it, as in "hopper-medium-v2?transitions=d4rl".
+            at it. Options may stand behind it, as in "hopper-medium-v2?transitions=d4rl". It may be given as
+            `name=` too; beside a name that is the reader's option of this name.
         nonfinite: "refuse" raises at the first NaN or infinity with its row; "drop" leaves out the episodes that
             hold any, with a warning.
         **options: Of its reader; see docs/datasets.md. Built-in readers also take `env_id`, the gymnasium
@@ -134,6 +135,7 @@ def get_dataset(
         FileNotFoundError: For a path to nothing.
         OfflineKitError: For data or files that are wrong; a DownloadError where a file cannot be fetched.
     """
+    name = name or options.pop("name", "")
     reading = read(name, nonfinite=nonfinite, **options)
     dataset = built(reading)
     env = _stated_environment(dataset.metadata) if reading.states_env else reading.env

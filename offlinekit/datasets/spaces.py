@@ -11,6 +11,7 @@ from gymnasium import spaces
 
 from offlinekit.datasets.findings import Finding, fault, refuse_first, refused
 from offlinekit.datasets.validation import as_array, as_float32, where_any
+from offlinekit.envs.action_range import warn_of_other_range
 from offlinekit.errors import DatasetError, FileFormatError, UnsupportedError
 from offlinekit.types import Array
 
@@ -255,7 +256,12 @@ def _space(data: Any) -> Space:
 
 
 def check_environment(observation_space: Space, action_space: Space, env: gymnasium.Env[Any, Any]) -> None:
-    """Raises DatasetError unless an environment has the spaces of a dataset, bounds aside."""
+    """Compares the spaces of a dataset with those of an environment.
+
+    Raises:
+        DatasetError: For other ones; of other bounds of actions it warns.
+    """
+    warn_of_other_range(action_space, env, stacklevel=3)
     ours = _signature(observation_space), _signature(action_space)
     theirs = _signature(env.observation_space), _signature(env.action_space)
     if ours != theirs:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -136,10 +137,15 @@ def record_levels(
 
 def choose_snapshots(snapshots: list[Snapshot], medium: float) -> tuple[Snapshot, Snapshot]:
     """Returns the first snapshot a share of the way from the first one's return to the best one's, and the best."""
-    best = max(snapshots, key=lambda snapshot: snapshot.mean_return)
-    low = snapshots[0].mean_return
+    finite = [snapshot for snapshot in snapshots if math.isfinite(snapshot.mean_return)]
+    if not finite:
+        raise ValueError(
+            "no policy had a finite mean return, so none is the best; mend the environment's rewards"
+        )
+    best = max(finite, key=lambda snapshot: snapshot.mean_return)
+    low = finite[0].mean_return
     enough = low + medium * (best.mean_return - low)
-    return next(snapshot for snapshot in snapshots if snapshot.mean_return >= enough), best
+    return next(snapshot for snapshot in finite if snapshot.mean_return >= enough), best
 
 
 def _same(path: Path, n_rows: int, facts: dict[str, Any]) -> MDPDataset:

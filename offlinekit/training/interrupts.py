@@ -21,6 +21,8 @@ Step = TypeVar("Step")
 PREEMPTIONS = (signal.SIGTERM, signal.SIGUSR1)
 """Signals that schedulers send before they take a machine back."""
 
+COMPLETE = "interrupted in its last step: the run is complete"
+
 _WAITING: dict[int, list[Interruptible]] = {}
 """The runs that wait for each signal, by its number."""
 _BEFORE: dict[int, Any] = {}
@@ -50,7 +52,8 @@ def interruptible(
 ) -> Iterator[Step]:
     """Yields the steps of a run, which stops after its current update at the first Ctrl-C.
 
-    The second one interrupts at once. Between two steps Ctrl-C is the caller's.
+    One in the last step is raised once the run is complete. The second one interrupts at once. Between two steps
+    Ctrl-C is the caller's.
 
     Args:
         run: What the signals are noted on; it saves and raises `stopped`.
@@ -64,6 +67,10 @@ def interruptible(
                 try:
                     step = next(steps)
                 except StopIteration:
+                    if (
+                        run.interrupted and not run.preempted
+                    ):  # In its last evaluation; the caller may have more to do.
+                        raise KeyboardInterrupt(COMPLETE) from None
                     return
             yield step
 

@@ -289,3 +289,13 @@ def test_states_that_are_numbers_name_the_wrapper_that_helps() -> None:
     wrapped = gymnasium.wrappers.FlattenObservation(env)  # The remedy.
     register_dataset("flat lake")(lambda: (MDPDataset(*columns, action_space=env.action_space), wrapped))
     assert get_dataset("flat lake")[1] is not None
+
+
+def test_the_name_may_be_a_keyword_and_readers_keep_their_option_of_that_name(tmp_path: Path) -> None:
+    path = toy(name="file").save(tmp_path / "x.h5")
+    assert get_dataset(name=str(path))[0].name == "file"
+    register_dataset("named")(lambda name="default": toy(name=f"option {name}"))
+    assert get_dataset("named", name="given")[0].name == "option given"
+    assert get_dataset(name="named")[0].name == "option default"
+    with pytest.raises(ValueError, match="Unrecognized dataset name: ''"):
+        get_dataset()

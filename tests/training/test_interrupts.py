@@ -16,6 +16,7 @@ from offlinekit.errors import Preempted
 from offlinekit.testing import small_dataset
 from offlinekit.training.engines.process_settings import BFLOAT16_PRODUCTS, DETERMINISTIC
 
+ONE: dict[str, Any] = {"seed": 0, "batch_size": 4}
 QUIET: dict[str, Any] = {"out": None, "progress": False, "log_interval": 5}
 
 
@@ -110,6 +111,30 @@ def test_a_fit_notes_ctrl_c_and_one_inside_its_evaluator_too() -> None:
         outer.fit(small_dataset("continuous"), 20, evaluators={"inner": inner}, eval_interval=15, **QUIET)
     assert outer.grad_step == 15
     assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.parametrize("make", [lambda: BC(**ONE), lambda: Population([BC(**ONE)])])
+def test_ctrl_c_in_the_last_evaluation_ends_what_comes_after_the_run(make: Any) -> None:
+    learner, data = make(), small_dataset("continuous")
+    with pytest.raises(KeyboardInterrupt, match="the run is complete"):
+        learner.fit(data, 5, evaluators={"it": interrupting}, **QUIET)
+    assert (learner[0] if isinstance(learner, Population) else learner).grad_step == 5
+
+
+@pytest.mark.parametrize("call", [1, 2])
+def test_ctrl_c_while_evaluators_are_tried_before_the_first_update_is_raised(call: int) -> None:
+    calls: list[int] = []
+
+    def pressed(_algo: Any, _data: Any) -> float:
+        calls.append(1)
+        if len(calls) == call:
+            signal.raise_signal(signal.SIGINT)
+        return 0.0
+
+    algo = BC(**ONE)
+    with pytest.raises(KeyboardInterrupt):
+        algo.fit(small_dataset("continuous"), 5, evaluators={"a": pressed, "b": pressed}, **QUIET)
+    assert algo.grad_step == 0
 
 
 SETTINGS = {

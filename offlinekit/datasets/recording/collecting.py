@@ -19,6 +19,7 @@ from offlinekit.datasets.recording.behaviour_actions import Behaviour
 from offlinekit.datasets.recording.recorder import Recorder
 from offlinekit.datasets.spaces import check_observations
 from offlinekit.datasets.validation import as_observations
+from offlinekit.envs.answers import checked_reset
 from offlinekit.envs.given_env import GivenEnv, env_facts
 from offlinekit.errors import DatasetError
 from offlinekit.types import stack_trees
@@ -182,5 +183,5 @@ class Parts:
 
 def _check_recordable(env: gymnasium.Env[Any, Any], seed: int) -> None:
     """Raises what a dataset of such observations would raise, before they are recorded."""
-    first = as_observations(stack_trees([env.reset(seed=seed)[0]]))
+    first = as_observations(stack_trees([checked_reset(env.reset(seed=seed))]))
     check_observations(first, env.observation_space)
