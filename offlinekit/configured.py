@@ -9,7 +9,7 @@ import sys
 from abc import ABCMeta
 from collections.abc import Iterable, Mapping
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, get_origin
 
 from typing_extensions import dataclass_transform
 
@@ -64,6 +64,7 @@ class Configured(metaclass=_InOnePiece):
                 delattr(cls, name)
                 setattr(cls, current, converted)
         cls.__annotations__ = _own_annotations(cls)
+        _check_defaults(cls)
         declared = {n: copy.copy(v) for n, v in vars(cls).items() if isinstance(v, dataclasses.Field)}
         dataclasses.dataclass(kw_only=True, eq=False, repr=False)(cls)
         for name, field in declared.items():  # For a decorator that makes the class a dataclass once more.
@@ -171,6 +172,18 @@ def _own_annotations(cls: type[Any]) -> dict[str, Any]:
             own[name] = Annotated[hint, meaning]
     values = _own_values(cls).keys() - own.keys()
     return {**own, **{name: hint for name, hint in known.items() if name in values}}
+
+
+def _check_defaults(cls: type[Any]) -> None:
+    """Refuses a field's default that all instances of a class would share and could change."""
+    for name, hint in cls.__annotations__.items():
+        value = vars(cls).get(name)
+        if ClassVar not in (hint, get_origin(hint)) and type(value).__hash__ is None:
+            kind = type(value).__name__
+            raise ValueError(
+                f"{cls.__name__}.{name} has a {kind} as its default, which all its instances would share; "
+                f"write {name} = dataclasses.field(default_factory=lambda: {value!r})"
+            )
 
 
 def _own_values(cls: type[Any]) -> dict[str, Any]:
