@@ -29,7 +29,7 @@ class _InOnePiece(ABCMeta):
             """Makes an instance; names come first, so that the message is ours and not the dataclass's."""
             if args:
                 first = dataclasses.fields(cls)[0]
-                example = f"{cls.__name__}({first.name}={first.default!r})"
+                example = f"{cls.__name__}({first.name}={default_of(first)!r})"
                 raise TypeError(f"{cls.__name__} takes keywords only, such as {example}")
             given = cls.current_names(given)
             check_names(cls, given)
@@ -138,12 +138,19 @@ def fields_of(cls: type[Any]) -> dict[str, dataclasses.Field[Any]]:
     return {field.name: field for field in dataclasses.fields(cls)}
 
 
+def default_of(field: dataclasses.Field[Any]) -> Any:
+    """Returns the default of a field, made anew if there is a factory."""
+    return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+
+
 def describe(cls: type[Any]) -> dict[str, Described]:
     """Returns the fields of a class that are keywords, those of its own first."""
     fields = {name: field for name, field in fields_of(cls).items() if field.init}
     own = [name for name in inspect.get_annotations(cls) if name in fields]
     ordered = [fields[name] for name in dict.fromkeys([*own, *fields])]
-    return {f.name: Described(f.name, f.default, kind_in_words(f.type), meaning_of(f.type)) for f in ordered}
+    return {
+        f.name: Described(f.name, default_of(f), kind_in_words(f.type), meaning_of(f.type)) for f in ordered
+    }
 
 
 def check_names(cls: type[Any], names: Iterable[str]) -> None:

@@ -190,6 +190,10 @@ def test_a_default_that_all_would_share_is_refused_with_what_to_write():
 
     assert Apart().encoder == small
     assert Apart().encoder is not Apart().encoder
+    assert Apart.hyperparameters()["encoder"].default == small
+    assert repr(Apart(seed=1)) == "Apart(seed=1)"
+    younger = {name: value for name, value in Apart(seed=1).config.items() if name != "encoder"}
+    assert Apart(seed=1).migrated(younger) == Apart(seed=1).config
 
 
 def test_what_a_class_says_is_its_own_passes():
