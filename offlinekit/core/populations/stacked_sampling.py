@@ -13,7 +13,7 @@ from offlinekit.errors import UnsupportedError
 from offlinekit.interfaces import Sampler
 from offlinekit.nn.random import derive
 from offlinekit.sampling.blocks import BlockSampler
-from offlinekit.types import leaves, map_tree
+from offlinekit.types import Array, leaves, map_tree
 
 
 @runtime_checkable
@@ -27,8 +27,8 @@ class Shareable(Sampler, Protocol):
     def columns(self) -> Any:
         """What it shares with its twins."""
 
-    def twin(self, batch_size: int, seed: int) -> Any:
-        """Returns a sampler of the same columns that draws by a generator of its own."""
+    def twin(self, batch_size: int, seed: int, *sampling_weights: Array) -> Any:
+        """Returns a sampler of the same columns that draws by a generator of its own, and by weights if given."""
 
     def next_rows(self) -> Tensor:
         """Draws the rows of the next minibatch, int64 [B]."""
@@ -61,7 +61,12 @@ class SharedColumns:
         }
         for columns, sampler in self._made:
             if columns == wanted:
-                twin: Sampler = sampler.twin(algo.batch_size, derive(algo.seed or 0, "batches"))
+                seed, weights = derive(algo.seed or 0, "batches"), algo.sampling_weights_for(dataset)
+                twin: Sampler = (
+                    sampler.twin(algo.batch_size, seed)
+                    if weights is None
+                    else sampler.twin(algo.batch_size, seed, weights)
+                )
                 return twin
         made: Sampler = algo.make_sampler(dataset, **settings)
         if isinstance(made, BlockSampler):
