@@ -9,11 +9,14 @@ from offlinekit.version import __version__
 
 if TYPE_CHECKING:
     from offlinekit.core.algo import Algo
+    from offlinekit.core.impl import Impl
 
 __all__ = ["__version__", "load"]
 
 
-def load(path: str | Path, *, device: str = "auto", impl_class: Any = None, **given: Any) -> Algo:
+def load(
+    path: str | Path, *, device: str = "auto", impl_class: type[Impl] | None = None, **given: Any
+) -> Algo:
     """Reads a policy file and returns the algorithm it holds, of the right class.
 
     Args:

@@ -75,7 +75,7 @@ class Configured(metaclass=_InOnePiece):
             ValueError: For values that exclude each other.
         """
 
-    def take_up(self, name: str, before: Any) -> None:
+    def take_up(self, name: str, before: object) -> None:
         """Brings what was made from a field up to its new value, or raises; then the value of before stays.
 
         Args:
@@ -159,7 +159,7 @@ def _own_annotations(cls: type[Any]) -> dict[str, Any]:
     return {**own, **{name: hint for name, hint in known.items() if name in values - own.keys()}}
 
 
-def _resolved(cls: type[Any], name: str, hint: Any) -> Any:
+def _resolved(cls: type[Any], name: str, hint: object) -> Any:
     """Returns what an annotation stands for: text is looked up where the class statement stands.
 
     Modules would not do: a cell of a notebook and code that `exec` runs need not have one.

@@ -70,7 +70,7 @@ class NumpyPolicy:
             raise PolicyFileError(f"{path} describes no policy ({error!r}); export it again") from error
         return policy
 
-    def predict(self, observations: Any) -> Array:
+    def predict(self, observations: object) -> Array:
         """Returns the greedy actions.
 
         Args:
@@ -110,7 +110,7 @@ class _Call:
         return self.function(*(get(values) for get in self.arguments))
 
 
-def _resolver(argument: Any) -> Callable[[list[Any]], Any]:
+def _resolver(argument: object) -> Callable[[list[Any]], Any]:
     """Returns what finds an argument among the values so far."""
     if isinstance(argument, dict):
         return operator.itemgetter(int(argument["value"]))
@@ -120,7 +120,7 @@ def _resolver(argument: Any) -> Callable[[list[Any]], Any]:
     return lambda values: argument
 
 
-def _zeros(space: dict[str, Any]) -> Any:
+def _zeros(space: dict[str, Any]) -> object:
     """Returns one observation of zeros."""
     if space["kind"] == "dict":
         return {key: _zeros(part) for key, part in space["items"]}
@@ -129,7 +129,7 @@ def _zeros(space: dict[str, Any]) -> Any:
     return _filled(space["shape"], 0, space["dtype"])
 
 
-def _match(observations: Any, space: dict[str, Any]) -> Iterator[tuple[Array, list[int]]]:
+def _match(observations: object, space: dict[str, Any]) -> Iterator[tuple[Array, list[int]]]:
     """Yields each leaf of observations, of the right dtype, and the shape of one."""
     kind = space["kind"]
     if kind == "dict":
@@ -218,17 +218,17 @@ def _tensor(facts: dict[str, Any], body: memoryview) -> Array:
 # The operations, with the meaning and the arguments of the ATen operators of their names.
 
 
-def _axes(dim: Any) -> Any:
+def _axes(dim: int | list[int]) -> int | tuple[int, ...]:
     return tuple(dim) if isinstance(dim, list) else dim
 
 
-def _filled(size: list[int], value: Any, dtype: str | None, *_: Any) -> Any:
+def _filled(size: list[int], value: float, dtype: str | None, *_: object) -> Array:
     if math.prod(size) > MOST_NUMBERS:
         raise ValueError(f"an array of shape {size} is larger than {MOST_NUMBERS:,} numbers")
     return np.full(size, value, dtype or np.float32)
 
 
-def _expand(x: Array, size: list[int], _: bool = False) -> Any:
+def _expand(x: Array, size: list[int], _: bool = False) -> Array:
     shape = [1] * (len(size) - x.ndim) + list(x.shape)
     wanted = [old if new == -1 else new for old, new in zip(shape, size)]  # noqa: B905  # Of one length.
     return np.broadcast_to(x, wanted)
@@ -239,43 +239,46 @@ def _split(x: Array, size: int | list[int], dim: int = 0) -> list[Array]:
     return np.split(x, np.cumsum(sizes)[:-1], dim)
 
 
-def _slice(x: Array, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1) -> Any:
+def _slice(x: Array, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1) -> Array:
     index: list[Any] = [slice(None)] * x.ndim
     index[dim] = slice(start, end, step)
-    return x[tuple(index)]
+    sliced: Array = x[tuple(index)]
+    return sliced
 
 
-def _flatten(x: Array, start: int = 0, end: int = -1) -> Any:
+def _flatten(x: Array, start: int = 0, end: int = -1) -> Array:
     start, end = start % max(x.ndim, 1), end % max(x.ndim, 1)
     return x.reshape(*x.shape[:start], math.prod(x.shape[start : end + 1]), *x.shape[end + 1 :])
 
 
-def _squeeze(x: Array, dim: int | list[int]) -> Any:
+def _squeeze(x: Array, dim: int | list[int]) -> Array:
     dims = dim if isinstance(dim, list) else [dim]
     return np.squeeze(x, tuple(d for d in dims if x.shape[d] == 1))
 
 
-def _movedim(x: Array, source: Any, to: Any) -> Any:
+def _movedim(x: Array, source: int | list[int], to: int | list[int]) -> Array:
     return np.moveaxis(x, _axes(source), _axes(to))
 
 
-def _linear(x: Array, weight: Array, bias: Array | None = None) -> Any:
-    return x @ weight.T if bias is None else x @ weight.T + bias
+def _linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
+    product: Array = x @ weight.T
+    return product if bias is None else product + bias
 
 
 def _layer_norm(
-    x: Array, shape: list[int], weight: Array | None, bias: Array | None, eps: float, *_: Any
-) -> Any:
+    x: Array, shape: list[int], weight: Array | None, bias: Array | None, eps: float, *_: object
+) -> Array:
     axes = tuple(range(-len(shape), 0))
-    centred = x - x.mean(axes, keepdims=True)
+    centred: Array = x - x.mean(axes, keepdims=True)
     normed = centred / np.sqrt(np.square(centred).mean(axes, keepdims=True) + np.float32(eps))
-    scaled = normed if weight is None else normed * weight
+    scaled: Array = normed if weight is None else normed * weight
     return scaled if bias is None else scaled + bias
 
 
-def _log_softmax(x: Array, dim: int, *_: Any) -> Any:
-    shifted = x - x.max(dim, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(dim, keepdims=True))
+def _log_softmax(x: Array, dim: int, *_: object) -> Array:
+    shifted: Array = x - x.max(dim, keepdims=True)
+    logs: Array = shifted - np.log(np.exp(shifted).sum(dim, keepdims=True))
+    return logs
 
 
 def _conv2d(
@@ -286,32 +289,32 @@ def _conv2d(
     padding: list[int],
     dilation: list[int],
     n: int,
-) -> Any:
+) -> Array:
     if set(padding) != {0} or set(dilation) != {1} or n != 1:
         raise ValueError("a convolution with padding, dilation or groups is not one of this version")
     windows = np.lib.stride_tricks.sliding_window_view(x, weight.shape[2:], (2, 3))
     windows = windows[:, :, :: stride[0], :: stride[1]]
-    out = np.tensordot(windows, weight, ((1, 4, 5), (1, 2, 3))).transpose(0, 3, 1, 2)
+    out: Array = np.tensordot(windows, weight, ((1, 4, 5), (1, 2, 3))).transpose(0, 3, 1, 2)
     return out if bias is None else out + bias[:, None, None]
 
 
-def _gelu(x: Array, approximate: str = "none") -> Any:
+def _gelu(x: Array, approximate: str = "none") -> Array:
     if approximate == "tanh":
         return 0.5 * x * (1.0 + np.tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * x**3)))
     erf = np.asarray(np.frompyfunc(math.erf, 1, 1)(x * math.sqrt(0.5)), x.dtype)
     return 0.5 * x * (1.0 + erf)
 
 
-def _elu(x: Array, alpha: float = 1.0, scale: float = 1.0, input_scale: float = 1.0) -> Any:
+def _elu(x: Array, alpha: float = 1.0, scale: float = 1.0, input_scale: float = 1.0) -> Array:
     return scale * np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0) * input_scale))
 
 
-def _clamp(x: Array, low: Any = None, high: Any = None) -> Any:
+def _clamp(x: Array, low: float | Array | None = None, high: float | Array | None = None) -> Array:
     raised = x if low is None else np.maximum(x, low)  # Half the time of np.clip.
     return raised if high is None else np.minimum(raised, high)
 
 
-def _cast(x: Array, dtype: str | None, *_: Any) -> Any:
+def _cast(x: Array, dtype: str | None, *_: object) -> Array:
     return x if dtype is None else x.astype(dtype, copy=False)
 
 

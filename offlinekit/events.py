@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
 
 import structlog
 
 
-def get_logger() -> Any:
+def get_logger() -> structlog.stdlib.BoundLogger:
     """Returns a structured logger; `logging.getLogger("offlinekit")` decides what is shown."""
-    return structlog.wrap_logger(
+    logger: structlog.stdlib.BoundLogger = structlog.wrap_logger(
         logging.getLogger("offlinekit"),
         wrapper_class=structlog.stdlib.BoundLogger,
         processors=[
@@ -20,3 +19,4 @@ def get_logger() -> Any:
             structlog.processors.KeyValueRenderer(key_order=["event"]),
         ],
     )
+    return logger

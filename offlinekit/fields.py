@@ -63,7 +63,7 @@ class Described:
     """
 
     name: str
-    default: Any
+    default: object
     kind: str
     meaning: str
 
@@ -77,7 +77,7 @@ Count = Annotated[int, Interval("[1, inf)")]
 Steps = Annotated[int, Interval("[0, inf)")]
 
 
-def checked(name: str, value: Any, hint: Any) -> Any:
+def checked(name: str, value: object, hint: object) -> Any:
     """Checks a value against its annotation; returns numbers, of numpy too, as plain Python ones.
 
     Args:
@@ -109,9 +109,9 @@ def checked(name: str, value: Any, hint: Any) -> Any:
     return value
 
 
-def _annotated(name: str, value: Any, hint: Any) -> Any:
+def _annotated(name: str, value: object, hint: object) -> Any:
     kind = typing.get_args(hint)[0]
-    for part in hint.__metadata__:
+    for part in getattr(hint, "__metadata__", ()):
         if isinstance(part, Interval):
             number = _number(name, value, kind, f" in {part.text}")
             if not part.contains(number):
@@ -123,17 +123,18 @@ def _annotated(name: str, value: Any, hint: Any) -> Any:
     return checked(name, value, kind)
 
 
-def _number(name: str, value: Any, kind: type[Any], where: str) -> Any:
+def _number(name: str, value: object, kind: type[Any], where: str) -> float:
     wanted = numbers.Integral if kind is int else numbers.Real
     if isinstance(value, bool) or not isinstance(value, wanted):
         word = "an integer" if kind is int else "a number"
         raise TypeError(f"{name} must be {word}{where}, got {value!r} of type {type(value).__name__}")
     if math.isnan(float(value)):
         raise ValueError(f"{name} must be a number{where}, got nan")
-    return kind(value)
+    number: float = kind(value)
+    return number
 
 
-def kind_in_words(hint: Any) -> str:
+def kind_in_words(hint: object) -> str:
     """Returns the type and range of an annotation in words, such as "int in [1, inf) or None"."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
@@ -141,7 +142,7 @@ def kind_in_words(hint: Any) -> str:
     if origin is Literal:
         return " | ".join(str(argument) for argument in arguments)
     if origin is Annotated:
-        for part in hint.__metadata__:
+        for part in getattr(hint, "__metadata__", ()):
             if isinstance(part, Interval):
                 return f"{kind_in_words(arguments[0])} in {part.text}"
             if isinstance(part, Check):
@@ -152,7 +153,7 @@ def kind_in_words(hint: Any) -> str:
     return getattr(hint, "__name__", str(hint)).replace("typing.", "")
 
 
-def meaning_of(hint: Any) -> str:
+def meaning_of(hint: object) -> str:
     """Returns the words of an annotation, as `Annotated[Count, "Rows in a minibatch."]` has them; "" without any."""
     words = [part for part in getattr(hint, "__metadata__", ()) if isinstance(part, str)]
     return words[0] if words else ""

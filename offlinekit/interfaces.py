@@ -7,11 +7,53 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 if TYPE_CHECKING:
+    import gymnasium
+    from numpy.typing import ArrayLike
     from torch import Tensor
 
     from offlinekit.core.algo import Algo
+    from offlinekit.core.impl import Impl
     from offlinekit.datasets import MDPDataset
     from offlinekit.sampling.batch import Minibatch
+    from offlinekit.sampling.scalers import Scaling
+    from offlinekit.types import Array
+
+
+class Policy(Protocol):
+    """An object that acts, such as an algorithm."""
+
+    def predict(self, observations: Any, /) -> ArrayLike:
+        """Returns the actions [B] or [B, A] on observations [B, ...]."""
+
+
+PolicyLike: TypeAlias = "Policy | Callable[[Any], ArrayLike]"
+"""A policy, or a function of observations [B, ...] that returns actions [B] or [B, A]."""
+
+
+class ValueModel(Protocol):
+    """A model that estimates the values of actions."""
+
+    def predict_value(self, observations: Any, actions: Array | None = None, /) -> Array:
+        """Returns the values [B] of actions; None stands for the greedy ones."""
+
+
+class LegacyEnv(Protocol):
+    """An environment of the legacy gym API."""
+
+    reset: Callable[..., Any]
+    step: Callable[..., Any]
+
+    @property
+    def observation_space(self) -> object:
+        """Space of observations, of gymnasium or gym."""
+
+    @property
+    def action_space(self) -> object:
+        """Space of actions, of gymnasium or gym."""
+
+
+EnvLike: TypeAlias = "gymnasium.Env[Any, Any] | LegacyEnv"
+"""An environment that is given: one of gymnasium's API, or of legacy gym's."""
 
 Evaluator: TypeAlias = "Callable[[Algo, MDPDataset], float | Mapping[str, float]]"
 """Measures an algorithm on a dataset: one number, or several by name."""
@@ -53,6 +95,8 @@ class Trainable(Protocol):
         sampler: What draws its batches, once a run has made one.
         sampler_state: Where a sampler yet to be made is to go on.
         seed: Of networks, batches and noise.
+        batch_size: Rows in a minibatch.
+        scaling: The fitted scalers.
         seed_was_drawn: Whether nobody chose the seed.
         dataset_name: Of what it learned from last.
         history: The rows of its last run.
@@ -60,10 +104,12 @@ class Trainable(Protocol):
         in_run: "run" or "population" while one trains it, else empty.
     """
 
-    impl_class: Any
+    impl_class: type[Impl]
     sampler: Sampler | None
     sampler_state: Tensor | None
     seed: int | None
+    batch_size: int
+    scaling: Scaling
     seed_was_drawn: bool
     dataset_name: str
     history: list[dict[str, Any]]
@@ -71,7 +117,7 @@ class Trainable(Protocol):
     in_run: str
 
     @property
-    def impl(self) -> Any:
+    def impl(self) -> Impl:
         """The networks."""
 
     @property
@@ -85,8 +131,8 @@ class Trainable(Protocol):
     def migrated(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """Returns hyperparameters of an earlier version as this one has them."""
 
-    def begin_anew(self, seed: int) -> None:
-        """Forgets the networks, to make others of another seed."""
+    def begin_anew(self, config: Mapping[str, Any]) -> None:
+        """Forgets the networks, to make others with the seed of a run that has this config."""
 
     def check(self, dataset: MDPDataset) -> None:
         """Checks that it can learn from a dataset."""
@@ -94,7 +140,7 @@ class Trainable(Protocol):
     def build(self, dataset: MDPDataset) -> Trainable:
         """Makes the networks, if there are none."""
 
-    def make_sampler(self, dataset: MDPDataset) -> Sampler:
+    def make_sampler(self, dataset: MDPDataset, **settings: Any) -> Sampler:
         """Makes what draws batches of a dataset."""
 
     def save(self, path: str | Path, *, run: Mapping[str, Any] | None = None) -> Path:

@@ -24,7 +24,7 @@ def forward(
         renamed: Old names that have a new one.
     """
 
-    def resolve(name: str) -> Any:
+    def resolve(name: str) -> object:
         # The import system asks for dunder names and submodules; neither is a use of the old path.
         if name.startswith("__") or (names is not None and name not in names):
             raise AttributeError(f"module {old!r} has no attribute {name!r}")

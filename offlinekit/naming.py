@@ -7,7 +7,7 @@ from collections.abc import MutableMapping
 from typing import Any
 
 
-def register(known: MutableMapping[str, Any], name: str, entry: Any, overwrite: bool = False) -> None:
+def register(known: MutableMapping[str, Any], name: str, entry: object, overwrite: bool = False) -> None:
     """Enters a class or function under a name.
 
     One of the same module replaces the earlier one: a reload, or a notebook's cell that runs twice.
@@ -19,7 +19,7 @@ def register(known: MutableMapping[str, Any], name: str, entry: Any, overwrite: 
     known[name] = entry
 
 
-def check_free(name: str, entry: Any, owner: Any, overwrite: bool = False) -> None:
+def check_free(name: str, entry: object, owner: object, overwrite: bool = False) -> None:
     """Checks that a name is free, or belongs to the module of the new entry.
 
     Args:
@@ -41,7 +41,7 @@ def check_free(name: str, entry: Any, owner: Any, overwrite: bool = False) -> No
     )
 
 
-def _home(entry: Any) -> str:
+def _home(entry: object) -> str:
     """Returns the file of an entry's module, or the module's name: a script is `__main__` and itself."""
     module = sys.modules.get(entry.__module__)
     return getattr(module, "__file__", None) or str(entry.__module__)

@@ -2,17 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias, TypeVar, overload
 
 import numpy as np
 import numpy.typing as npt
 
 Array: TypeAlias = npt.NDArray[Any]
-ArrayTree: TypeAlias = "Array | dict[str, ArrayTree] | tuple[ArrayTree, ...]"
+T = TypeVar("T")
+
+Tree: TypeAlias = "T | dict[str, Tree[T]] | tuple[Tree[T], ...]"
+"""One leaf, or dicts and tuples of trees."""
+ArrayTree: TypeAlias = "Tree[Array]"
+ArrayTreeLike: TypeAlias = "npt.ArrayLike | Mapping[str, ArrayTreeLike] | tuple[ArrayTreeLike, ...]"
+"""What becomes an `ArrayTree` by `np.asarray` of its leaves."""
+Json: TypeAlias = "str | float | bool | list[Json] | dict[str, Json] | None"
 
 
-def map_tree(function: Callable[..., Any], tree: Any, *others: Any) -> Any:
+@overload
+def map_tree(function: Callable[..., T], tree: dict[str, Any], *others: dict[str, Any]) -> dict[str, Any]: ...
+
+
+@overload
+def map_tree(
+    function: Callable[..., T], tree: tuple[Any, ...], *others: tuple[Any, ...]
+) -> tuple[Any, ...]: ...
+
+
+@overload
+def map_tree(function: Callable[..., T], tree: Tree[Any], *others: Tree[Any]) -> Tree[T]: ...
+
+
+def map_tree(function: Callable[..., T], tree: Any, *others: Any) -> Tree[T]:
     """Applies a function to each leaf of a tree of dicts and tuples, beside the same leaf of others."""
     if isinstance(tree, dict):
         return {key: map_tree(function, tree[key], *(o[key] for o in others)) for key in tree}
@@ -21,7 +42,7 @@ def map_tree(function: Callable[..., Any], tree: Any, *others: Any) -> Any:
     return function(tree, *others)
 
 
-def leaves(tree: Any) -> list[Any]:
+def leaves(tree: Tree[T]) -> list[T]:
     """Returns the leaves of a tree of dicts and tuples, dicts in the order of their keys."""
     if isinstance(tree, dict):
         return [leaf for key in tree for leaf in leaves(tree[key])]
@@ -30,12 +51,12 @@ def leaves(tree: Any) -> list[Any]:
     return [tree]
 
 
-def first_leaf(tree: Any) -> Any:
-    """Returns the first leaf of a tree: enough to ask for its length or device."""
+def first_leaf(tree: Tree[T]) -> T:
+    """Returns the first leaf of a tree, which has the length and device of all."""
     return leaves(tree)[0]
 
 
-def rows(tree: Any, index: Any) -> Any:
+def rows(tree: Tree[T], index: Any) -> Tree[T]:
     """Returns tree[index] leaf by leaf."""
     return map_tree(lambda leaf: leaf[index], tree)
 
@@ -45,6 +66,6 @@ def row_parts(index: Array, size: int) -> list[Array]:
     return np.split(index, range(size, len(index), size))
 
 
-def stack_trees(trees: list[Any]) -> Any:
+def stack_trees(trees: Sequence[ArrayTree]) -> ArrayTree:
     """Stacks equal trees of arrays along a new first axis."""
     return map_tree(lambda *parts: np.stack(parts), trees[0], *trees[1:])

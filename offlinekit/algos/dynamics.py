@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, cast
 
 import numpy as np
 import torch
@@ -19,7 +19,11 @@ from offlinekit.interfaces import Sampler
 from offlinekit.nn.encoders import MLPEncoder
 from offlinekit.nn.random import derive
 from offlinekit.sampling.named_columns import with_extras
-from offlinekit.types import Array
+from offlinekit.sampling.scalers import Affine
+from offlinekit.types import Array, ArrayTreeLike, first_leaf
+
+if TYPE_CHECKING:
+    from offlinekit.types import Array
 
 
 class Dynamics(Algo):
@@ -75,9 +79,9 @@ class Dynamics(Algo):
         Returns:
             Next observations float32 [K, B, D], rewards float32 [K, B], and bool [K, B] where the MDP ended.
         """
-        impl: Any = self.impl
+        impl = cast("DynamicsImpl", self.impl)
         shape = observations.shape[:2]
-        seen = self._converter.observations(observations.reshape(-1, observations.shape[-1]))[0]
+        seen = first_leaf(self._converter.observations(observations.reshape(-1, observations.shape[-1]))[0])
         acted = self._converter.actions(actions.reshape(-1, *actions.shape[2:]), seen)
         with torch.no_grad():
             seen, acted = (part.reshape(*shape, *part.shape[1:]) for part in (seen, acted))
@@ -87,13 +91,13 @@ class Dynamics(Algo):
         drawn[..., :-1] += seen.cpu().numpy()
         drawn = drawn.clip(impl.lowest.cpu().numpy(), impl.highest.cpu().numpy())
         scaling, following, rewards = self.scaling, drawn[..., :-1], drawn[..., -1]
-        if scaling.observation is not None:
+        if isinstance(scaling.observation, Affine):
             following = scaling.observation.inverse(following)
         if scaling.reward is not None:
             rewards = scaling.reward.inverse(rewards)
         return following, rewards, rng.random(shape) < ends.numpy()
 
-    def predict(self, observations: Any) -> Array:
+    def predict(self, observations: ArrayTreeLike) -> Array:
         """Refuses to act.
 
         Raises:

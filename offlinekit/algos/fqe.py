@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
 from gymnasium.spaces import Discrete
@@ -20,6 +20,12 @@ from offlinekit.nn.encoders import MLPEncoder
 from offlinekit.nn.random import derive
 from offlinekit.sampling.policy_table import Choices, behaviour_choices
 from offlinekit.types import Array, map_tree
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from offlinekit.interfaces import PolicyLike
+    from offlinekit.types import ArrayTree, ArrayTreeLike
 
 BEHAVIOUR = "behaviour"
 FEWEST = 1_000  # Updates that networks need, however short the episodes.
@@ -104,7 +110,7 @@ class FQE(Algo):
         horizon = min(longest if ends else math.inf, 1 / (1 - self.gamma) if self.gamma < 1 else math.inf)
         return max(FEWEST, math.ceil(3 * horizon * self.target_update_interval / self.tau))
 
-    def predict(self, observations: Any) -> Array:
+    def predict(self, observations: ArrayTreeLike) -> Array:
         """Refuses to act.
 
         Raises:
@@ -114,7 +120,7 @@ class FQE(Algo):
 
     sample_action = predict
 
-    def predict_value(self, observations: Any, actions: Any = None) -> Array:
+    def predict_value(self, observations: ArrayTreeLike, actions: ArrayLike | None = None) -> Array:
         """Returns the estimated discounted return of the policy, in units of the scaled reward.
 
         Args:
@@ -136,7 +142,7 @@ class FQE(Algo):
         if self._converter.observations(observations)[1]:
             alone: Array = self.predict_value(map_tree(lambda leaf: np.asarray(leaf)[None], observations))[0]
             return alone
-        choices, space = self._choices.at(observations), self.impl.action_space
+        choices, space = self._choices.at(map_tree(np.asarray, observations)), self.impl.action_space
         if isinstance(space, Discrete):
             draws, weights = [np.full(len(choices), a) for a in range(int(space.n))], choices.T
         else:
@@ -146,7 +152,7 @@ class FQE(Algo):
         found: Array = (np.stack(values) * weights).sum(0, dtype=np.float32)
         return found
 
-    def choices_at(self, observations: Any) -> Array:
+    def choices_at(self, observations: ArrayTree) -> Array:
         """Returns what the policy does: probabilities [B, A] of discrete actions, else actions [B, n_draws, A]."""
         return self._choices.at(observations)
 
@@ -179,7 +185,9 @@ class DiscreteFQE(FQE):
     impl_class = DiscreteFQEImpl
 
 
-def fitted_by(policy: Any, n_steps: int | None = None, **hyperparameters: Any) -> Callable[[MDPDataset], Any]:
+def fitted_by(
+    policy: PolicyLike | str, n_steps: int | None = None, **hyperparameters: Any
+) -> Callable[[MDPDataset], Any]:
     """Returns what fits FQE to a dataset, as `estimate(..., fit_q=...)` takes it.
 
     Args:

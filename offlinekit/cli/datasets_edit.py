@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from offlinekit.cli.datasets_info import describe, open_dataset, reader_options
 from offlinekit.cli.options import debug_option, example, import_module, import_option, usage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from offlinekit.datasets.mdp_dataset import MDPDataset
 
 out_argument = click.argument("out", type=click.Path(path_type=Path))
 plain_option = click.option(
@@ -145,11 +150,11 @@ def relabel(
     _write(changed, out, plain)
 
 
-def _function(text: str) -> Any:
+def _function(text: str) -> Callable[..., Any]:
     """Returns the function behind MODULE:FUNCTION."""
     module, _, name = text.partition(":")
     try:
-        function = getattr(import_module(module), name, None)
+        function: Callable[..., Any] | None = getattr(import_module(module), name, None)
     except ImportError as error:
         raise ValueError(f"cannot import {module!r} ({error})") from error
     if not callable(function):
@@ -157,7 +162,7 @@ def _function(text: str) -> Any:
     return function
 
 
-def _write(dataset: Any, out: Path, plain: bool) -> None:
+def _write(dataset: MDPDataset, out: Path, plain: bool) -> None:
     if out.exists():
         raise click.BadParameter(
             f"{out} is there already; remove it, or write to another file", param_hint="'OUT'"

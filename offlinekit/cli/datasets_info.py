@@ -5,12 +5,17 @@ from __future__ import annotations
 import itertools
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from offlinekit.cli.options import debug_option, example, key_value_option, usage
 from offlinekit.cli.output import number, pairs, space_text, table
+
+if TYPE_CHECKING:
+    from offlinekit.datasets.findings import Finding
+    from offlinekit.datasets.mdp_dataset import MDPDataset
+    from offlinekit.types import Array
 
 reader_options = key_value_option("--dataset-option", "options", help="Option of the reader")
 SHOWN = 12
@@ -81,7 +86,7 @@ def validate(path: str, options: dict[str, Any], as_json: bool) -> None:
         click.echo(f"{path} is sound{', with ' + more if more else ''}.")
 
 
-def _show(finding: Any) -> None:
+def _show(finding: Finding) -> None:
     """Prints a finding: where and what, and below it what to do."""
     number, kind = (finding.row, "row") if finding.row is not None else (finding.episode, "episode")
     place = "" if number is None else f", {kind} {number:,}"
@@ -94,7 +99,7 @@ def _count(things: list[Any], noun: str) -> str:
     return f"{len(things)} {noun}{'' if len(things) == 1 else 's'}"
 
 
-def open_dataset(argument: str, name: str, options: dict[str, Any]) -> Any:
+def open_dataset(argument: str, name: str, options: dict[str, Any]) -> MDPDataset:
     """Reads the dataset that an argument of a command names."""
     from offlinekit.datasets import get_dataset
 
@@ -102,7 +107,7 @@ def open_dataset(argument: str, name: str, options: dict[str, Any]) -> Any:
         return get_dataset(name, **options)[0]
 
 
-def describe(dataset: Any) -> None:
+def describe(dataset: MDPDataset) -> None:
     """Prints what a dataset holds, a line each."""
     found = dataset.statistics()
     rows = [
@@ -129,7 +134,7 @@ def describe(dataset: Any) -> None:
     pairs(rows)
 
 
-def describe_coverage_of(dataset: Any) -> None:
+def describe_coverage_of(dataset: MDPDataset) -> None:
     """Prints how rewards, actions and observations are spread."""
     from offlinekit.datasets.inspection import coverage
 
@@ -146,7 +151,7 @@ def describe_coverage_of(dataset: Any) -> None:
         _spreads(spreads)
 
 
-def _bars(labels: list[str], counts: Any) -> None:
+def _bars(labels: list[str], counts: Array) -> None:
     width = max(map(len, labels))
     for label, count in zip(labels, counts, strict=False):
         share = count / counts.sum()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -12,12 +12,17 @@ from offlinekit.cli.options import debug_option, example, usage
 from offlinekit.cli.output import number, table
 from offlinekit.cli.runs import find, load, make_env
 
+if TYPE_CHECKING:
+    import gymnasium
+
+    from offlinekit.interfaces import PolicyLike
+
 
 class Chosen(NamedTuple):
     """What is recorded, and where."""
 
-    policy: Any
-    env: Any
+    policy: PolicyLike
+    env: gymnasium.Env[Any, Any]
     facts: dict[str, Any]  # Kept with the dataset.
 
 
@@ -131,7 +136,7 @@ def choose(policy: str, env_id: str | None, which: str, sample: bool, device: st
                 f"expected random, d4rl:FILE, a run folder or a policy file, got {policy!r}"
             )
     algo, env = load(find(Path(policy), which), env_id, device=device)
-    acting = SampledPolicy(algo) if sample else algo
+    acting: PolicyLike = SampledPolicy(algo) if sample else algo
     if not sample and not algo.is_stateful and algo.action_kind == "discrete":
         acting = GreedyPolicy(algo.predict)
     facts = {"policy": policy, "algorithm": type(algo).__name__, "updates": algo.grad_step, "sampled": sample}
@@ -150,8 +155,8 @@ def _of_d4rl(path: Path, given: str | None) -> Chosen:
         raise click.UsageError(f"{path} does not say its environment; give one by --env, such as Hopper-v4")
     row = {} if name is None else d4rl.table()[name]
     known = {f"reference_{end}_score": row[end] for end in ("min", "max") if end in row}
+    env = None
     if given is None and name is not None and env_id == "Ant-v4":
         env = d4rl.ant_environment(name)  # With the contact forces that the policy was trained with.
-    else:
-        env = make_env(env_id, "--env")
+    env = env or make_env(env_id, "--env")  # Says which package is missing.
     return Chosen(policy, env, {"policy": f"d4rl:{path.name}", **known})

@@ -28,6 +28,8 @@ from offlinekit.training.setup.row_weighting import weighted_dataset
 from offlinekit.training.setup.settings import N_STEPS, PLAIN, SETTINGS
 
 if TYPE_CHECKING:
+    import gymnasium
+
     from offlinekit.core.algo import Algo
 
 
@@ -37,7 +39,7 @@ class Job:
 
     algo: Algo
     dataset: MDPDataset
-    env: Any
+    env: gymnasium.Env[Any, Any] | None
     fit: dict[str, Any] = field(default_factory=dict)
     members: list[Algo] = field(default_factory=list)  # What was trained: the algorithm, or one a seed.
     team: ProcessGroup | None = None

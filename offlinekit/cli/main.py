@@ -7,7 +7,6 @@ import pkgutil
 import sys
 import traceback
 import warnings
-from typing import Any
 
 import click
 
@@ -43,7 +42,7 @@ class Commands(click.Group):
             )
         return super().resolve_command(ctx, args)
 
-    def invoke(self, ctx: click.Context) -> Any:
+    def invoke(self, ctx: click.Context) -> object:
         """Runs a command; what a user can cause becomes a line on stderr and an exit code."""
         try:
             with warnings.catch_warnings():
@@ -99,6 +98,6 @@ def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _show_warning(message: Warning | str, *_: Any) -> None:
+def _show_warning(message: Warning | str, *_: object) -> None:
     """Prints a warning as a line on stderr, without the place in the code."""
     click.echo(f"Warning: {' '.join(str(message).split())}", err=True)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from offlinekit.cli.options import usage
 from offlinekit.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    import gymnasium
+
+    from offlinekit.core.algo import Algo
 
 
 class Found(NamedTuple):
@@ -52,7 +57,9 @@ def find(run: Path, which: str) -> Found:
     return Found(newest, config)
 
 
-def load(found: Found, env_id: str | None, *, device: str = "auto", **kwargs: Any) -> tuple[Any, Any]:
+def load(
+    found: Found, env_id: str | None, *, device: str = "auto", **kwargs: Any
+) -> tuple[Algo, gymnasium.Env[Any, Any]]:
     """Loads a policy and makes its environment.
 
     Args:
@@ -84,7 +91,7 @@ def load(found: Found, env_id: str | None, *, device: str = "auto", **kwargs: An
     return algo, env
 
 
-def make_env(env_id: str, option: str, **kwargs: Any) -> Any:
+def make_env(env_id: str, option: str, **kwargs: Any) -> gymnasium.Env[Any, Any]:
     """Makes the environment that an option names.
 
     Raises:

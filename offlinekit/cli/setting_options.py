@@ -30,7 +30,7 @@ def setting_options(*left_out: str, **defaults: str) -> Callable[[Function], Fun
     return add
 
 
-def _setting_option(name: str, default: Any) -> Callable[[Function], Function]:
+def _setting_option(name: str, default: object) -> Callable[[Function], Function]:
     hint, option = RunSettings.__annotations__[name], f"--{name.replace('_', '-')}"
     kind, interval = plain_kind(hint) or (str, None)
     if kind is bool:

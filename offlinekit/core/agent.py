@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from offlinekit.core.impl import Impl
 from offlinekit.core.stateful_actor import StatefulActor
@@ -10,6 +10,11 @@ from offlinekit.core.units import Converter
 from offlinekit.errors import NotFittedError
 from offlinekit.sampling.scalers import Scaling
 from offlinekit.types import Array
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from offlinekit.types import ArrayTreeLike
 
 
 class Agent:
@@ -31,7 +36,7 @@ class Agent:
             raise NotFittedError(f"this {name} has no networks yet; call fit(dataset), or {name}.load(path)")
         return self._impl
 
-    def predict(self, observations: Any) -> Array:
+    def predict(self, observations: ArrayTreeLike) -> Array:
         """Returns the greedy actions.
 
         Args:
@@ -47,11 +52,11 @@ class Agent:
         """
         return self._converter.act(observations, self.impl.predict_best_action)
 
-    def sample_action(self, observations: Any) -> Array:
+    def sample_action(self, observations: ArrayTreeLike) -> Array:
         """Returns actions drawn from the policy, as `predict` does; greedy where it is deterministic."""
         return self._converter.act(observations, self.impl.sample_action)
 
-    def predict_value(self, observations: Any, actions: Any = None) -> Array:
+    def predict_value(self, observations: ArrayTreeLike, actions: ArrayLike | None = None) -> Array:
         """Returns the estimated discounted return, in units of the scaled reward.
 
         Args:

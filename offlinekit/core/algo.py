@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar, overload
 from torch import Tensor
 from typing_extensions import Unpack
 
-from offlinekit.configured import Configured
+from offlinekit.configured import Configured, fields_of
 from offlinekit.core.agent import Agent
 from offlinekit.core.catalogue import CatalogueEntry
 from offlinekit.core.compatibility import check_dataset
@@ -34,7 +34,7 @@ from offlinekit.core.hyperparameters import (
 )
 from offlinekit.core.impl import Impl
 from offlinekit.core.persistence import PolicyFiles, as_plain, plain_config
-from offlinekit.core.renames import renamed, renames_of
+from offlinekit.core.renames import migrated, renamed, renames_of, values_before
 from offlinekit.datasets import MDPDataset
 from offlinekit.envs.frame_stacking import stacked_space
 from offlinekit.interfaces import Sampler
@@ -48,7 +48,10 @@ from offlinekit.training.setup.start import start_run
 from offlinekit.types import Array
 
 if TYPE_CHECKING:
+    from gymnasium import spaces
+
     from offlinekit.core.populations import Population
+    from offlinekit.sampling.batch import Minibatch
 
 A = TypeVar("A", bound="Algo")
 SCALERS = ("observation_scaler", "action_scaler", "reward_scaler")
@@ -122,17 +125,31 @@ class Algo(Configured, CatalogueEntry, Agent, PolicyFiles):
         return current
 
     def migrated(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        """Returns the hyperparameters of a file by their names of today; those younger than it have their defaults."""
-        found = renamed(type(self), config)
-        younger = [one for one in dataclasses.fields(self) if one.name in self.config.keys() - found.keys()]
-        return {**found, **as_plain({one.name: one.default for one in younger})}
+        """Returns the hyperparameters of a run by the names of today, to compare with the algorithm's own.
 
-    def begin_anew(self, seed: int) -> None:
-        """Forgets the networks, to make others of another seed."""
+        Those younger than the run have their defaults.
+        """
+        defaults = as_plain({one.name: one.default for one in dataclasses.fields(self)})
+        younger = {name: defaults[name] for name in self.config.keys() - config.keys()}
+        adopted = {name: defaults[name] for name in self._adopted(config)}
+        return {**younger, **migrated(type(self), config), **adopted}
+
+    def begin_anew(self, config: Mapping[str, Any]) -> None:
+        """Forgets the networks, to make others with the seed of a run that has this config."""
         self._impl = None
-        self.seed = seed
+        for name, value in {**self._adopted(config), "seed": config["seed"]}.items():
+            setattr(self, name, value)
 
-    def take_up(self, name: str, before: Any) -> None:
+    def _adopted(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns what a run does as before there was a hyperparameter for it, if the own one is the default."""
+        begun, fields = migrated(type(self), config), fields_of(type(self))
+        return {
+            name: before
+            for name, before in values_before(type(self)).items()
+            if begun[name] == before and getattr(self, name) == fields[name].default
+        }
+
+    def take_up(self, name: str, before: object) -> None:
         """Brings networks and optimizers up to a hyperparameter that was set later.
 
         Raises:
@@ -206,7 +223,7 @@ class Algo(Configured, CatalogueEntry, Agent, PolicyFiles):
         """
         check_dataset(self, self._impl, dataset, Algo.known.values())
 
-    def make_impl(self, observation_space: Any, action_space: Any) -> None:
+    def make_impl(self, observation_space: spaces.Space[Any], action_space: spaces.Space[Any]) -> None:
         """Makes the networks for the given spaces, anew."""
         self._impl = self.impl_class(self, observation_space, action_space, find_device(self.device))
 
@@ -299,7 +316,7 @@ class Algo(Configured, CatalogueEntry, Agent, PolicyFiles):
             **settings,
         )
 
-    def sample_batch(self, dataset: MDPDataset) -> Any:
+    def sample_batch(self, dataset: MDPDataset) -> Minibatch:
         """Draws one scaled minibatch of a dataset on the training device, for trying out losses."""
         self.build(dataset)
         sampler = self.make_sampler(dataset)

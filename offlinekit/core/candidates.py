@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from offlinekit.nn.random import derive
+
+if TYPE_CHECKING:
+    from offlinekit.core.impl import Impl
 
 NAME = "n_candidates"
 
@@ -19,7 +22,7 @@ def resizable(impl: nn.Module) -> set[str]:
     return {NAME} if _buffers(impl) else set()
 
 
-def resize(impl: Any) -> None:
+def resize(impl: Impl) -> None:
     """Gives each buffer the number of rows that the front says; those that stay keep their numbers.
 
     Further rows come from a generator of their own, so that they are the same at each load.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gymnasium import spaces
 
@@ -12,8 +12,12 @@ from offlinekit.envs.frame_stacking import stacked_space
 from offlinekit.errors import UnsupportedError
 from offlinekit.nn.trunks import space_leaves
 
+if TYPE_CHECKING:
+    from offlinekit.core.algo import Algo
+    from offlinekit.core.impl import Impl
 
-def check_dataset(algo: Any, impl: Any, dataset: MDPDataset, known: Iterable[type[Any]]) -> None:
+
+def check_dataset(algo: Algo, impl: Impl | None, dataset: MDPDataset, known: Iterable[type[Algo]]) -> None:
     """Checks that an algorithm can learn from a dataset.
 
     Args:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from gymnasium import spaces
@@ -23,6 +23,10 @@ from offlinekit.nn.rows import RowLoss, mean_of_rows, row_weights
 from offlinekit.sampling.batch import Batch, Metrics, TensorTree
 from offlinekit.training.objectives import Loss, Objective, Target
 from offlinekit.training.optimizers import make_optimizer
+
+if TYPE_CHECKING:
+    from offlinekit.core.algo import Algo
+    from offlinekit.sampling.batch import Minibatch
 
 
 class Impl(nn.Module):
@@ -52,7 +56,7 @@ class Impl(nn.Module):
 
     def __init__(
         self,
-        config: Any,
+        config: Algo,
         observation_space: spaces.Space[Any],
         action_space: spaces.Space[Any],
         device: torch.device,
@@ -61,11 +65,11 @@ class Impl(nn.Module):
         noted = NotedConfig(config)
         self.config: Any = noted
         self.observation_space, self.action_space, self.device = observation_space, action_space, device
-        self.random = Random(derive(config.seed, "noise"), device)
+        self.random = Random(derive(config.seed or 0, "noise"), device)
         self.grad_step = 0
         self.horizon = 0  # The grad_step at which schedules end; 0 while there is no run.
         self.targets: list[Target] = []
-        with seeded(derive(config.seed, "networks")):
+        with seeded(derive(config.seed or 0, "networks")):
             self.build()
         followed = {name for target in self.targets for name in target.names.values()}
         self.built_from = frozenset(noted.read - followed - candidates.resizable(self))
@@ -157,7 +161,7 @@ class Impl(nn.Module):
             q_tpn = self.compute_target(batch)
         return self.compute_critic_loss(batch, q_tpn)
 
-    def batch_mean(self, values: RowLoss, batch: Any) -> Tensor:
+    def batch_mean(self, values: RowLoss, batch: Minibatch) -> Tensor:
         """Returns the mean over rows that a loss normalises by, weighted as losses are: [B] -> [], [K, B] -> [K]."""
         return mean_of_rows(values, row_weights(batch))
 
@@ -294,7 +298,7 @@ class Impl(nn.Module):
             if objective.is_due(self.grad_step):
                 objective.schedule_rate(progress, self.grad_step)
 
-    def apply_update(self, batch: Any) -> Metrics:
+    def apply_update(self, batch: Minibatch) -> Metrics:
         """Does the part of an update that runs on the device; it looks at no number there."""
         metrics: Metrics = {}
         for objective in self.objectives:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from offlinekit.errors import FileFormatError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch._ops import OpOverload
 
 SLACK = 1 << 24
 """Bytes that building may take beside the file's tensors, for what is drawn and thrown away."""
@@ -34,7 +39,13 @@ class Bounded(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's ow
         self.largest = SLACK + sum(tensor.nbytes for tensor in tensors.values())
         self.path, self.calls = path, 0
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(
+        self,
+        func: OpOverload,
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> object:
         """Runs an operation and looks at the size of what it made, which is not filled yet."""
         made = func(*args, **(kwargs or {}))
         self.calls += 1

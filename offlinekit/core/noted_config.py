@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
+
+if TYPE_CHECKING:
+    from offlinekit.core.algo import Algo
 
 
 class NotedConfig:
@@ -15,7 +18,7 @@ class NotedConfig:
         front: Whose fields are the hyperparameters.
     """
 
-    def __init__(self, front: Any) -> None:
+    def __init__(self, front: Algo) -> None:
         self.__dict__.update(front=front, read=set())
 
     def __getattr__(self, name: str) -> Any:
@@ -26,7 +29,7 @@ class NotedConfig:
             return member.fget(self)
         return getattr(front, name)
 
-    def __deepcopy__(self, memo: Any) -> NotedConfig:
+    def __deepcopy__(self, memo: dict[int, Any]) -> NotedConfig:
         return self
 
     def replace_in(self, impl: nn.Module) -> None:

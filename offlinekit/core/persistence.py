@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 import numpy as np
 import torch
@@ -14,12 +14,16 @@ from torch import Tensor
 
 from offlinekit.core.impl import Impl
 from offlinekit.core.load_guard import Bounded
-from offlinekit.core.renames import renamed
+from offlinekit.core.renames import migrated
 from offlinekit.datasets.spaces import space_from_json, space_to_json
 from offlinekit.errors import FileFormatError, did_you_mean
 from offlinekit.nn.encoders import encoder_to_json
-from offlinekit.sampling.scalers import Scaler, Scaling
+from offlinekit.sampling.scalers import Affine, Scaler, Scaling
 from offlinekit.training import policy_file
+
+if TYPE_CHECKING:
+    from offlinekit.core.algo import Algo
+    from offlinekit.types import ArrayTree
 
 P = TypeVar("P", bound="PolicyFiles")
 
@@ -59,7 +63,7 @@ class PolicyFiles:
         path: str | Path,
         format: str | None = None,
         *,
-        observations: Any = None,
+        observations: ArrayTree | None = None,
         tolerance: float = 1e-6,
     ) -> Path:
         """Writes the greedy policy with its scalers for other programs, and compares it with `predict`.
@@ -76,11 +80,16 @@ class PolicyFiles:
         """
         from offlinekit.core.export import export  # Here: torch's exporters take long to import.
 
-        return export(self, Path(path), format, observations, tolerance)
+        return export(cast("Algo", self), Path(path), format, observations, tolerance)
 
     @classmethod
     def load(
-        cls: type[P], path: str | Path, *, device: str = "auto", impl_class: Any = None, **given: Any
+        cls: type[P],
+        path: str | Path,
+        *,
+        device: str = "auto",
+        impl_class: type[Impl] | None = None,
+        **given: Any,
     ) -> P:
         """Reads a policy that `save` wrote.
 
@@ -121,7 +130,7 @@ def save(algo: Any, path: Path, run: Mapping[str, Any] | None) -> None:
     policy_file.write(path, header, tensors)
 
 
-def plain_config(algo: Any) -> dict[str, Any]:
+def plain_config(algo: Algo) -> dict[str, Any]:
     """Returns the hyperparameters of an algorithm as plain data."""
     values = {field.name: getattr(algo, field.name) for field in dataclasses.fields(algo)}
     for name in ("impl_class", "device", *algo.not_in_files):
@@ -141,7 +150,11 @@ def as_plain(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def load(
-    path: Path, fronts: Mapping[str, type[Any]], device: str, impl_class: Any, given: Mapping[str, Any]
+    path: Path,
+    fronts: Mapping[str, type[Any]],
+    device: str,
+    impl_class: type[Impl] | None,
+    given: Mapping[str, Any],
 ) -> Any:
     """Makes the algorithm that a file holds.
 
@@ -157,7 +170,7 @@ def load(
         front = _named(path, header["algo"], fronts, "algorithm")
         impl_class = impl_class or _named(path, header["impl"], Impl.known, "impl_class")
     try:
-        config = {**renamed(front, header["config"]), **front.current_names(given)}
+        config = {**migrated(front, header["config"]), **front.current_names(given)}
         algo = front(**{**config, "device": device, "impl_class": impl_class})
     except (TypeError, ValueError, KeyError, AttributeError, OverflowError) as error:
         raise FileFormatError(
@@ -177,7 +190,7 @@ def restore(algo: Any, path: Path, header: Mapping[str, Any], tensors: dict[str,
         _restore(algo, path, header, tensors)
 
 
-def _restore(algo: Any, path: Path, header: Mapping[str, Any], tensors: dict[str, Tensor]) -> None:
+def _restore(algo: Algo, path: Path, header: Mapping[str, Any], tensors: dict[str, Tensor]) -> None:
     algo.scaling = Scaling.from_json(header["scaling"])
     algo.dataset_name = header["dataset"]
     spaces = [space_from_json(header[f"{kind}_space"]) for kind in ("observation", "action")]
@@ -190,7 +203,7 @@ def _restore(algo: Any, path: Path, header: Mapping[str, Any], tensors: dict[str
             f"{path} does not fit {algo.impl_class.__name__} with this config: {error}"
         ) from error
     for scaler, space in zip((algo.scaling.observation, algo.scaling.action), spaces, strict=True):
-        if scaler is not None and isinstance(space, Box):
+        if isinstance(scaler, Affine) and isinstance(space, Box):
             scaler.transform(np.zeros((1, *space.shape), np.float32))  # Raises for numbers of another shape.
     algo.impl.grad_step, algo.impl.horizon = header["grad_step"], header["horizon"]
     algo.sampler, algo.sampler_state = None, tensors.get("random.sampler")

@@ -1,4 +1,4 @@
-"""Hyperparameters that had other names: one table, by which files, runs, sweeps and calls migrate."""
+"""Hyperparameters that had other names or were none: two tables, by which files, runs, sweeps and calls migrate."""
 
 from __future__ import annotations
 
@@ -25,6 +25,22 @@ class Rename(NamedTuple):
     version: str
 
 
+class Addition(NamedTuple):
+    """One hyperparameter of an algorithm and its subclasses whose default is not what was done before there was one.
+
+    Attributes:
+        algo: Name of the class.
+        name: Of the hyperparameter.
+        before: Value by which files that lack it act as they did.
+        version: The first release that has it.
+    """
+
+    algo: str
+    name: str
+    before: Any
+    version: str
+
+
 def inverse(value: float) -> float:
     """Returns 1 / value, and infinity for 0: a temperature of its inverse."""
     return 1.0 / value if value else math.inf
@@ -34,6 +50,8 @@ RENAMES = (
     Rename("DiscreteAWAC", "beta", "temperature", inverse, "0.1.0"),
     Rename("DiscreteCRR", "beta", "temperature", inverse, "0.1.0"),
 )
+
+ADDITIONS = (Addition("FQL", "n_candidates", None, "0.1.0"),)
 
 
 def renames_of(front: type[Any]) -> dict[str, Rename]:
@@ -56,3 +74,14 @@ def renamed(front: type[Any], given: Mapping[str, Any]) -> dict[str, Any]:
             raise TypeError(f"{front.__name__} takes {rename.new!r}, which was {old!r}; give one of them")
         found[rename.new] = rename.convert(found.pop(old))
     return found
+
+
+def values_before(front: type[Any]) -> dict[str, Any]:
+    """Returns what an algorithm's files hold without saying so, by name of the hyperparameter they are older than."""
+    classes = {base.__name__ for base in front.__mro__}
+    return {one.name: one.before for one in ADDITIONS if one.algo in classes}
+
+
+def migrated(front: type[Any], config: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the hyperparameters of a file by which this version does as the one that wrote it."""
+    return {**values_before(front), **renamed(front, config)}

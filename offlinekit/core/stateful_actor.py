@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from offlinekit.core.units import Converter
 from offlinekit.envs.stateful_policies import StatefulPolicy
 from offlinekit.types import Array, ArrayTree
+
+if TYPE_CHECKING:
+    from offlinekit.core.agent import Agent
+    from offlinekit.sampling.batch import TensorTree
 
 
 class StatefulActor(StatefulPolicy):
@@ -22,7 +26,7 @@ class StatefulActor(StatefulPolicy):
         sample: Whether actions are drawn from the policy, in place of the greedy ones.
     """
 
-    def __init__(self, algo: Any, target_return: float | None = None, sample: bool = False) -> None:
+    def __init__(self, algo: Agent, target_return: float | None = None, sample: bool = False) -> None:
         super().__init__()
         self.impl, self.target_return, self.sample = algo.impl, target_return, sample
         self.impl.begin_episode(target_return)  # Raises now what the first step would.
@@ -30,7 +34,7 @@ class StatefulActor(StatefulPolicy):
         self._converter = Converter(impl.observation_space, impl.action_space, algo.scaling, impl.device)
         self._reward_scaler = algo.scaling.reward
 
-    def begin(self) -> Any:
+    def begin(self) -> object:
         """Returns the memory of an episode that has taken no step."""
         return self.impl.begin_episode(self.target_return)
 
@@ -43,7 +47,7 @@ class StatefulActor(StatefulPolicy):
         scaled = rewards if scaler is None else scaler.transform(rewards)
         earned = torch.as_tensor(scaled, dtype=torch.float32).to(self.impl.device)
 
-        def act(seen: Any) -> torch.Tensor:
+        def act(seen: TensorTree) -> torch.Tensor:
             actions: torch.Tensor
             actions, kept = self.impl.take_steps(seen, earned, memories, self.sample)
             after.extend(kept)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -14,6 +14,13 @@ from torch import Tensor
 
 from offlinekit.sampling.scalers import Scaling
 from offlinekit.types import Array, ArrayTree, first_leaf, map_tree
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from offlinekit.core.algo import Algo
+    from offlinekit.sampling.batch import TensorTree
+    from offlinekit.types import ArrayTreeLike
 
 
 @dataclass(frozen=True)
@@ -25,7 +32,7 @@ class Converter:
     scaling: Scaling
     device: torch.device
 
-    def act(self, observations: Any, choose: Callable[[Any], Tensor]) -> Array:
+    def act(self, observations: ArrayTreeLike, choose: Callable[[TensorTree], Tensor]) -> Array:
         """Returns the chosen actions in the units of the data, float32 [B, A] or int64 [B]."""
         inputs, single = self.observations(observations)
         with torch.no_grad():
@@ -42,7 +49,12 @@ class Converter:
             actions = np.clip(actions, self.action_space.low, self.action_space.high)
         return actions
 
-    def value(self, observations: Any, actions: Any, judge: Callable[[Any, Any], Tensor]) -> Array:
+    def value(
+        self,
+        observations: ArrayTreeLike,
+        actions: ArrayLike | None,
+        judge: Callable[[TensorTree, Tensor | None], Tensor],
+    ) -> Array:
         """Returns the values [B], float32; `actions` None stands for the greedy ones."""
         inputs, single = self.observations(observations)
         chosen = None
@@ -52,7 +64,7 @@ class Converter:
             values: Array = judge(inputs, chosen).float().cpu().numpy()
         return values[0] if single else values
 
-    def observations(self, observations: Any) -> tuple[Any, bool]:
+    def observations(self, observations: ArrayTreeLike) -> tuple[TensorTree, bool]:
         """Returns scaled tensors with a batch axis, and whether it had to be added.
 
         Raises:
@@ -64,7 +76,7 @@ class Converter:
             tree = map_tree(lambda leaf: leaf[None], tree)
         return map_tree(self._tensor, self.scaling.observations(tree)), single
 
-    def actions(self, actions: Array, observations: Any) -> Tensor:
+    def actions(self, actions: Array, observations: TensorTree) -> Tensor:
         """Returns scaled actions beside observations of B rows.
 
         Raises:
@@ -90,7 +102,7 @@ class SampledPolicy:
         algo: With networks.
     """
 
-    def __init__(self, algo: Any) -> None:
+    def __init__(self, algo: Algo) -> None:
         self.predict, self.is_stateful = algo.sample_action, algo.is_stateful
         self.as_stateful = partial(algo.as_stateful, sample=True)
         self.frame_stack, self.frame_pad = algo.frame_stack, algo.frame_pad
@@ -98,12 +110,13 @@ class SampledPolicy:
         self._converter = Converter(
             self._impl.observation_space, self._impl.action_space, algo.scaling, self._impl.device
         )
-        if not algo.is_stateful and hasattr(getattr(self._impl, "policy", None), "log_prob"):
-            self.log_prob = self._log_prob
+        density = getattr(getattr(self._impl, "policy", None), "log_prob", None)
+        if not algo.is_stateful and density is not None:
+            self._density, self.log_prob = density, self._log_prob
 
-    def _log_prob(self, observations: Any, actions: Array) -> Array:
+    def _log_prob(self, observations: ArrayTreeLike, actions: Array) -> Array:
         """Returns the log-densities [B] of actions in the units of the data."""
-        found = self._converter.value(observations, actions, self._impl.policy.log_prob)
+        found = self._converter.value(observations, actions, self._density)
         if self._scaling.action is None:
             return found
         scale = np.broadcast_to(self._scaling.action.scale, actions.shape[1:])
@@ -111,7 +124,7 @@ class SampledPolicy:
         return densities
 
 
-def _arrays(observations: Any, space: spaces.Space[Any]) -> ArrayTree:
+def _arrays(observations: ArrayTreeLike, space: spaces.Space[Any]) -> ArrayTree:
     if isinstance(space, spaces.Dict):
         if not isinstance(observations, Mapping) or set(observations) != set(space.spaces):
             raise ValueError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import gymnasium
 import numpy as np
@@ -12,7 +12,12 @@ import numpy as np
 from offlinekit.errors import UnsupportedError
 from offlinekit.types import Array, ArrayTree, first_leaf
 
-Policy: TypeAlias = Callable[[ArrayTree], Any]
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from offlinekit.interfaces import PolicyLike
+
+Act: TypeAlias = "Callable[[Any], ArrayLike]"
 """Observations [B, ...] (a tree for dict and tuple spaces) to actions [B] or [B, A]."""
 
 
@@ -54,7 +59,7 @@ class GreedyPolicy:
         predict: Observations [B, ...] to integer actions [B], always the same ones.
     """
 
-    def __init__(self, predict: Policy) -> None:
+    def __init__(self, predict: Act) -> None:
         self.predict = predict
 
     def log_prob(self, observations: ArrayTree, actions: Array) -> Array:
@@ -75,7 +80,7 @@ def log_volume(space: gymnasium.Space[Any]) -> float:
     raise UnsupportedError(f"uniform actions need a Discrete or a bounded Box, got {space}")
 
 
-def as_policy(policy: Any) -> Policy:
+def as_policy(policy: PolicyLike) -> Act:
     """Returns the function from observations to actions behind an object.
 
     Args:
@@ -92,14 +97,14 @@ def as_policy(policy: Any) -> Policy:
     if callable(predict):
         return predict  # type: ignore[no-any-return]  # Its signature is checked by what it returns.
     if callable(policy):
-        return policy  # type: ignore[no-any-return]
+        return policy
     raise UnsupportedError(
         f"expected an object with predict(observations) or a callable observations -> actions, "
         f"got {type(policy).__name__}"
     )
 
 
-def checked_actions(actions: Any, space: gymnasium.Space[Any], n: int) -> Array:
+def checked_actions(actions: ArrayLike, space: gymnasium.Space[Any], n: int) -> Array:
     """Returns the actions of n observations as an array, or says what is wrong with them.
 
     Args:

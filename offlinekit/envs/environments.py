@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import warnings
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import gymnasium
 from gymnasium.envs.registration import EnvSpec
@@ -13,6 +13,9 @@ from gymnasium.envs.registration import EnvSpec
 from offlinekit.envs import atari
 from offlinekit.envs.legacy_gym import LegacyEnv
 from offlinekit.errors import UnsupportedError
+
+if TYPE_CHECKING:
+    from offlinekit.interfaces import EnvLike
 
 
 class MissingExtraWarning(UserWarning):
@@ -87,7 +90,7 @@ def make_env(env_id: str, **kwargs: Any) -> gymnasium.Env[Any, Any] | None:
     return _make(env_id, kwargs)
 
 
-def as_gymnasium(env: Any) -> gymnasium.Env[Any, Any]:
+def as_gymnasium(env: EnvLike | None) -> gymnasium.Env[Any, Any]:
     """Returns an environment that speaks gymnasium's API.
 
     Args:

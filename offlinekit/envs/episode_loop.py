@@ -96,6 +96,7 @@ class EpisodeLoop:
         return self._start(slot)
 
 
-def _arrays(observation: Any) -> ArrayTree:
+def _arrays(observation: ArrayTree) -> ArrayTree:
     """Returns an observation with arrays of its own as leaves: an environment may reuse its buffer."""
-    return map_tree(np.array, observation)  # type: ignore[no-any-return]
+    arrays: ArrayTree = map_tree(np.array, observation)
+    return arrays

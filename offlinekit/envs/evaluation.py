@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,13 @@ from offlinekit.envs.stateful_policies import as_actor
 from offlinekit.fields import Steps, checked
 from offlinekit.types import ArrayTree, stack_trees
 
+if TYPE_CHECKING:
+    from offlinekit.datasets.mdp_dataset import MDPDataset
+    from offlinekit.interfaces import EnvLike, PolicyLike
+
 DEFAULT_COPIES = 10
+Reference: TypeAlias = "MDPDataset | tuple[float, float] | None"
+"""What has the returns that score 0 and 100, if anything has."""
 MOST_STEPS = 27_000
 """Of an episode whose environment states no limit: the 108,000 frames of Atari, four a step, are the longest in use."""
 
@@ -74,7 +80,7 @@ class Evaluation:
         """Mean value estimate of the start states; None where the policy has none."""
         return None if self.start_values is None else float(self.start_values.mean())
 
-    def normalized(self, reference: Any) -> float | None:
+    def normalized(self, reference: Reference) -> float | None:
         """Returns the mean normalised score, 100 * (return - low) / (high - low).
 
         Args:
@@ -87,7 +93,7 @@ class Evaluation:
         score = normalized_score(self.returns, reference)
         return None if score is None else float(score.mean())
 
-    def summary(self, reference: Any = None) -> dict[str, float]:
+    def summary(self, reference: Reference = None) -> dict[str, float]:
         """Returns the figures that a run logs under "eval/".
 
         Args:
@@ -107,8 +113,8 @@ class Evaluation:
 
 
 def evaluate(
-    policy: Any,
-    env: Any,
+    policy: PolicyLike,
+    env: EnvLike | None,
     n_episodes: int = 10,
     *,
     seed: int = 0,
@@ -148,7 +154,7 @@ def evaluate(
     seed = checked("seed", seed, Steps)
     actor = as_actor(policy)
     if value is None and getattr(policy, "has_value", False):
-        value = policy.predict_value
+        value = getattr(policy, "predict_value")  # noqa: B009  # Beside `predict` it has one, as it says.
     envs = side_by_side(fit_stack(as_gymnasium(env), policy), min(n_episodes, n_envs or DEFAULT_COPIES))
     try:
         states_longer = (getattr(envs[0].spec, "max_episode_steps", None) or 0) > MOST_STEPS
@@ -172,7 +178,7 @@ def _warn_of_no_end(lengths: npt.NDArray[np.int64]) -> None:
         )
 
 
-def normalized_score(returns: npt.ArrayLike, reference: Any) -> npt.NDArray[np.float64] | None:
+def normalized_score(returns: npt.ArrayLike, reference: Reference) -> npt.NDArray[np.float64] | None:
     """Returns 100 * (returns - low) / (high - low), shape kept; None where low and high are not known.
 
     Args:

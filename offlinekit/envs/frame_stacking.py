@@ -9,16 +9,19 @@ import numpy as np
 from gymnasium import spaces, wrappers
 
 from offlinekit.errors import DatasetError
+from offlinekit.interfaces import PolicyLike
 from offlinekit.types import Array, map_tree
 from offlinekit.types import rows as rows_of
 
 if TYPE_CHECKING:
     from offlinekit.datasets.mdp_dataset import MDPDataset
+    from offlinekit.interfaces import PolicyLike
+from offlinekit.types import ArrayTree
 
 PADS = ("zero", "repeat")
 
 
-def is_image(dtype: Any, shape: tuple[int, ...]) -> bool:
+def is_image(dtype: np.dtype[Any] | None, shape: tuple[int, ...]) -> bool:
     """Returns whether an observation of a dtype and shape is an image: uint8 with three axes."""
     return bool(dtype == np.uint8) and len(shape) == 3
 
@@ -55,7 +58,7 @@ def stack_images(env: gymnasium.Env[Any, Any], stack: int, pad: str = "zero") ->
     return wrappers.ReshapeObservation(stacked, (stack * shape[0], *shape[1:]))
 
 
-def fit_stack(env: Any, policy: Any) -> Any:
+def fit_stack(env: gymnasium.Env[Any, Any], policy: Any) -> gymnasium.Env[Any, Any]:
     """Returns an environment that shows stacks where it shows the single images that a policy stacks.
 
     Args:
@@ -70,7 +73,7 @@ def fit_stack(env: Any, policy: Any) -> Any:
     return stack_images(env, stack, policy.frame_pad)
 
 
-def stacked_observations(dataset: MDPDataset, rows: Array, stack: int, pad: str = "zero") -> Any:
+def stacked_observations(dataset: MDPDataset, rows: Array, stack: int, pad: str = "zero") -> ArrayTree:
     """Returns the observations of rows [B] as numpy arrays, images as stacks, for looking at a few.
 
     Args:
@@ -90,7 +93,8 @@ def stacked_observations(dataset: MDPDataset, rows: Array, stack: int, pad: str 
             images[index < first] = 0
         return images.reshape(len(rows), -1, *leaf.shape[2:])
 
-    return map_tree(seen, dataset.observations)
+    observations: ArrayTree = map_tree(seen, dataset.observations)
+    return observations
 
 
 def check_stack(images: list[Array], stack: int, pad: str, ordered: bool) -> None:
@@ -126,9 +130,9 @@ def _check_pad(pad: str) -> None:
         raise ValueError(f"frame_pad must be one of {list(PADS)}, got {pad!r}")
 
 
-def observations_at(algo: Any, dataset: MDPDataset, index: Array) -> Any:
+def observations_at(policy: PolicyLike, dataset: MDPDataset, index: Array) -> ArrayTree:
     """Returns the observations of rows [B] as the policy sees them: images stacked where it stacks them."""
-    stack = getattr(algo, "frame_stack", 1)
+    stack = getattr(policy, "frame_stack", 1)
     if stack == 1:
         return rows_of(dataset.observations, index)
-    return stacked_observations(dataset, index, stack, algo.frame_pad)
+    return stacked_observations(dataset, index, stack, getattr(policy, "frame_pad", "zero"))

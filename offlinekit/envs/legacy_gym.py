@@ -97,7 +97,7 @@ class LegacyEnv(gymnasium.Env[Any, Any]):
         return {}
 
 
-def convert_space(space: Any) -> spaces.Space[Any]:
+def convert_space(space: object) -> spaces.Space[Any]:
     """Returns the gymnasium space of the same shape as a legacy one.
 
     Args:

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from offlinekit.envs.callable_policies import Policy, as_policy
+from offlinekit.envs.callable_policies import Act, as_policy
 from offlinekit.errors import UnsupportedError
 from offlinekit.types import Array, ArrayTree, map_tree
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from offlinekit.interfaces import PolicyLike
+    from offlinekit.types import ArrayTreeLike
 
 
 class Actor(Protocol):
     """What acts in several episodes at once."""
 
-    def act(self, observations: ArrayTree, rewards: Sequence[float], episodes: Sequence[int]) -> Any:
+    def act(self, observations: ArrayTree, rewards: Sequence[float], episodes: Sequence[int]) -> ArrayLike:
         """Returns the actions [B, ...] in B episodes, each with its newest observation and reward."""
 
     def forget(self, episode: int | None) -> None:
@@ -47,7 +53,7 @@ class StatefulPolicy:
         """
         raise NotImplementedError
 
-    def predict(self, observation: Any, reward: float = 0.0) -> Any:
+    def predict(self, observation: ArrayTreeLike, reward: float = 0.0) -> Array:
         """Returns the action on one observation of the episode under way.
 
         Args:
@@ -55,7 +61,8 @@ class StatefulPolicy:
             reward: What the action before it has earned; 0 in the first step.
         """
         single = map_tree(lambda leaf: np.asarray(leaf)[None], observation)
-        return self._act(single, [reward], [None])[0]
+        action: Array = self._act(single, [reward], [None])[0]
+        return action
 
     def reset(self) -> None:
         """Forgets all episodes."""
@@ -81,10 +88,10 @@ class StatefulPolicy:
 class Memoryless:
     """A policy that looks at the newest observations alone."""
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: Act) -> None:
         self.policy = policy
 
-    def act(self, observations: ArrayTree, rewards: Sequence[float], episodes: Sequence[int]) -> Any:
+    def act(self, observations: ArrayTree, rewards: Sequence[float], episodes: Sequence[int]) -> ArrayLike:
         """Returns what the policy answers to the observations."""
         return self.policy(observations)
 
@@ -92,7 +99,7 @@ class Memoryless:
         """Does nothing."""
 
 
-def as_actor(policy: Any) -> Actor:
+def as_actor(policy: PolicyLike) -> Actor:
     """Returns what acts in episodes side by side for a policy.
 
     Args:
@@ -105,11 +112,11 @@ def as_actor(policy: Any) -> Actor:
     if isinstance(policy, StatefulPolicy):
         return policy
     if not isinstance(policy, type) and getattr(policy, "is_stateful", False):
-        return as_actor(policy.as_stateful())
+        return as_actor(policy.as_stateful())  # type: ignore[union-attr]  # As it says.
     return Memoryless(as_policy(policy))
 
 
-def check_memoryless(policy: Any) -> None:
+def check_memoryless(policy: object) -> None:
     """Checks that what a policy does follows from a state alone, as estimates from recorded rows need it.
 
     Raises:

@@ -6,7 +6,7 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import gymnasium
 import numpy as np
@@ -17,6 +17,9 @@ from offlinekit.envs.stateful_policies import as_actor
 from offlinekit.errors import MissingExtraError, UnsupportedError, require
 from offlinekit.io import atomic_write
 from offlinekit.types import Array
+
+if TYPE_CHECKING:
+    from offlinekit.interfaces import EnvLike, PolicyLike
 
 PALETTE = "split[a][b];[a]palettegen[p];[b][p]paletteuse"
 FORMATS: dict[str, dict[str, Any]] = {
@@ -39,8 +42,8 @@ class Recording(NamedTuple):
 
 
 def record_video(
-    policy: Any,
-    env_or_id: Any,
+    policy: PolicyLike,
+    env_or_id: EnvLike | str,
     path: str | Path,
     seed: int = 0,
     *,
@@ -120,7 +123,7 @@ class _Film(gymnasium.Wrapper[Any, Any, Any, Any]):
         return answer
 
 
-def _rendering(env_or_id: Any) -> tuple[gymnasium.Env[Any, Any], bool]:
+def _rendering(env_or_id: EnvLike | str) -> tuple[gymnasium.Env[Any, Any], bool]:
     """Returns an environment that renders images, and whether it was made here."""
     render_without_display()
     if isinstance(env_or_id, str):

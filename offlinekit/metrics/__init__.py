@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from offlinekit.directions import less_is_better, more_is_better
-from offlinekit.envs.callable_policies import Policy, RandomPolicy, as_policy
+from offlinekit.envs.callable_policies import RandomPolicy, as_policy
 from offlinekit.envs.evaluation import Evaluation, evaluate, normalized_score
 from offlinekit.envs.video import Recording, record_video
-from offlinekit.interfaces import Evaluator
+from offlinekit.interfaces import Evaluator, Policy
 from offlinekit.metrics.evaluators import get_evaluator, known_evaluators, on_dataset
 from offlinekit.metrics.evaluators.action_difference import action_difference
 from offlinekit.metrics.evaluators.action_match import action_match

@@ -186,7 +186,7 @@ def check_encoder(encoder: Encoder) -> None:
         resolve_encoder(encoder, spaces.Box(-1.0, 1.0, (1,)))
 
 
-def encoder_to_json(encoder: Encoder) -> Any:
+def encoder_to_json(encoder: Encoder) -> str | Mapping[str, Any]:
     """Returns what `resolve_encoder` turns back into the same encoder."""
     if isinstance(encoder, MLPEncoder):
         names = {kind: name for name, kind in BUILT_IN.items()}

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import functools
 import itertools
-from typing import Any
+from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from sklearn.neighbors import KDTree
 
 NUMBERS = itertools.count(1)
 INDEXES: WeakValueDictionary[int, Neighbours] = WeakValueDictionary()
@@ -52,7 +55,7 @@ class Neighbours:
         return torch.cat([self.weight * observations, actions], -1)
 
 
-def make_tree(rows: Tensor) -> Any:
+def make_tree(rows: Tensor) -> KDTree:
     """Returns scikit-learn's KD-tree of rows [N, D]."""
     from sklearn.neighbors import KDTree  # Here, since the import takes long.
 

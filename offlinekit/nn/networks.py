@@ -75,8 +75,9 @@ class Ensemble(nn.Module):
         state = {name: self.parameters_of[_flat(name)] for name in self._names}
         state |= {name: getattr(self, _flat(name)) for name in self._buffer_names}
 
-        def call(member: dict[str, Tensor]) -> Any:
-            return functional_call(template, member, (inputs,))
+        def call(member: dict[str, Tensor]) -> Tensor:
+            output: Tensor = functional_call(template, member, (inputs,))
+            return output
 
         outputs: Tensor = torch.vmap(call, randomness="different")(state)
         return outputs

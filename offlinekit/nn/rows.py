@@ -6,10 +6,13 @@ Shapes: B rows of a batch, K members of an ensemble, whose losses are summed.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from offlinekit.sampling.batch import Minibatch
 
 SMALLEST = torch.finfo(torch.float32).tiny
 """Least sum of row weights; those of a member that learns from no row stay 0."""
@@ -32,7 +35,7 @@ class Rows:
     weights: Tensor | None = None
     extra: Tensor | float = 0.0
 
-    def __add__(self, other: Any) -> Rows:
+    def __add__(self, other: RowLoss) -> Rows:
         """Adds rows of the same weights, a scalar or [B].
 
         Raises:
@@ -42,23 +45,24 @@ class Rows:
             return replace(self, extra=_sum(self.extra, other))
         if other.weights is not self.weights:
             raise ValueError("rows of different weights have no common mean; give both the same weights")
-        values = self.values if other.values is None else _sum(self.values, other.values)
+        terms = [values for values in (self.values, other.values) if values is not None]
+        values = sum(terms[1:], terms[0]) if terms else None
         return Rows(values, self.weights, _sum(self.extra, other.extra))
 
     __radd__ = __add__
 
-    def __mul__(self, factor: Any) -> Rows:
+    def __mul__(self, factor: Tensor | float) -> Rows:
         """Multiplies all by a number or a 0-d tensor."""
         values = None if self.values is None else self.values * factor
         return replace(self, values=values, extra=self.extra * factor if _counts(self.extra) else 0.0)
 
     __rmul__ = __mul__
 
-    def __sub__(self, other: Any) -> Rows:
+    def __sub__(self, other: RowLoss) -> Rows:
         difference: Rows = self + -1.0 * other
         return difference
 
-    def __rsub__(self, other: Any) -> Rows:
+    def __rsub__(self, other: RowLoss) -> Rows:
         difference: Rows = -1.0 * self + other
         return difference
 
@@ -144,7 +148,7 @@ def mean_weights(rows: Rows, weights: Tensor | None = None) -> Tensor:
     return shares if weights is None else shares * weights
 
 
-def row_weights(batch: Any) -> Tensor | None:
+def row_weights(batch: Minibatch) -> Tensor | None:
     """Returns the loss weights [B] that a batch carries, of mean 1 over the dataset; None for 1."""
     weights: Tensor | None = batch.weights if "weights" in batch._fields else None
     return weights
@@ -159,7 +163,7 @@ def _counts(extra: Tensor | float) -> bool:
     return isinstance(extra, Tensor) or extra != 0.0
 
 
-def _sum(first: Any, second: Any) -> Any:
+def _sum(first: Tensor | float | None, second: Tensor | float | None) -> Tensor | float:
     """Returns the sum of two terms, of which those that are nothing cost nothing."""
     given = [term for term in (first, second) if term is not None and _counts(term)]
     return sum(given[1:], given[0]) if given else 0.0

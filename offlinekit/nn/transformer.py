@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -14,10 +14,38 @@ from offlinekit.sampling.batch import TensorTree
 from offlinekit.types import map_tree
 
 
+class TransformerConfig(Protocol):
+    """The hyperparameters of a transformer; the front has them."""
+
+    @property
+    def n_layers(self) -> int:
+        """Blocks."""
+
+    @property
+    def n_heads(self) -> int:
+        """Heads of attention, which divide `width`."""
+
+    @property
+    def width(self) -> int:
+        """Numbers in a token."""
+
+    @property
+    def dropout(self) -> float:
+        """Share of units that are zeroed in training."""
+
+    @property
+    def context(self) -> int:
+        """Steps in a window."""
+
+    @property
+    def max_timestep(self) -> int:
+        """Timesteps that have an embedding of their own."""
+
+
 class ConfiguredDropout(Dropout):
     """Dropout at the rate that the front has now, which differs between members of a population."""
 
-    def __init__(self, config: Any, random: Random) -> None:
+    def __init__(self, config: TransformerConfig, random: Random) -> None:
         super().__init__(config.dropout, random)
         self.config = config
 
@@ -29,7 +57,7 @@ class ConfiguredDropout(Dropout):
 class Attention(nn.Module):
     """Causal self-attention of several heads, with dropout on its weights and its output."""
 
-    def __init__(self, config: Any, random: Random) -> None:
+    def __init__(self, config: TransformerConfig, random: Random) -> None:
         super().__init__()
         self.n_heads, width = config.n_heads, config.width
         self.inputs, self.outputs = nn.Linear(width, 2 * width), nn.Linear(width, width)
@@ -56,7 +84,7 @@ class Attention(nn.Module):
 class Block(nn.Module):
     """Attention, then a perceptron four times as wide, each after a layer norm and added to what came in."""
 
-    def __init__(self, config: Any, activation: nn.Module, random: Random) -> None:
+    def __init__(self, config: TransformerConfig, activation: nn.Module, random: Random) -> None:
         super().__init__()
         width = config.width
         self.attention = Attention(config, random)
@@ -82,7 +110,9 @@ class CausalTransformer(nn.Module):
         random: The agent's random numbers, for dropout.
     """
 
-    def __init__(self, config: Any, activation: Callable[[], nn.Module], random: Random) -> None:
+    def __init__(
+        self, config: TransformerConfig, activation: Callable[[], nn.Module], random: Random
+    ) -> None:
         super().__init__()
         self.dropout = ConfiguredDropout(config, random)
         blocks = [Block(config, activation(), random) for _ in range(config.n_layers)]
@@ -123,7 +153,7 @@ class TrajectoryTransformer(nn.Module):
 
     def __init__(
         self,
-        config: Any,
+        config: TransformerConfig,
         networks: tuple[nn.Module, nn.Module],
         activation: Callable[[], nn.Module],
         head: nn.Linear,
@@ -135,7 +165,7 @@ class TrajectoryTransformer(nn.Module):
         self.transformer, self.head = CausalTransformer(config, activation, random), head
         self.build_places(config)
 
-    def build_places(self, config: Any) -> None:
+    def build_places(self, config: TransformerConfig) -> None:
         """Makes what `placed` needs."""
         raise NotImplementedError
 
@@ -174,7 +204,7 @@ class TimedTransformer(TrajectoryTransformer):
     Source: Chen et al. 2021, arXiv:2106.01345, algorithm 1.
     """
 
-    def build_places(self, config: Any) -> None:
+    def build_places(self, config: TransformerConfig) -> None:
         """Makes an embedding of timesteps."""
         self.time, self.norm = nn.Embedding(config.max_timestep, config.width), nn.LayerNorm(config.width)
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from gymnasium import spaces
 from torch import Tensor, nn
 
 from offlinekit.sampling.batch import TensorTree
+
+if TYPE_CHECKING:
+    pass
 
 
 def space_leaves(space: spaces.Space[Any]) -> list[spaces.Space[Any]]:
@@ -130,7 +133,7 @@ def _as_float(leaf: Tensor) -> Tensor:
     return leaf.float() / 255.0 if leaf.dtype == torch.uint8 else leaf.float()
 
 
-def _zeros(space: spaces.Space[Any]) -> Any:
+def _zeros(space: spaces.Space[Any]) -> TensorTree:
     if isinstance(space, spaces.Dict):
         return {key: _zeros(part) for key, part in space.spaces.items()}
     if isinstance(space, spaces.Tuple):

@@ -10,12 +10,12 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 import torch
 
 from offlinekit.errors import did_you_mean
-from offlinekit.types import map_tree
+from offlinekit.types import Tree, map_tree
 
 Tensor: TypeAlias = torch.Tensor
 
 
-TensorTree: TypeAlias = "Tensor | dict[str, TensorTree] | tuple[TensorTree, ...]"
+TensorTree: TypeAlias = "Tree[Tensor]"
 
 
 Metrics: TypeAlias = dict[str, Tensor]
@@ -116,13 +116,13 @@ def _wider(batch: B, standard: type[B], columns: dict[str, Tensor | None]) -> B:
     return wider
 
 
-def owner_of(batch: Any) -> str:
+def owner_of(batch: object) -> str:
     """Returns the name of the impl whose `needs` lists the columns of a batch; "" where none does."""
     owner: str = vars(type(batch)).get("owner", "")
     return owner
 
 
-def no_column(batch: Any, name: str) -> AttributeError:
+def no_column(batch: Minibatch, name: str) -> AttributeError:
     """Returns the error for a column that a batch does not have."""
     owner, fields = owner_of(batch) or "the impl", type(batch)._fields
     return AttributeError(

@@ -7,7 +7,6 @@ import mmap
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -15,7 +14,7 @@ from offlinekit.datasets import schema
 from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.sampling.n_step import discounted_sums
 from offlinekit.sampling.scalers import Scaling
-from offlinekit.types import Array, leaves, map_tree
+from offlinekit.types import Array, ArrayTree, leaves, map_tree
 
 LEAST_ROWS = 64
 """Rows of a block at least, so that what is read beside it stays small."""
@@ -114,9 +113,12 @@ class BlockReader:
         """Returns a dataset of the rows of several ranges, and their columns, which threads read."""
         names = [name for name in schema.names(in_batch=True) if getattr(self.dataset, name) is not None]
         size, target = int((high - low).sum()), np.cumsum(high - low)
-        sources = {**{name: getattr(self.dataset, name) for name in names}, "columns": self.columns}
+        sources: dict[str, ArrayTree] = {
+            **{name: getattr(self.dataset, name) for name in names},
+            "columns": {**self.columns},
+        }
         copies = map_tree(lambda leaf: np.empty((size, *leaf.shape[1:]), leaf.dtype), sources)
-        pairs = list(zip(leaves(sources), leaves(copies), strict=True))
+        pairs: list[tuple[Array, Array]] = list(zip(leaves(sources), leaves(copies), strict=True))
 
         def read(i: int) -> None:
             for source, copied in pairs:
@@ -183,7 +185,7 @@ def is_mapped(dataset: MDPDataset) -> bool:
     return any(_maps(leaf) for leaf in leaves(dataset.observations))
 
 
-def _maps(array: Any) -> bool:
+def _maps(array: object) -> bool:
     while array is not None and not isinstance(array, mmap.mmap):
         array = getattr(array, "base", None)
     return array is not None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -14,6 +14,8 @@ from offlinekit.sampling.weights import check_weights
 from offlinekit.types import Array, rows
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
     from offlinekit.datasets.mdp_dataset import MDPDataset
 
 LossWeights: TypeAlias = "str | Array | Callable[[MDPDataset], Array]"
@@ -38,7 +40,7 @@ def loss_weights(dataset: MDPDataset, weights: LossWeights) -> Array:
                 f"{did_you_mean(weights, dataset.extras)}; give MDPDataset(..., extras={{{weights!r}: array}}), or the "
                 "array itself"
             )
-        given: Any = dataset.extras[weights]
+        given: ArrayLike = dataset.extras[weights]
     else:
         given = weights(dataset) if callable(weights) else weights
     found = np.asarray(given)
@@ -92,7 +94,7 @@ class PositiveRows:
         self.action_space, self.episode_returns = dataset.action_space, dataset.episode_returns
 
 
-def learned_rows(dataset: MDPDataset) -> Any:
+def learned_rows(dataset: MDPDataset) -> MDPDataset | PositiveRows:
     """Returns what scalers and ranges are fitted on: the dataset, without rows of loss weight 0."""
     weights = weights_of(dataset)
     return dataset if weights is None or weights.all() else PositiveRows(dataset, weights)

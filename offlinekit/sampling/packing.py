@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from offlinekit.types import Array
+
+if TYPE_CHECKING:
+    from offlinekit.sampling.scalers import Affine
 
 ROWS_AT_ONCE = 1 << 16
 """Rows scaled at once while the table is filled, which bounds what is in memory beside it."""
@@ -29,7 +32,7 @@ class Column:
 
     rows: Array
     final: Any = None
-    scaler: Any = None
+    scaler: Affine | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -116,7 +119,7 @@ def _fill(table: Array, columns: Sequence[Column], place: Array, final_place: Ar
             _put(part, final_place, column.final, column.scaler)
 
 
-def _put(part: Array, place: Array, values: Array, scaler: Any) -> None:
+def _put(part: Array, place: Array, values: Array, scaler: Affine | None) -> None:
     for i in range(0, len(values), ROWS_AT_ONCE):
         block = values[i : i + ROWS_AT_ONCE]
         scaled = block if scaler is None else scaler.transform(block)

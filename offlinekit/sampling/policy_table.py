@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from gymnasium.spaces import Discrete, Space
@@ -13,6 +13,10 @@ from offlinekit.envs.callable_policies import as_policy, checked_actions
 from offlinekit.envs.frame_stacking import is_image, stacked_observations
 from offlinekit.envs.stateful_policies import check_memoryless
 from offlinekit.types import Array, first_leaf, map_tree, row_parts, rows
+
+if TYPE_CHECKING:
+    from offlinekit.interfaces import PolicyLike
+    from offlinekit.types import ArrayTree
 
 ROWS_AT_ONCE = 8_192
 
@@ -30,12 +34,12 @@ class Choices:
         UnsupportedError: For a policy that remembers its episode, whose choices follow from more than a state.
     """
 
-    def __init__(self, policy: Any, space: Space[Any], n_draws: int = 1) -> None:
+    def __init__(self, policy: PolicyLike, space: Space[Any], n_draws: int = 1) -> None:
         check_memoryless(policy)
         self.space, self.n_draws = space, n_draws
         self._act, self._log_prob = as_policy(policy), getattr(policy, "log_prob", None)
 
-    def at(self, observations: Any) -> Array:
+    def at(self, observations: ArrayTree) -> Array:
         """Returns the choices for B observations, in the units of the data.
 
         Returns:
@@ -69,7 +73,7 @@ class Choices:
             frame_pad: What stands before an episode's first image.
         """
 
-        def seen(part: Array) -> Any:
+        def seen(part: Array) -> ArrayTree:
             return stacked_observations(dataset, part, frame_stack, frame_pad)
 
         following = dataset.next_observations
@@ -98,7 +102,7 @@ def behaviour_choices(dataset: MDPDataset, n_draws: int = 1) -> tuple[Array, Arr
     return now, np.zeros((n_final, *now.shape[1:]), np.float32)
 
 
-def _final_observations(dataset: MDPDataset, last: Any, frame_stack: int) -> Any:
+def _final_observations(dataset: MDPDataset, last: ArrayTree, frame_stack: int) -> ArrayTree:
     """Returns what was seen after each episode's last row, images stacked behind those of that row."""
 
     def joined(stack: Array, leaf: Array, final: Array) -> Array:
@@ -109,7 +113,9 @@ def _final_observations(dataset: MDPDataset, last: Any, frame_stack: int) -> Any
     return map_tree(joined, last, dataset.observations, dataset.final_observations)
 
 
-def probabilities_of(log_prob: Callable[[Any, Array], Array], observations: Any, actions: range) -> Array:
+def probabilities_of(
+    log_prob: Callable[[ArrayTree, Array], Array], observations: ArrayTree, actions: range
+) -> Array:
     """Returns the probabilities [B, A] of all discrete actions, in what precision `log_prob` answers.
 
     Raises:

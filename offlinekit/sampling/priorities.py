@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from offlinekit.sampling.batch import Batch
 from offlinekit.sampling.sampler import TransitionSampler, fits
+
+if TYPE_CHECKING:
+    from offlinekit.datasets.mdp_dataset import MDPDataset
 
 LEAST = 1e-6
 """What a row is drawn with that has no error left."""
@@ -75,7 +78,7 @@ class PrioritySampler(TransitionSampler):
     tree: SumTree
     drawn: Tensor
 
-    def __init__(self, dataset: Any, *, priorities: Priorities, **settings: Any) -> None:
+    def __init__(self, dataset: MDPDataset, *, priorities: Priorities, **settings: Any) -> None:
         self.priorities = priorities
         super().__init__(dataset, **settings)
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
 
 import numpy as np
 
 from offlinekit.errors import did_you_mean
 from offlinekit.naming import register
-from offlinekit.types import Array, ArrayTree, map_tree
+from offlinekit.types import Array, ArrayTree, Tree, map_tree
+
+if TYPE_CHECKING:
+    from offlinekit.types import Json
 
 ROWS_AT_ONCE = 1 << 16
 """Rows whose deviations are summed at once."""
@@ -61,9 +64,13 @@ class Affine:
         return Affine(np.asarray(data["shift"], np.float64), np.asarray(data["scale"], np.float64), **bounds)
 
 
+AffineTree: TypeAlias = "Tree[Affine | None]"
+"""One `Affine` a leaf of the observations; None leaves a leaf as it is."""
+
+
 @dataclass(frozen=True)
 class Scaler:
-    """What a scaler of one quantity is asked to do; `fit` gives the numbers."""
+    """Scales one quantity; `fit` finds the numbers."""
 
     kinds: ClassVar[dict[str, dict[str, type[Scaler]]]] = {"observation": {}, "action": {}, "reward": {}}
     kind: ClassVar[str] = ""
@@ -74,7 +81,7 @@ class Scaler:
         if cls.name:
             register(Scaler.kinds[cls.kind], cls.name, cls, overwrite)
 
-    def fit(self, dataset: ScalableDataset) -> Any:
+    def fit(self, dataset: ScalableDataset) -> AffineTree:
         """Returns the fitted `Affine`, or a tree of them beside the observations."""
         raise TypeError(f"{type(self).__name__} must define fit()")
 
@@ -90,7 +97,7 @@ class StandardObservationScaler(Scaler):
     kind, name = "observation", "standard"
     eps: float = 1e-3  # Added to the standard deviation. Source: TD3+BC, arXiv:2106.06860, section 5.
 
-    def fit(self, dataset: ScalableDataset) -> Any:
+    def fit(self, dataset: ScalableDataset) -> AffineTree:
         """Returns one `Affine` a leaf of the observations; None for images."""
 
         def fit_leaf(leaf: Array) -> Affine | None:
@@ -108,7 +115,7 @@ class MinMaxObservationScaler(Scaler):
 
     kind, name = "observation", "minmax"
 
-    def fit(self, dataset: ScalableDataset) -> Any:
+    def fit(self, dataset: ScalableDataset) -> AffineTree:
         """Returns one `Affine` a leaf of the observations; None for images."""
 
         def fit_leaf(leaf: Array) -> Affine | None:
@@ -268,7 +275,7 @@ def _range_to_unit(low: Array, high: Array) -> Affine:
 class Scaling:
     """The fitted scalers of one policy; None leaves a quantity as it is."""
 
-    observation: Any = None  # A tree of `Affine` or None beside the observations.
+    observation: AffineTree = None
     action: Affine | None = None
     reward: Affine | None = None
 
@@ -279,9 +286,10 @@ class Scaling:
         """Fits the scalers asked for on a dataset."""
         wanted = {"observation": observation, "action": action, "reward": reward}
         scalers = {kind: resolve_scaler(scaler, kind) for kind, scaler in wanted.items()}
-        return Scaling(**{kind: s.fit(dataset) for kind, s in scalers.items() if s is not None})
+        fitted: dict[str, Any] = {kind: s.fit(dataset) for kind, s in scalers.items() if s is not None}
+        return Scaling(**fitted)
 
-    def observations(self, tree: Any) -> Any:
+    def observations(self, tree: ArrayTree) -> ArrayTree:
         """Returns scaled observations; images stay as they are."""
         if self.observation is None:
             return tree
@@ -308,7 +316,7 @@ class Scaling:
         )
 
 
-def _tree_to_json(tree: Any) -> Any:
+def _tree_to_json(tree: AffineTree) -> Json:
     if isinstance(tree, tuple):
         return {"tuple": [_tree_to_json(branch) for branch in tree]}
     if isinstance(tree, dict):
@@ -316,7 +324,7 @@ def _tree_to_json(tree: Any) -> Any:
     return {"leaf": tree.to_json() if tree else None}
 
 
-def _tree_from_json(data: Mapping[str, Any]) -> Any:
+def _tree_from_json(data: Mapping[str, Any]) -> AffineTree:
     if "tuple" in data:
         return tuple(_tree_from_json(branch) for branch in data["tuple"])
     if "dict" in data:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,6 +19,9 @@ from offlinekit.sampling.named_columns import NamedColumns, Parts, own_columns
 from offlinekit.sampling.packing import Column, PackedRows
 from offlinekit.sampling.scalers import Scaling
 from offlinekit.types import Array, leaves, map_tree
+
+if TYPE_CHECKING:
+    from offlinekit.sampling.batch import TensorTree
 
 MOST_ACTIONS = 1 << 24
 """Whole numbers below this are exact in float32."""
@@ -177,6 +180,8 @@ class TransitionTable:
         """Returns the transitions of a located minibatch."""
         now, after = self.packed.gather(located.places)
         rewards, discounts = now[self.action + 1].unbind(1)
+        observations: TensorTree
+        next_observations: TensorTree
         if self.is_vector:
             observations, next_observations = now[0], after[0]
         else:
@@ -241,7 +246,7 @@ class TransitionTable:
             if "next_actions" in self.find:
                 batch.next_actions.copy_(found[-1].squeeze(1))
 
-    def _tree(self, packed: Sequence[Tensor], raw: Sequence[Tensor]) -> Any:
+    def _tree(self, packed: Sequence[Tensor], raw: Sequence[Tensor]) -> TensorTree:
         """Puts gathered leaves, [B, size] of packed ones, in their places in the tree of observations."""
         parts, frames = iter(packed), iter(raw)
 
@@ -251,7 +256,8 @@ class TransitionTable:
             part = next(parts)
             return part.view(len(part), *shape)
 
-        return map_tree(leaf, self.shapes)
+        observations: TensorTree = map_tree(leaf, self.shapes)
+        return observations
 
 
 def _actions(dataset: MDPDataset, scaling: Scaling) -> Column:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -21,6 +21,9 @@ from offlinekit.sampling.sampler import fits
 from offlinekit.sampling.scalers import Scaling
 from offlinekit.sampling.weights import Chooser
 from offlinekit.types import Array, leaves, map_tree
+
+if TYPE_CHECKING:
+    from offlinekit.sampling.batch import TensorTree
 
 ANCHORS = ("first", "last")
 
@@ -195,7 +198,7 @@ class TrajectorySampler:
         index = torch.where(index < first, blank, index).view(-1)
         return leaf.index_select(0, index).view(len(at), -1, *leaf.shape[2:])
 
-    def _tree(self, floats: list[Tensor], images: list[Tensor]) -> Any:
+    def _tree(self, floats: list[Tensor], images: list[Tensor]) -> TensorTree:
         """Puts gathered leaves in their places in the tree of observations."""
         packed, raw = iter(floats), iter(images)
 

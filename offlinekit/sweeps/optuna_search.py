@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from offlinekit.errors import require
 from offlinekit.sweeps.pack import train
@@ -13,10 +14,25 @@ from offlinekit.sweeps.space import Range, Space
 from offlinekit.sweeps.sweep_files import claimed
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from offlinekit.sweeps.sweep import Sweep
 
 ROUNDS = 5
 """Into how many rounds the trials of one process are divided at least, so that later ones learn from earlier."""
+
+
+class Proposer(Protocol):
+    """A trial of Optuna, or what looks like one."""
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any], /) -> object:
+        """Returns one of the choices."""
+
+    def suggest_int(self, name: str, low: int, high: int, /, *, log: bool) -> int:
+        """Returns an integer in [low, high]."""
+
+    def suggest_float(self, name: str, low: float, high: float, /, *, log: bool) -> float:
+        """Returns a number in [low, high]."""
 
 
 def search(sweep: Sweep) -> None:
@@ -24,7 +40,7 @@ def search(sweep: Sweep) -> None:
 
     Trials that a process has left unfinished are taken up first.
     """
-    optuna: Any = require("optuna", "sweep")
+    optuna: ModuleType = require("optuna", "sweep")
     total = sweep.plan.trials or 0
     size = max(min(sweep.plan.pack // sweep.plan.seeds, total // ROUNDS), 1)
     while True:
@@ -41,7 +57,7 @@ def search(sweep: Sweep) -> None:
                 study.tell(trial.number, trial.value, state.FAIL if trial.value is None else state.COMPLETE)
 
 
-def _study(optuna: Any, sweep: Sweep) -> Any:
+def _study(optuna: ModuleType, sweep: Sweep) -> Any:
     """Opens the study; its sampler follows from the seed and the number of trials so far."""
     backend = optuna.storages.journal.JournalFileBackend(str(sweep.folder / "study.journal"))
     with warnings.catch_warnings():
@@ -58,7 +74,7 @@ def _study(optuna: Any, sweep: Sweep) -> Any:
     return study
 
 
-def _abandoned(optuna: Any, sweep: Sweep, study: Any, claims: ExitStack) -> dict[int, dict[str, Any]]:
+def _abandoned(optuna: ModuleType, sweep: Sweep, study: Any, claims: ExitStack) -> dict[int, dict[str, Any]]:
     """Claims the trials whose process is gone; what was not fully proposed has failed."""
     found = {}
     running = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,))
@@ -83,7 +99,7 @@ def _asked(sweep: Sweep, study: Any, size: int, claims: ExitStack) -> dict[int, 
     return found
 
 
-def suggest(trial: Any, space: Space) -> dict[str, Any]:
+def suggest(trial: Proposer, space: Space) -> dict[str, Any]:
     """Returns the values that a trial of Optuna, or what looks like one, proposes."""
     found: dict[str, Any] = {}
     for name, values in space.items():

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from offlinekit.algos import get_algo
 from offlinekit.core.algo import Algo
@@ -18,6 +18,9 @@ from offlinekit.metrics.evaluators import get_evaluator, known_evaluators
 from offlinekit.sweeps import space
 from offlinekit.sweeps.space import Range, Space
 from offlinekit.training.setup.settings import N_STEPS, PLAIN, SETTINGS, RunSettings, complete
+
+if TYPE_CHECKING:
+    from types import ModuleType
 
 FQE = "fqe"
 LARGEST_FILE, DEEPEST = 1 << 16, 16
@@ -126,7 +129,7 @@ class Plan(RunFields):  # type: ignore[misc]  # Its fields are those of the run'
         return {**dataclasses.asdict(self), "vary": vary}
 
     @classmethod
-    def from_dict(cls, data: Any, where: str) -> Plan:
+    def from_dict(cls, data: object, where: str) -> Plan:
         """Makes a plan of plain data.
 
         Args:
@@ -160,7 +163,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     Raises:
         FileFormatError: For a file that is none.
     """
-    yaml: Any = require("yaml", "sweep")
+    yaml: ModuleType = require("yaml", "sweep")
     with path.open("rb") as file:
         text = file.read(LARGEST_FILE + 1)
     if len(text) > LARGEST_FILE:

@@ -12,6 +12,8 @@ from offlinekit.sweeps.sweep import packs
 from offlinekit.sweeps.sweep_files import claimed, write_trial
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from offlinekit.sweeps.sweep import Sweep
 
 PACK = "pack"
@@ -27,7 +29,7 @@ def tune(sweep: Sweep, **settings: Any) -> Any:
         sweep: What to run; it is sent to Ray's processes, and its folder must be seen by them.
         settings: Of `ray.tune.TuneConfig`, such as `search_alg` or `max_concurrent_trials`.
     """
-    ray: Any = require("ray.tune", "ray")
+    ray: ModuleType = require("ray.tune", "ray")
     plan = sweep.plan
     sweep.folder = sweep.folder.resolve()  # Ray's processes work in folders of their own.
     if plan.trials is None:
@@ -59,7 +61,7 @@ def train_one(config: dict[str, Any], sweep: Sweep) -> dict[str, Any]:
     return {"value": max(values) if sweep.plan.maximize else min(values), "trials": list(settings)}
 
 
-def _domain(ray: Any, values: list[Any] | Range) -> Any:
+def _domain(ray: ModuleType, values: list[Any] | Range) -> Any:
     """Returns what Ray Tune draws values from; its whole numbers leave out the upper end."""
     if not isinstance(values, Range):
         return ray.choice(values)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from offlinekit.errors import require
+
+if TYPE_CHECKING:
+    from types import ModuleType
 
 
 def submit(folder: Path, workers: int, cluster: str = "slurm", **parameters: Any) -> list[Any]:
@@ -21,7 +24,7 @@ def submit(folder: Path, workers: int, cluster: str = "slurm", **parameters: Any
     Returns:
         The jobs of submitit.
     """
-    submitit: Any = require("submitit", "submitit")
+    submitit: ModuleType = require("submitit", "submitit")
     folder = folder.resolve()
     executor = submitit.AutoExecutor(folder=folder / "jobs", cluster=cluster)
     executor.update_parameters(**parameters)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from offlinekit.algos import Population
 from offlinekit.core.populations.grouping import structure
@@ -18,6 +18,9 @@ from offlinekit.sweeps.pack import Trial, fitter, judge, train
 from offlinekit.sweeps.plan import FQE, Plan, evaluators_of
 from offlinekit.sweeps.space import corners
 from offlinekit.training import run_folder
+
+if TYPE_CHECKING:
+    from offlinekit.interfaces import EnvLike
 
 
 class Sweep:
@@ -35,7 +38,7 @@ class Sweep:
     """
 
     def __init__(
-        self, folder: Path, plan: Plan, dataset: MDPDataset, env: Any = None, progress: bool = True
+        self, folder: Path, plan: Plan, dataset: MDPDataset, env: EnvLike | None = None, progress: bool = True
     ) -> None:
         self.folder, self.plan, self.dataset, self.env, self.progress = folder, plan, dataset, env, progress
         self.preemptible = False
@@ -67,7 +70,12 @@ class Sweep:
 
     @classmethod
     def create(
-        cls, out: str | Path, plan: Plan, dataset: MDPDataset, env: Any = None, progress: bool = True
+        cls,
+        out: str | Path,
+        plan: Plan,
+        dataset: MDPDataset,
+        env: EnvLike | None = None,
+        progress: bool = True,
     ) -> Sweep:
         """Makes the folder of a new sweep within another one."""
         sweep = cls(Path(out), plan, dataset, env, progress)  # Checked before there is a folder.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from offlinekit.datasets import MDPDataset
 from offlinekit.envs.evaluation import evaluate
@@ -12,11 +12,15 @@ from offlinekit.interfaces import Evaluator
 from offlinekit.training.episode_table import EPISODES
 from offlinekit.training.undisturbed import undisturbed
 
+if TYPE_CHECKING:
+    from offlinekit.core.algo import Algo
+    from offlinekit.interfaces import EnvLike
+
 Judge = Callable[[], dict[str, Any]]
 
 
 def make_evaluations(
-    algo: Any, dataset: MDPDataset, env: Any, n_episodes: int, evaluators: Mapping[str, Evaluator]
+    algo: Algo, dataset: MDPDataset, env: EnvLike | None, n_episodes: int, evaluators: Mapping[str, Evaluator]
 ) -> dict[str, Judge]:
     """Returns name -> what measures some metrics of an algorithm as it is at the time of the call.
 
@@ -40,7 +44,7 @@ def make_evaluations(
     }
 
 
-def try_evaluators(algo: Any, dataset: MDPDataset, evaluators: Mapping[str, Evaluator]) -> None:
+def try_evaluators(algo: Algo, dataset: MDPDataset, evaluators: Mapping[str, Evaluator]) -> None:
     """Calls each evaluator on the best episode of the data, so that what is wrong shows before the first update.
 
     Raises:
@@ -54,7 +58,7 @@ def try_evaluators(algo: Any, dataset: MDPDataset, evaluators: Mapping[str, Eval
             _judge(name, evaluator, algo, best)
 
 
-def _play(algo: Any, env: Any, n_episodes: int, reference: MDPDataset | None) -> dict[str, Any]:
+def _play(algo: Algo, env: EnvLike, n_episodes: int, reference: MDPDataset | None) -> dict[str, Any]:
     """Returns the figures of some episodes and, for the run's folder, the episodes themselves."""
     seed = algo.seed or 0
     played = evaluate(algo, env, n_episodes, seed=seed)
@@ -68,7 +72,7 @@ def _play(algo: Any, env: Any, n_episodes: int, reference: MDPDataset | None) ->
     return {**figures, EPISODES: episodes}
 
 
-def _judge(name: str, evaluator: Evaluator, algo: Any, dataset: MDPDataset) -> dict[str, float]:
+def _judge(name: str, evaluator: Evaluator, algo: Algo, dataset: MDPDataset) -> dict[str, float]:
     found = evaluator(algo, dataset)
     if isinstance(found, Mapping):
         return {f"{name}/{part}": float(value) for part, value in found.items()}

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,9 @@ from offlinekit.nn.rows import RowLoss, Rows, reduce_rows, row_weights
 from offlinekit.sampling.batch import Metrics
 from offlinekit.training.optimizers import Gradients, Optimizer
 from offlinekit.types import first_leaf
+
+if TYPE_CHECKING:
+    from offlinekit.sampling.batch import Minibatch
 
 __all__ = ["Loss", "Objective", "Rows", "Target"]
 
@@ -65,7 +68,7 @@ class Objective:
         begun = step >= self.first and (self.last is None or step <= self.last)
         return begun and step % self.every == 0
 
-    def minimize(self, batch: Any) -> Metrics:
+    def minimize(self, batch: Minibatch) -> Metrics:
         """Takes one optimizer step on the owned parameters and returns the metrics."""
         gradients, metrics = (self.evaluate or self.gradients)(batch)
         if self.combine is not None:
@@ -78,7 +81,7 @@ class Objective:
             name: value for name, value in metrics.items() if name != ROW_LOSSES
         }  # A recorder keeps `metrics`.
 
-    def gradients(self, batch: Any) -> tuple[Gradients, Metrics]:
+    def gradients(self, batch: Minibatch) -> tuple[Gradients, Metrics]:
         """Returns the gradient of the loss by each owned parameter, clipped, and the metrics; changes nothing."""
         value, metrics = self.reduced(batch)
         found = torch.autograd.grad(value, self.parameters, allow_unused=True)
@@ -89,7 +92,7 @@ class Objective:
             gradients = self.limited(gradients)
         return gradients, {f"{self.name}_loss": value.detach(), **metrics}
 
-    def reduced(self, batch: Any) -> tuple[Tensor, Metrics]:
+    def reduced(self, batch: Minibatch) -> tuple[Tensor, Metrics]:
         """Returns the loss of a batch and its metrics as numbers: of rows the weighted mean, summed over members.
 
         Raises:
@@ -219,7 +222,7 @@ class Target:
             list(online.buffers()),
         )
 
-    def take_up(self, config: Any) -> None:
+    def take_up(self, config: object) -> None:
         """Sets `tau` and `every` to what their hyperparameters hold now."""
         for own, name in self.names.items():
             setattr(self, own, getattr(config, name))

@@ -9,7 +9,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -18,6 +18,9 @@ from torch import Tensor
 from offlinekit.datasets import MDPDataset
 from offlinekit.errors import DatasetError, TrainingError
 from offlinekit.sampling.block_reader import is_mapped
+
+if TYPE_CHECKING:
+    pass
 
 PLACES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 """What torchrun says to a process that it starts."""
@@ -98,7 +101,7 @@ class ProcessGroup:
             self.distributed.all_reduce(sent, op=self.distributed.ReduceOp.MAX)
         return [bool(flag) for flag in sent]
 
-    def gather(self, data: Any) -> list[Any]:
+    def gather(self, data: object) -> list[Any]:
         """Returns the plain data that each process gave, by rank; they travel as JSON."""
         sent = torch.frombuffer(bytearray(json.dumps(data).encode()), dtype=torch.uint8)
         sizes = [torch.zeros(1, dtype=torch.int64) for _ in range(self.size)]
@@ -119,7 +122,7 @@ class ProcessGroup:
         present = {name: [each[name] for each in everyone if name in each] for name in names}
         return {name: sum(found) / len(found) for name, found in present.items()}
 
-    def check_same(self, what: str, data: Any, remedy: str) -> None:
+    def check_same(self, what: str, data: object, remedy: str) -> None:
         """Checks that all processes have the same data: plain ones, or tensors by name.
 
         Raises:
@@ -186,7 +189,7 @@ def local_device(device: str) -> torch.device:
     return torch.device(device + number)
 
 
-def _digest(data: Any) -> str:
+def _digest(data: object) -> str:
     """Returns a hash of plain data, or of tensors by name."""
     seen = hashlib.sha256()
     if isinstance(data, dict) and any(isinstance(value, Tensor) for value in data.values()):

@@ -1,4 +1,4 @@
-"""Hyperparameters that had other names: files and runs migrate in silence, calls are warned and act."""
+"""Hyperparameters that had other names or were none: files and runs migrate in silence, calls are warned and act."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import torch
 from click.testing import CliRunner
 
 import offlinekit
-from offlinekit.algos import DiscreteAWAC, DiscreteCRR, catalogue
+from offlinekit.algos import FQL, QCFQL, DiscreteAWAC, DiscreteCRR, catalogue
 from offlinekit.cli.main import main
-from offlinekit.core.renames import RENAMES, inverse
+from offlinekit.core.renames import ADDITIONS, RENAMES, inverse
 from offlinekit.fields import NonNegative
 from offlinekit.sweeps.plan import Plan
 from offlinekit.testing import small_dataset
@@ -39,6 +39,33 @@ def run_as_before(folder):
     config["hyperparameters"]["beta"] = 1.0 / config["hyperparameters"].pop("temperature")
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "manifest.json").unlink()
+
+
+def without_candidates(path):
+    """Rewrites a policy file as the version before `n_candidates` of FQL wrote it."""
+    header, tensors = policy_file.read(path, torch.device("cpu"))
+    del header["config"]["n_candidates"]
+    policy_file.write(path, header, tensors)
+
+
+def cut_off_without_candidates(out):
+    """Returns the folder of a run of 6 from 8 updates, which began before `n_candidates`."""
+    begun = FQL(n_candidates=None, flow_steps=2, **SMALL)
+    for step, _ in begun.fitter(small_dataset("continuous"), 8, out=out, **QUIET):
+        if step == 6:
+            break
+    for path in run_folder.checkpoints(begun.run_dir):
+        without_candidates(path)
+    config = run_folder.read_config(begun.run_dir)
+    del config["hyperparameters"]["n_candidates"]
+    run_folder.rewrite_config(begun.run_dir, config)
+    return begun.run_dir
+
+
+def go_on_with_fql(out, n_steps, **options):
+    """Returns FQL after `n_steps` updates, found by itself if `out` holds such a run."""
+    algo = FQL(flow_steps=2, **SMALL, **options)
+    return algo.fit(small_dataset("continuous"), n_steps, out=out, resume="auto", **QUIET)
 
 
 @pytest.mark.parametrize(("beta", "temperature"), [(4.0, 0.25), (0.0, math.inf), (0.5, 2.0)])
@@ -104,6 +131,41 @@ def test_runs_of_before_go_on_in_silence(tmp_path, how):
         assert torch.equal(value, resumed.impl.state_tensors()[name]), name
 
 
+@pytest.mark.parametrize("front", [FQL, QCFQL])
+def test_files_older_than_a_hyperparameter_act_as_they_did(tmp_path, front):
+    """FQL took noise 0 before it had `n_candidates`."""
+    data = small_dataset("continuous")
+    algo = front(flow_steps=2, n_candidates=None, **SMALL).fit(data, 3, out=None, progress=False)
+    path = algo.save(tmp_path / "a.okt")
+    without_candidates(path)
+    loaded = offlinekit.load(path)
+    assert loaded.config == algo.config
+    actions = algo.predict(data.observations)
+    np.testing.assert_array_equal(loaded.predict(data.observations), actions)
+    chosen = front.load(path, n_candidates=1)
+    assert not np.array_equal(chosen.predict(data.observations), actions)
+    assert front.load(chosen.save(path)).n_candidates == 1
+
+
+def test_runs_older_than_a_hyperparameter_go_on_as_they_began_each_time(tmp_path):
+    """Checkpoints of the second time hold what config.json still lacks; to say what it was is no change."""
+    run = cut_off_without_candidates(tmp_path)
+    for n_steps, given in ((8, {}), (12, {}), (16, {"n_candidates": None})):
+        algo = FQL(flow_steps=2, **SMALL, **given)
+        algo.fit(small_dataset("continuous"), n_steps, out=None, resume=run, **QUIET)
+        assert algo.n_candidates is None
+
+
+def test_runs_older_than_a_hyperparameter_are_found_unless_another_value_is_given(tmp_path):
+    run = cut_off_without_candidates(tmp_path)
+    with pytest.raises(ValueError, match=r"other \['n_candidates'\]"):
+        FQL(flow_steps=2, n_candidates=3, **SMALL).fit(
+            small_dataset("continuous"), 8, out=None, resume=run, **QUIET
+        )
+    assert go_on_with_fql(tmp_path, 8, n_candidates=3).run_dir != run
+    assert go_on_with_fql(tmp_path, 8).run_dir == run
+
+
 def test_a_sweep_takes_names_of_before():
     with pytest.warns(DeprecationWarning, match="now 'temperature'"):
         plan = Plan(algo="discrete_awac", dataset="cartpole-mixed", vary={"beta": [0.5, 2.0]})
@@ -123,3 +185,6 @@ def test_the_table_names_fields_that_there_are():
         assert rename.new in front.hyperparameters()
         assert rename.old not in front.hyperparameters()
     assert inverse(inverse(0.0)) == 0.0
+    for addition in ADDITIONS:
+        (front,) = [front for front in catalogue().values() if front.__name__ == addition.algo]
+        assert front.hyperparameters()[addition.name].default != addition.before

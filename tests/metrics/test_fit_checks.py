@@ -14,9 +14,9 @@ from offlinekit.datasets import MDPDataset
 from offlinekit.metrics.ope.fit_checks import (
     behaviour_missed,
     impossible,
+    possible_values,
     still_moving,
     too_few_updates,
-    possible_values,
 )
 from offlinekit.metrics.ope.fitted_policies import FittedPolicies
 from offlinekit.metrics.ope.selection import select

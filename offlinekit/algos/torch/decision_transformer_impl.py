@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +22,7 @@ class DecisionTransformerImpl(SequenceImpl):
 
     config: DecisionTransformer
 
-    def build_policy(self) -> Any:
+    def build_policy(self) -> TimedTransformer:
         """Makes the transformer."""
         width = self.config.width
         networks = (self.make_embedding(), nn.Linear(self.action_size, width))

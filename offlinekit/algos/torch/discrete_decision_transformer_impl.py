@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from offlinekit.core.bases.sequence_model_impl import SequenceImpl
 from offlinekit.nn.rows import window_rows
-from offlinekit.nn.transformer import TrajectoryTransformer, init_small
+from offlinekit.nn.transformer import TrajectoryTransformer, TransformerConfig, init_small
 from offlinekit.sampling.batch import TrajectoryBatch
 from offlinekit.training.objectives import Loss, Objective
 
@@ -24,7 +24,7 @@ class WindowTransformer(TrajectoryTransformer):
     Source: the Atari model of Chen et al. 2021, arXiv:2106.01345, appendix A.1, and its code.
     """
 
-    def build_places(self, config: Any) -> None:
+    def build_places(self, config: TransformerConfig) -> None:
         """Makes both tables, of zeros."""
         self.place = nn.Parameter(torch.zeros(3 * config.context, config.width))
         self.time = nn.Parameter(torch.zeros(config.max_timestep, config.width))
@@ -44,7 +44,7 @@ class DiscreteDecisionTransformerImpl(SequenceImpl):
 
     config: DiscreteDecisionTransformer
 
-    def build_policy(self) -> Any:
+    def build_policy(self) -> WindowTransformer:
         """Makes the transformer."""
         width = self.config.width
         networks = (self.make_embedding(), nn.Embedding(self.n_actions, width).apply(init_small))

@@ -21,6 +21,7 @@ from offlinekit.nn.rows import bootstrapped
 from offlinekit.sampling.batch import Batch
 from offlinekit.sampling.loss_weights import learned_rows
 from offlinekit.training.objectives import Loss, Objective
+from offlinekit.types import first_leaf
 
 if TYPE_CHECKING:
     from offlinekit.algos.dynamics import DiscreteDynamics, Dynamics
@@ -81,7 +82,7 @@ class DynamicsImpl(Impl):
     def learn_data(self, dataset: MDPDataset, sampler: Sampler) -> None:
         """Notes the range of observations and rewards."""
         rows = learned_rows(dataset)
-        scaling, seen, rewards = self.config.scaling, rows.observations, rows.rewards
+        scaling, seen, rewards = self.config.scaling, first_leaf(rows.observations), rows.rewards
         ranges = scaling.observations(np.stack([seen.min(0), seen.max(0)]))
         earned = np.stack([rewards.min(), rewards.max()])
         earned = earned if scaling.reward is None else scaling.reward.transform(earned)

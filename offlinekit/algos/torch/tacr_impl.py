@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +19,7 @@ from offlinekit.types import map_tree
 
 if TYPE_CHECKING:
     from offlinekit.algos.tacr import TACR
+    from offlinekit.sampling.batch import TrajectoryBatch
 
 
 class TACRImpl(DecisionTransformerImpl):
@@ -52,13 +53,13 @@ class TACRImpl(DecisionTransformerImpl):
         )
         return [critic, actor]
 
-    def conditions(self, batch: Any) -> Tensor:
+    def conditions(self, batch: TrajectoryBatch) -> Tensor:
         """Returns what the actor is told [B, K]: the reward of the step before, or scaled returns to go."""
         if self.config.reads_returns:
             return super().conditions(batch)
         return torch.cat([torch.zeros_like(batch.rewards[:, :1]), batch.rewards[:, :-1]], 1)
 
-    def compute_target(self, batch: Any) -> Tensor:
+    def compute_target(self, batch: TrajectoryBatch) -> Tensor:  # type: ignore[override]  # Of windows.
         """Returns the critics' target [B, K]; in a last step, whose next one is not in the window, the reward."""
         actions = self.best_of(self.outputs(batch, self.target_policy))
         bound = self.config.target_noise_clip
@@ -69,7 +70,7 @@ class TACRImpl(DecisionTransformerImpl):
         target: Tensor = batch.rewards + self.config.gamma * following
         return target
 
-    def compute_critic_loss(self, batch: Any, q_tpn: Tensor) -> Loss:
+    def compute_critic_loss(self, batch: TrajectoryBatch, q_tpn: Tensor) -> Loss:  # type: ignore[override]  # As above.
         """Returns the squared error in steps whose next one is known, or that ended the MDP."""
         known = batch.valid.clone()
         known[:, -1] &= batch.terminals[:, -1]
@@ -77,7 +78,7 @@ class TACRImpl(DecisionTransformerImpl):
         errors = losses.temporal_difference_loss(outputs, q_tpn.flatten())
         return window_rows(errors.view(-1, *known.shape), known)
 
-    def compute_actor_loss(self, batch: Any) -> Loss:
+    def compute_actor_loss(self, batch: TrajectoryBatch) -> Loss:
         """Returns the normalised value term plus the squared distance to the data's actions, of each window."""
         actions = self.best_of(self.outputs(batch))
         flat = self.q.values(_flat(batch.observations), actions.flatten(0, 1), members=1)[0]
@@ -94,6 +95,6 @@ class TACRImpl(DecisionTransformerImpl):
         return self.q.values(observations, chosen).mean(0)
 
 
-def _flat(observations: TensorTree) -> Any:
+def _flat(observations: TensorTree) -> TensorTree:
     """Returns observations [B, K, ...] as [B * K, ...]."""
     return map_tree(lambda leaf: leaf.flatten(0, 1), observations)

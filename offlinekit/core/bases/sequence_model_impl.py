@@ -14,9 +14,14 @@ from offlinekit.nn.encoders import CNNEncoder, Encoder, MLPEncoder
 from offlinekit.nn.transformer import TrajectoryTransformer
 from offlinekit.nn.trunks import is_image, space_leaves
 from offlinekit.sampling.batch import TensorTree, TrajectoryBatch
-from offlinekit.types import first_leaf, leaves, map_tree
+from offlinekit.training.engines.updates import tensors_of
+from offlinekit.types import first_leaf, map_tree
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gymnasium import spaces
+
     from offlinekit.core.bases.sequence_model import SequenceModel
 
 
@@ -35,7 +40,7 @@ class SequenceImpl(Impl):
         self.best_return: Tensor
         self.register_buffer("best_return", torch.zeros(()))
 
-    def build_policy(self) -> Any:
+    def build_policy(self) -> TrajectoryTransformer:
         """Makes the policy."""
         raise UnsupportedError(f"{type(self).__name__} must define build_policy()")
 
@@ -89,7 +94,7 @@ class SequenceImpl(Impl):
             super().begin_episode(target_return)  # Which refuses a target.
         wanted = config.target_return if target_return is None else target_return
 
-        def padding(space: Any) -> Tensor:
+        def padding(space: spaces.Space[Any]) -> Tensor:
             dtype = torch.uint8 if space.dtype == "uint8" else torch.float32
             return torch.zeros((1, config.context, *(space.shape or ())), dtype=dtype, device=device)
 
@@ -117,7 +122,7 @@ class SequenceImpl(Impl):
         outputs = self.outputs(window)[:, -1]
         actions = self.drawn_from(outputs) if sample else self.best_of(outputs)
         window.actions[:, -1] = actions
-        split = zip(*(leaf.split(1) for leaf in leaves(tuple(window))), strict=True)
+        split = zip(*(torch.split(leaf, 1) for leaf in tensors_of(window)), strict=True)
         return actions, [_like(window, parts) for parts in split]
 
     def extended(self, past: TrajectoryBatch, observations: TensorTree, rewards: Tensor) -> TrajectoryBatch:
@@ -169,7 +174,7 @@ def _like(batch: TrajectoryBatch, parts: Sequence[Tensor]) -> TrajectoryBatch:
     return TrajectoryBatch(*map_tree(lambda _: next(rest), tuple(batch)))
 
 
-def _over_space(function: Any, space: Any) -> Any:
+def _over_space(function: Callable[[spaces.Space[Any]], Tensor], space: spaces.Space[Any]) -> TensorTree:
     """Returns a tree with a function of each leaf of a nested space."""
     if hasattr(space, "spaces"):
         parts = space.spaces

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -13,6 +13,10 @@ from offlinekit.core.export.exported_policy import ExportedPolicy, examples
 from offlinekit.errors import OfflineKitError, UnsupportedError, did_you_mean
 from offlinekit.io import atomic_write
 from offlinekit.types import Array, rows
+
+if TYPE_CHECKING:
+    from offlinekit.core.algo import Algo
+    from offlinekit.types import ArrayTree
 
 BATCHES = (1, 3, 64)
 """Rows of the batches on which an exported policy is compared."""
@@ -41,7 +45,11 @@ FORMATS = {
 
 
 def export(
-    algo: Any, path: Path, format: str | None = None, observations: Any = None, tolerance: float = 1e-6
+    algo: Algo,
+    path: Path,
+    format: str | None = None,
+    observations: ArrayTree | None = None,
+    tolerance: float = 1e-6,
 ) -> Path:
     """Writes the greedy policy of an algorithm with its scalers inside; see `Algo.export`."""
     chosen = find_format(path, format)
@@ -87,7 +95,7 @@ def find_format(path: Path, format: str | None) -> Format:
     return FORMATS[format]
 
 
-def compare(algo: Any, act: Callable[[Any], Array], observations: Any, tolerance: float) -> None:
+def compare(algo: Algo, act: Callable[[ArrayTree], Array], observations: ArrayTree, tolerance: float) -> None:
     """Checks that an exported policy acts as `predict` does, in batches of several sizes.
 
     Args:

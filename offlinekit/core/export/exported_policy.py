@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -18,6 +18,16 @@ from offlinekit.nn.trunks import observation_leaves, space_leaves
 from offlinekit.sampling.scalers import Affine
 from offlinekit.types import Array
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch._ops import OpOverload
+
+    from offlinekit.core.algo import Algo
+    from offlinekit.core.impl import Impl
+    from offlinekit.sampling.batch import TensorTree
+    from offlinekit.types import ArrayTree, T, Tree
+
 
 class ExportedPolicy(nn.Module):
     """Observations -> actions, as `predict` gives them; a leaf of the observations is an argument.
@@ -28,7 +38,7 @@ class ExportedPolicy(nn.Module):
         algo: With networks.
     """
 
-    def __init__(self, algo: Any) -> None:
+    def __init__(self, algo: Algo) -> None:
         super().__init__()
         impl = algo.impl
         self.name, self.updates = type(algo).__name__, impl.grad_step
@@ -100,7 +110,7 @@ class _Members(nn.Module):
         self.members = nn.ModuleList(ensemble.unstacked())
         self.size = getattr(self.members[0], "size", None)
 
-    def forward(self, inputs: Any) -> Tensor:
+    def forward(self, inputs: TensorTree) -> Tensor:
         """Returns what the ensemble does, [K, ...]."""
         return torch.stack([member(inputs) for member in self.members])
 
@@ -112,7 +122,13 @@ class _Touched(TorchDispatchMode):  # type: ignore[no-untyped-call]  # Not typed
         super().__init__()  # type: ignore[no-untyped-call]  # Not typed by torch.
         self.seen: set[int] = set()
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(
+        self,
+        func: OpOverload,
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> object:
         self.seen.update(x.data_ptr() for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor))
         return func(*args, **(kwargs or {}))
 
@@ -125,7 +141,7 @@ class _Touched(TorchDispatchMode):  # type: ignore[no-untyped-call]  # Not typed
                         held[name] = None
 
 
-def examples(algo: Any, n_rows: int) -> Any:
+def examples(algo: Algo, n_rows: int) -> ArrayTree:
     """Draws observations [n_rows, ...] in the units of the data, always the same, with which to compare policies."""
     rng = np.random.default_rng(0)
     space, tree = algo.impl.observation_space, algo.scaling.observation
@@ -134,16 +150,16 @@ def examples(algo: Any, n_rows: int) -> Any:
     return _tree(space, iter([_draw(rng, leaf, a, n_rows) for leaf, a in zip(leaves, affines, strict=True)]))
 
 
-def arguments(space: spaces.Space[Any], observations: Any) -> list[Array]:
+def arguments(space: spaces.Space[Any], observations: ArrayTree) -> list[Array]:
     """Returns the leaves of observations [B, ...] as the policy takes them."""
     found = zip(observation_leaves(space, observations), space_leaves(space), strict=True)
     return [np.ascontiguousarray(o, np.uint8 if leaf.dtype == np.uint8 else np.float32) for o, leaf in found]
 
 
-def _copy(algo: Any) -> Any:
+def _copy(algo: Algo) -> Impl:
     """Returns an implementation with the same networks on the CPU, parametrised weights as plain numbers."""
     impl = algo.impl
-    copy = algo.impl_class(algo, impl.observation_space, impl.action_space, torch.device("cpu"))
+    copy: Impl = algo.impl_class(algo, impl.observation_space, impl.action_space, torch.device("cpu"))
     copy.load_state_dict(impl.state_dict())
     copy.grad_step, copy.horizon = impl.grad_step, impl.horizon
     copy.requires_grad_(False).eval()
@@ -175,7 +191,7 @@ def _scale(leaf: Tensor, numbers: dict[str, Any] | None) -> Tensor:
     return scaled.float()
 
 
-def _tree(space: spaces.Space[Any], leaves: Iterator[Any]) -> Any:
+def _tree(space: spaces.Space[Any], leaves: Iterator[T]) -> Tree[T]:
     """Returns the leaves as observations of a space, in the order of `space_leaves`."""
     if isinstance(space, spaces.Dict):
         return {key: _tree(part, leaves) for key, part in space.spaces.items()}

@@ -6,7 +6,7 @@ import json
 import operator
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -19,6 +19,9 @@ from offlinekit.core.export.exported_policy import ExportedPolicy
 from offlinekit.core.export.torch_formats import traced
 from offlinekit.errors import UnsupportedError
 from offlinekit.types import Array
+
+if TYPE_CHECKING:
+    from offlinekit.types import ArrayTree, Json
 
 NAMES = {
     "_to_copy": "cast",
@@ -63,7 +66,7 @@ def write(policy: ExportedPolicy, path: Path) -> None:
     save_file(tensors, str(path), metadata={deploy.KEY: json.dumps(description)})
 
 
-def open_policy(path: Path, _: Any) -> Callable[[Any], Array]:
+def open_policy(path: Path, _: spaces.Space[Any]) -> Callable[[ArrayTree], Array]:
     """Returns what acts by a file."""
     return deploy.NumpyPolicy.load(path).predict
 
@@ -124,7 +127,7 @@ class Program:
         self._numbers[node] = len(self._numbers)
         self.operations.append([name, [self._plain(argument) for argument in arguments]])
 
-    def _plain(self, argument: Any) -> Any:
+    def _plain(self, argument: object) -> Json:
         """Returns an argument as JSON."""
         if isinstance(argument, Node):
             return {"value": self._numbers[argument]}

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.export import Dim, ExportedProgram
@@ -16,6 +16,12 @@ from torch.export import Dim, ExportedProgram
 from offlinekit.core.export.exported_policy import ExportedPolicy, arguments
 from offlinekit.errors import require
 from offlinekit.types import Array
+
+if TYPE_CHECKING:
+    from gymnasium import spaces
+    from torch import Tensor
+
+    from offlinekit.types import ArrayTree
 
 
 def traced(policy: ExportedPolicy) -> ExportedProgram:
@@ -38,7 +44,7 @@ def write_torch_export(policy: ExportedPolicy, path: Path) -> None:
         torch.export.save(traced(policy), file, extra_files={"offlinekit": json.dumps(policy.facts())})
 
 
-def open_torch_export(path: Path, space: Any) -> Callable[[Any], Array]:
+def open_torch_export(path: Path, space: spaces.Space[Any]) -> Callable[[ArrayTree], Array]:
     """Returns what acts by an archive of torch.export."""
     with path.open("rb") as file, _quiet():
         return _acting(torch.export.load(file).module(), space)
@@ -55,7 +61,7 @@ def _trace(policy: ExportedPolicy) -> Any:
     return trace(policy, policy.examples()).eval()
 
 
-def open_torchscript(path: Path, space: Any) -> Callable[[Any], Array]:
+def open_torchscript(path: Path, space: spaces.Space[Any]) -> Callable[[ArrayTree], Array]:
     """Returns what acts by a TorchScript module."""
     with path.open("rb") as file, _quiet():
         read: Any = torch.jit.load  # Not typed by torch.
@@ -83,7 +89,7 @@ def write_onnx(policy: ExportedPolicy, path: Path) -> None:
         program.save(str(path), external_data=False)
 
 
-def open_onnx(path: Path, space: Any) -> Callable[[Any], Array]:
+def open_onnx(path: Path, space: spaces.Space[Any]) -> Callable[[ArrayTree], Array]:
     """Returns what acts by an ONNX model on one thread of the CPU."""
     runtime = require("onnxruntime", "onnx")
     options = runtime.SessionOptions()
@@ -91,15 +97,15 @@ def open_onnx(path: Path, space: Any) -> Callable[[Any], Array]:
     session = runtime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
     names = [given.name for given in session.get_inputs()]
 
-    def act(observations: Any) -> Array:
+    def act(observations: ArrayTree) -> Array:
         actions: Array = session.run(None, dict(zip(names, arguments(space, observations), strict=True)))[0]
         return actions
 
     return act
 
 
-def _acting(module: Any, space: Any) -> Callable[[Any], Array]:
-    def act(observations: Any) -> Array:
+def _acting(module: Callable[..., Tensor], space: spaces.Space[Any]) -> Callable[[ArrayTree], Array]:
+    def act(observations: ArrayTree) -> Array:
         with torch.no_grad():
             actions: Array = module(*map(torch.as_tensor, arguments(space, observations))).numpy()
         return actions

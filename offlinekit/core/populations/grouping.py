@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from offlinekit.training.run import Run
+
+if TYPE_CHECKING:
+    pass
 
 FIXED_NUMBERS = ("action_noise", "huber_width", "log_std_min")
 """Numbers that networks hold or losses branch on, so that members which differ in them are stacks of their own."""

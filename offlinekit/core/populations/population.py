@@ -177,7 +177,7 @@ class Population:
             )
         return [None if folder is None else Path(folder) for folder in resume]
 
-    def _found(self, configs: Sequence[dict[str, Any]], out: Any) -> list[Path | None]:
+    def _found(self, configs: Sequence[dict[str, Any]], out: str | Path | None) -> list[Path | None]:
         """Returns for each member an unfinished run; where any has one, finished runs of the others."""
         found: list[Path | None] = [None] * len(self)
         for finished in (False, True):

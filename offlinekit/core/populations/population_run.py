@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from offlinekit.core.populations.grouping import groups
 from offlinekit.core.populations.run_groups import RunGroup, make_run_groups
@@ -13,6 +13,9 @@ from offlinekit.training.engines.engine import CHECK_EVERY
 from offlinekit.training.interrupts import Interrupts, stopped
 from offlinekit.training.loggers import ProgressBar
 from offlinekit.training.run import Run, nothing_left
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 Rows = dict[int, dict[str, float]]
 """New metrics of members, by their numbers."""
@@ -126,7 +129,7 @@ class PopulationRun:
         if over:
             self._replace(group, over)
 
-    def _replace(self, group: RunGroup, gone: Any) -> list[RunGroup]:
+    def _replace(self, group: RunGroup, gone: Collection[int]) -> list[RunGroup]:
         """Puts the members of a group that stay into run_groups of their own."""
         group.sync_members()
         rest = {number: run for number, run in group.runs.items() if number not in gone}

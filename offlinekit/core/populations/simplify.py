@@ -6,10 +6,13 @@ Each rule keeps the numbers. Shapes and strides are those of the recording, whic
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, fx
+
+if TYPE_CHECKING:
+    from torch._ops import OpOverload
 
 aten = torch.ops.aten
 RESHAPES = {aten.view.default, aten._unsafe_view.default}
@@ -49,7 +52,7 @@ def _apply(rule: Callable[[fx.Graph, fx.Node, set[fx.Node]], Any], graph: fx.Gra
     graph.eliminate_dead_code()
 
 
-def _drop_idle_view(graph: fx.Graph, node: fx.Node, changed: set[fx.Node]) -> Any:
+def _drop_idle_view(graph: fx.Graph, node: fx.Node, changed: set[fx.Node]) -> object:
     """A view that shows the same -> what it shows."""
     if node.target not in VIEWS:
         return None
@@ -57,14 +60,14 @@ def _drop_idle_view(graph: fx.Graph, node: fx.Node, changed: set[fx.Node]) -> An
     return node.args[0] if (shown.shape, shown.stride()) == (given.shape, given.stride()) else None
 
 
-def _drop_copy(graph: fx.Graph, node: fx.Node, changed: set[fx.Node]) -> Any:
+def _drop_copy(graph: fx.Graph, node: fx.Node, changed: set[fx.Node]) -> object:
     """x * 1 -> x where neither is changed in place; vmap writes it for the sum of a bias and a product."""
     if node.target != aten.mul.Scalar or node.args[1] != 1:
         return None
     return None if {_owner(node), _owner(node.args[0])} & changed else node.args[0]
 
 
-def _join_bias(graph: fx.Graph, node: fx.Node, changed: set[fx.Node]) -> Any:
+def _join_bias(graph: fx.Graph, node: fx.Node, changed: set[fx.Node]) -> fx.Node | None:
     """bias + a b -> one kernel, where the bias is the same for all rows of a product."""
     if node.target != aten.add.Tensor or node.kwargs:
         return None
@@ -81,7 +84,7 @@ def _join_bias(graph: fx.Graph, node: fx.Node, changed: set[fx.Node]) -> Any:
     return _call(graph, aten.view.default, joined, list(_value(node).shape))
 
 
-def _turn_factors(graph: fx.Graph, node: fx.Node, changed: set[fx.Node]) -> Any:
+def _turn_factors(graph: fx.Graph, node: fx.Node, changed: set[fx.Node]) -> fx.Node | None:
     """(a' b)' -> b' a, whose memory is in order: the gradient of a weight that is used transposed."""
     if node.target != aten.transpose.int or not _turns(node):
         return None
@@ -98,7 +101,7 @@ def _turns(node: fx.Node) -> bool:
     return _value(node).ndim == 3 and node.args[1:] == (1, 2)
 
 
-def _only_reshaped(node: Any) -> fx.Node | None:
+def _only_reshaped(node: object) -> fx.Node | None:
     """Returns the operation behind reshapes whose result nothing else uses."""
     while isinstance(node, fx.Node) and len(node.users) == 1:
         if node.target not in RESHAPES:
@@ -136,7 +139,7 @@ def _layout(tensor: Tensor) -> Tensor:
     return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
 
 
-def _call(graph: fx.Graph, target: Any, *args: Any) -> fx.Node:
+def _call(graph: fx.Graph, target: OpOverload, *args: Any) -> fx.Node:
     """Adds an operation, with the layout of its result."""
     node = graph.call_function(target, args)
     node.meta["val"] = target(*(a.meta["val"] if isinstance(a, fx.Node) else a for a in args))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -14,6 +14,10 @@ from offlinekit.core.populations.program import NotStackable, Unseeded
 from offlinekit.core.populations.stacked_objective import StackedObjective, StackedTarget, named_tensors
 from offlinekit.core.populations.stacked_sampling import StackedSampler
 
+if TYPE_CHECKING:
+    from offlinekit.core.algo import Algo
+    from offlinekit.training.objectives import Target
+
 
 class StackedConfig:
     """The front that a stacked impl reads: the first member's, but for numbers in which members differ.
@@ -22,7 +26,7 @@ class StackedConfig:
         front: Of the first member.
     """
 
-    def __init__(self, front: Any) -> None:
+    def __init__(self, front: Algo) -> None:
         self.front = front
         self.differing: dict[str, Tensor] = {}  # Of one member, while its loss is recorded.
 
@@ -76,7 +80,7 @@ def _is_shared(name: str) -> bool:
     return name == "random.impl" or (name.startswith("optimizers.") and name.endswith(".step"))
 
 
-def _stacked_target(whole: Impl, impls: Sequence[Impl], index: int) -> Any:
+def _stacked_target(whole: Impl, impls: Sequence[Impl], index: int) -> Target | StackedTarget:
     target, taus = whole.targets[index], [impl.targets[index].tau for impl in impls]
     return target if len(set(taus)) == 1 else StackedTarget(target, torch.tensor(taus, device=whole.device))
 

@@ -12,9 +12,10 @@ from torch.func import functional_call
 
 from offlinekit.core.impl import Impl
 from offlinekit.core.populations.program import Program
-from offlinekit.core.populations.stacked_sampling import flatten, unflatten
+from offlinekit.core.populations.stacked_sampling import unflatten
 from offlinekit.nn.random import Random
-from offlinekit.sampling.batch import Batch, Metrics
+from offlinekit.sampling.batch import Metrics, Minibatch
+from offlinekit.training.engines.updates import tensors_of
 from offlinekit.training.objectives import Objective, Target
 from offlinekit.training.optimizers import make_optimizer
 
@@ -61,7 +62,9 @@ class StackedObjective(Objective):
         self.decays = [_beside(decays[:, i], p) for i, group in enumerate(groups) for p in group]
         self.rates = [_beside(rates, parameter) for parameter in self.parameters]
 
-    def record(self, impl: Impl, numbers: dict[str, Tensor], batch: Batch, randoms: Sequence[Random]) -> None:
+    def record(
+        self, impl: Impl, numbers: dict[str, Tensor], batch: Minibatch, randoms: Sequence[Random]
+    ) -> None:
         """Records losses, metrics and gradients of all members as a program.
 
         Args:
@@ -79,12 +82,13 @@ class StackedObjective(Objective):
         owned = [_index(tensors, parameter) for parameter in self.parameters]
         loss_of = _Loss(impl)
 
-        def member(*flat: Tensor) -> Any:
+        def member(*flat: Tensor) -> tuple[Tensor, Metrics]:
             state = {f"impl.{name}": tensor for name, tensor in zip(names, flat, strict=False)}
             values = flat[len(names) : len(names) + len(numbers)]
             impl.config.differing = dict(zip(numbers, values, strict=True))
             own_batch = unflatten(flat[len(names) + len(numbers) :], batch)
-            return functional_call(loss_of, state, (self.reduced, own_batch))
+            reduced: tuple[Tensor, Metrics] = functional_call(loss_of, state, (self.reduced, own_batch))
+            return reduced
 
         def everyone(*flat: Tensor) -> list[Any]:
             leaves = list(flat)
@@ -97,14 +101,14 @@ class StackedObjective(Objective):
             return [losses.detach(), *metrics.values(), *gradients]
 
         try:
-            self.program = Program(everyone, inputs, flatten(batch), randoms)
+            self.program = Program(everyone, inputs, tensors_of(batch), randoms)
         finally:
             impl.config.differing = {}
 
     @torch.no_grad()
-    def minimize(self, batch: Batch) -> Metrics:
+    def minimize(self, batch: Minibatch) -> Metrics:
         """Takes one step of every member and returns the metrics, [M] each."""
-        outputs = self.program(flatten(batch))
+        outputs = self.program(tensors_of(batch))
         metrics = {name: value.clone() for name, value in zip(self.metrics, outputs, strict=False)}
         gradients = [None if g is None else g.contiguous() for g in outputs[len(metrics) :]]
         if self.norms is not None:
@@ -162,7 +166,7 @@ class _Loss(nn.Module):
         self.impl = impl
 
     def forward(
-        self, reduced: Callable[[Any], tuple[Tensor, Metrics]], batch: Batch
+        self, reduced: Callable[[Any], tuple[Tensor, Metrics]], batch: Minibatch
     ) -> tuple[Tensor, Metrics]:
         return reduced(batch)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -12,8 +12,12 @@ from offlinekit.datasets import MDPDataset
 from offlinekit.errors import UnsupportedError
 from offlinekit.interfaces import Sampler
 from offlinekit.nn.random import derive
+from offlinekit.sampling.batch import Minibatch
 from offlinekit.sampling.blocks import BlockSampler
-from offlinekit.types import Array, leaves, map_tree
+from offlinekit.types import Array, map_tree
+
+if TYPE_CHECKING:
+    from offlinekit.core.algo import Algo
 
 
 @runtime_checkable
@@ -24,16 +28,16 @@ class Shareable(Sampler, Protocol):
     batch_size: int
 
     @property
-    def columns(self) -> Any:
+    def columns(self) -> object:
         """What it shares with its twins."""
 
-    def twin(self, batch_size: int, seed: int, *sampling_weights: Array) -> Any:
+    def twin(self, batch_size: int, seed: int, *sampling_weights: Array) -> Shareable:
         """Returns a sampler of the same columns that draws by a generator of its own, and by weights if given."""
 
     def next_rows(self) -> Tensor:
         """Draws the rows of the next minibatch, int64 [B]."""
 
-    def gather(self, index: Tensor) -> Any:
+    def gather(self, index: Tensor) -> Minibatch:
         """Returns the minibatch of rows, int64 [B], or with an axis of members before B that every field then has."""
 
 
@@ -43,12 +47,11 @@ class SharedColumns:
     def __init__(self) -> None:
         self._made: list[tuple[dict[str, Any], Shareable]] = []
 
-    def __call__(self, algo: Any, dataset: MDPDataset, **settings: Any) -> Sampler:
+    def __call__(self, algo: Algo, dataset: MDPDataset, **settings: Any) -> Sampler:
         """Returns a sampler with a generator of its own."""
         impl = algo.impl
         if not impl.stackable:
-            own: Sampler = algo.make_sampler(dataset, **settings)
-            return own
+            return algo.make_sampler(dataset, **settings)
         wanted = {
             "gamma": algo.gamma,
             "n_step": algo.n_step,
@@ -62,13 +65,10 @@ class SharedColumns:
         for columns, sampler in self._made:
             if columns == wanted:
                 seed, weights = derive(algo.seed or 0, "batches"), algo.sampling_weights_for(dataset)
-                twin: Sampler = (
-                    sampler.twin(algo.batch_size, seed)
-                    if weights is None
-                    else sampler.twin(algo.batch_size, seed, weights)
-                )
-                return twin
-        made: Sampler = algo.make_sampler(dataset, **settings)
+                if weights is None:
+                    return sampler.twin(algo.batch_size, seed)
+                return sampler.twin(algo.batch_size, seed, weights)
+        made = algo.make_sampler(dataset, **settings)
         if isinstance(made, BlockSampler):
             raise UnsupportedError(
                 "a population gathers rows for each of its members, which needs the dataset in memory; "
@@ -94,17 +94,17 @@ class StackedSampler:
         order = [member for members in self.holders.values() for member in members]
         self.places = torch.tensor(order, device=samplers[0].device).argsort()
 
-    def sample(self) -> Any:
+    def sample(self) -> Minibatch:
         """Draws the next minibatch of every member."""
         return self.gather([sampler.next_rows() for sampler in self.samplers])
 
-    def example(self) -> Any:
+    def example(self) -> Minibatch:
         """Returns a batch without drawing one, to see its shapes: each row is the first."""
         first = self.samplers[0]
         rows = torch.zeros(first.batch_size, dtype=torch.int64, device=first.device)
         return self.gather([rows for _ in self.samplers])
 
-    def gather(self, rows: Sequence[Tensor]) -> Any:
+    def gather(self, rows: Sequence[Tensor]) -> Minibatch:
         """Returns what the given rows stand for, [B] for each member."""
         parts = [
             self.samplers[members[0]].gather(torch.stack([rows[member] for member in members]))
@@ -123,12 +123,7 @@ class StackedSampler:
         return type(like)(**fields)
 
 
-def flatten(batch: Any) -> list[Tensor]:
-    """Returns the tensors of a batch, in order."""
-    return [leaf for leaf in leaves(tuple(batch)) if leaf is not None]
-
-
-def unflatten(tensors: Sequence[Tensor], like: Any) -> Any:
-    """Returns a batch built as another one from the tensors that `flatten` gave."""
+def unflatten(tensors: Sequence[Tensor], like: Minibatch) -> Minibatch:
+    """Returns a batch built as another one from the tensors that `tensors_of` returned."""
     rest = iter(tensors)
     return type(like)(*map_tree(lambda leaf: None if leaf is None else next(rest), tuple(like)))

@@ -99,7 +99,7 @@ def _streams(columns: dict[str, Any]) -> list[dict[str, Any]]:
     """Returns the columns of each environment."""
     if columns["rewards"].ndim == 1:
         return [columns]
-    return [rows(columns, (slice(None), i)) for i in range(columns["rewards"].shape[1])]
+    return [map_tree(lambda leaf, i=i: leaf[:, i], columns) for i in range(columns["rewards"].shape[1])]
 
 
 def _episodes(columns: dict[str, Any], autoreset: str) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,6 +12,8 @@ from offlinekit.metrics.batches import actions_at
 from offlinekit.types import Array, leaves, row_parts
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from offlinekit.core.algo import Algo
     from offlinekit.datasets import MDPDataset
 
@@ -56,7 +58,7 @@ def out_of_distribution_distance(
 
 def _vectors(algo: Algo, dataset: MDPDataset, index: Array, seed: int) -> Array:
     """Returns the observations of rows [B] as float64 [B, D], D at most `MOST_NUMBERS`."""
-    project: Any = None
+    project: Callable[[Array], Array] | None = None
     found = []
     for part in row_parts(index, ROWS_AT_ONCE):
         seen = observations_at(algo, dataset, part)
@@ -67,13 +69,16 @@ def _vectors(algo: Algo, dataset: MDPDataset, index: Array, seed: int) -> Array:
     return np.concatenate(found)
 
 
-def _projection(flat: Array, seed: int) -> Any:
+def _projection(flat: Array, seed: int) -> Callable[[Array], Array]:
     """Returns what maps [B, D] onto few numbers that keep distances, on average, where D is large."""
     if flat.shape[1] <= MOST_NUMBERS:
         return np.asarray
     from sklearn.random_projection import GaussianRandomProjection
 
-    return GaussianRandomProjection(MOST_NUMBERS, random_state=seed).fit(flat).transform
+    projection: Callable[[Array], Array] = (
+        GaussianRandomProjection(MOST_NUMBERS, random_state=seed).fit(flat).transform
+    )
+    return projection
 
 
 def _action_vectors(actions: Array, n_actions: int | None) -> Array:

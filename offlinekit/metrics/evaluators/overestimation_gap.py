@@ -17,11 +17,12 @@ from offlinekit.types import Array
 if TYPE_CHECKING:
     from offlinekit.core.algo import Algo
     from offlinekit.datasets import MDPDataset
+    from offlinekit.interfaces import EnvLike
 
 
 @less_is_better
 def overestimation_gap(
-    algo: Algo, dataset: MDPDataset, *, env: Any = None, n_episodes: int = 10, seed: int = 0
+    algo: Algo, dataset: MDPDataset, *, env: EnvLike | None = None, n_episodes: int = 10, seed: int = 0
 ) -> float:
     """Returns the mean of value estimates less discounted returns, both of the scaled reward.
 

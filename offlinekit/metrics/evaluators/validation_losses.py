@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from offlinekit.directions import less_is_better
 from offlinekit.training.undisturbed import undisturbed
@@ -10,6 +10,7 @@ from offlinekit.training.undisturbed import undisturbed
 if TYPE_CHECKING:
     from offlinekit.core.algo import Algo
     from offlinekit.datasets import MDPDataset
+    from offlinekit.sampling.batch import Minibatch
 
 
 @less_is_better
@@ -30,7 +31,7 @@ def validation_losses(algo: Algo, dataset: MDPDataset, *, n_batches: int = 50) -
     sums: dict[str, float] = {}
     with undisturbed(algo):
         for _ in range(n_batches):
-            batch: Any = sampler.sample()
+            batch: Minibatch = sampler.sample()
             for objective in algo.impl.objectives:
                 sums[objective.name] = sums.get(objective.name, 0.0) + float(objective.reduced(batch)[0])
     return {name: total / n_batches for name, total in sums.items()}

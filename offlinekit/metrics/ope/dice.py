@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -54,6 +54,10 @@ FAMILY = {
 """Name to regularisers. Ratios may be negative here: the papers' bound zeta >= 0 is no linear system."""
 
 
+Features: TypeAlias = "Floats | sparse.csr_array"
+"""[N, d], dense or sparse."""
+
+
 @dataclass(frozen=True)
 class Flow:
     """Where N rows come from and lead to, in features, under the target policy.
@@ -66,15 +70,21 @@ class Flow:
         episodes: int64 [N], which of the E episodes a row is of.
     """
 
-    features: Any
-    next_features: Any
-    start_features: Any
+    features: Features
+    next_features: Features
+    start_features: Features
     rewards: Floats
     episodes: npt.NDArray[np.int64]
 
     @classmethod
     def of_states(
-        cls, features: Any, next_features: Any, starts: Any, rewards: Floats, ratios: Floats, episodes: Any
+        cls,
+        features: Features,
+        next_features: Features,
+        starts: Features,
+        rewards: Floats,
+        ratios: Floats,
+        episodes: npt.NDArray[np.int64],
     ) -> Flow:
         """Returns the flow over states: actions are corrected by their ratios [N], next features and rewards
         weighted by them. Source: Liu et al. 2018, arXiv:1810.12429.
@@ -124,8 +134,8 @@ class Moments:
         solve: (right, transposed=False) -> [d], by one factorisation of the flux less a small ridge.
     """
 
-    second: Any
-    flux: Any
+    second: sparse.csr_array
+    flux: sparse.csr_array
     rewards: Floats
     solve: Callable[..., Floats]
 
@@ -161,13 +171,13 @@ def _ratios(flow: Flow, gamma: float, regularisers: Regularisers, moments: Momen
     return np.asarray(flow.features @ solution[d : 2 * d])
 
 
-def _ridge(second: Any) -> Any:
+def _ridge(second: sparse.csr_array) -> sparse.csr_array:
     """Returns the multiple of the identity that stands in for features without data."""
     d = second.shape[0]
     return RIDGE * max(second.trace() / d, 1e-12) * sparse.eye_array(d, format="csr")
 
 
-def _solver(matrix: Any, order: str = "MMD_AT_PLUS_A") -> Callable[..., Floats]:
+def _solver(matrix: sparse.csr_array, order: str = "MMD_AT_PLUS_A") -> Callable[..., Floats]:
     """Factorises a matrix once, for solutions of it and of its transpose; `order` is what splu takes."""
     if matrix.nnz > 0.1 * matrix.shape[0] ** 2:
         factors = linalg.lu_factor(matrix.toarray())
@@ -176,5 +186,5 @@ def _solver(matrix: Any, order: str = "MMD_AT_PLUS_A") -> Callable[..., Floats]:
     return lambda right, transposed=False: sparse_factors.solve(right, "T" if transposed else "N")
 
 
-def _mean(features: Any) -> Floats:
+def _mean(features: Features) -> Floats:
     return np.asarray(np.asarray(features.sum(0)).reshape(-1) / features.shape[0])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from offlinekit.errors import UnanswerableError, UnsupportedError
 from offlinekit.metrics.ope.contributions import Contributions
@@ -32,16 +32,18 @@ from offlinekit.metrics.ope.weight_checks import mean_weight
 
 if TYPE_CHECKING:
     from offlinekit.datasets import MDPDataset
+    from offlinekit.interfaces import PolicyLike, ValueModel
+    from offlinekit.metrics.ope.fitted_behaviour import Behaviour
 
 
 def estimate(
-    policy: Any,
+    policy: PolicyLike,
     dataset: MDPDataset,
     estimators: Sequence[str] | None = None,
     *,
     gamma: float = 0.99,
-    behaviour: Any = None,
-    q_function: Any = None,
+    behaviour: Behaviour = None,
+    q_function: QFunction | ValueModel | None = None,
     fit_q: Callable[[MDPDataset], QFunction] | None = None,
     dynamics: DynamicsModel | None = None,
     n_folds: int = 5,
@@ -105,7 +107,7 @@ def estimate(
         try:
             if fit is not None:
                 model = cross_fitted_values(target, dataset, fit, n_folds, seed, gamma)
-            else:
+            elif q_function is not None:
                 model = model_values(target, dataset, values_of(q_function, gamma))
         except UnanswerableError as error:
             left_out = {name: str(error) for name, estimator in chosen.items() if estimator.needs_model}

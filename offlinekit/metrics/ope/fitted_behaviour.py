@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,11 @@ from offlinekit.metrics.ope.tabular import state_numbers
 from offlinekit.types import Array, leaves
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+    from sklearn.base import BaseEstimator
+
     from offlinekit.datasets import MDPDataset
+    from offlinekit.types import ArrayTree
 
 
 @dataclass(frozen=True)
@@ -35,8 +39,17 @@ class FittedBehaviour:
     calibration: Calibration
 
 
+Behaviour: TypeAlias = "FittedBehaviour | ArrayLike | None"
+"""Log-probabilities [N] of the logged actions, fitted ones, the name of a way to find them, or None for a default."""
+
+
 def fit_behaviour(
-    dataset: MDPDataset, *, model: Any = None, n_folds: int = 5, floor: float = 0.01, seed: int = 0
+    dataset: MDPDataset,
+    *,
+    model: BaseEstimator | None = None,
+    n_folds: int = 5,
+    floor: float = 0.01,
+    seed: int = 0,
 ) -> FittedBehaviour:
     """Fits the policy that took the actions of a dataset, in folds of whole episodes.
 
@@ -78,7 +91,7 @@ def episode_folds(dataset: MDPDataset, n_folds: int, seed: int) -> Iterator[tupl
         yield fold != number, fold == number
 
 
-def vectors(observations: Any) -> Floats:
+def vectors(observations: ArrayTree) -> Floats:
     """Returns observations as one row of numbers each, [N, D].
 
     Raises:
@@ -99,9 +112,9 @@ def row_mask(dataset: MDPDataset, episodes: Array) -> npt.NDArray[np.bool_]:
 
 
 def _fit_discrete(
-    dataset: MDPDataset, model: Any, folds: list[tuple[Array, Array]], floor: float
+    dataset: MDPDataset, model: BaseEstimator | None, folds: list[tuple[Array, Array]], floor: float
 ) -> FittedBehaviour:
-    space: Any = dataset.action_space
+    space = cast("spaces.Discrete", dataset.action_space)
     actions = dataset.actions
     n_actions = int(space.n)
     states = state_numbers(dataset.observations) if model is None else None
@@ -127,7 +140,9 @@ def _counted(states: Array, actions: Array, asked: Array, n_actions: int) -> Flo
     return np.asarray((counts + overall)[asked] / (counts.sum(1, keepdims=True) + 1)[asked])
 
 
-def _classified(model: Any, inputs: Floats, actions: Array, asked: Floats, n_actions: int) -> Floats:
+def _classified(
+    model: BaseEstimator | None, inputs: Floats, actions: Array, asked: Floats, n_actions: int
+) -> Floats:
     from sklearn.base import clone
     from sklearn.ensemble import HistGradientBoostingClassifier
 
@@ -141,7 +156,9 @@ def _classified(model: Any, inputs: Floats, actions: Array, asked: Floats, n_act
     return probabilities
 
 
-def _fit_continuous(dataset: MDPDataset, model: Any, folds: list[tuple[Array, Array]]) -> FittedBehaviour:
+def _fit_continuous(
+    dataset: MDPDataset, model: BaseEstimator | None, folds: list[tuple[Array, Array]]
+) -> FittedBehaviour:
     from sklearn.base import clone
     from sklearn.ensemble import HistGradientBoostingRegressor
     from sklearn.multioutput import MultiOutputRegressor

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from gymnasium.spaces import Discrete
@@ -13,6 +13,9 @@ from offlinekit.algos.fqe import FQE, QUICK, DiscreteFQE
 from offlinekit.core.populations import Population
 from offlinekit.datasets import MDPDataset
 from offlinekit.types import Array
+
+if TYPE_CHECKING:
+    from offlinekit.interfaces import PolicyLike
 
 ROUNDS = 4  # Of updates at most, if a rule decides how many; each but the first has half as many.
 LATE = 0.6  # Share of the updates after which values are noted, for their trend.
@@ -37,7 +40,7 @@ class FittedPolicies:
     @classmethod
     def of(
         cls,
-        policies: Mapping[str, Any],
+        policies: Mapping[str, PolicyLike | str],
         dataset: MDPDataset,
         *,
         n_resamples: int = 8,
@@ -91,7 +94,7 @@ def start_values(members: Sequence[FQE], dataset: MDPDataset) -> Array:
 
 
 def fits(
-    policies: Mapping[str, Any],
+    policies: Mapping[str, PolicyLike | str],
     dataset: MDPDataset,
     *,
     n_steps: int | None = None,
@@ -118,7 +121,9 @@ def fits(
     return fitted.members
 
 
-def fitted_values(policies: Mapping[str, Any], dataset: MDPDataset, **settings: Any) -> dict[str, Array]:
+def fitted_values(
+    policies: Mapping[str, PolicyLike | str], dataset: MDPDataset, **settings: Any
+) -> dict[str, Array]:
     """Returns the start value of each policy by each of its `fits`, which take the same arguments.
 
     Returns:

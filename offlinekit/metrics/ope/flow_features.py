@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import sparse
@@ -16,6 +16,7 @@ from offlinekit.types import Array, map_tree, rows
 
 if TYPE_CHECKING:
     from offlinekit.datasets import MDPDataset
+    from offlinekit.types import ArrayTree
 
 
 class Features:
@@ -42,7 +43,7 @@ class Features:
         self.sampler = RBFSampler(gamma=width, n_components=n_features, random_state=seed)
         self.sampler.fit(np.zeros((1, inputs.shape[1])))
 
-    def __call__(self, inputs: Floats) -> Any:
+    def __call__(self, inputs: Floats) -> Floats | sparse.csr_array:
         """Returns the features [N, d] of vectors [N, D]; sparse where they are indicators."""
         if self.n_states is not None:
             states = inputs.reshape(-1).astype(np.int64)
@@ -128,7 +129,7 @@ class FlowMaker:
         seen = done > 0
         number = np.cumsum(seen.reshape(-1)).reshape(seen.shape) - 1
 
-        def indicators(observations: Any, shares: Floats) -> Any:
+        def indicators(observations: ArrayTree, shares: Floats) -> sparse.csr_array:
             numbers = vectors(observations).reshape(-1).astype(np.int64)
             kept = shares * seen[numbers]
             kept = np.where(kept.sum(1, keepdims=True) > 0, kept, done[numbers])
@@ -147,8 +148,8 @@ class FlowMaker:
         joined = np.concatenate([vectors(self.here), actions], 1)
         features = Features(joined, seed=self.seed)
 
-        def expected(observations: Any) -> Floats:
-            draws = [vectors(self.target.act(observations)) for _ in range(self.target.n_samples)]
+        def expected(observations: ArrayTree) -> Floats:
+            draws = [vectors(np.asarray(self.target.act(observations))) for _ in range(self.target.n_samples)]
             inputs = vectors(observations)
             found = [features(np.concatenate([inputs, draw], 1)) for draw in draws]
             return np.asarray(np.mean(found, axis=0))
@@ -156,7 +157,7 @@ class FlowMaker:
         following = self._ended(expected(self.following))
         return Flow(features(joined), following, expected(self.starts), self.rewards, self.episodes)
 
-    def _ended(self, features: Any) -> Any:
+    def _ended(self, features: Floats | sparse.csr_array) -> Floats | sparse.csr_array:
         """Returns next features, zero in the rows where the MDP ended."""
         return sparse.diags_array(self.goes_on.astype(np.float64)) @ features
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,6 +20,9 @@ from offlinekit.types import Array, row_parts, rows
 
 if TYPE_CHECKING:
     from offlinekit.datasets import MDPDataset
+    from offlinekit.interfaces import PolicyLike
+    from offlinekit.metrics.ope.fitted_behaviour import Behaviour
+    from offlinekit.types import ArrayTree
 
 
 def padded(dataset: MDPDataset, column: Array, fill: float = 0.0) -> Floats:
@@ -36,7 +39,9 @@ def step_mask(dataset: MDPDataset) -> Array:
     return np.arange(lengths.max()) < lengths[:, None]
 
 
-def by_rows(function: Callable[[Any, Array], Floats], policy: Any, dataset: MDPDataset) -> Floats:
+def by_rows(
+    function: Callable[[ArrayTree, Array], Floats], policy: PolicyLike, dataset: MDPDataset
+) -> Floats:
     """Returns a function of observations and actions for all rows [N], a slice at a time."""
     parts = row_parts(np.arange(len(dataset.actions)), ROWS_AT_ONCE)
     found = [function(observations_at(policy, dataset, part), dataset.actions[part]) for part in parts]
@@ -128,7 +133,7 @@ def _states(dataset: MDPDataset) -> tuple[Array, Array]:
     return states, following
 
 
-def behaviour_of(dataset: MDPDataset, given: Any, n_folds: int, seed: int) -> FittedBehaviour | Floats:
+def behaviour_of(dataset: MDPDataset, given: Behaviour, n_folds: int, seed: int) -> FittedBehaviour | Floats:
     """Returns the log-probabilities [N] of the logged actions, with their calibration where they were fitted."""
     found = _behaviour_of(dataset, given, n_folds, seed)
     log_probs = found.log_probs if isinstance(found, FittedBehaviour) else found
@@ -136,7 +141,7 @@ def behaviour_of(dataset: MDPDataset, given: Any, n_folds: int, seed: int) -> Fi
     return found
 
 
-def _behaviour_of(dataset: MDPDataset, given: Any, n_folds: int, seed: int) -> FittedBehaviour | Floats:
+def _behaviour_of(dataset: MDPDataset, given: Behaviour, n_folds: int, seed: int) -> FittedBehaviour | Floats:
     if isinstance(given, FittedBehaviour):
         return given
     if isinstance(given, str) and given not in ("fit", "logged"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from offlinekit.algos.fqe import BEHAVIOUR, FQE
 from offlinekit.datasets import MDPDataset
@@ -29,6 +29,10 @@ from offlinekit.metrics.ope.weighted_estimate import (
 
 __all__ = ["Candidate", "Selection", "fits", "fitted_values", "select"]
 
+if TYPE_CHECKING:
+    from offlinekit.interfaces import PolicyLike
+    from offlinekit.metrics.ope.fitted_behaviour import Behaviour
+
 
 @dataclass(frozen=True)
 class Selection:
@@ -50,14 +54,14 @@ class Selection:
 
 
 def select(
-    policies: Mapping[str, Any],
+    policies: Mapping[str, PolicyLike | str],
     dataset: MDPDataset,
     *,
     margin: float = 0.0,
     confidence: float = 0.95,
     min_effective_sample: float = 25.0,
     max_disagreement: float = 3.0,
-    behaviour: Any = None,
+    behaviour: Behaviour = None,
     n_resamples: int = 8,
     n_steps: int | None = None,
     **settings: Any,
@@ -145,7 +149,7 @@ def _unsettled(fitted: FittedPolicies) -> dict[str, str]:
     return found
 
 
-def _without_rows(policy: Any, fit: FQE, dataset: MDPDataset) -> str:
+def _without_rows(policy: PolicyLike | str, fit: FQE, dataset: MDPDataset) -> str:
     """Returns that much of what a policy does has no rows; empty if little has."""
     target = fitted_target(policy, fit, dataset) or TargetPolicy(fit.choices_at, dataset.action_space)
     found = support_of(target, dataset, fit.gamma)
@@ -153,11 +157,11 @@ def _without_rows(policy: Any, fit: FQE, dataset: MDPDataset) -> str:
 
 
 def _weighted_estimates(
-    policies: Mapping[str, Any],
+    policies: Mapping[str, PolicyLike | str],
     members: Mapping[str, list[FQE]],
     recorded: list[FQE],
     dataset: MDPDataset,
-    behaviour: Any,
+    behaviour: Behaviour,
 ) -> dict[str, WeightedEstimate | str]:
     """Returns the estimate by weighted episodes of each policy, or why there is none."""
     propensities = propensities_of(dataset, behaviour, recorded[0].seed or 0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from scipy import stats
@@ -66,7 +66,7 @@ def simulated(
     rng, n = np.random.default_rng(seed), dataset.n_episodes
     starts = np.asarray(dataset.observations)[dataset.episode_starts]
     copies = -(-ROLLOUTS // n)
-    observations: Any = np.broadcast_to(
+    observations: Array = np.broadcast_to(
         np.tile(starts, (copies, 1)), (dynamics.n_members, copies * n, starts.shape[1])
     )
     total, alive = np.zeros(observations.shape[:2]), np.ones(observations.shape[:2], np.bool_)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,9 @@ import numpy.typing as npt
 from offlinekit.errors import UnanswerableError
 from offlinekit.metrics.ope.logged import Floats
 from offlinekit.types import Array, leaves
+
+if TYPE_CHECKING:
+    from offlinekit.types import ArrayTree
 
 Ints = npt.NDArray[np.int64]
 MOST_STATES = 10_000
@@ -87,7 +90,7 @@ class TabularModel:
         return v, q
 
 
-def state_numbers(observations: Any) -> Ints | None:
+def state_numbers(observations: ArrayTree) -> Ints | None:
     """Returns the states [N] where observations are one whole number from 0 to 9,999 each; else None."""
     parts = leaves(observations)
     array: Array = np.asarray(parts[0])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from gymnasium import spaces
@@ -17,7 +17,13 @@ from offlinekit.metrics.ope.logged import Floats
 from offlinekit.sampling.policy_table import probabilities_of
 from offlinekit.types import Array, first_leaf
 
-QFunction: TypeAlias = Callable[[Any, Array], Any]
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from offlinekit.interfaces import PolicyLike, ValueModel
+    from offlinekit.types import ArrayTree
+
+QFunction: TypeAlias = "Callable[[Any, Array], ArrayLike]"
 """Observations [B, ...] and actions [B] or [B, A] to values [B]."""
 
 
@@ -35,7 +41,7 @@ class TargetPolicy:
         UnsupportedError: For something that is no policy, and for one that remembers its episode.
     """
 
-    def __init__(self, policy: Any, action_space: spaces.Space[Any], n_samples: int = 10) -> None:
+    def __init__(self, policy: PolicyLike, action_space: spaces.Space[Any], n_samples: int = 10) -> None:
         check_memoryless(policy)
         self.act = as_policy(policy)
         self.source, self.policy, self.n_samples = policy, policy, n_samples
@@ -44,7 +50,7 @@ class TargetPolicy:
         self.n_actions = int(action_space.n) if isinstance(action_space, spaces.Discrete) else 0
         is_algorithm = callable(getattr(policy, "sample_action", None))
         if not callable(getattr(policy, "log_prob", None)) and self.discrete and is_algorithm:
-            self.policy = GreedyPolicy(policy.predict)
+            self.policy = GreedyPolicy(self.act)
         self.log_prob = getattr(self.policy, "log_prob", None)
 
     @property
@@ -52,7 +58,7 @@ class TargetPolicy:
         """Whether logged actions can be weighted; False for deterministic continuous policies."""
         return self.discrete or callable(self.log_prob)
 
-    def log_probs(self, observations: Any, actions: Array) -> Floats:
+    def log_probs(self, observations: ArrayTree, actions: Array) -> Floats:
         """Returns the log-probabilities [B] of actions; densities where they are continuous.
 
         Raises:
@@ -78,7 +84,7 @@ class TargetPolicy:
             chosen = self.probabilities(observations)[np.arange(len(actions)), actions]
             return np.asarray(np.log(chosen))
 
-    def probabilities(self, observations: Any) -> Floats:
+    def probabilities(self, observations: ArrayTree) -> Floats:
         """Returns the probabilities [B, A] of all discrete actions.
 
         Raises:
@@ -95,7 +101,7 @@ class TargetPolicy:
             )
         return found
 
-    def state_values(self, q_function: QFunction, observations: Any) -> Floats:
+    def state_values(self, q_function: QFunction, observations: ArrayTree) -> Floats:
         """Returns the values [B] of states: the mean of q over the policy's actions.
 
         Discrete actions are summed over; continuous ones are drawn `n_samples` times, once where the policy has
@@ -104,7 +110,9 @@ class TargetPolicy:
         n = len(first_leaf(observations))
         if not self.discrete:
             draws = self.n_samples if callable(self.log_prob) else 1
-            drawn = [_values(q_function, observations, self.act(observations)) for _ in range(draws)]
+            drawn = [
+                _values(q_function, observations, np.asarray(self.act(observations))) for _ in range(draws)
+            ]
             return np.asarray(np.mean(drawn, axis=0))
         probabilities = self.probabilities(observations)
         total = np.zeros(n)
@@ -113,7 +121,7 @@ class TargetPolicy:
         return total
 
 
-def values_of(q_function: Any, gamma: float) -> QFunction:
+def values_of(q_function: QFunction | ValueModel, gamma: float) -> QFunction:
     """Returns the function behind a Q-function: itself, or an algorithm's `predict_value`.
 
     Raises:
@@ -131,11 +139,12 @@ def values_of(q_function: Any, gamma: float) -> QFunction:
         raise UnsupportedError(
             "this algorithm's values are of scaled rewards, not of the data's; give a q_function in their units"
         )
-    found: QFunction = getattr(q_function, "predict_value", q_function)
-    return found
+    if hasattr(q_function, "predict_value"):
+        return q_function.predict_value
+    return q_function
 
 
-def _values(q_function: QFunction, observations: Any, actions: Array) -> Floats:
+def _values(q_function: QFunction, observations: ArrayTree, actions: Array) -> Floats:
     values = np.asarray(q_function(observations, actions), np.float64)
     if values.shape != (len(actions),) or not np.isfinite(values).all():
         raise ValueError(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from offlinekit.algos.fqe import BEHAVIOUR, FQE
+from offlinekit.algos.fqe import FQE
 from offlinekit.core.units import SampledPolicy
 from offlinekit.datasets import MDPDataset
 from offlinekit.envs.callable_policies import GreedyPolicy, as_policy
@@ -24,6 +24,10 @@ from offlinekit.metrics.ope.target import TargetPolicy
 from offlinekit.metrics.ope.weight_checks import MeanWeight, mean_ratio, mean_weight
 from offlinekit.sampling.n_step import returns_to_go
 from offlinekit.types import Array, rows
+
+if TYPE_CHECKING:
+    from offlinekit.interfaces import PolicyLike
+    from offlinekit.metrics.ope.fitted_behaviour import Behaviour
 
 NONE = "none"
 
@@ -47,7 +51,7 @@ class WeightedEstimate:
     mean_weight: MeanWeight
 
 
-def propensities_of(dataset: MDPDataset, behaviour: Any, seed: int) -> FittedBehaviour | Floats | str:
+def propensities_of(dataset: MDPDataset, behaviour: Behaviour, seed: int) -> FittedBehaviour | Floats | str:
     """Returns log-probabilities of the logged actions, or why there are none.
 
     Args:
@@ -68,7 +72,7 @@ def propensities_of(dataset: MDPDataset, behaviour: Any, seed: int) -> FittedBeh
 
 
 def weighted_estimate_of(
-    policy: Any,
+    policy: PolicyLike | str,
     fits: Sequence[FQE],
     baseline: Floats,
     dataset: MDPDataset,
@@ -144,12 +148,12 @@ def unseen_by(fits: Sequence[FQE], dataset: MDPDataset) -> Iterator[tuple[FQE, A
         yield fits[0], left
 
 
-def fitted_target(policy: Any, fit: FQE, dataset: MDPDataset) -> TargetPolicy | None:
+def fitted_target(policy: PolicyLike | str, fit: FQE, dataset: MDPDataset) -> TargetPolicy | None:
     """Returns the policy as it was judged: a callable of discrete actions returns these, not their probabilities.
 
     None where its actions are drawn by probabilities that nobody can ask for.
     """
-    if isinstance(policy, str) and policy == BEHAVIOUR:
+    if isinstance(policy, str):  # The behaviour.
         return None
     target = TargetPolicy(policy, dataset.action_space)
     if not target.discrete or callable(target.log_prob):

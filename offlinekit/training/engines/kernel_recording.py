@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -23,6 +23,9 @@ from offlinekit.training.engines.tape import (
     tensors_in,
     written,
 )
+
+if TYPE_CHECKING:
+    from torch._ops import OpOverload
 
 DECIDED = frozenset({"dtype", "layout", "device", "pin_memory", "memory_format"})
 """Arguments that the memory of a result has decided already."""
@@ -197,7 +200,7 @@ def _kernel(call: Call, memory: _Memory) -> Callable[[], Any] | None:
     return partial(_copied, results, partial(call.operator._op, *arguments, **keywords))
 
 
-def _quick(operator: Any, arguments: Sequence[Any], keywords: dict[str, Any]) -> Callable[[], Any]:
+def _quick(operator: OpOverload, arguments: Sequence[Any], keywords: dict[str, Any]) -> Callable[[], Any]:
     """Returns what calls an operator in the quickest way; one with results of its own is tried out."""
     name = operator._schema.name.removeprefix("aten::")
     if name not in DIRECT or not (name.endswith("_") or "out" in keywords):
@@ -216,7 +219,7 @@ def _quick(operator: Any, arguments: Sequence[Any], keywords: dict[str, Any]) ->
     return quick
 
 
-def _outs(variant: Any, call: Call) -> list[str]:
+def _outs(variant: OpOverload, call: Call) -> list[str]:
     """Returns the names of the results that a variant writes into, where it is else the operator called."""
     schemas = [operator._schema.arguments for operator in (variant, call.operator)]
     inputs = [[(a.name, str(a.type)) for a in s if not a.is_out and a.name not in DECIDED] for s in schemas]

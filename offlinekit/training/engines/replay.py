@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import starmap
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -21,6 +21,9 @@ from offlinekit.training.engines.updates import (
     Updatable,
     UpdateResult,
 )
+
+if TYPE_CHECKING:
+    from offlinekit.sampling.batch import Minibatch
 
 log = get_logger()
 
@@ -82,7 +85,7 @@ class RecordedObjective:
         self.evaluations = 0
         self.checked = self.refused = False
 
-    def __call__(self, batch: Any) -> Evaluated:
+    def __call__(self, batch: Minibatch) -> Evaluated:
         """Returns gradients, which the next call overwrites, and metrics."""
         if self.checked:
             return self._replay()
@@ -96,7 +99,7 @@ class RecordedObjective:
         gradients, metrics = self.recording.replay()
         return gradients, {name: value.clone() for name, value in metrics.items()}
 
-    def _record(self, batch: Any) -> Evaluated:
+    def _record(self, batch: Minibatch) -> Evaluated:
         """Evaluates and records; meanwhile the impl has no count of updates to look at, for it changes."""
         impl, before = self.impl, self._snapshot()
         steps = impl.grad_step, impl.horizon
@@ -123,7 +126,7 @@ class RecordedObjective:
         held = [one.recording for one in self.earlier if one.recording is not None]
         self.recording = Recording(self.tape, self.evaluated, self.impl.buffers(), kept, held)
 
-    def _check(self, batch: Any) -> Evaluated:
+    def _check(self, batch: Minibatch) -> Evaluated:
         if any(one.refused for one in self.earlier):
             self.refuse("an objective before it, whose numbers it reads, stays eager")
             return self.objective.gradients(batch)

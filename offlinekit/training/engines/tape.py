@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch._ops import OpOverload
 
 
 class NotRecordableError(Exception):
@@ -52,8 +57,12 @@ class Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]  # Of torch.
         return False  # Else torch imports its compiler at the first call, which takes a second.
 
     def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
+        self,
+        func: OpOverload,
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> object:
         """Calls the kernel and notes it."""
         key = self._key(func, args, kwargs)
         returned = func(*args, **(kwargs or {}))
@@ -68,7 +77,7 @@ class Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]  # Of torch.
         self.refusal = self.refusal or _refusal(call, returned)
         return returned
 
-    def _key(self, func: Any, args: Any, kwargs: Any) -> Hashable:
+    def _key(self, func: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None) -> Hashable:
         """Returns what tells a call's numbers from those of others, None where no other can have them."""
         inputs = tensors_in((args, kwargs))
         if is_random(func) or any(place(t) in self.moved for t in inputs):
@@ -84,13 +93,13 @@ class Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]  # Of torch.
         """Makes all calls its own."""
         self.known, self.same = set(), {}
 
-    def borrowed(self, result: Any) -> list[Tensor]:
+    def borrowed(self, result: object) -> list[Tensor]:
         """Returns the tensors of earlier tapes that calls of its own or its result read."""
         own = [call for i, call in enumerate(self.calls) if i not in self.known]
         return [self.same[place(t)] for t in tensors_in((own, result)) if place(t) in self.same]
 
 
-def _refusal(call: Call, returned: Any) -> str | None:
+def _refusal(call: Call, returned: object) -> str | None:
     """Returns why a call cannot be made again, or None."""
     if not (returned is None or isinstance(returned, (Tensor, list, tuple))):
         return f"it looked at a number ({call.operator})"
@@ -100,7 +109,7 @@ def _refusal(call: Call, returned: Any) -> str | None:
     return None
 
 
-def is_random(operator: Any) -> bool:
+def is_random(operator: OpOverload) -> bool:
     """Returns whether an operator draws random numbers."""
     return torch.Tag.nondeterministic_seeded in operator.tags
 
@@ -120,7 +129,7 @@ def place(tensor: Tensor) -> int:
     return int(tensor.untyped_storage()._cdata)
 
 
-def _keyed(tree: Any, same: dict[int, Tensor]) -> Hashable:
+def _keyed(tree: object, same: dict[int, Tensor]) -> Hashable:
     """Returns a tree of arguments by what it is: of tensors the memory, its version and their layout."""
     if isinstance(tree, Tensor):
         where = place(same.get(place(tree), tree))
@@ -132,7 +141,7 @@ def _keyed(tree: Any, same: dict[int, Tensor]) -> Hashable:
     return type(tree), tree
 
 
-def tensors_in(tree: Any) -> list[Tensor]:
+def tensors_in(tree: object) -> list[Tensor]:
     """Returns the tensors in a tree of lists, tuples and dicts."""
     found: list[Tensor] = []
     map_tensors(found.append, tree)

@@ -9,13 +9,14 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 import torch
 from torch import Tensor
 
-from offlinekit.interfaces import BatchSource
-from offlinekit.sampling.batch import Metrics
-from offlinekit.types import leaves, map_tree
+from offlinekit.interfaces import BatchSource, Trainable
+from offlinekit.sampling.batch import Metrics, Minibatch
+from offlinekit.training.optimizers import Optimizer
+from offlinekit.types import Tree, leaves, map_tree
 
 Evaluated: TypeAlias = "tuple[Sequence[Tensor | None], Metrics]"
 """Gradients, None where there is none, and metrics."""
-Evaluate: TypeAlias = Callable[[Any], Evaluated]
+Evaluate: TypeAlias = Callable[[Minibatch], Evaluated]
 
 
 class Draws(Protocol):
@@ -37,7 +38,7 @@ class Minimized(Protocol):
     """What engines ask of an objective."""
 
     name: str
-    optimizer: Any
+    optimizer: Optimizer
     evaluate: Evaluate | None
     combine: Callable[[Sequence[Tensor | None]], Sequence[Tensor | None]] | None
 
@@ -56,7 +57,7 @@ class Minimized(Protocol):
     def is_due(self, step: int) -> bool:
         """Returns whether the update of a number minimises it."""
 
-    def gradients(self, batch: Any) -> Evaluated:
+    def gradients(self, batch: Minibatch) -> Evaluated:
         """Returns gradients and metrics of a batch."""
 
 
@@ -66,7 +67,7 @@ class Updatable(Protocol):
     grad_step: int
     horizon: int
     device: torch.device
-    config: Any
+    config: Trainable
 
     @property
     def objectives(self) -> Sequence[Minimized]:
@@ -80,16 +81,16 @@ class Updatable(Protocol):
     def random(self) -> Draws:
         """The agent's random numbers."""
 
-    def update(self, batch: Any) -> Metrics:
+    def update(self, batch: Minibatch) -> Metrics:
         """Takes one update: `begin_update`, then `apply_update`."""
 
     def begin_update(self) -> None:
         """Counts the update and sets its learning rates, on the host."""
 
-    def apply_update(self, batch: Any) -> Metrics:
+    def apply_update(self, batch: Minibatch) -> Metrics:
         """Minimises what is due and moves targets, on the device."""
 
-    def train(self, mode: bool = True) -> Any:
+    def train(self, mode: bool = True) -> object:
         """Switches to training or evaluation."""
 
     def parameters(self) -> Iterator[Tensor]:
@@ -185,21 +186,25 @@ class StaticBatch:
 
     def __init__(self, sampler: BatchSource) -> None:
         self.sampler = sampler
-        self.refill: Callable[[Any], bool] | None = getattr(sampler, "refill", None)
-        self.batch: Any = None
+        self.refill: Callable[[Minibatch], bool] | None = getattr(sampler, "refill", None)
+        self.batch: Minibatch | None = None
 
-    def sample(self) -> Any:
+    def sample(self) -> Minibatch:
         """Draws the next minibatch and returns it at its place."""
         if self.batch is not None and self.refill is not None and self.refill(self.batch):
             return self.batch
         batch = self.sampler.sample()
         if self.batch is None:
             self.batch = batch if self.refill is not None else type(batch)(*map_tree(_cloned, tuple(batch)))
-        places, values = (
-            [leaf for leaf in leaves(tuple(b)) if leaf is not None] for b in (self.batch, batch)
-        )
+        places, values = tensors_of(self.batch), tensors_of(batch)
         torch._foreach_copy_(places, values)
         return self.batch
+
+
+def tensors_of(batch: Minibatch) -> list[Tensor]:
+    """Returns the tensors of a batch, in order."""
+    fields: Tree[Any] = tuple(batch)
+    return [leaf for leaf in leaves(fields) if leaf is not None]
 
 
 def _cloned(leaf: Tensor | None) -> Tensor | None:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from offlinekit.datasets import MDPDataset
 from offlinekit.errors import UnsupportedError
 from offlinekit.interfaces import Sampler
 from offlinekit.nn.random import derive
 from offlinekit.training.process_group import ProcessGroup
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from offlinekit.interfaces import Trainable
 
 RANK_0_ALONE = {
     "eval_env": None,
@@ -28,7 +33,7 @@ REMEDY = (
 )
 
 
-def share(algo: Any, team: ProcessGroup, common: Any) -> Callable[..., Sampler]:
+def share(algo: Trainable, team: ProcessGroup, common: Mapping[str, Any]) -> Callable[..., Sampler]:
     """Makes an algorithm ready for a run of several processes.
 
     Ranks from 1 on draw noise and batches from streams that follow from the seed, the rank and the updates taken.
@@ -65,13 +70,15 @@ def share(algo: Any, team: ProcessGroup, common: Any) -> Callable[..., Sampler]:
     return lambda algo, dataset, **settings: _make_sampler(algo, team, dataset, settings)
 
 
-def _seed(algo: Any, team: ProcessGroup) -> int:
+def _seed(algo: Trainable, team: ProcessGroup) -> int:
     """Returns what the streams of a process follow from; that of rank 0 is the algorithm's own."""
     own: int = algo.seed or 0
     return own if team.is_rank_zero else derive(own, f"rank {team.rank} from update {algo.grad_step}")
 
 
-def _make_sampler(algo: Any, team: ProcessGroup, dataset: MDPDataset, settings: dict[str, Any]) -> Sampler:
+def _make_sampler(
+    algo: Trainable, team: ProcessGroup, dataset: MDPDataset, settings: dict[str, Any]
+) -> Sampler:
     """Returns the algorithm's sampler with this process's share of rows and its seed."""
     part = copy.copy(algo)
     vars(part).update(

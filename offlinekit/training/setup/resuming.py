@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -15,6 +15,9 @@ from offlinekit.errors import DatasetError, FileFormatError
 from offlinekit.interfaces import Trainable
 from offlinekit.training import policy_file, run_folder
 from offlinekit.training.setup.settings import COSMETIC, EARLIER, PLAIN
+
+if TYPE_CHECKING:
+    pass
 
 RESULTS = ("n_steps", *(name for name in PLAIN if name not in COSMETIC))
 """Settings that results depend on, as config.json has them."""
@@ -42,7 +45,7 @@ def resume(algo: Trainable, folder: Path, step: int | None = None) -> dict[str, 
             f"{folder} is a run of {header['algo']} with other {differing or 'hyperparameters'}; "
             "resume with the same ones, or load the checkpoint with offlinekit.load and call fit"
         )
-    algo.begin_anew(begun["seed"])
+    algo.begin_anew(header["config"])
     algo.restore(path, header, tensors)
     state: dict[str, Any] = header["run"]
     return state

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from offlinekit.datasets import MDPDataset
 from offlinekit.errors import did_you_mean
@@ -11,6 +11,9 @@ from offlinekit.sampling.loss_weights import LossWeights, describe, loss_weights
 from offlinekit.sampling.priorities import Priorities
 from offlinekit.training.process_group import ProcessGroup
 from offlinekit.training.setup.settings import RunSettings
+
+if TYPE_CHECKING:
+    from offlinekit.core.impl import Impl
 
 
 def resolved(dataset: MDPDataset, settings: RunSettings) -> RunSettings:
@@ -30,7 +33,7 @@ def resolved(dataset: MDPDataset, settings: RunSettings) -> RunSettings:
     return {**settings, "weights": weights, "info": {**described, **(settings["info"] or {})}}
 
 
-def as_priorities(given: Any) -> Priorities | None:
+def as_priorities(given: object) -> Priorities | None:
     """Returns the priorities that a setting stands for.
 
     Raises:
@@ -61,7 +64,7 @@ def weighted_dataset(
     return weighted(dataset, values, scale)
 
 
-def draw_by_losses(impl: Any, sampler: Any, priorities: Priorities | None) -> None:
+def draw_by_losses(impl: Impl, sampler: Any, priorities: Priorities | None) -> None:
     """Has an objective report the losses of its rows to the sampler, and all others report none.
 
     Raises:

@@ -25,7 +25,7 @@ from offlinekit.errors import did_you_mean
 from offlinekit.fields import Count, Interval, Positive, checked
 
 if TYPE_CHECKING:
-    from offlinekit.interfaces import Evaluator
+    from offlinekit.interfaces import EnvLike, Evaluator
     from offlinekit.sampling.loss_weights import LossWeights
     from offlinekit.sampling.priorities import Priorities
     from offlinekit.training.early_stopping import EarlyStopping
@@ -59,7 +59,7 @@ class RunSettings(TypedDict, total=False):
     """How a run goes: the keywords of `fit` beside the dataset and `n_steps`."""
 
     eval_env: Annotated[
-        Any, "Environment to evaluate in every `eval_interval` updates, or None.", Setting(None)
+        "EnvLike | None", "Environment to evaluate in every `eval_interval` updates, or None.", Setting(None)
     ]
     evaluators: Annotated[
         "Mapping[str, Evaluator] | None",
@@ -159,7 +159,7 @@ NAMED = tuple(name for name, setting in SETTINGS.items() if setting.named)
 COSMETIC = tuple(name for name, setting in SETTINGS.items() if setting.cosmetic)
 
 
-def plain_kind(hint: Any) -> tuple[Any, Interval | None] | None:
+def plain_kind(hint: object) -> tuple[Any, Interval | None] | None:
     """Returns the type of a field that can be typed and written to a file, and its range.
 
     Args:

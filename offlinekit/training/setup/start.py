@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from offlinekit.datasets import MDPDataset
 from offlinekit.datasets.spaces import check_environment
@@ -25,6 +25,12 @@ from offlinekit.training.setup.row_weighting import as_priorities, draw_by_losse
 from offlinekit.training.setup.settings import RunSettings, complete, plain
 from offlinekit.training.trackers import find_factories
 from offlinekit.training.value_alarm import value_alarm
+
+if TYPE_CHECKING:
+    import gymnasium
+
+    from offlinekit.core.algo import Algo
+    from offlinekit.interfaces import EnvLike
 
 MakeSampler = Callable[..., Sampler]
 """Takes an algorithm, a dataset, and further settings of its `make_sampler`."""
@@ -74,8 +80,9 @@ def start_run(
             make_sampler = share(algo, team, {"n_steps": n_steps, **_common(settings)})
             if not team.is_rank_zero:
                 settings, folder = RunSettings(**{**settings, **RANK_0_ALONE}), None  # type: ignore[typeddict-item]
+        learner = cast("Algo", algo)  # Evaluators are functions of one.
         settings["eval_env"] = _fitting(algo, dataset, settings["eval_env"])
-        try_evaluators(algo, dataset, settings["evaluators"] or {})
+        try_evaluators(learner, dataset, settings["evaluators"] or {})
         sampler = _prepare_sampler(algo, learned, settings, make_sampler)
         config = describe_run(algo, n_steps, settings, data)
         if folder is not None:
@@ -86,12 +93,16 @@ def start_run(
             n_steps,
             settings,
             make_evaluations(
-                algo, dataset, settings["eval_env"], settings["eval_episodes"], settings["evaluators"] or {}
+                learner,
+                dataset,
+                settings["eval_env"],
+                settings["eval_episodes"],
+                settings["evaluators"] or {},
             ),
             config,
             folder,
             state,
-            value_alarm(algo, learned, settings["value_alarm"]),  # type: ignore[arg-type]  # An Algo lives above.
+            value_alarm(learner, learned, settings["value_alarm"]),
         )
         run.hold(held.pop_all())
     algo.run_dir, algo.history = run.folder, run.history
@@ -135,12 +146,12 @@ def _common(settings: RunSettings) -> dict[str, Any]:
     return {name: value for name, value in plain(settings).items() if name not in RANK_0_ALONE}
 
 
-def _fitting(algo: Any, dataset: MDPDataset, env: Any) -> Any:
+def _fitting(algo: Trainable, dataset: MDPDataset, env: EnvLike | None) -> gymnasium.Env[Any, Any] | None:
     """Returns the environment with the frames stacked that the algorithm sees, once it is known to fit."""
     if env is None:
         return None
-    env = fit_stack(env, algo)
-    check_environment(algo.impl.observation_space, dataset.action_space, as_gymnasium(env))
+    env = fit_stack(as_gymnasium(env), algo)
+    check_environment(algo.impl.observation_space, dataset.action_space, env)
     return env
 
 
