@@ -372,4 +372,4 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "transpose": lambda x, one, other: np.swapaxes(x, one, other),
     "unsqueeze": lambda x, dim: np.expand_dims(x, dim),
 }
-"""What a file may ask for, by name."""
+"""Operations that a file may name."""

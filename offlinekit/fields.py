@@ -40,7 +40,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Check:
-    """What a value must pass that no type and no interval says.
+    """A check of a value that no type and no interval expresses.
 
     Attributes:
         function: Raises TypeError or ValueError for a value that does not pass.

@@ -1,7 +1,7 @@
 """One contract for every algorithm, third-party ones too: `check_algo(MyAlgo)`.
 
 Each check raises AssertionError with what was expected and what came. The datasets are small and random; no
-check asks an algorithm to learn anything.
+check requires an algorithm to learn anything.
 """
 
 from __future__ import annotations
@@ -74,7 +74,10 @@ def check_catalogue(make: Make) -> None:
     assert cls.paper, "paper is empty"
     assert cls.summary(), "the docstring is empty"
     for name, parameter in cls.hyperparameters().items():
-        assert parameter.meaning, f"hyperparameter {name!r} has no comment that says what it means"
+        written = f"{name}: Annotated[{parameter.kind.split()[0]}, 'What it means.']"
+        assert parameter.meaning, (
+            f"hyperparameter {name!r} has no meaning; write {written} = {parameter.default!r}"
+        )
 
 
 def check_shapes(make: Make) -> None:
@@ -241,7 +244,7 @@ def check_gradients(make: Make) -> None:
     algo, data = _fitted(make)
     impl, batch = algo.impl, algo.sample_batch(data)
     for target in impl.targets:
-        assert not any(p.requires_grad for p in target.target.parameters()), "a target asks for gradients"
+        assert not any(p.requires_grad for p in target.target.parameters()), "a target requires gradients"
     for objective in impl.objectives:
         before = {name: value.clone() for name, value in impl.named_parameters()}
         objective.minimize(batch)

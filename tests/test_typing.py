@@ -1,4 +1,4 @@
-"""What the type checker says of hyperparameters, in our implementations and in a user's."""
+"""Hyperparameters under the type checker, in our implementations and in a user's."""
 
 from __future__ import annotations
 

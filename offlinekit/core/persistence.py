@@ -1,4 +1,4 @@
-"""What a policy file holds of an algorithm, and how it comes back."""
+"""Policy files: saving an algorithm and loading it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ P = TypeVar("P", bound="PolicyFiles")
 
 
 class PolicyFiles:
-    """What an algorithm does with files: save, load, export.
+    """Files of an algorithm: save, load, export.
 
     Attributes:
         known: The classes that a file may be of, by name.

@@ -1,4 +1,4 @@
-"""What a caller or a reader gives, read as columns on their way to a dataset; the rules look at it."""
+"""Drafts: columns of a caller or reader on their way to a dataset, to which the rules apply."""
 
 from __future__ import annotations
 

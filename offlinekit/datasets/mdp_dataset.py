@@ -14,6 +14,7 @@ from offlinekit.datasets.columns import EpisodeColumns, draw_masks
 from offlinekit.datasets.draft import plain
 from offlinekit.datasets.editing.concatenation import concatenate
 from offlinekit.datasets.findings import refuse_first
+from offlinekit.datasets.formats.mapping import rows_of
 from offlinekit.datasets.inspection import summary
 from offlinekit.datasets.inspection.rules import located
 from offlinekit.datasets.transitions import Transitions, draw
@@ -102,7 +103,7 @@ class MDPDataset(EpisodeColumns):
         part = copy.copy(self)
         for name in schema.ROWS:
             column = getattr(self, name)
-            setattr(part, name, None if column is None else rows(column, index))
+            setattr(part, name, None if column is None else rows_of(column, index))
         part.episode_ends = ends
         part.episode_starts = np.concatenate([np.zeros(1, np.int64), ends[:-1]])
         for name in schema.EPISODES:

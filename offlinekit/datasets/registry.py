@@ -38,7 +38,7 @@ _REGISTERED: dict[str, Registered] = {}
 
 
 class Reading(NamedTuple):
-    """What a name or a path gives, before a dataset is built of it."""
+    """Columns behind a name or path, before a dataset is built of them."""
 
     name: str
     columns: Columns | MDPDataset  # Of a reader's or a caller's function, which may have built one.

@@ -22,7 +22,7 @@ KINDS: dict[Kind, str] = {
 
 
 class Column(NamedTuple):
-    """What is known of a column."""
+    """Facts of a column."""
 
     name: str
     kind: Kind

@@ -10,7 +10,7 @@ import numpy as np
 from gymnasium import spaces
 
 from offlinekit.datasets.findings import Finding, fault, refuse_first, refused
-from offlinekit.datasets.validation import as_array, as_float32
+from offlinekit.datasets.validation import as_array, as_float32, where_any
 from offlinekit.errors import DatasetError, FileFormatError, UnsupportedError
 from offlinekit.types import Array
 
@@ -121,15 +121,14 @@ def outside(actions: Array, space: Space) -> Iterator[Finding]:
     if isinstance(space, spaces.Discrete):
         if actions.min() >= 0 and actions.max() < space.n:
             return
-        wrong = (actions < 0) | (actions >= space.n)
+        rows = where_any(actions, lambda part: (part < 0) | (part >= space.n))
         fix = "declare a larger Discrete, or number the actions from 0"
     else:
         low, high = as_float32(space.low), as_float32(space.high)  # type: ignore[attr-defined]
         if low.max() <= actions.min() and actions.max() <= high.min():
             return  # Quicker, and enough for most data.
-        wrong = ((actions < low) | (actions > high)).any(axis=1)
+        rows = where_any(actions, lambda part: (part < low) | (part > high))
         fix = "clip them (readers: clip_actions=True), or declare the range they really have"
-    rows = np.flatnonzero(wrong)
     if len(rows):
         yield fault("actions", f"must lie in {space}, got {actions[rows[0]].tolist()}", fix, rows)
 

@@ -174,6 +174,12 @@ def is_ours(path: Path) -> bool:
         return _stated_format(file) == FORMAT
 
 
+def is_plain(path: Path) -> bool:
+    """Returns whether a file of ours was written without compression, so that it can be mapped."""
+    with hdf5.open_hdf5(path) as file:
+        return hdf5.member(file, "rewards").chunks is None
+
+
 def read(path: Path, mapped: bool = False) -> tuple[dict[str, Any], Array | None]:
     """Reads a file that `save` wrote; returns arguments of MDPDataset, and the masks.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -181,11 +181,23 @@ def not_finite(tree: Any, field: str) -> Iterator[Finding]:
     for name, leaf in named_leaves(tree, field):
         if leaf.dtype.kind != "f" or _sum_is_finite(leaf):
             continue
-        wrong = np.flatnonzero(~np.isfinite(leaf.reshape(len(leaf), -1)).all(axis=1))
+        wrong = where_any(leaf, lambda part: ~np.isfinite(part))
         if len(wrong):
             value = next(v for v in leaf[wrong[0]].ravel() if not np.isfinite(v))
             fix = "drop those episodes, as nonfinite='drop' does, or repair the values"
             yield fault(name, f"must be finite, got {value}", fix, wrong)
+
+
+def blocks(leaf: Array, n_bytes: int = BLOCK_BYTES) -> Iterator[Array]:
+    """Yields [N, ...] in parts of about so many bytes, each a view."""
+    size = max(n_bytes // max(leaf[:1].nbytes, 1), 1)
+    return (leaf[start : start + size] for start in range(0, len(leaf), size))
+
+
+def where_any(leaf: Array, holds: Callable[[Array], Array]) -> Array:
+    """Returns the rows of [N, ...] in which a condition holds of any number; taken block by block, in little memory."""
+    parts = [holds(part).reshape(len(part), -1).any(axis=1) for part in blocks(leaf)]
+    return np.flatnonzero(np.concatenate([np.zeros(0, np.bool_), *parts]))
 
 
 def _sum_is_finite(leaf: Array) -> bool:

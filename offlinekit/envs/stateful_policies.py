@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Actor(Protocol):
-    """What acts in several episodes at once."""
+    """A policy that acts in several episodes at once."""
 
     def act(self, observations: ArrayTree, rewards: Sequence[float], episodes: Sequence[int]) -> ArrayLike:
         """Returns the actions [B, ...] in B episodes, each with its newest observation and reward."""

@@ -34,7 +34,7 @@ FORMATS: dict[str, dict[str, Any]] = {
 
 
 class Recording(NamedTuple):
-    """What was filmed."""
+    """A recorded video."""
 
     path: Path
     episode_return: float

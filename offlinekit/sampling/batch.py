@@ -92,7 +92,18 @@ def batch_class(standard: Any, columns: tuple[str, ...], owner: str = "") -> Any
         owner: Name of the impl whose `needs` lists them, for the message about one that it does not list.
     """
     fields: Any = namedtuple(standard.__name__, (*standard._fields, *columns))  # type: ignore[misc]  # Its names.
-    return type(standard.__name__, (fields, standard), {"__slots__": (), "owner": owner})
+
+    def reduce(batch: Any) -> Any:  # Its class has a name that no module has.
+        return _assembled, (standard, columns, owner, tuple(batch))
+
+    return type(
+        standard.__name__, (fields, standard), {"__slots__": (), "owner": owner, "__reduce__": reduce}
+    )
+
+
+def _assembled(standard: Any, columns: tuple[str, ...], owner: str, values: tuple[Any, ...]) -> Any:
+    """Returns the batch that was pickled or copied."""
+    return batch_class(standard, columns, owner)(*values)
 
 
 def with_axes(batch: B, shape: Sequence[int]) -> B:
@@ -126,6 +137,6 @@ def no_column(batch: Minibatch, name: str) -> AttributeError:
     """Returns the error for a column that a batch does not have."""
     owner, fields = owner_of(batch) or "the impl", type(batch)._fields
     return AttributeError(
-        f"this batch has no column {name!r}: {owner} does not ask for {name!r}; add it to `needs` of {owner}, or use "
+        f"this batch has no column {name!r}: {owner} does not need {name!r}; add it to `needs` of {owner}, or use "
         f"one that is there: {', '.join(fields)}{did_you_mean(name, fields)}"
     )

@@ -1,4 +1,4 @@
-"""What a sweep is to do, as plain data."""
+"""Plans of sweeps, as plain data."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ class Plan(RunFields):  # type: ignore[misc]  # Its fields are those of the run'
 
     @property
     def space(self) -> Space:
-        """What varies, parsed."""
+        """The settings that vary, parsed."""
         return space.parse(self.vary)
 
     @property

@@ -94,7 +94,7 @@ def environment(device: torch.device) -> dict[str, Any]:
 
 @cache
 def _code() -> str:
-    """Returns a hash of the code that takes updates, which tells apart what one version number stands for."""
+    """Returns a hash of the code that takes updates, which separates states of the code under one version number."""
     package, digest = Path(__file__).parents[1], hashlib.sha256()
     for path in sorted(path for room in ROOMS for path in (package / room).rglob("*.py")):
         digest.update(f"{path.relative_to(package)} ".encode() + path.read_bytes())

@@ -29,7 +29,7 @@ class SequenceModel(Algo):
     n_heads: Annotated[Count, "Heads of its attention; a divisor of the width."] = 1
     width: Annotated[Count, "Numbers of a token."] = 128
     dropout: Annotated[float, Interval("[0, 1)"), "Share of tokens' numbers and of attention dropped."] = 0.1
-    max_timestep: Annotated[Count, "Timesteps told apart; later ones look like the last."] = 1_000
+    max_timestep: Annotated[Count, "Distinct timesteps; later ones count as the last."] = 1_000
     return_scale: Annotated[Positive, "What returns to go are divided by."] = 1_000.0
     target_return: Annotated[float | None, "Return to act for, in units of the data; None: best."] = None
     warmup_steps: Annotated[Steps, "First updates, in which the learning rate grows from 0."] = 10_000
@@ -46,7 +46,7 @@ class SequenceModel(Algo):
 
     @property
     def reads_returns(self) -> bool:
-        """Whether the model is told returns to go."""
+        """Whether returns to go are among the inputs of the model."""
         return True
 
     @property
@@ -58,7 +58,7 @@ class SequenceModel(Algo):
         """Fits the scalers, makes the networks, and notes the best return, the default of `target_return`.
 
         Raises:
-            ValueError: For rewards that are scaled where the model is told returns.
+            ValueError: For scaled rewards if the model takes returns to go.
         """
         if self.reads_returns and self.reward_scaler is not None:
             raise ValueError(

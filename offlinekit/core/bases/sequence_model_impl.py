@@ -1,4 +1,4 @@
-"""What the implementations of sequence models share: acting with a window of the steps so far."""
+"""Base of the implementations of sequence models: acting with a window of the steps so far."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class SequenceImpl(Impl):
     # What the policy says.
 
     def conditions(self, batch: TrajectoryBatch) -> Tensor:
-        """Returns what the policy is told beside observations and actions, [B, K]: scaled returns to go."""
+        """Returns the input of the policy beside observations and actions, [B, K]: scaled returns to go."""
         scale: float = self.config.return_scale
         return batch.returns_to_go / scale
 
@@ -87,7 +87,7 @@ class SequenceImpl(Impl):
             target_return: In units of the data; None takes the hyperparameter, or else the best in the data.
 
         Raises:
-            UnsupportedError: For a target where the model is told no returns.
+            UnsupportedError: For a target if the model takes no returns to go.
         """
         config, device = self.config, self.device
         if not config.reads_returns:

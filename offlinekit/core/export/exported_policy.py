@@ -89,7 +89,7 @@ class ExportedPolicy(nn.Module):
 
 
 class _Held(nn.Module):
-    """What stands for a parametrisation, such as a spectral norm, of weights that no longer change."""
+    """Stand-in for a parametrisation, such as a spectral norm, of weights that no longer change."""
 
     value: Tensor
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from offlinekit.datasets import schema
+from offlinekit.datasets.formats.mapping import joined
 from offlinekit.errors import DatasetError
 from offlinekit.types import Array, leaves, map_tree
 
@@ -49,7 +50,7 @@ def join(trees: Sequence[Any], field: str = "columns") -> Any:
         DatasetError: Where the rows differ in shape; names the field.
     """
     try:
-        return map_tree(lambda *parts: np.concatenate(parts), trees[0], *trees[1:])
+        return map_tree(lambda *parts: joined(parts), trees[0], *trees[1:])
     except ValueError as error:
         shapes = sorted({str(list(leaf.shape[1:])) for tree in trees for leaf in leaves(tree)})
         raise DatasetError(
@@ -61,7 +62,7 @@ def _shared_extras(parts: Sequence[dict[str, Array]]) -> dict[str, Array]:
     """Returns the columns that all have, of one dtype and shape of a row."""
     kinds = [{name: (column.dtype.kind, column.shape[1:]) for name, column in part.items()} for part in parts]
     names = [name for name in kinds[0] if all(kind.get(name) == kinds[0][name] for kind in kinds)]
-    return {name: np.concatenate([part[name] for part in parts]) for name in names}
+    return {name: joined([part[name] for part in parts]) for name in names}
 
 
 def check_joinable(first: Any, other: Any) -> None:

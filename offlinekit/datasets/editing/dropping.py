@@ -68,8 +68,8 @@ def _not_finite(leaf: Any) -> Array:
     array = np.asarray(leaf)
     if array.dtype.kind != "f" or array.ndim == 0:
         return np.zeros(array.shape[:1], np.bool_)
-    finite: Array = np.isfinite(validation.as_float32(array).reshape(len(array), -1))
-    wrong: Array = np.logical_not(np.logical_and.reduce(finite, axis=1))
+    wrong = np.zeros(len(array), np.bool_)
+    wrong[validation.where_any(array, lambda part: ~np.isfinite(validation.as_float32(part)))] = True
     return wrong
 
 

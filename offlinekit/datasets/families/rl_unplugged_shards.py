@@ -1,4 +1,4 @@
-"""What the readers of RL Unplugged share: where its shards are, and episodes of control tasks as columns."""
+"""Shards of RL Unplugged, shared by its readers: where they are, and episodes of control tasks as columns."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from offlinekit.types import Array
 
 SUFFIXES = (".npz", ".h5", ".hdf5")
 DAMAGE = (OSError, EOFError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error)
-"""What comes up where an NPZ file is damaged."""
+"""Exceptions that a damaged NPZ file raises."""
 
 
 @contextmanager

@@ -26,7 +26,7 @@ DEEPEST = 32
 """Groups within groups: more are a circle of links."""
 
 SPOOLED_BYTES = 1 << 22
-"""What `spooled` takes for large, and the size of its blocks."""
+"""Size above which `spooled` writes to disk, and of its blocks."""
 
 _SPOOL: ContextVar[Path | None] = ContextVar("spool", default=None)
 

@@ -1,4 +1,4 @@
-"""What looks wrong with columns of which a dataset can be built all the same, once for every door.
+"""Doubts about columns of which a dataset can be built all the same, once for every entrance.
 
 Doubts cost next to nothing, and each building of a dataset warns of them. What is often right, or takes a second pass
 over the data, is a note of `validate` alone.
@@ -16,7 +16,7 @@ from offlinekit.datasets import schema
 from offlinekit.datasets.draft import Draft
 from offlinekit.datasets.findings import Finding, warning
 from offlinekit.datasets.inspection.rules import Rule, located
-from offlinekit.datasets.validation import as_float32, named_leaves
+from offlinekit.datasets.validation import as_float32, blocks, named_leaves
 from offlinekit.types import Array, leaves
 
 LOST = 1e-3
@@ -107,7 +107,9 @@ def steps_out_of_place(observations: Any, following: Any, last: Array) -> tuple[
     """Returns the rows after which the next observation jumps though no episode ends, and goes on though one ends."""
     differs = np.zeros(len(last) - 1, np.bool_)
     for seen, after in zip(leaves(observations), leaves(following), strict=True):
-        differs |= (after[:-1] != seen[1:]).reshape(len(differs), -1).any(axis=1)
+        pairs = zip(blocks(after[:-1]), blocks(seen[1:]), strict=True)
+        parts = [(left != right).reshape(len(left), -1).any(axis=1) for left, right in pairs]
+        differs |= np.concatenate([np.zeros(0, np.bool_), *parts])
     return np.flatnonzero(differs & ~last[:-1]), np.flatnonzero(~differs & last[:-1])
 
 

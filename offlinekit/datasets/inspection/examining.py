@@ -19,7 +19,7 @@ from offlinekit.errors import DatasetError, DatasetWarning
 
 
 class Report(NamedTuple):
-    """What was found in a dataset.
+    """Findings in a dataset.
 
     Attributes:
         name: What was examined.

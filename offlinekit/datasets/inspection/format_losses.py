@@ -1,4 +1,4 @@
-"""What a format cannot hold of a dataset, said before it is written."""
+"""Warnings, before a file is written, of parts of a dataset that its format cannot hold."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a recorder asks: the actions that the environment takes, and how probable they were."""
+"""Behaviour of a recorder: the actions that the environment takes, and their probabilities."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Behaviour:
     `seed(seed)` is seeded at each part of a recording, which makes that part repeatable.
 
     Args:
-        policy: As `as_actor` takes it. One that remembers is not told of actions drawn in place of its own.
+        policy: As `as_actor` takes it. A stateful one does not see actions drawn in place of its own.
         action_space: Of the environment.
         epsilon: Probability, in each step, of an action drawn uniformly from the space.
 

@@ -43,7 +43,7 @@ def collect(
 
     Every recorded episode is complete, but for the last one, which is cut where the rows are enough (a
     timeout). The observation after each episode's end is kept, and so are the log-probabilities of the
-    actions where the policy tells them. With `out`, whole parts lie beside it while the recording goes on: the same
+    actions if the policy gives them. With `out`, whole parts lie beside it while the recording goes on: the same
     call after an interruption goes on behind the last of them, and gives what the first would have given.
 
     Args:
@@ -101,7 +101,7 @@ class Parts:
     Args:
         out: The file, or None.
         name: Of the dataset.
-        facts: Metadata of each part, by which a part of another recording is told.
+        facts: Metadata of each part, by which a part of another recording is recognised.
     """
 
     def __init__(self, out: Path | None, name: str, facts: dict[str, Any]) -> None:

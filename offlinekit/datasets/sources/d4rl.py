@@ -94,7 +94,7 @@ def load(name: str, *, source: str = "file", **options: Any) -> Any:
 
     Args:
         name: One of D4RL's.
-        source: "file" reads the file; "d4rl" asks the package d4rl, where it can be imported, and takes the
+        source: "file" reads the file; "d4rl" calls the package d4rl, if it can be imported, and takes the
             environment from it too.
         **options: Of `read`.
 

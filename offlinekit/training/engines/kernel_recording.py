@@ -53,7 +53,7 @@ class Recording:
         result: What the function returned: a tree of tensors and None.
         state: Tensors that the function may change, such as running means.
         kept: Tensors on the tape that later recordings read.
-        earlier: Recordings, replayed before this one each time, that hold what the tape knows.
+        earlier: Recordings, replayed before this one each time, that hold the tape's memory.
 
     Raises:
         NotRecordableError: Where the function looked at a number, made a shape of numbers, or changed a tensor

@@ -1,4 +1,4 @@
-"""What one process of several does of a run: its share of each batch, from streams of its own."""
+"""Data-parallel runs: the share of each batch that one process draws, from streams of its own."""
 
 from __future__ import annotations
 
