@@ -167,7 +167,7 @@ def _without_rows(policy: PolicyLike | str, fit: FQE, dataset: MDPDataset) -> st
 
 
 def _held_in_memory(dataset: MDPDataset, n_tables: int, behaviour: Behaviour, seed: int) -> MDPDataset:
-    """Returns the dataset; of one that lies in a file as many episodes, drawn at random, as the fits of each policy may hold."""
+    """Returns the dataset; of one in a file as many episodes, drawn at random, as the fits of each policy may hold."""
     most = min(MEMORY_SHARE * memory_limit() / n_tables, POOL_BYTES)
     size = len(dataset) * row_bytes(dataset)
     if not is_mapped(dataset) or size <= most:
