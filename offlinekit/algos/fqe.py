@@ -110,7 +110,7 @@ class FQE(Algo):
                 "values of endless episodes need gamma < 1, and some episodes here are cut off"
             )
         horizon = min(longest if ends else math.inf, 1 / (1 - self.gamma) if self.gamma < 1 else math.inf)
-        return max(FEWEST, math.ceil(3 * horizon * self.target_update_interval / self.tau))
+        return math.ceil(3 * horizon * self.target_update_interval / self.tau)
 
     def predict(self, observations: ArrayTreeLike) -> Array:
         """Refuses to act.
@@ -203,7 +203,7 @@ def fitted_by(
     def fit(dataset: MDPDataset) -> Callable[[Any, Array], Array]:
         front = DiscreteFQE if isinstance(dataset.action_space, Discrete) else FQE
         algo = front(policy=policy, **{**QUICK, **hyperparameters})
-        updates = algo.updates_needed(dataset) if n_steps is None else n_steps
+        updates = max(FEWEST, algo.updates_needed(dataset)) if n_steps is None else n_steps
         return algo.fit(dataset, updates, out=None, progress=False).predict_value
 
     return fit

@@ -248,7 +248,7 @@ def test_updates_that_values_need():
     assert DiscreteFQE(policy=right, gamma=0.99, tau=0.001).updates_needed(ended) == 3_000 * longest
     slow = DiscreteFQE(policy=right, gamma=0.99, tau=0.005, target_update_interval=2)
     assert slow.updates_needed(cut) == 120_000
-    assert DiscreteFQE(policy=right, gamma=0.5).updates_needed(cut) == 1_000
+    assert DiscreteFQE(policy=right, gamma=0.5).updates_needed(cut) == 120
     with pytest.raises(UnsupportedError, match="endless episodes need gamma < 1"):
         DiscreteFQE(policy=right, gamma=1.0).updates_needed(cut)
 
