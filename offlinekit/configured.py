@@ -178,7 +178,7 @@ def _own_values(cls: type[Any]) -> dict[str, Any]:
     return {n: v for n, v in vars(cls).items() if not isinstance(v, type) and not hasattr(v, "__get__")}
 
 
-def _resolved(cls: type[Any], name: str, hint: object) -> Any:
+def _resolved(cls: type[Any], name: str, hint: object) -> object:
     """Returns what an annotation stands for: text is looked up where the class statement stands.
 
     Modules would not do: a cell of a notebook and code that `exec` runs need not have one.

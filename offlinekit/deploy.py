@@ -106,7 +106,7 @@ class _Call:
             )
         self.function, self.arguments = OPERATIONS[name], [_resolver(argument) for argument in arguments]
 
-    def __call__(self, values: list[Any]) -> Any:
+    def __call__(self, values: list[Any]) -> object:
         return self.function(*(get(values) for get in self.arguments))
 
 

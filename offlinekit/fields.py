@@ -109,7 +109,7 @@ def checked(name: str, value: object, hint: object) -> Any:
     return value
 
 
-def _annotated(name: str, value: object, hint: object) -> Any:
+def _annotated(name: str, value: object, hint: object) -> object:
     kind = typing.get_args(hint)[0]
     for part in getattr(hint, "__metadata__", ()):
         if isinstance(part, Interval):

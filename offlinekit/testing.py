@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium
 import numpy as np
@@ -22,6 +22,9 @@ from offlinekit.core.algo import Algo
 from offlinekit.datasets import MDPDataset
 from offlinekit.errors import NotFittedError, UnsupportedError
 from offlinekit.metrics import get_evaluator, known_evaluators
+
+if TYPE_CHECKING:
+    from offlinekit.types import Array
 
 Make = Callable[..., Algo]
 SETTINGS: dict[str, Any] = {"out": None, "progress": False}
@@ -300,8 +303,9 @@ CHECKS: tuple[Callable[[Make], None], ...] = (
 )
 
 
-def _numpy_state() -> Any:
-    return np.random.get_state(legacy=False)["state"]["key"]  # noqa: NPY002  # It is what must not move.
+def _numpy_state() -> Array:
+    key: Array = np.random.get_state(legacy=False)["state"]["key"]  # noqa: NPY002  # It is what must not move.
+    return key
 
 
 def _fitted(make: Make) -> tuple[Algo, MDPDataset]:

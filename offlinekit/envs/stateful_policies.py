@@ -37,7 +37,7 @@ class StatefulPolicy:
     def __init__(self) -> None:
         self._memories: dict[int | None, Any] = {}
 
-    def begin(self) -> Any:
+    def begin(self) -> object:
         """Returns the memory of an episode that has taken no step."""
         raise NotImplementedError
 

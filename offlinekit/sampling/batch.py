@@ -80,7 +80,7 @@ B = TypeVar("B", bound=tuple[Any, ...])
 
 
 @cache
-def batch_class(standard: Any, columns: tuple[str, ...], owner: str = "") -> Any:
+def batch_class(standard: type[tuple[Any, ...]], columns: tuple[str, ...], owner: str = "") -> Any:
     """Returns the class of batches that have named columns beside the standard fields.
 
     With a class for each set of names a batch stays what recorders, engines and torch.func take apart and put
@@ -91,9 +91,9 @@ def batch_class(standard: Any, columns: tuple[str, ...], owner: str = "") -> Any
         columns: Their names.
         owner: Name of the impl whose `needs` lists them, for the message about one that it does not list.
     """
-    fields: Any = namedtuple(standard.__name__, (*standard._fields, *columns))  # type: ignore[misc]  # Its names.
+    fields: Any = namedtuple(standard.__name__, (*standard._fields, *columns))  # type: ignore[attr-defined,misc]  # Its names.
 
-    def reduce(batch: Any) -> Any:  # Its class has a name that no module has.
+    def reduce(batch: tuple[object, ...]) -> tuple[object, ...]:  # Its class has a name that no module has.
         return _assembled, (standard, columns, owner, tuple(batch))
 
     return type(
@@ -101,7 +101,9 @@ def batch_class(standard: Any, columns: tuple[str, ...], owner: str = "") -> Any
     )
 
 
-def _assembled(standard: Any, columns: tuple[str, ...], owner: str, values: tuple[Any, ...]) -> Any:
+def _assembled(
+    standard: type[tuple[Any, ...]], columns: tuple[str, ...], owner: str, values: tuple[Any, ...]
+) -> object:
     """Returns the batch that was pickled or copied."""
     return batch_class(standard, columns, owner)(*values)
 

@@ -182,7 +182,7 @@ def packs(plan: Plan) -> list[dict[int, dict[str, Any]]]:
     ]
 
 
-def _json(path: Path) -> Any:
+def _json(path: Path) -> object:
     try:
         return json.loads(path.read_text())
     except ValueError as error:

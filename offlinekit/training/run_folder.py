@@ -12,12 +12,12 @@ import secrets
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
@@ -25,9 +25,6 @@ from offlinekit.errors import FileFormatError, TrainingError, WriteError
 from offlinekit.io import atomic_write, reraise_as_write_error, sync_folder
 from offlinekit.training import manifest
 from offlinekit.training.setup.settings import comparable
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 BITS = ("offlinekit", "torch", "numpy")
 """Packages whose version may change the numbers of a run."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -18,8 +18,6 @@ from offlinekit.training.engines.updates import tensors_of
 from offlinekit.types import first_leaf, map_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from gymnasium import spaces
 
     from offlinekit.core.bases.sequence_model import SequenceModel

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Generator, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Generator, Iterator, Sequence
+from typing import Any
 
 from offlinekit.core.populations.grouping import groups
 from offlinekit.core.populations.run_groups import RunGroup, make_run_groups
@@ -13,9 +13,6 @@ from offlinekit.training.engines.engine import CHECK_EVERY
 from offlinekit.training.interrupts import interruptible, stopped
 from offlinekit.training.loggers import ProgressBar
 from offlinekit.training.run import Run, nothing_left
-
-if TYPE_CHECKING:
-    from collections.abc import Collection
 
 Rows = dict[int, dict[str, float]]
 """New metrics of members, by their numbers."""

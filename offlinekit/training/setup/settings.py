@@ -195,8 +195,7 @@ def complete(given: Mapping[str, Any]) -> RunSettings:
     check_names(given)
     whole = {name: given.get(name, setting.default) for name, setting in SETTINGS.items()}
     hints = RunSettings.__annotations__
-    settings: Any = {name: checked(name, value, hints[name]) for name, value in whole.items()}
-    return cast("RunSettings", settings)
+    return cast("RunSettings", {name: checked(name, value, hints[name]) for name, value in whole.items()})
 
 
 def check_names(names: Iterable[str]) -> None:
