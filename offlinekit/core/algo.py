@@ -47,6 +47,7 @@ from offlinekit.training.interrupts import whole_runs
 from offlinekit.training.setup.keywords import takes_settings
 from offlinekit.training.setup.settings import N_STEPS, RunSettings
 from offlinekit.training.setup.start import start_run
+from offlinekit.types import Array
 
 if TYPE_CHECKING:
     from gymnasium import spaces
@@ -291,6 +292,10 @@ class Algo(Configured, CatalogueEntry, Agent, PolicyFiles, Copied):
             Ctrl-C is the caller's.
         """
         yield from start_run(self, dataset, n_steps, **settings).steps()
+
+    def sampling_weights_for(self, dataset: MDPDataset) -> Array | None:
+        """Returns how likely the algorithm itself draws each row, [N]; None for equally."""
+        return None
 
     def make_sampler(self, dataset: MDPDataset, *, needs: Sequence[str] = (), **settings: Any) -> Sampler:
         """Makes what draws the batches of a run; one that learns from windows of steps makes another sampler.

@@ -55,7 +55,8 @@ class TransitionSampler:
         owner: Name of the impl whose `needs` they are, for messages.
 
     Attributes:
-        n_usable: How many rows can be drawn.
+        n_rows: How many rows the dataset has.
+        n_usable: How many of them can be drawn.
         usable: Their numbers, int64 [n_usable] on the device, or None if these are all rows.
         generator: The sampler's own.
 
@@ -117,13 +118,10 @@ class TransitionSampler:
                 "no row has a next observation to learn from; give next_observations or terminals"
             )
         self.usable = None if rows is None and len(usable) == len(dataset) else usable.to(device)
-        self.n_usable = len(usable)
+        self.n_usable, self.n_rows = len(usable), len(dataset)
         places = self.columns.packed.places
         self._places = places if self.usable is None else places.index_select(0, self.usable)
-        if sampling_weights is not None:
-            check_weights(sampling_weights, len(dataset))
-            sampling_weights = sampling_weights[usable.numpy()]
-        self._chooser = Chooser(self.n_usable, sampling_weights, device)
+        self._choose_by(sampling_weights)
         if weights is not None:
             scaled = torch.from_numpy(scaled_weights(dataset, usable.numpy()))
             self.columns.write("weights", scaled.to(device))
@@ -137,9 +135,17 @@ class TransitionSampler:
         self._located: list[Located] = []
         self._taken = 0
 
-    def twin(self, batch_size: int, seed: int) -> TransitionSampler:
-        """Returns a sampler of the same columns that draws by a generator of its own."""
+    def _choose_by(self, sampling_weights: Array | None) -> None:
+        if sampling_weights is not None:
+            check_weights(sampling_weights, self.n_rows)
+            sampling_weights = sampling_weights[self.usable_rows().cpu().numpy()]
+        self._chooser = Chooser(self.n_usable, sampling_weights, self.device)
+
+    def twin(self, batch_size: int, seed: int, sampling_weights: Array | None = None) -> TransitionSampler:
+        """Returns a sampler of the same columns that draws by a generator of its own, and by weights [N] if given."""
         twin = copy.copy(self)
+        if sampling_weights is not None:
+            twin._choose_by(sampling_weights)
         twin._begin(batch_size, seed)
         return twin
 

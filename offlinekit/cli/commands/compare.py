@@ -38,6 +38,7 @@ def command(first: str, second: str, score: str) -> None:
     compared on those that both have; on one dataset its returns.
     """
     from offlinekit.metrics.reporting.comparing import compare_runs
+    from offlinekit.metrics.reporting.counted_runs import counted_runs
     from offlinekit.metrics.reporting.results import find_runs, read_run
     from offlinekit.metrics.statistics.budget import Budget
 
@@ -47,6 +48,8 @@ def command(first: str, second: str, score: str) -> None:
             groups.append([read_run(path) for path in find_runs(sorted(glob.glob(pattern)) or [pattern])])
     with usage("A B"):
         found, unit, tasks = compare_runs(groups[0], groups[1], score)
+    for line in (line for group in groups for line in counted_runs(group).left_out):
+        click.echo(f"{line}.")
     click.echo(f"{score} {unit} on {', '.join(tasks)}\n")
     pairs(_lines(found))
     click.echo(f"\n{sum((run.budget for group in groups for run in group), Budget())}")
