@@ -319,6 +319,7 @@ def _cast(x: Array, dtype: str | None, *_: object) -> Array:
 
 
 OPERATIONS: dict[str, Callable[..., Any]] = {
+    "abs": np.abs,
     "add": lambda x, y, alpha=1: x + (y if alpha == 1 else alpha * y),
     "amax": lambda x, dim, keep=False: x.max(_axes(dim) or None, keepdims=keep),
     "amin": lambda x, dim, keep=False: x.min(_axes(dim) or None, keepdims=keep),
@@ -344,6 +345,7 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "getitem": lambda parts, index: parts[index],
     "layer_norm": _layer_norm,
     "linear": _linear,
+    "log": np.log,
     "log_softmax": _log_softmax,
     "masked_fill": lambda x, mask, value: np.where(mask, x.dtype.type(value), x),
     "matmul": np.matmul,
@@ -355,13 +357,16 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "mul": lambda x, y: x * y,
     "neg": np.negative,
     "permute": lambda x, dims: x.transpose(dims),
+    "pow": np.power,
     "relu": lambda x: np.maximum(x, 0),
     "reshape": lambda x, shape: x.reshape(shape),
     "select": lambda x, dim, index: np.take(x, index, dim),
+    "sigmoid": lambda x: 0.5 * (1.0 + np.tanh(0.5 * x)),
     "silu": lambda x: 0.5 * x * (1.0 + np.tanh(0.5 * x)),
     "sin": np.sin,
     "size": lambda x, dim: x.shape[dim],
     "slice": _slice,
+    "softplus": lambda x, beta=1.0, *_: np.logaddexp(beta * x, 0).astype(x.dtype) / beta,
     "split": _split,
     "sqrt": np.sqrt,
     "squeeze": _squeeze,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar, overload
 from torch import Tensor
 from typing_extensions import Unpack
 
-from offlinekit.configured import Configured, fields_of
+from offlinekit.configured import Configured, default_of, fields_of
 from offlinekit.core.agent import Agent
 from offlinekit.core.catalogue import CatalogueEntry
 from offlinekit.core.compatibility import check_dataset
@@ -131,7 +131,7 @@ class Algo(Configured, CatalogueEntry, Agent, PolicyFiles, Copied):
 
         Those younger than the run have their defaults.
         """
-        defaults = as_plain({one.name: one.default for one in dataclasses.fields(self)})
+        defaults = as_plain({one.name: default_of(one) for one in dataclasses.fields(self)})
         younger = {name: defaults[name] for name in self.config.keys() - config.keys()}
         adopted = {name: defaults[name] for name in self._adopted(config)}
         return {**younger, **migrated(type(self), config), **adopted}
@@ -148,7 +148,7 @@ class Algo(Configured, CatalogueEntry, Agent, PolicyFiles, Copied):
         return {
             name: before
             for name, before in values_before(type(self)).items()
-            if begun[name] == before and getattr(self, name) == fields[name].default
+            if begun[name] == before and getattr(self, name) == default_of(fields[name])
         }
 
     def take_up(self, name: str, before: object) -> None:
@@ -181,7 +181,7 @@ class Algo(Configured, CatalogueEntry, Agent, PolicyFiles, Copied):
         given = {
             field.name: getattr(self, field.name)
             for field in dataclasses.fields(self)
-            if field.name != "impl_class" and getattr(self, field.name) != field.default
+            if field.name != "impl_class" and getattr(self, field.name) != default_of(field)
         }
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in given.items())})"
 

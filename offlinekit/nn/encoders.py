@@ -187,17 +187,23 @@ def check_encoder(encoder: Encoder) -> None:
 
 
 def encoder_to_json(encoder: Encoder) -> str | Mapping[str, Any]:
-    """Returns what `resolve_encoder` turns back into the same encoder."""
+    """Returns what `resolve_encoder` turns back into the same encoder, as a file of JSON gives it: lists, no tuples."""
     if isinstance(encoder, MLPEncoder):
         names = {kind: name for name, kind in BUILT_IN.items()}
         kind = names.get(type(encoder), getattr(encoder, "name", type(encoder).__name__))
         options = asdict(encoder)
         options.pop("create", None)
         options.pop("name", None)
-        return {"type": kind, **options}
-    if isinstance(encoder, (str, Mapping)):
+        return {"type": kind, **{name: _as_lists(value) for name, value in options.items()}}
+    if isinstance(encoder, str):
         return encoder
+    if isinstance(encoder, Mapping):
+        return {name: _as_lists(value) for name, value in encoder.items()}
     return {"type": _factory_name(encoder)}
+
+
+def _as_lists(value: object) -> object:
+    return [_as_lists(part) for part in value] if isinstance(value, tuple) else value
 
 
 def _check_choice(name: str, chosen: str, choices: Collection[str]) -> None:
