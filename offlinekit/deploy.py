@@ -27,7 +27,7 @@ KEY = "offlinekit.deploy"
 LONGEST_HEADER = 1 << 24
 """Bytes of a file's description; that of a policy has some thousand."""
 MOST_NUMBERS = 1 << 28
-"""Numbers in an array that a file may ask to be filled."""
+"""Most numbers in an array that a file may have filled."""
 DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "U8": "|u1", "BOOL": "|b1"}
 
 
@@ -43,7 +43,7 @@ class NumpyPolicy:
         tensors: The numbers that the operations name, in their order.
 
     Raises:
-        PolicyFileError: For an operation that this version does not know.
+        PolicyFileError: For an operation that this version does not have.
     """
 
     def __init__(self, description: dict[str, Any], tensors: Sequence[Array]) -> None:
@@ -57,7 +57,7 @@ class NumpyPolicy:
         """Reads a policy that `algo.export(path, format="numpy")` wrote.
 
         Raises:
-            FileNotFoundError: Where there is no file.
+            FileNotFoundError: If there is no file.
             PolicyFileError: For a file that is damaged, of a later format, or no exported numpy policy.
         """
         description, tensors = read(Path(path))
@@ -74,7 +74,7 @@ class NumpyPolicy:
         """Returns the greedy actions.
 
         Args:
-            observations: [B, ...] or one observation; a dict or tuple of such where the policy saw one.
+            observations: [B, ...] or one observation; a dict or tuple of such if the policy saw one.
 
         Returns:
             float32 [B, A] or int64 [B]; without the axis of B for one observation.
@@ -160,7 +160,7 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:
     """Reads the description and the tensors of a safetensors file and checks them against their hash.
 
     Raises:
-        FileNotFoundError: Where there is no file.
+        FileNotFoundError: If there is no file.
         PolicyFileError: For a file that is damaged, or that `export` did not write in this format.
     """
     if not path.is_file():

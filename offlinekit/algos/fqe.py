@@ -36,7 +36,7 @@ QUICK: dict[str, Any] = {"encoder": MLPEncoder((64, 64)), "learning_rate": 1e-3,
 class FQE(Algo):
     """Learns the value of a given policy by regression on one-step targets that act as it does.
 
-    What the policy does at each state of the data is asked once, before the run; any policy will do. Source: Le,
+    The policy is evaluated once at each state of the data, before the run; any policy will do. Source: Le,
     Voloshin and Yue 2019, arXiv:1903.08738; with quantiles, Bellemare, Dabney and Munos 2017's evaluation.
     """
 
@@ -66,7 +66,7 @@ class FQE(Algo):
         """Makes what draws the batches of a run, with what the policy does in the next states.
 
         Raises:
-            ValueError: Where no policy was given, or several steps of the data would stand for the policy's own.
+            ValueError: If no policy was given, or several steps of the data would stand for the policy's own.
         """
         if self.n_step > 1 and self.policy != BEHAVIOUR:
             raise ValueError(
@@ -135,13 +135,13 @@ class FQE(Algo):
             float32 [B], or a float32 scalar for one observation.
 
         Raises:
-            UnsupportedError: For the behaviour's own actions where none are given.
+            UnsupportedError: For the behaviour's own actions if none are given.
         """
         if actions is not None:
             return super().predict_value(observations, actions)
         if self.policy is None or self.policy == BEHAVIOUR:
             raise UnsupportedError(
-                "no policy is there to ask for its actions; give actions, such as the data's"
+                "without a policy there are no actions to evaluate; give actions, such as the data's"
             )
         if self._converter.observations(observations)[1]:
             alone: Array = self.predict_value(map_tree(lambda leaf: np.asarray(leaf)[None], observations))[0]

@@ -85,7 +85,7 @@ class Algo(Configured, CatalogueEntry, Agent, PolicyFiles, Copied):
     clip_grad_norm: Annotated[Positive | None, "Largest norm of a loss's gradient; None for no limit."] = None
     lr_schedule: Annotated[Schedule, "Of the learning rates over the run; cosine ends at 0."] = "constant"
     seed: Annotated[Steps | None, "Of networks, batches and noise; None draws one and records it."] = None
-    device: Annotated[Device, "'auto' (a GPU where there is one), 'cpu', 'cuda', 'cuda:1'."] = "auto"
+    device: Annotated[Device, "'auto' (a GPU if there is one), 'cpu', 'cuda', 'cuda:1'."] = "auto"
     impl_class: Annotated[Any, "The implementation; None for the algorithm's own."] = None
 
     field_word: ClassVar[str] = "hyperparameter"
@@ -194,7 +194,7 @@ class Algo(Configured, CatalogueEntry, Agent, PolicyFiles, Copied):
 
     @property
     def has_value(self) -> bool:
-        """Whether `predict_value` can answer."""
+        """Whether there is a `predict_value`."""
         return bool(self.impl_class.has_value)
 
     @property
@@ -268,8 +268,8 @@ class Algo(Configured, CatalogueEntry, Agent, PolicyFiles, Copied):
 
         Raises:
             UnsupportedError: For a dataset of the other kind of actions.
-            TrainingError: Where a loss is no longer finite.
-            WriteError: Where the run folder cannot be written; the checkpoints before stay.
+            TrainingError: If a loss is no longer finite.
+            WriteError: If the run folder cannot be written; the checkpoints before stay.
             KeyboardInterrupt: At Ctrl-C, after a checkpoint was saved; Preempted, a kind of it, at other signals.
         """
         if seeds is not None:

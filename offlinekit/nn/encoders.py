@@ -31,7 +31,7 @@ NATURE_FILTERS = ((32, 8, 4), (64, 4, 2), (64, 3, 1))
 class MLPEncoder:
     """Fully connected layers over the flattened observation (and the action, in a critic).
 
-    Each hidden layer is linear, then layer norm, activation and dropout where asked for.
+    Each hidden layer is linear, then layer norm, activation and dropout, as configured.
 
     Raises:
         ValueError: For sizes, names and ranges that there are not.
@@ -70,7 +70,7 @@ class MLPEncoder:
 class ResidualEncoder(MLPEncoder):
     """A linear layer, then blocks that each add to what they see: dropout, layer norm, 4 times wider and back.
 
-    Blocks of one width add to their very inputs; where the width changes, to a linear map of them.
+    Blocks of one width add to their very inputs; if the width changes, to a linear map of them.
     Source: the policy of Hansen-Estruch et al. 2023, arXiv:2304.10573.
     """
 
@@ -139,7 +139,7 @@ def register_encoder(
         overwrite: Whether to replace the factory of another module.
 
     Raises:
-        ValueError: Where the name is that of a built-in encoder, or of another module's factory.
+        ValueError: If the name is that of a built-in encoder, or of another module's factory.
     """
 
     def decorate(create: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
@@ -155,7 +155,7 @@ def register_encoder(
 def resolve_encoder(encoder: Encoder, space: spaces.Space[Any]) -> MLPEncoder:
     """Returns the encoder that a name, a dict of JSON, a factory or "auto" stands for.
 
-    "auto" takes convolutions where the observation holds an image and fully connected layers elsewhere.
+    "auto" takes convolutions if the observation holds an image, else fully connected layers.
 
     Raises:
         ValueError: For an unknown name.

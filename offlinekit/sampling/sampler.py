@@ -32,7 +32,7 @@ ROWS_AT_ONCE = 1 << 20
 class TransitionSampler:
     """Draws minibatches of n-step transitions with replacement, uniformly or by weights of rows.
 
-    Row numbers are drawn for many minibatches at once, each minibatch is gathered as it is asked for. Its
+    Row numbers are drawn for many minibatches at once, each minibatch is gathered when it is needed. Its
     float fields are views of one packed tensor.
 
     Args:
@@ -57,12 +57,12 @@ class TransitionSampler:
     Attributes:
         n_rows: How many rows the dataset has.
         n_usable: How many of them can be drawn.
-        usable: Their numbers, int64 [n_usable] on the device, or None where these are all rows.
+        usable: Their numbers, int64 [n_usable] on the device, or None if these are all rows.
         generator: The sampler's own.
 
     Raises:
-        DatasetError: Where no row can be sampled, for weights that cannot be, for columns that are not there, or
-            where n > 1 steps, frames or next actions are wanted of unordered transitions.
+        DatasetError: If no row can be sampled, for weights that cannot be, for columns that are not there, or
+            if n > 1 steps, frames or next actions are wanted of unordered transitions.
     """
 
     def __init__(
@@ -159,7 +159,7 @@ class TransitionSampler:
         """Draws the next minibatch into the memory of one that `sample` returned, which saves its views.
 
         Returns:
-            False where that cannot be done, with images or several steps; nothing is drawn then.
+            False if that cannot be done, with images or several steps; nothing is drawn then.
         """
         if not self.columns.refills:
             return False
@@ -174,7 +174,7 @@ class TransitionSampler:
         return self._located[number]
 
     def _advance(self) -> int:
-        """Takes the next minibatch of the block, of a new one where it is used up, and returns its number there."""
+        """Takes the next minibatch of the block, of a new one if it is used up, and returns its number there."""
         if self._taken == len(self._drawn):
             self._draw_block()
         self._taken += 1
@@ -243,7 +243,7 @@ class TransitionSampler:
 
 
 def fits(state: Tensor, size: int, dtype: torch.dtype) -> bool:
-    """Returns whether a state is of a sampler's kind; warns where it is not."""
+    """Returns whether a state is of a sampler's kind; warns if it is not."""
     if state.shape == (size,) and state.dtype == dtype:
         return True
     warnings.warn(

@@ -319,7 +319,7 @@ def test_what_cannot_be_judged_is_refused(tmp_path):
     dataset = discrete_dataset()
     with pytest.raises(UnsupportedError, match="evaluates a policy and does not act"):
         discrete().predict(dataset.observations)
-    with pytest.raises(UnsupportedError, match="no policy is there to ask"):
+    with pytest.raises(UnsupportedError, match="without a policy there are no actions"):
         discrete(policy="behaviour").predict_value(dataset.observations)
     with pytest.raises(ValueError, match="the policy returned action 7"):
         DiscreteFQE(policy=lambda o: np.full(len(o), 7)).fit(dataset, 1, **QUIET)

@@ -56,7 +56,7 @@ def command(first: str, second: str, score: str) -> None:
 
 
 def _lines(found: Comparison) -> list[tuple[str, str]]:
-    """Returns the rows of the answer."""
+    """Returns the rows of the comparison."""
     rows = [
         ("A", f"{number(found.means[0])}, mean of {found.n_first} seeds"),
         ("B", f"{number(found.means[1])}, mean of {found.n_second} seeds"),
@@ -71,6 +71,6 @@ def _lines(found: Comparison) -> list[tuple[str, str]]:
 
 
 def _with_interval(value: float, interval: tuple[float, float]) -> str:
-    """Returns a value with its 95% interval, where it has one."""
+    """Returns a value with its 95% interval, if it has one."""
     low, high = interval
     return number(value) if math.isnan(low) else f"{number(value)}, 95% from {number(low)} to {number(high)}"

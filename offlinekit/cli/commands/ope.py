@@ -29,7 +29,7 @@ INTERVALS = ["bootstrap", "t", "bernstein", "hoeffding"]
     ),
 )
 @click.argument("run", metavar="RUN_OR_POLICY", type=click.Path(exists=True, path_type=Path))
-@click.option("--dataset", "name", required=True, help="Episodes to judge by: a name or a path.")
+@click.option("--dataset", "name", required=True, help="Episodes to estimate from: a name or a path.")
 @reader_options
 @click.option(
     "--estimator",

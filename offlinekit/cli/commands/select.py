@@ -60,9 +60,9 @@ COLUMNS = (
 def command(policies: tuple[Path, ...], dataset: str, **options: Any) -> None:
     """Choose which of several POLICIES (files or run folders) to deploy, without an environment.
 
-    Each is judged by fitted Q evaluation on DATASET, whose episodes are drawn again for the bounds, and where there
-    are probabilities to weight episodes by, by weighted doubly robust too. A policy is chosen only where it beats what
-    recorded the data at the given confidence, corrected for their number, by both; else the answer is to keep that.
+    Each is evaluated by fitted Q evaluation on DATASET, whose episodes are resampled for the bounds, and, if there
+    are probabilities to weight episodes by, by weighted doubly robust too. A policy is chosen only if, by both, it
+    beats the one that recorded the data at the given confidence, corrected for their number; else that one stays.
     Policies that do what the data do not show, and fits that have not settled, are held back.
     """
     import offlinekit

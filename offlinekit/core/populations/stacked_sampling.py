@@ -42,7 +42,7 @@ class Shareable(Sampler, Protocol):
 
 
 class SharedColumns:
-    """Makes the members' samplers; those that ask for equal columns hold the same ones."""
+    """Makes the members' samplers; those of equal columns share them."""
 
     def __init__(self) -> None:
         self._made: list[tuple[dict[str, Any], Shareable]] = []
