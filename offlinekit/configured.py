@@ -50,18 +50,27 @@ class Configured(metaclass=_InOnePiece):
     Raises:
         TypeError: For an unknown keyword, with the nearest, or a value of another type.
         ValueError: For a value out of range.
-        AttributeError: For an assignment to an unknown name that is near a field's.
+        AttributeError: For an unknown name that is near a field's, assigned to an instance or set by a subclass.
     """
 
     field_word: ClassVar[str] = "field"
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        values = _own_values(cls)
+        for name in values.keys() - inspect.get_annotations(cls).keys():
+            ((current, converted),) = cls.current_names({name: values[name]}).items()
+            if current != name:
+                delattr(cls, name)
+                setattr(cls, current, converted)
         cls.__annotations__ = _own_annotations(cls)
         declared = {n: copy.copy(v) for n, v in vars(cls).items() if isinstance(v, dataclasses.Field)}
         dataclasses.dataclass(kw_only=True, eq=False, repr=False)(cls)
         for name, field in declared.items():  # For a decorator that makes the class a dataclass once more.
             setattr(cls, name, field)
+        for name in _own_values(cls).keys() - cls.__annotations__.keys():
+            if not any(hasattr(base, name) for base in cls.__bases__):
+                refuse_misspelt(cls, name)
 
     @classmethod
     def current_names(cls, given: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -111,11 +120,16 @@ class Configured(metaclass=_InOnePiece):
         passes = name.startswith("_") or name in self.__dict__ or hasattr(type(self), name)
         if passes or "_is_complete" not in self.__dict__:
             return
-        if meant := nearest(name, fields_of(type(self)), NEAR):
-            raise AttributeError(
-                f"{type(self).__name__} has no {name!r}; did you mean {meant!r}? "
-                f"An attribute of your own may begin with an underscore: _{name}"
-            )
+        refuse_misspelt(type(self), name)
+
+
+def refuse_misspelt(cls: type[Any], name: str) -> None:
+    """Raises AttributeError for the name of an attribute that is nearly a field's."""
+    if not name.startswith("_") and (meant := nearest(name, fields_of(cls), NEAR)):
+        raise AttributeError(
+            f"{cls.__name__} has no {name!r}; did you mean {meant!r}? "
+            f"An attribute of your own may begin with an underscore: _{name}"
+        )
 
 
 def fields_of(cls: type[Any]) -> dict[str, dataclasses.Field[Any]]:
@@ -155,11 +169,16 @@ def _own_annotations(cls: type[Any]) -> dict[str, Any]:
         meaning = meaning_of(known.get(name))
         if meaning and not meaning_of(hint):
             own[name] = Annotated[hint, meaning]
-    values = {n for n, v in vars(cls).items() if not isinstance(v, type) and not hasattr(v, "__get__")}
-    return {**own, **{name: hint for name, hint in known.items() if name in values - own.keys()}}
+    values = _own_values(cls).keys() - own.keys()
+    return {**own, **{name: hint for name, hint in known.items() if name in values}}
 
 
-def _resolved(cls: type[Any], name: str, hint: object) -> Any:
+def _own_values(cls: type[Any]) -> dict[str, Any]:
+    """Returns what the body of a class sets that is neither a class nor a function, a property and so on."""
+    return {n: v for n, v in vars(cls).items() if not isinstance(v, type) and not hasattr(v, "__get__")}
+
+
+def _resolved(cls: type[Any], name: str, hint: object) -> object:
     """Returns what an annotation stands for: text is looked up where the class statement stands.
 
     Modules would not do: a cell of a notebook and code that `exec` runs need not have one.

@@ -106,7 +106,7 @@ class _Call:
             )
         self.function, self.arguments = OPERATIONS[name], [_resolver(argument) for argument in arguments]
 
-    def __call__(self, values: list[Any]) -> Any:
+    def __call__(self, values: list[Any]) -> object:
         return self.function(*(get(values) for get in self.arguments))
 
 
@@ -372,4 +372,4 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "transpose": lambda x, one, other: np.swapaxes(x, one, other),
     "unsqueeze": lambda x, dim: np.expand_dims(x, dim),
 }
-"""What a file may ask for, by name."""
+"""Operations that a file may name."""

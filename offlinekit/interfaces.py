@@ -87,7 +87,7 @@ class Sampler(BatchSource, Protocol):
 
 
 class Trainable(Protocol):
-    """What a run trains: an algorithm, as far as a run knows it.
+    """An algorithm, as a run trains it.
 
     Attributes:
         impl: Its networks, with objectives and updates.

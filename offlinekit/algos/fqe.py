@@ -38,7 +38,9 @@ class FQE(Algo):
     Voloshin and Yue 2019, arXiv:1903.08738; with quantiles, Bellemare, Dabney and Munos 2017's evaluation.
     """
 
-    policy: Annotated[Any, "Policy to judge: an algorithm, a callable, or 'behaviour' (the data's)."] = None
+    policy: Annotated[Any, "Policy to evaluate: an algorithm, a callable, or 'behaviour' (the data's)."] = (
+        None
+    )
     n_draws: Annotated[Count, "Actions of the policy in each state; more for one that draws them."] = 1
     resample: Annotated[bool, "Whether to learn from episodes drawn with replacement: a bootstrap."] = False
     learning_rate: Annotated[Positive, "Of the critics."] = 3e-4
@@ -64,7 +66,7 @@ class FQE(Algo):
         """
         if self.policy is None:
             raise ValueError(
-                f"{type(self).__name__} judges a policy: give policy=algo, a callable, or 'behaviour' for what "
+                f"{type(self).__name__} evaluates a policy: give policy=algo, a callable, or 'behaviour' for what "
                 "recorded the data; files do not hold it, so give it to load(path, policy=algo) as well"
             )
         if self.resample:
@@ -83,9 +85,11 @@ class FQE(Algo):
         """Refuses to act.
 
         Raises:
-            UnsupportedError: Always; the policy that it judges acts.
+            UnsupportedError: Always; the policy that it evaluates acts.
         """
-        raise UnsupportedError(f"{type(self).__name__} judges a policy and does not act; ask that policy")
+        raise UnsupportedError(
+            f"{type(self).__name__} evaluates a policy and does not act; call predict of that policy"
+        )
 
     sample_action = predict
 
@@ -160,7 +164,7 @@ def fitted_by(
     """Returns what fits FQE to a dataset, as `estimate(..., fit_q=...)` takes it.
 
     Args:
-        policy: What is judged.
+        policy: To evaluate.
         n_steps: Updates of a fit.
         hyperparameters: Of `FQE`.
     """

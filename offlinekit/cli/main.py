@@ -82,7 +82,7 @@ Exit codes:
   0    done
   1    the job failed, such as damaged data or a diverged loss
   2    wrong usage, such as an unknown option, algorithm or dataset
-  75   `train` or `sweep` was told to stop (SIGTERM, SIGUSR1) and has saved checkpoints: start it again
+  75   `train` or `sweep` was asked to stop (SIGTERM, SIGUSR1) and has saved checkpoints: start it again
   130  interrupted by Ctrl-C; `train` and `sweep` have saved checkpoints then
 """,
 )

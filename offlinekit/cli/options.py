@@ -1,4 +1,4 @@
-"""What the commands share: help settings, `--debug`, and options of the form key=value."""
+"""Options shared by the commands: help settings, `--debug`, and options of the form key=value."""
 
 from __future__ import annotations
 

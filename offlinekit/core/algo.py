@@ -16,6 +16,7 @@ from offlinekit.configured import Configured, fields_of
 from offlinekit.core.agent import Agent
 from offlinekit.core.catalogue import CatalogueEntry
 from offlinekit.core.compatibility import check_dataset
+from offlinekit.core.copying import Copied
 from offlinekit.core.devices import find_device
 from offlinekit.core.hyperparameters import (
     ActionScaler,
@@ -42,6 +43,7 @@ from offlinekit.nn.random import derive
 from offlinekit.sampling.blocks import sampler_for
 from offlinekit.sampling.loss_weights import learned_rows
 from offlinekit.sampling.scalers import Scaling
+from offlinekit.training.interrupts import whole_runs
 from offlinekit.training.setup.keywords import takes_settings
 from offlinekit.training.setup.settings import N_STEPS, RunSettings
 from offlinekit.training.setup.start import start_run
@@ -60,8 +62,8 @@ BATCHES = ("batch_size", "gamma", "n_step", "frame_pad")
 """Hyperparameters that samplers read when a run starts."""
 
 
-class Algo(Configured, CatalogueEntry, Agent, PolicyFiles):
-    """What all algorithms share; a subclass adds its hyperparameters and names its `impl_class`.
+class Algo(Configured, CatalogueEntry, Agent, PolicyFiles, Copied):
+    """Base of all algorithms; a subclass adds its hyperparameters and names its `impl_class`.
 
     Raises:
         TypeError: For an unknown hyperparameter or one of another type.
@@ -273,8 +275,9 @@ class Algo(Configured, CatalogueEntry, Agent, PolicyFiles):
             from offlinekit.core.populations import Population  # Here: it imports this module.
 
             return Population.of_seeds(self, seeds).fit(dataset, n_steps, **settings)
-        for _ in self.fitter(dataset, n_steps, **settings):
-            pass
+        with whole_runs():
+            for _ in self.fitter(dataset, n_steps, **settings):
+                pass
         return self
 
     @takes_settings
@@ -284,7 +287,8 @@ class Algo(Configured, CatalogueEntry, Agent, PolicyFiles):
         """The run of `fit` as a generator, with the same keywords but `seeds`.
 
         Yields:
-            (update, metrics) at each log and evaluation interval and after the last update.
+            (update, metrics) at each log and evaluation interval and after the last update. Between two of them
+            Ctrl-C is the caller's.
         """
         yield from start_run(self, dataset, n_steps, **settings).steps()
 

@@ -1,4 +1,4 @@
-"""What the catalogue knows about an algorithm: name, family, paper, hyperparameters, presets."""
+"""Entries of the catalogue: name, family, paper, hyperparameters and presets of an algorithm."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every implementation shares: building networks, one update, saving and acting."""
+"""Base of every implementation: building networks, one update, saving and acting."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Impl(nn.Module):
     has_value: ClassVar[bool] = True
     is_stateful: ClassVar[bool] = False  # Whether actions depend on earlier steps of the episode.
     needs: ClassVar[tuple[str, ...]] = ("next_observations",)
-    """What a row must have to be drawn, and the columns of a batch beside its standard fields; see `Batch`."""
+    """Columns that a row must have to be drawn, and that a batch has beside its standard fields; see `Batch`."""
     stackable: ClassVar[bool] = True  # Whether members of a population may be one program.
 
     def __init_subclass__(cls, overwrite: bool = False, **kwargs: Any) -> None:
@@ -114,7 +114,7 @@ class Impl(nn.Module):
         """
         if target_return is not None:
             raise UnsupportedError(
-                f"{type(self.config).__name__} is not told what return to reach; leave out target_return"
+                f"{type(self.config).__name__} takes no return to reach; leave out target_return"
             )
 
     def take_steps(

@@ -51,7 +51,7 @@ def check_game(game: str) -> str:
 
 
 def game_of(path: Path) -> str | None:
-    """Returns the game that a file's name or one of its folders tells, the nearest one first, or None."""
+    """Returns the game named by a file or one of its folders, the nearest one first, or None."""
     words = (word for part in reversed(path.parts) for word in re.split(r"[^A-Za-z]+", part))
     return next((word for word in words if word in games()), None)
 

@@ -1,4 +1,4 @@
-"""What counts as a policy: anything that turns a batch of observations into a batch of actions."""
+"""Policies: anything that turns a batch of observations into a batch of actions."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ class MissingExtraWarning(UserWarning):
 
 
 class Package(NamedTuple):
-    """What a family of environments needs beyond gymnasium itself."""
+    """Requirements of a family of environments beyond gymnasium itself."""
 
     prefixes: tuple[str, ...]
     module: str

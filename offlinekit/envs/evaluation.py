@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 DEFAULT_COPIES = 10
 Reference: TypeAlias = "MDPDataset | tuple[float, float] | None"
-"""What has the returns that score 0 and 100, if anything has."""
+"""A source of the returns that score 0 and 100, if there is one."""
 MOST_STEPS = 27_000
 """Of an episode whose environment states no limit: the 108,000 frames of Atari, four a step, are the longest in use."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What n episodes of one policy gave; episode i was reset with seed + i."""
+    """Returns and lengths of n episodes of one policy; episode i was reset with seed + i."""
 
     returns: npt.NDArray[np.float64]
     """[n], undiscounted sums of rewards."""
@@ -84,11 +84,11 @@ class Evaluation:
         """Returns the mean normalised score, 100 * (return - low) / (high - low).
 
         Args:
-            reference: A dataset, which knows its `reference_scores` or not; a pair (low, high) of returns
+            reference: A dataset, with or without `reference_scores`; a pair (low, high) of returns
                 that score 0 and 100; or None.
 
         Returns:
-            The score; None where the reference knows no such pair.
+            The score; None if the reference has no such pair.
         """
         score = normalized_score(self.returns, reference)
         return None if score is None else float(score.mean())

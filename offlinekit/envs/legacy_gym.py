@@ -83,7 +83,7 @@ class LegacyEnv(gymnasium.Env[Any, Any]):
         getattr(self.env, "close", lambda: None)()
 
     def _seed(self, seed: int) -> dict[str, Any]:
-        """Seeds by the way the environment knows; returns what `reset` must still be told."""
+        """Seeds by the method that the environment has; returns the keywords that `reset` still needs."""
         if _takes(self.env, "seed"):
             return {"seed": seed}
         if callable(getattr(self.env, "seed", None)):
@@ -129,7 +129,7 @@ def convert_space(space: object) -> spaces.Space[Any]:
     )
 
 
-def _takes(env: Any, argument: str) -> bool:
+def _takes(env: LegacyEnv, argument: str) -> bool:
     """Tells whether `reset` of an environment and of every layer below it accepts a keyword."""
     resets: list[Callable[..., Any]] = [env.reset]
     while "env" in getattr(env, "__dict__", {}) and hasattr(env.env, "reset"):

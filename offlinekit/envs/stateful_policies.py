@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Actor(Protocol):
-    """What acts in several episodes at once."""
+    """A policy that acts in several episodes at once."""
 
     def act(self, observations: ArrayTree, rewards: Sequence[float], episodes: Sequence[int]) -> ArrayLike:
         """Returns the actions [B, ...] in B episodes, each with its newest observation and reward."""
@@ -37,7 +37,7 @@ class StatefulPolicy:
     def __init__(self) -> None:
         self._memories: dict[int | None, Any] = {}
 
-    def begin(self) -> Any:
+    def begin(self) -> object:
         """Returns the memory of an episode that has taken no step."""
         raise NotImplementedError
 

@@ -19,6 +19,8 @@ from offlinekit.io import atomic_write
 from offlinekit.types import Array
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from offlinekit.interfaces import EnvLike, PolicyLike
 
 PALETTE = "split[a][b];[a]palettegen[p];[b][p]paletteuse"
@@ -34,7 +36,7 @@ FORMATS: dict[str, dict[str, Any]] = {
 
 
 class Recording(NamedTuple):
-    """What was filmed."""
+    """A recorded video."""
 
     path: Path
     episode_return: float
@@ -90,7 +92,7 @@ class _Writer:
 
     def __init__(self, ffmpeg: ModuleType, path: Path, fps: float, settings: dict[str, Any]) -> None:
         self._start = partial(ffmpeg.write_frames, str(path), fps=fps, macro_block_size=2, **settings)
-        self._frames: Any = None
+        self._frames: Generator[None, Array | None, None] | None = None
 
     def append(self, frame: Array) -> None:
         """Appends an image, uint8 [H, W, 3] with even H and W."""

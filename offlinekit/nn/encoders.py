@@ -1,4 +1,4 @@
-"""What turns an observation into features: named, saved as JSON, or a module of the user's own."""
+"""Encoders from observations to features: named, saved as JSON, or a module of the user's own."""
 
 from __future__ import annotations
 

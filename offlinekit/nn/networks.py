@@ -127,7 +127,7 @@ class MLP(nn.Module):
 
 
 class Residual(nn.Module):
-    """What a block makes of its inputs, added to them or to a linear map of them."""
+    """A block's outputs, added to its inputs or to a linear map of them."""
 
     def __init__(self, block: nn.Module, skip: nn.Module) -> None:
         super().__init__()

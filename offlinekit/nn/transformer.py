@@ -141,7 +141,7 @@ class TrajectoryTransformer(nn.Module):
     """Steps of condition, observation and action -> outputs [B, K, ...] at each observation.
 
     The output of a step depends on the steps before it and on its own condition and observation, not on its
-    action. A subclass says how tokens are told apart in time.
+    action. A subclass defines how tokens are positioned in time.
 
     Args:
         config: The front.

@@ -80,7 +80,7 @@ B = TypeVar("B", bound=tuple[Any, ...])
 
 
 @cache
-def batch_class(standard: Any, columns: tuple[str, ...], owner: str = "") -> Any:
+def batch_class(standard: type[tuple[Any, ...]], columns: tuple[str, ...], owner: str = "") -> Any:
     """Returns the class of batches that have named columns beside the standard fields.
 
     With a class for each set of names a batch stays what recorders, engines and torch.func take apart and put
@@ -91,8 +91,21 @@ def batch_class(standard: Any, columns: tuple[str, ...], owner: str = "") -> Any
         columns: Their names.
         owner: Name of the impl whose `needs` lists them, for the message about one that it does not list.
     """
-    fields: Any = namedtuple(standard.__name__, (*standard._fields, *columns))  # type: ignore[misc]  # Its names.
-    return type(standard.__name__, (fields, standard), {"__slots__": (), "owner": owner})
+    fields: Any = namedtuple(standard.__name__, (*standard._fields, *columns))  # type: ignore[attr-defined,misc]  # Its names.
+
+    def reduce(batch: tuple[object, ...]) -> tuple[object, ...]:  # Its class has a name that no module has.
+        return _assembled, (standard, columns, owner, tuple(batch))
+
+    return type(
+        standard.__name__, (fields, standard), {"__slots__": (), "owner": owner, "__reduce__": reduce}
+    )
+
+
+def _assembled(
+    standard: type[tuple[Any, ...]], columns: tuple[str, ...], owner: str, values: tuple[Any, ...]
+) -> object:
+    """Returns the batch that was pickled or copied."""
+    return batch_class(standard, columns, owner)(*values)
 
 
 def with_axes(batch: B, shape: Sequence[int]) -> B:
@@ -126,6 +139,6 @@ def no_column(batch: Minibatch, name: str) -> AttributeError:
     """Returns the error for a column that a batch does not have."""
     owner, fields = owner_of(batch) or "the impl", type(batch)._fields
     return AttributeError(
-        f"this batch has no column {name!r}: {owner} does not ask for {name!r}; add it to `needs` of {owner}, or use "
+        f"this batch has no column {name!r}: {owner} does not need {name!r}; add it to `needs` of {owner}, or use "
         f"one that is there: {', '.join(fields)}{did_you_mean(name, fields)}"
     )

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class NStep:
-    """What n-step transitions need, a row each: [N] arrays.
+    """Columns of n-step transitions, a row each: [N] arrays.
 
     Attributes:
         rewards: Discounted sum of the rewards of the steps taken.

@@ -1,4 +1,4 @@
-"""What a policy would do in every state of a dataset."""
+"""Actions of a policy in every state of a dataset."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ROWS_AT_ONCE = 8_192
 
 
 class Choices:
-    """What a policy does, as numbers that a value can be averaged over.
+    """A policy's actions, as numbers that a value can be averaged over.
 
     Args:
         policy: An algorithm, an object with `predict(observations)`, or a callable; all on batches. Of discrete

@@ -20,7 +20,7 @@ ROWS_AT_ONCE = 1 << 16
 
 
 class ScalableDataset(Protocol):
-    """What a scaler asks of a dataset."""
+    """A dataset, as scalers read it."""
 
     observations: ArrayTree
     actions: Array

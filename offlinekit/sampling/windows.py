@@ -140,7 +140,7 @@ class TrajectorySampler:
 
     @property
     def columns(self) -> Tensor:
-        """What it shares with its twins."""
+        """The columns shared with its twins."""
         return self._table
 
     def sample(self) -> TrajectoryBatch:

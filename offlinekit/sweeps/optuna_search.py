@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from offlinekit.errors import require
@@ -14,8 +15,6 @@ from offlinekit.sweeps.space import Range, Space
 from offlinekit.sweeps.sweep_files import claimed
 
 if TYPE_CHECKING:
-    from types import ModuleType
-
     from offlinekit.sweeps.sweep import Sweep
 
 ROUNDS = 5

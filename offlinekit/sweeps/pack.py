@@ -1,4 +1,4 @@
-"""Trials that are trained side by side, judged and noted."""
+"""Trials that are trained side by side, evaluated and recorded."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from offlinekit.errors import TrainingError
 from offlinekit.sweeps.plan import FQE, evaluators_of
 from offlinekit.sweeps.sweep_files import read_trials, write_trial
 from offlinekit.training import run_folder
+from offlinekit.training.interrupts import whole_runs
 from offlinekit.training.setup.resuming import resume
 from offlinekit.training.setup.settings import RunSettings
 
@@ -77,7 +78,9 @@ def train(sweep: Sweep, settings: Mapping[int, dict[str, Any]]) -> list[Trial]:
     if todo:
         _fit(sweep, members, todo)
     sound = [member for member in members if member.error is None]
-    for member, value in zip(sound, judge(sweep, [m.algo for m in sound], plan.metric), strict=True):
+    for member, value in zip(
+        sound, evaluate_trials(sweep, [m.algo for m in sound], plan.metric), strict=True
+    ):
         member.value = value if math.isfinite(value) else None
     return note(sweep, members, over=True)
 
@@ -87,9 +90,10 @@ def _fit(sweep: Sweep, members: Sequence[Member], todo: Sequence[Member]) -> Non
     population = Population([member.algo for member in todo])
     folders, out = [member.folder for member in todo], sweep.folder / "runs"
     try:
-        for rows, _ in enumerate(fitter(sweep, population, folders, out, sweep.plan.metric)):
-            if rows == 0:
-                note(sweep, members, over=False)
+        with whole_runs():
+            for rows, _ in enumerate(fitter(sweep, population, folders, out, sweep.plan.metric)):
+                if rows == 0:
+                    note(sweep, members, over=False)
     except TrainingError:
         pass  # Of no member that could go on; `errors` has them all.
     for place, error in population.errors.items():
@@ -122,7 +126,7 @@ def fitter(
         yield from population.fitter(sweep.dataset, sweep.plan.steps, **settings)
 
 
-def judge(sweep: Sweep, algos: Sequence[Algo], metric: str) -> list[float]:
+def evaluate_trials(sweep: Sweep, algos: Sequence[Algo], metric: str) -> list[float]:
     """Returns the metric of each trained algorithm; not a number where it was not measured."""
     if metric != FQE:
         return [_last(algo.history, metric) for algo in algos]

@@ -10,7 +10,7 @@ from typing import Any
 from offlinekit.io import atomic_write
 
 EPISODES = "episodes"
-"""Under this name a judge hands over columns of numbers, one an episode, beside its metrics."""
+"""Key under which an evaluator returns columns of numbers, one an episode, beside its metrics."""
 COLUMNS = ("step", "episode", "seed", "return", "length", "value_start")
 
 

@@ -14,7 +14,7 @@ from offlinekit.training import manifest
 
 
 class Logger(Protocol):
-    """What a run tells of itself."""
+    """The rows of a run, as loggers receive them."""
 
     def log(self, row: dict[str, Any]) -> None:
         """Takes one row of the history: "step", "time" in seconds, metrics."""

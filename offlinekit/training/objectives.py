@@ -1,4 +1,4 @@
-"""What one update minimises, and what follows it: objectives and targets."""
+"""Objectives, which an update minimises, and targets, which follow."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ROW_LOSSES = "losses of the rows"
 """The name under which the losses [B] of the rows leave an evaluation, among its metrics."""
 
 Loss: TypeAlias = "RowLoss | tuple[RowLoss, Mapping[str, RowLoss]]"
-"""What a loss returns: rows or a scalar, alone or with metrics, which may be rows as well."""
+"""The value of a loss: rows or a scalar, alone or with metrics, which may be rows as well."""
 
 
 @dataclass
@@ -83,13 +83,16 @@ class Objective:
 
     def gradients(self, batch: Minibatch) -> tuple[Gradients, Metrics]:
         """Returns the gradient of the loss by each owned parameter, clipped, and the metrics; changes nothing."""
-        value, metrics = self.reduced(batch)
+        loss, metrics, weights = self._evaluated(batch)
+        value = reduce_rows(loss, weights)
         found = torch.autograd.grad(value, self.parameters, allow_unused=True)
         gradients: Gradients = [  # Fused optimizers read memory in the parameters' order, whatever the strides.
             None if gradient is None else gradient.contiguous() for gradient in found
         ]
         if self.combine is None:
             gradients = self.limited(gradients)
+        if self.report is not None:
+            metrics[ROW_LOSSES] = self._losses(loss)
         return gradients, {f"{self.name}_loss": value.detach(), **metrics}
 
     def reduced(self, batch: Minibatch) -> tuple[Tensor, Metrics]:
@@ -99,14 +102,16 @@ class Objective:
             ValueError: For a loss of another shape.
             UnsupportedError: For a scalar where rows have weights.
         """
+        loss, metrics, weights = self._evaluated(batch)
+        return reduce_rows(loss, weights), metrics
+
+    def _evaluated(self, batch: Any) -> tuple[RowLoss, Metrics, Tensor | None]:
+        """Returns the loss of a batch as it was returned, its metrics as numbers, and the weights of its rows."""
         returned = self.loss(batch)
         loss, metrics = returned if isinstance(returned, tuple) else (returned, {})
         weights = row_weights(batch)
         self._check(loss, len(first_leaf(batch.observations)), weights)
-        numbers = {name: reduce_rows(metric, weights) for name, metric in metrics.items()}
-        if self.report is not None:
-            numbers[ROW_LOSSES] = self._losses(loss)
-        return reduce_rows(loss, weights), numbers
+        return loss, {name: reduce_rows(metric, weights) for name, metric in metrics.items()}, weights
 
     def _losses(self, loss: RowLoss) -> Tensor:
         """Returns the size of the loss of each row [B], of members their mean, without gradient."""

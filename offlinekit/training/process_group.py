@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     pass
 
 PLACES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-"""What torchrun says to a process that it starts."""
+"""Environment variables that torchrun sets for each process."""
 
 
 def is_launched() -> bool:
@@ -32,7 +32,7 @@ def is_launched() -> bool:
 
 
 class ProcessGroup:
-    """The processes of one run. Every method that tells or hears something must be called by all of them.
+    """The processes of one run. Every method that sends or receives must be called by all of them.
 
     Args:
         device: Where the gradients are, of this process.

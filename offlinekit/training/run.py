@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from time import monotonic
@@ -16,7 +16,7 @@ from offlinekit.interfaces import Trainable
 from offlinekit.training import run_folder
 from offlinekit.training.engines.engine import CHECK_EVERY, Engine
 from offlinekit.training.episode_table import EPISODES, EpisodeTable
-from offlinekit.training.interrupts import Interrupts, stopped
+from offlinekit.training.interrupts import interruptible, stopped
 from offlinekit.training.loggers import CSVLogger, Logger, ProgressBar
 from offlinekit.training.setup.settings import SharedSettings
 from offlinekit.training.trackers import find_factories
@@ -25,7 +25,7 @@ log = get_logger()
 
 
 class Alarm(Protocol):
-    """What a run asks, whenever it writes a row, whether it goes astray."""
+    """A check of whether a run diverges, made whenever it writes a row."""
 
     stops: bool
 
@@ -33,7 +33,7 @@ class Alarm(Protocol):
         """Returns the metrics that it watches, and says what is wrong with them once."""
 
     def triggered(self, history: Sequence[Mapping[str, Any]]) -> bool:
-        """Returns whether a row of the history is astray."""
+        """Returns whether a row of the history diverges."""
 
 
 class Run:
@@ -105,20 +105,22 @@ class Run:
         Raises:
             ValueError: For a run that is over.
         """
+        yield from interruptible(self, self._steps(), self.settings["preemptible"])
+
+    def _steps(self) -> Generator[tuple[int, dict[str, float]], None, None]:
         bar = ProgressBar(self.label, self.n_steps, self.done, self.settings["progress"], self.unit)
         try:
             if self.is_over:
                 raise nothing_left(str(self.folder), self.done, self.n_steps)
-            with Interrupts(self, self.settings["preemptible"]):
-                self.open(bar)
-                row = self.settle() if self.row_is_due() else None  # As after a kill in an evaluation.
-                while True:
-                    if row is not None:
-                        yield self.clock, {k: v for k, v in row.items() if k != "step"}
-                    if not self.goes_on():
-                        break
-                    self._advance(bar)
-                    row = self.settle()
+            self.open(bar)
+            row = self.settle() if self.row_is_due() else None  # As after a kill in an evaluation.
+            while True:
+                if row is not None:
+                    yield self.clock, {k: v for k, v in row.items() if k != "step"}
+                if not self.goes_on():
+                    break
+                self._advance(bar)
+                row = self.settle()
             self.finish()
         except TrainingError as error:
             raise self.explained(error) from error
@@ -132,7 +134,7 @@ class Run:
 
     @property
     def label(self) -> str:
-        """What a progress bar says of the run."""
+        """The label of its progress bar."""
         return f"{type(self.algo).__name__} on {self.algo.dataset_name}"
 
     @property
@@ -282,7 +284,7 @@ class Run:
         return row
 
     def _check_monitored(self) -> None:
-        """Refuses to wait for a metric that no row has, once each loss and each evaluator had its turn.
+        """Refuses a metric of early stopping that no row has, once each loss and each evaluator has given its own.
 
         Raises:
             ValueError: If early stopping looks at a column that there is not; suggests the nearest.

@@ -12,12 +12,12 @@ import secrets
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
@@ -25,9 +25,6 @@ from offlinekit.errors import FileFormatError, TrainingError, WriteError
 from offlinekit.io import atomic_write, reraise_as_write_error, sync_folder
 from offlinekit.training import manifest
 from offlinekit.training.setup.settings import comparable
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 BITS = ("offlinekit", "torch", "numpy")
 """Packages whose version may change the numbers of a run."""
@@ -94,7 +91,7 @@ def environment(device: torch.device) -> dict[str, Any]:
 
 @cache
 def _code() -> str:
-    """Returns a hash of the code that takes updates, which tells apart what one version number stands for."""
+    """Returns a hash of the code that takes updates, which separates states of the code under one version number."""
     package, digest = Path(__file__).parents[1], hashlib.sha256()
     for path in sorted(path for room in ROOMS for path in (package / room).rglob("*.py")):
         digest.update(f"{path.relative_to(package)} ".encode() + path.read_bytes())

@@ -279,7 +279,7 @@ def test_resampled_episodes():
 
 def test_what_cannot_be_judged_is_refused(tmp_path):
     dataset = discrete_dataset()
-    with pytest.raises(UnsupportedError, match="judges a policy and does not act"):
+    with pytest.raises(UnsupportedError, match="evaluates a policy and does not act"):
         discrete().predict(dataset.observations)
     with pytest.raises(UnsupportedError, match="no policy is there to ask"):
         discrete(policy="behaviour").predict_value(dataset.observations)

@@ -12,7 +12,7 @@ from scipy import stats
 from table_networks import TABLE
 
 from offlinekit.datasets import MDPDataset
-from offlinekit.errors import UnsupportedError
+from offlinekit.errors import DatasetWarning, UnsupportedError
 from offlinekit.metrics.ope import selection
 from offlinekit.metrics.ope.selection import fitted_values, select
 from offlinekit.metrics.ope.weighted_estimate import propensities_of
@@ -174,3 +174,16 @@ def test_bad_input():
     for settings in ({"min_effective_sample": -1}, {"max_disagreement": 0}):
         with pytest.raises(ValueError, match="min_effective_sample must be at least 0 and max_disagreement"):
             select({"a": constant(0)}, arms(9, 0.0), **settings)
+
+
+def test_data_in_a_file_are_judged_by_as_many_episodes_as_memory_holds(tmp_path, monkeypatch):
+    whole = MDPDataset.open(arms(300, 0.1).save(tmp_path / "arms.h5", compress=False))
+    monkeypatch.setattr(
+        selection, "POOL_BYTES", 90 * 12
+    )  # Of 12 bytes a row: 4 of the observation, 8 of the action.
+    policies = {str(a): constant(a) for a in range(3)}
+    with pytest.warns(DatasetWarning, match="90 of 300 episodes, drawn at random, judge the policies"):
+        found = select(policies, whole, n_resamples=2, **QUICK)
+    assert [candidate.name for candidate in found.candidates] == ["2", "1", "0"]
+    with pytest.raises(ValueError, match="save the dataset with its behavior_log_probs"):
+        select(policies, whole, behaviour=np.zeros(300), **QUICK)

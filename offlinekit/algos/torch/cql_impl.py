@@ -35,7 +35,7 @@ class CQLImpl(SACImpl):
         self.log_alpha = nn.Parameter(torch.tensor(math.log(start)))
 
     def build_objectives(self) -> list[Objective]:
-        """Returns the losses of SAC, led by alpha's where a threshold asks to learn it."""
+        """Returns the losses of SAC, led by alpha's if a threshold is given, so that it is learned."""
         if self.config.gap_threshold is None:
             return super().build_objectives()
         rate = self.config.alpha_learning_rate

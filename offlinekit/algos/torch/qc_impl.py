@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from offlinekit.algos.torch.bfn_impl import BFNImpl
-from offlinekit.core.bases.chunking_impl import ChunkingImpl
+from offlinekit.core.bases.chunking import ChunkingImpl
 from offlinekit.sampling.batch import Batch
 from offlinekit.training.objectives import Loss
 

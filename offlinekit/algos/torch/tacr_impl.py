@@ -54,7 +54,7 @@ class TACRImpl(DecisionTransformerImpl):
         return [critic, actor]
 
     def conditions(self, batch: TrajectoryBatch) -> Tensor:
-        """Returns what the actor is told [B, K]: the reward of the step before, or scaled returns to go."""
+        """Returns the further input of the actor [B, K]: the reward of the step before, or scaled returns to go."""
         if self.config.reads_returns:
             return super().conditions(batch)
         return torch.cat([torch.zeros_like(batch.rewards[:, :1]), batch.rewards[:, :-1]], 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +20,7 @@ from offlinekit.directions import is_maximized
 from offlinekit.errors import TrainingError, did_you_mean
 from offlinekit.interfaces import Evaluator
 from offlinekit.training import run_folder
+from offlinekit.training.interrupts import whole_runs
 from offlinekit.training.setup.description import describe_data, describe_run
 from offlinekit.training.setup.keywords import takes_settings
 from offlinekit.training.setup.resuming import find_run
@@ -96,6 +98,10 @@ class Population:
     def __repr__(self) -> str:
         return f"Population({self.algos!r})"
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Returns what a pickle or a copy is made of: members of its own, and no functions of the caller."""
+        return {**vars(self), "algos": [copy.copy(algo) for algo in self.algos], "_evaluators": {}}
+
     @property
     def history(self) -> list[list[dict[str, Any]]]:
         """The rows of each member's history."""
@@ -128,8 +134,9 @@ class Population:
             TrainingError: Where no member could go on to its end.
             KeyboardInterrupt: At Ctrl-C, after each member's checkpoint.
         """
-        for _ in self.fitter(dataset, n_steps, **settings):
-            pass
+        with whole_runs():
+            for _ in self.fitter(dataset, n_steps, **settings):
+                pass
         return self
 
     @takes_settings

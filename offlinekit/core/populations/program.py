@@ -88,7 +88,7 @@ class Program:
 
         self.recording = self._recording() if device.type == "cpu" else None
 
-    def _recording(self) -> Recording | None:
+    def _recording(self) -> Recording[list[Tensor]] | None:
         """Returns the kernels of the program, or None where they cannot be replayed; changes no state."""
         before = [tensor.clone() for tensor in self.state]
         with torch.no_grad(), Tape() as tape:

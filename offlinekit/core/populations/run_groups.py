@@ -1,4 +1,4 @@
-"""What advances runs: a stack of several, or one run alone."""
+"""Groups of runs that advance together: a stack of several, or one run alone."""
 
 from __future__ import annotations
 

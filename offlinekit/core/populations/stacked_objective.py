@@ -159,7 +159,7 @@ def named_tensors(impl: nn.Module) -> list[tuple[str, Tensor]]:
 
 
 class _Loss(nn.Module):
-    """What functional_call calls: a reduced loss of an impl whose tensors it puts in place."""
+    """Target of functional_call: a reduced loss of an impl whose tensors it puts in place."""
 
     def __init__(self, impl: Impl) -> None:
         super().__init__()

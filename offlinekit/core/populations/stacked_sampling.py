@@ -29,7 +29,7 @@ class Shareable(Sampler, Protocol):
 
     @property
     def columns(self) -> object:
-        """What it shares with its twins."""
+        """The columns shared with its twins."""
 
     def twin(self, batch_size: int, seed: int) -> Shareable:
         """Returns a sampler of the same columns that draws by a generator of its own."""

@@ -13,7 +13,7 @@ from offlinekit.types import Array
 
 @dataclass(frozen=True)
 class Candidate:
-    """What is known of one policy.
+    """Facts of one policy.
 
     Attributes:
         name: As given.

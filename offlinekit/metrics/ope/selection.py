@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,9 @@ from gymnasium.spaces import Discrete
 from offlinekit.algos.fqe import BEHAVIOUR, FQE, QUICK, DiscreteFQE
 from offlinekit.core.populations import Population
 from offlinekit.datasets import MDPDataset
+from offlinekit.datasets.editing.thinning import subsample
+from offlinekit.errors import DatasetWarning
+from offlinekit.memory import memory_limit
 from offlinekit.metrics.ope.deployment_rules import Candidate, Rules, decide
 from offlinekit.metrics.ope.estimate_checks import FEW
 from offlinekit.metrics.ope.weighted_estimate import (
@@ -20,11 +24,16 @@ from offlinekit.metrics.ope.weighted_estimate import (
     propensities_of,
     weighted_estimate_of,
 )
+from offlinekit.sampling.block_reader import is_mapped, row_bytes
+from offlinekit.sampling.blocks import POOL_BYTES
 from offlinekit.types import Array
 
 if TYPE_CHECKING:
     from offlinekit.interfaces import PolicyLike
     from offlinekit.metrics.ope.fitted_behaviour import Behaviour
+
+MEMORY_SHARE = 0.1
+"""Of the memory at hand that the data may take, which each fit keeps beside its policy's actions."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +127,7 @@ def select(
 
     Args:
         policies: Name to policy.
-        dataset: What to judge them by.
+        dataset: What to judge them by; of one that is opened in its file and large, episodes drawn at random.
         margin: By how much a policy must be better than the behaviour, in units of the scaled return.
         confidence: In (0, 1).
         min_effective_sample: How many episodes' worth of rows must show what a policy does, where propensities tell;
@@ -142,6 +151,8 @@ def select(
             "min_effective_sample must be at least 0 and max_disagreement above 0, got "
             f"{min_effective_sample} and {max_disagreement}"
         )
+    n_fits = (len(policies) + 1) * (n_resamples + 1)
+    dataset = _held_in_memory(dataset, n_fits, behaviour, settings.get("seed", 0))
     members = fits({**policies, BEHAVIOUR: BEHAVIOUR}, dataset, n_resamples=n_resamples, **settings)
     recorded = members.pop(BEHAVIOUR)
     estimates = _weighted_estimates(policies, members, recorded, dataset, behaviour)
@@ -154,6 +165,27 @@ def select(
         found.append(rules.candidate(name, _start_values(own, dataset), kept, second))
     found.sort(key=lambda candidate: -candidate.lower_bound)
     return Selection(found, float(kept[0]), *decide(found, margin, confidence), _alone(estimates))
+
+
+def _held_in_memory(dataset: MDPDataset, n_fits: int, behaviour: Behaviour, seed: int) -> MDPDataset:
+    """Returns the dataset; of one that lies in a file as many episodes, drawn at random, as its fits may hold."""
+    most = min(MEMORY_SHARE * memory_limit() / n_fits, POOL_BYTES)
+    size = len(dataset) * row_bytes(dataset)
+    if not is_mapped(dataset) or size <= most:
+        return dataset
+    if behaviour is not None and not isinstance(behaviour, str):
+        raise ValueError(
+            "behaviour= of a dataset in a file must be 'logged', 'fit' or 'none', as some of its episodes are judged; "
+            "save the dataset with its behavior_log_probs"
+        )
+    part = subsample(dataset, fraction=most / size, seed=seed)
+    warnings.warn(
+        f"the data lie in a file and are larger than the fits may hold: {part.n_episodes:,} of "
+        f"{dataset.n_episodes:,} episodes, drawn at random, judge the policies",
+        DatasetWarning,
+        stacklevel=3,
+    )
+    return part
 
 
 def _weighted_estimates(

@@ -32,7 +32,7 @@ NONE = "none"
 
 @dataclass(frozen=True)
 class WeightedEstimate:
-    """What the weighted episodes say of a policy.
+    """Estimate of a policy from weighted episodes.
 
     Attributes:
         gains: [E], whose mean is the gain over the behaviour and whose spread is its own; None where the weights of
@@ -77,7 +77,7 @@ def weighted_estimate_of(
     """Returns the opinion on one policy, or why there is none.
 
     Args:
-        policy: What was judged.
+        policy: To estimate.
         fits: FQE of it on the data, then on bootstraps; an episode is judged by those that did not see it.
         baseline: [E], of the behaviour, as `baseline_of` returns it.
         dataset: What they were fitted to.

@@ -125,7 +125,7 @@ def compare_runs(
 
     Raises:
         ValueError: Without a common dataset, for runs that were never evaluated, for data that differ under one name,
-            and for several datasets of which one knows no reference returns.
+            and for several datasets of which one has no reference returns.
     """
     tasks = sorted({run.dataset for run in first} & {run.dataset for run in second})
     if not tasks:
@@ -144,7 +144,7 @@ def compare_runs(
         scores = [[run.normalized(kind) for run in column[:n]] for column in columns]
         if lacking := [task for task, column in zip(tasks, scores, strict=True) if None in column]:
             raise ValueError(
-                f"returns on several datasets are not on one scale, and {', '.join(lacking)} knows no reference "
+                f"returns on several datasets are not on one scale, and {', '.join(lacking)} has no reference "
                 "returns to normalise by; compare one dataset at a time"
             )
         matrices.append(scores)

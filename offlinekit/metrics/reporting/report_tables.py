@@ -41,7 +41,7 @@ class Table:
         rows: Cells of each row; "-" where there is nothing to say.
         note: Below the table.
         budget: Of all its numbers.
-        once: Columns that are told in the note instead where all rows agree.
+        once: Columns that move to the note if all rows agree.
     """
 
     title: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -13,6 +13,7 @@ from offlinekit.errors import NotFiniteError
 from offlinekit.events import get_logger
 from offlinekit.interfaces import BatchSource
 from offlinekit.training.engines.cuda_graph import CudaGraphUpdates
+from offlinekit.training.engines.process_settings import BFLOAT16_PRODUCTS, DETERMINISTIC
 from offlinekit.training.engines.replay import RecordedUpdates
 from offlinekit.training.engines.updates import Compiled, Eager, Updatable, Updates
 from offlinekit.training.setup.settings import EngineName, Precision
@@ -149,32 +150,11 @@ def make_updates(impl: Updatable, sampler: BatchSource, engine: EngineName) -> U
     return CudaGraphUpdates(impl, sampler) if on_gpu else RecordedUpdates(impl, sampler)
 
 
-@contextmanager
-def matmul_precision(precision: Precision) -> Iterator[None]:
+def matmul_precision(precision: Precision) -> AbstractContextManager[None]:
     """Multiplies matrices in a precision, and afterwards in that of before."""
-    if precision == "float32":
-        yield
-        return
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("medium")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)
+    return nullcontext() if precision == "float32" else BFLOAT16_PRODUCTS.held()
 
 
-@contextmanager
-def deterministic_algorithms(wanted: bool) -> Iterator[None]:
+def deterministic_algorithms(wanted: bool) -> AbstractContextManager[None]:
     """Has torch refuse kernels whose bits vary, and afterwards do as before."""
-    if not wanted:
-        yield
-        return
-    before, warn_only = (
-        torch.are_deterministic_algorithms_enabled(),
-        torch.is_deterministic_algorithms_warn_only_enabled(),
-    )
-    torch.use_deterministic_algorithms(True)
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before, warn_only=warn_only)
+    return DETERMINISTIC.held() if wanted else nullcontext()

@@ -81,7 +81,7 @@ class RecordedObjective:
         self.objective, self.impl, self.earlier = objective, impl, earlier
         self.tape: Tape | None = None  # From when it is recorded to the end of that update.
         self.evaluated: Evaluated = ((), {})
-        self.recording: Recording | None = None
+        self.recording: Recording[Evaluated] | None = None
         self.evaluations = 0
         self.checked = self.refused = False
 

@@ -20,7 +20,7 @@ Evaluate: TypeAlias = Callable[[Minibatch], Evaluated]
 
 
 class Draws(Protocol):
-    """What engines ask of an agent's random numbers."""
+    """An agent's random numbers, as engines use them."""
 
     generator: torch.Generator
 
@@ -35,7 +35,7 @@ class Draws(Protocol):
 
 
 class Minimized(Protocol):
-    """What engines ask of an objective."""
+    """An objective, as engines use it."""
 
     name: str
     optimizer: Optimizer
@@ -44,7 +44,7 @@ class Minimized(Protocol):
 
     @property
     def parameters(self) -> Sequence[Tensor]:
-        """What it alone changes."""
+        """The parameters that it alone changes."""
 
     @property
     def is_always_due(self) -> bool:
@@ -62,7 +62,7 @@ class Minimized(Protocol):
 
 
 class Updatable(Protocol):
-    """What engines ask of an impl."""
+    """An impl, as engines use it."""
 
     grad_step: int
     horizon: int
@@ -71,11 +71,11 @@ class Updatable(Protocol):
 
     @property
     def objectives(self) -> Sequence[Minimized]:
-        """What an update minimises, in order."""
+        """The losses that an update minimises, in order."""
 
     @property
     def targets(self) -> Sequence[Any]:
-        """What follows it."""
+        """The targets that follow the networks."""
 
     @property
     def random(self) -> Draws:
@@ -101,7 +101,7 @@ class Updatable(Protocol):
 
 
 class UpdateResult(NamedTuple):
-    """What some updates gave.
+    """The result of some updates.
 
     Attributes:
         updates: How many.

@@ -46,7 +46,7 @@ def _shown(function: Function, record: type[Any]) -> Function:
     return function
 
 
-def _bare(hint: object) -> Any:
+def _bare(hint: object) -> object:
     """Returns a type without ranges and meanings; what was in quotes as its text."""
     if get_origin(hint) is Annotated:
         return _bare(get_args(hint)[0])

@@ -45,7 +45,7 @@ N_STEPS = 100_000
 
 @dataclass(frozen=True)
 class Setting:
-    """What a keyword of a run is beside its type.
+    """Facts of a keyword of a run beside its type.
 
     Attributes:
         default: If it is not given.
