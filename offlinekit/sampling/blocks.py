@@ -17,7 +17,7 @@ from offlinekit.sampling.block_reader import BlockReader, is_mapped, row_bytes
 from offlinekit.sampling.loss_weights import scaled_weights, weights_of
 from offlinekit.sampling.named_columns import own_columns
 from offlinekit.sampling.priorities import PrioritySampler
-from offlinekit.sampling.replay.memory import ReplayMemory
+from offlinekit.sampling.replay.replay_memory import ReplayMemory
 from offlinekit.sampling.sampler import TransitionSampler, fits
 from offlinekit.sampling.scalers import Scaling
 from offlinekit.types import Array

@@ -10,8 +10,8 @@ from gymnasium import spaces
 from offlinekit.datasets import MDPDataset
 from offlinekit.errors import UnsupportedError
 from offlinekit.sampling.replay.growing import GrowingSampler
-from offlinekit.sampling.replay.memory import ReplayMemory
 from offlinekit.sampling.replay.mixture import MixedSampler
+from offlinekit.sampling.replay.replay_memory import ReplayMemory
 from offlinekit.sampling.sampler import TransitionSampler
 from offlinekit.sampling.scalers import Affine, Scaling
 
