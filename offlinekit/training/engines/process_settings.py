@@ -18,7 +18,7 @@ class ProcessSetting(Generic[T]):
     Args:
         read: Returns the setting as it is.
         write: Sets it to what `read` returned.
-        value: What it is while somebody holds it.
+        value: Its value while any thread holds it.
     """
 
     def __init__(self, read: Callable[[], T], write: Callable[[T], None], value: T) -> None:

@@ -95,7 +95,7 @@ class SharedSettings(TypedDict, total=False):
     resume: Annotated[
         "str | Path | Sequence[str | Path | None] | None",
         "Run folder to go on with, from its newest checkpoint (of a population: one a member); 'auto' takes the "
-        "newest unfinished run of the same config in `out`, and begins a new one where there is none.",
+        "newest unfinished run of the same config in `out`, and begins a new one if there is none.",
         Setting(None, cosmetic=True),
     ]
     early_stopping: Annotated["EarlyStopping | None", "When to stop before `n_steps`.", Setting(None)]
@@ -117,7 +117,7 @@ class SharedSettings(TypedDict, total=False):
     ]
     precision: Annotated[
         Precision,
-        "Of matrix products: float32 or, where the machine is faster with it, bfloat16.",
+        "Of matrix products: float32 or, if the machine is faster with it, bfloat16.",
         Setting("float32"),
     ]
     deterministic: Annotated[
