@@ -83,7 +83,7 @@ def checked(name: str, value: object, hint: object) -> Any:
     Args:
         name: Of the field, for messages.
         value: What was given.
-        hint: A type; Literal, Annotated with an `Interval` or a `Check`, and unions with None are looked into.
+        hint: A type; Literal, Annotated with an `Interval` or a `Check`, and unions with None are resolved.
 
     Raises:
         TypeError: For a value of another type.

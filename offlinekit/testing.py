@@ -133,7 +133,7 @@ def check_determinism(make: Make) -> None:
 
 
 def check_exact_updates(make: Make) -> None:
-    """`fit` takes exactly as many updates as it is asked for, and changes parameters."""
+    """`fit` takes exactly `n_steps` updates, and changes parameters."""
     algo = make(seed=0, batch_size=8)
     data = small_dataset(algo.action_kind)
     before = {k: v.clone() for k, v in algo.build(data).impl.state_dict().items()}

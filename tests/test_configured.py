@@ -49,6 +49,10 @@ class Plain(SAC):
     gamma = 0.5
 
 
+for front in (Bare, Decorated, Plain):
+    del Algo.known[front.__name__]  # By the catalogue other files parametrize their tests.
+
+
 @pytest.mark.parametrize("front", [Bare, Decorated, Plain])
 def test_a_subclass_is_a_dataclass_however_it_is_written(front):
     assert (front().caution, front().sizes, front().gamma, front(caution=2).caution) == (0.1, [1], 0.5, 2.0)
@@ -173,6 +177,27 @@ def test_a_default_of_a_misspelt_name_is_refused(name):
     with pytest.raises(AttributeError, match=r"Misspelt has no .*; did you mean '(expectile|batch_size)'"):
         type(IQL)("Misspelt", (IQL,), {name: 0.9, "__module__": __name__})
     assert "Misspelt" not in Algo.known
+
+
+def test_a_default_that_all_would_share_is_refused_with_what_to_write():
+    small = {"type": "mlp", "hidden_sizes": [8]}
+    with pytest.raises(
+        ValueError, match=r"Shared.encoder has a dict as its default.*write encoder = "
+    ) as refused:
+        type(IQL)("Shared", (IQL,), {"encoder": small, "__module__": __name__})
+    remedy = eval(str(refused.value).partition(" = ")[2], {"dataclasses": dataclasses})
+
+    class Apart(IQL):
+        """With what the message says."""
+
+        encoder = remedy
+
+    assert Apart().encoder == small
+    assert Apart().encoder is not Apart().encoder
+    assert Apart.hyperparameters()["encoder"].default == small
+    assert repr(Apart(seed=1)) == "Apart(seed=1)"
+    younger = {name: value for name, value in Apart(seed=1).config.items() if name != "encoder"}
+    assert Apart(seed=1).migrated(younger) == Apart(seed=1).config
 
 
 def test_what_a_class_says_is_its_own_passes():

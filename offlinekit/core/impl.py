@@ -30,6 +30,23 @@ if TYPE_CHECKING:
     from offlinekit.sampling.batch import Minibatch
 
 
+def check_impl_class(value: object) -> None:
+    """Checks that a value is a class of implementations, or None for the algorithm's own.
+
+    Raises:
+        TypeError: For anything else.
+    """
+    if value is None or (isinstance(value, type) and issubclass(value, Impl)):
+        return
+    own = getattr(value, "impl_class", None)
+    hint = (
+        f"; the implementation of {value.__name__} is {own.__name__}"
+        if isinstance(value, type) and own
+        else ""
+    )
+    raise TypeError(f"impl_class must be a subclass of Impl, got {value!r}{hint}")
+
+
 class Impl(nn.Module):
     """Networks and losses of one algorithm; subclass it, or one of its subclasses, for a new algorithm.
 
@@ -69,6 +86,7 @@ class Impl(nn.Module):
         self.random = Random(derive(config.seed or 0, "noise"), device)
         self.grad_step = 0
         self.horizon = 0  # The grad_step at which schedules end; 0 while there is no run.
+        self.schedule_start = 0  # The one at which they begin.
         self.targets: list[Target] = []
         with initialised(derive(config.seed or 0, "networks")):
             self.build()
@@ -94,13 +112,13 @@ class Impl(nn.Module):
         raise UnsupportedError(f"{type(self).__name__} must define predict_best_action()")
 
     def sample_action(self, observations: TensorTree) -> Tensor:
-        """Returns actions drawn from the policy; the greedy ones where it is deterministic."""
+        """Returns actions drawn from the policy; the greedy ones if it is deterministic."""
         return self.predict_best_action(observations)
 
     def predict_value(self, observations: TensorTree, actions: Tensor | None) -> Tensor:
-        """Returns the value [B] of actions, or of the greedy actions where they are None."""
+        """Returns the value [B] of actions, or of the greedy actions if they are None."""
         raise UnsupportedError(
-            f"{type(self.config).__name__} learns no value function; judge its policy with evaluate()"
+            f"{type(self.config).__name__} learns no value function; evaluate its policy with evaluate()"
         )
 
     def begin_episode(self, target_return: float | None) -> Any:
@@ -110,7 +128,7 @@ class Impl(nn.Module):
             target_return: What is to be reached, in units of the data; None leaves it to the hyperparameters.
 
         Raises:
-            UnsupportedError: For a target where there is no use for one.
+            UnsupportedError: For a target if there is no use for one.
         """
         if target_return is not None:
             raise UnsupportedError(
@@ -143,11 +161,11 @@ class Impl(nn.Module):
 
     @property
     def learns_whole_dataset(self) -> bool:
-        """Whether losses need to know the whole dataset, beyond their batch."""
+        """Whether losses depend on the whole dataset, beyond their batch."""
         return type(self).learn_data is not Impl.learn_data
 
     def compute_target(self, batch: Batch) -> Tensor:
-        """Returns the critics' target without gradient, [B] or [N, B]; [K, ...] where each has its own."""
+        """Returns the critics' target without gradient, [B] or [N, B]; [K, ...] if each has its own."""
         raise UnsupportedError(f"{type(self).__name__} must define compute_target()")
 
     def compute_critic_loss(self, batch: Batch, q_tpn: Tensor) -> Loss:
@@ -157,9 +175,18 @@ class Impl(nn.Module):
     # Building blocks.
 
     def critic_loss(self, batch: Batch) -> Loss:
-        """Returns the critics' loss against the target of the same batch, which carries no gradient."""
+        """Returns the critics' loss against the target of the same batch, which carries no gradient.
+
+        Raises:
+            TypeError: For a target that is no tensor.
+        """
         with torch.no_grad():
             q_tpn = self.compute_target(batch)
+        if not isinstance(q_tpn, Tensor):
+            raise TypeError(
+                f"compute_target of {type(self).__name__} must return a tensor, [B], or [N, B] for quantiles, got "
+                f"{q_tpn!r}"
+            )
         return self.compute_critic_loss(batch, q_tpn)
 
     def batch_mean(self, values: RowLoss, batch: Minibatch) -> Tensor:
@@ -265,7 +292,7 @@ class Impl(nn.Module):
         """Brings targets, objectives and candidates up to a hyperparameter that was set after `build`.
 
         Raises:
-            ValueError: Where it decides what is minimised, or by which optimizer.
+            ValueError: If it decides what is minimised, or by which optimizer.
         """
         declared = self.build_objectives()
         kinds = [[(one.name, one.optimizer.name) for one in each] for each in (self.objectives, declared)]
@@ -294,7 +321,8 @@ class Impl(nn.Module):
     def begin_update(self) -> None:
         """Counts the update and sets the learning rates of the objectives that are due in it."""
         self.grad_step += 1
-        progress = (self.grad_step - 1) / self.horizon if self.horizon else 0.0
+        length = self.horizon - self.schedule_start
+        progress = (self.grad_step - 1 - self.schedule_start) / length if self.horizon else 0.0
         for objective in self.objectives:
             if objective.is_due(self.grad_step):
                 objective.schedule_rate(progress, self.grad_step)
@@ -324,7 +352,7 @@ class Impl(nn.Module):
         """Takes up what `state_tensors` returned.
 
         Raises:
-            RuntimeError: Where names or shapes of the networks differ.
+            RuntimeError: If names or shapes of the networks differ.
         """
         prefix = "networks."
         networks = {name[len(prefix) :]: v for name, v in tensors.items() if name.startswith(prefix)}

@@ -1,4 +1,4 @@
-"""Memory that a file may ask for: networks larger than its own tensors are not built."""
+"""Limit on the memory that a file may claim: networks larger than its own tensors are not built."""
 
 from __future__ import annotations
 

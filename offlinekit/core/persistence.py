@@ -77,7 +77,7 @@ class PolicyFiles:
 
         Raises:
             UnsupportedError: For a policy that remembers its episode, or has operations that a format lacks.
-            ExportError: Where the actions differ; nothing is written.
+            ExportError: If the actions differ; nothing is written.
         """
         from offlinekit.core.export import export  # Here: torch's exporters take long to import.
 
@@ -97,11 +97,11 @@ class PolicyFiles:
         Args:
             path: Of the file.
             device: Where the networks go.
-            impl_class: The implementation it was trained with, where this process has not defined it.
+            impl_class: The implementation it was trained with, if this process has not defined it.
             given: Hyperparameters that files cannot hold: `encoder` and `critic_encoder` factories.
 
         Raises:
-            FileNotFoundError: Where there is no file.
+            FileNotFoundError: If there is no file.
             FileFormatError: For a file that is none of ours, is damaged, or needs a class not known here.
         """
         fronts = {name: front for name, front in cls.known.items() if issubclass(front, cls)}
@@ -186,7 +186,7 @@ def restore(algo: Algo, path: Path, header: Mapping[str, Any], tensors: dict[str
     """Brings an algorithm to the state of a file.
 
     Raises:
-        FileFormatError: Where the networks do not fit.
+        FileFormatError: If the networks do not fit.
     """
     with policy_file.refused(path):
         _restore(algo, path, header, tensors)
@@ -215,7 +215,8 @@ def _named(path: Path, name: str, known: Mapping[str, type[Any]], what: str) -> 
     if name not in known:
         hint = did_you_mean(name, known)
         raise FileFormatError(
-            f"{path} needs the {what} {name!r}, which this process has not defined{hint}; "
-            f"import the module that defines it before loading, or pass {what}="
+            f"{path} needs the {what} {name!r}, which this process has not defined{hint}; import the module that "
+            "defines it before loading, on the command line by offlinekit --import MODULE"
+            + (", or pass impl_class=" if what == "impl_class" else "")
         )
     return known[name]

@@ -65,15 +65,15 @@ def make_env(env_id: str, **kwargs: Any) -> gymnasium.Env[Any, Any] | None:
 
     Args:
         env_id: Name in gymnasium's registry, such as "Hopper-v4".
-        **kwargs: Passed to `gymnasium.make`. Where `render_mode` is given and there is no display,
+        **kwargs: Passed to `gymnasium.make`. If `render_mode` is given and there is no display,
             renderers that need none are chosen (`render_without_display`). Games of ALE take those of
             `atari.prepare` too: with `frame_stack` they show what recorded data show.
 
     Returns:
-        The environment; None, with a MissingExtraWarning, where its package is not installed.
+        The environment; None, with a MissingExtraWarning, if its package is not installed.
 
     Raises:
-        ValueError: Where gymnasium does not know the name or refuses the arguments.
+        ValueError: If gymnasium has no such name or refuses the arguments.
     """
     package = next((row for row in PACKAGES if env_id.startswith(row.prefixes)), None)
     if package is not None and not _register(package):
@@ -92,7 +92,7 @@ def make_env(env_id: str, **kwargs: Any) -> gymnasium.Env[Any, Any] | None:
 
 
 def as_gymnasium(env: EnvLike | None) -> gymnasium.Env[Any, Any]:
-    """Returns an environment that speaks gymnasium's API.
+    """Returns an environment of gymnasium's API.
 
     Args:
         env: A gymnasium environment (returned as it is), or any object of the legacy gym API: `reset` that
@@ -121,7 +121,7 @@ def as_gymnasium(env: EnvLike | None) -> gymnasium.Env[Any, Any]:
 
 
 def render_without_display() -> None:
-    """Chooses renderers that need no display, where there is none and the user has not chosen.
+    """Chooses renderers that need no display, if there is none and the user has not chosen.
 
     MUJOCO_GL becomes "egl" (MuJoCo fails without it), SDL_VIDEODRIVER "dummy" (pygame complains without it).
     """

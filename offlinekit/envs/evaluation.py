@@ -34,7 +34,7 @@ class Evaluation:
     lengths: npt.NDArray[np.int64]
     """[n], steps until termination or truncation."""
     start_values: npt.NDArray[np.float64] | None = None
-    """[n], the policy's own estimate of each start state's value, where it has one."""
+    """[n], the policy's own estimate of each start state's value, if it has one."""
 
     @property
     def mean(self) -> float:
@@ -74,7 +74,7 @@ class Evaluation:
 
     @property
     def mean_start_value(self) -> float | None:
-        """Mean value estimate of the start states; None where the policy has none."""
+        """Mean value estimate of the start states; None if the policy has none."""
         return None if self.start_values is None else float(self.start_values.mean())
 
     def normalized(self, reference: Reference) -> float | None:
@@ -94,7 +94,7 @@ class Evaluation:
         """Returns the figures that a run logs under "eval/".
 
         Args:
-            reference: As in `normalized`; adds "score" where it is known.
+            reference: As in `normalized`; adds "score" if it has both.
         """
         figures = {
             "return_mean": self.mean,
@@ -119,7 +119,7 @@ def evaluate(
     value: Callable[[ArrayTree], Any] | None = None,
     max_steps: int | None = None,
 ) -> Evaluation:
-    """Runs a policy for some episodes, several environments at a time.
+    """Runs a policy for some episodes, several environments at a time if there can be several.
 
     Episode i starts from `env.reset(seed=seed + i)` and ends at termination or truncation. So a deterministic
     policy gives the same returns however many environments run side by side (up to the rounding of a network
@@ -127,8 +127,8 @@ def evaluate(
 
     Args:
         policy: An algorithm, an object with `predict`, or a callable, from observations [B, ...]
-            to actions [B, ...]. One that remembers, a `StatefulPolicy` or what `is_stateful`, is told the
-            rewards too and begins each episode anew.
+            to actions [B, ...]. One with a memory, a `StatefulPolicy` or an object that `is_stateful`, also
+            receives the rewards and is reset for each episode.
         env: A gymnasium environment or one of the legacy gym API, a function that makes one, or a name. An object
             is used itself, one episode after another, and left open; several run side by side if a function or a name
             makes them, or if `get_dataset` or `make_env` made the object and nobody has looked inside since. If it
@@ -136,10 +136,10 @@ def evaluate(
         n_episodes: Number of episodes, at least 1.
         seed: Of the first episode.
         n_envs: Number of environments side by side, if there can be several; None chooses up to 10.
-        value: Estimates the values [B] of start states; None takes `policy.predict_value` where
+        value: Estimates the values [B] of start states; None takes `policy.predict_value` if
             `policy.has_value`.
-        max_steps: Ends an episode after so many steps; None leaves it to the environment, and of one without a
-            time limit ends it after 27,000, with a warning.
+        max_steps: Ends an episode after so many steps; None leaves it to the environment, and ends it after 27,000,
+            with a warning, if the environment has no time limit.
 
     Raises:
         ValueError: For numbers below 1, actions that do not fit the environment, and rewards that are no numbers.
@@ -161,7 +161,7 @@ def evaluate(
 
 
 def normalized_score(returns: npt.ArrayLike, reference: Reference) -> npt.NDArray[np.float64] | None:
-    """Returns 100 * (returns - low) / (high - low), shape kept; None where low and high are not known.
+    """Returns 100 * (returns - low) / (high - low), shape kept; None if low and high are not known.
 
     Args:
         returns: Of episodes, or a mean of them.
@@ -177,7 +177,7 @@ def normalized_score(returns: npt.ArrayLike, reference: Reference) -> npt.NDArra
 def _start_values(
     value: Callable[[ArrayTree], Any] | None, starts: list[ArrayTree]
 ) -> npt.NDArray[np.float64] | None:
-    """Returns the estimated values of start states [n]; None where nothing estimates them."""
+    """Returns the estimated values of start states [n]; None if nothing estimates them."""
     if value is None:
         return None
     values = np.asarray(value(stack_trees(starts)), np.float64)

@@ -68,7 +68,7 @@ def record_video(
         The file, and the return and length of the episode in it.
 
     Raises:
-        MissingExtraError: Where imageio-ffmpeg or the environment's package is not installed.
+        MissingExtraError: If imageio-ffmpeg or the environment's package is not installed.
         UnsupportedError: For an environment that renders no images.
         ValueError: For a path that is neither.
     """
@@ -136,7 +136,7 @@ def _rendering(env: Any) -> Iterator[gymnasium.Env[Any, Any]]:
 
 
 def _frame(env: gymnasium.Env[Any, Any]) -> Array:
-    """Returns the current image, uint8 [H, W, 3] with even H and W, as the codec wants."""
+    """Returns the current image, uint8 [H, W, 3] with even H and W, as the codec requires."""
     try:
         image = env.render()
     except gymnasium.error.DependencyNotInstalled as error:

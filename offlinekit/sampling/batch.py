@@ -30,7 +30,7 @@ class Batch(NamedTuple):
 
     - `next_actions`: as actions, n steps later; zeros where the episode holds none.
     - `returns`: [B], discounted sum of rewards to the end of the episode.
-    - `masks`: [K, B], 1 where ensemble member k learns from the row; None where the dataset has no bootstrap masks.
+    - `masks`: [K, B], 1 where ensemble member k learns from the row; None if the dataset has no bootstrap masks.
     - `behavior_log_probs`: [B], log-probabilities of the actions under the policy that was recorded.
     - `rows`: int64 [B], the numbers of the rows.
     - any of the dataset's `extras`: float32, int64 or bool [B, ...], as recorded.
@@ -46,7 +46,7 @@ class Batch(NamedTuple):
         raise no_column(self, name)
 
     def with_columns(self, **columns: Tensor | None) -> Batch:
-        """Returns the batch with columns added, or replaced where it has them."""
+        """Returns the batch with columns added, or replaced if it has them."""
         return _wider(self, Batch, columns)
 
 
@@ -69,7 +69,7 @@ class TrajectoryBatch(NamedTuple):
         raise no_column(self, name)
 
     def with_columns(self, **columns: Tensor | None) -> TrajectoryBatch:
-        """Returns the windows with columns added, or replaced where they have them."""
+        """Returns the windows with columns added, or replaced if they have them."""
         return _wider(self, TrajectoryBatch, columns)
 
 
@@ -130,7 +130,7 @@ def _wider(batch: B, standard: type[B], columns: dict[str, Tensor | None]) -> B:
 
 
 def owner_of(batch: object) -> str:
-    """Returns the name of the impl whose `needs` lists the columns of a batch; "" where none does."""
+    """Returns the name of the impl whose `needs` lists the columns of a batch; "" if none does."""
     owner: str = vars(type(batch)).get("owner", "")
     return owner
 

@@ -47,7 +47,7 @@ def search(sweep: Sweep) -> None:
             with claimed(sweep.folder / "locks" / "ask", wait=True):
                 study = _study(
                     optuna, sweep
-                )  # Here: its seed follows from the trials that others have asked for.
+                )  # Here: its seed follows from the trials that other processes have claimed.
                 taken = _abandoned(optuna, sweep, study, claims) or _asked(sweep, study, size, claims)
             if not taken:
                 return

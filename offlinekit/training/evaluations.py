@@ -22,7 +22,7 @@ Judge = Callable[[], dict[str, Any]]
 def make_evaluations(algo: Algo, dataset: MDPDataset, settings: RunSettings) -> dict[str, Judge]:
     """Returns name -> what measures some metrics of an algorithm as it is at the time of the call.
 
-    That of the environment also hands over its episodes, under `EPISODES`.
+    That of the environment also returns its episodes, under `EPISODES`.
 
     Args:
         algo: To evaluate.

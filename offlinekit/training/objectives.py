@@ -85,7 +85,7 @@ class Objective:
         """Returns the gradient of the loss by each owned parameter, clipped, and the metrics; changes nothing."""
         loss, metrics, weights = self._evaluated(batch)
         value = reduce_rows(loss, weights)
-        found = torch.autograd.grad(value, self.parameters, allow_unused=True)
+        found = self._differentiated(value)
         gradients: Gradients = [  # Fused optimizers read memory in the parameters' order, whatever the strides.
             None if gradient is None else gradient.contiguous() for gradient in found
         ]
@@ -100,18 +100,54 @@ class Objective:
 
         Raises:
             ValueError: For a loss of another shape.
-            UnsupportedError: For a scalar where rows have weights.
+            UnsupportedError: For a scalar if rows have weights.
         """
         loss, metrics, weights = self._evaluated(batch)
         return reduce_rows(loss, weights), metrics
 
     def _evaluated(self, batch: Any) -> tuple[RowLoss, Metrics, Tensor | None]:
         """Returns the loss of a batch as it was returned, its metrics as numbers, and the weights of its rows."""
-        returned = self.loss(batch)
-        loss, metrics = returned if isinstance(returned, tuple) else (returned, {})
+        loss, metrics = self._returned(batch)
         weights = row_weights(batch)
         self._check(loss, len(first_leaf(batch.observations)), weights)
         return loss, {name: reduce_rows(metric, weights) for name, metric in metrics.items()}, weights
+
+    def _returned(self, batch: Any) -> tuple[RowLoss, Mapping[str, RowLoss]]:
+        """Returns the loss of a batch and its metrics, none if it returned rows alone.
+
+        Raises:
+            TypeError: For anything but tensors and `Rows`.
+        """
+        returned = self.loss(batch)
+        pair = returned if isinstance(returned, tuple) else (returned, {})
+        if len(pair) != 2 or not isinstance(pair[0], (Tensor, Rows)) or not isinstance(pair[1], Mapping):
+            raise TypeError(
+                f"{self._whose} must be a tensor or Rows, alone or with a dict of metrics, (rows, metrics), got "
+                f"{returned!r}; end the function by returning that"
+            )
+        for name, metric in pair[1].items():
+            if not isinstance(metric, (Tensor, Rows)):
+                raise TypeError(
+                    f"the metric {name!r} beside {self._whose} must be a tensor or Rows, got {metric!r}; take no "
+                    "number out of a tensor (.item(), float()), and make one of a constant by torch.tensor"
+                )
+        return pair
+
+    def _differentiated(self, value: Tensor) -> tuple[Tensor | None, ...]:
+        """Returns the gradient of the loss by each owned parameter, None by those that it does not depend on.
+
+        Raises:
+            ValueError: If it depends on none of them.
+        """
+        found: tuple[Tensor | None, ...] = ()
+        if value.requires_grad:
+            found = torch.autograd.grad(value, self.parameters, allow_unused=True)
+        if all(gradient is None for gradient in found):
+            raise ValueError(
+                f"{self._whose} depends on none of the parameters that it is to change; compute it with the networks "
+                "that its objective names as owners, without detach() or torch.no_grad() around them"
+            )
+        return found
 
     def _losses(self, loss: RowLoss) -> Tensor:
         """Returns the size of the loss of each row [B], of members their mean, without gradient."""
@@ -141,7 +177,7 @@ class Objective:
             )
 
     def limited(self, gradients: Gradients) -> Gradients:
-        """Returns gradients whose common norm is at most `clip_grad_norm`, where there is one."""
+        """Returns gradients whose common norm is at most `clip_grad_norm`, if there is one."""
         return gradients if self.clip_grad_norm is None else clipped(gradients, self.clip_grad_norm)
 
     def take_up(self, declared: Objective) -> None:
@@ -160,7 +196,7 @@ class Objective:
         """Takes up what `state_tensors` returned, among other tensors.
 
         Raises:
-            KeyError: Where the state of a parameter is missing.
+            KeyError: If the state of a parameter is missing.
         """
         prefix = f"optimizers.{self.name}."
         own = {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
@@ -185,7 +221,7 @@ class Objective:
             self.set_rate(rate)
 
     def set_rate(self, rate: float) -> None:
-        """Sets the learning rate of the next step, in place where a CUDA graph reads it."""
+        """Sets the learning rate of the next step, in place if a CUDA graph reads it."""
         if isinstance(self.optimizer.learning_rate, Tensor):
             self.optimizer.learning_rate.fill_(rate)
         else:
@@ -193,7 +229,7 @@ class Objective:
 
 
 def clipped(gradients: Gradients, largest: float) -> Gradients:
-    """Returns gradients scaled down together where their common norm is above the largest allowed."""
+    """Returns gradients scaled down together if their common norm is above the largest allowed."""
     found = [gradient for gradient in gradients if gradient is not None]
     norm = torch.stack(torch._foreach_norm(found)).norm()
     scaled = iter(torch._foreach_mul(found, (largest / (norm + 1e-6)).clamp(max=1.0)))
@@ -206,7 +242,7 @@ class Target:
 
     Attributes:
         every: Updates between two steps.
-        names: Hyperparameters that hold `tau` and `every`, where they are not fixed numbers.
+        names: Hyperparameters that hold `tau` and `every`, if they are not fixed numbers.
     """
 
     online: nn.Module

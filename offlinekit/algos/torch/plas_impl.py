@@ -30,7 +30,7 @@ class PLASImpl(ActorCriticImpl):
     target_policy: DeterministicPolicy
 
     def build(self) -> None:
-        """Makes the critics, the policy, the VAE, and the perturbation where one is asked for."""
+        """Makes the critics, the policy, the VAE, and the perturbation if the front has one."""
         super().build()
         self.vae = make_vae(self)
         self.perturbation: Perturbation | None = None

@@ -68,7 +68,7 @@ class ActorCriticImpl(Impl):
         )
 
     def critic_encoder(self) -> MLPEncoder:
-        """Returns what sees the observation in critics and state values, normalised where the front says so."""
+        """Returns what sees the observation in critics and state values, normalised if the front says so."""
         encoder = resolve_encoder(self.config.critic_encoder or self.config.encoder, self.observation_space)
         return replace(
             encoder, layer_norm=encoder.layer_norm or getattr(self.config, "critic_layer_norm", False)
@@ -84,7 +84,7 @@ class ActorCriticImpl(Impl):
         return self.objective("critic", self.critic_loss, [self.q], rate, first=first)
 
     def actor_objective(self, owners: Sequence[nn.Module] = (), first: int = 1) -> Objective:
-        """Declares the actor's loss, delayed where the front says so.
+        """Declares the actor's loss, delayed if the front says so.
 
         Args:
             owners: What it changes in place of the policy.
@@ -121,6 +121,6 @@ class ActorCriticImpl(Impl):
         return actions
 
     def predict_value(self, observations: TensorTree, actions: Tensor | None) -> Tensor:
-        """Returns the mean over members of Q(s, a) [B]; of the policy's mode where actions are None."""
+        """Returns the mean over members of Q(s, a) [B]; of the policy's mode if actions are None."""
         chosen = self.predict_best_action(observations) if actions is None else actions
         return self.q.values(observations, chosen).mean(0)

@@ -76,7 +76,7 @@ class ChunkingImpl(ActorCriticImpl):
         return self.draw_chunk(observations)[:, : self.step_size]
 
     def predict_value(self, observations: TensorTree, actions: Tensor | None) -> Tensor:
-        """Returns the mean over members of Q [B] of the greedy chunks, begun by actions [B, A] where given."""
+        """Returns the mean over members of Q [B] of the greedy chunks, begun by actions [B, A] if given."""
         chunks = self.best_chunk(observations)
         if actions is not None:
             chunks = torch.cat([actions, chunks[:, self.step_size :]], -1)

@@ -97,7 +97,7 @@ class QLearningImpl(Impl):
         return self.greedy(self.q.values(observations))
 
     def predict_value(self, observations: TensorTree, actions: Tensor | None) -> Tensor:
-        """Returns the mean over members of Q(s, a) [B]; of the greedy action where actions are None."""
+        """Returns the mean over members of Q(s, a) [B]; of the greedy action if actions are None."""
         values = self.q.values(observations)
         chosen = self.predict_best_action(observations) if actions is None else actions
         return losses.select_actions(values, chosen).mean(0)

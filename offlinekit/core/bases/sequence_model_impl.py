@@ -43,7 +43,7 @@ class SequenceImpl(Impl):
         raise UnsupportedError(f"{type(self).__name__} must define build_policy()")
 
     def make_embedding(self) -> nn.Module:
-        """Makes the embedding of observations: linear, behind an encoder where there is one."""
+        """Makes the embedding of observations: linear, behind an encoder if there is one."""
         chosen: Encoder = self.config.encoder
         if chosen == "auto":
             seen = any(is_image(leaf) for leaf in space_leaves(self.observation_space))
@@ -69,7 +69,7 @@ class SequenceImpl(Impl):
         return outputs
 
     def drawn_from(self, outputs: Tensor) -> Tensor:
-        """Returns actions drawn by outputs [B, ...]; the greedy ones where the policy is deterministic."""
+        """Returns actions drawn by outputs [B, ...]; the greedy ones if the policy is deterministic."""
         return self.best_of(outputs)
 
     def best_actions(self, batch: TrajectoryBatch) -> Tensor:

@@ -45,8 +45,8 @@ class PopulationRun:
         """Yields (update, rows) of members that train together, at each of their intervals and at the end.
 
         Raises:
-            ValueError: Where all runs are over before they begin.
-            TrainingError: Where no member could go on to its end.
+            ValueError: If all runs are over before they begin.
+            TrainingError: If no member could go on to its end.
             KeyboardInterrupt: At Ctrl-C, after each member's checkpoint.
         """
         preemptible = any(run.settings["preemptible"] for run in self.runs)

@@ -58,7 +58,7 @@ class Recording(Generic[R]):
         earlier: Recordings, replayed before this one each time, that hold the tape's memory.
 
     Raises:
-        NotRecordableError: Where the function looked at a number, made a shape of numbers, or changed a tensor
+        NotRecordableError: If the function looked at a number, made a shape of numbers, or changed a tensor
             that is neither its own nor in `state`.
     """
 
@@ -100,7 +100,7 @@ class _Memory:
     """Blocks for the results of calls; one serves again once the result in it was read for the last time.
 
     Raises:
-        NotRecordableError: Where a call writes elsewhere than into a block or into `state`.
+        NotRecordableError: If a call writes elsewhere than into a block or into `state`.
     """
 
     def __init__(
@@ -183,7 +183,7 @@ def _layout(tensor: Tensor) -> tuple[Any, ...]:
 
 
 def _kernel(call: Call, memory: _Memory) -> Callable[[], Any] | None:
-    """Returns what makes a call again, into the same memory; None where nothing is to be done."""
+    """Returns what makes a call again, into the same memory; None if nothing is to be done."""
     arguments, keywords, results = memory.moved(call[1:])
     used = {place(tensor) for tensor in tensors_in(call[1:3])}
     fresh = [tensor for tensor in call.results if place(tensor) not in used]
@@ -223,7 +223,7 @@ def _quick(operator: OpOverload, arguments: Sequence[Any], keywords: dict[str, A
 
 
 def _outs(variant: OpOverload, call: Call) -> list[str]:
-    """Returns the names of the results that a variant writes into, where it is else the operator called."""
+    """Returns the names of the results that a variant writes into, if it is otherwise the operator called."""
     schemas = [operator._schema.arguments for operator in (variant, call.operator)]
     inputs = [[(a.name, str(a.type)) for a in s if not a.is_out and a.name not in DECIDED] for s in schemas]
     names = [a.name for a in schemas[0]]

@@ -20,27 +20,29 @@ class ProcessSetting(Generic[T]):
     Args:
         read: Returns the setting as it is.
         write: Sets it to what `read` returned.
-        value: What it is while somebody holds it.
+        value: Its value while any thread holds it.
     """
 
     def __init__(self, read: Callable[[], T], write: Callable[[T], None], value: T) -> None:
         self.read, self.write, self.value = read, write, value
-        self.changed, self.holders, self.wanted, self.before = threading.Condition(), 0, False, value
+        self.changed, self.wanted, self.before = threading.Condition(), False, value
+        self.holders: list[int] = []  # Threads; one may be there twice.
 
     @contextmanager
     def held(self, wanted: bool = True) -> Iterator[None]:
         """Has the setting while the block runs, or what the process has if it is not wanted."""
+        own = threading.get_ident()
         with self.changed:
-            self.changed.wait_for(lambda: not self.holders or self.wanted == wanted)
+            self.changed.wait_for(lambda: not self.holders or self.wanted == wanted or own in self.holders)
             if not self.holders:
                 self.wanted, self.before = wanted, self.read()
                 self.write(self.value if wanted else self.before)
-            self.holders += 1
+            self.holders.append(own)
         try:
             yield
         finally:
             with self.changed:
-                self.holders -= 1
+                self.holders.remove(own)
                 if not self.holders:
                     self.write(self.before)
                     self.changed.notify_all()

@@ -9,19 +9,24 @@ from offlinekit.datasets import MDPDataset
 from offlinekit.datasets.fingerprint import fingerprint
 from offlinekit.envs.given_env import GivenEnv
 from offlinekit.interfaces import Trainable
-from offlinekit.training.setup.settings import RunSettings, plain
+from offlinekit.training.setup.settings import RunSettings, SharedSettings, plain
 
 
 def describe_run(
-    algo: Trainable, n_steps: int, settings: RunSettings, data: Mapping[str, Any]
+    algo: Trainable,
+    n_steps: int,
+    settings: SharedSettings,
+    data: Mapping[str, Any],
+    record: type[SharedSettings] = RunSettings,
 ) -> dict[str, Any]:
     """Returns the config of a run.
 
     Args:
         algo: What learns.
-        n_steps: Updates of the run.
+        n_steps: Length of the run.
         settings: The others.
         data: As `describe_data` gives it.
+        record: Where the settings are declared.
     """
     env = settings.get("eval_env")
     facts = {"env_id": None} if env is None else GivenEnv(env).facts
@@ -33,14 +38,14 @@ def describe_run(
         "seed": algo.seed,
         "eval_env": facts["env_id"] or "none",
         "n_steps": n_steps,
-        **plain(settings),
+        **plain(settings, record),
         **data,
         **facts,
     }
 
 
 def describe_data(dataset: MDPDataset, info: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns what a run's config keeps of its data: where they come from and what they scored.
+    """Returns what a run's config keeps of its data: their source and what they scored.
 
     Args:
         dataset: What is learned from.
