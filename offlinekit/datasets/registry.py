@@ -136,6 +136,8 @@ def get_dataset(
         OfflineKitError: For data or files that are wrong; a DownloadError where a file cannot be fetched.
     """
     name = name or options.pop("name", "")
+    if not fspath(name):
+        raise TypeError("get_dataset takes the name of a dataset or a path to one, such as 'cartpole-mixed'")
     reading = read(name, nonfinite=nonfinite, **options)
     dataset = built(reading)
     env = _stated_environment(dataset.metadata) if reading.states_env else reading.env

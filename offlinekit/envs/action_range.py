@@ -10,6 +10,7 @@ import numpy as np
 from gymnasium import spaces
 
 from offlinekit.errors import DatasetWarning
+from offlinekit.types import Array
 
 
 def warn_of_other_range(acts: spaces.Space[Any], env: gymnasium.Env[Any, Any], stacklevel: int = 2) -> None:
@@ -42,6 +43,6 @@ def _range(space: spaces.Box) -> str:
     return f"{_bound(space.low)} to {_bound(space.high)}"
 
 
-def _bound(bound: Any) -> str:
+def _bound(bound: Array) -> str:
     """Returns a bound, as one number if it has only one."""
     return f"{bound.flat[0]:g}" if np.all(bound == bound.flat[0]) else str(bound.tolist())

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
+
+from offlinekit.types import ArrayTree
 
 REMEDY = "return (observation, reward, terminated, truncated, info) from step, with a float and two bools"
 
 
-def checked_reset(answer: Any) -> Any:
+def checked_reset(answer: object) -> ArrayTree:
     """Returns the observation that a reset began with.
 
     Raises:
         ValueError: For anything but a pair.
     """
     if isinstance(answer, tuple) and len(answer) == 2 and isinstance(answer[1], dict):
-        return answer[0]
+        observation: ArrayTree = answer[0]
+        return observation
     raise ValueError(
         f"reset of the environment returned {_named(answer)}, expected a pair (observation, info) with a dict as "
         "info; return (observation, {})"
     )
 
 
-def checked_step(answer: Any, step: int) -> tuple[Any, float, bool, bool]:
+def checked_step(answer: object, step: int) -> tuple[ArrayTree, float, bool, bool]:
     """Returns what a step gave: observation, reward, terminated, truncated.
 
     Args:
@@ -46,7 +47,7 @@ def checked_step(answer: Any, step: int) -> tuple[Any, float, bool, bool]:
     )
 
 
-def _number(name: str, value: Any, step: int) -> float:
+def _number(name: str, value: object, step: int) -> float:
     """Returns the one number in a value."""
     array = np.asarray(value)
     if array.size != 1 or array.dtype.kind not in "biuf":
@@ -54,5 +55,5 @@ def _number(name: str, value: Any, step: int) -> float:
     return float(array.reshape(()))
 
 
-def _named(answer: Any) -> str:
+def _named(answer: object) -> str:
     return f"a tuple of {len(answer)}" if isinstance(answer, tuple) else type(answer).__name__

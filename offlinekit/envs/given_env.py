@@ -101,7 +101,7 @@ class GivenEnv:
             yield other
 
 
-def make_named(name: str, **kwargs: Any) -> Env:
+def make_named(name: str, **kwargs: object) -> Env:
     """Makes the environment of a name.
 
     Raises:

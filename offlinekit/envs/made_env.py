@@ -25,7 +25,7 @@ class MadeEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
         is_touched: Whether somebody has reached inside.
     """
 
-    def __init__(self, make: Callable[..., Env], facts: Mapping[str, Any], **kwargs: Any) -> None:
+    def __init__(self, make: Callable[..., Env], facts: Mapping[str, Any], **kwargs: object) -> None:
         made = make(**kwargs)
         super().__init__(made)
         self._make, self.facts = make, facts
@@ -35,7 +35,7 @@ class MadeEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
         self._metadata, self._cached_spec = made.metadata, made.spec
         self.is_touched = False
 
-    def again(self, **kwargs: Any) -> MadeEnv | None:
+    def again(self, **kwargs: object) -> MadeEnv | None:
         """Makes an equal environment; None if this one may have changed since it was made.
 
         Args:
@@ -64,7 +64,7 @@ class MadeEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
             raise AttributeError(name)
         return getattr(self.env, name)
 
-    def __setattr__(self, name: str, value: Any) -> None:
+    def __setattr__(self, name: str, value: object) -> None:
         """Sets an attribute, where the layer below has it there."""
         if name == "env":
             self.__dict__["_made"] = value

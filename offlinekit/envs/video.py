@@ -118,14 +118,14 @@ class _Film(gymnasium.Wrapper[Any, Any, Any, Any]):
         self._writer.append(_frame(self.env))
         return answer
 
-    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+    def step(self, action: object) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         answer = super().step(action)
         self._writer.append(_frame(self.env))
         return answer
 
 
 @contextmanager
-def _rendering(env: Any) -> Iterator[gymnasium.Env[Any, Any]]:
+def _rendering(env: EnvSource) -> Iterator[gymnasium.Env[Any, Any]]:
     """Yields an environment that renders images; closes it if it was made here."""
     render_without_display()
     given = GivenEnv(partial(make_named, env, render_mode="rgb_array") if isinstance(env, str) else env)

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
+from torch._ops import OpOverload
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-FRESH = frozenset(
+Torch: TypeAlias = Callable[..., object]
+
+FRESH: frozenset[Torch] = frozenset(
     {torch.empty, torch.zeros, torch.ones, torch.rand, torch.randn, torch.normal, torch.eye, torch.linspace}
 )
 """Functions that make tensors of the default dtype, unless the call names another."""
 
-INFERRED = frozenset({torch.tensor, torch.as_tensor, torch.full, torch.arange, torch.scalar_tensor})
+INFERRED: frozenset[Torch] = frozenset(
+    {torch.tensor, torch.as_tensor, torch.full, torch.arange, torch.scalar_tensor}
+)
 """Functions that make tensors of the default dtype if they are given Python's floats."""
 
 
@@ -35,7 +40,13 @@ class OwnDraws(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's o
         super().__init__()  # type: ignore[no-untyped-call]
         self.generator = torch.Generator().manual_seed(seed)
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(
+        self,
+        func: OpOverload,
+        types: object,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> object:
         """Runs an operation, with the generator if it draws and names none."""
         given = dict(kwargs or {})
         drawing = _drawing(func) if torch.Tag.nondeterministic_seeded in func.tags else None
@@ -47,7 +58,9 @@ class OwnDraws(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's o
 class OwnDtype(TorchFunctionMode):
     """Makes float32 tensors, where those of the default dtype would be made."""
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_function__(
+        self, func: Torch, types: object, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> object:
         """Calls a function of torch with its dtype."""
         given = dict(kwargs or {})
         if given.get("dtype") is not None or any(hasattr(value, "dtype") for value in args):
@@ -55,11 +68,13 @@ class OwnDtype(TorchFunctionMode):
         if func in FRESH:
             return func(*args, **{**given, "dtype": torch.float32})
         found = func(*args, **given)
-        return found.float() if func in INFERRED and found.is_floating_point() else found
+        if func in INFERRED and isinstance(found, torch.Tensor) and found.is_floating_point():
+            return found.float()
+        return found
 
 
 @functools.cache
-def _drawing(operator: Any) -> Any:
+def _drawing(operator: OpOverload) -> Callable[..., object] | None:
     """Returns the form of a random operator that takes a generator, or None."""
     if any(argument.name == "generator" for argument in operator._schema.arguments):
         return operator

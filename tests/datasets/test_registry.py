@@ -297,5 +297,5 @@ def test_the_name_may_be_a_keyword_and_readers_keep_their_option_of_that_name(tm
     register_dataset("named")(lambda name="default": toy(name=f"option {name}"))
     assert get_dataset("named", name="given")[0].name == "option given"
     assert get_dataset(name="named")[0].name == "option default"
-    with pytest.raises(ValueError, match="Unrecognized dataset name: ''"):
+    with pytest.raises(TypeError, match="get_dataset takes the name of a dataset"):
         get_dataset()

@@ -293,7 +293,7 @@ def ant_environment(name: str) -> Env[Any, Any] | None:
     return None if env is None else MadeEnv(_without_contacts, {})
 
 
-def _without_contacts(**kwargs: Any) -> Env[Any, Any]:
+def _without_contacts(**kwargs: object) -> Env[Any, Any]:
     space = spaces.Box(-np.inf, np.inf, (111,), np.float64)
     env = make_env("Ant-v4", **kwargs)
     assert env is not None  # The package is there, or nobody would ask.

@@ -89,7 +89,7 @@ class _Discounted(gymnasium.Wrapper[Any, Any, Any, Any]):
         self.weight = 1.0
         return self.env.reset(**keywords)
 
-    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+    def step(self, action: object) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Takes a step."""
         observation, reward, terminated, truncated, info = self.env.step(action)
         scaled = reward if self.scaler is None else float(self.scaler.transform(np.asarray(reward)))
