@@ -58,6 +58,11 @@ class Configured(metaclass=_InOnePiece):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls.__annotations__ = _own_annotations(cls)
+        for name in (
+            cls.__annotations__
+        ):  # A dataclass takes a parent's value by itself, a parent's `field(...)` not.
+            if isinstance(value := getattr(cls, name, None), dataclasses.Field):
+                setattr(cls, name, copy.copy(value))
         declared = {n: copy.copy(v) for n, v in vars(cls).items() if isinstance(v, dataclasses.Field)}
         dataclasses.dataclass(kw_only=True, eq=False, repr=False)(cls)
         for name, field in declared.items():  # For a decorator that makes the class a dataclass once more.
@@ -146,17 +151,25 @@ def check_names(cls: type[Any], names: Iterable[str]) -> None:
 
 
 def _own_annotations(cls: type[Any]) -> dict[str, Any]:
-    """Returns the annotations of a class as objects, with what it does not repeat of its parents' fields."""
-    known: dict[str, Any] = {}
+    """Returns the annotations of a class as objects, with what it does not repeat of its parents' fields.
+
+    Of several parents the first in the method resolution order that declares a field gives its default, as it does for
+    methods; a dataclass alone would take it from the first parent that merely inherits the field.
+    """
+    known: dict[str, dataclasses.Field[Any]] = {}
+    taken: dict[str, dataclasses.Field[Any]] = {}
     for base in reversed(cls.__mro__[1:]):
-        known |= {name: field.type for name, field in vars(base).get("__dataclass_fields__", {}).items()}
+        fields = vars(base).get("__dataclass_fields__", {})
+        taken |= fields
+        known |= {name: fields[name] for name in inspect.get_annotations(base) if name in fields}
     own = {name: _resolved(cls, name, hint) for name, hint in inspect.get_annotations(cls).items()}
     for name, hint in own.items():
-        meaning = meaning_of(known.get(name))
+        meaning = meaning_of(known[name].type) if name in known else ""
         if meaning and not meaning_of(hint):
             own[name] = Annotated[hint, meaning]
     values = {n for n, v in vars(cls).items() if not isinstance(v, type) and not hasattr(v, "__get__")}
-    return {**own, **{name: hint for name, hint in known.items() if name in values - own.keys()}}
+    values |= {name for name, field in known.items() if taken[name] is not field}
+    return {**own, **{name: field.type for name, field in known.items() if name in values - own.keys()}}
 
 
 def _resolved(cls: type[Any], name: str, hint: object) -> Any:
