@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar, overload
 from torch import Tensor
 from typing_extensions import Unpack
 
-from offlinekit.configured import Configured, fields_of
+from offlinekit.configured import Configured, default_of, fields_of
 from offlinekit.core.agent import Agent
 from offlinekit.core.catalogue import CatalogueEntry
 from offlinekit.core.compatibility import check_dataset
+from offlinekit.core.copying import Copied
 from offlinekit.core.devices import find_device
 from offlinekit.core.hyperparameters import (
     ActionScaler,
@@ -42,9 +43,11 @@ from offlinekit.nn.random import derive
 from offlinekit.sampling.blocks import sampler_for
 from offlinekit.sampling.loss_weights import learned_rows
 from offlinekit.sampling.scalers import Scaling
+from offlinekit.training.interrupts import whole_runs
 from offlinekit.training.setup.keywords import takes_settings
 from offlinekit.training.setup.settings import N_STEPS, RunSettings
 from offlinekit.training.setup.start import start_run
+from offlinekit.types import Array
 
 if TYPE_CHECKING:
     from gymnasium import spaces
@@ -60,8 +63,8 @@ BATCHES = ("batch_size", "gamma", "n_step", "frame_pad")
 """Hyperparameters that samplers read when a run starts."""
 
 
-class Algo(Configured, CatalogueEntry, Agent, PolicyFiles):
-    """What all algorithms share; a subclass adds its hyperparameters and names its `impl_class`.
+class Algo(Configured, CatalogueEntry, Agent, PolicyFiles, Copied):
+    """Base of all algorithms; a subclass adds its hyperparameters and names its `impl_class`.
 
     Raises:
         TypeError: For an unknown hyperparameter or one of another type.
@@ -82,7 +85,7 @@ class Algo(Configured, CatalogueEntry, Agent, PolicyFiles):
     clip_grad_norm: Annotated[Positive | None, "Largest norm of a loss's gradient; None for no limit."] = None
     lr_schedule: Annotated[Schedule, "Of the learning rates over the run; cosine ends at 0."] = "constant"
     seed: Annotated[Steps | None, "Of networks, batches and noise; None draws one and records it."] = None
-    device: Annotated[Device, "'auto' (a GPU where there is one), 'cpu', 'cuda', 'cuda:1'."] = "auto"
+    device: Annotated[Device, "'auto' (a GPU if there is one), 'cpu', 'cuda', 'cuda:1'."] = "auto"
     impl_class: Annotated[Any, "The implementation; None for the algorithm's own."] = None
 
     field_word: ClassVar[str] = "hyperparameter"
@@ -128,7 +131,7 @@ class Algo(Configured, CatalogueEntry, Agent, PolicyFiles):
 
         Those younger than the run have their defaults.
         """
-        defaults = as_plain({one.name: one.default for one in dataclasses.fields(self)})
+        defaults = as_plain({one.name: default_of(one) for one in dataclasses.fields(self)})
         younger = {name: defaults[name] for name in self.config.keys() - config.keys()}
         adopted = {name: defaults[name] for name in self._adopted(config)}
         return {**younger, **migrated(type(self), config), **adopted}
@@ -145,7 +148,7 @@ class Algo(Configured, CatalogueEntry, Agent, PolicyFiles):
         return {
             name: before
             for name, before in values_before(type(self)).items()
-            if begun[name] == before and getattr(self, name) == fields[name].default
+            if begun[name] == before and getattr(self, name) == default_of(fields[name])
         }
 
     def take_up(self, name: str, before: object) -> None:
@@ -178,7 +181,7 @@ class Algo(Configured, CatalogueEntry, Agent, PolicyFiles):
         given = {
             field.name: getattr(self, field.name)
             for field in dataclasses.fields(self)
-            if field.name != "impl_class" and getattr(self, field.name) != field.default
+            if field.name != "impl_class" and getattr(self, field.name) != default_of(field)
         }
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in given.items())})"
 
@@ -191,7 +194,7 @@ class Algo(Configured, CatalogueEntry, Agent, PolicyFiles):
 
     @property
     def has_value(self) -> bool:
-        """Whether `predict_value` can answer."""
+        """Whether there is a `predict_value`."""
         return bool(self.impl_class.has_value)
 
     @property
@@ -265,16 +268,17 @@ class Algo(Configured, CatalogueEntry, Agent, PolicyFiles):
 
         Raises:
             UnsupportedError: For a dataset of the other kind of actions.
-            TrainingError: Where a loss is no longer finite.
-            WriteError: Where the run folder cannot be written; the checkpoints before stay.
+            TrainingError: If a loss is no longer finite.
+            WriteError: If the run folder cannot be written; the checkpoints before stay.
             KeyboardInterrupt: At Ctrl-C, after a checkpoint was saved; Preempted, a kind of it, at other signals.
         """
         if seeds is not None:
             from offlinekit.core.populations import Population  # Here: it imports this module.
 
             return Population.of_seeds(self, seeds).fit(dataset, n_steps, **settings)
-        for _ in self.fitter(dataset, n_steps, **settings):
-            pass
+        with whole_runs():
+            for _ in self.fitter(dataset, n_steps, **settings):
+                pass
         return self
 
     @takes_settings
@@ -284,9 +288,14 @@ class Algo(Configured, CatalogueEntry, Agent, PolicyFiles):
         """The run of `fit` as a generator, with the same keywords but `seeds`.
 
         Yields:
-            (update, metrics) at each log and evaluation interval and after the last update.
+            (update, metrics) at each log and evaluation interval and after the last update. Between two of them
+            Ctrl-C is the caller's.
         """
         yield from start_run(self, dataset, n_steps, **settings).steps()
+
+    def sampling_weights_for(self, dataset: MDPDataset) -> Array | None:
+        """Returns how likely the algorithm itself draws each row, [N]; None for equally."""
+        return None
 
     def make_sampler(self, dataset: MDPDataset, *, needs: Sequence[str] = (), **settings: Any) -> Sampler:
         """Makes what draws the batches of a run; one that learns from windows of steps makes another sampler.
@@ -296,20 +305,24 @@ class Algo(Configured, CatalogueEntry, Agent, PolicyFiles):
             needs: Names of columns that batches have beside those of the impl's `needs`.
             settings: Further ones of `TransitionSampler`, such as `columns` and `sampling_weights`.
         """
-        return sampler_for(
-            dataset,
-            batch_size=self.batch_size,
-            gamma=self.gamma,
-            n_step=self.n_step,
-            device=self.impl.device,
-            seed=derive(self.seed or 0, "batches"),
-            scaling=self.scaling,
-            needs=(*self.impl.needs, *needs),
-            owner=type(self.impl).__name__,
-            frame_stack=self.frame_stack,
-            frame_pad=self.frame_pad,
-            **settings,
-        )
+        own: dict[str, Any] = {
+            "batch_size": self.batch_size,
+            "gamma": self.gamma,
+            "n_step": self.n_step,
+            "device": self.impl.device,
+            "seed": derive(self.seed or 0, "batches"),
+            "scaling": self.scaling,
+            "needs": (*self.impl.needs, *needs),
+            "owner": type(self.impl).__name__,
+            "frame_stack": self.frame_stack,
+            "frame_pad": self.frame_pad,
+        }
+        return sampler_for(dataset, **{**own, **settings})
+
+    @property
+    def samples_rows(self) -> bool:
+        """Whether its batches are rows as they were recorded, so that a replay memory can hold them one by one."""
+        return type(self).make_sampler is Algo.make_sampler
 
     def sample_batch(self, dataset: MDPDataset) -> Minibatch:
         """Draws one scaled minibatch of a dataset on the training device, for trying out losses."""

@@ -37,7 +37,7 @@ class NewDefault(NamedTuple):
 
     algo: str
     name: str
-    before: Any
+    before: object
     version: str
 
 

@@ -1,4 +1,4 @@
-"""What a reader of datasets tells the registry about itself, and how readers are found."""
+"""Declarations of dataset readers, and how the registry finds them."""
 
 from __future__ import annotations
 

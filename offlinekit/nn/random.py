@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
@@ -20,7 +21,10 @@ OTHER_DROPOUTS = (nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.
 
 
 STREAMS: WeakValueDictionary[int, Random] = WeakValueDictionary()
-"""What the operator `offlinekit::draw` draws from, by number."""
+"""Generators that the operator `offlinekit::draw` draws from, by number."""
+
+
+_SEEDED = threading.RLock()
 
 
 class Random:
@@ -149,7 +153,7 @@ def derive(seed: int, stream: str) -> int:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Initialises networks from a seed and leaves the global CPU generator as it was."""
-    with torch.random.fork_rng(devices=[]):
+    """Initialises networks from a seed, one thread at a time, and leaves the global CPU generator as it was."""
+    with _SEEDED, torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         yield

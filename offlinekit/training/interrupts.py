@@ -1,51 +1,111 @@
-"""Signals that end a run after the update under way, with a checkpoint."""
+"""Signals that end a run after the update under way, with a checkpoint.
+
+Handlers belong to the process, runs come and go in any order: two generators side by side, one inside an evaluator of
+the other, one that is never ended. So there is one handler a signal; it notes the signal on each run that waits for
+it, and the handler of before comes back with the last of them.
+"""
 
 from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
+from contextvars import ContextVar
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from offlinekit.errors import Preempted
 
+Step = TypeVar("Step")
 PREEMPTIONS = (signal.SIGTERM, signal.SIGUSR1)
-"""What schedulers send before they take a machine back."""
+"""Signals that schedulers send before they take a machine back."""
+
+_WAITING: dict[int, list[Interruptible]] = {}
+"""The runs that wait for each signal, by its number."""
+_BEFORE: dict[int, Any] = {}
+"""The handlers to come back."""
+_WHOLE: ContextVar[bool] = ContextVar("whole", default=False)
 
 
 class Interruptible(Protocol):
-    """What a signal is noted on."""
+    """A run that notes signals."""
 
     interrupted: bool
     preempted: bool
 
 
-class Interrupts:
-    """Turns the first Ctrl-C into a stop after the current update; the second one interrupts at once.
+@contextmanager
+def whole_runs() -> Iterator[None]:
+    """Lets runs note Ctrl-C between two of their steps as well, if the caller does nothing of its own."""
+    token = _WHOLE.set(True)
+    try:
+        yield
+    finally:
+        _WHOLE.reset(token)
+
+
+def interruptible(
+    run: Interruptible, steps: Generator[Step, None, None], preemptible: bool = False
+) -> Iterator[Step]:
+    """Yields the steps of a run, which stops after its current update at the first Ctrl-C.
+
+    The second one interrupts at once. Between two steps Ctrl-C is the caller's.
 
     Args:
-        run: What is told; it saves and raises `stopped`.
-        preemptible: Whether SIGTERM and SIGUSR1 do so as well.
+        run: What the signals are noted on; it saves and raises `stopped`.
+        steps: Of the run.
+        preemptible: Whether SIGTERM and SIGUSR1 do so as well, also between two steps.
     """
+    always = (*(PREEMPTIONS if preemptible else ()), *((signal.SIGINT,) if _WHOLE.get() else ()))
+    with closing(steps), noted(run, always):
+        while True:
+            with noted(run, (signal.SIGINT,)):
+                try:
+                    step = next(steps)
+                except StopIteration:
+                    return
+            yield step
 
-    def __init__(self, run: Interruptible, preemptible: bool = False) -> None:
-        self.run = run
-        self.signals = (signal.SIGINT, *(PREEMPTIONS if preemptible else ()))
-        self.before: dict[int, Any] = {}
 
-    def __enter__(self) -> None:
-        if threading.current_thread() is threading.main_thread():
-            self.before = {number: signal.signal(number, self._note) for number in self.signals}
+@contextmanager
+def noted(run: Interruptible, signals: Sequence[int]) -> Iterator[None]:
+    """Notes signals on a run in place of what they do otherwise; outside of the main thread it does nothing."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    for number in signals:
+        if signal.getsignal(number) is not _note:
+            _BEFORE[number] = signal.signal(number, _note)
+        _WAITING.setdefault(number, []).append(run)
+    try:
+        yield
+    finally:
+        for number in signals:
+            _WAITING[number].remove(run)
+            if not _WAITING[number]:
+                _bring_back(number)
 
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self.before.items():
-            signal.signal(number, handler)
 
-    def _note(self, number: int, _frame: FrameType | None) -> None:
-        if number == signal.SIGINT and self.run.interrupted:
-            raise KeyboardInterrupt
-        self.run.interrupted = True
-        self.run.preempted = self.run.preempted or number in PREEMPTIONS
+def _bring_back(number: int) -> None:
+    """Restores the earlier handler, unless another was set since, or no handler can be set here."""
+    if threading.current_thread() is not threading.main_thread():
+        return  # A generator that was collected elsewhere; the next signal restores it.
+    before = _BEFORE.pop(number, None)
+    if signal.getsignal(number) is _note:
+        signal.signal(number, signal.SIG_DFL if before is None else before)
+
+
+def _note(number: int, _frame: FrameType | None) -> None:
+    runs = _WAITING[number]
+    if not runs:
+        _bring_back(number)
+        signal.raise_signal(number)
+    elif number == signal.SIGINT and any(run.interrupted for run in runs):
+        raise KeyboardInterrupt
+    for run in runs:
+        run.interrupted = True
+        run.preempted = run.preempted or number in PREEMPTIONS
 
 
 def stopped(run: Interruptible, message: str) -> KeyboardInterrupt:

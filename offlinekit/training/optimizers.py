@@ -14,12 +14,12 @@ Group: TypeAlias = "tuple[Sequence[Tensor], float]"
 
 
 class Optimizer(Protocol):
-    """What an objective asks of its optimizer.
+    """An optimizer, as objectives use it.
 
     Attributes:
         name: As `make_optimizer` takes it.
         groups: Parameters, in groups of one weight decay each.
-        learning_rate: Of the next step; a 0-d tensor where a CUDA graph is to read it anew each time.
+        learning_rate: Of the next step; a 0-d tensor if a CUDA graph is to read it anew each time.
     """
 
     name: str
@@ -103,7 +103,7 @@ class Adam:
 
 
 class _Slots:
-    """What Adam keeps of each parameter of a group."""
+    """Adam's state of each parameter of a group."""
 
     def __init__(self, parameters: Sequence[Tensor]) -> None:
         self.parameters = list(parameters)
@@ -111,6 +111,12 @@ class _Slots:
         self.squares = [torch.zeros_like(parameter, requires_grad=False) for parameter in parameters]
         self.counts = torch.zeros(len(self.parameters), device=parameters[0].device)
         self.steps = list(self.counts.unbind())
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self.steps = list(
+            self.counts.unbind()
+        )  # Views, which a copy or a pickle would part from their counts.
 
     def rows(self) -> list[dict[str, Tensor]]:
         """Returns the state of each parameter."""

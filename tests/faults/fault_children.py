@@ -1,4 +1,4 @@
-"""What the suite's child processes do; functions alone, so that a fork server can have them ready."""
+"""Work of the suite's child processes; functions alone, so that a fork server can have them ready."""
 
 from __future__ import annotations
 
@@ -134,13 +134,13 @@ def save_checkpoints(run: Path, steps: list[int]) -> None:
 def command(arguments: list[str], notes: Path | None = None, output: Path | None = None) -> None:
     """Runs the command line; writes to `notes` the update at which each signal came."""
     if notes is not None:
-        note = interrupts.Interrupts._note
+        note = interrupts._note
 
-        def noted(self: Any, number: int, frame: Any) -> None:
-            notes.write_text(str(self.run.algo.grad_step))
-            note(self, number, frame)
+        def noted(number: int, frame: Any) -> None:
+            notes.write_text(str(interrupts._WAITING[number][0].algo.grad_step))
+            note(number, frame)
 
-        interrupts.Interrupts._note = noted  # type: ignore[method-assign]
+        interrupts._note = noted
     with (output or Path(os.devnull)).open("w") as file:
         os.dup2(file.fileno(), 2)
         os.dup2(file.fileno(), 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +20,7 @@ from offlinekit.directions import is_maximized
 from offlinekit.errors import TrainingError, did_you_mean
 from offlinekit.interfaces import Evaluator
 from offlinekit.training import run_folder
+from offlinekit.training.interrupts import whole_runs
 from offlinekit.training.setup.description import describe_data, describe_run
 from offlinekit.training.setup.keywords import takes_settings
 from offlinekit.training.setup.resuming import find_run
@@ -66,7 +68,7 @@ class Population:
         """Makes a population of one algorithm: itself, and copies with the seeds that follow its own.
 
         Raises:
-            TypeError: Where the number is no integer.
+            TypeError: If the number is no integer.
             ValueError: For less than one seed, or an algorithm that is trained already.
         """
         if isinstance(n_seeds, bool) or not isinstance(n_seeds, int):
@@ -96,6 +98,10 @@ class Population:
     def __repr__(self) -> str:
         return f"Population({self.algos!r})"
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Returns what a pickle or a copy is made of: members of its own, and no functions of the caller."""
+        return {**vars(self), "algos": [copy.copy(algo) for algo in self.algos], "_evaluators": {}}
+
     @property
     def history(self) -> list[list[dict[str, Any]]]:
         """The rows of each member's history."""
@@ -112,7 +118,7 @@ class Population:
 
         Members go on together from the newest checkpoints that they all have, with the bits of a run that was not
         cut off. Those that are at their end and share no checkpoint stay as they are while the others go on. "auto"
-        takes them as well, where a run of at least one member is unfinished.
+        takes them as well, if a run of at least one member is unfinished.
 
         Args:
             dataset: What to learn from.
@@ -123,13 +129,14 @@ class Population:
             The population itself.
 
         Raises:
-            ValueError: Where all members have come to their end already.
+            ValueError: If all members have come to their end already.
             UnsupportedError: For a dataset that a member cannot learn from.
-            TrainingError: Where no member could go on to its end.
+            TrainingError: If no member could go on to its end.
             KeyboardInterrupt: At Ctrl-C, after each member's checkpoint.
         """
-        for _ in self.fitter(dataset, n_steps, **settings):
-            pass
+        with whole_runs():
+            for _ in self.fitter(dataset, n_steps, **settings):
+                pass
         return self
 
     @takes_settings
@@ -178,7 +185,7 @@ class Population:
         return [None if folder is None else Path(folder) for folder in resume]
 
     def _found(self, configs: Sequence[dict[str, Any]], out: str | Path | None) -> list[Path | None]:
-        """Returns for each member an unfinished run; where any has one, finished runs of the others."""
+        """Returns for each member an unfinished run; if any has one, finished runs of the others."""
         found: list[Path | None] = [None] * len(self)
         for finished in (False, True):
             for number, algo in enumerate(self.algos):

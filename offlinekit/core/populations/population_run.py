@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Generator, Iterator, Sequence
+from typing import Any
 
 from offlinekit.core.populations.grouping import groups
 from offlinekit.core.populations.run_groups import RunGroup, make_run_groups
 from offlinekit.errors import TrainingError
 from offlinekit.training.engines.engine import CHECK_EVERY
-from offlinekit.training.interrupts import Interrupts, stopped
+from offlinekit.training.interrupts import interruptible, stopped
 from offlinekit.training.loggers import ProgressBar
 from offlinekit.training.run import Run, nothing_left
-
-if TYPE_CHECKING:
-    from collections.abc import Collection
 
 Rows = dict[int, dict[str, float]]
 """New metrics of members, by their numbers."""
@@ -48,31 +45,34 @@ class PopulationRun:
         """Yields (update, rows) of members that train together, at each of their intervals and at the end.
 
         Raises:
-            ValueError: Where all runs are over before they begin.
-            TrainingError: Where no member could go on to its end.
+            ValueError: If all runs are over before they begin.
+            TrainingError: If no member could go on to its end.
             KeyboardInterrupt: At Ctrl-C, after each member's checkpoint.
         """
+        preemptible = any(run.settings["preemptible"] for run in self.runs)
+        yield from interruptible(self, self._steps(), preemptible)
+
+    def _steps(self) -> Generator[tuple[int, Rows], None, None]:
         if not self.run_groups:
             first = self.runs[0]
             raise nothing_left("each member", first.done, first.n_steps)
         bar = self._bar()
         try:
-            with Interrupts(self, any(run.settings["preemptible"] for run in self.runs)):
-                for run in self.runs:
-                    if not run.is_over:
-                        run.open()
-                        run.save_initial()
-                for group in list(self.run_groups):
-                    pending = [n for n, run in group.runs.items() if run.row_is_due()]
-                    yield from self._settle(group, bar, pending)
-                while self.run_groups:
-                    for group in self._advance(min(self.run_groups, key=_done), bar):
-                        group.sync_members()
-                        yield from self._settle(group, bar, list(group.runs))
-                    if self.interrupted and self.run_groups:
-                        self._leave()
-                    if self.out_of_time:
-                        self._end_in_time()
+            for run in self.runs:
+                if not run.is_over:
+                    run.open()
+                    run.save_initial()
+            for group in list(self.run_groups):
+                pending = [n for n, run in group.runs.items() if run.row_is_due()]
+                yield from self._settle(group, bar, pending)
+            while self.run_groups:
+                for group in self._advance(min(self.run_groups, key=_done), bar):
+                    group.sync_members()
+                    yield from self._settle(group, bar, list(group.runs))
+                if self.interrupted and self.run_groups:
+                    self._leave()
+                if self.out_of_time:
+                    self._end_in_time()
         finally:
             bar.close()
             for run in self.runs:

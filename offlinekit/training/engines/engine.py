@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -13,6 +13,7 @@ from offlinekit.errors import NotFiniteError
 from offlinekit.events import get_logger
 from offlinekit.interfaces import BatchSource
 from offlinekit.training.engines.cuda_graph import CudaGraphUpdates
+from offlinekit.training.engines.process_settings import BFLOAT16_PRODUCTS, DETERMINISTIC
 from offlinekit.training.engines.replay import RecordedUpdates
 from offlinekit.training.engines.updates import Compiled, Eager, Updatable, Updates
 from offlinekit.training.setup.settings import EngineName, Precision
@@ -32,7 +33,7 @@ class Engine:
         engine: "eager" takes updates as they are written; "graph" repeats them without Python: as a CUDA graph,
             or on the CPU as a list of kernels; "compile" runs losses and gradients through torch.compile;
             "auto" is "graph".
-        precision: Of matrix products: "float32", or "bfloat16" where the machine multiplies these faster; all
+        precision: Of matrix products: "float32", or "bfloat16" if the machine multiplies these faster; all
             else, the parameters above all, stays float32.
         deterministic: Whether torch takes only kernels that give the same bits each time, while updates run.
     """
@@ -55,25 +56,44 @@ class Engine:
         """Takes updates until `n_updates` are done or `stop` says so, and returns how many.
 
         Raises:
-            TrainingError: Where a metric is no longer finite.
+            TrainingError: If a metric is no longer finite.
         """
-        done = 0
+        with self.session():
+            done = self.take(n_updates, stop)
+        self.sum_up()
+        return done
+
+    @contextmanager
+    def session(self) -> Iterator[None]:
+        """Gets ready for calls of `take`, between which nothing but the policy is used, and leaves all as it was."""
         self.impl.train()
         self.updates.start()
         try:
             with matmul_precision(self.precision), deterministic_algorithms(self.deterministic):
-                while done < n_updates and not stop():
-                    taken = self.updates.take(n_updates - done)
-                    done += taken.updates
-                    for name, value in taken.sums.items():
-                        self.seen.setdefault(name, []).append(value)
-                        self.counts[name] = self.counts.get(name, 0) + taken.counts[name]
+                yield
         finally:
             self.updates.stop()
             self.impl.train(False)
+
+    def take(self, n_updates: int, stop: Callable[[], bool]) -> int:
+        """Takes updates within a session until `n_updates` are done or `stop` says so, and returns how many."""
+        done = 0
+        while done < n_updates and not stop():
+            taken = self.updates.take(n_updates - done)
+            done += taken.updates
+            for name, value in taken.sums.items():
+                self.seen.setdefault(name, []).append(value)
+                self.counts[name] = self.counts.get(name, 0) + taken.counts[name]
+        return done
+
+    def sum_up(self) -> None:
+        """Adds up what was seen since the last call.
+
+        Raises:
+            TrainingError: If a metric is no longer finite.
+        """
         self._sum()
         self._check_finite()
-        return done
 
     def agrees(self, *asked: bool) -> list[bool]:
         """Returns for each request, such as to stop, whether it was made here or in another process of the run."""
@@ -84,7 +104,7 @@ class Engine:
         return measured
 
     def take_means(self) -> dict[str, float]:
-        """Returns the mean of each metric since the last call, and begins anew."""
+        """Returns the mean of each metric since the last call, and resets them."""
         means = {name: float(total) / self.counts[name] for name, total in self.sums.items()}
         self.sums, self.counts = {}, {}
         return means
@@ -130,32 +150,11 @@ def make_updates(impl: Updatable, sampler: BatchSource, engine: EngineName) -> U
     return CudaGraphUpdates(impl, sampler) if on_gpu else RecordedUpdates(impl, sampler)
 
 
-@contextmanager
-def matmul_precision(precision: Precision) -> Iterator[None]:
+def matmul_precision(precision: Precision) -> AbstractContextManager[None]:
     """Multiplies matrices in a precision, and afterwards in that of before."""
-    if precision == "float32":
-        yield
-        return
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("medium")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)
+    return nullcontext() if precision == "float32" else BFLOAT16_PRODUCTS.held()
 
 
-@contextmanager
-def deterministic_algorithms(wanted: bool) -> Iterator[None]:
+def deterministic_algorithms(wanted: bool) -> AbstractContextManager[None]:
     """Has torch refuse kernels whose bits vary, and afterwards do as before."""
-    if not wanted:
-        yield
-        return
-    before, warn_only = (
-        torch.are_deterministic_algorithms_enabled(),
-        torch.is_deterministic_algorithms_warn_only_enabled(),
-    )
-    torch.use_deterministic_algorithms(True)
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before, warn_only=warn_only)
+    return DETERMINISTIC.held() if wanted else nullcontext()
