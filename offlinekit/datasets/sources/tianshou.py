@@ -10,7 +10,6 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
 from offlinekit.datasets.formats import hdf5
@@ -69,7 +68,7 @@ def read(path: Path, *, action_space: Space | None = None, clip_actions: bool = 
 
 
 def _is_pickled(item: Any) -> bool:
-    return isinstance(item, h5py.Dataset) and item.attrs.get("__data_type__", "ndarray") not in ARRAYS
+    return not hdf5.is_group(item) and item.attrs.get("__data_type__", "ndarray") not in ARRAYS
 
 
 def _note_pickles(file: Any, skipped: list[str]) -> None:
@@ -79,7 +78,7 @@ def _note_pickles(file: Any, skipped: list[str]) -> None:
 def _tree(group: Any, key: str) -> Any:
     """Returns an array, or a dict of those in a group."""
     item = hdf5.member(group, key)
-    if isinstance(item, h5py.Group):
+    if hdf5.is_group(item):
         return {name: _tree(item, name) for name in hdf5.keys_of(item)}
     if _is_pickled(item):
         raise FileFormatError(f"{key!r} in {hdf5.where(group)} is a pickled object, which is never read")
@@ -122,7 +121,7 @@ def _count(file: Any, name: str, default: int) -> int:
 def recognises(path: Path) -> bool:
     """Returns whether an HDF5 file has the columns of a buffer of Tianshou."""
     with hdf5.open_hdf5(path) as file:
-        table = hdf5.member(file, "_meta") if file.get("_meta", getclass=True) is h5py.Group else file
+        table = hdf5.member(file, "_meta") if hdf5.is_group(file.get("_meta")) else file
         return all(key in table for key in REQUIRED)
 
 
