@@ -1,4 +1,4 @@
-"""What the guard against losses that are not finite costs: runs with it and without take turns.
+"""Cost of the guard against losses that are not finite: runs with it and without take turns.
 
 python benchmarks/guards.py --turns 15
 """

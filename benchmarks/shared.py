@@ -1,4 +1,4 @@
-"""What benchmarks share: tables on the screen and as CSV, and libraries that answer from processes of their own.
+"""Tools of the benchmarks: tables on the screen and as CSV, and libraries that answer from processes of their own.
 
 It needs click alone, so that it runs in the environment of any library.
 """

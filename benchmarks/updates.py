@@ -20,7 +20,7 @@ MORE = (
     *("ddpg", "td3", "bcq", "bear", "plas", "crr", "rebrac", "prdc", "cal_ql", "discrete_bc", "discrete_bcq"),
     *("discrete_sac", "dqn", "qrdqn", "nfq", "decision_transformer", "tacr"),
 )
-"""What d3rlpy has as well, trained with its settings."""
+"""Algorithms that d3rlpy has as well, trained with its settings."""
 
 
 @click.command()

@@ -1,7 +1,7 @@
 """One contract for every algorithm, third-party ones too: `check_algo(MyAlgo)`.
 
 Each check raises AssertionError with what was expected and what came. The datasets are small and random; no
-check asks an algorithm to learn anything.
+check requires an algorithm to learn anything.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium
 import numpy as np
@@ -22,6 +22,9 @@ from offlinekit.core.algo import Algo
 from offlinekit.datasets import MDPDataset
 from offlinekit.errors import NotFittedError, UnsupportedError
 from offlinekit.metrics import get_evaluator, known_evaluators
+
+if TYPE_CHECKING:
+    from offlinekit.types import Array
 
 Make = Callable[..., Algo]
 SETTINGS: dict[str, Any] = {"out": None, "progress": False}
@@ -74,7 +77,10 @@ def check_catalogue(make: Make) -> None:
     assert cls.paper, "paper is empty"
     assert cls.summary(), "the docstring is empty"
     for name, parameter in cls.hyperparameters().items():
-        assert parameter.meaning, f"hyperparameter {name!r} has no comment that says what it means"
+        written = f"{name}: Annotated[{parameter.kind.split()[0]}, 'What it means.']"
+        assert parameter.meaning, (
+            f"hyperparameter {name!r} has no meaning; write {written} = {parameter.default!r}"
+        )
 
 
 def check_shapes(make: Make) -> None:
@@ -127,7 +133,7 @@ def check_determinism(make: Make) -> None:
 
 
 def check_exact_updates(make: Make) -> None:
-    """`fit` takes exactly as many updates as it is asked for, and changes parameters."""
+    """`fit` takes exactly `n_steps` updates, and changes parameters."""
     algo = make(seed=0, batch_size=8)
     data = small_dataset(algo.action_kind)
     before = {k: v.clone() for k, v in algo.build(data).impl.state_dict().items()}
@@ -241,7 +247,7 @@ def check_gradients(make: Make) -> None:
     algo, data = _fitted(make)
     impl, batch = algo.impl, algo.sample_batch(data)
     for target in impl.targets:
-        assert not any(p.requires_grad for p in target.target.parameters()), "a target asks for gradients"
+        assert not any(p.requires_grad for p in target.target.parameters()), "a target requires gradients"
     for objective in impl.objectives:
         before = {name: value.clone() for name, value in impl.named_parameters()}
         objective.minimize(batch)
@@ -297,8 +303,9 @@ CHECKS: tuple[Callable[[Make], None], ...] = (
 )
 
 
-def _numpy_state() -> Any:
-    return np.random.get_state(legacy=False)["state"]["key"]  # noqa: NPY002  # It is what must not move.
+def _numpy_state() -> Array:
+    key: Array = np.random.get_state(legacy=False)["state"]["key"]  # noqa: NPY002  # It is what must not move.
+    return key
 
 
 def _fitted(make: Make) -> tuple[Algo, MDPDataset]:

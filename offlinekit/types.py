@@ -15,7 +15,7 @@ Tree: TypeAlias = "T | dict[str, Tree[T]] | tuple[Tree[T], ...]"
 """One leaf, or dicts and tuples of trees."""
 ArrayTree: TypeAlias = "Tree[Array]"
 ArrayTreeLike: TypeAlias = "npt.ArrayLike | Mapping[str, ArrayTreeLike] | tuple[ArrayTreeLike, ...]"
-"""What becomes an `ArrayTree` by `np.asarray` of its leaves."""
+"""A tree whose leaves `np.asarray` makes arrays of."""
 Json: TypeAlias = "str | float | bool | list[Json] | dict[str, Json] | None"
 
 

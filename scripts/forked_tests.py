@@ -34,7 +34,7 @@ LIBRARIES = (
     "hypothesis",
     "beartype",
 )
-"""What takes long to import; not offlinekit, which every fork imports from its own copy."""
+"""Libraries that take long to import; not offlinekit, which every fork imports from its own copy."""
 
 FORK = multiprocessing.get_context("fork")
 LONGEST = 900.0

@@ -31,7 +31,7 @@ read_package = cache(Package)
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a mutation.
+    """Outcome of a mutation.
 
     Attributes:
         verdict: "caught", "survived" or, where tests did not run, "unanswered".

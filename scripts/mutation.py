@@ -28,7 +28,7 @@ class MutationError(Exception):
 
 @dataclass(frozen=True)
 class Place:
-    """What bears a name in a module.
+    """A named definition in a module.
 
     Attributes:
         module: Dotted.

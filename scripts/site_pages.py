@@ -1,4 +1,4 @@
-"""What mkdocs adds to docs/: the README as first page, tutorials from notebooks, the reference, the navigation.
+"""Pages that mkdocs adds to docs/: the README as first page, tutorials from notebooks, the reference, the navigation.
 
 A page that docs/ gains appears by itself: in the section that `SECTIONS` names for it, else under "More".
 """

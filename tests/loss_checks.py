@@ -1,4 +1,4 @@
-"""What tests by hand compare: losses, gradients and random numbers."""
+"""Comparisons of tests by hand: losses, gradients and random numbers."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ VALUES = [[[1.0, 2.0, 7.0], [4.0, 9.0, 7.0]], [[3.0, 0.0, 7.0], [8.0, 2.0, 7.0]]
 """Of two critics, the lowest of the first two actions (1, 0) and (4, 2)."""
 
 ONE_STEP = math.exp(-5.05)
-"""What a diffusion of one step leaves of the signal: exp(-0.1 - 9.9 / 2)."""
+"""Share of the signal that a diffusion of one step leaves: exp(-0.1 - 9.9 / 2)."""
 
 
 def set_one_step(diffusion: nn.Module, actions: Sequence[float], slope: float = 0.0) -> None:

@@ -1,4 +1,4 @@
-"""What a user can get wrong, end to end: the class of the error, and a message that says what to do.
+"""Mistakes of users, end to end: the class of the error, and a message that says what to do.
 
 python -m pytest tests/test_bad_input.py -s     # prints each message
 """

@@ -93,9 +93,11 @@ UNPACKERS = {
 
 
 def imported(path: Path) -> set[str]:
-    """Returns the packages that a file imports, also by `require`."""
+    """Returns the packages that a file imports, also by `require`, but for those of its annotations."""
+    tree = ast.parse(path.read_text())
+    tree.body = [node for node in tree.body if ast.unparse(node).partition("\n")[0] != "if TYPE_CHECKING:"]
     found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             found |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:

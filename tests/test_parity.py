@@ -1,4 +1,4 @@
-"""What the comparison with d3rlpy stands on: equal weights, gradients and draws; it needs no d3rlpy itself."""
+"""Foundations of the comparison with d3rlpy: equal weights, gradients and draws, without d3rlpy itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a case of `run.py` needs: a pair of implementations alike, a batch for both, and what is compared.
+"""Cases of `run.py`: a pair of equal implementations, a batch for both, and the quantities compared.
 
 Shapes: B rows, O observation and A action dimensions (or A discrete actions), K critics, N quantiles.
 """

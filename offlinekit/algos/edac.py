@@ -11,7 +11,7 @@ from offlinekit.nn.encoders import MLPEncoder
 
 
 class EDAC(SAC):
-    """SAC-N whose critics are told to disagree in their gradients, so that fewer of them are enough.
+    """SAC-N with a loss that makes the gradients of the critics differ, so that fewer of them suffice.
 
     Source: An et al. 2021, arXiv:2110.01548.
     """

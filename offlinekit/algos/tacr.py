@@ -43,7 +43,7 @@ class TACR(SequenceModel):
 
     @property
     def reads_returns(self) -> bool:
-        """Whether the actor is told returns to go."""
+        """Whether returns to go are among the inputs of the actor."""
         return self.condition == "return"
 
     @property

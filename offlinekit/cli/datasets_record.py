@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Chosen(NamedTuple):
-    """What is recorded, and where."""
+    """A recording: policy, environment and file."""
 
     policy: PolicyLike
     env: gymnasium.Env[Any, Any]

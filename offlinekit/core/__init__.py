@@ -1,1 +1,1 @@
-"""What every algorithm is made of: front, implementation, files."""
+"""Parts of every algorithm: front, implementation, files."""

@@ -1,4 +1,4 @@
-"""What an algorithm does once it has networks: act, and value actions."""
+"""Agents: algorithms with networks, which act and value actions."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Agent:
         return self._converter.act(observations, self.impl.predict_best_action)
 
     def sample_action(self, observations: ArrayTreeLike) -> Array:
-        """Returns actions drawn from the policy, as `predict` does; greedy where it is deterministic."""
+        """Returns actions drawn from the policy, as `predict` does; greedy if it is deterministic."""
         return self._converter.act(observations, self.impl.sample_action)
 
     def predict_value(self, observations: ArrayTreeLike, actions: ArrayLike | None = None) -> Array:
@@ -67,7 +67,7 @@ class Agent:
             float32 [B], or a float32 scalar for one observation.
 
         Raises:
-            UnsupportedError: Where the algorithm learns no value function.
+            UnsupportedError: If the algorithm learns no value function.
         """
         return self._converter.value(observations, actions, self.impl.predict_value)
 
@@ -75,13 +75,13 @@ class Agent:
         """Returns what acts step by step: `actor.reset()`, then `actor.predict(observation, reward)` each step.
 
         Args:
-            target_return: What a model that is told a return is to reach, in units of the data; None takes its
+            target_return: Return to reach, for a model that takes one, in units of the data; None is its
                 hyperparameter `target_return`.
             sample: Whether actions are drawn from the policy, in place of the greedy ones.
 
         Raises:
             NotFittedError: Without networks.
-            UnsupportedError: For a target return where the algorithm is told none.
+            UnsupportedError: For a target return if the algorithm takes none.
         """
         return StatefulActor(self, target_return, sample)
 

@@ -21,7 +21,7 @@ class StatefulActor(StatefulPolicy):
 
     Args:
         algo: With networks.
-        target_return: What an algorithm that is told a return is to reach, in units of the data; None leaves it
+        target_return: Return to reach, for an algorithm that takes one, in units of the data; None leaves it
             to the algorithm.
         sample: Whether actions are drawn from the policy, in place of the greedy ones.
     """

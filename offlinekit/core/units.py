@@ -53,7 +53,7 @@ class Converter:
         self,
         observations: ArrayTreeLike,
         actions: ArrayLike | None,
-        judge: Callable[[TensorTree, Tensor | None], Tensor],
+        predict: Callable[[TensorTree, Tensor | None], Tensor],
     ) -> Array:
         """Returns the values [B], float32; `actions` None stands for the greedy ones."""
         inputs, single = self.observations(observations)
@@ -61,7 +61,7 @@ class Converter:
         if actions is not None:
             chosen = self.actions(np.asarray(actions)[None] if single else np.asarray(actions), inputs)
         with torch.no_grad():
-            values: Array = judge(inputs, chosen).float().cpu().numpy()
+            values: Array = predict(inputs, chosen).float().cpu().numpy()
         return values[0] if single else values
 
     def observations(self, observations: ArrayTreeLike) -> tuple[TensorTree, bool]:
@@ -96,7 +96,7 @@ class Converter:
 
 
 class SampledPolicy:
-    """The drawn actions of an algorithm and, where its policy has densities, their logarithms.
+    """The drawn actions of an algorithm and, if its policy has densities, their logarithms.
 
     Args:
         algo: With networks.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
@@ -14,12 +14,18 @@ from offlinekit.datasets.columns import EpisodeColumns, draw_masks
 from offlinekit.datasets.draft import plain
 from offlinekit.datasets.editing.concatenation import concatenate
 from offlinekit.datasets.findings import refuse_first
+from offlinekit.datasets.formats.mapping import rows_of
 from offlinekit.datasets.inspection import summary
 from offlinekit.datasets.inspection.rules import located
 from offlinekit.datasets.transitions import Transitions, draw
 from offlinekit.errors import DatasetError, UnsupportedError
 from offlinekit.load_budget import budgeted
 from offlinekit.types import Array, leaves, rows
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from offlinekit.types import ArrayTree
 
 
 class MDPDataset(EpisodeColumns):
@@ -91,7 +97,7 @@ class MDPDataset(EpisodeColumns):
         """
         return summary.describe(self)
 
-    def __getitem__(self, key: Any) -> MDPDataset:
+    def __getitem__(self, key: slice | ArrayLike) -> MDPDataset:
         """Returns the episodes of an int, a slice, or an array of ints or booleans, as a dataset.
 
         Raises:
@@ -103,7 +109,7 @@ class MDPDataset(EpisodeColumns):
         part = copy.copy(self)
         for name in schema.ROWS:
             column = getattr(self, name)
-            setattr(part, name, None if column is None else rows(column, index))
+            setattr(part, name, None if column is None else rows_of(column, index))
         part.episode_ends = ends
         part.episode_starts = np.concatenate([np.zeros(1, np.int64), ends[:-1]])
         for name in schema.EPISODES:
@@ -162,7 +168,7 @@ class MDPDataset(EpisodeColumns):
         joined: MDPDataset = concatenate([self, *others])
         return joined
 
-    def next_observations_at(self, index: Any) -> Any:
+    def next_observations_at(self, index: ArrayLike) -> ArrayTree:
         """Returns the observations after rows `index` [B], a tree of [B, ...]; zeros where not recorded."""
         index = np.asarray(index)
         if self.next_observations is not None:
@@ -190,7 +196,13 @@ class MDPDataset(EpisodeColumns):
         low, high = (self.metadata.get(f"reference_{end}_score") for end in ("min", "max"))
         return None if low is None or high is None else (float(low), float(high))
 
-    def normalized_score(self, returns: Any) -> Any:
+    @overload
+    def normalized_score(self, returns: float) -> float: ...
+
+    @overload
+    def normalized_score(self, returns: Array) -> Array: ...
+
+    def normalized_score(self, returns: float | Array) -> float | Array:
         """Returns 100 * (returns - min) / (max - min), 0 being a random and 100 an expert policy.
 
         Args:

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import parse_qsl
 
 import gymnasium
@@ -25,6 +25,9 @@ from offlinekit.fields import Count, checked
 from offlinekit.load_budget import budgeted
 from offlinekit.naming import check_free
 
+if TYPE_CHECKING:
+    from offlinekit.types import Json
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 Env = gymnasium.Env[Any, Any]
 
@@ -40,7 +43,7 @@ _REGISTERED: dict[str, Registered] = {}
 
 
 class Reading(NamedTuple):
-    """What a name or a path gives, before a dataset is built of it."""
+    """Columns behind a name or path, before a dataset is built of them."""
 
     name: str
     columns: Columns | MDPDataset  # Of a reader's or a caller's function, which may have built one.
@@ -198,7 +201,7 @@ def _with_query(name: str, options: dict[str, Any]) -> tuple[str, dict[str, Any]
     return bare, {**{option: _parsed(text) for option, text in stated.items()}, **options}
 
 
-def _parsed(text: str) -> Any:
+def _parsed(text: str) -> object:
     try:
         return json.loads(text)
     except ValueError:
@@ -228,7 +231,7 @@ def _read_built_in(name: str, options: dict[str, Any]) -> Reading:
     return _with_environment(reader, path, options)
 
 
-def _with_environment(function: Callable[..., Any], subject: Any, options: dict[str, Any]) -> Reading:
+def _with_environment(function: Callable[..., Any], subject: str | Path, options: dict[str, Any]) -> Reading:
     env_id = options.pop("env_id", None)
     env = None if env_id is None else make_env(env_id)
     if (
@@ -263,7 +266,7 @@ def _stated_environment(metadata: dict[str, Any]) -> Env | None:
     return make_env(name, **arguments)
 
 
-def _as_reading(result: Any, name: str) -> Reading:
+def _as_reading(result: object, name: str) -> Reading:
     pair = result if isinstance(result, tuple) else (result, None)
     if len(pair) != 2 or not isinstance(pair[0], MDPDataset | dict):
         raise TypeError(
@@ -273,8 +276,9 @@ def _as_reading(result: Any, name: str) -> Reading:
     return Reading(name, pair[0], None if pair[1] is None else as_gymnasium(pair[1]), {})
 
 
-def _jsonable(value: Any) -> Any:
+def _jsonable(value: object) -> Json:
     try:
-        return json.loads(json.dumps(value))
+        copied: Json = json.loads(json.dumps(value))
+        return copied
     except (TypeError, ValueError):
         return repr(value)

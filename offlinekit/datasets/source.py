@@ -1,4 +1,4 @@
-"""What a reader of datasets tells the registry about itself, and how readers are found."""
+"""Declarations of dataset readers, and how the registry finds them."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Source:
 
 
 @contextmanager
-def blamed_on(path: Path) -> Iterator[None]:
+def blamed_on(path: str | Path) -> Iterator[None]:
     """Turns what a reader raises that neither offlinekit nor its options know into a FileFormatError."""
     try:
         yield

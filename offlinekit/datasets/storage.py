@@ -15,7 +15,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,6 +26,12 @@ from offlinekit.errors import DatasetError, FileFormatError
 from offlinekit.io import atomic_write
 from offlinekit.types import Array
 
+if TYPE_CHECKING:
+    import h5py
+
+    from offlinekit.datasets.mdp_dataset import MDPDataset
+    from offlinekit.types import ArrayTree
+
 FORMAT = "offlinekit.mdp_dataset"
 VERSION = 1
 NAMED = schema.names(kind="named")
@@ -33,7 +39,7 @@ STORED = tuple(name for name in schema.names(is_kept=True) if name not in NAMED)
 NEEDED = (*schema.REQUIRED, "timeouts", "final_known")
 
 
-def save(dataset: Any, path: Path, compress: bool = True) -> Path:
+def save(dataset: MDPDataset, path: Path, compress: bool = True) -> Path:
     """Writes an MDPDataset to a file and returns its path; equal datasets give equal bytes.
 
     Args:
@@ -66,7 +72,7 @@ def save(dataset: Any, path: Path, compress: bool = True) -> Path:
     return path
 
 
-def _write(group: Any, key: str, tree: Any, compress: bool) -> None:
+def _write(group: h5py.Group, key: str, tree: ArrayTree, compress: bool) -> None:
     if isinstance(tree, dict | tuple):
         branches = tree if isinstance(tree, dict) else {str(i): branch for i, branch in enumerate(tree)}
         child = group.create_group(key)
@@ -87,6 +93,12 @@ def is_ours(path: Path) -> bool:
     """Returns whether an HDF5 file says that offlinekit wrote it."""
     with hdf5.open_hdf5(path) as file:
         return _stated_format(file) == FORMAT
+
+
+def is_plain(path: Path) -> bool:
+    """Returns whether a file of ours was written without compression, so that it can be mapped."""
+    with hdf5.open_hdf5(path) as file:
+        return hdf5.member(file, "rewards").chunks is None
 
 
 def read(path: Path, mapped: bool = False) -> tuple[dict[str, Any], Array | None]:
@@ -114,7 +126,7 @@ def read(path: Path, mapped: bool = False) -> tuple[dict[str, Any], Array | None
     return {**columns, **extras, **header}, masks
 
 
-def _read_columns(file: Any, mapped: bool) -> schema.Columns:
+def _read_columns(file: h5py.File, mapped: bool) -> schema.Columns:
     """Returns the stored columns; of next and final observations, which say the same, the former."""
     finals = "next_observations" if "next_observations" in file else "final_observations"
     columns = {}
@@ -126,11 +138,11 @@ def _read_columns(file: Any, mapped: bool) -> schema.Columns:
     return columns
 
 
-def _stated_format(file: Any) -> str:
+def _stated_format(file: h5py.File) -> str:
     return hdf5.text_attribute(file, "format") or ""
 
 
-def _check_version(file: Any) -> None:
+def _check_version(file: h5py.File) -> None:
     if _stated_format(file) != FORMAT:
         raise FileFormatError(
             f"{file.filename} is HDF5, but not a dataset of offlinekit: it holds "
@@ -143,7 +155,7 @@ def _check_version(file: Any) -> None:
         )
 
 
-def _header(file: Any) -> dict[str, Any]:
+def _header(file: h5py.File) -> dict[str, Any]:
     try:
         text = hdf5.read_text(file, "header")
         stated = hdf5.text_attribute(file, "header_sha256")
@@ -161,18 +173,18 @@ def _header(file: Any) -> dict[str, Any]:
         raise FileFormatError(f"{file.filename} has a damaged header ({error}); write it again") from error
 
 
-def _read_extras(file: Any, key: str, names: list[str], get: Callable[..., Array]) -> dict[str, Array]:
+def _read_extras(file: h5py.File, key: str, names: list[str], get: Callable[..., Array]) -> dict[str, Array]:
     if not names:
         return {}
     group = hdf5.member(file, key)
     return {name: get(group, str(i), kinds="fiubS") for i, name in enumerate(names)}
 
 
-def _read_array(group: Any, key: str, get: Callable[[Any, str], Array]) -> Array:
+def _read_array(group: h5py.Group, key: str, get: Callable[[h5py.Group, str], Array]) -> Array:
     return get(group, key)
 
 
-def _read_tree(group: Any, key: str, get: Callable[[Any, str], Array]) -> Any:
+def _read_tree(group: h5py.Group, key: str, get: Callable[[h5py.Group, str], Array]) -> ArrayTree:
     item = hdf5.member(group, key)
     if not hdf5.is_group(item):
         return get(group, key)

@@ -1,4 +1,4 @@
-"""What counts as a policy: anything that turns a batch of observations into a batch of actions."""
+"""Policies: anything that turns a batch of observations into a batch of actions."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def checked_actions(actions: ArrayLike, space: gymnasium.Space[Any], n: int) -> 
     Args:
         actions: What a policy returned.
         space: The environment's action space: Discrete or Box.
-        n: Number of observations that the policy was asked about.
+        n: Number of observations.
 
     Returns:
         Integers [n] for Discrete; [n, ...] of the space's dtype for Box, not clipped to its bounds.

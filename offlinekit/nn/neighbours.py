@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 NUMBERS = itertools.count(1)
 INDEXES: WeakValueDictionary[int, Neighbours] = WeakValueDictionary()
-"""What the operator `offlinekit::nearest` searches, by number."""
+"""Tables that the operator `offlinekit::nearest` searches, by number."""
 
 ROWS_AT_ONCE = 1 << 17
 """Rows of the dataset whose distances a GPU has in memory at a time."""

@@ -21,7 +21,7 @@ OTHER_DROPOUTS = (nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.
 
 
 STREAMS: WeakValueDictionary[int, Random] = WeakValueDictionary()
-"""What the operator `offlinekit::draw` draws from, by number."""
+"""Generators that the operator `offlinekit::draw` draws from, by number."""
 
 
 _SEEDED = threading.RLock()

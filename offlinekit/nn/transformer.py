@@ -141,7 +141,7 @@ class TrajectoryTransformer(nn.Module):
     """Steps of condition, observation and action -> outputs [B, K, ...] at each observation.
 
     The output of a step depends on the steps before it and on its own condition and observation, not on its
-    action. A subclass says how tokens are told apart in time.
+    action. A subclass defines how tokens are positioned in time.
 
     Args:
         config: The front.
@@ -170,7 +170,7 @@ class TrajectoryTransformer(nn.Module):
         raise NotImplementedError
 
     def placed(self, tokens: Tensor, timesteps: Tensor, masks: Tensor) -> Tensor:
-        """Returns tokens [B, K, 3, W] that know their place in time; timesteps and masks are [B, K]."""
+        """Returns tokens [B, K, 3, W] that carry their place in time; timesteps and masks are [B, K]."""
         raise NotImplementedError
 
     def forward(

@@ -1,4 +1,4 @@
-"""What models the behaviour: a conditional VAE of actions, and the network that perturbs what it generates."""
+"""Models of the behaviour: a conditional VAE of actions, and the network that perturbs its samples."""
 
 from __future__ import annotations
 

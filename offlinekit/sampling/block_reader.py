@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import mmap
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from offlinekit.datasets import schema
+from offlinekit.datasets.formats import mapping
 from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.sampling.n_step import discounted_sums
 from offlinekit.sampling.scalers import Scaling
@@ -182,10 +182,4 @@ def row_bytes(dataset: MDPDataset) -> int:
 
 def is_mapped(dataset: MDPDataset) -> bool:
     """Returns whether a leaf of the observations lies in a file that is mapped into memory."""
-    return any(_maps(leaf) for leaf in leaves(dataset.observations))
-
-
-def _maps(array: object) -> bool:
-    while array is not None and not isinstance(array, mmap.mmap):
-        array = getattr(array, "base", None)
-    return array is not None
+    return any(mapping.is_mapped(leaf) for leaf in leaves(dataset.observations))

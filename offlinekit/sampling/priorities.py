@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from offlinekit.datasets.mdp_dataset import MDPDataset
 
 LEAST = 1e-6
-"""What a row is drawn with that has no error left."""
+"""Priority of a row without an error."""
 
 FAN = 64
 """Numbers whose sum stands one level above them; a million numbers have four levels."""

@@ -1,4 +1,4 @@
-"""Trials that are trained side by side, judged and noted."""
+"""Trials that are trained side by side, evaluated and recorded."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Trial:
     Attributes:
         number: From 0 on.
         values: Of the hyperparameters that vary.
-        value: The mean of the metric over the seeds; None before it is done, or where a run failed.
+        value: The mean of the metric over the seeds; None before it is done, or if a run failed.
         state: "running", "done" or "failed".
         runs: For each seed {"seed", "run", "value", "error"}.
     """
@@ -78,7 +78,9 @@ def train(sweep: Sweep, settings: Mapping[int, dict[str, Any]]) -> list[Trial]:
     if todo:
         _fit(sweep, members, todo)
     sound = [member for member in members if member.error is None]
-    for member, value in zip(sound, judge(sweep, [m.algo for m in sound], plan.metric), strict=True):
+    for member, value in zip(
+        sound, evaluate_trials(sweep, [m.algo for m in sound], plan.metric), strict=True
+    ):
         member.value = value if math.isfinite(value) else None
     return note(sweep, members, over=True)
 
@@ -124,8 +126,8 @@ def fitter(
         yield from population.fitter(sweep.dataset, sweep.plan.steps, **settings)
 
 
-def judge(sweep: Sweep, algos: Sequence[Algo], metric: str) -> list[float]:
-    """Returns the metric of each trained algorithm; not a number where it was not measured."""
+def evaluate_trials(sweep: Sweep, algos: Sequence[Algo], metric: str) -> list[float]:
+    """Returns the metric of each trained algorithm; not a number if it was not measured."""
     if metric != FQE:
         return [_last(algo.history, metric) for algo in algos]
     if not algos:
@@ -141,7 +143,7 @@ def judge(sweep: Sweep, algos: Sequence[Algo], metric: str) -> list[float]:
 
 
 def note(sweep: Sweep, members: Sequence[Member], over: bool) -> list[Trial]:
-    """Writes the file of each trial, with its value where it is over."""
+    """Writes the file of each trial, with its value if it is over."""
     trials = list({id(member.trial): member.trial for member in members}.values())
     for trial in trials:
         own = [member for member in members if member.trial is trial]
@@ -165,12 +167,12 @@ def _row(folder: Path, member: Member) -> dict[str, Any]:
 
 
 def _restored(member: Member, n_steps: int) -> bool:
-    """Brings a member to the end of its run, where the run has come to it."""
+    """Brings a member to the end of its run, if the run has come to it."""
     folder, algo = member.folder, member.algo
     if folder is None or run_folder.latest_checkpoint(folder) != run_folder.checkpoint_path(folder, n_steps):
         return False
     algo.history, algo.run_dir = resume(algo, folder)["history"], folder
-    return algo.grad_step == n_steps  # Not where the last checkpoint is damaged.
+    return algo.grad_step == n_steps  # Not if the last checkpoint is damaged.
 
 
 def _last(history: Sequence[Mapping[str, Any]], metric: str) -> float:

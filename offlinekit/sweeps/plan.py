@@ -1,4 +1,4 @@
-"""What a sweep is to do, as plain data."""
+"""Plans of sweeps, as plain data."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from types import ModuleType
+from typing import Any, cast
 
 from offlinekit.algos import get_algo
 from offlinekit.core.algo import Algo
@@ -18,9 +19,6 @@ from offlinekit.metrics.evaluators import get_evaluator, known_evaluators
 from offlinekit.sweeps import space
 from offlinekit.sweeps.space import Range, Space
 from offlinekit.training.setup.settings import N_STEPS, PLAIN, SETTINGS, RunSettings, complete
-
-if TYPE_CHECKING:
-    from types import ModuleType
 
 FQE = "fqe"
 LARGEST_FILE, DEEPEST = 1 << 16, 16
@@ -111,7 +109,7 @@ class Plan(RunFields):  # type: ignore[misc]  # Its fields are those of the run'
 
     @property
     def space(self) -> Space:
-        """What varies, parsed."""
+        """The settings that vary, parsed."""
         return space.parse(self.vary)
 
     @property

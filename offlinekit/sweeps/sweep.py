@@ -1,4 +1,4 @@
-"""A sweep in its folder: trials are packed into populations, trained, judged and noted."""
+"""A sweep in its folder: trials are packed into populations, trained, evaluated and recorded."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from offlinekit.directions import COLUMNS
 from offlinekit.errors import FileFormatError, did_you_mean
 from offlinekit.metrics.evaluators import known_evaluators
 from offlinekit.sweeps import sweep_files
-from offlinekit.sweeps.pack import Trial, fitter, judge, train
+from offlinekit.sweeps.pack import Trial, evaluate_trials, fitter, train
 from offlinekit.sweeps.plan import FQE, Plan, evaluators_of
 from offlinekit.sweeps.space import corners
 from offlinekit.training import run_folder
@@ -90,7 +90,7 @@ class Sweep:
         """Returns the plan of a sweep.
 
         Raises:
-            FileNotFoundError: Where the folder holds none.
+            FileNotFoundError: If the folder holds none.
             FileFormatError: For a damaged one.
         """
         path = folder / "plan.json"
@@ -104,7 +104,7 @@ class Sweep:
         A sweep that was cut off goes on with a further call, its runs from their newest checkpoints.
 
         Raises:
-            KeyboardInterrupt: At Ctrl-C, after checkpoints of all runs; Preempted where `preemptible` is set.
+            KeyboardInterrupt: At Ctrl-C, after checkpoints of all runs; Preempted if `preemptible` is set.
         """
         if self.plan.trials is None:
             self._run_grid()
@@ -139,7 +139,7 @@ class Sweep:
         """Returns the trial whose value is best.
 
         Raises:
-            ValueError: Where none is done.
+            ValueError: If none is done.
         """
         done = [trial for trial in self.trials() if trial.value is not None]
         if not done:
@@ -157,7 +157,7 @@ class Sweep:
         with whole_runs():
             for _ in fitter(self, Population(members), [None] * seeds, self.folder / "report", metric):
                 pass
-        values = judge(self, members, metric)
+        values = evaluate_trials(self, members, metric)
         run_folder.write_json(
             self.folder / "report.json",
             {"values": best.values, "metric": metric, "seeds": [m.seed for m in members], "results": values},
@@ -182,7 +182,7 @@ def packs(plan: Plan) -> list[dict[int, dict[str, Any]]]:
     ]
 
 
-def _json(path: Path) -> Any:
+def _json(path: Path) -> object:
     try:
         return json.loads(path.read_text())
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""What processes that work on one sweep share: claims, and a file a trial."""
+"""Files shared by processes that work on one sweep: claims, and a file a trial."""
 
 from __future__ import annotations
 

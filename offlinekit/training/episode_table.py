@@ -10,7 +10,7 @@ from typing import Any
 from offlinekit.io import atomic_write
 
 EPISODES = "episodes"
-"""Under this name a judge hands over columns of numbers, one an episode, beside its metrics."""
+"""Key under which an evaluator returns columns of numbers, one an episode, beside its metrics."""
 COLUMNS = ("step", "episode", "seed", "return", "length", "value_start")
 
 
@@ -36,7 +36,7 @@ class EpisodeTable:
 
         Args:
             step: Updates taken before it.
-            columns: [n] each: "seed", "return", "length" and, where the policy has one, "value_start".
+            columns: [n] each: "seed", "return", "length" and, if the policy has one, "value_start".
         """
         values = [list(columns.get(name, ())) for name in COLUMNS[2:]]
         for episode in range(len(values[0])):

@@ -1,4 +1,4 @@
-"""What a run calls at its evaluation intervals: episodes in an environment, and the evaluators given."""
+"""Evaluations at the intervals of a run: episodes in an environment, and the evaluators given."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def make_evaluations(
 ) -> dict[str, Judge]:
     """Returns name -> what measures some metrics of an algorithm as it is at the time of the call.
 
-    That of the environment also hands over its episodes, under `EPISODES`.
+    That of the environment also returns its episodes, under `EPISODES`.
 
     Args:
-        algo: What is judged.
+        algo: To evaluate.
         dataset: What the evaluators look at, and whose reference scores the environment's returns are set against.
         env: Environment to play `n_episodes` in, or None.
         n_episodes: Of each evaluation.

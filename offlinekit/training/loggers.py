@@ -1,4 +1,4 @@
-"""Where the metrics of a run go: a CSV file and a progress bar; those of other tools are in trackers.py."""
+"""Logs of the metrics of a run: a CSV file and a progress bar; those of other tools are in trackers.py."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from offlinekit.training import manifest
 
 
 class Logger(Protocol):
-    """What a run tells of itself."""
+    """The rows of a run, as loggers receive them."""
 
     def log(self, row: dict[str, Any]) -> None:
         """Takes one row of the history: "step", "time" in seconds, metrics."""
@@ -24,7 +24,7 @@ class Logger(Protocol):
 
 
 class CSVLogger:
-    """metrics.csv: step, time, then the metrics by name; blank where one was not measured.
+    """metrics.csv: step, time, then the metrics by name; blank if one was not measured.
 
     Args:
         path: The file.
@@ -61,7 +61,7 @@ class CSVLogger:
 
 
 class ProgressBar:
-    """Updates done, their rate, and the newest losses and return; silent where stderr is no terminal.
+    """Updates done, their rate, and the newest losses and return; silent if stderr is no terminal.
 
     Args:
         label: Before the bar.

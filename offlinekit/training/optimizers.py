@@ -14,12 +14,12 @@ Group: TypeAlias = "tuple[Sequence[Tensor], float]"
 
 
 class Optimizer(Protocol):
-    """What an objective asks of its optimizer.
+    """An optimizer, as objectives use it.
 
     Attributes:
         name: As `make_optimizer` takes it.
         groups: Parameters, in groups of one weight decay each.
-        learning_rate: Of the next step; a 0-d tensor where a CUDA graph is to read it anew each time.
+        learning_rate: Of the next step; a 0-d tensor if a CUDA graph is to read it anew each time.
     """
 
     name: str
@@ -103,7 +103,7 @@ class Adam:
 
 
 class _Slots:
-    """What Adam keeps of each parameter of a group."""
+    """Adam's state of each parameter of a group."""
 
     def __init__(self, parameters: Sequence[Tensor]) -> None:
         self.parameters = list(parameters)

@@ -1,4 +1,4 @@
-"""What algorithms are made of, where their losses cannot tell: norms, dropout, schedules, copies, decay, noise."""
+"""Construction of algorithms beyond their losses: norms, dropout, schedules, copies, decay, noise."""
 
 from __future__ import annotations
 

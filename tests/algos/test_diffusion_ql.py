@@ -160,7 +160,9 @@ def test_acting_is_judged_by_the_lowest_target_critic(monkeypatch):
     impl.policy.noise.copy_(torch.tensor([[[0.4]], [[-0.4]]]))
     # Actions (0.6, 0.4) in state 0: min (1.6, 2.4), (1.4, 2.6): 0.6; (-0.4, -0.6) in state 1: (1.6, 1.4), (1.4, 1.6)
     # The online critics would take 0.6 and -0.4; the mean of the targets' is 2, 2 and 1.5, 1.5.
-    close(impl.judge(STATES, torch.tensor([[[0.6], [-0.4]], [[0.4], [-0.6]]])), [[1.6, 1.4], [1.4, 1.4]])
+    close(
+        impl.action_values(STATES, torch.tensor([[[0.6], [-0.4]], [[0.4], [-0.6]]])), [[1.6, 1.4], [1.4, 1.4]]
+    )
     set_table(impl.target_q, [[[1.0], [2.0], [-1.0]], [[3.0], [9.0], [-1.0]]])
     close(impl.predict_best_action(STATES), [[0.4], [-0.6]])
     set_table(impl.target_q, [[[0.0], [0.0], [1_000.0]]] * 2)  # A softmax that is sure.

@@ -240,7 +240,7 @@ def test_a_stateful_actor_plays_open_loop_in_the_units_of_the_data():
     np.testing.assert_allclose(actor.predict(rows[0]), first, rtol=1e-5)
     # Whatever is seen in between.
     np.testing.assert_allclose([actor.predict(rows[5]), actor.predict(rows[6])], second, rtol=1e-5)
-    with pytest.raises(UnsupportedError, match="not told what return"):
+    with pytest.raises(UnsupportedError, match="takes no return to reach"):
         algo.as_stateful(1.0)
 
 

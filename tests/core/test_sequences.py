@@ -1,4 +1,4 @@
-"""What sequence models share: attention, padding, causality, and acting with a memory."""
+"""Common parts of sequence models: attention, padding, causality, and acting with a memory."""
 
 from __future__ import annotations
 

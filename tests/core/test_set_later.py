@@ -1,4 +1,4 @@
-"""What is set after a fit acts from the next update on, or is refused with a remedy; files stay readable."""
+"""A setting changed after a fit acts from the next update on, or is refused with a remedy; files stay readable."""
 
 from __future__ import annotations
 

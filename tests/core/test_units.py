@@ -1,4 +1,4 @@
-"""What a policy of images takes: bytes, and numbers that are the same as bytes."""
+"""Inputs of a policy of images: bytes, and numbers that are the same as bytes."""
 
 from __future__ import annotations
 

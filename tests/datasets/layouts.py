@@ -53,7 +53,7 @@ def flat(**changes: Any) -> dict[str, Any]:
 
 
 def native(folder: Path, **header: Any) -> Path:
-    """What `save` writes, with other words in its header."""
+    """A file of `save`, with other words in its header."""
     path = MDPDataset(**flat()).save(folder / "native.h5")
     with h5py.File(path, "r+") as file:
         file.attrs["header"] = text = json.dumps({**json.loads(file.attrs["header"]), **header})

@@ -1,4 +1,4 @@
-"""What holds for every dataset, tried on generated ones."""
+"""Properties of every dataset, tested on generated ones."""
 
 from __future__ import annotations
 

@@ -233,7 +233,7 @@ def test_numbers_below_one_are_refused(argument: str) -> None:
 
 
 class Agent:
-    """What an algorithm looks like to evaluation."""
+    """An algorithm, as evaluation uses it."""
 
     has_value = True
 

@@ -1,4 +1,4 @@
-"""What the suite's child processes do; functions alone, so that a fork server can have them ready."""
+"""Work of the suite's child processes; functions alone, so that a fork server can have them ready."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an estimate cannot know is said: weights off 1, missing support, tails, estimands, estimators left out."""
+"""Limits of an estimate are named: weights off 1, missing support, tails, estimands, estimators left out."""
 
 from __future__ import annotations
 

@@ -174,10 +174,10 @@ def test_draw_takes_each_action_as_often_as_the_softmax_says():
     logs = torch.tensor([0.6, 0.3, 0.1]).log()
     given = {}
 
-    def judge(observations, actions):
+    def action_values(observations, actions):
         given["actions"] = actions
         return logs[:, None].expand(-1, len(observations))
 
-    drawn = policy.draw(STATES[:1].repeat(4_000, 1), judge)
+    drawn = policy.draw(STATES[:1].repeat(4_000, 1), action_values)
     shares = (drawn == given["actions"]).float().mean((1, 2))
     close(shares, [0.6, 0.3, 0.1], atol=0.03)

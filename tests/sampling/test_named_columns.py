@@ -134,7 +134,7 @@ def test_written_columns_are_those_of_the_next_batches() -> None:
 def test_a_column_that_was_not_asked_for_fails_by_name() -> None:
     batch = SAC(**SMALL).sample_batch(dataset())
     with pytest.raises(
-        AttributeError, match="'costs': SACImpl does not ask for 'costs'; add it to `needs` of SACImpl"
+        AttributeError, match="'costs': SACImpl does not need 'costs'; add it to `needs` of SACImpl"
     ):
         _ = batch.costs
     with pytest.raises(AttributeError, match="did you mean 'rewards'"):
@@ -204,7 +204,7 @@ def test_windows_bring_the_columns_of_their_steps() -> None:
     assert batch.ids.tolist() == [[0, HUGE + 6, HUGE + 7], [0, 0, HUGE + 6]]
     assert batch.rows.tolist() == [7, 6]
     assert batch.goals.shape == (2, 3, 2)
-    with pytest.raises(AttributeError, match="the impl does not ask for 'costs'"):
+    with pytest.raises(AttributeError, match="the impl does not need 'costs'"):
         _ = batch.costs
     with pytest.raises(DatasetError, match="windows of steps have no column 'returns'"):
         TrajectorySampler(dataset(), context=3, batch_size=2, needs=("returns",))

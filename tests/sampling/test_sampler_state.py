@@ -1,4 +1,4 @@
-"""What is drawn when: minibatches one by one, in groups and blocks, and after a state was brought back."""
+"""Order of draws: minibatches one by one, in groups and blocks, and after a state was restored."""
 
 from __future__ import annotations
 

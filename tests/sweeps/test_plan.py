@@ -1,4 +1,4 @@
-"""What varies and what a plan refuses, also of files that strangers wrote."""
+"""Variations in a plan, and inputs that it refuses, also of files that strangers wrote."""
 
 from __future__ import annotations
 

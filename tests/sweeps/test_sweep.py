@@ -121,7 +121,7 @@ def test_a_sweep_that_is_cut_off_goes_on_from_its_checkpoints(tmp_path, dataset,
     assert [t.value for t in again.trials()] == pytest.approx([t.value for t in whole.trials()], abs=1e-6)
     assert len(list((again.folder / "runs").iterdir())) == 4
     steps.clear()
-    monkeypatch.setattr(pack, "judge", lambda *_: pytest.fail("judged again"))
+    monkeypatch.setattr(pack, "evaluate_trials", lambda *_: pytest.fail("evaluated again"))
     again.run()
     assert not steps  # All is done.
 
@@ -241,17 +241,17 @@ def test_a_search_repeats_itself_and_takes_up_trials_that_were_left(tmp_path, da
     straight = make(tmp_path / "straight", dataset, SPACE, trials=5)
     straight.run()
     cut = make(tmp_path / "cut", dataset, SPACE, trials=5)
-    judge, calls = pack.judge, []
+    evaluate_trials, calls = pack.evaluate_trials, []
 
     def interrupts(*args):
         calls.append(args)
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return judge(*args)
+        return evaluate_trials(*args)
 
     from offlinekit.sweeps import pack as module
 
-    monkeypatch.setattr(module, "judge", interrupts)
+    monkeypatch.setattr(module, "evaluate_trials", interrupts)
     with pytest.raises(KeyboardInterrupt):
         cut.run()
     assert [trial.state for trial in cut.trials()] == ["done", "done", "running"]
@@ -264,7 +264,7 @@ def test_a_search_repeats_itself_and_takes_up_trials_that_were_left(tmp_path, da
 
 
 class FakeTune(types.ModuleType):
-    """What of Ray Tune the adapter uses; Ray itself is 80 MB and starts servers."""
+    """The part of Ray Tune that the adapter uses; Ray itself is 80 MB and starts servers."""
 
     def grid_search(self, values):
         return values

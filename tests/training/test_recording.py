@@ -1,4 +1,4 @@
-"""What a function called is recorded, and replayed on numbers that changed since."""
+"""Kernels of a function are recorded, and replayed on numbers that changed since."""
 
 from __future__ import annotations
 

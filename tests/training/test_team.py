@@ -1,4 +1,4 @@
-"""What one process of several decides by itself; several together are in tests/faults/test_distributed.py."""
+"""Decisions of one process of several; several together are in tests/faults/test_distributed.py."""
 
 from __future__ import annotations
 

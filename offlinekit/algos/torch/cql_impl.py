@@ -29,13 +29,13 @@ class CQLImpl(SACImpl):
     config: CQL
 
     def build(self) -> None:
-        """Makes the networks of SAC and log alpha, which starts at `alpha` where it is learned."""
+        """Makes the networks of SAC and log alpha, which starts at `alpha` if it is learned."""
         super().build()
         start = 1.0 if self.config.gap_threshold is None else max(self.config.alpha, 1e-8)
         self.log_alpha = nn.Parameter(torch.tensor(math.log(start)))
 
     def build_objectives(self) -> list[Objective]:
-        """Returns the losses of SAC, led by alpha's where a threshold asks to learn it."""
+        """Returns the losses of SAC, led by alpha's if a threshold is given, so that it is learned."""
         if self.config.gap_threshold is None:
             return super().build_objectives()
         rate = self.config.alpha_learning_rate

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from offlinekit.core.bases.actor_critic_impl import ActorCriticImpl
+from offlinekit.core.bases.actor_critic import ActorCriticImpl
 from offlinekit.core.bases.behaviour_models import make_diffusion
 from offlinekit.core.bases.best_of_impl import BestOf, BestOfImpl
 from offlinekit.nn.diffusion import TimeFeatures
@@ -36,7 +36,7 @@ class DiffusionQLImpl(BestOfImpl, ActorCriticImpl):
         diffusion = make_diffusion(self, TimeFeatures(frequencies, (32, 16)))
         return BestOf(diffusion, self.config.n_candidates)
 
-    def judge(self, observations: TensorTree, actions: Tensor) -> Tensor:
+    def action_values(self, observations: TensorTree, actions: Tensor) -> Tensor:
         """Returns the lowest of the target critics' values [N, B] of actions [N, B, A]."""
         values: Tensor = self.target_q.values(observations, actions)
         return values.amin(0)
@@ -63,4 +63,4 @@ class DiffusionQLImpl(BestOfImpl, ActorCriticImpl):
 
     def sample_action(self, observations: TensorTree) -> Tensor:
         """Draws one of N new actions [B, A] with probabilities softmax(min_k Q_target_k)."""
-        return self.policy.draw(observations, self.judge)
+        return self.policy.draw(observations, self.action_values)

@@ -30,7 +30,7 @@ LOG_STDS = (-5.0, 1.0)
 
 
 class Outcomes(NamedTuple):
-    """What K members say of a step, all scaled; the last of D + 1 numbers is the reward.
+    """Predictions of K members for a step, all scaled; the last of D + 1 numbers is the reward.
 
     Attributes:
         means: [K, B, D + 1], of the change of the observation and the reward.
@@ -46,7 +46,7 @@ class Outcomes(NamedTuple):
 class DynamicsImpl(Impl):
     """-log N(s' - s, r; mean(s, a), std(s, a)) - log P(end | s, a) of K members; arXiv:1805.12114, eq. (1).
 
-    Where the MDP ended nothing follows, and only reward and end are learned. With `resample` `batch.bootstrap_counts`
+    If the MDP ended, nothing follows, and only reward and end are learned. With `resample` `batch.bootstrap_counts`
     [B, K] say how often each member learns from a row.
     """
 
@@ -61,7 +61,7 @@ class DynamicsImpl(Impl):
 
         Raises:
             UnsupportedError: For observations that are no vectors, and encoders of anything else.
-            ValueError: For joined steps, and a discount of 0, by which the end of the MDP could not be told.
+            ValueError: For joined steps, and for a discount of 0, which would hide the end of the MDP.
         """
         space, encoder = self.observation_space, resolve_encoder(self.config.encoder, self.observation_space)
         if not isinstance(space, spaces.Box) or len(space.shape) != 1:

@@ -1,4 +1,4 @@
-"""Fitted Q evaluation: regression on targets that act as the judged policy does."""
+"""Fitted Q evaluation: regression on targets that act as the evaluated policy does."""
 
 from __future__ import annotations
 

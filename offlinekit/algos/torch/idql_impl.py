@@ -35,20 +35,20 @@ class IDQLImpl(BestOfImpl, IQLImpl):  # type: ignore[misc]  # A policy in place 
         times = TimeFeatures(frequencies, (width, width), learned=True)
         return BestOf(make_diffusion(self, times, ClippedDiffusion), self.config.n_candidates)
 
-    def judge(self, observations: TensorTree, actions: Tensor) -> Tensor:
+    def action_values(self, observations: TensorTree, actions: Tensor) -> Tensor:
         """Returns the lowest of the target critics' values [N, B] of actions [N, B, A]."""
         values: Tensor = self.target_q.values(observations, actions)
         return values.amin(0)
 
     def log_weight(self, observations: TensorTree, actions: Tensor) -> Tensor:
         """Returns log |expectile - 1[Q < V]| [N, B], the critic's own policy beside the behaviour; section 4.1."""
-        above = self.judge(observations, actions) > self.value(observations).squeeze(-1)
+        above = self.action_values(observations, actions) > self.value(observations).squeeze(-1)
         expectile = self.config.expectile
         return torch.where(above, expectile, 1.0 - expectile).log()
 
     def predict_best_action(self, observations: TensorTree) -> Tensor:
         """Returns the best [B, A] of N actions from noise that is always the same."""
-        actions: Tensor = self.target_policy.mode(observations, self.judge)
+        actions: Tensor = self.target_policy.mode(observations, self.action_values)
         return actions
 
     def sample_action(self, observations: TensorTree) -> Tensor:

@@ -24,6 +24,6 @@ class IFQLImpl(BestOfImpl, IQLImpl):  # type: ignore[misc]  # A policy in place 
         """Makes the flow and the choice among its actions."""
         return BestOf(make_flow(self), self.config.n_candidates)
 
-    def judge(self, observations: TensorTree, actions: Tensor) -> Tensor:
+    def action_values(self, observations: TensorTree, actions: Tensor) -> Tensor:
         """Returns the lowest of the critics' values [N, B] of actions [N, B, A]."""
         return self.q.values(observations, actions).amin(0)

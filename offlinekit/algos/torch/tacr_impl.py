@@ -54,7 +54,7 @@ class TACRImpl(DecisionTransformerImpl):
         return [critic, actor]
 
     def conditions(self, batch: TrajectoryBatch) -> Tensor:
-        """Returns what the actor is told [B, K]: the reward of the step before, or scaled returns to go."""
+        """Returns the further input of the actor [B, K]: the reward of the step before, or scaled returns to go."""
         if self.config.reads_returns:
             return super().conditions(batch)
         return torch.cat([torch.zeros_like(batch.rewards[:, :1]), batch.rewards[:, :-1]], 1)
@@ -90,7 +90,7 @@ class TACRImpl(DecisionTransformerImpl):
         return loss, {"bc_loss": window_rows(cloning.detach(), batch.valid)}
 
     def predict_value(self, observations: TensorTree, actions: Tensor | None) -> Tensor:
-        """Returns the mean over members of Q(s, a) [B]; of the first action of an episode where they are None."""
+        """Returns the mean over members of Q(s, a) [B]; of the first action of an episode if they are None."""
         chosen = self.predict_best_action(observations) if actions is None else actions
         return self.q.values(observations, chosen).mean(0)
 

@@ -43,7 +43,7 @@ COUNT = click.IntRange(min=1)
 )
 @click.option("--fqe-steps", type=COUNT, help="Updates of each fitted Q evaluation.  [default: 10000]")
 @click.option(
-    "--eval-env", help="Gymnasium environment, or none.  [default: the dataset's, where the metric asks]"
+    "--eval-env", help="Gymnasium environment, or none.  [default: the dataset's, if the metric needs one]"
 )
 @setting_options("progress", "preemptible", eval_interval="at the end")
 @click.option("--device", help="auto, cpu, cuda, cuda:1.  [default: auto]")

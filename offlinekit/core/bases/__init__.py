@@ -1,1 +1,1 @@
-"""What families of algorithms share, front and implementation."""
+"""Bases of families of algorithms, front and implementation."""

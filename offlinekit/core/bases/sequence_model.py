@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar, cast
 
 import numpy as np
 import torch
@@ -17,6 +17,9 @@ from offlinekit.sampling.n_step import returns_to_go
 from offlinekit.sampling.windows import TrajectorySampler
 from offlinekit.types import Array, row_parts
 
+if TYPE_CHECKING:
+    from offlinekit.core.bases.sequence_model_impl import SequenceImpl
+
 A = TypeVar("A", bound="SequenceModel")
 ROWS_AT_ONCE = 1_024
 
@@ -29,7 +32,7 @@ class SequenceModel(Algo):
     n_heads: Annotated[Count, "Heads of its attention; a divisor of the width."] = 1
     width: Annotated[Count, "Numbers of a token."] = 128
     dropout: Annotated[float, Interval("[0, 1)"), "Share of tokens' numbers and of attention dropped."] = 0.1
-    max_timestep: Annotated[Count, "Timesteps told apart; later ones look like the last."] = 1_000
+    max_timestep: Annotated[Count, "Distinct timesteps; later ones count as the last."] = 1_000
     return_scale: Annotated[Positive, "What returns to go are divided by."] = 1_000.0
     target_return: Annotated[float | None, "Return to act for, in units of the data; None: best."] = None
     warmup_steps: Annotated[Steps, "First updates, in which the learning rate grows from 0."] = 10_000
@@ -46,7 +49,7 @@ class SequenceModel(Algo):
 
     @property
     def reads_returns(self) -> bool:
-        """Whether the model is told returns to go."""
+        """Whether returns to go are among the inputs of the model."""
         return True
 
     @property
@@ -58,7 +61,7 @@ class SequenceModel(Algo):
         """Fits the scalers, makes the networks, and notes the best return, the default of `target_return`.
 
         Raises:
-            ValueError: For rewards that are scaled where the model is told returns.
+            ValueError: For scaled rewards if the model takes returns to go.
         """
         if self.reads_returns and self.reward_scaler is not None:
             raise ValueError(
@@ -66,8 +69,7 @@ class SequenceModel(Algo):
                 f"got {self.reward_scaler!r}"
             )
         super().build(dataset)
-        best: Any = self.impl.best_return
-        best.fill_(
+        cast("SequenceImpl", self.impl).best_return.fill_(
             float(returns_to_go(dataset, dataset.rewards, self.to_go_gamma)[dataset.episode_starts].max())
         )
         return self
@@ -113,7 +115,7 @@ class SequenceModel(Algo):
             float32 [N, A] in the units of the data, or int64 [N].
         """
         sampler = self.make_sampler(dataset, anchor="last")
-        impl: Any = self.impl
+        impl = cast("SequenceImpl", self.impl)
         with torch.no_grad():
             return np.concatenate(
                 [

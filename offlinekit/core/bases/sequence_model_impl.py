@@ -1,8 +1,8 @@
-"""What the implementations of sequence models share: acting with a window of the steps so far."""
+"""Base of the implementations of sequence models: acting with a window of the steps so far."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -18,8 +18,6 @@ from offlinekit.training.engines.updates import tensors_of
 from offlinekit.types import first_leaf, map_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from gymnasium import spaces
 
     from offlinekit.core.bases.sequence_model import SequenceModel
@@ -45,7 +43,7 @@ class SequenceImpl(Impl):
         raise UnsupportedError(f"{type(self).__name__} must define build_policy()")
 
     def make_embedding(self) -> nn.Module:
-        """Makes the embedding of observations: linear, behind an encoder where there is one."""
+        """Makes the embedding of observations: linear, behind an encoder if there is one."""
         chosen: Encoder = self.config.encoder
         if chosen == "auto":
             seen = any(is_image(leaf) for leaf in space_leaves(self.observation_space))
@@ -55,7 +53,7 @@ class SequenceImpl(Impl):
     # What the policy says.
 
     def conditions(self, batch: TrajectoryBatch) -> Tensor:
-        """Returns what the policy is told beside observations and actions, [B, K]: scaled returns to go."""
+        """Returns the input of the policy beside observations and actions, [B, K]: scaled returns to go."""
         scale: float = self.config.return_scale
         return batch.returns_to_go / scale
 
@@ -71,7 +69,7 @@ class SequenceImpl(Impl):
         return outputs
 
     def drawn_from(self, outputs: Tensor) -> Tensor:
-        """Returns actions drawn by outputs [B, ...]; the greedy ones where the policy is deterministic."""
+        """Returns actions drawn by outputs [B, ...]; the greedy ones if the policy is deterministic."""
         return self.best_of(outputs)
 
     def best_actions(self, batch: TrajectoryBatch) -> Tensor:
@@ -87,7 +85,7 @@ class SequenceImpl(Impl):
             target_return: In units of the data; None takes the hyperparameter, or else the best in the data.
 
         Raises:
-            UnsupportedError: For a target where the model is told no returns.
+            UnsupportedError: For a target if the model takes no returns to go.
         """
         config, device = self.config, self.device
         if not config.reads_returns:

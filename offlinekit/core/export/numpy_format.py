@@ -44,7 +44,7 @@ PYTHON = {
     operator.mul: "mul",
     operator.sub: "sub",
 }
-"""What a graph does with sizes and lists."""
+"""Operations of a graph on sizes and lists."""
 
 
 def write(policy: ExportedPolicy, path: Path) -> None:

@@ -1,1 +1,1 @@
-"""What is known of families of datasets: D4RL, Minari, RL Unplugged and others."""
+"""Facts of families of datasets: D4RL, Minari, RL Unplugged and others."""

@@ -1,4 +1,4 @@
-"""What the literature does to the rewards of D4RL's families, and which of its datasets are known to be faulty."""
+"""Transforms of rewards that the literature applies to D4RL's families, and datasets that are known to be faulty."""
 
 from __future__ import annotations
 

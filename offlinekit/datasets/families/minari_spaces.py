@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from gymnasium import spaces
@@ -14,6 +14,11 @@ from offlinekit.datasets.spaces import SPACE_BYTES, Space
 from offlinekit.errors import FileFormatError, UnsupportedError
 from offlinekit.load_budget import budget_of
 from offlinekit.types import Array
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from offlinekit.types import T, Tree
 
 MOST_ONE_HOT = 1 << 14
 """Features that one Discrete observation may become."""
@@ -100,7 +105,7 @@ def leaf_spaces(space: Space, name: str) -> list[tuple[str, Space]]:
     return [(name, space)]
 
 
-def tree_of(space: Space, flat: dict[str, Any], name: str) -> Any:
+def tree_of(space: Space, flat: Mapping[str, T], name: str) -> Tree[T]:
     """Returns the leaves named by `leaf_spaces` as a tree of dicts and tuples."""
     if isinstance(space, spaces.Dict):
         return {key: tree_of(space[key], flat, f"{name}/{key}") for key in sorted(space.spaces)}

@@ -1,4 +1,4 @@
-"""What the readers of RL Unplugged share: where its shards are, and episodes of control tasks as columns."""
+"""Shards of RL Unplugged, shared by its readers: where they are, and episodes of control tasks as columns."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from offlinekit.datasets.formats.protobuf import Feature, parse_example
 from offlinekit.datasets.formats.tfrecord import is_tfrecord, read_examples, read_parsed
 from offlinekit.errors import FileFormatError
 from offlinekit.load_budget import budget_of
-from offlinekit.types import Array, leaves
+from offlinekit.types import Array
 
 BUCKET = "https://storage.googleapis.com/rl_unplugged"
 JOIN_AT = 4096
@@ -106,11 +106,11 @@ def joined(parts: Iterable[Tree]) -> Tree:
     return dict(join([*blocks, *([join(waiting)] if waiting else [])]))
 
 
-def _bytes(tree: Any) -> int:
-    return sum(int(leaf.nbytes) for leaf in leaves(tree))
+def _bytes(tree: Tree | Array) -> int:
+    return sum(map(_bytes, tree.values())) if isinstance(tree, dict) else tree.nbytes
 
 
-def _shape(tree: Any) -> Any:
+def _shape(tree: Tree | Array) -> object:
     if isinstance(tree, dict):
         return {name: _shape(branch) for name, branch in tree.items()}
     return tree.shape[1:]

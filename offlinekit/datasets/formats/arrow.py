@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from offlinekit.datasets.formats.arrow_messages import unpacked_bytes
 from offlinekit.errors import DatasetError, FileFormatError, OfflineKitError, require
 from offlinekit.load_budget import budget_of
 from offlinekit.types import Array
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 MAGIC = b"ARROW1\0\0"
 DAMAGE = (
@@ -33,7 +36,7 @@ FEW = 256
 """Rows with texts that are read together."""
 
 
-def read_parquet(path: Path, columns: Sequence[str] | None = None) -> Any:
+def read_parquet(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     """Returns a Parquet file, or some of its columns, as a pyarrow Table.
 
     Raises:
@@ -51,7 +54,7 @@ def read_parquet(path: Path, columns: Sequence[str] | None = None) -> Any:
         return _checked(_read_columns(file, None if columns is None else list(columns), path), path)
 
 
-def _read_columns(file: Any, columns: list[str] | None, path: Path) -> Any:
+def _read_columns(file: Any, columns: list[str] | None, path: Path) -> pa.Table:
     """Returns columns as a Table; texts, which a dictionary repeats for nothing, are read a few rows at a time."""
     budget, facts = budget_of(path), file.metadata
     groups = [facts.row_group(i) for i in range(facts.num_row_groups)]
@@ -68,7 +71,7 @@ def _read_columns(file: Any, columns: list[str] | None, path: Path) -> Any:
     return require("pyarrow", "arrow").Table.from_batches(batches, None if batches else file.schema_arrow)
 
 
-def read_ipc(path: Path) -> Any:
+def read_ipc(path: Path) -> pa.Table:
     """Returns an Arrow IPC file as a pyarrow Table.
 
     Raises:
@@ -97,7 +100,7 @@ def _damage(what: str) -> Iterator[None]:
         raise FileFormatError(f"{what} ({error}); fetch it again") from error
 
 
-def _checked(table: Any, path: Path) -> Any:
+def _checked(table: pa.Table, path: Path) -> pa.Table:
     """Returns a table once its offsets and texts are known to be sound, which pyarrow itself believes."""
     table.validate(full=True)
     budget_of(path).check(NUMBER * table.num_rows * table.num_columns, f"{table.num_rows:,} rows of {path}")
@@ -106,7 +109,7 @@ def _checked(table: Any, path: Path) -> Any:
     return table
 
 
-def numbers_of(array: Any, place: str) -> Array:
+def numbers_of(array: pa.Array | pa.ChunkedArray, place: str) -> Array:
     """Returns a column of numbers [N], or of lists of one length of them [N, D].
 
     Args:
@@ -120,7 +123,7 @@ def numbers_of(array: Any, place: str) -> Array:
         return _numbers_of(array, place)
 
 
-def _numbers_of(array: Any, place: str) -> Array:
+def _numbers_of(array: pa.Array | pa.ChunkedArray, place: str) -> Array:
     if array.null_count:
         raise DatasetError(f"{place} has {array.null_count} rows without a value; drop those episodes")
     is_list = "list" in str(array.type)
@@ -136,7 +139,7 @@ def _numbers_of(array: Any, place: str) -> Array:
     return values.reshape(len(array), -1) if is_list else values
 
 
-def joined(tables: Iterable[Any]) -> Any:
+def joined(tables: Iterable[pa.Table]) -> pa.Table:
     """Returns tables one after another.
 
     Raises:

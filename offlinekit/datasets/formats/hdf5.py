@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
@@ -18,6 +18,9 @@ from offlinekit.datasets.formats.inflating import Rows, check_chunks
 from offlinekit.errors import FileFormatError, OfflineKitError
 from offlinekit.load_budget import budget_of, budgeted
 from offlinekit.types import Array
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
 DEFLATE_LIMIT = 1_100
@@ -30,7 +33,7 @@ DAMAGE = (OSError, RuntimeError, KeyError, TypeError, ValueError, IndexError, At
 """What comes up where an HDF5 file is damaged."""
 
 SPOOLED_BYTES = 1 << 22
-"""What `spooled` takes for large, and the size of its blocks."""
+"""Size above which `spooled` writes to disk, and of its blocks."""
 
 _SPOOL: ContextVar[Path | None] = ContextVar("spool", default=None)
 
@@ -69,7 +72,7 @@ def _beginning(path: Path) -> str:
         return repr(file.read(16))
 
 
-def keys_of(group: Any) -> list[str]:
+def keys_of(group: h5py.Group) -> list[str]:
     """Returns the names in a group in their sorted order.
 
     Raises:
@@ -81,7 +84,7 @@ def keys_of(group: Any) -> list[str]:
     return sorted(names)
 
 
-def member(group: Any, key: str) -> Any:
+def member(group: h5py.Group, key: str) -> h5py.Group | h5py.Dataset:
     """Returns the dataset or group that lies in a group under a name.
 
     Raises:
@@ -102,7 +105,7 @@ def member(group: Any, key: str) -> Any:
     return group[key]
 
 
-def read_array(group: Any, key: str, kinds: str = "fiub", dtype: Any = None) -> Array:
+def read_array(group: h5py.Group, key: str, kinds: str = "fiub", dtype: DTypeLike | None = None) -> Array:
     """Returns a numeric array that lies in a group.
 
     Args:
@@ -146,7 +149,7 @@ def spooled() -> Iterator[None]:
             _SPOOL.reset(token)
 
 
-def _spooled(item: Any, folder: Path, dtype: Any) -> Array:
+def _spooled(item: h5py.Dataset, folder: Path, dtype: DTypeLike | None) -> Array:
     handle, name = tempfile.mkstemp(dir=folder)
     os.close(handle)
     dtype = np.dtype(np.float32) if dtype is None and item.dtype == np.float64 else dtype
@@ -157,7 +160,7 @@ def _spooled(item: Any, folder: Path, dtype: Any) -> Array:
     return array
 
 
-def read_blocks(group: Any, key: str, dtype: Any = None) -> Iterator[tuple[int, Array]]:
+def read_blocks(group: h5py.Group, key: str, dtype: DTypeLike | None = None) -> Iterator[tuple[int, Array]]:
     """Yields a numeric array of a group in parts of some megabytes, each with its first row; a part is reused.
 
     Raises:
@@ -166,7 +169,7 @@ def read_blocks(group: Any, key: str, dtype: Any = None) -> Iterator[tuple[int, 
     yield from Rows(_numbers(group, key), dtype).blocks()
 
 
-def map_array(group: Any, key: str, kinds: str = "fiub") -> Array:
+def map_array(group: h5py.Group, key: str, kinds: str = "fiub") -> Array:
     """Returns a numeric array that lies in a group as a read-only map of its part of the file.
 
     Raises:
@@ -182,7 +185,7 @@ def map_array(group: Any, key: str, kinds: str = "fiub") -> Array:
     return np.memmap(group.file.filename, item.dtype, "r", offset, item.shape)
 
 
-def _numbers(group: Any, key: str, kinds: str = "fiub") -> Any:
+def _numbers(group: h5py.Group, key: str, kinds: str = "fiub") -> h5py.Dataset:
     item = member(group, key)
     place = f"{key!r} in {where(group)}"
     if not isinstance(item, h5py.Dataset):
@@ -195,18 +198,18 @@ def _numbers(group: Any, key: str, kinds: str = "fiub") -> Any:
     return item
 
 
-def is_group(item: Any) -> bool:
+def is_group(item: h5py.Group | h5py.Dataset) -> bool:
     """Returns whether a member is a group of others."""
     return isinstance(item, h5py.Group)
 
 
-def n_axes(group: Any, key: str) -> int:
+def n_axes(group: h5py.Group, key: str) -> int:
     """Returns the number of axes of an array that lies in a group; 0 for a group."""
     item = member(group, key)
     return int(item.ndim) if isinstance(item, h5py.Dataset) else 0
 
 
-def read_byte_strings(group: Any, key: str) -> list[bytes]:
+def read_byte_strings(group: h5py.Group, key: str) -> list[bytes]:
     """Returns rows of bytes that lie in a group, each of its own length or all of one.
 
     Raises:
@@ -225,7 +228,7 @@ def read_byte_strings(group: Any, key: str) -> list[bytes]:
     return rows
 
 
-def read_text(group: Any, key: str) -> str:
+def read_text(group: h5py.Group, key: str) -> str:
     """Returns a string attribute of a group.
 
     Raises:
@@ -237,7 +240,7 @@ def read_text(group: Any, key: str) -> str:
     return value
 
 
-def text_attribute(item: Any, key: str) -> str | None:
+def text_attribute(item: h5py.Group | h5py.Dataset, key: str) -> str | None:
     """Returns a string attribute of a group or dataset, of fixed or variable length; None where there is none."""
     value = item.attrs.get(key)
     if isinstance(value, bytes):
@@ -245,7 +248,7 @@ def text_attribute(item: Any, key: str) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def read_number(group: Any, key: str) -> int | float | bool:
+def read_number(group: h5py.Group, key: str) -> int | float | bool:
     """Returns a single number that lies in a group as a dataset of shape [] or [1].
 
     Raises:
@@ -258,18 +261,18 @@ def read_number(group: Any, key: str) -> int | float | bool:
     return number
 
 
-def where(group: Any) -> str:
+def where(group: h5py.Group) -> str:
     """Returns "file" or "file:/group" of a group."""
     return str(group.file.filename) + ("" if group.name == "/" else f":{group.name}")
 
 
-def _check_inside(item: Any, place: str) -> None:
+def _check_inside(item: h5py.Dataset, place: str) -> None:
     if item.is_virtual or item.external:
         raise FileFormatError(f"{place} lies in another file, expected data in the file")
     check_chunks(item, place)
 
 
-def read_string(group: Any, key: str) -> str:
+def read_string(group: h5py.Group, key: str) -> str:
     """Returns a single string that lies in a group as a dataset.
 
     Raises:

@@ -6,11 +6,15 @@ import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import h5py
 
 from offlinekit.types import Array
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+    from typing_extensions import Buffer
 
 CHUNK_BYTES = 1 << 20
 
@@ -22,7 +26,7 @@ class _Sink(io.FileIO):
         super().__init__(path, "w+")
         self.failure: OSError | None = None
 
-    def write(self, data: Any) -> int:
+    def write(self, data: Buffer) -> int:
         """Writes all bytes, or notes why not."""
         rest = memoryview(data).cast("B")
         size = len(rest)
@@ -43,7 +47,7 @@ class _Sink(io.FileIO):
 
 
 @contextmanager
-def written_hdf5(path: Path, track_order: bool = False) -> Iterator[Any]:
+def written_hdf5(path: Path, track_order: bool = False) -> Iterator[h5py.File]:
     """Yields a new HDF5 file whose metadata have checksums.
 
     HDF5 itself cannot close a file on a full disk, and would keep it open to the end of the process.
@@ -66,7 +70,7 @@ def written_hdf5(path: Path, track_order: bool = False) -> Iterator[Any]:
             raise sink.failure
 
 
-def write_text(item: Any, key: str, text: str) -> None:
+def write_text(item: h5py.Group | h5py.Dataset, key: str, text: str) -> None:
     """Writes an attribute of fixed length, which lies among the metadata that have checksums.
 
     Text of variable length lies in a heap without one, and HDF5 may read a damaged heap for ever.
@@ -75,7 +79,7 @@ def write_text(item: Any, key: str, text: str) -> None:
     item.attrs.create(key, content, dtype=h5py.string_dtype("utf-8", len(content)))
 
 
-def write_checked(group: Any, key: str, column: Array) -> None:
+def write_checked(group: h5py.Group, key: str, column: Array) -> None:
     """Writes a column [N, ...] of at least one row to an HDF5 file, in compressed chunks with checksums."""
     row_bytes = max(column.nbytes // len(column), 1)
     chunk = (max(min(CHUNK_BYTES // row_bytes, len(column)), 1), *column.shape[1:])
@@ -90,7 +94,7 @@ def write_checked(group: Any, key: str, column: Array) -> None:
     )
 
 
-def write_fact(group: Any, key: str, value: Any) -> None:
+def write_fact(group: h5py.Group, key: str, value: ArrayLike) -> None:
     """Writes a small value to an HDF5 file, among the metadata, which have checksums."""
     properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     properties.set_layout(h5py.h5d.COMPACT)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import h5py
 import numpy as np
@@ -24,6 +24,9 @@ import numpy as np
 from offlinekit.errors import FileFormatError
 from offlinekit.load_budget import budget_of
 from offlinekit.types import Array
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike
 
 THREADS = min(os.cpu_count() or 1, 4)
 BLOCK_BYTES = 1 << 22
@@ -59,7 +62,7 @@ class Rows:
         dtype: What to read it as; its own where not given. Too large becomes inf.
     """
 
-    def __init__(self, item: Any, dtype: Any = None) -> None:
+    def __init__(self, item: h5py.Dataset, dtype: DTypeLike | None = None) -> None:
         self.item, self.dtype = item, np.dtype(dtype or item.dtype)
         self.chunks = _chunks(item)
 
@@ -133,7 +136,7 @@ class Rows:
         return f"{self.item.name!r} in {self.item.file.filename} is damaged{why}; fetch or write it again"
 
 
-def check_chunks(item: Any, place: str) -> None:
+def check_chunks(item: h5py.Dataset, place: str) -> None:
     """Checks that the chunks of a dataset may be held one at a time.
 
     HDF5 makes room for a whole chunk to read one number of it, and inflates what lies in it to whatever it becomes.
@@ -153,7 +156,7 @@ def check_chunks(item: Any, place: str) -> None:
         _check_large(item, place, size)
 
 
-def _check_large(item: Any, place: str, size: int) -> None:
+def _check_large(item: h5py.Dataset, place: str, size: int) -> None:
     chunks = [item.id.get_chunk_info(i) for i in range(item.id.get_num_chunks())]
     with open(item.file.filename, "rb") as file:
         for chunk in chunks:
@@ -176,7 +179,7 @@ def _inflates_to(content: bytes, size: int) -> bool:
     return left >= 0
 
 
-def _chunks(item: Any) -> dict[int, list[Chunk]] | None:
+def _chunks(item: h5py.Dataset) -> dict[int, list[Chunk]] | None:
     """Returns where the chunks lie, by their first row; None for a column that is better left to HDF5."""
     if item.chunks is None or item.nbytes < SMALL or not hasattr(item.id, "chunk_iter"):
         return None
@@ -187,7 +190,7 @@ def _chunks(item: Any) -> dict[int, list[Chunk]] | None:
     found: dict[int, list[Chunk]] = {row: [] for row in range(0, len(item), item.chunks[0])}
     masked: list[int] = []
 
-    def note(info: Any) -> None:
+    def note(info: h5py.h5d.StoreInfo) -> None:
         found[info.chunk_offset[0]].append(Chunk(info.chunk_offset, info.byte_offset, info.size))
         masked.append(info.filter_mask)
 

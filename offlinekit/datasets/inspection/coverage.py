@@ -8,14 +8,14 @@ import numpy as np
 from gymnasium import spaces
 
 from offlinekit.datasets.mdp_dataset import MDPDataset
-from offlinekit.datasets.validation import named_leaves
+from offlinekit.datasets.validation import blocks, named_leaves
 from offlinekit.types import Array
 
 ROWS_LOOKED_AT = 100_000
 """Quantiles are of at most so many rows, evenly chosen; lowest and highest values of all."""
 QUANTILES = (0.05, 0.5, 0.95)
 AT_BOUND = 0.001
-"""What counts as at a bound: within this share of the range."""
+"""Share of the range within which an action counts as at a bound."""
 
 
 class Spread(NamedTuple):
@@ -55,7 +55,8 @@ def _at_bounds(flat: Array, low: Array, high: Array) -> list[float | None]:
     low, high = np.asarray(low, np.float64).reshape(-1), np.asarray(high, np.float64).reshape(-1)
     near = AT_BOUND * (high - low)
     with np.errstate(invalid="ignore"):
-        at = ((flat <= low + near) | (flat >= high - near)).mean(axis=0)
+        counts = [((part <= low + near) | (part >= high - near)).sum(axis=0) for part in blocks(flat)]
+    at = np.sum(counts, axis=0) / len(flat)
     bounded = np.isfinite(low) & np.isfinite(high)
     return [float(share) if is_bounded else None for share, is_bounded in zip(at, bounded, strict=True)]
 

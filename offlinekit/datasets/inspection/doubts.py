@@ -1,4 +1,4 @@
-"""What looks wrong with columns of which a dataset can be built all the same, once for every door.
+"""Doubts about columns of which a dataset can be built all the same, once for every entrance.
 
 Doubts cost next to nothing, and each building of a dataset warns of them. What is often right, or takes a second pass
 over the data, is a note of `validate` alone.
@@ -7,7 +7,7 @@ over the data, is a note of `validate` alone.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from gymnasium import spaces
@@ -16,8 +16,11 @@ from offlinekit.datasets import schema
 from offlinekit.datasets.draft import Draft
 from offlinekit.datasets.findings import Finding, warning
 from offlinekit.datasets.inspection.rules import Rule, located
-from offlinekit.datasets.validation import as_float32, named_leaves
+from offlinekit.datasets.validation import as_float32, blocks, named_leaves
 from offlinekit.types import Array, leaves
+
+if TYPE_CHECKING:
+    from offlinekit.types import ArrayTree
 
 LOST = 1e-3
 """Share of a column's spread that may be lost by float32 before it is worth a word."""
@@ -103,11 +106,13 @@ def out_of_step(draft: Draft) -> Iterator[Finding]:
         yield warning("next_observations", "differ from the following row though no episode ends", fix, jumps)
 
 
-def steps_out_of_place(observations: Any, following: Any, last: Array) -> tuple[Array, Array]:
+def steps_out_of_place(observations: ArrayTree, following: ArrayTree, last: Array) -> tuple[Array, Array]:
     """Returns the rows after which the next observation jumps though no episode ends, and goes on though one ends."""
     differs = np.zeros(len(last) - 1, np.bool_)
     for seen, after in zip(leaves(observations), leaves(following), strict=True):
-        differs |= (after[:-1] != seen[1:]).reshape(len(differs), -1).any(axis=1)
+        pairs = zip(blocks(after[:-1]), blocks(seen[1:]), strict=True)
+        parts = [(left != right).reshape(len(left), -1).any(axis=1) for left, right in pairs]
+        differs |= np.concatenate([np.zeros(0, np.bool_), *parts])
     return np.flatnonzero(differs & ~last[:-1]), np.flatnonzero(~differs & last[:-1])
 
 

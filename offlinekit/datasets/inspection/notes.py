@@ -1,4 +1,4 @@
-"""What is worth a look in a dataset, and often right: listed by `validate`, warned of by no door."""
+"""Notes on a dataset that are often harmless: listed by `validate`, without a warning elsewhere."""
 
 from __future__ import annotations
 
@@ -19,11 +19,13 @@ from offlinekit.datasets.inspection.doubts import (
     with_both_flags,
 )
 from offlinekit.datasets.inspection.rules import Rule, located
-from offlinekit.datasets.validation import BLOCK_BYTES, named_leaves
+from offlinekit.datasets.validation import blocks, named_leaves
 from offlinekit.types import Array
 
 REPEATED = 1e-3
 """Share of repeated rows that is worth a word; a few come about by chance."""
+HASHED_BYTES = 1 << 22
+"""Rows that are hashed at once."""
 SHOWN = 8
 """Dimensions that a message lists."""
 
@@ -108,13 +110,14 @@ def _hash_rows(flat: Array, rng: np.random.Generator) -> Array:
     n_words = -(-flat.shape[1] * flat.itemsize // 8)
     factors = rng.integers(1, 2**63, n_words, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
     hashed = np.empty(len(flat), np.uint64)
-    block = max(BLOCK_BYTES // (8 * n_words), 1)
-    for start in range(0, len(flat), block):
-        part = np.ascontiguousarray(flat[start : start + block])
+    start = 0
+    for block in blocks(flat, HASHED_BYTES):
+        part = np.ascontiguousarray(block)
         words = np.zeros((len(part), 8 * n_words), np.uint8)
         words[:, : flat.shape[1] * flat.itemsize] = part.view(np.uint8).reshape(len(part), -1)
         mixed = (words.view(np.uint64) + np.uint64(1)) * factors
-        hashed[start : start + block] = (mixed ^ (mixed >> np.uint64(29))).sum(axis=1, dtype=np.uint64)
+        hashed[start : start + len(part)] = (mixed ^ (mixed >> np.uint64(29))).sum(axis=1, dtype=np.uint64)
+        start += len(part)
     return hashed
 
 

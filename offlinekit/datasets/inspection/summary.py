@@ -1,31 +1,57 @@
-"""What a dataset holds, in numbers."""
+"""Statistics of a dataset, taken block by block: no column is copied whole."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from offlinekit.datasets.validation import blocks
 from offlinekit.types import Array, map_tree
+
+if TYPE_CHECKING:
+    from offlinekit.datasets.mdp_dataset import MDPDataset
+
+BLOCK = 1 << 18
+"""Numbers of a block of moments, which as float64 stay in the processor's cache."""
+
+
+def moments(flat: Array) -> tuple[Array, Array]:
+    """Returns mean and std of [N, D] by column, float64 [D]; sums are taken about the mean of each block.
+
+    Source: Chan, Golub & LeVeque 1983, "Algorithms for computing the sample variance", eq. (1.5).
+    """
+    n, mean, squares = 0, np.zeros(flat.shape[1]), np.zeros(flat.shape[1])
+    for part in blocks(flat, BLOCK * flat.itemsize):
+        block, m = part.astype(np.float64), len(part)
+        centre = np.ones(m) @ block / m
+        block -= centre
+        block *= block
+        step = centre - mean
+        squares += np.ones(m) @ block + step**2 * (n * m / (n + m))
+        mean += step * (m / (n + m))
+        n += m
+    return mean, np.sqrt(squares / n)
 
 
 def summarise(values: Array) -> dict[str, float]:
     """Returns mean, std, min, max and median of [n] values as floats."""
-    values = np.asarray(values, np.float64)
+    values = np.asarray(values)
+    mean, std = moments(values[:, None])
+    low, high = (len(values) - 1) // 2, len(values) // 2
+    middle = np.partition(values, (low, high))[[low, high]].astype(np.float64)
     return {
-        "mean": float(values.mean()),
-        "std": float(values.std()),
+        "mean": float(mean[0]),
+        "std": float(std[0]),
         "min": float(values.min()),
         "max": float(values.max()),
-        "median": float(np.median(values)),
+        "median": float(middle.mean()),
     }
 
 
 def feature_moments(leaf: Array) -> dict[str, list[float]]:
     """Returns mean and std of [N, D] by feature; of images [N, H, W, ...] over everything."""
-    axis = 0 if leaf.ndim == 2 else None
-    mean = np.atleast_1d(leaf.mean(axis=axis, dtype=np.float64))
-    std = np.atleast_1d(leaf.std(axis=axis, dtype=np.float64))
+    mean, std = moments(leaf if leaf.ndim == 2 else leaf.reshape(-1, 1))
     return {"mean": mean.tolist(), "std": std.tolist()}
 
 
@@ -36,7 +62,7 @@ def describe_actions(actions: Array, n_actions: int | None) -> dict[str, list[fl
     return {"counts": np.bincount(actions, minlength=n_actions).tolist()}
 
 
-def describe(dataset: Any) -> dict[str, Any]:
+def describe(dataset: MDPDataset) -> dict[str, Any]:
     """Returns the statistics of an MDPDataset as plain data, ready for JSON."""
     n_actions = getattr(dataset.action_space, "n", None)
     return {

@@ -1,9 +1,9 @@
-"""What a recorder asks: the actions that the environment takes, and how probable they were."""
+"""Behaviour of a recorder: the actions that the environment takes, and their probabilities."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium
 import numpy as np
@@ -14,6 +14,11 @@ from offlinekit.envs.stateful_policies import as_actor
 from offlinekit.errors import UnsupportedError
 from offlinekit.types import Array, ArrayTree
 
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from offlinekit.interfaces import PolicyLike
+
 
 class Behaviour:
     """A policy whose actions are random with probability epsilon and lie inside the action space.
@@ -23,7 +28,7 @@ class Behaviour:
     `seed(seed)` is seeded at each part of a recording, which makes that part repeatable.
 
     Args:
-        policy: As `as_actor` takes it. One that remembers is not told of actions drawn in place of its own.
+        policy: As `as_actor` takes it. A stateful one does not see actions drawn in place of its own.
         action_space: Of the environment.
         epsilon: Probability, in each step, of an action drawn uniformly from the space.
 
@@ -32,7 +37,7 @@ class Behaviour:
         UnsupportedError: For an epsilon above 0 in an unbounded space.
     """
 
-    def __init__(self, policy: Any, action_space: gymnasium.Space[Any], epsilon: float = 0.0) -> None:
+    def __init__(self, policy: PolicyLike, action_space: gymnasium.Space[Any], epsilon: float = 0.0) -> None:
         if not 0 <= epsilon <= 1:
             raise ValueError(f"epsilon must be in [0, 1], got {epsilon}")
         if epsilon > 0:
@@ -69,10 +74,10 @@ class Behaviour:
             raise ValueError(f"expected log-probabilities of shape ({n},), got {log_probs.shape}")
         return actions, self._mixture(log_probs)
 
-    def _answer(self, observations: ArrayTree, actions: Array) -> Any:
+    def _answer(self, observations: ArrayTree, actions: Array) -> ArrayLike | None:
         """Returns what the policy says of the actions taken; None where it cannot answer."""
         try:
-            return self._log_prob(observations, actions)  # type: ignore[misc]  # Asked only where there is one.
+            return self._log_prob(observations, actions)  # type: ignore[misc,no-any-return]  # Asked only where there is one.
         except UnsupportedError:
             return None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from offlinekit.datasets.source import Source
 from offlinekit.datasets.spaces import Space, clip
 from offlinekit.errors import UnsupportedError
 from offlinekit.io import atomic_write
+
+if TYPE_CHECKING:
+    from offlinekit.datasets.mdp_dataset import MDPDataset
 
 ADVICE = "; say which is which by options, e.g. observations='obs'"
 
@@ -63,7 +66,7 @@ def read(
     return {**columns, "action_space": action_space}
 
 
-def export_npz(dataset: Any, path: Path | str) -> Path:
+def export_npz(dataset: MDPDataset, path: Path | str) -> Path:
     """Writes a dataset as a compressed NPZ file of flat columns, atomically, and returns its path.
 
     Next observations are in it if all of them are known; a warning names what is not: spaces, metadata, masks, extras.

@@ -34,7 +34,7 @@ AT_ONCE = 256
 
 
 class Raw(NamedTuple):
-    """What one Example holds."""
+    """Contents of one Example."""
 
     frames: list[bytes]  # PNG, in order of time.
     columns: Columns

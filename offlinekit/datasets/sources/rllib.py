@@ -119,7 +119,7 @@ def _columns(batch: Any, place: str) -> dict[str, Array]:
     return columns
 
 
-def _column(values: Any, name: str, place: str) -> Array:
+def _column(values: object, name: str, place: str) -> Array:
     try:
         column = unpack(values) if isinstance(values, str) else np.asarray(values)
     except (FileFormatError, ValueError) as error:
@@ -135,7 +135,7 @@ def _column(values: Any, name: str, place: str) -> Array:
     return column
 
 
-def _is_truncated(info: Any) -> bool:
+def _is_truncated(info: object) -> bool:
     return isinstance(info, dict) and bool(info.get("TimeLimit.truncated"))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,12 +24,15 @@ from offlinekit.errors import DatasetError, FileFormatError, did_you_mean, requi
 from offlinekit.load_budget import budget_of
 from offlinekit.types import Array
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 COLUMN_OPERATIONS = 500
 """Of the budget, for a column of a CSV file."""
 
 
 def from_dataframe(
-    frame: Any,
+    frame: pd.DataFrame,
     *,
     observations: Sequence[str],
     action: str | Sequence[str],
@@ -74,7 +77,7 @@ def from_dataframe(
 
 
 def _columns(
-    frame: Any,
+    frame: pd.DataFrame,
     *,
     observations: Sequence[str],
     action: str | Sequence[str],
@@ -142,7 +145,7 @@ def _listed(columns: str | Sequence[str]) -> list[str]:
     return [columns] if isinstance(columns, str) else list(columns)
 
 
-def _check_columns(frame: Any, wanted: Sequence[str]) -> None:
+def _check_columns(frame: pd.DataFrame, wanted: Sequence[str]) -> None:
     known = [str(column) for column in frame.columns]
     for column in wanted:
         if column not in frame.columns:
@@ -152,11 +155,11 @@ def _check_columns(frame: Any, wanted: Sequence[str]) -> None:
         raise DatasetError("the table is empty, expected at least one row")
 
 
-def _column(frame: Any, name: str) -> Array:
+def _column(frame: pd.DataFrame, name: str) -> Array:
     return as_array(frame[name].to_numpy(), f"column {name!r}")
 
 
-def _log_probs(frame: Any, column: str) -> Array:
+def _log_probs(frame: pd.DataFrame, column: str) -> Array:
     probabilities = _column(frame, column).astype(np.float64)
     wrong = ~(probabilities > 0)
     if wrong.any():
@@ -165,7 +168,7 @@ def _log_probs(frame: Any, column: str) -> Array:
     return np.log(probabilities).astype(np.float32)
 
 
-def _ordered(frame: Any, episode: str | None, time: str | None) -> tuple[Any, Array | None]:
+def _ordered(frame: pd.DataFrame, episode: str | None, time: str | None) -> tuple[pd.DataFrame, Array | None]:
     """Returns the rows sorted by episode, then time, and where each episode ends."""
     times = None if time is None else _times(frame, time)
     fix = "give each step its own time, or each recording its own episode"
@@ -173,7 +176,7 @@ def _ordered(frame: Any, episode: str | None, time: str | None) -> tuple[Any, Ar
     return frame.iloc[order], None if episode is None else last
 
 
-def _times(frame: Any, column: str) -> Array:
+def _times(frame: pd.DataFrame, column: str) -> Array:
     """Returns times as numbers; texts must be of ISO 8601 in one offset, as any others sort as texts do."""
     pandas, values = require("pandas", "pandas"), frame[column]
     _check_no_gaps(column, np.asarray(values.isna()))
@@ -191,7 +194,7 @@ def _times(frame: Any, column: str) -> Array:
     return array.astype(np.int64) if array.dtype.kind in "Mm" else array
 
 
-def _numbered(frame: Any, column: str | None) -> Array:
+def _numbered(frame: pd.DataFrame, column: str | None) -> Array:
     """Returns the number of each row's episode, in the order of their first rows."""
     if column is None:
         return np.zeros(len(frame), np.int64)

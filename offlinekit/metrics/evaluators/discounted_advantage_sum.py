@@ -1,4 +1,4 @@
-"""How much better the policy believes its actions to be than those of the data."""
+"""Estimated advantage of the policy's actions over those of the data."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def discounted_advantage_sum(algo: Algo, dataset: MDPDataset) -> float:
     """Returns the mean over rows t of sum_k gamma**k A(s_t+k, a_t+k), up to the end of the episode.
 
     A(s, a) = Q(s, a) - Q(s, pi(s)) of the data's action, so the sum is about zero where the policy does what
-    the data do, and the lower, the more the policy believes to gain by leaving them.
+    the data do, and the lower, the larger the gain that the policy expects from leaving them.
     Source: Murphy 2005, "A generalization error for Q-learning".
 
     Raises:

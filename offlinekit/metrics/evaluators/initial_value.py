@@ -1,4 +1,4 @@
-"""What an algorithm believes its policy to be worth at the start of an episode."""
+"""An algorithm's own estimate of its policy's value at the start of an episode."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ def td_error(algo: Algo, dataset: MDPDataset) -> float:
 
     Rewards are scaled and joined, and discounts are, as in training. Q is the mean over critics and, where
     these learn quantiles, over quantiles. Rows whose next observation was not recorded are left out. On
-    held-out episodes it tells overfitting: it grows there while it falls in training.
+    held-out episodes it shows overfitting: it grows there while it falls in training.
 
     Raises:
         UnsupportedError: For an algorithm without values of single states and actions, and for data without

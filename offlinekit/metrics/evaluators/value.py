@@ -1,4 +1,4 @@
-"""What an algorithm believes its policy to be worth, on average over the data."""
+"""An algorithm's own estimate of its policy's value, on average over the data."""
 
 from __future__ import annotations
 

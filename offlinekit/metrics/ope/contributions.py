@@ -1,4 +1,4 @@
-"""What an estimator returns: a sum of ratios of means over episodes, which knows how it would vary."""
+"""Contributions to an estimate: a sum of ratios of means over episodes, with its standard error."""
 
 from __future__ import annotations
 

@@ -125,7 +125,7 @@ def marginalised(flow: Flow, gamma: float, regularisers: Regularisers) -> Contri
 
 @dataclass(frozen=True)
 class Moments:
-    """What the data say of a flow.
+    """Statistics of the data that a flow is estimated from.
 
     Attributes:
         second: E[phi phi'], sparse [d, d].

@@ -9,7 +9,7 @@ from offlinekit.metrics.ope.logged import Floats, Logged
 
 
 def direct_method(logged: Logged) -> Contributions:
-    """Returns v(s_0): no weights, as good as the model; its interval knows nothing of the model's bias."""
+    """Returns v(s_0): no weights, as good as the model; its interval does not cover the model's bias."""
     return Contributions.plain(logged.start_values)
 
 

@@ -1,4 +1,4 @@
-"""What an estimate aims at: the return to where recordings were cut, or beyond."""
+"""Estimands: the return to where recordings were cut, or beyond."""
 
 from __future__ import annotations
 

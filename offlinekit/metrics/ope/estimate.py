@@ -1,4 +1,4 @@
-"""estimate(): judges a policy by data of another."""
+"""estimate(): the value of a policy from data of another."""
 
 from __future__ import annotations
 

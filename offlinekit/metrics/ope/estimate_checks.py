@@ -1,4 +1,4 @@
-"""What speaks against an estimate: thin or wrong weights, heavy tails, missing support, cut recordings."""
+"""Reasons to doubt an estimate: thin or wrong weights, heavy tails, missing support, cut recordings."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FEW = 25.0  # Below so many effective episodes an estimate rests on a handful of
 
 @dataclass(frozen=True)
 class EstimateChecks:
-    """What is known of the data that all estimates share.
+    """Facts of the data that all estimates share.
 
     Attributes:
         logged: Padded episodes.

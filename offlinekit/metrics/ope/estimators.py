@@ -24,7 +24,7 @@ NO_DYNAMICS = (
 
 @dataclass(frozen=True)
 class Inputs:
-    """What the estimators read of one dataset and one policy.
+    """Inputs of the estimators: one dataset and one policy.
 
     Attributes:
         logged: Padded episodes.
@@ -48,7 +48,7 @@ class Inputs:
 
     @cached_property
     def simulation(self) -> Simulation:
-        """What the policy earns in learned dynamics.
+        """Returns of the policy in learned dynamics.
 
         Raises:
             UnsupportedError: Without any.

@@ -81,7 +81,7 @@ class FlowMaker:
         self.starts = rows(dataset.observations, dataset.episode_starts)
 
     def _where_it_goes_on(self, following: Array, here: Array) -> Array:
-        """Returns next observations, of rows where the MDP ended their own: no policy knows what comes then."""
+        """Returns next observations, of rows where the MDP ended their own: no policy is defined beyond."""
         return np.where(self.goes_on.reshape(-1, *[1] * (here.ndim - 1)), following, here)
 
     def of_states(self, ratios: Floats) -> Flow:

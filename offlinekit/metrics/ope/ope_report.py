@@ -1,4 +1,4 @@
-"""What an evaluation found, and what speaks against it."""
+"""Results of an off-policy evaluation, with the reasons to doubt them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from offlinekit.metrics.ope.weight_checks import MeanWeight
 
 @dataclass(frozen=True)
 class Estimate:
-    """What one estimator says a policy is worth.
+    """Value of a policy by one estimator.
 
     Attributes:
         value: Expected discounted return; NaN where the data cannot say it.
@@ -36,7 +36,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Report:
-    """What `estimate` found.
+    """Results of `estimate`.
 
     Attributes:
         estimates: Name of the estimator to its estimate.

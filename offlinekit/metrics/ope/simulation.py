@@ -1,4 +1,4 @@
-"""What a policy earns in learned dynamics: rollouts from the first states of the data."""
+"""Returns of a policy in learned dynamics: rollouts from the first states of the data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run folder says of itself: its config, what it ran on, and every evaluated episode."""
+"""Results read from a run folder: its config, its machine, and every evaluated episode."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class RunResult:
 
     @property
     def dataset_hash(self) -> str | None:
-        """What the dataset held, see `fingerprint`; None for runs that did not note it."""
+        """Hash of the data, see `fingerprint`; None for runs that did not note it."""
         data = self.config["dataset"]
         return data.get("hash") if isinstance(data, dict) else None
 
@@ -80,7 +80,7 @@ class RunResult:
 
     @property
     def budget(self) -> Budget:
-        """What the run took."""
+        """Duration of the run."""
         each = int(self.config.get("eval_episodes") or 0)
         played = sum(map(len, self.episodes)) or each * len(self.steps)
         return Budget(1, self.updates, len(self.steps), played)
@@ -90,7 +90,7 @@ class RunResult:
         return score_of(self.returns, kind)
 
     def normalized(self, kind: str = "final") -> float | None:
-        """Returns the normalised score; None where the dataset knows no reference returns."""
+        """Returns the normalised score; None if the dataset has no reference returns."""
         pair = self.config.get("reference_scores")
         score = normalized_score(self.score(kind), tuple(pair) if pair else None)
         return None if score is None else float(score)
@@ -151,7 +151,7 @@ def by_group(runs: Sequence[RunResult]) -> dict[tuple[str, str], list[RunResult]
     Runs of one algorithm that differ in hyperparameters are apart, and these named beside the algorithm.
 
     Raises:
-        ValueError: Where runs of one name learned from data that differ.
+        ValueError: Where runs of one name learned from data that differ, or are normalised by other references.
     """
     labels = setting_labels([(run.algo, run.dataset) for run in runs], [run.hyperparameters for run in runs])
     groups: dict[tuple[str, str], list[RunResult]] = {}
@@ -164,6 +164,14 @@ def by_group(runs: Sequence[RunResult]) -> dict[tuple[str, str], list[RunResult]
             raise ValueError(
                 f"runs on {name!r} learned from {len(hashes)} different datasets of that name (their hashes differ); "
                 "report them apart, or name the datasets apart"
+            )
+        references = {
+            tuple(run.config.get("reference_scores") or ()) for run in runs if run.dataset == name
+        } - {()}
+        if len(references) > 1:
+            raise ValueError(
+                f"runs on {name!r} are normalised by {len(references)} different pairs of reference returns: "
+                f"{', '.join(map(str, sorted(references)))}; report them apart, or train again with one of them"
             )
     return groups
 
@@ -187,7 +195,7 @@ def score_matrix(groups: dict[tuple[str, str], list[RunResult]], algo: str, kind
     With other numbers of runs on other datasets, the first of each, by seed, are taken.
 
     Returns:
-        None where the algorithm lacks a dataset, or a dataset knows no reference returns.
+        None where the algorithm lacks a dataset, or a dataset has no reference returns.
     """
     tasks = sorted({dataset for dataset, _ in groups})
     columns = [

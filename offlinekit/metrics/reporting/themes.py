@@ -8,7 +8,7 @@ from typing import Any
 from offlinekit.errors import did_you_mean
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Okabe & Ito's palette without its yellow: told apart by colour-blind readers, dark enough on paper."""
+"""Okabe & Ito's palette without its yellow: distinct to colour-blind readers, dark enough on paper."""
 GREYS = ("0.0", "0.45", "0.2", "0.6", "0.3", "0.5", "0.1")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 SOLID: tuple[Any, ...] = ("-",)

@@ -33,7 +33,7 @@ def iqm(scores: npt.ArrayLike) -> float:
     """Returns the interquartile mean: the mean of the middle half of all runs x tasks, pooled.
 
     floor(n / 4) of the n scores are cut off at either end. It is less swayed by single lucky or failed runs than
-    the mean, and heeds more of them than the median.
+    the mean, and uses more of them than the median.
 
     Args:
         scores: [runs, tasks].

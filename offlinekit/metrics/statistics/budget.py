@@ -1,4 +1,4 @@
-"""What a result cost, and which seeds may be reported."""
+"""The budget behind a result, and the seeds that may be reported."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Budget:
-    """What was spent on the numbers of a table.
+    """Budget spent on the numbers of a table.
 
     Attributes:
         policies: Policies trained, that is runs.

@@ -1,4 +1,4 @@
-"""What a deployment can expect: the best of k policies tried, and a bandit that tries them one episode at a time."""
+"""Expected returns of a deployment: the best of k policies tried, and a bandit over them, one episode at a time."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What takes the updates of a run."""
+"""Engines, which take the updates of a run."""

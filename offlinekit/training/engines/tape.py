@@ -1,8 +1,8 @@
-"""What a function of tensors calls, noted kernel by kernel."""
+"""Tapes: the kernels that a function of tensors calls, one after another."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -10,8 +10,6 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from torch._ops import OpOverload
 
 
@@ -29,7 +27,7 @@ class Call(NamedTuple):
 
 
 class Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]  # Of torch.
-    """Notes the kernels that are called within it; what they return stays alive, so memory tells it apart.
+    """Notes the kernels that are called within it; what they return stays alive, so that its memory identifies it.
 
     Args:
         earlier: Tapes of functions that are always called before this one. A call that one of them has made
@@ -78,7 +76,7 @@ class Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]  # Of torch.
         return returned
 
     def _key(self, func: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None) -> Hashable:
-        """Returns what tells a call's numbers from those of others, None where no other can have them."""
+        """Returns the key of a call's numbers among those of others; None if no other can have them."""
         inputs = tensors_in((args, kwargs))
         if is_random(func) or any(place(t) in self.moved for t in inputs):
             return None
@@ -125,7 +123,7 @@ def written(call: Call) -> set[int]:
 
 
 def place(tensor: Tensor) -> int:
-    """Returns what tells the memory behind a tensor from all other that is in use."""
+    """Returns the key of the memory behind a tensor among all that is in use."""
     return int(tensor.untyped_storage()._cdata)
 
 

@@ -15,27 +15,27 @@ from offlinekit.training.optimizers import Optimizer
 from offlinekit.types import Tree, leaves, map_tree
 
 Evaluated: TypeAlias = "tuple[Sequence[Tensor | None], Metrics]"
-"""Gradients, None where there is none, and metrics."""
+"""Gradients, None if there is none, and metrics."""
 Evaluate: TypeAlias = Callable[[Minibatch], Evaluated]
 
 
 class Draws(Protocol):
-    """What engines ask of an agent's random numbers."""
+    """An agent's random numbers, as engines use them."""
 
     generator: torch.Generator
 
     def state(self) -> Tensor:
-        """Returns where the stream is."""
+        """Returns the state of the stream."""
 
     def set_state(self, state: Tensor) -> None:
-        """Goes to where it was."""
+        """Takes up a state."""
 
     def prepare_compiling(self) -> None:
-        """Makes draws a kernel like any other for torch.compile, which does not know generators."""
+        """Makes draws a kernel like any other for torch.compile, which does not support generators."""
 
 
 class Minimized(Protocol):
-    """What engines ask of an objective."""
+    """An objective, as engines use it."""
 
     name: str
     optimizer: Optimizer
@@ -44,7 +44,7 @@ class Minimized(Protocol):
 
     @property
     def parameters(self) -> Sequence[Tensor]:
-        """What it alone changes."""
+        """The parameters that it alone changes."""
 
     @property
     def is_always_due(self) -> bool:
@@ -62,7 +62,7 @@ class Minimized(Protocol):
 
 
 class Updatable(Protocol):
-    """What engines ask of an impl."""
+    """An impl, as engines use it."""
 
     grad_step: int
     horizon: int
@@ -71,11 +71,11 @@ class Updatable(Protocol):
 
     @property
     def objectives(self) -> Sequence[Minimized]:
-        """What an update minimises, in order."""
+        """The losses that an update minimises, in order."""
 
     @property
     def targets(self) -> Sequence[Any]:
-        """What follows it."""
+        """The targets that follow the networks."""
 
     @property
     def random(self) -> Draws:
@@ -101,7 +101,7 @@ class Updatable(Protocol):
 
 
 class UpdateResult(NamedTuple):
-    """What some updates gave.
+    """The result of some updates.
 
     Attributes:
         updates: How many.
@@ -115,7 +115,7 @@ class UpdateResult(NamedTuple):
 
 
 class Updates(Protocol):
-    """A way of taking updates; nobody else touches the impl between `start` and `stop`."""
+    """A way of taking updates; only it changes the impl between `start` and `stop`."""
 
     def start(self) -> None:
         """Gets ready."""
@@ -164,7 +164,7 @@ class Compiled(Eager):
         self.settings = ExitStack()
 
     def start(self) -> None:
-        """Sets the compiled objectives, and lets the compiler see their gradients for the time being."""
+        """Sets the compiled objectives, and makes their gradients visible to the compiler until `stop`."""
         import torch._dynamo  # Here, since the import takes a second.
 
         self.settings.enter_context(torch._dynamo.config.patch(trace_autograd_ops=True))

@@ -1,1 +1,1 @@
-"""What comes before the first update: settings, resuming, several processes, and the run that these make."""
+"""Everything before the first update: settings, resuming, several processes, and making the run."""

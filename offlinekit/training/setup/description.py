@@ -1,4 +1,4 @@
-"""What a run's config.json says: algorithm, settings, and where the data are from."""
+"""Contents of a run's config.json: algorithm, settings, and origin of the data."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ def describe_run(
 
 
 def describe_data(dataset: MDPDataset, info: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns what a run's config keeps of its data: where they come from and what they scored.
+    """Returns what a run's config keeps of its data: their source and what they scored.
 
     Args:
         dataset: What is learned from.
-        info: What the caller knows better; of "dataset", entry by entry.
+        info: Entries of the caller, which override; those of "dataset" one by one.
     """
     origin = dataset.metadata.get("origin") or {}
     known = info.get("dataset", {})

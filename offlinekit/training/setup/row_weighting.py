@@ -1,4 +1,4 @@
-"""What the settings `weights` and `priorities` make of a run's dataset, sampler and objectives."""
+"""The settings `weights` and `priorities`, applied to a run's dataset, sampler and objectives."""
 
 from __future__ import annotations
 

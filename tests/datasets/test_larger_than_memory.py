@@ -1,0 +1,107 @@
+"""A plain file that memory would not hold, at every door: nothing copies its columns whole."""
+
+from __future__ import annotations
+
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from offlinekit import memory
+from offlinekit.cli.main import main
+from offlinekit.datasets import MDPDataset, get_dataset
+from offlinekit.datasets.formats import mapping
+from offlinekit.datasets.sources import native
+
+N, D = 400_000, 60
+BYTES = N * D * 4
+"""Of the observations, 96 MB, half of which no door may take."""
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    rng = np.random.default_rng(0)
+    observations, actions = rng.random((N, D), np.float32), rng.random((N, 2), np.float32)
+    dataset = MDPDataset(observations, actions, np.arange(N) % 7, np.arange(N) % 1000 == 999)
+    return dataset.save(tmp_path_factory.mktemp("large") / "large.h5", compress=False)
+
+
+@pytest.fixture(autouse=True)
+def little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native, "memory_limit", lambda: BYTES)
+    monkeypatch.setattr(mapping, "LARGE", 1 << 20)
+
+
+def command(*words: str) -> None:
+    result = CliRunner().invoke(main, [*words], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+
+
+def opened(path: Path) -> MDPDataset:
+    return get_dataset(path)[0]
+
+
+def describe(path: Path, out: Path) -> None:
+    assert opened(path).statistics()["observations"]["mean"][0] == pytest.approx(0.5, abs=0.01)
+
+
+def split(path: Path, out: Path) -> None:
+    first, second = opened(path).split(0.7)
+    assert len(first) + len(second) == N
+    whole = MDPDataset.open(path)
+    drawn = np.random.default_rng(0).permutation(whole.n_episodes)[:280]
+    rows = np.concatenate([np.arange(i * 1000, i * 1000 + 1000) for i in np.sort(drawn)[:3]])
+    np.testing.assert_array_equal(first.observations[:3000], whole.observations[rows])
+
+
+def joined(path: Path, out: Path) -> None:
+    whole = opened(path)
+    both = whole.concat(whole)
+    np.testing.assert_array_equal(both.observations[N : N + 9], whole.observations[:9])
+
+
+DOORS: dict[str, Callable[[Path, Path], None]] = {
+    "statistics": describe,
+    "split": split,
+    "concat": joined,
+    "info": lambda path, _: command("datasets", "info", str(path)),
+    "info --json": lambda path, _: command("datasets", "info", str(path), "--json"),
+    "validate": lambda path, _: command("datasets", "validate", str(path)),
+    "relabel": lambda path, out: command(
+        "datasets", "relabel", str(path), str(out), "--reward", "scale=2", "--plain"
+    ),
+    "subsample": lambda path, out: command(
+        "datasets", "subsample", str(path), str(out), "--fraction", "0.9", "--plain"
+    ),
+    "merge": lambda path, out: command("datasets", "merge", str(path), str(path), str(out), "--plain"),
+    "convert": lambda path, out: command("datasets", "convert", str(path), str(out), "--plain"),
+}
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_no_door_copies_the_columns(door: str, path: Path, tmp_path: Path) -> None:
+    opened(path).statistics()  # Imports count, too.
+    tracemalloc.start()
+    DOORS[door](path, tmp_path / "out.h5")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < BYTES / 2
+
+
+def test_what_memory_holds_is_loaded_and_checked(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert mapping.is_mapped(opened(path).observations)
+    monkeypatch.setattr(native, "memory_limit", lambda: 10 * BYTES)
+    assert not mapping.is_mapped(opened(path).observations)
+
+
+def test_the_limit_is_the_lowest_one_stated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stated, unlimited = tmp_path / "memory.max", tmp_path / "unlimited"
+    stated.write_text("1234\n")
+    unlimited.write_text("max\n")  # As Linux writes it.
+    monkeypatch.setattr(memory, "CONTROL_GROUP", (unlimited, tmp_path / "missing"))
+    assert memory.memory_limit() > 1 << 20
+    monkeypatch.setattr(memory, "CONTROL_GROUP", (unlimited, stated))
+    assert memory.memory_limit() == 1234
