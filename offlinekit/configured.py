@@ -65,6 +65,11 @@ class Configured(metaclass=_InOnePiece):
                 setattr(cls, current, converted)
         cls.__annotations__ = _own_annotations(cls)
         _check_defaults(cls)
+        for (
+            name
+        ) in cls.__annotations__:  # A dataclass takes a parent's value, but not a parent's `field(...)`.
+            if isinstance(value := getattr(cls, name, None), dataclasses.Field):
+                setattr(cls, name, copy.copy(value))
         declared = {n: copy.copy(v) for n, v in vars(cls).items() if isinstance(v, dataclasses.Field)}
         dataclasses.dataclass(kw_only=True, eq=False, repr=False)(cls)
         for name, field in declared.items():  # For a decorator that makes the class a dataclass once more.
@@ -168,17 +173,24 @@ def check_names(cls: type[Any], names: Iterable[str]) -> None:
 
 
 def _own_annotations(cls: type[Any]) -> dict[str, Any]:
-    """Returns the annotations of a class as objects, with what it does not repeat of its parents' fields."""
-    known: dict[str, Any] = {}
+    """Returns the annotations of a class as objects, with what it does not repeat of its parents' fields.
+
+    Of several parents the first in the method resolution order that declares a field gives its default, as it does for
+    methods; a dataclass alone would take it from the first parent that merely inherits the field.
+    """
+    known: dict[str, dataclasses.Field[Any]] = {}
+    taken: dict[str, dataclasses.Field[Any]] = {}
     for base in reversed(cls.__mro__[1:]):
-        known |= {name: field.type for name, field in vars(base).get("__dataclass_fields__", {}).items()}
+        fields = vars(base).get("__dataclass_fields__", {})
+        taken |= fields
+        known |= {name: fields[name] for name in inspect.get_annotations(base) if name in fields}
     own = {name: _resolved(cls, name, hint) for name, hint in inspect.get_annotations(cls).items()}
     for name, hint in own.items():
-        meaning = meaning_of(known.get(name))
+        meaning = meaning_of(known[name].type) if name in known else ""
         if meaning and not meaning_of(hint):
             own[name] = Annotated[hint, meaning]
-    values = _own_values(cls).keys() - own.keys()
-    return {**own, **{name: hint for name, hint in known.items() if name in values}}
+    values = _own_values(cls).keys() | {name for name, field in known.items() if taken[name] is not field}
+    return {**own, **{name: field.type for name, field in known.items() if name in values - own.keys()}}
 
 
 def _check_defaults(cls: type[Any]) -> None:
