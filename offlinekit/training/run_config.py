@@ -86,7 +86,7 @@ def read(path: Path, entries: Mapping[str, tuple[Check, str]]) -> dict[str, Any]
     except (ValueError, RecursionError) as error:
         raise FileFormatError(f"{path} is not JSON ({error}); restore it from a copy") from error
     if not isinstance(found, dict):
-        raise FileFormatError(f"{path} must hold an object, got {type(found).__name__}")
+        raise FileFormatError(f"{path} is not of a run: it must hold an object, got {type(found).__name__}")
     for name, (fits, wanted) in entries.items():
         if found.get(name) is not None and not fits(found[name]):
             raise FileFormatError(
