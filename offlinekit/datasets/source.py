@@ -14,6 +14,8 @@ from typing import Any
 
 from offlinekit.errors import FileFormatError, did_you_mean
 
+SHARD = re.compile(r"-\d{5}-of-\d{5}$")
+"""The end of the name of a shard, behind which its suffix stands."""
 FIELD = re.compile(r"\{(\w+(?:\.\.\.)?)\}")
 
 
@@ -51,7 +53,10 @@ class Source:
 
     def takes(self, path: Path) -> bool:
         """Returns whether it may read this file or folder and recognises it."""
-        fits = self.folders is not None if path.is_dir() else path.name.lower().endswith(self.suffixes)
+        names = (path.name.lower(), SHARD.sub("", path.name.lower()))
+        fits = any(name.endswith(self.suffixes) for name in names)
+        if path.is_dir():
+            fits = self.folders is not None
         return bool(fits and self.read is not None and self.recognises(path))
 
 

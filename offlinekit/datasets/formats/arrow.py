@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from offlinekit.errors import DatasetError, FileFormatError, require
+from offlinekit.errors import DatasetError, FileFormatError, MissingExtraError, require
 from offlinekit.types import Array
 
 
@@ -32,6 +32,15 @@ def read_parquet(path: Path, columns: Sequence[str] | None = None) -> Any:
         raise FileFormatError(
             f"{path} is no Parquet file, or is damaged ({error}); fetch it again"
         ) from error
+
+
+def parquet_names(path: Path) -> list[str]:
+    """Returns the names of the columns of a Parquet file; none if it is none, or pyarrow is not installed."""
+    try:
+        parquet = require("pyarrow.parquet", "arrow")
+        return list(parquet.ParquetFile(path).schema_arrow.names)
+    except (MissingExtraError, OSError, ValueError):  # ValueError: an ArrowInvalid.
+        return []
 
 
 def read_ipc(path: Path) -> Any:
