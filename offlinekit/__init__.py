@@ -1,4 +1,4 @@
-"""offlinekit: offline reinforcement learning, from a fixed dataset to a judged policy."""
+"""offlinekit: offline reinforcement learning, from a fixed dataset to an evaluated policy."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def load(
     Args:
         path: Of a file that `algo.save` wrote.
         device: Where the networks go.
-        impl_class: The implementation it was trained with, where this process has not defined it.
+        impl_class: The implementation it was trained with, if this process has not defined it.
         given: Hyperparameters that files cannot hold: `encoder` and `critic_encoder` factories.
 
     Raises:
-        FileNotFoundError: Where there is no file.
+        FileNotFoundError: If there is no file.
         FileFormatError: For a file that is none of ours, is damaged, or needs a class not known here.
     """
     import offlinekit.algos

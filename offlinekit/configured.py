@@ -9,7 +9,7 @@ import sys
 from abc import ABCMeta
 from collections.abc import Iterable, Mapping
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, get_origin
 
 from typing_extensions import dataclass_transform
 
@@ -29,7 +29,7 @@ class _InOnePiece(ABCMeta):
             """Makes an instance; names come first, so that the message is ours and not the dataclass's."""
             if args:
                 first = dataclasses.fields(cls)[0]
-                example = f"{cls.__name__}({first.name}={first.default!r})"
+                example = f"{cls.__name__}({first.name}={default_of(first)!r})"
                 raise TypeError(f"{cls.__name__} takes keywords only, such as {example}")
             given = cls.current_names(given)
             check_names(cls, given)
@@ -50,18 +50,28 @@ class Configured(metaclass=_InOnePiece):
     Raises:
         TypeError: For an unknown keyword, with the nearest, or a value of another type.
         ValueError: For a value out of range.
-        AttributeError: For an assignment to an unknown name that is near a field's.
+        AttributeError: For an unknown name that is near a field's, assigned to an instance or set by a subclass.
     """
 
     field_word: ClassVar[str] = "field"
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        values = _own_values(cls)
+        for name in values.keys() - inspect.get_annotations(cls).keys():
+            ((current, converted),) = cls.current_names({name: values[name]}).items()
+            if current != name:
+                delattr(cls, name)
+                setattr(cls, current, converted)
         cls.__annotations__ = _own_annotations(cls)
+        _check_defaults(cls)
         declared = {n: copy.copy(v) for n, v in vars(cls).items() if isinstance(v, dataclasses.Field)}
         dataclasses.dataclass(kw_only=True, eq=False, repr=False)(cls)
         for name, field in declared.items():  # For a decorator that makes the class a dataclass once more.
             setattr(cls, name, field)
+        for name in _own_values(cls).keys() - cls.__annotations__.keys():
+            if not any(hasattr(base, name) for base in cls.__bases__):
+                refuse_misspelt(cls, name)
 
     @classmethod
     def current_names(cls, given: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -111,11 +121,16 @@ class Configured(metaclass=_InOnePiece):
         passes = name.startswith("_") or name in self.__dict__ or hasattr(type(self), name)
         if passes or "_is_complete" not in self.__dict__:
             return
-        if meant := nearest(name, fields_of(type(self)), NEAR):
-            raise AttributeError(
-                f"{type(self).__name__} has no {name!r}; did you mean {meant!r}? "
-                f"An attribute of your own may begin with an underscore: _{name}"
-            )
+        refuse_misspelt(type(self), name)
+
+
+def refuse_misspelt(cls: type[Any], name: str) -> None:
+    """Raises AttributeError for the name of an attribute that is nearly a field's."""
+    if not name.startswith("_") and (meant := nearest(name, fields_of(cls), NEAR)):
+        raise AttributeError(
+            f"{cls.__name__} has no {name!r}; did you mean {meant!r}? "
+            f"An attribute of your own may begin with an underscore: _{name}"
+        )
 
 
 def fields_of(cls: type[Any]) -> dict[str, dataclasses.Field[Any]]:
@@ -123,12 +138,19 @@ def fields_of(cls: type[Any]) -> dict[str, dataclasses.Field[Any]]:
     return {field.name: field for field in dataclasses.fields(cls)}
 
 
+def default_of(field: dataclasses.Field[Any]) -> Any:
+    """Returns the default of a field, made anew if there is a factory."""
+    return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+
+
 def describe(cls: type[Any]) -> dict[str, Described]:
     """Returns the fields of a class that are keywords, those of its own first."""
     fields = {name: field for name, field in fields_of(cls).items() if field.init}
     own = [name for name in inspect.get_annotations(cls) if name in fields]
     ordered = [fields[name] for name in dict.fromkeys([*own, *fields])]
-    return {f.name: Described(f.name, f.default, kind_in_words(f.type), meaning_of(f.type)) for f in ordered}
+    return {
+        f.name: Described(f.name, default_of(f), kind_in_words(f.type), meaning_of(f.type)) for f in ordered
+    }
 
 
 def check_names(cls: type[Any], names: Iterable[str]) -> None:
@@ -155,11 +177,28 @@ def _own_annotations(cls: type[Any]) -> dict[str, Any]:
         meaning = meaning_of(known.get(name))
         if meaning and not meaning_of(hint):
             own[name] = Annotated[hint, meaning]
-    values = {n for n, v in vars(cls).items() if not isinstance(v, type) and not hasattr(v, "__get__")}
-    return {**own, **{name: hint for name, hint in known.items() if name in values - own.keys()}}
+    values = _own_values(cls).keys() - own.keys()
+    return {**own, **{name: hint for name, hint in known.items() if name in values}}
 
 
-def _resolved(cls: type[Any], name: str, hint: object) -> Any:
+def _check_defaults(cls: type[Any]) -> None:
+    """Refuses a field's default that all instances of a class would share and could change."""
+    for name, hint in cls.__annotations__.items():
+        value = vars(cls).get(name)
+        if ClassVar not in (hint, get_origin(hint)) and type(value).__hash__ is None:
+            kind = type(value).__name__
+            raise ValueError(
+                f"{cls.__name__}.{name} has a {kind} as its default, which all its instances would share; "
+                f"write {name} = dataclasses.field(default_factory=lambda: {value!r})"
+            )
+
+
+def _own_values(cls: type[Any]) -> dict[str, Any]:
+    """Returns what the body of a class sets that is neither a class nor a function, a property and so on."""
+    return {n: v for n, v in vars(cls).items() if not isinstance(v, type) and not hasattr(v, "__get__")}
+
+
+def _resolved(cls: type[Any], name: str, hint: object) -> object:
     """Returns what an annotation stands for: text is looked up where the class statement stands.
 
     Modules would not do: a cell of a notebook and code that `exec` runs need not have one.

@@ -27,7 +27,7 @@ KEY = "offlinekit.deploy"
 LONGEST_HEADER = 1 << 24
 """Bytes of a file's description; that of a policy has some thousand."""
 MOST_NUMBERS = 1 << 28
-"""Numbers in an array that a file may ask to be filled."""
+"""Most numbers in an array that a file may have filled."""
 DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "U8": "|u1", "BOOL": "|b1"}
 
 
@@ -43,7 +43,7 @@ class NumpyPolicy:
         tensors: The numbers that the operations name, in their order.
 
     Raises:
-        PolicyFileError: For an operation that this version does not know.
+        PolicyFileError: For an operation that this version does not have.
     """
 
     def __init__(self, description: dict[str, Any], tensors: Sequence[Array]) -> None:
@@ -57,7 +57,7 @@ class NumpyPolicy:
         """Reads a policy that `algo.export(path, format="numpy")` wrote.
 
         Raises:
-            FileNotFoundError: Where there is no file.
+            FileNotFoundError: If there is no file.
             PolicyFileError: For a file that is damaged, of a later format, or no exported numpy policy.
         """
         description, tensors = read(Path(path))
@@ -74,7 +74,7 @@ class NumpyPolicy:
         """Returns the greedy actions.
 
         Args:
-            observations: [B, ...] or one observation; a dict or tuple of such where the policy saw one.
+            observations: [B, ...] or one observation; a dict or tuple of such if the policy saw one.
 
         Returns:
             float32 [B, A] or int64 [B]; without the axis of B for one observation.
@@ -106,7 +106,7 @@ class _Call:
             )
         self.function, self.arguments = OPERATIONS[name], [_resolver(argument) for argument in arguments]
 
-    def __call__(self, values: list[Any]) -> Any:
+    def __call__(self, values: list[Any]) -> object:
         return self.function(*(get(values) for get in self.arguments))
 
 
@@ -160,7 +160,7 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:
     """Reads the description and the tensors of a safetensors file and checks them against their hash.
 
     Raises:
-        FileNotFoundError: Where there is no file.
+        FileNotFoundError: If there is no file.
         PolicyFileError: For a file that is damaged, or that `export` did not write in this format.
     """
     if not path.is_file():
@@ -319,6 +319,7 @@ def _cast(x: Array, dtype: str | None, *_: object) -> Array:
 
 
 OPERATIONS: dict[str, Callable[..., Any]] = {
+    "abs": np.abs,
     "add": lambda x, y, alpha=1: x + (y if alpha == 1 else alpha * y),
     "amax": lambda x, dim, keep=False: x.max(_axes(dim) or None, keepdims=keep),
     "amin": lambda x, dim, keep=False: x.min(_axes(dim) or None, keepdims=keep),
@@ -344,6 +345,7 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "getitem": lambda parts, index: parts[index],
     "layer_norm": _layer_norm,
     "linear": _linear,
+    "log": np.log,
     "log_softmax": _log_softmax,
     "masked_fill": lambda x, mask, value: np.where(mask, x.dtype.type(value), x),
     "matmul": np.matmul,
@@ -355,13 +357,16 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "mul": lambda x, y: x * y,
     "neg": np.negative,
     "permute": lambda x, dims: x.transpose(dims),
+    "pow": np.power,
     "relu": lambda x: np.maximum(x, 0),
     "reshape": lambda x, shape: x.reshape(shape),
     "select": lambda x, dim, index: np.take(x, index, dim),
+    "sigmoid": lambda x: 0.5 * (1.0 + np.tanh(0.5 * x)),
     "silu": lambda x: 0.5 * x * (1.0 + np.tanh(0.5 * x)),
     "sin": np.sin,
     "size": lambda x, dim: x.shape[dim],
     "slice": _slice,
+    "softplus": lambda x, beta=1.0, *_: np.logaddexp(beta * x, 0).astype(x.dtype) / beta,
     "split": _split,
     "sqrt": np.sqrt,
     "squeeze": _squeeze,

@@ -62,7 +62,7 @@ def is_maximized(
         others: Further metrics that could be meant, if this one is unknown.
 
     Raises:
-        ValueError: If nobody says it.
+        ValueError: If neither says it.
     """
     found = direction(metric, evaluators) if maximize is None else maximize
     if found is None:

@@ -37,7 +37,7 @@ class NotFittedError(OfflineKitError, RuntimeError):
 
 
 class UnsupportedError(OfflineKitError, TypeError):
-    """A question that this algorithm, dataset or environment cannot answer."""
+    """A request that this algorithm, dataset or environment cannot fulfil."""
 
 
 class UnanswerableError(UnsupportedError, ValueError):
@@ -79,7 +79,7 @@ def require(module: str, extra: str) -> ModuleType:
         extra: The extra of offlinekit that installs it.
 
     Raises:
-        MissingExtraError: Where the module cannot be imported.
+        MissingExtraError: If the module cannot be imported.
     """
     try:
         return importlib.import_module(module)

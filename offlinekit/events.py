@@ -1,4 +1,4 @@
-"""The log of events: structlog onto the standard logger "offlinekit", configured by nobody but the user."""
+"""The log of events: structlog onto the standard logger "offlinekit", configured by the user alone."""
 
 from __future__ import annotations
 

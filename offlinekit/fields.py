@@ -83,7 +83,7 @@ def checked(name: str, value: object, hint: object) -> Any:
     Args:
         name: Of the field, for messages.
         value: What was given.
-        hint: A type; Literal, Annotated with an `Interval` or a `Check`, and unions with None are looked into.
+        hint: A type; Literal, Annotated with an `Interval` or a `Check`, and unions with None are resolved.
 
     Raises:
         TypeError: For a value of another type.
@@ -109,7 +109,7 @@ def checked(name: str, value: object, hint: object) -> Any:
     return value
 
 
-def _annotated(name: str, value: object, hint: object) -> Any:
+def _annotated(name: str, value: object, hint: object) -> object:
     kind = typing.get_args(hint)[0]
     for part in getattr(hint, "__metadata__", ()):
         if isinstance(part, Interval):

@@ -1,4 +1,4 @@
-"""The protocols by which rooms know one another."""
+"""Protocols between rooms."""
 
 from __future__ import annotations
 
@@ -91,13 +91,13 @@ class Trainable(Protocol):
 
     Attributes:
         impl: Its networks, with objectives and updates.
-        impl_class: The class of these.
+        impl_class: Their class.
         sampler: What draws its batches, once a run has made one.
         sampler_state: Where a sampler yet to be made is to go on.
         seed: Of networks, batches and noise.
         batch_size: Rows in a minibatch.
         scaling: The fitted scalers.
-        seed_was_drawn: Whether nobody chose the seed.
+        seed_was_drawn: Whether the seed was drawn, as none was given.
         dataset_name: Of what it learned from last.
         history: The rows of its last run.
         run_dir: The folder of its last run.

@@ -19,7 +19,7 @@ def reraise_as_write_error(path: Path, parts: Sequence[Path] | None = None) -> I
 
     Args:
         path: What was to be written.
-        parts: Files that the bytes went to; `path` itself where not given.
+        parts: Files that the bytes went to; `path` itself if not given.
     """
     try:
         yield
@@ -42,7 +42,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
     The file is on disk before it gets its name, and the name before this returns.
 
     Raises:
-        WriteError: Where the disk is full, broken or read-only; `path` is as it was.
+        WriteError: If the disk is full, broken or read-only; `path` is as it was.
     """
     parts: list[Path] = []
     try:
@@ -56,7 +56,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
             put_in_place(beside, path)
     finally:
         for part in parts:
-            with suppress(OSError):  # A disk that cannot even do that has said so by the first error.
+            with suppress(OSError):  # The first error stands for this one.
                 part.unlink(missing_ok=True)
 
 
@@ -67,7 +67,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     All that is in it is on disk before it gets its name, and the name before this returns.
 
     Raises:
-        WriteError: Where the disk is full, broken or read-only; nothing is left.
+        WriteError: If the disk is full, broken or read-only; nothing is left.
     """
     with reraise_as_write_error(path, []):
         path.parent.mkdir(parents=True, exist_ok=True)

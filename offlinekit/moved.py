@@ -25,7 +25,7 @@ def forward(
     """
 
     def resolve(name: str) -> object:
-        # The import system asks for dunder names and submodules; neither is a use of the old path.
+        # The import system looks up dunder names and submodules; neither is a use of the old path.
         if name.startswith("__") or (names is not None and name not in names):
             raise AttributeError(f"module {old!r} has no attribute {name!r}")
         current = renamed.get(name, name)

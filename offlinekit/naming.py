@@ -13,7 +13,7 @@ def register(known: MutableMapping[str, Any], name: str, entry: object, overwrit
     One of the same module replaces the earlier one: a reload, or a notebook's cell that runs twice.
 
     Raises:
-        ValueError: Where the name belongs to another module.
+        ValueError: If the name belongs to another module.
     """
     check_free(name, entry, known.get(name), overwrite)
     known[name] = entry
@@ -29,7 +29,7 @@ def check_free(name: str, entry: object, owner: object, overwrite: bool = False)
         overwrite: Whether to take it from another module.
 
     Raises:
-        ValueError: Where the name belongs to another module.
+        ValueError: If the name belongs to another module.
     """
     if owner is None or overwrite or _home(owner) == _home(entry):
         return

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium
 import numpy as np
@@ -22,6 +22,9 @@ from offlinekit.core.algo import Algo
 from offlinekit.datasets import MDPDataset
 from offlinekit.errors import NotFittedError, UnsupportedError
 from offlinekit.metrics import get_evaluator, known_evaluators
+
+if TYPE_CHECKING:
+    from offlinekit.types import Array
 
 Make = Callable[..., Algo]
 SETTINGS: dict[str, Any] = {"out": None, "progress": False}
@@ -74,7 +77,10 @@ def check_catalogue(make: Make) -> None:
     assert cls.paper, "paper is empty"
     assert cls.summary(), "the docstring is empty"
     for name, parameter in cls.hyperparameters().items():
-        assert parameter.meaning, f"hyperparameter {name!r} has no comment that says what it means"
+        written = f"{name}: Annotated[{parameter.kind.split()[0]}, 'What it means.']"
+        assert parameter.meaning, (
+            f"hyperparameter {name!r} has no meaning; write {written} = {parameter.default!r}"
+        )
 
 
 def check_shapes(make: Make) -> None:
@@ -127,7 +133,7 @@ def check_determinism(make: Make) -> None:
 
 
 def check_exact_updates(make: Make) -> None:
-    """`fit` takes exactly as many updates as it is asked for, and changes parameters."""
+    """`fit` takes exactly `n_steps` updates, and changes parameters."""
     algo = make(seed=0, batch_size=8)
     data = small_dataset(algo.action_kind)
     before = {k: v.clone() for k, v in algo.build(data).impl.state_dict().items()}
@@ -297,8 +303,9 @@ CHECKS: tuple[Callable[[Make], None], ...] = (
 )
 
 
-def _numpy_state() -> Any:
-    return np.random.get_state(legacy=False)["state"]["key"]  # noqa: NPY002  # It is what must not move.
+def _numpy_state() -> Array:
+    key: Array = np.random.get_state(legacy=False)["state"]["key"]  # noqa: NPY002  # It is what must not move.
+    return key
 
 
 def _fitted(make: Make) -> tuple[Algo, MDPDataset]:

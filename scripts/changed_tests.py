@@ -73,6 +73,13 @@ def stem(file: str) -> str:
     return Path(file).stem.removeprefix("test_").removesuffix("_impl")
 
 
+def names_of(changed: Iterable[str]) -> set[str]:
+    """Returns the names that tests of changed files bear: those of the files, and of folders of data and pages."""
+    changed = list(changed)
+    folders = {Path(file).parent.name for file in changed if not file.endswith(".py")}
+    return {stem(file) for file in changed} | folders
+
+
 def mentioning(root: Path, file: str) -> set[str]:
     """Returns the tests whose text names a file, or the folder it lies in."""
     path = Path(file)
@@ -97,12 +104,17 @@ def distances(root: Path, changed: Iterable[str]) -> dict[str, int]:
 def nearest_tests(root: Path, changed: Iterable[str]) -> list[str]:
     """Returns the test files that a change concerns, nearest first."""
     distance = distances(root, changed)
-    names = {stem(file) for file in changed} | {
-        Path(file).parent.name for file in changed if file[-3:] != ".py"
-    }
+    names = names_of(changed)
     tests = [str(path.relative_to(root)) for path in sorted(root.glob("tests/**/test_*.py"))]
     found = [test for test in tests if test in distance or stem(test) in names]
     return sorted(found, key=lambda test: (stem(test) not in names, distance.get(test, 0)))
+
+
+def in_order(tests: Iterable[str], changed: Iterable[str], rules: Iterable[str]) -> list[str]:
+    """Returns what to run: tests that bear the name of a changed file, then the rules, then tests that import it."""
+    names = names_of(changed)
+    own = [test for test in tests if stem(test) in names]
+    return [*own, *rules, *(test for test in tests if test not in own)]
 
 
 class Budget:
@@ -141,7 +153,7 @@ def main(base: str, seconds: float, most: int) -> None:
         return
     tests = [test for test in nearest_tests(ROOT, changed) if test not in (ALWAYS, CONFORMANCE)]
     algos = {stem(file) for file in changed if file.startswith("offlinekit/algos/")}
-    chosen = [*tests[:most], ALWAYS, *([CONFORMANCE] if algos else [])]
+    chosen = in_order(tests[:most], changed, [*([CONFORMANCE] if algos else []), ALWAYS])
     click.echo("\n  ".join([f"Files changed since {base}: {len(changed)}. Running:", *chosen]))
     if left := len(tests) - len(tests[:most]):
         click.echo(f"Test files further away, left to `make fast`: {left}")

@@ -99,6 +99,14 @@ def test_tests_are_found_by_name_then_by_imports(
     assert script.nearest_tests(project, [changed]) == [f"tests/{test}.py" for test in tests]
 
 
+def test_the_rules_run_before_tests_of_other_names(script: ModuleType) -> None:
+    """A new algorithm changes `algos/__init__.py`, which the tests of all others import."""
+    changed = ["offlinekit/algos/__init__.py", "offlinekit/algos/iql.py", "docs/algos/iql.md"]
+    tests = ["tests/algos/test_iql.py", "tests/algos/test_awac.py"]
+    rules = [script.CONFORMANCE, script.ALWAYS]
+    assert script.in_order(tests, changed, rules) == [tests[0], *rules, tests[1]]
+
+
 def test_only_the_contracts_of_changed_algorithms_are_checked(script: ModuleType) -> None:
     ids = ("test_conformance.py::test_contract[check_shapes-", "test_iql.py::test_loss[")
     items = [
@@ -132,7 +140,7 @@ def test_what_runs_is_printed(
         assert (result.exit_code, runs, result.output) == (0, [], "Nothing has changed since main.\n")
         return
     assert result.exit_code == 1
-    tests = ["algos/test_iql.py", "test_architecture.py", "test_conformance.py"]
+    tests = ["algos/test_iql.py", "test_conformance.py", "test_architecture.py"]
     assert runs == [["-m", "not slow", *(str(ROOT / "tests" / test) for test in tests)]]
     assert "Files changed since main: 1. Running:\n  tests/algos/test_iql.py\n" in result.output
     assert "left to `make fast`" in result.output

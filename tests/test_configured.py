@@ -8,7 +8,7 @@ import pickle
 import subprocess
 import sys
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import numpy as np
 import pytest
@@ -166,6 +166,51 @@ def test_what_is_the_users_own_passes():
     algo = Noted()
     algo.note, algo._batch_siz, algo.gammas, algo.betas = "mine", 1, [0.9], [3]
     assert (algo.note, algo._batch_siz, algo.gammas, algo.betas) == ("mine", 1, [0.9], [3])
+
+
+@pytest.mark.parametrize("name", ["expectil", "expectlie", "bach_size"])
+def test_a_default_of_a_misspelt_name_is_refused(name):
+    with pytest.raises(AttributeError, match=r"Misspelt has no .*; did you mean '(expectile|batch_size)'"):
+        type(IQL)("Misspelt", (IQL,), {name: 0.9, "__module__": __name__})
+    assert "Misspelt" not in Algo.known
+
+
+def test_a_default_that_all_would_share_is_refused_with_what_to_write():
+    small = {"type": "mlp", "hidden_sizes": [8]}
+    with pytest.raises(
+        ValueError, match=r"Shared.encoder has a dict as its default.*write encoder = "
+    ) as refused:
+        type(IQL)("Shared", (IQL,), {"encoder": small, "__module__": __name__})
+    remedy = eval(str(refused.value).partition(" = ")[2], {"dataclasses": dataclasses})
+
+    class Apart(IQL):
+        """With what the message says."""
+
+        encoder = remedy
+
+    assert Apart().encoder == small
+    assert Apart().encoder is not Apart().encoder
+    assert Apart.hyperparameters()["encoder"].default == small
+    assert repr(Apart(seed=1)) == "Apart(seed=1)"
+    younger = {name: value for name, value in Apart(seed=1).config.items() if name != "encoder"}
+    assert Apart(seed=1).migrated(younger) == Apart(seed=1).config
+
+
+def test_what_a_class_says_is_its_own_passes():
+    class Own(IQL):
+        """Names that are near a hyperparameter's, declared."""
+
+        betas: ClassVar[tuple[float, ...]] = (1.0, 2.0)
+        gammas: Annotated[float, "Another hyperparameter."] = 0.5
+        _batch_siz = 3
+        note = "mine"
+
+        def seeds(self):
+            """A method."""
+            return [self.seed]
+
+    assert (Own.betas, Own(gammas=0.9).gammas, Own._batch_siz, Own.note) == ((1.0, 2.0), 0.9, 3, "mine")
+    assert Own(seed=4).seeds() == [4]
 
 
 def test_numbers_of_numpy_are_plain_when_assigned():

@@ -203,6 +203,7 @@ WIDE = np.array([[-200.0, -3.0, -1e-3, 0.0], [1e-3, 0.5, 3.0, 200.0]], np.float3
 X, W, B = (RNG.normal(size=shape).astype(np.float32) for shape in ((2, 4), (3, 4), (3,)))
 IMAGES, FILTERS = (RNG.normal(size=shape).astype(np.float32) for shape in ((2, 3, 9, 8), (5, 3, 4, 2)))
 CASES = {
+    "abs": (torch.abs, [WIDE], []),
     "add": (lambda x, y: torch.add(x, y, alpha=2), [X, X], [2]),
     "sub": (lambda x, y: torch.sub(x, y, alpha=2), [X, X + 1], [2]),
     "amax": (lambda x: x.amax(0), [X], [[0]]),
@@ -220,13 +221,17 @@ CASES = {
     "gelu": (F.gelu, [WIDE], []),
     "layer_norm": (lambda x: F.layer_norm(x, (4,), eps=0.1), [X], [[4], None, None, 0.1]),
     "linear": (F.linear, [X, W, B], []),
+    "log": (torch.log, [np.abs(X)], []),
     "log_softmax": (lambda x: F.log_softmax(x, -1), [WIDE], [-1]),
     "mean": (lambda x: x.mean((0, 2), keepdim=True), [IMAGES], [[0, 2], True]),
     "mish": (F.mish, [WIDE], []),
+    "pow": (lambda x: x**3, [X], [3]),
     "relu": (F.relu, [WIDE], []),
     "select": (lambda x: x.select(1, -1), [X], [1, -1]),
+    "sigmoid": (torch.sigmoid, [WIDE], []),
     "silu": (F.silu, [WIDE], []),
     "slice": (lambda x: x[:, 1:9223372036854775807:2], [X], [1, 1, 9223372036854775807, 2]),
+    "softplus": (lambda x: F.softplus(x, beta=2), [WIDE], [2]),
     "squeeze": (lambda x: x[:, :1].squeeze(1), [X[:, :1]], [1]),
     "sum": (lambda x: x.sum((1,)), [X], [[1]]),
     "unsqueeze": (lambda x: x.unsqueeze(-1), [X], [-1]),

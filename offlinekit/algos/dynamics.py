@@ -46,7 +46,7 @@ class Dynamics(Algo):
     impl_class = DynamicsImpl
 
     def check_together(self) -> None:
-        """Checks that no steps are joined, and that discounts tell the end of the MDP."""
+        """Checks that no steps are joined, and that discounts show the end of the MDP."""
         if self.n_step != 1:
             raise ValueError(f"dynamics are of single steps; n_step must be 1, got {self.n_step}")
         if self.gamma == 0.0:

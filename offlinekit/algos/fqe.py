@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
@@ -24,9 +25,10 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from offlinekit.interfaces import PolicyLike
-    from offlinekit.types import ArrayTreeLike
+    from offlinekit.types import ArrayTree, ArrayTreeLike
 
 BEHAVIOUR = "behaviour"
+FEWEST = 1_000  # Updates that networks need, however short the episodes.
 QUICK: dict[str, Any] = {"encoder": MLPEncoder((64, 64)), "learning_rate": 1e-3, "lr_schedule": "cosine"}
 """Settings of the fits behind `offlinekit select` and `offlinekit ope`."""
 
@@ -34,7 +36,7 @@ QUICK: dict[str, Any] = {"encoder": MLPEncoder((64, 64)), "learning_rate": 1e-3,
 class FQE(Algo):
     """Learns the value of a given policy by regression on one-step targets that act as it does.
 
-    What the policy does at each state of the data is asked once, before the run; any policy will do. Source: Le,
+    The policy is evaluated once at each state of the data, before the run; any policy will do. Source: Le,
     Voloshin and Yue 2019, arXiv:1903.08738; with quantiles, Bellemare, Dabney and Munos 2017's evaluation.
     """
 
@@ -46,7 +48,9 @@ class FQE(Algo):
     learning_rate: Annotated[Positive, "Of the critics."] = 3e-4
     n_critics: Annotated[Count, "Critics in the ensemble; their mean is the estimate."] = 1
     target_update_interval: Annotated[Count, "Updates between two updates of the target."] = 1
-    tau: Annotated[Rate, "Share of the critics that enters their target at each of its updates."] = 0.005
+    tau: Annotated[
+        Rate, "Share of the critics that enters their target; values settle in 1 / tau (1 - gamma)."
+    ] = 0.05
     td_loss: Annotated[TDLoss, "Of the temporal difference with q_function='mean'."] = "mse"
     q_function: Annotated[QKind, "What critics learn of the return: its mean, or quantiles ('qr')."] = "mean"
     n_quantiles: Annotated[Count, "Quantiles of the return with q_function='qr'."] = 32
@@ -55,22 +59,27 @@ class FQE(Algo):
     action_kind: ClassVar[str] = "continuous"
     paper: ClassVar[str] = "arXiv:1903.08738"
     not_in_files: ClassVar[tuple[str, ...]] = ("policy",)
-    sampler_options: ClassVar[tuple[str, ...]] = ("policy", "n_draws", "_resampled_by")
+    sampler_options: ClassVar[tuple[str, ...]] = ("policy", "n_draws")
     impl_class = FQEImpl
 
     def make_sampler(self, dataset: MDPDataset, *, needs: Sequence[str] = (), **settings: Any) -> Sampler:
         """Makes what draws the batches of a run, with what the policy does in the next states.
 
         Raises:
-            ValueError: Where no policy was given.
+            ValueError: If no policy was given, or several steps of the data would stand for the policy's own.
         """
+        if self.n_step > 1 and self.policy != BEHAVIOUR:
+            raise ValueError(
+                f"n_step={self.n_step} would count rewards of what the data did for what the policy does; "
+                "use n_step=1, or policy='behaviour'"
+            )
         if self.policy is None:
             raise ValueError(
                 f"{type(self).__name__} evaluates a policy: give policy=algo, a callable, or 'behaviour' for what "
                 "recorded the data; files do not hold it, so give it to load(path, policy=algo) as well"
             )
-        if self.resample:
-            settings["sampling_weights"] = np.repeat(self.episode_counts(dataset), dataset.episode_lengths())
+        if (weights := self.sampling_weights_for(dataset)) is not None:
+            settings["sampling_weights"] = weights
         if self.policy == BEHAVIOUR:
             now, following = behaviour_choices(dataset, self.n_draws)
             needs = (*needs, "next_actions")
@@ -80,6 +89,28 @@ class FQE(Algo):
             now, following = self.scaling.action.transform(now), self.scaling.action.transform(following)
         column = "next_policy_" + ("probabilities" if self.action_kind == "discrete" else "actions")
         return super().make_sampler(dataset, needs=needs, following={column: (now, following)}, **settings)
+
+    def sampling_weights_for(self, dataset: MDPDataset) -> Array | None:
+        """Returns how often the episode of each row was drawn, float64 [N]; None without `resample`."""
+        return np.repeat(self.episode_counts(dataset), dataset.episode_lengths()) if self.resample else None
+
+    def updates_needed(self, dataset: MDPDataset) -> int:
+        """Returns how many updates the target takes to pass values on, 3 time constants: 3 H / tau.
+
+        H is 1 / (1 - gamma), or the steps of the longest episode if all end and this is less. After so many updates a
+        value is 95% of itself.
+
+        Raises:
+            UnsupportedError: With gamma 1 where episodes are cut off: values have no end then.
+        """
+        ends = bool(dataset.terminals[dataset.episode_ends - 1].all())
+        longest = int(dataset.episode_lengths().max())
+        if self.gamma == 1 and not ends:
+            raise UnsupportedError(
+                "values of endless episodes need gamma < 1, and some episodes here are cut off"
+            )
+        horizon = min(longest if ends else math.inf, 1 / (1 - self.gamma) if self.gamma < 1 else math.inf)
+        return math.ceil(3 * horizon * self.target_update_interval / self.tau)
 
     def predict(self, observations: ArrayTreeLike) -> Array:
         """Refuses to act.
@@ -104,13 +135,13 @@ class FQE(Algo):
             float32 [B], or a float32 scalar for one observation.
 
         Raises:
-            UnsupportedError: For the behaviour's own actions where none are given.
+            UnsupportedError: For the behaviour's own actions if none are given.
         """
         if actions is not None:
             return super().predict_value(observations, actions)
         if self.policy is None or self.policy == BEHAVIOUR:
             raise UnsupportedError(
-                "no policy is there to ask for its actions; give actions, such as the data's"
+                "without a policy there are no actions to evaluate; give actions, such as the data's"
             )
         if self._converter.observations(observations)[1]:
             alone: Array = self.predict_value(map_tree(lambda leaf: np.asarray(leaf)[None], observations))[0]
@@ -124,6 +155,10 @@ class FQE(Algo):
         values = [super(FQE, self).predict_value(observations, draw) for draw in draws]
         found: Array = (np.stack(values) * weights).sum(0, dtype=np.float32)
         return found
+
+    def choices_at(self, observations: ArrayTree) -> Array:
+        """Returns what the policy does: probabilities [B, A] of discrete actions, else actions [B, n_draws, A]."""
+        return self._choices.at(observations)
 
     def start_value(self, dataset: MDPDataset) -> float:
         """Returns the mean value of the first observations of a dataset, in units of the scaled reward.
@@ -143,10 +178,6 @@ class FQE(Algo):
         return np.bincount(drawn, minlength=n).astype(np.float64)
 
     @property
-    def _resampled_by(self) -> int | None:
-        return self.seed if self.resample else None
-
-    @property
     def _choices(self) -> Choices:
         return Choices(self.policy, self.impl.action_space, self.n_draws)
 
@@ -159,19 +190,20 @@ class DiscreteFQE(FQE):
 
 
 def fitted_by(
-    policy: PolicyLike | str, n_steps: int = 10_000, **hyperparameters: Any
+    policy: PolicyLike | str, n_steps: int | None = None, **hyperparameters: Any
 ) -> Callable[[MDPDataset], Any]:
     """Returns what fits FQE to a dataset, as `estimate(..., fit_q=...)` takes it.
 
     Args:
         policy: To evaluate.
-        n_steps: Updates of a fit.
+        n_steps: Updates of a fit; None for as many as values need to settle.
         hyperparameters: Of `FQE`.
     """
 
     def fit(dataset: MDPDataset) -> Callable[[Any, Array], Array]:
         front = DiscreteFQE if isinstance(dataset.action_space, Discrete) else FQE
         algo = front(policy=policy, **{**QUICK, **hyperparameters})
-        return algo.fit(dataset, n_steps, out=None, progress=False).predict_value
+        updates = max(FEWEST, algo.updates_needed(dataset)) if n_steps is None else n_steps
+        return algo.fit(dataset, updates, out=None, progress=False).predict_value
 
     return fit

@@ -10,7 +10,7 @@ from offlinekit.core.hyperparameters import Fraction, NonNegative, Positive
 
 
 class IQL(ActorCritic):
-    """Learns values by expectile regression, never asking for an action outside the data.
+    """Learns values by expectile regression, never evaluating an action outside the data.
 
     Source: Kostrikov et al. 2021, arXiv:2110.06169.
     """

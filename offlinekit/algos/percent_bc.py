@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar
 
 from offlinekit.algos.bc import BC
 from offlinekit.algos.torch.percent_bc_impl import PercentBCImpl
 from offlinekit.core.hyperparameters import Rate
 from offlinekit.datasets import MDPDataset
 from offlinekit.datasets.editing.thinning import best_episodes
+
+if TYPE_CHECKING:
+    from offlinekit.interfaces import Sampler
 
 A = TypeVar("A", bound="PercentBC")
 
@@ -32,7 +35,7 @@ class PercentBC(BC):
         self.check(dataset)
         return super().build(self.best_episodes(dataset))
 
-    def make_sampler(self, dataset: MDPDataset, **settings: Any) -> Any:
+    def make_sampler(self, dataset: MDPDataset, **settings: Any) -> Sampler:
         """Makes what draws the batches of a run from the best episodes."""
         return super().make_sampler(self.best_episodes(dataset), **settings)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +12,6 @@ from offlinekit.cli.datasets_info import describe, open_dataset, reader_options
 from offlinekit.cli.options import debug_option, example, import_module, import_option, usage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from offlinekit.datasets.mdp_dataset import MDPDataset
 
 out_argument = click.argument("out", type=click.Path(path_type=Path))

@@ -84,7 +84,7 @@ class Job:
         """Tries what would else fail only at the first evaluation, perhaps hours later.
 
         Raises:
-            OfflineKitError: Where the algorithm, the data, the environment and the metrics do not fit.
+            OfflineKitError: If the algorithm, the data, the environment and the metrics do not fit.
         """
         self.algo.build(weighted_dataset(self.dataset, self.fit.get("weights"), None))
         if self.env is not None:
@@ -193,7 +193,7 @@ def _of_rank(options: dict[str, Any], team: ProcessGroup) -> dict[str, Any]:
 
 
 def _info(options: dict[str, Any], dataset: MDPDataset) -> dict[str, Any]:
-    """Returns what the run's config.json keeps so that other commands know how it was started."""
+    """Returns what the run's config.json keeps for other commands: how it was started."""
     named = "eval_env" in options
     source = Path(options["dataset"])
     return {

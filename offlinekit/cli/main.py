@@ -18,14 +18,14 @@ FAILED, PREEMPTED, INTERRUPTED = 1, 75, 130
 
 
 class Commands(click.Group):
-    """The commands of `offlinekit/cli/commands/`, imported when they are asked for."""
+    """The commands of `offlinekit/cli/commands/`, imported when they are called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Returns the names of the files."""
         return sorted(module.name for module in pkgutil.iter_modules(commands.__path__))
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Returns the `command` of a file; None where there is no such file."""
+        """Returns the `command` of a file; None if there is no such file."""
         if cmd_name not in self.list_commands(ctx):
             return None
         command: click.Command = importlib.import_module(f"{commands.__name__}.{cmd_name}").command
@@ -34,7 +34,7 @@ class Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Finds the command that is called; suggests the nearest where there is none."""
+        """Finds the command that is called; suggests the nearest if there is none."""
         name = args[0]
         if self.get_command(ctx, name) is None and not name.startswith("-"):
             raise click.UsageError(
@@ -82,7 +82,7 @@ Exit codes:
   0    done
   1    the job failed, such as damaged data or a diverged loss
   2    wrong usage, such as an unknown option, algorithm or dataset
-  75   `train` or `sweep` was asked to stop (SIGTERM, SIGUSR1) and has saved checkpoints: start it again
+  75   `train` or `sweep` was stopped (SIGTERM, SIGUSR1) and has saved checkpoints: start it again
   130  interrupted by Ctrl-C; `train` and `sweep` have saved checkpoints then
 """,
 )
@@ -90,11 +90,11 @@ Exit codes:
 @import_option
 @debug_option
 def main() -> None:
-    """Offline reinforcement learning: learn a policy from a fixed dataset and judge it."""
+    """Offline reinforcement learning: learn a policy from a fixed dataset and evaluate it."""
 
 
 def _one_line(error: BaseException) -> str:
-    """Returns an error's message without line breaks; its class where it has none."""
+    """Returns an error's message without line breaks; its class if it has none."""
     return " ".join(str(error).split()) or type(error).__name__
 
 

@@ -69,7 +69,7 @@ def key_values(_: click.Context, parameter: click.Parameter, values: tuple[str, 
     """Parses a repeatable option of the form key=value, as its callback.
 
     Returns:
-        Each value as JSON where it is JSON, else as text; None, True and False as in Python.
+        Each value as JSON if it is JSON, else as text; None, True and False as in Python.
     """
     return parse_key_values(values, parameter)
 

@@ -25,7 +25,7 @@ def number(value: float | None, digits: int = 4) -> str:
 
 
 def with_error(mean: float, error: float) -> str:
-    """Returns "mean ± standard error" with the decimals of the error; the mean alone where it is unknown."""
+    """Returns "mean ± standard error" with the decimals of the error; the mean alone if it is NaN."""
     if math.isnan(error):
         return f"{mean:,.1f}"
     decimals = 1 if error == 0 else min(6, max(0, 1 - math.floor(math.log10(error))))
@@ -33,7 +33,7 @@ def with_error(mean: float, error: float) -> str:
 
 
 def space_text(space: Any) -> str:
-    """Returns a gymnasium space in a few words: shape, type, and its bounds where they are one pair."""
+    """Returns a gymnasium space in a few words: shape, type, and its bounds if they are one pair."""
     inner = getattr(space, "spaces", None)
     if isinstance(inner, Mapping):
         return "{" + ", ".join(f"{key}: {space_text(part)}" for key, part in inner.items()) + "}"

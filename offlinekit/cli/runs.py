@@ -24,7 +24,7 @@ class Found(NamedTuple):
 
     @property
     def reference(self) -> tuple[float, float] | None:
-        """The returns that score 0 and 100, where the run noted them."""
+        """The returns that score 0 and 100, if the run recorded them."""
         pair = self.config.get("reference_scores")
         return None if pair is None else (float(pair[0]), float(pair[1]))
 
@@ -37,7 +37,7 @@ def find(run: Path, which: str) -> Found:
         which: "last" or "best", of a run folder.
 
     Raises:
-        click.BadParameter: Where there is none; says what the folder lacks.
+        click.BadParameter: If there is none; says what the folder lacks.
     """
     from offlinekit.training import run_folder
 
@@ -72,8 +72,8 @@ def load(
         The algorithm and the environment.
 
     Raises:
-        click.UsageError: Where no environment is known.
-        DatasetError: Where the policy does not fit it.
+        click.UsageError: If no environment is known.
+        DatasetError: If the policy does not fit it.
     """
     import offlinekit
     from offlinekit.datasets.spaces import check_environment
@@ -95,8 +95,8 @@ def make_env(env_id: str, option: str, **kwargs: Any) -> gymnasium.Env[Any, Any]
     """Makes the environment that an option names.
 
     Raises:
-        click.BadParameter: Where there is no such environment.
-        MissingExtraError: Where its package is not installed.
+        click.BadParameter: If there is no such environment.
+        MissingExtraError: If its package is not installed.
     """
     from offlinekit.datasets import make_env as make
 

@@ -53,7 +53,7 @@ class Agent:
         return self._converter.act(observations, self.impl.predict_best_action)
 
     def sample_action(self, observations: ArrayTreeLike) -> Array:
-        """Returns actions drawn from the policy, as `predict` does; greedy where it is deterministic."""
+        """Returns actions drawn from the policy, as `predict` does; greedy if it is deterministic."""
         return self._converter.act(observations, self.impl.sample_action)
 
     def predict_value(self, observations: ArrayTreeLike, actions: ArrayLike | None = None) -> Array:
@@ -67,7 +67,7 @@ class Agent:
             float32 [B], or a float32 scalar for one observation.
 
         Raises:
-            UnsupportedError: Where the algorithm learns no value function.
+            UnsupportedError: If the algorithm learns no value function.
         """
         return self._converter.value(observations, actions, self.impl.predict_value)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar, overload
 from torch import Tensor
 from typing_extensions import Unpack
 
-from offlinekit.configured import Configured, fields_of
+from offlinekit.configured import Configured, default_of, fields_of
 from offlinekit.core.agent import Agent
 from offlinekit.core.catalogue import CatalogueEntry
 from offlinekit.core.compatibility import check_dataset
@@ -47,6 +47,7 @@ from offlinekit.training.interrupts import whole_runs
 from offlinekit.training.setup.keywords import takes_settings
 from offlinekit.training.setup.settings import N_STEPS, RunSettings
 from offlinekit.training.setup.start import start_run
+from offlinekit.types import Array
 
 if TYPE_CHECKING:
     from gymnasium import spaces
@@ -84,7 +85,7 @@ class Algo(Configured, CatalogueEntry, Agent, PolicyFiles, Copied):
     clip_grad_norm: Annotated[Positive | None, "Largest norm of a loss's gradient; None for no limit."] = None
     lr_schedule: Annotated[Schedule, "Of the learning rates over the run; cosine ends at 0."] = "constant"
     seed: Annotated[Steps | None, "Of networks, batches and noise; None draws one and records it."] = None
-    device: Annotated[Device, "'auto' (a GPU where there is one), 'cpu', 'cuda', 'cuda:1'."] = "auto"
+    device: Annotated[Device, "'auto' (a GPU if there is one), 'cpu', 'cuda', 'cuda:1'."] = "auto"
     impl_class: Annotated[Any, "The implementation; None for the algorithm's own."] = None
 
     field_word: ClassVar[str] = "hyperparameter"
@@ -130,7 +131,7 @@ class Algo(Configured, CatalogueEntry, Agent, PolicyFiles, Copied):
 
         Those younger than the run have their defaults.
         """
-        defaults = as_plain({one.name: one.default for one in dataclasses.fields(self)})
+        defaults = as_plain({one.name: default_of(one) for one in dataclasses.fields(self)})
         younger = {name: defaults[name] for name in self.config.keys() - config.keys()}
         adopted = {name: defaults[name] for name in self._adopted(config)}
         return {**younger, **migrated(type(self), config), **adopted}
@@ -147,7 +148,7 @@ class Algo(Configured, CatalogueEntry, Agent, PolicyFiles, Copied):
         return {
             name: before
             for name, before in values_before(type(self)).items()
-            if begun[name] == before and getattr(self, name) == fields[name].default
+            if begun[name] == before and getattr(self, name) == default_of(fields[name])
         }
 
     def take_up(self, name: str, before: object) -> None:
@@ -180,7 +181,7 @@ class Algo(Configured, CatalogueEntry, Agent, PolicyFiles, Copied):
         given = {
             field.name: getattr(self, field.name)
             for field in dataclasses.fields(self)
-            if field.name != "impl_class" and getattr(self, field.name) != field.default
+            if field.name != "impl_class" and getattr(self, field.name) != default_of(field)
         }
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in given.items())})"
 
@@ -193,7 +194,7 @@ class Algo(Configured, CatalogueEntry, Agent, PolicyFiles, Copied):
 
     @property
     def has_value(self) -> bool:
-        """Whether `predict_value` can answer."""
+        """Whether there is a `predict_value`."""
         return bool(self.impl_class.has_value)
 
     @property
@@ -267,8 +268,8 @@ class Algo(Configured, CatalogueEntry, Agent, PolicyFiles, Copied):
 
         Raises:
             UnsupportedError: For a dataset of the other kind of actions.
-            TrainingError: Where a loss is no longer finite.
-            WriteError: Where the run folder cannot be written; the checkpoints before stay.
+            TrainingError: If a loss is no longer finite.
+            WriteError: If the run folder cannot be written; the checkpoints before stay.
             KeyboardInterrupt: At Ctrl-C, after a checkpoint was saved; Preempted, a kind of it, at other signals.
         """
         if seeds is not None:
@@ -291,6 +292,10 @@ class Algo(Configured, CatalogueEntry, Agent, PolicyFiles, Copied):
             Ctrl-C is the caller's.
         """
         yield from start_run(self, dataset, n_steps, **settings).steps()
+
+    def sampling_weights_for(self, dataset: MDPDataset) -> Array | None:
+        """Returns how likely the algorithm itself draws each row, [N]; None for equally."""
+        return None
 
     def make_sampler(self, dataset: MDPDataset, *, needs: Sequence[str] = (), **settings: Any) -> Sampler:
         """Makes what draws the batches of a run; one that learns from windows of steps makes another sampler.

@@ -20,7 +20,7 @@ def letters(name: str) -> str:
 
 
 class CatalogueEntry:
-    """How an algorithm describes itself; all of it is asked of the class."""
+    """Description of an algorithm, by class attributes and class methods."""
 
     family: ClassVar[str] = ""
     action_kind: ClassVar[str] = ""
@@ -29,7 +29,7 @@ class CatalogueEntry:
 
     @classmethod
     def catalogue_name(cls) -> str:
-        """Returns the name on the command line, such as "td3_plus_bc"; `short_name` where the class has one."""
+        """Returns the name on the command line, such as "td3_plus_bc"; `short_name` if the class has one."""
         own: str = cls.__dict__.get("short_name", "")
         return own or re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z0-9])(?=[A-Z][a-z])", "_", cls.__name__).lower()
 
@@ -38,7 +38,7 @@ class CatalogueEntry:
         """Enters the class in a catalogue by its own name, which files have.
 
         Raises:
-            ValueError: Where that name, or its like on the command line, belongs to another module.
+            ValueError: If that name, or its like on the command line, belongs to another module.
         """
         name = letters(cls.catalogue_name())
         for owner in known.values():
@@ -75,7 +75,7 @@ class CatalogueEntry:
             hyperparameters: Those to set otherwise.
 
         Raises:
-            ValueError: Where none were published for it; lists those that were.
+            ValueError: If none were published for it; lists those that were.
         """
         published = presets.find(cls.catalogue_name(), dataset).hyperparameters
         return cls(**{**published, **cls.current_names(hyperparameters)})

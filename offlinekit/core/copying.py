@@ -10,7 +10,7 @@ import copy
 import dataclasses
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, SupportsIndex, TypeVar
 
 from torch import Tensor
 
@@ -65,7 +65,7 @@ class Copied:
         twin.__setstate__(copy.deepcopy(self.__getstate__(), memo))
         return twin
 
-    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+    def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:
         for field in dataclasses.fields(self):  # type: ignore[arg-type]  # Fronts are dataclasses.
             _check_importable(type(self).__name__, field.name, getattr(self, field.name))
         return _made, (type(self), self.__getstate__())
@@ -87,7 +87,7 @@ def _check_importable(owner: str, name: str, value: Any) -> None:
     place, named = getattr(value, "__module__", None), getattr(value, "__qualname__", None)
     if place is None or named is None:
         return
-    found: Any = sys.modules.get(place)
+    found: object = sys.modules.get(place)
     for part in named.split("."):
         found = getattr(found, part, None)
     if found is not value:

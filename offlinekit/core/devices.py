@@ -1,4 +1,4 @@
-"""Where the networks of an algorithm live."""
+"""Devices of the networks of an algorithm."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ def check_device(name: str) -> None:
 
 
 def find_device(name: str) -> torch.device:
-    """Returns the device of a name; "auto" is a GPU where there is one.
+    """Returns the device of a name; "auto" is a GPU if there is one.
 
     Raises:
-        ValueError: For a GPU where torch can use none.
+        ValueError: For a GPU if torch can use none.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -93,13 +93,13 @@ class Impl(nn.Module):
         raise UnsupportedError(f"{type(self).__name__} must define predict_best_action()")
 
     def sample_action(self, observations: TensorTree) -> Tensor:
-        """Returns actions drawn from the policy; the greedy ones where it is deterministic."""
+        """Returns actions drawn from the policy; the greedy ones if it is deterministic."""
         return self.predict_best_action(observations)
 
     def predict_value(self, observations: TensorTree, actions: Tensor | None) -> Tensor:
-        """Returns the value [B] of actions, or of the greedy actions where they are None."""
+        """Returns the value [B] of actions, or of the greedy actions if they are None."""
         raise UnsupportedError(
-            f"{type(self.config).__name__} learns no value function; judge its policy with evaluate()"
+            f"{type(self.config).__name__} learns no value function; evaluate its policy with evaluate()"
         )
 
     def begin_episode(self, target_return: float | None) -> Any:
@@ -109,7 +109,7 @@ class Impl(nn.Module):
             target_return: What is to be reached, in units of the data; None leaves it to the hyperparameters.
 
         Raises:
-            UnsupportedError: For a target where there is no use for one.
+            UnsupportedError: For a target if there is no use for one.
         """
         if target_return is not None:
             raise UnsupportedError(
@@ -142,11 +142,11 @@ class Impl(nn.Module):
 
     @property
     def learns_whole_dataset(self) -> bool:
-        """Whether losses need to know the whole dataset, beyond their batch."""
+        """Whether losses depend on the whole dataset, beyond their batch."""
         return type(self).learn_data is not Impl.learn_data
 
     def compute_target(self, batch: Batch) -> Tensor:
-        """Returns the critics' target without gradient, [B] or [N, B]; [K, ...] where each has its own."""
+        """Returns the critics' target without gradient, [B] or [N, B]; [K, ...] if each has its own."""
         raise UnsupportedError(f"{type(self).__name__} must define compute_target()")
 
     def compute_critic_loss(self, batch: Batch, q_tpn: Tensor) -> Loss:
@@ -264,7 +264,7 @@ class Impl(nn.Module):
         """Brings targets, objectives and candidates up to a hyperparameter that was set after `build`.
 
         Raises:
-            ValueError: Where it decides what is minimised, or by which optimizer.
+            ValueError: If it decides what is minimised, or by which optimizer.
         """
         declared = self.build_objectives()
         kinds = [[(one.name, one.optimizer.name) for one in each] for each in (self.objectives, declared)]
@@ -323,7 +323,7 @@ class Impl(nn.Module):
         """Takes up what `state_tensors` returned.
 
         Raises:
-            RuntimeError: Where names or shapes of the networks differ.
+            RuntimeError: If names or shapes of the networks differ.
         """
         prefix = "networks."
         networks = {name[len(prefix) :]: v for name, v in tensors.items() if name.startswith(prefix)}

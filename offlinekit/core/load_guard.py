@@ -1,8 +1,8 @@
-"""Memory that a file may ask for: networks larger than its own tensors are not built."""
+"""Limit on the memory that a file may claim: networks larger than its own tensors are not built."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +12,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from offlinekit.errors import FileFormatError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from torch._ops import OpOverload
 
 SLACK = 1 << 24

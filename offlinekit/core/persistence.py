@@ -43,7 +43,7 @@ class PolicyFiles:
         Raises:
             FileFormatError: For a file that does not fit.
         """
-        restore(self, path, header, tensors)
+        restore(cast("Algo", self), path, header, tensors)
 
     def save(self, path: str | Path, *, run: Mapping[str, Any] | None = None) -> Path:
         """Writes the whole state, from which acting and training go on exactly, as one file of data.
@@ -55,7 +55,7 @@ class PolicyFiles:
         Returns:
             The path.
         """
-        save(self, Path(path), run)
+        save(cast("Algo", self), Path(path), run)
         return Path(path)
 
     def export(
@@ -76,7 +76,7 @@ class PolicyFiles:
 
         Raises:
             UnsupportedError: For a policy that remembers its episode, or has operations that a format lacks.
-            ExportError: Where the actions differ; nothing is written.
+            ExportError: If the actions differ; nothing is written.
         """
         from offlinekit.core.export import export  # Here: torch's exporters take long to import.
 
@@ -96,11 +96,11 @@ class PolicyFiles:
         Args:
             path: Of the file.
             device: Where the networks go.
-            impl_class: The implementation it was trained with, where this process has not defined it.
+            impl_class: The implementation it was trained with, if this process has not defined it.
             given: Hyperparameters that files cannot hold: `encoder` and `critic_encoder` factories.
 
         Raises:
-            FileNotFoundError: Where there is no file.
+            FileNotFoundError: If there is no file.
             FileFormatError: For a file that is none of ours, is damaged, or needs a class not known here.
         """
         fronts = {name: front for name, front in cls.known.items() if issubclass(front, cls)}
@@ -108,7 +108,7 @@ class PolicyFiles:
         return algo
 
 
-def save(algo: Any, path: Path, run: Mapping[str, Any] | None) -> None:
+def save(algo: Algo, path: Path, run: Mapping[str, Any] | None) -> None:
     """Writes config, spaces, scalers, networks, optimizers and random states of an algorithm."""
     impl = algo.impl
     header = {
@@ -180,11 +180,11 @@ def load(
     return algo
 
 
-def restore(algo: Any, path: Path, header: Mapping[str, Any], tensors: dict[str, Tensor]) -> None:
+def restore(algo: Algo, path: Path, header: Mapping[str, Any], tensors: dict[str, Tensor]) -> None:
     """Brings an algorithm to the state of a file.
 
     Raises:
-        FileFormatError: Where the networks do not fit.
+        FileFormatError: If the networks do not fit.
     """
     with policy_file.refused(path):
         _restore(algo, path, header, tensors)

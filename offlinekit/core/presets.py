@@ -34,7 +34,7 @@ class Preset:
 
 @cache
 def published(algo: str) -> dict[str, Preset]:
-    """Returns the presets of an algorithm by dataset, none if nobody published any.
+    """Returns the presets of an algorithm by dataset, none if none were published.
 
     An entry of `<algo>.json` adds to those above it that name the same dataset. Names may hold choices:
     "{hopper,walker2d}-medium-v2" stands for two datasets.

@@ -37,7 +37,7 @@ class Addition(NamedTuple):
 
     algo: str
     name: str
-    before: Any
+    before: object
     version: str
 
 

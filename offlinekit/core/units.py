@@ -96,7 +96,7 @@ class Converter:
 
 
 class SampledPolicy:
-    """The drawn actions of an algorithm and, where its policy has densities, their logarithms.
+    """The drawn actions of an algorithm and, if its policy has densities, their logarithms.
 
     Args:
         algo: With networks.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +15,11 @@ from offlinekit.datasets.inspection.doubts import doubts_of
 from offlinekit.datasets.inspection.rules import faults_of
 from offlinekit.errors import DatasetWarning
 from offlinekit.types import Array, rows
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from offlinekit.types import ArrayTreeLike
 
 
 class EpisodeColumns:
@@ -41,22 +46,22 @@ class EpisodeColumns:
 
     def __init__(
         self,
-        observations: Any,
-        actions: Any,
-        rewards: Any,
-        terminals: Any,
-        episode_terminals: Any | None = None,
+        observations: ArrayTreeLike,
+        actions: ArrayLike,
+        rewards: ArrayLike,
+        terminals: ArrayLike,
+        episode_terminals: ArrayLike | None = None,
         *,
-        timeouts: Any | None = None,
-        next_observations: Any | None = None,
+        timeouts: ArrayLike | None = None,
+        next_observations: ArrayTreeLike | None = None,
         action_space: spaces.Space | None = None,
         create_mask: bool = False,
         mask_size: int = 1,
         observation_space: spaces.Space | None = None,
         seed: int = 0,
-        final_observations: Any | None = None,
-        final_known: Any | None = None,
-        behavior_log_probs: Any | None = None,
+        final_observations: ArrayTreeLike | None = None,
+        final_known: ArrayLike | None = None,
+        behavior_log_probs: ArrayLike | None = None,
         extras: dict[str, Any] | None = None,
         episode_extras: dict[str, Any] | None = None,
         name: str = "custom",

@@ -9,9 +9,9 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.client import HTTPException
+from http.client import HTTPException, HTTPMessage, HTTPResponse
 from pathlib import Path
-from typing import Any
+from typing import IO
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
 
@@ -138,12 +138,12 @@ def _fetch(url: str, part: Path, timeout: float) -> None:
     tag.unlink(missing_ok=True)
 
 
-def _continues(response: Any, have: int) -> bool:
+def _continues(response: HTTPResponse, have: int) -> bool:
     began = str(response.headers.get("Content-Range", ""))
     return bool(have and response.status == 206 and began.startswith(f"bytes {have}-"))
 
 
-def _remember_tag(response: Any, tag: Path) -> None:
+def _remember_tag(response: HTTPResponse, tag: Path) -> None:
     """Keeps what identifies the file on the server; without it an interrupted download starts again."""
     value = response.headers.get("ETag") or response.headers.get("Last-Modified")
     if value and not value.startswith("W/"):
@@ -152,7 +152,7 @@ def _remember_tag(response: Any, tag: Path) -> None:
         tag.unlink(missing_ok=True)
 
 
-def _copy(response: Any, part: Path, have: int, total: int | None) -> int:
+def _copy(response: HTTPResponse, part: Path, have: int, total: int | None) -> int:
     got = 0
     name = part.name.removesuffix(".part")
     with (
@@ -183,7 +183,15 @@ def _verify(part: Path, sha256: str | None, size: int | None, check: Callable[[P
 
 
 class _CheckedRedirects(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
+    def redirect_request(
+        self,
+        req: urllib.request.Request,
+        fp: IO[bytes],
+        code: int,
+        msg: str,
+        headers: HTTPMessage,
+        newurl: str,
+    ) -> urllib.request.Request | None:
         if urlsplit(newurl).scheme not in SCHEMES:  # urllib itself would follow ftp.
             fp.close()
             raise DownloadError(f"only http and https are fetched, but it redirects to {newurl}")
@@ -195,7 +203,7 @@ def _check_scheme(url: str) -> None:
         raise DownloadError(f"only http and https are fetched, got {url}")
 
 
-def _open(request: urllib.request.Request, timeout: float) -> Any:
+def _open(request: urllib.request.Request, timeout: float) -> HTTPResponse:
     """Opens a request with handlers of http and https only: no file, ftp or data URL."""
     _check_scheme(request.full_url)
     opener = urllib.request.OpenerDirector()
@@ -209,4 +217,5 @@ def _open(request: urllib.request.Request, timeout: float) -> Any:
         urllib.request.UnknownHandler(),
     ):
         opener.add_handler(handler)
-    return opener.open(request, timeout=timeout)
+    response: HTTPResponse = opener.open(request, timeout=timeout)
+    return response

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from offlinekit.datasets import episodes, schema, spaces, validation
 from offlinekit.datasets.findings import Fault, Finding, refused
 from offlinekit.types import Array, map_tree, rows
+
+if TYPE_CHECKING:
+    from offlinekit.types import ArrayTree
 
 
 class Draft:
@@ -37,7 +40,7 @@ class Draft:
             if column.is_argument and value is not None:
                 self._read(column, value)
 
-    def _read(self, column: schema.Column, value: Any) -> None:
+    def _read(self, column: schema.Column, value: object) -> None:
         try:
             if column.kind == "actions":
                 found = spaces.as_actions(value, self.given.get("action_space"))
@@ -76,7 +79,7 @@ class Draft:
         return None if self.episodes is None else self.episodes.ends
 
     @cached_property
-    def next_observations(self) -> Any | None:
+    def next_observations(self) -> ArrayTree | None:
         """The observations after all rows, if they are given and differ from the rows below; else None."""
         column = self.columns.get("next_observations")
         if column is None or self.episodes is None or "observations" not in self.columns:
@@ -93,7 +96,7 @@ class Draft:
         return np.full(len(self.episodes.ends), has_finals) if known is None else known
 
     @cached_property
-    def final_observations(self) -> Any | None:
+    def final_observations(self) -> ArrayTree | None:
         """A tree of [E, ...] with zeros in place of those that are not known; None if none is given."""
         final = self.columns.get("final_observations")
         if final is None and "next_observations" in self.columns:
@@ -125,7 +128,7 @@ def _with_log_probs(given: Mapping[str, Any]) -> dict[str, Any]:
     return arguments
 
 
-def blank(finals: Any, known: Array) -> Any:
+def blank(finals: ArrayTree, known: Array) -> ArrayTree:
     """Returns a copy of a tree of [E, ...] with zeros where `known` [E] is False."""
 
     def blanked(leaf: Array) -> Array:
@@ -136,12 +139,12 @@ def blank(finals: Any, known: Array) -> Any:
     return map_tree(blanked, finals)
 
 
-def empty_finals(observations: Any, n_episodes: int) -> Any:
+def empty_finals(observations: ArrayTree, n_episodes: int) -> ArrayTree:
     """Returns zeros of [n_episodes, ...] in the shape of a tree of observations."""
     return map_tree(lambda leaf: np.zeros((n_episodes, *leaf.shape[1:]), leaf.dtype), observations)
 
 
-def plain(metadata: Any) -> dict[str, Any]:
+def plain(metadata: object) -> dict[str, Any]:
     """Returns a copy of metadata as JSON would give it back.
 
     Raises:

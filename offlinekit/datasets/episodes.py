@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -11,6 +11,11 @@ from offlinekit.datasets.findings import Finding, fault
 from offlinekit.datasets.validation import same_rows
 from offlinekit.errors import DatasetError
 from offlinekit.types import Array, map_tree, rows
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from offlinekit.types import ArrayTree
 
 
 class Episodes(NamedTuple):
@@ -51,7 +56,7 @@ def cut_into_episodes(flags: dict[str, Array]) -> Episodes:
     return Episodes(ended, last & ~ended, starts, ends)
 
 
-def is_shift(observations: Any, next_observations: Any, ends: Array) -> bool:
+def is_shift(observations: ArrayTree, next_observations: ArrayTree, ends: Array) -> bool:
     """Returns whether next_observations[i] is observations[i + 1] wherever an episode goes on."""
     n_rows = int(ends[-1])
     at_end = np.zeros(n_rows, np.bool_)
@@ -60,7 +65,7 @@ def is_shift(observations: Any, next_observations: Any, ends: Array) -> bool:
     return same_rows(rows(next_observations, before), rows(observations, after), but=at_end[:-1])
 
 
-def next_rows(observations: Any, final_observations: Any, ends: Array, index: Array) -> Any:
+def next_rows(observations: ArrayTree, final_observations: ArrayTree, ends: Array, index: Array) -> ArrayTree:
     """Returns the observations after the rows `index`: the row below, or the episode's final one."""
     episode = np.searchsorted(ends, index, side="right")
     at_end = index == ends[episode] - 1
@@ -84,7 +89,7 @@ def episode_rows(starts: Array, ends: Array, chosen: Array) -> tuple[slice | Arr
     return np.arange(int(new_ends[-1]), dtype=np.int64) + shift, new_ends
 
 
-def chosen_episodes(key: Any, n_episodes: int, n_rows: int) -> Array:
+def chosen_episodes(key: slice | ArrayLike, n_episodes: int, n_rows: int) -> Array:
     """Returns int64 episode numbers from an int, a slice, or an array of ints or booleans.
 
     Raises:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from offlinekit.types import leaves
 
+if TYPE_CHECKING:
+    from offlinekit.datasets.mdp_dataset import MDPDataset
+
 FULL_BYTES = 1 << 26
 """Up to this size a column is read whole; of a larger one, evenly spaced rows of about this size together."""
 
 
-def fingerprint(dataset: Any) -> str:
+def fingerprint(dataset: MDPDataset) -> str:
     """Returns "sha256:..." of the columns of a dataset; equal steps give equal names, whatever file they lie in.
 
     Observations, actions, rewards, terminals and timeouts count, with dtypes and shapes. Columns of more than

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
@@ -20,6 +20,11 @@ from offlinekit.datasets.inspection.rules import located
 from offlinekit.datasets.transitions import Transitions, draw
 from offlinekit.errors import DatasetError, UnsupportedError
 from offlinekit.types import Array, leaves, rows
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from offlinekit.types import ArrayTree
 
 
 class MDPDataset(EpisodeColumns):
@@ -91,7 +96,7 @@ class MDPDataset(EpisodeColumns):
         """
         return summary.describe(self)
 
-    def __getitem__(self, key: Any) -> MDPDataset:
+    def __getitem__(self, key: slice | ArrayLike) -> MDPDataset:
         """Returns the episodes of an int, a slice, or an array of ints or booleans, as a dataset.
 
         Raises:
@@ -162,7 +167,7 @@ class MDPDataset(EpisodeColumns):
         joined: MDPDataset = concatenate([self, *others])
         return joined
 
-    def next_observations_at(self, index: Any) -> Any:
+    def next_observations_at(self, index: ArrayLike) -> ArrayTree:
         """Returns the observations after rows `index` [B], a tree of [B, ...]; zeros where not recorded."""
         index = np.asarray(index)
         if self.next_observations is not None:
@@ -190,7 +195,13 @@ class MDPDataset(EpisodeColumns):
         low, high = (self.metadata.get(f"reference_{end}_score") for end in ("min", "max"))
         return None if low is None or high is None else (float(low), float(high))
 
-    def normalized_score(self, returns: Any) -> Any:
+    @overload
+    def normalized_score(self, returns: float) -> float: ...
+
+    @overload
+    def normalized_score(self, returns: Array) -> Array: ...
+
+    def normalized_score(self, returns: float | Array) -> float | Array:
         """Returns 100 * (returns - min) / (max - min), 0 being a random and 100 an expert policy.
 
         Args:

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import parse_qsl
 
 import gymnasium
@@ -22,6 +22,9 @@ from offlinekit.datasets.spaces import check_environment
 from offlinekit.envs.environments import as_gymnasium, make_env
 from offlinekit.errors import DatasetError, did_you_mean
 from offlinekit.naming import check_free
+
+if TYPE_CHECKING:
+    from offlinekit.types import Json
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Env = gymnasium.Env[Any, Any]
@@ -181,7 +184,7 @@ def _with_query(name: str, options: dict[str, Any]) -> tuple[str, dict[str, Any]
     return bare, {**{option: _parsed(text) for option, text in stated.items()}, **options}
 
 
-def _parsed(text: str) -> Any:
+def _parsed(text: str) -> object:
     try:
         return json.loads(text)
     except ValueError:
@@ -218,7 +221,7 @@ def _hint(name: str) -> str:
     return did_you_mean(name, known_datasets())
 
 
-def _with_environment(function: Callable[..., Any], subject: Any, options: dict[str, Any]) -> Reading:
+def _with_environment(function: Callable[..., Any], subject: str | Path, options: dict[str, Any]) -> Reading:
     env_id = options.pop("env_id", None)
     env = None if env_id is None else make_env(env_id)
     if (
@@ -252,7 +255,7 @@ def _stated_environment(metadata: dict[str, Any]) -> Env | None:
     return make_env(name, **arguments)
 
 
-def _as_reading(result: Any, name: str) -> Reading:
+def _as_reading(result: object, name: str) -> Reading:
     pair = result if isinstance(result, tuple) else (result, None)
     if len(pair) != 2 or not isinstance(pair[0], MDPDataset | dict):
         raise TypeError(
@@ -262,8 +265,9 @@ def _as_reading(result: Any, name: str) -> Reading:
     return Reading(name, pair[0], None if pair[1] is None else as_gymnasium(pair[1]), {})
 
 
-def _jsonable(value: Any) -> Any:
+def _jsonable(value: object) -> Json:
     try:
-        return json.loads(json.dumps(value))
+        copied: Json = json.loads(json.dumps(value))
+        return copied
     except (TypeError, ValueError):
         return repr(value)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from offlinekit.types import leaves
+
+if TYPE_CHECKING:
+    from offlinekit.datasets.mdp_dataset import MDPDataset
 
 Columns: TypeAlias = dict[str, Any]
 """Arguments of MDPDataset by name, as readers return them."""
@@ -52,7 +55,7 @@ COLUMNS = (
 BY_NAME = {column.name: column for column in COLUMNS}
 
 
-def names(**facts: Any) -> tuple[str, ...]:
+def names(**facts: object) -> tuple[str, ...]:
     """Returns the columns of which facts hold, such as per="row", is_kept=True."""
     return tuple(c.name for c in COLUMNS if all(getattr(c, fact) == value for fact, value in facts.items()))
 
@@ -84,7 +87,7 @@ def column_of(field: str) -> Column | None:
     return BY_NAME.get(field.partition("[")[0])
 
 
-def columns_of(dataset: Any) -> Columns:
+def columns_of(dataset: MDPDataset) -> Columns:
     """Returns the columns and facts of an MDPDataset as arguments of a new one; its masks are not among them."""
     kept = {c.name: getattr(dataset, c.name) for c in COLUMNS if c.is_argument and c.is_kept}
     if dataset.next_observations is not None:
@@ -97,7 +100,7 @@ def columns_of(dataset: Any) -> Columns:
     return {**kept, **facts, "episode_terminals": dataset.terminals | dataset.timeouts}
 
 
-def held_beside(dataset: Any, *held: str) -> list[str]:
+def held_beside(dataset: MDPDataset, *held: str) -> list[str]:
     """Returns what a dataset holds beside the columns named: what a format that has these alone leaves out."""
     lost = [name for name in names(is_kept=True) if name not in (*held, "final_known")]
     if not dataset.final_known.any():

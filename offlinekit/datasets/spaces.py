@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from gymnasium import spaces
@@ -14,6 +14,11 @@ from offlinekit.datasets.validation import as_array, as_float32, where_any
 from offlinekit.errors import DatasetError, FileFormatError, UnsupportedError
 from offlinekit.types import Array
 
+if TYPE_CHECKING:
+    import gymnasium
+
+    from offlinekit.types import ArrayTree, Json
+
 Space = spaces.Space[Any]
 MOST_ACTIONS = 1 << 31
 """Discrete actions beyond this number are none."""
@@ -21,7 +26,7 @@ MOST_NUMBERS = 1 << 26
 """The largest row of a space that a file may describe."""
 
 
-def as_actions(values: Any, space: Space | None) -> tuple[Array, Space]:
+def as_actions(values: object, space: Space | None) -> tuple[Array, Space]:
     """Returns actions as int64 [N] or float32 [N, A] with their space; integer dtypes are discrete.
 
     Args:
@@ -97,7 +102,7 @@ def _whole(actions: Array) -> Array:
     return whole
 
 
-def clip(actions: Any, space: Space | None) -> Array:
+def clip(actions: object, space: Space | None) -> Array:
     """Returns continuous actions [N, A] moved to the nearest point of a Box.
 
     Raises:
@@ -133,7 +138,7 @@ def outside(actions: Array, space: Space) -> Iterator[Finding]:
         yield fault("actions", f"must lie in {space}, got {actions[rows[0]].tolist()}", fix, rows)
 
 
-def infer_observation_space(tree: Any) -> Space:
+def infer_observation_space(tree: ArrayTree) -> Space:
     """Returns the space of a tree of [N, ...] leaves: unbounded floats, or uint8 in [0, 255]."""
     if isinstance(tree, dict):
         return spaces.Dict({key: infer_observation_space(branch) for key, branch in tree.items()})
@@ -155,7 +160,7 @@ def as_stored(space: Space) -> Space:
     return space
 
 
-def check_observations(tree: Any, space: Space) -> None:
+def check_observations(tree: ArrayTree, space: Space) -> None:
     """Raises DatasetError if a tree of [N, ...] leaves has not the structure, shape or kind of a space."""
     refuse_first(unfit(tree, space))
 
@@ -189,7 +194,7 @@ def unfit(tree: Any, space: Space, field: str = "observations") -> Iterator[Find
         yield from unfit(branch, part, name)
 
 
-def _describe(tree: Any) -> str:
+def _describe(tree: ArrayTree) -> str:
     if isinstance(tree, dict):
         return "a dict with the keys " + ", ".join(map(repr, tree))
     if isinstance(tree, tuple):
@@ -213,10 +218,11 @@ def space_to_json(space: Space) -> dict[str, Any]:
     )
 
 
-def _bound(array: Array) -> Any:
+def _bound(array: Array) -> Json:
     same = array.size == 0 or bool((array == array.flat[0]).all())
     values = np.asarray(array.flat[0] if same and array.size else array).tolist()
-    return values if array.dtype.kind in "iub" else np.asarray(values, np.float64).astype(str).tolist()
+    plain: Json = values if array.dtype.kind in "iub" else np.asarray(values, np.float64).astype(str).tolist()
+    return plain
 
 
 def space_from_json(data: Any) -> Space:
@@ -248,7 +254,7 @@ def _space(data: Any) -> Space:
     raise ValueError(f"unknown kind {kind!r}")
 
 
-def check_environment(observation_space: Space, action_space: Space, env: Any) -> None:
+def check_environment(observation_space: Space, action_space: Space, env: gymnasium.Env[Any, Any]) -> None:
     """Raises DatasetError unless an environment has the spaces of a dataset, bounds aside."""
     ours = _signature(observation_space), _signature(action_space)
     theirs = _signature(env.observation_space), _signature(env.action_space)

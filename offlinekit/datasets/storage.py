@@ -17,7 +17,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
@@ -27,6 +27,13 @@ from offlinekit.datasets.formats import hdf5
 from offlinekit.errors import DatasetError, FileFormatError
 from offlinekit.io import atomic_write
 from offlinekit.types import Array
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+    from typing_extensions import Buffer
+
+    from offlinekit.datasets.mdp_dataset import MDPDataset
+    from offlinekit.types import ArrayTree
 
 FORMAT = "offlinekit.mdp_dataset"
 VERSION = 1
@@ -43,7 +50,7 @@ class _Sink(io.FileIO):
         super().__init__(path, "w+")
         self.failure: OSError | None = None
 
-    def write(self, data: Any) -> int:
+    def write(self, data: Buffer) -> int:
         """Writes all bytes, or notes why not."""
         rest = memoryview(data).cast("B")
         size = len(rest)
@@ -87,7 +94,7 @@ def written_hdf5(path: Path, track_order: bool = False) -> Iterator[Any]:
             raise sink.failure
 
 
-def save(dataset: Any, path: Path, compress: bool = True) -> Path:
+def save(dataset: MDPDataset, path: Path, compress: bool = True) -> Path:
     """Writes an MDPDataset to a file and returns its path; equal datasets give equal bytes.
 
     Args:
@@ -120,7 +127,7 @@ def save(dataset: Any, path: Path, compress: bool = True) -> Path:
     return path
 
 
-def _write(group: Any, key: str, tree: Any, compress: bool) -> None:
+def _write(group: h5py.Group, key: str, tree: ArrayTree, compress: bool) -> None:
     if isinstance(tree, dict | tuple):
         branches = tree if isinstance(tree, dict) else {str(i): branch for i, branch in enumerate(tree)}
         child = group.create_group(key)
@@ -137,7 +144,7 @@ def _write(group: Any, key: str, tree: Any, compress: bool) -> None:
     write_checked(group, key, tree)
 
 
-def _write_text(item: Any, key: str, text: str) -> None:
+def _write_text(item: h5py.Group | h5py.Dataset, key: str, text: str) -> None:
     """Writes an attribute of fixed length, which lies among the metadata that have checksums.
 
     Text of variable length lies in a heap without one, and HDF5 may read a damaged heap for ever.
@@ -146,7 +153,7 @@ def _write_text(item: Any, key: str, text: str) -> None:
     item.attrs.create(key, content, dtype=h5py.string_dtype("utf-8", len(content)))
 
 
-def write_checked(group: Any, key: str, column: Array) -> None:
+def write_checked(group: h5py.Group, key: str, column: Array) -> None:
     """Writes a column [N, ...] of at least one row to an HDF5 file, in compressed chunks with checksums."""
     row_bytes = max(column.nbytes // len(column), 1)
     chunk = (max(min(CHUNK_BYTES // row_bytes, len(column)), 1), *column.shape[1:])
@@ -161,7 +168,7 @@ def write_checked(group: Any, key: str, column: Array) -> None:
     )
 
 
-def write_fact(group: Any, key: str, value: Any) -> None:
+def write_fact(group: h5py.Group, key: str, value: ArrayLike) -> None:
     """Writes a small value to an HDF5 file, among the metadata, which have checksums."""
     properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     properties.set_layout(h5py.h5d.COMPACT)
@@ -205,7 +212,7 @@ def read(path: Path, mapped: bool = False) -> tuple[dict[str, Any], Array | None
     return {**columns, **extras, **header}, masks
 
 
-def _read_columns(file: Any, mapped: bool) -> schema.Columns:
+def _read_columns(file: h5py.File, mapped: bool) -> schema.Columns:
     """Returns the stored columns; of next and final observations, which say the same, the former."""
     finals = "next_observations" if "next_observations" in file else "final_observations"
     columns = {}
@@ -217,11 +224,11 @@ def _read_columns(file: Any, mapped: bool) -> schema.Columns:
     return columns
 
 
-def _stated_format(file: Any) -> str:
+def _stated_format(file: h5py.File) -> str:
     return hdf5.text_attribute(file, "format") or ""
 
 
-def _check_version(file: Any) -> None:
+def _check_version(file: h5py.File) -> None:
     if _stated_format(file) != FORMAT:
         raise FileFormatError(
             f"{file.filename} is HDF5, but not a dataset of offlinekit: it holds "
@@ -234,7 +241,7 @@ def _check_version(file: Any) -> None:
         )
 
 
-def _header(file: Any) -> dict[str, Any]:
+def _header(file: h5py.File) -> dict[str, Any]:
     try:
         text = hdf5.read_text(file, "header")
         stated = hdf5.text_attribute(file, "header_sha256")
@@ -252,18 +259,18 @@ def _header(file: Any) -> dict[str, Any]:
         raise FileFormatError(f"{file.filename} has a damaged header ({error}); write it again") from error
 
 
-def _read_extras(file: Any, key: str, names: list[str], get: Callable[..., Array]) -> dict[str, Array]:
+def _read_extras(file: h5py.File, key: str, names: list[str], get: Callable[..., Array]) -> dict[str, Array]:
     if not names:
         return {}
     group = hdf5.member(file, key)
     return {name: get(group, str(i), kinds="fiubS") for i, name in enumerate(names)}
 
 
-def _read_array(group: Any, key: str, get: Callable[[Any, str], Array]) -> Array:
+def _read_array(group: h5py.Group, key: str, get: Callable[[h5py.Group, str], Array]) -> Array:
     return get(group, key)
 
 
-def _read_tree(group: Any, key: str, get: Callable[[Any, str], Array]) -> Any:
+def _read_tree(group: h5py.Group, key: str, get: Callable[[h5py.Group, str], Array]) -> ArrayTree:
     item = hdf5.member(group, key)
     if isinstance(item, h5py.Dataset):
         return get(group, key)

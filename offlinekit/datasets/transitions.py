@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from offlinekit.errors import DatasetError
 from offlinekit.types import Array, rows
+
+if TYPE_CHECKING:
+    from offlinekit.datasets.mdp_dataset import MDPDataset
 
 
 class Transitions(NamedTuple):
@@ -20,7 +23,7 @@ class Transitions(NamedTuple):
     terminals: Array  # bool [B].
 
 
-def draw(dataset: Any, batch_size: int, seed: int | np.random.Generator | None) -> Transitions:
+def draw(dataset: MDPDataset, batch_size: int, seed: int | np.random.Generator | None) -> Transitions:
     """Returns transitions of an MDPDataset; `MDPDataset.sample` documents arguments and errors."""
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from offlinekit.datasets.findings import Finding, fault, refuse_first, refused
 from offlinekit.types import Array, leaves
 
+if TYPE_CHECKING:
+    from offlinekit.types import ArrayTree
+
 BLOCK_BYTES = 1 << 25
 CONVERT = "convert it first, e.g. np.asarray(x, np.float32)"
 ONE_EACH = "every column needs one entry for each"
 
 
-def as_array(values: Any, field: str) -> Array:
+def as_array(values: object, field: str) -> Array:
     """Returns values as an array of numbers.
 
     Raises:
@@ -37,7 +40,7 @@ def as_float32(array: Array) -> Array:
         return array.astype(np.float32, copy=False)
 
 
-def as_vector(values: Any, field: str) -> Array:
+def as_vector(values: object, field: str) -> Array:
     """Returns [N] from [N] or [N, 1].
 
     Raises:
@@ -52,7 +55,7 @@ def as_vector(values: Any, field: str) -> Array:
     return array
 
 
-def as_flags(values: Any, field: str) -> Array:
+def as_flags(values: object, field: str) -> Array:
     """Returns a bool [N] from booleans or from numbers that are 0 or 1.
 
     Raises:
@@ -67,7 +70,7 @@ def as_flags(values: Any, field: str) -> Array:
     return array.astype(np.bool_, copy=False)
 
 
-def as_extras(extras: Any, field: str) -> dict[str, Array]:
+def as_extras(extras: object, field: str) -> dict[str, Array]:
     """Returns further columns by name, each [N, ...] of numbers or bytes, their dtypes kept.
 
     Raises:
@@ -84,7 +87,7 @@ def as_extras(extras: Any, field: str) -> dict[str, Array]:
     return columns
 
 
-def as_observations(tree: Any, field: str = "observations") -> Any:
+def as_observations(tree: object, field: str = "observations") -> ArrayTree:
     """Returns a tree of [N, ...] leaves: uint8 kept, everything else as float32, dict keys sorted.
 
     Raises:
@@ -114,7 +117,7 @@ def _check_keys(tree: dict[Any, Any], field: str) -> None:
         raise refused(field, f"has two keys that read {twice!r}", "give each its own name")
 
 
-def named_leaves(tree: Any, field: str) -> list[tuple[str, Array]]:
+def named_leaves(tree: ArrayTree, field: str) -> list[tuple[str, Array]]:
     """Returns (name, leaf) of each leaf, named like `observations['camera']`."""
     if isinstance(tree, dict):
         return [pair for key in tree for pair in named_leaves(tree[key], f"{field}[{key!r}]")]
@@ -123,7 +126,7 @@ def named_leaves(tree: Any, field: str) -> list[tuple[str, Array]]:
     return [(field, tree)]
 
 
-def misfits(tree: Any, field: str, expected: int, unit: str = "rows") -> Iterator[Finding]:
+def misfits(tree: ArrayTree, field: str, expected: int, unit: str = "rows") -> Iterator[Finding]:
     """Yields a fault for each leaf that has another length than expected."""
     for name, leaf in named_leaves(tree, field):
         if np.ndim(leaf) == 0:
@@ -133,7 +136,7 @@ def misfits(tree: Any, field: str, expected: int, unit: str = "rows") -> Iterato
             yield fault(name, f"has {len(leaf)} {unit}, expected {expected}", ONE_EACH)
 
 
-def check_length(tree: Any, field: str, expected: int, unit: str = "rows") -> None:
+def check_length(tree: ArrayTree, field: str, expected: int, unit: str = "rows") -> None:
     """Raises DatasetError unless every leaf has the expected length."""
     refuse_first(misfits(tree, field, expected, unit))
 
@@ -159,7 +162,7 @@ def check_columns(columns: dict[str, Any], like: str) -> None:
         check_length(tree, column, n_rows)
 
 
-def unlike(tree: Any, model: Any, field: str, like: str) -> Iterator[Finding]:
+def unlike(tree: ArrayTree, model: ArrayTree, field: str, like: str) -> Iterator[Finding]:
     """Yields a fault for each leaf that has not the row shape and dtype of a model's, or one for another structure."""
     ours, theirs = named_leaves(tree, field), named_leaves(model, field)
     fix = f"give the same arrays, shapes and dtypes as for {like}"
@@ -176,7 +179,7 @@ def unlike(tree: Any, model: Any, field: str, like: str) -> Iterator[Finding]:
             yield fault(name, message, fix)
 
 
-def not_finite(tree: Any, field: str) -> Iterator[Finding]:
+def not_finite(tree: ArrayTree, field: str) -> Iterator[Finding]:
     """Yields a fault for each leaf [N, ...] that holds NaN or infinities."""
     for name, leaf in named_leaves(tree, field):
         if leaf.dtype.kind != "f" or _sum_is_finite(leaf):
@@ -206,7 +209,7 @@ def _sum_is_finite(leaf: Array) -> bool:
         return bool(np.isfinite(leaf.sum()))
 
 
-def same_rows(left: Any, right: Any, but: Array) -> bool:
+def same_rows(left: ArrayTree, right: ArrayTree, but: Array) -> bool:
     """Returns whether two trees of [M, ...] are equal in every row but those where `but` is set."""
     for a, b in zip(leaves(left), leaves(right), strict=True):
         block = max(BLOCK_BYTES // max(a[:1].nbytes, 1), 1)

@@ -60,7 +60,7 @@ def described(game: str | None, frame_stack: int) -> dict[str, Any]:
     """Returns arguments of MDPDataset for data of a game: its action space, and its environment as metadata.
 
     Args:
-        game: Name, or None where it is unknown.
+        game: Name, or None if it is unknown.
         frame_stack: Frames in one observation of the data.
     """
     if game is None:
@@ -103,5 +103,5 @@ def prepare(
 
 
 def clipped(rewards: Array, clip_rewards: bool) -> Array:
-    """Returns rewards, clipped into [-1, 1] where asked."""
+    """Returns rewards, clipped into [-1, 1] if `clip_rewards`."""
     return np.clip(rewards, -1.0, 1.0) if clip_rewards else rewards

@@ -110,7 +110,7 @@ def checked_actions(actions: ArrayLike, space: gymnasium.Space[Any], n: int) -> 
     Args:
         actions: What a policy returned.
         space: The environment's action space: Discrete or Box.
-        n: Number of observations that the policy was asked about.
+        n: Number of observations.
 
     Returns:
         Integers [n] for Discrete; [n, ...] of the space's dtype for Box, not clipped to its bounds.

@@ -64,15 +64,15 @@ def make_env(env_id: str, **kwargs: Any) -> gymnasium.Env[Any, Any] | None:
 
     Args:
         env_id: Name in gymnasium's registry, such as "Hopper-v4".
-        **kwargs: Passed to `gymnasium.make`. Where `render_mode` is given and there is no display,
+        **kwargs: Passed to `gymnasium.make`. If `render_mode` is given and there is no display,
             renderers that need none are chosen (`render_without_display`). Games of ALE take those of
             `atari.prepare` too: with `frame_stack` they show what recorded data show.
 
     Returns:
-        The environment; None, with a MissingExtraWarning, where its package is not installed.
+        The environment; None, with a MissingExtraWarning, if its package is not installed.
 
     Raises:
-        ValueError: Where gymnasium does not know the name or refuses the arguments.
+        ValueError: If gymnasium has no such name or refuses the arguments.
     """
     package = next((row for row in PACKAGES if env_id.startswith(row.prefixes)), None)
     if package is not None and not _register(package):
@@ -91,7 +91,7 @@ def make_env(env_id: str, **kwargs: Any) -> gymnasium.Env[Any, Any] | None:
 
 
 def as_gymnasium(env: EnvLike | None) -> gymnasium.Env[Any, Any]:
-    """Returns an environment that speaks gymnasium's API.
+    """Returns an environment of gymnasium's API.
 
     Args:
         env: A gymnasium environment (returned as it is), or any object of the legacy gym API: `reset` that
@@ -127,7 +127,7 @@ def copy_env(env: gymnasium.Env[Any, Any], **kwargs: Any) -> gymnasium.Env[Any, 
         **kwargs: Passed to `gymnasium.make`, such as `render_mode`.
 
     Returns:
-        The copy; None where there can be none: an environment without a spec (made by its class, or of the
+        The copy; None if there can be none: an environment without a spec (made by its class, or of the
         legacy gym API), or one under a wrapper that does not record its arguments.
     """
     if env.spec is None:
@@ -139,7 +139,7 @@ def copy_env(env: gymnasium.Env[Any, Any], **kwargs: Any) -> gymnasium.Env[Any, 
 
 
 def side_by_side(env: gymnasium.Env[Any, Any], n: int) -> list[gymnasium.Env[Any, Any]]:
-    """Returns the environment and n - 1 copies of it, or the environment alone where it has no copies."""
+    """Returns the environment and n - 1 copies of it, or the environment alone if it has no copies."""
     envs = [env]
     while len(envs) < n and env.render_mode is None:  # Copies would open windows, or film over its film.
         made = copy_env(env)
@@ -150,7 +150,7 @@ def side_by_side(env: gymnasium.Env[Any, Any], n: int) -> list[gymnasium.Env[Any
 
 
 def render_without_display() -> None:
-    """Chooses renderers that need no display, where there is none and the user has not chosen.
+    """Chooses renderers that need no display, if there is none and the user has not chosen.
 
     MUJOCO_GL becomes "egl" (MuJoCo fails without it), SDL_VIDEODRIVER "dummy" (pygame complains without it).
     """

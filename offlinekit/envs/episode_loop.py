@@ -40,9 +40,9 @@ class Slot:
 
 
 class EpisodeLoop:
-    """Runs episodes over a list of environments, asking a policy about all active ones at once.
+    """Runs episodes over a list of environments, with one call of the policy for all active ones.
 
-    A subclass says what acts (`choose`) and how long (`another`), and sees steps and ends of episodes.
+    A subclass chooses actions (`choose`), decides whether to go on (`another`), and may observe steps and episodes.
 
     Args:
         envs: Equal environments.
@@ -63,13 +63,13 @@ class EpisodeLoop:
         raise NotImplementedError
 
     def started(self, slot: Slot) -> None:
-        """Sees the start of an episode."""
+        """Is called at the start of an episode."""
 
     def stepped(self, slot: Slot, before: ArrayTree, index: int) -> None:
-        """Sees a step from the observation `before`, on the action that `choose` returned at an index."""
+        """Is called after a step from the observation `before`, on the action that `choose` returned at an index."""
 
     def finished(self, slot: Slot) -> None:
-        """Sees the end of an episode."""
+        """Is called at the end of an episode."""
 
     def run(self) -> None:
         """Runs episodes until no other is wanted and all that were started are over."""

@@ -37,7 +37,7 @@ class Evaluation:
     lengths: npt.NDArray[np.int64]
     """[n], steps until termination or truncation."""
     start_values: npt.NDArray[np.float64] | None = None
-    """[n], the policy's own estimate of each start state's value, where it has one."""
+    """[n], the policy's own estimate of each start state's value, if it has one."""
 
     @property
     def mean(self) -> float:
@@ -77,7 +77,7 @@ class Evaluation:
 
     @property
     def mean_start_value(self) -> float | None:
-        """Mean value estimate of the start states; None where the policy has none."""
+        """Mean value estimate of the start states; None if the policy has none."""
         return None if self.start_values is None else float(self.start_values.mean())
 
     def normalized(self, reference: Reference) -> float | None:
@@ -97,7 +97,7 @@ class Evaluation:
         """Returns the figures that a run logs under "eval/".
 
         Args:
-            reference: As in `normalized`; adds "score" where it is known.
+            reference: As in `normalized`; adds "score" if it has both.
         """
         figures = {
             "return_mean": self.mean,
@@ -130,19 +130,19 @@ def evaluate(
 
     Args:
         policy: An algorithm, an object with `predict`, or a callable, from observations [B, ...]
-            to actions [B, ...]. One that remembers, a `StatefulPolicy` or what `is_stateful`, is told the
-            rewards too and begins each episode anew.
+            to actions [B, ...]. One with a memory, a `StatefulPolicy` or an object that `is_stateful`, also
+            receives the rewards and is reset for each episode.
         env: A gymnasium environment or one of the legacy gym API. It is used and left open; copies are made
             from its spec and closed. One without a spec, or that renders, runs all episodes one by one.
-            Changes made to the environment after `gymnasium.make` are not copied: give n_envs=1 then. Where it
+            Changes made to the environment after `gymnasium.make` are not copied: give n_envs=1 then. If it
             shows single images, and the policy sees stacks of them, they are stacked.
         n_episodes: Number of episodes, at least 1.
         seed: Of the first episode.
         n_envs: Number of environments side by side; None chooses up to 10.
-        value: Estimates the values [B] of start states; None takes `policy.predict_value` where
+        value: Estimates the values [B] of start states; None takes `policy.predict_value` if
             `policy.has_value`.
-        max_steps: Ends an episode after so many steps; None leaves it to the environment, where an episode without
-            an end is cut after 27,000 steps, with a warning, unless the environment states a longer limit.
+        max_steps: Ends an episode after so many steps; None leaves it to the environment; an episode without
+            an end is then cut after 27,000 steps, with a warning, unless the environment states a longer limit.
 
     Raises:
         ValueError: For numbers below 1, and for actions that do not fit the environment.
@@ -179,7 +179,7 @@ def _warn_of_no_end(lengths: npt.NDArray[np.int64]) -> None:
 
 
 def normalized_score(returns: npt.ArrayLike, reference: Reference) -> npt.NDArray[np.float64] | None:
-    """Returns 100 * (returns - low) / (high - low), shape kept; None where low and high are not known.
+    """Returns 100 * (returns - low) / (high - low), shape kept; None if low and high are not known.
 
     Args:
         returns: Of episodes, or a mean of them.
@@ -195,7 +195,7 @@ def normalized_score(returns: npt.ArrayLike, reference: Reference) -> npt.NDArra
 def _start_values(
     value: Callable[[ArrayTree], Any] | None, starts: list[ArrayTree]
 ) -> npt.NDArray[np.float64] | None:
-    """Returns the estimated values of start states [n]; None where nothing estimates them."""
+    """Returns the estimated values of start states [n]; None if nothing estimates them."""
     if value is None:
         return None
     values = np.asarray(value(stack_trees(starts)), np.float64)

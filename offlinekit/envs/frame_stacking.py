@@ -59,7 +59,7 @@ def stack_images(env: gymnasium.Env[Any, Any], stack: int, pad: str = "zero") ->
 
 
 def fit_stack(env: gymnasium.Env[Any, Any], policy: Any) -> gymnasium.Env[Any, Any]:
-    """Returns an environment that shows stacks where it shows the single images that a policy stacks.
+    """Returns an environment that shows stacks if it shows the single images that a policy stacks.
 
     Args:
         env: Shows single images, stacks, or something else, which stays as it is.
@@ -131,7 +131,7 @@ def _check_pad(pad: str) -> None:
 
 
 def observations_at(policy: PolicyLike, dataset: MDPDataset, index: Array) -> ArrayTree:
-    """Returns the observations of rows [B] as the policy sees them: images stacked where it stacks them."""
+    """Returns the observations of rows [B] as the policy sees them: images stacked if it stacks them."""
     stack = getattr(policy, "frame_stack", 1)
     if stack == 1:
         return rows_of(dataset.observations, index)

@@ -17,8 +17,8 @@ from offlinekit.errors import UnsupportedError
 class LegacyEnv(gymnasium.Env[Any, Any]):
     """A legacy environment behind gymnasium's `reset` and `step`.
 
-    A step of 4 values that is done counts as a truncation where `info["TimeLimit.truncated"]` says so, else
-    as a termination. Where the environment's spec names `max_episode_steps` and the environment itself does
+    A step of 4 values that is done counts as a truncation if `info["TimeLimit.truncated"]` is true, else
+    as a termination. If the environment's spec names `max_episode_steps` and the environment itself does
     not end the episode there, this does, as a truncation.
 
     Args:
@@ -73,7 +73,7 @@ class LegacyEnv(gymnasium.Env[Any, Any]):
         return observation, float(reward), bool(terminated), bool(truncated), info
 
     def render(self) -> Any:
-        """Returns what the environment renders, as an RGB array where it takes a mode."""
+        """Returns what the environment renders, as an RGB array if it takes a mode."""
         if "mode" in inspect.signature(self.env.render).parameters:
             return self.env.render(mode="rgb_array")
         return self.env.render()
@@ -102,7 +102,7 @@ def convert_space(space: object) -> spaces.Space[Any]:
 
     Args:
         space: A gymnasium space (returned as it is), or an object with `.spaces` (Dict or Tuple), `.low` and
-            `.high` (Box), `.nvec` (MultiDiscrete) or `.n` (Discrete, or MultiBinary where it has a shape).
+            `.high` (Box), `.nvec` (MultiDiscrete) or `.n` (Discrete, or MultiBinary if it has a shape).
 
     Raises:
         UnsupportedError: For an object that is none of these.
@@ -129,7 +129,7 @@ def convert_space(space: object) -> spaces.Space[Any]:
     )
 
 
-def _takes(env: Any, argument: str) -> bool:
+def _takes(env: LegacyEnv, argument: str) -> bool:
     """Tells whether `reset` of an environment and of every layer below it accepts a keyword."""
     resets: list[Callable[..., Any]] = [env.reset]
     while "env" in getattr(env, "__dict__", {}) and hasattr(env.env, "reset"):

@@ -15,7 +15,7 @@ from offlinekit.types import Array, ArrayTree
 
 
 class Rollout(EpisodeLoop):
-    """Runs n episodes over a list of environments, asking the policy about all active ones at once.
+    """Runs n episodes over a list of environments, with one call of the policy for all active ones.
 
     Attributes:
         returns: float64 [n], filled by `run`.
@@ -48,7 +48,7 @@ class Rollout(EpisodeLoop):
         return self.n_started < len(self.returns)
 
     def started(self, slot: Slot) -> None:
-        """Keeps the start observation; what the policy remembers begins anew."""
+        """Keeps the start observation and resets the memory of the policy."""
         self.starts.append(slot.observation)
         self.actor.forget(slot.episode)
 

@@ -25,7 +25,7 @@ class Actor(Protocol):
         """Returns the actions [B, ...] in B episodes, each with its newest observation and reward."""
 
     def forget(self, episode: int | None) -> None:
-        """Begins an episode anew, or lets go of one that is over."""
+        """Resets the memory of an episode, or drops that of one that is over."""
 
 
 class StatefulPolicy:
@@ -37,7 +37,7 @@ class StatefulPolicy:
     def __init__(self) -> None:
         self._memories: dict[int | None, Any] = {}
 
-    def begin(self) -> Any:
+    def begin(self) -> object:
         """Returns the memory of an episode that has taken no step."""
         raise NotImplementedError
 
@@ -73,7 +73,7 @@ class StatefulPolicy:
         return self._act(observations, rewards, episodes)
 
     def forget(self, episode: int | None) -> None:
-        """Begins an episode anew, or lets go of one that is over."""
+        """Resets the memory of an episode, or drops that of one that is over."""
         self._memories.pop(episode, None)
 
     def _act(
@@ -92,7 +92,7 @@ class Memoryless:
         self.policy = policy
 
     def act(self, observations: ArrayTree, rewards: Sequence[float], episodes: Sequence[int]) -> ArrayLike:
-        """Returns what the policy answers to the observations."""
+        """Returns the actions of the policy on the observations."""
         return self.policy(observations)
 
     def forget(self, episode: int | None) -> None:

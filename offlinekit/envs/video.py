@@ -19,6 +19,8 @@ from offlinekit.io import atomic_write
 from offlinekit.types import Array
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from offlinekit.interfaces import EnvLike, PolicyLike
 
 PALETTE = "split[a][b];[a]palettegen[p];[b][p]paletteuse"
@@ -63,7 +65,7 @@ def record_video(
         The file, and the return and length of the episode in it.
 
     Raises:
-        MissingExtraError: Where imageio-ffmpeg or the environment's package is not installed.
+        MissingExtraError: If imageio-ffmpeg or the environment's package is not installed.
         UnsupportedError: For an environment that renders no images.
         ValueError: For a path that is neither.
     """
@@ -90,7 +92,7 @@ class _Writer:
 
     def __init__(self, ffmpeg: ModuleType, path: Path, fps: float, settings: dict[str, Any]) -> None:
         self._start = partial(ffmpeg.write_frames, str(path), fps=fps, macro_block_size=2, **settings)
-        self._frames: Any = None
+        self._frames: Generator[None, Array | None, None] | None = None
 
     def append(self, frame: Array) -> None:
         """Appends an image, uint8 [H, W, 3] with even H and W."""
@@ -141,7 +143,7 @@ def _rendering(env_or_id: EnvLike | str) -> tuple[gymnasium.Env[Any, Any], bool]
 
 
 def _frame(env: gymnasium.Env[Any, Any]) -> Array:
-    """Returns the current image, uint8 [H, W, 3] with even H and W, as the codec wants."""
+    """Returns the current image, uint8 [H, W, 3] with even H and W, as the codec requires."""
     try:
         image = env.render()
     except gymnasium.error.DependencyNotInstalled as error:

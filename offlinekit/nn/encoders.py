@@ -31,7 +31,7 @@ NATURE_FILTERS = ((32, 8, 4), (64, 4, 2), (64, 3, 1))
 class MLPEncoder:
     """Fully connected layers over the flattened observation (and the action, in a critic).
 
-    Each hidden layer is linear, then layer norm, activation and dropout where asked for.
+    Each hidden layer is linear, then layer norm, activation and dropout, as configured.
 
     Raises:
         ValueError: For sizes, names and ranges that there are not.
@@ -70,7 +70,7 @@ class MLPEncoder:
 class ResidualEncoder(MLPEncoder):
     """A linear layer, then blocks that each add to what they see: dropout, layer norm, 4 times wider and back.
 
-    Blocks of one width add to their very inputs; where the width changes, to a linear map of them.
+    Blocks of one width add to their very inputs; if the width changes, to a linear map of them.
     Source: the policy of Hansen-Estruch et al. 2023, arXiv:2304.10573.
     """
 
@@ -139,7 +139,7 @@ def register_encoder(
         overwrite: Whether to replace the factory of another module.
 
     Raises:
-        ValueError: Where the name is that of a built-in encoder, or of another module's factory.
+        ValueError: If the name is that of a built-in encoder, or of another module's factory.
     """
 
     def decorate(create: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
@@ -155,7 +155,7 @@ def register_encoder(
 def resolve_encoder(encoder: Encoder, space: spaces.Space[Any]) -> MLPEncoder:
     """Returns the encoder that a name, a dict of JSON, a factory or "auto" stands for.
 
-    "auto" takes convolutions where the observation holds an image and fully connected layers elsewhere.
+    "auto" takes convolutions if the observation holds an image, else fully connected layers.
 
     Raises:
         ValueError: For an unknown name.
@@ -187,17 +187,23 @@ def check_encoder(encoder: Encoder) -> None:
 
 
 def encoder_to_json(encoder: Encoder) -> str | Mapping[str, Any]:
-    """Returns what `resolve_encoder` turns back into the same encoder."""
+    """Returns what `resolve_encoder` turns back into the same encoder, as a file of JSON gives it: lists, no tuples."""
     if isinstance(encoder, MLPEncoder):
         names = {kind: name for name, kind in BUILT_IN.items()}
         kind = names.get(type(encoder), getattr(encoder, "name", type(encoder).__name__))
         options = asdict(encoder)
         options.pop("create", None)
         options.pop("name", None)
-        return {"type": kind, **options}
-    if isinstance(encoder, (str, Mapping)):
+        return {"type": kind, **{name: _as_lists(value) for name, value in options.items()}}
+    if isinstance(encoder, str):
         return encoder
+    if isinstance(encoder, Mapping):
+        return {name: _as_lists(value) for name, value in encoder.items()}
     return {"type": _factory_name(encoder)}
+
+
+def _as_lists(value: object) -> object:
+    return [_as_lists(part) for part in value] if isinstance(value, tuple) else value
 
 
 def _check_choice(name: str, chosen: str, choices: Collection[str]) -> None:

@@ -27,7 +27,7 @@ class Generator(nn.Module):
         self.action_size, self.noise_size = action_size, noise_size
 
     def loss(self, observations: TensorTree, actions: Tensor, weights: Tensor | None = None) -> Tensor:
-        """Returns the loss of the data's actions [B, A], each number weighted where weights [B, A] are given."""
+        """Returns the loss of the data's actions [B, A], each number weighted if weights [B, A] are given."""
         raise UnsupportedError(f"{type(self).__name__} must define loss()")
 
     def transport(self, observations: TensorTree, noise: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 Scalar: TypeAlias = float | Tensor
-"""A hyperparameter: a number, or a 0-d tensor where each member of a population has its own."""
+"""A hyperparameter: a number, or a 0-d tensor if each member of a population has its own."""
 N = TypeVar("N", float, Tensor)
 
 
@@ -44,7 +44,7 @@ def temporal_difference_loss(values: Tensor, targets: Tensor, huber_width: float
         huber_width: d > 0; errors beyond it cost d (|error| - d / 2), smaller ones half their square.
 
     Raises:
-        ValueError: Where a row of values would meet the target of another row by broadcasting.
+        ValueError: If a row of values would meet the target of another row by broadcasting.
     """
     if targets.shape not in (values.shape, values.shape[1:]):
         raise ValueError(
@@ -67,7 +67,7 @@ def quantile_huber_loss(
 
     Args:
         quantiles: Predicted quantiles of the return, lowest first.
-        targets: Samples of the target distribution, [M, B], or [K, M, B] where each member has its own.
+        targets: Samples of the target distribution, [M, B], or [K, M, B] if each member has its own.
         kappa: Half-width of the quadratic region, > 0, in units of return.
     """
     n_quantiles = quantiles.shape[-2]
@@ -158,7 +158,7 @@ def conservative_gap(
 
 
 def likely_actions(log_probs: Float[Tensor, "B A"], threshold: Scalar) -> Bool[Tensor, "B A"]:
-    """Returns where G(a|s) / max G(.|s) >= threshold; threshold 0 allows every action.
+    """Returns whether G(a|s) / max G(.|s) >= threshold; threshold 0 allows every action.
 
     Source: Fujimoto et al. 2019, arXiv:1910.01708, eq. (10).
 
@@ -273,7 +273,7 @@ def maximum_mean_discrepancy(
 ) -> Float[Tensor, " B"]:
     """Returns, row by row, sqrt(mean k(x, x') + mean k(y, y') - 2 mean k(x, y) + 1e-6) over two sets of samples.
 
-    k is exp(-|x - y|_1 / (2 width)) or exp(-|x - y|_2^2 / (2 width)). It is small where one set is covered by
+    k is exp(-|x - y|_1 / (2 width)) or exp(-|x - y|_2^2 / (2 width)). It is small if one set is covered by
     the other, whatever the densities there.
     Source: Kumar et al. 2019, arXiv:1906.00949, section 4.2; kernels and root are those of its code.
 
@@ -331,8 +331,8 @@ def softly_bounded(values: Float[Tensor, "*S"], low: Scalar, high: Scalar) -> Fl
 
     Args:
         values: Such as log standard deviations.
-        low: Lower bound; it stays below the answer.
-        high: Upper bound, which the answer exceeds by no more than log(1 + exp(low - high)).
+        low: Lower bound; it stays below the result.
+        high: Upper bound, which the result exceeds by no more than log(1 + exp(low - high)).
     """
     below = high - F.softplus(high - values)
     return low + F.softplus(below - low)

@@ -33,7 +33,7 @@ class StackedLinear(nn.Module):
         self.bias = nn.Parameter(torch.empty(members, 1, outputs).uniform_(-bound, bound))
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Applies member k to inputs[k]; the first members alone where there are inputs for these alone."""
+        """Applies member k to inputs[k]; the first members alone if there are inputs for these alone."""
         return torch.baddbmm(_first(self.bias, inputs), inputs, _first(self.weight, inputs))
 
 
@@ -113,7 +113,7 @@ class MLP(nn.Module):
         """Applies the layers.
 
         Args:
-            inputs: [..., inputs], or [K, ..., inputs] where each member has inputs of its own.
+            inputs: [..., inputs], or [K, ..., inputs] if each member has inputs of its own.
             per_member: Whether inputs lead with the axis of members.
             members: How many of the members to apply, in place of all K.
         """
@@ -181,7 +181,7 @@ class Network(nn.Module):
         Args:
             observations: [B, ...].
             actions: [..., B, A]; each leading axis evaluates the same observations again.
-            members: How many of the members to ask, in place of all K.
+            members: How many of the members to apply, in place of all K.
         """
         features: Tensor = self.trunk(observations)
         if actions is not None:
@@ -196,7 +196,7 @@ class Network(nn.Module):
         return outputs
 
     def apart(self, observations: TensorTree, actions: Tensor) -> Tensor:
-        """Returns the outputs [K, B, ...] where each member has actions of its own, [K, B, A]."""
+        """Returns the outputs [K, B, ...] if each member has actions of its own, [K, B, A]."""
         features = self.trunk(observations).expand(*actions.shape[:-1], -1)
         outputs: Tensor = self.mlp(torch.cat([features, actions], -1), per_member=True)
         return outputs
@@ -247,7 +247,7 @@ class QFunction(nn.Module):
         return outputs.movedim(-1, 1) if self.n_quantiles else outputs.squeeze(-1)
 
     def apart(self, observations: TensorTree, actions: Tensor) -> Tensor:
-        """Returns what `forward` gives where each critic has actions of its own, [K, B, A]."""
+        """Returns what `forward` gives if each critic has actions of its own, [K, B, A]."""
         outputs = self.network.apart(observations, actions)
         return outputs.movedim(-1, 1) if self.n_quantiles else outputs.squeeze(-1)
 
@@ -289,7 +289,7 @@ class QFunction(nn.Module):
 
         Args:
             outputs: [K, B] or [K, N, B].
-            targets: [B] or [N, B], without gradient; with K before them where each member has its own.
+            targets: [B] or [N, B], without gradient; with K before them if each member has its own.
             masks: [K, B] bootstrap masks, or None.
         """
         if self.n_quantiles:

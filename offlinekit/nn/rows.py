@@ -87,7 +87,7 @@ def bootstrapped(losses: Tensor, masks: Tensor | None) -> Rows:
         masks: [K, B], 1 where the member learns from the row; None for everywhere.
 
     Raises:
-        ValueError: Where the masks are for another number of members.
+        ValueError: If the masks are for another number of members.
     """
     if masks is not None and masks.shape != losses.shape:
         raise ValueError(
@@ -129,7 +129,7 @@ def mean_of_rows(rows: RowLoss, weights: Tensor | None = None) -> Tensor:
     """Returns the mean over rows of values times loss weights: [B] -> [], [K, B] -> [K], a scalar as it is.
 
     Args:
-        rows: Values, with weights of their own where they are `Rows`.
+        rows: Values, with weights of their own if they are `Rows`.
         weights: [B], as for `reduce_rows`.
     """
     values, counts = (rows.values, rows.weights) if isinstance(rows, Rows) else (rows, None)

@@ -170,7 +170,7 @@ class TrajectoryTransformer(nn.Module):
         raise NotImplementedError
 
     def placed(self, tokens: Tensor, timesteps: Tensor, masks: Tensor) -> Tensor:
-        """Returns tokens [B, K, 3, W] that know their place in time; timesteps and masks are [B, K]."""
+        """Returns tokens [B, K, 3, W] that carry their place in time; timesteps and masks are [B, K]."""
         raise NotImplementedError
 
     def forward(

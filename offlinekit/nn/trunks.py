@@ -41,7 +41,7 @@ def is_image(space: spaces.Space[Any]) -> bool:
 
 
 class Trunk(nn.Module):
-    """Observations -> [B, size]: convolutions for images where filters are given, the rest flattened.
+    """Observations -> [B, size]: convolutions for images if filters are given, the rest flattened.
 
     Args:
         space: The observation space, nested or not.

@@ -30,7 +30,7 @@ class Batch(NamedTuple):
 
     - `next_actions`: as actions, n steps later; zeros where the episode holds none.
     - `returns`: [B], discounted sum of rewards to the end of the episode.
-    - `masks`: [K, B], 1 where ensemble member k learns from the row; None where the dataset has no bootstrap masks.
+    - `masks`: [K, B], 1 where ensemble member k learns from the row; None if the dataset has no bootstrap masks.
     - `behavior_log_probs`: [B], log-probabilities of the actions under the policy that was recorded.
     - `rows`: int64 [B], the numbers of the rows.
     - any of the dataset's `extras`: float32, int64 or bool [B, ...], as recorded.
@@ -46,7 +46,7 @@ class Batch(NamedTuple):
         raise no_column(self, name)
 
     def with_columns(self, **columns: Tensor | None) -> Batch:
-        """Returns the batch with columns added, or replaced where it has them."""
+        """Returns the batch with columns added, or replaced if it has them."""
         return _wider(self, Batch, columns)
 
 
@@ -69,7 +69,7 @@ class TrajectoryBatch(NamedTuple):
         raise no_column(self, name)
 
     def with_columns(self, **columns: Tensor | None) -> TrajectoryBatch:
-        """Returns the windows with columns added, or replaced where they have them."""
+        """Returns the windows with columns added, or replaced if they have them."""
         return _wider(self, TrajectoryBatch, columns)
 
 
@@ -80,7 +80,7 @@ B = TypeVar("B", bound=tuple[Any, ...])
 
 
 @cache
-def batch_class(standard: Any, columns: tuple[str, ...], owner: str = "") -> Any:
+def batch_class(standard: type[tuple[Any, ...]], columns: tuple[str, ...], owner: str = "") -> Any:
     """Returns the class of batches that have named columns beside the standard fields.
 
     With a class for each set of names a batch stays what recorders, engines and torch.func take apart and put
@@ -91,9 +91,9 @@ def batch_class(standard: Any, columns: tuple[str, ...], owner: str = "") -> Any
         columns: Their names.
         owner: Name of the impl whose `needs` lists them, for the message about one that it does not list.
     """
-    fields: Any = namedtuple(standard.__name__, (*standard._fields, *columns))  # type: ignore[misc]  # Its names.
+    fields: Any = namedtuple(standard.__name__, (*standard._fields, *columns))  # type: ignore[attr-defined,misc]  # Its names.
 
-    def reduce(batch: Any) -> Any:  # Its class has a name that no module has.
+    def reduce(batch: tuple[object, ...]) -> tuple[object, ...]:  # Its class has a name that no module has.
         return _assembled, (standard, columns, owner, tuple(batch))
 
     return type(
@@ -101,7 +101,9 @@ def batch_class(standard: Any, columns: tuple[str, ...], owner: str = "") -> Any
     )
 
 
-def _assembled(standard: Any, columns: tuple[str, ...], owner: str, values: tuple[Any, ...]) -> Any:
+def _assembled(
+    standard: type[tuple[Any, ...]], columns: tuple[str, ...], owner: str, values: tuple[Any, ...]
+) -> object:
     """Returns the batch that was pickled or copied."""
     return batch_class(standard, columns, owner)(*values)
 
@@ -128,7 +130,7 @@ def _wider(batch: B, standard: type[B], columns: dict[str, Tensor | None]) -> B:
 
 
 def owner_of(batch: object) -> str:
-    """Returns the name of the impl whose `needs` lists the columns of a batch; "" where none does."""
+    """Returns the name of the impl whose `needs` lists the columns of a batch; "" if none does."""
     owner: str = vars(type(batch)).get("owner", "")
     return owner
 

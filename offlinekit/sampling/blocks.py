@@ -110,7 +110,7 @@ class BlockSampler:
         self.number, self.taken = 0, 0
 
     def sample(self) -> Batch:
-        """Draws the next minibatch; waits where the next pool is not read yet.
+        """Draws the next minibatch; waits if the next pool is not read yet.
 
         Raises:
             UnsupportedError: While a CUDA graph is captured, whose replays would stay with one pool.
@@ -172,7 +172,7 @@ class BlockSampler:
 
 
 def sampler_for(dataset: MDPDataset, **settings: Any) -> TransitionSampler | BlockSampler:
-    """Returns the sampler for a dataset: by blocks where it is mapped and larger than a pool, else in memory.
+    """Returns the sampler for a dataset: by blocks if it is mapped and larger than a pool, else in memory.
 
     Args:
         dataset: What to learn from.

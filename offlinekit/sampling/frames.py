@@ -13,7 +13,7 @@ class Frames:
     """One uint8 leaf of the observations: the frames of rows and of their next ones in one gather.
 
     With a stack of n an observation is the last n frames [C, H, W] as one of [n * C, H, W], the newest last,
-    none from before the start of the episode. The next stack shares them: where transitions take one step,
+    none from before the start of the episode. The next stack shares them: if transitions take one step,
     n + 1 frames are gathered for both. On the CPU the frames stay in the dataset's own memory.
 
     Args:
@@ -21,7 +21,7 @@ class Frames:
         final: uint8 [E, ...], after each episode's last row.
         starts: int64 [N], the first row of each row's episode.
         next_rows: int64 [N]; N + e stands for `final[e]`.
-        steps: int64 [N], rows from each row to its next one, or None where that is always one.
+        steps: int64 [N], rows from each row to its next one, or None if that is always one.
         stack: n, 1 for plain rows.
         pad: What stands before an episode's first frame: "zero", or "repeat" for that frame again.
         device: Where the frames live.

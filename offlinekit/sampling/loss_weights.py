@@ -22,7 +22,7 @@ LossWeights: TypeAlias = "str | Array | Callable[[MDPDataset], Array]"
 """The name of one of the dataset's extras, [N] numbers, or a function of the dataset that gives them."""
 
 COLUMN = "loss weights"
-"""The extra that holds them in the dataset of a run; no identifier, so that it is nobody else's."""
+"""The extra that holds them in the dataset of a run; no identifier, so that no extra of a user has that name."""
 
 
 def loss_weights(dataset: MDPDataset, weights: LossWeights) -> Array:

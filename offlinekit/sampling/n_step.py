@@ -34,7 +34,7 @@ class NStep:
 def n_step_transitions(dataset: MDPDataset, rewards: Array, gamma: float, n_step: int) -> NStep:
     """Joins n steps into one transition without crossing the end of an episode.
 
-    Where a recording stopped without its final observation, the last step cannot be bootstrapped from: the
+    If a recording stopped without its final observation, the last step cannot be bootstrapped from: the
     steps before it look ahead to the last recorded observation, and the row itself takes 0 steps.
 
     Args:

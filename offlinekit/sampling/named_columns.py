@@ -101,7 +101,7 @@ def _absent(now: Parts, after: Parts, rows: Tensor | None) -> None:
 def own_columns(
     dataset: MDPDataset, names: Iterable[str], given: Mapping[str, Array], owner: str
 ) -> dict[str, Array]:
-    """Returns columns [N, ...] of a dataset by name; without bootstrap masks where it has none.
+    """Returns columns [N, ...] of a dataset by name; without bootstrap masks if it has none.
 
     Args:
         dataset: N rows.

@@ -52,10 +52,10 @@ class PackedRows:
     below, holds a whole one-step transition, and no observation is stored twice.
 
     Args:
-        head: Columns that are wanted of the next row too: observations, and actions where an algorithm needs those.
+        head: Columns that are wanted of the next row too: observations, and actions if an algorithm needs those.
         tail: Columns of the row alone.
         ends: int64 [E], where episodes end, exclusive.
-        steps: int64 [N], rows from each row to its next one, or None where that is always the row below.
+        steps: int64 [N], rows from each row to its next one, or None if that is always the row below.
         device: Where the table lives.
 
     Attributes:

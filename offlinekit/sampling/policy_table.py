@@ -25,10 +25,10 @@ class Choices:
     """A policy's actions, as numbers that a value can be averaged over.
 
     Args:
-        policy: An algorithm, an object with `predict(observations)`, or a callable; all on batches. Of discrete
-            actions it is asked for `log_prob(observations, actions)` -> [B] where it has that.
+        policy: An algorithm, an object with `predict(observations)`, or a callable; all on batches. For discrete
+            actions its `log_prob(observations, actions)` -> [B] is called, if it has one.
         space: The actions it has.
-        n_draws: How often a policy without `log_prob` is asked; more than once for one that draws.
+        n_draws: Calls of a policy without `log_prob`; more than one if it draws.
 
     Raises:
         UnsupportedError: For a policy that remembers its episode, whose choices follow from more than a state.
@@ -68,7 +68,7 @@ class Choices:
         """Returns the choices at all N rows, and at what follows the last row of each of E episodes.
 
         Args:
-            dataset: Whose states are asked about; of unordered transitions the second are all next observations.
+            dataset: Of the states; of unordered transitions the second are all next observations.
             frame_stack: Images of an episode that make one observation of the policy.
             frame_pad: What stands before an episode's first image.
         """
@@ -116,10 +116,10 @@ def _final_observations(dataset: MDPDataset, last: ArrayTree, frame_stack: int) 
 def probabilities_of(
     log_prob: Callable[[ArrayTree, Array], Array], observations: ArrayTree, actions: range
 ) -> Array:
-    """Returns the probabilities [B, A] of all discrete actions, in what precision `log_prob` answers.
+    """Returns the probabilities [B, A] of all discrete actions, in the precision of `log_prob`.
 
     Raises:
-        ValueError: Where they do not sum to 1.
+        ValueError: If they do not sum to 1.
     """
     n = len(first_leaf(observations))
     probabilities = np.exp(np.stack([log_prob(observations, np.full(n, action)) for action in actions], 1))

@@ -32,7 +32,7 @@ ROWS_AT_ONCE = 1 << 20
 class TransitionSampler:
     """Draws minibatches of n-step transitions with replacement, uniformly or by weights of rows.
 
-    Row numbers are drawn for many minibatches at once, each minibatch is gathered as it is asked for. Its
+    Row numbers are drawn for many minibatches at once, each minibatch is gathered when it is needed. Its
     float fields are views of one packed tensor.
 
     Args:
@@ -55,13 +55,14 @@ class TransitionSampler:
         owner: Name of the impl whose `needs` they are, for messages.
 
     Attributes:
-        n_usable: How many rows can be drawn.
-        usable: Their numbers, int64 [n_usable] on the device, or None where these are all rows.
+        n_rows: How many rows the dataset has.
+        n_usable: How many of them can be drawn.
+        usable: Their numbers, int64 [n_usable] on the device, or None if these are all rows.
         generator: The sampler's own.
 
     Raises:
-        DatasetError: Where no row can be sampled, for weights that cannot be, for columns that are not there, or
-            where n > 1 steps, frames or next actions are wanted of unordered transitions.
+        DatasetError: If no row can be sampled, for weights that cannot be, for columns that are not there, or
+            if n > 1 steps, frames or next actions are wanted of unordered transitions.
     """
 
     def __init__(
@@ -117,13 +118,10 @@ class TransitionSampler:
                 "no row has a next observation to learn from; give next_observations or terminals"
             )
         self.usable = None if rows is None and len(usable) == len(dataset) else usable.to(device)
-        self.n_usable = len(usable)
+        self.n_usable, self.n_rows = len(usable), len(dataset)
         places = self.columns.packed.places
         self._places = places if self.usable is None else places.index_select(0, self.usable)
-        if sampling_weights is not None:
-            check_weights(sampling_weights, len(dataset))
-            sampling_weights = sampling_weights[usable.numpy()]
-        self._chooser = Chooser(self.n_usable, sampling_weights, device)
+        self._choose_by(sampling_weights)
         if weights is not None:
             scaled = torch.from_numpy(scaled_weights(dataset, usable.numpy()))
             self.columns.write("weights", scaled.to(device))
@@ -137,9 +135,17 @@ class TransitionSampler:
         self._located: list[Located] = []
         self._taken = 0
 
-    def twin(self, batch_size: int, seed: int) -> TransitionSampler:
-        """Returns a sampler of the same columns that draws by a generator of its own."""
+    def _choose_by(self, sampling_weights: Array | None) -> None:
+        if sampling_weights is not None:
+            check_weights(sampling_weights, self.n_rows)
+            sampling_weights = sampling_weights[self.usable_rows().cpu().numpy()]
+        self._chooser = Chooser(self.n_usable, sampling_weights, self.device)
+
+    def twin(self, batch_size: int, seed: int, sampling_weights: Array | None = None) -> TransitionSampler:
+        """Returns a sampler of the same columns that draws by a generator of its own, and by weights [N] if given."""
         twin = copy.copy(self)
+        if sampling_weights is not None:
+            twin._choose_by(sampling_weights)
         twin._begin(batch_size, seed)
         return twin
 
@@ -153,7 +159,7 @@ class TransitionSampler:
         """Draws the next minibatch into the memory of one that `sample` returned, which saves its views.
 
         Returns:
-            False where that cannot be done, with images or several steps; nothing is drawn then.
+            False if that cannot be done, with images or several steps; nothing is drawn then.
         """
         if not self.columns.refills:
             return False
@@ -168,7 +174,7 @@ class TransitionSampler:
         return self._located[number]
 
     def _advance(self) -> int:
-        """Takes the next minibatch of the block, of a new one where it is used up, and returns its number there."""
+        """Takes the next minibatch of the block, of a new one if it is used up, and returns its number there."""
         if self._taken == len(self._drawn):
             self._draw_block()
         self._taken += 1
@@ -237,7 +243,7 @@ class TransitionSampler:
 
 
 def fits(state: Tensor, size: int, dtype: torch.dtype) -> bool:
-    """Returns whether a state is of a sampler's kind; warns where it is not."""
+    """Returns whether a state is of a sampler's kind; warns if it is not."""
     if state.shape == (size,) and state.dtype == dtype:
         return True
     warnings.warn(

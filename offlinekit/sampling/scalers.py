@@ -35,7 +35,7 @@ class ScalableDataset(Protocol):
 class Affine:
     """y = clip((x - shift) / scale, low, high), elementwise on the last axes.
 
-    Works on numpy arrays and torch tensors alike, as the numbers are plain floats where `shift` is a scalar.
+    Works on numpy arrays and torch tensors alike, as the numbers are plain floats if `shift` is a scalar.
     """
 
     shift: Array
@@ -126,7 +126,7 @@ class MinMaxObservationScaler(Scaler):
 
 @dataclass(frozen=True)
 class MinMaxActionScaler(Scaler):
-    """Maps the bounds of the action space to [-1, 1]; those of the data where the space has none."""
+    """Maps the bounds of the action space to [-1, 1]; those of the data if the space has none."""
 
     kind, name = "action", "minmax"
 
@@ -283,7 +283,7 @@ class Scaling:
     def fit(
         dataset: ScalableDataset, observation: ScalerLike, action: ScalerLike, reward: ScalerLike
     ) -> Scaling:
-        """Fits the scalers asked for on a dataset."""
+        """Fits scalers to a dataset."""
         wanted = {"observation": observation, "action": action, "reward": reward}
         scalers = {kind: resolve_scaler(scaler, kind) for kind, scaler in wanted.items()}
         fitted: dict[str, Any] = {kind: s.fit(dataset) for kind, s in scalers.items() if s is not None}

@@ -33,7 +33,7 @@ class Located(NamedTuple):
     Attributes:
         places: In the packed table, [B].
         frames: What each uint8 leaf located.
-        rows: int64 [B], where a column lies apart; else None.
+        rows: int64 [B], if a column lies apart; else None.
     """
 
     places: Tensor
@@ -63,7 +63,7 @@ class TransitionTable:
         has_next_action: bool [N], whether the action after it was too, or the MDP ended with it.
 
     Raises:
-        DatasetError: Where n > 1 steps or frames are asked of unordered transitions, and for columns that are not
+        DatasetError: If n > 1 steps or frames are wanted of unordered transitions, and for columns that are not
             there.
     """
 

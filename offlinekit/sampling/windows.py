@@ -40,7 +40,7 @@ class TrajectorySampler:
         gamma: Discount factor of the returns to go; 1, as Decision Transformers have it.
         scaling: Applied to the columns once; rewards before they are summed.
         anchor: Whether the drawn row is the "last" of its window, as when a model acts, or the "first", as
-            Decision Transformers are trained, where windows shorten towards an episode's end.
+            Decision Transformers are trained; windows then shorten towards an episode's end.
         sampling_weights: [N], how likely each row is drawn; None for equally. So drawn, an episode is as likely as
             it is long; with `1 / length` as the weight of its rows all episodes are equally likely.
         frame_stack: How many images [C, H, W] of an episode make one observation [frame_stack * C, H, W].
@@ -190,7 +190,7 @@ class TrajectorySampler:
         return [found[name] for name in self._names]
 
     def _frames(self, leaf: Tensor, at: Tensor) -> Tensor:
-        """Returns the images of rows [M], as stacks where these are asked for."""
+        """Returns the images of rows [M], as stacks if `frame_stack` is above 1."""
         if self._stack == 1 or leaf.ndim != 4:
             return leaf.index_select(0, at)
         index, first = at[:, None] + self._back, self._starts.index_select(0, at)[:, None]

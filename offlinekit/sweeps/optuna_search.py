@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from offlinekit.errors import require
@@ -14,8 +15,6 @@ from offlinekit.sweeps.space import Range, Space
 from offlinekit.sweeps.sweep_files import claimed
 
 if TYPE_CHECKING:
-    from types import ModuleType
-
     from offlinekit.sweeps.sweep import Sweep
 
 ROUNDS = 5
@@ -48,7 +47,7 @@ def search(sweep: Sweep) -> None:
             with claimed(sweep.folder / "locks" / "ask", wait=True):
                 study = _study(
                     optuna, sweep
-                )  # Here: its seed follows from the trials that others have asked for.
+                )  # Here: its seed follows from the trials that other processes have claimed.
                 taken = _abandoned(optuna, sweep, study, claims) or _asked(sweep, study, size, claims)
             if not taken:
                 return

@@ -31,7 +31,7 @@ class Trial:
     Attributes:
         number: From 0 on.
         values: Of the hyperparameters that vary.
-        value: The mean of the metric over the seeds; None before it is done, or where a run failed.
+        value: The mean of the metric over the seeds; None before it is done, or if a run failed.
         state: "running", "done" or "failed".
         runs: For each seed {"seed", "run", "value", "error"}.
     """
@@ -127,7 +127,7 @@ def fitter(
 
 
 def evaluate_trials(sweep: Sweep, algos: Sequence[Algo], metric: str) -> list[float]:
-    """Returns the metric of each trained algorithm; not a number where it was not measured."""
+    """Returns the metric of each trained algorithm; not a number if it was not measured."""
     if metric != FQE:
         return [_last(algo.history, metric) for algo in algos]
     if not algos:
@@ -143,7 +143,7 @@ def evaluate_trials(sweep: Sweep, algos: Sequence[Algo], metric: str) -> list[fl
 
 
 def note(sweep: Sweep, members: Sequence[Member], over: bool) -> list[Trial]:
-    """Writes the file of each trial, with its value where it is over."""
+    """Writes the file of each trial, with its value if it is over."""
     trials = list({id(member.trial): member.trial for member in members}.values())
     for trial in trials:
         own = [member for member in members if member.trial is trial]
@@ -167,12 +167,12 @@ def _row(folder: Path, member: Member) -> dict[str, Any]:
 
 
 def _restored(member: Member, n_steps: int) -> bool:
-    """Brings a member to the end of its run, where the run has come to it."""
+    """Brings a member to the end of its run, if the run has come to it."""
     folder, algo = member.folder, member.algo
     if folder is None or run_folder.latest_checkpoint(folder) != run_folder.checkpoint_path(folder, n_steps):
         return False
     algo.history, algo.run_dir = resume(algo, folder)["history"], folder
-    return algo.grad_step == n_steps  # Not where the last checkpoint is damaged.
+    return algo.grad_step == n_steps  # Not if the last checkpoint is damaged.
 
 
 def _last(history: Sequence[Mapping[str, Any]], metric: str) -> float:

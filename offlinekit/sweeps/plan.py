@@ -6,7 +6,8 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from types import ModuleType
+from typing import Any, cast
 
 from offlinekit.algos import get_algo
 from offlinekit.core.algo import Algo
@@ -18,9 +19,6 @@ from offlinekit.metrics.evaluators import get_evaluator, known_evaluators
 from offlinekit.sweeps import space
 from offlinekit.sweeps.space import Range, Space
 from offlinekit.training.setup.settings import N_STEPS, PLAIN, SETTINGS, RunSettings, complete
-
-if TYPE_CHECKING:
-    from types import ModuleType
 
 FQE = "fqe"
 LARGEST_FILE, DEEPEST = 1 << 16, 16

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from offlinekit.errors import require
@@ -12,14 +13,12 @@ from offlinekit.sweeps.sweep import packs
 from offlinekit.sweeps.sweep_files import claimed, write_trial
 
 if TYPE_CHECKING:
-    from types import ModuleType
-
     from offlinekit.sweeps.sweep import Sweep
 
 PACK = "pack"
 
 
-def tune(sweep: Sweep, **settings: Any) -> Any:
+def tune(sweep: Sweep, **settings: Any) -> object:
     """Runs a sweep by Ray Tune (extra `ray`) and returns its ResultGrid; the sweep's folder has all results.
 
     A grid becomes a Ray trial for each pack of settings that share an architecture; of a search each setting is
@@ -61,7 +60,7 @@ def train_one(config: dict[str, Any], sweep: Sweep) -> dict[str, Any]:
     return {"value": max(values) if sweep.plan.maximize else min(values), "trials": list(settings)}
 
 
-def _domain(ray: ModuleType, values: list[Any] | Range) -> Any:
+def _domain(ray: ModuleType, values: list[Any] | Range) -> object:
     """Returns what Ray Tune draws values from; its whole numbers leave out the upper end."""
     if not isinstance(values, Range):
         return ray.choice(values)

@@ -97,7 +97,7 @@ def record_levels(
         updates: As `grow_batch`.
         medium: Share, in (0, 1).
         seed: Of everything, but for an `algo` that is given.
-        eval_episodes: Episodes by which each policy is judged.
+        eval_episodes: Episodes by which each policy is evaluated.
         progress: Whether to show progress bars; None does on a terminal.
 
     Returns:
@@ -105,7 +105,7 @@ def record_levels(
 
     Raises:
         ValueError: For a share outside (0, 1).
-        DatasetError: Where `folder` holds datasets that were recorded otherwise.
+        DatasetError: If `folder` holds datasets that were recorded otherwise.
     """
     if not 0 < medium < 1:
         raise ValueError(f"medium must be in (0, 1), got {medium}")
@@ -146,7 +146,7 @@ def _same(path: Path, n_rows: int, facts: dict[str, Any]) -> MDPDataset:
     """Returns a dataset that an earlier call recorded.
 
     Raises:
-        DatasetError: Where it was recorded otherwise.
+        DatasetError: If it was recorded otherwise.
     """
     dataset = MDPDataset.load(path)
     found = {key: dataset.metadata.get(key) for key in facts}

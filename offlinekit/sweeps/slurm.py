@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import ModuleType
+from typing import Any
 
 from offlinekit.errors import require
-
-if TYPE_CHECKING:
-    from types import ModuleType
 
 
 def submit(folder: Path, workers: int, cluster: str = "slurm", **parameters: Any) -> list[Any]:

@@ -90,7 +90,7 @@ class Sweep:
         """Returns the plan of a sweep.
 
         Raises:
-            FileNotFoundError: Where the folder holds none.
+            FileNotFoundError: If the folder holds none.
             FileFormatError: For a damaged one.
         """
         path = folder / "plan.json"
@@ -104,7 +104,7 @@ class Sweep:
         A sweep that was cut off goes on with a further call, its runs from their newest checkpoints.
 
         Raises:
-            KeyboardInterrupt: At Ctrl-C, after checkpoints of all runs; Preempted where `preemptible` is set.
+            KeyboardInterrupt: At Ctrl-C, after checkpoints of all runs; Preempted if `preemptible` is set.
         """
         if self.plan.trials is None:
             self._run_grid()
@@ -139,7 +139,7 @@ class Sweep:
         """Returns the trial whose value is best.
 
         Raises:
-            ValueError: Where none is done.
+            ValueError: If none is done.
         """
         done = [trial for trial in self.trials() if trial.value is not None]
         if not done:
@@ -182,7 +182,7 @@ def packs(plan: Plan) -> list[dict[int, dict[str, Any]]]:
     ]
 
 
-def _json(path: Path) -> Any:
+def _json(path: Path) -> object:
     try:
         return json.loads(path.read_text())
     except ValueError as error:

@@ -36,7 +36,7 @@ class EpisodeTable:
 
         Args:
             step: Updates taken before it.
-            columns: [n] each: "seed", "return", "length" and, where the policy has one, "value_start".
+            columns: [n] each: "seed", "return", "length" and, if the policy has one, "value_start".
         """
         values = [list(columns.get(name, ())) for name in COLUMNS[2:]]
         for episode in range(len(values[0])):

@@ -24,7 +24,7 @@ def make_evaluations(
 ) -> dict[str, Judge]:
     """Returns name -> what measures some metrics of an algorithm as it is at the time of the call.
 
-    That of the environment also hands over its episodes, under `EPISODES`.
+    That of the environment also returns its episodes, under `EPISODES`.
 
     Args:
         algo: To evaluate.

@@ -37,7 +37,7 @@ class Interruptible(Protocol):
 
 @contextmanager
 def whole_runs() -> Iterator[None]:
-    """Lets runs note Ctrl-C between two of their steps as well, where the caller does nothing of its own."""
+    """Lets runs note Ctrl-C between two of their steps as well, if the caller does nothing of its own."""
     token = _WHOLE.set(True)
     try:
         yield
@@ -88,7 +88,7 @@ def noted(run: Interruptible, signals: Sequence[int]) -> Iterator[None]:
 
 
 def _bring_back(number: int) -> None:
-    """Restores the handler of before, unless somebody has set another since, or no handler can be set here."""
+    """Restores the earlier handler, unless another was set since, or no handler can be set here."""
     if threading.current_thread() is not threading.main_thread():
         return  # A generator that was collected elsewhere; the next signal restores it.
     before = _BEFORE.pop(number, None)

@@ -1,4 +1,4 @@
-"""Where the metrics of a run go: a CSV file and a progress bar; those of other tools are in trackers.py."""
+"""Logs of the metrics of a run: a CSV file and a progress bar; those of other tools are in trackers.py."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Logger(Protocol):
 
 
 class CSVLogger:
-    """metrics.csv: step, time, then the metrics by name; blank where one was not measured.
+    """metrics.csv: step, time, then the metrics by name; blank if one was not measured.
 
     Args:
         path: The file.
@@ -61,7 +61,7 @@ class CSVLogger:
 
 
 class ProgressBar:
-    """Updates done, their rate, and the newest losses and return; silent where stderr is no terminal.
+    """Updates done, their rate, and the newest losses and return; silent if stderr is no terminal.
 
     Args:
         label: Before the bar.

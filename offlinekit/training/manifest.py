@@ -54,7 +54,7 @@ def read_text(path: Path) -> str:
 
 
 def _facts(path: Path) -> dict[str, Any] | None:
-    """Returns what the manifest says of a file; None where there is no manifest, as in older runs."""
+    """Returns what the manifest says of a file; None if there is no manifest, as in older runs."""
     place = path.with_name(NAME)
     if not place.is_file() or path.name not in COVERED:
         return None

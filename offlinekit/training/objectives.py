@@ -83,13 +83,16 @@ class Objective:
 
     def gradients(self, batch: Minibatch) -> tuple[Gradients, Metrics]:
         """Returns the gradient of the loss by each owned parameter, clipped, and the metrics; changes nothing."""
-        value, metrics = self.reduced(batch)
+        loss, metrics, weights = self._evaluated(batch)
+        value = reduce_rows(loss, weights)
         found = torch.autograd.grad(value, self.parameters, allow_unused=True)
         gradients: Gradients = [  # Fused optimizers read memory in the parameters' order, whatever the strides.
             None if gradient is None else gradient.contiguous() for gradient in found
         ]
         if self.combine is None:
             gradients = self.limited(gradients)
+        if self.report is not None:
+            metrics[ROW_LOSSES] = self._losses(loss)
         return gradients, {f"{self.name}_loss": value.detach(), **metrics}
 
     def reduced(self, batch: Minibatch) -> tuple[Tensor, Metrics]:
@@ -97,16 +100,18 @@ class Objective:
 
         Raises:
             ValueError: For a loss of another shape.
-            UnsupportedError: For a scalar where rows have weights.
+            UnsupportedError: For a scalar if rows have weights.
         """
+        loss, metrics, weights = self._evaluated(batch)
+        return reduce_rows(loss, weights), metrics
+
+    def _evaluated(self, batch: Any) -> tuple[RowLoss, Metrics, Tensor | None]:
+        """Returns the loss of a batch as it was returned, its metrics as numbers, and the weights of its rows."""
         returned = self.loss(batch)
         loss, metrics = returned if isinstance(returned, tuple) else (returned, {})
         weights = row_weights(batch)
         self._check(loss, len(first_leaf(batch.observations)), weights)
-        numbers = {name: reduce_rows(metric, weights) for name, metric in metrics.items()}
-        if self.report is not None:
-            numbers[ROW_LOSSES] = self._losses(loss)
-        return reduce_rows(loss, weights), numbers
+        return loss, {name: reduce_rows(metric, weights) for name, metric in metrics.items()}, weights
 
     def _losses(self, loss: RowLoss) -> Tensor:
         """Returns the size of the loss of each row [B], of members their mean, without gradient."""
@@ -136,7 +141,7 @@ class Objective:
             )
 
     def limited(self, gradients: Gradients) -> Gradients:
-        """Returns gradients whose common norm is at most `clip_grad_norm`, where there is one."""
+        """Returns gradients whose common norm is at most `clip_grad_norm`, if there is one."""
         return gradients if self.clip_grad_norm is None else clipped(gradients, self.clip_grad_norm)
 
     def take_up(self, declared: Objective) -> None:
@@ -155,7 +160,7 @@ class Objective:
         """Takes up what `state_tensors` returned, among other tensors.
 
         Raises:
-            KeyError: Where the state of a parameter is missing.
+            KeyError: If the state of a parameter is missing.
         """
         prefix = f"optimizers.{self.name}."
         own = {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
@@ -180,7 +185,7 @@ class Objective:
             self.set_rate(rate)
 
     def set_rate(self, rate: float) -> None:
-        """Sets the learning rate of the next step, in place where a CUDA graph reads it."""
+        """Sets the learning rate of the next step, in place if a CUDA graph reads it."""
         if isinstance(self.optimizer.learning_rate, Tensor):
             self.optimizer.learning_rate.fill_(rate)
         else:
@@ -188,7 +193,7 @@ class Objective:
 
 
 def clipped(gradients: Gradients, largest: float) -> Gradients:
-    """Returns gradients scaled down together where their common norm is above the largest allowed."""
+    """Returns gradients scaled down together if their common norm is above the largest allowed."""
     found = [gradient for gradient in gradients if gradient is not None]
     norm = torch.stack(torch._foreach_norm(found)).norm()
     scaled = iter(torch._foreach_mul(found, (largest / (norm + 1e-6)).clamp(max=1.0)))
@@ -201,7 +206,7 @@ class Target:
 
     Attributes:
         every: Updates between two steps.
-        names: Hyperparameters that hold `tau` and `every`, where they are not fixed numbers.
+        names: Hyperparameters that hold `tau` and `every`, if they are not fixed numbers.
     """
 
     online: nn.Module

@@ -19,7 +19,7 @@ class Optimizer(Protocol):
     Attributes:
         name: As `make_optimizer` takes it.
         groups: Parameters, in groups of one weight decay each.
-        learning_rate: Of the next step; a 0-d tensor where a CUDA graph is to read it anew each time.
+        learning_rate: Of the next step; a 0-d tensor if a CUDA graph is to read it anew each time.
     """
 
     name: str

@@ -28,12 +28,12 @@ def write(path: Path, header: dict[str, Any], tensors: dict[str, Tensor]) -> Non
     """Writes a file atomically; equal contents give equal bytes.
 
     Args:
-        path: Where; the folder is made where it is missing.
+        path: Of the file; its folder is made if it is missing.
         header: Plain data.
         tensors: By name; moved to the CPU.
 
     Raises:
-        WriteError: Where it cannot be written; a file that was there stays as it was.
+        WriteError: If it cannot be written; a file that was there stays as it was.
     """
     plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     full = {"format": FORMAT, "sha256": _digest(plain), **header}
@@ -78,7 +78,7 @@ def read(path: Path, device: torch.device) -> tuple[dict[str, Any], dict[str, Te
     """Reads the header and the tensors of a file.
 
     Raises:
-        FileNotFoundError: Where there is none.
+        FileNotFoundError: If there is none.
         FileFormatError: For a file that is damaged, no policy of offlinekit, or of a later format.
     """
     if not path.is_file():

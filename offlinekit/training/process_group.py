@@ -1,4 +1,4 @@
-"""Processes that train one algorithm together: what they tell each other, and which data are whose."""
+"""Processes that train one algorithm together: their communication, and the data of each."""
 
 from __future__ import annotations
 
@@ -54,10 +54,10 @@ class ProcessGroup:
         """Joins the processes that torchrun has started, by NCCL on GPUs and gloo elsewhere, and leaves at the end.
 
         Args:
-            device: "auto" takes the GPU of this process where there is one; "cpu", "cuda".
+            device: "auto" takes the GPU of this process if there is one; "cpu", "cuda".
 
         Raises:
-            ValueError: Where torchrun did not start this process.
+            ValueError: If torchrun did not start this process.
         """
         from torch import distributed
 
@@ -126,7 +126,7 @@ class ProcessGroup:
         """Checks that all processes have the same data: plain ones, or tensors by name.
 
         Raises:
-            ValueError: Where they differ; says which ranks are not as rank 0 is.
+            ValueError: If they differ; says which ranks are not as rank 0 is.
         """
         digests = self.gather(_digest(data))
         others = [rank for rank, digest in enumerate(digests) if digest != digests[0]]

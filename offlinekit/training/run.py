@@ -174,7 +174,7 @@ class Run:
         Functions of the user, which may fail or never end, are called after a checkpoint.
 
         Raises:
-            KeyboardInterrupt: If the user asked to stop, after a checkpoint.
+            KeyboardInterrupt: If the user interrupts, after a checkpoint.
         """
         self.tick()
         row = self._add_row() if self.row_is_due() else None
@@ -196,7 +196,7 @@ class Run:
         return TrainingError(f"{error}{kept}")
 
     def close(self) -> None:
-        """Closes the loggers and lets the run folder go."""
+        """Closes the loggers and unlocks the run folder."""
         self.algo.in_run = ""
         loggers, self._loggers = self._loggers, []
         with self._lock:
@@ -312,7 +312,7 @@ class Run:
         """Writes the whole state; removes checkpoints beyond the newest few, and damaged ones of later updates.
 
         Raises:
-            TrainingError: Where a parameter is no longer finite; the checkpoints before stay.
+            TrainingError: If a parameter is no longer finite; the checkpoints before stay.
         """
         state = self.state()  # Of all processes of the run, of which one writes.
         if self.folder is None:
@@ -358,7 +358,7 @@ class Run:
 
 
 def nothing_left(whose: str, done: int, n_steps: int) -> ValueError:
-    """Returns what is raised where all updates that were asked for are taken."""
+    """Returns what is raised if all updates are taken already."""
     return ValueError(
         f"{whose} has taken {done} updates already, n_steps={n_steps} asks for no more; give a larger n_steps to go on"
     )

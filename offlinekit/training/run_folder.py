@@ -12,12 +12,12 @@ import secrets
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
@@ -25,9 +25,6 @@ from offlinekit.errors import FileFormatError, TrainingError, WriteError
 from offlinekit.io import atomic_write, reraise_as_write_error, sync_folder
 from offlinekit.training import manifest
 from offlinekit.training.setup.settings import comparable
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 BITS = ("offlinekit", "torch", "numpy")
 """Packages whose version may change the numbers of a run."""
@@ -133,7 +130,7 @@ def _processor() -> str:
 
 
 def warn_of_changes(folder: Path | None, before: dict[str, Any], now: dict[str, Any]) -> None:
-    """Warns where a run goes on under other conditions, so that its bits may differ."""
+    """Warns if a run goes on under other conditions, so that its bits may differ."""
     changes = [
         f"{name} was {before[name]}, is {now.get(name)}"
         for name in before
@@ -178,7 +175,7 @@ def checkpoints(folder: Path) -> list[Path]:
 
 
 def common_steps(folders: Sequence[Path | None]) -> list[int | None]:
-    """Returns the update that each of several runs goes on from, so that they go on together where they can.
+    """Returns the update that each of several runs goes on from, so that they go on together if they can.
 
     A process that was killed has saved some of its members an update before the others. Each run takes the oldest
     of the newest checkpoints of all runs that it holds one of too: its own newest, or one that the others reached.
@@ -198,7 +195,7 @@ def latest_checkpoint(folder: Path) -> Path:
     """Returns the newest checkpoint of a run.
 
     Raises:
-        FileNotFoundError: Where the folder has none; says what a run folder is.
+        FileNotFoundError: If the folder has none; says what a run folder is.
     """
     found = checkpoints(folder)
     if not found:
@@ -230,10 +227,10 @@ def is_finished(folder: Path) -> bool:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Holds a run folder for this process; a process that ends in any way lets it go.
+    """Holds a run folder for this process; a process that ends in any way unlocks it.
 
     Raises:
-        TrainingError: Where another process trains in it.
+        TrainingError: If another process trains in it.
     """
     with (folder / ".lock").open("a") as file:
         try:
@@ -292,7 +289,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     """Returns the config of a run.
 
     Raises:
-        FileNotFoundError: Where there is no such run.
+        FileNotFoundError: If there is no such run.
         FileFormatError: For a config that is no JSON object.
     """
     path = folder / "config.json"

@@ -25,7 +25,7 @@ class TensorBoardLogger:
         config: Of the run; not used.
 
     Raises:
-        MissingExtraError: Where tensorboard is not installed.
+        MissingExtraError: If tensorboard is not installed.
     """
 
     def __init__(self, folder: Path, config: Mapping[str, Any]) -> None:
@@ -55,7 +55,7 @@ class WandbLogger:
         settings: Further arguments of `wandb.init`, such as project, entity, group or mode.
 
     Raises:
-        MissingExtraError: Where wandb is not installed.
+        MissingExtraError: If wandb is not installed.
     """
 
     def __init__(self, folder: Path, config: Mapping[str, Any], **settings: Any) -> None:
@@ -92,7 +92,7 @@ class MLflowLogger:
         experiment: Name of MLflow's experiment.
 
     Raises:
-        MissingExtraError: Where mlflow is not installed.
+        MissingExtraError: If mlflow is not installed.
     """
 
     def __init__(self, folder: Path, config: Mapping[str, Any], experiment: str = PROJECT) -> None:

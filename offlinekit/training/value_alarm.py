@@ -36,7 +36,7 @@ class ValueAlarm:
     Args:
         algo: Estimates values.
         dataset: What it learns from.
-        stops: Whether the run is to end where it rings.
+        stops: Whether the run ends if it triggers.
     """
 
     def __init__(self, algo: Algo, dataset: MDPDataset, stops: bool = False) -> None:
@@ -59,7 +59,7 @@ class ValueAlarm:
         try:
             with undisturbed(self.algo):
                 estimate = float(np.mean(self.algo.predict_value(self.observations), dtype=np.float64))
-        except UnsupportedError:  # An impl that says that it has values, and does not tell them.
+        except UnsupportedError:  # An impl that claims values and has none.
             return {}
         low, high = self.possible
         diverged = not low <= estimate <= high
@@ -88,7 +88,7 @@ def value_alarm(algo: Algo, dataset: MDPDataset, action: str) -> ValueAlarm | No
         action: "warn", "stop" or "off".
 
     Returns:
-        None for "off", and where there are no values of single observations.
+        None for "off", and if there are no values of single observations.
     """
     if action == "off" or not algo.has_value or getattr(algo, "is_stateful", False):
         return None
@@ -100,7 +100,7 @@ def value_bounds(algo: Algo, dataset: MDPDataset) -> tuple[float, float]:
 
     These are the returns to go of the data, 0, and what the lowest and highest rewards would give for ever,
     r / (1 - gamma), r the 1% and 99% quantiles of the rewards of steps that did not end the MDP (for as many
-    steps as the longest episode has where gamma is 1). Half of the range is added at both ends.
+    steps as the longest episode has if gamma is 1). Half of the range is added at both ends.
     """
     scaler = algo.scaling.reward
     rewards = dataset.rewards if scaler is None else scaler.transform(dataset.rewards)

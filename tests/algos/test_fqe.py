@@ -14,6 +14,7 @@ from table_networks import TABLE, one_hot, set_constant, set_table
 
 import offlinekit
 from offlinekit.algos import FQE, DiscreteFQE, Population
+from offlinekit.core.populations.stacked_sampling import SharedColumns
 from offlinekit.datasets import MDPDataset
 from offlinekit.errors import FileFormatError, UnsupportedError
 from offlinekit.sampling.policy_table import Choices
@@ -199,11 +200,11 @@ def test_choices_stand_beside_their_rows():
 
 
 @pytest.mark.parametrize("kind", ["continuous", "discrete"])
-def test_choices_of_n_steps_are_those_n_steps_later(kind):
+def test_choices_are_those_of_the_next_observation(kind):
     dataset = small_dataset(kind)
     policy = (lambda o: o[:, :2]) if kind == "continuous" else (lambda o: (o[:, 0] > 0).astype(np.int64))
     front = FQE if kind == "continuous" else DiscreteFQE
-    algo = front(policy=policy, n_step=3, action_scaler=None, seed=0, device="cpu").build(dataset)
+    algo = front(policy=policy, action_scaler=None, seed=0, device="cpu").build(dataset)
     batch = algo.make_sampler(dataset).gather(torch.arange(len(dataset)))
     following = batch.next_observations.numpy()
     alive = batch.discounts.numpy() > 0
@@ -213,6 +214,43 @@ def test_choices_of_n_steps_are_those_n_steps_later(kind):
         else batch.next_policy_probabilities.argmax(-1)
     )
     np.testing.assert_allclose(chosen.numpy()[alive], policy(following)[alive])
+
+
+def test_steps_of_the_data_do_not_stand_for_those_of_the_policy():
+    data = small_dataset("discrete")
+    with pytest.raises(ValueError, match="n_step=3 would count rewards of what the data did"):
+        DiscreteFQE(policy=right, n_step=3, seed=0).fit(data, 1, **QUIET)
+    DiscreteFQE(policy="behaviour", n_step=3, seed=0, device="cpu").fit(data, 1, **QUIET)
+
+
+def test_bootstraps_share_one_table_and_draw_the_rows_they_would_draw_alone():
+    data = small_dataset("discrete")
+    fits = [
+        DiscreteFQE(policy=right, seed=seed, resample=seed > 0, device="cpu").build(data) for seed in range(3)
+    ]
+    shared = SharedColumns()
+    twins = [shared(fit, data) for fit in fits]
+    assert twins[0].columns is twins[1].columns is twins[2].columns
+    for fit, twin in zip(fits, twins, strict=True):
+        rows = twin.next_rows()
+        assert torch.equal(rows, fit.make_sampler(data).next_rows())
+        drawn = np.repeat(fit.episode_counts(data), data.episode_lengths()) > 0
+        assert drawn[rows].all() or not fit.resample
+
+
+def test_updates_that_values_need():
+    ended = small_dataset("discrete")
+    ended = ended[np.flatnonzero(ended.terminals[ended.episode_ends - 1])]
+    longest = int(ended.episode_lengths().max())
+    cut = small_dataset("discrete")
+    # 3 / (0.05 * 0.01) where episodes are cut off; 3 L / tau where all end and L < 1 / (1 - gamma).
+    assert DiscreteFQE(policy=right, gamma=0.99, tau=0.05).updates_needed(cut) == 6_000
+    assert DiscreteFQE(policy=right, gamma=0.99, tau=0.001).updates_needed(ended) == 3_000 * longest
+    slow = DiscreteFQE(policy=right, gamma=0.99, tau=0.005, target_update_interval=2)
+    assert slow.updates_needed(cut) == 120_000
+    assert DiscreteFQE(policy=right, gamma=0.5).updates_needed(cut) == 120
+    with pytest.raises(UnsupportedError, match="endless episodes need gamma < 1"):
+        DiscreteFQE(policy=right, gamma=1.0).updates_needed(cut)
 
 
 @pytest.mark.parametrize("front", [FQE, DiscreteFQE])
@@ -281,7 +319,7 @@ def test_what_cannot_be_judged_is_refused(tmp_path):
     dataset = discrete_dataset()
     with pytest.raises(UnsupportedError, match="evaluates a policy and does not act"):
         discrete().predict(dataset.observations)
-    with pytest.raises(UnsupportedError, match="no policy is there to ask"):
+    with pytest.raises(UnsupportedError, match="without a policy there are no actions"):
         discrete(policy="behaviour").predict_value(dataset.observations)
     with pytest.raises(ValueError, match="the policy returned action 7"):
         DiscreteFQE(policy=lambda o: np.full(len(o), 7)).fit(dataset, 1, **QUIET)

@@ -19,6 +19,7 @@ def test_report_of_a_trained_run(call: Any, trained: Any, tmp_path: Path) -> Non
     assert "Budget: 1 policy, 60 updates, 2 evaluations, 6 episodes." in result.output
     assert {path.name for path in (tmp_path / "report").iterdir()} == {
         "report.md",
+        "report.tex",
         "results.csv",
         "runs.csv",
         "report.html",

@@ -144,7 +144,7 @@ def test_compare_by_hand():
             ):
                 compare(algo, act, seen, 1e-6)
     compare(algo, lambda batch: algo.predict(batch) + np.float32(3e-6), seen, 1e-5)
-    with pytest.raises(ExportError, match=r"gives float64\[1, 2\] where predict gives float32\[1, 2\]"):
+    with pytest.raises(ExportError, match=r"gives float64\[1, 2\] while predict gives float32\[1, 2\]"):
         compare(algo, lambda batch: algo.predict(batch).astype(np.float64), seen, 1e-6)
 
 

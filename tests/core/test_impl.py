@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from offlinekit.algos import BC, CQL, IQL, SAC, TD3, MLPEncoder, TD3PlusBC
 from offlinekit.algos.torch.bc_impl import BCImpl
-from offlinekit.core.bases.actor_critic_impl import ActorCriticImpl
+from offlinekit.core.bases.actor_critic import ActorCriticImpl
 from offlinekit.core.impl import Impl
 from offlinekit.errors import UnsupportedError
 

@@ -14,6 +14,7 @@ from click.testing import CliRunner
 import offlinekit
 from offlinekit.algos import FQL, QCFQL, DiscreteAWAC, DiscreteCRR, catalogue
 from offlinekit.cli.main import main
+from offlinekit.core.algo import Algo
 from offlinekit.core.renames import ADDITIONS, RENAMES, inverse
 from offlinekit.fields import NonNegative
 from offlinekit.sweeps.plan import Plan
@@ -82,6 +83,17 @@ def test_both_names_are_refused():
         TypeError, match="DiscreteCRR takes 'temperature', which was 'beta'; give one of them"
     ):
         DiscreteCRR(beta=1.0, temperature=1.0)
+
+
+def test_the_default_of_a_subclass_warns_and_acts():
+    with pytest.warns(DeprecationWarning, match="'beta' of Cold is now 'temperature'"):
+        front = type(DiscreteAWAC)("Cold", (DiscreteAWAC,), {"beta": 4.0, "__module__": __name__})
+    try:
+        assert front().temperature == 0.25
+        assert front.hyperparameters()["temperature"].default == 0.25
+        assert "beta" not in vars(front)
+    finally:
+        del Algo.known["Cold"]
 
 
 def test_an_assignment_warns_and_acts():

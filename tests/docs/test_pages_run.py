@@ -6,6 +6,7 @@ import pytest
 from click import ClickException
 from pages import PAGES, REPO, SHOWN, blocks, check_extras, commands, expanded, run_command, run_page
 
+import offlinekit.algos  # All of them, before a test hides what others registered.
 import offlinekit.metrics
 from offlinekit.core import algo
 from offlinekit.core.algo import Algo

@@ -12,6 +12,7 @@ from offlinekit.core.units import SampledPolicy
 from offlinekit.datasets import MDPDataset
 from offlinekit.metrics.ope import weighted_estimate
 from offlinekit.metrics.ope.deployment_rules import Candidate, Rules, decide
+from offlinekit.metrics.ope.weight_checks import MeanWeight
 from offlinekit.metrics.ope.weighted_estimate import (
     WeightedEstimate,
     baseline_of,
@@ -38,10 +39,20 @@ def test_bounds_by_hand():
     assert second.lower_bound == pytest.approx(1 - 2.91999, abs=1e-4)
 
 
-def candidate(gains: Any, effective_sample: float = 50.0, max_disagreement: float = 3.0) -> Candidate:
-    weighted = WeightedEstimate(gains if gains is None else np.asarray(gains), effective_sample, 40.0)
+RIGHT = MeanWeight(1.0, 0.1, 0)
+
+
+def candidate(
+    gains: Any,
+    effective_sample: float = 50.0,
+    max_disagreement: float = 3.0,
+    weight: MeanWeight = RIGHT,
+    doubts: tuple[str, ...] = (),
+) -> Candidate:
+    given = gains if gains is None else np.asarray(gains)
+    weighted = WeightedEstimate(given, effective_sample, 40.0, weight)
     own, behaviour = np.array([5.0, 4.0, 6.0, 8.0]), np.array([2.0, 1.0, 2.0, 3.0])
-    return Rules(0.95, 25.0, max_disagreement).candidate("a", own, behaviour, weighted)
+    return Rules(0.95, 25.0, max_disagreement).candidate("a", own, behaviour, weighted, doubts)
 
 
 def test_the_lower_bound_of_both_estimates_counts():
@@ -70,6 +81,14 @@ def test_a_small_effective_sample_holds_a_policy_back():
         assert found.held_back == (
             "the data show 24.9 effective episodes of what it does (min_effective_sample=25)"
         )
+
+
+def test_weights_off_their_mean_and_doubts_hold_a_policy_back():
+    off = candidate([1.0, 1.0, 3.0, 3.0], weight=MeanWeight(1.4, 0.1, 0))
+    assert off.held_back == "ratios of one step average 1.4 +- 0.1 where 1 is due"
+    assert candidate([1.0, 1.0, 3.0, 3.0], weight=MeanWeight(1.29, 0.1, 0)).held_back == ""
+    assert candidate(None, 24.9, doubts=("", "no rows")).held_back == "no rows"
+    assert candidate([1.0, 1.0, 3.0, 3.0], doubts=("", "")).held_back == ""
 
 
 def test_decisions():

@@ -15,7 +15,10 @@ from run_folders import write_run
 from offlinekit.errors import FileFormatError
 from offlinekit.metrics.reporting import page
 from offlinekit.metrics.reporting.comparing import compare_runs, compare_scores
+from offlinekit.metrics.reporting.counted_runs import counted_runs
 from offlinekit.metrics.reporting.figures import figures_of
+from offlinekit.metrics.reporting.group_results import in_words, mean_interval
+from offlinekit.metrics.reporting.markup import latex_text, markdown_text
 from offlinekit.metrics.reporting.page import write_report
 from offlinekit.metrics.reporting.report_tables import Table, tables_of
 from offlinekit.metrics.reporting.results import by_group, find_runs, read_run, score_matrix
@@ -218,7 +221,7 @@ def test_the_page_holds_all_it_shows(reported: Path) -> None:
     # Two tasks of five figures, one over both, one film; BC has no values, IQL has.
     assert parser.tags.count("svg") == 11
     assert parser.tags.count("video") == 1
-    assert parser.tags.count("table") == 3
+    assert parser.tags.count("table") == 4
     assert "<h1>A &amp; B</h1>" in text
     assert "pend&lt;ulum&gt;" in text
     assert "pend<ulum>" not in text
@@ -229,11 +232,22 @@ def test_tables_say_the_scores_and_the_budget(reported: Path) -> None:
     # Final returns of IQL: 45, 45.5, 46: mean 45.5, t 4.303 * 0.5 / sqrt(3) = 1.242.
     assert "| cart | IQL | 3 | 45.50 [44.26, 46.74] | 45.5 | 45.50 [44.26, 46.74] | 12 | 200 |" in text
     assert "| cart | BC | 3 | 11.00 [11.00, 11.00] | 11 |" in text
-    assert text.count("Budget: 12 policies, 2,400 updates, 24 evaluations, 48 episodes.") == 3
+    assert text.count("Budget: 12 policies, 2,400 updates, 24 evaluations, 48 episodes.") == 4
     assert re.search(r"\| IQL \| 3 x 2 \| 45\.5 \[45\.\d, 45\.\d\] \| 45\.5 .* \| 54\.5 \[", text)
     rows = list(csv.DictReader((reported / "results.csv").read_text().splitlines()))
     assert [(row["dataset"], row["algorithm"]) for row in rows][:2] == [("cart", "BC"), ("cart", "IQL")]
     assert rows[0]["budget of the table"] == "12 policies, 2,400 updates, 24 evaluations, 48 episodes"
+    # Returns 10 to 12 by 2, 11 each: mean (10 + 12) / 2; IQL as above, in full digits.
+    assert [float(rows[0][f"return_{name}"]) for name in ("mean", "low", "high")] == [11.0, 11.0, 11.0]
+    assert float(rows[1]["return_high"]) == pytest.approx(45.5 + 4.30265 * 0.5 / math.sqrt(3), abs=1e-4)
+    assert float(rows[1]["score_mean"]) == 45.5
+    assert (rows[1]["seeds"], rows[1]["return_of_the_data"]) == ("3", "12.0")
+    assert rows[1]["rests_on"] == "seeds 0, 1, 2; 2 episodes each; data aa"
+    # Algorithms by datasets, with the name of the second escaped.
+    assert "| algorithm | cart | pend\\<ulum\\> |" in text
+    assert "| IQL | 45.50 [44.26, 46.74] | 45.50 [44.26, 46.74] |" in text
+    assert "With fewer than 20 runs x tasks bootstrap intervals are too narrow." in text
+    assert r"algorithm & cart & pend\textless{}ulum\textgreater{} \\" in (reported / "report.tex").read_text()
     assert len((reported / "runs.csv").read_text().splitlines()) == 13
 
 
@@ -334,7 +348,7 @@ def test_tasks_of_other_units_stay_apart(tmp_path: Path) -> None:
     ]
     titles = svgs_and_captions(runs)
     assert not any(title.startswith("All tasks") for title in titles)
-    results, each = tables_of([read_run(run) for run in runs], "final")
+    results, _, each = tables_of([read_run(run) for run in runs], "final")
     assert results.rows[0][3:6] == ("-1,500,000 [-1,500,000, -1,500,000]", "-1,500,000", "-")
     assert results.rows[1][3:6] == ("50.00 [50.00, 50.00]", "50", "50.00 [50.00, 50.00]")
     assert "<td>-1,500,000 <span>[-1,500,000, -1,500,000]</span></td>" in results.html()
@@ -369,3 +383,61 @@ def test_twenty_algorithms_look_different_and_have_no_bands(tmp_path: Path) -> N
     assert found["cart: performance profile"][1].endswith("Without bands, which would cover each other.")
     page = write_report(runs, tmp_path / "out")[-1].read_text()
     assert "40 training runs of 20 algorithms on cart; seeds 0, 1." in page
+
+
+def test_a_seed_counts_once_and_a_return_that_is_no_number_does_not(tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    write_run(runs / "a", [[1.0]], seed=1)
+    write_run(runs / "again", [[1.0]], seed=1)
+    write_run(runs / "longer", [[5.0], [3.0]], seed=2)
+    write_run(runs / "shorter", [[9.0]], seed=2)
+    write_run(runs / "broken", [[math.nan]], seed=3)
+    write_run(runs / "other", [[7.0]], seed=1, algo="BC")
+    found = counted_runs([read_run(folder) for folder in find_runs([runs])])
+    assert [run.folder.name for run in found.runs] == ["a", "longer", "other"]
+    assert found.left_out == [
+        "broken is left out: its return is nan, which is no finite number",
+        "again is left out: the same seed twice, 1 as in a",
+        "shorter is left out: the same seed twice, 2 as in longer",
+    ]
+    write_report([runs], tmp_path / "out")
+    text = (tmp_path / "out" / "report.md").read_text()
+    assert "again is left out: the same seed twice" in text
+    # 1 and 3: mean 2, t of one degree 12.7062 times sqrt(2) / sqrt(2).
+    assert "| 2 | 2.00 [-10.71, 14.71] |" in text
+    assert "broken is left out" in (tmp_path / "out" / "report.html").read_text()
+    with pytest.raises(ValueError, match="no run is left to report: broken is left out"):
+        write_report([runs / "broken"], tmp_path / "none")
+
+
+def test_other_references_are_not_averaged_under_one_name(tmp_path: Path) -> None:
+    runs = [
+        read_run(write_run(tmp_path / str(i), [[1.0]], seed=i, reference_scores=[0, top]))
+        for i, top in enumerate((10, 20))
+    ]
+    with pytest.raises(
+        ValueError, match=r"normalised by 2 different pairs of reference returns: \(0, 10\), \(0, 20\)"
+    ):
+        by_group(runs)
+
+
+def test_small_numbers_keep_their_digits() -> None:
+    assert in_words(0.00012, 0.0001, 0.00014) == "0.0001200 [0.0001000, 0.0001400]"
+    assert in_words(45.5, 44.26, 46.74) == "45.50 [44.26, 46.74]"
+    assert in_words(-0.5, -1.0, 0.0) == "-0.500 [-1.000, 0.000]"
+    assert mean_interval(np.array([0.1, 0.3])) == pytest.approx((0.2, 0.2 - 1.27062, 0.2 + 1.27062), abs=1e-5)
+    assert math.isnan(mean_interval(np.array([1.0]))[1])
+
+
+def test_groups_without_spread_never_suffice() -> None:
+    for first, second in (([1.0, 1.0], [2.0, 2.0]), ([1.0, 1.1, 1.2], [9.0, 9.0, 9.0])):
+        found = compare_scores(first, second)
+        assert not found.suffices
+        assert found.verdict.startswith("the runs of a group do not differ at all")
+
+
+def test_text_of_other_formats_is_shown_as_it_is() -> None:
+    assert markdown_text("a|b <c>\n*d* [e](f) _g_ n_h [1, 2]") == (
+        r"a\|b \<c\> \*d\* \[e](f) \_g\_ n_h [1, 2]"
+    )
+    assert latex_text("50% of a_b & {c} ~^") == (r"50\% of a\_b \& \{c\} \textasciitilde{}\textasciicircum{}")

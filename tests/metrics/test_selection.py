@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ from offlinekit.metrics.ope.weighted_estimate import propensities_of
 
 QUICK: dict[str, Any] = {
     "encoder": TABLE,
-    "n_steps": 300,
+    "n_steps": 1_000,
     "batch_size": 64,
     "learning_rate": 0.02,
     "device": "cpu",
@@ -38,11 +38,28 @@ def arms(n_episodes: int, noise: float) -> MDPDataset:
     return MDPDataset(np.ones((n_episodes, 1), np.float32), actions, rewards, np.ones(n_episodes, bool))
 
 
+class Values:
+    """Stands for trained fits whose values have settled."""
+
+    earlier: ClassVar[dict[str, float]] = {}
+
+    def __init__(self, values: dict[str, Any], dataset: MDPDataset) -> None:
+        self.dataset, self._values = dataset, {name: np.array(own) for name, own in values.items()}
+        self.members = {name: [SimpleNamespace(seed=0)] for name in values}
+
+    def train_until(self, enough: Any, n_steps: Any) -> None:
+        assert enough()
+
+    def values(self, name: str) -> Any:
+        return self._values[name]
+
+
 def test_bounds_are_corrected_for_the_number_of_policies(monkeypatch):
     values = {"a": [5.0, 4.0, 6.0, 8.0], "b": [3.0] * 4, "behaviour": [2.0, 1.0, 2.0, 3.0]}
-    stand_ins = {name: [SimpleNamespace(values=np.array(own), seed=0)] for name, own in values.items()}
-    monkeypatch.setattr(selection, "fits", lambda *_, **__: dict(stand_ins))
-    monkeypatch.setattr(selection, "_start_values", lambda members, _: members[0].values)
+    made = SimpleNamespace(of=lambda *_, **__: Values(values, arms(3, 0.0)))
+    monkeypatch.setattr(selection, "FittedPolicies", made)
+    monkeypatch.setattr(selection, "_unsettled", lambda _: dict.fromkeys(values, ""))
+    monkeypatch.setattr(selection, "_without_rows", lambda *_: "")
     found = select({"a": None, "b": None}, arms(3, 0.0), confidence=0.9, behaviour="none")
     # Gains of a: 3, then 3, 4, 5 (deviation 1); of b: 1, then 2, 1, 0 (1). t of 2 degrees at 1 - 0.1 / 2: 2.9200
     assert [c.name for c in found.candidates] == ["a", "b"]
@@ -94,8 +111,9 @@ def test_selection_abstains_where_the_effective_sample_is_small():
     assert daring.reason.endswith("by fitted Q evaluation alone")
 
 
-def test_selection_abstains_where_the_judges_disagree():
-    # Fits of one update have learned nothing: fitted Q says a gain of about 0, weighted episodes say 1.
+def test_selection_abstains_where_the_judges_disagree(monkeypatch):
+    # Fits that learn nothing: fitted Q says a gain of about 0, weighted episodes say 1.
+    monkeypatch.setattr(selection, "_unsettled", lambda fitted: dict.fromkeys(fitted.members, ""))
     blind = {**QUICK, "n_steps": 1, "learning_rate": 1e-6}
     found = select(
         {"2": constant(2)}, arms(300, 0.1), margin=-9.0, n_resamples=6, max_disagreement=0.5, **blind

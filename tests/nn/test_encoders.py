@@ -12,11 +12,13 @@ from gymnasium import spaces
 from loss_checks import close
 from torch import nn
 
+import offlinekit
 from offlinekit.algos import BC, CNNEncoder, MLPEncoder, ResidualEncoder, register_encoder
 from offlinekit.datasets import MDPDataset
 from offlinekit.nn import encoders
 from offlinekit.nn.encoders import ModuleEncoder, encoder_to_json, make_trunk, resolve_encoder
 from offlinekit.nn.random import Random, seeded
+from offlinekit.testing import small_dataset
 
 VECTOR = spaces.Box(-1.0, 1.0, (4,))
 IMAGE = spaces.Box(0, 255, (3, 12, 10), "uint8")
@@ -133,6 +135,7 @@ def test_own_module_with_batch_norm_can_be_measured_and_its_statistics_stay():
 )
 def test_encoders_survive_json(encoder):
     text = json.dumps(encoder_to_json(encoder))
+    assert json.loads(text) == encoder_to_json(encoder)
     assert resolve_encoder(json.loads(text), VECTOR) == encoder
 
 
@@ -142,6 +145,13 @@ def test_names_and_options_are_kept_as_given(encoder):
 
 
 @pytest.mark.usefixtures("registry")
+def test_tuples_are_lists_in_a_file_and_in_the_config_before_it(tmp_path):
+    for given in (MLPEncoder((8, 4)), {"type": "mlp", "hidden_sizes": (8, 4)}):
+        algo = BC(encoder=given, seed=0, device="cpu").build(small_dataset("continuous"))
+        assert algo.config["encoder"]["hidden_sizes"] == [8, 4]
+        assert offlinekit.load(algo.save(tmp_path / "a.okt")).config == algo.config
+
+
 def test_registered_encoder_by_name_by_function_and_with_options():
     @register_encoder("ward-net")
     def make_ward_net(space: spaces.Space[Any]) -> nn.Module:

@@ -195,3 +195,13 @@ def test_what_cannot_be_drawn_by_is_refused():
         TD3PlusBC(**TINY).fit(data, 1, priorities=0.6, **QUIET)
     with pytest.raises(UnsupportedError, match="learns from windows"):
         DecisionTransformer(seed=0).fit(data, 1, priorities="actor", **QUIET)
+
+
+def test_after_a_prioritised_run_metrics_are_numbers_as_before():
+    algo = TD3PlusBC(**TINY).fit(small_dataset("continuous"), 2, **QUIET, priorities="critic")
+    plain = TD3PlusBC(**TINY).fit(small_dataset("continuous"), 2, **QUIET)
+    batch = algo.sample_batch(small_dataset("continuous"))
+    for objective, other in zip(algo.impl.objectives, plain.impl.objectives, strict=True):
+        metrics = objective.reduced(batch)[1]
+        assert metrics.keys() == other.reduced(batch)[1].keys()
+        assert all(value.ndim == 0 for value in metrics.values())

@@ -41,14 +41,23 @@ def test_which_way_a_column_is_better(metric, more):
 
 @pytest.mark.parametrize("name", known_evaluators())
 def test_every_evaluator_says_which_way_it_is_better(name):
-    less = (
-        "action_difference",
-        "out_of_distribution_distance",
-        "overestimation_gap",
-        "td_error",
-        "validation_losses",
+    assert direction(name, {name: get_evaluator(name)}) is not None, (
+        f"write @less_is_better or @more_is_better above {name}"
     )
-    assert direction(name, {name: get_evaluator(name)}) is (name not in less)
+
+
+@pytest.mark.parametrize(
+    ("names", "more"),
+    [
+        (("action_difference", "out_of_distribution_distance", "overestimation_gap"), False),
+        (("td_error", "validation_losses"), False),
+        (("action_match", "discounted_advantage_sum", "initial_value"), True),
+        (("log_likelihood", "soft_opc", "value"), True),
+    ],
+)
+def test_errors_are_better_low_and_estimates_of_the_return_high(names, more):
+    for name in names:
+        assert direction(name, {name: get_evaluator(name)}) is more, name
 
 
 def test_what_wraps_an_evaluator_keeps_its_direction():

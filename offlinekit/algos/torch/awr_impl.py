@@ -72,7 +72,7 @@ class AWRImpl(Impl):
         self.refresh(self.columns, self.grad_step)
 
     def update(self, batch: Batch) -> Metrics:
-        """Takes one update, and computes all returns anew where the target value has moved."""
+        """Takes one update, and computes all returns anew if the target value has moved."""
         metrics = super().update(batch)
         self.keep_up(self.grad_step)
         return metrics
@@ -83,7 +83,7 @@ class AWRImpl(Impl):
         super().begin_update()
 
     def keep_up(self, done: int) -> None:
-        """Computes all returns anew where the target value has moved since the last time."""
+        """Computes all returns anew if the target value has moved since the last time."""
         if self.columns is not None and done // self.config.refresh_interval != self.period:
             self.refresh(self.columns, done)
 

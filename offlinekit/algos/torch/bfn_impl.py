@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from offlinekit.core.bases.actor_critic_impl import ActorCriticImpl
+from offlinekit.core.bases.actor_critic import ActorCriticImpl
 from offlinekit.core.bases.behaviour_models import make_flow
 from offlinekit.core.bases.best_of_impl import BestOf, BestOfImpl
 from offlinekit.sampling.batch import Batch, TensorTree

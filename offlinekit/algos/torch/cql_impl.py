@@ -29,7 +29,7 @@ class CQLImpl(SACImpl):
     config: CQL
 
     def build(self) -> None:
-        """Makes the networks of SAC and log alpha, which starts at `alpha` where it is learned."""
+        """Makes the networks of SAC and log alpha, which starts at `alpha` if it is learned."""
         super().build()
         start = 1.0 if self.config.gap_threshold is None else max(self.config.alpha, 1e-8)
         self.log_alpha = nn.Parameter(torch.tensor(math.log(start)))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor
 
-from offlinekit.core.bases.actor_critic_impl import ActorCriticImpl
+from offlinekit.core.bases.actor_critic import ActorCriticImpl
 from offlinekit.nn.policies import DeterministicPolicy
 from offlinekit.sampling.batch import Batch
 from offlinekit.training.objectives import Loss

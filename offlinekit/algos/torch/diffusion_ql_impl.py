@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from offlinekit.core.bases.actor_critic_impl import ActorCriticImpl
+from offlinekit.core.bases.actor_critic import ActorCriticImpl
 from offlinekit.core.bases.behaviour_models import make_diffusion
 from offlinekit.core.bases.best_of_impl import BestOf, BestOfImpl
 from offlinekit.nn.diffusion import TimeFeatures

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from offlinekit.core.bases.q_learning_impl import QLearningImpl
+from offlinekit.core.bases.q_learning import QLearningImpl
 from offlinekit.nn import losses
 from offlinekit.sampling.batch import Batch, TensorTree
 from offlinekit.training.objectives import Loss, Objective

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from offlinekit.core.bases.discrete_actor_critic_impl import DiscreteActorCriticImpl
+from offlinekit.core.bases.discrete_actor_critic import DiscreteActorCriticImpl
 from offlinekit.nn import losses
 from offlinekit.sampling.batch import Batch
 from offlinekit.training.objectives import Loss
@@ -43,7 +43,7 @@ class DiscreteCRRImpl(DiscreteActorCriticImpl):
         return loss, {"advantage": advantages, "weight": weights}
 
     def weights(self, advantages: Tensor) -> Tensor:
-        """Returns f(A) [B]: 1 where the advantage is positive, or its bounded exponential."""
+        """Returns f(A) [B]: 1 if the advantage is positive, or its bounded exponential."""
         if self.config.weight == "binary":
             return (advantages > 0).to(advantages.dtype)
         return losses.exponential_weights(advantages, 1.0 / self.config.temperature, self.config.max_weight)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from offlinekit.core.bases.discrete_actor_critic_impl import DiscreteActorCriticImpl
+from offlinekit.core.bases.discrete_actor_critic import DiscreteActorCriticImpl
 from offlinekit.core.bases.implicit_impl import ImplicitValues
 from offlinekit.nn import losses
 from offlinekit.sampling.batch import Batch

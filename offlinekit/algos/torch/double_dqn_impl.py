@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from offlinekit.core.bases.q_learning_impl import QLearningImpl
+from offlinekit.core.bases.q_learning import QLearningImpl
 from offlinekit.sampling.batch import TensorTree
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from offlinekit.core.bases.q_learning_impl import QLearningImpl
+from offlinekit.core.bases.q_learning import QLearningImpl
 
 if TYPE_CHECKING:
     from offlinekit.algos.dqn import DQN

@@ -46,7 +46,7 @@ class Outcomes(NamedTuple):
 class DynamicsImpl(Impl):
     """-log N(s' - s, r; mean(s, a), std(s, a)) - log P(end | s, a) of K members; arXiv:1805.12114, eq. (1).
 
-    Where the MDP ended nothing follows, and only reward and end are learned. With `resample` `batch.bootstrap_counts`
+    If the MDP ended, nothing follows, and only reward and end are learned. With `resample` `batch.bootstrap_counts`
     [B, K] say how often each member learns from a row.
     """
 

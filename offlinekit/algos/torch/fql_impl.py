@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from offlinekit.core.bases.actor_critic_impl import ActorCriticImpl
+from offlinekit.core.bases.actor_critic import ActorCriticImpl
 from offlinekit.core.bases.behaviour_models import make_flow
 from offlinekit.nn import losses
 from offlinekit.nn.flows import OneStepPolicy

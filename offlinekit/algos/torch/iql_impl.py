@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from offlinekit.core.bases.actor_critic_impl import ActorCriticImpl
+from offlinekit.core.bases.actor_critic import ActorCriticImpl
 from offlinekit.core.bases.implicit_impl import ImplicitValues
 from offlinekit.nn.encoders import MLPEncoder, resolve_encoder
 from offlinekit.nn.policies import GaussianPolicy

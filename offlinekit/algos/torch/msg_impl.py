@@ -40,7 +40,7 @@ class MSGImpl(SACImpl):
         return [self.critic_objective(), cloning, *late]
 
     def compute_target(self, batch: Batch) -> Tensor:
-        """Returns r + gamma Q_target_k(s', a') of each critic k, [K, B] or [K, N, B]: nobody takes a minimum."""
+        """Returns r + gamma Q_target_k(s', a') of each critic k, [K, B] or [K, N, B]: no minimum is taken."""
         actions, _ = self.policy.sample(batch.next_observations)
         target: Tensor = batch.rewards + batch.discounts * self.target_q(batch.next_observations, actions)
         return target

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from offlinekit.core.bases.q_learning_impl import QLearningImpl
+from offlinekit.core.bases.q_learning import QLearningImpl
 
 if TYPE_CHECKING:
     from offlinekit.algos.nfq import NFQ
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 class NFQImpl(QLearningImpl):
     """Q_{k+1} = argmin_Q sum (Q(s, a) - (r + gamma max_a' Q_k(s', a')))^2; Riedmiller 2005, figure 1.
 
-    The target network is Q_k; it takes up the critics where an iteration ends.
+    The target network is Q_k; it takes up the critics when an iteration ends.
     """
 
     config: NFQ

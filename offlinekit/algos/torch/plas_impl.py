@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor
 
-from offlinekit.core.bases.actor_critic_impl import ActorCriticImpl
+from offlinekit.core.bases.actor_critic import ActorCriticImpl
 from offlinekit.core.bases.behaviour_models import make_vae
 from offlinekit.nn import losses
 from offlinekit.nn.policies import DeterministicPolicy
@@ -30,7 +30,7 @@ class PLASImpl(ActorCriticImpl):
     target_policy: DeterministicPolicy
 
     def build(self) -> None:
-        """Makes the critics, the policy, the VAE, and the perturbation where one is asked for."""
+        """Makes the critics, the policy, the VAE, and the perturbation if the front has one."""
         super().build()
         self.vae = make_vae(self)
         self.perturbation: Perturbation | None = None

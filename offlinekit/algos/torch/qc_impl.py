@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from offlinekit.algos.torch.bfn_impl import BFNImpl
-from offlinekit.core.bases.chunking_impl import ChunkingImpl
+from offlinekit.core.bases.chunking import ChunkingImpl
 from offlinekit.sampling.batch import Batch
 from offlinekit.training.objectives import Loss
 
@@ -19,5 +19,5 @@ class QCImpl(ChunkingImpl, BFNImpl):
     config: QC
 
     def compute_actor_loss(self, batch: Batch) -> Loss:
-        """Returns the flow-matching loss of the data's chunks, where they are of the episode."""
+        """Returns the flow-matching loss of the data's chunks, over steps of the episode alone."""
         return self.policy.behaviour.loss(batch.observations, batch.actions, self.cloning_weights(batch))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from offlinekit.core.bases.actor_critic_impl import ActorCriticImpl
+from offlinekit.core.bases.actor_critic import ActorCriticImpl
 from offlinekit.nn import losses
 from offlinekit.nn.policies import SquashedGaussianPolicy
 from offlinekit.sampling.batch import Batch

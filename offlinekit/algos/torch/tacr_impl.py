@@ -90,7 +90,7 @@ class TACRImpl(DecisionTransformerImpl):
         return loss, {"bc_loss": window_rows(cloning.detach(), batch.valid)}
 
     def predict_value(self, observations: TensorTree, actions: Tensor | None) -> Tensor:
-        """Returns the mean over members of Q(s, a) [B]; of the first action of an episode where they are None."""
+        """Returns the mean over members of Q(s, a) [B]; of the first action of an episode if they are None."""
         chosen = self.predict_best_action(observations) if actions is None else actions
         return self.q.values(observations, chosen).mean(0)
 

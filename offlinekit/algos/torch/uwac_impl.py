@@ -35,7 +35,7 @@ class UWACImpl(BEARImpl):
     config: UWAC
 
     def make_q(self) -> QFunction:
-        """Makes the critics of BEAR, with normalised layers where the front says so."""
+        """Makes the critics of BEAR, with normalised layers if the front says so."""
         q = super().make_q()
         for layer in q.network.mlp.layers:
             if self.config.spectral_norm and isinstance(layer, StackedLinear):

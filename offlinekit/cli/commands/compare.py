@@ -38,6 +38,7 @@ def command(first: str, second: str, score: str) -> None:
     compared on those that both have; on one dataset its returns.
     """
     from offlinekit.metrics.reporting.comparing import compare_runs
+    from offlinekit.metrics.reporting.counted_runs import counted_runs
     from offlinekit.metrics.reporting.results import find_runs, read_run
     from offlinekit.metrics.statistics.budget import Budget
 
@@ -47,13 +48,15 @@ def command(first: str, second: str, score: str) -> None:
             groups.append([read_run(path) for path in find_runs(sorted(glob.glob(pattern)) or [pattern])])
     with usage("A B"):
         found, unit, tasks = compare_runs(groups[0], groups[1], score)
+    for line in (line for group in groups for line in counted_runs(group).left_out):
+        click.echo(f"{line}.")
     click.echo(f"{score} {unit} on {', '.join(tasks)}\n")
     pairs(_lines(found))
     click.echo(f"\n{sum((run.budget for group in groups for run in group), Budget())}")
 
 
 def _lines(found: Comparison) -> list[tuple[str, str]]:
-    """Returns the rows of the answer."""
+    """Returns the rows of the comparison."""
     rows = [
         ("A", f"{number(found.means[0])}, mean of {found.n_first} seeds"),
         ("B", f"{number(found.means[1])}, mean of {found.n_second} seeds"),
@@ -68,6 +71,6 @@ def _lines(found: Comparison) -> list[tuple[str, str]]:
 
 
 def _with_interval(value: float, interval: tuple[float, float]) -> str:
-    """Returns a value with its 95% interval, where it has one."""
+    """Returns a value with its 95% interval, if it has one."""
     low, high = interval
     return number(value) if math.isnan(low) else f"{number(value)}, 95% from {number(low)} to {number(high)}"

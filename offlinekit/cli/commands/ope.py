@@ -29,7 +29,7 @@ INTERVALS = ["bootstrap", "t", "bernstein", "hoeffding"]
     ),
 )
 @click.argument("run", metavar="RUN_OR_POLICY", type=click.Path(exists=True, path_type=Path))
-@click.option("--dataset", "name", required=True, help="Episodes to judge by: a name or a path.")
+@click.option("--dataset", "name", required=True, help="Episodes to estimate from: a name or a path.")
 @reader_options
 @click.option(
     "--estimator",
@@ -58,8 +58,7 @@ INTERVALS = ["bootstrap", "t", "bernstein", "hoeffding"]
 @click.option(
     "--q-steps",
     type=click.IntRange(min=1),
-    default=10_000,
-    help="Updates of each fit of FQE, or of dynamics.",
+    help="Updates of each fit.  [default: of FQE until values have settled, of dynamics 10,000]",
 )
 @click.option("--seed", type=int, default=0, help="Of folds and resamples.")
 @click.option("--which", type=click.Choice(["last", "best"]), default="last", help="Policy of a run folder.")
@@ -74,7 +73,7 @@ def command(
     gamma: float | None,
     sample: bool | None,
     q: str,
-    q_steps: int,
+    q_steps: int | None,
     which: str,
     device: str,
     as_json: bool,
@@ -114,7 +113,9 @@ def command(
             gamma=gamma,
             q_function=algo if q == "critic" else None,
             fit_q=fitted_by(policy, q_steps, gamma=gamma, seed=seed) if q == "fqe" else None,
-            dynamics=fitted_dynamics(dataset, q_steps, seed=seed, device=device) if simulates else None,
+            dynamics=fitted_dynamics(dataset, q_steps or 10_000, seed=seed, device=device)
+            if simulates
+            else None,
             **settings,
         )
     facts = {

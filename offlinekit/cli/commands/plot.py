@@ -53,7 +53,7 @@ def command(
     """Draw the learning curves of runs.
 
     Runs of one algorithm, dataset and setting become their mean with a band. The mean return of the data is
-    drawn as a line where the runs noted it.
+    drawn as a line if the runs noted it.
     """
     from offlinekit.metrics import plot_learning_curves
     from offlinekit.metrics.reporting.curves import behaviour_return

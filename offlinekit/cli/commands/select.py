@@ -23,12 +23,14 @@ COLUMNS = (
 
 @click.command(
     context_settings=SETTINGS,
-    epilog=example("offlinekit select runs/*/policy.okt --dataset pendulum-mixed --steps 10000"),
+    epilog=example("offlinekit select runs/*/policy.okt --dataset pendulum-mixed"),
 )
 @click.argument("policies", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
 @click.option("--dataset", required=True, help="Name or path; `offlinekit datasets list` lists names.")
 @key_value_option("--dataset-option", "dataset_options", help="Option of the dataset's reader")
-@click.option("--steps", default=10_000, type=click.IntRange(min=1), help="Updates of each fit.")
+@click.option(
+    "--steps", type=click.IntRange(min=1), help="Updates of each fit.  [default: until values have settled]"
+)
 @click.option("--resamples", default=8, type=click.IntRange(min=2), help="Bootstraps over the episodes.")
 @click.option("--margin", default=0.0, help="By how much a policy must beat what recorded the data.")
 @click.option(
@@ -58,9 +60,10 @@ COLUMNS = (
 def command(policies: tuple[Path, ...], dataset: str, **options: Any) -> None:
     """Choose which of several POLICIES (files or run folders) to deploy, without an environment.
 
-    Each is judged by fitted Q evaluation on DATASET, whose episodes are drawn again for the bounds, and where there
-    are probabilities to weight episodes by, by weighted doubly robust too. A policy is chosen only where it beats what
-    recorded the data at the given confidence, corrected for their number, by both; else the answer is to keep that.
+    Each is evaluated by fitted Q evaluation on DATASET, whose episodes are resampled for the bounds, and, if there
+    are probabilities to weight episodes by, by weighted doubly robust too. A policy is chosen only if, by both, it
+    beats the one that recorded the data at the given confidence, corrected for their number; else that one stays.
+    Policies that do what the data do not show, and fits that have not settled, are held back.
     """
     import offlinekit
     from offlinekit.cli.runs import find
@@ -85,6 +88,7 @@ def command(policies: tuple[Path, ...], dataset: str, **options: Any) -> None:
             n_steps=options["steps"],
             n_resamples=options["resamples"],
             seed=options["seed"],
+            progress=True,
             **options["hyperparameters"],
         )
     rows = [

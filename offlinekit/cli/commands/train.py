@@ -1,4 +1,4 @@
-"""`offlinekit train`: a dataset in, a trained and judged policy out."""
+"""`offlinekit train`: a dataset in, a trained and evaluated policy out."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def command(**options: Any) -> None:
     """Train an algorithm on a dataset.
 
     Evaluates as it goes and writes a run folder with config.json, metrics.csv, checkpoints/, policy.okt
-    (last) and best.okt (by mean return, where there is an environment).
+    (last) and best.okt (by mean return, if there is an environment).
     """
     from offlinekit.cli.job import Job, report
     from offlinekit.training.process_group import ProcessGroup, is_launched

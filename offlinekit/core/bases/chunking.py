@@ -1,14 +1,22 @@
-"""Base of fronts that choose several actions at once."""
+"""Base of algorithms that choose several actions at once: front and implementation."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import Annotated, Any, ClassVar
+
+import torch
+from torch import Tensor
 
 from offlinekit.core.algo import Algo
+from offlinekit.core.bases.actor_critic import ActorCriticImpl
 from offlinekit.core.hyperparameters import Count
 from offlinekit.datasets import MDPDataset
 from offlinekit.interfaces import Sampler
+from offlinekit.sampling.batch import Batch, TensorTree
 from offlinekit.sampling.chunks import chunked
+from offlinekit.training.objectives import Loss
+from offlinekit.types import rows
 
 
 class Chunking(Algo):
@@ -19,3 +27,71 @@ class Chunking(Algo):
     def make_sampler(self, dataset: MDPDataset, **settings: Any) -> Sampler:
         """Makes what draws transitions of chunks."""
         return super().make_sampler(chunked(dataset, self.n_step), **settings)
+
+
+class ChunkingImpl(ActorCriticImpl):
+    """Put before an implementation, makes its actions chunks of H = `n_step` steps; arXiv:2507.07969, section 4.
+
+    Networks see chunks [B, H * A]. Batches hold them beside `valid` [B, H], which of the steps are of the episode,
+    and `whole` [B], whether all are and what follows is known. Outside, actions are those of one step.
+    """
+
+    needs: ClassVar[tuple[str, ...]] = (*ActorCriticImpl.needs, "valid", "whole")
+    is_stateful: ClassVar[bool] = True
+
+    @property
+    def step_size(self) -> int:
+        """A, dimensions of the action of one step."""
+        return super().action_size
+
+    @property
+    def action_size(self) -> int:
+        """H * A, dimensions of a chunk."""
+        return self.step_size * int(self.config.n_step)
+
+    def compute_critic_loss(self, batch: Batch, q_tpn: Tensor) -> Loss:
+        """Returns the temporal-difference loss of the chunks that are whole."""
+        whole = batch.whole.float().expand(self.q.members, -1)
+        masks = whole if batch.masks is None else whole * batch.masks
+        return super().compute_critic_loss(batch.with_columns(masks=masks), q_tpn)
+
+    def cloning_weights(self, batch: Batch) -> Tensor:
+        """Returns 1 for the actions [B, H * A] that are of the episode, 0 for those behind its end."""
+        return batch.valid.float().repeat_interleave(self.step_size, -1)
+
+    def best_chunk(self, observations: TensorTree) -> Tensor:
+        """Returns the greedy chunks [B, H * A]."""
+        return super().predict_best_action(observations)
+
+    def draw_chunk(self, observations: TensorTree) -> Tensor:
+        """Returns chunks [B, H * A] drawn from the policy."""
+        return super().sample_action(observations)
+
+    def predict_best_action(self, observations: TensorTree) -> Tensor:
+        """Returns the first actions [B, A] of the greedy chunks."""
+        return self.best_chunk(observations)[:, : self.step_size]
+
+    def sample_action(self, observations: TensorTree) -> Tensor:
+        """Returns the first actions [B, A] of drawn chunks."""
+        return self.draw_chunk(observations)[:, : self.step_size]
+
+    def predict_value(self, observations: TensorTree, actions: Tensor | None) -> Tensor:
+        """Returns the mean over members of Q [B] of the greedy chunks, begun by actions [B, A] if given."""
+        chunks = self.best_chunk(observations)
+        if actions is not None:
+            chunks = torch.cat([actions, chunks[:, self.step_size :]], -1)
+        return self.q.values(observations, chunks).mean(0)
+
+    def take_steps(
+        self, observations: TensorTree, rewards: Tensor, memories: Sequence[Any], sample: bool
+    ) -> tuple[Tensor, Sequence[Any]]:
+        """Returns the next actions [B, A] of the chunks under way, and what is left of each; None for nothing."""
+        chunks = list(memories)
+        begun = [i for i, chunk in enumerate(chunks) if chunk is None]
+        if begun:
+            choose = self.draw_chunk if sample else self.best_chunk
+            found = choose(rows(observations, torch.tensor(begun, device=rewards.device)))
+            for i, chunk in zip(begun, found.view(len(begun), -1, self.step_size), strict=True):
+                chunks[i] = chunk
+        left = [chunk[1:] if len(chunk) > 1 else None for chunk in chunks]
+        return torch.stack([chunk[0] for chunk in chunks]), left

@@ -1,11 +1,20 @@
-"""Hyperparameters that Q-learning fronts have in common."""
+"""Base of Q-learning for discrete actions: front and implementation."""
 
 from __future__ import annotations
 
 from typing import Annotated, ClassVar
 
+from torch import Tensor
+
 from offlinekit.core.algo import Algo
 from offlinekit.core.hyperparameters import Count, Positive, QKind, Rate, TDLoss
+from offlinekit.core.impl import Impl
+from offlinekit.nn import losses
+from offlinekit.nn.encoders import resolve_encoder
+from offlinekit.nn.networks import QFunction
+from offlinekit.nn.rows import bootstrapped
+from offlinekit.sampling.batch import Batch, TensorTree
+from offlinekit.training.objectives import Loss, Objective
 
 
 class QLearning(Algo):
@@ -20,3 +29,75 @@ class QLearning(Algo):
     n_quantiles: Annotated[Count, "Quantiles of the return with q_function='qr'."] = 200
 
     action_kind: ClassVar[str] = "discrete"
+
+
+class QLearningImpl(Impl):
+    """Discrete actions: critics `q`, their target, a temporal-difference loss."""
+
+    config: QLearning
+    needs: ClassVar[tuple[str, ...]] = (*Impl.needs, "masks")
+
+    def build(self) -> None:
+        """Makes the critics and their target."""
+        self.q = self.make_q()
+        self.target_q = self.make_target(self.q, "tau", "target_update_interval")
+
+    def make_q(self) -> QFunction:
+        """Makes the critics that the front configures."""
+        config = self.config
+        return QFunction(
+            resolve_encoder(config.encoder, self.observation_space),
+            self.observation_space,
+            self.random,
+            config.n_critics,
+            n_actions=self.n_actions,
+            n_quantiles=config.n_quantiles if config.q_function == "qr" else None,
+            huber_width=1.0 if config.td_loss == "huber" else None,
+        )
+
+    def build_objectives(self) -> list[Objective]:
+        """Returns the critics' loss against the target of the batch."""
+        return [self.objective("critic", self.critic_loss, [self.q], self.config.learning_rate)]
+
+    def compute_target(self, batch: Batch) -> Tensor:
+        """Returns rewards + discounts * Q_target(s', greedy action), [B] or [N, B]; lowest over members."""
+        outputs = self.target_q(batch.next_observations)
+        actions = self.next_actions(batch.next_observations, outputs)
+        return batch.rewards + batch.discounts * self.q.lowest(losses.select_actions(outputs, actions))
+
+    def next_actions(self, observations: TensorTree, outputs: Tensor) -> Tensor:
+        """Returns the actions [B] whose value the target takes; `outputs` are its own at these observations."""
+        return self.greedy(self.target_q.expected(outputs))
+
+    def compute_critic_loss(self, batch: Batch, q_tpn: Tensor) -> Loss:
+        """Returns the temporal-difference loss of the data's actions."""
+        outputs = losses.select_actions(self.q(batch.observations), batch.actions)
+        return self.q.loss(outputs, q_tpn, batch.masks)
+
+    def conservative_critic_loss(self, batch: Batch, q_tpn: Tensor, alpha: float) -> Loss:
+        """Returns the temporal-difference loss plus alpha times the conservative gap.
+
+        Source: Kumar et al. 2020, arXiv:2006.04779, eq. (4), the sum over actions taken exactly.
+        """
+        outputs = self.q(batch.observations)
+        td_loss = self.q.loss(losses.select_actions(outputs, batch.actions), q_tpn, batch.masks)
+        values = self.q.expected(outputs)  # [K, B, A]
+        data = losses.select_actions(values, batch.actions)
+        gaps = losses.conservative_gap(values.movedim(-1, 1), data)
+        gap = bootstrapped(gaps, batch.masks)
+        loss = td_loss + alpha * gap
+        return loss, {"td_loss": td_loss.detach(), "conservative_gap": gap.detach()}
+
+    def greedy(self, values: Tensor) -> Tensor:
+        """Returns the action [B] of the highest value, of the mean over members, from values [K, B, A]."""
+        return values.mean(0).argmax(-1)
+
+    def predict_best_action(self, observations: TensorTree) -> Tensor:
+        """Returns the greedy actions [B]."""
+        return self.greedy(self.q.values(observations))
+
+    def predict_value(self, observations: TensorTree, actions: Tensor | None) -> Tensor:
+        """Returns the mean over members of Q(s, a) [B]; of the greedy action if actions are None."""
+        values = self.q.values(observations)
+        chosen = self.predict_best_action(observations) if actions is None else actions
+        return losses.select_actions(values, chosen).mean(0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar, cast
 
 import numpy as np
 import torch
@@ -16,6 +16,9 @@ from offlinekit.nn.random import derive
 from offlinekit.sampling.n_step import returns_to_go
 from offlinekit.sampling.windows import TrajectorySampler
 from offlinekit.types import Array, row_parts
+
+if TYPE_CHECKING:
+    from offlinekit.core.bases.sequence_model_impl import SequenceImpl
 
 A = TypeVar("A", bound="SequenceModel")
 ROWS_AT_ONCE = 1_024
@@ -66,8 +69,7 @@ class SequenceModel(Algo):
                 f"got {self.reward_scaler!r}"
             )
         super().build(dataset)
-        best: Any = self.impl.best_return
-        best.fill_(
+        cast("SequenceImpl", self.impl).best_return.fill_(
             float(returns_to_go(dataset, dataset.rewards, self.to_go_gamma)[dataset.episode_starts].max())
         )
         return self
@@ -113,7 +115,7 @@ class SequenceModel(Algo):
             float32 [N, A] in the units of the data, or int64 [N].
         """
         sampler = self.make_sampler(dataset, anchor="last")
-        impl: Any = self.impl
+        impl = cast("SequenceImpl", self.impl)
         with torch.no_grad():
             return np.concatenate(
                 [

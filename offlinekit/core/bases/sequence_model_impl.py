@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -18,8 +18,6 @@ from offlinekit.training.engines.updates import tensors_of
 from offlinekit.types import first_leaf, map_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from gymnasium import spaces
 
     from offlinekit.core.bases.sequence_model import SequenceModel
@@ -45,7 +43,7 @@ class SequenceImpl(Impl):
         raise UnsupportedError(f"{type(self).__name__} must define build_policy()")
 
     def make_embedding(self) -> nn.Module:
-        """Makes the embedding of observations: linear, behind an encoder where there is one."""
+        """Makes the embedding of observations: linear, behind an encoder if there is one."""
         chosen: Encoder = self.config.encoder
         if chosen == "auto":
             seen = any(is_image(leaf) for leaf in space_leaves(self.observation_space))
@@ -71,7 +69,7 @@ class SequenceImpl(Impl):
         return outputs
 
     def drawn_from(self, outputs: Tensor) -> Tensor:
-        """Returns actions drawn by outputs [B, ...]; the greedy ones where the policy is deterministic."""
+        """Returns actions drawn by outputs [B, ...]; the greedy ones if the policy is deterministic."""
         return self.best_of(outputs)
 
     def best_actions(self, batch: TrajectoryBatch) -> Tensor:

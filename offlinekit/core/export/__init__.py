@@ -27,7 +27,7 @@ class ExportError(OfflineKitError, RuntimeError):
 
 
 class Format(NamedTuple):
-    """How a policy is written, and how what was written is asked for actions."""
+    """A format: how a policy is written, and how the file is opened to act."""
 
     suffix: str
     write: Callable[[ExportedPolicy, Path], None]
@@ -76,7 +76,7 @@ def export(
 
 
 def find_format(path: Path, format: str | None) -> Format:
-    """Returns the format of a name, or of a file's suffix where there is none.
+    """Returns the format of a name, or of a file's suffix if there is none.
 
     Raises:
         ValueError: For another name or suffix.
@@ -105,7 +105,7 @@ def compare(algo: Algo, act: Callable[[ArrayTree], Array], observations: ArrayTr
         tolerance: Largest difference, in units of the action scaled to [-1, 1].
 
     Raises:
-        ExportError: Where an action differs by more.
+        ExportError: If an action differs by more.
     """
     affine = algo.scaling.action
     unit = 1.0 if affine is None else affine.scale
@@ -114,7 +114,7 @@ def compare(algo: Algo, act: Callable[[ArrayTree], Array], observations: ArrayTr
         wanted, came = algo.predict(batch), act(batch)
         if wanted.shape != came.shape or came.dtype != wanted.dtype:
             raise ExportError(
-                f"the exported policy gives {came.dtype}{list(came.shape)} where predict gives "
+                f"the exported policy gives {came.dtype}{list(came.shape)} while predict gives "
                 f"{wanted.dtype}{list(wanted.shape)}; please report it, and try another format"
             )
         apart = np.abs(came.astype(np.float64) - wanted) / unit
@@ -122,8 +122,8 @@ def compare(algo: Algo, act: Callable[[ArrayTree], Array], observations: ArrayTr
             row = int(np.argwhere(~(apart <= tolerance))[0][0])
             raise ExportError(
                 f"the exported policy differs from predict by {worst:.3g} of an action's half range, first in row "
-                f"{row} of {len(wanted)}: {came[row]} where predict gives {wanted[row]}; nothing was written. Where "
-                f"so much is rounding, pass a larger tolerance (now {tolerance:g}) or rows of your own as observations"
+                f"{row} of {len(wanted)}: {came[row]} while predict gives {wanted[row]}; nothing was written. If "
+                f"that much is rounding, pass a larger tolerance (now {tolerance:g}) or observations of your own"
             )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,8 +19,6 @@ from offlinekit.sampling.scalers import Affine
 from offlinekit.types import Array
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from torch._ops import OpOverload
 
     from offlinekit.core.algo import Algo

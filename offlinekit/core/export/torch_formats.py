@@ -56,15 +56,15 @@ def write_torchscript(policy: ExportedPolicy, path: Path) -> None:
         torch.jit.save(torch.jit.freeze(_trace(policy)), file)
 
 
-def _trace(policy: ExportedPolicy) -> Any:
-    trace: Any = torch.jit.trace  # Not typed by torch.
+def _trace(policy: ExportedPolicy) -> torch.jit.ScriptModule:
+    trace: Callable[..., torch.jit.ScriptModule] = torch.jit.trace  # Not typed by torch.
     return trace(policy, policy.examples()).eval()
 
 
 def open_torchscript(path: Path, space: spaces.Space[Any]) -> Callable[[ArrayTree], Array]:
     """Returns what acts by a TorchScript module."""
     with path.open("rb") as file, _quiet():
-        read: Any = torch.jit.load  # Not typed by torch.
+        read: Callable[..., torch.jit.ScriptModule] = torch.jit.load  # Not typed by torch.
         return _acting(read(file, map_location="cpu"), space)
 
 

@@ -68,7 +68,7 @@ class Population:
         """Makes a population of one algorithm: itself, and copies with the seeds that follow its own.
 
         Raises:
-            TypeError: Where the number is no integer.
+            TypeError: If the number is no integer.
             ValueError: For less than one seed, or an algorithm that is trained already.
         """
         if isinstance(n_seeds, bool) or not isinstance(n_seeds, int):
@@ -118,7 +118,7 @@ class Population:
 
         Members go on together from the newest checkpoints that they all have, with the bits of a run that was not
         cut off. Those that are at their end and share no checkpoint stay as they are while the others go on. "auto"
-        takes them as well, where a run of at least one member is unfinished.
+        takes them as well, if a run of at least one member is unfinished.
 
         Args:
             dataset: What to learn from.
@@ -129,9 +129,9 @@ class Population:
             The population itself.
 
         Raises:
-            ValueError: Where all members have come to their end already.
+            ValueError: If all members have come to their end already.
             UnsupportedError: For a dataset that a member cannot learn from.
-            TrainingError: Where no member could go on to its end.
+            TrainingError: If no member could go on to its end.
             KeyboardInterrupt: At Ctrl-C, after each member's checkpoint.
         """
         with whole_runs():
@@ -185,7 +185,7 @@ class Population:
         return [None if folder is None else Path(folder) for folder in resume]
 
     def _found(self, configs: Sequence[dict[str, Any]], out: str | Path | None) -> list[Path | None]:
-        """Returns for each member an unfinished run; where any has one, finished runs of the others."""
+        """Returns for each member an unfinished run; if any has one, finished runs of the others."""
         found: list[Path | None] = [None] * len(self)
         for finished in (False, True):
             for number, algo in enumerate(self.algos):

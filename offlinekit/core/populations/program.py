@@ -32,7 +32,7 @@ class Draw(NamedTuple):
 
 
 class Unseeded(Random):
-    """Stands where a member's random numbers do while its losses are traced; a program draws no number itself."""
+    """Stands in for a member's random numbers while its losses are traced; a program draws no number itself."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -61,7 +61,7 @@ class Program:
         randoms: The members' random numbers.
 
     Raises:
-        NotStackable: Where the function cannot be recorded.
+        NotStackable: If the function cannot be recorded.
     """
 
     def __init__(
@@ -88,8 +88,8 @@ class Program:
 
         self.recording = self._recording() if device.type == "cpu" else None
 
-    def _recording(self) -> Recording | None:
-        """Returns the kernels of the program, or None where they cannot be replayed; changes no state."""
+    def _recording(self) -> Recording[list[Tensor]] | None:
+        """Returns the kernels of the program, or None if they cannot be replayed; changes no state."""
         before = [tensor.clone() for tensor in self.state]
         with torch.no_grad(), Tape() as tape:
             outputs = self.call(*self.noise, *self.state, *self.batch)

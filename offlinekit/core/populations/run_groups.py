@@ -55,7 +55,7 @@ class StackedRuns(Engine):
     """Runs of one structure whose updates are one program; each run's engine gets the metrics of its member.
 
     Raises:
-        NotStackable: Where the losses cannot be one program.
+        NotStackable: If the losses cannot be one program.
     """
 
     def __init__(self, runs: dict[int, Run]) -> None:
@@ -110,7 +110,7 @@ class StackedRuns(Engine):
 
 
 def make_run_groups(runs: dict[int, Run]) -> list[RunGroup]:
-    """Returns what advances runs of one structure: a stack, or each alone where there is none."""
+    """Returns what advances runs of one structure: a stack, or each alone if there is none."""
     if len(runs) > 1:
         try:
             return [StackedRuns(runs)]

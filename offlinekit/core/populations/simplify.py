@@ -61,14 +61,14 @@ def _drop_idle_view(graph: fx.Graph, node: fx.Node, changed: set[fx.Node]) -> ob
 
 
 def _drop_copy(graph: fx.Graph, node: fx.Node, changed: set[fx.Node]) -> object:
-    """x * 1 -> x where neither is changed in place; vmap writes it for the sum of a bias and a product."""
+    """x * 1 -> x if neither is changed in place; vmap writes it for the sum of a bias and a product."""
     if node.target != aten.mul.Scalar or node.args[1] != 1:
         return None
     return None if {_owner(node), _owner(node.args[0])} & changed else node.args[0]
 
 
 def _join_bias(graph: fx.Graph, node: fx.Node, changed: set[fx.Node]) -> fx.Node | None:
-    """bias + a b -> one kernel, where the bias is the same for all rows of a product."""
+    """bias + a b -> one kernel, if the bias is the same for all rows of a product."""
     if node.target != aten.add.Tensor or node.kwargs:
         return None
     bias, sum_of = node.args

@@ -44,7 +44,7 @@ def stack(impls: Sequence[Impl], numbers: Mapping[str, Sequence[float]], sampler
         sampler: Of the batches that it will be given.
 
     Raises:
-        NotStackable: Where the losses cannot be one program.
+        NotStackable: If the losses cannot be one program.
     """
     first, device = impls[0], impls[0].device
     if not first.stackable:

@@ -23,7 +23,7 @@ from offlinekit.training.optimizers import make_optimizer
 class StackedObjective(Objective):
     """One loss of all members, run as a program; each member has its own learning rate, decay and norm.
 
-    Where members differ in rate or decay, the optimizer steps with rate 1 on tensors of zeros, and each member
+    If members differ in rate or decay, the optimizer steps with rate 1 on tensors of zeros, and each member
     moves along its own step times its own rate: every optimizer's step is proportional to its rate.
 
     Args:
@@ -74,7 +74,7 @@ class StackedObjective(Objective):
             randoms: The members' random numbers.
 
         Raises:
-            NotStackable: Where the loss cannot be recorded.
+            NotStackable: If the loss cannot be recorded.
         """
         names = [name for name, _ in named_tensors(impl)]
         tensors = [tensor for _, tensor in named_tensors(impl)]

@@ -14,7 +14,7 @@ from offlinekit.interfaces import Sampler
 from offlinekit.nn.random import derive
 from offlinekit.sampling.batch import Minibatch
 from offlinekit.sampling.blocks import BlockSampler
-from offlinekit.types import map_tree
+from offlinekit.types import Array, map_tree
 
 if TYPE_CHECKING:
     from offlinekit.core.algo import Algo
@@ -31,8 +31,8 @@ class Shareable(Sampler, Protocol):
     def columns(self) -> object:
         """The columns shared with its twins."""
 
-    def twin(self, batch_size: int, seed: int) -> Shareable:
-        """Returns a sampler of the same columns that draws by a generator of its own."""
+    def twin(self, batch_size: int, seed: int, *sampling_weights: Array) -> Shareable:
+        """Returns a sampler of the same columns that draws by a generator of its own, and by weights if given."""
 
     def next_rows(self) -> Tensor:
         """Draws the rows of the next minibatch, int64 [B]."""
@@ -42,7 +42,7 @@ class Shareable(Sampler, Protocol):
 
 
 class SharedColumns:
-    """Makes the members' samplers; those that ask for equal columns hold the same ones."""
+    """Makes the members' samplers; those of equal columns share them."""
 
     def __init__(self) -> None:
         self._made: list[tuple[dict[str, Any], Shareable]] = []
@@ -64,7 +64,10 @@ class SharedColumns:
         }
         for columns, sampler in self._made:
             if columns == wanted:
-                return sampler.twin(algo.batch_size, derive(algo.seed or 0, "batches"))
+                seed, weights = derive(algo.seed or 0, "batches"), algo.sampling_weights_for(dataset)
+                if weights is None:
+                    return sampler.twin(algo.batch_size, seed)
+                return sampler.twin(algo.batch_size, seed, weights)
         made = algo.make_sampler(dataset, **settings)
         if isinstance(made, BlockSampler):
             raise UnsupportedError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,8 +13,11 @@ from offlinekit.datasets.formats.mapping import joined
 from offlinekit.errors import DatasetError
 from offlinekit.types import Array, leaves, map_tree
 
+if TYPE_CHECKING:
+    from offlinekit.datasets.mdp_dataset import MDPDataset
 
-def concatenate(datasets: Sequence[Any]) -> Any:
+
+def concatenate(datasets: Sequence[MDPDataset]) -> MDPDataset:
     """Returns one MDPDataset of the episodes of all, in order.
 
     Name and metadata are the first one's; of the extras those stay that all have.
@@ -33,7 +36,7 @@ def concatenate(datasets: Sequence[Any]) -> Any:
     return joined
 
 
-def _joined(datasets: Sequence[Any], column: schema.Column) -> Any:
+def _joined(datasets: Sequence[MDPDataset], column: schema.Column) -> Any:
     """Returns a column of all; None if one lacks it, next observations if none has them."""
     parts = [getattr(part, column.name) for part in datasets]
     if column.name == "next_observations" and any(part is not None for part in parts):
@@ -65,7 +68,7 @@ def _shared_extras(parts: Sequence[dict[str, Array]]) -> dict[str, Array]:
     return {name: joined([part[name] for part in parts]) for name in names}
 
 
-def check_joinable(first: Any, other: Any) -> None:
+def check_joinable(first: MDPDataset, other: MDPDataset) -> None:
     """Raises DatasetError unless two datasets have equal spaces and mask sizes."""
     for field in ("observation_space", "action_space"):
         left, right = getattr(first, field), getattr(other, field)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 import numpy as np
 
@@ -11,6 +11,9 @@ from offlinekit.datasets import schema, validation
 from offlinekit.datasets.draft import Draft
 from offlinekit.errors import DatasetError
 from offlinekit.types import Array, leaves, map_tree
+
+if TYPE_CHECKING:
+    from offlinekit.types import ArrayTree
 
 Nonfinite: TypeAlias = Literal["refuse", "drop"]
 
@@ -63,7 +66,7 @@ def _broken_episodes(draft: Draft, starts: Array) -> Array:
     return wrong
 
 
-def _not_finite(leaf: Any) -> Array:
+def _not_finite(leaf: Array) -> Array:
     """Returns bool [N]: whether a row holds NaN, an infinity, or what is one as float32."""
     array = np.asarray(leaf)
     if array.dtype.kind != "f" or array.ndim == 0:
@@ -73,5 +76,5 @@ def _not_finite(leaf: Any) -> Array:
     return wrong
 
 
-def _kept(tree: Any, mask: Array) -> Any:
+def _kept(tree: ArrayTree | None, mask: Array) -> ArrayTree | None:
     return None if tree is None else map_tree(lambda leaf: np.asarray(leaf)[mask], tree)

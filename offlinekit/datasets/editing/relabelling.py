@@ -120,7 +120,7 @@ def _known() -> str:
     return ", ".join(map(_usage, TRANSFORMS))
 
 
-def _with_rewards(dataset: MDPDataset, rewards: Any) -> MDPDataset:
+def _with_rewards(dataset: MDPDataset, rewards: Array) -> MDPDataset:
     changed = copy.copy(dataset)
     changed.rewards = validation.as_float32(validation.as_vector(rewards, "rewards"))
     validation.check_length(changed.rewards, "rewards", len(dataset))

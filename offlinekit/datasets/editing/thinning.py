@@ -104,7 +104,9 @@ def _rows_by_weight(
     return [float(share * (n_rows or most)) for share in shares]
 
 
-def _episodes_of_about(dataset: MDPDataset, n_rows: float, seed: Any) -> MDPDataset:
+def _episodes_of_about(
+    dataset: MDPDataset, n_rows: float, seed: int | np.random.Generator | None
+) -> MDPDataset:
     """Returns randomly drawn episodes, in recorded order, whose rows come nearest to a number."""
     order = np.random.default_rng(seed).permutation(dataset.n_episodes)
     rows_so_far = np.cumsum(dataset.episode_lengths()[order])

@@ -6,7 +6,7 @@ A part is what one Example holds: a few steps in order as a tree of columns, and
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from gymnasium import spaces
@@ -17,6 +17,9 @@ from offlinekit.datasets.schema import Columns
 from offlinekit.datasets.spaces import Space, clip
 from offlinekit.errors import FileFormatError
 from offlinekit.types import Array, first_leaf, rows
+
+if TYPE_CHECKING:
+    from offlinekit.types import ArrayTree
 
 CAMERA_SHAPE = (64, 64, 3)
 CONTROL_KEYS = ("action", "reward", "discount")
@@ -57,7 +60,7 @@ def part_of(features: dict[str, Feature], separator: str, cameras: bool, actions
     }
 
 
-def observations_of(features: dict[str, Feature], separator: str, cameras: bool, n_steps: int) -> Any:
+def observations_of(features: dict[str, Feature], separator: str, cameras: bool, n_steps: int) -> ArrayTree:
     """Returns the numbers as one vector [n_steps, D], by name in order; with images a dict with both."""
     prefix = f"observation{separator}"
     names = sorted(name for name in features if name.startswith(prefix))

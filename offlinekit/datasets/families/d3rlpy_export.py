@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,11 +13,16 @@ from offlinekit.errors import DatasetError, UnsupportedError
 from offlinekit.io import atomic_write
 from offlinekit.types import Array
 
+if TYPE_CHECKING:
+    import h5py
+
+    from offlinekit.datasets.mdp_dataset import MDPDataset
+
 VERSION = "2.1"
 HELD = ("observations", "actions", "rewards", "terminals", "timeouts")
 
 
-def export_d3rlpy(dataset: Any, path: Path | str) -> Path:
+def export_d3rlpy(dataset: MDPDataset, path: Path | str) -> Path:
     """Writes a dataset for `d3rlpy.dataset.ReplayBuffer.load`, atomically, and returns its path.
 
     The format has no observation after an episode's last row: d3rlpy uses a row that ends by a timeout only as
@@ -59,7 +64,7 @@ def export_d3rlpy(dataset: Any, path: Path | str) -> Path:
     return Path(path)
 
 
-def _write(file: Any, name: str, seen: Array | tuple[Array, ...], part: slice) -> None:
+def _write(file: h5py.File, name: str, seen: Array | tuple[Array, ...], part: slice) -> None:
     if not isinstance(seen, tuple):
         write_checked(file, name, seen[part])
         return

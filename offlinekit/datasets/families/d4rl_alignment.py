@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -10,6 +10,9 @@ from offlinekit.datasets.formats import hdf5
 from offlinekit.datasets.validation import same_rows
 from offlinekit.errors import DatasetError
 from offlinekit.types import Array, rows
+
+if TYPE_CHECKING:
+    import h5py
 
 
 def cut_at_limit(terminals: Array, limit: int, *, after_terminal: int = 0) -> Array:
@@ -108,7 +111,7 @@ def last_rows(columns: dict[str, Any], step_limit: int | None) -> Array:
     return last
 
 
-def finals_of_shift(file: Any, key: str, observations: Array, last: Array) -> Array | None:
+def finals_of_shift(file: h5py.File, key: str, observations: Array, last: Array) -> Array | None:
     """Returns the next observation of each episode's last row; None where another one is not the row below.
 
     The column is read block by block, so that it is never in memory.

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from offlinekit.datasets.formats import hdf5
 from offlinekit.errors import FileFormatError
 from offlinekit.types import Array
+
+if TYPE_CHECKING:
+    import h5py
 
 LAYERS = ("fc0", "fc1", "last_fc", "last_fc_log_std")
 
@@ -47,7 +50,7 @@ class TanhGaussianPolicy:
             FileFormatError: For a file without such a policy, or with one of another kind.
         """
         with hdf5.open_hdf5(Path(path)) as file:
-            group: Any = file
+            group: h5py.Group = file
             for name in ("metadata", "policy"):
                 group = hdf5.member(group, name)
             weights = {name: _layer(hdf5.member(group, name)) for name in LAYERS}
@@ -91,7 +94,7 @@ def _log_density(raw: Array, means: Array, log_stds: Array) -> Array:
     return density
 
 
-def _layer(group: Any) -> tuple[Array, Array]:
+def _layer(group: h5py.Group) -> tuple[Array, Array]:
     return hdf5.read_array(group, "weight"), hdf5.read_array(group, "bias")
 
 

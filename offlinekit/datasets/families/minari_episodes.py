@@ -6,7 +6,7 @@ import io
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import h5py
 import numpy as np
@@ -20,6 +20,11 @@ from offlinekit.datasets.spaces import Space
 from offlinekit.errors import FileFormatError
 from offlinekit.types import Array
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from offlinekit.types import Json
+
 FLAGS = ("rewards", "terminations", "truncations")
 
 
@@ -31,14 +36,14 @@ class Episode(NamedTuple):
     attributes: dict[str, Any]  # Such as seed and "options/..."; arrays as `encode` has them.
 
 
-def encode(value: Any) -> Any:
+def encode(value: object) -> Json:
     """Returns an attribute as plain data; numbers of numpy with their dtype, None for what is neither."""
     if isinstance(value, np.ndarray | np.generic) and value.dtype.kind in "fiub":
         return {"dtype": value.dtype.str, "shape": list(value.shape), "values": value.ravel().tolist()}
     return value if isinstance(value, str | int | float | bool | list) else None
 
 
-def decode(value: Any) -> Any:
+def decode(value: object) -> object:
     """Returns the attribute that `encode` made plain."""
     if not isinstance(value, dict):
         return value
@@ -63,7 +68,7 @@ def read_hdf5(path: Path, n_episodes: int, observations: Space, actions: Space) 
             yield Episode(columns, infos, attributes)
 
 
-def _read_leaf(group: Any, name: str, space: Space) -> Array:
+def _read_leaf(group: h5py.Group, name: str, space: Space) -> Array:
     *outer, key = name.split("/")
     for part in outer:
         group = hdf5.member(group, part)
@@ -75,7 +80,7 @@ def _read_leaf(group: Any, name: str, space: Space) -> Array:
     return hdf5.read_array(group, key)
 
 
-def _read_infos(group: Any, name: str) -> Iterator[tuple[str, Array]]:
+def _read_infos(group: h5py.Group, name: str) -> Iterator[tuple[str, Array]]:
     item = hdf5.member(group, name.rsplit("/", 1)[-1])
     if isinstance(item, h5py.Group):
         for key in hdf5.keys_of(item):
@@ -119,14 +124,14 @@ def read_arrow(folder: Path, n_episodes: int, observations: Space, actions: Spac
         yield Episode(columns, infos, dict(_flat(read_object(folder / str(i) / "metadata.json"))))
 
 
-def _read_table(folder: Path) -> Any:
+def _read_table(folder: Path) -> pa.Table:
     parts = sorted([*folder.glob("*.arrow"), *folder.glob("*.parquet")])
     if not parts:
         raise FileFormatError(f"{folder} holds no .arrow or .parquet file; was it fetched completely?")
     return joined(read_parquet(part) if part.suffix == ".parquet" else read_ipc(part) for part in parts)
 
 
-def _branch(table: Any, name: str) -> Any:
+def _branch(table: pa.Table, name: str) -> pa.ChunkedArray:
     """Returns the array of a leaf; Arrow names the branches of a tuple "0", "1", ..."""
     first, *inner = name.split("/")
     array = table[first].combine_chunks()
@@ -138,7 +143,7 @@ def _branch(table: Any, name: str) -> Any:
     return array
 
 
-def _decode(array: Any, space: Space, place: str) -> Array:
+def _decode(array: pa.ChunkedArray, space: Space, place: str) -> Array:
     if str(array.type) == "binary":
         return _decode_images(array.to_pylist())
     values = numbers_of(array, place)
@@ -148,7 +153,7 @@ def _decode(array: Any, space: Space, place: str) -> Array:
     return values.reshape(len(values), *shape)
 
 
-def _arrow_infos(array: Any, name: str) -> Iterator[tuple[str, Array]]:
+def _arrow_infos(array: pa.ChunkedArray, name: str) -> Iterator[tuple[str, Array]]:
     for i, field in enumerate(array.type if str(array.type).startswith("struct") else ()):
         inner, place = array.field(i), f"{name}/{field.name}"
         if hasattr(inner.type, "num_fields") and str(inner.type).startswith("struct"):

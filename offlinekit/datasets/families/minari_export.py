@@ -7,7 +7,7 @@ import json
 import re
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium
 import numpy as np
@@ -21,12 +21,18 @@ from offlinekit.errors import DatasetError, FileFormatError
 from offlinekit.io import atomic_folder
 from offlinekit.types import Array
 
+if TYPE_CHECKING:
+    import h5py
+
+    from offlinekit.datasets.mdp_dataset import MDPDataset
+    from offlinekit.types import ArrayTree
+
 VERSION = "0.5.4"
 """Of Minari, whose layout this is."""
 STATISTICS = ("sum", "mean", "std", "max", "min")
 
 
-def export_minari(dataset: Any, path: Path | str, *, dataset_id: str | None = None) -> Path:
+def export_minari(dataset: MDPDataset, path: Path | str, *, dataset_id: str | None = None) -> Path:
     """Writes a dataset as a folder of Minari and returns the folder.
 
     What the reader kept of a dataset of Minari is written as it was. Images are written as they are, not as JPEG.
@@ -73,7 +79,7 @@ def export_minari(dataset: Any, path: Path | str, *, dataset_id: str | None = No
 class _Writer:
     """The columns of a dataset as Minari stores them."""
 
-    def __init__(self, dataset: Any) -> None:
+    def __init__(self, dataset: MDPDataset) -> None:
         self.dataset = dataset
         self.stored = dict(dataset.metadata.get("minari") or {})
         self.dtypes = dict(self.stored.pop("dtypes", {}))
@@ -104,7 +110,7 @@ class _Writer:
         dtype = self.dtypes.get(name) or getattr(space, "dtype", None) or plain.dtype
         return plain.astype(np.dtype(dtype))
 
-    def write(self, group: Any, i: int) -> None:
+    def write(self, group: h5py.Group, i: int) -> None:
         """Writes episode i."""
         dataset = self.dataset
         rows = slice(int(dataset.episode_starts[i]), int(dataset.episode_ends[i]))
@@ -165,7 +171,7 @@ def _identity(name: str) -> str:
     return plain if re.search(r"[\w]-v\d+$", plain) else f"{plain or 'custom'}-v0"
 
 
-def _flags(dataset: Any) -> dict[str, Array]:
+def _flags(dataset: MDPDataset) -> dict[str, Array]:
     """Returns terminations and truncations as they were stored, unless episodes were cut anew since."""
     terminations = dataset.extras.get("minari/terminations", dataset.terminals)
     truncations = dataset.extras.get("minari/truncations", dataset.timeouts)
@@ -193,7 +199,7 @@ def _spec(env_id: str, arguments: dict[str, Any]) -> EnvSpec:
     return spec
 
 
-def _leaf(tree: Any, name: str) -> Array:
+def _leaf(tree: ArrayTree, name: str) -> Array:
     for part in name.split("/")[1:]:
         tree = tree[int(part.removeprefix("_index_"))] if isinstance(tree, tuple) else tree[part]
     if not isinstance(tree, np.ndarray):
@@ -201,7 +207,7 @@ def _leaf(tree: Any, name: str) -> Array:
     return tree
 
 
-def _create(group: Any, name: str, part: Array) -> None:
+def _create(group: h5py.Group, name: str, part: Array) -> None:
     group.create_dataset(
         name, data=part, chunks=True, compression="gzip", shuffle=part.itemsize > 1, fletcher32=True
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from gymnasium import spaces
@@ -12,6 +12,11 @@ from offlinekit.datasets.formats.json_files import parse
 from offlinekit.datasets.spaces import Space
 from offlinekit.errors import FileFormatError, UnsupportedError
 from offlinekit.types import Array
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from offlinekit.types import T, Tree
 
 MOST_ONE_HOT = 1 << 14
 """Features that one Discrete observation may become."""
@@ -94,7 +99,7 @@ def leaf_spaces(space: Space, name: str) -> list[tuple[str, Space]]:
     return [(name, space)]
 
 
-def tree_of(space: Space, flat: dict[str, Any], name: str) -> Any:
+def tree_of(space: Space, flat: Mapping[str, T], name: str) -> Tree[T]:
     """Returns the leaves named by `leaf_spaces` as a tree of dicts and tuples."""
     if isinstance(space, spaces.Dict):
         return {key: tree_of(space[key], flat, f"{name}/{key}") for key in sorted(space.spaces)}

@@ -104,7 +104,7 @@ def joined(parts: Iterable[Tree]) -> Tree:
     return dict(join([*blocks, *([join(waiting)] if waiting else [])]))
 
 
-def _shape(tree: Any) -> Any:
+def _shape(tree: Tree | Array) -> object:
     if isinstance(tree, dict):
         return {name: _shape(branch) for name, branch in tree.items()}
     return tree.shape[1:]

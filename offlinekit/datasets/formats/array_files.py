@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
@@ -16,6 +16,9 @@ from offlinekit.datasets.formats import hdf5
 from offlinekit.datasets.formats.npy import read_header
 from offlinekit.errors import DatasetError, FileFormatError, did_you_mean
 from offlinekit.types import Array
+
+if TYPE_CHECKING:
+    pass
 
 SUFFIXES = (".npz", ".h5", ".hdf5")
 DAMAGE = (OSError, EOFError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error)
@@ -83,7 +86,7 @@ def read_arrays(path: Path, names: Iterable[str]) -> dict[str, Array]:
         return {name: _in_folders(file, name) for name in names}
 
 
-def array_in(file: Any, name: str, path: Path, advice: str = "") -> Array:
+def array_in(file: h5py.File, name: str, path: Path, advice: str = "") -> Array:
     """Returns an array of an open NPZ file.
 
     Args:
@@ -104,7 +107,7 @@ def array_in(file: Any, name: str, path: Path, advice: str = "") -> Array:
     return array
 
 
-def _in_folders(group: Any, name: str) -> Array:
+def _in_folders(group: h5py.Group, name: str) -> Array:
     *folders, last = name.split("/")
     for folder in folders:
         group = hdf5.member(group, folder)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from offlinekit.errors import DatasetError, FileFormatError, MissingExtraError, require
 from offlinekit.types import Array
 
+if TYPE_CHECKING:
+    import pyarrow as pa
 
-def read_parquet(path: Path, columns: Sequence[str] | None = None) -> Any:
+
+def read_parquet(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     """Returns a Parquet file, or some of its columns, as a pyarrow Table.
 
     Raises:
@@ -43,7 +46,7 @@ def parquet_names(path: Path) -> list[str]:
         return []
 
 
-def read_ipc(path: Path) -> Any:
+def read_ipc(path: Path) -> pa.Table:
     """Returns an Arrow IPC file as a pyarrow Table.
 
     Raises:
@@ -57,7 +60,7 @@ def read_ipc(path: Path) -> Any:
         raise FileFormatError(f"{path} is no Arrow file, or is damaged ({error}); fetch it again") from error
 
 
-def numbers_of(array: Any, place: str) -> Array:
+def numbers_of(array: pa.Array | pa.ChunkedArray, place: str) -> Array:
     """Returns a column of numbers [N], or of lists of one length of them [N, D].
 
     Args:
@@ -82,7 +85,7 @@ def numbers_of(array: Any, place: str) -> Array:
     return values.reshape(len(array), -1) if is_list else values
 
 
-def joined(tables: Iterable[Any]) -> Any:
+def joined(tables: Iterable[pa.Table]) -> pa.Table:
     """Returns tables one after another.
 
     Raises:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
@@ -17,6 +17,9 @@ import numpy as np
 from offlinekit.datasets.formats.inflating import Rows
 from offlinekit.errors import FileFormatError, OfflineKitError
 from offlinekit.types import Array
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
 DEFLATE_LIMIT = 1_100
@@ -65,7 +68,7 @@ def _beginning(path: Path) -> str:
         return repr(file.read(16))
 
 
-def keys_of(group: Any) -> list[str]:
+def keys_of(group: h5py.Group) -> list[str]:
     """Returns the names in a group in their sorted order.
 
     Raises:
@@ -77,7 +80,7 @@ def keys_of(group: Any) -> list[str]:
     return sorted(names)
 
 
-def member(group: Any, key: str) -> Any:
+def member(group: h5py.Group, key: str) -> h5py.Group | h5py.Dataset:
     """Returns the dataset or group that lies in a group under a name.
 
     Raises:
@@ -98,7 +101,7 @@ def member(group: Any, key: str) -> Any:
     return group[key]
 
 
-def read_array(group: Any, key: str, kinds: str = "fiub", dtype: Any = None) -> Array:
+def read_array(group: h5py.Group, key: str, kinds: str = "fiub", dtype: DTypeLike | None = None) -> Array:
     """Returns a numeric array that lies in a group.
 
     Args:
@@ -139,7 +142,7 @@ def spooled() -> Iterator[None]:
             _SPOOL.reset(token)
 
 
-def _spooled(item: Any, folder: Path, dtype: Any) -> Array:
+def _spooled(item: h5py.Dataset, folder: Path, dtype: DTypeLike | None) -> Array:
     handle, name = tempfile.mkstemp(dir=folder)
     os.close(handle)
     dtype = np.dtype(np.float32) if dtype is None and item.dtype == np.float64 else dtype
@@ -150,7 +153,7 @@ def _spooled(item: Any, folder: Path, dtype: Any) -> Array:
     return array
 
 
-def read_blocks(group: Any, key: str, dtype: Any = None) -> Iterator[tuple[int, Array]]:
+def read_blocks(group: h5py.Group, key: str, dtype: DTypeLike | None = None) -> Iterator[tuple[int, Array]]:
     """Yields a numeric array of a group in parts of some megabytes, each with its first row; a part is reused.
 
     Raises:
@@ -159,7 +162,7 @@ def read_blocks(group: Any, key: str, dtype: Any = None) -> Iterator[tuple[int, 
     yield from Rows(_numbers(group, key), dtype).blocks()
 
 
-def map_array(group: Any, key: str, kinds: str = "fiub") -> Array:
+def map_array(group: h5py.Group, key: str, kinds: str = "fiub") -> Array:
     """Returns a numeric array that lies in a group as a read-only map of its part of the file.
 
     Raises:
@@ -175,7 +178,7 @@ def map_array(group: Any, key: str, kinds: str = "fiub") -> Array:
     return np.memmap(group.file.filename, item.dtype, "r", offset, item.shape)
 
 
-def _numbers(group: Any, key: str, kinds: str = "fiub") -> Any:
+def _numbers(group: h5py.Group, key: str, kinds: str = "fiub") -> h5py.Dataset:
     item = member(group, key)
     place = f"{key!r} in {where(group)}"
     if not isinstance(item, h5py.Dataset):
@@ -189,7 +192,7 @@ def _numbers(group: Any, key: str, kinds: str = "fiub") -> Any:
     return item
 
 
-def read_text(group: Any, key: str) -> str:
+def read_text(group: h5py.Group, key: str) -> str:
     """Returns a string attribute of a group.
 
     Raises:
@@ -201,7 +204,7 @@ def read_text(group: Any, key: str) -> str:
     return value
 
 
-def text_attribute(item: Any, key: str) -> str | None:
+def text_attribute(item: h5py.Group | h5py.Dataset, key: str) -> str | None:
     """Returns a string attribute of a group or dataset, of fixed or variable length; None where there is none."""
     value = item.attrs.get(key)
     if isinstance(value, bytes):
@@ -209,7 +212,7 @@ def text_attribute(item: Any, key: str) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def read_number(group: Any, key: str) -> int | float | bool:
+def read_number(group: h5py.Group, key: str) -> int | float | bool:
     """Returns a single number that lies in a group as a dataset of shape [] or [1].
 
     Raises:
@@ -222,12 +225,12 @@ def read_number(group: Any, key: str) -> int | float | bool:
     return number
 
 
-def where(group: Any) -> str:
+def where(group: h5py.Group) -> str:
     """Returns "file" or "file:/group" of a group."""
     return str(group.file.filename) + ("" if group.name == "/" else f":{group.name}")
 
 
-def read_string(group: Any, key: str) -> str:
+def read_string(group: h5py.Group, key: str) -> str:
     """Returns a single string that lies in a group as a dataset.
 
     Raises:

@@ -16,13 +16,16 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import h5py
 import numpy as np
 
 from offlinekit.errors import FileFormatError
 from offlinekit.types import Array
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike
 
 THREADS = min(os.cpu_count() or 1, 4)
 BLOCK_BYTES = 1 << 22
@@ -54,7 +57,7 @@ class Rows:
         dtype: What to read it as; its own where not given. Too large becomes inf.
     """
 
-    def __init__(self, item: Any, dtype: Any = None) -> None:
+    def __init__(self, item: h5py.Dataset, dtype: DTypeLike | None = None) -> None:
         self.item, self.dtype = item, np.dtype(dtype or item.dtype)
         self.chunks = _chunks(item)
 
@@ -128,7 +131,7 @@ class Rows:
         return f"{self.item.name!r} in {self.item.file.filename} is damaged{why}; fetch or write it again"
 
 
-def _chunks(item: Any) -> dict[int, list[Chunk]] | None:
+def _chunks(item: h5py.Dataset) -> dict[int, list[Chunk]] | None:
     """Returns where the chunks lie, by their first row; None for a column that is better left to HDF5."""
     if item.chunks is None or item.nbytes < SMALL or not hasattr(item.id, "chunk_iter"):
         return None
@@ -139,7 +142,7 @@ def _chunks(item: Any) -> dict[int, list[Chunk]] | None:
     found: dict[int, list[Chunk]] = {row: [] for row in range(0, len(item), item.chunks[0])}
     masked: list[int] = []
 
-    def note(info: Any) -> None:
+    def note(info: h5py.h5d.StoreInfo) -> None:
         found[info.chunk_offset[0]].append(Chunk(info.chunk_offset, info.byte_offset, info.size))
         masked.append(info.filter_mask)
 

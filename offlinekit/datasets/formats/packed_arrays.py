@@ -62,7 +62,7 @@ def unpack(text: str) -> Array:
         raise FileFormatError(f"a packed column is damaged, or no array of numbers ({error})") from error
 
 
-def _parse(content: bytes) -> Any:
+def _parse(content: bytes) -> object:
     stack: list[Any] = []
     memo: dict[int, Any] = {}
     for opcode, argument, _ in pickletools.genops(content):
@@ -82,7 +82,7 @@ def _parse(content: bytes) -> Any:
     raise ValueError("it has no end")
 
 
-def _apply(name: str, argument: Any, stack: list[Any]) -> None:
+def _apply(name: str, argument: object, stack: list[Any]) -> None:
     if name in CONSTANTS:
         stack.append(CONSTANTS[name])
     elif name == "MARK":
@@ -112,7 +112,7 @@ def _function(name: str) -> str:
     return name
 
 
-def _array(call: Any) -> Array:
+def _array(call: object) -> Array:
     """Returns the array that a call of numpy's `_frombuffer`, or of `_reconstruct` with a state, stands for."""
     if not isinstance(call, _Call):
         raise ValueError(f"it is a {type(call).__name__}")

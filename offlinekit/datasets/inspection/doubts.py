@@ -7,7 +7,7 @@ over the data, is a note of `validate` alone.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from gymnasium import spaces
@@ -18,6 +18,9 @@ from offlinekit.datasets.findings import Finding, warning
 from offlinekit.datasets.inspection.rules import Rule, located
 from offlinekit.datasets.validation import as_float32, blocks, named_leaves
 from offlinekit.types import Array, leaves
+
+if TYPE_CHECKING:
+    from offlinekit.types import ArrayTree
 
 LOST = 1e-3
 """Share of a column's spread that may be lost by float32 before it is worth a word."""
@@ -103,7 +106,7 @@ def out_of_step(draft: Draft) -> Iterator[Finding]:
         yield warning("next_observations", "differ from the following row though no episode ends", fix, jumps)
 
 
-def steps_out_of_place(observations: Any, following: Any, last: Array) -> tuple[Array, Array]:
+def steps_out_of_place(observations: ArrayTree, following: ArrayTree, last: Array) -> tuple[Array, Array]:
     """Returns the rows after which the next observation jumps though no episode ends, and goes on though one ends."""
     differs = np.zeros(len(last) - 1, np.bool_)
     for seen, after in zip(leaves(observations), leaves(following), strict=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from os import PathLike, fspath
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from offlinekit.datasets import schema
 from offlinekit.datasets.draft import Draft
@@ -16,6 +16,9 @@ from offlinekit.datasets.inspection.rules import faults_of
 from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.datasets.registry import built, read
 from offlinekit.errors import DatasetError, DatasetWarning
+
+if TYPE_CHECKING:
+    from offlinekit.datasets.findings import Severity
 
 
 class Report(NamedTuple):
@@ -77,7 +80,7 @@ def examine(name: str | PathLike[str], /, **options: Any) -> Report:
     return Report(fspath(name), dataset, [], [*doubts_of(draft), *said], list(notes_of(draft)))
 
 
-def _as_finding(severity: Any, text: str) -> Finding:
+def _as_finding(severity: Severity, text: str) -> Finding:
     """Returns what a reader says in a sentence as a finding."""
     message, _, fix = text.partition("; ")
     return Finding(severity, "dataset", message, fix or "see the message")

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Collection
-from typing import Any
+from typing import TYPE_CHECKING
 
 from offlinekit.datasets import schema, spaces
 from offlinekit.errors import DatasetWarning
+
+if TYPE_CHECKING:
+    from offlinekit.datasets.mdp_dataset import MDPDataset
 
 OWN = ("origin", "edits")
 """Metadata that say where a dataset comes from; a reader writes its own."""
 
 
-def warn_of_losses(dataset: Any, format: str, held: Collection[str]) -> None:
+def warn_of_losses(dataset: MDPDataset, format: str, held: Collection[str]) -> None:
     """Warns of all that a format leaves out.
 
     Args:

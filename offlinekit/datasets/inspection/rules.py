@@ -122,8 +122,8 @@ def final_twice_or_not_at_all(draft: Draft) -> Iterator[Finding]:
 def unlike_observations(draft: Draft) -> Iterator[Finding]:
     """Finds next and final observations of another structure, shape or dtype than the observations."""
     seen = draft.columns.get("observations")
-    for name in LIKE_OBSERVATIONS if seen is not None else ():
-        if name in draft.columns:
+    for name in LIKE_OBSERVATIONS:
+        if seen is not None and name in draft.columns:
             yield from validation.unlike(draft.columns[name], seen, name, "observations")
 
 

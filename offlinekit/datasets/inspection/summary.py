@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from offlinekit.datasets.validation import blocks
 from offlinekit.types import Array, map_tree
+
+if TYPE_CHECKING:
+    from offlinekit.datasets.mdp_dataset import MDPDataset
 
 BLOCK = 1 << 18
 """Numbers of a block of moments, which as float64 stay in the processor's cache."""
@@ -59,7 +62,7 @@ def describe_actions(actions: Array, n_actions: int | None) -> dict[str, list[fl
     return {"counts": np.bincount(actions, minlength=n_actions).tolist()}
 
 
-def describe(dataset: Any) -> dict[str, Any]:
+def describe(dataset: MDPDataset) -> dict[str, Any]:
     """Returns the statistics of an MDPDataset as plain data, ready for JSON."""
     n_actions = getattr(dataset.action_space, "n", None)
     return {

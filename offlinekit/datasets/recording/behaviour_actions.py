@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium
 import numpy as np
@@ -13,6 +13,11 @@ from offlinekit.envs.episode_loop import Slot
 from offlinekit.envs.stateful_policies import as_actor
 from offlinekit.errors import UnsupportedError
 from offlinekit.types import Array, ArrayTree
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from offlinekit.interfaces import PolicyLike
 
 
 class Behaviour:
@@ -32,7 +37,7 @@ class Behaviour:
         UnsupportedError: For an epsilon above 0 in an unbounded space.
     """
 
-    def __init__(self, policy: Any, action_space: gymnasium.Space[Any], epsilon: float = 0.0) -> None:
+    def __init__(self, policy: PolicyLike, action_space: gymnasium.Space[Any], epsilon: float = 0.0) -> None:
         if not 0 <= epsilon <= 1:
             raise ValueError(f"epsilon must be in [0, 1], got {epsilon}")
         if epsilon > 0:
@@ -69,10 +74,10 @@ class Behaviour:
             raise ValueError(f"expected log-probabilities of shape ({n},), got {log_probs.shape}")
         return actions, self._mixture(log_probs)
 
-    def _answer(self, observations: ArrayTree, actions: Array) -> Any:
+    def _answer(self, observations: ArrayTree, actions: Array) -> ArrayLike | None:
         """Returns what the policy says of the actions taken; None where it cannot answer."""
         try:
-            return self._log_prob(observations, actions)  # type: ignore[misc]  # Asked only where there is one.
+            return self._log_prob(observations, actions)  # type: ignore[misc,no-any-return]  # Asked only where there is one.
         except UnsupportedError:
             return None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium
 import numpy as np
@@ -23,10 +23,13 @@ from offlinekit.envs.environments import as_gymnasium, make_env, side_by_side
 from offlinekit.errors import DatasetError, MissingExtraError
 from offlinekit.types import stack_trees
 
+if TYPE_CHECKING:
+    from offlinekit.interfaces import EnvLike, PolicyLike
+
 
 def collect(
-    policy: Any,
-    env: Any,
+    policy: PolicyLike,
+    env: EnvLike | str | None,
     n_steps: int,
     *,
     out: str | Path | None = None,
@@ -174,7 +177,7 @@ class Parts:
 
 
 @contextlib.contextmanager
-def _environments(env: Any, n_envs: int) -> Iterator[list[gymnasium.Env[Any, Any]]]:
+def _environments(env: EnvLike | str | None, n_envs: int) -> Iterator[list[gymnasium.Env[Any, Any]]]:
     """Makes an environment that is named, and copies; closes what was made."""
     first = make_env(env) if isinstance(env, str) else as_gymnasium(env)
     if first is None:

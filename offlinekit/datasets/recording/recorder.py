@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import gymnasium
 import numpy as np
@@ -15,6 +15,9 @@ from offlinekit.datasets.spaces import Space, as_stored
 from offlinekit.datasets.validation import as_observations
 from offlinekit.envs.episode_loop import EpisodeLoop, Slot
 from offlinekit.types import Array, ArrayTree, rows, stack_trees
+
+if TYPE_CHECKING:
+    from offlinekit.interfaces import PolicyLike
 
 
 class Episode(NamedTuple):
@@ -95,7 +98,7 @@ class Recorder(EpisodeLoop):
 
 
 def record_episodes(
-    policy: Any, env: gymnasium.Env[Any, Any], n_rows: int, epsilon: float = 0.0, seed: int = 0
+    policy: PolicyLike, env: gymnasium.Env[Any, Any], n_rows: int, epsilon: float = 0.0, seed: int = 0
 ) -> MDPDataset:
     """Records whole episodes of a policy in one environment, at least `n_rows` rows.
 

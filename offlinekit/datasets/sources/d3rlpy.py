@@ -7,7 +7,7 @@ after the last row of an episode is in neither format.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,6 +20,9 @@ from offlinekit.datasets.spaces import Space, clip, discrete_of
 from offlinekit.datasets.validation import as_flags, check_columns
 from offlinekit.errors import FileFormatError
 from offlinekit.types import Array
+
+if TYPE_CHECKING:
+    import h5py
 
 COLUMNS = ("observations", "actions", "rewards")
 
@@ -52,7 +55,7 @@ def read(path: Path, *, action_space: Space | None = None, clip_actions: bool = 
     return {**columns, "action_space": declared}
 
 
-def _read_v1(file: Any) -> dict[str, Any]:
+def _read_v1(file: h5py.File) -> dict[str, Any]:
     columns: dict[str, Any] = {
         key: hdf5.read_array(file, key) for key in ("observations", "actions", "rewards", "terminals")
     }
@@ -67,7 +70,7 @@ def _read_v1(file: Any) -> dict[str, Any]:
     return columns
 
 
-def _read_v2(file: Any) -> dict[str, Any]:
+def _read_v2(file: h5py.File) -> dict[str, Any]:
     version = hdf5.read_string(file, "version")
     if version != "2.1":
         raise FileFormatError(
@@ -88,7 +91,7 @@ def _read_v2(file: Any) -> dict[str, Any]:
     return {**columns, "terminals": terminals, "episode_terminals": last}
 
 
-def _read_leaf(file: Any, key: str) -> Any:
+def _read_leaf(file: h5py.File, key: str) -> Array | tuple[Array, ...]:
     """Returns an array, or a tuple of those that end in _0, _1, ..."""
     if key in file or f"{key}_0" not in file:
         return hdf5.read_array(file, key)
@@ -104,7 +107,7 @@ def recognises(path: Path) -> bool:
         return _is_d3rlpy(file)
 
 
-def _is_d3rlpy(file: Any) -> bool:
+def _is_d3rlpy(file: h5py.File) -> bool:
     return any(key in file for key in ("discrete_action", "episode_terminals", "num_episodes"))
 
 

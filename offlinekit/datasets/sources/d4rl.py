@@ -8,9 +8,9 @@ from __future__ import annotations
 import functools
 import inspect
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from gymnasium import Env, spaces
@@ -33,6 +33,10 @@ from offlinekit.datasets.validation import as_array, as_flags, as_float32, check
 from offlinekit.envs.environments import as_gymnasium, make_env
 from offlinekit.errors import FileFormatError, require
 from offlinekit.types import Array
+
+if TYPE_CHECKING:
+    import h5py
+
 
 REQUIRED = ("observations", "actions", "rewards", "terminals")
 OPTIONAL = ("timeouts", "next_observations")
@@ -89,7 +93,9 @@ def _check_hdf5(path: Path) -> None:
         hdf5.keys_of(file)
 
 
-def load(name: str, *, source: str = "file", **options: Any) -> Any:
+def load(
+    name: str, *, source: str = "file", **options: Any
+) -> Columns | tuple[Columns, Env[Any, Any] | None]:
     """Reads a dataset of D4RL by name.
 
     Args:
@@ -127,7 +133,7 @@ def read(
     step_limit: int | None = None,
     reward_transform: str | None = None,
     clip_actions: bool = False,
-) -> Any:
+) -> Columns | tuple[Columns, Env[Any, Any] | None]:
     """Reads a file of D4RL.
 
     `infos/action_log_probs` becomes `behavior_log_probs`.
@@ -176,7 +182,7 @@ def _options_of_load() -> inspect.Signature:
 load.__signature__ = _options_of_load()  # type: ignore[attr-defined]  # Of get_dataset's check.
 
 
-def read_columns(file: Any, step_limit: int | None, is_plain: bool) -> dict[str, Any]:
+def read_columns(file: h5py.File, step_limit: int | None, is_plain: bool) -> dict[str, Any]:
     """Returns the columns; of next observations that repeat the row below only the final ones."""
     columns: dict[str, Any] = {"observations": hdf5.read_array(file, "observations", dtype=np.float32)}
     columns |= {key: hdf5.read_array(file, key) for key in REQUIRED[1:]}
@@ -200,7 +206,7 @@ def _check_lengths(columns: dict[str, Any]) -> None:
     check_columns({key: columns[key] for key in (*REQUIRED, *OPTIONAL) if key in columns}, "rewards")
 
 
-def _read_infos(file: Any, infos: Sequence[str]) -> dict[str, Array]:
+def _read_infos(file: h5py.File, infos: Sequence[str]) -> dict[str, Array]:
     if "infos" not in file:
         if infos:
             raise FileFormatError(f"{file.filename} has no infos, asked for {', '.join(infos)}")
@@ -293,7 +299,7 @@ def _with_zero_contacts(observation: Array) -> Array:
     return np.concatenate([observation, np.zeros(84, observation.dtype)])
 
 
-def _check_choice(option: str, value: str, known: Any) -> None:
+def _check_choice(option: str, value: str, known: Collection[str]) -> None:
     if value not in known:
         listed = ", ".join(map(repr, known)) if len(known) < 9 else f"one of {len(known)} names of D4RL"
         raise ValueError(f"{option} must be {listed}, got {value!r}")

@@ -7,7 +7,7 @@ Columns are [N, ...] of one environment, or [T, n_envs, ...] of a vector environ
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +19,9 @@ from offlinekit.datasets.spaces import Space, clip
 from offlinekit.datasets.validation import as_array, as_flags, check_columns
 from offlinekit.errors import DatasetError, FileFormatError
 from offlinekit.types import Array, first_leaf, map_tree, rows
+
+if TYPE_CHECKING:
+    from offlinekit.types import ArrayTree
 
 COLUMNS = {
     "observations": ("observations", "observation", "obs"),
@@ -134,7 +137,7 @@ def _ended_before(ends: Array) -> Array:
     return skipped[1:]
 
 
-def _finals(observations: Any, last: Array, n_rows: int, ends: Array, autoreset: str) -> dict[str, Any]:
+def _finals(observations: ArrayTree, last: Array, n_rows: int, ends: Array, autoreset: str) -> dict[str, Any]:
     """Returns the final observations that other rows hold: the one below under "next_step", or one too many."""
     n_seen = len(first_leaf(observations))
     known = last + 1 < n_seen

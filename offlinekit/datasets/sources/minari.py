@@ -16,7 +16,7 @@ import importlib
 import os
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gymnasium import spaces
 
@@ -29,6 +29,9 @@ from offlinekit.datasets.schema import Columns
 from offlinekit.datasets.source import Source
 from offlinekit.datasets.spaces import Space, clip
 from offlinekit.errors import DatasetError, DownloadError, FileFormatError
+
+if TYPE_CHECKING:
+    from offlinekit.types import Tree
 
 NAMED = {"ref_min_score": "reference_min_score", "ref_max_score": "reference_max_score"}
 
@@ -169,7 +172,7 @@ def _action_space(space: Space) -> Space:
     return spaces.Discrete(int(space.n)) if isinstance(space, spaces.Discrete) else space
 
 
-def _as_space(tree: Any) -> Space:
+def _as_space(tree: Tree[Space]) -> Space:
     if isinstance(tree, dict):
         return spaces.Dict({key: _as_space(part) for key, part in tree.items()})
     return spaces.Tuple([_as_space(part) for part in tree]) if isinstance(tree, tuple) else tree

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,8 +15,11 @@ from offlinekit.datasets.sources.buffers import read
 from offlinekit.errors import UnsupportedError
 from offlinekit.io import atomic_write
 
+if TYPE_CHECKING:
+    from offlinekit.datasets.mdp_dataset import MDPDataset
 
-def export_npz(dataset: Any, path: Path | str) -> Path:
+
+def export_npz(dataset: MDPDataset, path: Path | str) -> Path:
     """Writes a dataset as a compressed NPZ file of flat columns, atomically, and returns its path.
 
     Next observations are in it if all of them are known; a warning names what is not: spaces, metadata, masks, extras.

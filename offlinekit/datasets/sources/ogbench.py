@@ -13,7 +13,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from gymnasium import spaces
@@ -26,6 +26,9 @@ from offlinekit.datasets.spaces import Space, clip
 from offlinekit.datasets.validation import as_flags, check_columns
 from offlinekit.errors import DatasetError
 from offlinekit.types import Array
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 REQUIRED = ("observations", "actions", "terminals")
 STATES = ("qpos", "qvel", "button_states")
@@ -139,7 +142,7 @@ def _rewarded(
 
 
 def _relabelled(
-    columns: dict[str, Array], goal: Any, column: str, dims: Any, tolerance: float
+    columns: dict[str, Array], goal: ArrayLike | None, column: str, dims: ArrayLike, tolerance: float
 ) -> tuple[Array, Array]:
     """Returns rewards, and where the goal is reached, for each row of the file."""
     n_rows = len(columns["observations"])

@@ -154,7 +154,7 @@ def _columns(batch: Any, place: str) -> dict[str, Any]:
     return columns
 
 
-def _column(values: Any, name: str, place: str) -> Any:
+def _column(values: object, name: str, place: str) -> Any:
     """Returns a column, or a dict of those of observations that are dicts."""
     if isinstance(values, dict) and name in TREES:
         return {str(key): _column(values[key], name, place) for key in values}
@@ -171,7 +171,7 @@ def _column(values: Any, name: str, place: str) -> Any:
     return column
 
 
-def _is_truncated(info: Any) -> bool:
+def _is_truncated(info: object) -> bool:
     return isinstance(info, dict) and bool(info.get("TimeLimit.truncated"))
 
 

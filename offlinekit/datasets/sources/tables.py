@@ -11,7 +11,7 @@ import inspect
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -28,13 +28,16 @@ from offlinekit.datasets.validation import as_array
 from offlinekit.errors import DatasetError, FileFormatError, did_you_mean, require
 from offlinekit.types import Array
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 SEPARATORS = (",", ";", "\t", "|")
 MOST_HEADER = 1 << 20
 """Characters of a header line that are looked at."""
 
 
 def from_dataframe(
-    frame: Any,
+    frame: pd.DataFrame,
     *,
     observations: Sequence[str],
     action: str | Sequence[str],
@@ -84,7 +87,7 @@ def from_dataframe(
 
 
 def _columns(
-    frame: Any,
+    frame: pd.DataFrame,
     *,
     observations: Sequence[str],
     action: str | Sequence[str],
@@ -179,7 +182,7 @@ def _listed(columns: str | Sequence[str]) -> list[str]:
     return [columns] if isinstance(columns, str) else list(columns)
 
 
-def _check_columns(frame: Any, wanted: Sequence[str]) -> None:
+def _check_columns(frame: pd.DataFrame, wanted: Sequence[str]) -> None:
     known = [str(column) for column in frame.columns]
     for column in wanted:
         if column not in frame.columns:
@@ -189,13 +192,13 @@ def _check_columns(frame: Any, wanted: Sequence[str]) -> None:
         raise DatasetError("the table is empty, expected at least one row")
 
 
-def _joined_columns(frame: Any, names: Sequence[str]) -> Array:
+def _joined_columns(frame: pd.DataFrame, names: Sequence[str]) -> Array:
     """Returns columns [N] or [N, D] side by side, [N, D in all]."""
     parts = [_column(frame, name) for name in names]
     return np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1)
 
 
-def _column(frame: Any, name: str) -> Array:
+def _column(frame: pd.DataFrame, name: str) -> Array:
     """Returns a column of numbers [N]; of lists of them, or texts of such lists, [N, D]."""
     values = frame[name].to_numpy()
     if values.dtype == object and len(values) and isinstance(values[0], list | tuple | np.ndarray):
@@ -223,7 +226,7 @@ def _stacked(lists: list[Any], name: str) -> Array:
     return np.asarray(lists)
 
 
-def _ordered(frame: Any, episode: str | None, time: str | None) -> tuple[Any, Array | None]:
+def _ordered(frame: pd.DataFrame, episode: str | None, time: str | None) -> tuple[pd.DataFrame, Array | None]:
     """Returns the rows sorted by episode, then time, and where each episode ends."""
     times = None if time is None else _times(frame, time)
     fix = "give each step its own time, or each recording its own episode"
@@ -231,7 +234,7 @@ def _ordered(frame: Any, episode: str | None, time: str | None) -> tuple[Any, Ar
     return frame.iloc[order], None if episode is None else last
 
 
-def _times(frame: Any, column: str) -> Array:
+def _times(frame: pd.DataFrame, column: str) -> Array:
     """Returns times as numbers; texts must be of ISO 8601 in one offset, as any others sort as texts do."""
     pandas, values = require("pandas", "pandas"), frame[column]
     _check_no_gaps(column, np.asarray(values.isna()))
@@ -249,7 +252,7 @@ def _times(frame: Any, column: str) -> Array:
     return array.astype(np.int64) if array.dtype.kind in "Mm" else array
 
 
-def _numbered(frame: Any, column: str | None) -> Array:
+def _numbered(frame: pd.DataFrame, column: str | None) -> Array:
     """Returns the number of each row's episode, in the order of their first rows."""
     if column is None:
         return np.zeros(len(frame), np.int64)

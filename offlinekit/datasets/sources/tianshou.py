@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import h5py
 import numpy as np
@@ -20,6 +20,9 @@ from offlinekit.datasets.spaces import Space, clip
 from offlinekit.datasets.validation import as_flags, check_columns
 from offlinekit.errors import FileFormatError
 from offlinekit.types import Array, first_leaf, rows
+
+if TYPE_CHECKING:
+    from offlinekit.types import ArrayTree
 
 REQUIRED = ("obs", "act", "rew")
 ARRAYS = ("ndarray", "Tensor")
@@ -68,15 +71,15 @@ def read(path: Path, *, action_space: Space | None = None, clip_actions: bool = 
     }
 
 
-def _is_pickled(item: Any) -> bool:
+def _is_pickled(item: h5py.Dataset) -> bool:
     return isinstance(item, h5py.Dataset) and item.attrs.get("__data_type__", "ndarray") not in ARRAYS
 
 
-def _note_pickles(file: Any, skipped: list[str]) -> None:
+def _note_pickles(file: h5py.File, skipped: list[str]) -> None:
     file.visititems(lambda name, item: skipped.append(name) if _is_pickled(item) else None)
 
 
-def _tree(group: Any, key: str) -> Any:
+def _tree(group: h5py.Group, key: str) -> ArrayTree:
     """Returns an array, or a dict of those in a group."""
     item = hdf5.member(group, key)
     if isinstance(item, h5py.Group):
@@ -86,7 +89,7 @@ def _tree(group: Any, key: str) -> Any:
     return hdf5.read_array(group, key)
 
 
-def _rings(file: Any, n_slots: int, path: Path) -> tuple[Array, Array]:
+def _rings(file: h5py.File, n_slots: int, path: Path) -> tuple[Array, Array]:
     """Returns the filled rows, each ring from its oldest on, and the last row of each ring."""
     if "_offset" in file:
         starts = hdf5.read_array(file, "_offset").astype(np.int64)
@@ -112,7 +115,7 @@ def _rings(file: Any, n_slots: int, path: Path) -> tuple[Array, Array]:
     return np.concatenate(parts), last
 
 
-def _count(file: Any, name: str, default: int) -> int:
+def _count(file: h5py.File, name: str, default: int) -> int:
     value = file.attrs.get(name, default)
     if not isinstance(value, int | np.integer):
         raise FileFormatError(f"{hdf5.where(file)} has {name} {value!r:.100}, expected a whole number")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,8 +13,6 @@ from offlinekit.metrics.batches import actions_at
 from offlinekit.types import Array, leaves, row_parts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from offlinekit.core.algo import Algo
     from offlinekit.datasets import MDPDataset
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -51,7 +52,12 @@ class Rules:
     max_disagreement: float
 
     def candidate(
-        self, name: str, own: Array, behaviour: Array, weighted: WeightedEstimate | None
+        self,
+        name: str,
+        own: Array,
+        behaviour: Array,
+        weighted: WeightedEstimate | None,
+        doubts: Sequence[str] = (),
     ) -> Candidate:
         """Returns what is known of a policy.
 
@@ -60,14 +66,17 @@ class Rules:
             own: [1 + R], its fitted values.
             behaviour: [1 + R], those of the behaviour.
             weighted: The estimate by weighted episodes, or None.
+            doubts: What speaks against it beside the bounds, the gravest first; empty texts do not.
         """
         gains = own - behaviour
         gain, spread = float(gains[0]), float(gains[1:].std(ddof=1))
         lower = gain - self._quantile(len(gains) - 2) * spread
-        found = Candidate(name, float(own[0]), float(own[1:].std(ddof=1)), gain, lower)
+        doubt = next((text for text in doubts if text), "")
+        found = Candidate(name, float(own[0]), float(own[1:].std(ddof=1)), gain, lower, held_back=doubt)
         if weighted is None:
             return found
-        found = replace(found, effective_sample=weighted.effective_sample, held_back=self._too_few(weighted))
+        held_back = found.held_back or self._too_few(weighted) or _wrong_weights(weighted)
+        found = replace(found, effective_sample=weighted.effective_sample, held_back=held_back)
         if weighted.gains is None:
             return found
         n, second = len(weighted.gains), float(weighted.gains.mean())
@@ -95,6 +104,10 @@ class Rules:
 
     def _quantile(self, degrees: int) -> float:
         return float(stats.t.ppf(self.confidence, degrees))
+
+
+def _wrong_weights(weighted: WeightedEstimate) -> str:
+    return str(weighted.mean_weight) if weighted.mean_weight.is_off else ""
 
 
 def decide(candidates: list[Candidate], margin: float, confidence: float) -> tuple[str | None, str]:

@@ -7,33 +7,40 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from gymnasium.spaces import Discrete
-
-from offlinekit.algos.fqe import BEHAVIOUR, FQE, QUICK, DiscreteFQE
-from offlinekit.core.populations import Population
+from offlinekit.algos.fqe import BEHAVIOUR, FQE
 from offlinekit.datasets import MDPDataset
 from offlinekit.datasets.editing.thinning import subsample
 from offlinekit.errors import DatasetWarning
 from offlinekit.memory import memory_limit
 from offlinekit.metrics.ope.deployment_rules import Candidate, Rules, decide
 from offlinekit.metrics.ope.estimate_checks import FEW
+from offlinekit.metrics.ope.fit_checks import (
+    behaviour_missed,
+    impossible,
+    still_moving,
+    too_few_updates,
+)
+from offlinekit.metrics.ope.fitted_policies import FittedPolicies, fits, fitted_values
+from offlinekit.metrics.ope.support import support_of
+from offlinekit.metrics.ope.target import TargetPolicy
 from offlinekit.metrics.ope.weighted_estimate import (
     WeightedEstimate,
     baseline_of,
+    fitted_target,
     propensities_of,
     weighted_estimate_of,
 )
 from offlinekit.sampling.block_reader import is_mapped, row_bytes
 from offlinekit.sampling.blocks import POOL_BYTES
-from offlinekit.types import Array
+
+__all__ = ["Candidate", "Selection", "fits", "fitted_values", "select"]
 
 if TYPE_CHECKING:
     from offlinekit.interfaces import PolicyLike
     from offlinekit.metrics.ope.fitted_behaviour import Behaviour
 
 MEMORY_SHARE = 0.1
-"""Of the memory at hand that the data may take, which each fit keeps beside its policy's actions."""
+"""Of the memory at hand that the data may take, which the fits of each policy keep beside its actions."""
 
 
 @dataclass(frozen=True)
@@ -55,57 +62,6 @@ class Selection:
     warnings: tuple[str, ...] = ()
 
 
-def fitted_values(
-    policies: Mapping[str, PolicyLike | str], dataset: MDPDataset, **settings: Any
-) -> dict[str, Array]:
-    """Returns the start value of each policy by each of its `fits`, which take the same arguments.
-
-    Returns:
-        Name to float64 [1 + R].
-    """
-    return {name: _start_values(own, dataset) for name, own in fits(policies, dataset, **settings).items()}
-
-
-def fits(
-    policies: Mapping[str, PolicyLike | str],
-    dataset: MDPDataset,
-    *,
-    n_steps: int = 10_000,
-    n_resamples: int = 8,
-    seed: int = 0,
-    **hyperparameters: Any,
-) -> dict[str, list[FQE]]:
-    """Fits FQE of each policy to the data as they are, then to bootstraps of their episodes.
-
-    All are fitted side by side as one stacked population. The r-th bootstrap draws the same episodes for every
-    policy, so their differences are less noisy than they are. Source: Hao et al. 2021 (bootstrapping FQE),
-    arXiv:2102.03607.
-
-    Args:
-        policies: Name to what `FQE` takes as `policy`; "behaviour" stands for what recorded the data.
-        dataset: What to learn from.
-        n_steps: Updates of each fit.
-        n_resamples: Bootstraps R.
-        seed: Of the first fit; each bootstrap has one of its own.
-        hyperparameters: Of `FQE`.
-
-    Returns:
-        Name to 1 + R algorithms.
-    """
-    front = DiscreteFQE if isinstance(dataset.action_space, Discrete) else FQE
-    settings = {**QUICK, **hyperparameters}
-    members = {
-        name: [
-            front(policy=policy, seed=seed + draw, resample=draw > 0, **settings)
-            for draw in range(1 + n_resamples)
-        ]
-        for name, policy in policies.items()
-    }
-    everyone = [member for own in members.values() for member in own]
-    Population(everyone).fit(dataset, n_steps, out=None, progress=False, log_interval=n_steps)
-    return members
-
-
 def select(
     policies: Mapping[str, PolicyLike | str],
     dataset: MDPDataset,
@@ -116,9 +72,14 @@ def select(
     max_disagreement: float = 3.0,
     behaviour: Behaviour = None,
     n_resamples: int = 8,
+    n_steps: int | None = None,
     **settings: Any,
 ) -> Selection:
     """Chooses the policy whose gain over the behaviour has the highest lower bound, if that exceeds a margin.
+
+    Fits train until they have settled: the fit of the behaviour says what its episodes return, no value is beyond what
+    the rewards allow, and values move no more. A policy whose fits have not, or much of what it does has no rows, is
+    held back whatever its bound.
 
     The gain is judged by fitted Q evaluation and, where logged actions have probabilities under the policy and
     the behaviour, by weighted doubly robust on values of the same fits, each episode by a bootstrap that did not draw
@@ -136,6 +97,8 @@ def select(
         behaviour: Propensities of the logged actions, as `estimate` takes them: None for the logged ones, else fitted;
             "none" to judge by fitted Q evaluation alone.
         n_resamples: Bootstraps of the episodes that each policy is fitted to.
+        n_steps: Updates of each fit; None for as many as values need, and up to 2.5 times as many if these have not
+            settled.
         settings: Of `fits`.
 
     Raises:
@@ -151,25 +114,61 @@ def select(
             "min_effective_sample must be at least 0 and max_disagreement above 0, got "
             f"{min_effective_sample} and {max_disagreement}"
         )
-    n_fits = (len(policies) + 1) * (n_resamples + 1)
-    dataset = _held_in_memory(dataset, n_fits, behaviour, settings.get("seed", 0))
-    members = fits({**policies, BEHAVIOUR: BEHAVIOUR}, dataset, n_resamples=n_resamples, **settings)
+    dataset = _held_in_memory(dataset, len(policies) + 1, behaviour, settings.get("seed", 0))
+    fitted = FittedPolicies.of(
+        {**policies, BEHAVIOUR: BEHAVIOUR}, dataset, n_resamples=n_resamples, **settings
+    )
+    fitted.train_until(lambda: not any(_unsettled(fitted).values()), n_steps)
+    unsettled = _unsettled(fitted)
+    members = dict(fitted.members)
     recorded = members.pop(BEHAVIOUR)
     estimates = _weighted_estimates(policies, members, recorded, dataset, behaviour)
-    kept = _start_values(recorded, dataset)
+    kept = fitted.values(BEHAVIOUR)
     rules = Rules(1 - (1 - confidence) / len(policies), min_effective_sample, max_disagreement)
     found = []
     for name, own in members.items():
         weighted = estimates[name]
         second = weighted if isinstance(weighted, WeightedEstimate) else None
-        found.append(rules.candidate(name, _start_values(own, dataset), kept, second))
+        doubts = (_without_rows(policies[name], own[0], dataset), unsettled[BEHAVIOUR] or unsettled[name])
+        found.append(rules.candidate(name, fitted.values(name), kept, second, doubts))
     found.sort(key=lambda candidate: -candidate.lower_bound)
-    return Selection(found, float(kept[0]), *decide(found, margin, confidence), _alone(estimates))
+    unfinished = tuple(f"{name}: {why}" for name, why in unsettled.items() if why)
+    return Selection(
+        found, float(kept[0]), *decide(found, margin, confidence), (*_alone(estimates), *unfinished)
+    )
 
 
-def _held_in_memory(dataset: MDPDataset, n_fits: int, behaviour: Behaviour, seed: int) -> MDPDataset:
-    """Returns the dataset; of one that lies in a file as many episodes, drawn at random, as its fits may hold."""
-    most = min(MEMORY_SHARE * memory_limit() / n_fits, POOL_BYTES)
+def _unsettled(fitted: FittedPolicies) -> dict[str, str]:
+    """Returns why the fits of each policy, and of the behaviour, are not to be believed yet; empty where they are."""
+    dataset, kept = fitted.dataset, fitted.values(BEHAVIOUR)
+    recorded = fitted.members[BEHAVIOUR]
+    found = {}
+    for name, own in fitted.members.items():
+        values = fitted.values(name)
+        moved = values if name == BEHAVIOUR else values - kept
+        before = fitted.earlier.get(name, values[0]) - (
+            0.0 if name == BEHAVIOUR else fitted.earlier.get(BEHAVIOUR, kept[0])
+        )
+        missed = behaviour_missed(values, baseline_of(recorded, dataset)) if name == BEHAVIOUR else ""
+        found[name] = (
+            impossible(values, own[0], dataset)
+            or missed
+            or too_few_updates(own[0], dataset)
+            or still_moving(before, float(moved[0]), float(moved[1:].std(ddof=1)))
+        )
+    return found
+
+
+def _without_rows(policy: PolicyLike | str, fit: FQE, dataset: MDPDataset) -> str:
+    """Returns that much of what a policy does has no rows; empty if little has."""
+    target = fitted_target(policy, fit, dataset) or TargetPolicy(fit.choices_at, dataset.action_space)
+    found = support_of(target, dataset, fit.gamma)
+    return str(found) if found.fails else ""
+
+
+def _held_in_memory(dataset: MDPDataset, n_tables: int, behaviour: Behaviour, seed: int) -> MDPDataset:
+    """Returns the dataset; of one in a file as many episodes, drawn at random, as the fits of each policy may hold."""
+    most = min(MEMORY_SHARE * memory_limit() / n_tables, POOL_BYTES)
     size = len(dataset) * row_bytes(dataset)
     if not is_mapped(dataset) or size <= most:
         return dataset
@@ -216,8 +215,3 @@ def _alone(estimates: Mapping[str, WeightedEstimate | str]) -> tuple[str, ...]:
             why = f"the weights of whole episodes leave fewer than {FEW:.0f} effective ones"
             reasons.setdefault(why, []).append(f"{name} ({weighted.effective_episodes:.1f})")
     return tuple(f"fitted Q alone for {', '.join(names)}: {why}" for why, names in reasons.items())
-
-
-def _start_values(members: list[FQE], dataset: MDPDataset) -> Array:
-    """Returns the start value by each fit, float64 [1 + R]."""
-    return np.array([member.start_value(dataset) for member in members])

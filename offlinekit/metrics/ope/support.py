@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import sparse
@@ -80,7 +80,7 @@ def support_of(target: TargetPolicy, dataset: MDPDataset, gamma: float, seed: in
     return Support(_leaves(dataset, here, following, policy, gamma), MOST_OUTSIDE, how)
 
 
-def _parts(dataset: MDPDataset) -> Any:
+def _parts(dataset: MDPDataset) -> list[Array]:
     return row_parts(np.arange(len(dataset)), ROWS_AT_ONCE)
 
 

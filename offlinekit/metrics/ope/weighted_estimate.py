@@ -16,10 +16,12 @@ from offlinekit.errors import UnsupportedError
 from offlinekit.metrics.ope.diagnostics import effective_sample_size
 from offlinekit.metrics.ope.doubly_robust import weighted_doubly_robust
 from offlinekit.metrics.ope.estimate_checks import FEW
+from offlinekit.metrics.ope.fit_checks import scaled_rewards
 from offlinekit.metrics.ope.fitted_behaviour import FittedBehaviour
 from offlinekit.metrics.ope.gathering import behaviour_of, logged_of, model_values, padded
 from offlinekit.metrics.ope.logged import Floats, Logged
 from offlinekit.metrics.ope.target import TargetPolicy
+from offlinekit.metrics.ope.weight_checks import MeanWeight, mean_ratio, mean_weight
 from offlinekit.sampling.n_step import returns_to_go
 from offlinekit.types import Array, rows
 
@@ -40,11 +42,13 @@ class WeightedEstimate:
         effective_sample: Episodes' worth of rows that show what the policy does, E (sum w)^2 / (N sum w^2) over the
             ratios w of single actions.
         effective_episodes: (sum w)^2 / sum w^2 over the products of ratios along whole episodes.
+        mean_weight: How far the ratios of single actions, or products of them if these are used, are from a mean of 1.
     """
 
     gains: Floats | None
     effective_sample: float
     effective_episodes: float
+    mean_weight: MeanWeight
 
 
 def propensities_of(dataset: MDPDataset, behaviour: Behaviour, seed: int) -> FittedBehaviour | Floats | str:
@@ -83,7 +87,7 @@ def weighted_estimate_of(
         dataset: What they were fitted to.
         propensities: Of the logged actions.
     """
-    target = _target(policy, fits[0], dataset)
+    target = fitted_target(policy, fits[0], dataset)
     if target is None or not target.has_probabilities:
         return "it has no probabilities or densities (log_prob)"
     logged = logged_of(target, dataset, propensities, None, fits[0].gamma, True)
@@ -98,7 +102,8 @@ def weighted_estimate_of(
             logged, rewards=rewards, q=padded(dataset, q), v=padded(dataset, v), final_v=final
         )
         gains = weighted_doubly_robust(modelled).per_episode - baseline
-    return WeightedEstimate(gains, share * dataset.n_episodes, whole)
+    weight = mean_ratio(logged) if gains is None else mean_weight(logged)
+    return WeightedEstimate(gains, share * dataset.n_episodes, whole, weight)
 
 
 def baseline_of(fits: Sequence[FQE], dataset: MDPDataset) -> Floats:
@@ -143,13 +148,7 @@ def unseen_by(fits: Sequence[FQE], dataset: MDPDataset) -> Iterator[tuple[FQE, A
         yield fits[0], left
 
 
-def scaled_rewards(fit: FQE, dataset: MDPDataset) -> Array:
-    """Returns the rewards [N] in the units of the fit."""
-    scaler = fit.scaling.reward
-    return dataset.rewards if scaler is None else scaler.transform(dataset.rewards)
-
-
-def _target(policy: PolicyLike | str, fit: FQE, dataset: MDPDataset) -> TargetPolicy | None:
+def fitted_target(policy: PolicyLike | str, fit: FQE, dataset: MDPDataset) -> TargetPolicy | None:
     """Returns the policy as it was judged: a callable of discrete actions returns these, not their probabilities.
 
     None where its actions are drawn by probabilities that nobody can ask for.

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
+from offlinekit.metrics.reporting.counted_runs import counted_runs
 from offlinekit.metrics.reporting.results import RunResult, by_group, check_evaluated
 from offlinekit.metrics.statistics.aggregates import (
     as_scores,
@@ -34,6 +35,7 @@ class Comparison:
         detectable: Smallest difference that so many runs show four times in five.
         runs_needed: Runs of each group that show a difference of the observed size four times in five; None where
             the groups do not differ or do not vary.
+        varies: Whether the runs of each group differ from one another on some task.
     """
 
     n_first: int
@@ -46,16 +48,23 @@ class Comparison:
     detectable: float
     runs_needed: int | None
 
+    varies: bool = True
+
     @property
     def suffices(self) -> bool:
-        """Whether the interval of the difference leaves out 0."""
-        return self.interval[0] > 0 or self.interval[1] < 0
+        """Whether the interval of the difference leaves out 0, and the runs of both groups vary."""
+        return self.varies and (self.interval[0] > 0 or self.interval[1] < 0)
 
     @property
     def verdict(self) -> str:
         """One sentence."""
         if math.isnan(self.interval[0]):
             return "one run of a group says nothing of its spread: train at least 2 seeds each, better 5"
+        if not self.varies:
+            return (
+                "the runs of a group do not differ at all, which says nothing of their spread: train other seeds, and "
+                "evaluate more episodes"
+            )
         if self.suffices:
             return (
                 f"{'A, the first,' if self.difference > 0 else 'B, the second,'} is better; the seeds suffice"
@@ -105,6 +114,7 @@ def compare_scores(first: npt.ArrayLike, second: npt.ArrayLike, *, seed: int = 0
         stratified_interval(probability_of_improvement, one, two, seed=seed),
         float(z * error),
         needed,
+        all(variance != 0 for variance in variances),
     )
 
 
@@ -113,8 +123,8 @@ def compare_runs(
 ) -> tuple[Comparison, str, list[str]]:
     """Compares two groups of runs on the datasets that both were trained on.
 
-    On one dataset their returns are compared; on several their normalised scores, of as many runs as each dataset has
-    (the first by seed).
+    A seed counts once, and a run whose return is no finite number does not. On one dataset returns are compared; on
+    several normalised scores, of as many runs as each dataset has (the first by seed).
 
     Args:
         first, second: Runs.
@@ -132,6 +142,7 @@ def compare_runs(
         names = [sorted({run.dataset for run in group}) for group in (first, second)]
         raise ValueError(f"the groups share no dataset: {', '.join(names[0])} against {', '.join(names[1])}")
     check_evaluated([*first, *second])
+    first, second = counted_runs(first).runs, counted_runs(second).runs
     by_group([*first, *second])
     matrices: list[Any] = []
     for group in (first, second):

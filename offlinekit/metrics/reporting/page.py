@@ -9,7 +9,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from offlinekit.io import atomic_write
+from offlinekit.metrics.reporting.counted_runs import counted_runs
 from offlinekit.metrics.reporting.figures import figures_of
+from offlinekit.metrics.reporting.group_results import results_csv
+from offlinekit.metrics.reporting.markup import markdown_text
 from offlinekit.metrics.reporting.report_tables import Table, tables_of
 from offlinekit.metrics.reporting.results import RunResult, by_group, find_runs, read_run
 from offlinekit.metrics.statistics.budget import check_seeds_apart
@@ -50,7 +53,9 @@ def write_report(
     tuning_seeds: Iterable[int] = (),
     title: str = "Report",
 ) -> list[Path]:
-    """Writes report.md, results.csv, runs.csv and report.html of runs.
+    """Writes report.md, report.tex, results.csv, runs.csv and report.html of runs.
+
+    A seed counts once, and a run whose return is no finite number is named and left out.
 
     Args:
         runs: Run folders, or folders of them.
@@ -64,17 +69,23 @@ def write_report(
 
     Raises:
         FileNotFoundError: For a path without runs.
-        ValueError: For runs that were never evaluated, seeds of the choice, or runs on other data of one name.
+        ValueError: For seeds of the choice, runs on other data of one name, or no run that counts.
     """
-    found = [read_run(folder) for folder in find_runs(runs)]
+    found, left_out = counted_runs([read_run(folder) for folder in find_runs(runs)])
     check_seeds_apart(tuning_seeds, (run.seed for run in found if run.seed is not None))
     by_group(found)
+    if not found:
+        raise ValueError(f"no run is left to report: {'; '.join(left_out)}")
     tables, out = tables_of(found, score), Path(out)
+    said = [f"{markdown_text(line)}\n" for line in (lead(found), *(f"{line}." for line in left_out))]
     files = {
-        "report.md": "\n".join([f"# {title}\n", f"{lead(found)}\n", *(table.markdown() for table in tables)]),
-        "results.csv": tables[0].csv(),
+        "report.md": "\n".join(
+            [f"# {markdown_text(title)}\n", *said, *(table.markdown() for table in tables)]
+        ),
+        "report.tex": "\n".join(table.latex() for table in tables[:-1]),
+        "results.csv": results_csv(found, score),
         "runs.csv": tables[-1].csv(),
-        "report.html": _page(title, tables, found, score),
+        "report.html": _page(title, tables, found, score, left_out),
     }
     for name, text in files.items():
         with atomic_write(out / name) as beside:
@@ -82,7 +93,7 @@ def write_report(
     return [out / name for name in files]
 
 
-def _page(title: str, tables: list[Table], runs: list[RunResult], score: str) -> str:
+def _page(title: str, tables: list[Table], runs: list[RunResult], score: str, left_out: list[str]) -> str:
     """Returns the page: no scripts, no addresses, images and films inside it."""
     figures = [_figure(name, svg, caption) for name, svg, caption in figures_of(runs, score)]
     films = [_film(path) for run in runs for path in sorted(run.folder.glob("*.mp4"))]
@@ -91,6 +102,7 @@ def _page(title: str, tables: list[Table], runs: list[RunResult], score: str) ->
         f"<!doctype html>\n<html lang=en><head><meta charset=utf-8><title>{html.escape(title)}</title>"
         f"<meta name=viewport content='width=device-width'><style>{STYLE}</style></head><body>"
         f"<h1>{html.escape(title)}</h1><p class=lead>{html.escape(lead(runs))}</p>"
+        f"{''.join(f'<p class=note>{html.escape(line)}.</p>' for line in left_out)}"
         f"{''.join(table.html() for table in summaries)}<div class=figures>{''.join([*figures, *films])}</div>"
         f"{each.html()}{_settings(runs)}</body></html>\n"
     )

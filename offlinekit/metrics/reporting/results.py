@@ -151,7 +151,7 @@ def by_group(runs: Sequence[RunResult]) -> dict[tuple[str, str], list[RunResult]
     Runs of one algorithm that differ in hyperparameters are apart, and these named beside the algorithm.
 
     Raises:
-        ValueError: Where runs of one name learned from data that differ.
+        ValueError: Where runs of one name learned from data that differ, or are normalised by other references.
     """
     labels = setting_labels([(run.algo, run.dataset) for run in runs], [run.hyperparameters for run in runs])
     groups: dict[tuple[str, str], list[RunResult]] = {}
@@ -164,6 +164,14 @@ def by_group(runs: Sequence[RunResult]) -> dict[tuple[str, str], list[RunResult]
             raise ValueError(
                 f"runs on {name!r} learned from {len(hashes)} different datasets of that name (their hashes differ); "
                 "report them apart, or name the datasets apart"
+            )
+        references = {
+            tuple(run.config.get("reference_scores") or ()) for run in runs if run.dataset == name
+        } - {()}
+        if len(references) > 1:
+            raise ValueError(
+                f"runs on {name!r} are normalised by {len(references)} different pairs of reference returns: "
+                f"{', '.join(map(str, sorted(references)))}; report them apart, or train again with one of them"
             )
     return groups
 

@@ -37,7 +37,7 @@ class Window(NamedTuple):
 class CudaGraphUpdates(Eager):
     """Updates in windows, each a CUDA graph that is captured when its pattern of delayed updates first comes.
 
-    Random numbers, batches too, are drawn inside the graph, anew at each replay. Where a sampler cannot draw
+    Random numbers, batches too, are drawn inside the graph, anew at each replay. If a sampler cannot draw
     there, or learning rates change, a window is one update. What cannot be captured stays as it is written.
     """
 
@@ -57,7 +57,7 @@ class CudaGraphUpdates(Eager):
             optimizer.learning_rate = torch.tensor(float(optimizer.learning_rate), device=impl.device)
 
     def start(self) -> None:
-        """Forgets graphs where what they stand for has changed."""
+        """Forgets graphs if what they stand for has changed."""
         if self.changed():
             self.windows = {}
 
@@ -88,7 +88,7 @@ class CudaGraphUpdates(Eager):
         return tuple(one.is_due(step) for one in delayed)
 
     def _captured(self, length: int) -> Window | None:
-        """Captures the next updates without taking them, or returns None where that cannot be done."""
+        """Captures the next updates without taking them, or returns None if that cannot be done."""
         impl, before = self.impl, self.impl.grad_step
         window = Window(torch.cuda.CUDAGraph(), {}, {})
         for generator in self.generators:
@@ -113,7 +113,7 @@ class CudaGraphUpdates(Eager):
 
 @contextmanager
 def _beside() -> Iterator[None]:
-    """Runs on a stream beside the main one, as CUDA wants it of what precedes a capture."""
+    """Runs on a stream beside the main one, as CUDA requires before a capture."""
     main = torch.cuda.current_stream()
     beside = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # Of torch.
     beside.wait_stream(main)

@@ -19,7 +19,7 @@ from offlinekit.training.setup.settings import EngineName, Precision
 log = get_logger()
 
 AGREE_EVERY = 10
-"""Updates between two looks at whether another process has failed or was asked to stop."""
+"""Updates between two checks whether another process has failed or is to stop."""
 
 
 class DistributedEngine(Engine):
@@ -54,7 +54,7 @@ class DistributedEngine(Engine):
         """Takes a few updates, and learns whether all could; `stop` is heeded in `agrees`.
 
         Raises:
-            TrainingError: Where a metric is no longer finite, here or elsewhere.
+            TrainingError: If a metric is no longer finite, here or elsewhere.
         """
         done, failure = 0, None
         for objective in self.impl.objectives:
@@ -82,11 +82,11 @@ class DistributedEngine(Engine):
         return self.team.means(measured)
 
     def take_means(self) -> dict[str, float]:
-        """Returns the mean of each metric since the last call over all processes, and begins anew."""
+        """Returns the mean of each metric since the last call over all processes, and resets them."""
         return self.together(super().take_means())
 
     def state(self) -> dict[str, Any]:
-        """Returns the sums as plain numbers, each the mean over the processes, and where the streams of all are."""
+        """Returns the sums as plain numbers, each the mean over the processes, and the states of all streams."""
         state, own = super().state(), (self.sampler.state(), self.impl.random.state())
         ranks = self.team.gather([bytes(stream.cpu().numpy()).hex() for stream in own])
         return {**state, "sums": self.together(state["sums"]), "ranks": ranks}

@@ -33,7 +33,7 @@ class Engine:
         engine: "eager" takes updates as they are written; "graph" repeats them without Python: as a CUDA graph,
             or on the CPU as a list of kernels; "compile" runs losses and gradients through torch.compile;
             "auto" is "graph".
-        precision: Of matrix products: "float32", or "bfloat16" where the machine multiplies these faster; all
+        precision: Of matrix products: "float32", or "bfloat16" if the machine multiplies these faster; all
             else, the parameters above all, stays float32.
         deterministic: Whether torch takes only kernels that give the same bits each time, while updates run.
     """
@@ -56,7 +56,7 @@ class Engine:
         """Takes updates until `n_updates` are done or `stop` says so, and returns how many.
 
         Raises:
-            TrainingError: Where a metric is no longer finite.
+            TrainingError: If a metric is no longer finite.
         """
         done = 0
         self.impl.train()
@@ -85,7 +85,7 @@ class Engine:
         return measured
 
     def take_means(self) -> dict[str, float]:
-        """Returns the mean of each metric since the last call, and begins anew."""
+        """Returns the mean of each metric since the last call, and resets them."""
         means = {name: float(total) / self.counts[name] for name, total in self.sums.items()}
         self.sums, self.counts = {}, {}
         return means

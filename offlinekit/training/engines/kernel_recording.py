@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -27,6 +27,8 @@ from offlinekit.training.engines.tape import (
 if TYPE_CHECKING:
     from torch._ops import OpOverload
 
+R = TypeVar("R")
+
 DECIDED = frozenset({"dtype", "layout", "device", "pin_memory", "memory_format"})
 """Arguments that the memory of a result has decided already."""
 
@@ -44,7 +46,7 @@ SHAPED_AFTER = frozenset({"aten::ones_like", "aten::zeros_like", "aten::full_lik
 """Operators that look at the shape of a tensor and not at its numbers."""
 
 
-class Recording:
+class Recording(Generic[R]):
     """The calls on a tape, ready to be made again.
 
     Args:
@@ -56,17 +58,17 @@ class Recording:
         earlier: Recordings, replayed before this one each time, that hold the tape's memory.
 
     Raises:
-        NotRecordableError: Where the function looked at a number, made a shape of numbers, or changed a tensor
+        NotRecordableError: If the function looked at a number, made a shape of numbers, or changed a tensor
             that is neither its own nor in `state`.
     """
 
     def __init__(
         self,
         tape: Tape,
-        result: Any,
+        result: R,
         state: Iterable[Tensor] = (),
         kept: Sequence[Tensor] = (),
-        earlier: Sequence[Recording] = (),
+        earlier: Sequence[Recording[Any]] = (),
     ) -> None:
         if tape.refusal is not None:
             raise NotRecordableError(tape.refusal)
@@ -82,7 +84,7 @@ class Recording:
         self.blocks: dict[int, Tensor] = memory.blocks
         self.result = memory.moved(result)
 
-    def replay(self) -> Any:
+    def replay(self) -> R:
         """Does again what the function did, with the numbers that stand in memory now.
 
         Returns:
@@ -98,11 +100,11 @@ class _Memory:
     """Blocks for the results of calls; one serves again once the result in it was read for the last time.
 
     Raises:
-        NotRecordableError: Where a call writes elsewhere than into a block or into `state`.
+        NotRecordableError: If a call writes elsewhere than into a block or into `state`.
     """
 
     def __init__(
-        self, calls: list[Call], result: Any, state: Iterable[Tensor], lent: dict[int, Tensor]
+        self, calls: list[Call], result: object, state: Iterable[Tensor], lent: dict[int, Tensor]
     ) -> None:
         self.blocks: dict[int, Tensor] = {}
         self.lent = lent
@@ -128,9 +130,10 @@ class _Memory:
             for where in ends[i] & self.blocks.keys():
                 free.setdefault(self.blocks[where].nbytes, []).append(self.blocks[where])
 
-    def moved(self, tree: Any) -> Any:
+    def moved(self, tree: R) -> R:
         """Returns a tree with each result at its place in a block, and other tensors as they are."""
-        return map_tensors(self._moved, tree)
+        moved: R = map_tensors(self._moved, tree)
+        return moved
 
     def _moved(self, tensor: Tensor) -> Tensor:
         if id(tensor) not in self.copies:
@@ -156,7 +159,7 @@ def _constants(calls: list[Call]) -> set[int]:
     return fixed
 
 
-def _last_uses(calls: list[Call], result: Any) -> list[set[int]]:
+def _last_uses(calls: list[Call], result: object) -> list[set[int]]:
     """Returns for each call the places in memory that no later one uses and that do not hold the result."""
     last = {place(tensor): i for i, call in enumerate(calls) for tensor in tensors_in(call)}
     ends: list[set[int]] = [set() for _ in calls]
@@ -180,7 +183,7 @@ def _layout(tensor: Tensor) -> tuple[Any, ...]:
 
 
 def _kernel(call: Call, memory: _Memory) -> Callable[[], Any] | None:
-    """Returns what makes a call again, into the same memory; None where nothing is to be done."""
+    """Returns what makes a call again, into the same memory; None if nothing is to be done."""
     arguments, keywords, results = memory.moved(call[1:])
     used = {place(tensor) for tensor in tensors_in(call[1:3])}
     fresh = [tensor for tensor in call.results if place(tensor) not in used]
@@ -220,7 +223,7 @@ def _quick(operator: OpOverload, arguments: Sequence[Any], keywords: dict[str, A
 
 
 def _outs(variant: OpOverload, call: Call) -> list[str]:
-    """Returns the names of the results that a variant writes into, where it is else the operator called."""
+    """Returns the names of the results that a variant writes into, if it is otherwise the operator called."""
     schemas = [operator._schema.arguments for operator in (variant, call.operator)]
     inputs = [[(a.name, str(a.type)) for a in s if not a.is_out and a.name not in DECIDED] for s in schemas]
     names = [a.name for a in schemas[0]]

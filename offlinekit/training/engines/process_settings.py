@@ -5,21 +5,23 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Generic
 
 import torch
 
+from offlinekit.types import T
 
-class ProcessSetting:
+
+class ProcessSetting(Generic[T]):
     """A setting that several threads hold at once: the first sets it, the last brings back what was before.
 
     Args:
         read: Returns the setting as it is.
         write: Sets it to what `read` returned.
-        value: What it is while somebody holds it.
+        value: Its value while any thread holds it.
     """
 
-    def __init__(self, read: Callable[[], Any], write: Callable[[Any], None], value: Any) -> None:
+    def __init__(self, read: Callable[[], T], write: Callable[[T], None], value: T) -> None:
         self.read, self.write, self.value = read, write, value
         self.lock, self.holders, self.before = threading.Lock(), 0, value
 

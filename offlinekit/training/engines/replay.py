@@ -40,7 +40,7 @@ class RecordedUpdates(Eager):
         self.replayed: list[RecordedObjective] = []
 
     def start(self) -> None:
-        """Sets the objectives that are replayed, recorded anew where what they stand for has changed."""
+        """Sets the objectives that are replayed, recorded anew if what they stand for has changed."""
         if self.changed():
             objectives = self.impl.objectives
             always = all(objective.is_always_due for objective in objectives)
@@ -67,7 +67,7 @@ class RecordedObjective:
     """The gradients and metrics of one objective, after a while without Python.
 
     The first evaluations are ordinary. One is recorded, and the next is made both ways, with the same random
-    numbers; where both give the same bits the recording is replayed from then on, else the objective stays as written.
+    numbers; if both give the same bits the recording is replayed from then on, else the objective stays as written.
 
     Args:
         objective: What is evaluated.
@@ -81,7 +81,7 @@ class RecordedObjective:
         self.objective, self.impl, self.earlier = objective, impl, earlier
         self.tape: Tape | None = None  # From when it is recorded to the end of that update.
         self.evaluated: Evaluated = ((), {})
-        self.recording: Recording | None = None
+        self.recording: Recording[Evaluated] | None = None
         self.evaluations = 0
         self.checked = self.refused = False
 
@@ -120,7 +120,7 @@ class RecordedObjective:
         """Makes the recording of the tape, in which memory that later ones read is left alone.
 
         Raises:
-            NotRecordableError: Where the loss did what a replay cannot repeat.
+            NotRecordableError: If the loss did what a replay cannot repeat.
         """
         assert self.tape is not None  # For the type checker, as below.
         held = [one.recording for one in self.earlier if one.recording is not None]
@@ -164,7 +164,7 @@ class RecordedObjective:
 
 
 def _build(taped: Sequence[RecordedObjective]) -> None:
-    """Makes the recordings of one update: together, or where one of them cannot be made each by itself."""
+    """Makes the recordings of one update: together, or each by itself if one of them cannot be made."""
     tapes = [replayed.tape for replayed in taped if replayed.tape is not None]
     try:
         if all(tape.shares() for tape in tapes):

@@ -15,7 +15,7 @@ from offlinekit.training.optimizers import Optimizer
 from offlinekit.types import Tree, leaves, map_tree
 
 Evaluated: TypeAlias = "tuple[Sequence[Tensor | None], Metrics]"
-"""Gradients, None where there is none, and metrics."""
+"""Gradients, None if there is none, and metrics."""
 Evaluate: TypeAlias = Callable[[Minibatch], Evaluated]
 
 
@@ -25,13 +25,13 @@ class Draws(Protocol):
     generator: torch.Generator
 
     def state(self) -> Tensor:
-        """Returns where the stream is."""
+        """Returns the state of the stream."""
 
     def set_state(self, state: Tensor) -> None:
-        """Goes to where it was."""
+        """Takes up a state."""
 
     def prepare_compiling(self) -> None:
-        """Makes draws a kernel like any other for torch.compile, which does not know generators."""
+        """Makes draws a kernel like any other for torch.compile, which does not support generators."""
 
 
 class Minimized(Protocol):
@@ -115,7 +115,7 @@ class UpdateResult(NamedTuple):
 
 
 class Updates(Protocol):
-    """A way of taking updates; nobody else touches the impl between `start` and `stop`."""
+    """A way of taking updates; only it changes the impl between `start` and `stop`."""
 
     def start(self) -> None:
         """Gets ready."""
@@ -164,7 +164,7 @@ class Compiled(Eager):
         self.settings = ExitStack()
 
     def start(self) -> None:
-        """Sets the compiled objectives, and lets the compiler see their gradients for the time being."""
+        """Sets the compiled objectives, and makes their gradients visible to the compiler until `stop`."""
         import torch._dynamo  # Here, since the import takes a second.
 
         self.settings.enter_context(torch._dynamo.config.patch(trace_autograd_ops=True))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from offlinekit.datasets import MDPDataset
@@ -13,8 +13,6 @@ from offlinekit.nn.random import derive
 from offlinekit.training.process_group import ProcessGroup
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from offlinekit.interfaces import Trainable
 
 RANK_0_ALONE = {

@@ -38,7 +38,7 @@ def describe_run(
 
 
 def describe_data(dataset: MDPDataset, info: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns what a run's config keeps of its data: where they come from and what they scored.
+    """Returns what a run's config keeps of its data: their source and what they scored.
 
     Args:
         dataset: What is learned from.

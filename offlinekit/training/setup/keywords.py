@@ -35,7 +35,7 @@ def takes_settings(function: Function) -> Function:
     return function
 
 
-def _bare(hint: object) -> Any:
+def _bare(hint: object) -> object:
     """Returns a type without ranges and meanings; what was in quotes as its text."""
     if get_origin(hint) is Annotated:
         return _bare(get_args(hint)[0])

@@ -32,9 +32,9 @@ def resume(algo: Trainable, folder: Path, step: int | None = None) -> dict[str, 
         step: Of the checkpoint, or None for the newest.
 
     Raises:
-        FileNotFoundError: Where the folder holds no checkpoint.
-        FileFormatError: Where all of them are damaged.
-        ValueError: Where the run has another class or other hyperparameters.
+        FileNotFoundError: If the folder holds no checkpoint.
+        FileFormatError: If all of them are damaged.
+        ValueError: If the run has another class or other hyperparameters.
     """
     path, header, tensors = _newest_sound(folder, step)
     begun = algo.migrated(header["config"])
@@ -116,7 +116,7 @@ def find_run(
 
 
 def _newest_sound(folder: Path, step: int | None) -> tuple[Path, dict[str, Any], dict[str, Tensor]]:
-    """Reads the newest checkpoint, up to a step, that is not damaged, and warns where that is not the newest of all."""
+    """Reads the newest checkpoint, up to a step, that is not damaged, and warns if that is not the newest of all."""
     newest = (
         run_folder.latest_checkpoint(folder) if step is None else run_folder.checkpoint_path(folder, step)
     )

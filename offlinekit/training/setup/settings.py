@@ -92,7 +92,7 @@ class RunSettings(TypedDict, total=False):
     resume: Annotated[
         "str | Path | Sequence[str | Path | None] | None",
         "Run folder to go on with, from its newest checkpoint (of a population: one a member); 'auto' takes the "
-        "newest unfinished run of the same config in `out`, and begins a new one where there is none.",
+        "newest unfinished run of the same config in `out`, and begins a new one if there is none.",
         Setting(None, cosmetic=True),
     ]
     early_stopping: Annotated["EarlyStopping | None", "When to stop before `n_steps`.", Setting(None)]
@@ -114,7 +114,7 @@ class RunSettings(TypedDict, total=False):
     ]
     precision: Annotated[
         Precision,
-        "Of matrix products: float32 or, where the machine is faster with it, bfloat16.",
+        "Of matrix products: float32 or, if the machine is faster with it, bfloat16.",
         Setting("float32"),
     ]
     value_alarm: Annotated[
@@ -195,8 +195,7 @@ def complete(given: Mapping[str, Any]) -> RunSettings:
     check_names(given)
     whole = {name: given.get(name, setting.default) for name, setting in SETTINGS.items()}
     hints = RunSettings.__annotations__
-    settings: Any = {name: checked(name, value, hints[name]) for name, value in whole.items()}
-    return cast("RunSettings", settings)
+    return cast("RunSettings", {name: checked(name, value, hints[name]) for name, value in whole.items()})
 
 
 def check_names(names: Iterable[str]) -> None:

@@ -28,6 +28,7 @@ from offlinekit.training.value_alarm import value_alarm
 
 if TYPE_CHECKING:
     import gymnasium
+    from typing_extensions import Unpack
 
     from offlinekit.core.algo import Algo
     from offlinekit.interfaces import EnvLike
@@ -43,7 +44,7 @@ def start_run(
     *,
     resume_step: int | None = None,
     make_sampler: MakeSampler | None = None,
-    **given: Any,
+    **given: Unpack[RunSettings],
 ) -> Run:
     """Makes the run of an algorithm, with its networks, from the keywords of `fit`.
 

@@ -1,0 +1,132 @@
+"""Fitted Q evaluation of several policies side by side, with a bootstrap over episodes, until values have settled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from gymnasium.spaces import Discrete
+
+from offlinekit.algos.fqe import FEWEST, FQE, QUICK, DiscreteFQE
+from offlinekit.core.populations import Population
+from offlinekit.datasets import MDPDataset
+from offlinekit.types import Array
+
+if TYPE_CHECKING:
+    from offlinekit.interfaces import PolicyLike
+
+ROUNDS = 4  # Of updates at most, if a rule decides how many; each but the first has half as many.
+LATE = 0.6  # Share of the updates after which values are noted, for their trend.
+
+
+@dataclass
+class FittedPolicies:
+    """Fits of several policies to one dataset.
+
+    Attributes:
+        members: Name to 1 + R fits: to the data as they are, then to bootstraps of their episodes.
+        dataset: What they learn from.
+        progress: Whether a terminal shows how far they are.
+        earlier: Name to the start value by the first fit after three fifths of the last round.
+    """
+
+    members: dict[str, list[FQE]]
+    dataset: MDPDataset
+    progress: bool = False
+    earlier: dict[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        policies: Mapping[str, PolicyLike | str],
+        dataset: MDPDataset,
+        *,
+        n_resamples: int = 8,
+        seed: int = 0,
+        progress: bool = False,
+        **hyperparameters: Any,
+    ) -> FittedPolicies:
+        """Makes the fits; none has learned yet."""
+        front = DiscreteFQE if isinstance(dataset.action_space, Discrete) else FQE
+        settings = {**QUICK, **hyperparameters}
+        members = {
+            name: [
+                front(policy=policy, seed=seed + draw, resample=draw > 0, **settings)
+                for draw in range(1 + n_resamples)
+            ]
+            for name, policy in policies.items()
+        }
+        return cls(members, dataset, progress)
+
+    def train(self, n_steps: int) -> None:
+        """Takes further updates of all fits as one stacked population, and notes values on the way."""
+        everyone = [member for own in self.members.values() for member in own]
+        begun = everyone[0].grad_step
+        settings: Any = {"out": None, "progress": self.progress, "log_interval": max(1, round(n_steps / 5))}
+        self.earlier = {}
+        for step, _ in Population(everyone).fitter(self.dataset, n_steps, **settings):
+            if not self.earlier and step - begun >= LATE * n_steps and step - begun < n_steps:
+                self.earlier = {name: own[0].start_value(self.dataset) for name, own in self.members.items()}
+
+    def train_until(self, enough: Callable[[], bool], n_steps: int | None) -> None:
+        """Takes so many updates; if None as many as values need, then more until a rule says enough.
+
+        Source of what values need: `FQE.updates_needed`.
+        """
+        first = next(iter(self.members.values()))[0]
+        needed = max(FEWEST, first.updates_needed(self.dataset)) if n_steps is None else n_steps
+        self.train(needed)
+        for _ in range(ROUNDS - 1 if n_steps is None else 0):
+            if enough():
+                return
+            self.train(max(1, needed // 2))
+
+    def values(self, name: str) -> Array:
+        """Returns the start value of a policy by each of its fits, float64 [1 + R]."""
+        return start_values(self.members[name], self.dataset)
+
+
+def start_values(members: Sequence[FQE], dataset: MDPDataset) -> Array:
+    """Returns the start value by each fit, float64 [1 + R]."""
+    return np.array([member.start_value(dataset) for member in members])
+
+
+def fits(
+    policies: Mapping[str, PolicyLike | str],
+    dataset: MDPDataset,
+    *,
+    n_steps: int | None = None,
+    **settings: Any,
+) -> dict[str, list[FQE]]:
+    """Fits FQE of each policy to the data as they are, then to bootstraps of their episodes.
+
+    All are fitted side by side as one stacked population. The r-th bootstrap draws the same episodes for every
+    policy, so their differences are less noisy than they are. Source: Hao et al. 2021 (bootstrapping FQE),
+    arXiv:2102.03607.
+
+    Args:
+        policies: Name to what `FQE` takes as `policy`; "behaviour" stands for what recorded the data.
+        dataset: What to learn from.
+        n_steps: Updates of each fit; None for as many as values need to settle.
+        settings: `n_resamples`, the bootstraps R (8); `seed` of the first fit, each bootstrap has one of its own (0);
+            `progress`, whether a terminal shows it (False); hyperparameters of `FQE`.
+
+    Returns:
+        Name to 1 + R algorithms.
+    """
+    fitted = FittedPolicies.of(policies, dataset, **settings)
+    fitted.train_until(lambda: True, n_steps)
+    return fitted.members
+
+
+def fitted_values(
+    policies: Mapping[str, PolicyLike | str], dataset: MDPDataset, **settings: Any
+) -> dict[str, Array]:
+    """Returns the start value of each policy by each of its `fits`, which take the same arguments.
+
+    Returns:
+        Name to float64 [1 + R].
+    """
+    return {name: start_values(own, dataset) for name, own in fits(policies, dataset, **settings).items()}

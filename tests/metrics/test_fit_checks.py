@@ -1,0 +1,127 @@
+"""Fits are believed once they have settled: bounds, the behaviour's own return, enough updates, no trend."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from gymnasium.spaces import Discrete
+from table_networks import TABLE
+
+from offlinekit.algos import DiscreteFQE
+from offlinekit.datasets import MDPDataset
+from offlinekit.metrics.ope.fit_checks import (
+    behaviour_missed,
+    impossible,
+    possible_values,
+    still_moving,
+    too_few_updates,
+)
+from offlinekit.metrics.ope.fitted_policies import FittedPolicies
+from offlinekit.metrics.ope.selection import select
+
+ALWAYS_ONE: Any = lambda o: np.ones(len(o), np.int64)  # noqa: E731
+
+
+def losses() -> MDPDataset:
+    """A hundred episodes of eight steps, seen one-hot; a step costs 1 by action 0 and 2 by action 1."""
+    steps, actions = np.arange(800) % 8, np.random.default_rng(0).integers(0, 2, 800)
+    return MDPDataset(
+        np.eye(8, dtype=np.float32)[steps], actions, -1.0 - actions, steps == 7, action_space=Discrete(2)
+    )
+
+
+@pytest.mark.parametrize(
+    ("rewards", "gamma", "bounds"),
+    [
+        ([-1.0, 2.0], 0.9, (-10.0, 20.0)),
+        ([-3.0, -1.0], 0.9, (-30.0, -1.0)),  # One step at least costs 1.
+        ([1.0, 3.0], 0.9, (1.0, 30.0)),
+        ([-3.0, -1.0], 1.0, (-np.inf, -1.0)),
+    ],
+)
+def test_bounds_of_any_value(rewards: Any, gamma: float, bounds: tuple[float, float]):
+    assert possible_values(np.array(rewards), gamma) == pytest.approx(bounds)
+
+
+def test_values_that_no_rewards_add_up_to():
+    fit = DiscreteFQE(policy=ALWAYS_ONE, gamma=0.9, seed=0)
+    assert impossible([-19.0, -1.0], fit, losses()) == ""
+    assert "the fit says 0.5, where the rewards of the data allow -20 to -1" in impossible(
+        [-2.0, 0.5], fit, losses()
+    )
+    assert "train the fits longer" in impossible([-21.0], fit, losses())
+    assert "nan" in impossible([float("nan")], fit, losses())
+    scaled = DiscreteFQE(policy=ALWAYS_ONE, gamma=0.9, reward_scaler={"type": "multiply", "multiplier": 0.1})
+    assert "allow -2 to -0.1" in impossible([-3.0], scaled.build(losses()), losses())
+
+
+def test_the_fit_of_the_behaviour_is_held_against_its_episodes():
+    # Returns 1, 3: mean 2, error 1. Values 5, 7, 6, 8: deviation 1 of the last three; hypot sqrt 2, three of it 4.24.
+    values, returns = np.array([6.2, 7.0, 6.0, 8.0]), np.array([1.0, 3.0])
+    assert behaviour_missed(values, returns) == ""
+    values[0] = 6.3
+    assert behaviour_missed(values, returns).startswith(
+        "the fit of the behaviour says 6.3 where its episodes return 2 +- 1.4: train the fits longer"
+    )
+
+
+def test_trends():
+    assert still_moving(1.0, 2.9, 1.0) == ""
+    assert still_moving(1.0, 3.1, 1.0).startswith("the fit still moves, from 1 to 3.1")
+    assert still_moving(100.0, 100.9, 0.1) == ""  # Less than 1% of the value.
+
+
+def test_too_few_updates_are_said():
+    fit = DiscreteFQE(policy=ALWAYS_ONE, gamma=0.9, tau=0.01, seed=0, device="cpu", encoder=TABLE)
+    fit.fit(losses(), 10, out=None, progress=False)
+    # All episodes end after 8 steps: 3 * 8 / 0.01.
+    assert "took 10 updates of the 2,400 that gamma=0.9 and tau=0.01 need" in too_few_updates(fit, losses())
+
+
+def test_fits_train_in_rounds_until_a_rule_says_enough(monkeypatch: pytest.MonkeyPatch):
+    rounds: list[int] = []
+    monkeypatch.setattr(FittedPolicies, "train", lambda self, n: rounds.append(n))
+    fitted = FittedPolicies.of({"behaviour": "behaviour"}, losses(), gamma=0.9, tau=0.01)
+    fitted.train_until(lambda: len(rounds) == 2, None)
+    assert rounds == [2_400, 1_200]
+    rounds.clear()
+    fitted.train_until(lambda: False, None)
+    assert rounds == [2_400, 1_200, 1_200, 1_200]
+    rounds.clear()
+    fitted.train_until(lambda: False, 7)
+    assert rounds == [7]
+
+
+def test_values_are_noted_on_the_way():
+    fitted = FittedPolicies.of(
+        {"one": ALWAYS_ONE},
+        losses(),
+        n_resamples=2,
+        gamma=0.9,
+        encoder=TABLE,
+        device="cpu",
+        learning_rate=0.1,
+    )
+    fitted.train(20)
+    early = fitted.earlier["one"]
+    assert early != fitted.values("one")[0]
+    fitted.train(20)
+    assert fitted.earlier["one"] != early
+
+
+def test_selection_believes_no_fit_that_was_cut_short():
+    # The candidate saves 1 a step; after 5 updates nothing of it is learned, after enough all.
+    settings: dict[str, Any] = {
+        "encoder": TABLE, "gamma": 0.9, "learning_rate": 0.02, "batch_size": 64, "device": "cpu", "n_resamples": 4,
+    }  # fmt: skip
+    data = losses()
+    zero = lambda o: np.zeros(len(o), np.int64)  # noqa: E731
+    short = select({"zero": zero}, data, n_steps=5, margin=-50.0, **settings)
+    assert short.chosen is None
+    assert "train the fits longer" in short.reason
+    assert any(warning.startswith("behaviour: ") for warning in short.warnings)
+    whole = select({"zero": zero}, data, **settings)
+    assert whole.chosen == "zero", whole.reason
+    assert not any("train the fits longer" in warning for warning in whole.warnings)
