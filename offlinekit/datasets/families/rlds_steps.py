@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from offlinekit.datasets.schema import Columns
 from offlinekit.datasets.validation import as_flags
 from offlinekit.errors import DatasetError
-from offlinekit.types import Array, rows
+from offlinekit.types import Array, ArrayTree, rows
 
 MARKS = ("is_first", "is_last", "is_terminal")
 
 
 def columns_of_steps(
-    observations: Any, actions: Array, rewards: Array, marks: dict[str, Array], alignment: str = "SAR"
+    observations: ArrayTree, actions: Array, rewards: Array, marks: dict[str, Array], alignment: str = "SAR"
 ) -> tuple[Columns, Array]:
     """Returns columns of N steps, and the steps that are rows of a dataset, int64.
 

@@ -17,6 +17,7 @@ from offlinekit.datasets.formats.arrow import parquet_names, read_parquet
 from offlinekit.datasets.formats.json_files import parse
 from offlinekit.datasets.formats.packed_arrays import unpack
 from offlinekit.errors import FileFormatError
+from offlinekit.types import Array
 
 ROW = ("obs", "actions", "rewards")
 PACKED = ("obs", "new_obs", "actions")
@@ -38,14 +39,14 @@ def batches(lines: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
         yield found[0][0], {name: _values([row[name] for row in rows], name) for name in columns}
 
 
-def _columns_of_row(line: Any) -> tuple[str, ...] | None:
+def _columns_of_row(line: object) -> tuple[str, ...] | None:
     """Returns the names of what a row holds, or None for a batch."""
     if not isinstance(line, dict) or "type" in line or not isinstance(line.get("rewards"), int | float):
         return None
     return tuple(sorted(name for name, value in line.items() if value is not None))
 
 
-def _values(values: list[Any], name: str) -> Any:
+def _values(values: list[Any], name: str) -> Array | list[Any] | dict[str, Any]:
     """Returns the values of a column as one list or array; dicts as a dict of columns."""
     if name in PACKED and all(isinstance(value, str) for value in values):
         unpacked = [unpack(value) for value in values]

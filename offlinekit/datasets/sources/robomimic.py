@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 
 from offlinekit.datasets.editing.concatenation import join
@@ -23,7 +24,7 @@ from offlinekit.datasets.source import Source
 from offlinekit.datasets.spaces import Space, clip
 from offlinekit.datasets.validation import as_flags, check_columns
 from offlinekit.errors import DatasetError, DatasetWarning, FileFormatError, did_you_mean
-from offlinekit.types import Array, map_tree, rows
+from offlinekit.types import Array, ArrayTree, map_tree, rows
 
 NEEDED = ("obs", "actions", "rewards", "dones")
 DEMO = re.compile(r"demo_(\d+)")
@@ -87,7 +88,7 @@ def read(
     }
 
 
-def _demos(data: Any) -> list[str]:
+def _demos(data: h5py.Group) -> list[str]:
     """Returns the demonstrations in the order of their numbers."""
     numbered = [(int(match[1]), name) for name in data if (match := DEMO.fullmatch(name))]
     if not numbered:
@@ -95,7 +96,7 @@ def _demos(data: Any) -> list[str]:
     return [name for _, name in sorted(numbered)]
 
 
-def _of_split(file: Any, split: str, known: list[str]) -> list[str]:
+def _of_split(file: h5py.File, split: str, known: list[str]) -> list[str]:
     masks = hdf5.member(file, "mask") if "mask" in file else {}
     if split not in masks:
         hint = did_you_mean(split, list(masks))
@@ -109,7 +110,7 @@ def _of_split(file: Any, split: str, known: list[str]) -> list[str]:
     return [name for name in known if name in set(named)]
 
 
-def _demo(group: Any, wanted: str | Sequence[str] | None) -> dict[str, Any]:
+def _demo(group: h5py.Group, wanted: str | Sequence[str] | None) -> dict[str, Any]:
     missing = [name for name in NEEDED if name not in group]
     if missing:
         raise FileFormatError(
@@ -123,7 +124,7 @@ def _demo(group: Any, wanted: str | Sequence[str] | None) -> dict[str, Any]:
     return {**columns, "dones": as_flags(columns["dones"], "dones")}
 
 
-def _seen(group: Any, wanted: str | Sequence[str] | None) -> Any:
+def _seen(group: h5py.Group, wanted: str | Sequence[str] | None) -> ArrayTree:
     """Returns the observations of a demonstration, a dict unless one key is named."""
     keys = hdf5.keys_of(group) if wanted is None else [wanted] if isinstance(wanted, str) else list(wanted)
     for key in keys:
@@ -149,7 +150,7 @@ def _warn_of_early(early: Array) -> None:
         )
 
 
-def _facts(data: Any) -> Any:
+def _facts(data: h5py.Group) -> object:
     """Returns the environment that the file states, plain data."""
     text = hdf5.text_attribute(data, "env_args")
     try:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 SEPARATORS = (",", ";", "\t", "|")
 MOST_HEADER = 1 << 20
-"""Characters of a header line that are looked at."""
+"""Bytes of a header line that are looked at."""
 
 
 def from_dataframe(
@@ -172,9 +172,8 @@ read.__signature__ = _options_of_read()  # type: ignore[attr-defined]  # Of get_
 
 def _separator(path: Path) -> str:
     """Returns the separator by which the header line has the most cells."""
-    opened: Any = gzip.open if path.suffix.lower() == ".gz" else open
-    with opened(path, "rt", encoding="utf-8", errors="replace", newline="") as file:
-        header = file.readline(MOST_HEADER)
+    with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
+        header = file.readline(MOST_HEADER).decode(errors="replace")
     return max(SEPARATORS, key=lambda mark: len(next(csv.reader([header], delimiter=mark), [])))
 
 
@@ -208,7 +207,7 @@ def _column(frame: pd.DataFrame, name: str) -> Array:
     return as_array(values, f"column {name!r}")
 
 
-def _parsed(text: Any, name: str, row: int) -> Any:
+def _parsed(text: object, name: str, row: int) -> object:
     try:
         return parse(str(text))
     except ValueError as error:
@@ -217,7 +216,7 @@ def _parsed(text: Any, name: str, row: int) -> Any:
         ) from error
 
 
-def _stacked(lists: list[Any], name: str) -> Array:
+def _stacked(lists: Sequence[Any], name: str) -> Array:
     lengths = {np.shape(each) for each in lists}
     if len(lengths) > 1:
         raise DatasetError(

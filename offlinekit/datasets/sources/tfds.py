@@ -31,7 +31,7 @@ from offlinekit.datasets.schema import Columns
 from offlinekit.datasets.source import Source
 from offlinekit.datasets.spaces import Space, clip
 from offlinekit.errors import DatasetError, DatasetWarning, FileFormatError, did_you_mean
-from offlinekit.types import Array, map_tree, rows
+from offlinekit.types import Array, ArrayTree, map_tree, rows
 
 Steps: TypeAlias = dict[str, Array]
 """Columns [T, ...] of one episode, by names such as "observation/state"."""
@@ -127,20 +127,27 @@ def _arrays(features: dict[str, Any], stated: dict[str, Stated], place: str, lef
     return found
 
 
-def _array(values: Any, n_steps: int, stated: Stated | None, place: str) -> Array | None:
-    """Returns a feature [T, ...], or None for texts."""
-    if isinstance(values, list) and not all(isinstance(value, bytes) for value in values):
-        if len(values) != n_steps:
-            raise FileFormatError(f"{place} has {len(values)} steps, expected {n_steps}")
-        if all(isinstance(value, list) for value in values):
-            values = [value[0] for value in values if len(value) == 1]
-        elif len({len(value) for value in values}) > 1:
-            return None
-        else:
-            values = np.concatenate([np.asarray(value) for value in values])
-    if isinstance(values, list):
-        return decoded(values, place) if len(values) == n_steps and are_images(values) else None
-    return _shaped(values, n_steps, stated, place)
+def _array(values: Feature | list[Feature], n_steps: int, stated: Stated | None, place: str) -> Array | None:
+    """Returns a feature [T, ...], or None for texts and for steps of varying size."""
+    joined = _joined(values, n_steps, place)
+    if isinstance(joined, list):
+        return decoded(joined, place) if len(joined) == n_steps and are_images(joined) else None
+    return None if joined is None else _shaped(joined, n_steps, stated, place)
+
+
+def _joined(values: Feature | list[Feature], n_steps: int, place: str) -> Feature | None:
+    """Returns all steps of a feature as one, or None if they vary in size."""
+    if isinstance(values, np.ndarray):
+        return values
+    steps = [value for value in values if not isinstance(value, bytes)]
+    if not steps:
+        return [value for value in values if isinstance(value, bytes)]
+    if len(steps) != n_steps:
+        raise FileFormatError(f"{place} has {len(steps)} steps, expected {n_steps}")
+    if len({len(step) for step in steps}) > 1:
+        return None
+    arrays = [step for step in steps if isinstance(step, np.ndarray)]
+    return np.concatenate(arrays) if arrays else [value for step in steps for value in step]
 
 
 def _shaped(values: Array, n_steps: int, stated: Stated | None, place: str) -> Array:
@@ -188,7 +195,7 @@ def _columns(
     return {**columns, "action_space": action_space, "extras": extras, "name": path.stem.partition(".")[0]}
 
 
-def _seen(steps: Steps, wanted: str | Sequence[str] | None) -> Any:
+def _seen(steps: Steps, wanted: str | Sequence[str] | None) -> ArrayTree:
     if wanted is None and "observation" in steps:
         return steps["observation"]
     parts = {
