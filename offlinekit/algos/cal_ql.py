@@ -33,3 +33,8 @@ class CalQL(CQL):
             returns = endless_returns(dataset, rewards, self.gamma)
             settings["columns"] = {"returns": returns, **settings.get("columns", {})}
         return super().make_sampler(dataset, **settings)
+
+    @property
+    def samples_rows(self) -> bool:
+        """Whether rows can be held one by one: not if returns depend on the lowest reward of all."""
+        return self.failed_return == "episode"

@@ -9,29 +9,34 @@ from typing import Any, Literal, TypeVar, get_args, get_origin
 import click
 
 from offlinekit.fields import Interval, meaning_of
-from offlinekit.training.setup.settings import PLAIN, SETTINGS, RunSettings, plain_kind
+from offlinekit.training.setup.settings import RunSettings, plain_kind, plain_names, settings_of
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def setting_options(*left_out: str, **defaults: str) -> Callable[[Function], Function]:
+def setting_options(
+    *left_out: str, record: type[Any] = RunSettings, **defaults: str
+) -> Callable[[Function], Function]:
     """Makes an option for each setting of a run that can be typed: a number, a flag or a choice.
 
     Args:
         left_out: Settings that the command itself decides.
+        record: Where they are declared.
         defaults: What help says in place of a setting's own default.
     """
 
     def add(function: Function) -> Function:
-        for name in reversed([name for name in PLAIN if name not in left_out]):
-            function = _setting_option(name, defaults.get(name, SETTINGS[name].default))(function)
+        settings, hints = settings_of(record), record.__annotations__
+        for name in reversed([name for name in plain_names(record) if name not in left_out]):
+            shown = defaults.get(name, settings[name].default)
+            function = _setting_option(name, hints[name], shown)(function)
         return function
 
     return add
 
 
-def _setting_option(name: str, default: object) -> Callable[[Function], Function]:
-    hint, option = RunSettings.__annotations__[name], f"--{name.replace('_', '-')}"
+def _setting_option(name: str, hint: object, default: object) -> Callable[[Function], Function]:
+    option = f"--{name.replace('_', '-')}"
     kind, interval = plain_kind(hint) or (str, None)
     if kind is bool:
         return click.option(option, is_flag=True, show_default=False, help=meaning_of(hint))

@@ -305,20 +305,24 @@ class Algo(Configured, CatalogueEntry, Agent, PolicyFiles, Copied):
             needs: Names of columns that batches have beside those of the impl's `needs`.
             settings: Further ones of `TransitionSampler`, such as `columns` and `sampling_weights`.
         """
-        return sampler_for(
-            dataset,
-            batch_size=self.batch_size,
-            gamma=self.gamma,
-            n_step=self.n_step,
-            device=self.impl.device,
-            seed=derive(self.seed or 0, "batches"),
-            scaling=self.scaling,
-            needs=(*self.impl.needs, *needs),
-            owner=type(self.impl).__name__,
-            frame_stack=self.frame_stack,
-            frame_pad=self.frame_pad,
-            **settings,
-        )
+        own: dict[str, Any] = {
+            "batch_size": self.batch_size,
+            "gamma": self.gamma,
+            "n_step": self.n_step,
+            "device": self.impl.device,
+            "seed": derive(self.seed or 0, "batches"),
+            "scaling": self.scaling,
+            "needs": (*self.impl.needs, *needs),
+            "owner": type(self.impl).__name__,
+            "frame_stack": self.frame_stack,
+            "frame_pad": self.frame_pad,
+        }
+        return sampler_for(dataset, **{**own, **settings})
+
+    @property
+    def samples_rows(self) -> bool:
+        """Whether its batches are rows as they were recorded, so that a replay memory can hold them one by one."""
+        return type(self).make_sampler is Algo.make_sampler
 
     def sample_batch(self, dataset: MDPDataset) -> Minibatch:
         """Draws one scaled minibatch of a dataset on the training device, for trying out losses."""

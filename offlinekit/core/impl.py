@@ -68,6 +68,7 @@ class Impl(nn.Module):
         self.random = Random(derive(config.seed or 0, "noise"), device)
         self.grad_step = 0
         self.horizon = 0  # The grad_step at which schedules end; 0 while there is no run.
+        self.schedule_start = 0  # The one at which they begin.
         self.targets: list[Target] = []
         with seeded(derive(config.seed or 0, "networks")):
             self.build()
@@ -293,7 +294,8 @@ class Impl(nn.Module):
     def begin_update(self) -> None:
         """Counts the update and sets the learning rates of the objectives that are due in it."""
         self.grad_step += 1
-        progress = (self.grad_step - 1) / self.horizon if self.horizon else 0.0
+        length = self.horizon - self.schedule_start
+        progress = (self.grad_step - 1 - self.schedule_start) / length if self.horizon else 0.0
         for objective in self.objectives:
             if objective.is_due(self.grad_step):
                 objective.schedule_rate(progress, self.grad_step)

@@ -48,11 +48,15 @@ class EpisodeLoop:
         envs: Equal environments.
         seed: Episode i starts from seed + i.
         max_steps: Ends an episode after so many steps; None leaves it to the environment.
+
+    Attributes:
+        active: The episodes that run.
     """
 
     def __init__(self, envs: list[gymnasium.Env[Any, Any]], seed: int, max_steps: int | None = None) -> None:
         self.envs, self.seed, self.max_steps = envs, seed, max_steps
         self.n_started = 0
+        self.active: list[Slot] = []
 
     def choose(self, observations: ArrayTree, slots: Sequence[Slot]) -> Array:
         """Returns the actions [n, ...] on the observations of n slots."""
@@ -73,10 +77,18 @@ class EpisodeLoop:
 
     def run(self) -> None:
         """Runs episodes until no other is wanted and all that were started are over."""
-        active = [slot for slot in map(Slot, self.envs) if self._start(slot)]
-        while active:
-            actions = self.choose(stack_trees([slot.observation for slot in active]), active)
-            active = [slot for i, slot in enumerate(active) if self._goes_on(slot, actions[i], i)]
+        self.begin()
+        while self.active:
+            self.step()
+
+    def begin(self) -> None:
+        """Starts an episode in each environment, as long as another is wanted."""
+        self.active = [slot for slot in map(Slot, self.envs) if self._start(slot)]
+
+    def step(self) -> None:
+        """Takes one step in each episode that runs; in place of one that is over another starts, if it is wanted."""
+        actions = self.choose(stack_trees([slot.observation for slot in self.active]), self.active)
+        self.active = [slot for i, slot in enumerate(self.active) if self._goes_on(slot, actions[i], i)]
 
     def _start(self, slot: Slot) -> bool:
         if not self.another():

@@ -17,6 +17,7 @@ from offlinekit.sampling.block_reader import BlockReader, is_mapped, row_bytes
 from offlinekit.sampling.loss_weights import scaled_weights, weights_of
 from offlinekit.sampling.named_columns import own_columns
 from offlinekit.sampling.priorities import PrioritySampler
+from offlinekit.sampling.replay.replay_memory import ReplayMemory
 from offlinekit.sampling.sampler import TransitionSampler, fits
 from offlinekit.sampling.scalers import Scaling
 from offlinekit.types import Array
@@ -171,16 +172,20 @@ class BlockSampler:
         return np.array_split(order, self.n_pools)[part]
 
 
-def sampler_for(dataset: MDPDataset, **settings: Any) -> TransitionSampler | BlockSampler:
+def sampler_for(dataset: MDPDataset, **settings: Any) -> TransitionSampler | BlockSampler | ReplayMemory:
     """Returns the sampler for a dataset: by blocks if it is mapped and larger than a pool, else in memory.
+
+    With a `capacity` it is a replay memory, which takes new rows.
 
     Args:
         dataset: What to learn from.
-        settings: Of `TransitionSampler`.
+        settings: Of `TransitionSampler`, or of `ReplayMemory`.
 
     Raises:
         UnsupportedError: For `sampling_weights`, `following` or `priorities` with a dataset to be drawn by blocks.
     """
+    if "capacity" in settings:
+        return ReplayMemory(dataset, **settings)
     if is_mapped(dataset) and len(dataset) * row_bytes(dataset) > POOL_BYTES:
         for name in ("sampling_weights", "following", "priorities"):
             if settings.pop(name, None) is not None:

@@ -57,9 +57,11 @@ class PackedRows:
         ends: int64 [E], where episodes end, exclusive.
         steps: int64 [N], rows from each row to its next one, or None if that is always the row below.
         device: Where the table lives.
+        n_spare: Rows of the table below all these that are left as they are, for what comes later.
 
     Attributes:
         places: Integers [N], where in the table each row lies.
+        first_spare: Where the rows begin that are left.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class PackedRows:
         ends: Array,
         steps: Array | None,
         device: torch.device,
+        n_spare: int = 0,
     ) -> None:
         lengths = np.diff(ends, prepend=0)
         place = np.arange(ends[-1]) + np.repeat(np.arange(len(ends)), lengths)
@@ -77,7 +80,10 @@ class PackedRows:
         self.head_sizes = [column.size for column in head]
         self.window_sizes, self.n_columns = self.sizes + self.head_sizes, len(columns)
         width, n_head = sum(self.sizes), sum(self.head_sizes)
-        table = np.empty((len(place) + len(ends), width), np.float32)
+        self.first_spare = len(place) + len(ends)
+        table = np.empty(
+            (self.first_spare + n_spare, width), np.float32
+        )  # Memory is used once it is written.
         _fill(table, columns, place, ends + np.arange(len(ends)))
         self.table = torch.from_numpy(table).to(device)
         narrow = np.int32 if len(table) < 2**31 else np.int64

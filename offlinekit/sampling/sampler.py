@@ -53,6 +53,7 @@ class TransitionSampler:
         following: Columns of the next state, as for `TransitionTable`.
         sampling_weights: [N], how likely each row is drawn; None for equally.
         owner: Name of the impl whose `needs` they are, for messages.
+        n_spare: As for `TransitionTable`.
 
     Attributes:
         n_rows: How many rows the dataset has.
@@ -83,6 +84,7 @@ class TransitionSampler:
         following: Mapping[str, tuple[Array, Array]] | None = None,
         sampling_weights: Array | None = None,
         owner: str = "",
+        n_spare: int = 0,
     ) -> None:
         self.device, self._on_cuda = device, device.type == "cuda"
         weights = weights_of(dataset)
@@ -100,6 +102,7 @@ class TransitionSampler:
             columns=columns,
             following=following,
             owner=owner,
+            n_spare=n_spare,
         )
         allowed = self.columns.has_next | ("next_observations" not in needs)
         if "next_actions" in needs:

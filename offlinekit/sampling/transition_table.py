@@ -57,6 +57,7 @@ class TransitionTable:
         following: Names to float [N, ...], scaled, of the state of each row, and [E, ...] of the state that follows
             each episode's last row; a batch has those of the next state.
         owner: Name of the impl that needs the columns.
+        n_spare: Rows of the packed table that are left for later ones.
 
     Attributes:
         has_next: bool [N], whether what follows a row was recorded, or the MDP ended with it.
@@ -81,6 +82,7 @@ class TransitionTable:
         columns: Mapping[str, Array] | None = None,
         following: Mapping[str, tuple[Array, Array]] | None = None,
         owner: str = "",
+        n_spare: int = 0,
     ) -> None:
         self.device, self.frame_stack, self.frame_pad = device, frame_stack, frame_pad
         self.ordered, self.discrete = dataset.next_observations is None, dataset.actions.ndim == 1
@@ -111,7 +113,7 @@ class TransitionTable:
         if "next_actions" in names:
             head.append(tail.pop(0))
         ends = dataset.episode_ends if self.ordered else np.arange(1, len(dataset) + 1)
-        self.packed = PackedRows(head, tail, ends, steps, device)
+        self.packed = PackedRows(head, tail, ends, steps, device, n_spare)
         self.apart, self.in_table = named.apart, list(named.packed)
         first = self.action - len(named.followed)
         self.find = named.finders(first, self.action + 2, self._next_actions)

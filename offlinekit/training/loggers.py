@@ -65,15 +65,16 @@ class ProgressBar:
 
     Args:
         label: Before the bar.
-        total: Number of updates.
+        total: Number of updates, or of another unit.
         done: Of them, those a resumed run has behind it.
         shown: False for silence everywhere.
+        unit: What is counted.
     """
 
-    def __init__(self, label: str, total: int, done: int, shown: bool) -> None:
+    def __init__(self, label: str, total: int, done: int, shown: bool, unit: str = "update") -> None:
         hidden = not (shown and sys.stderr.isatty())
         self.bar = tqdm(
-            total=total, initial=done, desc=label, unit=" updates", disable=hidden, mininterval=0.2
+            total=total, initial=done, desc=label, unit=f" {unit}s", disable=hidden, mininterval=0.2
         )
 
     def advance(self, n_updates: int) -> None:

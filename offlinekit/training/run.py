@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from time import monotonic
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from offlinekit.errors import TrainingError, did_you_mean
 from offlinekit.events import get_logger
@@ -18,7 +18,7 @@ from offlinekit.training.engines.engine import CHECK_EVERY, Engine
 from offlinekit.training.episode_table import EPISODES, EpisodeTable
 from offlinekit.training.interrupts import interruptible, stopped
 from offlinekit.training.loggers import CSVLogger, Logger, ProgressBar
-from offlinekit.training.setup.settings import RunSettings
+from offlinekit.training.setup.settings import SharedSettings
 from offlinekit.training.trackers import find_factories
 
 log = get_logger()
@@ -39,6 +39,8 @@ class Alarm(Protocol):
 class Run:
     """Trains an algorithm that has its networks.
 
+    Its clock, by which rows, evaluations and checkpoints come, counts updates; a subclass may count something else.
+
     Args:
         algo: What learns.
         engine: What takes the updates.
@@ -52,12 +54,14 @@ class Run:
         alarm: What watches the run, or None.
     """
 
+    unit: ClassVar[str] = "update"
+
     def __init__(
         self,
         algo: Trainable,
         engine: Engine,
         n_steps: int,
-        settings: RunSettings,
+        settings: SharedSettings,
         evaluators: Mapping[str, Callable[[], dict[str, Any]]],
         config: dict[str, Any],
         folder: Path | None = None,
@@ -68,7 +72,7 @@ class Run:
         self.algo, self.engine, self.evaluators = algo, engine, evaluators
         self.n_steps, self.settings, self.config = n_steps, settings, config
         self.history: list[dict[str, Any]] = state["history"] if state else []
-        self.start: int = state["start"] if state else algo.grad_step
+        self.start: int = state["start"] if state else self.clock
         self.elapsed: float = state["elapsed"] if state else 0.0
         self.system = run_folder.environment(algo.impl.device)
         if state:
@@ -76,10 +80,10 @@ class Run:
             run_folder.warn_of_changes(folder, state.get("system", {}), self.system)
         self.end = self.start + n_steps
         self.is_over = bool(
-            folder and algo.grad_step >= self.end and run_folder.is_finished(folder)
+            folder and self.clock >= self.end and run_folder.is_finished(folder)
         )  # Before it begins.
-        algo.impl.horizon = self.end
-        _warn_of_late_objectives(algo.impl.objectives, self.end)
+        algo.impl.horizon = self.last_update
+        _warn_of_late_objectives(algo.impl.objectives, self.last_update)
         self.interrupted = self.preempted = False
         self.leaving = False  # About to stop, with all processes of the run.
         self.out_of_time = False  # Likewise, but because `max_seconds` are over.
@@ -104,7 +108,7 @@ class Run:
         yield from interruptible(self, self._steps(), self.settings["preemptible"])
 
     def _steps(self) -> Generator[tuple[int, dict[str, float]], None, None]:
-        bar = ProgressBar(self.label, self.n_steps, self.done, self.settings["progress"])
+        bar = ProgressBar(self.label, self.n_steps, self.done, self.settings["progress"], self.unit)
         try:
             if self.is_over:
                 raise nothing_left(str(self.folder), self.done, self.n_steps)
@@ -112,7 +116,7 @@ class Run:
             row = self.settle() if self.row_is_due() else None  # As after a kill in an evaluation.
             while True:
                 if row is not None:
-                    yield self.algo.grad_step, {k: v for k, v in row.items() if k != "step"}
+                    yield self.clock, {k: v for k, v in row.items() if k != "step"}
                 if not self.goes_on():
                     break
                 self._advance(bar)
@@ -134,9 +138,19 @@ class Run:
         return f"{type(self.algo).__name__} on {self.algo.dataset_name}"
 
     @property
+    def clock(self) -> int:
+        """What the run counts: updates of the algorithm so far."""
+        return int(self.algo.grad_step)
+
+    @property
+    def last_update(self) -> int:
+        """The number of the update with which the run ends."""
+        return self.end
+
+    @property
     def done(self) -> int:
-        """Updates of this run taken so far."""
-        return int(self.algo.grad_step - self.start)
+        """What this run has of its `n_steps`."""
+        return self.clock - self.start
 
     def hold(self, lock: ExitStack) -> None:
         """Takes over the lock of a run folder until the run is closed."""
@@ -160,13 +174,13 @@ class Run:
 
     def goes_on(self) -> bool:
         """Returns whether updates are left to take."""
-        return self.algo.grad_step < self.end and not self.out_of_time and not self._stopped_early()
+        return self.clock < self.end and not self.out_of_time and not self._stopped_early()
 
     def ahead(self) -> int:
         """Returns the number of updates up to the next event."""
         intervals = (self.settings["log_interval"], self.settings["eval_interval"], self._checkpoint_interval)
         nearest = min(every - self.done % every for every in intervals)
-        return min(nearest, self.end - self.algo.grad_step)
+        return min(nearest, self.end - self.clock)
 
     def settle(self) -> dict[str, Any] | None:
         """Evaluates, logs and saves what is due, and returns the new row of the history, if any.
@@ -178,7 +192,7 @@ class Run:
         """
         self.tick()
         row = self._add_row() if self.row_is_due() else None
-        if self._due(self._checkpoint_interval) or self.algo.grad_step == self.end:
+        if self._due(self._checkpoint_interval) or self.clock == self.end:
             self.checkpoint()
         if self.leaving and self.goes_on():
             self._leave()
@@ -186,7 +200,7 @@ class Run:
 
     def row_is_due(self) -> bool:
         """Returns whether the history is to have a row of this update, and has none yet."""
-        if self.done == 0 or (self.history and self.history[-1]["step"] == self.algo.grad_step):
+        if self.done == 0 or (self.history and self.history[-1]["step"] == self.clock):
             return False
         return self._due(self.settings["log_interval"]) or self._evaluation_is_due()
 
@@ -240,7 +254,7 @@ class Run:
         return self.done % every == 0
 
     def _add_row(self) -> dict[str, Any]:
-        if self._evaluation_is_due() and (self.evaluators or self.settings["team"] is not None):
+        if self._evaluation_is_due() and (self.evaluators or self.settings.get("team") is not None):
             self.checkpoint()  # In all processes of the run, of which one alone may have evaluators.
         row = self._row()
         self.history.append(row)
@@ -251,20 +265,20 @@ class Run:
         return row
 
     def _evaluation_is_due(self) -> bool:
-        return self._due(self.settings["eval_interval"]) or self.algo.grad_step == self.end
+        return self._due(self.settings["eval_interval"]) or self.clock == self.end
 
     def _row(self) -> dict[str, Any]:
-        row: dict[str, Any] = {"step": self.algo.grad_step, "time": round(self.elapsed, 3)}
+        row: dict[str, Any] = {"step": self.clock, "time": round(self.elapsed, 3)}
         row.update(self.engine.take_means())
         if self.alarm is not None:
-            row.update(self.engine.together(self.alarm.update(self.history, self.algo.grad_step)))
+            row.update(self.engine.together(self.alarm.update(self.history, self.clock)))
         if self._evaluation_is_due():
             measured: dict[str, float] = {}
             for evaluator in self.evaluators.values():
                 figures = dict(evaluator())
                 episodes = figures.pop(EPISODES, None)
                 if self.episodes and episodes is not None:
-                    self.episodes.add(self.algo.grad_step, episodes)
+                    self.episodes.add(self.clock, episodes)
                 measured.update(figures)
             row.update(self.engine.together(measured))
         return row
@@ -292,20 +306,18 @@ class Run:
             return
         *earlier, newest = (row[metric] for row in self.history if metric in row)
         if not math.isfinite(newest):
-            log.warning(
-                "evaluation gave no finite number", metric=metric, value=newest, step=self.algo.grad_step
-            )
+            log.warning("evaluation gave no finite number", metric=metric, value=newest, step=self.clock)
         elif newest > max(filter(math.isfinite, earlier), default=-math.inf):
             self.algo.save(self.folder / "best.okt")
 
     def _stopped_early(self) -> bool:
         if self.alarm is not None and self.alarm.stops and self.alarm.triggered(self.history):
-            log.info("run stopped by the value alarm", step=self.algo.grad_step)
+            log.info("run stopped by the value alarm", step=self.clock)
             return True
         stopping = self.settings["early_stopping"]
         if stopping is None or not self.history or not stopping.should_stop(self.history):
             return False
-        log.info("run stopped early", metric=stopping.metric, step=self.algo.grad_step)
+        log.info("run stopped early", metric=stopping.metric, step=self.clock)
         return True
 
     def checkpoint(self) -> None:
@@ -318,8 +330,8 @@ class Run:
         if self.folder is None:
             return
         self._check_parameters()
-        self.algo.save(run_folder.checkpoint_path(self.folder, self.algo.grad_step), run=state)
-        run_folder.prune(self.folder, self.settings["keep_checkpoints"], self.algo.grad_step)
+        self.algo.save(run_folder.checkpoint_path(self.folder, self.clock), run=state)
+        run_folder.prune(self.folder, self.settings["keep_checkpoints"], self.clock)
 
     def save_initial(self) -> None:
         """Writes a checkpoint before the first update, so that members of a population have one in common."""
@@ -339,14 +351,14 @@ class Run:
 
     def finish(self) -> None:
         """Writes the last policy; of a run that is out of time, a checkpoint to go on from."""
-        if self.out_of_time and self.algo.grad_step < self.end:
+        if self.out_of_time and self.clock < self.end:
             self.checkpoint()
-            log.info("run out of time", folder=str(self.folder), step=self.algo.grad_step)
+            log.info("run out of time", folder=str(self.folder), step=self.clock)
             return
         if self.folder is not None:
             self._check_parameters()
             self.algo.save(self.folder / "policy.okt")
-        log.info("run finished", folder=str(self.folder), step=self.algo.grad_step, seconds=self.elapsed)
+        log.info("run finished", folder=str(self.folder), step=self.clock, seconds=self.elapsed)
 
     def _leave(self) -> None:
         """Saves at the update where the user interrupted, and says how to go on."""
@@ -354,7 +366,7 @@ class Run:
         where = (
             f"saved; go on with resume={str(self.folder)!r}" if self.folder else "nothing saved (out=None)"
         )
-        raise stopped(self, f"interrupted after update {self.algo.grad_step}: {where}")
+        raise stopped(self, f"interrupted after {self.unit} {self.clock}: {where}")
 
 
 def nothing_left(whose: str, done: int, n_steps: int) -> ValueError:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -58,23 +58,42 @@ class Engine:
         Raises:
             TrainingError: If a metric is no longer finite.
         """
-        done = 0
+        with self.session():
+            done = self.take(n_updates, stop)
+        self.sum_up()
+        return done
+
+    @contextmanager
+    def session(self) -> Iterator[None]:
+        """Gets ready for calls of `take`, between which nothing but the policy is used, and leaves all as it was."""
         self.impl.train()
         self.updates.start()
         try:
             with matmul_precision(self.precision), deterministic_algorithms(self.deterministic):
-                while done < n_updates and not stop():
-                    taken = self.updates.take(n_updates - done)
-                    done += taken.updates
-                    for name, value in taken.sums.items():
-                        self.seen.setdefault(name, []).append(value)
-                        self.counts[name] = self.counts.get(name, 0) + taken.counts[name]
+                yield
         finally:
             self.updates.stop()
             self.impl.train(False)
+
+    def take(self, n_updates: int, stop: Callable[[], bool]) -> int:
+        """Takes updates within a session until `n_updates` are done or `stop` says so, and returns how many."""
+        done = 0
+        while done < n_updates and not stop():
+            taken = self.updates.take(n_updates - done)
+            done += taken.updates
+            for name, value in taken.sums.items():
+                self.seen.setdefault(name, []).append(value)
+                self.counts[name] = self.counts.get(name, 0) + taken.counts[name]
+        return done
+
+    def sum_up(self) -> None:
+        """Adds up what was seen since the last call.
+
+        Raises:
+            TrainingError: If a metric is no longer finite.
+        """
         self._sum()
         self._check_finite()
-        return done
 
     def agrees(self, *asked: bool) -> list[bool]:
         """Returns for each request, such as to stop, whether it was made here or in another process of the run."""

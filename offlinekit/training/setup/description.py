@@ -8,19 +8,24 @@ from typing import Any
 from offlinekit.datasets import MDPDataset
 from offlinekit.datasets.fingerprint import fingerprint
 from offlinekit.interfaces import Trainable
-from offlinekit.training.setup.settings import RunSettings, plain
+from offlinekit.training.setup.settings import RunSettings, SharedSettings, plain
 
 
 def describe_run(
-    algo: Trainable, n_steps: int, settings: RunSettings, data: Mapping[str, Any]
+    algo: Trainable,
+    n_steps: int,
+    settings: SharedSettings,
+    data: Mapping[str, Any],
+    record: type[SharedSettings] = RunSettings,
 ) -> dict[str, Any]:
     """Returns the config of a run.
 
     Args:
         algo: What learns.
-        n_steps: Updates of the run.
+        n_steps: Length of the run.
         settings: The others.
         data: As `describe_data` gives it.
+        record: Where the settings are declared.
     """
     env_id = getattr(getattr(settings.get("eval_env"), "spec", None), "id", None)
     return {
@@ -32,7 +37,7 @@ def describe_run(
         "env_id": env_id,
         "eval_env": env_id or "none",
         "n_steps": n_steps,
-        **plain(settings),
+        **plain(settings, record),
         **data,
     }
 

@@ -15,6 +15,7 @@ from typing import (
     Any,
     Literal,
     TypedDict,
+    TypeVar,
     Union,
     cast,
     get_args,
@@ -36,6 +37,8 @@ EngineName = Literal["auto", "eager", "compile", "graph"]
 Precision = Literal["float32", "bfloat16"]
 AlarmAction = Literal["warn", "stop", "off"]
 
+S = TypeVar("S")
+
 N_STEPS = 100_000
 """Updates of a run that does not say how many."""
 
@@ -55,8 +58,8 @@ class Setting:
     named: bool = False
 
 
-class RunSettings(TypedDict, total=False):
-    """How a run goes: the keywords of `fit` beside the dataset and `n_steps`."""
+class SharedSettings(TypedDict, total=False):
+    """How any run goes, offline or online."""
 
     eval_env: Annotated[
         "EnvLike | None", "Environment to evaluate in every `eval_interval` updates, or None.", Setting(None)
@@ -117,9 +120,6 @@ class RunSettings(TypedDict, total=False):
         "Of matrix products: float32 or, if the machine is faster with it, bfloat16.",
         Setting("float32"),
     ]
-    value_alarm: Annotated[
-        AlarmAction, "What to do once values leave what the rewards of the data allow.", Setting("warn")
-    ]
     deterministic: Annotated[
         bool, "Only kernels that give the same bits each time, during updates.", Setting(False)
     ]
@@ -127,6 +127,19 @@ class RunSettings(TypedDict, total=False):
         bool,
         "Whether SIGTERM and SIGUSR1 save a checkpoint after the update under way and raise Preempted.",
         Setting(False, cosmetic=True),
+    ]
+    info: Annotated[
+        "Mapping[str, Any] | None",
+        "Plain data to keep in the run's config.json, such as how the dataset was made.",
+        Setting(None, cosmetic=True),
+    ]
+
+
+class RunSettings(SharedSettings, total=False):
+    """How a run goes: the keywords of `fit` beside the dataset and `n_steps`."""
+
+    value_alarm: Annotated[
+        AlarmAction, "What to do once values leave what the rewards of the data allow.", Setting("warn")
     ]
     weights: Annotated[
         "LossWeights | None",
@@ -139,11 +152,6 @@ class RunSettings(TypedDict, total=False):
         "Objective by whose losses rows are drawn, such as 'critic', or Priorities('critic', alpha, beta).",
         Setting(None, named=True),
     ]
-    info: Annotated[
-        "Mapping[str, Any] | None",
-        "Plain data to keep in the run's config.json, such as how the dataset was made.",
-        Setting(None, cosmetic=True),
-    ]
     team: Annotated[
         "ProcessGroup | None",
         "The processes that torchrun started, each of which calls this with its shard of the data.",
@@ -151,11 +159,15 @@ class RunSettings(TypedDict, total=False):
     ]
 
 
-SETTINGS: Mapping[str, Setting] = {
-    name: next(part for part in hint.__metadata__ if isinstance(part, Setting))
-    for name, hint in RunSettings.__annotations__.items()
-}
-NAMED = tuple(name for name, setting in SETTINGS.items() if setting.named)
+def settings_of(record: type[Any]) -> dict[str, Setting]:
+    """Returns the settings of a record by name."""
+    hints = record.__annotations__
+    return {
+        n: next(part for part in hint.__metadata__ if isinstance(part, Setting)) for n, hint in hints.items()
+    }
+
+
+SETTINGS: Mapping[str, Setting] = settings_of(RunSettings)
 COSMETIC = tuple(name for name, setting in SETTINGS.items() if setting.cosmetic)
 
 
@@ -181,40 +193,60 @@ def plain_kind(hint: object) -> tuple[Any, Interval | None] | None:
 
 EARLIER = "earlier"
 """Entry of a config that lists what settings were before a run went on with others."""
-PLAIN = tuple(name for name, hint in RunSettings.__annotations__.items() if plain_kind(hint))
+
+
+def plain_names(record: type[Any]) -> tuple[str, ...]:
+    """Returns the names of the settings of a record that are numbers, flags, choices and names."""
+    return tuple(name for name, hint in record.__annotations__.items() if plain_kind(hint))
+
+
+PLAIN = plain_names(RunSettings)
 """Settings that are numbers, flags, choices and names."""
 
 
 def complete(given: Mapping[str, Any]) -> RunSettings:
+    """Returns all settings of a run of `fit`; see `completed`."""
+    return completed(given, RunSettings, "fit")
+
+
+def completed(given: Mapping[str, Any], record: type[S], whose: str) -> S:
     """Returns all settings of a run: those given, checked, and the defaults of the others.
+
+    Args:
+        given: Some of them.
+        record: Where they are declared.
+        whose: The call that takes them.
 
     Raises:
         TypeError: For an unknown name, or a value of another type.
         ValueError: For a value out of its range.
     """
-    check_names(given)
-    whole = {name: given.get(name, setting.default) for name, setting in SETTINGS.items()}
-    hints = RunSettings.__annotations__
-    return cast("RunSettings", {name: checked(name, value, hints[name]) for name, value in whole.items()})
+    check_names(given, record, whose)
+    hints = record.__annotations__
+    whole = {name: given.get(name, setting.default) for name, setting in settings_of(record).items()}
+    return cast("S", {name: checked(name, value, hints[name]) for name, value in whole.items()})
 
 
-def check_names(names: Iterable[str]) -> None:
+def check_names(names: Iterable[str], record: type[Any] = RunSettings, whose: str = "fit") -> None:
     """Checks that names are settings of a run.
 
     Raises:
         TypeError: For an unknown one; suggests the nearest.
     """
+    known = settings_of(record)
     for name in names:
-        if name not in SETTINGS:
-            hint = did_you_mean(name, ["n_steps", *SETTINGS]) or f"; it has: {', '.join(SETTINGS)}"
-            raise TypeError(f"fit has no keyword {name!r}{hint}")
+        if name not in known:
+            hint = did_you_mean(name, ["n_steps", *known]) or f"; it has: {', '.join(known)}"
+            raise TypeError(f"{whose} has no keyword {name!r}{hint}")
 
 
-def plain(given: Mapping[str, Any]) -> dict[str, Any]:
+def plain(given: Mapping[str, Any], record: type[Any] = RunSettings) -> dict[str, Any]:
     """Returns what config.json keeps of settings: numbers, flags, choices, names, and those of loggers."""
-    known = {name: given.get(name, SETTINGS[name].default) for name in (*PLAIN, "loggers")}
-    for name in NAMED:
-        known[name] = known[name] if isinstance(known[name], str) else None
+    settings, names = settings_of(record), (*plain_names(record), "loggers")
+    known = {name: given.get(name, settings[name].default) for name in names}
+    for name in known:
+        if settings[name].named and not isinstance(known[name], (str, float)):
+            known[name] = None
     return {**known, "loggers": [logger for logger in known["loggers"] if isinstance(logger, str)]}
 
 

@@ -1,0 +1,1 @@
+"""Minibatches of data that grow while a policy acts, alone or mixed with recorded ones."""

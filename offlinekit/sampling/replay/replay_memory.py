@@ -1,0 +1,198 @@
+"""Replay memory: rows that enter one by one, drawn uniformly from the moment they are complete."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from offlinekit.datasets.mdp_dataset import MDPDataset
+from offlinekit.errors import UnsupportedError
+from offlinekit.sampling.batch import Batch
+from offlinekit.sampling.replay.episode_rows import CompleteRow, EpisodeRows
+from offlinekit.sampling.sampler import TransitionSampler, fits
+from offlinekit.sampling.scalers import Scaling
+from offlinekit.sampling.transition_table import Located
+from offlinekit.types import Array, ArrayTree, leaves, map_tree
+
+MADE = ("next_actions", "returns", "masks")
+"""Columns that new rows have without anybody giving them; every member of an ensemble learns from a new row."""
+
+
+class ReplayMemory:
+    """Rows of a dataset and new ones in one table on the device, a minibatch of which is one gather.
+
+    A row lies above the observation that follows it. While one environment acts, that is the next row, so an
+    observation is stored once; else rows lie in pairs, and no row takes more than two places. The table has
+    2 (capacity + 2) places for new rows, of which the newest row overwrites the oldest once they are used up.
+    Minibatches are drawn one at a time, so the newest row may be in the next.
+
+    Args:
+        dataset: Whose rows are drawn too; without `keep`, one whose columns new rows have.
+        capacity: The most new rows that are kept.
+        keep: Whether the rows of the dataset are drawn.
+        batch_size: B.
+        gamma: As for `TransitionSampler`.
+        n_step: As for `TransitionSampler`.
+        device: As for `TransitionSampler`.
+        seed: As for `TransitionSampler`.
+        scaling: As for `TransitionSampler`.
+        settings: Further ones of `TransitionSampler`.
+
+    Attributes:
+        n_usable: How many rows can be drawn.
+
+    Raises:
+        UnsupportedError: If rows have images, or columns that only a dataset can have.
+    """
+
+    def __init__(
+        self,
+        dataset: MDPDataset,
+        *,
+        capacity: int,
+        keep: bool,
+        batch_size: int,
+        gamma: float,
+        n_step: int,
+        device: torch.device,
+        seed: int,
+        scaling: Scaling,
+        **settings: Any,
+    ) -> None:
+        recorded = TransitionSampler(
+            dataset,
+            batch_size=batch_size,
+            gamma=gamma,
+            n_step=n_step,
+            device=device,
+            seed=seed,
+            scaling=scaling,
+            n_spare=2 * (capacity + 2),
+            **settings,
+        )
+        self.columns, self.batch_size, self.capacity = recorded.columns, batch_size, capacity
+        self._scaling, self._discrete = scaling, dataset.actions.ndim == 1
+        _check_columns(self.columns.find, self.columns.by_row, settings.get("owner", ""))
+        self._n_masks = 0 if dataset.masks is None else dataset.masks.shape[1]
+        packed = self.columns.packed
+        kept = packed.places.index_select(0, recorded.usable_rows())[: None if keep else 0]
+        self._places = torch.empty(len(kept) + capacity, dtype=packed.places.dtype, device=device)
+        self._places[: len(kept)] = kept
+        self.n_kept, self.n_added, self.n_usable = len(kept), 0, len(kept)
+        self._generator = torch.Generator(device=device).manual_seed(seed)
+        self._spare = packed.table[packed.first_spare :]
+        self._chains, self._free = n_step == 1, 0
+        needs = ("next_actions" in self.columns.find, "returns" in self.columns.find)
+        self._episodes: dict[int, EpisodeRows] = {}
+        self._new_episode = partial(EpisodeRows, gamma, n_step, *needs)
+
+    def add(
+        self,
+        lane: int,
+        observation: ArrayTree,
+        action: Array,
+        reward: float,
+        after: ArrayTree,
+        terminated: bool,
+    ) -> None:
+        """Adds a step, in the units of the data.
+
+        Args:
+            lane: Number of the environment that took it.
+            observation: Before the step.
+            action: [A], or a whole number.
+            reward: Of the step.
+            after: The observation after it.
+            terminated: Whether the MDP ended with it; a time-out is no such end.
+        """
+        if lane not in self._episodes:
+            self._episodes[lane] = self._new_episode()
+        episode, scaler = self._episodes[lane], self._scaling.reward
+        scaled = np.float32(reward) if scaler is None else scaler.transform(np.float32(reward))
+        seen = self._flat(observation) if not episode.observations else episode.observations[-1]
+        for row in episode.add(seen, self._action(action), float(scaled), self._flat(after), terminated):
+            self._write(row, episode)
+
+    def finish(self, lane: int) -> None:
+        """Ends the episode of an environment, by an end of the MDP or a time-out."""
+        if lane in self._episodes:
+            episode = self._episodes.pop(lane)
+            for row in episode.finish():
+                self._write(row, episode)
+
+    def sample(self) -> Batch:
+        """Draws the next minibatch."""
+        return self.columns.fetch(self._next())
+
+    def refill(self, batch: Batch) -> bool:
+        """Draws the next minibatch into the memory of one that `sample` returned; False if that cannot be done."""
+        if not self.columns.refills:
+            return False
+        self.columns.fetch_into(batch, self._next())
+        return True
+
+    def state(self) -> Tensor:
+        """Returns what the next minibatches follow from, beside the rows."""
+        return self._generator.get_state()
+
+    def set_state(self, state: Tensor) -> None:
+        """Goes on from a state that `state` returned; one of another kind warns and changes nothing."""
+        if fits(state, len(self._generator.get_state()), torch.uint8):
+            self._generator.set_state(state.cpu())
+
+    def _next(self) -> Located:
+        drawn = torch.randint(
+            self.n_usable, (self.batch_size,), generator=self._generator, device=self._generator.device
+        )
+        return self.columns.locate(self._places.index_select(0, drawn), None, self.batch_size)[0]
+
+    def _write(self, row: CompleteRow, episode: EpisodeRows) -> None:
+        """Puts a row and what follows it into the table, and lets it be drawn."""
+        place = episode.tip if self._chains and 0 <= episode.tip == self._free - 1 else self._free
+        if place + 1 >= len(self._spare):
+            place = 0
+        numbers = np.zeros((2, self._spare.shape[1]), np.float32)
+        numbers[0] = np.concatenate([row.own, (row.reward, row.discount), self._named(row)])
+        numbers[1, : len(row.after)] = row.after
+        self._spare[place : place + 2].copy_(torch.from_numpy(numbers))
+        episode.tip, self._free = place + 1, place + 2
+        packed = self.columns.packed
+        place += packed.first_spare
+        if packed.steps is not None:
+            packed.steps[place] = 1
+        self._places[self.n_kept + self.n_added % self.capacity] = place
+        self.n_added += 1
+        self.n_usable = self.n_kept + min(self.n_added, self.capacity)
+
+    def _named(self, row: CompleteRow) -> Array:
+        """Returns the packed columns of a row beside the standard ones."""
+        masks = np.ones(self._n_masks)
+        parts = [masks if name == "masks" else (row.to_go,) for name in self.columns.in_table]
+        return np.concatenate([np.empty(0), *parts])
+
+    def _flat(self, observation: ArrayTree) -> Array:
+        """Returns the scaled observation as [H] numbers, in the table's order and precision."""
+        as_recorded = map_tree(lambda _, leaf: np.asarray(leaf, np.float32), self.columns.shapes, observation)
+        return np.concatenate([np.ravel(leaf) for leaf in leaves(self._scaling.observations(as_recorded))])
+
+    def _action(self, action: Array) -> Array:
+        """Returns the scaled action as [A] numbers, a discrete one as itself."""
+        number = np.asarray(action, np.float32)
+        scaler = self._scaling.action
+        return np.ravel(number if scaler is None or self._discrete else scaler.transform(number))
+
+
+def _check_columns(names: Iterable[str], by_row: bool, owner: str) -> None:
+    """Checks that new rows can have the columns of a batch.
+
+    Raises:
+        UnsupportedError: For images, and for a column that only a dataset can have.
+    """
+    if by_row or (unknown := [name for name in names if name not in MADE]):
+        what = "images or whole numbers" if by_row else f"a column {unknown[0]!r}"
+        raise UnsupportedError(f"{owner or 'the impl'} needs {what}, which a replay memory cannot hold")
