@@ -18,8 +18,7 @@ import numpy as np
 from offlinekit.datasets.editing.concatenation import join
 from offlinekit.datasets.families.done_flags import warn_of_no_rewards
 from offlinekit.datasets.families.rlds_steps import MARKS, columns_of_steps
-from offlinekit.datasets.families.tfds_features import Stated, read_features
-from offlinekit.datasets.formats.images import are_images, channels_first, decoded
+from offlinekit.datasets.families.tfds_features import Stated, array_of, read_features
 from offlinekit.datasets.formats.protobuf import (
     Feature,
     is_sequence_example,
@@ -119,52 +118,14 @@ def _arrays(features: dict[str, Any], stated: dict[str, Stated], place: str, lef
     found = {}
     for name in sorted(features):
         varies = "/ragged_" in name
-        array = None if varies else _array(features[name], n_steps, stated.get(name), f"{name!r} in {place}")
+        array = (
+            None if varies else array_of(features[name], n_steps, stated.get(name), f"{name!r} in {place}")
+        )
         if array is None:
             left_out.add(name.partition("/ragged_")[0])
         else:
             found[name] = array
     return found
-
-
-def _array(values: Feature | list[Feature], n_steps: int, stated: Stated | None, place: str) -> Array | None:
-    """Returns a feature [T, ...], or None for texts and for steps of varying size."""
-    joined = _joined(values, n_steps, place)
-    if isinstance(joined, list):
-        return decoded(joined, place) if len(joined) == n_steps and are_images(joined) else None
-    return None if joined is None else _shaped(joined, n_steps, stated, place)
-
-
-def _joined(values: Feature | list[Feature], n_steps: int, place: str) -> Feature | None:
-    """Returns all steps of a feature as one, or None if they vary in size."""
-    if isinstance(values, np.ndarray):
-        return values
-    steps = [value for value in values if not isinstance(value, bytes)]
-    if not steps:
-        return [value for value in values if isinstance(value, bytes)]
-    if len(steps) != n_steps:
-        raise FileFormatError(f"{place} has {len(steps)} steps, expected {n_steps}")
-    if len({len(step) for step in steps}) > 1:
-        return None
-    arrays = [step for step in steps if isinstance(step, np.ndarray)]
-    return np.concatenate(arrays) if arrays else [value for step in steps for value in step]
-
-
-def _shaped(values: Array, n_steps: int, stated: Stated | None, place: str) -> Array:
-    shape = (-1,) if stated is None or -1 in stated.shape else stated.shape
-    if n_steps == 0 or len(values) % n_steps:
-        raise FileFormatError(
-            f"{place} has {len(values)} numbers for {n_steps} steps; is it one of varying size?"
-        )
-    try:
-        array = values.reshape(n_steps, *shape)
-    except ValueError as error:
-        raise FileFormatError(
-            f"{place} does not fit the shape {list(shape)} that features.json states"
-        ) from error
-    if stated is not None and stated.dtype == "uint8":
-        array = array.astype(np.uint8)
-    return array[:, 0] if stated is None and array.shape[1] == 1 else channels_first(array)
 
 
 def _check_names(columns: Steps, path: Path) -> None:

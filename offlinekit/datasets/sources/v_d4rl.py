@@ -40,7 +40,7 @@ def read(path: Path, *, action_space: Space | None = None, clip_actions: bool = 
         FileFormatError: For a damaged file or one of another layout.
         DatasetError: For data that cannot be a dataset.
     """
-    parts = [_shifted(_steps(file), file) for file in _files(path)]
+    parts = [_moved_up(_steps(file), file) for file in _files(path)]
     columns: dict[str, Any] = {name: join([part[name] for part in parts], name) for name in parts[0]}
     space = action_space or spaces.Box(-1.0, 1.0, columns["actions"].shape[1:], np.float32)
     if clip_actions:
@@ -72,7 +72,7 @@ def _steps(path: Path) -> dict[str, Array]:
     return {**columns, "observation": channels_first(columns[seen]), "first": first, "ended": ended}
 
 
-def _shifted(steps: dict[str, Array], path: Path) -> Columns:
+def _moved_up(steps: dict[str, Array], path: Path) -> Columns:
     """Returns rows whose action and reward follow their observation."""
     first = steps["first"].reshape(-1)
     if not first[0]:

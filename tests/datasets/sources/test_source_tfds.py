@@ -66,7 +66,7 @@ def test_splits(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"is_first": None}, "no reader recognises"),
+        ({"is_first": None}, "record 0 of .* has no steps/is_first; it has action"),
         ({"is_terminal": None}, "record 0 of .* has no steps/is_terminal; it has"),
         (
             {"action": np.zeros(5)},
