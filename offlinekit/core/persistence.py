@@ -213,7 +213,8 @@ def _named(path: Path, name: str, known: Mapping[str, type[Any]], what: str) -> 
     if name not in known:
         hint = did_you_mean(name, known)
         raise FileFormatError(
-            f"{path} needs the {what} {name!r}, which this process has not defined{hint}; "
-            f"import the module that defines it before loading, or pass {what}="
+            f"{path} needs the {what} {name!r}, which this process has not defined{hint}; import the module that "
+            "defines it before loading, on the command line by offlinekit --import MODULE"
+            + (", or pass impl_class=" if what == "impl_class" else "")
         )
     return known[name]
