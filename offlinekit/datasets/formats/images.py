@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from offlinekit.errors import FileFormatError
+from offlinekit.load_budget import budget_of
 from offlinekit.types import Array
 
 MAGIC = {"PNG": b"\x89PNG\r\n\x1a\n", "JPEG": b"\xff\xd8\xff"}
 CHANNELS = (1, 3, 4)
-MOST_PIXELS = 1 << 24
 
 
 def are_images(values: Sequence[bytes]) -> bool:
@@ -36,9 +36,11 @@ def decoded(values: Sequence[bytes], place: str) -> Array:
     for value in values:
         try:
             with Image.open(io.BytesIO(value), formats=list(MAGIC)) as opened:
-                if opened.width * opened.height > MOST_PIXELS:
-                    raise ValueError(f"it claims {opened.width} x {opened.height} pixels")
+                n_bytes = opened.width * opened.height * len(opened.getbands())
+                budget_of().take(n_bytes, f"an image of {opened.width} x {opened.height} pixels")
                 frames.append(np.asarray(opened))
+        except FileFormatError:
+            raise
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             raise FileFormatError(f"{place} holds a damaged image ({error}); fetch it again") from error
     if len({(frame.shape, frame.dtype) for frame in frames}) > 1 or frames[0].dtype != np.uint8:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from offlinekit.datasets import schema
+from offlinekit.datasets.formats.array_files import is_zip
 from offlinekit.datasets.inspection.format_losses import warn_of_losses
 from offlinekit.datasets.source import Source
 from offlinekit.datasets.sources.buffers import read
@@ -52,7 +52,7 @@ def export_npz(dataset: MDPDataset, path: Path | str) -> Path:
 SOURCE = Source(
     summary="An NPZ file of flat columns; name its keys by options.",
     suffixes=(".npz",),
-    recognises=zipfile.is_zipfile,
+    recognises=is_zip,
     is_last_resort=True,
     read=read,
     write=export_npz,

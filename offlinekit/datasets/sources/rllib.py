@@ -8,13 +8,10 @@ one another; else an episode ends at `dones`.
 
 from __future__ import annotations
 
-import io
 import warnings
-import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any
 
 import numpy as np
 from gymnasium import spaces
@@ -23,13 +20,15 @@ from offlinekit.datasets.editing.concatenation import join
 from offlinekit.datasets.editing.ordering import in_order
 from offlinekit.datasets.families.done_flags import without_limit
 from offlinekit.datasets.families.rllib_rows import batch_of_table, batches, is_row_line, is_table
-from offlinekit.datasets.formats.json_files import parse
+from offlinekit.datasets.formats.array_files import is_zip
+from offlinekit.datasets.formats.json_files import parse, read_lines
 from offlinekit.datasets.formats.packed_arrays import unpack
 from offlinekit.datasets.schema import Columns
 from offlinekit.datasets.source import Source
 from offlinekit.datasets.spaces import Space, clip
 from offlinekit.datasets.validation import as_flags, named_leaves
 from offlinekit.errors import DatasetWarning, FileFormatError
+from offlinekit.load_budget import budget_of
 from offlinekit.types import Array, rows
 
 REQUIRED = ("obs", "actions", "rewards")
@@ -41,8 +40,6 @@ TREES = ("obs", "new_obs")
 """Columns that may be dicts of columns."""
 SPARE = ("new_obs", "action_logp", "action_prob")
 """Columns that may be left out."""
-MOST_LINE = 1 << 28
-"""Bytes of the longest line that is read."""
 ENDS = ("terminateds", "dones", "truncateds")
 
 
@@ -101,37 +98,13 @@ def _lines(path: Path) -> Iterator[tuple[str, Any]]:
     if path.suffix.lower() == ".parquet":
         yield str(path), batch_of_table(path)
         return
-    for number, line in enumerate(_text_lines(path), 1):
+    for number, line in enumerate(read_lines(path), 1):
         if line.strip():
             place = f"line {number} of {path}"
             try:
                 yield place, parse(line)
             except ValueError as error:
                 raise FileFormatError(f"{place} is not JSON ({error}); was it fetched completely?") from error
-
-
-def _text_lines(path: Path) -> Iterator[bytes]:
-    if path.suffix.lower() != ".zip":
-        with path.open("rb") as file:
-            yield from _lines_of(file, path)
-        return
-    try:
-        with zipfile.ZipFile(path) as archive:
-            for name in sorted(archive.namelist()):
-                if name.endswith(".json"):
-                    with archive.open(name) as member:
-                        yield from _lines_of(io.BufferedReader(cast("io.RawIOBase", member)), path)
-    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError) as error:  # Runtime: a password.
-        raise FileFormatError(f"{path} is damaged ({error}); fetch it again") from error
-
-
-def _lines_of(file: IO[bytes], path: Path) -> Iterator[bytes]:
-    while line := file.readline(MOST_LINE):
-        if len(line) == MOST_LINE:
-            raise FileFormatError(
-                f"{path} has a line of more than {MOST_LINE:,} bytes, expected one batch a line"
-            )
-        yield line
 
 
 def _columns(batch: Any, place: str) -> dict[str, Any]:
@@ -164,6 +137,8 @@ def _column(values: object, name: str, place: str) -> Any:
         raise FileFormatError(f"{name!r} at {place} is no column: {error}") from error
     if column.dtype.kind not in ("fiubU" if name in NAMES else "fiub") or column.ndim == 0:
         raise FileFormatError(f"{name!r} at {place} is no column of numbers, got {values!r:.100}")
+    if not isinstance(values, str):
+        budget_of().take(column.nbytes, f"{name!r} of all batches")
     if name in SINGLE and column.size != len(column):
         raise FileFormatError(
             f"{name!r} at {place} has shape {list(column.shape)}, expected one number a row"
@@ -252,9 +227,9 @@ def recognises(path: Path) -> bool:
         return bool(found) and recognises(found[0])
     if path.suffix.lower() == ".parquet":
         return is_table(path)
-    if path.suffix.lower() == ".zip" and not zipfile.is_zipfile(path):
+    if path.suffix.lower() == ".zip" and not is_zip(path):
         return False
-    head = next(iter(_text_lines(path)), b"")
+    head = next(iter(read_lines(path)), b"")
     return b'"SampleBatch"' in head[:200] or b'"MultiAgentBatch"' in head[:200] or is_row_line(head)
 
 

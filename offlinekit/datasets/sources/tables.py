@@ -8,10 +8,11 @@ from __future__ import annotations
 import csv
 import gzip
 import inspect
+import io
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,6 +27,7 @@ from offlinekit.datasets.sources.bandits import log_propensities, warn_of_rounds
 from offlinekit.datasets.spaces import Space, clip
 from offlinekit.datasets.validation import as_array
 from offlinekit.errors import DatasetError, FileFormatError, did_you_mean, require
+from offlinekit.load_budget import budget_of
 from offlinekit.types import Array
 
 if TYPE_CHECKING:
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 SEPARATORS = (",", ";", "\t", "|")
 MOST_HEADER = 1 << 20
 """Bytes of a header line that are looked at."""
+COLUMN_OPERATIONS = 500
+"""Of the budget, for a column of a CSV file."""
 
 
 def from_dataframe(
@@ -152,9 +156,13 @@ def read(path: Path, *, separator: str | None = None, decimal: str = ".", **opti
     if path.suffix.lower() == ".parquet":
         return _columns(read_parquet(path).to_pandas(), **options)
     try:
-        separator = separator or _separator(path)
+        content = _unpacked(path)
+        header = content.readline(MOST_HEADER).decode(errors="replace")
+        separator = separator or max(SEPARATORS, key=lambda mark: len(_cells(header, mark)))
+        budget_of(path).work(COLUMN_OPERATIONS * len(_cells(header, separator)))
+        content.seek(0)
         texts = {options.get("episode"): str}  # "007" and "7" are two episodes.
-        frame = pandas.read_csv(path, dtype=texts, sep=separator, decimal=decimal)
+        frame = pandas.read_csv(content, dtype=texts, sep=separator, decimal=decimal)
     except (ValueError, OSError, EOFError, zlib.error) as error:
         raise FileFormatError(
             f"{path} is not a CSV table with a header line, or is damaged ({error})"
@@ -170,11 +178,19 @@ def _options_of_read() -> inspect.Signature:
 read.__signature__ = _options_of_read()  # type: ignore[attr-defined]  # Of get_dataset's check.
 
 
-def _separator(path: Path) -> str:
-    """Returns the separator by which the header line has the most cells."""
-    with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
-        header = file.readline(MOST_HEADER).decode(errors="replace")
-    return max(SEPARATORS, key=lambda mark: len(next(csv.reader([header], delimiter=mark), [])))
+def _unpacked(path: Path) -> IO[bytes]:
+    """Returns the bytes of a file, of a gzipped one as many as the budget allows."""
+    if path.suffix.lower() != ".gz":
+        return path.open("rb")
+    budget = budget_of(path)
+    with gzip.open(path) as file:
+        content = file.read(budget.limit + 1)
+    budget.take(len(content), f"the text in {path}")
+    return io.BytesIO(content)
+
+
+def _cells(header: str, separator: str) -> list[str]:
+    return next(csv.reader([header], delimiter=separator), [])
 
 
 def _listed(columns: str | Sequence[str]) -> list[str]:
