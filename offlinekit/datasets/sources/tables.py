@@ -156,13 +156,13 @@ def read(path: Path, *, separator: str | None = None, decimal: str = ".", **opti
     if path.suffix.lower() == ".parquet":
         return _columns(read_parquet(path).to_pandas(), **options)
     try:
-        content = _unpacked(path)
-        header = content.readline(MOST_HEADER).decode(errors="replace")
-        separator = separator or max(SEPARATORS, key=lambda mark: len(_cells(header, mark)))
-        budget_of(path).work(COLUMN_OPERATIONS * len(_cells(header, separator)))
-        content.seek(0)
-        texts = {options.get("episode"): str}  # "007" and "7" are two episodes.
-        frame = pandas.read_csv(content, dtype=texts, sep=separator, decimal=decimal)
+        with _unpacked(path) as content:
+            header = content.readline(MOST_HEADER).decode(errors="replace")
+            separator = separator or max(SEPARATORS, key=lambda mark: len(_cells(header, mark)))
+            budget_of(path).work(COLUMN_OPERATIONS * len(_cells(header, separator)))
+            content.seek(0)
+            texts = {options.get("episode"): str}  # "007" and "7" are two episodes.
+            frame = pandas.read_csv(content, dtype=texts, sep=separator, decimal=decimal)
     except (ValueError, OSError, EOFError, zlib.error) as error:
         raise FileFormatError(
             f"{path} is not a CSV table with a header line, or is damaged ({error})"
