@@ -58,7 +58,7 @@ class MadeEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
         """How it renders."""
         return self.__dict__["_made"].render_mode  # type: ignore[no-any-return]
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         """Returns an attribute of the layer below, as if that were the outermost."""
         if name.startswith("__") or "_made" not in self.__dict__:
             raise AttributeError(name)
