@@ -139,7 +139,7 @@ CASES = {
 def test_a_killed_run_goes_on_as_the_unbroken_one(case, tmp_path):
     make, data, settings = CASES[case]
     dataset = data() if data else None
-    settings = {**QUICK, "dataset": dataset, "checkpoint_interval": 15, **settings}
+    settings = {**QUICK, "dataset": dataset, "checkpoint_interval": 20, **settings}
     env = Walk if "n_envs" in settings else Walk()
 
     def trained():
@@ -160,7 +160,7 @@ def test_a_killed_run_goes_on_as_the_unbroken_one(case, tmp_path):
 
 
 def test_experience_is_a_dataset_that_learns_offline_and_joins_others(tmp_path):
-    algo = small().fit_online(Walk(), 60, out=tmp_path, **QUICK)
+    algo = small().fit_online(Walk(), 60, dataset=recorded_walk(), out=tmp_path, **QUICK)
     played = load_experience(algo.run_dir)
     assert len(played) == 60
     joined = recorded_walk().concat(played)
@@ -206,7 +206,7 @@ def test_actions_stay_in_bounds_and_random_ones_come_first():
 def test_a_guide_acts_first_and_ever_less():
     env = Walk()
     small(TD3).fit_online(
-        env, 600, guide=lambda seen: np.full((len(seen), 1), 0.125), guide_steps=6, warmup_steps=600,
+        env, 600, guide=lambda seen: np.full((len(seen), 1), 0.125), guide_steps=6, warmup_steps=599,
         out=None, eval_env=Walk(), **QUICK
     )  # fmt: skip
     guided = np.concatenate(env.acted) == 0.125

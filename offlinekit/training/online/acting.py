@@ -10,7 +10,7 @@ import numpy as np
 
 from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.datasets.recording.behaviour_actions import Behaviour
-from offlinekit.datasets.recording.recorder import Recorder, as_dataset
+from offlinekit.datasets.recording.recorder import Episode, Recorder, as_dataset
 from offlinekit.envs.episode_loop import Slot
 from offlinekit.sampling.replay.growing import GrowingSampler
 from offlinekit.sampling.replay.replay_memory import ReplayMemory
@@ -26,6 +26,7 @@ class ActingLoop(Recorder):
         seed: Episode i starts from seed + i.
         memory: Where steps go.
         max_steps: Of an episode, or None.
+        example: Has the spaces that episodes are declared with.
 
     Attributes:
         is_closed: Returns whether no other episode starts.
@@ -39,9 +40,10 @@ class ActingLoop(Recorder):
         seed: int,
         memory: ReplayMemory | GrowingSampler,
         max_steps: int | None,
+        example: MDPDataset,
     ) -> None:
         super().__init__(behaviour, envs, 0, seed, max_steps)
-        self.memory = memory
+        self.memory, self.example = memory, example
         self.is_closed: Callable[[], bool] = lambda: False
         self.returns: list[float] = []
         self._first_action = int(getattr(envs[0].action_space, "start", 0))
@@ -77,7 +79,7 @@ class ActingLoop(Recorder):
         if isinstance(self.memory, ReplayMemory):
             self.memory.finish(slot.episode)
         else:
-            self.memory.add_episodes(as_dataset([self._episodes[slot.episode]], self.envs[0]))
+            self.memory.add_episodes(self._declared([self._episodes[slot.episode]]))
 
     def cut(self, slots: Sequence[Slot]) -> None:
         """Ends episodes that run as a time-out does; those without a step leave no trace."""
@@ -92,7 +94,12 @@ class ActingLoop(Recorder):
         """Returns the episodes that have ended since the last call; None without any."""
         episodes = [self._episodes[i] for i in sorted(self._episodes)]
         self._episodes = {}
-        return as_dataset(episodes, self.envs[0]) if episodes else None
+        return self._declared(episodes) if episodes else None
+
+    def _declared(self, episodes: list[Episode]) -> MDPDataset:
+        dataset = as_dataset(episodes, self.envs[0]).with_options(action_space=self.example.action_space)
+        dataset.observation_space = self.example.observation_space
+        return dataset
 
 
 def replay(memory: ReplayMemory | GrowingSampler, part: MDPDataset, n_envs: int, first: int) -> None:

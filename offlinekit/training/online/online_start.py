@@ -90,7 +90,7 @@ def start_online(
         sampler, memory = make_memory(algo, dataset, example, share, settings["buffer_size"], done)
         explorer = Explorer(algo, settings, envs[0].action_space, lambda: (loop.n_steps, done()))
         behaviour = Behaviour(explorer, envs[0].action_space, settings["epsilon"])
-        loop = ActingLoop(behaviour, envs, algo.seed or 0, memory, settings["episode_steps"])
+        loop = ActingLoop(behaviour, envs, algo.seed or 0, memory, settings["episode_steps"], example)
         first = 0
         for part in experience.parts:
             replay(memory, part, len(envs), first)
