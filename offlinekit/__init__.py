@@ -15,7 +15,12 @@ __all__ = ["__version__", "load"]
 
 
 def load(
-    path: str | Path, *, device: str = "auto", impl_class: type[Impl] | None = None, **given: Any
+    path: str | Path,
+    *,
+    device: str = "auto",
+    impl_class: type[Impl] | None = None,
+    max_bytes: int | None = None,
+    **given: Any,
 ) -> Algo:
     """Reads a policy file and returns the algorithm it holds, of the right class.
 
@@ -23,6 +28,7 @@ def load(
         path: Of a file that `algo.save` wrote.
         device: Where the networks go.
         impl_class: The implementation it was trained with, if this process has not defined it.
+        max_bytes: That its networks may take; None goes by the file's tensors, see docs/reliability.md.
         given: Hyperparameters that files cannot hold: `encoder` and `critic_encoder` factories.
 
     Raises:
@@ -31,4 +37,6 @@ def load(
     """
     import offlinekit.algos
 
-    return offlinekit.algos.Algo.load(path, device=device, impl_class=impl_class, **given)
+    return offlinekit.algos.Algo.load(
+        path, device=device, impl_class=impl_class, max_bytes=max_bytes, **given
+    )

@@ -33,11 +33,12 @@ from offlinekit.core.hyperparameters import (
     Schedule,
     Steps,
 )
-from offlinekit.core.impl import Impl
+from offlinekit.core.impl import Impl, check_impl_class
 from offlinekit.core.persistence import PolicyFiles, as_plain, plain_config
 from offlinekit.core.renames import migrated, renamed, renames_of, values_before
 from offlinekit.datasets import MDPDataset
 from offlinekit.envs.frame_stacking import stacked_space
+from offlinekit.fields import Check
 from offlinekit.interfaces import Sampler
 from offlinekit.nn.random import derive
 from offlinekit.sampling.blocks import sampler_for
@@ -89,7 +90,9 @@ class Algo(Configured, CatalogueEntry, Agent, PolicyFiles, Copied):
     lr_schedule: Annotated[Schedule, "Of the learning rates over the run; cosine ends at 0."] = "constant"
     seed: Annotated[Steps | None, "Of networks, batches and noise; None draws one and records it."] = None
     device: Annotated[Device, "'auto' (a GPU if there is one), 'cpu', 'cuda', 'cuda:1'."] = "auto"
-    impl_class: Annotated[Any, "The implementation; None for the algorithm's own."] = None
+    impl_class: Annotated[
+        Any, Check(check_impl_class, "subclass of Impl"), "The implementation; None for the algorithm's own."
+    ] = None
 
     field_word: ClassVar[str] = "hyperparameter"
     known: ClassVar[dict[str, type[Algo]]] = {}
@@ -147,7 +150,7 @@ class Algo(Configured, CatalogueEntry, Agent, PolicyFiles, Copied):
             setattr(self, name, value)
 
     def _adopted(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        """Returns what a run does as before there was a hyperparameter for it, if the own one is the default."""
+        """Returns what a run does as it was done before a new default, if the algorithm's own is that default."""
         begun, fields = migrated(type(self), config), fields_of(type(self))
         return {
             name: before

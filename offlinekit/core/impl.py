@@ -29,6 +29,23 @@ if TYPE_CHECKING:
     from offlinekit.sampling.batch import Minibatch
 
 
+def check_impl_class(value: object) -> None:
+    """Checks that a value is a class of implementations, or None for the algorithm's own.
+
+    Raises:
+        TypeError: For anything else.
+    """
+    if value is None or (isinstance(value, type) and issubclass(value, Impl)):
+        return
+    own = getattr(value, "impl_class", None)
+    hint = (
+        f"; the implementation of {value.__name__} is {own.__name__}"
+        if isinstance(value, type) and own
+        else ""
+    )
+    raise TypeError(f"impl_class must be a subclass of Impl, got {value!r}{hint}")
+
+
 class Impl(nn.Module):
     """Networks and losses of one algorithm; subclass it, or one of its subclasses, for a new algorithm.
 
@@ -157,9 +174,18 @@ class Impl(nn.Module):
     # Building blocks.
 
     def critic_loss(self, batch: Batch) -> Loss:
-        """Returns the critics' loss against the target of the same batch, which carries no gradient."""
+        """Returns the critics' loss against the target of the same batch, which carries no gradient.
+
+        Raises:
+            TypeError: For a target that is no tensor.
+        """
         with torch.no_grad():
             q_tpn = self.compute_target(batch)
+        if not isinstance(q_tpn, Tensor):
+            raise TypeError(
+                f"compute_target of {type(self).__name__} must return a tensor, [B], or [N, B] for quantiles, got "
+                f"{q_tpn!r}"
+            )
         return self.compute_critic_loss(batch, q_tpn)
 
     def batch_mean(self, values: RowLoss, batch: Minibatch) -> Tensor:

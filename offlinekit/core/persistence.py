@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 import numpy as np
 import torch
-from gymnasium.spaces import Box
+from gymnasium.spaces import Box, Dict, Tuple
 from torch import Tensor
 
 from offlinekit.core.impl import Impl
-from offlinekit.core.load_guard import Bounded
+from offlinekit.core.load_guard import SPARE_ACTING, Bounded
 from offlinekit.core.renames import migrated
 from offlinekit.datasets.spaces import space_from_json, space_to_json
 from offlinekit.errors import FileFormatError, did_you_mean
+from offlinekit.load_budget import budget_of, budgeted
 from offlinekit.nn.encoders import encoder_to_json
 from offlinekit.sampling.scalers import Affine, Scaler, Scaling
 from offlinekit.training import policy_file
@@ -89,6 +90,7 @@ class PolicyFiles:
         *,
         device: str = "auto",
         impl_class: type[Impl] | None = None,
+        max_bytes: int | None = None,
         **given: Any,
     ) -> P:
         """Reads a policy that `save` wrote.
@@ -97,14 +99,17 @@ class PolicyFiles:
             path: Of the file.
             device: Where the networks go.
             impl_class: The implementation it was trained with, if this process has not defined it.
+            max_bytes: That its networks may take; None goes by the file's tensors, see docs/reliability.md.
             given: Hyperparameters that files cannot hold: `encoder` and `critic_encoder` factories.
 
         Raises:
             FileNotFoundError: If there is no file.
-            FileFormatError: For a file that is none of ours, is damaged, or needs a class not known here.
+            FileFormatError: For a file that is none of ours, is damaged, or needs a class not known here; for one
+                whose networks are larger, or take more to act, than its tensors account for.
         """
         fronts = {name: front for name, front in cls.known.items() if issubclass(front, cls)}
-        algo: P = load(Path(path), fronts, device, impl_class, given)
+        with budgeted(max_bytes):
+            algo: P = load(Path(path), fronts, device, impl_class, given)
         return algo
 
 
@@ -166,6 +171,7 @@ def load(
         given: Hyperparameters in place of the file's.
     """
     header, tensors = policy_file.read(path, torch.device("cpu"))
+    budget_of(path)
     with policy_file.refused(path):
         front = _named(path, header["algo"], fronts, "algorithm")
         impl_class = impl_class or _named(path, header["impl"], Impl.known, "impl_class")
@@ -194,8 +200,10 @@ def _restore(algo: Algo, path: Path, header: Mapping[str, Any], tensors: dict[st
     algo.scaling = Scaling.from_json(header["scaling"])
     algo.dataset_name = header["dataset"]
     spaces = [space_from_json(header[f"{kind}_space"]) for kind in ("observation", "action")]
-    with Bounded(tensors, path):
+    with Bounded(tensors, path, budget_of().max_bytes):
         algo.make_impl(*spaces)
+    with Bounded(tensors, path, budget_of().max_bytes, SPARE_ACTING):
+        _act_once(algo.impl)
     try:
         algo.impl.load_state_tensors(tensors)
     except (RuntimeError, KeyError) as error:
@@ -209,11 +217,34 @@ def _restore(algo: Algo, path: Path, header: Mapping[str, Any], tensors: dict[st
     algo.sampler, algo.sampler_state = None, tensors.get("random.sampler")
 
 
+def _act_once(impl: Impl) -> None:
+    """Takes one action, so that one which takes too long, or too much, is refused while a file is loaded."""
+    try:
+        seen = _zeros(impl.observation_space, impl.device)
+        with torch.no_grad():
+            impl.take_steps(seen, torch.zeros(1, device=impl.device), [impl.begin_episode(None)], False)
+    except FileFormatError:
+        raise
+    except Exception:  # What else is wrong with acting is said where it acts.
+        pass
+
+
+def _zeros(space: Any, device: torch.device) -> Any:
+    """Returns one observation [1, ...] of a space, scaled."""
+    if isinstance(space, Dict):
+        return {name: _zeros(part, device) for name, part in space.spaces.items()}
+    if isinstance(space, Tuple):
+        return tuple(_zeros(part, device) for part in space.spaces)
+    dtype = torch.uint8 if space.dtype == np.uint8 else torch.float32
+    return torch.zeros((1, *(space.shape or ())), dtype=dtype, device=device)
+
+
 def _named(path: Path, name: str, known: Mapping[str, type[Any]], what: str) -> type[Any]:
     if name not in known:
         hint = did_you_mean(name, known)
         raise FileFormatError(
-            f"{path} needs the {what} {name!r}, which this process has not defined{hint}; "
-            f"import the module that defines it before loading, or pass {what}="
+            f"{path} needs the {what} {name!r}, which this process has not defined{hint}; import the module that "
+            "defines it before loading, on the command line by offlinekit --import MODULE"
+            + (", or pass impl_class=" if what == "impl_class" else "")
         )
     return known[name]

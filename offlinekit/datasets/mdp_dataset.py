@@ -19,6 +19,7 @@ from offlinekit.datasets.inspection import summary
 from offlinekit.datasets.inspection.rules import located
 from offlinekit.datasets.transitions import Transitions, draw
 from offlinekit.errors import DatasetError, UnsupportedError
+from offlinekit.load_budget import budgeted
 from offlinekit.types import Array, leaves, rows
 
 if TYPE_CHECKING:
@@ -255,13 +256,18 @@ class MDPDataset(EpisodeColumns):
         return storage.save(self, Path(path), compress)
 
     @classmethod
-    def load(cls, path: str | Path) -> MDPDataset:
+    def load(cls, path: str | Path, *, max_bytes: int | None = None) -> MDPDataset:
         """Reads a dataset that `save` wrote.
+
+        Args:
+            path: Of the file.
+            max_bytes: That its contents may take; None goes by its size, see docs/reliability.md.
 
         Raises:
             FileFormatError: For a damaged file or one of another format.
         """
-        columns, masks = storage.read(Path(path))
+        with budgeted(max_bytes):
+            columns, masks = storage.read(Path(path))
         dataset = cls(**columns)
         dataset.masks = masks
         return dataset

@@ -21,6 +21,8 @@ from offlinekit.datasets.schema import Columns
 from offlinekit.datasets.spaces import check_environment
 from offlinekit.envs.environments import as_gymnasium, make_env
 from offlinekit.errors import DatasetError, did_you_mean
+from offlinekit.fields import Count, checked
+from offlinekit.load_budget import budgeted
 from offlinekit.naming import check_free
 
 if TYPE_CHECKING:
@@ -112,7 +114,12 @@ def _first_line(function: Callable[..., Any]) -> str:
 
 
 def get_dataset(
-    name: str | PathLike[str], /, *, nonfinite: Nonfinite = "refuse", **options: Any
+    name: str | PathLike[str],
+    /,
+    *,
+    nonfinite: Nonfinite = "refuse",
+    max_bytes: int | None = None,
+    **options: Any,
 ) -> tuple[MDPDataset, Env | None]:
     """Returns a dataset and the environment to evaluate in.
 
@@ -121,6 +128,7 @@ def get_dataset(
             at it. Options may stand behind it, as in "hopper-medium-v2?transitions=d4rl".
         nonfinite: "refuse" raises at the first NaN or infinity with its row; "drop" leaves out the episodes that
             hold any, with a warning.
+        max_bytes: That the contents of the files may take; None goes by the files' sizes, see docs/reliability.md.
         **options: Of its reader; see docs/datasets.md. Built-in readers also take `env_id`, the gymnasium
             environment to evaluate in, and those of files `format`, the name of the reader.
 
@@ -134,7 +142,7 @@ def get_dataset(
         FileNotFoundError: For a path to nothing.
         OfflineKitError: For data or files that are wrong; a DownloadError where a file cannot be fetched.
     """
-    reading = read(name, nonfinite=nonfinite, **options)
+    reading = read(name, nonfinite=nonfinite, max_bytes=max_bytes, **options)
     dataset = built(reading)
     env = _stated_environment(dataset.metadata) if reading.states_env else reading.env
     if env is not None:
@@ -142,7 +150,14 @@ def get_dataset(
     return dataset, env
 
 
-def read(name: str | PathLike[str], /, *, nonfinite: Nonfinite = "refuse", **options: Any) -> Reading:
+def read(
+    name: str | PathLike[str],
+    /,
+    *,
+    nonfinite: Nonfinite = "refuse",
+    max_bytes: int | None = None,
+    **options: Any,
+) -> Reading:
     """Returns what `get_dataset`, which documents the arguments, builds its dataset of.
 
     Raises:
@@ -150,17 +165,19 @@ def read(name: str | PathLike[str], /, *, nonfinite: Nonfinite = "refuse", **opt
     """
     load_plugins(register_dataset)
     text, options = _with_query(fspath(name), options)
-    nonfinite = options.pop("nonfinite", nonfinite)
+    nonfinite, max_bytes = options.pop("nonfinite", nonfinite), options.pop("max_bytes", max_bytes)
     registered = _find_registered(text)
     if registered is None:
-        reading = _read_built_in(text, dict(options))
+        with budgeted(checked("max_bytes", max_bytes, Count | None)):
+            reading = _read_built_in(text, dict(options))
     else:
         function, fields = registered
         for field in fields.keys() & options.keys():
             raise TypeError(f"dataset {text!r} says {field!r} by its name; leave the option {field!r} out")
         sources.check_options(function, [*fields, *options], text, given=0)
         reading = _as_reading(function(**fields, **options), text)
-    origin = {"name": text, "options": {key: _jsonable(value) for key, value in options.items()}}
+    given = options if max_bytes is None else {**options, "max_bytes": max_bytes}
+    origin = {"name": text, "options": {key: _jsonable(value) for key, value in given.items()}}
     return reading._replace(metadata={**reading.metadata, "origin": origin}, nonfinite=nonfinite)
 
 
@@ -223,7 +240,8 @@ def _with_environment(function: Callable[..., Any], subject: str | Path, options
         and sources.takes_option(function, "action_space")
     ):
         options["action_space"] = env.action_space
-    result = function(subject, **options)
+    with sources.blamed_on(subject):
+        result = function(subject, **options)
     reading = _as_reading(result, str(subject))
     if env_id is not None:
         return reading._replace(env=env, metadata={"env_id": env_id, "env_kwargs": {}})

@@ -7,13 +7,26 @@ import importlib
 import inspect
 import pkgutil
 import re
-from collections.abc import Callable, Iterable, Mapping
+import struct
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from offlinekit.errors import FileFormatError, did_you_mean
+from offlinekit.errors import FileFormatError, OfflineKitError, did_you_mean
+from offlinekit.load_budget import apart
 
+DAMAGE = (
+    ArithmeticError,
+    LookupError,
+    AttributeError,
+    RuntimeError,
+    AssertionError,
+    EOFError,
+    struct.error,
+)
+"""What comes up where a reader meets a file that nobody thought of; it is the file's fault."""
 FIELD = re.compile(r"\{(\w+(?:\.\.\.)?)\}")
 
 
@@ -52,7 +65,25 @@ class Source:
     def takes(self, path: Path) -> bool:
         """Returns whether it may read this file or folder and recognises it."""
         fits = self.folders is not None if path.is_dir() else path.name.lower().endswith(self.suffixes)
-        return bool(fits and self.read is not None and self.recognises(path))
+        if not fits or self.read is None:
+            return False
+        with apart(), blamed_on(path):
+            return bool(self.recognises(path))
+
+
+@contextmanager
+def blamed_on(path: str | Path) -> Iterator[None]:
+    """Turns what a reader raises that neither offlinekit nor its options know into a FileFormatError."""
+    try:
+        yield
+    except OfflineKitError:
+        raise
+    except MemoryError as error:
+        raise FileFormatError(f"{path} takes more memory than this process may have") from error
+    except DAMAGE as error:
+        raise FileFormatError(
+            f"{path} cannot be read ({type(error).__name__}: {error}); it is damaged, or of another format"
+        ) from error
 
 
 @functools.cache

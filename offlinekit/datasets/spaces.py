@@ -12,6 +12,7 @@ from gymnasium import spaces
 from offlinekit.datasets.findings import Finding, fault, refuse_first, refused
 from offlinekit.datasets.validation import as_array, as_float32, where_any
 from offlinekit.errors import DatasetError, FileFormatError, UnsupportedError
+from offlinekit.load_budget import budget_of
 from offlinekit.types import Array
 
 if TYPE_CHECKING:
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 Space = spaces.Space[Any]
 MOST_ACTIONS = 1 << 31
 """Discrete actions beyond this number are none."""
-MOST_NUMBERS = 1 << 26
-"""The largest row of a space that a file may describe."""
+SPACE_BYTES = 32
+"""Bytes that a Box takes for each number: two bounds, and whether there are any."""
 
 
 def as_actions(values: object, space: Space | None) -> tuple[Array, Space]:
@@ -233,7 +234,17 @@ def space_from_json(data: Any) -> Space:
     """
     try:
         return _space(data)
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
+    except FileFormatError:
+        raise
+    except (
+        KeyError,
+        TypeError,
+        ValueError,
+        IndexError,
+        AttributeError,
+        OverflowError,
+        AssertionError,
+    ) as error:
         raise FileFormatError(f"expected a space as JSON, got {str(data)[:200]} ({error})") from error
 
 
@@ -247,8 +258,7 @@ def _space(data: Any) -> Space:
         return spaces.Tuple([_space(part) for part in data["items"]])
     if kind == "box":
         dtype, shape = np.dtype(data["dtype"]), tuple(int(size) for size in data["shape"])
-        if math.prod(shape) > MOST_NUMBERS:
-            raise ValueError(f"a shape of more than {MOST_NUMBERS:,} numbers")
+        budget_of().take(SPACE_BYTES * math.prod(shape), f"a Box of shape {list(shape)!r:.100}")
         low, high = (np.broadcast_to(np.asarray(data[key]).astype(dtype), shape) for key in ("low", "high"))
         return spaces.Box(low, high, shape, dtype.type)
     raise ValueError(f"unknown kind {kind!r}")

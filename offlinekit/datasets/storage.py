@@ -12,86 +12,31 @@ which `load` checks. HDF5 itself has checksums of all else but texts, so `header
 from __future__ import annotations
 
 import hashlib
-import io
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import h5py
 import numpy as np
 
 from offlinekit.datasets import schema, spaces, validation
 from offlinekit.datasets.formats import hdf5
+from offlinekit.datasets.formats.hdf5_writing import write_checked, write_text, written_hdf5
 from offlinekit.errors import DatasetError, FileFormatError
 from offlinekit.io import atomic_write
 from offlinekit.types import Array
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
-    from typing_extensions import Buffer
+    import h5py
 
     from offlinekit.datasets.mdp_dataset import MDPDataset
     from offlinekit.types import ArrayTree
 
 FORMAT = "offlinekit.mdp_dataset"
 VERSION = 1
-CHUNK_BYTES = 1 << 20
 NAMED = schema.names(kind="named")
 STORED = tuple(name for name in schema.names(is_kept=True) if name not in NAMED)
 NEEDED = (*schema.REQUIRED, "timeouts", "final_known")
-
-
-class _Sink(io.FileIO):
-    """A file that keeps its first error and takes all further bytes unwritten, so that HDF5 can close it."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(path, "w+")
-        self.failure: OSError | None = None
-
-    def write(self, data: Buffer) -> int:
-        """Writes all bytes, or notes why not."""
-        rest = memoryview(data).cast("B")
-        size = len(rest)
-        while len(rest) and self.failure is None:
-            try:
-                rest = rest[super().write(rest) :]
-            except OSError as error:
-                self.failure = error
-        return size
-
-    def truncate(self, size: int | None = None) -> int:
-        """Changes the size, or notes why not."""
-        try:
-            return super().truncate(size)
-        except OSError as error:
-            self.failure = self.failure or error
-            return size or 0
-
-
-@contextmanager
-def written_hdf5(path: Path, track_order: bool = False) -> Iterator[Any]:
-    """Yields a new HDF5 file whose metadata have checksums.
-
-    HDF5 itself cannot close a file on a full disk, and would keep it open to the end of the process.
-
-    Args:
-        path: Of the file.
-        track_order: Whether members are listed in the order in which they were made.
-
-    Raises:
-        OSError: Where not all of it could be written.
-    """
-    with _Sink(path) as sink:
-        try:
-            with h5py.File(sink, "w", libver="latest", track_order=track_order) as file:
-                yield file
-        except (OSError, RuntimeError):
-            if sink.failure is None:
-                raise
-        if sink.failure is not None:
-            raise sink.failure
 
 
 def save(dataset: MDPDataset, path: Path, compress: bool = True) -> Path:
@@ -115,9 +60,9 @@ def save(dataset: MDPDataset, path: Path, compress: bool = True) -> Path:
     with atomic_write(path) as beside, written_hdf5(beside) as file:
         text = json.dumps(header, sort_keys=True)
         file.attrs["version"] = VERSION
-        _write_text(file, "format", FORMAT)
-        _write_text(file, "header", text)
-        _write_text(file, "header_sha256", hashlib.sha256(text.encode()).hexdigest())
+        write_text(file, "format", FORMAT)
+        write_text(file, "header", text)
+        write_text(file, "header_sha256", hashlib.sha256(text.encode()).hexdigest())
         for name in STORED:
             if getattr(dataset, name) is not None:
                 _write(file, name, getattr(dataset, name), compress)
@@ -131,7 +76,7 @@ def _write(group: h5py.Group, key: str, tree: ArrayTree, compress: bool) -> None
     if isinstance(tree, dict | tuple):
         branches = tree if isinstance(tree, dict) else {str(i): branch for i, branch in enumerate(tree)}
         child = group.create_group(key)
-        _write_text(child, "kind", "dict" if isinstance(tree, dict) else "tuple")
+        write_text(child, "kind", "dict" if isinstance(tree, dict) else "tuple")
         for name, branch in branches.items():
             if not name or name == "." or "/" in name:
                 raise DatasetError(f"{key} has the entry {name!r}, which HDF5 cannot name; rename it")
@@ -139,40 +84,9 @@ def _write(group: h5py.Group, key: str, tree: ArrayTree, compress: bool) -> None
         return
     if not compress:
         item = group.create_dataset(key, data=tree, track_times=False)
-        _write_text(item, "sha256", hdf5.digest_of(tree))
+        write_text(item, "sha256", hdf5.digest_of(tree))
         return
     write_checked(group, key, tree)
-
-
-def _write_text(item: h5py.Group | h5py.Dataset, key: str, text: str) -> None:
-    """Writes an attribute of fixed length, which lies among the metadata that have checksums.
-
-    Text of variable length lies in a heap without one, and HDF5 may read a damaged heap for ever.
-    """
-    content = text.encode()
-    item.attrs.create(key, content, dtype=h5py.string_dtype("utf-8", len(content)))
-
-
-def write_checked(group: h5py.Group, key: str, column: Array) -> None:
-    """Writes a column [N, ...] of at least one row to an HDF5 file, in compressed chunks with checksums."""
-    row_bytes = max(column.nbytes // len(column), 1)
-    chunk = (max(min(CHUNK_BYTES // row_bytes, len(column)), 1), *column.shape[1:])
-    group.create_dataset(
-        key,
-        data=column,
-        chunks=chunk,
-        compression="gzip",
-        shuffle=column.itemsize > 1,
-        fletcher32=True,
-        track_times=False,
-    )
-
-
-def write_fact(group: h5py.Group, key: str, value: ArrayLike) -> None:
-    """Writes a small value to an HDF5 file, among the metadata, which have checksums."""
-    properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-    properties.set_layout(h5py.h5d.COMPACT)
-    group.create_dataset(key, data=value, dcpl=properties, track_times=False)
 
 
 def is_ours(path: Path) -> bool:
@@ -272,7 +186,7 @@ def _read_array(group: h5py.Group, key: str, get: Callable[[h5py.Group, str], Ar
 
 def _read_tree(group: h5py.Group, key: str, get: Callable[[h5py.Group, str], Array]) -> ArrayTree:
     item = hdf5.member(group, key)
-    if isinstance(item, h5py.Dataset):
+    if not hdf5.is_group(item):
         return get(group, key)
     names, kind = hdf5.keys_of(item), hdf5.read_text(item, "kind")
     if kind == "dict":

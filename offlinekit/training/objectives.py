@@ -85,7 +85,7 @@ class Objective:
         """Returns the gradient of the loss by each owned parameter, clipped, and the metrics; changes nothing."""
         loss, metrics, weights = self._evaluated(batch)
         value = reduce_rows(loss, weights)
-        found = torch.autograd.grad(value, self.parameters, allow_unused=True)
+        found = self._differentiated(value)
         gradients: Gradients = [  # Fused optimizers read memory in the parameters' order, whatever the strides.
             None if gradient is None else gradient.contiguous() for gradient in found
         ]
@@ -107,11 +107,47 @@ class Objective:
 
     def _evaluated(self, batch: Any) -> tuple[RowLoss, Metrics, Tensor | None]:
         """Returns the loss of a batch as it was returned, its metrics as numbers, and the weights of its rows."""
-        returned = self.loss(batch)
-        loss, metrics = returned if isinstance(returned, tuple) else (returned, {})
+        loss, metrics = self._returned(batch)
         weights = row_weights(batch)
         self._check(loss, len(first_leaf(batch.observations)), weights)
         return loss, {name: reduce_rows(metric, weights) for name, metric in metrics.items()}, weights
+
+    def _returned(self, batch: Any) -> tuple[RowLoss, Mapping[str, RowLoss]]:
+        """Returns the loss of a batch and its metrics, none if it returned rows alone.
+
+        Raises:
+            TypeError: For anything but tensors and `Rows`.
+        """
+        returned = self.loss(batch)
+        pair = returned if isinstance(returned, tuple) else (returned, {})
+        if len(pair) != 2 or not isinstance(pair[0], (Tensor, Rows)) or not isinstance(pair[1], Mapping):
+            raise TypeError(
+                f"{self._whose} must be a tensor or Rows, alone or with a dict of metrics, (rows, metrics), got "
+                f"{returned!r}; end the function by returning that"
+            )
+        for name, metric in pair[1].items():
+            if not isinstance(metric, (Tensor, Rows)):
+                raise TypeError(
+                    f"the metric {name!r} beside {self._whose} must be a tensor or Rows, got {metric!r}; take no "
+                    "number out of a tensor (.item(), float()), and make one of a constant by torch.tensor"
+                )
+        return pair
+
+    def _differentiated(self, value: Tensor) -> tuple[Tensor | None, ...]:
+        """Returns the gradient of the loss by each owned parameter, None by those that it does not depend on.
+
+        Raises:
+            ValueError: If it depends on none of them.
+        """
+        found: tuple[Tensor | None, ...] = ()
+        if value.requires_grad:
+            found = torch.autograd.grad(value, self.parameters, allow_unused=True)
+        if all(gradient is None for gradient in found):
+            raise ValueError(
+                f"{self._whose} depends on none of the parameters that it is to change; compute it with the networks "
+                "that its objective names as owners, without detach() or torch.no_grad() around them"
+            )
+        return found
 
     def _losses(self, loss: RowLoss) -> Tensor:
         """Returns the size of the loss of each row [B], of members their mean, without gradient."""

@@ -210,8 +210,10 @@ class Run:
         return TrainingError(f"{error}{kept}")
 
     def close(self) -> None:
-        """Closes the loggers and unlocks the run folder."""
+        """Closes the loggers and unlocks the run folder; losses are reported to no sampler from then on."""
         self.algo.in_run = ""
+        for objective in self.algo.impl.objectives:
+            objective.report = None
         loggers, self._loggers = self._loggers, []
         with self._lock:
             for logger in loggers:

@@ -325,6 +325,21 @@ def test_what_is_not_written_is_named(call, name):
         call(build(impl_class=Empty))
 
 
+def test_a_target_that_was_not_returned_is_named(monkeypatch):
+    impl = build(TD3)
+    monkeypatch.setattr(type(impl), "compute_target", lambda self, batch: None)
+    with pytest.raises(TypeError, match=r"compute_target of TD3Impl must return a tensor, \[B\].*got None"):
+        impl.update(BATCH)
+
+
+@pytest.mark.parametrize("wrong", [SAC, "SACImpl", nn.Module])
+def test_a_class_that_is_no_implementation_is_refused(wrong):
+    hint = "; the implementation of SAC is SACImpl$" if wrong is SAC else "$"
+    with pytest.raises(TypeError, match=f"impl_class must be a subclass of Impl, got .*{hint}"):
+        TD3(impl_class=wrong)
+    assert TD3(impl_class=None).impl_class is TD3.impl_class
+
+
 def test_metrics_are_single_numbers_without_gradient():
     for algo in CONTINUOUS:
         impl = build(algo, policy_delay=1) if issubclass(algo, TD3) else build(algo)

@@ -20,10 +20,11 @@ import offlinekit.io
 from offlinekit.algos import IQL, DecisionTransformer, DiscreteCQL, Population, TD3PlusBC
 from offlinekit.cli.main import main as command_line
 from offlinekit.core.populations import population  # noqa: F401  # Here, so that children need not.
-from offlinekit.datasets import MDPDataset, download, storage
+from offlinekit.datasets import MDPDataset, download
 from offlinekit.datasets.families.d3rlpy_export import export_d3rlpy
 from offlinekit.datasets.families.minari_export import export_minari
 from offlinekit.datasets.fingerprint import fingerprint as fingerprint_of
+from offlinekit.datasets.formats import hdf5_writing
 from offlinekit.testing import small_dataset
 from offlinekit.training import interrupts, policy_file, run_folder
 from offlinekit.training.setup.resuming import resume
@@ -211,8 +212,8 @@ def break_while_writing(told: Path, writer: str, folder: Path, offset: int) -> N
         with io.FileIO(path, "w") as file:
             write(file, content, io.FileIO.write)
 
-    sink_write = storage._Sink.write
-    storage._Sink.write = lambda file, data: write(file, data, sink_write)  # type: ignore[method-assign]
+    sink_write = hdf5_writing._Sink.write
+    hdf5_writing._Sink.write = lambda file, data: write(file, data, sink_write)  # type: ignore[method-assign]
     Path.write_bytes = write_bytes  # type: ignore[method-assign,assignment]
     found = outcome_of(lambda: WRITERS[writer](folder))
     with told.open("w") as file:

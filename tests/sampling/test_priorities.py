@@ -205,3 +205,13 @@ def test_after_a_prioritised_run_metrics_are_numbers_as_before():
         metrics = objective.reduced(batch)[1]
         assert metrics.keys() == other.reduced(batch)[1].keys()
         assert all(value.ndim == 0 for value in metrics.values())
+
+
+def test_an_update_by_hand_after_the_run_moves_no_priority():
+    data = small_dataset("continuous")
+    algo = TD3PlusBC(**TINY).fit(data, 2, **QUIET, priorities="critic")
+    before = algo.sampler.tree.numbers.clone()
+    algo.impl.update(algo.sample_batch(data))
+    assert torch.equal(algo.sampler.tree.numbers, before)
+    algo.fit(data, 1, **QUIET, priorities="critic")
+    assert not torch.equal(algo.sampler.tree.numbers, before)

@@ -153,3 +153,32 @@ def test_rows_and_their_mean_are_the_same_run(engine: str):
         algo.fit(data(), 40, out=None, progress=False, engine=engine)
         found.append(algo.impl.value.detach())
     assert torch.equal(*found)
+
+
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [
+        (None, "the critic loss of Objective must be a tensor or Rows, .* got None; end the function by"),
+        (0.5, "got 0.5"),
+        ((PLAIN.observations,), r"\(rows, metrics\), got \(tensor"),
+        ((PLAIN.observations, PLAIN.observations), "with a dict of metrics"),
+        ((PLAIN.observations, {}, {}), "with a dict of metrics"),
+        (
+            (PLAIN.observations, {"x": 1.0}),
+            "the metric 'x' beside the critic loss .* got 1.0; take no number out",
+        ),
+    ],
+)
+def test_what_is_no_loss_is_refused(returned: Any, message: str):
+    critic, _ = objective(lambda w, batch: returned)
+    for evaluate in (critic.reduced, critic.gradients, critic.minimize):
+        with pytest.raises(TypeError, match=message):
+            evaluate(PLAIN)
+
+
+@pytest.mark.parametrize("of", [lambda w: w.detach(), lambda w: nn.Parameter(torch.tensor(1.0))])
+def test_a_loss_of_other_parameters_is_refused(of: Any):
+    critic, w = objective(lambda w, batch: of(w) * batch.observations)
+    close(critic.reduced(PLAIN)[0].detach(), 3.0 * float(of(w).detach()))  # A look is no step.
+    with pytest.raises(ValueError, match="depends on none of the parameters that it is to change"):
+        critic.minimize(PLAIN)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from offlinekit.datasets.formats.hdf5_writing import write_checked, write_fact, written_hdf5
 from offlinekit.datasets.inspection.format_losses import warn_of_losses
-from offlinekit.datasets.storage import write_checked, write_fact, written_hdf5
 from offlinekit.errors import DatasetError, UnsupportedError
 from offlinekit.io import atomic_write
 from offlinekit.types import Array

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import h5py
 import numpy as np
 from gymnasium import spaces
 
@@ -16,11 +14,13 @@ from offlinekit.datasets.families.minari_spaces import leaf_spaces
 from offlinekit.datasets.formats import hdf5
 from offlinekit.datasets.formats.arrow import joined, numbers_of, read_ipc, read_parquet
 from offlinekit.datasets.formats.json_files import read_object
+from offlinekit.datasets.formats.png import decode_jpeg
 from offlinekit.datasets.spaces import Space
 from offlinekit.errors import FileFormatError
 from offlinekit.types import Array
 
 if TYPE_CHECKING:
+    import h5py
     import pyarrow as pa
 
     from offlinekit.types import Json
@@ -72,17 +72,14 @@ def _read_leaf(group: h5py.Group, name: str, space: Space) -> Array:
     *outer, key = name.split("/")
     for part in outer:
         group = hdf5.member(group, part)
-    item = hdf5.member(group, key)
-    if isinstance(item, h5py.Dataset) and _is_image(space) and item.ndim < 3:
-        if item.dtype != np.uint8 and h5py.check_vlen_dtype(item.dtype) != np.uint8:
-            raise FileFormatError(f"{name!r} in {hdf5.where(group)} must be JPEG bytes, got {item.dtype}")
-        return _decode_images([row.tobytes() for row in item[()]])
+    if _is_image(space) and hdf5.n_axes(group, key) < 3:
+        return decode_jpeg(hdf5.read_byte_strings(group, key), space.shape or ())
     return hdf5.read_array(group, key)
 
 
 def _read_infos(group: h5py.Group, name: str) -> Iterator[tuple[str, Array]]:
     item = hdf5.member(group, name.rsplit("/", 1)[-1])
-    if isinstance(item, h5py.Group):
+    if hdf5.is_group(item):
         for key in hdf5.keys_of(item):
             yield from _read_infos(item, f"{name}/{key}")
     elif item.dtype.kind in "fiub" and item.ndim:
@@ -91,15 +88,6 @@ def _read_infos(group: h5py.Group, name: str) -> Iterator[tuple[str, Array]]:
 
 def _is_image(space: Space) -> bool:
     return isinstance(space, spaces.Box) and space.dtype == np.uint8 and len(space.shape) in (2, 3)
-
-
-def _decode_images(frames: list[bytes]) -> Array:
-    from PIL import Image
-
-    try:
-        return np.stack([np.asarray(Image.open(io.BytesIO(frame), formats=["JPEG"])) for frame in frames])
-    except (OSError, ValueError) as error:
-        raise FileFormatError(f"an image of the dataset cannot be decoded ({error})") from error
 
 
 def read_arrow(folder: Path, n_episodes: int, observations: Space, actions: Space) -> Iterator[Episode]:
@@ -145,7 +133,7 @@ def _branch(table: pa.Table, name: str) -> pa.ChunkedArray:
 
 def _decode(array: pa.ChunkedArray, space: Space, place: str) -> Array:
     if str(array.type) == "binary":
-        return _decode_images(array.to_pylist())
+        return decode_jpeg(array.to_pylist(), space.shape or ())
     values = numbers_of(array, place)
     shape = () if isinstance(space, spaces.Discrete) else space.shape or ()
     if values.size != len(values) * math.prod(shape):

@@ -15,8 +15,8 @@ from gymnasium.envs.registration import EnvSpec
 
 from offlinekit.datasets.families import minari_spaces as values
 from offlinekit.datasets.families.minari_episodes import decode
+from offlinekit.datasets.formats.hdf5_writing import written_hdf5
 from offlinekit.datasets.spaces import Space
-from offlinekit.datasets.storage import written_hdf5
 from offlinekit.errors import DatasetError, FileFormatError
 from offlinekit.io import atomic_folder
 from offlinekit.types import Array

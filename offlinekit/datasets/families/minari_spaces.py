@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from gymnasium import spaces
 
 from offlinekit.datasets.formats.json_files import parse
-from offlinekit.datasets.spaces import Space
+from offlinekit.datasets.spaces import SPACE_BYTES, Space
 from offlinekit.errors import FileFormatError, UnsupportedError
+from offlinekit.load_budget import budget_of
 from offlinekit.types import Array
 
 if TYPE_CHECKING:
@@ -30,7 +32,9 @@ def space_from_minari(text: Any) -> Space:
     """
     try:
         return _parse(parse(text))
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, MemoryError) as error:
+    except FileFormatError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, AssertionError) as error:
         raise FileFormatError(
             f"expected a space of Minari as JSON, got {str(text)[:200]} ({error})"
         ) from error
@@ -48,10 +52,12 @@ def _parse(data: Any) -> Space:
         start = None if "start" not in data else np.asarray(data["start"])
         return spaces.MultiDiscrete(np.asarray(data["nvec"]), start=start)
     if kind == "MultiBinary":
+        budget_of().take(SPACE_BYTES * math.prod(np.atleast_1d(data["n"]).tolist()), "a MultiBinary")
         return spaces.MultiBinary(data["n"])
     if kind == "Text":
         return spaces.Text(data["max_length"], min_length=data["min_length"], charset=data["charset"])
     if kind == "Box":
+        budget_of().take(SPACE_BYTES * math.prod(data["shape"]), f"a Box of shape {data['shape']!r:.100}")
         dtype = np.dtype(data["dtype"])
         low, high = (np.asarray(data[end], dtype) for end in ("low", "high"))
         return spaces.Box(low, high, tuple(data["shape"]), dtype.type)
@@ -123,6 +129,7 @@ def as_features(values: Array, space: Space) -> Array:
     numbers = values.reshape(-1).astype(np.int64) - int(space.start)
     if numbers.size and not 0 <= numbers.min() <= numbers.max() < space.n:
         raise FileFormatError(f"observations of {space} hold {values.min()} to {values.max()}")
+    budget_of().take(4 * len(numbers) * int(space.n), f"one-hot observations of {space}")
     features = np.zeros((len(numbers), int(space.n)), np.float32)
     features[np.arange(len(numbers)), numbers] = 1.0
     return features

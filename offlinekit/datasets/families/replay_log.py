@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import gzip
-import zlib
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, cast
+from typing import IO
 
 import numpy as np
 
-from offlinekit.datasets.formats.npy import read_header
+from offlinekit.datasets.formats.npy import UNPACKING, open_packed, read_header
 from offlinekit.errors import FileFormatError
+from offlinekit.load_budget import budget_of
 from offlinekit.types import Array
 
 MOST_ROWS = 1 << 24
@@ -124,7 +124,9 @@ def read_array(path: Path) -> Array:
     """
     with _opened(path) as file:
         shape, dtype = _header(file, path)
-        values = np.frombuffer(_read(file, int(np.prod(shape)) * dtype.itemsize, path), dtype)
+        size = math.prod(shape) * dtype.itemsize
+        budget_of(path).take(size, f"the array in {path}")
+        values = np.frombuffer(_read(file, size, path), dtype)
     return values.reshape(shape)
 
 
@@ -140,6 +142,7 @@ def read_frames(path: Path, n_rows: int) -> Iterator[tuple[int, Array]]:
             raise FileFormatError(f"{path} holds {dtype}{list(shape)}, expected uint8[{n_rows}, 84, 84]")
         for start in range(0, n_rows, BLOCK):
             size = min(BLOCK, n_rows - start)
+            budget_of(path).check(size * shape[1] * shape[2], f"{size:,} frames of {path}")
             raw = _read(file, size * shape[1] * shape[2], path)
             yield start, np.frombuffer(raw, np.uint8).reshape(size, *shape[1:])
 
@@ -153,13 +156,13 @@ def check_packed_array(path: Path) -> None:
 def _opened(path: Path) -> IO[bytes]:
     if not path.is_file():
         raise FileFormatError(f"{path} is missing; an epoch needs observation, action, reward and terminal")
-    return cast("IO[bytes]", gzip.open(path, "rb"))
+    return open_packed(path)
 
 
 def _header(file: IO[bytes], path: Path) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
     try:
         shape, by_columns, dtype = read_header(file, path.stat().st_size)
-    except (OSError, EOFError, ValueError, zlib.error) as error:
+    except (*UNPACKING, ValueError) as error:
         raise FileFormatError(f"{path} is no gzip of an array that np.save wrote ({error})") from error
     if dtype.kind not in "fiub" or (by_columns and len(shape) > 1) or any(size > MOST_ROWS for size in shape):
         raise FileFormatError(f"{path} holds {dtype}{list(shape)}, expected numbers, row by row")
@@ -169,7 +172,7 @@ def _header(file: IO[bytes], path: Path) -> tuple[tuple[int, ...], np.dtype[np.g
 def _read(file: IO[bytes], size: int, path: Path) -> bytes:
     try:
         raw = file.read(size)
-    except (OSError, EOFError, zlib.error) as error:
+    except UNPACKING as error:
         raise FileFormatError(f"{path} cannot be unpacked ({error}); fetch it again") from error
     if len(raw) < size:
         raise FileFormatError(f"{path} ends {size - len(raw):,} bytes too early; fetch it again")

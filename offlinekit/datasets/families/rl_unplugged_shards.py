@@ -13,6 +13,7 @@ from offlinekit.datasets.editing.concatenation import join
 from offlinekit.datasets.formats.protobuf import Feature, parse_example
 from offlinekit.datasets.formats.tfrecord import is_tfrecord, read_examples, read_parsed
 from offlinekit.errors import FileFormatError
+from offlinekit.load_budget import budget_of
 from offlinekit.types import Array
 
 BUCKET = "https://storage.googleapis.com/rl_unplugged"
@@ -96,12 +97,17 @@ def joined(parts: Iterable[Tree]) -> Tree:
         shape = shape or _shape(part)
         if _shape(part) != shape:
             raise FileFormatError("Examples differ in the names or sizes of their features; read them apart")
+        budget_of().take(_bytes(part), "all Examples")
         waiting.append(part)
         if len(waiting) == JOIN_AT:
             blocks, waiting = [*blocks, join(waiting)], []
     if shape is None:
         raise FileFormatError("there is no Example in the data; is this the right file?")
     return dict(join([*blocks, *([join(waiting)] if waiting else [])]))
+
+
+def _bytes(tree: Tree | Array) -> int:
+    return sum(map(_bytes, tree.values())) if isinstance(tree, dict) else tree.nbytes
 
 
 def _shape(tree: Tree | Array) -> object:

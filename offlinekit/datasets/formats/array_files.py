@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
@@ -15,14 +16,15 @@ import numpy as np
 from offlinekit.datasets.formats import hdf5
 from offlinekit.datasets.formats.npy import read_header
 from offlinekit.errors import DatasetError, FileFormatError, did_you_mean
+from offlinekit.load_budget import budget_of, budgeted
 from offlinekit.types import Array
 
 if TYPE_CHECKING:
     pass
 
 SUFFIXES = (".npz", ".h5", ".hdf5")
-DAMAGE = (OSError, EOFError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error)
-"""Exceptions that a damaged NPZ file raises."""
+DAMAGE = (OSError, EOFError, ValueError, KeyError, RuntimeError, TypeError, zipfile.BadZipFile, zlib.error)
+"""What comes up where an NPZ file is damaged."""
 
 
 @contextmanager
@@ -37,8 +39,8 @@ def open_npz(path: Path) -> Iterator[Any]:
             f"{path} is not an NPZ file, or is truncated; write it with np.savez_compressed"
         )
     try:
-        with np.load(path, allow_pickle=False) as file:
-            _check_claims(file.zip)
+        with budgeted(), np.load(path, allow_pickle=False) as file:
+            entries_of(file.zip)
             yield file
     except (FileFormatError, DatasetError):
         raise
@@ -48,12 +50,29 @@ def open_npz(path: Path) -> Iterator[Any]:
         ) from error
 
 
-def _check_claims(archive: zipfile.ZipFile) -> None:
-    """Raises ValueError for an array that claims more than its part of the file can hold."""
+def entries_of(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+    """Returns what lies in a zip file, once it is known to be packed by deflate or not at all.
+
+    Raises:
+        ValueError: For an entry that is packed in another way, which shrinks without a limit.
+    """
     for entry in archive.infolist():
-        if entry.filename.endswith(".npy"):
-            with archive.open(entry) as stream:
-                read_header(stream, entry.compress_size)
+        if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise ValueError(f"{entry.filename!r} is packed by another method than deflate; zip it again")
+    return archive.infolist()
+
+
+def _claimed(archive: zipfile.ZipFile, name: str) -> int:
+    """Returns the bytes that an array says it has, once they can lie in its part of the file."""
+    entry = archive.getinfo(name if name in archive.namelist() else f"{name}.npy")
+    with archive.open(entry) as stream:
+        shape, _, dtype = read_header(stream, entry.compress_size)
+    return max(math.prod(shape) * dtype.itemsize, entry.file_size)
+
+
+def is_zip(path: Path) -> bool:
+    """Returns whether a file is a zip archive, such as an NPZ file."""
+    return zipfile.is_zipfile(path)
 
 
 def names_in(path: Path) -> list[str]:
@@ -101,6 +120,7 @@ def array_in(file: h5py.File, name: str, path: Path, advice: str = "") -> Array:
     if name not in file:
         hint = did_you_mean(name, file.files)
         raise FileFormatError(f"{path} has no key {name!r}{hint}; it has {', '.join(file.files)}{advice}")
+    budget_of(path).take(_claimed(file.zip, name), f"{name!r} in {path}")
     array = np.asarray(file[name])
     if array.dtype.kind not in "fiub":
         raise FileFormatError(f"{name!r} in {path} has dtype {array.dtype}, expected numbers")

@@ -2,17 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import struct
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from offlinekit.errors import DatasetError, FileFormatError, require
+from offlinekit.datasets.formats.arrow_messages import unpacked_bytes
+from offlinekit.errors import DatasetError, FileFormatError, OfflineKitError, require
+from offlinekit.load_budget import budget_of
 from offlinekit.types import Array
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+MAGIC = b"ARROW1\0\0"
+DAMAGE = (
+    OSError,
+    ValueError,
+    KeyError,
+    IndexError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    MemoryError,
+    struct.error,
+)
+NUMBER = 8
+"""Bytes that the largest number takes."""
+FEW = 256
+"""Rows with texts that are read together."""
 
 
 def read_parquet(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
@@ -22,19 +43,32 @@ def read_parquet(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
         MissingExtraError: Where pyarrow is not installed.
         FileFormatError: For a damaged file, or one without a column.
     """
-    arrow, parquet = require("pyarrow", "arrow"), require("pyarrow.parquet", "arrow")
-    try:
+    parquet = require("pyarrow.parquet", "arrow")
+    with _damage(f"{path} is no Parquet file, or is damaged"):
         file = parquet.ParquetFile(path)
         missing = [name for name in columns or () if name not in file.schema_arrow.names]
         if missing:
             raise FileFormatError(
                 f"{path} has no column {', '.join(missing)}; it has {', '.join(file.schema_arrow.names)}"
             )
-        return file.read(columns=None if columns is None else list(columns))
-    except (arrow.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise FileFormatError(
-            f"{path} is no Parquet file, or is damaged ({error}); fetch it again"
-        ) from error
+        return _checked(_read_columns(file, None if columns is None else list(columns), path), path)
+
+
+def _read_columns(file: Any, columns: list[str] | None, path: Path) -> pa.Table:
+    """Returns columns as a Table; texts, which a dictionary repeats for nothing, are read a few rows at a time."""
+    budget, facts = budget_of(path), file.metadata
+    groups = [facts.row_group(i) for i in range(facts.num_row_groups)]
+    parts = [group.column(i) for group in groups for i in range(group.num_columns)]
+    parts = [part for part in parts if columns is None or part.path_in_schema.split(".")[0] in columns]
+    size = sum(max(part.total_uncompressed_size, NUMBER * part.num_values) for part in parts)
+    budget.take(max(size, 0), f"the columns of {path}")
+    if not any(part.physical_type == "BYTE_ARRAY" for part in parts):
+        return file.read(columns=columns)
+    batches = []
+    for batch in file.iter_batches(batch_size=FEW, columns=columns):
+        budget.take(batch.nbytes, f"the columns of {path}")
+        batches.append(batch)
+    return require("pyarrow", "arrow").Table.from_batches(batches, None if batches else file.schema_arrow)
 
 
 def read_ipc(path: Path) -> pa.Table:
@@ -45,10 +79,34 @@ def read_ipc(path: Path) -> pa.Table:
         FileFormatError: For a damaged file.
     """
     arrow, ipc = require("pyarrow", "arrow"), require("pyarrow.ipc", "arrow")
+    with _damage(f"{path} is no Arrow file, or is damaged"):
+        content = path.read_bytes()
+        if not content.startswith(MAGIC):
+            raise FileFormatError(f"{path} is no Arrow file: it begins with {content[:8]!r}")
+        messages = arrow.py_buffer(content).slice(len(MAGIC))
+        budget_of(path).take(len(content) + unpacked_bytes(messages), f"the columns of {path}")
+        return _checked(ipc.open_stream(messages).read_all(), path)
+
+
+@contextmanager
+def _damage(what: str) -> Iterator[None]:
+    """Turns what pyarrow raises where a file is damaged into a FileFormatError."""
+    arrow = require("pyarrow", "arrow")
     try:
-        return ipc.open_file(arrow.BufferReader(path.read_bytes())).read_all()
-    except (arrow.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise FileFormatError(f"{path} is no Arrow file, or is damaged ({error}); fetch it again") from error
+        yield
+    except OfflineKitError:
+        raise
+    except (arrow.ArrowException, *DAMAGE) as error:
+        raise FileFormatError(f"{what} ({error}); fetch it again") from error
+
+
+def _checked(table: pa.Table, path: Path) -> pa.Table:
+    """Returns a table once its offsets and texts are known to be sound, which pyarrow itself believes."""
+    table.validate(full=True)
+    budget_of(path).check(NUMBER * table.num_rows * table.num_columns, f"{table.num_rows:,} rows of {path}")
+    if len(set(table.column_names)) < len(table.column_names):
+        raise FileFormatError(f"{path} has two columns of one name; name them apart")
+    return table
 
 
 def numbers_of(array: pa.Array | pa.ChunkedArray, place: str) -> Array:
@@ -61,6 +119,11 @@ def numbers_of(array: pa.Array | pa.ChunkedArray, place: str) -> Array:
     Raises:
         DatasetError: For rows without a value, lists of several lengths, and what is no number.
     """
+    with _damage(f"{place} is no column of numbers"):
+        return _numbers_of(array, place)
+
+
+def _numbers_of(array: pa.Array | pa.ChunkedArray, place: str) -> Array:
     if array.null_count:
         raise DatasetError(f"{place} has {array.null_count} rows without a value; drop those episodes")
     is_list = "list" in str(array.type)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any, TypeAlias
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from offlinekit.errors import FileFormatError
 from offlinekit.io import atomic_write
+from offlinekit.load_budget import budget_of
 from offlinekit.types import Array
 
 Columns: TypeAlias = dict[str, Array]
@@ -22,8 +23,14 @@ Part: TypeAlias = tuple[Array, Columns]
 def in_memory(parts: Iterable[Part]) -> Part:
     """Returns all frames and all columns, taking hardly more memory than they have in the end."""
     sink = io.BytesIO()
-    shape, columns = _drain(parts, sink)
+    shape, columns = _drain(_noted(parts), sink)
     return np.frombuffer(sink.getbuffer(), np.uint8).reshape(-1, *shape), columns
+
+
+def _noted(parts: Iterable[Part]) -> Iterator[Part]:
+    for frames, columns in parts:
+        budget_of().take(frames.nbytes + sum(values.nbytes for values in columns.values()), "all frames")
+        yield frames, columns
 
 
 def in_file(path: Path, make: Callable[[], Iterable[Part]]) -> Part:

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import h5py
 import numpy as np
 
-from offlinekit.datasets.formats.inflating import Rows
+from offlinekit.datasets.formats.inflating import Rows, check_chunks
 from offlinekit.errors import FileFormatError, OfflineKitError
+from offlinekit.load_budget import budget_of, budgeted
 from offlinekit.types import Array
 
 if TYPE_CHECKING:
@@ -27,6 +28,9 @@ DEFLATE_LIMIT = 1_100
 
 DEEPEST = 32
 """Groups within groups: more are a circle of links."""
+
+DAMAGE = (OSError, RuntimeError, KeyError, TypeError, ValueError, IndexError, AttributeError, MemoryError)
+"""What comes up where an HDF5 file is damaged."""
 
 SPOOLED_BYTES = 1 << 22
 """Size above which `spooled` writes to disk, and of its blocks."""
@@ -55,11 +59,11 @@ def open_hdf5(path: Path) -> Iterator[Any]:
             f"{path} is not HDF5: it begins with {_beginning(path)}; was it fetched completely?"
         )
     try:
-        with h5py.File(path, "r") as file:
+        with budgeted(), h5py.File(path, "r") as file:
             yield file
     except OfflineKitError:
         raise
-    except (OSError, RuntimeError, KeyError, TypeError, UnicodeDecodeError) as error:
+    except DAMAGE as error:
         raise FileFormatError(f"{path} is damaged or truncated ({error}); fetch or write it again") from error
 
 
@@ -114,6 +118,9 @@ def read_array(group: h5py.Group, key: str, kinds: str = "fiub", dtype: DTypeLik
         FileFormatError: For objects, strings, links, and data that lie elsewhere or were never written.
     """
     item, folder = _numbers(group, key, kinds), _SPOOL.get()
+    budget_of(group.file.filename).take(
+        item.size * np.dtype(dtype or item.dtype).itemsize, f"{key!r} in {where(group)}"
+    )
     if folder is None or item.size * item.dtype.itemsize < SPOOLED_BYTES or item.ndim == 0:
         array = Rows(item, dtype).read()
         stated = text_attribute(item, "sha256") if array.dtype == item.dtype else None
@@ -185,11 +192,40 @@ def _numbers(group: h5py.Group, key: str, kinds: str = "fiub") -> h5py.Dataset:
         raise FileFormatError(f"{place} is a group, expected an array")
     if item.dtype.kind not in kinds:
         raise FileFormatError(f"{place} has dtype {item.dtype}, expected numbers; objects are never read")
-    if item.is_virtual or item.external:
-        raise FileFormatError(f"{place} lies in another file, expected data in the file")
+    _check_inside(item, place)
     if item.size and item.nbytes > item.id.get_storage_size() * DEFLATE_LIMIT:
         raise FileFormatError(f"{place} claims shape {list(item.shape)}, but its data were never written")
     return item
+
+
+def is_group(item: h5py.Group | h5py.Dataset) -> bool:
+    """Returns whether a member is a group of others."""
+    return isinstance(item, h5py.Group)
+
+
+def n_axes(group: h5py.Group, key: str) -> int:
+    """Returns the number of axes of an array that lies in a group; 0 for a group."""
+    item = member(group, key)
+    return int(item.ndim) if isinstance(item, h5py.Dataset) else 0
+
+
+def read_byte_strings(group: h5py.Group, key: str) -> list[bytes]:
+    """Returns rows of bytes that lie in a group, each of its own length or all of one.
+
+    Raises:
+        FileFormatError: As `read_array`.
+    """
+    item, place = member(group, key), f"{key!r} in {where(group)}"
+    if item.dtype == np.uint8:
+        return [row.tobytes() for row in read_array(group, key)]
+    if h5py.check_vlen_dtype(item.dtype) != np.uint8 or item.ndim != 1:
+        raise FileFormatError(f"{place} must hold rows of bytes, got {item.dtype}")
+    _check_inside(item, place)
+    rows, budget = [], budget_of(group.file.filename)
+    for row in range(len(item)):
+        rows.append(item[row].tobytes())  # One at a time, as all may be the same bytes of the file.
+        budget.take(len(rows[-1]), place)
+    return rows
 
 
 def read_text(group: h5py.Group, key: str) -> str:
@@ -230,6 +266,12 @@ def where(group: h5py.Group) -> str:
     return str(group.file.filename) + ("" if group.name == "/" else f":{group.name}")
 
 
+def _check_inside(item: h5py.Dataset, place: str) -> None:
+    if item.is_virtual or item.external:
+        raise FileFormatError(f"{place} lies in another file, expected data in the file")
+    check_chunks(item, place)
+
+
 def read_string(group: h5py.Group, key: str) -> str:
     """Returns a single string that lies in a group as a dataset.
 
@@ -239,4 +281,5 @@ def read_string(group: h5py.Group, key: str) -> str:
     item = member(group, key)
     if not isinstance(item, h5py.Dataset) or item.shape != () or h5py.check_string_dtype(item.dtype) is None:
         raise FileFormatError(f"{key!r} in {where(group)} must be one string")
+    _check_inside(item, f"{key!r} in {where(group)}")
     return str(item.asstr()[()])

@@ -22,6 +22,7 @@ import h5py
 import numpy as np
 
 from offlinekit.errors import FileFormatError
+from offlinekit.load_budget import budget_of
 from offlinekit.types import Array
 
 if TYPE_CHECKING:
@@ -39,6 +40,10 @@ def _library() -> ModuleType:
         return importlib.import_module("isal.isal_zlib")
     except ImportError:
         return zlib
+
+
+LARGE = 1 << 20
+"""Packed bytes of a chunk beyond which it is looked at before HDF5 inflates it, which knows no limit."""
 
 
 class Chunk(NamedTuple):
@@ -129,6 +134,49 @@ class Rows:
 
     def _damage(self, why: str) -> str:
         return f"{self.item.name!r} in {self.item.file.filename} is damaged{why}; fetch or write it again"
+
+
+def check_chunks(item: h5py.Dataset, place: str) -> None:
+    """Checks that the chunks of a dataset may be held one at a time.
+
+    HDF5 makes room for a whole chunk to read one number of it, and inflates what lies in it to whatever it becomes.
+
+    Raises:
+        FileFormatError: For chunks that are too large, or inflate to more than they should.
+    """
+    if item.chunks is None or not item.size:
+        return
+    size = math.prod(item.chunks) * item.dtype.itemsize
+    budget_of(item.file.filename).check(size, f"one part of {place}")
+    plist = item.id.get_create_plist()
+    filters = [plist.get_filter(i)[0] for i in range(plist.get_nfilters())]
+    if filters.count(h5py.h5z.FILTER_DEFLATE) > 1:
+        raise FileFormatError(f"{place} is packed several times over, expected once; write it again")
+    if h5py.h5z.FILTER_DEFLATE in filters and item.id.get_storage_size() > LARGE and _chunks(item) is None:
+        _check_large(item, place, size)
+
+
+def _check_large(item: h5py.Dataset, place: str, size: int) -> None:
+    chunks = [item.id.get_chunk_info(i) for i in range(item.id.get_num_chunks())]
+    with open(item.file.filename, "rb") as file:
+        for chunk in chunks:
+            if chunk.size > LARGE:
+                content = os.pread(file.fileno(), chunk.size, chunk.byte_offset)
+                if not _inflates_to(content, size):
+                    raise FileFormatError(f"a part of {place} inflates to more than {size:,} bytes")
+
+
+def _inflates_to(content: bytes, size: int) -> bool:
+    """Returns whether bytes are no more than so many when they are inflated, or are not packed at all."""
+    stream = zlib.decompressobj()
+    try:
+        left = size
+        while content and left >= 0 and not stream.eof:
+            left -= len(stream.decompress(content, BLOCK_BYTES))
+            content = stream.unconsumed_tail
+    except zlib.error:
+        return True  # HDF5 says what is wrong with it.
+    return left >= 0
 
 
 def _chunks(item: h5py.Dataset) -> dict[int, list[Chunk]] | None:

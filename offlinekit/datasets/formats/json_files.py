@@ -1,12 +1,23 @@
-"""JSON that others wrote, read with suspicion."""
+"""JSON that others wrote, read with suspicion: whole, or line by line, also from a zip file."""
 
 from __future__ import annotations
 
+import io
 import json
+import zipfile
+import zlib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
+from offlinekit.datasets.formats.array_files import entries_of
 from offlinekit.errors import FileFormatError
+from offlinekit.load_budget import budget_of
+
+TEXT_FACTOR = 24
+"""Bytes that a byte of JSON may become: "[]," is a list of 56."""
+MOST_LINE = 1 << 28
+"""Bytes of the longest line that is read."""
 
 
 def read_object(path: Path) -> dict[str, Any]:
@@ -16,6 +27,7 @@ def read_object(path: Path) -> dict[str, Any]:
         FileFormatError: For a file that is missing, no JSON, or JSON of anything else.
     """
     try:
+        budget_of(path)
         found = parse(path.read_bytes())
     except (OSError, ValueError) as error:
         raise FileFormatError(f"{path} cannot be read ({error}); fetch it again") from error
@@ -32,7 +44,44 @@ def parse(text: str | bytes) -> Any:
     Raises:
         ValueError: For text that is no JSON, or nested too deep.
     """
+    budget_of().check(TEXT_FACTOR * len(text), "a JSON text")
     try:
         return json.loads(text)
     except RecursionError as error:
         raise ValueError("it is nested too deep") from error
+
+
+def read_lines(path: Path) -> Iterator[bytes]:
+    """Yields the lines of a file, or of those in a zip file whose names end in ".json".
+
+    Raises:
+        FileFormatError: For a damaged zip file, and a line without an end.
+    """
+    if path.suffix.lower() != ".zip":
+        with path.open("rb") as file:
+            yield from _lines_of(file, path)
+        return
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = sorted(
+                entry.filename for entry in entries_of(archive) if entry.filename.endswith(".json")
+            )
+            for name in names:
+                with archive.open(name) as member:
+                    yield from _lines_of(io.BufferedReader(cast("io.RawIOBase", member)), path)
+    except FileFormatError:
+        raise
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError, ValueError) as error:
+        raise FileFormatError(f"{path} is damaged ({error}); fetch it again") from error
+
+
+def _lines_of(file: IO[bytes], path: Path) -> Iterator[bytes]:
+    budget = budget_of(path)
+    longest = min(MOST_LINE, budget.limit // TEXT_FACTOR)
+    while line := file.readline(longest):
+        if len(line) == longest:
+            raise FileFormatError(
+                f"{path} has a line of more than {longest:,} bytes, expected one batch a line"
+            )
+        budget.work(len(line) // 4)
+        yield line

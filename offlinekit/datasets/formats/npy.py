@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import gzip
 import math
 import tokenize
-from typing import IO, Any
+import zlib
+from pathlib import Path
+from typing import IO, Any, cast
 
 import numpy as np
 
 from offlinekit.datasets.formats.hdf5 import DEFLATE_LIMIT
+
+UNPACKING = (OSError, EOFError, zlib.error)
+"""What comes up where a gzip file is damaged."""
+
+
+def open_packed(path: Path) -> IO[bytes]:
+    """Opens an array that lies in a gzip file."""
+    return cast("IO[bytes]", gzip.open(path, "rb"))
 
 
 def read_header(stream: IO[bytes], n_packed: int) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:

@@ -14,10 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from offlinekit.errors import FileFormatError, require
+from offlinekit.load_budget import budget_of
 from offlinekit.types import Array
 
-LIMIT = 1 << 31
-"""Bytes that one column may unpack to."""
 LZ4_LIMIT = 256
 """LZ4 shrinks by 255 at most."""
 FUNCTIONS = {
@@ -30,10 +29,6 @@ CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()
 TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 VALUES = ("BINUNICODE", "BINBYTES", "BYTEARRAY", "BININT", "LONG")
 SILENT = ("PROTO", "FRAME")
-
-
-class _Mark:
-    pass
 
 
 class _Call(NamedTuple):
@@ -53,10 +48,12 @@ def unpack(text: str) -> Array:
     try:
         decompressor = frames.LZ4FrameDecompressor()
         packed = base64.b64decode(text, validate=True)
-        limit = min(LIMIT, len(packed) * LZ4_LIMIT)
+        budget = budget_of()
+        limit = min((budget.limit - budget.held) // 3, len(packed) * LZ4_LIMIT)
         content = decompressor.decompress(packed, max_length=limit)
         if not decompressor.eof:
             raise FileFormatError(f"a packed column is cut off, or larger than {limit:,} bytes")
+        budget.take(len(content), "a packed column")
         return _array(_parse(content))
     except (binascii.Error, RuntimeError, ValueError, TypeError, AttributeError, LookupError) as error:
         raise FileFormatError(f"a packed column is damaged, or no array of numbers ({error})") from error
@@ -64,8 +61,11 @@ def unpack(text: str) -> Array:
 
 def _parse(content: bytes) -> object:
     stack: list[Any] = []
+    marks: list[int] = []  # Places in the stack.
     memo: dict[int, Any] = {}
+    budget = budget_of()
     for opcode, argument, _ in pickletools.genops(content):
+        budget.work(4)
         name = opcode.name
         if name == "STOP":
             return stack.pop()
@@ -78,24 +78,24 @@ def _parse(content: bytes) -> object:
         elif name in ("BINGET", "LONG_BINGET"):
             stack.append(memo[int(argument or 0)])
         else:
-            _apply(name, argument, stack)
+            _apply(name, argument, stack, marks)
     raise ValueError("it has no end")
 
 
-def _apply(name: str, argument: object, stack: list[Any]) -> None:
+def _apply(name: str, argument: object, stack: list[Any], marks: list[int]) -> None:
     if name in CONSTANTS:
         stack.append(CONSTANTS[name])
     elif name == "MARK":
-        stack.append(_Mark)
+        marks.append(len(stack))
     elif name == "TUPLE":
-        start = len(stack) - stack[::-1].index(_Mark)
-        stack[start - 1 :] = [tuple(stack[start:])]
+        start = marks.pop()
+        stack[start:] = [tuple(stack[start:])]
     elif name in TUPLES:
         stack[-TUPLES[name] :] = [tuple(stack[-TUPLES[name] :])]
     elif name == "GLOBAL":
         stack.append(_function(str(argument).replace(" ", ".")))
     elif name == "STACK_GLOBAL":
-        stack[-2:] = [_function(f"{stack[-2]}.{stack[-1]}")]
+        stack[-2:] = [_function(".".join(stack[-2:]))]
     elif name == "REDUCE":
         stack[-2:] = [_Call(stack[-2], stack[-1])]
     elif name == "BUILD":
@@ -108,7 +108,7 @@ def _apply(name: str, argument: object, stack: list[Any]) -> None:
 
 def _function(name: str) -> str:
     if name not in FUNCTIONS:
-        raise ValueError(f"it names {name}, which is never called")
+        raise ValueError(f"it names {name:.100}, which is never called")
     return name
 
 
@@ -122,14 +122,18 @@ def _array(call: object) -> Array:
         _, shape, dtype, is_fortran, content = call.state
         order = "F" if is_fortran else "C"
     else:
-        raise ValueError(f"it is a {call.function}")
-    array: Array = np.frombuffer(bytes(content), _dtype(dtype)).reshape(shape, order=order)
+        raise ValueError("it is the call of another function")
+    if not isinstance(content, bytes | bytearray):
+        raise ValueError(f"its content is a {type(content).__name__}, expected bytes")
+    if not isinstance(shape, tuple) or not all(isinstance(size, int) for size in shape):
+        raise ValueError("its shape is no tuple of whole numbers")
+    array: Array = np.frombuffer(content, _dtype(dtype)).reshape(shape, order=order)
     return array
 
 
 def _dtype(call: Any) -> np.dtype[Any]:
     code, order = call.arguments[0], "|" if call.state is None else call.state[1]
-    if call.function != "numpy.dtype" or code[0] not in "fiub":
-        raise ValueError(f"its dtype is {code!r}")
-    dtype: np.dtype[Any] = np.dtype(code).newbyteorder(order)
-    return dtype
+    if call.function != "numpy.dtype" or not isinstance(code, str) or code[:1] not in tuple("fiub"):
+        raise ValueError("its dtype is none of numbers")
+    dtype: np.dtype[Any] = np.dtype(code)
+    return dtype.newbyteorder("S") if order == ">" else dtype

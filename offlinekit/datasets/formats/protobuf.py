@@ -12,12 +12,19 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 
 from offlinekit.errors import FileFormatError
+from offlinekit.load_budget import budget_of
 from offlinekit.types import Array
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 
 Feature: TypeAlias = "list[bytes] | Array"
 """A list of bytes, or a vector of float32 or of int64."""
+
+
+FIELD_BYTES = 256
+"""That a field takes while its message is read."""
+BLOCK = 1 << 20
+"""Packed bytes of numbers that are unpacked together, which takes forty times as many."""
 
 
 class Field(NamedTuple):
@@ -36,8 +43,12 @@ def fields(data: bytes, start: int = 0, stop: int | None = None) -> Iterator[Fie
     Raises:
         FileFormatError: For bytes that are no message; says at which byte of the data.
     """
-    at, end = start, len(data) if stop is None else stop
+    at, end, found, budget = start, len(data) if stop is None else stop, 0, budget_of()
     while at < end:
+        found += 1
+        if not found & 1023:
+            budget.work(1024)
+            budget.check(found * FIELD_BYTES, "a message of so many fields")
         key, at = _varint(data, at, end)
         wire = key & 7
         if wire == VARINT:
@@ -55,6 +66,7 @@ def fields(data: bytes, start: int = 0, stop: int | None = None) -> Iterator[Fie
             raise FileFormatError(f"a field at byte {at} claims {size:,} bytes, but {end - at:,} are left")
         yield Field(key >> 3, wire, 0, at, at + size)
         at += size
+    budget.work(found & 1023)
 
 
 def _varint(data: bytes, at: int, end: int) -> tuple[int, int]:
@@ -168,6 +180,10 @@ def unpack_varints(data: bytes, start: int, stop: int) -> Array:
     ends = np.flatnonzero(raw < 0x80)
     if len(ends) == len(raw):
         return raw.astype(np.int64)
+    budget_of().check(8 * len(ends), "a list of numbers")
+    if len(raw) > BLOCK and len(ends) > 1:
+        middle = start + int(ends[len(ends) // 2 - 1]) + 1
+        return np.concatenate([unpack_varints(data, start, middle), unpack_varints(data, middle, stop)])
     lengths = np.diff(ends, prepend=-1)
     if not len(ends) or ends[-1] != len(raw) - 1 or lengths.max() > 10:
         raise FileFormatError(f"a packed number after byte {start} does not end")

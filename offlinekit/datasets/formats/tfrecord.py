@@ -19,13 +19,18 @@ from offlinekit.datasets.formats.crc32c import crc32c, crc32c_of
 from offlinekit.datasets.formats.hdf5 import DEFLATE_LIMIT
 from offlinekit.datasets.formats.protobuf import Feature, parse_example
 from offlinekit.errors import FileFormatError
+from offlinekit.load_budget import budget_of
 from offlinekit.types import Array
 
 MOST_BYTES = 1 << 30
 """The longest record that is believed."""
 BATCH_BYTES = 1 << 19
 """Records are checked together once they have so many bytes."""
+BATCH_RECORDS = 1 << 12
+"""Or so many."""
 HEADER = 12
+RECORD_OPERATIONS = 16
+"""Of the budget, for what a record costs beside its fields."""
 Parsed = TypeVar("Parsed")
 
 
@@ -44,20 +49,22 @@ def read_records(path: Path) -> Iterator[Record]:
         FileFormatError: For a file that is no TFRecord, is truncated, or has a wrong checksum; names the
             record and where it begins.
     """
-    most = min(MOST_BYTES, path.stat().st_size * DEFLATE_LIMIT)
+    most, budget = min(MOST_BYTES, path.stat().st_size * DEFLATE_LIMIT), budget_of(path)
     with _open(path) as stream:
         records: list[Record] = []
         sums: list[int] = []
         size = number = offset = 0
         while header := _read(stream, HEADER, path, number, offset):
             length = _length(header, path, number, offset, most)
+            budget.check(3 * (size + length), f"record {number} of {path}")  # As read, checked and parsed.
+            budget.work(RECORD_OPERATIONS)
             body = _read(stream, length + 4, path, number, offset + HEADER)
             if len(body) < length + 4:
                 raise _damaged(path, number, offset, "the file ends within it; fetch it again")
             records.append(Record(number, offset, body[:length]))
             sums.append(int.from_bytes(body[length:], "little"))
             size, number, offset = size + length, number + 1, offset + HEADER + length + 4
-            if size >= BATCH_BYTES:
+            if size >= BATCH_BYTES or len(records) == BATCH_RECORDS:
                 yield from _checked(records, sums, path)
                 records, sums, size = [], [], 0
         yield from _checked(records, sums, path)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from offlinekit.datasets import schema
-from offlinekit.datasets.formats.array_files import array_in, open_npz
+from offlinekit.datasets.formats.array_files import array_in, is_zip, open_npz
 from offlinekit.datasets.inspection.format_losses import warn_of_losses
 from offlinekit.datasets.schema import Columns
 from offlinekit.datasets.source import Source
@@ -100,7 +99,7 @@ def export_npz(dataset: MDPDataset, path: Path | str) -> Path:
 SOURCE = Source(
     summary="An NPZ file of flat columns; name its keys by options.",
     suffixes=(".npz",),
-    recognises=zipfile.is_zipfile,
+    recognises=is_zip,
     is_last_resort=True,
     read=read,
     write=export_npz,

@@ -7,26 +7,25 @@ one another; else an episode ends at `dones`.
 
 from __future__ import annotations
 
-import io
 import warnings
-import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any
 
 import numpy as np
 from gymnasium import spaces
 
 from offlinekit.datasets.editing.concatenation import join
 from offlinekit.datasets.editing.ordering import in_order
-from offlinekit.datasets.formats.json_files import parse
+from offlinekit.datasets.formats.array_files import is_zip
+from offlinekit.datasets.formats.json_files import parse, read_lines
 from offlinekit.datasets.formats.packed_arrays import unpack
 from offlinekit.datasets.schema import Columns
 from offlinekit.datasets.source import Source
 from offlinekit.datasets.spaces import Space, clip
 from offlinekit.datasets.validation import as_flags
 from offlinekit.errors import DatasetWarning, FileFormatError
+from offlinekit.load_budget import budget_of
 from offlinekit.types import Array
 
 REQUIRED = ("obs", "actions", "rewards")
@@ -36,8 +35,6 @@ NAMES = ("eps_id", "agent_index")
 """Columns that may hold words."""
 SPARE = ("new_obs", "action_logp", "action_prob")
 """Columns that may be left out."""
-MOST_LINE = 1 << 28
-"""Bytes of the longest line that is read."""
 ENDS = ("terminateds", "dones", "truncateds")
 
 
@@ -93,37 +90,13 @@ def _lines(path: Path) -> Iterator[tuple[str, Any]]:
         for part in sorted(path.glob("*.json")):
             yield from _lines(part)
         return
-    for number, line in enumerate(_text_lines(path), 1):
+    for number, line in enumerate(read_lines(path), 1):
         if line.strip():
             place = f"line {number} of {path}"
             try:
                 yield place, parse(line)
             except ValueError as error:
                 raise FileFormatError(f"{place} is not JSON ({error}); was it fetched completely?") from error
-
-
-def _text_lines(path: Path) -> Iterator[bytes]:
-    if path.suffix.lower() != ".zip":
-        with path.open("rb") as file:
-            yield from _lines_of(file, path)
-        return
-    try:
-        with zipfile.ZipFile(path) as archive:
-            for name in sorted(archive.namelist()):
-                if name.endswith(".json"):
-                    with archive.open(name) as member:
-                        yield from _lines_of(io.BufferedReader(cast("io.RawIOBase", member)), path)
-    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError) as error:  # Runtime: a password.
-        raise FileFormatError(f"{path} is damaged ({error}); fetch it again") from error
-
-
-def _lines_of(file: IO[bytes], path: Path) -> Iterator[bytes]:
-    while line := file.readline(MOST_LINE):
-        if len(line) == MOST_LINE:
-            raise FileFormatError(
-                f"{path} has a line of more than {MOST_LINE:,} bytes, expected one batch a line"
-            )
-        yield line
 
 
 def _columns(batch: Any, place: str) -> dict[str, Array]:
@@ -153,6 +126,8 @@ def _column(values: object, name: str, place: str) -> Array:
         raise FileFormatError(f"{name!r} at {place} is no column: {error}") from error
     if column.dtype.kind not in ("fiubU" if name in NAMES else "fiub") or column.ndim == 0:
         raise FileFormatError(f"{name!r} at {place} is no column of numbers, got {values!r:.100}")
+    if not isinstance(values, str):
+        budget_of().take(column.nbytes, f"{name!r} of all batches")
     if name in SINGLE and column.size != len(column):
         raise FileFormatError(
             f"{name!r} at {place} has shape {list(column.shape)}, expected one number a row"
@@ -252,9 +227,9 @@ def recognises(path: Path) -> bool:
     if path.is_dir():
         part = next(iter(sorted(path.glob("output-*.json"))), None)
         return part is not None and recognises(part)
-    if path.suffix.lower() == ".zip" and not zipfile.is_zipfile(path):
+    if path.suffix.lower() == ".zip" and not is_zip(path):
         return False
-    head = next(iter(_text_lines(path)), b"")[:200]
+    head = next(iter(read_lines(path)), b"")[:200]
     return b'"SampleBatch"' in head or b'"MultiAgentBatch"' in head
 
 

@@ -21,10 +21,14 @@ from offlinekit.datasets.source import Source
 from offlinekit.datasets.spaces import Space, clip
 from offlinekit.datasets.validation import as_array
 from offlinekit.errors import DatasetError, FileFormatError, did_you_mean, require
+from offlinekit.load_budget import budget_of
 from offlinekit.types import Array
 
 if TYPE_CHECKING:
     import pandas as pd
+
+COLUMN_OPERATIONS = 500
+"""Of the budget, for a column of a CSV file."""
 
 
 def from_dataframe(
@@ -125,6 +129,8 @@ def read(path: Path, **options: Any) -> Columns:
     pandas = require("pandas", "pandas")
     if path.suffix.lower() == ".parquet":
         return _columns(read_parquet(path).to_pandas(), **options)
+    with path.open("rb") as file:
+        budget_of(path).work(COLUMN_OPERATIONS * file.readline().count(b","))
     try:
         frame = pandas.read_csv(path, dtype={options.get("episode"): str})  # "007" and "7" are two episodes.
     except (ValueError, UnicodeDecodeError) as error:

@@ -10,7 +10,6 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import h5py
 import numpy as np
 
 from offlinekit.datasets.formats import hdf5
@@ -22,6 +21,8 @@ from offlinekit.errors import FileFormatError
 from offlinekit.types import Array, first_leaf, rows
 
 if TYPE_CHECKING:
+    import h5py
+
     from offlinekit.types import ArrayTree
 
 REQUIRED = ("obs", "act", "rew")
@@ -71,8 +72,8 @@ def read(path: Path, *, action_space: Space | None = None, clip_actions: bool = 
     }
 
 
-def _is_pickled(item: h5py.Dataset) -> bool:
-    return isinstance(item, h5py.Dataset) and item.attrs.get("__data_type__", "ndarray") not in ARRAYS
+def _is_pickled(item: h5py.Group | h5py.Dataset) -> bool:
+    return not hdf5.is_group(item) and item.attrs.get("__data_type__", "ndarray") not in ARRAYS
 
 
 def _note_pickles(file: h5py.File, skipped: list[str]) -> None:
@@ -82,7 +83,7 @@ def _note_pickles(file: h5py.File, skipped: list[str]) -> None:
 def _tree(group: h5py.Group, key: str) -> ArrayTree:
     """Returns an array, or a dict of those in a group."""
     item = hdf5.member(group, key)
-    if isinstance(item, h5py.Group):
+    if hdf5.is_group(item):
         return {name: _tree(item, name) for name in hdf5.keys_of(item)}
     if _is_pickled(item):
         raise FileFormatError(f"{key!r} in {hdf5.where(group)} is a pickled object, which is never read")
@@ -125,7 +126,7 @@ def _count(file: h5py.File, name: str, default: int) -> int:
 def recognises(path: Path) -> bool:
     """Returns whether an HDF5 file has the columns of a buffer of Tianshou."""
     with hdf5.open_hdf5(path) as file:
-        table = hdf5.member(file, "_meta") if file.get("_meta", getclass=True) is h5py.Group else file
+        table = hdf5.member(file, "_meta") if hdf5.is_group(file.get("_meta")) else file
         return all(key in table for key in REQUIRED)
 
 

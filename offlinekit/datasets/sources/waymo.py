@@ -19,6 +19,7 @@ from offlinekit.datasets.formats.tfrecord import is_tfrecord, read_parsed, read_
 from offlinekit.datasets.schema import Columns
 from offlinekit.datasets.source import Source
 from offlinekit.errors import FileFormatError
+from offlinekit.load_budget import budget_of
 from offlinekit.types import Array
 
 OBSERVATION = ("x", "y", "cos", "sin", "forward_speed", "sideways_speed", "length", "width")
@@ -34,6 +35,10 @@ VALID = 11
 STATE_FIELDS = {2: 0, 3: 1, 5: 2, 6: 3, 8: 4, 9: 5, 10: 6}
 """Number of a field of ObjectState to its place among x, y, length, width, heading, velocity x and y."""
 TYPE_VEHICLE = 1
+
+
+STATE_BYTES = 128
+"""That a row of a trajectory takes."""
 
 
 class Track(NamedTuple):
@@ -81,6 +86,7 @@ def read(
             break
         for track in scenario.tracks:
             parts += [transitions(*piece, steering) for piece in pieces(track, scenario.times)]
+            budget_of(path).take(STATE_BYTES * len(track.states), "all trajectories")
     if not parts:
         raise FileFormatError(f"{path} holds no vehicle ({vehicles}) with two valid states in a row")
     columns = join(parts)

@@ -117,6 +117,7 @@ def _check_together(settings: RunSettings) -> None:
     if settings["loggers"] and settings["out"] is None:
         raise ValueError("loggers belong to a run folder; give out='runs' as well")
     find_factories(settings["loggers"])
+    _check_evaluators(settings["evaluators"])
     stopping, evaluators = settings["early_stopping"], settings["evaluators"] or {}
     if stopping is not None:
         settings["early_stopping"] = stopping.resolved(evaluators)
@@ -125,6 +126,16 @@ def _check_together(settings: RunSettings) -> None:
             raise ValueError(
                 f"early_stopping waits for {stopping.metric!r}, which needs an environment; give eval_env"
             )
+
+
+def _check_evaluators(evaluators: object) -> None:
+    """Checks that evaluators are functions by name."""
+    if evaluators is None or (isinstance(evaluators, Mapping) and all(map(callable, evaluators.values()))):
+        return
+    raise TypeError(
+        "evaluators must be a dict of names to functions (algo, dataset) -> float, such as "
+        f"{{'td_error': get_evaluator('td_error')}} of offlinekit.metrics, got {evaluators!r}"
+    )
 
 
 def _folder_to_resume(
