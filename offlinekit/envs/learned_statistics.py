@@ -14,7 +14,7 @@ from gymnasium.wrappers.utils import RunningMeanStd
 @contextmanager
 def statistics_kept(env: gymnasium.Env[Any, Any]) -> Iterator[None]:
     """Stops wrappers from learning, and gives their statistics back as they were."""
-    layers = list(_layers(env))
+    layers = list(_wrappers(env))
     learning = [
         (layer, layer.update_running_mean) for layer in layers if hasattr(layer, "update_running_mean")
     ]
@@ -39,7 +39,7 @@ def _statistics(layer: Any) -> dict[str, Any]:
     }
 
 
-def _layers(env: Any) -> Iterator[Any]:
+def _wrappers(env: Any) -> Iterator[Any]:
     while isinstance(env, gymnasium.Wrapper):
         yield env
         env = env.env

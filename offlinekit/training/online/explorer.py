@@ -83,7 +83,7 @@ class Explorer(StatefulPolicy):
         episodes: Sequence[int],
     ) -> None:
         """Puts the guide's actions in place of the learner's in young episodes; Uchendu et al., arXiv:2204.02372."""
-        limit = self.settings["guide_steps"] * (1.0 - done)
+        limit = round(self.settings["guide_steps"] * (1.0 - done))
         ages = [self._ages.get(episode, 0) for episode in episodes]
         self._ages.update({episode: age + 1 for episode, age in zip(episodes, ages, strict=True)})
         young = [i for i, age in enumerate(ages) if age < limit]

@@ -66,7 +66,7 @@ class OnlineRun(Run):
     @property
     def last_update(self) -> int:
         """The number of the update with which the run ends."""
-        return self.first_update + self._updates_by(self.n_steps)
+        return int(self.first_update) + self._updates_by(self.n_steps)
 
     def _updates_by(self, step: int) -> int:
         """Returns how many updates belong to the environment steps up to a number."""
