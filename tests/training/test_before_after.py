@@ -10,7 +10,6 @@ from offlinekit.algos import IQL, SAC, MLPEncoder
 from offlinekit.training.online.before_after import BeforeAfter, advice
 from offlinekit.training.online.resets import reset
 
-
 RENEWED = tuple(f"networks.{name}." for name in ("q", "target_q", "value")) + tuple(
     f"optimizers.{name}." for name in ("critic", "value")
 )
