@@ -93,9 +93,16 @@ class Table:
         return float(self.starts @ values)
 
     def record(
-        self, behaviour: Floats, n: int, n_steps: int, seed: int, noise: Callable[..., Floats] | None = None
+        self,
+        behaviour: Floats,
+        n: int,
+        n_steps: int,
+        seed: int,
+        noise: Callable[..., Floats] | None = None,
+        *,
+        one_hot: bool = False,
     ) -> MDPDataset:
-        """Returns n episodes with their propensities; those that outlast n_steps are cut off."""
+        """Returns n episodes with their propensities, states by number or one-hot; longer ones are cut off."""
         random = np.random.default_rng(seed)
         state, alive, steps = random.choice(len(self.starts), n, p=self.starts), np.ones(n, np.bool_), []
         thresholds, arrivals = behaviour.cumsum(1), self.moves.cumsum(2)
@@ -114,15 +121,16 @@ class Table:
         rows, last = np.arange(n), mask.sum(1) - 1
         cut = np.zeros_like(mask)
         cut[rows, last] = ~ends[rows, last]
+        seen = np.eye(len(self.starts), dtype=np.float32) if one_hot else np.arange(len(self.starts))[:, None]
         return MDPDataset(
-            states[mask][:, None].astype(np.float32),
+            seen[states[mask]].astype(np.float32),
             actions[mask],
             rewards[mask],
             ends[mask],
             timeouts=cut[mask],
             behavior_log_probs=np.log(behaviour[states[mask], actions[mask]]),
             action_space=spaces.Discrete(behaviour.shape[1]),
-            final_observations=nexts[rows, last][:, None].astype(np.float32),
+            final_observations=seen[nexts[rows, last]].astype(np.float32),
             final_known=~ends[rows, last],
         )
 
@@ -243,7 +251,7 @@ def _still(random: np.random.Generator, n: int) -> Floats:
     return np.zeros(n)
 
 
-def _pareto(random: np.random.Generator, n: int) -> Floats:
+def pareto_noise(random: np.random.Generator, n: int) -> Floats:
     """Draws of mean 0 whose variance is infinite."""
     return np.asarray(3 * (random.pareto(1.5, n) - 2.0))
 
@@ -273,7 +281,7 @@ def problems() -> list[Problem]:
         continuous("easy, continuous", Gaussian(-0.1, 0.55), True),
         tabular("timeouts at step 8", endless, endless.softened(0.5), endless.softened(0.8), n_steps=8),
         tabular("heavy weights", two, shy, np.tile([0.5, 0.5], (8, 1))),
-        tabular("heavy rewards", small, mild, small.softened(0.8), noise=_pareto),
+        tabular("heavy rewards", small, mild, small.softened(0.8), noise=pareto_noise),
         tabular("long", long_, long_.softened(0.3), long_.softened(1.0), gamma=0.99),
         tabular("many actions", wide, wide.softened(0.0), wide.softened(2.0)),
         tabular("little overlap", small, small.softened(-2.0, 0.02), small.softened(4.0, 0.02)),
