@@ -25,7 +25,7 @@ class _InOnePiece(ABCMeta):
 
     if not TYPE_CHECKING:  # The type checker reads keywords and types from the fields.
 
-        def __call__(cls, *args: Any, **given: Any) -> Any:
+        def __call__(cls, *args: object, **given: object) -> object:
             """Makes an instance; names come first, so that the message is ours and not the dataclass's."""
             if args:
                 first = dataclasses.fields(cls)[0]
@@ -65,6 +65,11 @@ class Configured(metaclass=_InOnePiece):
                 setattr(cls, current, converted)
         cls.__annotations__ = _own_annotations(cls)
         _check_defaults(cls)
+        for (
+            name
+        ) in cls.__annotations__:  # A dataclass takes a parent's value, but not a parent's `field(...)`.
+            if isinstance(value := getattr(cls, name, None), dataclasses.Field):
+                setattr(cls, name, copy.copy(value))
         declared = {n: copy.copy(v) for n, v in vars(cls).items() if isinstance(v, dataclasses.Field)}
         dataclasses.dataclass(kw_only=True, eq=False, repr=False)(cls)
         for name, field in declared.items():  # For a decorator that makes the class a dataclass once more.
@@ -95,7 +100,7 @@ class Configured(metaclass=_InOnePiece):
 
     if not TYPE_CHECKING:  # The type checker would let any name pass.
 
-        def __setattr__(self, name: str, value: Any) -> None:
+        def __setattr__(self, name: str, value: object) -> None:
             """Sets a field to a value that was checked, or an attribute of the user's own."""
             fields = fields_of(type(self))
             if name not in fields and "_is_complete" in self.__dict__:
@@ -138,7 +143,7 @@ def fields_of(cls: type[Any]) -> dict[str, dataclasses.Field[Any]]:
     return {field.name: field for field in dataclasses.fields(cls)}
 
 
-def default_of(field: dataclasses.Field[Any]) -> Any:
+def default_of(field: dataclasses.Field[Any]) -> object:
     """Returns the default of a field, made anew if there is a factory."""
     return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
 
@@ -168,17 +173,24 @@ def check_names(cls: type[Any], names: Iterable[str]) -> None:
 
 
 def _own_annotations(cls: type[Any]) -> dict[str, Any]:
-    """Returns the annotations of a class as objects, with what it does not repeat of its parents' fields."""
-    known: dict[str, Any] = {}
+    """Returns the annotations of a class as objects, with what it does not repeat of its parents' fields.
+
+    Of several parents the first in the method resolution order that declares a field gives its default, as it does for
+    methods; a dataclass alone would take it from the first parent that merely inherits the field.
+    """
+    known: dict[str, dataclasses.Field[Any]] = {}
+    taken: dict[str, dataclasses.Field[Any]] = {}
     for base in reversed(cls.__mro__[1:]):
-        known |= {name: field.type for name, field in vars(base).get("__dataclass_fields__", {}).items()}
+        fields = vars(base).get("__dataclass_fields__", {})
+        taken |= fields
+        known |= {name: fields[name] for name in inspect.get_annotations(base) if name in fields}
     own = {name: _resolved(cls, name, hint) for name, hint in inspect.get_annotations(cls).items()}
     for name, hint in own.items():
-        meaning = meaning_of(known.get(name))
+        meaning = meaning_of(known[name].type) if name in known else ""
         if meaning and not meaning_of(hint):
             own[name] = Annotated[hint, meaning]
-    values = _own_values(cls).keys() - own.keys()
-    return {**own, **{name: hint for name, hint in known.items() if name in values}}
+    values = _own_values(cls).keys() | {name for name, field in known.items() if taken[name] is not field}
+    return {**own, **{name: field.type for name, field in known.items() if name in values - own.keys()}}
 
 
 def _check_defaults(cls: type[Any]) -> None:

@@ -17,7 +17,7 @@ import offlinekit.algos as algos
 from offlinekit.algos import IQL, SAC, TD3, TD3PlusBC
 from offlinekit.algos.torch.iql_impl import IQLImpl
 from offlinekit.core.algo import Algo
-from offlinekit.fields import Count, NonNegative
+from offlinekit.fields import Count, Interval, NonNegative
 from offlinekit.naming import register
 from offlinekit.nn.encoders import register_encoder
 from offlinekit.testing import check_algo
@@ -65,6 +65,47 @@ def test_a_subclass_is_a_dataclass_however_it_is_written(front):
     with pytest.raises(ValueError, match=r"caution must be in \[0, inf\), got -1"):
         front(caution=-1)
     assert front(caution=0.3).config["caution"] == 0.3
+
+
+class Careful(SAC):
+    """Declares one field, gives another its default, and merely inherits the rest."""
+
+    care: Annotated[NonNegative, "How much."] = 0.2
+    tau = 0.1
+
+
+@pytest.mark.parametrize("front", [Bare, Decorated, Plain])
+def test_of_several_parents_the_first_that_declares_a_field_gives_its_default(front):
+    class Both(Careful, front):
+        """`gamma` and `sizes` are of the second parent, though the first has SAC's `gamma` as well."""
+
+    class Again(Both):
+        """Inherits all of it."""
+
+    for one in (Both, Again):
+        assert (one().gamma, one().tau, one().care, one().caution) == (0.5, 0.1, 0.2, 0.1)
+        assert one().sizes == [1]
+        assert one().sizes is not one().sizes
+        assert one.hyperparameters()["gamma"].meaning == SAC.hyperparameters()["gamma"].meaning
+
+
+def test_of_several_parents_the_first_that_declares_a_field_gives_its_type_and_factory():
+    class Narrow(Bare):
+        """A narrower range, and another factory."""
+
+        caution: Annotated[float, Interval("[1, 2]"), "From 1 to 2."] = 1.5
+        sizes: Annotated[list[int], "Two."] = field(default_factory=lambda: [1, 2])
+
+    class Aside(Bare):
+        """Nothing of its own."""
+
+    class Both(Aside, Narrow):
+        """As Narrow."""
+
+    assert (Both().caution, Both().sizes) == (1.5, [1, 2])
+    assert Both().sizes is not Both().sizes
+    with pytest.raises(ValueError, match=r"caution must be in \[1, 2\], got 0.5"):
+        Both(caution=0.5)
 
 
 CELL = '''

@@ -146,7 +146,7 @@ class Algo(Configured, CatalogueEntry, Agent, PolicyFiles, Copied):
             setattr(self, name, value)
 
     def _adopted(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        """Returns what a run does as before there was a hyperparameter for it, if the own one is the default."""
+        """Returns what a run does as it was done before a new default, if the algorithm's own is that default."""
         begun, fields = migrated(type(self), config), fields_of(type(self))
         return {
             name: before

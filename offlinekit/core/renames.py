@@ -1,4 +1,4 @@
-"""Hyperparameters that had other names or were none: two tables, by which files, runs, sweeps and calls migrate."""
+"""Hyperparameters that had other names or defaults: two tables, by which files, runs, sweeps and calls migrate."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ class Rename(NamedTuple):
     version: str
 
 
-class Addition(NamedTuple):
-    """One hyperparameter of an algorithm and its subclasses whose default is not what was done before there was one.
+class NewDefault(NamedTuple):
+    """One hyperparameter of an algorithm and its subclasses whose default is not what was done before.
 
     Attributes:
         algo: Name of the class.
-        name: Of the hyperparameter.
-        before: Value by which files that lack it act as they did.
-        version: The first release that has it.
+        name: Of the hyperparameter, which may be new as well.
+        before: Value that does what was done; files that lack the hyperparameter have it.
+        version: The first release with the default of today.
     """
 
     algo: str
@@ -51,7 +51,11 @@ RENAMES = (
     Rename("DiscreteCRR", "beta", "temperature", inverse, "0.1.0"),
 )
 
-ADDITIONS = (Addition("FQL", "n_candidates", None, "0.1.0"),)
+NEW_DEFAULTS = (
+    NewDefault("FQL", "n_candidates", None, "0.1.0"),
+    NewDefault("QC", "encoder", "auto", "0.1.0"),
+    NewDefault("QCFQL", "encoder", "auto", "0.1.0"),
+)
 
 
 def renames_of(front: type[Any]) -> dict[str, Rename]:
@@ -77,9 +81,9 @@ def renamed(front: type[Any], given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def values_before(front: type[Any]) -> dict[str, Any]:
-    """Returns what an algorithm's files hold without saying so, by name of the hyperparameter they are older than."""
+    """Returns what an algorithm did where its default of today does otherwise, by name of the hyperparameter."""
     classes = {base.__name__ for base in front.__mro__}
-    return {one.name: one.before for one in ADDITIONS if one.algo in classes}
+    return {one.name: one.before for one in NEW_DEFAULTS if one.algo in classes}
 
 
 def migrated(front: type[Any], config: Mapping[str, Any]) -> dict[str, Any]:

@@ -53,7 +53,7 @@ class LegacyEnv(gymnasium.Env[Any, Any]):
             return answer
         return answer, {}
 
-    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+    def step(self, action: object) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Takes one step; returns (observation, reward, terminated, truncated, info)."""
         answer = self.env.step(action)
         self._step += 1

@@ -1,4 +1,4 @@
-"""Hyperparameters that had other names or were none: files and runs migrate in silence, calls are warned and act."""
+"""Hyperparameters that had other names or defaults: files and runs migrate in silence, calls are warned and act."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import torch
 from click.testing import CliRunner
 
 import offlinekit
-from offlinekit.algos import FQL, QCFQL, DiscreteAWAC, DiscreteCRR, catalogue
+from offlinekit.algos import FQL, QC, QCFQL, DiscreteAWAC, DiscreteCRR, catalogue
 from offlinekit.cli.main import main
 from offlinekit.core.algo import Algo
-from offlinekit.core.renames import ADDITIONS, RENAMES, inverse
+from offlinekit.core.renames import NEW_DEFAULTS, RENAMES, inverse
 from offlinekit.fields import NonNegative
 from offlinekit.sweeps.plan import Plan
 from offlinekit.testing import small_dataset
@@ -168,6 +168,17 @@ def test_runs_older_than_a_hyperparameter_go_on_as_they_began_each_time(tmp_path
         assert algo.n_candidates is None
 
 
+@pytest.mark.parametrize("front", [QC, QCFQL])
+def test_runs_older_than_a_default_go_on_as_they_began(tmp_path, front):
+    """Chunks had networks of 2 x 256 by default, and now those of one action."""
+    data, few = small_dataset("continuous"), {"batch_size": 8, "seed": 0, "flow_steps": 2}
+    run = front(encoder="auto", **few).fit(data, 2, out=tmp_path, **QUIET).run_dir
+    algo = front(**few).fit(data, 3, out=None, resume=run, **QUIET)
+    assert (algo.encoder, algo.grad_step) == ("auto", 3)
+    with pytest.raises(ValueError, match=r"other \['encoder'\]"):
+        front(encoder={"type": "mlp", "hidden_sizes": [8]}, **few).fit(data, 4, out=None, resume=run, **QUIET)
+
+
 def test_runs_older_than_a_hyperparameter_are_found_unless_another_value_is_given(tmp_path):
     run = cut_off_without_candidates(tmp_path)
     with pytest.raises(ValueError, match=r"other \['n_candidates'\]"):
@@ -197,6 +208,6 @@ def test_the_table_names_fields_that_there_are():
         assert rename.new in front.hyperparameters()
         assert rename.old not in front.hyperparameters()
     assert inverse(inverse(0.0)) == 0.0
-    for addition in ADDITIONS:
-        (front,) = [front for front in catalogue().values() if front.__name__ == addition.algo]
-        assert front.hyperparameters()[addition.name].default != addition.before
+    for new in NEW_DEFAULTS:
+        (front,) = [front for front in catalogue().values() if front.__name__ == new.algo]
+        assert front.hyperparameters()[new.name].default != new.before

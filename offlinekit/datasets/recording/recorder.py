@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class Episode(NamedTuple):
     """The columns of T recorded steps; the observations have one more row, the one after the end."""
 
-    observations: Any  # Tree of [T + 1, ...].
+    observations: ArrayTree  # [T + 1, ...].
     actions: Array  # [T, ...].
     rewards: Array  # [T].
     log_probs: Array | None  # [T].

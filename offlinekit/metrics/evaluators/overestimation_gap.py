@@ -84,12 +84,14 @@ class _Discounted(gymnasium.Wrapper[Any, Any, Any, Any]):
         super().__init__(env)
         self.gamma, self.scaler = algo.gamma, algo.scaling.reward
 
-    def reset(self, **keywords: Any) -> tuple[Any, dict[str, Any]]:
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
         """Begins an episode with undiscounted rewards."""
         self.weight = 1.0
-        return self.env.reset(**keywords)
+        return self.env.reset(seed=seed, options=options)
 
-    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+    def step(self, action: object) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Takes a step."""
         observation, reward, terminated, truncated, info = self.env.step(action)
         scaled = reward if self.scaler is None else float(self.scaler.transform(np.asarray(reward)))

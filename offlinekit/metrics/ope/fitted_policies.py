@@ -16,6 +16,7 @@ from offlinekit.types import Array
 
 if TYPE_CHECKING:
     from offlinekit.interfaces import PolicyLike
+    from offlinekit.training.setup.settings import RunSettings
 
 ROUNDS = 4  # Of updates at most, if a rule decides how many; each but the first has half as many.
 LATE = 0.6  # Share of the updates after which values are noted, for their trend.
@@ -64,7 +65,11 @@ class FittedPolicies:
         """Takes further updates of all fits as one stacked population, and notes values on the way."""
         everyone = [member for own in self.members.values() for member in own]
         begun = everyone[0].grad_step
-        settings: Any = {"out": None, "progress": self.progress, "log_interval": max(1, round(n_steps / 5))}
+        settings: RunSettings = {
+            "out": None,
+            "progress": self.progress,
+            "log_interval": max(1, round(n_steps / 5)),
+        }
         self.earlier = {}
         for step, _ in Population(everyone).fitter(self.dataset, n_steps, **settings):
             if not self.earlier and step - begun >= LATE * n_steps and step - begun < n_steps:
