@@ -10,16 +10,23 @@ from offlinekit.datasets import MDPDataset
 from offlinekit.envs.evaluation import evaluate
 from offlinekit.interfaces import Evaluator
 from offlinekit.training.episode_table import EPISODES
-from offlinekit.training.setup.settings import RunSettings
 from offlinekit.training.undisturbed import undisturbed
 
 if TYPE_CHECKING:
     from offlinekit.core.algo import Algo
+    from offlinekit.interfaces import EnvSource
 
 Judge = Callable[[], dict[str, Any]]
 
 
-def make_evaluations(algo: Algo, dataset: MDPDataset, settings: RunSettings) -> dict[str, Judge]:
+def make_evaluations(
+    algo: Algo,
+    dataset: MDPDataset,
+    env: EnvSource | None,
+    n_episodes: int,
+    evaluators: Mapping[str, Evaluator],
+    **how: int | None,
+) -> dict[str, Judge]:
     """Returns name -> what measures some metrics of an algorithm as it is at the time of the call.
 
     That of the environment also returns its episodes, under `EPISODES`.
@@ -27,15 +34,18 @@ def make_evaluations(algo: Algo, dataset: MDPDataset, settings: RunSettings) -> 
     Args:
         algo: To evaluate.
         dataset: What the evaluators look at, and whose reference scores the environment's returns are set against.
-        settings: Of the run: its environment, how episodes are played there, and its evaluators.
+        env: Environment to play `n_episodes` in, or None.
+        n_episodes: Of each evaluation.
+        evaluators: Name to a function (algo, dataset) -> float, or -> several by name, logged as "name/part".
+        how: `n_envs` and `max_steps` of `evaluate`.
     """
-    evaluators = settings["evaluators"] or {}
     found: dict[str, Judge] = {
         name: partial(_judge, name, of, algo, dataset) for name, of in evaluators.items()
     }
-    if settings["eval_env"] is None:
+    if env is None:
         return found
-    return {"eval": partial(_play, algo, settings, dataset if dataset.reference_scores else None), **found}
+    reference = dataset if dataset.reference_scores else None
+    return {"eval": partial(_play, algo, env, n_episodes, reference, **how), **found}
 
 
 def try_evaluators(algo: Algo, dataset: MDPDataset, evaluators: Mapping[str, Evaluator]) -> None:
@@ -52,17 +62,17 @@ def try_evaluators(algo: Algo, dataset: MDPDataset, evaluators: Mapping[str, Eva
             _judge(name, evaluator, algo, best)
 
 
-def _play(algo: Algo, settings: RunSettings, reference: MDPDataset | None) -> dict[str, Any]:
+def _play(
+    algo: Algo,
+    env: EnvSource,
+    n_episodes: int,
+    reference: MDPDataset | None,
+    n_envs: int | None = None,
+    max_steps: int | None = None,
+) -> dict[str, Any]:
     """Returns the figures of some episodes and, for the run's folder, the episodes themselves."""
-    seed, n_episodes = algo.seed or 0, settings["eval_episodes"]
-    played = evaluate(
-        algo,
-        settings["eval_env"],
-        n_episodes,
-        seed=seed,
-        n_envs=settings["n_envs"],
-        max_steps=settings["max_steps"],
-    )
+    seed = algo.seed or 0
+    played = evaluate(algo, env, n_episodes, seed=seed, n_envs=n_envs, max_steps=max_steps)
     episodes = {
         "seed": range(seed, seed + n_episodes),
         "return": played.returns.tolist(),

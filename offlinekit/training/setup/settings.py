@@ -75,16 +75,6 @@ class SharedSettings(TypedDict, total=False):
         Count, "Updates between evaluations; the last update is always evaluated.", Setting(5_000)
     ]
     eval_episodes: Annotated[Count, "Episodes of an evaluation in the environment.", Setting(10)]
-    n_envs: Annotated[
-        Count | None,
-        "Environments of an evaluation side by side, if there can be several; by default up to 10.",
-        Setting(None, cosmetic=True),
-    ]
-    max_steps: Annotated[
-        Count | None,
-        "Steps after which an evaluation's episode is cut; by default the environment's own limit, or 27,000.",
-        Setting(None),
-    ]
     log_interval: Annotated[
         Count, "Updates between rows of the history; a row holds the means since the last.", Setting(1_000)
     ]
@@ -150,6 +140,16 @@ class SharedSettings(TypedDict, total=False):
 class RunSettings(SharedSettings, total=False):
     """How a run goes: the keywords of `fit` beside the dataset and `n_steps`."""
 
+    n_envs: Annotated[
+        Count | None,
+        "Environments of an evaluation side by side, if there can be several; by default up to 10.",
+        Setting(None, cosmetic=True),
+    ]
+    max_steps: Annotated[
+        Count | None,
+        "Steps after which an evaluation's episode is cut; by default the environment's own limit, or 27,000.",
+        Setting(None),
+    ]
     value_alarm: Annotated[
         AlarmAction, "What to do once values leave what the rewards of the data allow.", Setting("warn")
     ]
