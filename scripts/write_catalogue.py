@@ -1,7 +1,7 @@
 """Writes what the documents say of the catalogue and of settings.
 
-These are docs/algos/README.md, the list in README.md and the tables in docs/training.md and docs/online.md. Run it after adding an
-algorithm or a setting of a run; a test fails until the documents agree with the code.
+These are docs/algos/README.md, the list in README.md and the tables in docs/training.md and docs/online.md. Run it
+after adding an algorithm or a setting of a run; a test fails until the documents agree with the code.
 """
 
 from __future__ import annotations
