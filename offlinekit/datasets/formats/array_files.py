@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 import h5py
 import numpy as np
@@ -19,9 +19,6 @@ from offlinekit.datasets.formats.hdf5 import DEFLATE_LIMIT
 from offlinekit.errors import DatasetError, FileFormatError, did_you_mean
 from offlinekit.load_budget import budget_of, budgeted
 from offlinekit.types import Array
-
-if TYPE_CHECKING:
-    pass
 
 SUFFIXES = (".npz", ".h5", ".hdf5")
 DAMAGE = (OSError, EOFError, ValueError, KeyError, RuntimeError, TypeError, zipfile.BadZipFile, zlib.error)
