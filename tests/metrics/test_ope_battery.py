@@ -20,7 +20,9 @@ def rows() -> list[dict[str, Any]]:
     }
     battery = [problem for problem in ope_battery.problems() if problem.name in quick]
     assert len(battery) == len(quick)
-    return [row for problem in battery for seed in range(3) for row in ope_battery.estimates_of(problem, seed)]
+    return [
+        row for problem in battery for seed in range(3) for row in ope_battery.estimates_of(problem, seed)
+    ]
 
 
 def test_misses_are_warned_of(rows: list[dict[str, Any]]) -> None:
