@@ -40,7 +40,7 @@ def read_parquet(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     """Returns a Parquet file, or some of its columns, as a pyarrow Table.
 
     Raises:
-        MissingExtraError: Where pyarrow is not installed.
+        MissingExtraError: If pyarrow is not installed.
         FileFormatError: For a damaged file, or one without a column.
     """
     parquet = require("pyarrow.parquet", "arrow")
@@ -75,7 +75,7 @@ def read_ipc(path: Path) -> pa.Table:
     """Returns an Arrow IPC file as a pyarrow Table.
 
     Raises:
-        MissingExtraError: Where pyarrow is not installed.
+        MissingExtraError: If pyarrow is not installed.
         FileFormatError: For a damaged file.
     """
     arrow, ipc = require("pyarrow", "arrow"), require("pyarrow.ipc", "arrow")
@@ -90,7 +90,7 @@ def read_ipc(path: Path) -> pa.Table:
 
 @contextmanager
 def _damage(what: str) -> Iterator[None]:
-    """Turns what pyarrow raises where a file is damaged into a FileFormatError."""
+    """Turns errors of pyarrow for a damaged file into a FileFormatError."""
     arrow = require("pyarrow", "arrow")
     try:
         yield
@@ -143,8 +143,8 @@ def joined(tables: Iterable[pa.Table]) -> pa.Table:
     """Returns tables one after another.
 
     Raises:
-        MissingExtraError: Where pyarrow is not installed.
-        FileFormatError: Where their columns differ.
+        MissingExtraError: If pyarrow is not installed.
+        FileFormatError: If their columns differ.
     """
     arrow = require("pyarrow", "arrow")
     try:

@@ -1,4 +1,4 @@
-"""Headers of arrays that `np.save` wrote, believed only as far as the bytes behind them can go."""
+"""Headers of arrays that `np.save` wrote, whose claims are checked against the bytes behind them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 from offlinekit.datasets.formats.hdf5 import DEFLATE_LIMIT
 
 UNPACKING = (OSError, EOFError, zlib.error)
-"""What comes up where a gzip file is damaged."""
+"""Errors of a damaged gzip file."""
 
 
 def open_packed(path: Path) -> IO[bytes]:

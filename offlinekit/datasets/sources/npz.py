@@ -1,4 +1,4 @@
-"""NPZ files of flat columns, their keys named by the caller where they are not the usual ones."""
+"""NPZ files of flat columns, their keys named by the caller if they are not the usual ones."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ def read(
         actions: Key.
         rewards: Key.
         terminals: Key.
-        timeouts: Key, or None for "timeouts" where the file has it.
-        episode_terminals: Key, or None for "episode_terminals" where the file has it.
-        next_observations: Key, or None for "next_observations" where the file has it.
-        behavior_log_probs: Key, or None for "behavior_log_probs" where the file has it.
+        timeouts: Key, or None for "timeouts" if the file has it.
+        episode_terminals: Key, or None for "episode_terminals" if the file has it.
+        next_observations: Key, or None for "next_observations" if the file has it.
+        behavior_log_probs: Key, or None for "behavior_log_probs" if the file has it.
         action_space: gymnasium Box or Discrete, else taken from the dtype.
         clip_actions: Whether to clip continuous actions into action_space.
 

@@ -1,7 +1,7 @@
 """RLlib: the sample batches that its JSON writer puts out, one a line.
 
 Row t holds the observation, the action taken on it and the reward that the action earned (SAR). Rows are put
-together by `eps_id` and sorted by `t` where the file has them, as fragments of several episodes may lie between
+together by `eps_id` and sorted by `t` if the file has them, as fragments of several episodes may lie between
 one another; else an episode ends at `dones`.
 """
 
@@ -52,15 +52,15 @@ def read(
 
     Args:
         path: The file or folder.
-        step_limit: Rows of the longest episode: where `dones` is set at that row it is a timeout. Older
-            versions of RLlib set it there too; where infos say `TimeLimit.truncated` no limit is needed.
+        step_limit: Rows of the longest episode: if `dones` is set at that row, it is a timeout. Older
+            versions of RLlib set it there too; if infos say `TimeLimit.truncated`, no limit is needed.
         unsquash_actions: Whether to map actions from [-1, 1], as RLlib keeps them with `normalize_actions`, to
             the range of action_space; log-probabilities become those of the mapped actions.
         action_space: gymnasium Box or Discrete, else taken from the dtype.
         clip_actions: Whether to clip continuous actions into action_space.
 
     Raises:
-        MissingExtraError: For packed columns where lz4 is not installed.
+        MissingExtraError: For packed columns if lz4 is not installed.
         FileFormatError: For a damaged file or one of another format.
         DatasetError: For data that cannot be a dataset.
     """
@@ -85,7 +85,7 @@ def read(
 
 
 def _lines(path: Path) -> Iterator[tuple[str, Any]]:
-    """Yields each batch with where it stands."""
+    """Yields each batch with its place."""
     if path.is_dir():
         for part in sorted(path.glob("*.json")):
             yield from _lines(part)
@@ -170,7 +170,7 @@ def _log_probs(columns: dict[str, Array]) -> Array | None:
 
 
 def _order(columns: dict[str, Array]) -> tuple[Array, Array | None]:
-    """Returns the rows by episode and time, and the last row of each episode where episodes have names."""
+    """Returns the rows by episode and time, and the last row of each episode if episodes have names."""
     if not columns:
         raise FileFormatError("the file is empty, expected batches of RLlib, one a line")
     n_rows = len(columns["rewards"])
@@ -203,7 +203,7 @@ def _ends(columns: dict[str, Array], last: Array | None, step_limit: int | None)
         terminals[ends[lengths >= step_limit]] = False
     elif stated == "dones" and _look_limited(lengths[terminals[ends]]):
         warnings.warn(
-            f"most episodes that end by 'dones' have {lengths.max()} rows, the most of all: where that is a time "
+            f"most episodes that end by 'dones' have {lengths.max()} rows, the most of all: if that is a time "
             f"limit and no end of the MDP, pass step_limit={lengths.max()}",
             stacklevel=4,
         )

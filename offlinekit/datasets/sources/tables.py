@@ -122,7 +122,7 @@ def read(path: Path, **options: Any) -> Columns:
     """Reads the columns of a CSV file with a header line, or a Parquet file; options as `from_dataframe`.
 
     Raises:
-        MissingExtraError: Where pandas, or pyarrow for Parquet, is not installed.
+        MissingExtraError: If pandas, or pyarrow for Parquet, is not installed.
         FileFormatError: For a file that is not a table.
         DatasetError: As `from_dataframe`.
     """

@@ -45,7 +45,7 @@ class GroupResult:
 
     @property
     def scores(self) -> Floats:
-        """Normalised returns [evaluated runs]; none where the dataset knows no reference returns."""
+        """Normalised returns [evaluated runs]; none if the dataset has no reference returns."""
         found = [run.normalized(self.kind) for run in self.evaluated]
         return np.array([] if None in found else found, np.float64)
 
@@ -97,7 +97,7 @@ def in_words(mean: float, low: float, high: float) -> str:
 
 
 def results_csv(runs: Sequence[RunResult], kind: str) -> str:
-    """Returns the results as CSV of numbers; blank where there is none."""
+    """Returns the results as CSV of numbers; blank if there is none."""
     budget = sum((run.budget for run in runs), Budget())
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")

@@ -54,7 +54,7 @@ def plot_learning_curves(
         baselines: {label: value}, each a horizontal line, such as {"behaviour": 63.1}.
         band: What the band around a mean of several runs shows: "standard_error" (of the mean, either side),
             "interval" (95% of the mean) or "range" (the lowest and highest run). The figure says which.
-        title: Above the figure; None writes the dataset where all runs share it.
+        title: Above the figure; None writes the dataset if all runs share it.
         theme: "screen"; "paper", one column wide, with line styles beside the colours; or "grey", that without colours.
 
     Returns:

@@ -18,7 +18,7 @@ def mean_squared_error(estimates: Values, truths: Values) -> float:
 
 
 def rank_correlation(estimates: Values, truths: Values) -> float:
-    """Returns Spearman's rank correlation in [-1, 1]; NaN where all values of one side are equal.
+    """Returns Spearman's rank correlation in [-1, 1]; NaN if all values of one side are equal.
 
     Source: Fu et al. 2021 (DOPE), arXiv:2103.16596, section 3.
     """
@@ -59,7 +59,7 @@ class ErrorRates:
 
 
 def error_rates(estimates: Values, truths: Values, threshold: float) -> ErrorRates:
-    """Returns the errors of deploying whatever is estimated at or above a threshold; NaN where none can be made.
+    """Returns the errors of deploying whatever is estimated at or above a threshold; NaN if none can be made.
 
     Args:
         estimates: [P], values or their lower bounds.
@@ -79,7 +79,7 @@ def sharpe_ratio_at_k(estimates: Values, truths: Values, baseline: float, k: int
 
     What a portfolio of the k policies with the highest estimates earns over not deploying, by the risk of trying
     them. Source: Kiyohara et al. 2024 (SharpeRatio@k), arXiv:2311.18207, eq. (1). With k = 1 the risk is 0 and the
-    answer is infinite, or NaN at the baseline.
+    result is infinite, or NaN at the baseline.
 
     Raises:
         ValueError: For a k below 1 or above the number of policies.
