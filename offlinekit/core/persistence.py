@@ -39,7 +39,7 @@ class PolicyFiles:
     known: ClassVar[dict[str, type[Any]]]
 
     def restore(self, path: Path, header: Mapping[str, Any], tensors: dict[str, Tensor]) -> None:
-        """Takes up the state that a policy file or a checkpoint holds; hyperparameters stay as they are.
+        """Restores the state of a policy file or a checkpoint; hyperparameters stay as they are.
 
         Raises:
             FileFormatError: For a file that does not fit.
@@ -187,7 +187,7 @@ def load(
 
 
 def restore(algo: Algo, path: Path, header: Mapping[str, Any], tensors: dict[str, Tensor]) -> None:
-    """Brings an algorithm to the state of a file.
+    """Restores an algorithm to the state of a file.
 
     Raises:
         FileFormatError: If the networks do not fit.
@@ -218,7 +218,7 @@ def _restore(algo: Algo, path: Path, header: Mapping[str, Any], tensors: dict[st
 
 
 def _act_once(impl: Impl) -> None:
-    """Takes one action, so that one which takes too long, or too much, is refused while a file is loaded."""
+    """Computes one action, so that a policy too slow or too large is refused while its file is loaded."""
     try:
         seen = _zeros(impl.observation_space, impl.device)
         with torch.no_grad():

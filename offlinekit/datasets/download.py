@@ -144,7 +144,7 @@ def _continues(response: HTTPResponse, have: int) -> bool:
 
 
 def _remember_tag(response: HTTPResponse, tag: Path) -> None:
-    """Keeps what identifies the file on the server; without it an interrupted download starts again."""
+    """Saves what identifies the file on the server; without it an interrupted download starts again."""
     value = response.headers.get("ETag") or response.headers.get("Last-Modified")
     if value and not value.startswith("W/"):
         tag.write_text(value)

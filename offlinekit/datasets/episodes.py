@@ -1,4 +1,4 @@
-"""Where episodes begin and end, and what comes after a row."""
+"""Beginnings and ends of episodes, and what follows a row."""
 
 from __future__ import annotations
 

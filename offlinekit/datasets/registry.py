@@ -84,7 +84,7 @@ def register_dataset(pattern: str, *, overwrite: bool = False) -> Callable[[Func
 
 
 def unregister_dataset(pattern: str) -> None:
-    """Forgets a registered pattern.
+    """Removes a registered pattern.
 
     Raises:
         ValueError: If it is not registered.

@@ -1,4 +1,4 @@
-"""How D4RL turns its files into transitions, reproduced row by row."""
+"""D4RL's conversion of its files into transitions, reproduced row by row."""
 
 from __future__ import annotations
 

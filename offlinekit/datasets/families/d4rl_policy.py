@@ -58,7 +58,7 @@ class TanhGaussianPolicy:
         return cls(weights, seed)
 
     def seed(self, seed: int) -> None:
-        """Begins anew with a seed."""
+        """Seeds the random numbers."""
         self._rng = np.random.default_rng(seed)
 
     def __call__(self, observations: Array) -> tuple[Array, Array]:

@@ -19,7 +19,7 @@ AT_BOUND = 0.001
 
 
 class Spread(NamedTuple):
-    """How the numbers of one dimension are spread."""
+    """Spread of the numbers of one dimension."""
 
     name: str
     at_bounds: float | None  # Share of rows at a bound of the space; None if it has none.

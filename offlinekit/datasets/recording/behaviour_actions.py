@@ -47,7 +47,7 @@ class Behaviour:
         self.seed(0)
 
     def seed(self, seed: int) -> None:
-        """Begins anew with a seed."""
+        """Seeds the random numbers."""
         own, noise, policy = np.random.SeedSequence(seed).generate_state(3).tolist()
         self._rng, self._random = np.random.default_rng(own), RandomPolicy(self.space, noise)
         if callable(self._seed_policy):

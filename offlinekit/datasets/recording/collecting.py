@@ -127,7 +127,7 @@ class Parts:
         return sum(part.n_episodes for part in self.parts)
 
     def take_up(self) -> bool:
-        """Takes the next part from the folder; returns whether it is there.
+        """Reads the next part from the folder; returns whether it is there.
 
         Raises:
             DatasetError: If it was recorded in another way.
@@ -145,7 +145,7 @@ class Parts:
         return True
 
     def add(self, part: MDPDataset) -> None:
-        """Puts a part behind the others."""
+        """Appends a part."""
         part = part.with_options(name=self.name, metadata=self.facts)
         path = self._next_path()
         self.parts.append(part if path is None else MDPDataset.open(part.save(path, compress=False)))
@@ -155,7 +155,7 @@ class Parts:
 
     @contextlib.contextmanager
     def kept_at_interruption(self) -> Iterator[None]:
-        """Says at Ctrl-C how to go on."""
+        """Adds to a KeyboardInterrupt how to go on."""
         try:
             yield
         except KeyboardInterrupt:

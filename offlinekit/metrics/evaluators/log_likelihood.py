@@ -1,4 +1,4 @@
-"""How likely a stochastic policy finds what the data do."""
+"""Likelihood of the data's actions under a stochastic policy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far the policy's actions are from anything that the data hold."""
+"""Distance of the policy's actions from all actions of the data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far value estimates lie above the returns that were seen."""
+"""Excess of value estimates over the returns in the data."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class _Discounted(gymnasium.Wrapper[Any, Any, Any, Any]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
-        """Begins an episode with undiscounted rewards."""
+        """Resets the environment and the discount."""
         self.weight = 1.0
         return self.env.reset(seed=seed, options=options)
 

@@ -1,4 +1,4 @@
-"""How well values agree with one another along the data."""
+"""Agreement of values with one another along the data."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ RIDGE = 1e-8  # Times the mean square of the features: for features that the dat
 
 @dataclass(frozen=True)
 class Regularisers:
-    """Which member of the family.
+    """Member of the family.
 
     Attributes:
         q_penalty: Of the values; above 0 the balance of visits holds in a norm, not exactly.

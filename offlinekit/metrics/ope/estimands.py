@@ -20,7 +20,7 @@ BETWEEN = "between both"
 
 @dataclass(frozen=True)
 class Cuts:
-    """Where recordings were cut.
+    """Cuts of recordings.
 
     Attributes:
         n_cut: Episodes that ended without a terminal.

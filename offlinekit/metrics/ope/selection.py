@@ -1,4 +1,4 @@
-"""Which of several policies to deploy, or none of them: fitted Q evaluation with a bootstrap over episodes."""
+"""Choice of one of several policies to deploy, or none: fitted Q evaluation with a bootstrap over episodes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much of what a policy does the data show: the share without rows, for which no estimator has data."""
+"""Support of a policy by the data: the share of its behaviour without rows, for which no estimator has data."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ MOST_STEPS = 500
 
 @dataclass(frozen=True)
 class Support:
-    """How much of a policy's behaviour has no rows.
+    """Share of a policy's behaviour that has no rows.
 
     Attributes:
         outside: Probability, discounted by gamma, that an episode of the policy takes an action that the data do not

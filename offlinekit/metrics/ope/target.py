@@ -28,7 +28,7 @@ QFunction: TypeAlias = "Callable[[Any, Array], ArrayLike]"
 
 
 class TargetPolicy:
-    """Asks a policy for probabilities.
+    """Probabilities of actions under a policy.
 
     Args:
         policy: One of: an object with `log_prob(observations, actions)` -> [B] (`SampledPolicy(algo)`,

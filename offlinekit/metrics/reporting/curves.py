@@ -160,7 +160,7 @@ def _over_time(label: str, paths: list[Path], y: str) -> Curve:
 
 
 def _common(label: str, lines: list[tuple[Floats, Floats]]) -> Curve:
-    """Puts lines on the union of their x, within the stretch that all of them cover, by interpolation."""
+    """Interpolates lines at the union of their x, within the range that all of them cover."""
     low, high = max(x[0] for x, _ in lines), min(x[-1] for x, _ in lines)
     if low > high:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""What the runs of one algorithm on one dataset come to: a mean with its interval, in numbers and in words."""
+"""Results of the runs of one algorithm on one dataset: a mean with its interval, in numbers and in words."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class GroupResult:
 
     @property
     def basis(self) -> str:
-        """What the numbers rest on: seeds, episodes of an evaluation, hash of the data."""
+        """Basis of the numbers: seeds, episodes of an evaluation, hash of the data."""
         seeds = ", ".join(str(run.seed) for run in self.runs)
         episodes = sorted({int(run.config.get("eval_episodes") or 0) for run in self.evaluated} - {0})
         played = (

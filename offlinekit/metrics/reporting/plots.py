@@ -183,7 +183,7 @@ def _name_times(axes: Axes, longest: float) -> None:
 
 
 def add_legend(figure: Figure, theme: Theme, title: str | None = None) -> None:
-    """Puts a legend below the axes, in as many columns as fit; a long one makes the figure higher."""
+    """Adds a legend below the axes, in as many columns as fit; a long one makes the figure higher."""
     labels = figure.axes[0].get_legend_handles_labels()[1]
     fitting = int(theme.size[0] / theme.font_size * 135 / (max(map(len, labels)) + 6))
     columns = max(1, min(3, fitting, len(labels)))

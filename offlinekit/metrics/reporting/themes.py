@@ -1,4 +1,4 @@
-"""How figures look: on a screen, in a column of a paper, and on a printer without colours."""
+"""Looks of figures: on a screen, in a column of a paper, and on a printer without colours."""
 
 from __future__ import annotations
 

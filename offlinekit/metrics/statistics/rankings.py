@@ -1,4 +1,4 @@
-"""How good a ranking of policies is, once the truth is known: pure functions of values."""
+"""Quality of a ranking of policies against known values: pure functions."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def regret_at_k(estimates: Values, truths: Values, k: int = 1, *, normalize: boo
 
 @dataclass(frozen=True)
 class ErrorRates:
-    """How often a threshold on estimates lets the wrong policies through.
+    """Errors of a threshold on estimates that decides which policies are deployed.
 
     Attributes:
         type_1: Share of the policies below the threshold that are estimated at or above it: wrongly deployed.
