@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from offlinekit.errors import FileFormatError, did_you_mean
-from offlinekit.training import manifest
+from offlinekit.training import manifest, run_config
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Runs: TypeAlias = "Mapping[str, Iterable[str | Path]] | Iterable[str | Path]"
@@ -54,19 +54,31 @@ def read_column(path: str | Path, x: str, y: str) -> tuple[Floats, Floats]:
     table = path / "metrics.csv" if path.is_dir() else path
     if not table.exists():
         raise FileNotFoundError(f"no metrics at {table}; expected a run folder with a metrics.csv")
-    reader = csv.DictReader(io.StringIO(manifest.read_text(table), newline=""))
-    columns = list(reader.fieldnames or ())
+    columns, rows = read_table(table)
     for name in (x, y):
         if name not in columns:
             raise ValueError(_unknown_column(table, name, columns))
     points = {}
-    for row in reader:
+    for row in rows:
         if row[x] and row[y]:
-            points[_number(table, row[x])] = _number(table, row[y])
+            points[_number(table, str(row[x]))] = _number(table, str(row[y]))
     if not points:
         raise ValueError(f"{table} holds no value of {y!r} yet")
     order = sorted(points)
     return np.array(order), np.array([points[step] for step in order])
+
+
+def read_table(path: Path) -> tuple[list[str], list[dict[str, str | None]]]:
+    """Returns the columns and rows of a CSV file of a run folder.
+
+    Raises:
+        FileFormatError: For a file that leads out of the folder, is not as its manifest says, or no table.
+    """
+    reader = csv.DictReader(io.StringIO(manifest.read_text(path), newline=""))
+    try:
+        return list(reader.fieldnames or ()), list(reader)
+    except csv.Error as error:
+        raise FileFormatError(f"{path} is no table ({error}); restore it from a copy") from error
 
 
 def _as_groups(runs: Runs) -> dict[str, list[Path]]:
@@ -75,7 +87,7 @@ def _as_groups(runs: Runs) -> dict[str, list[Path]]:
         return {label: [Path(path) for path in paths] for label, paths in runs.items()}
     paths = [Path(path) for path in ([runs] if isinstance(runs, str | Path) else runs)]
     names = [_read_names(path) for path in paths]
-    labels = setting_labels(names, [read_config(path).get("hyperparameters", {}) for path in paths])
+    labels = setting_labels(names, [read_config(path).get("hyperparameters") or {} for path in paths])
     several = len({dataset for _, dataset in names}) > 1
     groups: dict[str, list[Path]] = {}
     for path, label, (_, dataset) in zip(paths, labels, names, strict=True):
@@ -135,16 +147,9 @@ def read_config(path: Path) -> dict[str, Any]:
     file = (path if path.is_dir() else path.parent) / "config.json"
     if not file.is_file():
         return {}
-    try:
-        config = json.loads(manifest.read_text(file))
-    except FileFormatError:
-        raise
-    except ValueError as error:
-        raise FileFormatError(f"{file} is not JSON: {error}") from error
-    if not isinstance(config, dict) or not {"algo", "dataset"} <= config.keys():
+    config = run_config.read(file, run_config.CONFIG)
+    if config.get("algo") is None or config.get("dataset") is None:
         raise FileFormatError(f"{file} is not the config of a run: it names no algo and dataset")
-    if not isinstance(config.get("hyperparameters", {}), dict):
-        raise FileFormatError(f"{file} is not the config of a run: its hyperparameters have no names")
     return config
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+from offlinekit.metrics.reporting.markup import csv_text
 from offlinekit.metrics.reporting.results import RunResult, by_group
 from offlinekit.metrics.statistics.aggregates import Floats
 from offlinekit.metrics.statistics.budget import Budget
@@ -116,7 +117,7 @@ def results_csv(runs: Sequence[RunResult], kind: str) -> str:
         updates = [run.updates for run in found.runs]
         writer.writerow(
             (
-                *(found.dataset, found.algo, len(found.runs), len(found.evaluated)),
+                *(csv_text(found.dataset), csv_text(found.algo), len(found.runs), len(found.evaluated)),
                 *("" if math.isnan(number) else repr(float(number)) for number in numbers),
                 *(min(updates), max(updates), found.basis, str(budget).removeprefix("Budget: ")),
             )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +11,10 @@ import numpy as np
 
 from offlinekit.envs.evaluation import normalized_score
 from offlinekit.errors import FileFormatError
-from offlinekit.metrics.reporting.curves import read_column, read_config, setting_labels
+from offlinekit.metrics.reporting.curves import read_column, read_config, read_table, setting_labels
 from offlinekit.metrics.statistics.aggregates import Floats, score_of
 from offlinekit.metrics.statistics.budget import Budget
+from offlinekit.training import run_config
 
 
 @dataclass(frozen=True)
@@ -115,7 +114,7 @@ def read_run(folder: str | Path) -> RunResult:
     return RunResult(
         folder,
         config,
-        json.loads(file.read_text()) if file.is_file() else {},
+        run_config.read(file, run_config.SYSTEM) if file.is_file() else {},
         steps,
         returns,
         np.interp(steps, *logged),
@@ -223,10 +222,11 @@ def _read_episodes(path: Path) -> tuple[Floats, ...]:
         return ()
     found: dict[int, list[float]] = {}
     try:
-        with path.open(newline="") as file:
-            for row in csv.DictReader(file):
-                found.setdefault(int(row["step"]), []).append(float(row["return"]))
-    except (KeyError, TypeError, ValueError) as error:
+        for row in read_table(path)[1]:
+            found.setdefault(int(str(row["step"])), []).append(float(str(row["return"])))
+    except (KeyError, ValueError) as error:
+        if isinstance(error, FileFormatError):
+            raise
         raise FileFormatError(
             f"{path} is damaged: {error!r}; expected the columns step and return"
         ) from error
