@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from offlinekit.datasets.formats.arrow_messages import unpacked_bytes
-from offlinekit.errors import DatasetError, FileFormatError, OfflineKitError, require
+from offlinekit.errors import DatasetError, FileFormatError, MissingExtraError, OfflineKitError, require
 from offlinekit.load_budget import budget_of
 from offlinekit.types import Array
 
@@ -69,6 +69,15 @@ def _read_columns(file: Any, columns: list[str] | None, path: Path) -> pa.Table:
         budget.take(batch.nbytes, f"the columns of {path}")
         batches.append(batch)
     return require("pyarrow", "arrow").Table.from_batches(batches, None if batches else file.schema_arrow)
+
+
+def parquet_names(path: Path) -> list[str]:
+    """Returns the names of the columns of a Parquet file; none if it is none, or pyarrow is not installed."""
+    try:
+        parquet = require("pyarrow.parquet", "arrow")
+        return list(parquet.ParquetFile(path).schema_arrow.names)
+    except (MissingExtraError, OSError, ValueError):  # ValueError: an ArrowInvalid.
+        return []
 
 
 def read_ipc(path: Path) -> pa.Table:
