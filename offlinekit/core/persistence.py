@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 import numpy as np
 import torch
-from gymnasium.spaces import Box, Dict, Tuple
+from gymnasium.spaces import Box, Dict, Space, Tuple
 from torch import Tensor
 
 from offlinekit.core.impl import Impl
@@ -24,6 +24,7 @@ from offlinekit.training import policy_file
 
 if TYPE_CHECKING:
     from offlinekit.core.algo import Algo
+    from offlinekit.sampling.batch import TensorTree
     from offlinekit.types import ArrayTree
 
 P = TypeVar("P", bound="PolicyFiles")
@@ -229,7 +230,7 @@ def _act_once(impl: Impl) -> None:
         pass
 
 
-def _zeros(space: Any, device: torch.device) -> Any:
+def _zeros(space: Space[Any], device: torch.device) -> TensorTree:
     """Returns one observation [1, ...] of a space, scaled."""
     if isinstance(space, Dict):
         return {name: _zeros(part, device) for name, part in space.spaces.items()}

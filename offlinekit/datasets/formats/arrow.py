@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from offlinekit.types import Array
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
 MAGIC = b"ARROW1\0\0"
 DAMAGE = (
@@ -54,7 +55,7 @@ def read_parquet(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
         return _checked(_read_columns(file, None if columns is None else list(columns), path), path)
 
 
-def _read_columns(file: Any, columns: list[str] | None, path: Path) -> pa.Table:
+def _read_columns(file: pq.ParquetFile, columns: list[str] | None, path: Path) -> pa.Table:
     """Returns columns as a Table; texts, which a dictionary repeats for nothing, are read a few rows at a time."""
     budget, facts = budget_of(path), file.metadata
     groups = [facts.row_group(i) for i in range(facts.num_row_groups)]

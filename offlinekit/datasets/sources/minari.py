@@ -51,9 +51,9 @@ def load(name: str, *, exact: bool = True, clip_actions: bool = False) -> Column
         clip_actions: As `read`.
 
     Raises:
-        FileNotFoundError: Where the dataset is not on this machine, and the package `minari` is not installed, which
+        FileNotFoundError: If the dataset is not on this machine, and the package `minari` is not installed, which
             downloads it.
-        DownloadError: Where it cannot be downloaded.
+        DownloadError: If it cannot be downloaded.
         FileFormatError: As `read`.
         DatasetError: As `read`.
     """

@@ -90,7 +90,7 @@ def read(
 
 
 def _lines(path: Path) -> Iterator[tuple[str, Any]]:
-    """Yields each line, a batch or a row, or each Parquet file with where it stands."""
+    """Yields each line, a batch or a row, or each Parquet file with its place."""
     if path.is_dir():
         for part in sorted(path.rglob("*.json")) or sorted(path.rglob("*.parquet")):
             yield from _lines(part)

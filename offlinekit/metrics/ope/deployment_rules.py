@@ -67,7 +67,7 @@ class Rules:
             own: [1 + R], its fitted values.
             behaviour: [1 + R], those of the behaviour.
             weighted: The estimate by weighted episodes, or None.
-            doubts: What speaks against it beside the bounds, the gravest first; empty texts do not.
+            doubts: Reasons against it beside the bounds, the gravest first; empty texts do not.
             without_rows: That much of what it does has no rows, so that nothing bounds its gain; empty if little has.
         """
         gains = own - behaviour

@@ -180,7 +180,7 @@ def _answers(
 def _widened(
     contributions: dict[str, Contributions], chosen: dict[str, Estimator], inputs: Inputs, cuts: Cuts
 ) -> dict[str, Contributions]:
-    """Gives the estimators that leave nearly all to what was fitted the spread of one that corrects the fit.
+    """Sets the spread of estimators that rely nearly on the fit alone to that of one that corrects it.
 
     An estimate by a model that was fitted to the episodes varies with the fit. To first order that is as the
     efficient doubly robust estimate does (Kallus & Uehara 2019, arXiv:1908.08526), and that by whole episodes'

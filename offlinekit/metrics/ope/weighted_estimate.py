@@ -37,7 +37,7 @@ class WeightedEstimate:
     """Estimate of a policy from weighted episodes.
 
     Attributes:
-        gains: [E], whose mean is the gain over the behaviour and whose spread is its own; None where the weights of
+        gains: [E], whose mean is the gain over the behaviour and whose spread is its own; None if the weights of
             whole episodes leave fewer than 25 of them, or are off their mean of 1.
         effective_sample: Episodes' worth of rows that show what the policy does, E (sum w)^2 / (N sum w^2) over the
             ratios w of single actions.
