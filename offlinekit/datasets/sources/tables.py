@@ -9,6 +9,7 @@ import csv
 import gzip
 import inspect
 import io
+import warnings
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -157,13 +158,18 @@ def read(path: Path, *, separator: str | None = None, decimal: str = ".", **opti
         return _columns(read_parquet(path).to_pandas(), **options)
     try:
         with _unpacked(path) as content:
-            header = content.readline(MOST_HEADER).decode(errors="replace")
+            header = content.readline(MOST_HEADER).decode("utf-8-sig", errors="replace")
             separator = separator or max(SEPARATORS, key=lambda mark: len(_cells(header, mark)))
-            budget_of(path).work(COLUMN_OPERATIONS * len(_cells(header, separator)))
+            names = _cells(header, separator)
+            budget_of(path).work(COLUMN_OPERATIONS * len(names))
             content.seek(0)
             texts = {options.get("episode"): str}  # "007" and "7" are two episodes.
-            frame = pandas.read_csv(content, dtype=texts, sep=separator, decimal=decimal)
-    except (ValueError, OSError, EOFError, zlib.error) as error:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", pandas.errors.ParserWarning)  # Of rows longer than the header.
+                frame = pandas.read_csv(content, dtype=texts, sep=separator, decimal=decimal, index_col=False)
+            if len(set(names)) < len(names) == frame.shape[1]:  # Which pandas would tell apart by numbers.
+                frame.columns = names
+    except (ValueError, OSError, EOFError, zlib.error, pandas.errors.ParserWarning) as error:
         raise FileFormatError(
             f"{path} is not a CSV table with a header line, or is damaged ({error})"
         ) from error
@@ -203,6 +209,10 @@ def _check_columns(frame: pd.DataFrame, wanted: Sequence[str]) -> None:
         if column not in frame.columns:
             hint = did_you_mean(str(column), known)
             raise DatasetError(f"the table has no column {column!r}{hint}; it has {', '.join(known)}")
+        if known.count(str(column)) > 1:
+            raise DatasetError(
+                f"the table has {known.count(str(column))} columns {column!r}; rename all but one"
+            )
     if len(frame) == 0:
         raise DatasetError("the table is empty, expected at least one row")
 
