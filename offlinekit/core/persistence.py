@@ -16,7 +16,7 @@ from offlinekit.core.impl import Impl
 from offlinekit.core.load_guard import SPARE_ACTING, Bounded
 from offlinekit.core.renames import migrated
 from offlinekit.datasets.spaces import space_from_json, space_to_json
-from offlinekit.errors import FileFormatError, did_you_mean
+from offlinekit.errors import FileFormatError, OfflineKitError, did_you_mean
 from offlinekit.load_budget import budget_of, budgeted
 from offlinekit.nn.encoders import encoder_to_json
 from offlinekit.sampling.scalers import Affine, Scaler, Scaling
@@ -203,7 +203,7 @@ def _restore(algo: Algo, path: Path, header: Mapping[str, Any], tensors: dict[st
     with Bounded(tensors, path, budget_of().max_bytes):
         algo.make_impl(*spaces)
     with Bounded(tensors, path, budget_of().max_bytes, SPARE_ACTING):
-        _act_once(algo.impl)
+        _act_once(algo.impl, path)
     try:
         algo.impl.load_state_tensors(tensors)
     except (RuntimeError, KeyError) as error:
@@ -217,7 +217,7 @@ def _restore(algo: Algo, path: Path, header: Mapping[str, Any], tensors: dict[st
     algo.sampler, algo.sampler_state = None, tensors.get("random.sampler")
 
 
-def _act_once(impl: Impl) -> None:
+def _act_once(impl: Impl, path: Path) -> None:
     """Takes one action, so that one which takes too long, or too much, is refused while a file is loaded."""
     try:
         seen = _zeros(impl.observation_space, impl.device)
@@ -225,8 +225,12 @@ def _act_once(impl: Impl) -> None:
             impl.take_steps(seen, torch.zeros(1, device=impl.device), [impl.begin_episode(None)], False)
     except FileFormatError:
         raise
-    except Exception:  # What else is wrong with acting is said where it acts.
-        pass
+    except OfflineKitError:
+        pass  # An algorithm that does not act.
+    except Exception as error:  # Whatever a number beyond all bounds makes torch raise.
+        raise FileFormatError(
+            f"{path} describes a policy that cannot act ({error}); it was forged"
+        ) from error
 
 
 def _zeros(space: Any, device: torch.device) -> Any:

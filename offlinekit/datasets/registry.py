@@ -224,11 +224,18 @@ def _read_built_in(name: str, options: dict[str, Any]) -> Reading:
         sources.check_options(loader, options, name, common=("env_id",))
         return _with_environment(loader, name, options)
     if not sources.is_path(name):
-        raise ValueError(f"Unrecognized dataset name: {name!r}{did_you_mean(name, known_datasets())}")
+        raise ValueError(f"Unrecognized dataset name: {name!r}{_hint(name)}")
     path = Path(name).expanduser()
     reader = sources.reader_of_path(path, options.pop("format", None))
     sources.check_options(reader, options, name, common=("env_id", "format"))
     return _with_environment(reader, path, options)
+
+
+def _hint(name: str) -> str:
+    """Returns the nearest name; of one that reads as Minari's own, how it is called here."""
+    if re.fullmatch(r"[\w.-]+(/[\w.-]+)+-v\d+", name):
+        return f"; Minari's datasets are named 'minari/{name}'"
+    return did_you_mean(name, known_datasets())
 
 
 def _with_environment(function: Callable[..., Any], subject: str | Path, options: dict[str, Any]) -> Reading:

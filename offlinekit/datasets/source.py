@@ -17,6 +17,8 @@ from typing import Any
 from offlinekit.errors import FileFormatError, OfflineKitError, did_you_mean
 from offlinekit.load_budget import apart
 
+SHARD = re.compile(r"-\d{5}-of-\d{5}$")
+"""The end of the name of a shard, behind which its suffix stands."""
 DAMAGE = (
     ArithmeticError,
     LookupError,
@@ -64,7 +66,10 @@ class Source:
 
     def takes(self, path: Path) -> bool:
         """Returns whether it may read this file or folder and recognises it."""
-        fits = self.folders is not None if path.is_dir() else path.name.lower().endswith(self.suffixes)
+        names = (path.name.lower(), SHARD.sub("", path.name.lower()))
+        fits = any(name.endswith(self.suffixes) for name in names)
+        if path.is_dir():
+            fits = self.folders is not None
         if not fits or self.read is None:
             return False
         with apart(), blamed_on(path):

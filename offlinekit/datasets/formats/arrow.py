@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from offlinekit.datasets.formats.arrow_messages import unpacked_bytes
-from offlinekit.errors import DatasetError, FileFormatError, OfflineKitError, require
+from offlinekit.errors import DatasetError, FileFormatError, MissingExtraError, OfflineKitError, require
 from offlinekit.load_budget import budget_of
 from offlinekit.types import Array
 
@@ -73,6 +73,15 @@ def _read_columns(file: Any, columns: list[str] | None, path: Path) -> pa.Table:
 def _is_number(kind: pa.DataType) -> bool:
     types = require("pyarrow", "arrow").types
     return bool(types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind))
+
+
+def parquet_names(path: Path) -> list[str]:
+    """Returns the names of the columns of a Parquet file; none if it is none, or pyarrow is not installed."""
+    try:
+        parquet = require("pyarrow.parquet", "arrow")
+        return list(parquet.ParquetFile(path).schema_arrow.names)
+    except (MissingExtraError, OSError, ValueError):  # ValueError: an ArrowInvalid.
+        return []
 
 
 def read_ipc(path: Path) -> pa.Table:

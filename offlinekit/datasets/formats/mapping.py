@@ -7,9 +7,9 @@ import mmap
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from offlinekit.types import Array, Tree, map_tree
 
@@ -52,7 +52,7 @@ def joined(parts: Sequence[Array]) -> Array:
     return _written(iter(parts), (sum(map(len, parts)), *shape), dtype)
 
 
-def _written(parts: Iterator[Array], shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+def _written(parts: Iterator[Array], shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
     """Returns parts one after another, in a file without a name, which goes away with the array.
 
     Raises:

@@ -155,7 +155,7 @@ def read(
         DatasetError: For data that cannot be a dataset.
     """
     with hdf5.open_hdf5(path) as file:
-        columns = _read_columns(file, step_limit, is_plain=(transitions, alignment) == ("all", "SAR"))
+        columns = read_columns(file, step_limit, is_plain=(transitions, alignment) == ("all", "SAR"))
         columns["extras"] = _read_infos(file, infos)
     name = dataset or name_of(path)
     if name is not None:
@@ -182,7 +182,7 @@ def _options_of_load() -> inspect.Signature:
 load.__signature__ = _options_of_load()  # type: ignore[attr-defined]  # Of get_dataset's check.
 
 
-def _read_columns(file: h5py.File, step_limit: int | None, is_plain: bool) -> dict[str, Any]:
+def read_columns(file: h5py.File, step_limit: int | None, is_plain: bool) -> dict[str, Any]:
     """Returns the columns; of next observations that repeat the row below only the final ones."""
     columns: dict[str, Any] = {"observations": hdf5.read_array(file, "observations", dtype=np.float32)}
     columns |= {key: hdf5.read_array(file, key) for key in REQUIRED[1:]}
@@ -309,7 +309,7 @@ def recognises(path: Path) -> bool:
     """Returns whether an HDF5 file has the columns of D4RL's files and no sign of another format."""
     with hdf5.open_hdf5(path) as file:
         flat = all(key in file for key in REQUIRED)
-        return flat and "episode_terminals" not in file and "format" not in file.attrs
+        return flat and not {"episode_terminals", "costs"} & set(file) and "format" not in file.attrs
 
 
 SOURCE = Source(

@@ -6,7 +6,6 @@ earned as `next.reward` (SAR). The observation after an episode's last row was n
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,12 +13,13 @@ from typing import Any
 import numpy as np
 
 from offlinekit.datasets.editing.ordering import in_order
+from offlinekit.datasets.families.done_flags import warn_of_no_rewards
 from offlinekit.datasets.formats.arrow import joined, numbers_of, read_parquet
 from offlinekit.datasets.formats.json_files import read_object
 from offlinekit.datasets.schema import Columns
 from offlinekit.datasets.source import Source
 from offlinekit.datasets.spaces import Space, clip
-from offlinekit.errors import DatasetError, DatasetWarning, FileFormatError, did_you_mean
+from offlinekit.errors import DatasetError, FileFormatError, did_you_mean
 from offlinekit.types import Array
 
 NUMBERS = ("float32", "float64", "int64", "int32", "bool", "uint8")
@@ -71,12 +71,7 @@ def read(
     order, last = in_order(columns["episode_index"], columns["frame_index"], "frame_index", fix)
     columns = {name: column[order] for name, column in columns.items()}
     if reward is None:
-        warnings.warn(
-            "the dataset has no feature 'next.reward', so that rewards are 0: name another by reward=, or learn by "
-            "imitation alone",
-            DatasetWarning,
-            stacklevel=4,
-        )
+        warn_of_no_rewards("feature 'next.reward'", "name another by reward=, or learn by imitation alone")
     parts = {name: _vectors(columns[name]) for name in seen}
     return {
         "observations": parts if len(seen) > 1 else parts[seen[0]],
