@@ -101,6 +101,7 @@ class Trainable(Protocol):
         dataset_name: Of what it learned from last.
         history: The rows of its last run.
         run_dir: The folder of its last run.
+        experience: What it has played in its last online run.
         in_run: "run" or "population" while one trains it, else empty.
     """
 
@@ -114,6 +115,7 @@ class Trainable(Protocol):
     dataset_name: str
     history: list[dict[str, Any]]
     run_dir: Path | None
+    experience: MDPDataset | None
     in_run: str
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +68,7 @@ class Bounded(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's ow
         return made
 
 
-def _reach(arguments: Any) -> int:
+def _reach(arguments: Sequence[object]) -> int:
     """Returns the bytes of the largest result that arguments ask for: by a size, of a tensor, by a number of steps."""
     tensors = [argument.nbytes for argument in arguments if isinstance(argument, Tensor)]
     sizes = [4 * math.prod(map(abs, a)) for a in arguments if isinstance(a, (list, tuple)) and _is_size(a)]
@@ -76,5 +76,5 @@ def _reach(arguments: Any) -> int:
     return max([*tensors, *sizes, *steps], default=0)
 
 
-def _is_size(argument: Any) -> bool:
+def _is_size(argument: Sequence[object]) -> bool:
     return all(isinstance(size, int) for size in argument)

@@ -105,14 +105,14 @@ class Objective:
         loss, metrics, weights = self._evaluated(batch)
         return reduce_rows(loss, weights), metrics
 
-    def _evaluated(self, batch: Any) -> tuple[RowLoss, Metrics, Tensor | None]:
+    def _evaluated(self, batch: Minibatch) -> tuple[RowLoss, Metrics, Tensor | None]:
         """Returns the loss of a batch as it was returned, its metrics as numbers, and the weights of its rows."""
         loss, metrics = self._returned(batch)
         weights = row_weights(batch)
         self._check(loss, len(first_leaf(batch.observations)), weights)
         return loss, {name: reduce_rows(metric, weights) for name, metric in metrics.items()}, weights
 
-    def _returned(self, batch: Any) -> tuple[RowLoss, Mapping[str, RowLoss]]:
+    def _returned(self, batch: Minibatch) -> tuple[RowLoss, Mapping[str, RowLoss]]:
         """Returns the loss of a batch and its metrics, none if it returned rows alone.
 
         Raises:

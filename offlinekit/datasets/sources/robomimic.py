@@ -10,9 +10,8 @@ import re
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import h5py
 import numpy as np
 
 from offlinekit.datasets.editing.concatenation import join
@@ -25,6 +24,9 @@ from offlinekit.datasets.spaces import Space, clip
 from offlinekit.datasets.validation import as_flags, check_columns
 from offlinekit.errors import DatasetError, DatasetWarning, FileFormatError, did_you_mean
 from offlinekit.types import Array, ArrayTree, map_tree, rows
+
+if TYPE_CHECKING:
+    import h5py
 
 NEEDED = ("obs", "actions", "rewards", "dones")
 DEMO = re.compile(r"demo_(\d+)")

@@ -39,6 +39,11 @@ def pareto_k(weights: Floats) -> float:
     return _shape_of_pareto(tail)
 
 
+def tail_of(values: Floats) -> float:
+    """Returns Pareto k of the distances of values [n] from their median: the tails of both sides."""
+    return pareto_k(np.abs(values - np.median(values)))
+
+
 def _shape_of_pareto(excesses: Floats) -> float:
     """Returns the posterior mean of k, shrunk towards 0.5 as by ten further observations.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -133,7 +134,7 @@ def estimate(
         widened=(counted or fit_q is not None) and fitted is not None and model is not None,
     )
     if checks.widened:
-        contributions = _widened(contributions, chosen, doubly_robust(logged, clip))
+        contributions = _widened(contributions, chosen, inputs, checks.cuts)
     estimates = {}
     for name, found in contributions.items():
         if chosen[name].needs_dynamics:
@@ -177,16 +178,24 @@ def _answers(
 
 
 def _widened(
-    contributions: dict[str, Contributions], chosen: dict[str, Estimator], spread: Contributions
+    contributions: dict[str, Contributions], chosen: dict[str, Estimator], inputs: Inputs, cuts: Cuts
 ) -> dict[str, Contributions]:
-    """Gives the estimators that leave nearly all to what was fitted the spread of the doubly robust one.
+    """Gives the estimators that leave nearly all to what was fitted the spread of one that corrects the fit.
 
     An estimate by a model that was fitted to the episodes varies with the fit. To first order that is as the
     efficient doubly robust estimate does (Kallus & Uehara 2019, arXiv:1908.08526), and that by whole episodes'
-    weights varies no less.
+    weights varies no less. Beyond the cuts of recordings no weights of episodes reach; there the spread is that of
+    visits to pairs of state and action, which count the errors of all later steps.
     """
+    spread = doubly_robust(inputs.logged, inputs.clip)
+    later = spread
+    if cuts.n_cut and any(chosen[name].looks_beyond and chosen[name].trusts_model for name in contributions):
+        with suppress(UnsupportedError):
+            later = ESTIMATORS["dual_dice"].run(inputs)
     return {
-        name: found.spread_as(spread) if chosen[name].trusts_model else found
+        name: found.spread_as(later if chosen[name].looks_beyond else spread)
+        if chosen[name].trusts_model
+        else found
         for name, found in contributions.items()
     }
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from gymnasium.spaces import Discrete
 
-from offlinekit.algos.fqe import FEWEST, FQE, QUICK, DiscreteFQE
+from offlinekit.algos.fqe import FEWEST, FQE, QUICK, SETTLED, DiscreteFQE
 from offlinekit.core.populations import Population
 from offlinekit.datasets import MDPDataset
 from offlinekit.types import Array
@@ -81,7 +81,7 @@ class FittedPolicies:
         Source of what values need: `FQE.updates_needed`.
         """
         first = next(iter(self.members.values()))[0]
-        needed = max(FEWEST, first.updates_needed(self.dataset)) if n_steps is None else n_steps
+        needed = max(FEWEST, first.updates_needed(self.dataset, SETTLED)) if n_steps is None else n_steps
         self.train(needed)
         for _ in range(ROUNDS - 1 if n_steps is None else 0):
             if enough():

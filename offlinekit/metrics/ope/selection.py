@@ -129,8 +129,9 @@ def select(
     for name, own in members.items():
         weighted = estimates[name]
         second = weighted if isinstance(weighted, WeightedEstimate) else None
-        doubts = (_without_rows(policies[name], own[0], dataset), unsettled[BEHAVIOUR] or unsettled[name])
-        found.append(rules.candidate(name, fitted.values(name), kept, second, doubts))
+        doubts = (unsettled[BEHAVIOUR], unsettled[name])
+        rowless = _without_rows(policies[name], own[0], dataset)
+        found.append(rules.candidate(name, fitted.values(name), kept, second, doubts, rowless))
     found.sort(key=lambda candidate: -candidate.lower_bound)
     unfinished = tuple(f"{name}: {why}" for name, why in unsettled.items() if why)
     return Selection(
@@ -211,6 +212,8 @@ def _alone(estimates: Mapping[str, WeightedEstimate | str]) -> tuple[str, ...]:
     for name, weighted in estimates.items():
         if isinstance(weighted, str):
             reasons.setdefault(f"{weighted}; its effective sample is unknown", []).append(name)
+        elif weighted.gains is None and weighted.mean_weight.is_off:
+            reasons.setdefault(str(weighted.mean_weight), []).append(name)
         elif weighted.gains is None:
             why = f"the weights of whole episodes leave fewer than {FEW:.0f} effective ones"
             reasons.setdefault(why, []).append(f"{name} ({weighted.effective_episodes:.1f})")

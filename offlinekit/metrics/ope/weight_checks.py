@@ -8,6 +8,7 @@ import numpy as np
 
 from offlinekit.metrics.ope.logged import Floats, Logged
 
+ROUNDING = 1e-4  # Of a product of probabilities that were logged in single precision.
 MOST_ERRORS = 3.0  # A mean of weights so many standard errors from 1 is no accident.
 
 
@@ -33,7 +34,7 @@ class MeanWeight:
     def errors(self) -> float:
         """Standard errors from 1, signed; infinite where the mean is not 1 though no episode differs."""
         distance = self.value - 1
-        if abs(distance) < 1e-9:
+        if abs(distance) < ROUNDING:
             return 0.0
         if self.standard_error == 0:
             return float(np.copysign(np.inf, distance))

@@ -38,16 +38,18 @@ class WeightedEstimate:
 
     Attributes:
         gains: [E], whose mean is the gain over the behaviour and whose spread is its own; None where the weights of
-            whole episodes leave fewer than 25 of them.
+            whole episodes leave fewer than 25 of them, or are off their mean of 1.
         effective_sample: Episodes' worth of rows that show what the policy does, E (sum w)^2 / (N sum w^2) over the
             ratios w of single actions.
         effective_episodes: (sum w)^2 / sum w^2 over the products of ratios along whole episodes.
-        mean_weight: How far the ratios of single actions, or products of them if these are used, are from a mean of 1.
+        mean_ratio: How far the ratios of single actions are from a mean of 1.
+        mean_weight: How far products of them are; those too far are not used.
     """
 
     gains: Floats | None
     effective_sample: float
     effective_episodes: float
+    mean_ratio: MeanWeight
     mean_weight: MeanWeight
 
 
@@ -94,16 +96,15 @@ def weighted_estimate_of(
     share = effective_sample_size(logged.ratios[logged.mask]) / len(dataset)
     products = logged.log_ratios.sum(1)
     whole = effective_sample_size(np.exp(products - products.max())) if np.isfinite(products.max()) else 0.0
-    gains = None
-    if whole >= FEW:
+    gains, weight = None, mean_weight(logged)
+    if whole >= FEW and not weight.is_off:
         q, v, final = held_out_values(target, fits, dataset)
         rewards = padded(dataset, scaled_rewards(fits[0], dataset))
         modelled: Logged = replace(
             logged, rewards=rewards, q=padded(dataset, q), v=padded(dataset, v), final_v=final
         )
         gains = weighted_doubly_robust(modelled).per_episode - baseline
-    weight = mean_ratio(logged) if gains is None else mean_weight(logged)
-    return WeightedEstimate(gains, share * dataset.n_episodes, whole, weight)
+    return WeightedEstimate(gains, share * dataset.n_episodes, whole, mean_ratio(logged), weight)
 
 
 def baseline_of(fits: Sequence[FQE], dataset: MDPDataset) -> Floats:
