@@ -65,7 +65,7 @@ class PolicyFiles:
         format: str | None = None,
         *,
         observations: ArrayTree | None = None,
-        tolerance: float = 1e-6,
+        tolerance: float = 1e-5,
     ) -> Path:
         """Writes the greedy policy with its scalers for other programs, and compares it with `predict`.
 
@@ -73,7 +73,8 @@ class PolicyFiles:
             path: Of the file, atomically replaced.
             format: "onnx", "torch-export", "torchscript" or "numpy"; None takes it from the suffix of `path`.
             observations: [B, ...] rows to compare with; None draws some.
-            tolerance: Largest difference, in units of an action scaled to [-1, 1].
+            tolerance: Largest difference, in units of an action scaled to [-1, 1], or of the action itself where that
+                is larger: actions drawn in many steps, as of IDQL, gather their rounding.
 
         Raises:
             UnsupportedError: For a policy that remembers its episode, or has operations that a format lacks.
