@@ -72,7 +72,10 @@ def _reach(arguments: Sequence[object]) -> int:
     """Returns the bytes of the largest result that arguments ask for: by a size, of a tensor, by a number of steps."""
     tensors = [argument.nbytes for argument in arguments if isinstance(argument, Tensor)]
     sizes = [4 * math.prod(map(abs, a)) for a in arguments if isinstance(a, (list, tuple)) and _is_size(a)]
-    steps = [] if tensors else [4 * abs(int(a)) for a in arguments if isinstance(a, (int, float))]
+    numbers = (
+        [] if tensors or sizes else [a for a in arguments if isinstance(a, (int, float)) and math.isfinite(a)]
+    )
+    steps = [4 * abs(int(number)) for number in numbers]  # Beside a size, a number is what fills it.
     return max([*tensors, *sizes, *steps], default=0)
 
 

@@ -145,6 +145,8 @@ def _arrays(observations: ArrayTreeLike, space: spaces.Space[Any]) -> ArrayTree:
             raise ValueError(f"observations must be a tuple of {len(space.spaces)}, got {observations!r}")
         return tuple(_arrays(o, part) for o, part in zip(observations, space.spaces, strict=True))
     given = np.asarray(observations)
+    if given.dtype.kind not in "fiub":
+        raise ValueError(f"observations must hold numbers, as those of the data, got dtype {given.dtype}")
     return _as_bytes(given) if space.dtype == np.uint8 else given.astype(np.float32)
 
 
@@ -159,6 +161,8 @@ def _as_bytes(given: Array) -> Array:
     with np.errstate(invalid="ignore"):
         cast: Array = given.astype(np.uint8)
     changed = cast != given
+    if given.dtype == np.bool_:  # Pixels that are on would be nearly black.
+        changed = given
     if changed.any():
         raise ValueError(
             f"observations must be uint8, as those of the data, got {given.dtype} with the value "

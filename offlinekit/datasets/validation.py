@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 
 BLOCK_BYTES = 1 << 25
 CONVERT = "convert it first, e.g. np.asarray(x, np.float32)"
+LABELS = (
+    "number texts by np.unique(x, return_inverse=True)[1] if they are labels, by np.asarray(x, np.float32) if they are "
+    "numbers"
+)
 ONE_EACH = "every column needs one entry for each"
 
 
@@ -29,8 +33,13 @@ def as_array(values: object, field: str) -> Array:
     except (ValueError, TypeError) as error:
         message = f"must be one array of numbers, got rows of differing shape ({error})"
         raise refused(field, message, CONVERT) from error
+    if np.ma.is_masked(values):
+        raise refused(field, "has masked values", "fill them, e.g. x.filled(np.nan), and drop those episodes")
     if array.dtype.kind not in "fiub":
-        raise refused(field, f"must hold numbers, got dtype {array.dtype}", CONVERT)
+        fix = (
+            LABELS if array.dtype.kind in "OUS" and array.size and isinstance(array.flat[0], str) else CONVERT
+        )
+        raise refused(field, f"must hold numbers, got dtype {array.dtype}", fix)
     return array
 
 

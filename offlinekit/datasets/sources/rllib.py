@@ -92,7 +92,7 @@ def read(
 def _lines(path: Path) -> Iterator[tuple[str, Any]]:
     """Yields each line, a batch or a row, or each Parquet file with where it stands."""
     if path.is_dir():
-        for part in sorted(path.rglob("*.json")) or sorted(path.rglob("*.parquet")):
+        for part in sorted(path.rglob("*.parquet")) or sorted(path.rglob("*.json")):
             yield from _lines(part)
         return
     if path.suffix.lower() == ".parquet":
@@ -223,8 +223,8 @@ def _unsquashed(actions: Array, space: Space | None) -> tuple[Array, Array]:
 def recognises(path: Path) -> bool:
     """Returns whether a file or folder begins as RLlib's output does."""
     if path.is_dir():
-        found = (*sorted(path.glob("output-*.json")), *sorted(path.rglob("*.parquet")))
-        return bool(found) and recognises(found[0])
+        firsts = (next(path.rglob(pattern), None) for pattern in ("*.parquet", "*.json"))
+        return any(first is not None and recognises(first) for first in firsts)
     if path.suffix.lower() == ".parquet":
         return is_table(path)
     if path.suffix.lower() == ".zip" and not is_zip(path):
@@ -236,7 +236,7 @@ def recognises(path: Path) -> bool:
 SOURCE = Source(
     summary="Sample batches or single rows of RLlib, JSON lines or Parquet.",
     suffixes=(".json", ".jsonl", ".zip", ".parquet"),
-    folders="output-*.json, or Parquet files, of RLlib",
+    folders="JSON lines or Parquet files of RLlib",
     recognises=recognises,
     read=read,
 )
