@@ -22,7 +22,7 @@ BYTES_PER_BYTE = 8
 """Bytes that building and one action may take for each of the file's tensors: drawn, scaled, copied for a target."""
 SPARE_ACTING = 1 << 28
 """Bytes that one action may take likewise, for what lies between the layers."""
-SPARE_CALLS = 200_000
+SPARE_CALLS = 50_000
 """Operations of building or of one action: the largest networks here take some thousand."""
 CALLS_PER_TENSOR = 40
 """Those beyond that for each tensor of the file."""

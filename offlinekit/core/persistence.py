@@ -16,7 +16,7 @@ from offlinekit.core.impl import Impl
 from offlinekit.core.load_guard import SPARE_ACTING, Bounded
 from offlinekit.core.renames import migrated
 from offlinekit.datasets.spaces import space_from_json, space_to_json
-from offlinekit.errors import FileFormatError, did_you_mean
+from offlinekit.errors import FileFormatError, OfflineKitError, did_you_mean
 from offlinekit.load_budget import budget_of, budgeted
 from offlinekit.nn.encoders import encoder_to_json
 from offlinekit.sampling.scalers import Affine, Scaler, Scaling
@@ -66,7 +66,7 @@ class PolicyFiles:
         format: str | None = None,
         *,
         observations: ArrayTree | None = None,
-        tolerance: float = 1e-6,
+        tolerance: float = 1e-5,
     ) -> Path:
         """Writes the greedy policy with its scalers for other programs, and compares it with `predict`.
 
@@ -74,7 +74,8 @@ class PolicyFiles:
             path: Of the file, atomically replaced.
             format: "onnx", "torch-export", "torchscript" or "numpy"; None takes it from the suffix of `path`.
             observations: [B, ...] rows to compare with; None draws some.
-            tolerance: Largest difference, in units of an action scaled to [-1, 1].
+            tolerance: Largest difference, in units of an action scaled to [-1, 1], or of the action itself where that
+                is larger: actions drawn in many steps, as of IDQL, gather their rounding.
 
         Raises:
             UnsupportedError: For a policy that remembers its episode, or has operations that a format lacks.
@@ -204,7 +205,7 @@ def _restore(algo: Algo, path: Path, header: Mapping[str, Any], tensors: dict[st
     with Bounded(tensors, path, budget_of().max_bytes):
         algo.make_impl(*spaces)
     with Bounded(tensors, path, budget_of().max_bytes, SPARE_ACTING):
-        _act_once(algo.impl)
+        _act_once(algo.impl, path)
     try:
         algo.impl.load_state_tensors(tensors)
     except (RuntimeError, KeyError) as error:
@@ -218,7 +219,7 @@ def _restore(algo: Algo, path: Path, header: Mapping[str, Any], tensors: dict[st
     algo.sampler, algo.sampler_state = None, tensors.get("random.sampler")
 
 
-def _act_once(impl: Impl) -> None:
+def _act_once(impl: Impl, path: Path) -> None:
     """Computes one action, so that a policy too slow or too large is refused while its file is loaded."""
     try:
         seen = _zeros(impl.observation_space, impl.device)
@@ -226,8 +227,12 @@ def _act_once(impl: Impl) -> None:
             impl.take_steps(seen, torch.zeros(1, device=impl.device), [impl.begin_episode(None)], False)
     except FileFormatError:
         raise
-    except Exception:  # What else is wrong with acting is said where it acts.
-        pass
+    except OfflineKitError:
+        pass  # An algorithm that does not act.
+    except Exception as error:  # Whatever a number beyond all bounds makes torch raise.
+        raise FileFormatError(
+            f"{path} describes a policy that cannot act ({error}); it was forged"
+        ) from error
 
 
 def _zeros(space: Space[Any], device: torch.device) -> TensorTree:

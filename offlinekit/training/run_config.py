@@ -32,7 +32,7 @@ def _is_pair(value: object) -> TypeGuard[list[Any]]:
     return isinstance(value, list) and len(value) == 2 and all(map(_is_number, value))
 
 
-def _is_object(value: object) -> bool:
+def _is_object(value: object) -> TypeGuard[dict[str, Any]]:
     return isinstance(value, dict)
 
 
