@@ -83,7 +83,7 @@ class FittedPolicies:
             ) from error
 
     def train_until(self, enough: Callable[[], bool], n_steps: int | None) -> None:
-        """Takes so many updates; if None as many as values need, then more until a rule says enough.
+        """Takes that many updates; if None, as many as values need, then more until a rule is met.
 
         Source of what values need: `FQE.updates_needed`.
         """
