@@ -337,3 +337,10 @@ def test_repr_says_what_it_holds() -> None:
         "MDPDataset('ward': 6 rows, 3 episodes (1 terminal, 2 timeout), observations float32[2], "
         "actions Discrete(3), return 4.3 +- 5.4)"
     )
+
+
+def test_masked_values_are_not_taken_for_numbers() -> None:
+    hidden = np.ma.masked_array(np.ones((3, 2)), mask=[[0, 0], [0, 1], [0, 0]])
+    with pytest.raises(DatasetError, match="observations has masked values; fill them"):
+        MDPDataset(hidden, [0, 1, 0], np.ones(3), [0, 0, 1])
+    assert len(MDPDataset(hidden.data, [0, 1, 0], np.ones(3), [0, 0, 1])) == 3

@@ -30,7 +30,7 @@ class RunGroup(Protocol):
         """Takes up to `n_updates` updates and returns the errors of runs that cannot go on."""
 
     def sync_members(self) -> None:
-        """Brings the algorithms of the runs up to date."""
+        """Updates the algorithms of the runs."""
 
 
 class SingleRun:
@@ -85,7 +85,7 @@ class StackedRuns(Engine):
         return {} if finite else self._failures()
 
     def sync_members(self) -> None:
-        """Brings the members to the state of the stack."""
+        """Copies the state of the stack to the members."""
         unstack(self.whole, self.impls)
 
     def _hand_out(self) -> None:
@@ -107,7 +107,7 @@ class StackedRuns(Engine):
         return failures
 
     def _check_finite(self) -> None:
-        """Leaves the look at the metrics to the members."""
+        """Does nothing: the members check their metrics."""
 
 
 @trainable()

@@ -91,7 +91,7 @@ class Recorder(EpisodeLoop):
         self._running[slot.episode].append((before, self._actions[index], slot.reward, log_prob))
 
     def finished(self, slot: Slot) -> None:
-        """Puts the rows of an episode together."""
+        """Joins the rows of an episode."""
         observations, actions, rewards, log_probs = zip(*self._running.pop(slot.episode), strict=True)
         self._episodes[slot.episode] = Episode(
             as_observations(stack_trees([*observations, slot.observation])),

@@ -153,7 +153,13 @@ def _columns(
     if clip_actions:
         columns["actions"] = clip(columns["actions"], action_space)
     extras = {"discount": rows(steps["discount"], kept)} if "discount" in steps else {}
-    return {**columns, "action_space": action_space, "extras": extras, "name": path.stem.partition(".")[0]}
+    return {**columns, "action_space": action_space, "extras": extras, "name": _name_of(path)}
+
+
+def _name_of(path: Path) -> str:
+    """Returns the dataset's own name of a shard, or of a folder, which may be that of a version."""
+    is_version = path.is_dir() and re.fullmatch(r"\d+\.\d+\.\d+", path.name) is not None
+    return path.parent.name if is_version else path.name.partition(".")[0]
 
 
 def _seen(steps: Steps, wanted: str | Sequence[str] | None) -> ArrayTree:

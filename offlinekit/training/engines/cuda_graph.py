@@ -59,7 +59,7 @@ class CudaGraphUpdates(Eager):
             )
 
     def start(self) -> None:
-        """Forgets graphs if what they stand for has changed."""
+        """Drops graphs if what they recorded has changed."""
         if self.changed():
             self.windows = {}
 

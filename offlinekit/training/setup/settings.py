@@ -59,7 +59,7 @@ class Setting:
 
 
 class SharedSettings(TypedDict, total=False):
-    """How any run goes, offline or online."""
+    """Settings of any run, offline or online."""
 
     eval_env: Annotated[
         "EnvSource | None",
@@ -138,7 +138,7 @@ class SharedSettings(TypedDict, total=False):
 
 
 class RunSettings(SharedSettings, total=False):
-    """How a run goes: the keywords of `fit` beside the dataset and `n_steps`."""
+    """Settings of a run: the keywords of `fit` beside the dataset and `n_steps`."""
 
     n_envs: Annotated[
         Count | None,

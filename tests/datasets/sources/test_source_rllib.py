@@ -207,6 +207,16 @@ def test_one_step_a_row(layout: Any, tmp_path: Path) -> None:
     np.testing.assert_allclose(dataset.behavior_log_probs, -0.5)
 
 
+def test_folders_of_rows_and_keys_that_files_share(tmp_path: Path) -> None:
+    # Both files call their episodes "a" and "b"; those of the first file ended, so that none is joined to another.
+    for run in ("run-000001-00001", "run-000001-00002"):
+        (tmp_path / run).mkdir()
+        package_layouts.rllib_rows(tmp_path / run)
+    dataset, _ = get_dataset(tmp_path)
+    assert dataset.episode_lengths().tolist() == [3, 3, 3, 3]
+    assert dataset.terminals.sum() == dataset.timeouts.sum() == 2
+
+
 def test_rows_of_episodes_that_alternate(tmp_path: Path) -> None:
     ends = {"terminateds": [False] * 4 + [True, True], "truncateds": [False] * 6}
     path = package_layouts.rllib_rows(tmp_path, eps_id=["a", "b"] * 3, **ends)

@@ -263,3 +263,39 @@ def test_columns_of_lists(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text('s,a,r,x\n"[1, 2]",[0.5],1,9\n"[3, 4",[0.25],2,8\n')
     with pytest.raises(DatasetError, match=r"column 's' must hold lists as JSON, got '\[3, 4' at row 1"):
         get_dataset(tmp_path / "a.csv", **named)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("who,x,x,dose,gain\na,1,5,0,1\na,2,6,1,1\n", "the table has 2 columns 'x'; rename all but one"),
+        ("who,x,dose,gain\na,1,0,1,9\na,2,1,1,9\n", "is not a CSV table .*Length of header"),
+    ],
+)
+def test_headers_that_do_not_fit_are_refused(text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(text)
+    with pytest.raises((DatasetError, FileFormatError), match=message):
+        get_dataset(tmp_path / "a.csv", **OPTIONS)
+
+
+def test_a_mark_of_the_byte_order_is_no_part_of_a_name(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("\ufeff" + TEXT)
+    assert get_dataset(tmp_path / "a.csv", **OPTIONS)[0].n_episodes == 2
+
+
+def test_times_are_finite_and_names_are_one() -> None:
+    with pytest.raises(DatasetError, match="column 'day' must be finite, got inf at row 2"):
+        from_dataframe(table(day=[2, 3, np.inf, 1, 2]), time="day", **NAMES)
+    twice = pandas.concat([table(), table()[["pulse"]]], axis=1)
+    with pytest.raises(DatasetError, match="the table has 2 columns 'pulse'"):
+        from_dataframe(twice, **NAMES)
+
+
+def test_labels_say_how_they_are_numbered() -> None:
+    frame = table(dose=["low", "high", "low", "high", "low"])
+    with pytest.raises(
+        DatasetError, match=r"column 'dose' must hold numbers.* np.unique\(x, return_inverse=True\)"
+    ):
+        from_dataframe(frame, **NAMES)
+    frame["dose"] = np.unique(frame["dose"], return_inverse=True)[1]  # The remedy.
+    assert from_dataframe(frame, **NAMES).action_space == spaces.Discrete(2)

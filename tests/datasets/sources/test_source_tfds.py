@@ -22,6 +22,7 @@ def test_the_last_step_holds_only_its_observation(tmp_path: Path) -> None:
     assert dataset.terminals.tolist() == [False, True] * 2
     assert dataset.observations["image"].shape == (4, 1, 8, 8)
     assert dataset.extras["discount"].tolist() == [1] * 4
+    assert dataset.name == "toy"
 
 
 def test_rewards_before_their_observation(tmp_path: Path) -> None:
