@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from offlinekit.errors import FileFormatError
 from offlinekit.load_budget import Budget
+
+if TYPE_CHECKING:
+    from torch._ops import OpOverload
 
 SPARE_BYTES = 1 << 24
 """Bytes that building may take beside those for the file's tensors, for what is drawn and thrown away."""
@@ -52,7 +55,13 @@ class Bounded(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's ow
         self.path, self.calls = path, 0
         self.most_calls = SPARE_CALLS + CALLS_PER_TENSOR * len(tensors) + (max_bytes or 0)
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(
+        self,
+        func: OpOverload,
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> object:
         """Runs an operation unless it, or what was made so far, is too large."""
         self.calls += 1
         if self.calls > self.most_calls:

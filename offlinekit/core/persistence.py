@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 import numpy as np
 import torch
-from gymnasium.spaces import Box, Dict, Tuple
+from gymnasium.spaces import Box, Dict, Space, Tuple
 from torch import Tensor
 
 from offlinekit.core.impl import Impl
@@ -24,6 +24,7 @@ from offlinekit.training import policy_file
 
 if TYPE_CHECKING:
     from offlinekit.core.algo import Algo
+    from offlinekit.sampling.batch import TensorTree
     from offlinekit.types import ArrayTree
 
 P = TypeVar("P", bound="PolicyFiles")
@@ -39,7 +40,7 @@ class PolicyFiles:
     known: ClassVar[dict[str, type[Any]]]
 
     def restore(self, path: Path, header: Mapping[str, Any], tensors: dict[str, Tensor]) -> None:
-        """Takes up the state that a policy file or a checkpoint holds; hyperparameters stay as they are.
+        """Restores the state of a policy file or a checkpoint; hyperparameters stay as they are.
 
         Raises:
             FileFormatError: For a file that does not fit.
@@ -188,7 +189,7 @@ def load(
 
 
 def restore(algo: Algo, path: Path, header: Mapping[str, Any], tensors: dict[str, Tensor]) -> None:
-    """Brings an algorithm to the state of a file.
+    """Restores an algorithm to the state of a file.
 
     Raises:
         FileFormatError: If the networks do not fit.
@@ -219,7 +220,7 @@ def _restore(algo: Algo, path: Path, header: Mapping[str, Any], tensors: dict[st
 
 
 def _act_once(impl: Impl, path: Path) -> None:
-    """Takes one action, so that one which takes too long, or too much, is refused while a file is loaded."""
+    """Computes one action, so that a policy too slow or too large is refused while its file is loaded."""
     try:
         seen = _zeros(impl.observation_space, impl.device)
         with torch.no_grad():
@@ -234,7 +235,7 @@ def _act_once(impl: Impl, path: Path) -> None:
         ) from error
 
 
-def _zeros(space: Any, device: torch.device) -> Any:
+def _zeros(space: Space[Any], device: torch.device) -> TensorTree:
     """Returns one observation [1, ...] of a space, scaled."""
     if isinstance(space, Dict):
         return {name: _zeros(part, device) for name, part in space.spaces.items()}

@@ -22,7 +22,7 @@ from offlinekit.types import Array
 
 SUFFIXES = (".npz", ".h5", ".hdf5")
 DAMAGE = (OSError, EOFError, ValueError, KeyError, RuntimeError, TypeError, zipfile.BadZipFile, zlib.error)
-"""What comes up where an NPZ file is damaged."""
+"""Errors of a damaged NPZ file."""
 
 
 @contextmanager
@@ -110,7 +110,7 @@ def array_in(file: h5py.File, name: str, path: Path, advice: str = "") -> Array:
         file: As from `open_npz`.
         name: Of the array.
         path: Of the file, for messages.
-        advice: What else to do where the file lacks the name.
+        advice: What else to do if the file lacks the name.
 
     Raises:
         FileFormatError: For a name it lacks, and for what is no number.

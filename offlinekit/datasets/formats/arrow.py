@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from offlinekit.types import Array
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
 MAGIC = b"ARROW1\0\0"
 DAMAGE = (
@@ -40,7 +41,7 @@ def read_parquet(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     """Returns a Parquet file, or some of its columns, as a pyarrow Table.
 
     Raises:
-        MissingExtraError: Where pyarrow is not installed.
+        MissingExtraError: If pyarrow is not installed.
         FileFormatError: For a damaged file, or one without a column.
     """
     parquet = require("pyarrow.parquet", "arrow")
@@ -54,7 +55,7 @@ def read_parquet(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
         return _checked(_read_columns(file, None if columns is None else list(columns), path), path)
 
 
-def _read_columns(file: Any, columns: list[str] | None, path: Path) -> pa.Table:
+def _read_columns(file: pq.ParquetFile, columns: list[str] | None, path: Path) -> pa.Table:
     """Returns columns as a Table; texts and lists, which may be of any size, are read a few rows at a time."""
     budget, facts = budget_of(path), file.metadata
     groups = [facts.row_group(i) for i in range(facts.num_row_groups)]  # Of columns pyarrow ends the process
@@ -88,7 +89,7 @@ def read_ipc(path: Path) -> pa.Table:
     """Returns an Arrow IPC file as a pyarrow Table.
 
     Raises:
-        MissingExtraError: Where pyarrow is not installed.
+        MissingExtraError: If pyarrow is not installed.
         FileFormatError: For a damaged file.
     """
     arrow, ipc = require("pyarrow", "arrow"), require("pyarrow.ipc", "arrow")
@@ -103,7 +104,7 @@ def read_ipc(path: Path) -> pa.Table:
 
 @contextmanager
 def _damage(what: str) -> Iterator[None]:
-    """Turns what pyarrow raises where a file is damaged into a FileFormatError."""
+    """Turns errors of pyarrow for a damaged file into a FileFormatError."""
     arrow = require("pyarrow", "arrow")
     try:
         yield
@@ -156,8 +157,8 @@ def joined(tables: Iterable[pa.Table]) -> pa.Table:
     """Returns tables one after another.
 
     Raises:
-        MissingExtraError: Where pyarrow is not installed.
-        FileFormatError: Where their columns differ.
+        MissingExtraError: If pyarrow is not installed.
+        FileFormatError: If their columns differ.
     """
     arrow = require("pyarrow", "arrow")
     try:

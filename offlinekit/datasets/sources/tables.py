@@ -147,7 +147,7 @@ def read(path: Path, *, separator: str | None = None, decimal: str = ".", **opti
         **options: Of `from_dataframe`.
 
     Raises:
-        MissingExtraError: Where pandas, or pyarrow for Parquet, is not installed.
+        MissingExtraError: If pandas, or pyarrow for Parquet, is not installed.
         FileFormatError: For a file that is not a table.
         DatasetError: As `from_dataframe`.
     """

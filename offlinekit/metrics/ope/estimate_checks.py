@@ -48,7 +48,7 @@ class EstimateChecks:
         interval: tuple[float, float],
         confidence: float,
     ) -> Estimate:
-        """Returns the estimate of contributions, with what speaks against it."""
+        """Returns the estimate of contributions, with the reasons against it."""
         estimand = self.cuts.estimand(estimator.reach)
         effective = float(self.logged.n_episodes)
         if estimator.multiplies_weights:
@@ -95,7 +95,7 @@ class EstimateChecks:
         return f"heavy tail of returns (k {k:.2f})" if k > VARIANCE_LIMIT else ""
 
     def _of_clip(self) -> str:
-        """Returns what clipping takes off the weights; empty where it takes less than 1%."""
+        """Returns what clipping takes off the weights; empty if it takes less than 1%."""
         if self.clip is None:
             return ""
         whole, kept = self.logged.weights()[:, -1].sum(), self.logged.weights(self.clip)[:, -1].sum()

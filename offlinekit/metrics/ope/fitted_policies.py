@@ -62,7 +62,7 @@ class FittedPolicies:
         return cls(members, dataset, progress)
 
     def train(self, n_steps: int) -> None:
-        """Takes further updates of all fits as one stacked population, and notes values on the way."""
+        """Takes further updates of all fits as one stacked population, and records values on the way."""
         everyone = [member for own in self.members.values() for member in own]
         begun = everyone[0].grad_step
         settings: RunSettings = {
@@ -76,7 +76,7 @@ class FittedPolicies:
                 self.earlier = {name: own[0].start_value(self.dataset) for name, own in self.members.items()}
 
     def train_until(self, enough: Callable[[], bool], n_steps: int | None) -> None:
-        """Takes so many updates; if None as many as values need, then more until a rule says enough.
+        """Takes that many updates; if None, as many as values need, then more until a rule is met.
 
         Source of what values need: `FQE.updates_needed`.
         """
