@@ -25,7 +25,7 @@ class _InOnePiece(ABCMeta):
 
     if not TYPE_CHECKING:  # The type checker reads keywords and types from the fields.
 
-        def __call__(cls, *args: Any, **given: Any) -> Any:
+        def __call__(cls, *args: object, **given: object) -> object:
             """Makes an instance; names come first, so that the message is ours and not the dataclass's."""
             if args:
                 first = dataclasses.fields(cls)[0]
@@ -91,7 +91,7 @@ class Configured(metaclass=_InOnePiece):
         """
 
     def take_up(self, name: str, before: object) -> None:
-        """Brings what was made from a field up to its new value, or raises; then the value of before stays.
+        """Applies the new value of a field to what was made from it, or raises; then the earlier value stays.
 
         Args:
             name: Of the field.
@@ -100,7 +100,7 @@ class Configured(metaclass=_InOnePiece):
 
     if not TYPE_CHECKING:  # The type checker would let any name pass.
 
-        def __setattr__(self, name: str, value: Any) -> None:
+        def __setattr__(self, name: str, value: object) -> None:
             """Sets a field to a value that was checked, or an attribute of the user's own."""
             fields = fields_of(type(self))
             if name not in fields and "_is_complete" in self.__dict__:
@@ -143,7 +143,7 @@ def fields_of(cls: type[Any]) -> dict[str, dataclasses.Field[Any]]:
     return {field.name: field for field in dataclasses.fields(cls)}
 
 
-def default_of(field: dataclasses.Field[Any]) -> Any:
+def default_of(field: dataclasses.Field[Any]) -> object:
     """Returns the default of a field, made anew if there is a factory."""
     return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
 

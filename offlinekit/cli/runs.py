@@ -40,6 +40,7 @@ def find(run: Path, which: str) -> Found:
         click.BadParameter: If there is none; says what the folder lacks.
     """
     from offlinekit.training import run_folder
+    from offlinekit.training.manifest import check_inside
 
     if run.is_file():
         has_config = (run.parent / "config.json").is_file()
@@ -47,12 +48,14 @@ def find(run: Path, which: str) -> Found:
     config = run_folder.read_config(run)
     policy = run / {"last": "policy.okt", "best": "best.okt"}[which]
     if policy.is_file():
+        check_inside(policy)
         return Found(policy, config)
     if which == "best":
         raise click.BadParameter(
             f"{run} has no best.okt: it was trained without an environment; use --which last"
         )
     newest = run_folder.latest_checkpoint(run)
+    check_inside(newest)
     click.echo(f"Note: the run is not finished; using its checkpoint {newest.name}", err=True)
     return Found(newest, config)
 

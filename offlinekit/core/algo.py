@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import secrets
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar, overload
 
@@ -45,7 +45,9 @@ from offlinekit.sampling.blocks import sampler_for
 from offlinekit.sampling.loss_weights import learned_rows
 from offlinekit.sampling.scalers import Scaling
 from offlinekit.training.interrupts import whole_runs
-from offlinekit.training.setup.keywords import takes_settings
+from offlinekit.training.online.online_settings import OnlineSettings
+from offlinekit.training.online.online_start import start_online
+from offlinekit.training.setup.keywords import takes, takes_settings
 from offlinekit.training.setup.settings import N_STEPS, RunSettings
 from offlinekit.training.setup.start import start_run
 from offlinekit.types import Array
@@ -54,6 +56,7 @@ if TYPE_CHECKING:
     from gymnasium import spaces
 
     from offlinekit.core.populations import Population
+    from offlinekit.interfaces import EnvLike
     from offlinekit.sampling.batch import Minibatch
 
 A = TypeVar("A", bound="Algo")
@@ -109,6 +112,7 @@ class Algo(Configured, CatalogueEntry, Agent, PolicyFiles, Copied):
             self.impl_class = type(self).impl_class
         self.history: list[dict[str, Any]] = []
         self.run_dir: Path | None = None
+        self.experience: MDPDataset | None = None  # Of its last online run.
         self.dataset_name = "custom"
         self.scaling = Scaling()
         self.in_run = ""
@@ -140,7 +144,7 @@ class Algo(Configured, CatalogueEntry, Agent, PolicyFiles, Copied):
         return {**younger, **migrated(type(self), config), **adopted}
 
     def begin_anew(self, config: Mapping[str, Any]) -> None:
-        """Forgets the networks, to make others with the seed of a run that has this config."""
+        """Discards the networks, to make others with the seed of a run that has this config."""
         self._impl = None
         for name, value in {**self._adopted(config), "seed": config["seed"]}.items():
             setattr(self, name, value)
@@ -155,7 +159,7 @@ class Algo(Configured, CatalogueEntry, Agent, PolicyFiles, Copied):
         }
 
     def take_up(self, name: str, before: object) -> None:
-        """Brings networks and optimizers up to a hyperparameter that was set later.
+        """Applies a hyperparameter that was set later to networks and optimizers.
 
         Raises:
             ValueError: For one that networks or batches were made with.
@@ -299,6 +303,53 @@ class Algo(Configured, CatalogueEntry, Agent, PolicyFiles, Copied):
     def sampling_weights_for(self, dataset: MDPDataset) -> Array | None:
         """Returns how likely the algorithm itself draws each row, [N]; None for equally."""
         return None
+
+    @takes(OnlineSettings)
+    def fit_online(
+        self: A,
+        env: EnvLike | Callable[[], EnvLike],
+        n_steps: int,
+        *,
+        dataset: MDPDataset | None = None,
+        **settings: Unpack[OnlineSettings],
+    ) -> A:
+        """Acts in an environment and learns from what it sees, from nothing or from where `fit` ended.
+
+        Args:
+            env: Where it acts, or a function that makes such an environment. Episode i starts from seed + i.
+            n_steps: Environment steps, exactly; with `resume`, of the whole run.
+            dataset: Recorded rows to learn from beside new ones, or None.
+            settings: Further keywords, those of `OnlineSettings`.
+
+        Returns:
+            The algorithm itself; `history` has the rows, `run_dir` the folder with checkpoints and experience.
+
+        Raises:
+            UnsupportedError: For an algorithm that cannot act and learn from transitions.
+            DatasetError: If environment and dataset do not fit.
+            TrainingError: If a loss is no longer finite, or the environment fails; what was played is saved.
+            KeyboardInterrupt: At Ctrl-C, at the end of the episode; Preempted, a kind of it, at other signals.
+        """
+        with whole_runs():
+            for _ in self.fitter_online(env, n_steps, dataset=dataset, **settings):
+                pass
+        return self
+
+    @takes(OnlineSettings)
+    def fitter_online(
+        self,
+        env: EnvLike | Callable[[], EnvLike],
+        n_steps: int,
+        *,
+        dataset: MDPDataset | None = None,
+        **settings: Unpack[OnlineSettings],
+    ) -> Iterator[tuple[int, dict[str, float]]]:
+        """The run of `fit_online` as a generator, with the same keywords.
+
+        Yields:
+            (environment step, metrics) before the first step, at log and evaluation intervals and after the last.
+        """
+        yield from start_online(self, env, n_steps, dataset=dataset, **settings).steps()
 
     def make_sampler(self, dataset: MDPDataset, *, needs: Sequence[str] = (), **settings: Any) -> Sampler:
         """Makes what draws the batches of a run; one that learns from windows of steps makes another sampler.

@@ -36,7 +36,7 @@ class Converter:
         """Returns the chosen actions in the units of the data, float32 [B, A] or int64 [B]."""
         inputs, single = self.observations(observations)
         with torch.no_grad():
-            actions = self.unscaled(choose(inputs))
+            actions = self.unscaled(_answered(inputs, choose))
         chosen: Array = actions[0] if single else actions
         return chosen
 
@@ -61,7 +61,8 @@ class Converter:
         if actions is not None:
             chosen = self.actions(np.asarray(actions)[None] if single else np.asarray(actions), inputs)
         with torch.no_grad():
-            values: Array = predict(inputs, chosen).float().cpu().numpy()
+            answer = _answered((inputs, chosen), lambda given: predict(*given))
+            values: Array = answer.float().cpu().numpy()
         return values[0] if single else values
 
     def observations(self, observations: ArrayTreeLike) -> tuple[TensorTree, bool]:
@@ -124,6 +125,14 @@ class SampledPolicy:
         return densities
 
 
+def _answered(inputs: Any, answer: Callable[[Any], Tensor]) -> Tensor:
+    """Returns the answer to B rows of inputs; to no rows that to one of zeros, cut, as some models need a row."""
+    if len(first_leaf(inputs)):
+        return answer(inputs)
+    row = map_tree(lambda leaf: None if leaf is None else leaf.new_zeros((1, *leaf.shape[1:])), inputs)
+    return answer(row)[:0]
+
+
 def _arrays(observations: ArrayTreeLike, space: spaces.Space[Any]) -> ArrayTree:
     if isinstance(space, spaces.Dict):
         if not isinstance(observations, Mapping) or set(observations) != set(space.spaces):
@@ -136,6 +145,8 @@ def _arrays(observations: ArrayTreeLike, space: spaces.Space[Any]) -> ArrayTree:
             raise ValueError(f"observations must be a tuple of {len(space.spaces)}, got {observations!r}")
         return tuple(_arrays(o, part) for o, part in zip(observations, space.spaces, strict=True))
     given = np.asarray(observations)
+    if given.dtype.kind not in "fiub":
+        raise ValueError(f"observations must hold numbers, as those of the data, got dtype {given.dtype}")
     return _as_bytes(given) if space.dtype == np.uint8 else given.astype(np.float32)
 
 
@@ -150,6 +161,8 @@ def _as_bytes(given: Array) -> Array:
     with np.errstate(invalid="ignore"):
         cast: Array = given.astype(np.uint8)
     changed = cast != given
+    if given.dtype == np.bool_:  # Pixels that are on would be nearly black.
+        changed = given
     if changed.any():
         raise ValueError(
             f"observations must be uint8, as those of the data, got {given.dtype} with the value "

@@ -13,7 +13,7 @@ from offlinekit.datasets.editing.dropping import Nonfinite, without_nonfinite
 from offlinekit.datasets.findings import refuse_first, refused
 from offlinekit.datasets.inspection.doubts import doubts_of
 from offlinekit.datasets.inspection.rules import faults_of
-from offlinekit.errors import DatasetWarning
+from offlinekit.errors import DatasetWarning, naming_arguments
 from offlinekit.types import Array, rows
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ class EpisodeColumns:
     name: str
     metadata: dict[str, Any]
 
+    @naming_arguments("MDPDataset")
     def __init__(
         self,
         observations: ArrayTreeLike,
@@ -72,7 +73,7 @@ class EpisodeColumns:
         draft = without_nonfinite(Draft(given), nonfinite)
         refuse_first(faults_of(draft))
         for finding in doubts_of(draft):
-            warnings.warn(finding.text, DatasetWarning, stacklevel=2)
+            warnings.warn(finding.text, DatasetWarning, stacklevel=3)
         assert draft.episodes is not None  # As there is no fault.
         assert draft.action_space is not None
         self.name, self.metadata = name, draft.metadata
@@ -91,7 +92,7 @@ class EpisodeColumns:
         self.masks = draw_masks(len(self), mask_size, seed) if create_mask else None
 
     def _adopt(self, columns: schema.Columns, masks: Array | None) -> None:
-        """Takes up columns of a file that were checked before it was written, and reads none of them through."""
+        """Adopts columns of a file that were checked before it was written, without reading any of them through."""
         flags = {name: columns[name] for name in ("terminals", "timeouts")}
         self.terminals, self.timeouts, self.episode_starts, self.episode_ends = episodes.cut_into_episodes(
             flags

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 
 BLOCK_BYTES = 1 << 25
 CONVERT = "convert it first, e.g. np.asarray(x, np.float32)"
+LABELS = (
+    "number texts by np.unique(x, return_inverse=True)[1] if they are labels, by np.asarray(x, np.float32) if they are "
+    "numbers"
+)
 ONE_EACH = "every column needs one entry for each"
 
 
@@ -22,15 +26,20 @@ def as_array(values: object, field: str) -> Array:
     """Returns values as an array of numbers.
 
     Raises:
-        DatasetError: Where they are ragged, or hold objects, strings or complex numbers.
+        DatasetError: If they are ragged, or hold objects, strings or complex numbers.
     """
     try:
         array = np.asarray(values)
     except (ValueError, TypeError) as error:
         message = f"must be one array of numbers, got rows of differing shape ({error})"
         raise refused(field, message, CONVERT) from error
+    if np.ma.is_masked(values):
+        raise refused(field, "has masked values", "fill them, e.g. x.filled(np.nan), and drop those episodes")
     if array.dtype.kind not in "fiub":
-        raise refused(field, f"must hold numbers, got dtype {array.dtype}", CONVERT)
+        fix = (
+            LABELS if array.dtype.kind in "OUS" and array.size and isinstance(array.flat[0], str) else CONVERT
+        )
+        raise refused(field, f"must hold numbers, got dtype {array.dtype}", fix)
     return array
 
 
@@ -204,7 +213,7 @@ def where_any(leaf: Array, holds: Callable[[Array], Array]) -> Array:
 
 
 def _sum_is_finite(leaf: Array) -> bool:
-    """Returns whether the sum is finite, which it is only where every term is; takes no memory."""
+    """Returns whether the sum is finite, which it is only if every term is; takes no memory."""
     with np.errstate(invalid="ignore", over="ignore"):
         return bool(np.isfinite(leaf.sum()))
 

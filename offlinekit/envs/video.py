@@ -114,12 +114,14 @@ class _Film(gymnasium.Wrapper[Any, Any, Any, Any]):
         super().__init__(env)
         self._writer = writer
 
-    def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
-        answer = super().reset(**kwargs)
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        answer = super().reset(seed=seed, options=options)
         self._writer.append(_frame(self.env))
         return answer
 
-    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+    def step(self, action: object) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         answer = super().step(action)
         self._writer.append(_frame(self.env))
         return answer

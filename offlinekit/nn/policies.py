@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 
 from offlinekit.nn import losses
-from offlinekit.nn.networks import Network
 from offlinekit.nn.random import Random
 from offlinekit.sampling.batch import TensorTree
 
@@ -14,7 +13,7 @@ from offlinekit.sampling.batch import TensorTree
 class DeterministicPolicy(nn.Module):
     """Observations -> tanh of the network: actions [B, A] in [-1, 1]."""
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
@@ -43,7 +42,7 @@ class SquashedGaussianPolicy(nn.Module):
     """
 
     def __init__(
-        self, network: Network, random: Random, log_std_range: tuple[float, float] = (-20.0, 2.0)
+        self, network: nn.Module, random: Random, log_std_range: tuple[float, float] = (-20.0, 2.0)
     ) -> None:
         super().__init__()
         self.network, self.random, self.log_std_range = network, random, log_std_range
@@ -88,7 +87,7 @@ class GaussianPolicy(nn.Module):
 
     def __init__(
         self,
-        network: Network,
+        network: nn.Module,
         random: Random,
         action_size: int,
         log_std_range: tuple[float, float] = (-5.0, 2.0),
@@ -130,7 +129,7 @@ class GaussianPolicy(nn.Module):
 class CategoricalPolicy(nn.Module):
     """Discrete actions, drawn from the softmax of a network: observations -> log-probabilities [B, A]."""
 
-    def __init__(self, network: Network, random: Random) -> None:
+    def __init__(self, network: nn.Module, random: Random) -> None:
         super().__init__()
         self.network, self.random = network, random
 

@@ -20,7 +20,12 @@ Judge = Callable[[], dict[str, Any]]
 
 
 def make_evaluations(
-    algo: Algo, dataset: MDPDataset, env: EnvLike | None, n_episodes: int, evaluators: Mapping[str, Evaluator]
+    algo: Algo,
+    dataset: MDPDataset,
+    env: EnvLike | None,
+    n_episodes: int,
+    evaluators: Mapping[str, Evaluator],
+    n_envs: int | None = None,
 ) -> dict[str, Judge]:
     """Returns name -> what measures some metrics of an algorithm as it is at the time of the call.
 
@@ -32,6 +37,7 @@ def make_evaluations(
         env: Environment to play `n_episodes` in, or None.
         n_episodes: Of each evaluation.
         evaluators: Name to a function (algo, dataset) -> float, or -> several by name, logged as "name/part".
+        n_envs: Environments side by side; 1 uses `env` itself alone.
     """
     found: dict[str, Judge] = {
         name: partial(_judge, name, of, algo, dataset) for name, of in evaluators.items()
@@ -39,7 +45,7 @@ def make_evaluations(
     if env is None:
         return found
     return {
-        "eval": partial(_play, algo, env, n_episodes, dataset if dataset.reference_scores else None),
+        "eval": partial(_play, algo, env, n_episodes, dataset if dataset.reference_scores else None, n_envs),
         **found,
     }
 
@@ -58,10 +64,12 @@ def try_evaluators(algo: Algo, dataset: MDPDataset, evaluators: Mapping[str, Eva
             _judge(name, evaluator, algo, best)
 
 
-def _play(algo: Algo, env: EnvLike, n_episodes: int, reference: MDPDataset | None) -> dict[str, Any]:
+def _play(
+    algo: Algo, env: EnvLike, n_episodes: int, reference: MDPDataset | None, n_envs: int | None
+) -> dict[str, Any]:
     """Returns the figures of some episodes and, for the run's folder, the episodes themselves."""
     seed = algo.seed or 0
-    played = evaluate(algo, env, n_episodes, seed=seed)
+    played = evaluate(algo, env, n_episodes, seed=seed, n_envs=n_envs)
     episodes = {
         "seed": range(seed, seed + n_episodes),
         "return": played.returns.tolist(),

@@ -20,7 +20,7 @@ COVERED = ("config.json", "system.json", "metrics.csv")
 
 
 def write(folder: Path) -> None:
-    """Notes the files of a run folder as they are now."""
+    """Records the files of a run folder as they are now."""
     files = {}
     for name in COVERED:
         if (folder / name).is_file():
@@ -36,6 +36,7 @@ def read_text(path: Path) -> str:
     Raises:
         FileFormatError: For a file that is not what its manifest says.
     """
+    check_inside(path)
     content = path.read_bytes()
     facts = _facts(path)
     if facts is not None:
@@ -51,6 +52,18 @@ def read_text(path: Path) -> str:
         raise FileFormatError(
             f"{path} is damaged: it is no text ({error}); restore it from a copy"
         ) from error
+
+
+def check_inside(path: Path) -> None:
+    """Checks that a file of a run folder lies in it, and is no link to a file elsewhere.
+
+    Raises:
+        FileFormatError: For a file that leads out of its folder.
+    """
+    if not path.resolve().is_relative_to(path.parent.resolve()):
+        raise FileFormatError(
+            f"{path} is a link out of its folder, which is not followed; put the file itself there"
+        )
 
 
 def _facts(path: Path) -> dict[str, Any] | None:

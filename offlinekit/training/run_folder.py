@@ -23,7 +23,7 @@ import torch
 
 from offlinekit.errors import FileFormatError, TrainingError, WriteError
 from offlinekit.io import atomic_write, reraise_as_write_error, sync_folder
-from offlinekit.training import manifest
+from offlinekit.training import manifest, run_config
 from offlinekit.training.setup.settings import comparable
 
 BITS = ("offlinekit", "torch", "numpy")
@@ -290,16 +290,9 @@ def read_config(folder: Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: If there is no such run.
-        FileFormatError: For a config that is no JSON object.
+        FileFormatError: For a config that is damaged, or none of a run.
     """
     path = folder / "config.json"
     if not path.is_file():
         raise FileNotFoundError(f"{folder} is no run folder: it has no config.json")
-    text = manifest.read_text(path)
-    try:
-        config = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise FileFormatError(f"{path} is not JSON ({error}); restore it from a copy") from error
-    if not isinstance(config, dict):
-        raise FileFormatError(f"{path} must hold an object, got {type(config).__name__}")
-    return config
+    return run_config.read(path, run_config.CONFIG)

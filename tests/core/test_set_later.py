@@ -68,9 +68,6 @@ OTHER = {  # A value that shows within a few updates.
     "threshold": 0.99,
     "kernel": "gaussian",
     "encoder": {"type": "mlp", "hidden_sizes": [9]},
-    "critic_encoder": {"type": "mlp", "hidden_sizes": [9]},
-    "vae_encoder": {"type": "mlp", "hidden_sizes": [9]},
-    "value_encoder": {"type": "mlp", "hidden_sizes": [9]},
     "n_candidates": 60,
     "observation_scaler": "minmax",
     "action_scaler": None,
@@ -95,6 +92,7 @@ def literals(hint):
 
 def changed(front, name, value):
     """Returns another value of a hyperparameter."""
+    name = "encoder" if name.endswith("_encoder") else name
     if name in OTHER and OTHER[name] != value:
         return OTHER[name]
     choices = list(literals(fields_of(front)[name].type))

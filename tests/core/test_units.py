@@ -28,3 +28,17 @@ def test_numbers_that_a_byte_cannot_hold_are_refused(value: float) -> None:
         _arrays(np.array([[1.0, value]]), IMAGES)
     with pytest.raises(ValueError, match="observations must be uint8"):
         _arrays({"camera": np.array([[1.0, value]])}, spaces.Dict({"camera": IMAGES}))
+
+
+def test_pixels_that_are_on_or_off_are_no_bytes() -> None:
+    with pytest.raises(ValueError, match="must be uint8, as those of the data, got bool"):
+        _arrays(np.array([[True, False]]), IMAGES)
+
+
+@pytest.mark.parametrize("given", [np.array([["1", "2"]]), np.array([[1j, 2]]), np.array([[None, 1.0]])])
+def test_what_is_no_number_is_not_cast(given: np.ndarray) -> None:
+    for space in (IMAGES, spaces.Box(-9, 9, (2,))):
+        with pytest.raises(
+            ValueError, match="observations must hold numbers, as those of the data, got dtype"
+        ):
+            _arrays(given, space)

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import inspect
+import re
 
 import numpy as np
 import pytest
 from gymnasium import spaces
 
-from offlinekit.datasets import MDPDataset, schema
-from offlinekit.errors import DatasetError, UnsupportedError
+from offlinekit.datasets import MDPDataset, get_dataset, register_dataset, schema, unregister_dataset
+from offlinekit.errors import DatasetError, DatasetWarning, UnsupportedError
 
 
 def small(**options: object) -> MDPDataset:
@@ -42,6 +43,33 @@ def test_the_schema_lists_the_arguments_and_attributes() -> None:
     assert sorted(inspect.signature(MDPDataset).parameters) == sorted(schema.ARGUMENTS)
     attributes = vars(small(create_mask=True)).keys() - {"episode_starts", "episode_ends", *schema.FACTS}
     assert sorted(attributes) == sorted(schema.names(is_kept=True))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"reward": [0.0]}, "MDPDataset has no argument 'reward'; did you mean 'rewards'?"),
+        ({"xyz": 1}, "MDPDataset has no argument 'xyz'; it has: observations, actions, rewards, terminals"),
+        ({}, "MDPDataset: missing a required argument: 'rewards'; its arguments are observations, actions"),
+    ],
+)
+def test_wrong_arguments_are_named_at_every_door(given: dict[str, object], message: str) -> None:
+    columns = {"observations": [[0.0]], "actions": [0], "terminals": [True], **given}
+    with pytest.raises(TypeError, match=re.escape(message)):
+        MDPDataset(**columns)  # type: ignore[arg-type]  # Of the wrong names.
+    register_dataset("wrong-arguments")(lambda: columns)
+    try:
+        with pytest.raises(TypeError, match=re.escape(message)):
+            get_dataset("wrong-arguments")
+    finally:
+        unregister_dataset("wrong-arguments")
+
+
+def test_a_doubt_is_said_where_the_dataset_is_made() -> None:
+    rewards = np.array([16777216.0, 16777217.0])  # Alike in float32.
+    with pytest.warns(DatasetWarning) as caught:
+        MDPDataset(np.zeros((2, 1)), [0, 1], rewards, [False, True])
+    assert [one.filename for one in caught] == [__file__] * len(caught)
 
 
 def test_no_copy_of_columns_of_the_right_dtype() -> None:
@@ -309,3 +337,10 @@ def test_repr_says_what_it_holds() -> None:
         "MDPDataset('ward': 6 rows, 3 episodes (1 terminal, 2 timeout), observations float32[2], "
         "actions Discrete(3), return 4.3 +- 5.4)"
     )
+
+
+def test_masked_values_are_not_taken_for_numbers() -> None:
+    hidden = np.ma.masked_array(np.ones((3, 2)), mask=[[0, 0], [0, 1], [0, 0]])
+    with pytest.raises(DatasetError, match="observations has masked values; fill them"):
+        MDPDataset(hidden, [0, 1, 0], np.ones(3), [0, 0, 1])
+    assert len(MDPDataset(hidden.data, [0, 1, 0], np.ones(3), [0, 0, 1])) == 3

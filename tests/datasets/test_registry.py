@@ -205,7 +205,9 @@ def test_wrong_paths_and_formats(tmp_path: Path) -> None:
     toy().save(tmp_path / "mine.h5")
     with pytest.raises(FileNotFoundError, match=r"there is no file .*mne.h5; did you mean 'mine.h5'\?"):
         get_dataset(tmp_path / "mne.h5")
-    with pytest.raises(ValueError, match=r"unknown format 'd4r'; did you mean 'd4rl'.; known: d3rlpy, d4rl"):
+    with pytest.raises(
+        ValueError, match=r"unknown format 'd4r'; did you mean 'd4rl'.; known: bandits, buffers"
+    ):
         get_dataset(tmp_path / "mine.h5", format="d4r")
     with pytest.raises(FileFormatError, match="is not of d3rlpy: it has neither"):
         get_dataset(tmp_path / "mine.h5", format="d3rlpy")

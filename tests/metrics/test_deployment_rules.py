@@ -50,7 +50,7 @@ def candidate(
     doubts: tuple[str, ...] = (),
 ) -> Candidate:
     given = gains if gains is None else np.asarray(gains)
-    weighted = WeightedEstimate(given, effective_sample, 40.0, weight)
+    weighted = WeightedEstimate(given, effective_sample, 40.0, weight, RIGHT)
     own, behaviour = np.array([5.0, 4.0, 6.0, 8.0]), np.array([2.0, 1.0, 2.0, 3.0])
     return Rules(0.95, 25.0, max_disagreement).candidate("a", own, behaviour, weighted, doubts)
 
@@ -89,6 +89,13 @@ def test_weights_off_their_mean_and_doubts_hold_a_policy_back():
     assert candidate([1.0, 1.0, 3.0, 3.0], weight=MeanWeight(1.29, 0.1, 0)).held_back == ""
     assert candidate(None, 24.9, doubts=("", "no rows")).held_back == "no rows"
     assert candidate([1.0, 1.0, 3.0, 3.0], doubts=("", "")).held_back == ""
+
+
+def test_nothing_bounds_the_gain_of_a_policy_without_rows():
+    own, behaviour = np.array([5.0, 4.0, 6.0, 8.0]), np.array([2.0, 1.0, 2.0, 3.0])
+    found = Rules(0.95, 25.0, 3.0).candidate("a", own, behaviour, None, ("unsettled",), "no rows")
+    assert (found.lower_bound, found.held_back) == (-np.inf, "no rows")
+    assert decide([found], 0.0, 0.95)[1].endswith("at confidence 0.95, and no rows")
 
 
 def test_decisions():

@@ -37,7 +37,7 @@ FILLS = {"zeros": "full", "zeros_like": "full_like"}
 SAME = {"clone", "contiguous", "alias", "detach", "lift_fresh_copy"}
 """Operators that change no number."""
 NO_RESULT = {"_assert_tensor_metadata", "_assert_scalar", "sym_constrain_range_for_size"}
-PYTHON = {
+PYTHON: dict[object, str] = {
     operator.add: "add",
     operator.floordiv: "floordiv",
     operator.getitem: "getitem",
@@ -142,7 +142,7 @@ class Program:
 
 def _call(node: Node) -> tuple[str, list[Any]]:
     """Returns the name of what a node calls, and all its arguments in order."""
-    target: Any = node.target
+    target = node.target
     if not isinstance(target, torch._ops.OpOverload):
         return PYTHON.get(target, str(target)), list(node.args)
     name = target.overloadpacket.__name__

@@ -1,4 +1,4 @@
-"""Rows put in the order of their episodes and times, by keys that are not trusted."""
+"""Rows put in the order of their episodes and times, by keys that are checked."""
 
 from __future__ import annotations
 
@@ -26,8 +26,13 @@ def in_order(episodes: Array, times: Array | None, key: str, fix: str) -> tuple[
         fix: What to do about times that repeat.
 
     Raises:
-        DatasetError: If a time occurs twice in an episode.
+        DatasetError: If a time occurs twice in an episode, or is not finite.
     """
+    if times is not None and not np.isfinite(times).all():
+        row = int(np.argmin(np.isfinite(times)))
+        raise DatasetError(
+            f"{key} must be finite, got {times[row]} at row {row}; give each step its own time"
+        )
     order = np.lexsort((np.zeros(len(episodes)) if times is None else times, episodes))
     same = np.diff(episodes[order]) == 0
     if times is not None:

@@ -7,30 +7,30 @@ import mmap
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from offlinekit.types import Array, map_tree
+from offlinekit.types import Array, Tree, map_tree
 
 LARGE = 1 << 26
 """Bytes from which on an array that is made of mapped ones goes to a file."""
 BLOCK_BYTES = 1 << 23
 
 
-def is_mapped(array: Any) -> bool:
+def is_mapped(array: object) -> bool:
     """Returns whether an array lies in a file that is mapped into memory."""
     while array is not None and not isinstance(array, mmap.mmap):
         array = getattr(array, "base", None)
     return array is not None
 
 
-def rows_of(tree: Any, index: Any) -> Any:
+def rows_of(tree: Tree[Array], index: slice | Array) -> Tree[Array]:
     """Returns tree[index] leaf by leaf, as `types.rows`; many rows of a mapped leaf are copied to a temporary file."""
     return map_tree(lambda leaf: _taken(leaf, index), tree)
 
 
-def _taken(leaf: Array, index: Any) -> Array:
+def _taken(leaf: Array, index: slice | Array) -> Array:
     if isinstance(index, slice) or len(index) * leaf[:1].nbytes < LARGE or not is_mapped(leaf):
         taken: Array = leaf[index]
         return taken
@@ -52,7 +52,7 @@ def joined(parts: Sequence[Array]) -> Array:
     return _written(iter(parts), (sum(map(len, parts)), *shape), dtype)
 
 
-def _written(parts: Iterator[Array], shape: tuple[int, ...], dtype: Any) -> Array:
+def _written(parts: Iterator[Array], shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
     """Returns parts one after another, in a file without a name, which goes away with the array.
 
     Raises:

@@ -1,6 +1,6 @@
 """The wire format of protocol buffers, as far as recorded data need it, and `tf.train.Example`.
 
-Numbers of fields and their meaning are the caller's to know; groups, which nothing here uses, are refused.
+The caller gives the numbers of fields and their meaning; groups, which nothing here uses, are refused.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def as_double(data: bytes, field: Field) -> float:
 def parse_example(data: bytes) -> dict[str, Feature]:
     """Returns the features of a serialised `tf.train.Example` by name.
 
-    Lists of numbers may be packed or not. Where a name comes twice the last one holds.
+    Lists of numbers may be packed or not. If a name comes twice, the last one holds.
 
     Raises:
         FileFormatError: For bytes that are no Example; says at which byte.
@@ -117,7 +117,34 @@ def parse_example(data: bytes) -> dict[str, Feature]:
     return found
 
 
+def parse_sequence_example(data: bytes) -> tuple[dict[str, Feature], dict[str, list[Feature]]]:
+    """Returns the context of a serialised `tf.train.SequenceExample`, and its lists of features, one a step, by name.
+
+    Raises:
+        FileFormatError: For bytes that are no SequenceExample; says at which byte.
+    """
+    lists: dict[str, list[Feature]] = {}
+    for outer in fields(data):
+        if outer.number == 2 and outer.wire == BYTES:
+            for entry in fields(data, outer.start, outer.stop):
+                name, content = _named(data, entry)
+                steps = fields(data, content.start, content.stop)
+                lists[name] = [_feature(data, step) for step in steps if step.number == 1]
+    return parse_example(data), lists
+
+
+def is_sequence_example(data: bytes) -> bool:
+    """Returns whether a message has the lists of features of a SequenceExample, which an Example has not."""
+    return any(field.number == 2 and field.wire == BYTES for field in fields(data))
+
+
 def _map_entry(data: bytes, entry: Field) -> tuple[str, Feature]:
+    name, feature = _named(data, entry)
+    return name, _feature(data, feature)
+
+
+def _named(data: bytes, entry: Field) -> tuple[str, Field]:
+    """Returns the name of an entry of a map, and where its content lies; nowhere if it has none."""
     name, feature = "", Field(2, BYTES, 0, entry.stop, entry.stop)
     for field in fields(data, entry.start, entry.stop):
         if field.wire != BYTES:
@@ -129,7 +156,7 @@ def _map_entry(data: bytes, entry: Field) -> tuple[str, Feature]:
                 raise FileFormatError(f"the name at byte {field.start} is not UTF-8 ({error})") from error
         elif field.number == 2:
             feature = field
-    return name, _feature(data, feature)
+    return name, feature
 
 
 def _feature(data: bytes, feature: Field) -> Feature:

@@ -1,12 +1,11 @@
 """LeRobot: folders of `meta/info.json` and `data/**/*.parquet`, as its v2 and v3 lay them out.
 
-Row t holds the observation, the action taken on it and, where it was recorded, the reward that the action
+Row t holds the observation, the action taken on it and, if it was recorded, the reward that the action
 earned as `next.reward` (SAR). The observation after an episode's last row was not recorded. Videos are not read.
 """
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,12 +13,13 @@ from typing import Any
 import numpy as np
 
 from offlinekit.datasets.editing.ordering import in_order
+from offlinekit.datasets.families.done_flags import warn_of_no_rewards
 from offlinekit.datasets.formats.arrow import joined, numbers_of, read_parquet
 from offlinekit.datasets.formats.json_files import read_object
 from offlinekit.datasets.schema import Columns
 from offlinekit.datasets.source import Source
 from offlinekit.datasets.spaces import Space, clip
-from offlinekit.errors import DatasetError, DatasetWarning, FileFormatError, did_you_mean
+from offlinekit.errors import DatasetError, FileFormatError, did_you_mean
 from offlinekit.types import Array
 
 NUMBERS = ("float32", "float64", "int64", "int32", "bool", "uint8")
@@ -50,7 +50,7 @@ def read(
         clip_actions: Whether to clip actions into action_space.
 
     Raises:
-        MissingExtraError: Where pyarrow is not installed.
+        MissingExtraError: If pyarrow is not installed.
         FileFormatError: For a damaged dataset or one of another layout.
         DatasetError: For features that are not there, and data that cannot be a dataset.
     """
@@ -65,18 +65,14 @@ def read(
             raise DatasetError(f"the dataset has no feature {name!r}{hint}; it has {', '.join(features)}")
     has_task = "task_index" in features
     columns = _columns(path, [*dict.fromkeys([*wanted, *ORDER, *(["task_index"] if has_task else [])])])
+    _check_totals(facts, columns, path)
     fix = (
         "recordings that were put together are both numbered from 0: read each alone, and join them by concat"
     )
     order, last = in_order(columns["episode_index"], columns["frame_index"], "frame_index", fix)
     columns = {name: column[order] for name, column in columns.items()}
     if reward is None:
-        warnings.warn(
-            "the dataset has no feature 'next.reward', so that rewards are 0: name another by reward=, or learn by "
-            "imitation alone",
-            DatasetWarning,
-            stacklevel=4,
-        )
+        warn_of_no_rewards("feature 'next.reward'", "name another by reward=, or learn by imitation alone")
     parts = {name: _vectors(columns[name]) for name in seen}
     return {
         "observations": parts if len(seen) > 1 else parts[seen[0]],
@@ -124,6 +120,19 @@ def _columns(path: Path, names: Sequence[str]) -> dict[str, Array]:
     if not len(table):
         raise FileFormatError(f"{path / 'data'} holds tables without a row; was it fetched completely?")
     return {name: numbers_of(table[name].combine_chunks(), f"{name!r} in {path}") for name in names}
+
+
+def _check_totals(facts: dict[str, Any], columns: dict[str, Array], path: Path) -> None:
+    """Raises FileFormatError unless there are as many rows and episodes as the dataset states, if it does."""
+    found = {
+        "total_frames": len(columns["frame_index"]),
+        "total_episodes": len(np.unique(columns["episode_index"])),
+    }
+    for name, n in found.items():
+        if facts.get(name, n) != n:
+            raise FileFormatError(
+                f"{path} states {name} {facts[name]}, but its tables hold {n}; was it fetched completely?"
+            )
 
 
 def _vectors(column: Array) -> Array:

@@ -5,13 +5,14 @@ T steps has T + 1 observations, so that every final observation is known. What a
 for stays in its extras, from which `export_minari` writes the same dataset again:
 
 - `infos/...` [N, ...], and [E, ...] for those after the last step;
-- `minari/<column>`, the values of a column as they were stored, where float32 does not hold them;
+- `minari/<column>`, the values of a column as they were stored, if float32 does not hold them;
 - `minari/attributes` [E], those of an episode (id, seed, options, ...) as JSON;
 - the metadata `minari`, what `metadata.json` says.
 """
 
 from __future__ import annotations
 
+import importlib
 import os
 import warnings
 from pathlib import Path
@@ -27,7 +28,7 @@ from offlinekit.datasets.formats.json_files import parse, read_object
 from offlinekit.datasets.schema import Columns
 from offlinekit.datasets.source import Source
 from offlinekit.datasets.spaces import Space, clip
-from offlinekit.errors import DatasetError, FileFormatError
+from offlinekit.errors import DatasetError, DownloadError, FileFormatError
 
 if TYPE_CHECKING:
     from offlinekit.types import Tree
@@ -50,7 +51,9 @@ def load(name: str, *, exact: bool = True, clip_actions: bool = False) -> Column
         clip_actions: As `read`.
 
     Raises:
-        FileNotFoundError: Where the dataset is not on this machine; says how to fetch it.
+        FileNotFoundError: If the dataset is not on this machine, and the package `minari` is not installed, which
+            downloads it.
+        DownloadError: If it cannot be downloaded.
         FileFormatError: As `read`.
         DatasetError: As `read`.
     """
@@ -61,11 +64,30 @@ def load(name: str, *, exact: bool = True, clip_actions: bool = False) -> Column
         if recognises(Path(name)):
             folder = Path(name)
         else:
-            raise FileNotFoundError(
-                f"there is no Minari dataset {folder}; fetch it with: minari download {identity}, "
-                "or say by MINARI_DATASETS_PATH where Minari's datasets are"
-            )
+            _fetch(name, identity, folder, contained)
     return read(folder, exact=exact, clip_actions=clip_actions)
+
+
+def _fetch(name: str, identity: str, folder: Path, contained: bool) -> None:
+    """Downloads a dataset by the package `minari`."""
+    where = f"there is no dataset {name!r}: {folder} is not there"
+    if not contained:
+        raise FileNotFoundError(
+            f"there is no dataset {name!r}, whose folder would be outside {data_folder()}"
+        )
+    try:
+        minari = importlib.import_module("minari")
+    except ImportError as error:
+        raise FileNotFoundError(
+            f"{where}; the package minari downloads it: pip install 'offlinekit[minari]'; or say by "
+            "MINARI_DATASETS_PATH where Minari's datasets are"
+        ) from error
+    try:
+        minari.download_dataset(identity)
+    except Exception as error:  # Of the network, of its server, or of a name that it does not have.
+        raise DownloadError(
+            f"{where}, and minari cannot download it ({error}); see: minari list remote"
+        ) from error
 
 
 def read(
@@ -83,7 +105,7 @@ def read(
         clip_actions: Whether to clip continuous actions into their range.
 
     Raises:
-        MissingExtraError: For the Arrow layout where pyarrow is not installed.
+        MissingExtraError: For the Arrow layout if pyarrow is not installed.
         FileFormatError: For a damaged dataset, or one of another layout.
         DatasetError: For data that cannot be a dataset.
         UnsupportedError: For spaces that have no columns.

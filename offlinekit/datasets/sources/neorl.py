@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from offlinekit.datasets.families.done_flags import without_limit
 from offlinekit.datasets.formats.array_files import names_in, read_arrays
 from offlinekit.datasets.schema import Columns
 from offlinekit.datasets.source import Source
@@ -43,11 +44,9 @@ def read(
     columns = read_arrays(path, COLUMNS)
     check_columns({name: columns[name] for name in COLUMNS[:5]}, "reward")
     last = _last_rows(columns["index"], len(columns["reward"]), path)
-    terminals = as_flags(columns["done"], "done").copy()
+    terminals = as_flags(columns["done"], "done")
     last |= terminals
-    if step_limit is not None:
-        ends = np.flatnonzero(last)
-        terminals[ends[np.diff(ends, prepend=-1) >= step_limit]] = False
+    terminals = without_limit(terminals, last, step_limit, "done")
     actions = columns["action"]
     return {
         "observations": columns["obs"],

@@ -3,6 +3,9 @@
 Row t holds the observation and the action taken on it (SAR). `terminals` are the ends of trajectories, none of
 which is an end of the MDP; the last row of a trajectory is only the observation after the one before it. The
 files hold no rewards: a goal gives them.
+
+Of what its package has loaded and a user has saved, `valids` are cleared at those last rows (`terminals` are then set
+at the row before, too), `next_observations` say that there are none, and `masks` are cleared where the MDP ended.
 """
 
 from __future__ import annotations
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
 
 REQUIRED = ("observations", "actions", "terminals")
 STATES = ("qpos", "qvel", "button_states")
+LOADED = ("valids", "masks", "rewards", "next_observations")
 URL = "https://rail.eecs.berkeley.edu/datasets/ogbench"
 
 
@@ -41,7 +45,7 @@ def load(name: str, **options: Any) -> Columns:
         **options: Of `read`.
 
     Raises:
-        DownloadError: Where the file is not there and cannot be fetched.
+        DownloadError: If the file is not there and cannot be fetched.
     """
     file_name = f"{name.removeprefix('ogbench/')}.npz"
     folders = [data_root() / "ogbench", Path.home() / ".ogbench" / "data", data_root()]
@@ -61,8 +65,9 @@ def read(
 ) -> Columns:
     """Reads a file of OGBench.
 
-    With a goal of P parts a row's reward is the number of parts reached in its state minus P, and a row in whose
-    state all are reached is terminal, as in OGBench's single-task variants. Without a goal rewards are 0.
+    Rewards and masks of the file count, where it has them. With a goal of P parts a row's reward is the number of parts
+    reached in its state minus P, and a row in whose state all are reached is terminal, as in OGBench's single-task
+    variants. Without either rewards are 0.
     `qpos`, `qvel` and `button_states` are kept in the extras.
 
     Args:
@@ -79,25 +84,27 @@ def read(
         DatasetError: For data that cannot be a dataset, or a goal that does not fit.
     """
     names = names_in(path)
-    columns = read_arrays(path, [*REQUIRED, *(name for name in STATES if name in names)])
+    columns = read_arrays(path, [*REQUIRED, *(name for name in (*STATES, *LOADED) if name in names)])
     check_columns(columns, "observations")
-    ends = as_flags(columns.pop("terminals"), "terminals").copy()
-    ends[-1] = True
-    kept = np.flatnonzero(~ends)
+    ends, kept = _rows_of(columns)
     if len(kept) == 0:
         raise DatasetError(f"{path} has no trajectory of two rows, expected a next state for each step")
-    rewards, reached = _relabelled(columns, goal, goal_column, goal_dims, tolerance)
-    last = reached[kept] | ends[kept + 1]
+    rewards, ended = _rewarded(columns, goal, goal_column, goal_dims, tolerance)
+    last = ended[kept] | ends
     actions = columns["actions"][kept]
     if action_space is None and actions.dtype.kind == "f":
         action_space = spaces.Box(-1.0, 1.0, actions.shape[1:], np.float32)
+    if "next_observations" in columns:
+        following = {"next_observations": columns["next_observations"]}
+    else:
+        following = {"final_observations": columns["observations"][kept[last] + 1]}
     return {
         "observations": columns["observations"][kept],
         "actions": clip(actions, action_space) if clip_actions else actions,
         "rewards": rewards[kept],
-        "terminals": reached[kept],
+        "terminals": ended[kept],
         "episode_terminals": last,
-        "final_observations": columns["observations"][kept[last] + 1],
+        **following,
         "action_space": action_space,
         "extras": {name: columns[name][kept] for name in STATES if name in columns},
         "name": path.stem,
@@ -108,6 +115,30 @@ def read(
 
 
 load.__signature__ = inspect.signature(read)  # type: ignore[attr-defined]  # Of get_dataset's check.
+
+
+def _rows_of(columns: dict[str, Array]) -> tuple[Array, Array]:
+    """Returns the rows that are steps, int64 [K], and which of them end a trajectory, bool [K], the latter first."""
+    ends = as_flags(columns.pop("terminals"), "terminals").copy()
+    ends[-1] = True
+    if "next_observations" in columns:
+        return ends, np.arange(len(ends))
+    final = ~as_flags(columns["valids"], "valids") if "valids" in columns else ends
+    if not final[-1]:
+        raise DatasetError("valids are set at the last row, whose next observation is not there")
+    kept = np.flatnonzero(~final)
+    return final[kept + 1], kept
+
+
+def _rewarded(
+    columns: dict[str, Array], goal: Any, column: str, dims: Any, tolerance: float
+) -> tuple[Array, Array]:
+    """Returns rewards, and where the MDP ended, for each row of the file: the file's own, or those of a goal."""
+    if goal is not None or "rewards" not in columns:
+        return _relabelled(columns, goal, column, dims, tolerance)
+    n_rows = len(columns["observations"])
+    ended = ~as_flags(columns["masks"], "masks") if "masks" in columns else np.zeros(n_rows, np.bool_)
+    return columns["rewards"], ended
 
 
 def _relabelled(
@@ -131,9 +162,10 @@ def _relabelled(
 
 
 def recognises(path: Path) -> bool:
-    """Returns whether an NPZ file has OGBench's columns, of which rewards are none."""
+    """Returns whether an NPZ file has OGBench's columns: of rewards none, or those beside masks or valids."""
     names = set(names_in(path))
-    return names.issuperset(REQUIRED) and not names & {"rewards", "timeouts", "episode_terminals"}
+    others = {"timeouts", "episode_terminals", *([] if names & {"masks", "valids"} else ["rewards"])}
+    return names.issuperset(REQUIRED) and not names & others
 
 
 SOURCE = Source(

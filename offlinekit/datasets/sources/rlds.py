@@ -9,17 +9,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
+from offlinekit.datasets.families.rlds_steps import MARKS, columns_of_steps
 from offlinekit.datasets.formats.array_files import SUFFIXES, names_in, names_under, read_arrays, tree_at
 from offlinekit.datasets.schema import Columns
 from offlinekit.datasets.source import Source
 from offlinekit.datasets.spaces import Space, clip
-from offlinekit.datasets.validation import as_flags, check_columns
-from offlinekit.errors import DatasetError
-from offlinekit.types import Array, rows
-
-MARKS = ("is_first", "is_last", "is_terminal")
+from offlinekit.datasets.validation import check_columns
 
 
 def read(
@@ -42,50 +37,18 @@ def read(
         FileFormatError: For a damaged file or one without the columns.
         DatasetError: For marks that do not fit together, or data that cannot be a dataset.
     """
-    if alignment not in ("SAR", "RSA"):
-        raise ValueError(f"alignment must be 'SAR' or 'RSA', got {alignment!r}")
     names = names_in(path)
     top = "steps/" if "steps/is_first" in names else ""
     seen = names_under(names, f"{top}observation") or [f"{top}observation"]
     arrays = read_arrays(path, [*seen, *(f"{top}{name}" for name in ("action", "reward", *MARKS))])
     check_columns(arrays, f"{top}is_first")
-    first, end, terminal = (as_flags(arrays[f"{top}{mark}"], mark) for mark in MARKS)
-    _check_marks(first, end, terminal)
-    if alignment == "RSA":
-        end = end | np.append(first[1:], True)  # The reward of a recording's last action is not in it.
-    kept = np.flatnonzero(~end)
-    if len(kept) == 0:
-        raise DatasetError("every step is a last one, expected steps with an action")
-    following = np.minimum(kept + 1, len(end) - 1)
-    last = end[following] | first[following]
-    last[-1] = True
-    known = end[following[last]]
+    marks = {mark: arrays[f"{top}{mark}"] for mark in MARKS}
     observations = tree_at(arrays, f"{top}observation")
-    actions = arrays[f"{top}action"][kept]
-    return {
-        "observations": rows(observations, kept),
-        "actions": clip(actions, action_space) if clip_actions else actions,
-        "rewards": arrays[f"{top}reward"][kept if alignment == "SAR" else following],
-        "terminals": (end & terminal)[following],
-        "episode_terminals": last,
-        "final_observations": rows(observations, following[last]),
-        "final_known": known,
-        "action_space": action_space,
-        "name": path.stem,
-    }
-
-
-def _check_marks(first: Array, end: Array, terminal: Array) -> None:
-    wrong = terminal & ~end
-    if wrong.any():
-        raise DatasetError(f"is_terminal is set at row {int(np.argmax(wrong))}, where is_last is not")
-    if not first[0]:
-        raise DatasetError("is_first is not set at row 0; the first episode lacks its beginning")
-    lost = end[:-1] & ~first[1:]
-    if lost.any():
-        raise DatasetError(
-            f"row {int(np.argmax(lost)) + 1} follows a last step, but is_first is not set there"
-        )
+    actions, rewards = arrays[f"{top}action"], arrays[f"{top}reward"]
+    columns, _ = columns_of_steps(observations, actions, rewards, marks, alignment)
+    if clip_actions:
+        columns["actions"] = clip(columns["actions"], action_space)
+    return {**columns, "action_space": action_space, "name": path.stem}
 
 
 def recognises(path: Path) -> bool:

@@ -1,7 +1,8 @@
-"""RLlib: the sample batches that its JSON writer puts out, one a line.
+"""RLlib: the sample batches that its JSON writer puts out, one a line, and the single rows of its newer API as JSON
+lines or Parquet.
 
 Row t holds the observation, the action taken on it and the reward that the action earned (SAR). Rows are put
-together by `eps_id` and sorted by `t` where the file has them, as fragments of several episodes may lie between
+together by `eps_id` and sorted by `t` if the file has them, as fragments of several episodes may lie between
 one another; else an episode ends at `dones`.
 """
 
@@ -17,22 +18,26 @@ from gymnasium import spaces
 
 from offlinekit.datasets.editing.concatenation import join
 from offlinekit.datasets.editing.ordering import in_order
+from offlinekit.datasets.families.done_flags import without_limit
+from offlinekit.datasets.families.rllib_rows import batch_of_table, batches, is_row_line, is_table
 from offlinekit.datasets.formats.array_files import is_zip
 from offlinekit.datasets.formats.json_files import parse, read_lines
 from offlinekit.datasets.formats.packed_arrays import unpack
 from offlinekit.datasets.schema import Columns
 from offlinekit.datasets.source import Source
 from offlinekit.datasets.spaces import Space, clip
-from offlinekit.datasets.validation import as_flags
+from offlinekit.datasets.validation import as_flags, named_leaves
 from offlinekit.errors import DatasetWarning, FileFormatError
 from offlinekit.load_budget import budget_of
-from offlinekit.types import Array
+from offlinekit.types import Array, rows
 
 REQUIRED = ("obs", "actions", "rewards")
-WANTED = (*REQUIRED, "new_obs", "action_logp", "action_prob", "eps_id", "agent_index", "t")
-SINGLE = ("action_logp", "action_prob", "eps_id", "agent_index", "t")
-NAMES = ("eps_id", "agent_index")
+SINGLE = ("action_logp", "action_prob", "eps_id", "agent_index", "agent_id", "t")
+WANTED = (*REQUIRED, "new_obs", *SINGLE)
+NAMES = ("eps_id", "agent_index", "agent_id")
 """Columns that may hold words."""
+TREES = ("obs", "new_obs")
+"""Columns that may be dicts of columns."""
 SPARE = ("new_obs", "action_logp", "action_prob")
 """Columns that may be left out."""
 ENDS = ("terminateds", "dones", "truncateds")
@@ -46,27 +51,27 @@ def read(
     action_space: Space | None = None,
     clip_actions: bool = False,
 ) -> Columns:
-    """Reads a file of RLlib's JSON lines, a zip of one, or a folder of its `output-*.json`.
+    """Reads a file of RLlib's JSON lines, a zip of one, a Parquet file, or a folder of such files.
 
     `action_logp`, or the logarithm of `action_prob`, becomes `behavior_log_probs`.
 
     Args:
         path: The file or folder.
-        step_limit: Rows of the longest episode: where `dones` is set at that row it is a timeout. Older
-            versions of RLlib set it there too; where infos say `TimeLimit.truncated` no limit is needed.
+        step_limit: Rows of the longest episode: if `dones` is set at that row, it is a timeout. Older
+            versions of RLlib set it there too; if infos say `TimeLimit.truncated`, no limit is needed.
         unsquash_actions: Whether to map actions from [-1, 1], as RLlib keeps them with `normalize_actions`, to
             the range of action_space; log-probabilities become those of the mapped actions.
         action_space: gymnasium Box or Discrete, else taken from the dtype.
         clip_actions: Whether to clip continuous actions into action_space.
 
     Raises:
-        MissingExtraError: For packed columns where lz4 is not installed.
+        MissingExtraError: For packed columns if lz4 is not installed.
         FileFormatError: For a damaged file or one of another format.
         DatasetError: For data that cannot be a dataset.
     """
-    columns = _joined([_columns(line, place) for place, line in _lines(path)])
+    columns = _joined([_columns(batch, place) for place, batch in batches(_lines(path))])
     order, last = _order(columns)
-    columns = {name: column[order] for name, column in columns.items()}
+    columns = {name: rows(column, order) for name, column in columns.items()}
     terminals, last = _ends(columns, last, step_limit)
     log_probs, actions = _log_probs(columns), columns["actions"]
     if unsquash_actions:
@@ -85,10 +90,13 @@ def read(
 
 
 def _lines(path: Path) -> Iterator[tuple[str, Any]]:
-    """Yields each batch with where it stands."""
+    """Yields each line, a batch or a row, or each Parquet file with its place."""
     if path.is_dir():
-        for part in sorted(path.glob("*.json")):
+        for part in sorted(path.rglob("*.parquet")) or sorted(path.rglob("*.json")):
             yield from _lines(part)
+        return
+    if path.suffix.lower() == ".parquet":
+        yield str(path), batch_of_table(path)
         return
     for number, line in enumerate(read_lines(path), 1):
         if line.strip():
@@ -99,7 +107,7 @@ def _lines(path: Path) -> Iterator[tuple[str, Any]]:
                 raise FileFormatError(f"{place} is not JSON ({error}); was it fetched completely?") from error
 
 
-def _columns(batch: Any, place: str) -> dict[str, Array]:
+def _columns(batch: Any, place: str) -> dict[str, Any]:
     if isinstance(batch, dict) and batch.get("type") == "MultiAgentBatch":
         policies = batch.get("policy_batches")
         if not isinstance(policies, dict) or len(policies) != 1:
@@ -113,13 +121,16 @@ def _columns(batch: Any, place: str) -> dict[str, Array]:
     infos = batch.get("infos")
     if "truncateds" not in columns and isinstance(infos, list):
         columns["truncateds"] = np.array([_is_truncated(info) for info in infos])
-    lengths = {name: len(column) for name, column in columns.items()}
+    lengths = {name: len(leaf) for tree in columns for name, leaf in named_leaves(columns[tree], tree)}
     if len(set(lengths.values())) > 1:
         raise FileFormatError(f"{place} has columns of differing length: {lengths}")
     return columns
 
 
-def _column(values: object, name: str, place: str) -> Array:
+def _column(values: object, name: str, place: str) -> Any:
+    """Returns a column, or a dict of those of observations that are dicts."""
+    if isinstance(values, dict) and name in TREES:
+        return {str(key): _column(values[key], name, place) for key in values}
     try:
         column = unpack(values) if isinstance(values, str) else np.asarray(values)
     except (FileFormatError, ValueError) as error:
@@ -139,7 +150,7 @@ def _is_truncated(info: object) -> bool:
     return isinstance(info, dict) and bool(info.get("TimeLimit.truncated"))
 
 
-def _joined(parts: list[dict[str, Array]]) -> dict[str, Array]:
+def _joined(parts: list[dict[str, Any]]) -> dict[str, Any]:
     """Returns the columns of all batches.
 
     Raises:
@@ -170,13 +181,13 @@ def _log_probs(columns: dict[str, Array]) -> Array | None:
 
 
 def _order(columns: dict[str, Array]) -> tuple[Array, Array | None]:
-    """Returns the rows by episode and time, and the last row of each episode where episodes have names."""
+    """Returns the rows by episode and time, and the last row of each episode if episodes have names."""
     if not columns:
         raise FileFormatError("the file is empty, expected batches of RLlib, one a line")
     n_rows = len(columns["rewards"])
     if "eps_id" not in columns:
         return np.arange(n_rows), None
-    agents = columns.get("agent_index", np.zeros(n_rows, np.int64))
+    agents = next((columns[name] for name in NAMES[1:] if name in columns), np.zeros(n_rows, np.int64))
     names = np.stack([columns["eps_id"].reshape(n_rows), agents.reshape(n_rows)], axis=1)
     _, first, inverse = np.unique(names, axis=0, return_index=True, return_inverse=True)
     rank = first[inverse.reshape(n_rows)]  # Episodes in the order of their first row.
@@ -196,22 +207,9 @@ def _ends(columns: dict[str, Array], last: Array | None, step_limit: int | None)
         terminals = terminals & ~cut
     last = (terminals | cut) if last is None else last | terminals | cut
     last[-1] = True
-    ends = np.flatnonzero(last)
-    lengths = np.diff(ends, prepend=-1)
-    if step_limit is not None:
-        terminals = terminals.copy()
-        terminals[ends[lengths >= step_limit]] = False
-    elif stated == "dones" and _look_limited(lengths[terminals[ends]]):
-        warnings.warn(
-            f"most episodes that end by 'dones' have {lengths.max()} rows, the most of all: where that is a time "
-            f"limit and no end of the MDP, pass step_limit={lengths.max()}",
-            stacklevel=4,
-        )
+    if stated == "dones" or step_limit is not None:
+        terminals = without_limit(terminals, last, step_limit, stated)
     return terminals, last
-
-
-def _look_limited(lengths: Array) -> bool:
-    return len(lengths) > 2 and bool((lengths == lengths.max()).mean() > 0.5)
 
 
 def _unsquashed(actions: Array, space: Space | None) -> tuple[Array, Array]:
@@ -225,18 +223,20 @@ def _unsquashed(actions: Array, space: Space | None) -> tuple[Array, Array]:
 def recognises(path: Path) -> bool:
     """Returns whether a file or folder begins as RLlib's output does."""
     if path.is_dir():
-        part = next(iter(sorted(path.glob("output-*.json"))), None)
-        return part is not None and recognises(part)
+        firsts = (next(path.rglob(pattern), None) for pattern in ("*.parquet", "*.json"))
+        return any(first is not None and recognises(first) for first in firsts)
+    if path.suffix.lower() == ".parquet":
+        return is_table(path)
     if path.suffix.lower() == ".zip" and not is_zip(path):
         return False
-    head = next(iter(read_lines(path)), b"")[:200]
-    return b'"SampleBatch"' in head or b'"MultiAgentBatch"' in head
+    head = next(iter(read_lines(path)), b"")
+    return b'"SampleBatch"' in head[:200] or b'"MultiAgentBatch"' in head[:200] or is_row_line(head)
 
 
 SOURCE = Source(
-    summary="Sample batches of RLlib, JSON lines.",
-    suffixes=(".json", ".jsonl", ".zip"),
-    folders="output-*.json of RLlib",
+    summary="Sample batches or single rows of RLlib, JSON lines or Parquet.",
+    suffixes=(".json", ".jsonl", ".zip", ".parquet"),
+    folders="JSON lines or Parquet files of RLlib",
     recognises=recognises,
     read=read,
 )

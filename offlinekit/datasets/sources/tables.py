@@ -5,7 +5,9 @@ Row t holds the observation, the action taken on it and the reward that the acti
 
 from __future__ import annotations
 
+import csv
 import inspect
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,9 +17,12 @@ import numpy as np
 from offlinekit.datasets.editing.dropping import Nonfinite
 from offlinekit.datasets.editing.ordering import in_order
 from offlinekit.datasets.formats.arrow import read_parquet
+from offlinekit.datasets.formats.gzipped import UNPACKING, open_unpacked
+from offlinekit.datasets.formats.json_files import parse
 from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.datasets.schema import Columns
 from offlinekit.datasets.source import Source
+from offlinekit.datasets.sources.bandits import log_propensities, warn_of_rounds
 from offlinekit.datasets.spaces import Space, clip
 from offlinekit.datasets.validation import as_array
 from offlinekit.errors import DatasetError, FileFormatError, did_you_mean, require
@@ -27,6 +32,9 @@ from offlinekit.types import Array
 if TYPE_CHECKING:
     import pandas as pd
 
+SEPARATORS = (",", ";", "\t", "|")
+MOST_HEADER = 1 << 20
+"""Bytes of a header line that are looked at."""
 COLUMN_OPERATIONS = 500
 """Of the budget, for a column of a CSV file."""
 
@@ -46,9 +54,12 @@ def from_dataframe(
     clip_actions: bool = False,
     name: str = "custom",
     metadata: dict[str, Any] | None = None,
+    bandit: bool | None = None,
     nonfinite: Nonfinite = "refuse",
 ) -> MDPDataset:
     """Builds a dataset from a pandas DataFrame, one row a step.
+
+    Columns of the observation and the action may hold lists of numbers, or texts of such, each of one length.
 
     Args:
         frame: The table.
@@ -67,6 +78,8 @@ def from_dataframe(
         clip_actions: Whether to clip continuous actions into action_space.
         name: Of the dataset.
         metadata: Kept with the dataset.
+        bandit: Whether each row is an episode of its own, after which the MDP ends; None takes it so, with a warning,
+            if propensities are named and no column says episode, time or end.
         nonfinite: As of MDPDataset.
 
     Raises:
@@ -91,6 +104,7 @@ def _columns(
     clip_actions: bool = False,
     name: str = "custom",
     metadata: dict[str, Any] | None = None,
+    bandit: bool | None = None,
 ) -> Columns:
     """Returns arguments of MDPDataset; `from_dataframe` documents the options."""
     wanted = [
@@ -102,43 +116,74 @@ def _columns(
     _check_columns(frame, wanted)
     frame, last = _ordered(frame, episode, time)
     flags = [None if c is None else _column(frame, c) for c in (terminal, timeout)]
-    terminals = np.zeros(len(frame), np.bool_) if flags[0] is None else flags[0]
-    actions = np.stack([_column(frame, column) for column in _listed(action)], axis=1)
+    if bandit is None and propensity is not None and not any((episode, time, terminal, timeout)):
+        warn_of_rounds()
+        bandit = True
+    terminals = np.full(len(frame), bool(bandit)) if flags[0] is None else flags[0]
+    actions = _joined_columns(frame, _listed(action))
     return {
-        "observations": np.stack([_column(frame, column) for column in observations], axis=1),
+        "observations": _joined_columns(frame, observations),
         "actions": clip(actions, action_space) if clip_actions else actions,
         "rewards": _column(frame, reward),
         "terminals": terminals,
         "episode_terminals": last,
         "timeouts": flags[1],
         "action_space": action_space,
-        "behavior_log_probs": None if propensity is None else _log_probs(frame, propensity),
+        "behavior_log_probs": None
+        if propensity is None
+        else log_propensities(_column(frame, propensity), propensity),
         "name": name,
         "metadata": metadata,
     }
 
 
-def read(path: Path, **options: Any) -> Columns:
-    """Reads the columns of a CSV file with a header line, or a Parquet file; options as `from_dataframe`.
+def read(path: Path, *, separator: str | None = None, decimal: str = ".", **options: Any) -> Columns:
+    """Reads the columns of a CSV or TSV file with a header line, gzipped or not, or a Parquet file.
+
+    Args:
+        path: The file.
+        separator: Between the cells of a text file; None finds ",", ";", tabs or "|" by the header line.
+        decimal: The decimal mark of a text file.
+        **options: Of `from_dataframe`.
 
     Raises:
-        MissingExtraError: Where pandas, or pyarrow for Parquet, is not installed.
+        MissingExtraError: If pandas, or pyarrow for Parquet, is not installed.
         FileFormatError: For a file that is not a table.
         DatasetError: As `from_dataframe`.
     """
     pandas = require("pandas", "pandas")
     if path.suffix.lower() == ".parquet":
         return _columns(read_parquet(path).to_pandas(), **options)
-    with path.open("rb") as file:
-        budget_of(path).work(COLUMN_OPERATIONS * file.readline().count(b","))
     try:
-        frame = pandas.read_csv(path, dtype={options.get("episode"): str})  # "007" and "7" are two episodes.
-    except (ValueError, UnicodeDecodeError) as error:
-        raise FileFormatError(f"{path} is not a CSV table with a header line ({error})") from error
+        with open_unpacked(path) as content:
+            header = content.readline(MOST_HEADER).decode("utf-8-sig", errors="replace")
+            separator = separator or max(SEPARATORS, key=lambda mark: len(_cells(header, mark)))
+            names = _cells(header, separator)
+            budget_of(path).work(COLUMN_OPERATIONS * len(names))
+            content.seek(0)
+            texts = {options.get("episode"): str}  # "007" and "7" are two episodes.
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", pandas.errors.ParserWarning)  # Of rows longer than the header.
+                frame = pandas.read_csv(content, dtype=texts, sep=separator, decimal=decimal, index_col=False)
+            if len(set(names)) < len(names) == frame.shape[1]:  # Which pandas would tell apart by numbers.
+                frame.columns = names
+    except (ValueError, *UNPACKING, pandas.errors.ParserWarning) as error:
+        raise FileFormatError(
+            f"{path} is not a CSV table with a header line, or is damaged ({error})"
+        ) from error
     return _columns(frame, **options)
 
 
-read.__signature__ = inspect.signature(_columns)  # type: ignore[attr-defined]  # Of get_dataset's check.
+def _options_of_read() -> inspect.Signature:
+    own = list(inspect.signature(read).parameters.values())[:-1]
+    return inspect.Signature([*own, *list(inspect.signature(_columns).parameters.values())[1:]])
+
+
+read.__signature__ = _options_of_read()  # type: ignore[attr-defined]  # Of get_dataset's check.
+
+
+def _cells(header: str, separator: str) -> list[str]:
+    return next(csv.reader([header], delimiter=separator), [])
 
 
 def _listed(columns: str | Sequence[str]) -> list[str]:
@@ -151,21 +196,46 @@ def _check_columns(frame: pd.DataFrame, wanted: Sequence[str]) -> None:
         if column not in frame.columns:
             hint = did_you_mean(str(column), known)
             raise DatasetError(f"the table has no column {column!r}{hint}; it has {', '.join(known)}")
+        if known.count(str(column)) > 1:
+            raise DatasetError(
+                f"the table has {known.count(str(column))} columns {column!r}; rename all but one"
+            )
     if len(frame) == 0:
         raise DatasetError("the table is empty, expected at least one row")
 
 
+def _joined_columns(frame: pd.DataFrame, names: Sequence[str]) -> Array:
+    """Returns columns [N] or [N, D] side by side, [N, D in all]."""
+    parts = [_column(frame, name) for name in names]
+    return np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1)
+
+
 def _column(frame: pd.DataFrame, name: str) -> Array:
-    return as_array(frame[name].to_numpy(), f"column {name!r}")
+    """Returns a column of numbers [N]; of lists of them, or texts of such lists, [N, D]."""
+    values = frame[name].to_numpy()
+    if values.dtype == object and len(values) and isinstance(values[0], list | tuple | np.ndarray):
+        values = _stacked(list(values), name)
+    elif values.dtype.kind in "OU" and str(values[0]).lstrip().startswith("["):
+        values = _stacked([_parsed(text, name, row) for row, text in enumerate(values)], name)
+    return as_array(values, f"column {name!r}")
 
 
-def _log_probs(frame: pd.DataFrame, column: str) -> Array:
-    probabilities = _column(frame, column).astype(np.float64)
-    wrong = ~(probabilities > 0)
-    if wrong.any():
-        row = int(np.argmax(wrong))
-        raise DatasetError(f"column {column!r} must be positive, got {probabilities[row]} at row {row}")
-    return np.log(probabilities).astype(np.float32)
+def _parsed(text: object, name: str, row: int) -> object:
+    try:
+        return parse(str(text))
+    except ValueError as error:
+        raise DatasetError(
+            f"column {name!r} must hold lists as JSON, got {text!r:.80} at row {row}"
+        ) from error
+
+
+def _stacked(lists: Sequence[Any], name: str) -> Array:
+    lengths = {np.shape(each) for each in lists}
+    if len(lengths) > 1:
+        raise DatasetError(
+            f"column {name!r} must hold lists of one length, got {sorted(map(str, lengths))[:4]}"
+        )
+    return np.asarray(lists)
 
 
 def _ordered(frame: pd.DataFrame, episode: str | None, time: str | None) -> tuple[pd.DataFrame, Array | None]:
@@ -212,6 +282,6 @@ def _check_no_gaps(column: str, is_missing: Array) -> None:
 
 SOURCE = Source(
     summary="A table with a header line; name its columns by options.",
-    suffixes=(".csv", ".parquet"),
+    suffixes=(".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet"),
     read=read,
 )

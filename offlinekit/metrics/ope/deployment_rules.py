@@ -24,7 +24,7 @@ class Candidate:
         lower_bound: Of the gain, one-sided and corrected for the number of candidates; the lower of both estimates.
         weighted_gain: The gain by weighted doubly robust; None if it has no estimate.
         effective_sample: Episodes' worth of rows that show what the policy does; None without propensities.
-        held_back: The rule that speaks against deploying it, whatever the bound; empty where none does.
+        held_back: The rule against deploying it, whatever the bound; empty if none does.
     """
 
     name: str
@@ -58,6 +58,7 @@ class Rules:
         behaviour: Array,
         weighted: WeightedEstimate | None,
         doubts: Sequence[str] = (),
+        without_rows: str = "",
     ) -> Candidate:
         """Returns what is known of a policy.
 
@@ -66,12 +67,15 @@ class Rules:
             own: [1 + R], its fitted values.
             behaviour: [1 + R], those of the behaviour.
             weighted: The estimate by weighted episodes, or None.
-            doubts: What speaks against it beside the bounds, the gravest first; empty texts do not.
+            doubts: Reasons against it beside the bounds, the gravest first; empty texts do not.
+            without_rows: That much of what it does has no rows, so that nothing bounds its gain; empty if little has.
         """
         gains = own - behaviour
         gain, spread = float(gains[0]), float(gains[1:].std(ddof=1))
         lower = gain - self._quantile(len(gains) - 2) * spread
-        doubt = next((text for text in doubts if text), "")
+        if without_rows:
+            lower = -np.inf
+        doubt = next((text for text in (without_rows, *doubts) if text), "")
         found = Candidate(name, float(own[0]), float(own[1:].std(ddof=1)), gain, lower, held_back=doubt)
         if weighted is None:
             return found
@@ -107,7 +111,7 @@ class Rules:
 
 
 def _wrong_weights(weighted: WeightedEstimate) -> str:
-    return str(weighted.mean_weight) if weighted.mean_weight.is_off else ""
+    return str(weighted.mean_ratio) if weighted.mean_ratio.is_off else ""
 
 
 def decide(candidates: list[Candidate], margin: float, confidence: float) -> tuple[str | None, str]:
@@ -117,7 +121,7 @@ def decide(candidates: list[Candidate], margin: float, confidence: float) -> tup
     gains = f"at least {best.lower_bound:.4g} over the behaviour at confidence {confidence:g}"
     if not above:
         reason = f"keep the behaviour: no policy surely gains more than {margin:g}; at best {best.name} gains {gains}"
-        return None, reason
+        return None, f"{reason}, and {best.held_back}" if best.held_back else reason
     if best.held_back:
         return None, f"keep the behaviour: {best.name} gains {gains} by its bounds, but {best.held_back}"
     source = "fitted Q evaluation alone" if best.weighted_gain is None else "both estimates"

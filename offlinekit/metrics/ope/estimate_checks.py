@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from offlinekit.metrics.ope.contributions import Contributions
-from offlinekit.metrics.ope.diagnostics import TAIL_LIMIT, effective_sample_size, pareto_k
+from offlinekit.metrics.ope.diagnostics import TAIL_LIMIT, effective_sample_size, tail_of
 from offlinekit.metrics.ope.estimands import Cuts
 from offlinekit.metrics.ope.estimators import Estimator
 from offlinekit.metrics.ope.logged import Logged
@@ -15,6 +15,7 @@ from offlinekit.metrics.ope.ope_report import Estimate
 from offlinekit.metrics.ope.support import Support
 from offlinekit.metrics.ope.weight_checks import MeanWeight
 
+VARIANCE_LIMIT = 0.5  # Above this Pareto k a sum has no variance, which every interval here counts on.
 FEW = 25.0  # Below so many effective episodes an estimate rests on a handful of them.
 
 
@@ -47,7 +48,7 @@ class EstimateChecks:
         interval: tuple[float, float],
         confidence: float,
     ) -> Estimate:
-        """Returns the estimate of contributions, with what speaks against it."""
+        """Returns the estimate of contributions, with the reasons against it."""
         estimand = self.cuts.estimand(estimator.reach)
         effective = float(self.logged.n_episodes)
         if estimator.multiplies_weights:
@@ -57,6 +58,7 @@ class EstimateChecks:
             if np.isnan(contributions.value)
             else self._few(estimator, effective),
             *self._of_weights(estimator, contributions),
+            self._of_returns(),
             str(self.support) if self.support.fails else "",
             self.cuts.warning(estimand),
             "the interval takes the fit as given" if estimator.trusts_model and not self.widened else "",
@@ -74,21 +76,26 @@ class EstimateChecks:
         )
 
     def _of_weights(self, estimator: Estimator, contributions: Contributions) -> list[str]:
-        """Returns what the weights say against an estimate that uses them."""
-        if not estimator.needs_weights or np.isnan(contributions.value):
+        """Returns what the weights say against an estimate that uses them, for its value or for its interval."""
+        is_widened = estimator.trusts_model and self.widened
+        if not (estimator.needs_weights or is_widened) or np.isnan(contributions.value):
             return []
         found = [str(self.mean_weight)] if self.mean_weight is not None and self.mean_weight.is_off else []
-        if not estimator.multiplies_weights:
+        if not (estimator.multiplies_weights or is_widened):
             return found
         if self.tail > TAIL_LIMIT:
             found.append(f"heavy tail of weights (k {self.tail:.2f})")
-        summed = contributions.per_episode
-        if (k := pareto_k(np.abs(summed - np.median(summed)))) > TAIL_LIMIT:
+        if (k := tail_of(contributions.numerators.sum(1))) > TAIL_LIMIT:
             found.append(f"heavy tail of what episodes contribute (k {k:.2f})")
         return [*found, self._of_clip()]
 
+    def _of_returns(self) -> str:
+        """Returns that returns themselves have a tail without a variance; empty if they have one."""
+        k = tail_of(self.logged.returns)
+        return f"heavy tail of returns (k {k:.2f})" if k > VARIANCE_LIMIT else ""
+
     def _of_clip(self) -> str:
-        """Returns what clipping takes off the weights; empty where it takes less than 1%."""
+        """Returns what clipping takes off the weights; empty if it takes less than 1%."""
         if self.clip is None:
             return ""
         whole, kept = self.logged.weights()[:, -1].sum(), self.logged.weights(self.clip)[:, -1].sum()

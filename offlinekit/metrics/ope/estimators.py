@@ -96,6 +96,11 @@ class Estimator:
         """Whether it weights by products of ratios along an episode."""
         return self.needs_weights and not self.needs_flow
 
+    @property
+    def looks_beyond(self) -> bool:
+        """Whether it looks beyond the cuts of recordings, whatever stands there."""
+        return self.reach in ("model", "flow")
+
 
 def _dice(name: str) -> Callable[[Inputs], Contributions]:
     def run(inputs: Inputs) -> Contributions:

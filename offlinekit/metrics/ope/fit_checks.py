@@ -12,7 +12,7 @@ from offlinekit.metrics.ope.logged import Floats
 from offlinekit.types import Array
 
 ADVICE = "train the fits longer (n_steps)"
-MOST_DRIFT = 2.0  # Standard errors that a value may move in the last two fifths of its updates.
+MOST_DRIFT = 1.0  # Standard errors that a value may move in the last two fifths of its updates.
 MOST_ERRORS = 3.0  # Standard errors of the behaviour's fit from what its episodes return.
 SLACK = 1e-3  # Share of what rewards allow by which an approximate value may lie outside.
 

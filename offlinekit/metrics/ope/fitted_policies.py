@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from gymnasium.spaces import Discrete
 
-from offlinekit.algos.fqe import FEWEST, FQE, QUICK, DiscreteFQE
+from offlinekit.algos.fqe import FEWEST, FQE, QUICK, SETTLED, DiscreteFQE
 from offlinekit.core.populations import Population
 from offlinekit.datasets import MDPDataset
 from offlinekit.types import Array
 
 if TYPE_CHECKING:
     from offlinekit.interfaces import PolicyLike
+    from offlinekit.training.setup.settings import RunSettings
 
 ROUNDS = 4  # Of updates at most, if a rule decides how many; each but the first has half as many.
 LATE = 0.6  # Share of the updates after which values are noted, for their trend.
@@ -61,22 +62,26 @@ class FittedPolicies:
         return cls(members, dataset, progress)
 
     def train(self, n_steps: int) -> None:
-        """Takes further updates of all fits as one stacked population, and notes values on the way."""
+        """Takes further updates of all fits as one stacked population, and records values on the way."""
         everyone = [member for own in self.members.values() for member in own]
         begun = everyone[0].grad_step
-        settings: Any = {"out": None, "progress": self.progress, "log_interval": max(1, round(n_steps / 5))}
+        settings: RunSettings = {
+            "out": None,
+            "progress": self.progress,
+            "log_interval": max(1, round(n_steps / 5)),
+        }
         self.earlier = {}
         for step, _ in Population(everyone).fitter(self.dataset, n_steps, **settings):
             if not self.earlier and step - begun >= LATE * n_steps and step - begun < n_steps:
                 self.earlier = {name: own[0].start_value(self.dataset) for name, own in self.members.items()}
 
     def train_until(self, enough: Callable[[], bool], n_steps: int | None) -> None:
-        """Takes so many updates; if None as many as values need, then more until a rule says enough.
+        """Takes that many updates; if None, as many as values need, then more until a rule is met.
 
         Source of what values need: `FQE.updates_needed`.
         """
         first = next(iter(self.members.values()))[0]
-        needed = max(FEWEST, first.updates_needed(self.dataset)) if n_steps is None else n_steps
+        needed = max(FEWEST, first.updates_needed(self.dataset, SETTLED)) if n_steps is None else n_steps
         self.train(needed)
         for _ in range(ROUNDS - 1 if n_steps is None else 0):
             if enough():

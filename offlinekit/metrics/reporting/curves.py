@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from offlinekit.errors import FileFormatError, did_you_mean
-from offlinekit.training import manifest
+from offlinekit.training import manifest, run_config
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Runs: TypeAlias = "Mapping[str, Iterable[str | Path]] | Iterable[str | Path]"
@@ -35,7 +35,7 @@ def read_curves(runs: Runs, x: str = "step", y: str = "eval/return_mean") -> lis
         runs: {label: paths}, or paths of run folders, which are grouped by algorithm and dataset. A path is
             a run folder or a metrics.csv.
         x: Column of the horizontal axis; "time" puts the mean of each step at the mean time at which its runs took it.
-        y: Column of the vertical axis; rows where it was not measured are left out.
+        y: Column of the vertical axis; rows if it was not measured are left out.
 
     Raises:
         ValueError: For no runs, an unknown column, or runs of one group without a common stretch of x.
@@ -54,19 +54,31 @@ def read_column(path: str | Path, x: str, y: str) -> tuple[Floats, Floats]:
     table = path / "metrics.csv" if path.is_dir() else path
     if not table.exists():
         raise FileNotFoundError(f"no metrics at {table}; expected a run folder with a metrics.csv")
-    reader = csv.DictReader(io.StringIO(manifest.read_text(table), newline=""))
-    columns = list(reader.fieldnames or ())
+    columns, rows = read_table(table)
     for name in (x, y):
         if name not in columns:
             raise ValueError(_unknown_column(table, name, columns))
     points = {}
-    for row in reader:
+    for row in rows:
         if row[x] and row[y]:
-            points[_number(table, row[x])] = _number(table, row[y])
+            points[_number(table, str(row[x]))] = _number(table, str(row[y]))
     if not points:
         raise ValueError(f"{table} holds no value of {y!r} yet")
     order = sorted(points)
     return np.array(order), np.array([points[step] for step in order])
+
+
+def read_table(path: Path) -> tuple[list[str], list[dict[str, str | None]]]:
+    """Returns the columns and rows of a CSV file of a run folder.
+
+    Raises:
+        FileFormatError: For a file that leads out of the folder, is not as its manifest says, or no table.
+    """
+    reader = csv.DictReader(io.StringIO(manifest.read_text(path), newline=""))
+    try:
+        return list(reader.fieldnames or ()), list(reader)
+    except csv.Error as error:
+        raise FileFormatError(f"{path} is no table ({error}); restore it from a copy") from error
 
 
 def _as_groups(runs: Runs) -> dict[str, list[Path]]:
@@ -75,7 +87,7 @@ def _as_groups(runs: Runs) -> dict[str, list[Path]]:
         return {label: [Path(path) for path in paths] for label, paths in runs.items()}
     paths = [Path(path) for path in ([runs] if isinstance(runs, str | Path) else runs)]
     names = [_read_names(path) for path in paths]
-    labels = setting_labels(names, [read_config(path).get("hyperparameters", {}) for path in paths])
+    labels = setting_labels(names, [read_config(path).get("hyperparameters") or {} for path in paths])
     several = len({dataset for _, dataset in names}) > 1
     groups: dict[str, list[Path]] = {}
     for path, label, (_, dataset) in zip(paths, labels, names, strict=True):
@@ -93,7 +105,7 @@ def setting_labels(
         hyperparameters: Of each run.
 
     Returns:
-        The algorithm; where its runs on that dataset differ in hyperparameters other than the seed, with these:
+        The algorithm; if its runs on that dataset differ in hyperparameters other than the seed, with these:
         "IQL, expectile=0.9".
     """
     held: dict[tuple[str, str], dict[str, set[str]]] = {}
@@ -108,21 +120,21 @@ def setting_labels(
 
 
 def dataset_name(runs: Runs) -> str | None:
-    """Returns the dataset that all runs were trained on; None where they differ or do not say."""
+    """Returns the dataset that all runs were trained on; None if they differ or do not say."""
     paths = [path for group in _as_groups(runs).values() for path in group]
     names = {_read_names(path)[1] for path in paths}
     return names.pop() if len(names) == 1 else None
 
 
 def behaviour_return(runs: Iterable[str | Path]) -> float | None:
-    """Returns the mean return of the data of all runs; None where they differ or do not say."""
+    """Returns the mean return of the data of all runs; None if they differ or do not say."""
     returns = {read_config(Path(path)).get("behaviour_return") for path in runs}
     found = returns.pop() if len(returns) == 1 else None
     return None if found is None else float(found)
 
 
 def _read_names(path: Path) -> tuple[str, str]:
-    """Returns a run's algorithm and dataset; its folder's name where it has no config."""
+    """Returns a run's algorithm and dataset; its folder's name if it has no config."""
     config = read_config(path)
     if not config:
         return path.name if path.is_dir() else path.parent.name, ""
@@ -131,20 +143,13 @@ def _read_names(path: Path) -> tuple[str, str]:
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """Returns the config.json beside a metrics.csv; empty where there is none."""
+    """Returns the config.json beside a metrics.csv; empty if there is none."""
     file = (path if path.is_dir() else path.parent) / "config.json"
     if not file.is_file():
         return {}
-    try:
-        config = json.loads(manifest.read_text(file))
-    except FileFormatError:
-        raise
-    except ValueError as error:
-        raise FileFormatError(f"{file} is not JSON: {error}") from error
-    if not isinstance(config, dict) or not {"algo", "dataset"} <= config.keys():
+    config = run_config.read(file, run_config.CONFIG)
+    if config.get("algo") is None or config.get("dataset") is None:
         raise FileFormatError(f"{file} is not the config of a run: it names no algo and dataset")
-    if not isinstance(config.get("hyperparameters", {}), dict):
-        raise FileFormatError(f"{file} is not the config of a run: its hyperparameters have no names")
     return config
 
 
@@ -160,7 +165,7 @@ def _over_time(label: str, paths: list[Path], y: str) -> Curve:
 
 
 def _common(label: str, lines: list[tuple[Floats, Floats]]) -> Curve:
-    """Puts lines on the union of their x, within the stretch that all of them cover, by interpolation."""
+    """Interpolates lines at the union of their x, within the range that all of them cover."""
     low, high = max(x[0] for x, _ in lines), min(x[-1] for x, _ in lines)
     if low > high:
         raise ValueError(

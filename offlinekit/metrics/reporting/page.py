@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
+from offlinekit.errors import FileFormatError
 from offlinekit.io import atomic_write
 from offlinekit.metrics.reporting.counted_runs import counted_runs
 from offlinekit.metrics.reporting.figures import figures_of
@@ -16,6 +17,7 @@ from offlinekit.metrics.reporting.markup import markdown_text
 from offlinekit.metrics.reporting.report_tables import Table, tables_of
 from offlinekit.metrics.reporting.results import RunResult, by_group, find_runs, read_run
 from offlinekit.metrics.statistics.budget import check_seeds_apart
+from offlinekit.training.manifest import check_inside
 
 FILM_BYTES = 20 << 20
 """A larger film is named on the page instead of shown."""
@@ -142,6 +144,12 @@ def _figure(name: str, body: str, caption: str) -> str:
 
 def _film(path: Path) -> str:
     name = f"{path.parent.name}: {path.name}"
+    try:
+        check_inside(path)
+    except FileFormatError:
+        return _figure(name, "", "The film is a link out of the run folder, which is not followed.")
+    if not path.is_file():
+        return ""
     if path.stat().st_size > FILM_BYTES:
         return _figure(name, "", f"The film is too large for the page: see {path}")
     data = base64.b64encode(path.read_bytes()).decode()

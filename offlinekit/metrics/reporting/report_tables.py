@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from offlinekit.metrics.reporting.group_results import group_results, in_words, mean_interval
-from offlinekit.metrics.reporting.markup import latex_text, markdown_text
+from offlinekit.metrics.reporting.markup import csv_text, latex_text, markdown_text
 from offlinekit.metrics.reporting.plots import readable
 from offlinekit.metrics.reporting.results import RunResult, by_group, score_matrix
 from offlinekit.metrics.statistics.aggregates import Floats, iqm, mean_score, median_score, optimality_gap
@@ -43,7 +43,7 @@ class Table:
     Attributes:
         title: Above the table.
         head: Names of the columns.
-        rows: Cells of each row; "-" where there is nothing to say.
+        rows: Cells of each row; "-" if there is nothing to say.
         note: Below the table.
         budget: Of all its numbers.
         once: Columns that move to the note if all rows agree.
@@ -101,7 +101,10 @@ class Table:
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
         writer.writerow((*self.head, "budget of the table"))
-        cells = ([c.replace(",", "") if WITH_COMMAS.fullmatch(c) else c for c in row] for row in self.rows)
+        cells = (
+            [c.replace(",", "") if WITH_COMMAS.fullmatch(c) else csv_text(c) for c in row]
+            for row in self.rows
+        )
         writer.writerows((*row, str(self.budget).removeprefix("Budget: ")) for row in cells)
         return out.getvalue()
 
@@ -212,7 +215,7 @@ def _aggregates(runs: list[RunResult], kind: str, budget: Budget) -> Table | Non
 def _runs(runs: list[RunResult], budget: Budget) -> Table:
     rows = []
     for run in (run for group in by_group(runs).values() for run in group):
-        versions = run.system.get("versions", {})
+        versions = run.system.get("versions") or {}
         rows.append(
             (
                 run.folder.name,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +11,10 @@ import numpy as np
 
 from offlinekit.envs.evaluation import normalized_score
 from offlinekit.errors import FileFormatError
-from offlinekit.metrics.reporting.curves import read_column, read_config, setting_labels
+from offlinekit.metrics.reporting.curves import read_column, read_config, read_table, setting_labels
 from offlinekit.metrics.statistics.aggregates import Floats, score_of
 from offlinekit.metrics.statistics.budget import Budget
+from offlinekit.training import run_config
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,7 @@ class RunResult:
         returns: [E], mean return of each evaluation.
         times: [E], seconds of training before each evaluation.
         episodes: Of each evaluation the returns of its episodes [n]; empty for runs that kept none.
-        start_values: [E], estimated value of the start states; NaN where the policy has none.
+        start_values: [E], estimated value of the start states; NaN if the policy has none.
         updates: Taken in all.
         seconds: Of training in all.
     """
@@ -115,7 +114,7 @@ def read_run(folder: str | Path) -> RunResult:
     return RunResult(
         folder,
         config,
-        json.loads(file.read_text()) if file.is_file() else {},
+        run_config.read(file, run_config.SYSTEM) if file.is_file() else {},
         steps,
         returns,
         np.interp(steps, *logged),
@@ -151,7 +150,7 @@ def by_group(runs: Sequence[RunResult]) -> dict[tuple[str, str], list[RunResult]
     Runs of one algorithm that differ in hyperparameters are apart, and these named beside the algorithm.
 
     Raises:
-        ValueError: Where runs of one name learned from data that differ, or are normalised by other references.
+        ValueError: If runs of one name learned from data that differ, or are normalised by other references.
     """
     labels = setting_labels([(run.algo, run.dataset) for run in runs], [run.hyperparameters for run in runs])
     groups: dict[tuple[str, str], list[RunResult]] = {}
@@ -185,7 +184,7 @@ def check_evaluated(runs: Iterable[RunResult]) -> None:
     if silent := [str(run.folder) for run in runs if not run.is_evaluated]:
         raise ValueError(
             f"expected runs that were evaluated in an environment, got {', '.join(silent)} without an evaluation; "
-            "leave them out, or judge their policies by `offlinekit ope`"
+            "leave them out, or evaluate their policies by `offlinekit ope`"
         )
 
 
@@ -195,7 +194,7 @@ def score_matrix(groups: dict[tuple[str, str], list[RunResult]], algo: str, kind
     With other numbers of runs on other datasets, the first of each, by seed, are taken.
 
     Returns:
-        None where the algorithm lacks a dataset, or a dataset has no reference returns.
+        None if the algorithm lacks a dataset, or a dataset has no reference returns.
     """
     tasks = sorted({dataset for dataset, _ in groups})
     columns = [
@@ -223,10 +222,11 @@ def _read_episodes(path: Path) -> tuple[Floats, ...]:
         return ()
     found: dict[int, list[float]] = {}
     try:
-        with path.open(newline="") as file:
-            for row in csv.DictReader(file):
-                found.setdefault(int(row["step"]), []).append(float(row["return"]))
-    except (KeyError, TypeError, ValueError) as error:
+        for row in read_table(path)[1]:
+            found.setdefault(int(str(row["step"])), []).append(float(str(row["return"])))
+    except (KeyError, ValueError) as error:
+        if isinstance(error, FileFormatError):
+            raise
         raise FileFormatError(
             f"{path} is damaged: {error!r}; expected the columns step and return"
         ) from error

@@ -91,3 +91,16 @@ def test_what_does_not_fit_is_told(tmp_path: Path) -> None:
     (folder / "data" / "chunk-000" / "file-001.parquet").write_bytes(b"PAR1")
     with pytest.raises(FileFormatError, match=r"file-001.parquet is no Parquet file, or is damaged"):
         get_dataset(folder)
+
+
+def test_stated_totals_are_compared(tmp_path: Path) -> None:
+    path = write(tmp_path / "arm")
+    facts = json.loads((path / "meta" / "info.json").read_text())
+    for name, n in (("total_frames", 6), ("total_episodes", 2)):
+        (path / "meta" / "info.json").write_text(json.dumps({**facts, name: n}))
+        assert len(get_dataset(path)[0]) == 6
+        (path / "meta" / "info.json").write_text(json.dumps({**facts, name: n + 1}))
+        with pytest.raises(
+            FileFormatError, match=f"states {name} {n + 1}, but its tables hold {n}; was it fetched"
+        ):
+            get_dataset(path)

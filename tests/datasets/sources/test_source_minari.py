@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import h5py
@@ -12,7 +14,7 @@ from gymnasium import spaces
 
 from offlinekit.datasets import MDPDataset, get_dataset, known_datasets
 from offlinekit.datasets.families.minari_export import export_minari
-from offlinekit.errors import DatasetError, FileFormatError
+from offlinekit.errors import DatasetError, DownloadError, FileFormatError
 
 RealData = Callable[[str], Path]
 pytestmark = pytest.mark.filterwarnings("ignore::offlinekit.envs.environments.MissingExtraWarning")
@@ -59,9 +61,30 @@ def test_by_name(real_data: RealData, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset, _ = get_dataset("minari/D4RL/door/human-v2", exact=False)
     assert dataset.n_episodes == 25
     assert sorted(dataset.extras) == ["infos/success"]
-    with pytest.raises(FileNotFoundError, match="fetch it with: minari download D4RL/door/human-v9"):
+    monkeypatch.setitem(sys.modules, "minari", None)
+    with pytest.raises(
+        FileNotFoundError, match=r"no dataset 'minari/D4RL/door/human-v9': .*offlinekit\[minari"
+    ):
         get_dataset("minari/D4RL/door/human-v9")
     assert "minari/{name...}" in known_datasets()
+
+
+def test_the_package_downloads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def download_dataset(name: str) -> None:
+        if name != "toy/day-v0":
+            raise ValueError(f"{name} is not on the server")
+        write(tmp_path / "toy" / "day-v0")
+
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
+    monkeypatch.setitem(sys.modules, "minari", SimpleNamespace(download_dataset=download_dataset))
+    assert get_dataset("minari/toy/day-v0")[0].n_episodes == 2
+    with pytest.raises(DownloadError, match=r"'minari/toy/day-v9': .*toy/day-v9 is not on the server"):
+        get_dataset("minari/toy/day-v9")
+
+
+def test_names_without_the_prefix_say_it() -> None:
+    with pytest.raises(ValueError, match="Minari's datasets are named 'minari/D4RL/door/human-v2'"):
+        get_dataset("D4RL/door/human-v2")
 
 
 def write(folder: Path, lengths: tuple[int, ...] = (3, 2), **facts: Any) -> Path:

@@ -48,9 +48,9 @@ def test_keys_are_named_by_options(tmp_path: Path) -> None:
 
 def test_missing_keys_are_named(tmp_path: Path) -> None:
     path = tmp_path / "x.npz"
-    np.savez(path, observation=np.zeros((4, 2)))
+    np.savez(path, observatons=np.zeros((4, 2)))
     with pytest.raises(
-        FileFormatError, match=r"has no key 'observations'; did you mean 'observation'.; it has"
+        FileFormatError, match=r"has no key 'observations'; did you mean 'observatons'.; it has"
     ):
         get_dataset(path)
 

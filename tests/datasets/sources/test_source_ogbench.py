@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import package_layouts
 import pytest
 from gymnasium import spaces
 
@@ -97,3 +98,24 @@ def test_what_does_not_fit_is_told(tmp_path: Path) -> None:
         write(tmp_path / "z.npz", rewards=np.ones(7))
     )  # Not of OGBench: all rows count.
     assert len(with_rewards) == 7
+
+
+def test_compact_files_say_by_valids_which_rows_are_steps(tmp_path: Path) -> None:
+    # Terminals stand at the last two rows of each trajectory; only the last of them is no step.
+    dataset, _ = get_dataset(package_layouts.ogbench_compact(tmp_path))
+    seen = package_layouts.SEEN
+    np.testing.assert_array_equal(dataset.observations, seen[[0, 1, 3, 4]])
+    np.testing.assert_array_equal(dataset.final_observations, seen[[2, 5]])
+    assert dataset.timeouts.tolist() == [False, True, False, True]
+    with pytest.raises(DatasetError, match="valids are set at the last row"):
+        get_dataset(package_layouts.ogbench_compact(tmp_path, valids=np.ones(6)))
+
+
+def test_masks_are_terminals_and_terminals_are_timeouts(tmp_path: Path) -> None:
+    columns = {"next_observations": package_layouts.NEXT, "rewards": np.arange(6) - 6.0, "valids": None}
+    columns |= {"terminals": np.array([0, 0, 1, 0, 0, 1]), "masks": np.array([1, 1, 1, 1, 0, 1])}
+    dataset, _ = get_dataset(package_layouts.ogbench_compact(tmp_path, **columns))
+    assert dataset.terminals.tolist() == [False] * 4 + [True, False]
+    assert dataset.timeouts.tolist() == [False, False, True, False, False, True]
+    assert dataset.rewards.tolist() == [-6, -5, -4, -3, -2, -1]
+    np.testing.assert_array_equal(dataset.final_observations, package_layouts.NEXT[[2, 4, 5]])

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import package_layouts
 import pytest
 from gymnasium import spaces
 
@@ -194,3 +195,59 @@ def test_damage_is_told(tmp_path: Path) -> None:
         get_dataset(write(tmp_path / "x.json", batch(rewards=[1, 2, 3])))
     with pytest.raises(FileFormatError, match="no reader recognises"):
         get_dataset(write(tmp_path / "x.json", {"hello": 1}))
+
+
+@pytest.mark.parametrize("layout", [package_layouts.rllib_rows, package_layouts.rllib_table])
+def test_one_step_a_row(layout: Any, tmp_path: Path) -> None:
+    dataset, _ = get_dataset(layout(tmp_path))
+    assert dataset.terminals.tolist() == [False, False, True, False, False, False]
+    assert dataset.timeouts.tolist() == [False] * 5 + [True]
+    assert dataset.rewards.tolist() == [0, 1, 2, 3, 4, 5]
+    np.testing.assert_array_equal(dataset.final_observations, package_layouts.NEXT[[2, 5]])
+    np.testing.assert_allclose(dataset.behavior_log_probs, -0.5)
+
+
+def test_folders_of_rows_and_keys_that_files_share(tmp_path: Path) -> None:
+    # Both files call their episodes "a" and "b"; those of the first file ended, so that none is joined to another.
+    for run in ("run-000001-00001", "run-000001-00002"):
+        (tmp_path / run).mkdir()
+        package_layouts.rllib_rows(tmp_path / run)
+    dataset, _ = get_dataset(tmp_path)
+    assert dataset.episode_lengths().tolist() == [3, 3, 3, 3]
+    assert dataset.terminals.sum() == dataset.timeouts.sum() == 2
+
+
+def test_rows_of_episodes_that_alternate(tmp_path: Path) -> None:
+    ends = {"terminateds": [False] * 4 + [True, True], "truncateds": [False] * 6}
+    path = package_layouts.rllib_rows(tmp_path, eps_id=["a", "b"] * 3, **ends)
+    dataset, _ = get_dataset(path)
+    assert dataset.rewards.tolist() == [0, 2, 4, 1, 3, 5]
+
+
+def test_a_column_that_some_rows_lack(tmp_path: Path) -> None:
+    path = package_layouts.rllib_rows(tmp_path, terminateds=[False, False, True, None, None, None])
+    with pytest.raises(FileFormatError, match="'terminateds' is in 1 of 2 batches, expected in all or none"):
+        get_dataset(path)
+
+
+def test_observations_that_are_dicts(tmp_path: Path) -> None:
+    seen = [{"a": [float(i)], "b": [1.0, 2.0]} for i in range(6)]
+    dataset, _ = get_dataset(package_layouts.rllib_rows(tmp_path, obs=seen, new_obs=None))
+    assert dataset.observations["a"][:, 0].tolist() == [0, 1, 2, 3, 4, 5]
+    batch = {"type": "SampleBatch", "obs": {"a": [[0.0]] * 2, "b": [[1.0]] * 2}, "actions": [0, 1]}
+    path = tmp_path / "batch.json"
+    path.write_text(json.dumps({**batch, "rewards": [1.0, 2.0], "dones": [False, True]}))
+    assert get_dataset(path)[0].observations["b"].tolist() == [[1], [1]]
+
+
+def test_packed_rows_and_whole_episodes(tmp_path: Path) -> None:
+    frame, pyarrow = pytest.importorskip("lz4.frame"), pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    rows = [pickle.dumps(row) for row in package_layouts.SEEN]
+    texts = [base64.b64encode(frame.compress(row)).decode() for row in rows]
+    dataset, _ = get_dataset(package_layouts.rllib_table(tmp_path, obs=texts))
+    np.testing.assert_array_equal(dataset.observations, package_layouts.SEEN)
+    parquet.write_table(pyarrow.table({"item": [b"x", b"y"]}), tmp_path / "episodes.parquet")
+    with pytest.raises(FileFormatError, match=r"holds episodes as msgpack.* output_write_episodes=False"):
+        get_dataset(tmp_path / "episodes.parquet")

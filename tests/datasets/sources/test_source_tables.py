@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import sys
 from pathlib import Path
 from typing import Any
@@ -216,3 +217,85 @@ def test_episodes_of_a_file_are_named_by_text(tmp_path: Path) -> None:
     dataset, _ = get_dataset(tmp_path / "x.csv", observations=["x"], action="a", reward="r", episode="e")
     assert dataset.episode_ends.tolist() == [2, 3]
     assert dataset.observations[:, 0].tolist() == [1, 3, 2]
+
+
+TEXT = "who,x,dose,gain\n007,1.5,0,1\n7,2.5,1,2\n007,3.5,1,3\n"
+OPTIONS = {"observations": ["x"], "action": "dose", "reward": "gain", "episode": "who"}
+
+
+@pytest.mark.parametrize(
+    ("name", "separator"),
+    [("a.csv", ","), ("a.csv", ";"), ("a.tsv", "\t"), ("a.csv.gz", ";"), ("a.tsv.gz", "\t")],
+)
+def test_text_tables_of_any_separator(name: str, separator: str, tmp_path: Path) -> None:
+    content = TEXT.replace(",", separator).encode()
+    (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    dataset, _ = get_dataset(tmp_path / name, **OPTIONS)
+    assert dataset.observations[:, 0].tolist() == [1.5, 3.5, 2.5]  # 007 and 7 are two episodes.
+    assert dataset.episode_ends.tolist() == [2, 3]
+
+
+def test_decimal_commas(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(TEXT.replace(",", ";").replace(".", ","))
+    assert get_dataset(path, decimal=",", **OPTIONS)[0].observations[:, 0].tolist() == [1.5, 3.5, 2.5]
+    with pytest.raises(DatasetError, match="column 'x' must hold numbers"):
+        get_dataset(path, **OPTIONS)
+
+
+def test_a_damaged_gzip_is_said(tmp_path: Path) -> None:
+    (tmp_path / "a.csv.gz").write_bytes(gzip.compress(TEXT.encode())[:-9])
+    with pytest.raises(FileFormatError, match="is not a CSV table with a header line, or is damaged"):
+        get_dataset(tmp_path / "a.csv.gz", **OPTIONS)
+
+
+def test_columns_of_lists(tmp_path: Path) -> None:
+    frame = pandas.DataFrame({"s": [[1.0, 2.0], [3.0, 4.0]], "a": [[0.5], [0.25]], "r": [1, 2], "x": [9, 8]})
+    named = {"observations": ["s", "x"], "action": "a", "reward": "r"}
+    (tmp_path / "a.csv").write_text('s,a,r,x\n"[1, 2]",[0.5],1,9\n"[3, 4]",[0.25],2,8\n')
+    frame.to_parquet(tmp_path / "a.parquet")
+    read = [get_dataset(tmp_path / name, **named)[0] for name in ("a.csv", "a.parquet")]
+    for dataset in (from_dataframe(frame, **named), *read):
+        assert dataset.observations.tolist() == [[1, 2, 9], [3, 4, 8]]
+        assert dataset.actions.tolist() == [[0.5], [0.25]]
+    with pytest.raises(DatasetError, match="column 's' must hold lists of one length"):
+        from_dataframe(frame.assign(s=[[1.0], [1.0, 2.0]]), **named)
+    (tmp_path / "a.csv").write_text('s,a,r,x\n"[1, 2]",[0.5],1,9\n"[3, 4",[0.25],2,8\n')
+    with pytest.raises(DatasetError, match=r"column 's' must hold lists as JSON, got '\[3, 4' at row 1"):
+        get_dataset(tmp_path / "a.csv", **named)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("who,x,x,dose,gain\na,1,5,0,1\na,2,6,1,1\n", "the table has 2 columns 'x'; rename all but one"),
+        ("who,x,dose,gain\na,1,0,1,9\na,2,1,1,9\n", "is not a CSV table .*Length of header"),
+    ],
+)
+def test_headers_that_do_not_fit_are_refused(text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(text)
+    with pytest.raises((DatasetError, FileFormatError), match=message):
+        get_dataset(tmp_path / "a.csv", **OPTIONS)
+
+
+def test_a_mark_of_the_byte_order_is_no_part_of_a_name(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("\ufeff" + TEXT)
+    assert get_dataset(tmp_path / "a.csv", **OPTIONS)[0].n_episodes == 2
+
+
+def test_times_are_finite_and_names_are_one() -> None:
+    with pytest.raises(DatasetError, match="column 'day' must be finite, got inf at row 2"):
+        from_dataframe(table(day=[2, 3, np.inf, 1, 2]), time="day", **NAMES)
+    twice = pandas.concat([table(), table()[["pulse"]]], axis=1)
+    with pytest.raises(DatasetError, match="the table has 2 columns 'pulse'"):
+        from_dataframe(twice, **NAMES)
+
+
+def test_labels_say_how_they_are_numbered() -> None:
+    frame = table(dose=["low", "high", "low", "high", "low"])
+    with pytest.raises(
+        DatasetError, match=r"column 'dose' must hold numbers.* np.unique\(x, return_inverse=True\)"
+    ):
+        from_dataframe(frame, **NAMES)
+    frame["dose"] = np.unique(frame["dose"], return_inverse=True)[1]  # The remedy.
+    assert from_dataframe(frame, **NAMES).action_space == spaces.Discrete(2)

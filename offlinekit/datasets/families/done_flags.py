@@ -1,0 +1,51 @@
+"""`done` flags, which recorders set at every end of an episode, taken apart into terminals and timeouts."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+
+from offlinekit.errors import DatasetWarning
+from offlinekit.types import Array
+
+
+def without_limit(terminals: Array, last: Array, step_limit: int | None, name: str) -> Array:
+    """Returns terminals [N] without those that only a step limit set, or warns that they look so.
+
+    Args:
+        terminals: bool [N], as recorded.
+        last: bool [N], the last rows of episodes.
+        step_limit: Rows of the longest episode, or None if it is not known.
+        name: Of the flag, for the message.
+    """
+    ends = np.flatnonzero(last)
+    lengths = np.diff(ends, prepend=-1)
+    if step_limit is not None:
+        kept: Array = terminals.copy()
+        kept[ends[lengths >= step_limit]] = False
+        return kept
+    if _look_limited(lengths[terminals[ends]]):
+        warnings.warn(
+            f"most episodes that end by {name!r} have {lengths.max()} rows, the most of all: where that is a time "
+            f"limit and no end of the MDP, pass step_limit={lengths.max()}",
+            DatasetWarning,
+            stacklevel=5,
+        )
+    return terminals
+
+
+def _look_limited(lengths: Array) -> bool:
+    return len(lengths) > 2 and bool((lengths == lengths.max()).mean() > 0.5)
+
+
+def warn_of_no_rewards(missing: str, remedy: str = "learn by imitation alone") -> None:
+    """Warns that a recording holds no rewards, which are then 0.
+
+    Args:
+        missing: What it lacks, such as "feature 'next.reward'".
+        remedy: What to do.
+    """
+    warnings.warn(
+        f"the dataset has no {missing}, so that rewards are 0: {remedy}", DatasetWarning, stacklevel=5
+    )

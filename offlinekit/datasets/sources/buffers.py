@@ -1,0 +1,141 @@
+"""Buffers: flat columns in an NPZ or HDF5 file under the names that replay buffers give them.
+
+Row t holds the observation, the action taken on it and the reward that the action earned (SAR). Of `dones` or
+`not_dones` in place of `terminals`, those that are timeouts, or stand at a step limit, are no terminals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from offlinekit.datasets import schema
+from offlinekit.datasets.families.done_flags import without_limit
+from offlinekit.datasets.formats.array_files import SUFFIXES, names_in, open_npz, read_arrays
+from offlinekit.datasets.formats.hdf5 import open_hdf5
+from offlinekit.datasets.schema import Columns
+from offlinekit.datasets.source import Source
+from offlinekit.datasets.spaces import Space, clip
+from offlinekit.datasets.validation import as_flags, check_length
+from offlinekit.errors import FileFormatError, did_you_mean
+
+USUAL: Mapping[str, tuple[str, ...]] = {
+    "observations": ("observations", "obs", "states", "state", "observation"),
+    "actions": ("actions", "acts", "action", "act"),
+    "rewards": ("rewards", "rews", "reward", "rew"),
+    "terminals": ("terminals",),
+    "dones": ("dones", "done"),
+    "not_dones": ("not_dones", "not_done"),
+    "timeouts": ("timeouts", "truncations", "truncated", "truncateds"),
+    "next_observations": ("next_observations", "next_obs", "next_states", "next_state", "obs_next", "obs2"),
+}
+"""Keys that are found without being named, by column."""
+FLAGS = ("terminals", "dones", "not_dones")
+"""Of which a file needs one."""
+ADVICE = "; say which is which by options, e.g. observations='obs'"
+
+
+def read(
+    path: Path,
+    *,
+    observations: str | None = None,
+    actions: str | None = None,
+    rewards: str | None = None,
+    terminals: str | None = None,
+    dones: str | None = None,
+    not_dones: str | None = None,
+    timeouts: str | None = None,
+    episode_terminals: str | None = None,
+    next_observations: str | None = None,
+    behavior_log_probs: str | None = None,
+    step_limit: int | None = None,
+    action_space: Space | None = None,
+    clip_actions: bool = False,
+) -> Columns:
+    """Reads a dataset from an NPZ or HDF5 file, which holds one array a column.
+
+    Args:
+        path: The file.
+        observations: Key of the column of MDPDataset with this name, or None for a usual one, such as "obs" or
+            "states"; the others likewise.
+        actions: Key.
+        rewards: Key.
+        terminals: Key.
+        dones: Key of flags that are set at every end of an episode; in place of terminals.
+        not_dones: Key of flags that are cleared there.
+        timeouts: Key.
+        episode_terminals: Key.
+        next_observations: Key.
+        behavior_log_probs: Key.
+        step_limit: Rows of the longest episode: where `dones` is set at that row it is a timeout.
+        action_space: gymnasium Box or Discrete, else taken from the dtype.
+        clip_actions: Whether to clip continuous actions into action_space.
+
+    Raises:
+        FileFormatError: For a damaged file, objects in it, or a key it lacks.
+        DatasetError: For data that cannot be a dataset.
+    """
+    given = locals()
+    names = names_in(path)
+    keys = {name: given[name] or _usual(names, name) for name in (*schema.FLAT, *FLAGS[1:])}
+    flag = next((name for name in FLAGS if given[name]), None) or next(
+        (f for f in FLAGS if keys[f]), FLAGS[0]
+    )
+    wanted = {name: key for name, key in keys.items() if key is not None and name not in FLAGS}
+    wanted |= {name: keys[name] or name for name in (*schema.REQUIRED[:3], flag)}
+    _check_keys(wanted, names, path)
+    arrays = read_arrays(path, wanted.values())
+    columns: dict[str, Any] = {name: arrays[key] for name, key in wanted.items()}
+    if flag != "terminals":
+        columns |= _ends_of(columns, flag, wanted[flag], step_limit)
+        del columns[flag]
+    if clip_actions:
+        columns["actions"] = clip(columns["actions"], action_space)
+    return {**columns, "action_space": action_space}
+
+
+def _usual(names: Sequence[str], column: str) -> str | None:
+    return next((key for key in USUAL.get(column, (column,)) if key in names), None)
+
+
+def _check_keys(wanted: Mapping[str, str], names: Sequence[str], path: Path) -> None:
+    if not names:  # Opening it says what is wrong.
+        with open_npz(path) if path.suffix.lower() == ".npz" else open_hdf5(path):
+            pass
+    for key in wanted.values():
+        if key not in names:
+            hint = did_you_mean(key, names)
+            raise FileFormatError(f"{path} has no key {key!r}{hint}; it has {', '.join(names)}{ADVICE}")
+
+
+def _ends_of(columns: Columns, flag: str, key: str, step_limit: int | None) -> Columns:
+    """Returns terminals and the ends of episodes, of flags that are set, or cleared, at every end."""
+    done = as_flags(columns[flag], key)
+    if flag == "not_dones":
+        done = ~done
+    if columns.get("timeouts") is not None:
+        cut = as_flags(columns["timeouts"], "timeouts")
+        check_length(cut, "timeouts", len(done))
+        return {"terminals": done & ~cut, "timeouts": cut}
+    last = done.copy()
+    last[-1:] = True
+    terminals = without_limit(done, last, step_limit, key)
+    return {"terminals": terminals, "timeouts": last & ~terminals}
+
+
+def recognises(path: Path) -> bool:
+    """Returns whether a file has columns under usual names, and ends by `dones` or `not_dones`."""
+    names = names_in(path)
+    return all(_usual(names, name) for name in schema.REQUIRED[:3]) and any(
+        _usual(names, name) for name in FLAGS[1:]
+    )
+
+
+SOURCE = Source(
+    summary="A replay buffer as NPZ or HDF5, with dones or not_dones.",
+    suffixes=SUFFIXES,
+    recognises=recognises,
+    is_last_resort=True,
+    read=read,
+)

@@ -1,0 +1,1 @@
+"""The run that acts, remembers and learns."""

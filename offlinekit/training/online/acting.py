@@ -1,0 +1,146 @@
+"""The loop that acts in an online run, and puts every step into memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+from offlinekit.datasets.mdp_dataset import MDPDataset
+from offlinekit.datasets.recording.behaviour_actions import Behaviour
+from offlinekit.datasets.recording.recorder import Episode, Recorder, as_dataset
+from offlinekit.envs.episode_loop import Slot
+from offlinekit.sampling.replay.growing import GrowingSampler
+from offlinekit.sampling.replay.replay_memory import ReplayMemory
+from offlinekit.types import ArrayTree, leaves, rows
+
+
+class ActingLoop(Recorder):
+    """Acts until it is closed, and then on to the end of the episodes that run.
+
+    Args:
+        behaviour: What acts.
+        envs: Equal environments.
+        seed: Episode i starts from seed + i.
+        memory: Where steps go.
+        max_steps: Of an episode, or None.
+        example: Has the spaces that episodes are declared with.
+
+    Attributes:
+        is_closed: Returns whether no other episode starts.
+        returns: Of the episodes that have ended, until somebody takes them.
+    """
+
+    def __init__(
+        self,
+        behaviour: Behaviour,
+        envs: list[gymnasium.Env[Any, Any]],
+        seed: int,
+        memory: ReplayMemory | GrowingSampler,
+        max_steps: int | None,
+        example: MDPDataset,
+    ) -> None:
+        super().__init__(behaviour, envs, 0, seed, max_steps)
+        self.memory, self.example = memory, example
+        self.is_closed: Callable[[], bool] = lambda: False
+        self.returns: list[float] = []
+        self._first_action = int(getattr(envs[0].action_space, "start", 0))
+
+    def another(self) -> bool:
+        """Returns whether the loop is open."""
+        return not self.is_closed()
+
+    def stepped(self, slot: Slot, before: ArrayTree, index: int) -> None:
+        """Keeps a row and puts it into memory.
+
+        Raises:
+            ValueError: For a reward or an observation that is not finite.
+        """
+        wrong = [
+            leaf
+            for leaf in leaves(slot.observation)
+            if leaf.dtype.kind == "f" and not np.isfinite(leaf).all()
+        ]
+        if wrong or not np.isfinite(slot.reward):
+            after, slot.observation = slot.observation, before
+            raise ValueError(f"it gave reward {slot.reward} and observation {after}, which must be finite")
+        super().stepped(slot, before, index)
+        if isinstance(self.memory, ReplayMemory):
+            action = self._actions[index] - self._first_action if self._first_action else self._actions[index]
+            step = (before, action, slot.reward, slot.observation, slot.terminated)
+            self.memory.add(slot.episode, *step)
+
+    def finished(self, slot: Slot) -> None:
+        """Ends an episode in memory too."""
+        super().finished(slot)
+        self.returns.append(slot.total)
+        if isinstance(self.memory, ReplayMemory):
+            self.memory.finish(slot.episode)
+        else:
+            self.memory.add_episodes(self._declared([self._episodes[slot.episode]]))
+
+    def cut(self, slots: Sequence[Slot]) -> None:
+        """Ends episodes that run as a time-out does; those without a step leave no trace."""
+        for slot in slots:
+            if self._running.get(slot.episode):
+                slot.terminated = False
+                self.finished(slot)
+            self._running.pop(slot.episode, None)
+        self.active = [slot for slot in self.active if slot not in slots]
+
+    def take_episodes(self) -> MDPDataset | None:
+        """Returns the episodes that have ended since the last call; None without any."""
+        episodes = [self._episodes[i] for i in sorted(self._episodes)]
+        self._episodes = {}
+        return self._declared(episodes) if episodes else None
+
+    def _declared(self, episodes: list[Episode]) -> MDPDataset:
+        dataset = as_dataset(episodes, self.envs[0]).with_options(action_space=self.example.action_space)
+        dataset.observation_space = self.example.observation_space
+        return dataset
+
+
+def replay(memory: ReplayMemory | GrowingSampler, part: MDPDataset, n_envs: int, first: int) -> None:
+    """Puts recorded steps into memory in the order in which they were taken.
+
+    Args:
+        memory: Where they go.
+        part: Episodes that were played between two points at which none ran.
+        n_envs: How many ran side by side.
+        first: Number of the first of them.
+    """
+    if not isinstance(memory, ReplayMemory):
+        memory.add_episodes(part)
+        return
+    lengths = part.episode_lengths().tolist()
+    for episode, step in interleaved(lengths, n_envs):
+        row, is_last = part.episode_starts[episode] + step, step + 1 == lengths[episode]
+        after = part.final_observations if is_last else part.observations
+        where = episode if is_last else row + 1
+        before, following = rows(part.observations, row), rows(after, where)
+        end = bool(part.terminals[row])
+        memory.add(first + episode, before, part.actions[row], float(part.rewards[row]), following, end)
+        if is_last:
+            memory.finish(first + episode)
+
+
+def interleaved(lengths: Sequence[int], n_envs: int) -> Iterator[tuple[int, int]]:
+    """Yields (episode, step) in the order in which environments side by side take them.
+
+    Args:
+        lengths: Of the episodes, in the order in which they start.
+        n_envs: Environments; where an episode ends in one the next starts.
+    """
+    running, started = [(i, 0) for i in range(min(n_envs, len(lengths)))], min(n_envs, len(lengths))
+    while running:
+        kept = []
+        for episode, step in running:
+            yield episode, step
+            if step + 1 < lengths[episode]:
+                kept.append((episode, step + 1))
+            elif started < len(lengths):
+                kept.append((started, 0))
+                started += 1
+        running = kept

@@ -1,0 +1,71 @@
+"""The environments of an online run, and what rows of them look like."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
+
+import gymnasium
+import numpy as np
+
+from offlinekit.datasets.mdp_dataset import MDPDataset
+from offlinekit.datasets.recording.recorder import without_start
+from offlinekit.datasets.spaces import as_stored
+from offlinekit.datasets.validation import as_observations
+from offlinekit.envs.environments import as_gymnasium
+from offlinekit.types import rows, stack_trees
+
+if TYPE_CHECKING:
+    from offlinekit.interfaces import EnvLike
+
+MakeEnv: TypeAlias = "Callable[[], EnvLike]"
+
+
+def make_environments(env: EnvLike | MakeEnv, n_envs: int) -> list[gymnasium.Env[Any, Any]]:
+    """Returns the environments to act in: the one given, or as many as are wanted of a function that makes one.
+
+    Raises:
+        ValueError: If several are wanted of one that is given.
+    """
+    makes = isinstance(env, type) or (callable(env) and not hasattr(env, "reset"))
+    if n_envs > 1 and not makes:
+        raise ValueError(
+            f"n_envs={n_envs} environments need a function that makes one; give env=lambda: gymnasium.make(...)"
+        )
+    if not makes:
+        return [as_gymnasium(cast("EnvLike", env))]
+    return [as_gymnasium(cast("MakeEnv", env)()) for _ in range(n_envs)]
+
+
+def example_row(dataset: MDPDataset | None, env: gymnasium.Env[Any, Any], seed: int) -> MDPDataset:
+    """Returns a dataset of one row, as those of the dataset or of the environment are."""
+    if dataset is not None:
+        whole = rows(dataset.observations, slice(0, 1)), dataset.actions[:1], dataset.rewards[:1]
+        found = MDPDataset(
+            *whole, [True], observation_space=dataset.observation_space, action_space=dataset.action_space
+        )
+        return found if dataset.masks is None else found.with_options(mask_size=dataset.masks.shape[1])
+    space = env.action_space
+    first = as_observations(stack_trees([env.reset(seed=seed)[0]]))
+    if isinstance(space, gymnasium.spaces.Box):
+        actions, declared = np.clip(np.zeros((1, *space.shape), np.float32), space.low, space.high), space
+    else:
+        actions, declared = without_start(np.array([int(getattr(space, "start", 0))]), space)  # type: ignore[assignment]
+    return MDPDataset(
+        first,
+        actions,
+        [0.0],
+        [True],
+        observation_space=as_stored(env.observation_space),
+        action_space=declared,
+    )
+
+
+def name_of(env: gymnasium.Env[Any, Any]) -> str:
+    """Returns what to call an environment."""
+    return env.spec.id if env.spec else type(env.unwrapped).__name__
+
+
+def describe_env(env: gymnasium.Env[Any, Any]) -> dict[str, Any]:
+    """Returns what config.json keeps of the environment that a run acts in."""
+    return {"online": name_of(env), "env_id": env.spec.id if env.spec else None}

@@ -1,0 +1,191 @@
+"""A run whose clock counts environment steps: it acts, remembers and learns."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from torch import nn
+
+from offlinekit.errors import TrainingError
+from offlinekit.events import get_logger
+from offlinekit.nn.random import derive
+from offlinekit.training.engines.engine import CHECK_EVERY
+from offlinekit.training.loggers import ProgressBar
+from offlinekit.training.online.acting import ActingLoop
+from offlinekit.training.online.before_after import BeforeAfter
+from offlinekit.training.online.experience import Experience
+from offlinekit.training.online.online_settings import OnlineSettings
+from offlinekit.training.run import Run
+
+log = get_logger()
+
+
+class OnlineRun(Run):
+    """Acts in environments and trains an algorithm on what it sees.
+
+    Rows, evaluations and checkpoints come when no environment is within an episode, so that a run that is killed
+    goes on from a state that follows from its checkpoint and its experience alone.
+
+    Args:
+        loop: What acts.
+        experience: What was played, where the run keeps it.
+        settings: Of the run.
+        state: Of the checkpoint to go on from, or None.
+        given: Further arguments of `Run`.
+    """
+
+    unit: ClassVar[str] = "step"
+
+    def __init__(
+        self,
+        loop: ActingLoop,
+        experience: Experience,
+        *,
+        settings: OnlineSettings,
+        state: dict[str, Any] | None,
+        **given: Any,
+    ) -> None:
+        self.loop, self.experience, self.online = loop, experience, settings
+        self.first_update = given["algo"].grad_step
+        self.settled = 0
+        if state:
+            loop.n_steps, loop.n_started = state["acted"], state["episodes"]
+            loop.returns = list(state["returns"])
+            self.first_update, self.settled = state["first_update"], state["settled"]
+        super().__init__(settings=settings, state=state, **given)
+        loop.is_closed = self._is_closed
+        self.algo.impl.schedule_start = self.first_update
+        self._drops_out = any(isinstance(module, nn.Dropout) for module in self.algo.impl.modules())
+        self._unchecked = 0
+
+    @property
+    def clock(self) -> int:
+        """What the run counts: environment steps so far."""
+        return int(self.loop.n_steps)
+
+    @property
+    def last_update(self) -> int:
+        """The number of the update with which the run ends."""
+        return int(self.first_update) + self._updates_by(self.n_steps)
+
+    def _updates_by(self, step: int) -> int:
+        """Returns how many updates belong to the environment steps up to a number."""
+        learned: float = max(step - self.online["warmup_steps"], 0) * self.online["updates_per_step"]
+        return int(learned)
+
+    def row_is_due(self) -> bool:
+        """Returns whether the history is to have a row of this step, the one before the first as well."""
+        if self.history and self.history[-1]["step"] == self.clock:
+            return False
+        return self._due(self.settings["log_interval"]) or self._evaluation_is_due()
+
+    def state(self) -> dict[str, Any]:
+        """Returns what a resumed run needs beyond the algorithm's own state and the experience."""
+        return {
+            **super().state(),
+            "acted": self.clock,
+            "episodes": self.loop.n_started,
+            "returns": self.loop.returns,
+            "parts": len(self.experience.parts),
+            "first_update": self.first_update,
+            "settled": self.settled,
+        }
+
+    def checkpoint(self) -> None:
+        """Writes what was played since the last checkpoint, and then the whole state."""
+        self.experience.add(self.loop.take_episodes(), f"{self.label}, online")
+        super().checkpoint()
+
+    def close(self) -> None:
+        """Closes the loggers and lets the run folder go."""
+        self.algo.impl.schedule_start = 0
+        super().close()
+
+    def finish(self) -> None:
+        """Writes the last policy, and says how the score went."""
+        self.algo.experience = self.experience.dataset()
+        if not self.out_of_time:  # Rows that a later run may draw are others.
+            self.algo.sampler = self.algo.sampler_state = None
+        super().finish()
+        report = BeforeAfter.of(self.history)
+        if report is not None:
+            log.info("before and after", **report.row())
+
+    def _advance(self, bar: ProgressBar) -> None:
+        """Acts and learns until something is due and no episode runs."""
+        self.settled = self.done
+        self.loop.behaviour.seed(derive(self.algo.seed or 0, f"acting from episode {self.loop.n_started}"))
+        with self.engine.session():
+            self._guarded(self.loop.begin)
+            while self.loop.active:
+                left = self.end - self.clock
+                self.loop.cut(self.loop.active[left:])
+                before = self.clock
+                if self.loop.active:
+                    self._act()
+                    self._learn()
+                bar.advance(self.clock - before)
+                self.out_of_time = self.out_of_time or self.is_late()
+        self.engine.sum_up()
+        self.leaving = self.interrupted
+
+    def _is_closed(self) -> bool:
+        """Returns whether no other episode starts, so that what is due can be done."""
+        if self.interrupted or self.out_of_time or self.clock >= self.end:
+            return True
+        return self.clock > self.start + self.settled and (
+            self._due(self.settings["log_interval"])
+            or self._due(self.settings["eval_interval"])
+            or self._due(self._checkpoint_interval)
+        )
+
+    def _due(self, every: int) -> bool:
+        """Returns whether a multiple of an interval was passed since the last rows, or nothing was done yet."""
+        return self.done == 0 or self.done // every > self.settled // every
+
+    def _act(self) -> None:
+        """Takes one step in each environment; without dropout."""
+        if self._drops_out:
+            self.algo.impl.train(False)
+        self._guarded(self.loop.step)
+        if self._drops_out:
+            self.algo.impl.train()
+
+    def _guarded(self, act: Any) -> None:
+        """Calls what moves environments; of one that fails, keeps what was played.
+
+        Raises:
+            TrainingError: If an environment raises an error, or gives what is not finite.
+        """
+        try:
+            act()
+        except Exception as error:
+            self.loop.cut(list(self.loop.active))
+            self.checkpoint()
+            raise TrainingError(
+                f"the environment failed after step {self.clock}: {type(error).__name__}: {error}; mend it and go on "
+                "with resume="
+            ) from error
+
+    def _learn(self) -> None:
+        """Takes the updates that belong to the steps so far, once there is a row to learn from."""
+        due = self._updates_by(self.done) - (self.algo.grad_step - self.first_update)
+        if due <= 0 or self.loop.memory.n_usable == 0:
+            return
+        self._unchecked += self.engine.take(due, lambda: False)
+        if self._unchecked >= CHECK_EVERY:
+            self._unchecked = 0
+            self.engine.sum_up()
+
+    def _row(self) -> dict[str, Any]:
+        returns, self.loop.returns = self.loop.returns, []
+        row = super()._row()
+        row["updates"] = self.algo.grad_step - self.first_update
+        if returns:
+            row["online/return_mean"] = sum(returns) / len(returns)
+            row["online/episodes"] = len(returns)
+        return row
+
+    def _check_monitored(self) -> None:
+        if self.done:
+            super()._check_monitored()

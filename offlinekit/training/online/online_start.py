@@ -1,0 +1,204 @@
+"""Makes the run that `fit_online` takes the steps of."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import gymnasium
+
+from offlinekit.datasets import MDPDataset
+from offlinekit.datasets.recording.behaviour_actions import Behaviour
+from offlinekit.datasets.spaces import check_environment
+from offlinekit.envs.environments import as_gymnasium
+from offlinekit.envs.learned_statistics import statistics_kept
+from offlinekit.errors import UnsupportedError
+from offlinekit.fields import Count, checked
+from offlinekit.training import run_folder
+from offlinekit.training.engines.engine import Engine
+from offlinekit.training.evaluations import make_evaluations, try_evaluators
+from offlinekit.training.online.acting import ActingLoop, replay
+from offlinekit.training.online.acting_envs import (
+    MakeEnv,
+    describe_env,
+    example_row,
+    make_environments,
+    name_of,
+)
+from offlinekit.training.online.experience import Experience
+from offlinekit.training.online.explorer import Explorer
+from offlinekit.training.online.online_run import OnlineRun
+from offlinekit.training.online.online_settings import OnlineSettings, resets_of, share_of
+from offlinekit.training.online.remembering import make_memory
+from offlinekit.training.online.resets import reset
+from offlinekit.training.setup.description import describe_data, describe_run
+from offlinekit.training.setup.resuming import compare_config, find_run, resume
+from offlinekit.training.setup.settings import completed
+from offlinekit.training.trackers import find_factories
+
+if TYPE_CHECKING:
+    from offlinekit.core.algo import Algo
+    from offlinekit.interfaces import EnvLike
+
+
+def start_online(
+    algo: Algo, env: EnvLike | MakeEnv, n_steps: int, *, dataset: MDPDataset | None = None, **given: Any
+) -> OnlineRun:
+    """Makes the online run of an algorithm from the keywords of `fit_online`.
+
+    Args:
+        algo: What learns; one without networks gets them here.
+        env: Where it acts, or a function that makes such an environment.
+        n_steps: Environment steps; with `resume`, of the whole run.
+        dataset: Recorded rows to learn from beside new ones, or None.
+        given: Settings of an online run.
+
+    Raises:
+        TypeError: For an unknown setting, or one of another type.
+        ValueError: For one out of its range, or settings that contradict one another.
+        UnsupportedError: For an algorithm that cannot act and learn from transitions.
+        DatasetError: If environment and dataset do not fit.
+        TrainingError: If another process trains in the run folder to go on with.
+    """
+    settings = completed(given, OnlineSettings, "fit_online")
+    n_steps = checked("n_steps", n_steps, Count)
+    share, resets = share_of(settings["mixing"]), resets_of(settings["reset"])
+    _check(algo, settings)
+    envs = make_environments(env, settings["n_envs"])
+    example = example_row(dataset, envs[0], algo.seed or 0)
+    _build(algo, dataset, example)
+    check_environment(algo.impl.observation_space, algo.impl.action_space, envs[0])
+    algo.dataset_name = dataset.name if dataset is not None else name_of(envs[0])
+    data = _describe(dataset, envs[0], settings)
+    config = {**describe_run(algo, n_steps, settings, data, OnlineSettings), **describe_env(envs[0])}
+    config["mixing"] = settings["mixing"]
+    with ExitStack() as held:
+        folder = _folder_to_resume(algo, settings, config)
+        state = None
+        if folder is not None:
+            held.enter_context(run_folder.locked(folder))
+            state = resume(algo, folder)
+            compare_config(algo, folder, config)
+        else:
+            reset(algo.impl, resets)
+        experience = Experience(folder, state["parts"] if state else 0)
+
+        def done() -> float:
+            return min(loop.n_steps / n_steps, 1.0)
+
+        sampler, memory = make_memory(algo, dataset, example, share, settings["buffer_size"], done)
+        explorer = Explorer(algo, settings, envs[0].action_space, lambda: (loop.n_steps, done()))
+        behaviour = Behaviour(explorer, envs[0].action_space, settings["epsilon"])
+        loop = ActingLoop(behaviour, envs, algo.seed or 0, memory, settings["episode_steps"], example)
+        first = 0
+        for part in experience.parts:
+            replay(memory, part, len(envs), first)
+            first += part.n_episodes
+        if state and algo.sampler_state is not None:
+            sampler.set_state(algo.sampler_state)
+        algo.sampler = sampler
+        run = OnlineRun(
+            loop,
+            experience,
+            settings=settings,
+            state=state,
+            algo=algo,
+            engine=Engine(
+                algo.impl, sampler, settings["engine"], settings["precision"], settings["deterministic"]
+            ),
+            n_steps=n_steps,
+            evaluators=_evaluations(algo, dataset if dataset is not None else example, envs[0], settings),
+            config=config,
+            folder=folder,
+        )
+        experience.keep_in(run.folder)
+        run.hold(held.pop_all())
+    algo.run_dir, algo.history = run.folder, run.history
+    return run
+
+
+def _check(algo: Algo, settings: OnlineSettings) -> None:
+    """Checks an algorithm and settings that depend on one another."""
+    cls = type(algo).__name__
+    if not hasattr(algo.impl_class, "compute_critic_loss") or algo.family == "SEQ":
+        raise UnsupportedError(
+            f"{cls} learns from windows of trajectories, which fit_online does not collect"
+        )
+    if algo.frame_stack > 1:
+        raise UnsupportedError(
+            f"fit_online sees images as the environment shows them; give frame_stack=1 to {cls}, and an environment "
+            f"that shows stacks of {algo.frame_stack}"
+        )
+    if settings["out"] is None and (settings["tensorboard"] or settings["loggers"]):
+        raise ValueError("loggers belong to a run folder; give out='runs' as well")
+    if settings["guide_steps"] and settings["guide"] is None:
+        raise ValueError("guide_steps needs a policy that acts first; give guide= as well")
+    find_factories(settings["loggers"])
+    stopping = settings["early_stopping"]
+    if stopping is not None:
+        settings["early_stopping"] = stopping.resolved(settings["evaluators"] or {})
+
+
+def _build(algo: Algo, dataset: MDPDataset | None, example: MDPDataset) -> None:
+    """Makes networks and scalers, or checks that those there are fit.
+
+    Raises:
+        ValueError: For scalers that would have to be fitted on no data.
+    """
+    fresh = algo.grad_step == 0 and algo.run_dir is None
+    if dataset is None and fresh and (algo.observation_scaler is not None or algo.reward_scaler is not None):
+        raise ValueError(
+            "observation_scaler and reward_scaler are fitted on data; give dataset=, or leave them out to "
+            "learn from nothing"
+        )
+    if dataset is not None:
+        algo.check(dataset)
+    algo.build(example if dataset is None else dataset)
+
+
+def _folder_to_resume(algo: Algo, settings: OnlineSettings, config: dict[str, Any]) -> Path | None:
+    wanted = settings["resume"]
+    if wanted == "auto":
+        wanted = find_run(algo, None if settings["out"] is None else Path(settings["out"]), config)
+    if wanted is not None and not isinstance(wanted, (str, Path)):
+        raise TypeError(f"resume must be one run folder, or 'auto', got {wanted!r}")
+    return Path(wanted) if wanted else None
+
+
+def _evaluations(
+    algo: Algo, dataset: MDPDataset, env: gymnasium.Env[Any, Any], settings: OnlineSettings
+) -> dict[str, Any]:
+    """Returns what measures the policy: in `eval_env`, or in the acting environment while no episode runs there."""
+    evaluators, given = settings["evaluators"] or {}, settings["eval_env"]
+    try_evaluators(algo, dataset, evaluators)
+    n_episodes = settings["eval_episodes"]
+    if given is not None:
+        other = as_gymnasium(given)
+        check_environment(algo.impl.observation_space, algo.impl.action_space, other)
+        return make_evaluations(algo, dataset, other, n_episodes, evaluators)
+    found = make_evaluations(algo, dataset, env, n_episodes, evaluators, n_envs=1)
+    play = found["eval"]
+
+    def undisturbed() -> dict[str, Any]:
+        with statistics_kept(env):
+            return play()
+
+    return {**found, "eval": undisturbed}
+
+
+def _describe(
+    dataset: MDPDataset | None, env: gymnasium.Env[Any, Any], settings: OnlineSettings
+) -> dict[str, Any]:
+    info = dict(settings["info"] or {})
+    if dataset is not None:
+        return describe_data(dataset, info)
+    nothing: dict[str, Any] = {"name": name_of(env), "source": None, "options": {}}
+    return {
+        "env_kwargs": {},
+        "metrics": [],
+        "behaviour_return": None,
+        "reference_scores": None,
+        "dataset": nothing,
+        **info,
+    }

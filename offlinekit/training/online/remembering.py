@@ -1,0 +1,67 @@
+"""Where an online run keeps its rows, and what draws minibatches of them and of recorded ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, cast
+
+from offlinekit.datasets.mdp_dataset import MDPDataset
+from offlinekit.errors import UnsupportedError
+from offlinekit.interfaces import Sampler
+from offlinekit.nn.random import derive
+from offlinekit.sampling.replay.growing import GrowingSampler
+from offlinekit.sampling.replay.mixture import MixedSampler
+from offlinekit.sampling.replay.replay_memory import ReplayMemory
+
+if TYPE_CHECKING:
+    from offlinekit.core.algo import Algo
+
+
+def make_memory(
+    algo: Algo,
+    dataset: MDPDataset | None,
+    example: MDPDataset,
+    share: tuple[float, float] | None,
+    capacity: int,
+    done: Callable[[], float],
+) -> tuple[Sampler, ReplayMemory | GrowingSampler]:
+    """Returns what minibatches are drawn from, and what new rows go to.
+
+    Args:
+        algo: What learns.
+        dataset: Recorded rows, or None.
+        example: One row, as new ones are.
+        share: Of recorded rows in minibatches, at the start and the end; None to draw them and new ones alike.
+        capacity: The most new rows.
+        done: Returns the share of the run that is done.
+    """
+    kept = dataset if share is None else None
+    memory = _new_rows(algo, kept, example, capacity)
+    recorded = None
+    if dataset is not None and share not in (None, (0.0, 0.0)):
+        recorded = algo.make_sampler(dataset)
+        algo.impl.learn_data(dataset, recorded)
+    if recorded is None or share is None:
+        return memory, memory
+    start, end = share
+    return MixedSampler(recorded, memory, algo.batch_size, lambda: start + (end - start) * done()), memory
+
+
+def _new_rows(
+    algo: Algo, kept: MDPDataset | None, example: MDPDataset, capacity: int
+) -> ReplayMemory | GrowingSampler:
+    """Returns a replay memory, or what grows by episodes for batches that are no single rows of numbers."""
+
+    def learned(data: MDPDataset) -> Sampler:
+        sampler = algo.make_sampler(data)
+        algo.impl.learn_data(data, sampler)
+        return sampler
+
+    if algo.samples_rows and not algo.impl.learns_whole_dataset:
+        seed = derive(algo.seed or 0, "new rows")  # Another than that of recorded rows.
+        how: dict[str, Any] = {"capacity": capacity, "keep": kept is not None, "seed": seed}
+        try:
+            return cast("ReplayMemory", algo.make_sampler(example if kept is None else kept, **how))
+        except UnsupportedError:
+            pass  # Images, say: then it grows by episodes.
+    return GrowingSampler(learned, kept, capacity)
