@@ -15,7 +15,9 @@ from offlinekit.metrics.ope.ope_report import Estimate
 from offlinekit.metrics.ope.support import Support
 from offlinekit.metrics.ope.weight_checks import MeanWeight
 
-VARIANCE_LIMIT = 0.5  # Above this Pareto k a sum has no variance, which every interval here counts on.
+SKEW_LIMIT = (
+    1 / 3
+)  # Above this Pareto k returns have no third moment, and a mean of hundreds is not yet normal.
 FEW = 25.0  # Below so many effective episodes an estimate rests on a handful of them.
 
 
@@ -90,9 +92,9 @@ class EstimateChecks:
         return [*found, self._of_clip()]
 
     def _of_returns(self) -> str:
-        """Returns that returns themselves have a tail without a variance; empty if they have one."""
+        """Returns that returns themselves have a heavy tail, whatever the weights; empty if they have none."""
         k = tail_of(self.logged.returns)
-        return f"heavy tail of returns (k {k:.2f})" if k > VARIANCE_LIMIT else ""
+        return f"heavy tail of returns (k {k:.2f})" if k > SKEW_LIMIT else ""
 
     def _of_clip(self) -> str:
         """Returns what clipping takes off the weights; empty if it takes less than 1%."""

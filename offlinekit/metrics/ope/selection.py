@@ -103,6 +103,7 @@ def select(
 
     Raises:
         ValueError: Without policies, for numbers out of range, or for less than two bootstraps.
+        KeyboardInterrupt: At Ctrl-C, with what was stopped.
     """
     if not policies or not 0 < confidence < 1 or n_resamples < 2:
         raise ValueError(
