@@ -12,6 +12,7 @@ from gymnasium.spaces import Discrete
 from offlinekit.algos.fqe import FEWEST, FQE, QUICK, SETTLED, DiscreteFQE
 from offlinekit.core.populations import Population
 from offlinekit.datasets import MDPDataset
+from offlinekit.training.setup.settings import RunSettings
 from offlinekit.types import Array
 
 if TYPE_CHECKING:
