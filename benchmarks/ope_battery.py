@@ -85,11 +85,14 @@ class Table:
         weights = np.exp(sharpness * (self.rewards - self.rewards.max(1, keepdims=True)))
         return (1 - floor) * weights / weights.sum(1, keepdims=True) + floor / self.rewards.shape[1]
 
-    def value(self, policy: Floats, gamma: float, n_steps: int = 5_000) -> float:
-        """Returns the exact discounted value over so many steps."""
-        values = np.zeros(len(self.starts))
+    def value(self, policy: Floats, gamma: float, n_steps: int | None = None) -> float:
+        """Returns the exact discounted value, over so many steps if given."""
+        earned, moves = (policy * self.rewards).sum(1), np.einsum("ij,ijk->ik", policy, self.moves)
+        if n_steps is None:
+            return float(self.starts @ np.linalg.solve(np.eye(len(earned)) - gamma * moves, earned))
+        values = np.zeros(len(earned))
         for _ in range(n_steps):
-            values = (policy * (self.rewards + gamma * self.moves @ values)).sum(1)
+            values = earned + gamma * moves @ values
         return float(self.starts @ values)
 
     def record(

@@ -91,7 +91,7 @@ class Configured(metaclass=_InOnePiece):
         """
 
     def take_up(self, name: str, before: object) -> None:
-        """Brings what was made from a field up to its new value, or raises; then the value of before stays.
+        """Applies the new value of a field to what was made from it, or raises; then the earlier value stays.
 
         Args:
             name: Of the field.

@@ -89,11 +89,14 @@ class NumpyPolicy:
         values: list[Any] = [leaf[None] if single else leaf for leaf, _ in leaves]
         if len({len(value) for value in values}) > 1:
             raise ValueError(f"observations differ in their batch size: {[len(value) for value in values]}")
+        is_empty = not len(values[0])
+        if is_empty:  # The operations cannot take no rows: they take one of zeros, whose action is cut.
+            values = [np.zeros((1, *value.shape[1:]), value.dtype) for value in values]
         values += self._tensors
         for call in self._program:
             values.append(call(values))
         actions: Array = values[self._output]
-        return actions[0] if single else actions
+        return actions[0] if single else actions[:0] if is_empty else actions
 
 
 class _Call:
@@ -150,6 +153,9 @@ def _match(observations: object, space: dict[str, Any]) -> Iterator[tuple[Array,
                 f"observations must have shape {shape} for one or {['batch', *shape]} for several, "
                 f"got {list(leaf.shape)}"
             )
+        if leaf.dtype.kind == "f" and not np.isfinite(leaf).all():
+            row = np.argwhere(~np.isfinite(leaf))[0].tolist()
+            raise ValueError(f"observations must be finite numbers, got {leaf[tuple(row)]} at {row}")
         yield leaf, shape
 
 

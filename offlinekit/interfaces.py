@@ -83,7 +83,7 @@ class Sampler(BatchSource, Protocol):
         """Returns what the next minibatches follow from."""
 
     def set_state(self, state: Tensor) -> None:
-        """Goes on from a state that `state` returned; one of another kind warns and changes nothing."""
+        """Resumes from a state that `state` returned; one of another kind warns and changes nothing."""
 
 
 class Trainable(Protocol):
@@ -134,7 +134,7 @@ class Trainable(Protocol):
         """Returns hyperparameters of an earlier version as this one has them."""
 
     def begin_anew(self, config: Mapping[str, Any]) -> None:
-        """Forgets the networks, to make others with the seed of a run that has this config."""
+        """Discards the networks, to make others with the seed of a run that has this config."""
 
     def check(self, dataset: MDPDataset) -> None:
         """Checks that it can learn from a dataset."""
@@ -149,4 +149,4 @@ class Trainable(Protocol):
         """Writes its whole state."""
 
     def restore(self, path: Path, header: Mapping[str, Any], tensors: dict[str, Any]) -> None:
-        """Takes up the state that a file holds."""
+        """Restores the state of a file."""

@@ -82,7 +82,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 def put_in_place(beside: Path, path: Path) -> None:
-    """Gives a written file its name: first its bytes are on disk, then the name is."""
+    """Renames a written file: first its bytes are on disk, then its name is."""
     with beside.open("rb+") as file:
         os.fsync(file.fileno())
     mask = os.umask(0)
@@ -93,12 +93,12 @@ def put_in_place(beside: Path, path: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Puts the names in a folder on disk."""
+    """Syncs the names in a folder to disk."""
     sync(folder)
 
 
 def sync(path: Path) -> None:
-    """Puts the bytes of a file, or the names in a folder, on disk."""
+    """Syncs the bytes of a file, or the names in a folder, to disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -1,4 +1,4 @@
-"""What a load may cost: bytes and operations so far, against the size of its files and a stated factor.
+"""Budgets of loads: bytes and operations so far, against the size of the files and a stated factor.
 
 Who writes a file says how large its contents are. Readers believe that as far as the budget goes: each notes what it
 is about to make before it makes it, and stops by name where it is too much.
@@ -24,7 +24,7 @@ OPERATIONS_PER_BYTE = 4
 
 
 class Budget:
-    """What the load of some files may cost, and has cost so far.
+    """Budget of a load of some files, and what of it is spent.
 
     Args:
         max_bytes: Bytes that their contents may take; None goes by the sizes of the files.
@@ -73,7 +73,7 @@ class Budget:
             )
 
     def take(self, n_bytes: int, what: str) -> None:
-        """Notes bytes that are held from now on.
+        """Counts bytes that are held from now on.
 
         Raises:
             FileFormatError: As `check`.
@@ -82,7 +82,7 @@ class Budget:
         self.held += n_bytes
 
     def work(self, n_operations: int) -> None:
-        """Notes small steps of reading.
+        """Counts small steps of reading.
 
         Raises:
             FileFormatError: For too many.
@@ -105,7 +105,7 @@ _UNDER_WAY: ContextVar[Budget | None] = ContextVar("budget", default=None)
 
 @contextmanager
 def budgeted(max_bytes: int | None = None) -> Iterator[Budget]:
-    """Gives what is read meanwhile one budget; inside of another load it is that load's."""
+    """Sets one budget for what is read meanwhile; inside of another load it is that load's."""
     found = _UNDER_WAY.get()
     if found is not None:
         yield found
@@ -120,7 +120,7 @@ def budgeted(max_bytes: int | None = None) -> Iterator[Budget]:
 
 @contextmanager
 def apart() -> Iterator[None]:
-    """Gives what is read meanwhile a budget of its own: a look at a file, of which nothing is kept."""
+    """Sets a budget of its own for what is read meanwhile and not kept."""
     load = _UNDER_WAY.get()
     token = _UNDER_WAY.set(Budget(None if load is None else load.max_bytes))
     try:

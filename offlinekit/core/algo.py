@@ -144,7 +144,7 @@ class Algo(Configured, CatalogueEntry, Agent, PolicyFiles, Copied):
         return {**younger, **migrated(type(self), config), **adopted}
 
     def begin_anew(self, config: Mapping[str, Any]) -> None:
-        """Forgets the networks, to make others with the seed of a run that has this config."""
+        """Discards the networks, to make others with the seed of a run that has this config."""
         self._impl = None
         for name, value in {**self._adopted(config), "seed": config["seed"]}.items():
             setattr(self, name, value)
@@ -159,7 +159,7 @@ class Algo(Configured, CatalogueEntry, Agent, PolicyFiles, Copied):
         }
 
     def take_up(self, name: str, before: object) -> None:
-        """Brings networks and optimizers up to a hyperparameter that was set later.
+        """Applies a hyperparameter that was set later to networks and optimizers.
 
         Raises:
             ValueError: For one that networks or batches were made with.

@@ -23,7 +23,7 @@ def resizable(impl: nn.Module) -> set[str]:
 
 
 def resize(impl: Impl) -> None:
-    """Gives each buffer the number of rows that the front says; those that stay keep their numbers.
+    """Resizes each buffer to the number of rows of the front; rows that stay keep their numbers.
 
     Further rows come from a generator of their own, so that they are the same at each load.
     """
@@ -36,7 +36,7 @@ def resize(impl: Impl) -> None:
 
 
 def make_room(impl: nn.Module, state: Mapping[str, Tensor]) -> None:
-    """Gives each buffer as many rows as a state that is about to be loaded has of it."""
+    """Resizes each buffer to its rows in a state that is about to be loaded."""
     for name, rows, _ in _buffers(impl):
         if name in state and state[name].shape[1:] == rows.shape[1:]:
             rows.data = rows.new_empty(state[name].shape)

@@ -32,7 +32,7 @@ class Built(NamedTuple):
 
 
 class Copied:
-    """What makes a front a value: `pickle`, `copy.copy` and `copy.deepcopy` give one that goes on by itself.
+    """Copies of a front: `pickle`, `copy.copy` and `copy.deepcopy` make one that is independent.
 
     Raises:
         TypeError: For pickling a front with a hyperparameter that Python cannot pickle, such as a lambda.

@@ -288,7 +288,7 @@ class Impl(nn.Module):
     # What is set later.
 
     def take_up(self, name: str) -> None:
-        """Brings targets, objectives and candidates up to a hyperparameter that was set after `build`.
+        """Applies a hyperparameter that was set after `build` to targets, objectives and candidates.
 
         Raises:
             ValueError: If it decides what is minimised, or by which optimizer.
@@ -327,7 +327,7 @@ class Impl(nn.Module):
                 objective.schedule_rate(progress, self.grad_step)
 
     def apply_update(self, batch: Minibatch) -> Metrics:
-        """Does the part of an update that runs on the device; it looks at no number there."""
+        """Runs the part of an update that is on the device; it reads no number there."""
         metrics: Metrics = {}
         for objective in self.objectives:
             if objective.is_due(self.grad_step):
@@ -348,7 +348,7 @@ class Impl(nn.Module):
         return tensors
 
     def load_state_tensors(self, tensors: dict[str, Tensor]) -> None:
-        """Takes up what `state_tensors` returned.
+        """Restores what `state_tensors` returned.
 
         Raises:
             RuntimeError: If names or shapes of the networks differ.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -13,13 +13,16 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from offlinekit.errors import FileFormatError
 from offlinekit.load_budget import Budget
 
+if TYPE_CHECKING:
+    from torch._ops import OpOverload
+
 SPARE_BYTES = 1 << 24
 """Bytes that building may take beside those for the file's tensors, for what is drawn and thrown away."""
 BYTES_PER_BYTE = 8
 """Bytes that building and one action may take for each of the file's tensors: drawn, scaled, copied for a target."""
 SPARE_ACTING = 1 << 28
 """Bytes that one action may take likewise, for what lies between the layers."""
-SPARE_CALLS = 200_000
+SPARE_CALLS = 50_000
 """Operations of building or of one action: the largest networks here take some thousand."""
 CALLS_PER_TENSOR = 40
 """Those beyond that for each tensor of the file."""
@@ -52,7 +55,13 @@ class Bounded(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's ow
         self.path, self.calls = path, 0
         self.most_calls = SPARE_CALLS + CALLS_PER_TENSOR * len(tensors) + (max_bytes or 0)
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(
+        self,
+        func: OpOverload,
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> object:
         """Runs an operation unless it, or what was made so far, is too large."""
         self.calls += 1
         if self.calls > self.most_calls:
@@ -72,7 +81,10 @@ def _reach(arguments: Sequence[object]) -> int:
     """Returns the bytes of the largest result that arguments ask for: by a size, of a tensor, by a number of steps."""
     tensors = [argument.nbytes for argument in arguments if isinstance(argument, Tensor)]
     sizes = [4 * math.prod(map(abs, a)) for a in arguments if isinstance(a, (list, tuple)) and _is_size(a)]
-    steps = [] if tensors else [4 * abs(int(a)) for a in arguments if isinstance(a, (int, float))]
+    numbers = (
+        [] if tensors or sizes else [a for a in arguments if isinstance(a, (int, float)) and math.isfinite(a)]
+    )
+    steps = [4 * abs(int(number)) for number in numbers]  # Beside a size, a number is what fills it.
     return max([*tensors, *sizes, *steps], default=0)
 
 

@@ -1,4 +1,4 @@
-"""Which hyperparameters an implementation reads while it is made, so that those set later act or are refused."""
+"""Hyperparameters that an implementation reads while it is made, so that those set later act or are refused."""
 
 from __future__ import annotations
 

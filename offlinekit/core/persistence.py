@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 import numpy as np
 import torch
-from gymnasium.spaces import Box, Dict, Tuple
+from gymnasium.spaces import Box, Dict, Space, Tuple
 from torch import Tensor
 
 from offlinekit.core.impl import Impl
 from offlinekit.core.load_guard import SPARE_ACTING, Bounded
 from offlinekit.core.renames import migrated
 from offlinekit.datasets.spaces import space_from_json, space_to_json
-from offlinekit.errors import FileFormatError, did_you_mean
+from offlinekit.errors import FileFormatError, OfflineKitError, did_you_mean
 from offlinekit.load_budget import budget_of, budgeted
 from offlinekit.nn.encoders import encoder_to_json
 from offlinekit.sampling.scalers import Affine, Scaler, Scaling
@@ -24,6 +24,7 @@ from offlinekit.training import policy_file
 
 if TYPE_CHECKING:
     from offlinekit.core.algo import Algo
+    from offlinekit.sampling.batch import TensorTree
     from offlinekit.types import ArrayTree
 
 P = TypeVar("P", bound="PolicyFiles")
@@ -39,7 +40,7 @@ class PolicyFiles:
     known: ClassVar[dict[str, type[Any]]]
 
     def restore(self, path: Path, header: Mapping[str, Any], tensors: dict[str, Tensor]) -> None:
-        """Takes up the state that a policy file or a checkpoint holds; hyperparameters stay as they are.
+        """Restores the state of a policy file or a checkpoint; hyperparameters stay as they are.
 
         Raises:
             FileFormatError: For a file that does not fit.
@@ -65,7 +66,7 @@ class PolicyFiles:
         format: str | None = None,
         *,
         observations: ArrayTree | None = None,
-        tolerance: float = 1e-6,
+        tolerance: float = 1e-5,
     ) -> Path:
         """Writes the greedy policy with its scalers for other programs, and compares it with `predict`.
 
@@ -73,7 +74,8 @@ class PolicyFiles:
             path: Of the file, atomically replaced.
             format: "onnx", "torch-export", "torchscript" or "numpy"; None takes it from the suffix of `path`.
             observations: [B, ...] rows to compare with; None draws some.
-            tolerance: Largest difference, in units of an action scaled to [-1, 1].
+            tolerance: Largest difference, in units of an action scaled to [-1, 1], or of the action itself where that
+                is larger: actions drawn in many steps, as of IDQL, gather their rounding.
 
         Raises:
             UnsupportedError: For a policy that remembers its episode, or has operations that a format lacks.
@@ -187,7 +189,7 @@ def load(
 
 
 def restore(algo: Algo, path: Path, header: Mapping[str, Any], tensors: dict[str, Tensor]) -> None:
-    """Brings an algorithm to the state of a file.
+    """Restores an algorithm to the state of a file.
 
     Raises:
         FileFormatError: If the networks do not fit.
@@ -203,7 +205,7 @@ def _restore(algo: Algo, path: Path, header: Mapping[str, Any], tensors: dict[st
     with Bounded(tensors, path, budget_of().max_bytes):
         algo.make_impl(*spaces)
     with Bounded(tensors, path, budget_of().max_bytes, SPARE_ACTING):
-        _act_once(algo.impl)
+        _act_once(algo.impl, path)
     try:
         algo.impl.load_state_tensors(tensors)
     except (RuntimeError, KeyError) as error:
@@ -217,19 +219,23 @@ def _restore(algo: Algo, path: Path, header: Mapping[str, Any], tensors: dict[st
     algo.sampler, algo.sampler_state = None, tensors.get("random.sampler")
 
 
-def _act_once(impl: Impl) -> None:
-    """Takes one action, so that one which takes too long, or too much, is refused while a file is loaded."""
+def _act_once(impl: Impl, path: Path) -> None:
+    """Computes one action, so that a policy too slow or too large is refused while its file is loaded."""
     try:
         seen = _zeros(impl.observation_space, impl.device)
         with torch.no_grad():
             impl.take_steps(seen, torch.zeros(1, device=impl.device), [impl.begin_episode(None)], False)
     except FileFormatError:
         raise
-    except Exception:  # What else is wrong with acting is said where it acts.
-        pass
+    except OfflineKitError:
+        pass  # An algorithm that does not act.
+    except Exception as error:  # Whatever a number beyond all bounds makes torch raise.
+        raise FileFormatError(
+            f"{path} describes a policy that cannot act ({error}); it was forged"
+        ) from error
 
 
-def _zeros(space: Any, device: torch.device) -> Any:
+def _zeros(space: Space[Any], device: torch.device) -> TensorTree:
     """Returns one observation [1, ...] of a space, scaled."""
     if isinstance(space, Dict):
         return {name: _zeros(part, device) for name, part in space.spaces.items()}

@@ -36,7 +36,7 @@ class Converter:
         """Returns the chosen actions in the units of the data, float32 [B, A] or int64 [B]."""
         inputs, single = self.observations(observations)
         with torch.no_grad():
-            actions = self.unscaled(choose(inputs))
+            actions = self.unscaled(_answered(inputs, choose))
         chosen: Array = actions[0] if single else actions
         return chosen
 
@@ -61,7 +61,8 @@ class Converter:
         if actions is not None:
             chosen = self.actions(np.asarray(actions)[None] if single else np.asarray(actions), inputs)
         with torch.no_grad():
-            values: Array = predict(inputs, chosen).float().cpu().numpy()
+            answer = _answered((inputs, chosen), lambda given: predict(*given))
+            values: Array = answer.float().cpu().numpy()
         return values[0] if single else values
 
     def observations(self, observations: ArrayTreeLike) -> tuple[TensorTree, bool]:
@@ -122,6 +123,14 @@ class SampledPolicy:
         scale = np.broadcast_to(self._scaling.action.scale, actions.shape[1:])
         densities: Array = found - np.log(scale).sum()
         return densities
+
+
+def _answered(inputs: Any, answer: Callable[[Any], Tensor]) -> Tensor:
+    """Returns the answer to B rows of inputs; to no rows that to one of zeros, cut, as some models need a row."""
+    if len(first_leaf(inputs)):
+        return answer(inputs)
+    row = map_tree(lambda leaf: None if leaf is None else leaf.new_zeros((1, *leaf.shape[1:])), inputs)
+    return answer(row)[:0]
 
 
 def _arrays(observations: ArrayTreeLike, space: spaces.Space[Any]) -> ArrayTree:

@@ -1,4 +1,4 @@
-"""Datasets: recorded transitions, their readers, and the environments to judge policies in."""
+"""Datasets: recorded transitions, their readers, and the environments to evaluate policies in."""
 
 from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.datasets.recording.collecting import collect

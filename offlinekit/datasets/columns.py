@@ -92,7 +92,7 @@ class EpisodeColumns:
         self.masks = draw_masks(len(self), mask_size, seed) if create_mask else None
 
     def _adopt(self, columns: schema.Columns, masks: Array | None) -> None:
-        """Takes up columns of a file that were checked before it was written, and reads none of them through."""
+        """Adopts columns of a file that were checked before it was written, without reading any of them through."""
         flags = {name: columns[name] for name in ("terminals", "timeouts")}
         self.terminals, self.timeouts, self.episode_starts, self.episode_ends = episodes.cut_into_episodes(
             flags

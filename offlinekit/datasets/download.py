@@ -57,15 +57,15 @@ def download(
     Args:
         url: http or https.
         path: Where the file goes.
-        sha256: Expected hash in hexadecimal, where known.
-        size: Expected bytes, where known.
+        sha256: Expected hash in hexadecimal, if known.
+        size: Expected bytes, if known.
         check: Raises FileFormatError for a file that is not what it should be, such as an error page.
-        timeout: Seconds without an answer or a byte before an attempt is given up.
+        timeout: Seconds without a response or a byte before an attempt is given up.
         attempts: How often to try; each goes on where the last one stopped.
         pause: Seconds before the second attempt, doubled each time.
 
     Raises:
-        DownloadError: Where it cannot be fetched or is not the expected file; has the URL, and where to
+        DownloadError: If it cannot be fetched or is not the expected file; has the URL, and where to
             put the file by hand.
     """
     if path.is_file():
@@ -81,7 +81,7 @@ def download(
                 part.replace(path)
     except (OSError, HTTPException, FileFormatError) as error:
         raise DownloadError(
-            f"{url} could not be fetched: {error}; where the network does not allow it, fetch it "
+            f"{url} could not be fetched: {error}; if the network does not allow it, fetch it "
             f"elsewhere and put it at {path} (the environment variable OFFLINEKIT_DATA names another folder)"
         ) from error
     return path
@@ -114,7 +114,7 @@ def _may_pass(error: Exception) -> bool:
 
 
 def _fetch(url: str, part: Path, timeout: float) -> None:
-    """Fetches what is missing of `part`; raises OSError where less arrives than was announced."""
+    """Fetches what is missing of `part`; raises OSError if less arrives than was announced."""
     tag = part.with_name(f"{part.name}.tag")
     have = part.stat().st_size if part.is_file() and tag.is_file() else 0
     headers = {"Accept-Encoding": "identity", "User-Agent": "offlinekit"}
@@ -144,7 +144,7 @@ def _continues(response: HTTPResponse, have: int) -> bool:
 
 
 def _remember_tag(response: HTTPResponse, tag: Path) -> None:
-    """Keeps what identifies the file on the server; without it an interrupted download starts again."""
+    """Saves what identifies the file on the server; without it an interrupted download starts again."""
     value = response.headers.get("ETag") or response.headers.get("Last-Modified")
     if value and not value.startswith("W/"):
         tag.write_text(value)

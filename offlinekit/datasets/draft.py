@@ -51,7 +51,7 @@ class Draft:
             self.unread += error.findings
 
     def set_aside(self, field: str) -> None:
-        """Takes out the column that a field is of, so that no later rule looks at it."""
+        """Removes the column of a field, so that no later rule checks it."""
         column = schema.column_of(field)
         if column is not None:
             self.columns.pop(column.name, None)

@@ -1,4 +1,4 @@
-"""Where episodes begin and end, and what comes after a row."""
+"""Beginnings and ends of episodes, and what follows a row."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Episodes(NamedTuple):
 
 
 def denied_ends(flags: dict[str, Array]) -> Iterator[Finding]:
-    """Yields a fault for each of terminals and timeouts that is set where `episode_terminals` denies an end."""
+    """Yields a fault for each of terminals and timeouts that is set where `episode_terminals` is not."""
     last = flags.get("episode_terminals")
     for name in ("terminals", "timeouts"):
         if last is None or name not in flags:
@@ -80,7 +80,7 @@ def next_rows(observations: ArrayTree, final_observations: ArrayTree, ends: Arra
 
 
 def episode_rows(starts: Array, ends: Array, chosen: Array) -> tuple[slice | Array, Array]:
-    """Returns the rows of chosen episodes, as a slice where they are contiguous, and the new ends."""
+    """Returns the rows of chosen episodes, as a slice if they are contiguous, and the new ends."""
     lengths = (ends - starts)[chosen]
     new_ends = np.cumsum(lengths)
     if (np.diff(chosen) == 1).all():
@@ -95,7 +95,7 @@ def chosen_episodes(key: slice | ArrayLike, n_episodes: int, n_rows: int) -> Arr
     Raises:
         IndexError: For a number outside [-E, E), or a boolean array of another length.
         TypeError: For any other key.
-        DatasetError: Where nothing is chosen, or for a number that is that of a row.
+        DatasetError: If nothing is chosen, or for a number that is that of a row.
     """
     if isinstance(key, slice):
         chosen = np.arange(n_episodes, dtype=np.int64)[key]

@@ -33,27 +33,27 @@ class MDPDataset(EpisodeColumns):
 
     Row t holds the observation, the action taken on it and the reward that the action earned.
     `len(dataset)` counts rows; indexing and slicing choose episodes and give a dataset again, of views
-    where the episodes are neighbours. Arrays of the right dtype are not copied, so do not write to them.
+    if the episodes are neighbours. Arrays of the right dtype are not copied, so do not write to them.
 
     Args:
         observations: [N, ...] or a dict or tuple of such; uint8 is kept, other numbers become float32.
         actions: Continuous float [N, A], or discrete of an integer dtype [N].
         rewards: [N].
         terminals: [N], set where the MDP ended. It wins over a timeout at the same row.
-        episode_terminals: [N], set at each episode's last row for any reason. Where given it alone says
+        episode_terminals: [N], set at each episode's last row for any reason. If given, it alone says
             where episodes end; an end that is not a terminal is a timeout.
         timeouts: [N], set where only the recording ended. An end of the data that is neither is one.
-        next_observations: As observations, the observation after each row. Where it repeats the row below
+        next_observations: As observations, the observation after each row. If it repeats the row below
             it is not kept. Without it the observation after an episode's last row is unknown.
         action_space: gymnasium Box or Discrete. Undeclared: integers are Discrete(max + 1), floats an
             unbounded Box.
         create_mask: Whether to draw bootstrap masks.
         mask_size: Number of ensemble members the masks are for.
-        observation_space: gymnasium Box, Dict or Tuple; taken from the observations where undeclared.
+        observation_space: gymnasium Box, Dict or Tuple; taken from the observations if undeclared.
         seed: Of the masks.
         final_observations: As observations but [E, ...], after each episode's last row, in place of
             next_observations.
-        final_known: [E], which of the final observations were recorded; all where not given.
+        final_known: [E], which of the final observations were recorded; all if not given.
         behavior_log_probs: [N], of each action under the policy that chose it: natural logarithms of
             probabilities, or of densities over a Box.
         extras: Names to further columns [N, ...] of numbers or bytes, of any dtype, which stay with their
@@ -71,9 +71,9 @@ class MDPDataset(EpisodeColumns):
         episode_starts, episode_ends: int64 [E], row ranges, the end exclusive.
         final_observations: Tree of [E, ...]; zeros where final_known is False.
         final_known: bool [E].
-        next_observations: Tree of [N, ...], or None where the row below says it.
+        next_observations: Tree of [N, ...], or None if the row below says it.
         observation_space, action_space: gymnasium spaces.
-        behavior_log_probs: float32 [N], or None where the recording has none.
+        behavior_log_probs: float32 [N], or None if the recording has none.
         masks: uint8 [N, mask_size] or None; 1 where a member may learn from a row, Bernoulli(1/2) each.
             A row may be for no member.
         extras, episode_extras, name, metadata: As given.
@@ -102,7 +102,7 @@ class MDPDataset(EpisodeColumns):
 
         Raises:
             IndexError: For an episode that is not there.
-            DatasetError: Where nothing is chosen, or where the numbers are those of rows.
+            DatasetError: If nothing is chosen, or if the numbers are those of rows.
         """
         chosen = episodes.chosen_episodes(key, self.n_episodes, len(self))
         index, ends = episodes.episode_rows(self.episode_starts, self.episode_ends, chosen)
@@ -152,7 +152,7 @@ class MDPDataset(EpisodeColumns):
                 `dataset.episode_returns() > 100`, which is the faster way.
 
         Raises:
-            DatasetError: Where none is kept.
+            DatasetError: If none is kept.
         """
         mask = [bool(keep(episode)) for episode in self] if callable(keep) else keep
         return self[np.asarray(mask)]
@@ -160,10 +160,10 @@ class MDPDataset(EpisodeColumns):
     def concat(self, *others: MDPDataset) -> MDPDataset:
         """Returns the episodes of this dataset and then of the others; name and metadata are this one's.
 
-        The behaviour's log-probabilities are kept where every dataset has them.
+        The behaviour's log-probabilities are kept if every dataset has them.
 
         Raises:
-            DatasetError: Where spaces or mask sizes differ.
+            DatasetError: If spaces or mask sizes differ.
         """
         joined: MDPDataset = concatenate([self, *others])
         return joined
@@ -186,13 +186,13 @@ class MDPDataset(EpisodeColumns):
 
         Raises:
             ValueError: For a batch size below 1.
-            DatasetError: Where no row has a next observation.
+            DatasetError: If no row has a next observation.
         """
         return draw(self, batch_size, seed)
 
     @property
     def reference_scores(self) -> tuple[float, float] | None:
-        """The returns that count as 0 and as 100, or None where they are unknown."""
+        """The returns that count as 0 and as 100, or None if they are unknown."""
         low, high = (self.metadata.get(f"reference_{end}_score") for end in ("min", "max"))
         return None if low is None or high is None else (float(low), float(high))
 
@@ -209,7 +209,7 @@ class MDPDataset(EpisodeColumns):
             returns: A number or an array of undiscounted returns.
 
         Raises:
-            UnsupportedError: Where the metadata name no reference scores.
+            UnsupportedError: If the metadata name no reference scores.
         """
         scores = self.reference_scores
         if scores is None:
@@ -276,7 +276,7 @@ class MDPDataset(EpisodeColumns):
     def open(cls, path: str | Path, *, mmap: bool = True) -> MDPDataset:
         """Opens a dataset that `save(path, compress=False)` wrote and that may be larger than memory.
 
-        Observations, actions and masks stay in the file and are read where they are used; their values are
+        Observations, actions and masks stay in the file and are read when they are used; their values are
         not checked again. `fit` draws minibatches from such a dataset block by block.
 
         Args:

@@ -64,8 +64,8 @@ def register_dataset(pattern: str, *, overwrite: bool = False) -> Callable[[Func
         overwrite: Whether to replace a function that another module registered under the same pattern.
 
     Raises:
-        ValueError: Where the pattern belongs to another module, or names a field twice.
-        TypeError: Where the function does not take a field of the pattern.
+        ValueError: If the pattern belongs to another module, or names a field twice.
+        TypeError: If the function does not take a field of the pattern.
     """
     fields = sources.fields_of(pattern)
     if len(set(fields)) < len(fields):
@@ -84,10 +84,10 @@ def register_dataset(pattern: str, *, overwrite: bool = False) -> Callable[[Func
 
 
 def unregister_dataset(pattern: str) -> None:
-    """Forgets a registered pattern.
+    """Removes a registered pattern.
 
     Raises:
-        ValueError: Where it is not registered.
+        ValueError: If it is not registered.
     """
     if _REGISTERED.pop(pattern, None) is None:
         raise ValueError(f"dataset {pattern!r} is not registered{did_you_mean(pattern, _REGISTERED)}")
@@ -133,14 +133,14 @@ def get_dataset(
             environment to evaluate in, and those of files `format`, the name of the reader.
 
     Returns:
-        The dataset, and its environment; None where it has none, or where the package it needs is not
+        The dataset, and its environment; None if it has none, or if the package it needs is not
         installed, which a warning then names.
 
     Raises:
         ValueError: For an unknown name; suggests the nearest.
         TypeError: For an unknown option; lists the valid ones. For a function that returns anything else.
         FileNotFoundError: For a path to nothing.
-        OfflineKitError: For data or files that are wrong; a DownloadError where a file cannot be fetched.
+        OfflineKitError: For data or files that are wrong; a DownloadError if a file cannot be fetched.
     """
     reading = read(name, nonfinite=nonfinite, max_bytes=max_bytes, **options)
     dataset = built(reading)

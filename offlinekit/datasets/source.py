@@ -28,7 +28,7 @@ DAMAGE = (
     EOFError,
     struct.error,
 )
-"""What comes up where a reader meets a file that nobody thought of; it is the file's fault."""
+"""Errors of a reader for an unforeseen file; the file is at fault."""
 FIELD = re.compile(r"\{(\w+(?:\.\.\.)?)\}")
 
 
@@ -54,9 +54,9 @@ class Source:
     )  # As names, with {fields}, such as "ward-{split}", or {fields...} that may hold slashes.
     load: Callable[..., Any] | None = None  # Reads a dataset by one of the names.
     suffixes: tuple[str, ...] = ()  # Of files it may read, such as ".npz".
-    folders: str | None = None  # What a folder that it may read holds, for people; None where it reads none.
+    folders: str | None = None  # What a folder that it may read holds, for people; None if it reads none.
     recognises: Callable[[Path], bool] = Path.is_file  # Whether such a file or folder is of this format.
-    is_last_resort: bool = False  # Whether every other reader is asked before it, as it takes most files.
+    is_last_resort: bool = False  # Whether every other reader is tried before it, as it takes most files.
     read: Callable[..., Any] | None = None  # Reads a dataset from a path.
     write: Callable[[Any, Path], Path] | None = None  # Writes an MDPDataset to a path, which it returns.
 
@@ -78,7 +78,7 @@ class Source:
 
 @contextmanager
 def blamed_on(path: str | Path) -> Iterator[None]:
-    """Turns what a reader raises that neither offlinekit nor its options know into a FileFormatError."""
+    """Turns what a reader raises that is neither an error of offlinekit nor of an option into a FileFormatError."""
     try:
         yield
     except OfflineKitError:
@@ -93,7 +93,7 @@ def blamed_on(path: str | Path) -> Iterator[None]:
 
 @functools.cache
 def all_sources() -> dict[str, Source]:
-    """Returns every reader under `sources/` by the name of its file, imported when first asked for."""
+    """Returns every reader under `sources/` by the name of its file, imported at the first use."""
     package = importlib.import_module("offlinekit.datasets.sources")
     names = [module.name for module in pkgutil.iter_modules(package.__path__)]
     names.sort(key=lambda name: (name != "embedded", name))  # First what needs no file.
@@ -105,7 +105,7 @@ def add_source(name: str, source: Source) -> None:
     """Adds a reader to `all_sources`.
 
     Raises:
-        ValueError: Where the name is taken.
+        ValueError: If the name is taken.
     """
     if name in all_sources():
         raise ValueError(f"the reader {name!r} is there already; give the other one another name")
@@ -130,7 +130,7 @@ def fields_of(pattern: str) -> list[str]:
 
 
 def loader_of_name(name: str) -> Callable[..., Any] | None:
-    """Returns the function that reads the dataset of this name, or None where no source has it."""
+    """Returns the function that reads the dataset of this name, or None if no source has it."""
     return next((source.load for source in all_sources().values() if source.has_name(name)), None)
 
 
@@ -146,11 +146,11 @@ def reader_of_path(path: Path, format: str | None) -> Callable[..., Any]:
 
     Args:
         path: The file or folder.
-        format: Name of the reader, or None to look at it.
+        format: Name of the reader, or None to recognise the format.
 
     Raises:
-        FileNotFoundError: Where there is none.
-        FileFormatError: Where no reader recognises it.
+        FileNotFoundError: If there is none.
+        FileFormatError: If no reader recognises it.
         ValueError: For a format that is not there.
     """
     sources = all_sources()

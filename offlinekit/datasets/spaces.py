@@ -107,7 +107,7 @@ def clip(actions: object, space: Space | None) -> Array:
     """Returns continuous actions [N, A] moved to the nearest point of a Box.
 
     Raises:
-        ValueError: Where no Box is declared.
+        ValueError: If no Box is declared.
     """
     if not isinstance(space, spaces.Box):
         raise ValueError(

@@ -1,10 +1,10 @@
 """The dataset file of offlinekit: HDF5, versioned, compressed, with checksums.
 
 Layout of version 1: attributes `format`, `version` and `header` (JSON: name, metadata, spaces) on the root;
-arrays `actions, rewards, terminals, timeouts, final_known` and, where there are any, `behavior_log_probs` and
+arrays `actions, rewards, terminals, timeouts, final_known` and, if there are any, `behavior_log_probs` and
 `masks`; trees `observations, final_observations` and `next_observations`, each an array, or a group with the attribute
 `kind` "dict" or "tuple" whose members are its branches (of a tuple "0", "1", ...); `extras` and
-`episode_extras`, where there are any, are such tuples, whose names the header lists. Arrays lie in compressed chunks
+`episode_extras`, if there are any, are such tuples, whose names the header lists. Arrays lie in compressed chunks
 with checksums, or plain and whole, so that they can be mapped; a plain one has its hash in the attribute `sha256`,
 which `load` checks. HDF5 itself has checksums of all else but texts, so `header_sha256` is there for the header.
 """
@@ -48,7 +48,7 @@ def save(dataset: MDPDataset, path: Path, compress: bool = True) -> Path:
         compress: Whether columns are compressed in chunks with checksums, or plain, to be mapped.
 
     Raises:
-        OSError: Where the file cannot be written; a file that was there stays as it was.
+        OSError: If the file cannot be written; a file that was there stays as it was.
     """
     header = {
         "name": dataset.name,
@@ -109,7 +109,7 @@ def read(path: Path, mapped: bool = False) -> tuple[dict[str, Any], Array | None
         mapped: Whether observations, actions and masks stay in the file, as read-only maps of it.
 
     Raises:
-        FileNotFoundError: Where there is no such file.
+        FileNotFoundError: If there is no such file.
         FileFormatError: For a damaged file, one of another format, or of a version this release cannot read.
     """
     with hdf5.open_hdf5(path) as file:

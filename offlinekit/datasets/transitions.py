@@ -1,4 +1,4 @@
-"""Single transitions, drawn to be looked at."""
+"""Single transitions, drawn for inspection."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ def as_array(values: object, field: str) -> Array:
     """Returns values as an array of numbers.
 
     Raises:
-        DatasetError: Where they are ragged, or hold objects, strings or complex numbers.
+        DatasetError: If they are ragged, or hold objects, strings or complex numbers.
     """
     try:
         array = np.asarray(values)
@@ -213,7 +213,7 @@ def where_any(leaf: Array, holds: Callable[[Array], Array]) -> Array:
 
 
 def _sum_is_finite(leaf: Array) -> bool:
-    """Returns whether the sum is finite, which it is only where every term is; takes no memory."""
+    """Returns whether the sum is finite, which it is only if every term is; takes no memory."""
     with np.errstate(invalid="ignore", over="ignore"):
         return bool(np.isfinite(leaf.sum()))
 

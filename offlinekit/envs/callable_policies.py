@@ -36,7 +36,7 @@ class RandomPolicy:
         self.seed(seed)
 
     def seed(self, seed: int) -> None:
-        """Begins anew with a seed."""
+        """Seeds the random numbers."""
         self._space.seed(seed)
 
     def __call__(self, observations: ArrayTree) -> Array:

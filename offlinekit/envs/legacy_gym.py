@@ -130,7 +130,7 @@ def convert_space(space: object) -> spaces.Space[Any]:
 
 
 def _takes(env: LegacyEnv, argument: str) -> bool:
-    """Tells whether `reset` of an environment and of every layer below it accepts a keyword."""
+    """Returns whether `reset` of an environment and of every layer below it accepts a keyword."""
     resets: list[Callable[..., Any]] = [env.reset]
     while "env" in getattr(env, "__dict__", {}) and hasattr(env.env, "reset"):
         env = env.env

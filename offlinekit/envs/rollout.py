@@ -53,6 +53,6 @@ class Rollout(EpisodeLoop):
         self.actor.forget(slot.episode)
 
     def finished(self, slot: Slot) -> None:
-        """Notes return and length."""
+        """Records return and length."""
         self.returns[slot.episode], self.lengths[slot.episode] = slot.total, slot.length
         self.actor.forget(slot.episode)

@@ -65,7 +65,7 @@ class StatefulPolicy:
         return action
 
     def reset(self) -> None:
-        """Forgets all episodes."""
+        """Drops the memory of all episodes."""
         self._memories.clear()
 
     def act(self, observations: ArrayTree, rewards: Sequence[float], episodes: Sequence[int]) -> Array:

@@ -28,7 +28,7 @@ BYTES_AT_ONCE = 1 << 26
 
 def predicted_actions(algo: Algo, dataset: MDPDataset) -> Array:
     """Returns the policy's greedy actions [N, ...] in all rows of a dataset, in bounded memory."""
-    if hasattr(algo, "predict_rows"):  # One that looks at the steps before a row, too.
+    if hasattr(algo, "predict_rows"):  # One that depends on the steps before a row, too.
         remembered: Array = algo.predict_rows(dataset)
         return remembered
     return _predicted(algo, dataset, np.arange(len(dataset.actions)))
@@ -47,18 +47,18 @@ def _predicted(algo: Algo, dataset: MDPDataset, index: Array) -> Array:
 
 
 def check_values(algo: Algo, metric: str) -> None:
-    """Checks that an algorithm can tell what single states and actions are worth.
+    """Checks that an algorithm estimates the values of single states and actions.
 
     Raises:
-        UnsupportedError: Where it has no values, or looks at the steps before a state.
+        UnsupportedError: If it has no values, or depends on the steps before a state.
     """
     name = type(algo).__name__
     if not algo.has_value:
-        raise UnsupportedError(f"{name} estimates no values, so {metric} has no answer")
+        raise UnsupportedError(f"{name} estimates no values, so {metric} cannot be computed")
     if getattr(algo, "is_stateful", False):
         raise UnsupportedError(
-            f"{metric} needs the value of a state and an action by themselves, but {name} looks at the steps "
-            "before them; judge it with evaluate()"
+            f"{metric} needs the value of a state and an action by themselves, but {name} depends on the steps "
+            "before them; evaluate it with evaluate()"
         )
 
 

@@ -122,8 +122,9 @@ class MLP(nn.Module):
             return plain
         members = members or self.members
         inputs = inputs[:members] if per_member else inputs.expand(members, *inputs.shape)
-        outputs: Tensor = self.layers(inputs.reshape(members, -1, inputs.shape[-1]))
-        return outputs.reshape(*inputs.shape[:-1], -1)
+        rows = inputs.flatten(1, -2) if inputs.ndim > 2 else inputs.unsqueeze(1)
+        outputs: Tensor = self.layers(rows)
+        return outputs.reshape(*inputs.shape[:-1], outputs.shape[-1])  # No -1, which no rows leave open.
 
 
 class Residual(nn.Module):
@@ -243,7 +244,8 @@ class QFunction(nn.Module):
         """Returns what is learned by all critics or the first few: values, or quantiles on the second axis."""
         outputs: Tensor = self.network(observations, actions, members)
         if self.n_actions:
-            outputs = outputs.reshape(*outputs.shape[:-1], self.n_actions, -1)
+            n_each = outputs.shape[-1] // self.n_actions
+            outputs = outputs.reshape(*outputs.shape[:-1], self.n_actions, n_each)
         return outputs.movedim(-1, 1) if self.n_quantiles else outputs.squeeze(-1)
 
     def apart(self, observations: TensorTree, actions: Tensor) -> Tensor:

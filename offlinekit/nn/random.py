@@ -71,7 +71,7 @@ class Random:
         return self.generator.get_state()
 
     def set_state(self, state: Tensor) -> None:
-        """Takes up a state that `state` returned."""
+        """Restores a state that `state` returned."""
         self.generator.set_state(state.cpu())
 
 

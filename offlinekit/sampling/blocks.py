@@ -134,7 +134,7 @@ class BlockSampler:
         return torch.tensor([self.seed, self.number, self.taken])
 
     def set_state(self, state: Tensor) -> None:
-        """Goes on from a state that `state` returned, after reading its pool again; one of another kind warns
+        """Resumes from a state that `state` returned, after reading its pool again; one of another kind warns
         and changes nothing.
         """
         if not fits(state, 3, torch.int64):

@@ -1,4 +1,4 @@
-"""How much the loss of each row counts: weights that a run is given, as they travel with its dataset."""
+"""Loss weights of rows: those given to a run, as they travel with its dataset."""
 
 from __future__ import annotations
 

@@ -104,7 +104,7 @@ class PrioritySampler(TransitionSampler):
         return False
 
     def update(self, losses: Tensor) -> None:
-        """Takes up the losses [B] of the rows of the last minibatch."""
+        """Updates priorities by the losses [B] of the rows of the last minibatch."""
         self.tree.write(self.drawn, self.priorities.of(losses))
 
     def state(self) -> Tensor:
@@ -113,7 +113,7 @@ class PrioritySampler(TransitionSampler):
         return torch.cat([self.generator.get_state(), numbers])
 
     def set_state(self, state: Tensor) -> None:
-        """Goes on from a state that `state` returned; one of another kind warns and changes nothing."""
+        """Resumes from a state that `state` returned; one of another kind warns and changes nothing."""
         size = len(self.generator.get_state())
         if fits(state, size + 8 * self.n_usable, torch.uint8):
             generator, numbers = state.cpu().split_with_sizes([size, 8 * self.n_usable])
@@ -180,7 +180,7 @@ class SumTree:
         return block
 
     def _sum_up(self, index: Tensor) -> None:
-        """Takes the sums above some places anew."""
+        """Recomputes the sums above some places."""
         for lower, upper in zip(self.levels, self.levels[1:], strict=False):
             index = index // FAN
             upper.view(-1)[index] = lower.index_select(0, index).sum(1)

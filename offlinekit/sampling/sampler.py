@@ -194,7 +194,7 @@ class TransitionSampler:
         return self._rows(self._drawn[number])
 
     def skip(self, n_batches: int) -> None:
-        """Leaves out minibatches, of which row numbers alone are drawn."""
+        """Skips minibatches, of which row numbers alone are drawn."""
         for _ in range(n_batches):
             self._advance()
 
@@ -231,7 +231,7 @@ class TransitionSampler:
         return torch.cat([self.generator.get_state(), self._block_state, taken])
 
     def set_state(self, state: Tensor) -> None:
-        """Goes on from a state that `state` returned; one of another kind warns and changes nothing."""
+        """Resumes from a state that `state` returned; one of another kind warns and changes nothing."""
         size = len(self._block_state)
         if not fits(state, 2 * size + 8, torch.uint8):
             return

@@ -28,7 +28,7 @@ MOST_ACTIONS = 1 << 24
 
 
 class Located(NamedTuple):
-    """Where a minibatch lies.
+    """Place of a minibatch.
 
     Attributes:
         places: In the packed table, [B].

@@ -215,7 +215,7 @@ class TrajectorySampler:
         return self.generator.get_state()
 
     def set_state(self, state: Tensor) -> None:
-        """Goes on from a state that `state` returned; one of another kind warns and changes nothing."""
+        """Resumes from a state that `state` returned; one of another kind warns and changes nothing."""
         if fits(state, len(self.generator.get_state()), torch.uint8):
             self.generator.set_state(state.cpu())
 

@@ -167,7 +167,7 @@ def _row(folder: Path, member: Member) -> dict[str, Any]:
 
 
 def _restored(member: Member, n_steps: int) -> bool:
-    """Brings a member to the end of its run, if the run has come to it."""
+    """Restores a member to the end of its run, if the run has come to it."""
     folder, algo = member.folder, member.algo
     if folder is None or run_folder.latest_checkpoint(folder) != run_folder.checkpoint_path(folder, n_steps):
         return False

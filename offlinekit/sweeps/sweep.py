@@ -99,7 +99,7 @@ class Sweep:
         return Plan.from_dict(_json(path), str(path))
 
     def run(self) -> list[Trial]:
-        """Takes up trials until none is left that no process works on, and returns all that are done.
+        """Runs trials until each is done or is run by another process, and returns all that are done.
 
         A sweep that was cut off goes on with a further call, its runs from their newest checkpoints.
 

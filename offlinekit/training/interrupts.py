@@ -37,7 +37,7 @@ class Interruptible(Protocol):
 
 @contextmanager
 def whole_runs() -> Iterator[None]:
-    """Lets runs note Ctrl-C between two of their steps as well, if the caller does nothing of its own."""
+    """Makes runs notice Ctrl-C between two of their steps as well, if the caller has no handler of its own."""
     token = _WHOLE.set(True)
     try:
         yield
@@ -70,7 +70,7 @@ def interruptible(
 
 @contextmanager
 def noted(run: Interruptible, signals: Sequence[int]) -> Iterator[None]:
-    """Notes signals on a run in place of what they do otherwise; outside of the main thread it does nothing."""
+    """Records signals on a run in place of their default action; outside of the main thread it does nothing."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -17,7 +17,7 @@ class Logger(Protocol):
     """The rows of a run, as loggers receive them."""
 
     def log(self, row: dict[str, Any]) -> None:
-        """Takes one row of the history: "step", "time" in seconds, metrics."""
+        """Logs one row of the history: "step", "time" in seconds, metrics."""
 
     def close(self) -> None:
         """Ends the log."""
@@ -89,5 +89,5 @@ class ProgressBar:
         self.bar.set_postfix(shown, refresh=False)
 
     def close(self) -> None:
-        """Leaves the bar as it is."""
+        """Closes the bar, which stays visible."""
         self.bar.close()

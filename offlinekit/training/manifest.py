@@ -20,7 +20,7 @@ COVERED = ("config.json", "system.json", "metrics.csv")
 
 
 def write(folder: Path) -> None:
-    """Notes the files of a run folder as they are now."""
+    """Records the files of a run folder as they are now."""
     files = {}
     for name in COVERED:
         if (folder / name).is_file():

@@ -181,7 +181,7 @@ class Objective:
         return gradients if self.clip_grad_norm is None else clipped(gradients, self.clip_grad_norm)
 
     def take_up(self, declared: Objective) -> None:
-        """Takes rates, times and limits from the same objective declared anew; the optimizer keeps its state."""
+        """Adopts rates, times and limits of the same objective declared again; the optimizer keeps its state."""
         for name in ("learning_rate", "schedule", "every", "first", "last", "clip_grad_norm", "warmup_steps"):
             setattr(self, name, getattr(declared, name))
         self.optimizer.set_decays([decay for _, decay in declared.optimizer.groups])
@@ -193,7 +193,7 @@ class Objective:
         return {f"optimizers.{self.name}.{name}": value for name, value in state.items()}
 
     def load_state_tensors(self, tensors: dict[str, Tensor]) -> None:
-        """Takes up what `state_tensors` returned, among other tensors.
+        """Restores what `state_tensors` returned, found among other tensors.
 
         Raises:
             KeyError: If the state of a parameter is missing.

@@ -36,7 +36,7 @@ class Optimizer(Protocol):
         """Returns the state by "<parameter>.<slot>"."""
 
     def load_state_tensors(self, tensors: dict[str, Tensor]) -> None:
-        """Takes up what `state_tensors` returned."""
+        """Restores what `state_tensors` returned."""
 
 
 def make_optimizer(name: str, groups: Sequence[Group], learning_rate: float) -> Optimizer:
@@ -97,7 +97,7 @@ class Adam:
 
     @torch.no_grad()
     def load_state_tensors(self, tensors: dict[str, Tensor]) -> None:
-        """Takes up what `state_tensors` returned."""
+        """Restores what `state_tensors` returned."""
         for name, slot in self.state_tensors().items():
             slot.copy_(tensors[name])
 
@@ -185,7 +185,7 @@ class TorchOptimizer:
         }
 
     def load_state_tensors(self, tensors: dict[str, Tensor]) -> None:
-        """Takes up what `state_tensors` returned."""
+        """Restores what `state_tensors` returned."""
         state: dict[int, dict[str, Tensor]] = {}
         for name, value in tensors.items():
             index, slot = name.split(".")

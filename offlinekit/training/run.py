@@ -139,7 +139,7 @@ class Run:
 
     @property
     def clock(self) -> int:
-        """What the run counts: updates of the algorithm so far."""
+        """Count of the run: updates of the algorithm so far."""
         return int(self.algo.grad_step)
 
     @property
@@ -149,7 +149,7 @@ class Run:
 
     @property
     def done(self) -> int:
-        """What this run has of its `n_steps`."""
+        """Updates of its `n_steps` that this run has taken."""
         return self.clock - self.start
 
     def hold(self, lock: ExitStack) -> None:
@@ -165,7 +165,7 @@ class Run:
         log.info("run started", folder=str(self.folder), n_steps=self.n_steps, seed=self.algo.seed)
 
     def tick(self) -> None:
-        """Notes the seconds that the run has taken so far."""
+        """Records the seconds that the run has taken so far."""
         self.elapsed = monotonic() - self._began
 
     def is_late(self) -> bool:

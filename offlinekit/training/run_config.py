@@ -6,44 +6,44 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from gymnasium.envs.registration import registry
 
 from offlinekit.errors import FileFormatError
 from offlinekit.training import manifest
 
-Check = Callable[[Any], bool]
+Check = Callable[[object], bool]
 
 
-def _is_text(value: Any) -> bool:
+def _is_text(value: object) -> TypeGuard[str]:
     return isinstance(value, str)
 
 
-def _is_whole(value: Any) -> bool:
+def _is_whole(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _is_number(value: Any) -> bool:
-    return (_is_whole(value) or isinstance(value, float)) and math.isfinite(value)
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _is_pair(value: Any) -> bool:
+def _is_pair(value: object) -> TypeGuard[list[Any]]:
     return isinstance(value, list) and len(value) == 2 and all(map(_is_number, value))
 
 
-def _is_object(value: Any) -> bool:
+def _is_object(value: object) -> TypeGuard[dict[str, Any]]:
     return isinstance(value, dict)
 
 
-def _is_dataset(value: Any) -> bool:
+def _is_dataset(value: object) -> bool:
     if not isinstance(value, dict):
         return _is_text(value)
     texts = all(value.get(key) is None or _is_text(value[key]) for key in ("hash", "source"))
     return texts and _is_text(value.get("name")) and _is_object(value.get("options", {}))
 
 
-def _is_known_environment(value: Any) -> bool:
+def _is_known_environment(value: object) -> bool:
     """Returns whether a name, without the module that gymnasium would import for it, is one that it knows then."""
     return _is_text(value) and (":" not in value or value.rpartition(":")[2] in registry)
 

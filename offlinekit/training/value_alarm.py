@@ -31,7 +31,7 @@ EXTREMES = (0.01, 0.99)
 
 
 class ValueAlarm:
-    """Looks at the mean value estimate of a few observations of the data, without a change to the algorithm.
+    """Checks the mean value estimate of a few observations of the data, without a change to the algorithm.
 
     Args:
         algo: Estimates values.

@@ -29,6 +29,7 @@ NAMES = [
         "datasets",
         "evaluate",
         "export",
+        "finetune",
         "ope",
         "plot",
         "record",

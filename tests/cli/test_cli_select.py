@@ -39,7 +39,7 @@ def run(*words):
 def test_the_better_policy(folder):
     result = run("0.okt", "1.okt")
     assert result.exit_code == 0, result.output
-    rows = result.output.splitlines()
+    rows = result.stdout.splitlines()
     assert rows[2].startswith("1.okt")
     assert "Deploy 1.okt: 1.okt gains at least" in result.output
     assert rows[0].split("  ")[-1] == "episodes"
@@ -58,7 +58,7 @@ def test_rules_and_what_was_not_heard(folder):
     assert "Deploy none: keep the behaviour: 1.okt gains" in strict.output
     alone = run("1.okt", "--behaviour", "none", "--sample")
     assert "fitted Q alone for 1.okt: propensities were not asked for" in alone.output
-    assert alone.output.splitlines()[2].split()[-1] == "-"
+    assert alone.stdout.splitlines()[2].split()[-1] == "-"
 
 
 def test_wrong_hyperparameter(folder):

@@ -45,6 +45,8 @@ def test_the_documents_list_the_catalogue():
     assert written["readme"](readme) == readme, "run scripts/write_catalogue.py"
     training = (REPO / "docs" / "training.md").read_text()
     assert written["training"](training) == training, "run scripts/write_catalogue.py"
+    online = (REPO / "docs" / "online.md").read_text()
+    assert written["online"](online) == online, "run scripts/write_catalogue.py"
     assert all(f"(docs/algos/{a.catalogue_name()}.md)" in readme for a in Algo.known.values() if _ours(a))
 
 

@@ -35,11 +35,18 @@ def few(monkeypatch):
         settings["eval_episodes"] = min(settings.get("eval_episodes", EPISODES), EPISODES)
         return start_run(learner, dataset, min(n_steps, UPDATES), **settings)
 
+    start_online = algo.start_online
+
+    def act(learner, env, n_steps, **settings):
+        settings["eval_episodes"] = min(settings.get("eval_episodes", EPISODES), EPISODES)
+        return start_online(learner, env, min(n_steps, UPDATES), **settings)
+
     def judge(policy, env, n_episodes=10, **settings):
         return evaluate(policy, env, min(n_episodes, EPISODES), **settings)
 
     for module in (algo, population):
         monkeypatch.setattr(module, "start_run", start)
+    monkeypatch.setattr(algo, "start_online", act)
     monkeypatch.setattr(offlinekit.metrics, "evaluate", judge)
     monkeypatch.setattr(registry, "_REGISTERED", dict(registry._REGISTERED))
     for owner, attribute in ((Algo, "known"), (Impl, "known"), (encoders, "_FACTORIES"), (Scaler, "kinds")):

@@ -210,7 +210,7 @@ ATTACKS: dict[str, tuple[Callable[[Path, Path], Any], str | None]] = {
         in_hdf5(lambda file, _: file.create_dataset("rewards", (10**12,), "f4", chunks=(64,))),
         "claims shape .* but its data were never written",
     ),
-    "dataset id with ../": (minari_outside, "there is no Minari dataset"),
+    "dataset id with ../": (minari_outside, "there is no (Minari )?dataset"),
     "impl os.system": (forged(impl="os.system"), "needs the impl_class 'os.system'"),
     "algorithm by a dotted path": (forged(algo="os.system"), "needs the algorithm 'os.system'"),
     "encoder by a dotted path": (forged(config={"encoder": {"type": "os.system"}}), "does not take"),

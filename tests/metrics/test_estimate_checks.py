@@ -230,7 +230,7 @@ def test_an_estimator_without_an_answer_leaves_the_others():
     assert "needs every state to reach an end" in report.left_out["direct"]
     assert "the policy stays among some states for ever" in report.left_out["dual_dice"]
     assert any(warning.startswith("direct is left out: gamma=1") for warning in report.warnings)
-    with pytest.raises(KeyError, match="direct has no answer"):
+    with pytest.raises(KeyError, match="direct has no value"):
         report["direct"]
     with pytest.raises(UnanswerableError, match="needs every state"):
         estimate(table([[1.0, 0.0], [0.0, 1.0]]), data, ["direct"], gamma=1.0)

@@ -10,6 +10,7 @@ from gymnasium.spaces import Discrete
 from table_networks import TABLE
 
 from offlinekit.algos import DiscreteFQE
+from offlinekit.core.populations import Population
 from offlinekit.datasets import MDPDataset
 from offlinekit.metrics.ope.fit_checks import (
     behaviour_missed,
@@ -109,6 +110,18 @@ def test_values_are_noted_on_the_way():
     assert early != fitted.values("one")[0]
     fitted.train(20)
     assert fitted.earlier["one"] != early
+
+
+def test_an_interrupt_says_what_it_stopped(monkeypatch: pytest.MonkeyPatch):
+    def fitter(self: Any, *_: Any, **__: Any) -> Any:
+        yield 3, {}
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Population, "fitter", fitter)
+    with pytest.raises(
+        KeyboardInterrupt, match=r"of 1,000 updates of 9 fits \(one\); no policy was compared"
+    ):
+        FittedPolicies.of({"one": ALWAYS_ONE}, losses()).train(1_000)
 
 
 def test_selection_believes_no_fit_that_was_cut_short():

@@ -132,7 +132,7 @@ def test_what_is_judged_by_fitted_q_alone_is_said():
     assert found.chosen == "2"
     assert found.reason.endswith("by fitted Q evaluation alone")
     assert found.warnings == (
-        "fitted Q alone for 2, 1: propensities were not asked for; its effective sample is unknown",
+        "fitted Q alone for 2, 1: propensities are left out; its effective sample is unknown",
     )
     assert found.candidates[0].effective_sample is None
     with pytest.raises(UnsupportedError, match="has no behavior_log_probs"):
@@ -200,7 +200,7 @@ def test_data_in_a_file_are_judged_by_as_many_episodes_as_memory_holds(tmp_path,
         selection, "POOL_BYTES", 90 * 12
     )  # Of 12 bytes a row: 4 of the observation, 8 of the action.
     policies = {str(a): constant(a) for a in range(3)}
-    with pytest.warns(DatasetWarning, match="90 of 300 episodes, drawn at random, judge the policies"):
+    with pytest.warns(DatasetWarning, match="90 of 300 episodes, drawn at random, evaluate the policies"):
         found = select(policies, whole, n_resamples=2, **QUICK)
     assert [candidate.name for candidate in found.candidates] == ["2", "1", "0"]
     with pytest.raises(ValueError, match="save the dataset with its behavior_log_probs"):

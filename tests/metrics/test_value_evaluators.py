@@ -204,7 +204,7 @@ def test_what_has_no_values_or_no_probabilities_is_refused(monkeypatch: pytest.M
         log_likelihood(DiscreteCQL().build(two_episodes()), two_episodes())
     monkeypatch.setattr(Known, "is_stateful", True, raising=False)
     for evaluator in (td_error, value, initial_value, discounted_advantage_sum, soft_opc, overestimation_gap):
-        with pytest.raises(UnsupportedError, match="Known looks at the steps before"):
+        with pytest.raises(UnsupportedError, match="Known depends on the steps before"):
             evaluator(known(), two_episodes())
     with pytest.raises(UnsupportedError, match="log_likelihood needs"):
         log_likelihood(known(), two_episodes())

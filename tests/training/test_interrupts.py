@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -17,6 +17,14 @@ from offlinekit.testing import small_dataset
 from offlinekit.training.engines.process_settings import BFLOAT16_PRODUCTS, DETERMINISTIC
 
 QUIET: dict[str, Any] = {"out": None, "progress": False, "log_interval": 5}
+
+
+@pytest.fixture(autouse=True)
+def default_handler() -> Iterator[None]:
+    """Gives Ctrl-C its usual handler: a process in the background starts without one."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def begun(n_steps: int = 20, **settings: Any) -> Any:

@@ -219,7 +219,7 @@ def test_a_guide_acts_first_and_ever_less():
 def test_schedules_begin_anew_and_leave_no_trace():
     data = recorded_walk()
     algo = small(TD3, lr_schedule="cosine", policy_delay=1).fit(
-        data, 50, out=None, progress=False, value_alarm="off"
+        data, 150, out=None, progress=False, value_alarm="off"
     )
     rates = []
     for _ in algo.fitter_online(Walk(), 100, out=None, **QUICK):

@@ -110,7 +110,7 @@ class AWRImpl(Impl):
         self.period = done // self.config.refresh_interval
 
     def _normalise(self, advantages: Tensor, drawn: Tensor, weights: Sequence[Tensor | None]) -> None:
-        """Notes mean and deviation of the advantages [N] over the rows that are drawn, by their loss weights."""
+        """Records mean and deviation of the advantages [N] over the rows that are drawn, by their loss weights."""
         given = None if weights[0] is None else torch.cat([part for part in weights if part is not None])
         if given is not None:
             drawn = drawn & (given > 0)

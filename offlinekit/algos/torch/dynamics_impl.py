@@ -80,7 +80,7 @@ class DynamicsImpl(Impl):
         return [self.objective("model", self.compute_model_loss, [self.mlp], self.config.learning_rate)]
 
     def learn_data(self, dataset: MDPDataset, sampler: Sampler) -> None:
-        """Notes the range of observations and rewards."""
+        """Records the range of observations and rewards."""
         rows = learned_rows(dataset)
         scaling, seen, rewards = self.config.scaling, first_leaf(rows.observations), rows.rewards
         ranges = scaling.observations(np.stack([seen.min(0), seen.max(0)]))

@@ -37,7 +37,7 @@ SUFFIXES = {"onnx": ".onnx", "torch-export": ".pt2", "torchscript": ".pt", "nump
 @click.option(
     "--tolerance",
     type=click.FloatRange(min=0.0),
-    default=1e-6,
+    default=1e-5,
     help="Largest difference from the policy, of an action scaled to [-1, 1].",
 )
 @debug_option

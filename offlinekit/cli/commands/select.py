@@ -76,6 +76,10 @@ def command(policies: tuple[Path, ...], dataset: str, **options: Any) -> None:
         loaded = {name: SampledPolicy(algo) for name, algo in loaded.items()}
     with usage("--dataset"):
         data, _ = get_dataset(dataset, **options["dataset_options"])
+    n_fits = (len(loaded) + 1) * (1 + options["resamples"])
+    click.echo(
+        f"Fitting {n_fits} values of {len(loaded) + 1} policies, with the time left on a terminal.", err=True
+    )
     with usage("--set"):
         found = select(
             loaded,

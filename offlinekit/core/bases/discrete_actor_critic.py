@@ -54,7 +54,7 @@ class DiscreteActorCriticImpl(QLearningImpl):
     def lowest_outputs(self, outputs: Tensor) -> Tensor:
         """Reduces [K, B, A] or [K, N, B, A] to the most pessimistic member of each row and action."""
         lowest = self.q.lowest(outputs.flatten(-2))
-        return lowest.reshape(*lowest.shape[:-1], -1, self.n_actions)
+        return lowest.reshape(*lowest.shape[:-1], outputs.shape[-2], self.n_actions)
 
     @torch.no_grad()
     def advantages(self, batch: Batch) -> Tensor:

@@ -49,7 +49,7 @@ def export(
     path: Path,
     format: str | None = None,
     observations: ArrayTree | None = None,
-    tolerance: float = 1e-6,
+    tolerance: float = 1e-5,
 ) -> Path:
     """Writes the greedy policy of an algorithm with its scalers inside; see `Algo.export`."""
     chosen = find_format(path, format)
@@ -102,7 +102,7 @@ def compare(algo: Algo, act: Callable[[ArrayTree], Array], observations: ArrayTr
         algo: What was exported.
         act: Observations [B, ...] -> actions.
         observations: At least one row.
-        tolerance: Largest difference, in units of the action scaled to [-1, 1].
+        tolerance: Largest difference, in units of the action scaled to [-1, 1], or of the action itself if larger.
 
     Raises:
         ExportError: If an action differs by more.
@@ -117,7 +117,7 @@ def compare(algo: Algo, act: Callable[[ArrayTree], Array], observations: ArrayTr
                 f"the exported policy gives {came.dtype}{list(came.shape)} while predict gives "
                 f"{wanted.dtype}{list(wanted.shape)}; please report it, and try another format"
             )
-        apart = np.abs(came.astype(np.float64) - wanted) / unit
+        apart = np.abs(came.astype(np.float64) - wanted) / np.maximum(unit, np.abs(wanted))
         if not (worst := float(apart.max(initial=0.0))) <= tolerance:
             row = int(np.argwhere(~(apart <= tolerance))[0][0])
             raise ExportError(

@@ -114,7 +114,7 @@ class _Members(nn.Module):
 
 
 class _Touched(TorchDispatchMode):  # type: ignore[no-untyped-call]  # Not typed by torch.
-    """Notes which tensors are computed with."""
+    """Records which tensors are computed with."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Not typed by torch.
@@ -131,7 +131,7 @@ class _Touched(TorchDispatchMode):  # type: ignore[no-untyped-call]  # Not typed
         return func(*args, **(kwargs or {}))
 
     def remove_others(self, module: nn.Module) -> None:
-        """Takes out of a module the parameters and buffers that were not seen."""
+        """Removes from a module the parameters and buffers that were not used."""
         for part in module.modules():
             for held in (part._parameters, part._buffers):
                 for name, value in held.items():

@@ -115,7 +115,7 @@ def _acting(module: Callable[..., Tensor], space: spaces.Space[Any]) -> Callable
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps torch's exporters from telling of their own deprecations; errors still come."""
+    """Suppresses warnings of torch's exporters of their own deprecations; errors still come."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")]
     before = [logger.level for logger in loggers]
     with warnings.catch_warnings():

@@ -1,4 +1,4 @@
-"""Which members can be one stack, and in which numbers they differ."""
+"""Groups of members that can be one stack, and the numbers in which they differ."""
 
 from __future__ import annotations
 

@@ -130,7 +130,7 @@ class PopulationRun:
             self._replace(group, over)
 
     def _replace(self, group: RunGroup, gone: Collection[int]) -> list[RunGroup]:
-        """Puts the members of a group that stay into run_groups of their own."""
+        """Moves the members of a group that stay into groups of their own."""
         group.sync_members()
         rest = {number: run for number, run in group.runs.items() if number not in gone}
         run_groups = make_run_groups(rest) if rest else []

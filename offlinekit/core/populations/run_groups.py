@@ -29,7 +29,7 @@ class RunGroup(Protocol):
         """Takes up to `n_updates` updates and returns the errors of runs that cannot go on."""
 
     def sync_members(self) -> None:
-        """Brings the algorithms of the runs up to date."""
+        """Updates the algorithms of the runs."""
 
 
 class SingleRun:
@@ -84,7 +84,7 @@ class StackedRuns(Engine):
         return {} if finite else self._failures()
 
     def sync_members(self) -> None:
-        """Brings the members to the state of the stack."""
+        """Copies the state of the stack to the members."""
         unstack(self.whole, self.impls)
 
     def _hand_out(self) -> None:
@@ -106,7 +106,7 @@ class StackedRuns(Engine):
         return failures
 
     def _check_finite(self) -> None:
-        """Leaves the look at the metrics to the members."""
+        """Does nothing: the members check their metrics."""
 
 
 def make_run_groups(runs: dict[int, Run]) -> list[RunGroup]:

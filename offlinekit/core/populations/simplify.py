@@ -40,7 +40,7 @@ def simplify(graph: fx.Graph) -> None:
 
 
 def _apply(rule: Callable[[fx.Graph, fx.Node, set[fx.Node]], Any], graph: fx.Graph) -> None:
-    """Lets a rule replace each node of a graph by another."""
+    """Applies a rule that replaces nodes of a graph."""
     changed = _changed_in_place(graph)
     for node in list(graph.nodes):
         if node.op != "call_function":

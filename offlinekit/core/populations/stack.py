@@ -67,7 +67,7 @@ def stack(impls: Sequence[Impl], numbers: Mapping[str, Sequence[float]], sampler
 
 
 def unstack(whole: Impl, impls: Sequence[Impl]) -> None:
-    """Gives each member its part of a stacked impl: networks, optimizers and the number of updates."""
+    """Copies to each member its part of a stacked impl: networks, optimizers and the number of updates."""
     tensors = whole.state_tensors()
     for member, impl in enumerate(impls):
         own = {name: t if _is_shared(name) else t[member] for name, t in tensors.items()}

@@ -23,7 +23,7 @@ def concatenate(datasets: Sequence[MDPDataset]) -> MDPDataset:
     Name and metadata are the first one's; of the extras those stay that all have.
 
     Raises:
-        DatasetError: Where spaces or mask sizes differ.
+        DatasetError: If spaces or mask sizes differ.
     """
     for other in datasets[1:]:
         check_joinable(datasets[0], other)
@@ -50,7 +50,7 @@ def join(trees: Sequence[Any], field: str = "columns") -> Any:
     """Returns trees of [N_i, ...] as one of [sum N_i, ...].
 
     Raises:
-        DatasetError: Where the rows differ in shape; names the field.
+        DatasetError: If the rows differ in shape; names the field.
     """
     try:
         return map_tree(lambda *parts: joined(parts), trees[0], *trees[1:])

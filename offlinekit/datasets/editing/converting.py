@@ -31,7 +31,7 @@ def convert(
 
     Args:
         name: What `get_dataset` takes.
-        out: File, or folder where the format is one of folders.
+        out: File, or folder if the format is one of folders.
         format: Name of a format that can be written; None decides by the suffix of `out`.
         compress: Whether our own format is compressed, or plain, for `MDPDataset.open` to map.
         reader_options: Of the reader, such as its own `format`.
@@ -42,7 +42,7 @@ def convert(
 
     Raises:
         ValueError: For an unknown format, or a suffix that names none.
-        FileExistsError: Where `out` exists.
+        FileExistsError: If `out` exists.
         OfflineKitError: For data that are wrong, or that the format cannot hold.
     """
     out = Path(out)
@@ -77,7 +77,7 @@ def writer_of(out: Path, format: str | None = None, compress: bool = True) -> Wr
     """Returns what writes a path in a format, or in the one that its suffix names.
 
     Raises:
-        ValueError: Where there is none.
+        ValueError: If there is none.
     """
     known = writers(compress)
     if format is not None:

@@ -1,4 +1,4 @@
-"""Leaves out episodes that hold NaN or infinities, if that is asked for."""
+"""Leaves out episodes that hold NaN or infinities, as `nonfinite="drop"` does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows put in the order of their episodes and times, by keys that are not trusted."""
+"""Rows put in the order of their episodes and times, by keys that are checked."""
 
 from __future__ import annotations
 

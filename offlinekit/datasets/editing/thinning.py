@@ -66,7 +66,7 @@ def merge(
     Raises:
         ValueError: For no datasets, other numbers of weights, weights that are not positive, n_rows without
             weights, or more rows than a dataset has for its share.
-        DatasetError: Where spaces or mask sizes differ.
+        DatasetError: If spaces or mask sizes differ.
     """
     if not datasets:
         raise ValueError("merge needs at least one dataset, got none")

@@ -28,7 +28,7 @@ CONTROL_KEYS = ("action", "reward", "discount")
 def part_of(features: dict[str, Feature], separator: str, cameras: bool, actions_lead: bool) -> Tree:
     """Returns the steps of one Example, in the alignment of MDPDataset.
 
-    Where the first reward is NaN, the Example is a whole episode and row t holds the reward and discount that
+    If the first reward is NaN, the Example is a whole episode and row t holds the reward and discount that
     led to its observation; elsewhere it is a piece of one whose rewards follow their actions.
 
     Args:
@@ -100,7 +100,7 @@ def build(
     Args:
         parts: As `part_of` gives them.
         clip_actions: Whether to clip actions into their range.
-        action_space: Of the actions; [-1, 1] where None.
+        action_space: Of the actions; [-1, 1] if None.
         **arguments: Of MDPDataset.
     """
     columns = joined(parts)

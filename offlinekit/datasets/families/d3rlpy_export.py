@@ -35,7 +35,7 @@ def export_d3rlpy(dataset: MDPDataset, path: Path | str) -> Path:
     Raises:
         UnsupportedError: For observations that are dicts, or nested.
         DatasetError: For transitions without episodes.
-        WriteError: Where it cannot be written; a file that was there stays as it was.
+        WriteError: If it cannot be written; a file that was there stays as it was.
     """
     if dataset.next_observations is not None:
         raise DatasetError(

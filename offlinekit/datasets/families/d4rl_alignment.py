@@ -1,4 +1,4 @@
-"""How D4RL turns its files into transitions, reproduced row by row."""
+"""D4RL's conversion of its files into transitions, reproduced row by row."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ def qlearning_columns(columns: dict[str, Any], step_limit: int | None) -> dict[s
     of the file. After a terminal the next observation is the first one of the next episode, as there.
 
     Args:
-        columns: observations, actions, rewards, terminals and, where the file has them, timeouts and extras.
+        columns: observations, actions, rewards, terminals and, if the file has them, timeouts and extras.
         step_limit: Rows of the longest episode, in place of the timeouts.
 
     Raises:
-        DatasetError: Where there are neither timeouts nor a limit, or no transition is left.
+        DatasetError: If there are neither timeouts nor a limit, or no transition is left.
     """
     terminals, timeouts = columns["terminals"], columns.get("timeouts")
     if step_limit is not None:
@@ -78,7 +78,7 @@ def shifted_columns(columns: dict[str, Any]) -> dict[str, Any]:
         columns: As of `qlearning_columns`.
 
     Raises:
-        DatasetError: Where no episode has two rows.
+        DatasetError: If no episode has two rows.
     """
     terminals = columns["terminals"]
     ends = last_rows(columns, None)
@@ -101,7 +101,7 @@ def last_rows(columns: dict[str, Any], step_limit: int | None) -> Array:
     """Returns bool [N], where episodes end: at terminals, and at the limit or else at timeouts.
 
     Args:
-        columns: terminals and, where the file has them, timeouts.
+        columns: terminals and, if the file has them, timeouts.
         step_limit: Rows of the longest episode, in place of the timeouts.
     """
     terminals = columns["terminals"]
@@ -112,7 +112,7 @@ def last_rows(columns: dict[str, Any], step_limit: int | None) -> Array:
 
 
 def finals_of_shift(file: h5py.File, key: str, observations: Array, last: Array) -> Array | None:
-    """Returns the next observation of each episode's last row; None where another one is not the row below.
+    """Returns the next observation of each episode's last row; None if another one is not the row below.
 
     The column is read block by block, so that it is never in memory.
 

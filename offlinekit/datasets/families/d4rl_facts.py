@@ -45,13 +45,13 @@ FAULTS = (
     (
         r"antmaze-.*-v0",
         "step_limit",
-        "its timeouts are out of step with where the maze was reset (in antmaze-medium-play-v0 two rows early), so "
+        "its timeouts are out of step with the resets of the maze (in antmaze-medium-play-v0 two rows early), so "
         "transitions go from one trajectory to the next; step_limit=1001 cuts after as many rows, or read v2",
     ),
     (
         r"antmaze-umaze-diverse-v\d",
         None,
-        "it has one reward a trajectory even where the goal was kept, so its scores do not compare with those of "
+        "it has one reward a trajectory even if the goal was kept, so its scores do not compare with those of "
         "the other antmaze datasets",
     ),
     (

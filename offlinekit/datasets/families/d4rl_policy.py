@@ -46,7 +46,7 @@ class TanhGaussianPolicy:
         """Reads the policy under `metadata/policy` of a D4RL file, such as hopper_medium-v2.hdf5.
 
         Raises:
-            FileNotFoundError: Where there is no file.
+            FileNotFoundError: If there is no file.
             FileFormatError: For a file without such a policy, or with one of another kind.
         """
         with hdf5.open_hdf5(Path(path)) as file:
@@ -58,7 +58,7 @@ class TanhGaussianPolicy:
         return cls(weights, seed)
 
     def seed(self, seed: int) -> None:
-        """Begins anew with a seed."""
+        """Seeds the random numbers."""
         self._rng = np.random.default_rng(seed)
 
     def __call__(self, observations: Array) -> tuple[Array, Array]:
@@ -83,7 +83,7 @@ class TanhGaussianPolicy:
 
 
 def _log_density(raw: Array, means: Array, log_stds: Array) -> Array:
-    """Returns the log-density [B] of tanh(raw), where raw is Gaussian; all [B, A].
+    """Returns the log-density [B] of tanh(raw), raw being Gaussian; all [B, A].
 
     d tanh(x) / dx = 1 - tanh(x)**2, whose logarithm is 2 (log 2 - x - softplus(-2 x)).
     """

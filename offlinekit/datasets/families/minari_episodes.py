@@ -94,7 +94,7 @@ def read_arrow(folder: Path, n_episodes: int, observations: Space, actions: Spac
     """Yields the episodes of a folder with a folder each, named by numbers.
 
     Raises:
-        MissingExtraError: Where pyarrow is not installed.
+        MissingExtraError: If pyarrow is not installed.
         FileFormatError: For a damaged table, or one that lacks a column.
     """
     for i in range(n_episodes):

@@ -36,7 +36,7 @@ def export_minari(dataset: MDPDataset, path: Path | str, *, dataset_id: str | No
     """Writes a dataset as a folder of Minari and returns the folder.
 
     What the reader kept of a dataset of Minari is written as it was. Images are written as they are, not as JPEG.
-    Where the final observation of an episode is not known the last one stands in for it, with a warning;
+    If the final observation of an episode is not known, the last one stands in for it, with a warning;
     the episode's attribute `final_known` says so.
 
     Args:
@@ -46,9 +46,9 @@ def export_minari(dataset: MDPDataset, path: Path | str, *, dataset_id: str | No
             the dataset's name.
 
     Raises:
-        FileExistsError: Where the folder is there already.
+        FileExistsError: If the folder is there already.
         DatasetError: For transitions without episodes, or a dataset_id that Minari does not take.
-        WriteError: Where it cannot be written; nothing is left.
+        WriteError: If it cannot be written; nothing is left.
     """
     path = Path(path)
     if path.exists():
@@ -61,7 +61,7 @@ def export_minari(dataset: MDPDataset, path: Path | str, *, dataset_id: str | No
     if not dataset.final_known.all():
         warnings.warn(
             f"the final observation of {int((~dataset.final_known).sum())} episodes was not recorded; "
-            "Minari wants one, so the last one is written again",
+            "Minari requires one, so the last one is written again",
             stacklevel=2,
         )
     writer = _Writer(dataset)

@@ -83,7 +83,7 @@ def _plain(space: Space) -> dict[str, Any]:
 
 
 def without_text(space: Space) -> Space | None:
-    """Returns a space without its texts, which no column holds; None where nothing is left."""
+    """Returns a space without its texts, which no column holds; None if nothing is left."""
     if isinstance(space, spaces.Dict):
         parts = {key: kept for key, part in space.spaces.items() if (kept := without_text(part)) is not None}
         return spaces.Dict(parts) if parts else None

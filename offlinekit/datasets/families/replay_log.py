@@ -10,7 +10,8 @@ from typing import IO
 
 import numpy as np
 
-from offlinekit.datasets.formats.npy import UNPACKING, open_packed, read_header
+from offlinekit.datasets.formats.array_files import read_header
+from offlinekit.datasets.formats.gzipped import UNPACKING, open_packed
 from offlinekit.errors import FileFormatError
 from offlinekit.load_budget import budget_of
 from offlinekit.types import Array

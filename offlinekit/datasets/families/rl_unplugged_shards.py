@@ -1,4 +1,4 @@
-"""Shards of RL Unplugged, shared by its readers: where they are, and episodes of control tasks as columns."""
+"""Shards of RL Unplugged, shared by its readers: their places, and episodes of control tasks as columns."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def fetch(name: str) -> Path:
     """Returns a file of the bucket, downloaded to the same path under `data_root()`/rl_unplugged.
 
     Raises:
-        DownloadError: Where it cannot be fetched; says where to put it.
+        DownloadError: If it cannot be fetched; says where to put it.
     """
     return download(f"{BUCKET}/{name}", data_root() / "rl_unplugged" / name, check=check_records)
 
@@ -63,7 +63,7 @@ def number(features: dict[str, Feature], name: str) -> Array:
     """Returns a feature that must be a list of numbers.
 
     Raises:
-        FileFormatError: Where it is missing or something else.
+        FileFormatError: If it is missing or something else.
     """
     values = features.get(name)
     if not isinstance(values, np.ndarray):
@@ -76,7 +76,7 @@ def steps(features: dict[str, Feature], name: str, n_steps: int) -> Array:
     """Returns a feature of numbers as [n_steps, size].
 
     Raises:
-        FileFormatError: Where its length is no multiple of n_steps.
+        FileFormatError: If its length is no multiple of n_steps.
     """
     values = number(features, name)
     if n_steps == 0 or len(values) % n_steps or not len(values):
@@ -88,7 +88,7 @@ def joined(parts: Iterable[Tree]) -> Tree:
     """Returns trees of columns as one, the parts one after another.
 
     Raises:
-        FileFormatError: Where there are none, or they differ in their columns.
+        FileFormatError: If there are none, or they differ in their columns.
     """
     blocks: list[Tree] = []
     waiting: list[Tree] = []

@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import math
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, Any
 
 import h5py
 import numpy as np
 
 from offlinekit.datasets.formats import hdf5
-from offlinekit.datasets.formats.npy import read_header
+from offlinekit.datasets.formats.hdf5 import DEFLATE_LIMIT
 from offlinekit.errors import DatasetError, FileFormatError, did_you_mean
 from offlinekit.load_budget import budget_of, budgeted
 from offlinekit.types import Array
 
-if TYPE_CHECKING:
-    pass
-
 SUFFIXES = (".npz", ".h5", ".hdf5")
 DAMAGE = (OSError, EOFError, ValueError, KeyError, RuntimeError, TypeError, zipfile.BadZipFile, zlib.error)
-"""What comes up where an NPZ file is damaged."""
+"""Errors of a damaged NPZ file."""
 
 
 @contextmanager
@@ -112,7 +110,7 @@ def array_in(file: h5py.File, name: str, path: Path, advice: str = "") -> Array:
         file: As from `open_npz`.
         name: Of the array.
         path: Of the file, for messages.
-        advice: What else to do where the file lacks the name.
+        advice: What else to do if the file lacks the name.
 
     Raises:
         FileFormatError: For a name it lacks, and for what is no number.
@@ -147,3 +145,25 @@ def tree_at(arrays: dict[str, Array], top: str) -> Any:
         name.removeprefix(f"{top}/"): array for name, array in arrays.items() if name.startswith(f"{top}/")
     }
     return {first: tree_at(inner, first) for first in sorted({name.split("/")[0] for name in inner})}
+
+
+def read_header(stream: IO[bytes], n_packed: int) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Returns the shape, whether it lies by columns, and the dtype; leaves the stream behind the header.
+
+    Args:
+        stream: At the beginning of the array.
+        n_packed: Bytes of the array as it lies in its file, packed by deflate or not.
+
+    Raises:
+        ValueError: For another format, or an array that cannot be in so few bytes.
+    """
+    version = np.lib.format.read_magic(stream)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    try:
+        shape, by_columns, dtype = read(stream)
+    except (tokenize.TokenError, SyntaxError, RecursionError, MemoryError) as error:
+        raise ValueError(f"its header cannot be parsed: {error}") from error
+    size = math.prod(shape) * dtype.itemsize
+    if min(shape, default=0) < 0 or (size > n_packed * DEFLATE_LIMIT and not dtype.hasobject):
+        raise ValueError(f"it claims shape {list(shape)}, {size:,} bytes, but has {n_packed:,} packed ones")
+    return shape, by_columns, dtype

@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from offlinekit.types import Array
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
 MAGIC = b"ARROW1\0\0"
 DAMAGE = (
@@ -33,14 +34,14 @@ DAMAGE = (
 NUMBER = 8
 """Bytes that the largest number takes."""
 FEW = 256
-"""Rows with texts that are read together."""
+"""Rows with texts or lists that are read together."""
 
 
 def read_parquet(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     """Returns a Parquet file, or some of its columns, as a pyarrow Table.
 
     Raises:
-        MissingExtraError: Where pyarrow is not installed.
+        MissingExtraError: If pyarrow is not installed.
         FileFormatError: For a damaged file, or one without a column.
     """
     parquet = require("pyarrow.parquet", "arrow")
@@ -54,21 +55,25 @@ def read_parquet(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
         return _checked(_read_columns(file, None if columns is None else list(columns), path), path)
 
 
-def _read_columns(file: Any, columns: list[str] | None, path: Path) -> pa.Table:
-    """Returns columns as a Table; texts, which a dictionary repeats for nothing, are read a few rows at a time."""
+def _read_columns(file: pq.ParquetFile, columns: list[str] | None, path: Path) -> pa.Table:
+    """Returns columns as a Table; texts and lists, which may be of any size, are read a few rows at a time."""
     budget, facts = budget_of(path), file.metadata
-    groups = [facts.row_group(i) for i in range(facts.num_row_groups)]
-    parts = [group.column(i) for group in groups for i in range(group.num_columns)]
-    parts = [part for part in parts if columns is None or part.path_in_schema.split(".")[0] in columns]
-    size = sum(max(part.total_uncompressed_size, NUMBER * part.num_values) for part in parts)
-    budget.take(max(size, 0), f"the columns of {path}")
-    if not any(part.physical_type == "BYTE_ARRAY" for part in parts):
+    groups = [facts.row_group(i) for i in range(facts.num_row_groups)]  # Of columns pyarrow ends the process
+    n_columns = facts.num_columns if columns is None else len(columns)  # where their facts are damaged.
+    claimed = max(sum(group.total_byte_size for group in groups), NUMBER * facts.num_rows * n_columns)
+    budget.take(claimed, f"the columns of {path}")
+    if all(_is_number(field.type) for field in file.schema_arrow):
         return file.read(columns=columns)
     batches = []
     for batch in file.iter_batches(batch_size=FEW, columns=columns):
         budget.take(batch.nbytes, f"the columns of {path}")
         batches.append(batch)
     return require("pyarrow", "arrow").Table.from_batches(batches, None if batches else file.schema_arrow)
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    types = require("pyarrow", "arrow").types
+    return bool(types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind))
 
 
 def parquet_names(path: Path) -> list[str]:
@@ -84,7 +89,7 @@ def read_ipc(path: Path) -> pa.Table:
     """Returns an Arrow IPC file as a pyarrow Table.
 
     Raises:
-        MissingExtraError: Where pyarrow is not installed.
+        MissingExtraError: If pyarrow is not installed.
         FileFormatError: For a damaged file.
     """
     arrow, ipc = require("pyarrow", "arrow"), require("pyarrow.ipc", "arrow")
@@ -99,7 +104,7 @@ def read_ipc(path: Path) -> pa.Table:
 
 @contextmanager
 def _damage(what: str) -> Iterator[None]:
-    """Turns what pyarrow raises where a file is damaged into a FileFormatError."""
+    """Turns errors of pyarrow for a damaged file into a FileFormatError."""
     arrow = require("pyarrow", "arrow")
     try:
         yield
@@ -152,8 +157,8 @@ def joined(tables: Iterable[pa.Table]) -> pa.Table:
     """Returns tables one after another.
 
     Raises:
-        MissingExtraError: Where pyarrow is not installed.
-        FileFormatError: Where their columns differ.
+        MissingExtraError: If pyarrow is not installed.
+        FileFormatError: If their columns differ.
     """
     arrow = require("pyarrow", "arrow")
     try:

@@ -1,6 +1,6 @@
 """Messages of Arrow's IPC format: how large their buffers say that they are once they are unpacked.
 
-pyarrow makes room for what a packed buffer claims in its first eight bytes, and tells of it afterwards.
+pyarrow makes room for what a packed buffer claims in its first eight bytes, and reports it afterwards.
 Source: Arrow's Message.fbs; a table of FlatBuffers begins with the way back to the list of its fields' places.
 """
 
@@ -65,7 +65,7 @@ def _claim(body: memoryview, offset: int) -> int:
 
 
 def _place(metadata: bytes, table: int, field: int) -> int:
-    """Returns where a field of a table lies; 0 where the table lacks it."""
+    """Returns where a field of a table lies; 0 if the table lacks it."""
     listed = table - struct.unpack_from("<i", metadata, table)[0]
     if 4 + 2 * field >= struct.unpack_from("<H", metadata, listed)[0]:
         return 0
@@ -74,6 +74,6 @@ def _place(metadata: bytes, table: int, field: int) -> int:
 
 
 def _table(metadata: bytes, table: int, field: int) -> int:
-    """Returns where the table or vector begins that a field points to; 0 where there is none."""
+    """Returns where the table or vector begins that a field points to; 0 if there is none."""
     place = _place(metadata, table, field)
     return place + int(struct.unpack_from("<I", metadata, place)[0]) if place else 0

@@ -34,12 +34,12 @@ def _noted(parts: Iterable[Part]) -> Iterator[Part]:
 
 
 def in_file(path: Path, make: Callable[[], Iterable[Part]]) -> Part:
-    """Returns frames that stay in the file `path`, and their columns; both are written where they are missing.
+    """Returns frames that stay in the file `path`, and their columns; both are written if they are missing.
 
     The columns lie in `<path>.npz`, which is written last.
 
     Raises:
-        FileFormatError: Where the two files do not fit together.
+        FileFormatError: If the two files do not fit together.
     """
     beside = path.with_name(f"{path.name}.npz")
     if not (path.is_file() and beside.is_file()):

@@ -30,7 +30,7 @@ DEEPEST = 32
 """Groups within groups: more are a circle of links."""
 
 DAMAGE = (OSError, RuntimeError, KeyError, TypeError, ValueError, IndexError, AttributeError, MemoryError)
-"""What comes up where an HDF5 file is damaged."""
+"""Errors of a damaged HDF5 file."""
 
 SPOOLED_BYTES = 1 << 22
 """Size above which `spooled` writes to disk, and of its blocks."""
@@ -49,7 +49,7 @@ def open_hdf5(path: Path) -> Iterator[Any]:
     """Opens an HDF5 file to read; damage found on the way is a FileFormatError.
 
     Raises:
-        FileNotFoundError: Where there is no such file.
+        FileNotFoundError: If there is no such file.
         FileFormatError: For a file that is not HDF5, or is damaged or truncated.
     """
     if not path.is_file():
@@ -88,7 +88,7 @@ def member(group: h5py.Group, key: str) -> h5py.Group | h5py.Dataset:
     """Returns the dataset or group that lies in a group under a name.
 
     Raises:
-        FileFormatError: Where it is missing, or is a link to elsewhere.
+        FileFormatError: If it is missing, or is a link to elsewhere.
     """
     link = group.get(key, getlink=True)
     if link is None:
@@ -112,7 +112,7 @@ def read_array(group: h5py.Group, key: str, kinds: str = "fiub", dtype: DTypeLik
         group: Of an open file.
         key: Its name there.
         kinds: Of numpy dtypes that will do; "S", bytes of one length, is as plain as numbers.
-        dtype: What to read it as, block by block; its own where not given.
+        dtype: What to read it as, block by block; its own if not given.
 
     Raises:
         FileFormatError: For objects, strings, links, and data that lie elsewhere or were never written.
@@ -232,7 +232,7 @@ def read_text(group: h5py.Group, key: str) -> str:
     """Returns a string attribute of a group.
 
     Raises:
-        FileFormatError: Where it is missing or not a string.
+        FileFormatError: If it is missing or not a string.
     """
     value = text_attribute(group, key)
     if value is None:
@@ -241,7 +241,7 @@ def read_text(group: h5py.Group, key: str) -> str:
 
 
 def text_attribute(item: h5py.Group | h5py.Dataset, key: str) -> str | None:
-    """Returns a string attribute of a group or dataset, of fixed or variable length; None where there is none."""
+    """Returns a string attribute of a group or dataset, of fixed or variable length; None if there is none."""
     value = item.attrs.get(key)
     if isinstance(value, bytes):
         return value.decode()

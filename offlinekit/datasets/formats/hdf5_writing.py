@@ -57,7 +57,7 @@ def written_hdf5(path: Path, track_order: bool = False) -> Iterator[h5py.File]:
         track_order: Whether members are listed in the order in which they were made.
 
     Raises:
-        OSError: Where not all of it could be written.
+        OSError: If not all of it could be written.
     """
     with _Sink(path) as sink:
         try:

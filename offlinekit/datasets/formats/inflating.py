@@ -43,11 +43,11 @@ def _library() -> ModuleType:
 
 
 LARGE = 1 << 20
-"""Packed bytes of a chunk beyond which it is looked at before HDF5 inflates it, which knows no limit."""
+"""Packed bytes of a chunk beyond which it is checked before HDF5, which has no limit, inflates it."""
 
 
 class Chunk(NamedTuple):
-    """Where a chunk lies."""
+    """Place of a chunk."""
 
     first: tuple[int, ...]  # Its first element.
     place: int  # Of its bytes in the file.
@@ -59,7 +59,7 @@ class Rows:
 
     Args:
         item: The dataset.
-        dtype: What to read it as; its own where not given. Too large becomes inf.
+        dtype: What to read it as; its own if not given. Too large becomes inf.
     """
 
     def __init__(self, item: h5py.Dataset, dtype: DTypeLike | None = None) -> None:
@@ -88,7 +88,7 @@ class Rows:
                 yield start, out
 
     def _block_rows(self) -> int:
-        """Returns rows of a block: whole chunks, where there are some."""
+        """Returns rows of a block: whole chunks, if there are some."""
         row_bytes = max(self.item.nbytes // max(len(self.item), 1), 1)
         unit = self.item.chunks[0] if self.item.chunks else 1
         return max(int(BLOCK_BYTES // (row_bytes * unit)), 1) * int(unit)

@@ -41,7 +41,7 @@ def unpack(text: str) -> Array:
     """Returns the array that a column's base64 text holds.
 
     Raises:
-        MissingExtraError: Where lz4 is not installed.
+        MissingExtraError: If lz4 is not installed.
         FileFormatError: For text that holds anything but one array of numbers.
     """
     frames = require("lz4.frame", "lz4")

@@ -1,6 +1,6 @@
 """The wire format of protocol buffers, as far as recorded data need it, and `tf.train.Example`.
 
-Numbers of fields and their meaning are the caller's to know; groups, which nothing here uses, are refused.
+The caller gives the numbers of fields and their meaning; groups, which nothing here uses, are refused.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def as_double(data: bytes, field: Field) -> float:
 def parse_example(data: bytes) -> dict[str, Feature]:
     """Returns the features of a serialised `tf.train.Example` by name.
 
-    Lists of numbers may be packed or not. Where a name comes twice the last one holds.
+    Lists of numbers may be packed or not. If a name comes twice, the last one holds.
 
     Raises:
         FileFormatError: For bytes that are no Example; says at which byte.

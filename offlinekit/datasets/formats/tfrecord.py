@@ -23,7 +23,7 @@ from offlinekit.load_budget import budget_of
 from offlinekit.types import Array
 
 MOST_BYTES = 1 << 30
-"""The longest record that is believed."""
+"""The longest record that is read."""
 BATCH_BYTES = 1 << 19
 """Records are checked together once they have so many bytes."""
 BATCH_RECORDS = 1 << 12

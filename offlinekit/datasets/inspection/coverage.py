@@ -1,4 +1,4 @@
-"""Where the values of a dataset lie: quantiles, bounds and histograms."""
+"""Coverage of a dataset: quantiles, bounds and histograms."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ AT_BOUND = 0.001
 
 
 class Spread(NamedTuple):
-    """How the numbers of one dimension are spread."""
+    """Spread of the numbers of one dimension."""
 
     name: str
-    at_bounds: float | None  # Share of rows at a bound of the space; None where it has none.
+    at_bounds: float | None  # Share of rows at a bound of the space; None if it has none.
     low: float
     quantile_5: float
     median: float
@@ -84,7 +84,7 @@ def action_counts(dataset: MDPDataset) -> Array | None:
 
 
 def histogram(values: Array, n_bins: int = 10) -> tuple[Array, Array]:
-    """Returns counts [n] and edges [n + 1]; one bin a value where there are at most n_bins different ones."""
+    """Returns counts [n] and edges [n + 1]; one bin a value if there are at most n_bins different ones."""
     different = np.unique(values[: 10 * ROWS_LOOKED_AT])
     if len(different) <= n_bins and np.isin(values, different).all():
         counts = np.array([(values == value).sum() for value in different])

@@ -63,7 +63,7 @@ def every_timeout_is_a_terminal(draft: Draft) -> Iterator[Finding]:
     both = with_both_flags(draft)
     if 2 <= len(both) == np.count_nonzero(draft.columns.get("timeouts", False)):
         message = "are set at every timeout, and win there, so that no future is counted"
-        yield warning("terminals", message, "clear them where only a step limit ended the episode", both)
+        yield warning("terminals", message, "clear them if only a step limit ended the episode", both)
 
 
 def with_both_flags(draft: Draft) -> Array:

@@ -58,7 +58,7 @@ def examine(name: str | PathLike[str], /, **options: Any) -> Report:
         **options: As of `get_dataset`.
 
     Raises:
-        FileFormatError: For a damaged file, of whose columns nothing can be said.
+        FileFormatError: For a damaged file, whose columns cannot be read.
         FileNotFoundError: For a path to nothing.
         ValueError: For an unknown name.
     """

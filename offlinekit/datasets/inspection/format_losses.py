@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from offlinekit.datasets.mdp_dataset import MDPDataset
 
 OWN = ("origin", "edits")
-"""Metadata that say where a dataset comes from; a reader writes its own."""
+"""Metadata of the source of a dataset; a reader writes its own."""
 
 
 def warn_of_losses(dataset: MDPDataset, format: str, held: Collection[str]) -> None:

@@ -25,7 +25,7 @@ def draw_sheet(dataset: MDPDataset, path: str | Path) -> Path:
     """Draws returns, lengths, rewards, actions and observations of a dataset into one figure.
 
     Args:
-        dataset: What to look at.
+        dataset: Its subject.
         path: File to write; its suffix chooses the format (.png, .pdf, .svg).
 
     Raises:
@@ -163,7 +163,7 @@ def _frames(axes: Axes, leaf: Array) -> None:
 
 
 def _plane(axes: Axes, dataset: MDPDataset) -> None:
-    """Draws where the observations lie in the plane of their two largest principal components."""
+    """Draws the observations in the plane of their two largest principal components."""
     floats = [leaf for leaf in leaves(dataset.observations) if leaf.dtype != np.uint8]
     step = -(-len(dataset) // MOST_POINTS)
     if not floats or sum(leaf[0].size for leaf in floats) < 2:

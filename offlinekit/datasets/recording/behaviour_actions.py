@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 class Behaviour:
     """A policy whose actions are random with probability epsilon and lie inside the action space.
 
-    The policy returns actions, or a pair of actions and their log-probabilities [B]. Where it has a method
-    `log_prob(observations, actions)`, that is asked about the actions really taken. One with a method
+    The policy returns actions, or a pair of actions and their log-probabilities [B]. If it has a method
+    `log_prob(observations, actions)`, it is called with the actions really taken. One with a method
     `seed(seed)` is seeded at each part of a recording, which makes that part repeatable.
 
     Args:
@@ -47,7 +47,7 @@ class Behaviour:
         self.seed(0)
 
     def seed(self, seed: int) -> None:
-        """Begins anew with a seed."""
+        """Seeds the random numbers."""
         own, noise, policy = np.random.SeedSequence(seed).generate_state(3).tolist()
         self._rng, self._random = np.random.default_rng(own), RandomPolicy(self.space, noise)
         if callable(self._seed_policy):
@@ -75,9 +75,9 @@ class Behaviour:
         return actions, self._mixture(log_probs)
 
     def _answer(self, observations: ArrayTree, actions: Array) -> ArrayLike | None:
-        """Returns what the policy says of the actions taken; None where it cannot answer."""
+        """Returns the log-probabilities of the actions taken; None if the policy has none."""
         try:
-            return self._log_prob(observations, actions)  # type: ignore[misc,no-any-return]  # Asked only where there is one.
+            return self._log_prob(observations, actions)  # type: ignore[misc,no-any-return]  # Called only if there is one.
         except UnsupportedError:
             return None
 

@@ -44,7 +44,7 @@ def collect(
 ) -> MDPDataset:
     """Records the steps of a policy in an environment, exactly `n_steps` rows.
 
-    Every recorded episode is complete, but for the last one, which is cut where the rows are enough (a
+    Every recorded episode is complete, but for the last one, which is cut once the rows are enough (a
     timeout). The observation after each episode's end is kept, and so are the log-probabilities of the
     actions if the policy gives them. With `out`, whole parts lie beside it while the recording goes on: the same
     call after an interruption goes on behind the last of them, and gives what the first would have given.
@@ -66,8 +66,8 @@ def collect(
 
     Raises:
         ValueError: For numbers out of range, and for actions that do not fit the environment.
-        FileExistsError: Where `out` exists.
-        DatasetError: Where parts lie beside `out` that were recorded in another way.
+        FileExistsError: If `out` exists.
+        DatasetError: If parts lie beside `out` that were recorded in another way.
         UnsupportedError: For a policy, an environment or a space that cannot be recorded.
     """
     for what, number in (("n_steps", n_steps), ("n_envs", n_envs), ("part_steps", part_steps)):
@@ -127,10 +127,10 @@ class Parts:
         return sum(part.n_episodes for part in self.parts)
 
     def take_up(self) -> bool:
-        """Takes the next part from the folder; returns whether it is there.
+        """Reads the next part from the folder; returns whether it is there.
 
         Raises:
-            DatasetError: Where it was recorded in another way.
+            DatasetError: If it was recorded in another way.
         """
         path = self._next_path()
         if path is None or not path.exists():
@@ -145,7 +145,7 @@ class Parts:
         return True
 
     def add(self, part: MDPDataset) -> None:
-        """Puts a part behind the others."""
+        """Appends a part."""
         part = part.with_options(name=self.name, metadata=self.facts)
         path = self._next_path()
         self.parts.append(part if path is None else MDPDataset.open(part.save(path, compress=False)))
@@ -155,7 +155,7 @@ class Parts:
 
     @contextlib.contextmanager
     def kept_at_interruption(self) -> Iterator[None]:
-        """Says at Ctrl-C how to go on."""
+        """Adds to a KeyboardInterrupt how to go on."""
         try:
             yield
         except KeyboardInterrupt:

@@ -76,12 +76,12 @@ class Recorder(EpisodeLoop):
         self.behaviour.actor.forget(slot.episode)
 
     def stepped(self, slot: Slot, before: ArrayTree, index: int) -> None:
-        """Keeps a row."""
+        """Records a row."""
         log_prob = None if self._log_probs is None else self._log_probs[index]
         self._running[slot.episode].append((before, self._actions[index], slot.reward, log_prob))
 
     def finished(self, slot: Slot) -> None:
-        """Puts the rows of an episode together."""
+        """Joins the rows of an episode."""
         observations, actions, rewards, log_probs = zip(*self._running.pop(slot.episode), strict=True)
         self._episodes[slot.episode] = Episode(
             as_observations(stack_trees([*observations, slot.observation])),

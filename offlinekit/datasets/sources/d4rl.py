@@ -57,7 +57,7 @@ UNIT_ACTIONS = (*ENVIRONMENTS, "antmaze", "maze2d", "kitchen", "bullet")
 
 @functools.cache
 def table() -> dict[str, dict[str, Any]]:
-    """Returns D4RL's datasets: name to url and, where D4RL has reference scores, min and max."""
+    """Returns D4RL's datasets: name to url and, if D4RL has reference scores, min and max."""
     text = (Path(__file__).resolve().parents[1] / "families" / "d4rl.json").read_text()
     return dict(json.loads(text))
 
@@ -78,7 +78,7 @@ def find(name: str) -> Path:
     Those are OFFLINEKIT_DATA, or ~/.offlinekit/datasets where it is unset, and ~/.d4rl/datasets.
 
     Raises:
-        DownloadError: Where it cannot be fetched; says where to put it.
+        DownloadError: If it cannot be fetched; says where to put it.
     """
     folders = [data_root(), data_root() / "d4rl", Path.home() / ".d4rl" / "datasets"]
     for folder in folders:
@@ -108,7 +108,7 @@ def load(
         The dataset and its environment or None.
 
     Raises:
-        DownloadError: Where the file is not there and cannot be fetched.
+        DownloadError: If the file is not there and cannot be fetched.
         MissingExtraError: For source="d4rl" without d4rl.
     """
     _check_choice("source", source, ("file", "d4rl"))
@@ -141,11 +141,11 @@ def read(
     Args:
         path: The HDF5 file.
         dataset: D4RL's name for it, which says reference scores, action range and environment; found by
-            the file's name where not given.
+            the file's name if not given.
         infos: Columns below `infos` to keep in the extras, such as ["qpos", "goal"].
         action_space: In place of what the name says.
         transitions: "all" keeps every row, "d4rl" gives exactly those of D4RL's `qlearning_dataset`.
-        alignment: "RSA" where a row holds the reward that led to its state, as in maze2d.
+        alignment: "RSA" if a row holds the reward that led to its state, as in maze2d.
         step_limit: Cuts episodes after this many rows, in place of the file's timeouts.
         reward_transform: "iql", "r-1", "10r-5", "4(r-.5)" or "100r": what papers do to the rewards.
         clip_actions: Whether to clip actions into their range.

@@ -58,7 +58,7 @@ def _games_by_dashes() -> dict[str, str]:
 def load(
     name: str, *, run: int = 1, epoch: int | None = None, fraction: float = 1.0, seed: int = 0
 ) -> Columns:
-    """Reads one epoch by name; downloads and converts it first where that was not done before.
+    """Reads one epoch by name; downloads and converts it first if that was not done before.
 
     The frames stay in a file, so that little memory is taken: a whole epoch has 7 GB.
 
@@ -70,8 +70,8 @@ def load(
         seed: Of the draw.
 
     Raises:
-        ValueError: For an unknown game, a run or fraction out of range, or an epoch not said or said twice.
-        DownloadError: Where a file is not there and cannot be fetched.
+        ValueError: For an unknown game, a run or fraction out of range, or an epoch not given or given twice.
+        DownloadError: If a file is not there and cannot be fetched.
         FileFormatError: For damaged files.
     """
     if not 1 <= run <= 5:
@@ -115,7 +115,7 @@ def read(
         epochs: The checkpoints to read; None reads all that are there.
         fraction: Share of each one's steps to keep, in whole episodes drawn at random.
         seed: Of the draw.
-        game: Such as "Breakout", which says the actions and the environment; found by the folder's name where
+        game: Such as "Breakout", which says the actions and the environment; found by the folder's name if
             not given.
         step_limit: Episodes of so many steps were cut off by the recorder; None takes every end as it is.
 

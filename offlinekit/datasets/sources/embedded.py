@@ -37,8 +37,8 @@ def load(name: str) -> MDPDataset:
     """Reads an embedded dataset after checking its SHA-256 against the manifest.
 
     Raises:
-        FileNotFoundError: Where the installation lacks the file.
-        FileFormatError: Where the file is not the recorded one.
+        FileNotFoundError: If the installation lacks the file.
+        FileFormatError: If the file is not the recorded one.
     """
     path, facts = FOLDER / f"{name}.h5", manifest().get(name)
     if facts is None or not path.is_file():

@@ -1,6 +1,6 @@
 """LeRobot: folders of `meta/info.json` and `data/**/*.parquet`, as its v2 and v3 lay them out.
 
-Row t holds the observation, the action taken on it and, where it was recorded, the reward that the action
+Row t holds the observation, the action taken on it and, if it was recorded, the reward that the action
 earned as `next.reward` (SAR). The observation after an episode's last row was not recorded. Videos are not read.
 """
 
@@ -50,7 +50,7 @@ def read(
         clip_actions: Whether to clip actions into action_space.
 
     Raises:
-        MissingExtraError: Where pyarrow is not installed.
+        MissingExtraError: If pyarrow is not installed.
         FileFormatError: For a damaged dataset or one of another layout.
         DatasetError: For features that are not there, and data that cannot be a dataset.
     """

@@ -5,7 +5,7 @@ T steps has T + 1 observations, so that every final observation is known. What a
 for stays in its extras, from which `export_minari` writes the same dataset again:
 
 - `infos/...` [N, ...], and [E, ...] for those after the last step;
-- `minari/<column>`, the values of a column as they were stored, where float32 does not hold them;
+- `minari/<column>`, the values of a column as they were stored, if float32 does not hold them;
 - `minari/attributes` [E], those of an episode (id, seed, options, ...) as JSON;
 - the metadata `minari`, what `metadata.json` says.
 """
@@ -51,9 +51,9 @@ def load(name: str, *, exact: bool = True, clip_actions: bool = False) -> Column
         clip_actions: As `read`.
 
     Raises:
-        FileNotFoundError: Where the dataset is not on this machine, and the package `minari` is not installed, which
+        FileNotFoundError: If the dataset is not on this machine, and the package `minari` is not installed, which
             downloads it.
-        DownloadError: Where it cannot be downloaded.
+        DownloadError: If it cannot be downloaded.
         FileFormatError: As `read`.
         DatasetError: As `read`.
     """
@@ -105,7 +105,7 @@ def read(
         clip_actions: Whether to clip continuous actions into their range.
 
     Raises:
-        MissingExtraError: For the Arrow layout where pyarrow is not installed.
+        MissingExtraError: For the Arrow layout if pyarrow is not installed.
         FileFormatError: For a damaged dataset, or one of another layout.
         DatasetError: For data that cannot be a dataset.
         UnsupportedError: For spaces that have no columns.

@@ -1,4 +1,4 @@
-"""NPZ files of flat columns, their keys named by the caller where they are not the usual ones; see `buffers`."""
+"""NPZ files of flat columns, their keys named by the caller if they are not the usual ones; see `buffers`."""
 
 from __future__ import annotations
 

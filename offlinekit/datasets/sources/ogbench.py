@@ -45,7 +45,7 @@ def load(name: str, **options: Any) -> Columns:
         **options: Of `read`.
 
     Raises:
-        DownloadError: Where the file is not there and cannot be fetched.
+        DownloadError: If the file is not there and cannot be fetched.
     """
     file_name = f"{name.removeprefix('ogbench/')}.npz"
     folders = [data_root() / "ogbench", Path.home() / ".ogbench" / "data", data_root()]

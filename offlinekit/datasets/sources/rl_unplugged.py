@@ -1,7 +1,7 @@
 """RL Unplugged: Atari, as single transitions in no order of time or as whole episodes.
 
 Alignment: SAR, row t holds the observation, the action taken on it and the reward that the action earned. A
-transition has four frames before and four after it, of which five differ. Where the last discount of an episode
+transition has four frames before and four after it, of which five differ. If the last discount of an episode
 is 0, its last row is the terminal observation alone.
 """
 
@@ -44,7 +44,7 @@ class Raw(NamedTuple):
 def load(
     name: str, *, run: int = 1, shard: int = 0, limit: int | None = None, clip_rewards: bool = False
 ) -> schema.Columns:
-    """Reads a shard by name; downloads and converts it first where that was not done before.
+    """Reads a shard by name; downloads and converts it first if that was not done before.
 
     The converted frames lie beside the shard and stay in their file, so that little memory is taken.
 
@@ -58,7 +58,7 @@ def load(
 
     Raises:
         ValueError: For an unknown game, run or shard.
-        DownloadError: Where the shard is not there and cannot be fetched.
+        DownloadError: If the shard is not there and cannot be fetched.
         FileFormatError: For a damaged shard.
     """
     _, family, game = name.split("/")
@@ -81,7 +81,7 @@ def read(
         path: The TFRecord file.
         limit: The most Examples to read: transitions, or episodes.
         clip_rewards: Whether rewards are clipped into [-1, 1].
-        game: Such as "Asterix", which says the actions and the environment; found in the path where not
+        game: Such as "Asterix", which says the actions and the environment; found in the path if not
             given.
 
     Raises:
@@ -117,7 +117,7 @@ def _parse(data: bytes, ordered: bool) -> Raw | None:
 
 
 def _transition(features: dict[str, Feature]) -> Raw | None:
-    """Returns a transition with its five frames, or None where the frames after it are not those before."""
+    """Returns a transition with its five frames, or None if the frames after it are not those before."""
     before, after = _images(features, "o_t"), _images(features, "o_tp1")
     if len(before) != STACK or len(after) != STACK:
         raise FileFormatError(f"expected {STACK} frames in o_t and o_tp1, got {len(before)} and {len(after)}")
@@ -144,7 +144,7 @@ def _images(features: dict[str, Feature], name: str) -> list[bytes]:
 
 
 def _episode(features: dict[str, Feature]) -> Raw | None:
-    """Returns an episode with a frame for each of its steps and, where the game ended, the last one."""
+    """Returns an episode with a frame for each of its steps and, if the game ended, the last one."""
     frames = _images(features, "observations")
     columns = {name: number(features, name) for name in ("actions", "clipped_rewards", "unclipped_rewards")}
     discounts = number(features, "discounts")

@@ -72,7 +72,7 @@ def load(name: str, *, shard: int | None = None, cameras: bool = True, clip_acti
 
     Raises:
         ValueError: For an unknown task or shard.
-        DownloadError: Where a shard is not there and cannot be fetched.
+        DownloadError: If a shard is not there and cannot be fetched.
     """
     shards = range(N_SHARDS) if shard is None else [shard]
     names = [shard_name(prefix_of(name), i, N_SHARDS) for i in shards]
@@ -88,7 +88,7 @@ def read(
         path: The TFRecord file.
         cameras: Whether images are kept.
         clip_actions: Whether to clip actions into their range.
-        action_space: Of the actions; [-1, 1] where not given.
+        action_space: Of the actions; [-1, 1] if not given.
 
     Raises:
         FileFormatError: For a damaged file or other features.

@@ -50,7 +50,7 @@ def load(
 
     Raises:
         ValueError: For an unknown task, challenge, size or shard.
-        DownloadError: Where a shard is not there and cannot be fetched.
+        DownloadError: If a shard is not there and cannot be fetched.
     """
     task = name.rsplit("/", 1)[-1]
     tasks = sorted({task for _, task in N_SHARDS})
@@ -76,7 +76,7 @@ def read(path: Path, *, clip_actions: bool = False, action_space: Space | None =
     Args:
         path: The TFRecord file.
         clip_actions: Whether to clip actions into their range.
-        action_space: Of the actions; [-1, 1] where not given.
+        action_space: Of the actions; [-1, 1] if not given.
 
     Raises:
         FileFormatError: For a damaged file or other features.

@@ -2,7 +2,7 @@
 lines or Parquet.
 
 Row t holds the observation, the action taken on it and the reward that the action earned (SAR). Rows are put
-together by `eps_id` and sorted by `t` where the file has them, as fragments of several episodes may lie between
+together by `eps_id` and sorted by `t` if the file has them, as fragments of several episodes may lie between
 one another; else an episode ends at `dones`.
 """
 
@@ -57,15 +57,15 @@ def read(
 
     Args:
         path: The file or folder.
-        step_limit: Rows of the longest episode: where `dones` is set at that row it is a timeout. Older
-            versions of RLlib set it there too; where infos say `TimeLimit.truncated` no limit is needed.
+        step_limit: Rows of the longest episode: if `dones` is set at that row, it is a timeout. Older
+            versions of RLlib set it there too; if infos say `TimeLimit.truncated`, no limit is needed.
         unsquash_actions: Whether to map actions from [-1, 1], as RLlib keeps them with `normalize_actions`, to
             the range of action_space; log-probabilities become those of the mapped actions.
         action_space: gymnasium Box or Discrete, else taken from the dtype.
         clip_actions: Whether to clip continuous actions into action_space.
 
     Raises:
-        MissingExtraError: For packed columns where lz4 is not installed.
+        MissingExtraError: For packed columns if lz4 is not installed.
         FileFormatError: For a damaged file or one of another format.
         DatasetError: For data that cannot be a dataset.
     """
@@ -90,7 +90,7 @@ def read(
 
 
 def _lines(path: Path) -> Iterator[tuple[str, Any]]:
-    """Yields each line, a batch or a row, or each Parquet file with where it stands."""
+    """Yields each line, a batch or a row, or each Parquet file with its place."""
     if path.is_dir():
         for part in sorted(path.rglob("*.parquet")) or sorted(path.rglob("*.json")):
             yield from _lines(part)
@@ -181,7 +181,7 @@ def _log_probs(columns: dict[str, Array]) -> Array | None:
 
 
 def _order(columns: dict[str, Array]) -> tuple[Array, Array | None]:
-    """Returns the rows by episode and time, and the last row of each episode where episodes have names."""
+    """Returns the rows by episode and time, and the last row of each episode if episodes have names."""
     if not columns:
         raise FileFormatError("the file is empty, expected batches of RLlib, one a line")
     n_rows = len(columns["rewards"])

@@ -6,20 +6,18 @@ Row t holds the observation, the action taken on it and the reward that the acti
 from __future__ import annotations
 
 import csv
-import gzip
 import inspect
-import io
 import warnings
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from offlinekit.datasets.editing.dropping import Nonfinite
 from offlinekit.datasets.editing.ordering import in_order
 from offlinekit.datasets.formats.arrow import read_parquet
+from offlinekit.datasets.formats.gzipped import UNPACKING, open_unpacked
 from offlinekit.datasets.formats.json_files import parse
 from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.datasets.schema import Columns
@@ -149,7 +147,7 @@ def read(path: Path, *, separator: str | None = None, decimal: str = ".", **opti
         **options: Of `from_dataframe`.
 
     Raises:
-        MissingExtraError: Where pandas, or pyarrow for Parquet, is not installed.
+        MissingExtraError: If pandas, or pyarrow for Parquet, is not installed.
         FileFormatError: For a file that is not a table.
         DatasetError: As `from_dataframe`.
     """
@@ -157,7 +155,7 @@ def read(path: Path, *, separator: str | None = None, decimal: str = ".", **opti
     if path.suffix.lower() == ".parquet":
         return _columns(read_parquet(path).to_pandas(), **options)
     try:
-        with _unpacked(path) as content:
+        with open_unpacked(path) as content:
             header = content.readline(MOST_HEADER).decode("utf-8-sig", errors="replace")
             separator = separator or max(SEPARATORS, key=lambda mark: len(_cells(header, mark)))
             names = _cells(header, separator)
@@ -169,7 +167,7 @@ def read(path: Path, *, separator: str | None = None, decimal: str = ".", **opti
                 frame = pandas.read_csv(content, dtype=texts, sep=separator, decimal=decimal, index_col=False)
             if len(set(names)) < len(names) == frame.shape[1]:  # Which pandas would tell apart by numbers.
                 frame.columns = names
-    except (ValueError, OSError, EOFError, zlib.error, pandas.errors.ParserWarning) as error:
+    except (ValueError, *UNPACKING, pandas.errors.ParserWarning) as error:
         raise FileFormatError(
             f"{path} is not a CSV table with a header line, or is damaged ({error})"
         ) from error
@@ -182,17 +180,6 @@ def _options_of_read() -> inspect.Signature:
 
 
 read.__signature__ = _options_of_read()  # type: ignore[attr-defined]  # Of get_dataset's check.
-
-
-def _unpacked(path: Path) -> IO[bytes]:
-    """Returns the bytes of a file, of a gzipped one as many as the budget allows."""
-    if path.suffix.lower() != ".gz":
-        return path.open("rb")
-    budget = budget_of(path)
-    with gzip.open(path) as file:
-        content = file.read(budget.limit + 1)
-    budget.take(len(content), f"the text in {path}")
-    return io.BytesIO(content)
 
 
 def _cells(header: str, separator: str) -> list[str]:

@@ -32,7 +32,7 @@ ARRAYS = ("ndarray", "Tensor")
 def read(path: Path, *, action_space: Space | None = None, clip_actions: bool = False) -> Columns:
     """Reads a file that `ReplayBuffer.save_hdf5` wrote, or one of flat columns of the same names.
 
-    Objects that Tianshou pickled into the file are left out with a warning. Where `obs_next` was not saved,
+    Objects that Tianshou pickled into the file are left out with a warning. If `obs_next` was not saved,
     the observation after an episode's last row is unknown.
 
     Args:

@@ -1,7 +1,7 @@
 """Waymo Open Motion Dataset: the logged vehicles of its Scenario records as trajectories.
 
 Alignment: SAR. Nothing in the data is an action or a reward: the action of row t is what took the vehicle from its
-state t to its state t + 1, an acceleration and a turn, and the reward is the way it made. Where a state is invalid
+state t to its state t + 1, an acceleration and a turn, and the reward is the way it made. If a state is invalid
 the trajectory ends, as a timeout, and another begins after it.
 """
 
@@ -49,7 +49,7 @@ class Track(NamedTuple):
 
 
 class Scenario(NamedTuple):
-    """One record: the vehicles that were asked for."""
+    """One record: the vehicles that were chosen."""
 
     times: Array  # float64 [T], seconds.
     tracks: list[Track]

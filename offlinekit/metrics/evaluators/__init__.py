@@ -51,11 +51,11 @@ def _module(name: str) -> ModuleType:
 
 
 def on_dataset(evaluator: Evaluator, dataset: MDPDataset) -> Evaluator:
-    """Returns an evaluator that looks at a dataset of its own, such as held-out episodes, in place of the run's.
+    """Returns an evaluator on a dataset of its own, such as held-out episodes, in place of the run's.
 
     Args:
         evaluator: What measures.
-        dataset: What it looks at.
+        dataset: What it measures on.
     """
 
     @wraps(evaluator)  # And its direction.

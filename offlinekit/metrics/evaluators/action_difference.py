@@ -1,4 +1,4 @@
-"""How far a continuous policy is from what the data do, or from another policy."""
+"""Distance of a continuous policy from the actions of the data, or from another policy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How often a discrete policy does what the data do, or what another policy does."""
+"""Share of rows in which a discrete policy acts as the data do, or as another policy."""
 
 from __future__ import annotations
 

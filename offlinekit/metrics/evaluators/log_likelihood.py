@@ -1,4 +1,4 @@
-"""How likely a stochastic policy finds what the data do."""
+"""Likelihood of the data's actions under a stochastic policy."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def log_likelihood(algo: Algo, dataset: MDPDataset) -> float:
     """Returns the mean over rows of log pi(a|s): of a probability, or of a density in units of the data.
 
     Raises:
-        UnsupportedError: For a policy without probabilities, and for one that looks at earlier steps.
+        UnsupportedError: For a policy without probabilities, and for one that depends on earlier steps.
     """
     policy: Any = getattr(algo.impl, "policy", None)
     if getattr(algo, "is_stateful", False) or not hasattr(policy, "log_prob"):

@@ -1,4 +1,4 @@
-"""How far the policy's actions are from anything that the data hold."""
+"""Distance of the policy's actions from all actions of the data."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ def out_of_distribution_distance(
 ) -> float:
     """Returns the mean distance of (s, pi(s)) to the nearest (s, a) of the data, in standard deviations.
 
-    Each dimension is divided by its standard deviation over the rows that are looked at. Two different discrete
+    Each dimension is divided by its standard deviation over the rows that are used. Two different discrete
     actions are one apart. 0 where the policy does what the data do; no more than the distance between the
     policy's action and the data's in the same state, since the state itself is among the neighbours.
 
     Args:
         algo: With networks.
-        dataset: Of which a random part is looked at.
+        dataset: Of which a random part is used.
         n_rows: Rows among which neighbours are searched.
-        n_queries: How many of these rows are asked for.
+        n_queries: For how many of these rows distances are computed.
         seed: Of the rows that are drawn; the same ones at each call.
     """
     from sklearn.neighbors import KDTree  # Here: it takes a second to import.
@@ -69,7 +69,7 @@ def _vectors(algo: Algo, dataset: MDPDataset, index: Array, seed: int) -> Array:
 
 
 def _projection(flat: Array, seed: int) -> Callable[[Array], Array]:
-    """Returns what maps [B, D] onto few numbers that keep distances, on average, where D is large."""
+    """Returns what maps [B, D] onto few numbers that keep distances, on average, if D is large."""
     if flat.shape[1] <= MOST_NUMBERS:
         return np.asarray
     from sklearn.random_projection import GaussianRandomProjection

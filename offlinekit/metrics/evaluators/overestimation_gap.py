@@ -1,4 +1,4 @@
-"""How far value estimates lie above the returns that were seen."""
+"""Excess of value estimates over the returns in the data."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def overestimation_gap(
     Args:
         algo: With values.
         dataset: Rows in order of time.
-        env: Where to measure the policy's own return in place of the data's, such as
+        env: To measure the policy's own return in, in place of the data's, such as
             `functools.partial(overestimation_gap, env=env)` in a run.
         n_episodes: Episodes in `env`.
         seed: Of the first of them.
@@ -61,7 +61,7 @@ def overestimation_gap(
 def _completed_returns(algo: Algo, dataset: MDPDataset, estimates: Array) -> tuple[Array, Array]:
     """Returns the return from each row on [N], and the weight [N] in it of the estimate behind a timeout.
 
-    Where a timeout's final observation was not recorded, its last row takes the place of that.
+    If a timeout's final observation was not recorded, its last row takes the place of that.
     """
     last, scaler = dataset.episode_ends - 1, algo.scaling.reward
     rewards = (dataset.rewards if scaler is None else scaler.transform(dataset.rewards)).astype(np.float64)
@@ -87,7 +87,7 @@ class _Discounted(gymnasium.Wrapper[Any, Any, Any, Any]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
-        """Begins an episode with undiscounted rewards."""
+        """Resets the environment and the discount."""
         self.weight = 1.0
         return self.env.reset(seed=seed, options=options)
 

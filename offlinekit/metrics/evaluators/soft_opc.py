@@ -1,4 +1,4 @@
-"""Whether values tell successful episodes from the others."""
+"""Whether values separate successful episodes from the others."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def soft_opc(algo: Algo, dataset: MDPDataset, *, return_threshold: float | None 
 
     Raises:
         UnsupportedError: For an algorithm without values of single states and actions.
-        ValueError: Where no episode is a success.
+        ValueError: If no episode is a success.
     """
     check_values(algo, "soft_opc")
     returns = dataset.episode_returns()

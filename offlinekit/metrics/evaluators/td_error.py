@@ -1,4 +1,4 @@
-"""How well values agree with one another along the data."""
+"""Agreement of values with one another along the data."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def td_error(algo: Algo, dataset: MDPDataset) -> float:
     """Returns the mean of (Q(s, a) - r - gamma**n (1 - d) Q(s', pi(s')))**2 over the n-step transitions.
 
-    Rewards are scaled and joined, and discounts are, as in training. Q is the mean over critics and, where
+    Rewards are scaled and joined, and discounts are, as in training. Q is the mean over critics and, if
     these learn quantiles, over quantiles. Rows whose next observation was not recorded are left out. On
     held-out episodes it shows overfitting: it grows there while it falls in training.
 

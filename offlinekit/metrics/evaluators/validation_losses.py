@@ -23,7 +23,7 @@ def validation_losses(algo: Algo, dataset: MDPDataset, *, n_batches: int = 50) -
     Args:
         algo: With networks.
         dataset: What the minibatches are drawn from.
-        n_batches: How many of `algo.batch_size`; fewer where they would hold each row more than once on average.
+        n_batches: How many of `algo.batch_size`; fewer if they would hold each row more than once on average.
     """
     algo.check(dataset)
     sampler = algo.make_sampler(dataset)

@@ -17,8 +17,7 @@ class Contributions:
     Attributes:
         numerators: [E, K].
         denominators: [E, K], not negative; None stands for ones, and the estimate is a plain mean.
-        without_weight: What a term counts whose denominators are all zero: 0 where a model stands behind it, NaN
-            where nothing does.
+        without_weight: What a term counts whose denominators are all zero: 0 with a model of its value, else NaN.
     """
 
     numerators: Floats

@@ -24,7 +24,7 @@ class Candidate:
         lower_bound: Of the gain, one-sided and corrected for the number of candidates; the lower of both estimates.
         weighted_gain: The gain by weighted doubly robust; None if it has no estimate.
         effective_sample: Episodes' worth of rows that show what the policy does; None without propensities.
-        held_back: The rule that speaks against deploying it, whatever the bound; empty where none does.
+        held_back: The rule against deploying it, whatever the bound; empty if none does.
     """
 
     name: str
@@ -67,7 +67,7 @@ class Rules:
             own: [1 + R], its fitted values.
             behaviour: [1 + R], those of the behaviour.
             weighted: The estimate by weighted episodes, or None.
-            doubts: What speaks against it beside the bounds, the gravest first; empty texts do not.
+            doubts: Reasons against it beside the bounds, the gravest first; empty texts do not.
             without_rows: That much of what it does has no rows, so that nothing bounds its gain; empty if little has.
         """
         gains = own - behaviour

@@ -1,4 +1,4 @@
-"""How far weights can be trusted: effective sample size and the weight of their tail."""
+"""Reliability of weights: effective sample size and the weight of their tail."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def pareto_k(weights: Floats) -> float:
     """Returns the shape of a generalised Pareto distribution fitted to the largest weights [n].
 
     The largest min(n / 5, 3 sqrt(n)) are fitted, less their threshold. Below 0.5 the variance of the weights is
-    finite, from 1 on not even their mean; NaN where fewer than 5 weights make the tail, -inf where it hardly
+    finite, from 1 on not even their mean; NaN if fewer than 5 weights make the tail, -inf if it hardly
     spreads. Source: Vehtari et al. 2024, arXiv:1507.02646 (Pareto smoothed importance sampling).
     """
     n_tail = int(np.ceil(min(0.2 * len(weights), 3 * np.sqrt(len(weights)))))

@@ -31,13 +31,13 @@ RIDGE = 1e-8  # Times the mean square of the features: for features that the dat
 
 @dataclass(frozen=True)
 class Regularisers:
-    """Which member of the family.
+    """Member of the family.
 
     Attributes:
         q_penalty: Of the values; above 0 the balance of visits holds in a norm, not exactly.
         ratio_penalty: Of the ratio; above 0 ratios are drawn to 0 where nothing holds them.
         reward_weight: 1 where q shall be the value of the target policy, 0 where it is a mere multiplier.
-        normalise: Whether the ratios must sum to the expected length, 1 / (1 - gamma): where nothing ends.
+        normalise: Whether the ratios must sum to the expected length, 1 / (1 - gamma), that of a task that never ends.
     """
 
     q_penalty: float = 0.0
@@ -60,7 +60,7 @@ Features: TypeAlias = "Floats | sparse.csr_array"
 
 @dataclass(frozen=True)
 class Flow:
-    """Where N rows come from and lead to, in features, under the target policy.
+    """Transitions of N rows, in features, under the target policy.
 
     Attributes:
         features: [N, d], dense or sparse, of each row's state and action.

@@ -16,7 +16,7 @@ def direct_method(logged: Logged) -> Contributions:
 def doubly_robust(logged: Logged, clip: float | None = None) -> Contributions:
     """Returns v(s_0) + sum_t gamma^t w_t (r_t + gamma v(s_{t+1}) - q(s_t, a_t)).
 
-    Unbiased for any model that does not depend on the episode, and for any weights where the model is exact.
+    Unbiased for any model that does not depend on the episode, and for any weights if the model is exact.
     Source: Jiang & Li 2016, arXiv:1511.03722, eq. (10), its recursion written out.
     """
     corrections = logged.weights(clip) * logged.td_errors

@@ -20,7 +20,7 @@ BETWEEN = "between both"
 
 @dataclass(frozen=True)
 class Cuts:
-    """Where recordings were cut.
+    """Cuts of recordings.
 
     Attributes:
         n_cut: Episodes that ended without a terminal.
@@ -53,7 +53,7 @@ class Cuts:
         return BETWEEN if reach == "mixed" or self.clipped else TO_THE_CUT
 
     def warning(self, estimand: str) -> str:
-        """Returns what speaks against an estimate with an estimand; empty where nothing does."""
+        """Returns the reasons against an estimate with an estimand; empty if there are none."""
         if estimand != BETWEEN:
             return ""
         if self.bootstrapped:

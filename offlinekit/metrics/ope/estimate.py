@@ -62,18 +62,18 @@ def estimate(
 
     Without `bootstrap_timeouts` weights aim at the return of the recorded episodes, cut where they are cut; a model
     and the marginalised estimators look beyond timeouts. The `estimand` of each estimate says which. An estimator that
-    these data cannot answer is left out, with its reason.
+    these data do not support is left out, with its reason.
 
     Args:
         policy: The target, as `TargetPolicy` takes it. Of an algorithm of discrete actions the greedy ones are
-            judged; `SampledPolicy(algo)` stands for its drawn ones.
+            evaluated; `SampledPolicy(algo)` stands for its drawn ones.
         dataset: Episodes of the behaviour policy.
         estimators: Names of `ESTIMATORS`; None takes all that the data and the model allow.
         gamma: Discount factor of one step, in [0, 1].
         behaviour: Log-probabilities [N] of the logged actions, a `FittedBehaviour`, "logged" for the dataset's
-            own, "fit" for `fit_behaviour`; None takes the logged ones where there are any, else fits.
+            own, "fit" for `fit_behaviour`; None takes the logged ones if there are any, else fits.
         q_function: (observations, actions) -> values [B], or an algorithm with `predict_value`. It must not have
-            been fitted to these episodes. None fits a counted model in folds where states are whole numbers.
+            been fitted to these episodes. None fits a counted model in folds if states are whole numbers.
         fit_q: Fits such a function to a dataset; it is cross-fitted over episodes. In place of `q_function`.
         dynamics: Learned models of one step, such as `Dynamics().fit(dataset)`, for "model_based".
         n_folds: Of fits; of fewer episodes, as many as these.
@@ -84,13 +84,13 @@ def estimate(
         switch_threshold: Weight above which SWITCH relies on the model.
         decay: The lambda of Retrace, Tree-backup and Q(lambda), in [0, 1].
         bootstrap_timeouts: Whether the model's value stands behind timeouts.
-        n_samples: Actions drawn in each state where they are continuous.
+        n_samples: Actions drawn in each state if they are continuous.
         seed: Of folds, resamples and features.
 
     Raises:
         ValueError: For unknown names and numbers out of range.
-        UnsupportedError: For what a policy or dataset cannot tell, such as densities; for policies that remember.
-        UnanswerableError: Where no estimator has an answer.
+        UnsupportedError: For quantities that a policy or dataset lacks, such as densities; for policies that remember.
+        UnanswerableError: If no estimator has a value.
     """
     if estimators is not None:
         for name in estimators:
@@ -159,10 +159,10 @@ def estimate(
 def _answers(
     chosen: dict[str, Estimator], inputs: Inputs, left_out: dict[str, str]
 ) -> dict[str, Contributions]:
-    """Returns the contributions by each estimator that has an answer; notes the reasons of the others in `left_out`.
+    """Returns the contributions by each estimator that has a value; notes the reasons of the others in `left_out`.
 
     Raises:
-        UnanswerableError: Where none has.
+        UnanswerableError: If none has.
     """
     found = {}
     for name, estimator in chosen.items():
@@ -180,7 +180,7 @@ def _answers(
 def _widened(
     contributions: dict[str, Contributions], chosen: dict[str, Estimator], inputs: Inputs, cuts: Cuts
 ) -> dict[str, Contributions]:
-    """Gives the estimators that leave nearly all to what was fitted the spread of one that corrects the fit.
+    """Sets the spread of estimators that rely nearly on the fit alone to that of one that corrects it.
 
     An estimate by a model that was fitted to the episodes varies with the fit. To first order that is as the
     efficient doubly robust estimate does (Kallus & Uehara 2019, arXiv:1908.08526), and that by whole episodes'
@@ -203,7 +203,7 @@ def _widened(
 def _chosen(
     names: Sequence[str] | None, target: TargetPolicy, has_model: bool, tabular: bool, has_dynamics: bool
 ) -> dict[str, Estimator]:
-    """Returns the named estimators, or those that can be asked."""
+    """Returns the named estimators, or those that apply."""
     if names is not None:
         chosen = {name: get_estimator(name) for name in names}
         if not has_model and (needy := [name for name, e in chosen.items() if e.needs_model]):

@@ -15,7 +15,9 @@ from offlinekit.metrics.ope.ope_report import Estimate
 from offlinekit.metrics.ope.support import Support
 from offlinekit.metrics.ope.weight_checks import MeanWeight
 
-VARIANCE_LIMIT = 0.5  # Above this Pareto k a sum has no variance, which every interval here counts on.
+SKEW_LIMIT = (
+    1 / 3
+)  # Above this Pareto k returns have no third moment, and a mean of hundreds is not yet normal.
 FEW = 25.0  # Below so many effective episodes an estimate rests on a handful of them.
 
 
@@ -48,7 +50,7 @@ class EstimateChecks:
         interval: tuple[float, float],
         confidence: float,
     ) -> Estimate:
-        """Returns the estimate of contributions, with what speaks against it."""
+        """Returns the estimate of contributions, with the reasons against it."""
         estimand = self.cuts.estimand(estimator.reach)
         effective = float(self.logged.n_episodes)
         if estimator.multiplies_weights:
@@ -90,12 +92,12 @@ class EstimateChecks:
         return [*found, self._of_clip()]
 
     def _of_returns(self) -> str:
-        """Returns that returns themselves have a tail without a variance; empty if they have one."""
+        """Returns that returns themselves have a heavy tail, whatever the weights; empty if they have none."""
         k = tail_of(self.logged.returns)
-        return f"heavy tail of returns (k {k:.2f})" if k > VARIANCE_LIMIT else ""
+        return f"heavy tail of returns (k {k:.2f})" if k > SKEW_LIMIT else ""
 
     def _of_clip(self) -> str:
-        """Returns what clipping takes off the weights; empty where it takes less than 1%."""
+        """Returns what clipping takes off the weights; empty if it takes less than 1%."""
         if self.clip is None:
             return ""
         whole, kept = self.logged.weights()[:, -1].sum(), self.logged.weights(self.clip)[:, -1].sum()

@@ -1,4 +1,4 @@
-"""The behaviour policy, fitted to the data where no propensities were logged."""
+"""The behaviour policy, fitted to the data if no propensities were logged."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def fit_behaviour(
 ) -> FittedBehaviour:
     """Fits the policy that took the actions of a dataset, in folds of whole episodes.
 
-    Discrete actions: counts of each state where observations are whole numbers, else a classifier. Continuous
+    Discrete actions: counts of each state if observations are whole numbers, else a classifier. Continuous
     ones: a normal density around a regression of each dimension, as wide as its errors on other episodes.
 
     Args:
@@ -82,7 +82,7 @@ def episode_folds(dataset: MDPDataset, n_folds: int, seed: int) -> Iterator[tupl
     """
     if n_folds < 2 or dataset.n_episodes < 2:
         raise ValueError(
-            "a fit that is to be judged by other episodes needs at least 2 folds and 2 episodes, got "
+            "a fit that is tested on other episodes needs at least 2 folds and 2 episodes, got "
             f"n_folds={n_folds} and {dataset.n_episodes} episode{'' if dataset.n_episodes == 1 else 's'}"
         )
     n_folds = min(n_folds, dataset.n_episodes)
@@ -133,7 +133,7 @@ def _fit_discrete(
 
 
 def _counted(states: Array, actions: Array, asked: Array, n_actions: int) -> Floats:
-    """Returns the shares of actions in each asked state; of all states together where it was not seen."""
+    """Returns the shares of actions in each state that is evaluated; of all states together if it was not seen."""
     overall = np.bincount(actions, minlength=n_actions) / len(actions)
     counts = np.zeros((max(states.max(), asked.max()) + 1, n_actions))
     np.add.at(counts, (states, actions), 1.0)

@@ -16,7 +16,6 @@ from offlinekit.types import Array
 
 if TYPE_CHECKING:
     from offlinekit.interfaces import PolicyLike
-    from offlinekit.training.setup.settings import RunSettings
 
 ROUNDS = 4  # Of updates at most, if a rule decides how many; each but the first has half as many.
 LATE = 0.6  # Share of the updates after which values are noted, for their trend.
@@ -62,21 +61,29 @@ class FittedPolicies:
         return cls(members, dataset, progress)
 
     def train(self, n_steps: int) -> None:
-        """Takes further updates of all fits as one stacked population, and notes values on the way."""
+        """Takes further updates of all fits as one stacked population, and notes values on the way.
+
+        Raises:
+            KeyboardInterrupt: At Ctrl-C, with what was stopped.
+        """
         everyone = [member for own in self.members.values() for member in own]
-        begun = everyone[0].grad_step
-        settings: RunSettings = {
-            "out": None,
-            "progress": self.progress,
-            "log_interval": max(1, round(n_steps / 5)),
-        }
-        self.earlier = {}
-        for step, _ in Population(everyone).fitter(self.dataset, n_steps, **settings):
-            if not self.earlier and step - begun >= LATE * n_steps and step - begun < n_steps:
-                self.earlier = {name: own[0].start_value(self.dataset) for name, own in self.members.items()}
+        begun, self.earlier = everyone[0].grad_step, {}
+        settings: Any = {"out": None, "progress": self.progress, "log_interval": max(1, round(n_steps / 5))}
+        try:
+            for step, _ in Population(everyone).fitter(self.dataset, n_steps, **settings):
+                if not self.earlier and LATE * n_steps <= step - begun < n_steps:
+                    self.earlier = {
+                        name: own[0].start_value(self.dataset) for name, own in self.members.items()
+                    }
+        except KeyboardInterrupt as error:
+            taken = everyone[0].grad_step - begun
+            raise KeyboardInterrupt(
+                f"after {taken:,} of {n_steps:,} updates of {len(everyone)} fits "
+                f"({', '.join(self.members)}); no policy was compared, and nothing was saved"
+            ) from error
 
     def train_until(self, enough: Callable[[], bool], n_steps: int | None) -> None:
-        """Takes so many updates; if None as many as values need, then more until a rule says enough.
+        """Takes that many updates; if None, as many as values need, then more until a rule is met.
 
         Source of what values need: `FQE.updates_needed`.
         """

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Features:
-    """Features of vectors: an indicator of each state where they are whole numbers, else random Fourier ones.
+    """Features of vectors: an indicator of each state if they are whole numbers, else random Fourier ones.
 
     The random ones belong to a Gaussian kernel as wide as the vectors' typical distance, after each
     dimension was standardised; a constant stands beside them. Source: Rahimi & Recht 2007, "Random features for
@@ -44,7 +44,7 @@ class Features:
         self.sampler.fit(np.zeros((1, inputs.shape[1])))
 
     def __call__(self, inputs: Floats) -> Floats | sparse.csr_array:
-        """Returns the features [N, d] of vectors [N, D]; sparse where they are indicators."""
+        """Returns the features [N, d] of vectors [N, D]; sparse if they are indicators."""
         if self.n_states is not None:
             states = inputs.reshape(-1).astype(np.int64)
             ones = np.ones(len(states))
@@ -87,7 +87,7 @@ class FlowMaker:
     def of_states(self, ratios: Floats) -> Flow:
         """Returns the flow over states, corrected by the ratios [N] of the logged actions.
 
-        Where states are whole numbers the ratios of each state are divided by their mean, so that no state sends
+        If states are whole numbers, the ratios of each state are divided by their mean, so that no state sends
         out more than came in, nor less: a state whose rows all have the ratio 0 goes on as the behaviour does.
         """
         ratios, states = ratios[self.index], vectors(self.here)
@@ -105,8 +105,8 @@ class FlowMaker:
     def of_pairs(self) -> Flow:
         """Returns the flow over pairs of state and action, which needs no propensities.
 
-        Where states are whole numbers, probabilities of pairs that are not in the data go to those of the same
-        state that are; of a state where none of the policy's actions is, to all that was done there.
+        If states are whole numbers, probabilities of pairs that are not in the data go to those of the same
+        state that are; of a state if none of the policy's actions is, to all that was done there.
         """
         actions = self.dataset.actions[self.index]
         if not self.target.discrete:

@@ -69,7 +69,7 @@ def cross_fitted_values(
     seed: int,
     gamma: float,
 ) -> tuple[Floats, Floats, Floats]:
-    """Returns as `model_values` the values by fits that did not see the episode they judge."""
+    """Returns as `model_values` the values by fits that were not fitted to the episode they value."""
     q, v = np.empty(len(dataset)), np.empty(len(dataset))
     final = np.empty(dataset.n_episodes)
     for learned, held_out in episode_folds(dataset, n_folds, seed):
@@ -81,10 +81,10 @@ def cross_fitted_values(
 
 
 def tabular_fit(target: TargetPolicy, dataset: MDPDataset, gamma: float) -> Callable[[MDPDataset], QFunction]:
-    """Returns what fits a counted model to a part of a dataset and answers with its values.
+    """Returns what fits a counted model to a part of a dataset and returns its values.
 
     Raises:
-        UnsupportedError: Where observations are not one whole number, or actions not discrete.
+        UnsupportedError: If observations are not one whole number, or actions not discrete.
     """
     numbers = tabular_states(dataset)
     if numbers is None or not target.discrete:

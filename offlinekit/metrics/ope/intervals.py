@@ -53,7 +53,7 @@ def student_t(values: Floats, confidence: float = 0.95) -> tuple[float, float]:
 def hoeffding(
     values: Floats, confidence: float = 0.95, bounds: tuple[float, float] | None = None
 ) -> tuple[float, float]:
-    """Returns mean -+ (high - low) sqrt(ln(2 / alpha) / (2 n)): holds for any n where the bounds hold.
+    """Returns mean -+ (high - low) sqrt(ln(2 / alpha) / (2 n)): holds for any n if the bounds hold.
 
     Source: Hoeffding 1963, theorem 2, both sides.
 
@@ -73,7 +73,7 @@ def empirical_bernstein(
 ) -> tuple[float, float]:
     """Returns mean -+ [s sqrt(2 ln(4 / alpha) / n) + 7 (high - low) ln(4 / alpha) / (3 (n - 1))].
 
-    Narrower than Hoeffding's where the values spread little within their bounds. Source: Maurer & Pontil
+    Narrower than Hoeffding's if the values spread little within their bounds. Source: Maurer & Pontil
     2009, arXiv:0907.3740, theorem 4, with alpha / 2 for each side.
 
     Args:

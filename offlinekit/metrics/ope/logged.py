@@ -18,7 +18,7 @@ class Logged:
     Attributes:
         rewards: [E, T].
         mask: bool [E, T], True for the steps of an episode, which stand in front.
-        target_log_probs: [E, T], of the logged actions under the policy that is judged; may be -inf.
+        target_log_probs: [E, T], of the logged actions under the target policy; may be -inf.
         behavior_log_probs: [E, T], of the logged actions under the policy that took them; finite.
         gamma: Discount factor of one step, in [0, 1].
         q: [E, T], modelled value of the logged action under the target policy; None without a model.

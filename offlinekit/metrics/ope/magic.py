@@ -18,7 +18,7 @@ def magic(logged: Logged, clip: float | None = None, seed: int = 0) -> Contribut
     """Returns sum_j x_j g^(j): g^(-1) is the model, g^(T-1) weighted doubly robust, g^(j) corrects steps 0..j.
 
     The shares x lie on the simplex and minimise x' (covariance + bias bias') x, where the bias of g^(j) is its
-    distance from a 10% interval of weighted doubly robust. At most 33 values of j are looked at. Intervals
+    distance from a 10% interval of weighted doubly robust. At most 33 values of j are used. Intervals
     take the shares as given. Source: Thomas & Brunskill 2016, arXiv:1604.00923, algorithm 1.
 
     Args:

@@ -18,11 +18,11 @@ class Estimate:
     """Value of a policy by one estimator.
 
     Attributes:
-        value: Expected discounted return; NaN where the data cannot say it.
+        value: Expected discounted return; NaN if the data do not determine it.
         interval: (low, high).
         confidence: That the interval is meant to hold the value.
         effective_sample_size: Episodes that the weights leave; all of them for estimators without weights.
-        warnings: What speaks against trusting it.
+        warnings: Reasons against relying on it.
         estimand: Which return it is: of "whole episodes", "to the cut", "beyond the cut", or "between both".
     """
 
@@ -42,12 +42,12 @@ class Report:
         estimates: Name of the estimator to its estimate.
         contributions: Name of the estimator to what each episode contributes, for other intervals.
         logged: The padded episodes, for estimators of one's own.
-        pareto_k: Shape of the weights' tail; above 0.7 their means cannot be trusted.
-        calibration: Of the behaviour policy where it was fitted, else None.
+        pareto_k: Shape of the weights' tail; above 0.7 their means are unreliable.
+        calibration: Of the behaviour policy if it was fitted, else None.
         behaviour_value: Mean discounted return of the data.
         support: How much of what the policy does has no rows.
         mean_weight: How far the weights are from their mean of 1; None without propensities.
-        left_out: Name of an estimator to why it has no answer.
+        left_out: Name of an estimator to why it has no value.
         warnings: What concerns the estimates together.
     """
 
@@ -66,10 +66,10 @@ class Report:
         """Returns the estimate of an estimator.
 
         Raises:
-            KeyError: For an estimator without an answer, with the reason.
+            KeyError: For an estimator without a value, with the reason.
         """
         if name in self.left_out:
-            raise KeyError(f"{name} has no answer: {self.left_out[name]}")
+            raise KeyError(f"{name} has no value: {self.left_out[name]}")
         return self.estimates[name]
 
     def distribution(self, clip: float | None = None) -> ReturnDistribution:

@@ -1,4 +1,4 @@
-"""Which of several policies to deploy, or none of them: fitted Q evaluation with a bootstrap over episodes."""
+"""Choice of one of several policies to deploy, or none: fitted Q evaluation with a bootstrap over episodes."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ MEMORY_SHARE = 0.1
 
 @dataclass(frozen=True)
 class Selection:
-    """The answer of `select`.
+    """The result of `select`.
 
     Attributes:
         candidates: The best lower bound first.
         behaviour: Value of what recorded the data, estimated in the same way.
         chosen: Name of the policy to deploy, or None: keep what recorded the data, or a clone of it.
         reason: Why, in one sentence.
-        warnings: Which policies were judged by fitted Q evaluation alone, and why.
+        warnings: Which policies were evaluated by fitted Q evaluation alone, and why.
     """
 
     candidates: list[Candidate]
@@ -81,21 +81,21 @@ def select(
     the rewards allow, and values move no more. A policy whose fits have not, or much of what it does has no rows, is
     held back whatever its bound.
 
-    The gain is judged by fitted Q evaluation and, where logged actions have probabilities under the policy and
+    The gain is estimated by fitted Q evaluation and, if logged actions have probabilities under the policy and
     the behaviour, by weighted doubly robust on values of the same fits, each episode by a bootstrap that did not draw
     it. The lower of both bounds counts. They hold together for all candidates with the given confidence, as far as
-    the fits can be trusted: each is a one-sided Student t bound at 1 - (1 - confidence) / P (Bonferroni).
+    the fits are reliable: each is a one-sided Student t bound at 1 - (1 - confidence) / P (Bonferroni).
 
     Args:
         policies: Name to policy.
-        dataset: What to judge them by; of one that is opened in its file and large, episodes drawn at random.
+        dataset: What to evaluate them on; of one that is opened in its file and large, episodes drawn at random.
         margin: By how much a policy must be better than the behaviour, in units of the scaled return.
         confidence: In (0, 1).
-        min_effective_sample: How many episodes' worth of rows must show what a policy does, where propensities tell;
+        min_effective_sample: How many episodes' worth of rows must show what a policy does, if propensities show it;
             0 deploys on any.
         max_disagreement: How many standard errors the two estimates of the gain may lie apart.
         behaviour: Propensities of the logged actions, as `estimate` takes them: None for the logged ones, else fitted;
-            "none" to judge by fitted Q evaluation alone.
+            "none" to evaluate by fitted Q evaluation alone.
         n_resamples: Bootstraps of the episodes that each policy is fitted to.
         n_steps: Updates of each fit; None for as many as values need, and up to 2.5 times as many if these have not
             settled.
@@ -103,6 +103,7 @@ def select(
 
     Raises:
         ValueError: Without policies, for numbers out of range, or for less than two bootstraps.
+        KeyboardInterrupt: At Ctrl-C, with what was stopped.
     """
     if not policies or not 0 < confidence < 1 or n_resamples < 2:
         raise ValueError(
@@ -140,7 +141,7 @@ def select(
 
 
 def _unsettled(fitted: FittedPolicies) -> dict[str, str]:
-    """Returns why the fits of each policy, and of the behaviour, are not to be believed yet; empty where they are."""
+    """Returns why the fits of each policy, and of the behaviour, have not settled yet; empty if they have."""
     dataset, kept = fitted.dataset, fitted.values(BEHAVIOUR)
     recorded = fitted.members[BEHAVIOUR]
     found = {}
@@ -175,13 +176,13 @@ def _held_in_memory(dataset: MDPDataset, n_tables: int, behaviour: Behaviour, se
         return dataset
     if behaviour is not None and not isinstance(behaviour, str):
         raise ValueError(
-            "behaviour= of a dataset in a file must be 'logged', 'fit' or 'none', as some of its episodes are judged; "
+            "behaviour= of a dataset in a file must be 'logged', 'fit' or 'none', as some of its episodes are used; "
             "save the dataset with its behavior_log_probs"
         )
     part = subsample(dataset, fraction=most / size, seed=seed)
     warnings.warn(
         f"the data lie in a file and are larger than the fits may hold: {part.n_episodes:,} of "
-        f"{dataset.n_episodes:,} episodes, drawn at random, judge the policies",
+        f"{dataset.n_episodes:,} episodes, drawn at random, evaluate the policies",
         DatasetWarning,
         stacklevel=3,
     )
@@ -207,7 +208,7 @@ def _weighted_estimates(
 
 
 def _alone(estimates: Mapping[str, WeightedEstimate | str]) -> tuple[str, ...]:
-    """Returns which policies were judged by fitted Q evaluation alone, those of one reason together."""
+    """Returns which policies were evaluated by fitted Q evaluation alone, those of one reason together."""
     reasons: dict[str, list[str]] = {}
     for name, weighted in estimates.items():
         if isinstance(weighted, str):

@@ -1,4 +1,4 @@
-"""How much of what a policy does the data show: the share without rows, which no estimator can judge."""
+"""Support of a policy by the data: the share of its behaviour without rows, for which no estimator has data."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 MOST_OUTSIDE = (
     0.02  # Of the target's probability, in states told apart; estimates without a warning stay below.
 )
-MOST_FAR = 0.1  # The same by distances, which tell less.
-ROWS = 50_000  # Rows that are looked at; of more, episodes are drawn.
+MOST_FAR = 0.1  # The same by distances, which show less.
+ROWS = 50_000  # Rows that are used; of more, episodes are drawn.
 REGIONS = 100
 NEIGHBOURS = 50
 MOST_STEPS = 500
@@ -33,12 +33,12 @@ MOST_STEPS = 500
 
 @dataclass(frozen=True)
 class Support:
-    """How much of a policy's behaviour has no rows.
+    """Share of a policy's behaviour that has no rows.
 
     Attributes:
         outside: Probability, discounted by gamma, that an episode of the policy takes an action that the data do not
             show in its state or region; of continuous actions the share that lies further from the data's actions in
-            like states than 99% of these do. NaN where observations are images.
+            like states than 99% of these do. NaN if observations are images.
         limit: Above which an estimate needs a warning.
         how: What was compared: "states", "regions of states" or "distances of actions".
     """
@@ -59,7 +59,7 @@ class Support:
 def support_of(target: TargetPolicy, dataset: MDPDataset, gamma: float, seed: int = 0) -> Support:
     """Returns how much of a policy the data do not show.
 
-    Of discrete actions, the policy is followed through counted transitions between states (where few differ) or
+    Of discrete actions, the policy is followed through counted transitions between states (if few differ) or
     regions of them (k-means), until it takes an action without rows there.
     """
     numbered = tabular_states(dataset) is not None

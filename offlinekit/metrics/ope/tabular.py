@@ -29,7 +29,7 @@ def exact_values(transition: Floats, reward: Floats, policy: Floats, gamma: floa
         gamma: Discount factor in [0, 1]; with 1 every state must reach an end.
 
     Raises:
-        UnanswerableError: With gamma 1, where some state never ends.
+        UnanswerableError: With gamma 1, if some state never ends.
     """
     if reward.ndim == 3:
         reward = np.einsum("ijk,ijk->ij", transition, reward)
@@ -69,7 +69,7 @@ class TabularModel:
         """Returns v [S] and q [S, A] of a policy [S, A] in the model; states without a row have the mean v.
 
         Raises:
-            UnanswerableError: With gamma 1, where some state never ends in the data.
+            UnanswerableError: With gamma 1, if some state never ends in the data.
         """
         pairs = self.states * self.n_actions + self.actions
         table = _sums(pairs, np.ones(len(pairs)), self.n_states * self.n_actions).reshape(policy.shape)
@@ -91,7 +91,7 @@ class TabularModel:
 
 
 def state_numbers(observations: ArrayTree) -> Ints | None:
-    """Returns the states [N] where observations are one whole number from 0 to 9,999 each; else None."""
+    """Returns the states [N] if observations are one whole number from 0 to 9,999 each; else None."""
     parts = leaves(observations)
     array: Array = np.asarray(parts[0])
     if len(parts) != 1 or array.size != len(array):

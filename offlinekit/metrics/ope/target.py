@@ -1,4 +1,4 @@
-"""The policy that is judged: how probable it finds logged actions, and what a model says it is worth."""
+"""The target policy: its probabilities of logged actions, and its values by a model."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ QFunction: TypeAlias = "Callable[[Any, Array], ArrayLike]"
 
 
 class TargetPolicy:
-    """Asks a policy for probabilities.
+    """Probabilities of actions under a policy.
 
     Args:
         policy: One of: an object with `log_prob(observations, actions)` -> [B] (`SampledPolicy(algo)`,
             `GreedyPolicy`, `RandomPolicy`...); for discrete actions a callable observations -> probabilities
-            [B, A], or an algorithm, whose greedy actions are judged then.
+            [B, A], or an algorithm, whose greedy actions are evaluated then.
         action_space: Of the dataset.
-        n_samples: Actions drawn in each state to average values over, where actions are continuous.
+        n_samples: Actions drawn in each state to average values over, if actions are continuous.
 
     Raises:
         UnsupportedError: For something that is no policy, and for one that remembers its episode.
@@ -59,11 +59,11 @@ class TargetPolicy:
         return self.discrete or callable(self.log_prob)
 
     def log_probs(self, observations: ArrayTree, actions: Array) -> Floats:
-        """Returns the log-probabilities [B] of actions; densities where they are continuous.
+        """Returns the log-probabilities [B] of actions; densities if they are continuous.
 
         Raises:
             UnsupportedError: For a continuous policy without densities.
-            ValueError: For an answer of another shape, with NaN, or above 0 for discrete actions.
+            ValueError: For a result of another shape, with NaN, or above 0 for discrete actions.
         """
         if callable(self.log_prob):
             found = np.asarray(self.log_prob(observations, actions), np.float64)
@@ -88,7 +88,7 @@ class TargetPolicy:
         """Returns the probabilities [B, A] of all discrete actions.
 
         Raises:
-            ValueError: For an answer of another shape, or that is no distribution.
+            ValueError: For a result of another shape, or that is no distribution.
         """
         if callable(self.log_prob):
             return probabilities_of(self.log_probs, observations, range(self.n_actions))
@@ -104,7 +104,7 @@ class TargetPolicy:
     def state_values(self, q_function: QFunction, observations: ArrayTree) -> Floats:
         """Returns the values [B] of states: the mean of q over the policy's actions.
 
-        Discrete actions are summed over; continuous ones are drawn `n_samples` times, once where the policy has
+        Discrete actions are summed over; continuous ones are drawn `n_samples` times, once if the policy has
         no densities and so is deterministic.
         """
         n = len(first_leaf(observations))

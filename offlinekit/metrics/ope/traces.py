@@ -42,7 +42,7 @@ def traced(logged: Logged, name: str, decay: float = 1.0) -> Contributions:
     With "importance" and decay 1 it is doubly robust. The others keep the traces at 1 or below and with them
     the variance; what they cut is left to the model. Tree-backup of continuous actions is refused: densities
     are no probabilities. Source: Munos et al. 2016, eq. (3), its first factor included because the value of a
-    state, not of its action, is asked for.
+    state, not of its action, is needed.
 
     Args:
         logged: With a model.
@@ -85,7 +85,7 @@ def traced_table(
         max_rounds: Rounds after which it gives up.
 
     Raises:
-        ValueError: Where the rounds do not converge, as Q(lambda) may not far from the behaviour.
+        ValueError: If the rounds do not converge, as Q(lambda) may not far from the behaviour.
     """
     factors, mask = trace_coefficients(logged, name, decay), logged.mask
     pairs = states[mask] * policy.shape[1] + actions[mask]

@@ -14,7 +14,7 @@ MOST_ERRORS = 3.0  # A mean of weights so many standard errors from 1 is no acci
 
 @dataclass(frozen=True)
 class MeanWeight:
-    """How far importance weights are from their mean of 1, at the step where that is worst.
+    """Distance of importance weights from their mean of 1, at the step where it is largest.
 
     Every ratio has the expectation 1 under the behaviour, whatever came before it, and so has the product of any
     number of them. A mean below 1 says that the target does what the behaviour never or hardly did, one above 1 that
@@ -32,7 +32,7 @@ class MeanWeight:
 
     @property
     def errors(self) -> float:
-        """Standard errors from 1, signed; infinite where the mean is not 1 though no episode differs."""
+        """Standard errors from 1, signed; infinite if the mean is not 1 though no episode differs."""
         distance = self.value - 1
         if abs(distance) < ROUNDING:
             return 0.0

@@ -1,4 +1,4 @@
-"""A second judge of fitted policies: weighted doubly robust, and how much of the data shows what a policy does."""
+"""A second estimate for fitted policies: weighted doubly robust, and how much of the data shows what a policy does."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class WeightedEstimate:
     """Estimate of a policy from weighted episodes.
 
     Attributes:
-        gains: [E], whose mean is the gain over the behaviour and whose spread is its own; None where the weights of
+        gains: [E], whose mean is the gain over the behaviour and whose spread is its own; None if the weights of
             whole episodes leave fewer than 25 of them, or are off their mean of 1.
         effective_sample: Episodes' worth of rows that show what the policy does, E (sum w)^2 / (N sum w^2) over the
             ratios w of single actions.
@@ -62,7 +62,7 @@ def propensities_of(dataset: MDPDataset, behaviour: Behaviour, seed: int) -> Fit
         seed: Of the folds of a fit.
     """
     if isinstance(behaviour, str) and behaviour == NONE:
-        return "propensities were not asked for"
+        return "propensities are left out"
     if dataset.next_observations is not None or dataset.n_episodes < 2:
         return "weights need at least two episodes in order of time"
     try:
@@ -84,7 +84,7 @@ def weighted_estimate_of(
 
     Args:
         policy: To estimate.
-        fits: FQE of it on the data, then on bootstraps; an episode is judged by those that did not see it.
+        fits: FQE of it on the data, then on bootstraps; an episode is valued by those not fitted to it.
         baseline: [E], of the behaviour, as `baseline_of` returns it.
         dataset: What they were fitted to.
         propensities: Of the logged actions.
@@ -110,7 +110,7 @@ def weighted_estimate_of(
 def baseline_of(fits: Sequence[FQE], dataset: MDPDataset) -> Floats:
     """Returns what each episode says the behaviour is worth, [E]: its discounted return, scaled as the fits'.
 
-    Where it was cut off and is known to go on, the last step counts what the behaviour's fits give its action.
+    If it was cut off and is known to go on, the last step counts what the behaviour's fits give its action.
     """
     last = dataset.episode_ends - 1
     rewards = scaled_rewards(fits[0], dataset).astype(np.float64)
@@ -135,9 +135,9 @@ def held_out_values(
 
 
 def unseen_by(fits: Sequence[FQE], dataset: MDPDataset) -> Iterator[tuple[FQE, Array]]:
-    """Yields fits with the episodes that each is to judge, bool [E]: the first bootstrap that did not draw one.
+    """Yields fits with the episodes that each is to value, bool [E]: the first bootstrap that did not draw one.
 
-    Episodes that all have drawn, one in 40 with 8 bootstraps, are judged by the fit to all data.
+    Episodes that all have drawn, one in 40 with 8 bootstraps, are valued by the fit to all data.
     """
     left = np.ones(dataset.n_episodes, np.bool_)
     for fit in fits[1:]:
@@ -150,9 +150,9 @@ def unseen_by(fits: Sequence[FQE], dataset: MDPDataset) -> Iterator[tuple[FQE, A
 
 
 def fitted_target(policy: PolicyLike | str, fit: FQE, dataset: MDPDataset) -> TargetPolicy | None:
-    """Returns the policy as it was judged: a callable of discrete actions returns these, not their probabilities.
+    """Returns the policy as it was evaluated: a callable of discrete actions returns these, not their probabilities.
 
-    None where its actions are drawn by probabilities that nobody can ask for.
+    None if its actions are drawn by probabilities that are not known.
     """
     if isinstance(policy, str):  # The behaviour.
         return None

@@ -29,11 +29,11 @@ class Comparison:
         n_first, n_second: Runs of each.
         means: Mean score of each.
         difference: Of the means, first less second.
-        interval: 95% interval of the difference; (nan, nan) where a group has one run.
+        interval: 95% interval of the difference; (nan, nan) if a group has one run.
         improvement: Probability that a run of the first beats one of the second.
         improvement_interval: Its 95% interval; (nan, nan) likewise.
         detectable: Smallest difference that so many runs show four times in five.
-        runs_needed: Runs of each group that show a difference of the observed size four times in five; None where
+        runs_needed: Runs of each group that show a difference of the observed size four times in five; None if
             the groups do not differ or do not vary.
         varies: Whether the runs of each group differ from one another on some task.
     """
@@ -81,7 +81,7 @@ def compare_scores(first: npt.ArrayLike, second: npt.ArrayLike, *, seed: int = 0
     """Compares the scores of two groups of runs.
 
     The interval of the difference is Welch's, of each task's means, added up as independent; that of the probability of
-    improvement is a stratified bootstrap, which has no width where every run
+    improvement is a stratified bootstrap, which has no width if every run
     of one beats every run of the other. How many runs are needed follows from a normal approximation with a
     two-sided 5% test and 80% power: (z_0.975 + z_0.8)**2 (var_1 + var_2) / difference**2.
     Sources: Welch 1947, "The generalization of `Student's' problem", Biometrika 34; Colas, Sigaud & Oudeyer 2018,

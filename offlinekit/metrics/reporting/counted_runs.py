@@ -1,4 +1,4 @@
-"""Which runs count: each training seed once, and none whose return is not a number."""
+"""Runs that count: each training seed once, and none whose return is not a number."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ def read_curves(runs: Runs, x: str = "step", y: str = "eval/return_mean") -> lis
         runs: {label: paths}, or paths of run folders, which are grouped by algorithm and dataset. A path is
             a run folder or a metrics.csv.
         x: Column of the horizontal axis; "time" puts the mean of each step at the mean time at which its runs took it.
-        y: Column of the vertical axis; rows where it was not measured are left out.
+        y: Column of the vertical axis; rows if it was not measured are left out.
 
     Raises:
         ValueError: For no runs, an unknown column, or runs of one group without a common stretch of x.
@@ -105,7 +105,7 @@ def setting_labels(
         hyperparameters: Of each run.
 
     Returns:
-        The algorithm; where its runs on that dataset differ in hyperparameters other than the seed, with these:
+        The algorithm; if its runs on that dataset differ in hyperparameters other than the seed, with these:
         "IQL, expectile=0.9".
     """
     held: dict[tuple[str, str], dict[str, set[str]]] = {}
@@ -120,21 +120,21 @@ def setting_labels(
 
 
 def dataset_name(runs: Runs) -> str | None:
-    """Returns the dataset that all runs were trained on; None where they differ or do not say."""
+    """Returns the dataset that all runs were trained on; None if they differ or do not say."""
     paths = [path for group in _as_groups(runs).values() for path in group]
     names = {_read_names(path)[1] for path in paths}
     return names.pop() if len(names) == 1 else None
 
 
 def behaviour_return(runs: Iterable[str | Path]) -> float | None:
-    """Returns the mean return of the data of all runs; None where they differ or do not say."""
+    """Returns the mean return of the data of all runs; None if they differ or do not say."""
     returns = {read_config(Path(path)).get("behaviour_return") for path in runs}
     found = returns.pop() if len(returns) == 1 else None
     return None if found is None else float(found)
 
 
 def _read_names(path: Path) -> tuple[str, str]:
-    """Returns a run's algorithm and dataset; its folder's name where it has no config."""
+    """Returns a run's algorithm and dataset; its folder's name if it has no config."""
     config = read_config(path)
     if not config:
         return path.name if path.is_dir() else path.parent.name, ""
@@ -143,7 +143,7 @@ def _read_names(path: Path) -> tuple[str, str]:
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """Returns the config.json beside a metrics.csv; empty where there is none."""
+    """Returns the config.json beside a metrics.csv; empty if there is none."""
     file = (path if path.is_dir() else path.parent) / "config.json"
     if not file.is_file():
         return {}
@@ -165,7 +165,7 @@ def _over_time(label: str, paths: list[Path], y: str) -> Curve:
 
 
 def _common(label: str, lines: list[tuple[Floats, Floats]]) -> Curve:
-    """Puts lines on the union of their x, within the stretch that all of them cover, by interpolation."""
+    """Interpolates lines at the union of their x, within the range that all of them cover."""
     low, high = max(x[0] for x, _ in lines), min(x[-1] for x, _ in lines)
     if low > high:
         raise ValueError(

@@ -31,7 +31,7 @@ FEWEST_RUNS = 5
 
 
 def figures_of(runs: list[RunResult], kind: str) -> list[tuple[str, str, str]]:
-    """Returns (title, SVG, caption) of each figure of a report; no SVG where the caption says why there is none.
+    """Returns (title, SVG, caption) of each figure of a report; no SVG if the caption says why there is none.
 
     Args:
         runs: Of any algorithms and datasets.
@@ -79,7 +79,7 @@ def _of_dataset(groups: Groups, kind: str) -> Iterator[tuple[str, Callable[[], F
 WALL_TIME = "Each evaluation stands at the mean time at which the runs came to it."
 VALUE = (
     "Each mark is an evaluation: what the policy expected of its start states (discounted, of the scaled reward) "
-    "against the return it then got (undiscounted). Where values grow while returns do not, the policy overestimates."
+    "against the return it then got (undiscounted). If values grow while returns do not, the policy overestimates."
 )
 BEST = (
     "Expected return of the best of k runs drawn at random: what trying k policies online and keeping the best is "

@@ -1,4 +1,4 @@
-"""What the runs of one algorithm on one dataset come to: a mean with its interval, in numbers and in words."""
+"""Results of the runs of one algorithm on one dataset: a mean with its interval, in numbers and in words."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class GroupResult:
 
     @property
     def scores(self) -> Floats:
-        """Normalised returns [evaluated runs]; none where the dataset knows no reference returns."""
+        """Normalised returns [evaluated runs]; none if the dataset has no reference returns."""
         found = [run.normalized(self.kind) for run in self.evaluated]
         return np.array([] if None in found else found, np.float64)
 
@@ -58,7 +58,7 @@ class GroupResult:
 
     @property
     def basis(self) -> str:
-        """What the numbers rest on: seeds, episodes of an evaluation, hash of the data."""
+        """Basis of the numbers: seeds, episodes of an evaluation, hash of the data."""
         seeds = ", ".join(str(run.seed) for run in self.runs)
         episodes = sorted({int(run.config.get("eval_episodes") or 0) for run in self.evaluated} - {0})
         played = (
@@ -98,7 +98,7 @@ def in_words(mean: float, low: float, high: float) -> str:
 
 
 def results_csv(runs: Sequence[RunResult], kind: str) -> str:
-    """Returns the results as CSV of numbers; blank where there is none."""
+    """Returns the results as CSV of numbers; blank if there is none."""
     budget = sum((run.budget for run in runs), Budget())
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")

@@ -54,7 +54,7 @@ def plot_learning_curves(
         baselines: {label: value}, each a horizontal line, such as {"behaviour": 63.1}.
         band: What the band around a mean of several runs shows: "standard_error" (of the mean, either side),
             "interval" (95% of the mean) or "range" (the lowest and highest run). The figure says which.
-        title: Above the figure; None writes the dataset where all runs share it.
+        title: Above the figure; None writes the dataset if all runs share it.
         theme: "screen"; "paper", one column wide, with line styles beside the colours; or "grey", that without colours.
 
     Returns:
@@ -183,7 +183,7 @@ def _name_times(axes: Axes, longest: float) -> None:
 
 
 def add_legend(figure: Figure, theme: Theme, title: str | None = None) -> None:
-    """Puts a legend below the axes, in as many columns as fit; a long one makes the figure higher."""
+    """Adds a legend below the axes, in as many columns as fit; a long one makes the figure higher."""
     labels = figure.axes[0].get_legend_handles_labels()[1]
     fitting = int(theme.size[0] / theme.font_size * 135 / (max(map(len, labels)) + 6))
     columns = max(1, min(3, fitting, len(labels)))

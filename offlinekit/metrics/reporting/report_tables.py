@@ -43,7 +43,7 @@ class Table:
     Attributes:
         title: Above the table.
         head: Names of the columns.
-        rows: Cells of each row; "-" where there is nothing to say.
+        rows: Cells of each row; "-" if there is nothing to say.
         note: Below the table.
         budget: Of all its numbers.
         once: Columns that move to the note if all rows agree.

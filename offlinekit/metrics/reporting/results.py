@@ -29,7 +29,7 @@ class RunResult:
         returns: [E], mean return of each evaluation.
         times: [E], seconds of training before each evaluation.
         episodes: Of each evaluation the returns of its episodes [n]; empty for runs that kept none.
-        start_values: [E], estimated value of the start states; NaN where the policy has none.
+        start_values: [E], estimated value of the start states; NaN if the policy has none.
         updates: Taken in all.
         seconds: Of training in all.
     """
@@ -150,7 +150,7 @@ def by_group(runs: Sequence[RunResult]) -> dict[tuple[str, str], list[RunResult]
     Runs of one algorithm that differ in hyperparameters are apart, and these named beside the algorithm.
 
     Raises:
-        ValueError: Where runs of one name learned from data that differ, or are normalised by other references.
+        ValueError: If runs of one name learned from data that differ, or are normalised by other references.
     """
     labels = setting_labels([(run.algo, run.dataset) for run in runs], [run.hyperparameters for run in runs])
     groups: dict[tuple[str, str], list[RunResult]] = {}
@@ -184,7 +184,7 @@ def check_evaluated(runs: Iterable[RunResult]) -> None:
     if silent := [str(run.folder) for run in runs if not run.is_evaluated]:
         raise ValueError(
             f"expected runs that were evaluated in an environment, got {', '.join(silent)} without an evaluation; "
-            "leave them out, or judge their policies by `offlinekit ope`"
+            "leave them out, or evaluate their policies by `offlinekit ope`"
         )
 
 
@@ -194,7 +194,7 @@ def score_matrix(groups: dict[tuple[str, str], list[RunResult]], algo: str, kind
     With other numbers of runs on other datasets, the first of each, by seed, are taken.
 
     Returns:
-        None where the algorithm lacks a dataset, or a dataset has no reference returns.
+        None if the algorithm lacks a dataset, or a dataset has no reference returns.
     """
     tasks = sorted({dataset for dataset, _ in groups})
     columns = [

@@ -1,4 +1,4 @@
-"""How figures look: on a screen, in a column of a paper, and on a printer without colours."""
+"""Looks of figures: on a screen, in a column of a paper, and on a printer without colours."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Theme:
     rc: dict[str, Any] = field(default_factory=dict)
 
     def line(self, index: int) -> dict[str, Any]:
-        """Returns colour and dashes of the curve of that number; dashes change where colours begin anew."""
+        """Returns colour and dashes of the curve of that number; dashes change if colours begin anew."""
         again = index // len(self.colours)
         dashes = (
             DASHED[again % len(DASHED)] if self.dashes == SOLID else self.dashes[index % len(self.dashes)]

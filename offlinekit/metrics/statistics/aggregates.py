@@ -59,7 +59,7 @@ def optimality_gap(scores: npt.ArrayLike, target: float = 100.0) -> float:
 def run_score_profile(scores: npt.ArrayLike, thresholds: npt.ArrayLike) -> Floats:
     """Returns the share of runs x tasks whose score lies above each threshold: the performance profile.
 
-    It falls from 1 to 0, and where one algorithm's profile lies above another's everywhere, it is better at every
+    It falls from 1 to 0, and if one algorithm's profile lies above another's everywhere, it is better at every
     quantile.
 
     Args:
@@ -96,7 +96,7 @@ def probability_of_improvement(scores: npt.ArrayLike, others: npt.ArrayLike) -> 
         others: [other runs, tasks] of the other, tasks in the same order.
 
     Returns:
-        In [0, 1]; 0.5 where neither is better.
+        In [0, 1]; 0.5 if neither is better.
 
     Raises:
         ValueError: For another number of tasks.
@@ -182,7 +182,7 @@ def as_scores(scores: npt.ArrayLike) -> Floats:
 
 
 def check_same_tasks(first: Floats, second: Floats) -> None:
-    """Raises ValueError where scores [runs, tasks] of two algorithms are of another number of tasks."""
+    """Raises ValueError if scores [runs, tasks] of two algorithms are of another number of tasks."""
     if first.shape[1] != second.shape[1]:
         raise ValueError(
             f"expected scores on the same tasks, got {first.shape[1]} and {second.shape[1]} columns; "

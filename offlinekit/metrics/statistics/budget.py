@@ -46,7 +46,7 @@ def check_seeds_apart(tuning: Iterable[int], reporting: Iterable[int]) -> None:
     A seed that was lucky in the choice is lucky in the report too, so the score would be flattered.
 
     Raises:
-        ValueError: Where the two overlap; names the seeds.
+        ValueError: If the two overlap; names the seeds.
     """
     chosen_on, reported = set(tuning), set(reporting)
     if both := sorted(chosen_on & reported):

@@ -12,7 +12,7 @@ def expected_online_performance(scores: npt.ArrayLike) -> Floats:
     """Returns the expected score of the best of k policies, for every k that the scores allow.
 
     Policies (hyperparameters, seeds) are drawn at random, k of them are tried online, and the best one is kept.
-    The answer averages the maximum over all subsets of size k: with scores in ascending order x_1 <= ... <= x_n it
+    The result averages the maximum over all subsets of size k: with scores in ascending order x_1 <= ... <= x_n it
     is sum_i x_i C(i - 1, k - 1) / C(n, k), which has no bias.
     Sources: Kurenkov & Kolesnikov 2022, "Showing Your Offline Reinforcement Learning Work: Online Evaluation Budget
     Matters", arXiv:2110.04156; the estimator without bias: Tang et al. 2020, "Showing Your Work Doesn't Always Work",

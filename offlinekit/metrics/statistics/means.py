@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 
 def mean(values: npt.ArrayLike) -> float:
-    """Returns the arithmetic mean of values [n]; raises ValueError where there are none."""
+    """Returns the arithmetic mean of values [n]; raises ValueError if there are none."""
     return float(_checked(values).mean())
 
 
@@ -18,11 +18,11 @@ def standard_error(values: npt.ArrayLike) -> float:
     """Returns the standard error of the mean: sample standard deviation (n - 1) / sqrt(n).
 
     Args:
-        values: [n], independent of each other. With a single value the answer is NaN: one value says nothing
+        values: [n], independent of each other. With a single value the result is NaN: one value shows nothing
             about its spread.
 
     Raises:
-        ValueError: Where there are no values.
+        ValueError: If there are no values.
     """
     array = _checked(values)
     if len(array) < 2:
@@ -52,7 +52,7 @@ def bootstrap_interval(
         statistic: Called as `statistic(draws, axis=1)` on [n_resamples, n]; such as np.mean or np.median.
 
     Raises:
-        ValueError: Where there are no values, or an argument is out of its range.
+        ValueError: If there are no values, or an argument is out of its range.
     """
     array = _checked(values)
     if not 0 < confidence < 1:

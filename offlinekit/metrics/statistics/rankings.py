@@ -1,4 +1,4 @@
-"""How good a ranking of policies is, once the truth is known: pure functions of values."""
+"""Quality of a ranking of policies against known values: pure functions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def mean_squared_error(estimates: Values, truths: Values) -> float:
 
 
 def rank_correlation(estimates: Values, truths: Values) -> float:
-    """Returns Spearman's rank correlation in [-1, 1]; NaN where all values of one side are equal.
+    """Returns Spearman's rank correlation in [-1, 1]; NaN if all values of one side are equal.
 
     Source: Fu et al. 2021 (DOPE), arXiv:2103.16596, section 3.
     """
@@ -47,7 +47,7 @@ def regret_at_k(estimates: Values, truths: Values, k: int = 1, *, normalize: boo
 
 @dataclass(frozen=True)
 class ErrorRates:
-    """How often a threshold on estimates lets the wrong policies through.
+    """Errors of a threshold on estimates that decides which policies are deployed.
 
     Attributes:
         type_1: Share of the policies below the threshold that are estimated at or above it: wrongly deployed.
@@ -59,7 +59,7 @@ class ErrorRates:
 
 
 def error_rates(estimates: Values, truths: Values, threshold: float) -> ErrorRates:
-    """Returns the errors of deploying whatever is estimated at or above a threshold; NaN where none can be made.
+    """Returns the errors of deploying whatever is estimated at or above a threshold; NaN if none can be made.
 
     Args:
         estimates: [P], values or their lower bounds.
@@ -79,7 +79,7 @@ def sharpe_ratio_at_k(estimates: Values, truths: Values, baseline: float, k: int
 
     What a portfolio of the k policies with the highest estimates earns over not deploying, by the risk of trying
     them. Source: Kiyohara et al. 2024 (SharpeRatio@k), arXiv:2311.18207, eq. (1). With k = 1 the risk is 0 and the
-    answer is infinite, or NaN at the baseline.
+    result is infinite, or NaN at the baseline.
 
     Raises:
         ValueError: For a k below 1 or above the number of policies.

@@ -74,7 +74,7 @@ def stratified_band(
         seed: Of the draws.
 
     Returns:
-        Two arrays [T], of NaN where a group has one run. Each point is covered with the confidence by itself, not all
+        Two arrays [T], of NaN if a group has one run. Each point is covered with the confidence by itself, not all
         of them at once.
     """
     _check(confidence, n_resamples)

@@ -53,7 +53,7 @@ class EpisodeRows:
         self.clear()
 
     def clear(self) -> None:
-        """Begins another episode."""
+        """Starts another episode."""
         self.observations: list[Array] = []
         self.actions: list[Array] = []
         self.rewards: list[np.float32] = []

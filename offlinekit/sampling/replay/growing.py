@@ -51,7 +51,7 @@ class GrowingSampler:
         return Tensor() if self.sampler is None else self.sampler.state()
 
     def set_state(self, state: Tensor) -> None:
-        """Goes on from a state that `state` returned."""
+        """Resumes from a state that `state` returned."""
         if self.sampler is not None and len(state):
             self.sampler.set_state(state)
 

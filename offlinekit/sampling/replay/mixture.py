@@ -45,7 +45,7 @@ class MixedSampler:
         return torch.cat(parts)
 
     def set_state(self, state: Tensor) -> None:
-        """Goes on from a state that `state` returned."""
+        """Resumes from a state that `state` returned."""
         sizes, kinds, rest = state.cpu().split_with_sizes([16, 2, len(state) - 18])
         parts = rest.split_with_sizes(sizes.clone().view(torch.int64).tolist())
         for sampler, part, is_int in zip((self.recorded, self.new), parts, kinds.tolist(), strict=True):

@@ -141,7 +141,7 @@ class ReplayMemory:
         return self._generator.get_state()
 
     def set_state(self, state: Tensor) -> None:
-        """Goes on from a state that `state` returned; one of another kind warns and changes nothing."""
+        """Resumes from a state that `state` returned; one of another kind warns and changes nothing."""
         if fits(state, len(self._generator.get_state()), torch.uint8):
             self._generator.set_state(state.cpu())
 
@@ -152,7 +152,7 @@ class ReplayMemory:
         return self.columns.locate(self._places.index_select(0, drawn), None, self.batch_size)[0]
 
     def _write(self, row: CompleteRow, episode: EpisodeRows) -> None:
-        """Puts a row and what follows it into the table, and lets it be drawn."""
+        """Writes a row and what follows it into the table, from which it can then be drawn."""
         place = episode.tip if self._chains and 0 <= episode.tip == self._free - 1 else self._free
         if place + 1 >= len(self._spare):
             place = 0

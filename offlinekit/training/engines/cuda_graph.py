@@ -57,7 +57,7 @@ class CudaGraphUpdates(Eager):
             optimizer.learning_rate = torch.tensor(float(optimizer.learning_rate), device=impl.device)
 
     def start(self) -> None:
-        """Forgets graphs if what they stand for has changed."""
+        """Drops graphs if what they recorded has changed."""
         if self.changed():
             self.windows = {}
 

@@ -51,7 +51,7 @@ class DistributedEngine(Engine):
         self.team, self.sampler = team, sampler
 
     def run(self, n_updates: int, stop: Callable[[], bool]) -> int:
-        """Takes a few updates, and learns whether all could; `stop` is heeded in `agrees`.
+        """Takes a few updates, and exchanges whether all could; `stop` is checked in `agrees`.
 
         Raises:
             TrainingError: If a metric is no longer finite, here or elsewhere.
@@ -92,7 +92,7 @@ class DistributedEngine(Engine):
         return {**state, "sums": self.together(state["sums"]), "ranks": ranks}
 
     def load_state(self, state: dict[str, Any], device: torch.device) -> None:
-        """Takes up what `state` returned in as many processes."""
+        """Restores what `state` returned in as many processes."""
         super().load_state(state, device)
         ranks = state.get("ranks", [])
         if len(ranks) != self.team.size:

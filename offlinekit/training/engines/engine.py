@@ -53,7 +53,7 @@ class Engine:
         self.counts: dict[str, int] = {}
 
     def run(self, n_updates: int, stop: Callable[[], bool]) -> int:
-        """Takes updates until `n_updates` are done or `stop` says so, and returns how many.
+        """Takes updates until `n_updates` are done or `stop` returns True, and returns how many.
 
         Raises:
             TrainingError: If a metric is no longer finite.
@@ -76,7 +76,7 @@ class Engine:
             self.impl.train(False)
 
     def take(self, n_updates: int, stop: Callable[[], bool]) -> int:
-        """Takes updates within a session until `n_updates` are done or `stop` says so, and returns how many."""
+        """Takes updates within a session until `n_updates` are done or `stop` returns True, and returns how many."""
         done = 0
         while done < n_updates and not stop():
             taken = self.updates.take(n_updates - done)
@@ -114,7 +114,7 @@ class Engine:
         return {"sums": {name: float(v) for name, v in self.sums.items()}, "counts": dict(self.counts)}
 
     def load_state(self, state: dict[str, Any], device: torch.device) -> None:
-        """Takes up sums that `state` returned."""
+        """Restores sums that `state` returned."""
         self.sums = {
             name: torch.tensor(v, dtype=torch.float64, device=device) for name, v in state["sums"].items()
         }
@@ -156,5 +156,5 @@ def matmul_precision(precision: Precision) -> AbstractContextManager[None]:
 
 
 def deterministic_algorithms(wanted: bool) -> AbstractContextManager[None]:
-    """Has torch refuse kernels whose bits vary, and afterwards do as before."""
+    """Makes torch refuse kernels whose bits vary, until the block ends."""
     return DETERMINISTIC.held() if wanted else nullcontext()

@@ -85,7 +85,7 @@ class Recording(Generic[R]):
         self.result = memory.moved(result)
 
     def replay(self) -> R:
-        """Does again what the function did, with the numbers that stand in memory now.
+        """Repeats what the function did, with the numbers that stand in memory now.
 
         Returns:
             A tree as the function returned it; the next replay writes into the same tensors.

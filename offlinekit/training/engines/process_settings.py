@@ -27,7 +27,7 @@ class ProcessSetting(Generic[T]):
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Has the setting while the block runs."""
+        """Applies the setting while the block runs."""
         with self.lock:
             if not self.holders:
                 self.before = self.read()

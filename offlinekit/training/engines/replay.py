@@ -158,7 +158,7 @@ class RecordedObjective:
             tensor.copy_(value)
 
     def refuse(self, reason: str) -> None:
-        """Leaves the objective as it is written."""
+        """Makes the objective evaluate as it is written."""
         self.tape, self.recording, self.refused = None, None, True
         log.warning("objective stays eager", objective=self.objective.name, reason=reason)
 

@@ -27,7 +27,7 @@ class Call(NamedTuple):
 
 
 class Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]  # Of torch.
-    """Notes the kernels that are called within it; what they return stays alive, so that its memory identifies it.
+    """Records the kernels that are called within it; what they return stays alive, so that its memory identifies it.
 
     Args:
         earlier: Tapes of functions that are always called before this one. A call that one of them has made

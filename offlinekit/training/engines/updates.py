@@ -28,7 +28,7 @@ class Draws(Protocol):
         """Returns the state of the stream."""
 
     def set_state(self, state: Tensor) -> None:
-        """Takes up a state."""
+        """Restores a state."""
 
     def prepare_compiling(self) -> None:
         """Makes draws a kernel like any other for torch.compile, which does not support generators."""
@@ -124,7 +124,7 @@ class Updates(Protocol):
         """Takes a few updates, at most `limit`."""
 
     def stop(self) -> None:
-        """Leaves the impl as it was."""
+        """Restores the impl to how it was."""
 
 
 class Eager:
@@ -149,7 +149,7 @@ class Eager:
         return UpdateResult(1, metrics, dict.fromkeys(metrics, 1))
 
     def stop(self) -> None:
-        """Leaves each objective to evaluate itself."""
+        """Makes each objective evaluate itself again."""
         for objective in self.impl.objectives:
             objective.evaluate = None
 
@@ -172,7 +172,7 @@ class Compiled(Eager):
             objective.evaluate = evaluate
 
     def stop(self) -> None:
-        """Leaves each objective to evaluate itself."""
+        """Makes each objective evaluate itself again."""
         self.settings.close()
         super().stop()
 

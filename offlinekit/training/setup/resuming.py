@@ -24,7 +24,7 @@ RESULTS = ("n_steps", *(name for name in PLAIN if name not in COSMETIC))
 
 
 def resume(algo: Trainable, folder: Path, step: int | None = None) -> dict[str, Any]:
-    """Brings an algorithm to the newest checkpoint of a run and returns the run's state.
+    """Restores an algorithm from the newest checkpoint of a run and returns the run's state.
 
     Args:
         algo: What goes on.

@@ -65,7 +65,7 @@ def weighted_dataset(
 
 
 def draw_by_losses(impl: Impl, sampler: Any, priorities: Priorities | None) -> None:
-    """Has an objective report the losses of its rows to the sampler, and all others report none.
+    """Makes an objective report the losses of its rows to the sampler, and all others report none.
 
     Raises:
         ValueError: For the name of no objective.

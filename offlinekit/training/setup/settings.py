@@ -59,7 +59,7 @@ class Setting:
 
 
 class SharedSettings(TypedDict, total=False):
-    """How any run goes, offline or online."""
+    """Settings of any run, offline or online."""
 
     eval_env: Annotated[
         "EnvLike | None", "Environment to evaluate in every `eval_interval` updates, or None.", Setting(None)
@@ -136,7 +136,7 @@ class SharedSettings(TypedDict, total=False):
 
 
 class RunSettings(SharedSettings, total=False):
-    """How a run goes: the keywords of `fit` beside the dataset and `n_steps`."""
+    """Settings of a run: the keywords of `fit` beside the dataset and `n_steps`."""
 
     value_alarm: Annotated[
         AlarmAction, "What to do once values leave what the rewards of the data allow.", Setting("warn")

@@ -170,7 +170,7 @@ def _fitting(algo: Trainable, dataset: MDPDataset, env: EnvLike | None) -> gymna
 def _prepare_sampler(
     algo: Trainable, dataset: MDPDataset, settings: RunSettings, make_sampler: MakeSampler | None
 ) -> Sampler:
-    """Gives the algorithm a sampler of the dataset, which goes on where the one before, or the saved one, was."""
+    """Makes the algorithm's sampler of the dataset, which resumes from the earlier or the saved one."""
     reached = algo.sampler_state if algo.sampler is None else algo.sampler.state()
     priorities = as_priorities(settings["priorities"])
     how = {} if priorities is None else {"priorities": priorities}

@@ -1,0 +1,37 @@
+"""`offlinekit finetune`: from a run to an online run and its report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from offlinekit.algos import DoubleDQN, MLPEncoder
+from offlinekit.datasets import MDPDataset
+from offlinekit.training.online.experience import load_experience
+
+
+def test_goes_online_with_a_policy_and_says_how_the_score_went(call, data_file: Path, tmp_path: Path) -> None:
+    algo = DoubleDQN(seed=0, batch_size=8, encoder=MLPEncoder((8,)))
+    policy = algo.build(MDPDataset.load(data_file)).save(tmp_path / "policy.okt")
+    arguments = [
+        "finetune",
+        policy,
+        "--env",
+        "CartPole-v1",
+        "--steps",
+        60,
+        "--out",
+        tmp_path,
+        "--epsilon",
+        0.2,
+    ]
+    arguments += ["--eval-interval", 30, "--eval-episodes", 1, "--warmup-steps", 10]
+    result = call(*arguments, "--dataset", data_file, "--mixing", "0.5")
+    assert result.exit_code == 0, result.output
+    lines = dict(line.split(maxsplit=1) for line in result.output.splitlines() if line[:1].isalpha())
+    assert {"before", "dip", "after", "regret", "recovered", "advice"} <= set(lines)
+    assert lines["spent"] == "60 steps, 50 updates"
+    folder = Path(result.output.split("Run folder: ")[1].strip())
+    assert len(load_experience(folder)) == 60
+    wrong = call(*arguments, "--mixing", "1.5", "--dataset", "none")
+    assert wrong.exit_code == 2
+    assert "mixing must be 'append'" in wrong.output

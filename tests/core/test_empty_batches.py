@@ -1,0 +1,77 @@
+"""No observations give no actions and no values, of the right shape and dtype, also by exported policies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from catalogue_variants import SMALL, small_variants
+
+from offlinekit.algos import BC, BFN, DQN, IDQL, IFQL, IQL
+from offlinekit.core.export import FORMATS
+from offlinekit.deploy import NumpyPolicy
+from offlinekit.errors import UnsupportedError
+from offlinekit.testing import small_dataset
+
+NOTHING = np.zeros((0, 4), np.float32)
+
+
+@pytest.mark.parametrize(("front", "options"), list(small_variants()))
+def test_no_rows(front: Any, options: Any, tmp_path: Path) -> None:
+    data = small_dataset(front.action_kind)
+    algo = front(seed=0, batch_size=4, **options).build(data)
+    shape, dtype = ((0,), np.int64) if front.action_kind == "discrete" else ((0, 2), np.float32)
+    for act in (algo.predict, algo.sample_action):
+        assert (act(NOTHING).shape, act(NOTHING).dtype) == (shape, dtype)
+    if algo.has_value:
+        for actions in (None, data.actions[:0]):
+            values = algo.predict_value(NOTHING, actions)
+            assert (values.shape, values.dtype) == ((0,), np.float32)
+    else:
+        with pytest.raises(UnsupportedError):
+            algo.predict_value(NOTHING)
+    if not algo.is_stateful:
+        actions = NumpyPolicy.load(algo.export(tmp_path / "x.safetensors")).predict(NOTHING)
+        assert (actions.shape, actions.dtype) == (shape, dtype)
+
+
+@pytest.mark.parametrize("front", [BC, IQL, DQN])
+@pytest.mark.parametrize("name", list(FORMATS))
+def test_no_rows_at_every_format(front: Any, name: str, tmp_path: Path) -> None:
+    if name == "onnx" and front is DQN:
+        pytest.skip("ArgMax of onnxruntime keeps the axis of actions where there are no rows")
+    if name == "onnx":
+        pytest.importorskip("onnxruntime")
+        pytest.importorskip("onnxscript")
+    algo = front(seed=0, batch_size=4, encoder=SMALL["encoder"]).build(small_dataset(front.action_kind))
+    kept = FORMATS[name]
+    act = kept.open(algo.export(tmp_path / f"x{kept.suffix}", name), algo.impl.observation_space)
+    wanted = algo.predict(NOTHING)
+    assert (act(NOTHING).shape, act(NOTHING).dtype) == (wanted.shape, wanted.dtype)
+
+
+@pytest.mark.parametrize("front", [IDQL, BFN, IFQL])
+def test_numpy_exports_at_the_defaults(front: Any, tmp_path: Path) -> None:
+    data = small_dataset("continuous")
+    algo = front(seed=0).build(data)
+    policy = NumpyPolicy.load(algo.export(tmp_path / "x.safetensors", observations=data.observations))
+    np.testing.assert_allclose(policy.predict(data.observations), algo.predict(data.observations), atol=2e-5)
+
+
+def test_numpy_policies_refuse_nan(tmp_path: Path) -> None:
+    policy = NumpyPolicy.load(
+        BC(seed=0).build(small_dataset("continuous")).export(tmp_path / "x.safetensors")
+    )
+    seen = np.zeros((2, 4), np.float32)
+    seen[1, 2] = np.nan
+    with pytest.raises(ValueError, match=r"observations must be finite numbers, got nan at \[1, 2\]"):
+        policy.predict(seen)
+
+
+def test_networks_take_no_rows() -> None:
+    algo = IQL(seed=0).build(small_dataset("continuous"))
+    values = algo.impl.q(torch.zeros(0, 4), torch.zeros(0, 2))
+    assert list(values.shape) == [2, 0]
