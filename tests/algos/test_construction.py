@@ -35,6 +35,7 @@ from offlinekit.algos import (
     ReBRAC,
 )
 from offlinekit.algos.torch.dynamics_impl import LOG_STDS
+from offlinekit.datasets import MDPDataset
 from offlinekit.nn.diffusion import TimeFeatures
 from offlinekit.nn.encoders import ACTIVATIONS
 from offlinekit.nn.networks import StackedLayerNorm
@@ -209,11 +210,19 @@ def test_decision_transformers_act_by_the_timesteps_of_the_batch():
     assert not torch.allclose(algo.impl.outputs(batch), algo.impl.outputs(later))
 
 
-def test_weights_of_linear_maps_alone_decay_in_the_discrete_decision_transformer():
-    impl = built(DiscreteDecisionTransformer, discrete_dataset(), width=8, n_heads=2, n_layers=1, context=2)
+def images():
+    ends = np.arange(1, 9) % 4 == 0
+    return MDPDataset(np.zeros((8, 1, 84, 84), np.uint8), np.arange(8) % 3, np.zeros(8), ends)
+
+
+@pytest.mark.parametrize("data", [discrete_dataset, images])
+def test_weights_of_linear_maps_and_convolutions_alone_decay_in_the_discrete_decision_transformer(data):
+    impl = built(DiscreteDecisionTransformer, data(), width=8, n_heads=2, n_layers=1, context=2)
     (objective,) = impl.objectives
     decay_of = {id(p): decay for group, decay in objective.optimizer.groups for p in group}
-    linear = {id(part.weight) for part in impl.policy.modules() if isinstance(part, nn.Linear)}
+    kinds = (nn.Linear, nn.Conv2d)
+    linear = {id(part.weight) for part in impl.policy.modules() if isinstance(part, kinds)}
+    assert any(isinstance(part, nn.Conv2d) for part in impl.policy.modules()) == (data is images)
     parameters = dict(impl.policy.named_parameters())
     assert {id(p) for p in parameters.values()} == set(decay_of)
     for name, parameter in parameters.items():
