@@ -35,11 +35,13 @@ from offlinekit.algos import (
     ReBRAC,
 )
 from offlinekit.algos.torch.dynamics_impl import LOG_STDS
+from offlinekit.datasets import MDPDataset
 from offlinekit.nn.diffusion import TimeFeatures
 from offlinekit.nn.encoders import ACTIVATIONS
 from offlinekit.nn.networks import StackedLayerNorm
 from offlinekit.nn.policies import SquashedGaussianPolicy
 from offlinekit.nn.random import Dropout
+from offlinekit.nn.transformer import ConfiguredDropout
 
 ON_CPU = {"seed": 0, "device": "cpu"}
 
@@ -175,6 +177,21 @@ def test_tokens_drop_out_before_the_first_block():
     assert torch.equal(transformer(tokens, masks), tokens)
 
 
+def test_attention_drops_weights_and_outputs_and_the_perceptron_its_outputs(monkeypatch):
+    """A dropout that doubles in place of dropping shows where each stands."""
+    monkeypatch.setattr(ConfiguredDropout, "forward", lambda _, inputs: 2.0 * inputs)
+    block = built(DecisionTransformer, width=4, n_heads=1, context=2).policy.transformer.blocks[0]
+    tokens, visible = torch.tensor([[[1.0, 2.0, 3.0, 4.0]]]), torch.ones(1, 1, 1, dtype=torch.bool)
+    attention, one = block.attention, torch.eye(4)
+    attention.inputs.weight.data = torch.cat([torch.zeros(4, 4), one])  # Queries of 0, values as they come.
+    attention.outputs.weight.data = one
+    attention.inputs.bias.data.zero_()
+    attention.outputs.bias.data.zero_()
+    close(attention(tokens, visible), 4 * tokens)  # It sees itself with weight 1: 2 (2 * 1 * v)
+    attention.outputs.weight.data.zero_()
+    close(block(tokens, visible), tokens + 2 * block.mlp[:-1](block.norms[1](tokens)))
+
+
 def test_tokens_carry_the_timestep_of_their_step_up_to_the_last_that_is_told_apart():
     policy = built(DecisionTransformer, width=4, context=3, max_timestep=6).policy
     policy.norm = nn.Identity()
@@ -193,11 +210,19 @@ def test_decision_transformers_act_by_the_timesteps_of_the_batch():
     assert not torch.allclose(algo.impl.outputs(batch), algo.impl.outputs(later))
 
 
-def test_weights_of_linear_maps_alone_decay_in_the_discrete_decision_transformer():
-    impl = built(DiscreteDecisionTransformer, discrete_dataset(), width=8, n_heads=2, n_layers=1, context=2)
+def images():
+    ends = np.arange(1, 9) % 4 == 0
+    return MDPDataset(np.zeros((8, 1, 84, 84), np.uint8), np.arange(8) % 3, np.zeros(8), ends)
+
+
+@pytest.mark.parametrize("data", [discrete_dataset, images])
+def test_weights_of_linear_maps_and_convolutions_alone_decay_in_the_discrete_decision_transformer(data):
+    impl = built(DiscreteDecisionTransformer, data(), width=8, n_heads=2, n_layers=1, context=2)
     (objective,) = impl.objectives
     decay_of = {id(p): decay for group, decay in objective.optimizer.groups for p in group}
-    linear = {id(part.weight) for part in impl.policy.modules() if isinstance(part, nn.Linear)}
+    kinds = (nn.Linear, nn.Conv2d)
+    linear = {id(part.weight) for part in impl.policy.modules() if isinstance(part, kinds)}
+    assert any(isinstance(part, nn.Conv2d) for part in impl.policy.modules()) == (data is images)
     parameters = dict(impl.policy.named_parameters())
     assert {id(p) for p in parameters.values()} == set(decay_of)
     for name, parameter in parameters.items():

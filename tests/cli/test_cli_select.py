@@ -57,7 +57,7 @@ def test_rules_and_what_was_not_heard(folder):
     assert "1.okt is held back: the data show" in strict.output
     assert "Deploy none: keep the behaviour: 1.okt gains" in strict.output
     alone = run("1.okt", "--behaviour", "none", "--sample")
-    assert "fitted Q alone for 1.okt: propensities were not asked for" in alone.output
+    assert "fitted Q alone for 1.okt: propensities are left out" in alone.output
     assert alone.stdout.splitlines()[2].split()[-1] == "-"
 
 

@@ -217,6 +217,7 @@ def test_unknown_final_observations_are_said():
         "4 of 10 cut episodes have no final observation, and count to the cut"
     )
     assert Cuts(10, 0, False, True).estimand("corrected") == "between both"
+    assert {Cuts(10, 0, True, True).estimand(reach) for reach in ("rows", "rollout")} == {"to the cut"}
     assert Cuts(0, 0, False, True).estimand("mixed") == "whole episodes"
 
 

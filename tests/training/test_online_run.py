@@ -297,3 +297,17 @@ def test_statistics_of_wrappers_stay_as_they_were_in_evaluations():
     algo_steps = 60
     assert counts[-1][1] - counts[0][1] == pytest.approx(algo_steps)
     assert counts[-1][0] < algo_steps + 40
+
+
+@pytest.mark.slow
+def test_sac_learns_pendulum_from_nothing():
+    algo = small(
+        encoder=MLPEncoder((64, 64)), batch_size=128, actor_learning_rate=1e-3, critic_learning_rate=1e-3
+    )
+    settings = {**QUICK, "eval_episodes": 10, "eval_interval": 6_000, "log_interval": 6_000}
+    algo.fit_online(
+        gymnasium.make("Pendulum-v1"), 6_000, random_steps=500, warmup_steps=500, out=None, **settings
+    )
+    scores = [row["eval/return_mean"] for row in algo.history if "eval/return_mean" in row]
+    assert scores[0] < -900  # As random actions.
+    assert scores[-1] > -300

@@ -12,6 +12,7 @@ from gymnasium.spaces import Discrete
 from offlinekit.algos.fqe import FEWEST, FQE, QUICK, SETTLED, DiscreteFQE
 from offlinekit.core.populations import Population
 from offlinekit.datasets import MDPDataset
+from offlinekit.training.setup.settings import RunSettings
 from offlinekit.types import Array
 
 if TYPE_CHECKING:
@@ -61,14 +62,18 @@ class FittedPolicies:
         return cls(members, dataset, progress)
 
     def train(self, n_steps: int) -> None:
-        """Takes further updates of all fits as one stacked population, and notes values on the way.
+        """Takes further updates of all fits as one stacked population, and records values on the way.
 
         Raises:
             KeyboardInterrupt: At Ctrl-C, with what was stopped.
         """
         everyone = [member for own in self.members.values() for member in own]
         begun, self.earlier = everyone[0].grad_step, {}
-        settings: Any = {"out": None, "progress": self.progress, "log_interval": max(1, round(n_steps / 5))}
+        settings: RunSettings = {
+            "out": None,
+            "progress": self.progress,
+            "log_interval": max(1, round(n_steps / 5)),
+        }
         try:
             for step, _ in Population(everyone).fitter(self.dataset, n_steps, **settings):
                 if not self.earlier and LATE * n_steps <= step - begun < n_steps:

@@ -14,6 +14,7 @@ import numpy as np
 
 from offlinekit.metrics.reporting.group_results import group_results, in_words, mean_interval
 from offlinekit.metrics.reporting.markup import csv_text, latex_text, markdown_text
+from offlinekit.metrics.reporting.online_table import HEAD, NOTE, online_rows
 from offlinekit.metrics.reporting.plots import readable
 from offlinekit.metrics.reporting.results import RunResult, by_group, score_matrix
 from offlinekit.metrics.statistics.aggregates import Floats, iqm, mean_score, median_score, optimality_gap
@@ -130,9 +131,15 @@ def tables_of(runs: list[RunResult], kind: str) -> list[Table]:
         _results(runs, kind, budget),
         _pivot(runs, kind, budget),
         _aggregates(runs, kind, budget),
+        _online(runs, budget),
         _runs(runs, budget),
     ]
     return [table for table in made if table is not None]
+
+
+def _online(runs: list[RunResult], budget: Budget) -> Table | None:
+    rows = online_rows(runs)
+    return Table("Before and after going online", HEAD, rows, NOTE, budget) if rows else None
 
 
 def _results(runs: list[RunResult], kind: str, budget: Budget) -> Table:
