@@ -25,7 +25,7 @@ def load(
     """Reads a policy file and returns the algorithm it holds, of the right class.
 
     Args:
-        path: Of a file that `algo.save` wrote.
+        path: Of a file that `algo.save` wrote, or of a run folder, whose last policy is read.
         device: Where the networks go.
         impl_class: The implementation it was trained with, if this process has not defined it.
         max_bytes: That its networks may take; None goes by the file's tensors, see docs/reliability.md.

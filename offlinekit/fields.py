@@ -45,10 +45,12 @@ class Check:
     Attributes:
         function: Raises TypeError or ValueError for a value that does not pass.
         words: The kind of value, such as "encoder".
+        convert: Makes of what is given what is checked and kept, such as a name of an object.
     """
 
     function: Callable[[Any], object]
     words: str
+    convert: Callable[[Any], object] = lambda value: value
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,7 @@ def _annotated(name: str, value: object, hint: object) -> object:
                 raise ValueError(f"{name} must be in {part.text}, got {value}")
             return number
         if isinstance(part, Check):
+            value = part.convert(value)
             part.function(value)
             return value
     return checked(name, value, kind)

@@ -55,7 +55,7 @@ QKind = Literal["mean", "qr"]
 TDLoss = Literal["huber", "mse"]
 OptimizerName = Literal["adam", "adamw", "sgd", "rmsprop"]
 LogStd = Annotated[float, Interval("(-inf, 2)")]
-Device = Annotated[str, Check(check_device, "device")]
+Device = Annotated[str, Check(check_device, "device", str)]  # A torch.device is kept by its name.
 EncoderLike = Annotated[Encoder, Check(check_encoder, "encoder")]
 ObservationScaler = Annotated[ScalerLike, Check(partial(resolve_scaler, kind="observation"), "scaler")]
 ActionScaler = Annotated[ScalerLike, Check(partial(resolve_scaler, kind="action"), "scaler")]

@@ -22,6 +22,7 @@ from offlinekit.nn.encoders import encoder_to_json
 from offlinekit.nn.isolation import trainable
 from offlinekit.sampling.scalers import Affine, Scaler, Scaling
 from offlinekit.training import policy_file
+from offlinekit.training.run_folder import policy_of
 
 if TYPE_CHECKING:
     from offlinekit.core.algo import Algo
@@ -99,7 +100,7 @@ class PolicyFiles:
         """Reads a policy that `save` wrote.
 
         Args:
-            path: Of the file.
+            path: Of the file, or of a run folder: its last policy, of an unfinished run its newest checkpoint.
             device: Where the networks go.
             impl_class: The implementation it was trained with, if this process has not defined it.
             max_bytes: That its networks may take; None goes by the file's tensors, see docs/reliability.md.
@@ -112,7 +113,7 @@ class PolicyFiles:
         """
         fronts = {name: front for name, front in cls.known.items() if issubclass(front, cls)}
         with budgeted(max_bytes):
-            algo: P = load(Path(path), fronts, device, impl_class, given)
+            algo: P = load(policy_of(Path(path)), fronts, device, impl_class, given)
         return algo
 
 

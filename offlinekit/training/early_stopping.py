@@ -9,6 +9,9 @@ from typing import Any
 from offlinekit.directions import is_maximized
 from offlinekit.interfaces import Evaluator
 
+LOSSES = ("critic_loss", "actor_loss", "value_loss", "imitator_loss")
+"""Columns that a misspelt metric may stand for."""
+
 
 @dataclass(frozen=True)
 class EarlyStopping:
@@ -39,7 +42,7 @@ class EarlyStopping:
         Raises:
             ValueError: If nothing says whether more of the metric is better.
         """
-        return replace(self, maximize=is_maximized(self.metric, self.maximize, evaluators))
+        return replace(self, maximize=is_maximized(self.metric, self.maximize, evaluators, LOSSES))
 
     def should_stop(self, history: Sequence[dict[str, Any]]) -> bool:
         """Returns whether the last `patience` measurements brought nothing better than all before."""

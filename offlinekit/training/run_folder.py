@@ -205,6 +205,23 @@ def latest_checkpoint(folder: Path) -> Path:
     return found[-1]
 
 
+def policy_of(path: Path) -> Path:
+    """Returns the last policy of a run folder, or its newest checkpoint, with a warning; a file as it is.
+
+    Raises:
+        FileNotFoundError: If the folder has neither.
+        FileFormatError: For a link out of the folder.
+    """
+    if not path.is_dir():
+        return path
+    found = path / "policy.okt"
+    if not found.is_file():
+        found = latest_checkpoint(path)
+        warnings.warn(f"{path} is not finished; its checkpoint {found.name} is read", stacklevel=4)
+    manifest.check_inside(found)
+    return found
+
+
 def prune(folder: Path, keep: int, step: int) -> None:
     """Removes checkpoints beyond the newest few, and parts of some that a killed process left.
 

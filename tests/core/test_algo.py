@@ -195,6 +195,13 @@ def test_masks_change_what_is_learned():
     )
 
 
+def test_a_device_of_torch_is_kept_by_its_name():
+    algo = DQN(device=torch.device("cpu"))
+    assert algo.device == "cpu"
+    algo.device = torch.device("cuda", 1)
+    assert algo.device == "cuda:1"
+
+
 def test_device_is_checked():
     with pytest.raises(ValueError, match="device must be"):
         DQN(device="gpu")

@@ -112,7 +112,7 @@ def test_not_a_number_is_no_improvement():
     [
         ("eval/retrun_mean", {}, "more of 'eval/retrun_mean' is better; did you mean 'eval/return_mean'"),
         ("mine", {"mine": lambda *_: 0.0}, "more of 'mine' is better; give maximize=True"),
-        ("actor_loss_", {}, "more of 'actor_loss_' is better"),
+        ("actor_loss_", {}, "more of 'actor_loss_' is better; did you mean 'actor_loss'"),
     ],
 )
 def test_a_run_refuses_a_metric_without_a_direction(metric, evaluators, message):

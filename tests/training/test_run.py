@@ -14,7 +14,7 @@ import torch
 import offlinekit
 from offlinekit.algos import BC, PLAS, TD3, DiscreteBC, DoubleDQN
 from offlinekit.algos.torch.double_dqn_impl import DoubleDQNImpl
-from offlinekit.errors import TrainingError
+from offlinekit.errors import FileFormatError, TrainingError
 from offlinekit.testing import small_dataset
 from offlinekit.training import EarlyStopping, run_folder
 from offlinekit.training.engines.engine import Engine
@@ -165,6 +165,24 @@ def test_resume_refuses_another_algorithm_or_config(tmp_path):
         fit(BC(**TINY), 4, resume=folder)
     with pytest.raises(FileNotFoundError, match="holds no checkpoints"):
         fit(BC(**TINY), 8, resume=tmp_path)
+
+
+def test_a_run_folder_loads_as_its_last_policy(tmp_path):
+    algo = fit(BC(**TINY), 4, out=tmp_path)
+    observations = small_dataset("continuous").observations[:2]
+    for load in (offlinekit.load, BC.load):
+        loaded = load(algo.run_dir)
+        assert loaded.grad_step == 4
+        np.testing.assert_array_equal(loaded.predict(observations), algo.predict(observations))
+    policy = algo.run_dir / "policy.okt"
+    policy.rename(tmp_path / "elsewhere.okt")
+    with pytest.warns(UserWarning, match=r"is not finished; its checkpoint step_000000004.okt is read"):
+        assert offlinekit.load(algo.run_dir).grad_step == 4
+    policy.symlink_to(tmp_path / "elsewhere.okt")
+    with pytest.raises(FileFormatError, match="is a link out of its folder"):
+        offlinekit.load(algo.run_dir)
+    with pytest.raises(FileNotFoundError, match="holds no checkpoints"):
+        offlinekit.load(tmp_path)
 
 
 def test_resume_takes_the_seed_of_the_run(tmp_path):
