@@ -153,9 +153,6 @@ def _match(observations: object, space: dict[str, Any]) -> Iterator[tuple[Array,
                 f"observations must have shape {shape} for one or {['batch', *shape]} for several, "
                 f"got {list(leaf.shape)}"
             )
-        if leaf.dtype.kind == "f" and not np.isfinite(leaf).all():
-            row = np.argwhere(~np.isfinite(leaf))[0].tolist()
-            raise ValueError(f"observations must be finite numbers, got {leaf[tuple(row)]} at {row}")
         yield leaf, shape
 
 
@@ -166,7 +163,10 @@ def _as_seen(given: Array, dtype: str) -> Array:
         ValueError: For numbers that are not finite, or that a byte cannot hold.
     """
     if given.dtype.kind == "f" and not np.isfinite(given).all():
-        raise ValueError("observations must be finite, got NaN or infinities; fill them in, as the data were")
+        place = np.argwhere(~np.isfinite(given))[0].tolist()
+        raise ValueError(
+            f"observations must be finite, got {given[tuple(place)]} at {place}; fill the number in as in the data"
+        )
     with np.errstate(invalid="ignore", over="ignore"):
         leaf = given.astype(dtype, copy=False)
     if leaf.dtype.kind == "u" and leaf.dtype != given.dtype and (leaf != given).any():

@@ -20,7 +20,7 @@ SECTIONS = {
     "Start": ("index", "tutorials/*", "cli"),
     "Data": ("datasets", "formats", "tools", "atari", "sampling"),
     "Algorithms": ("algos/*", "presets", "sequences", "parity"),
-    "Training": ("training", "sweeps"),
+    "Training": ("training", "online", "sweeps"),
     "Judging": ("evaluation", "ope", "selection", "statistics", "reports"),
     "Engine": ("engine", "populations", "distributed"),
     "Reliability": ("reliability", "SECURITY"),

@@ -227,7 +227,12 @@ def _act_once(impl: Impl, path: Path) -> None:
     try:
         seen = _zeros(impl.observation_space, impl.device)
         with torch.no_grad():
-            impl.take_steps(seen, torch.zeros(1, device=impl.device), [impl.begin_episode(None)], False)
+            impl.take_steps(
+                seen,
+                torch.zeros(1, dtype=torch.float32, device=impl.device),
+                [impl.begin_episode(None)],
+                False,
+            )
     except FileFormatError:
         raise
     except OfflineKitError:

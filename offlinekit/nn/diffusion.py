@@ -85,7 +85,11 @@ class Diffusion(Generator):
         points, *added = noise.tensor_split(self.n_steps, -1)
         added.append(torch.zeros_like(points))
         for step, fresh in zip(range(self.n_steps - 1, -1, -1), added, strict=True):
-            predicted = self(observations, points, noise.new_full((1, 1), float(step)))
+            predicted = self(
+                observations,
+                points,
+                torch.full((1, 1), float(step), dtype=torch.float32, device=noise.device),
+            )
             points = self.step_back(points, predicted, fresh, step)
         return points.clamp(-1.0, 1.0)
 

@@ -67,7 +67,7 @@ def test_numpy_policies_refuse_nan(tmp_path: Path) -> None:
     )
     seen = np.zeros((2, 4), np.float32)
     seen[1, 2] = np.nan
-    with pytest.raises(ValueError, match=r"observations must be finite numbers, got nan at \[1, 2\]"):
+    with pytest.raises(ValueError, match=r"observations must be finite, got nan at \[1, 2\]"):
         policy.predict(seen)
 
 

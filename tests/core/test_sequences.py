@@ -278,7 +278,7 @@ class Line(gymnasium.Env):
 
 def test_evaluation_is_the_same_side_by_side_and_one_by_one_and_step_by_step():
     algo = build(target_return=5.0)
-    together, alone = (evaluate(algo, Line(), 4, seed=1, n_envs=n).returns for n in (3, 1))
+    together, alone = (evaluate(algo, Line, 4, seed=1, n_envs=n).returns for n in (3, 1))
     np.testing.assert_allclose(together, alone, atol=1e-6)
     for i, expected in enumerate(together):
         env, actor = Line(), algo.as_stateful(5.0)

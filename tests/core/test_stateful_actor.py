@@ -69,7 +69,7 @@ def chunked() -> BC:
 def test_a_policy_is_told_rewards_and_remembers_each_episode_by_itself():
     # Actions 1, 1 + 1, 1 + 1 + 2, ...: powers of two; episodes of 3, 4 and 5 steps return 7, 15 and 31.
     for n_envs in (1, 2, 3):
-        result = evaluate(Echo(), Counting(), 3, seed=0, n_envs=n_envs)
+        result = evaluate(Echo(), Counting, 3, seed=0, n_envs=n_envs)
         np.testing.assert_array_equal(result.returns, [7.0, 15.0, 31.0])
 
 

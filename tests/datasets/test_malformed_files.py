@@ -308,7 +308,7 @@ CASES: dict[str, tuple[Any, ...]] = {
     ),
     "csv: words for numbers": (
         with_columns(sound.csv, text="x,dose,gain\nhigh,0,1\n"),
-        r"column 'x' must hold numbers, got dtype (object|str); convert it first",
+        r"column 'x' must hold numbers, got dtype (object|str); number texts by np.unique",
         sound.TABLE,
     ),
     "csv: an action of 2^62": (

@@ -167,7 +167,7 @@ def read(path: Path, *, separator: str | None = None, decimal: str = ".", **opti
                 frame = pandas.read_csv(content, dtype=texts, sep=separator, decimal=decimal, index_col=False)
             if len(set(names)) < len(names) == frame.shape[1]:  # Which pandas would tell apart by numbers.
                 frame.columns = names
-    except (ValueError, *UNPACKING, pandas.errors.ParserWarning) as error:
+    except (ValueError, csv.Error, *UNPACKING, pandas.errors.ParserWarning) as error:
         raise FileFormatError(
             f"{path} is not a CSV table with a header line, or is damaged ({error})"
         ) from error

@@ -36,7 +36,8 @@ class ProcessSetting(Generic[T]):
             self.changed.wait_for(lambda: not self.holders or self.wanted == wanted or own in self.holders)
             if not self.holders:
                 self.wanted, self.before = wanted, self.read()
-                self.write(self.value if wanted else self.before)
+                if wanted:  # To write determinism, torch imports its compiler, which takes a second.
+                    self.write(self.value)
             self.holders.append(own)
         try:
             yield
@@ -44,7 +45,8 @@ class ProcessSetting(Generic[T]):
             with self.changed:
                 self.holders.remove(own)
                 if not self.holders:
-                    self.write(self.before)
+                    if self.wanted:
+                        self.write(self.before)
                     self.changed.notify_all()
 
 

@@ -128,7 +128,7 @@ FAULTS = {
         "must not be set where episode_terminals is not",
         r"terminals \* episode_terminals",
     ),
-    "text": (sound(rewards=np.array(["1"] * N)), ("rewards", None, None), "must hold numbers", "convert"),
+    "text": (sound(rewards=np.array(["1"] * N)), ("rewards", None, None), "must hold numbers", "np.asarray"),
     "state numbers": (
         sound(observations=np.zeros(N), next_observations=None),
         ("observations", None, None),
