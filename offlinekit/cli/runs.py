@@ -46,18 +46,18 @@ def find(run: Path, which: str) -> Found:
         has_config = (run.parent / "config.json").is_file()
         return Found(run, run_folder.read_config(run.parent) if has_config else {})
     config = run_folder.read_config(run)
-    policy = run / {"last": "policy.okt", "best": "best.okt"}[which]
-    if policy.is_file():
-        check_inside(policy)
-        return Found(policy, config)
     if which == "best":
-        raise click.BadParameter(
-            f"{run} has no best.okt: it was trained without an environment; use --which last"
-        )
-    newest = run_folder.latest_checkpoint(run)
-    check_inside(newest)
-    click.echo(f"Note: the run is not finished; using its checkpoint {newest.name}", err=True)
-    return Found(newest, config)
+        best = run / "best.okt"
+        if not best.is_file():
+            raise click.BadParameter(
+                f"{run} has no best.okt: it was trained without an environment; use --which last"
+            )
+        check_inside(best)
+        return Found(best, config)
+    policy = run_folder.policy_of(run)
+    if policy.parent != run:
+        click.echo(f"Note: the run is not finished; using its checkpoint {policy.name}", err=True)
+    return Found(policy, config)
 
 
 def load(

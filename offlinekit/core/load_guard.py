@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from offlinekit.errors import FileFormatError
 from offlinekit.load_budget import Budget
+from offlinekit.nn.dispatch import Dispatch
 
 if TYPE_CHECKING:
     from torch._ops import OpOverload
@@ -28,7 +28,7 @@ CALLS_PER_TENSOR = 40
 """Those beyond that for each tensor of the file."""
 
 
-class Bounded(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own, as below.
+class Bounded(Dispatch):
     """Stops what costs more than the tensors of its file account for.
 
     Args:
@@ -38,10 +38,6 @@ class Bounded(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's ow
         spare: Bytes beside those for the tensors.
     """
 
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # Else torch imports its compiler at the first call, which takes a second.
-
     def __init__(
         self,
         tensors: Mapping[str, Tensor],
@@ -49,7 +45,7 @@ class Bounded(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's ow
         max_bytes: int | None = None,
         spare: int = SPARE_BYTES,
     ) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.budget = Budget(max_bytes, spare=spare, factor=BYTES_PER_BYTE)
         self.budget.sizes[str(path)] = sum(tensor.nbytes for tensor in tensors.values())
         self.path, self.calls = path, 0

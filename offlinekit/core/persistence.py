@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
@@ -113,8 +114,18 @@ class PolicyFiles:
         """
         fronts = {name: front for name, front in cls.known.items() if issubclass(front, cls)}
         with budgeted(max_bytes):
-            algo: P = load(policy_of(Path(path)), fronts, device, impl_class, given)
+            algo: P = load(_file_of(Path(path)), fronts, device, impl_class, given)
         return algo
+
+
+def _file_of(path: Path) -> Path:
+    """Returns the policy of a run folder, with a warning if it is a checkpoint; a file as it is."""
+    if not path.is_dir():
+        return path
+    found = policy_of(path)
+    if found.parent != path:
+        warnings.warn(f"{path} is not finished; its checkpoint {found.name} is read", stacklevel=4)
+    return found
 
 
 def save(algo: Algo, path: Path, run: Mapping[str, Any] | None) -> None:

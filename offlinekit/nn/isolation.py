@@ -10,7 +10,8 @@ from typing import Any, TypeAlias
 import torch
 from torch._ops import OpOverload
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
+
+from offlinekit.nn.dispatch import Dispatch
 
 Torch: TypeAlias = Callable[..., object]
 
@@ -25,19 +26,15 @@ INFERRED: frozenset[Torch] = frozenset(
 """Functions that make tensors of the default dtype if they are given Python's floats."""
 
 
-class OwnDraws(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own, as below.
+class OwnDraws(Dispatch):
     """Draws from a generator of its own what would be drawn from the process's; other threads do not matter.
 
     Args:
         seed: Of the generator.
     """
 
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # Else torch imports its compiler at the first call, which takes a second.
-
     def __init__(self, seed: int) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.generator = torch.Generator().manual_seed(seed)
 
     def __torch_dispatch__(

@@ -205,19 +205,14 @@ def latest_checkpoint(folder: Path) -> Path:
     return found[-1]
 
 
-def policy_of(path: Path) -> Path:
-    """Returns the last policy of a run folder, or its newest checkpoint, with a warning; a file as it is.
+def policy_of(folder: Path) -> Path:
+    """Returns the last policy of a run folder, or its newest checkpoint if it is not finished.
 
     Raises:
         FileNotFoundError: If the folder has neither.
         FileFormatError: For a link out of the folder.
     """
-    if not path.is_dir():
-        return path
-    found = path / "policy.okt"
-    if not found.is_file():
-        found = latest_checkpoint(path)
-        warnings.warn(f"{path} is not finished; its checkpoint {found.name} is read", stacklevel=4)
+    found = folder / "policy.okt" if is_finished(folder) else latest_checkpoint(folder)
     manifest.check_inside(found)
     return found
 

@@ -10,9 +10,9 @@ import torch
 from gymnasium import spaces
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from offlinekit.nn.dispatch import Dispatch
 from offlinekit.nn.networks import Ensemble
 from offlinekit.nn.trunks import observation_leaves, space_leaves
 from offlinekit.sampling.scalers import Affine
@@ -113,11 +113,11 @@ class _Members(nn.Module):
         return torch.stack([member(inputs) for member in self.members])
 
 
-class _Touched(TorchDispatchMode):  # type: ignore[no-untyped-call]  # Not typed by torch.
+class _Touched(Dispatch):
     """Records which tensors are computed with."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # Not typed by torch.
+        super().__init__()
         self.seen: set[int] = set()
 
     def __torch_dispatch__(

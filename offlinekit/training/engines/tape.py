@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
+
+from offlinekit.nn.dispatch import Dispatch
 
 if TYPE_CHECKING:
     from torch._ops import OpOverload
@@ -26,7 +27,7 @@ class Call(NamedTuple):
     results: list[Tensor]
 
 
-class Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]  # Of torch.
+class Tape(Dispatch):
     """Records the kernels that are called within it; what they return stays alive, so that its memory identifies it.
 
     Args:
@@ -41,7 +42,7 @@ class Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]  # Of torch.
     """
 
     def __init__(self, earlier: Sequence[Tape] = (), moved: Iterable[Tensor] = ()) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # Of torch.
+        super().__init__()
         self.calls: list[Call] = []
         self.refusal: str | None = None
         self.made: dict[Hashable, list[Tensor]] = {k: v for tape in earlier for k, v in tape.made.items()}
@@ -49,10 +50,6 @@ class Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]  # Of torch.
         self.moved = {place(tensor) for tensor in moved}
         self.known: set[int] = set()
         self.same: dict[int, Tensor] = {}
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # Else torch imports its compiler at the first call, which takes a second.
 
     def __torch_dispatch__(
         self,
