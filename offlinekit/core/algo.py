@@ -99,6 +99,7 @@ class Algo(Configured, CatalogueEntry, Agent, PolicyFiles, Copied):
     known: ClassVar[dict[str, type[Algo]]] = {}
     not_in_files: ClassVar[tuple[str, ...]] = ()  # Hyperparameters that are no data: `load` takes them again.
     sampler_options: ClassVar[tuple[str, ...]] = ()  # Hyperparameters that a `make_sampler` of its own reads.
+    online_settings: ClassVar[Mapping[str, Any]] = {}  # Of `fit_online`, in place of its own defaults.
 
     def __init_subclass__(cls, overwrite: bool = False, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

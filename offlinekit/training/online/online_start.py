@@ -52,7 +52,7 @@ def start_online(
         env: Where it acts, or a function that makes such an environment.
         n_steps: Environment steps; with `resume`, of the whole run.
         dataset: Recorded rows to learn from beside new ones, or None.
-        given: Settings of an online run.
+        given: Settings of an online run; for others the algorithm's `online_settings` come before the defaults.
 
     Raises:
         TypeError: For an unknown setting, or one of another type.
@@ -61,7 +61,7 @@ def start_online(
         DatasetError: If environment and dataset do not fit.
         TrainingError: If another process trains in the run folder to go on with.
     """
-    settings = completed(given, OnlineSettings, "fit_online")
+    settings = completed({**algo.online_settings, **given}, OnlineSettings, "fit_online")
     n_steps = checked("n_steps", n_steps, Count)
     share, resets = share_of(settings["mixing"]), resets_of(settings["reset"])
     _check(algo, settings)
@@ -82,6 +82,8 @@ def start_online(
             compare_config(algo, folder, config)
         else:
             reset(algo.impl, resets)
+        algo.impl.enter_phase(online=True)
+        held.callback(algo.impl.enter_phase, online=False)
         experience = Experience(folder, state["parts"] if state else 0)
 
         def done() -> float:
