@@ -371,7 +371,7 @@ class Algo(Configured, CatalogueEntry, Agent, PolicyFiles, Copied):
             "device": self.impl.device,
             "seed": derive(self.seed or 0, "batches"),
             "scaling": self.scaling,
-            "needs": (*self.impl.needs, *needs),
+            "needs": (*self.impl.needed, *needs),
             "owner": type(self.impl).__name__,
             "frame_stack": self.frame_stack,
             "frame_pad": self.frame_pad,

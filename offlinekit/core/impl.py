@@ -166,8 +166,15 @@ class Impl(nn.Module):
         return type(self).learn_data is not Impl.learn_data
 
     def enter_phase(self, online: bool) -> None:
-        """Prepares for a run on data alone, or for one that acts too; losses may differ by `is_online`."""
-        self.is_online = online
+        """Prepares for a run on data alone, or for one that acts too; what is minimised may differ by `is_online`."""
+        if online != self.is_online:
+            self.is_online = online
+            self.redeclare()
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """Columns of `needs` that losses read in the present phase."""
+        return self.needs
 
     def compute_target(self, batch: Batch) -> Tensor:
         """Returns the critics' target without gradient, [B] or [N, B]; [K, ...] if each has its own."""
@@ -303,11 +310,15 @@ class Impl(nn.Module):
         kinds = [[(one.name, one.optimizer.name) for one in each] for each in (self.objectives, declared)]
         if kinds[0] != kinds[1]:
             raise ValueError(f"{name} decides what is minimised, and by which optimizer")
-        for objective, one in zip(self.objectives, declared, strict=True):
-            objective.take_up(one)
+        self.redeclare(declared)
         for target in self.targets:
             target.take_up(self.config)
         candidates.resize(self)
+
+    def redeclare(self, declared: Sequence[Objective] | None = None) -> None:
+        """Gives objectives the rates, times and limits of declarations; optimizers keep their state."""
+        for objective, one in zip(self.objectives, declared or self.build_objectives(), strict=True):
+            objective.take_up(one)
 
     # The update.
 
@@ -326,9 +337,10 @@ class Impl(nn.Module):
     def begin_update(self) -> None:
         """Counts the update and sets the learning rates of the objectives that are due in it."""
         self.grad_step += 1
+        done = self.run_done
         for objective in self.objectives:
             if objective.is_due(self.grad_step):
-                objective.schedule_rate(self.run_done, self.grad_step)
+                objective.schedule_rate(done, self.grad_step)
 
     @property
     def run_done(self) -> float:
