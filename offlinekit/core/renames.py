@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+import warnings
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from offlinekit.configured import default_of, fields_of
+from offlinekit.core.hyperparameters import as_plain
+
+if TYPE_CHECKING:
+    from offlinekit.core.algo import Algo
 
 
 class Rename(NamedTuple):
@@ -89,3 +97,37 @@ def values_before(front: type[Any]) -> dict[str, Any]:
 def migrated(front: type[Any], config: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the hyperparameters of a file by which this version does as the one that wrote it."""
     return {**values_before(front), **renamed(front, config)}
+
+
+def current_names(front: type[Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns hyperparameters by their names of today, and warns of those of before."""
+    current = renamed(front, given)
+    for old in given.keys() - current.keys():
+        new = renames_of(front)[old].new
+        warnings.warn(
+            f"{old!r} of {front.__name__} is now {new!r}: give {new}={current[new]!r} for {old}={given[old]!r}",
+            DeprecationWarning,
+            stacklevel=4,
+        )
+    return current
+
+
+def migrated_run(algo: Algo, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the hyperparameters of a run by the names of today, to compare with the algorithm's own.
+
+    Those younger than the run have their defaults.
+    """
+    defaults = as_plain({field.name: default_of(field) for field in dataclasses.fields(algo)})
+    younger = {name: defaults[name] for name in algo.config.keys() - config.keys()}
+    as_default = {name: defaults[name] for name in adopted(algo, config)}
+    return {**younger, **migrated(type(algo), config), **as_default}
+
+
+def adopted(algo: Algo, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what a run does as it was done before a new default, if the algorithm's own is that default."""
+    begun, fields = migrated(type(algo), config), fields_of(type(algo))
+    return {
+        name: before
+        for name, before in values_before(type(algo)).items()
+        if begun[name] == before and getattr(algo, name) == default_of(fields[name])
+    }
