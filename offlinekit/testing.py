@@ -273,15 +273,15 @@ def check_evaluators(make: Make) -> None:
     algo, data = _fitted(make)
     before = _state(algo)
     for name in known_evaluators():
-        found: list[Any] = []
+        results: list[Any] = []
         for _ in range(2):
             try:
-                found.append(get_evaluator(name)(algo, data))
+                results.append(get_evaluator(name)(algo, data))
             except UnsupportedError:
-                found.append(0.0)
-        assert found[0] == found[1], f"{name}: {found[0]}, and {found[1]} the second time"
-        numbers = found[0].values() if isinstance(found[0], dict) else found[:1]
-        assert all(np.isfinite(number) for number in numbers), f"{name} is {found[0]}"
+                results.append(0.0)
+        assert results[0] == results[1], f"{name}: {results[0]}, and {results[1]} the second time"
+        numbers = results[0].values() if isinstance(results[0], dict) else results[:1]
+        assert all(np.isfinite(number) for number in numbers), f"{name} is {results[0]}"
         _same(before, _state(algo), f"state before and after {name}")
 
 

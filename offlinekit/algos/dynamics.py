@@ -85,8 +85,12 @@ class Dynamics(Algo):
         acted = self._converter.actions(actions.reshape(-1, *actions.shape[2:]), seen)
         with torch.no_grad():
             seen, acted = (part.reshape(*shape, *part.shape[1:]) for part in (seen, acted))
-            found = impl.outcomes(seen, acted, per_member=True)
-            means, stds, ends = found.means.cpu(), found.log_stds.exp().cpu(), found.logits.sigmoid().cpu()
+            outcomes = impl.outcomes(seen, acted, per_member=True)
+            means, stds, ends = (
+                outcomes.means.cpu(),
+                outcomes.log_stds.exp().cpu(),
+                outcomes.logits.sigmoid().cpu(),
+            )
         drawn = means.numpy() + stds.numpy() * rng.standard_normal(means.shape, np.float32)
         drawn[..., :-1] += seen.cpu().numpy()
         drawn = drawn.clip(impl.lowest.cpu().numpy(), impl.highest.cpu().numpy())

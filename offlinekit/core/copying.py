@@ -82,10 +82,10 @@ def _check_importable(owner: str, name: str, value: Any) -> None:
     place, named = getattr(value, "__module__", None), getattr(value, "__qualname__", None)
     if place is None or named is None:
         return
-    found: object = sys.modules.get(place)
+    importable: object = sys.modules.get(place)
     for part in named.split("."):
-        found = getattr(found, part, None)
-    if found is not value:
+        importable = getattr(importable, part, None)
+    if importable is not value:
         raise TypeError(
             f"{name} of this {owner} is {value!r}, which Python cannot pickle: define it by name at the top of a module"
         )

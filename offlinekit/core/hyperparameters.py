@@ -84,13 +84,13 @@ def plain_config(algo: Algo) -> dict[str, Any]:
 
 def as_plain(values: Mapping[str, Any]) -> dict[str, Any]:
     """Returns hyperparameters by name as plain data."""
-    found = dict(values)
+    plain = dict(values)
     for name, value in values.items():
         if name.endswith("encoder") and value is not None:
-            found[name] = encoder_to_json(value)
+            plain[name] = encoder_to_json(value)
         elif isinstance(value, Scaler):
-            found[name] = value.to_json()
-    return found
+            plain[name] = value.to_json()
+    return plain
 
 
 def apply_to_networks(algo: Algo, impl: Impl, name: str, before: object) -> None:

@@ -32,10 +32,10 @@ def _file_of(path: Path) -> Path:
     """Returns the policy of a run folder, with a warning if it is a checkpoint; a file as it is."""
     if not path.is_dir():
         return path
-    found = policy_of(path)
-    if found.parent != path:
-        warnings.warn(f"{path} is not finished; its checkpoint {found.name} is read", stacklevel=4)
-    return found
+    policy = policy_of(path)
+    if policy.parent != path:
+        warnings.warn(f"{path} is not finished; its checkpoint {policy.name} is read", stacklevel=4)
+    return policy
 
 
 def save(algo: Algo, path: Path, run: Mapping[str, Any] | None) -> Path:

@@ -52,15 +52,15 @@ def published(algo: str) -> dict[str, Preset]:
 
 def expand(names: Iterable[str]) -> list[str]:
     """Returns the names that names with choices stand for: "{a,b}-{c,d}" gives a-c, a-d, b-c and b-d."""
-    found = []
+    expanded = []
     for name in names:
         choice = re.search(r"\{([^}]*)\}", name)
         if choice is None:
-            found.append(name)
+            expanded.append(name)
         else:
             before, after = name[: choice.start()], name[choice.end() :]
-            found += expand(before + chosen + after for chosen in choice[1].split(","))
-    return found
+            expanded += expand(before + chosen + after for chosen in choice[1].split(","))
+    return expanded
 
 
 def find(algo: str, dataset: str) -> Preset:

@@ -79,13 +79,13 @@ def renamed(front: type[Any], given: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         TypeError: For one that is given by both names.
     """
-    renames, found = renames_of(front), dict(given)
+    renames, current = renames_of(front), dict(given)
     for old in renames.keys() & given.keys():
         rename = renames[old]
         if rename.new in given:
             raise TypeError(f"{front.__name__} takes {rename.new!r}, which was {old!r}; give one of them")
-        found[rename.new] = rename.convert(found.pop(old))
-    return found
+        current[rename.new] = rename.convert(current.pop(old))
+    return current
 
 
 def values_before(front: type[Any]) -> dict[str, Any]:

@@ -240,8 +240,8 @@ class MDPDataset(EpisodeColumns):
         changed.metadata = plain({**self.metadata, **(metadata or {})})
         if action_space is not None:
             changed.actions, changed.action_space = spaces.as_actions(self.actions, action_space)
-            found = spaces.outside(changed.actions, changed.action_space)
-            refuse_first(located(finding, self.episode_ends) for finding in found)
+            findings = spaces.outside(changed.actions, changed.action_space)
+            refuse_first(located(finding, self.episode_ends) for finding in findings)
         if mask_size is not None:
             changed.masks = draw_masks(len(self), mask_size, seed)
         return changed

@@ -182,12 +182,12 @@ class TrajectorySampler:
         """Returns the columns that stand beside the standard fields."""
         shape = len(index), self.context
         parts = zip(self._packed.items(), packed, strict=True)
-        found = {"rows": index, **{name: part.view(*shape, *own) for (name, own), part in parts}}
+        columns = {"rows": index, **{name: part.view(*shape, *own) for (name, own), part in parts}}
         for name, column in self._apart.items():
-            found[name] = column.index_select(0, at).view(*shape, *column.shape[1:])
+            columns[name] = column.index_select(0, at).view(*shape, *column.shape[1:])
         if self._weights is not None:
-            found["weights"] = self._weights.index_select(0, index)
-        return [found[name] for name in self._names]
+            columns["weights"] = self._weights.index_select(0, index)
+        return [columns[name] for name in self._names]
 
     def _frames(self, leaf: Tensor, at: Tensor) -> Tensor:
         """Returns the images of rows [M], as stacks if `frame_stack` is above 1."""

@@ -59,13 +59,15 @@ def read(
         DatasetError: For a vector recording without `autoreset`, or data that cannot be a dataset.
     """
     names = names_in(path)
-    found = {ours: _named(names, theirs) for ours, theirs in COLUMNS.items()}
+    names_in_file = {ours: _named(names, theirs) for ours, theirs in COLUMNS.items()}
     lacking = [
-        COLUMNS[ours][0] for ours, name in found.items() if name is None and ours != "next_observations"
+        COLUMNS[ours][0]
+        for ours, name in names_in_file.items()
+        if name is None and ours != "next_observations"
     ]
     if lacking:
         raise FileFormatError(f"{path} has no {', '.join(lacking)}; it has {', '.join(names)}")
-    tops = {ours: name for ours, name in found.items() if name is not None}
+    tops = {ours: name for ours, name in names_in_file.items() if name is not None}
     arrays = read_arrays(path, [name for top in tops.values() for name in names_under(names, top)])
     columns = {ours: tree_at(arrays, name) for ours, name in tops.items()}
     _check(columns)

@@ -104,12 +104,12 @@ def _facts(path: Path) -> dict[str, Any]:
 def _observations(features: dict[str, Any], named: str | Sequence[str] | None) -> list[str]:
     if named is not None:
         return [named] if isinstance(named, str) else list(named)
-    found = [name for name in features if name.startswith("observation.")]
-    if not found:
+    observations = [name for name in features if name.startswith("observation.")]
+    if not observations:
         raise DatasetError(
             f"no numeric feature begins with 'observation.'; name some of {', '.join(features)} by observations="
         )
-    return found
+    return observations
 
 
 def _columns(path: Path, names: Sequence[str]) -> dict[str, Array]:
@@ -124,11 +124,11 @@ def _columns(path: Path, names: Sequence[str]) -> dict[str, Array]:
 
 def _check_totals(facts: dict[str, Any], columns: dict[str, Array], path: Path) -> None:
     """Raises FileFormatError unless there are as many rows and episodes as the dataset states, if it does."""
-    found = {
+    totals = {
         "total_frames": len(columns["frame_index"]),
         "total_episodes": len(np.unique(columns["episode_index"])),
     }
-    for name, n in found.items():
+    for name, n in totals.items():
         if facts.get(name, n) != n:
             raise FileFormatError(
                 f"{path} states {name} {facts[name]}, but its tables hold {n}; was it fetched completely?"

@@ -119,8 +119,8 @@ def parse_scenario(data: bytes, vehicles: str) -> Scenario:
     chosen = range(len(tracks)) if vehicles == "all" else sorted(set(wanted))
     if any(i >= len(tracks) for i in chosen):
         raise FileFormatError(f"tracks {wanted} are asked for, but there are {len(tracks)}")
-    found = [_track(data, tracks[i], len(seconds)) for i in chosen]
-    return Scenario(seconds, [track for track in found if track is not None])
+    chosen_tracks = [_track(data, tracks[i], len(seconds)) for i in chosen]
+    return Scenario(seconds, [track for track in chosen_tracks if track is not None])
 
 
 def _doubles(data: bytes, field: Field) -> Array:
@@ -200,10 +200,10 @@ def recognises(path: Path) -> bool:
         return False
     try:
         record = next(iter(read_records(path)), None)
-        found = set() if record is None else {f.number for f in fields(record.data) if f.wire == BYTES}
+        numbers = set() if record is None else {f.number for f in fields(record.data) if f.wire == BYTES}
     except FileFormatError:
         return False
-    return {TRACKS, SCENARIO_ID} <= found
+    return {TRACKS, SCENARIO_ID} <= numbers
 
 
 SOURCE = Source(

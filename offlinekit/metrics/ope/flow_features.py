@@ -49,8 +49,8 @@ class Features:
             states = inputs.reshape(-1).astype(np.int64)
             ones = np.ones(len(states))
             return sparse.csr_array((ones, (np.arange(len(states)), states)), (len(states), self.n_states))
-        found = self.sampler.transform((inputs - self.mean) / self.scale)
-        return np.concatenate([found, np.ones((len(found), 1))], 1)
+        transformed = self.sampler.transform((inputs - self.mean) / self.scale)
+        return np.concatenate([transformed, np.ones((len(transformed), 1))], 1)
 
 
 class FlowMaker:
@@ -151,8 +151,8 @@ class FlowMaker:
         def expected(observations: ArrayTree) -> Floats:
             draws = [vectors(np.asarray(self.target.act(observations))) for _ in range(self.target.n_samples)]
             inputs = vectors(observations)
-            found = [features(np.concatenate([inputs, draw], 1)) for draw in draws]
-            return np.asarray(np.mean(found, axis=0))
+            features_of_draws = [features(np.concatenate([inputs, draw], 1)) for draw in draws]
+            return np.asarray(np.mean(features_of_draws, axis=0))
 
         following = self._ended(expected(self.following))
         return Flow(features(joined), following, expected(self.starts), self.rewards, self.episodes)

@@ -46,8 +46,8 @@ def figures_of(runs: list[RunResult], kind: str) -> list[tuple[str, str, str]]:
             for name, draw, caption in _of_dataset(mine, kind)
         ]
     if len({dataset for dataset, _ in groups}) > 1:
-        found = {algo: score_matrix(groups, algo, kind) for algo in sorted({algo for _, algo in groups})}
-        scores = {algo: matrix for algo, matrix in found.items() if matrix is not None}
+        matrices = {algo: score_matrix(groups, algo, kind) for algo in sorted({algo for _, algo in groups})}
+        scores = {algo: matrix for algo, matrix in matrices.items() if matrix is not None}
         if scores:
             draw = partial(_profile, scores, f"{kind} normalised score")
             made.append(("All tasks: performance profile", _drawn(draw), _profile_caption(scores)))

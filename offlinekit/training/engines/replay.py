@@ -135,12 +135,12 @@ class RecordedObjective:
         after = self._snapshot()
         self._restore(before)
         try:
-            found = self._replay()
+            replayed = self._replay()
         except RuntimeError as error:
             self._restore(after)
             self.refuse(str(error))
             return expected
-        pairs = zip(tensors_in((found, self._snapshot())), tensors_in((expected, after)), strict=True)
+        pairs = zip(tensors_in((replayed, self._snapshot())), tensors_in((expected, after)), strict=True)
         self.checked = all(starmap(torch.equal, pairs))
         if not self.checked:
             self._restore(after)

@@ -126,9 +126,9 @@ def _newest_sound(folder: Path, step: int | None) -> tuple[Path, dict[str, Any],
     except FileFormatError as error:
         for path in reversed(older):
             with suppress(FileFormatError):
-                found = policy_file.read(path, torch.device("cpu"))
+                content = policy_file.read(path, torch.device("cpu"))
                 warnings.warn(f"{error}; going on from {path.name}, the one before", stacklevel=5)
-                return path, *found
+                return path, *content
         raise
 
 
