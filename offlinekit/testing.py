@@ -156,8 +156,8 @@ def check_save_load(make: Make) -> None:
     assert type(loaded) is type(algo), f"expected {type(algo).__name__}, got {type(loaded).__name__}"
     assert loaded.grad_step == algo.grad_step, f"expected {algo.grad_step} updates, got {loaded.grad_step}"
     np.testing.assert_array_equal(loaded.predict(data.observations), algo.predict(data.observations))
-    for one in (algo, loaded):
-        one.fit(data, 3, **SETTINGS)
+    for trained in (algo, loaded):
+        trained.fit(data, 3, **SETTINGS)
     _same(_state(algo), _state(loaded), "training on after save and load")
 
 
@@ -176,10 +176,10 @@ def check_stateful(make: Make) -> None:
             played.append([actor.predict(observation, float(reward)) for observation, reward in steps])
     for action in played[0]:
         assert data.action_space.contains(action), f"as_stateful: {action!r} is outside the space"
-    for again, what in zip(
+    for again, way in zip(
         played[1:], ("after reset", "when loaded", "when loaded, after reset"), strict=True
     ):
-        np.testing.assert_array_equal(np.stack(played[0]), np.stack(again), f"as_stateful {what}")
+        np.testing.assert_array_equal(np.stack(played[0]), np.stack(again), f"as_stateful {way}")
     if not algo.is_stateful:
         alone = [algo.predict(observation) for observation in data.observations[:8]]
         np.testing.assert_array_equal(np.stack(played[0]), np.stack(alone), "as_stateful and predict")

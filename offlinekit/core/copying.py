@@ -49,9 +49,9 @@ def set_state(algo: Algo, state: dict[str, Any]) -> None:
 
 def from_state(cls: type[A], state: dict[str, Any]) -> A:
     """Makes an algorithm of what `state_of` returned."""
-    made = object.__new__(cls)
-    set_state(made, state)
-    return made
+    algo = object.__new__(cls)
+    set_state(algo, state)
+    return algo
 
 
 def deep_copy(algo: A, memo: dict[int, Any]) -> A:

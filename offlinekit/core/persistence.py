@@ -129,10 +129,10 @@ def _restore(algo: Algo, path: Path, header: Mapping[str, Any], tensors: dict[st
 def _act_once(impl: Impl, path: Path) -> None:
     """Computes one action, so that a policy too slow or too large is refused while its file is loaded."""
     try:
-        seen = _zeros(impl.observation_space, impl.device)
+        observation = _zeros(impl.observation_space, impl.device)
         with torch.no_grad():
             impl.take_steps(
-                seen,
+                observation,
                 torch.zeros(1, dtype=torch.float32, device=impl.device),
                 [impl.begin_episode(None)],
                 False,

@@ -67,13 +67,13 @@ def find(algo: str, dataset: str) -> Preset:
     """Returns the preset of an algorithm on a dataset.
 
     Raises:
-        ValueError: If there is none; lists those that there are.
+        ValueError: If there is none; lists others that there are.
     """
     known = published(algo)
     if dataset in known:
         return known[dataset]
-    those = f"; it has them for: {', '.join(known)}" if known else ", nor for any other dataset"
-    raise ValueError(f"{algo} has no preset for {dataset!r}{did_you_mean(dataset, known)}{those}")
+    others = f"; it has them for: {', '.join(known)}" if known else ", nor for any other dataset"
+    raise ValueError(f"{algo} has no preset for {dataset!r}{did_you_mean(dataset, known)}{others}")
 
 
 def _joined(dataset: str, entries: list[dict[str, Any]]) -> Preset:

@@ -70,7 +70,7 @@ def renames_of(front: type[Any]) -> dict[str, Rename]:
     """Returns what an algorithm renamed, by name of before; a field of that name of its own is not meant."""
     classes = {base.__name__ for base in front.__mro__}
     known = getattr(front, "__dataclass_fields__", {})
-    return {one.old: one for one in RENAMES if one.algo in classes and one.old not in known}
+    return {rename.old: rename for rename in RENAMES if rename.algo in classes and rename.old not in known}
 
 
 def renamed(front: type[Any], given: Mapping[str, Any]) -> dict[str, Any]:
@@ -91,7 +91,7 @@ def renamed(front: type[Any], given: Mapping[str, Any]) -> dict[str, Any]:
 def values_before(front: type[Any]) -> dict[str, Any]:
     """Returns what an algorithm did where its default of today does otherwise, by name of the hyperparameter."""
     classes = {base.__name__ for base in front.__mro__}
-    return {one.name: one.before for one in NEW_DEFAULTS if one.algo in classes}
+    return {default.name: default.before for default in NEW_DEFAULTS if default.algo in classes}
 
 
 def migrated(front: type[Any], config: Mapping[str, Any]) -> dict[str, Any]:

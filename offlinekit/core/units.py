@@ -61,8 +61,8 @@ class Converter:
         if actions is not None:
             chosen = self.actions(np.asarray(actions)[None] if single else np.asarray(actions), inputs)
         with torch.no_grad():
-            answer = _answered((inputs, chosen), lambda given: predict(*given))
-            values: Array = answer.float().cpu().numpy()
+            outputs = _answered((inputs, chosen), lambda given: predict(*given))
+            values: Array = outputs.float().cpu().numpy()
         return values[0] if single else values
 
     def observations(self, observations: ArrayTreeLike) -> tuple[TensorTree, bool]:

@@ -98,8 +98,8 @@ class TransitionTable:
             (transitions.next_rows < len(dataset)) | (transitions.discounts == 0)
         )
         steps = transitions.steps if n_step > 1 else None
-        seen = self._observations(dataset, scaling)
-        self.frames = self._frames(dataset, [c for c in seen if _is_raw(c)], transitions.next_rows, steps)
+        observed = self._observations(dataset, scaling)
+        self.frames = self._frames(dataset, [c for c in observed if _is_raw(c)], transitions.next_rows, steps)
         scalars = np.empty((len(dataset), 2), np.float32)
         scalars[:, 0], scalars[:, 1] = transitions.rewards, transitions.discounts
         del transitions  # What is done with makes room for the table.
@@ -109,7 +109,7 @@ class TransitionTable:
         if "rows" in names:
             own = {"rows": np.arange(len(dataset)), **own}
         named = NamedColumns(names, own, following, device)
-        head = [*(c for c in seen if not _is_raw(c)), *named.followed.values()]
+        head = [*(c for c in observed if not _is_raw(c)), *named.followed.values()]
         tail = [_actions(dataset, scaling), Column(scalars), *named.packed.values()]
         self.action = len(head)
         if "next_actions" in names:
@@ -189,9 +189,9 @@ class TransitionTable:
         if self.is_vector:
             observations, next_observations = now[0], after[0]
         else:
-            seen = [frames.gather(index) for frames, index in zip(self.frames, located.frames, strict=True)]
-            observations = self._tree(now, [pair[0] for pair in seen])
-            next_observations = self._tree(after, [pair[1] for pair in seen])
+            images = [frames.gather(index) for frames, index in zip(self.frames, located.frames, strict=True)]
+            observations = self._tree(now, [pair[0] for pair in images])
+            next_observations = self._tree(after, [pair[1] for pair in images])
         named = [find(now, after, located.rows) for find in self.find.values()]
         actions = self._as_actions(now[self.action])
         batch: Batch = self.batch_class(observations, actions, rewards, next_observations, discounts, *named)

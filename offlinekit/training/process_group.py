@@ -191,11 +191,11 @@ def local_device(device: str) -> torch.device:
 
 def _digest(data: object) -> str:
     """Returns a hash of plain data, or of tensors by name."""
-    seen = hashlib.sha256()
+    sha256 = hashlib.sha256()
     if isinstance(data, dict) and any(isinstance(value, Tensor) for value in data.values()):
         for name, value in sorted(data.items()):
-            seen.update(name.encode())
-            seen.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+            sha256.update(name.encode())
+            sha256.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     else:
-        seen.update(json.dumps(data, sort_keys=True).encode())
-    return seen.hexdigest()
+        sha256.update(json.dumps(data, sort_keys=True).encode())
+    return sha256.hexdigest()

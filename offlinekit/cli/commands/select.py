@@ -108,6 +108,6 @@ def command(policies: tuple[Path, ...], dataset: str, **options: Any) -> None:
     rows.append(["behaviour (the data)", number(selection.behaviour), *[""] * 5])
     table(COLUMNS, rows)
     held_back = [f"{c.name} is held back: {c.held_back}" for c in selection.candidates if c.held_back]
-    answer = f"{f'Deploy {selection.chosen}' if selection.chosen else 'Deploy none'}: {selection.reason}"
-    for line in (*selection.warnings, *held_back, answer):
+    decision = f"{f'Deploy {selection.chosen}' if selection.chosen else 'Deploy none'}: {selection.reason}"
+    for line in (*selection.warnings, *held_back, decision):
         click.echo(f"\n{line}.")

@@ -157,8 +157,8 @@ class SequenceImpl(Impl):
         """Makes the embedding of observations: linear, behind an encoder if there is one."""
         chosen: Encoder = self.config.encoder
         if chosen == "auto":
-            seen = any(is_image(leaf) for leaf in space_leaves(self.observation_space))
-            chosen = CNNEncoder(hidden_sizes=()) if seen else MLPEncoder(hidden_sizes=())
+            has_images = any(is_image(leaf) for leaf in space_leaves(self.observation_space))
+            chosen = CNNEncoder(hidden_sizes=()) if has_images else MLPEncoder(hidden_sizes=())
         return self.make_network(self.config.width, encoder=chosen)
 
     # What the policy says.

@@ -90,10 +90,10 @@ def _check(columns: dict[str, Any]) -> None:
     if len(set(shapes.values())) > 1:
         raise DatasetError(f"rewards, terminations and truncations must have one shape, got {shapes}")
     n_rows = len(np.atleast_1d(columns["rewards"]))
-    seen = map_tree(
+    observations = map_tree(
         lambda leaf: leaf[:-1] if leaf.ndim and len(leaf) == n_rows + 1 else leaf, columns["observations"]
     )
-    check_columns({**columns, "observations": seen}, "rewards")
+    check_columns({**columns, "observations": observations}, "rewards")
 
 
 def _named(names: list[str], known: tuple[str, ...]) -> str | None:

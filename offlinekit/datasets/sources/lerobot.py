@@ -56,9 +56,9 @@ def read(
     """
     facts = _facts(path)
     features = {name: row for name, row in facts["features"].items() if row.get("dtype") in NUMBERS}
-    seen = _observations(features, observations)
+    names = _observations(features, observations)
     reward = reward or ("next.reward" if "next.reward" in features else None)
-    wanted = [*seen, action, *filter(None, (reward, terminal))]
+    wanted = [*names, action, *filter(None, (reward, terminal))]
     for name in wanted:
         if name not in features:
             hint = did_you_mean(name, features)
@@ -73,9 +73,9 @@ def read(
     columns = {name: column[order] for name, column in columns.items()}
     if reward is None:
         warn_of_no_rewards("feature 'next.reward'", "name another by reward=, or learn by imitation alone")
-    parts = {name: _vectors(columns[name]) for name in seen}
+    parts = {name: _vectors(columns[name]) for name in names}
     return {
-        "observations": parts if len(seen) > 1 else parts[seen[0]],
+        "observations": parts if len(names) > 1 else parts[names[0]],
         "actions": clip(_vectors(columns[action]), action_space)
         if clip_actions
         else _vectors(columns[action]),

@@ -148,8 +148,8 @@ def _columns(
         warn_of_no_rewards("'reward' in its steps")
     rewards = steps.get("reward", np.zeros(len(steps["is_first"]), np.float32))
     marks = {mark: steps[mark] for mark in MARKS}
-    seen = map_tree(_with_features, _seen(steps, observations))
-    columns, kept = columns_of_steps(seen, _actions(steps), rewards, marks, alignment)
+    arrays = map_tree(_with_features, _seen(steps, observations))
+    columns, kept = columns_of_steps(arrays, _actions(steps), rewards, marks, alignment)
     if clip_actions:
         columns["actions"] = clip(columns["actions"], action_space)
     extras = {"discount": rows(steps["discount"], kept)} if "discount" in steps else {}

@@ -172,8 +172,8 @@ def transitions(states: Array, times: Array, steering: str) -> dict[str, Any]:
     left = np.stack([-ahead[:, 1], ahead[:, 0]], 1)
     way = position - position[0]
     forward, sideways = (velocity * ahead).sum(1), (velocity * left).sum(1)
-    seen = [way @ ahead[0], way @ left[0], np.cos(turned), np.sin(turned), forward, sideways, *size.T]
-    observations = np.stack(seen, 1).astype(np.float32)
+    features = [way @ ahead[0], way @ left[0], np.cos(turned), np.sin(turned), forward, sideways, *size.T]
+    observations = np.stack(features, 1).astype(np.float32)
     seconds = np.diff(times)
     yaw_rate = (np.diff(heading) + np.pi) % (2 * np.pi) - np.pi  # The short way round.
     yaw_rate /= seconds

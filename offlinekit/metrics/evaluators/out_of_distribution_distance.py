@@ -60,8 +60,8 @@ def _vectors(algo: Algo, dataset: MDPDataset, index: Array, seed: int) -> Array:
     project: Callable[[Array], Array] | None = None
     vectors = []
     for part in row_parts(index, ROWS_AT_ONCE):
-        seen = observations_at(algo, dataset, part)
-        flat = np.hstack([leaf.reshape(len(part), -1).astype(np.float64) for leaf in leaves(seen)])
+        observations = observations_at(algo, dataset, part)
+        flat = np.hstack([leaf.reshape(len(part), -1).astype(np.float64) for leaf in leaves(observations)])
         if project is None:
             project = _projection(flat, seed)
         vectors.append(project(flat))

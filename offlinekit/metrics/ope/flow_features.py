@@ -126,17 +126,17 @@ class FlowMaker:
     def _of_counted_pairs(self, states: Floats, taken: Floats) -> Flow:
         done = np.zeros((self.n_states, self.target.n_actions))
         np.add.at(done, (states.reshape(-1).astype(np.int64), taken.argmax(1)), 1.0)
-        seen = done > 0
-        number = np.cumsum(seen.reshape(-1)).reshape(seen.shape) - 1
+        occurs = done > 0
+        number = np.cumsum(occurs.reshape(-1)).reshape(occurs.shape) - 1
 
         def indicators(observations: ArrayTree, shares: Floats) -> sparse.csr_array:
             numbers = vectors(observations).reshape(-1).astype(np.int64)
-            kept = shares * seen[numbers]
+            kept = shares * occurs[numbers]
             kept = np.where(kept.sum(1, keepdims=True) > 0, kept, done[numbers])
             kept = kept / np.maximum(kept.sum(1, keepdims=True), 1e-300)
             place, action = np.nonzero(kept)
             columns = number[numbers[place], action]
-            return sparse.csr_array((kept[place, action], (place, columns)), (len(kept), seen.sum()))
+            return sparse.csr_array((kept[place, action], (place, columns)), (len(kept), occurs.sum()))
 
         following, starts = (
             indicators(part, self.target.probabilities(part)) for part in (self.following, self.starts)

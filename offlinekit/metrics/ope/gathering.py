@@ -95,10 +95,10 @@ def tabular_fit(target: TargetPolicy, dataset: MDPDataset, gamma: float) -> Call
             "give a q_function(observations, actions)"
         )
     n_states = max(int(part.max()) for part in numbers) + 1
-    seen = np.unique(np.concatenate(numbers).clip(0))
+    states = np.unique(np.concatenate(numbers).clip(0))
     shape = np.asarray(dataset.observations).shape[1:]
     policy = np.zeros((n_states, target.n_actions))
-    policy[seen] = target.probabilities(seen.reshape(-1, *shape).astype(np.float32))
+    policy[states] = target.probabilities(states.reshape(-1, *shape).astype(np.float32))
 
     def fit(part: MDPDataset) -> QFunction:
         q = _counted_model(part, policy.shape).values(policy, gamma)[1]

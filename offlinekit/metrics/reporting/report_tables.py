@@ -127,14 +127,14 @@ class Table:
 def tables_of(runs: list[RunResult], kind: str) -> list[Table]:
     """Returns the tables of a report: results, these by dataset if there are several, aggregates, and the runs."""
     budget = sum((run.budget for run in runs), Budget())
-    made = [
+    tables = [
         _results(runs, kind, budget),
         _pivot(runs, kind, budget),
         _aggregates(runs, kind, budget),
         _online(runs, budget),
         _runs(runs, budget),
     ]
-    return [table for table in made if table is not None]
+    return [table for table in tables if table is not None]
 
 
 def _online(runs: list[RunResult], budget: Budget) -> Table | None:
@@ -160,7 +160,7 @@ def _results(runs: list[RunResult], kind: str, budget: Budget) -> Table:
                 result.basis,
             )
         )
-    what = "final" if kind == "final" else "best over training, chosen in the environment: flattered"
+    heading = "final" if kind == "final" else "best over training, chosen in the environment: flattered"
     head = (
         "dataset",
         "algorithm",
@@ -173,7 +173,7 @@ def _results(runs: list[RunResult], kind: str, budget: Budget) -> Table:
         "rests on",
     )
     note = _explained(runs, kind)
-    return Table(f"Results ({what})", head, rows, note, budget)
+    return Table(f"Results ({heading})", head, rows, note, budget)
 
 
 def _pivot(runs: list[RunResult], kind: str, budget: Budget) -> Table | None:
@@ -190,8 +190,8 @@ def _pivot(runs: list[RunResult], kind: str, budget: Budget) -> Table | None:
         (algo, *(cells.get((algo, task), "-") for task in tasks))
         for algo in sorted({each.algo for each in results})
     ]
-    what = "normalised score" if scored else "return"
-    note = f"Mean {what} of the {kind} evaluation over seeds, with its 95% interval (Student's t)."
+    quantity = "normalised score" if scored else "return"
+    note = f"Mean {quantity} of the {kind} evaluation over seeds, with its 95% interval (Student's t)."
     return Table("Algorithms by datasets", ("algorithm", *tasks), rows, note, budget)
 
 

@@ -65,7 +65,7 @@ def compare_config(algo: Trainable, folder: Path, config: dict[str, Any]) -> Non
     if not (folder / "config.json").is_file():
         return
     before = run_folder.read_config(folder)
-    old, new = ((one.get("dataset") or {}).get("hash") for one in (before, config))
+    old, new = ((each.get("dataset") or {}).get("hash") for each in (before, config))
     if old and new and old != new:
         raise DatasetError(
             f"{folder} has learned from other data than {config['dataset']['name']!r} (hashes {old} and {new}); "

@@ -168,8 +168,8 @@ def check_fits(algo: Algo, dataset: MDPDataset, env: EnvSource) -> None:
     Raises:
         DatasetError: For other ones.
     """
-    with GivenEnv(env).opened() as (one,):
-        check_environment(algo.impl.observation_space, dataset.action_space, fit_stack(one, algo))
+    with GivenEnv(env).opened() as (opened,):
+        check_environment(algo.impl.observation_space, dataset.action_space, fit_stack(opened, algo))
 
 
 def _prepare_sampler(
