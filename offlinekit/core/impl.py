@@ -307,7 +307,10 @@ class Impl(nn.Module):
             ValueError: If it decides what is minimised, or by which optimizer.
         """
         declared = self.build_objectives()
-        kinds = [[(one.name, one.optimizer.name) for one in each] for each in (self.objectives, declared)]
+        kinds = [
+            [(declaration.name, declaration.optimizer.name) for declaration in each]
+            for each in (self.objectives, declared)
+        ]
         if kinds[0] != kinds[1]:
             raise ValueError(f"{name} decides what is minimised, and by which optimizer")
         self.redeclare(declared)
@@ -317,8 +320,8 @@ class Impl(nn.Module):
 
     def redeclare(self, declared: Sequence[Objective] | None = None) -> None:
         """Gives objectives the rates, times and limits of declarations; optimizers keep their state."""
-        for objective, one in zip(self.objectives, declared or self.build_objectives(), strict=True):
-            objective.take_up(one)
+        for objective, declaration in zip(self.objectives, declared or self.build_objectives(), strict=True):
+            objective.take_up(declaration)
 
     # The update.
 

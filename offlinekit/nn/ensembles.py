@@ -23,9 +23,7 @@ def mean_of_pairs(outputs: Tensor, values: Float[Tensor, "K B"]) -> Tensor:
     return (shares.reshape(members, *(1,) * (outputs.ndim - 2), -1) * outputs).sum(0)
 
 
-def matched_moments(
-    means: Float[Tensor, "K ..."], log_stds: Float[Tensor, "K ..."]
-) -> tuple[Tensor, Tensor]:
+def matched_moments(means: Float[Tensor, "K ..."], log_stds: Float[Tensor, "K ..."]) -> tuple[Tensor, Tensor]:
     """Returns mean and log standard deviation of the equal mixture of K Gaussians.
 
     Its variance is mean_k(mean_k^2 + std_k^2) - (mean_k mean_k)^2.

@@ -65,7 +65,7 @@ def compare_config(algo: Trainable, folder: Path, config: dict[str, Any]) -> Non
     if not (folder / "config.json").is_file():
         return
     before = run_folder.read_config(folder)
-    old, new = ((one.get("dataset") or {}).get("hash") for one in (before, config))
+    old, new = ((each.get("dataset") or {}).get("hash") for each in (before, config))
     if old and new and old != new:
         raise DatasetError(
             f"{folder} has learned from other data than {config['dataset']['name']!r} (hashes {old} and {new}); "
@@ -126,9 +126,9 @@ def _newest_sound(folder: Path, step: int | None) -> tuple[Path, dict[str, Any],
     except FileFormatError as error:
         for path in reversed(older):
             with suppress(FileFormatError):
-                found = policy_file.read(path, torch.device("cpu"))
+                content = policy_file.read(path, torch.device("cpu"))
                 warnings.warn(f"{error}; going on from {path.name}, the one before", stacklevel=5)
-                return path, *found
+                return path, *content
         raise
 
 
