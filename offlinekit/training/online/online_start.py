@@ -89,7 +89,8 @@ def start_online(
         def done() -> float:
             return min(loop.n_steps / n_steps, 1.0)
 
-        sampler, memory = make_memory(algo, dataset, example, share, settings["buffer_size"], done)
+        balance = settings["first_share"] if settings["mixing"] == "balanced" else None
+        sampler, memory = make_memory(algo, dataset, example, share, settings["buffer_size"], done, balance)
         explorer = Explorer(algo, settings, envs[0].action_space, lambda: (loop.n_steps, done()))
         behaviour = Behaviour(explorer, envs[0].action_space, settings["epsilon"])
         loop = ActingLoop(behaviour, envs, algo.seed or 0, memory, settings["episode_steps"], example)
