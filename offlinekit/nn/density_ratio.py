@@ -36,6 +36,7 @@ class DensityRatio(nn.Module):
         size = self.n_actions or int(torch.tensor(action_space.shape).prod())
         self.network = Network(MLPEncoder(), observation_space, 1, random, action_size=size)
         head = self.network.mlp.layers[-1]
+        assert isinstance(head, nn.Linear)  # For the type checker.
         nn.init.uniform_(head.weight, -3e-3, 3e-3)
         nn.init.ones_(head.bias)
 

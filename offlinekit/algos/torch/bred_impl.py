@@ -26,21 +26,21 @@ class BREDImpl(SACImpl):
     """
 
     config: BRED
-    policy: PolicyEnsemble  # type: ignore[assignment]  # One of them, as far as SAC is concerned.
+    policy: PolicyEnsemble
 
     @property
     def n_members(self) -> int:
         """Critics of all agents."""
         return int(self.config.n_agents * self.config.n_critics)
 
-    def build_policy(self) -> PolicyEnsemble:  # type: ignore[override]  # Likewise.
+    def build_policy(self) -> PolicyEnsemble:
         """Makes the squashed Gaussian policies of all agents."""
         network = self.make_network(2 * self.action_size, members=self.config.n_agents)
         return PolicyEnsemble(network, self.random, (self.config.log_std_min, 2.0))
 
     def by_agent(self, values: Tensor) -> Tensor:
         """Returns what critics [M * K, ...] give, by agent: [M, K, ...]."""
-        return values.unflatten(0, (self.config.n_agents, self.config.n_critics))
+        return values.reshape(self.config.n_agents, self.config.n_critics, *values.shape[1:])
 
     def of_critics(self, values: Tensor) -> Tensor:
         """Returns what agents have [M, ...] for each of their critics: [M * K, ...]."""

@@ -34,10 +34,10 @@ class E2OImpl(FreeOnline, CQLImpl):
 
     def compute_critic_loss(self, batch: Batch, q_tpn: Tensor) -> Loss:
         """Returns the loss of CQL; online without the gap, and times a factor that falls as critics disagree."""
-        loss = super().compute_critic_loss(batch, q_tpn)
         if not self.is_online or self.config.disagreement_weight == 0:
-            return loss
-        return self.agreement(batch) * loss  # type: ignore[operator]  # Rows, of `QFunction.loss`.
+            return super().compute_critic_loss(batch, q_tpn)
+        td_loss = self.q.loss(self.q(batch.observations, batch.actions), q_tpn, batch.masks)
+        return self.agreement(batch) * td_loss
 
     @torch.no_grad()
     def agreement(self, batch: Batch) -> Tensor:
