@@ -51,7 +51,9 @@ def test_actions_beyond_the_old_bounds_are_refused(wrong):
     # The slack is 0.001 of the width 2: 1.002 passes, 1.01 does not.
     with pytest.warns(DatasetWarning, match="declares"):
         checked((-1, 1), data([np.sign(wrong) * 1.0015, 0], -2, 2))
-    with pytest.raises(UnsupportedError, match=r"from \[-1.0\] to \[1.0\], and cannot take those of 'custom'"):
+    with pytest.raises(
+        UnsupportedError, match=r"from \[-1.0\] to \[1.0\], and cannot take those of 'custom'"
+    ):
         checked((-1, 1), data([wrong, 0], -2, 2))
 
 

@@ -75,9 +75,9 @@ def collect(
         DatasetError: If parts lie beside `out` that were recorded in another way.
         UnsupportedError: For a policy, an environment or a space that cannot be recorded.
     """
-    for what, number in (("n_steps", n_steps), ("n_envs", n_envs), ("part_steps", part_steps)):
+    for setting, number in (("n_steps", n_steps), ("n_envs", n_envs), ("part_steps", part_steps)):
         if number is not None and number < 1:
-            raise ValueError(f"{what} must be at least 1, got {number}")
+            raise ValueError(f"{setting} must be at least 1, got {number}")
     if out is not None and Path(out).exists():
         raise FileExistsError(f"{out} is there already; remove it, or write to another file")
     with GivenEnv(env).opened(n_envs, n_envs or AT_ONCE) as envs:

@@ -177,14 +177,14 @@ def _evaluations(
         with GivenEnv(given).opened() as (other,):
             check_environment(algo.impl.observation_space, algo.impl.action_space, other)
         return make_evaluations(algo, dataset, given, n_episodes, evaluators)
-    found = make_evaluations(algo, dataset, env, n_episodes, evaluators, n_envs=1)
-    play = found["eval"]
+    evaluations = make_evaluations(algo, dataset, env, n_episodes, evaluators, n_envs=1)
+    play = evaluations["eval"]
 
     def undisturbed() -> dict[str, Any]:
         with statistics_kept(env):
             return play()
 
-    return {**found, "eval": undisturbed}
+    return {**evaluations, "eval": undisturbed}
 
 
 def _describe(

@@ -79,7 +79,7 @@ def compare_config(algo: Trainable, folder: Path, config: dict[str, Any]) -> Non
 
 
 def _refuse_other_data(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    old, new = ((one.get("dataset") or {}).get("hash") for one in (before, now))
+    old, new = ((each.get("dataset") or {}).get("hash") for each in (before, now))
     if old and new and old != new:
         raise DatasetError(
             f"{folder} has learned from other data than {now['dataset']['name']!r} (hashes {old} and {new}); "
@@ -144,9 +144,9 @@ def _newest_sound(folder: Path, step: int | None) -> tuple[Path, dict[str, Any],
     except FileFormatError as error:
         for path in reversed(older):
             with suppress(FileFormatError):
-                found = policy_file.read(path, torch.device("cpu"))
+                content = policy_file.read(path, torch.device("cpu"))
                 warnings.warn(f"{error}; going on from {path.name}, the one before", stacklevel=5)
-                return path, *found
+                return path, *content
         raise
 
 
