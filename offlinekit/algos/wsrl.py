@@ -35,7 +35,7 @@ class WSRL(CalQL):
         "updates_per_step": 4.0,
         "warmup_steps": 5_000,
     }
-    impl_class = WSRLImpl
+    impl_class = WSRLImpl  # type: ignore[assignment]  # Not of Cal-QL, whose data it learns from.
 
     def check_together(self) -> None:
         """Checks that there are as many critics as are drawn, and the backup as in CQL."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
-from offlinekit.nn import ensembles, losses
+from offlinekit.nn import losses
 from offlinekit.nn.random import Random
 from offlinekit.sampling.batch import TensorTree
 
@@ -81,6 +82,21 @@ class SquashedGaussianPolicy(nn.Module):
         return losses.normal_log_prob(raw, means, log_stds) - losses.tanh_log_volume(raw)
 
 
+def matched_moments(means: Float[Tensor, "K ..."], log_stds: Float[Tensor, "K ..."]) -> tuple[Tensor, Tensor]:
+    """Returns mean and log standard deviation of the equal mixture of K Gaussians.
+
+    Its variance is mean_k(mean_k^2 + std_k^2) - (mean_k mean_k)^2.
+    Source: Lee et al. 2021, arXiv:2107.00591.
+
+    Args:
+        means: Of the Gaussians.
+        log_stds: Likewise.
+    """
+    mean = means.mean(0)
+    variance = ((means - mean).square() + (2.0 * log_stds).exp()).mean(0)
+    return mean, 0.5 * torch.log(variance)
+
+
 class PolicyEnsemble(SquashedGaussianPolicy):
     """Squashed Gaussians of M members, and the one whose Gaussian has the moments of their equal mixture.
 
@@ -96,7 +112,7 @@ class PolicyEnsemble(SquashedGaussianPolicy):
 
     def forward(self, observations: TensorTree) -> tuple[Tensor, Tensor]:
         """Returns the mean and log standard deviation of the whole before squashing, [B, A] each."""
-        mean, log_std = ensembles.matched_moments(*self.each(observations))
+        mean, log_std = matched_moments(*self.each(observations))
         return mean, log_std.clamp(*self.log_std_range)
 
     def sample_each(self, observations: TensorTree, *n: int) -> tuple[Tensor, Tensor]:

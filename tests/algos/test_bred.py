@@ -13,7 +13,7 @@ from table_networks import STATES, TABLE, set_constant, set_table
 from walk_env import Walk, recorded_walk
 
 from offlinekit.algos import BRED, CQL, MLPEncoder
-from offlinekit.nn.ensembles import matched_moments
+from offlinekit.nn.policies import matched_moments
 
 AFTER = STATES.flip(0)
 BATCH = make_batch(STATES, [[0.25], [0.5]], [1.0, 2.0], next_observations=AFTER, discounts=[0.9, 0.5])

@@ -14,7 +14,7 @@ from table_networks import STATES, TABLE, one_hot, set_constant, set_table
 from walk_env import Walk, recorded_walk
 
 from offlinekit.algos import CQL, E2O, MLPEncoder
-from offlinekit.nn.ensembles import mean_of_pairs
+from offlinekit.nn.losses import mean_of_pairs
 
 ACTION = math.tanh(0.3)
 AFTER = STATES.flip(0)

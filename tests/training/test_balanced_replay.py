@@ -14,9 +14,9 @@ from walk_env import Walk, recorded_walk
 from offlinekit.algos import QC, SAC, DoubleDQN, MLPEncoder
 from offlinekit.datasets import MDPDataset
 from offlinekit.errors import UnsupportedError
-from offlinekit.nn.density_ratio import DensityRatio, density_ratio_loss
 from offlinekit.nn.random import Random
 from offlinekit.training.online.balanced_replay import BalancedReplay, first_priority
+from offlinekit.training.online.density_ratio import DensityRatio, density_ratio_loss
 from offlinekit.training.optimizers import make_optimizer
 
 LINE = spaces.Box(-10, 10, (1,), np.float32)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from offlinekit.algos.torch.cql_impl import CQLImpl
 from offlinekit.core.bases.phases import FreeOnline
-from offlinekit.nn import ensembles
+from offlinekit.nn import losses
 from offlinekit.sampling.batch import Batch, TensorTree
 from offlinekit.training.objectives import Loss
 
@@ -28,7 +28,7 @@ class E2OImpl(FreeOnline, CQLImpl):
             return super().compute_target(batch)
         actions, log_probs = self.policy.sample(batch.next_observations)
         outputs = self.target_q(batch.next_observations, actions)
-        values = ensembles.mean_of_pairs(outputs, self.q.expected(outputs))
+        values = losses.mean_of_pairs(outputs, self.q.expected(outputs))
         target: Tensor = batch.rewards + batch.discounts * (values - self.log_temperature.exp() * log_probs)
         return target
 

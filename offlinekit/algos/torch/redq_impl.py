@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from offlinekit.algos.torch.sac_impl import SACImpl
-from offlinekit.core.bases.random_subset import RandomSubset
 from offlinekit.sampling.batch import Batch
 from offlinekit.training.objectives import Loss, Objective
 
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
     from offlinekit.algos.redq import REDQ
 
 
-class REDQImpl(RandomSubset, SACImpl):
+class REDQImpl(SACImpl):
     """Targets by M of N critics drawn at random, an actor on the mean of all; arXiv:2101.05982, algorithm 1.
 
     Order: critics, actor, temperature; the last two at every `policy_delay`-th update.
@@ -26,6 +25,10 @@ class REDQImpl(RandomSubset, SACImpl):
     def build_objectives(self) -> list[Objective]:
         """Returns the losses of the critics, the actor and the temperature."""
         return [self.critic_objective(), self.actor_objective(), self.temperature_objective()]
+
+    def draw_members(self) -> Tensor:
+        """Draws the numbers of different critics, [M]; all subsets are equally likely."""
+        return self.random.subset(self.config.n_critics, self.config.subset_size)
 
     def compute_target(self, batch: Batch) -> Tensor:
         """Returns r + gamma (min_{k in M} Q_target_k(s', a') - temperature log pi(a'|s')), one M for all rows."""

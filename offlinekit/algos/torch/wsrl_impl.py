@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor
 
-from offlinekit.algos.torch.cal_ql_impl import CalQLImpl
+from offlinekit.algos.torch.cal_ql_impl import held_up
+from offlinekit.algos.torch.cql_impl import CQLImpl
 from offlinekit.core.bases.phases import FreeOnline
-from offlinekit.core.bases.random_subset import RandomSubset
 from offlinekit.sampling.batch import Batch
 from offlinekit.training.objectives import Objective
 
@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from offlinekit.algos.wsrl import WSRL
 
 
-class WSRLImpl(FreeOnline, RandomSubset, CalQLImpl):
+class WSRLImpl(FreeOnline, CQLImpl):
     """Cal-QL offline; online its critics' loss without the gap, which needs no recorded row; arXiv:2412.07762."""
 
     config: WSRL
+    needs: ClassVar[tuple[str, ...]] = (*CQLImpl.needs, "returns")
 
     @property
     def needed(self) -> tuple[str, ...]:
@@ -33,6 +34,14 @@ class WSRLImpl(FreeOnline, RandomSubset, CalQLImpl):
             if objective.name in ("actor", "temperature") and self.is_online:
                 objective.every = self.config.online_policy_delay
         return objectives
+
+    def bounded_values(self, sampled: Tensor, batch: Batch, some: slice) -> Tensor:
+        """Returns max(Q(s, a), return of the data from s on) for the policy's actions, as Cal-QL does."""
+        return held_up(sampled, batch.returns[some], self.config.n_actions)
+
+    def draw_members(self) -> Tensor:
+        """Draws the numbers of different critics, [M]; all subsets are equally likely."""
+        return self.random.subset(self.config.n_critics, self.config.subset_size)
 
     def compute_target(self, batch: Batch) -> Tensor:
         """Returns r + gamma min_{k in M} Q_target_k(s', a'), one M for all rows, with the options of CQL."""

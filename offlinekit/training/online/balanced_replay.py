@@ -7,13 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from offlinekit.nn.density_ratio import DensityRatio, density_ratio_loss
 from offlinekit.nn.isolation import initialised
 from offlinekit.nn.random import Random, derive
 from offlinekit.sampling.batch import Batch
 from offlinekit.sampling.priorities import SumTree
 from offlinekit.sampling.replay.replay_memory import ReplayMemory
 from offlinekit.sampling.sampler import fits
+from offlinekit.training.online.density_ratio import DensityRatio, density_ratio_loss
 from offlinekit.training.optimizers import make_optimizer
 
 FIRST_ROWS = 1_000

@@ -16,6 +16,7 @@ from offlinekit.envs.given_env import GivenEnv
 from offlinekit.envs.learned_statistics import statistics_kept
 from offlinekit.errors import UnsupportedError
 from offlinekit.fields import Count, checked
+from offlinekit.sampling.scalers import resolve_scaler
 from offlinekit.training import run_folder
 from offlinekit.training.engines.engine import Engine
 from offlinekit.training.evaluations import make_evaluations, try_evaluators
@@ -150,10 +151,12 @@ def _build(algo: Algo, dataset: MDPDataset | None, example: MDPDataset) -> None:
         ValueError: For scalers that would have to be fitted on no data.
     """
     fresh = algo.grad_step == 0 and algo.run_dir is None
-    if dataset is None and fresh and (algo.observation_scaler is not None or algo.reward_scaler is not None):
+    given = {"observation": algo.observation_scaler, "reward": algo.reward_scaler}
+    scalers = [resolve_scaler(scaler, kind) for kind, scaler in given.items()]
+    if dataset is None and fresh and any(scaler is not None and scaler.needs_data for scaler in scalers):
         raise ValueError(
             "observation_scaler and reward_scaler are fitted on data; give dataset=, or leave them out to "
-            "learn from nothing"
+            "learn from nothing, or take one with numbers of its own ('multiply', 'shift', 'clip')"
         )
     if dataset is not None:
         algo.check(dataset)
