@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import KW_ONLY, asdict, dataclass, field
 from math import inf, isfinite
@@ -226,10 +227,13 @@ def _named(name: str, options: dict[str, Any]) -> MLPEncoder:
             f"encoder must be one of {known}, a factory or registered by @register_encoder, "
             f"got {name!r}{hint}"
         )
-    try:
-        return _ENCODERS[name](**options)
-    except TypeError as error:
-        raise ValueError(f"encoder {name!r} does not take {sorted(options)}: {error}") from error
+    made = _ENCODERS[name]
+    known = [argument for argument in inspect.signature(made).parameters if argument != "self"]
+    for option in options:
+        if option not in known:
+            hint = did_you_mean(option, known) or f"; it takes: {', '.join(known)}"
+            raise ValueError(f"encoder {name!r} does not take {option!r}{hint}")
+    return made(**options)
 
 
 def make_trunk(encoder: MLPEncoder, space: spaces.Space[Any], random: Random) -> nn.Module:
