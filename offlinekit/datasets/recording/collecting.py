@@ -20,7 +20,8 @@ from offlinekit.datasets.recording.recorder import Recorder
 from offlinekit.datasets.spaces import check_observations
 from offlinekit.datasets.validation import as_observations
 from offlinekit.envs.answers import checked_reset
-from offlinekit.envs.given_env import GivenEnv, env_facts
+from offlinekit.envs.env_facts import env_facts
+from offlinekit.envs.given_env import GivenEnv
 from offlinekit.errors import DatasetError
 from offlinekit.types import stack_trees
 

@@ -59,13 +59,3 @@ def example_row(dataset: MDPDataset | None, env: gymnasium.Env[Any, Any], seed: 
         observation_space=as_stored(env.observation_space),
         action_space=declared,
     )
-
-
-def name_of(env: gymnasium.Env[Any, Any]) -> str:
-    """Returns what to call an environment."""
-    return env.spec.id if env.spec else type(env.unwrapped).__name__
-
-
-def describe_env(env: gymnasium.Env[Any, Any]) -> dict[str, Any]:
-    """Returns what config.json keeps of the environment that a run acts in."""
-    return {"online": name_of(env), "env_id": env.spec.id if env.spec else None}
