@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import KW_ONLY, asdict, dataclass, field
+from functools import partial
 from math import inf, isfinite
 from typing import Any, TypeAlias
 
@@ -147,7 +148,7 @@ def register_encoder(
         if name in ("auto", *BUILT_IN):
             raise ValueError(f"the encoder name {name!r} is taken; choose another")
         register(_FACTORIES, name, create, overwrite)
-        _ENCODERS[name] = lambda **options: ModuleEncoder(create=create, name=name, **options)
+        _ENCODERS[name] = partial(ModuleEncoder, create=create, name=name)
         return create
 
     return decorate
@@ -228,10 +229,10 @@ def _named(name: str, options: dict[str, Any]) -> MLPEncoder:
             f"got {name!r}{hint}"
         )
     made = _ENCODERS[name]
-    known = [argument for argument in inspect.signature(made).parameters if argument != "self"]
+    arguments = list(inspect.signature(made).parameters)
     for option in options:
-        if option not in known:
-            hint = did_you_mean(option, known) or f"; it takes: {', '.join(known)}"
+        if option not in arguments:
+            hint = did_you_mean(option, arguments) or f"; it takes: {', '.join(arguments)}"
             raise ValueError(f"encoder {name!r} does not take {option!r}{hint}")
     return made(**options)
 
