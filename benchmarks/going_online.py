@@ -28,15 +28,16 @@ from offlinekit.training.online.before_after import BeforeAfter
 RESULTS = Path(__file__).parent / "results" / "going_online.csv"
 MEASURES = ("before", "lowest", "dip", "after", "regret", "recovered_at", "steps", "updates")
 COLUMNS = ("task", "algorithm", "seed", *MEASURES, "seconds")
-NETWORK = {"encoder": MLPEncoder((64, 64)), "batch_size": 128, "device": "cpu"}
+NETWORK = {"encoder": MLPEncoder((64, 64)), "batch_size": 128, "gamma": 0.97, "device": "cpu"}
 RATES = {"actor_learning_rate": 1e-3, "critic_learning_rate": 1e-3}
 SCALED = {**NETWORK, **RATES, "reward_scaler": {"type": "multiply", "multiplier": 0.1}}
 CRITICS = {**SCALED, "critic_encoder": MLPEncoder((64, 64))}
-CONSERVATIVE = {**SCALED, "alpha": 1.0, "n_actions": 4}
+SOFT = {**SCALED, "initial_temperature": 0.05, "temperature_learning_rate": 1e-3}
+CONSERVATIVE = {**SOFT, "alpha": 1.0, "n_actions": 4}
 
 PENDULUM: dict[str, tuple[str, dict[str, Any], bool, dict[str, Any]]] = {
-    "SAC from nothing": ("SAC", SCALED, False, {"random_steps": 200, "warmup_steps": 200}),
-    "RLPD": ("RLPD", {**SCALED, "policy_delay": 2}, False, {
+    "SAC from nothing": ("SAC", SOFT, False, {"random_steps": 200, "warmup_steps": 200}),
+    "RLPD": ("RLPD", {**SOFT, "policy_delay": 2}, False, {
         "updates_per_step": 2.0, "random_steps": 200, "warmup_steps": 200, "mixing": "symmetric"}),
     "IQL": ("IQL", SCALED, True, {}),
     "AWAC": ("AWAC", SCALED, True, {}),
@@ -80,7 +81,7 @@ def run(task: str, name: str, seed: int, offline: int, online: int, episodes: in
         online,
         dataset=data,
         eval_env=gymnasium.make(env_id),
-        eval_interval=max(online // 8, 1),
+        eval_interval=max(online // 4, 1),
         eval_episodes=episodes,
         log_interval=online,
         out=None,
