@@ -97,6 +97,11 @@ class Estimator:
         return self.needs_weights and not self.needs_flow
 
     @property
+    def relies_on_model(self) -> bool:
+        """Whether it leaves errors of the model uncorrected, all or some."""
+        return self.needs_model and self.reach in ("model", "mixed")
+
+    @property
     def looks_beyond(self) -> bool:
         """Whether it looks beyond the cuts of recordings, whatever stands there."""
         return self.reach in ("model", "flow")

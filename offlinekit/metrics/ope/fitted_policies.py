@@ -12,6 +12,7 @@ from gymnasium.spaces import Discrete
 from offlinekit.algos.fqe import FEWEST, FQE, QUICK, SETTLED, DiscreteFQE
 from offlinekit.core.populations import Population
 from offlinekit.datasets import MDPDataset
+from offlinekit.training.settled_values import LATE
 from offlinekit.training.setup.settings import RunSettings
 from offlinekit.types import Array
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from offlinekit.interfaces import PolicyLike
 
 ROUNDS = 4  # Of updates at most, if a rule decides how many; each but the first has half as many.
-LATE = 0.6  # Share of the updates after which values are noted, for their trend.
 
 
 @dataclass

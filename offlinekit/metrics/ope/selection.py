@@ -14,12 +14,7 @@ from offlinekit.errors import DatasetWarning
 from offlinekit.memory import memory_limit
 from offlinekit.metrics.ope.deployment_rules import Candidate, Rules, decide
 from offlinekit.metrics.ope.estimate_checks import FEW
-from offlinekit.metrics.ope.fit_checks import (
-    behaviour_missed,
-    impossible,
-    still_moving,
-    too_few_updates,
-)
+from offlinekit.metrics.ope.fit_checks import behaviour_missed, impossible
 from offlinekit.metrics.ope.fitted_policies import FittedPolicies, fits, fitted_values
 from offlinekit.metrics.ope.support import support_of
 from offlinekit.metrics.ope.target import TargetPolicy
@@ -32,6 +27,7 @@ from offlinekit.metrics.ope.weighted_estimate import (
 )
 from offlinekit.sampling.block_reader import is_mapped, row_bytes
 from offlinekit.sampling.blocks import POOL_BYTES
+from offlinekit.training.settled_values import still_moving
 
 __all__ = ["Candidate", "Selection", "fits", "fitted_values", "select"]
 
@@ -155,7 +151,7 @@ def _unsettled(fitted: FittedPolicies) -> dict[str, str]:
         found[name] = (
             impossible(values, own[0], dataset)
             or missed
-            or too_few_updates(own[0], dataset)
+            or own[0].too_few_updates(dataset)
             or still_moving(before, float(moved[0]), float(moved[1:].std(ddof=1)))
         )
     return found
