@@ -96,8 +96,8 @@ class FQE(Algo):
         """
         try:
             few = self.too_few_updates(dataset)
-        except UnsupportedError as error:
-            return str(error)
+        except UnsupportedError as endless:
+            return str(endless)
         if few or math.isnan(early):
             return few
         values = self.start_values(dataset)

@@ -7,6 +7,7 @@ import numpy as np
 from offlinekit.metrics.ope.logged import Floats
 
 TAIL_LIMIT = 0.7  # Above this Pareto k a mean of weights is unreliable (Vehtari et al. 2024, section 3).
+ROUNDING = 1e-4  # Of a product of probabilities that were logged in single precision.
 
 
 def effective_sample_size(weights: Floats) -> float:
@@ -24,16 +25,17 @@ def effective_sample_size(weights: Floats) -> float:
 def pareto_k(weights: Floats) -> float:
     """Returns the shape of a generalised Pareto distribution fitted to the largest weights [n].
 
-    The largest min(n / 5, 3 sqrt(n)) are fitted, less their threshold. Below 0.5 the variance of the weights is
-    finite, from 1 on not even their mean; NaN if fewer than 5 weights make the tail, -inf if it hardly
-    spreads. Source: Vehtari et al. 2024, arXiv:1507.02646 (Pareto smoothed importance sampling).
+    The largest min(n / 5, 3 sqrt(n)) are fitted, less their threshold, but for those that equal it up to rounding.
+    Below 0.5 the variance of the weights is finite, from 1 on not even their mean; NaN if fewer than 5 weights make
+    the tail, -inf if it hardly spreads. Source: Vehtari et al. 2024, arXiv:1507.02646 (Pareto smoothed importance
+    sampling).
     """
     n_tail = int(np.ceil(min(0.2 * len(weights), 3 * np.sqrt(len(weights)))))
     if n_tail < 5:
         return float("nan")
     ordered = np.sort(weights)
     tail = ordered[-n_tail:] - ordered[-n_tail - 1]
-    tail = tail[tail > 0]
+    tail = tail[tail > ROUNDING * ordered[-n_tail - 1]]
     if len(tail) < 5 or tail[-1] <= 1e-4 * ordered[-1]:
         return float("-inf")
     return _shape_of_pareto(tail)

@@ -87,7 +87,7 @@ def known_outcomes(target: TargetPolicy, dataset: MDPDataset, mask: Mask) -> Mas
     last = dataset.episode_ends - 1
     sees_final = getattr(target.source, "frame_stack", 1) == 1
     unknown = ~dataset.terminals[last] & ~(dataset.final_known & sees_final)
-    known = mask.copy()
+    known: Mask = mask.copy()
     known[unknown, mask.sum(1)[unknown] - 1] = False
     return known
 
