@@ -21,7 +21,7 @@ from offlinekit.interfaces import Sampler
 from offlinekit.nn.encoders import MLPEncoder
 from offlinekit.nn.random import derive
 from offlinekit.sampling.policy_table import Choices, behaviour_choices
-from offlinekit.training import settled_values
+from offlinekit.training import value_alarm
 from offlinekit.training.setup.keywords import takes_settings
 from offlinekit.training.setup.settings import N_STEPS, RunSettings
 from offlinekit.types import Array, map_tree
@@ -76,7 +76,7 @@ class FQE(Algo):
         """The run of `fit` as a generator, with the same keywords but `seeds`; warns if values have not settled."""
         begun, early = self.grad_step, math.nan
         for step, metrics in super().fitter(dataset, n_steps, **settings):
-            if math.isnan(early) and settled_values.LATE * n_steps <= step - begun < n_steps:
+            if math.isnan(early) and value_alarm.LATE * n_steps <= step - begun < n_steps:
                 early = self.start_value(dataset)
             yield step, metrics
         if why := self._unsettled(early, dataset):
@@ -85,15 +85,10 @@ class FQE(Algo):
     def too_few_updates(self, dataset: MDPDataset) -> str:
         """Returns that it took fewer updates than values need to settle, and the remedy; empty if it took enough."""
         needed = self.updates_needed(dataset)
-        return settled_values.too_few_updates(self.grad_step, needed, self.gamma, self.tau)
+        return value_alarm.too_few_updates(self.grad_step, needed, self.gamma, self.tau)
 
     def _unsettled(self, early: float, dataset: MDPDataset) -> str:
-        """Returns why its values have not settled; empty if they have.
-
-        Args:
-            early: Start value after three fifths of the updates; NaN if it was not noted.
-            dataset: What it learned from.
-        """
+        """Returns why values have not settled, by the start value after three fifths of the updates or NaN; or nothing."""
         try:
             few = self.too_few_updates(dataset)
         except UnsupportedError as endless:
@@ -102,7 +97,7 @@ class FQE(Algo):
             return few
         values = self.start_values(dataset)
         error = float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0
-        return settled_values.still_moving(early, self.start_value(dataset), error, MOST_DRIFT)
+        return value_alarm.still_moving(early, self.start_value(dataset), error, MOST_DRIFT)
 
     def make_sampler(self, dataset: MDPDataset, *, needs: Sequence[str] = (), **settings: Any) -> Sampler:
         """Makes what draws the batches of a run, with what the policy does in the next states.

@@ -17,7 +17,7 @@ from offlinekit.errors import TrainingWarning
 from offlinekit.metrics.ope.fit_checks import behaviour_missed, impossible, possible_values
 from offlinekit.metrics.ope.fitted_policies import FittedPolicies
 from offlinekit.metrics.ope.selection import select
-from offlinekit.training.settled_values import still_moving
+from offlinekit.training.value_alarm import still_moving
 
 ALWAYS_ONE: Any = lambda o: np.ones(len(o), np.int64)  # noqa: E731
 

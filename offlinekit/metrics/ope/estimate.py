@@ -26,7 +26,7 @@ from offlinekit.metrics.ope.gathering import (
     tabular_states,
 )
 from offlinekit.metrics.ope.intervals import interval_of
-from offlinekit.metrics.ope.model_checks import model_doubts, noted, unsettled
+from offlinekit.metrics.ope.model_checks import model_doubts, noting_doubts, unsettled
 from offlinekit.metrics.ope.ope_report import Report, shared_warnings
 from offlinekit.metrics.ope.simulation import DynamicsModel, simulated
 from offlinekit.metrics.ope.support import support_of
@@ -110,7 +110,7 @@ def estimate(
         fit = tabular_fit(target, dataset, gamma) if counted else fit_q
         try:
             if fit is not None:
-                model = cross_fitted_values(target, dataset, noted(fit, doubts), n_folds, seed, gamma)
+                model = cross_fitted_values(target, dataset, noting_doubts(fit, doubts), n_folds, seed, gamma)
             elif q_function is not None:
                 model = model_values(target, dataset, values_of(q_function, gamma))
                 doubts.append(unsettled(q_function, dataset))

@@ -9,7 +9,7 @@ import numpy as np
 from offlinekit.algos.fqe import FQE
 from offlinekit.datasets import MDPDataset
 from offlinekit.metrics.ope.logged import Floats
-from offlinekit.training.settled_values import ADVICE
+from offlinekit.training.value_alarm import ADVICE
 from offlinekit.types import Array
 
 MOST_ERRORS = 3.0  # Standard errors of the behaviour's fit from what its episodes return.

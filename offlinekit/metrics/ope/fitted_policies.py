@@ -12,8 +12,8 @@ from gymnasium.spaces import Discrete
 from offlinekit.algos.fqe import FEWEST, FQE, QUICK, SETTLED, DiscreteFQE
 from offlinekit.core.populations import Population
 from offlinekit.datasets import MDPDataset
-from offlinekit.training.settled_values import LATE
 from offlinekit.training.setup.settings import RunSettings
+from offlinekit.training.value_alarm import LATE
 from offlinekit.types import Array
 
 if TYPE_CHECKING:

@@ -114,7 +114,9 @@ def unsettled(q_function: QFunction | ValueModel, dataset: MDPDataset) -> str:
     return fitted.too_few_updates(dataset) if isinstance(fitted, FQE) else ""
 
 
-def noted(fit: Callable[[MDPDataset], QFunction], reasons: list[str]) -> Callable[[MDPDataset], QFunction]:
+def noting_doubts(
+    fit: Callable[[MDPDataset], QFunction], reasons: list[str]
+) -> Callable[[MDPDataset], QFunction]:
     """Returns a function that fits as another does, and appends why what it fitted has not settled, or nothing."""
 
     def fit_and_note(part: MDPDataset) -> QFunction:

@@ -27,7 +27,7 @@ from offlinekit.metrics.ope.weighted_estimate import (
 )
 from offlinekit.sampling.block_reader import is_mapped, row_bytes
 from offlinekit.sampling.blocks import POOL_BYTES
-from offlinekit.training.settled_values import still_moving
+from offlinekit.training.value_alarm import still_moving
 
 __all__ = ["Candidate", "Selection", "fits", "fitted_values", "select"]
 
