@@ -88,7 +88,7 @@ class FQE(Algo):
         return value_alarm.too_few_updates(self.grad_step, needed, self.gamma, self.tau)
 
     def _unsettled(self, early: float, dataset: MDPDataset) -> str:
-        """Returns why values have not settled, by the start value after three fifths of the updates or NaN; or nothing."""
+        """Returns why values have not settled, `early` being the start value on the way or NaN; empty if they have."""
         try:
             few = self.too_few_updates(dataset)
         except UnsupportedError as endless:

@@ -46,11 +46,21 @@ class Rules:
         confidence: Of one bound, one-sided.
         min_effective_sample: Episodes' worth of rows that must show what a policy does.
         max_disagreement: Standard errors that the two estimates of the gain may lie apart.
+
+    Raises:
+        ValueError: For numbers out of range.
     """
 
     confidence: float
     min_effective_sample: float
     max_disagreement: float
+
+    def __post_init__(self) -> None:
+        if not self.min_effective_sample >= 0 or not self.max_disagreement > 0:
+            raise ValueError(
+                "min_effective_sample must be at least 0 and max_disagreement above 0, got "
+                f"{self.min_effective_sample} and {self.max_disagreement}"
+            )
 
     def candidate(
         self,
@@ -89,6 +99,12 @@ class Rules:
         lower = min(lower, second - self._quantile(n - 1) * error)
         held_back = candidate.held_back or self._apart(gain, second, float(np.hypot(spread, error)))
         return replace(candidate, weighted_gain=second, lower_bound=lower, held_back=held_back)
+
+    def too_few(self, n_episodes: int) -> str:
+        """Returns that there are too few episodes, whatever the propensities show; empty if there are enough."""
+        if n_episodes >= self.min_effective_sample:
+            return ""
+        return f"the data have {n_episodes} episodes (min_effective_sample={self.min_effective_sample:g})"
 
     def _too_few(self, weighted: WeightedEstimate) -> str:
         if weighted.effective_sample >= self.min_effective_sample:

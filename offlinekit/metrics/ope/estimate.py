@@ -14,7 +14,14 @@ from offlinekit.metrics.ope.diagnostics import pareto_k
 from offlinekit.metrics.ope.doubly_robust import doubly_robust
 from offlinekit.metrics.ope.estimands import Cuts
 from offlinekit.metrics.ope.estimate_checks import EstimateChecks
-from offlinekit.metrics.ope.estimators import ESTIMATORS, NO_DYNAMICS, Estimator, Inputs, get_estimator
+from offlinekit.metrics.ope.estimators import (
+    ESTIMATORS,
+    NO_DYNAMICS,
+    Estimator,
+    Inputs,
+    check_arguments,
+    get_estimator,
+)
 from offlinekit.metrics.ope.fitted_behaviour import FittedBehaviour
 from offlinekit.metrics.ope.flow_features import FlowMaker
 from offlinekit.metrics.ope.gathering import (
@@ -94,9 +101,7 @@ def estimate(
         UnsupportedError: For quantities that a policy or dataset lacks, such as densities; for policies that remember.
         UnanswerableError: If no estimator has a value.
     """
-    if estimators is not None:
-        for name in estimators:
-            get_estimator(name)
+    check_arguments(estimators, clip, switch_threshold, n_samples)
     if fit_q is not None and q_function is not None:
         raise ValueError("q_function and fit_q say the same; give one of them")
     target = TargetPolicy(policy, dataset.action_space, n_samples)

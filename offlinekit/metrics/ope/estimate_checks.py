@@ -95,8 +95,11 @@ class EstimateChecks:
         return [*doubts, self._of_clip()]
 
     def _of_returns(self) -> str:
-        """Returns that returns themselves have a heavy tail, whatever the weights; empty if they have none."""
-        k = tail_of(self.logged.returns)
+        """Returns that returns themselves have a heavy tail, whatever the weights; empty if they have none.
+
+        The prior is the limit, so that few returns are drawn to neither side of it.
+        """
+        k = tail_of(self.logged.returns, prior=SKEW_LIMIT)
         return f"heavy tail of returns (k {k:.2f})" if k > SKEW_LIMIT else ""
 
     def _of_clip(self) -> str:

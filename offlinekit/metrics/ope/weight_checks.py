@@ -46,7 +46,7 @@ class MeanWeight:
     @property
     def is_off(self) -> bool:
         """Whether it is too far from 1 for an accident: as unlikely as 3 standard errors of one mean (Bonferroni)."""
-        return abs(self.errors) > stats.norm.isf(stats.norm.sf(MOST_ERRORS) / self.n_means)
+        return abs(self.errors) > float(stats.norm.isf(stats.norm.sf(MOST_ERRORS) / self.n_means))
 
     def __str__(self) -> str:
         subject = (
