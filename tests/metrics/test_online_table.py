@@ -24,4 +24,4 @@ def test_a_report_has_a_row_for_an_online_run(tmp_path: Path) -> None:
     assert cells[1:5] == [
         readable(x) for x in (before, min(before, after), after, max(after - before, 0.0) / 2)
     ]
-    assert cells[-1] == "20"
+    assert cells[-2:] == ["20", "20"]  # Steps, and an update in each.

@@ -13,6 +13,7 @@ from offlinekit.datasets.recording.recorder import without_start
 from offlinekit.datasets.spaces import as_stored
 from offlinekit.datasets.validation import as_observations
 from offlinekit.envs.environments import as_gymnasium
+from offlinekit.envs.given_env import env_facts
 from offlinekit.types import rows, stack_trees
 
 if TYPE_CHECKING:
@@ -21,13 +22,18 @@ if TYPE_CHECKING:
 MakeEnv: TypeAlias = "Callable[[], EnvLike]"
 
 
+def makes_envs(env: object) -> bool:
+    """Returns whether it is a function or class that makes environments, not one itself."""
+    return isinstance(env, type) or (callable(env) and not hasattr(env, "reset"))
+
+
 def make_environments(env: EnvLike | MakeEnv, n_envs: int) -> list[gymnasium.Env[Any, Any]]:
     """Returns the environments to act in: the one given, or as many as are wanted of a function that makes one.
 
     Raises:
         ValueError: If several are wanted of one that is given.
     """
-    makes = isinstance(env, type) or (callable(env) and not hasattr(env, "reset"))
+    makes = makes_envs(env)
     if n_envs > 1 and not makes:
         raise ValueError(
             f"n_envs={n_envs} environments need a function that makes one; give env=lambda: gymnasium.make(...)"
@@ -68,4 +74,4 @@ def name_of(env: gymnasium.Env[Any, Any]) -> str:
 
 def describe_env(env: gymnasium.Env[Any, Any]) -> dict[str, Any]:
     """Returns what config.json keeps of the environment that a run acts in."""
-    return {"online": name_of(env), "env_id": env.spec.id if env.spec else None}
+    return {"online": name_of(env), **env_facts(env)}

@@ -71,7 +71,7 @@ class OnlineRun(Run):
     def _updates_by(self, step: int) -> int:
         """Returns how many updates belong to the environment steps up to a number."""
         learned: float = max(step - self.online["warmup_steps"], 0) * self.online["updates_per_step"]
-        return int(learned)
+        return int(learned + 1e-6)  # 0.29 of 100 steps are 28.999999999999996.
 
     def row_is_due(self) -> bool:
         """Returns whether the history is to have a row of this step, the one before the first as well."""
@@ -163,8 +163,8 @@ class OnlineRun(Run):
             self.loop.cut(list(self.loop.active))
             self.checkpoint()
             raise TrainingError(
-                f"the environment failed after step {self.clock}: {type(error).__name__}: {error}; mend it and go on "
-                "with resume="
+                f"acting failed after step {self.clock}: {type(error).__name__}: {error}; mend the environment, or "
+                "the guide, and go on with resume="
             ) from error
 
     def _learn(self) -> None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from offlinekit.errors import did_you_mean
 from offlinekit.fields import Count, NonNegative, Positive, Probability, Steps
-from offlinekit.training.setup.settings import Setting, SharedSettings
+from offlinekit.training.setup.settings import Setting, SharedSettings, plain_names
 
 if TYPE_CHECKING:
     from offlinekit.interfaces import PolicyLike
@@ -62,6 +62,10 @@ class OnlineSettings(SharedSettings, total=False):
         "Steps after which an episode is cut, as by a time-out; None leaves it to the environment.",
         Setting(None),
     ]
+
+
+OWN = tuple(name for name in plain_names(OnlineSettings) if name not in SharedSettings.__annotations__)
+"""Settings of an online run that no other has, as config.json has them."""
 
 
 def share_of(mixing: object) -> tuple[float, float] | None:
