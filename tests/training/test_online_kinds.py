@@ -104,8 +104,8 @@ def test_losses_that_look_at_all_rows_see_those_that_are_new(front):
     assert algo.history[-1]["updates"] == 40
     if front is PRDC:
         neighbours = algo.impl.neighbours
-        # 24 recorded rows, none of which was dropped, and those of the episodes that have ended.
-        assert len(neighbours.rows) == 24 + 40
+        # 24 recorded rows but for the 6 that were cut without a following observation, and 40 new ones.
+        assert len(neighbours.rows) == 18 + 40
         query = torch.tensor([[2.0 * 0.3, 2.0 * 1.0, 0.1]])
         assert neighbours.search(query).tolist() == nearest_rows(query, neighbours.rows).tolist()
     with pytest.raises(UnsupportedError, match="learns from all rows at once, of which there are no shares"):
@@ -122,9 +122,9 @@ def test_losses_that_look_at_all_rows_see_those_that_are_new(front):
 )
 def test_what_does_not_act_is_refused_before_anything_is_written(make, message, tmp_path):
     algo = make()
-    env = Walk() if algo.frame_stack == 1 else ImageWalk()
+    env, data = (Walk(), recorded_walk()) if algo.frame_stack == 1 else (ImageWalk(), None)
     with pytest.raises(UnsupportedError, match=message):
-        algo.fit_online(env, 20, out=tmp_path, **QUICK)
+        algo.fit_online(env, 20, dataset=data, out=tmp_path, **QUICK)
     assert not list(tmp_path.iterdir())
 
 
