@@ -12,7 +12,7 @@ from offlinekit.cli.options import usage
 from offlinekit.cli.output import number, pairs
 from offlinekit.cli.runs import find, load, make_env
 from offlinekit.datasets import MDPDataset, get_dataset
-from offlinekit.envs.given_env import env_facts
+from offlinekit.envs.env_facts import env_facts
 from offlinekit.training import run_folder
 from offlinekit.training.interrupts import COMPLETE
 from offlinekit.training.online.before_after import BeforeAfter, advice
@@ -29,9 +29,9 @@ def finetune(run: Path, env_id: str | None, steps: int, dataset: str | None, opt
         dataset: Name or path, "none", or None for what the run has learned from.
         options: The other options of `finetune`.
     """
-    found = find(run, options.pop("which"))
-    algo, env = load(found, env_id, device=options.pop("device"))
-    data = _dataset(found.config, dataset)
+    subject = find(run, options.pop("which"))
+    algo, env = load(subject, env_id, device=options.pop("device"))
+    data = _dataset(subject.config, dataset)
     options["eval_env"] = _other(env, options.pop("eval_env"))
     given = {name: value for name, value in options.items() if value not in (None, False)}
     with usage("--mixing"):
@@ -57,10 +57,10 @@ def finetune(run: Path, env_id: str | None, steps: int, dataset: str | None, opt
 
 def _other(env: gymnasium.Env[Any, Any], named: str | None) -> gymnasium.Env[Any, Any] | None:
     """Returns the environment to evaluate in: the named one, or another like the one to act in if a name makes it."""
-    facts = {"env_id": named} if named else env_facts(env)
-    if facts["env_id"] is None:
-        return None
-    return make_env(facts["env_id"], "--eval-env", **facts.get("env_kwargs", {}))
+    if named:
+        return make_env(named, "--eval-env")
+    facts = env_facts(env)
+    return facts["env_id"] and make_env(facts["env_id"], "--eval-env", **facts["env_kwargs"])
 
 
 def _dataset(config: dict[str, Any], named: str | None) -> MDPDataset | None:

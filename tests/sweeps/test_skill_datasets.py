@@ -26,7 +26,9 @@ def test_medium_is_the_first_that_is_a_share_of_the_way_to_the_best() -> None:
 
 def test_rounds_end_with_an_episode_and_the_first_makes_no_update() -> None:
     algo = DoubleDQN(seed=0, batch_size=8)
-    rounds = rounds_online(algo, gymnasium.make("CartPole-v1"), rounds=3, steps=50, updates=4, eval_episodes=1)
+    rounds = rounds_online(
+        algo, gymnasium.make("CartPole-v1"), rounds=3, steps=50, updates=4, eval_episodes=1
+    )
     seen = [(step, algo.grad_step) for step, _ in rounds]
     assert algo.experience is not None
     assert {step for step, _ in seen} <= set(np.cumsum(algo.experience.episode_lengths()).tolist())

@@ -49,7 +49,11 @@ class DictWalk(Walk):
     def __init__(self, discrete=False, image=False):
         super().__init__(discrete)
         self.image = ImageWalk() if image else None
-        place = gymnasium.spaces.Box(-10, 10, (1,), np.float32) if self.image is None else self.image.observation_space
+        place = (
+            gymnasium.spaces.Box(-10, 10, (1,), np.float32)
+            if self.image is None
+            else self.image.observation_space
+        )
         self.observation_space = gymnasium.spaces.Dict(
             {"x": place, "at": gymnasium.spaces.Box(-10, 10, (2,), np.float32)}
         )
@@ -115,9 +119,15 @@ def test_losses_that_look_at_all_rows_see_those_that_are_new(front):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: small(FQE, policy=lambda seen: np.zeros((len(seen), 1))), "FQE evaluates a policy and does not act"),
+        (
+            lambda: small(FQE, policy=lambda seen: np.zeros((len(seen), 1))),
+            "FQE evaluates a policy and does not act",
+        ),
         (lambda: small(Dynamics), "Dynamics models what follows an action and does not act"),
-        (lambda: small(DoubleDQN, encoder=CNN, frame_stack=2), "fit_online sees images as the environment shows them"),
+        (
+            lambda: small(DoubleDQN, encoder=CNN, frame_stack=2),
+            "fit_online sees images as the environment shows them",
+        ),
     ],
 )
 def test_what_does_not_act_is_refused_before_anything_is_written(make, message, tmp_path):

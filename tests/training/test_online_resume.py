@@ -24,7 +24,9 @@ def small(front=SAC, **options):
 def stopped(out, step=25, **settings):
     """Returns an algorithm whose run of 60 steps was killed soon after a step."""
     algo = small()
-    for reached, _ in algo.fitter_online(Walk(), 60, out=out, **{**QUICK, "checkpoint_interval": 20, **settings}):
+    for reached, _ in algo.fitter_online(
+        Walk(), 60, out=out, **{**QUICK, "checkpoint_interval": 20, **settings}
+    ):
         if reached > step:
             break
     return algo
@@ -53,17 +55,24 @@ def test_other_settings_at_resume_are_noted_in_the_config(tmp_path):
     until = small().fit_online(Walk(), 60, resume=begun.run_dir, noise=0.3, updates_per_step=2.0, **QUICK)
     config = json.loads((until.run_dir / "config.json").read_text())
     (earlier,) = config["earlier"]
-    assert {name: earlier[name] for name in ("noise", "updates_per_step")} == {"noise": 0.0, "updates_per_step": 1.0}
+    assert {name: earlier[name] for name in ("noise", "updates_per_step")} == {
+        "noise": 0.0,
+        "updates_per_step": 1.0,
+    }
     assert (config["noise"], config["updates_per_step"]) == (0.3, 2.0)
     assert "n_steps" not in earlier
 
 
 def test_a_run_goes_on_by_the_call_that_began_it(tmp_path):
     online = stopped(tmp_path / "online")
-    with pytest.raises(ValueError, match=r"run of another call: go on with it by fit_online\(env, n_steps, resume="):
+    with pytest.raises(
+        ValueError, match=r"run of another call: go on with it by fit_online\(env, n_steps, resume="
+    ):
         small().fit(recorded_walk(), 200, resume=online.run_dir, progress=False)
     offline = small().fit(recorded_walk(), 10, out=tmp_path / "offline", progress=False, value_alarm="off")
-    with pytest.raises(ValueError, match=r"run of another call: go on with it by fit\(dataset, n_steps, resume="):
+    with pytest.raises(
+        ValueError, match=r"run of another call: go on with it by fit\(dataset, n_steps, resume="
+    ):
         small().fit_online(Walk(), 60, resume=offline.run_dir, **QUICK)
 
 

@@ -62,7 +62,9 @@ def test_an_interrupt_names_the_folders_to_go_on_with(tmp_path):
     assert folders[2] is None
     whole = Population([small(1), small(2), small(3)])
     whole.fit_online(Walk, 30, out=None, **QUICK)
-    again = Population([small(1), small(2), small(3)]).fit_online(Walk, 30, out=tmp_path, resume=folders, **QUICK)
+    again = Population([small(1), small(2), small(3)]).fit_online(
+        Walk, 30, out=tmp_path, resume=folders, **QUICK
+    )
     same(whole[1], again[1])
     same(whole[2], again[2])
 
@@ -71,7 +73,9 @@ def test_what_members_cannot_share_is_refused():
     members = Population([small(1), small(2)])
     with pytest.raises(ValueError, match="2 members need 2 environments; give env=lambda"):
         members.fit_online(Walk(), 10, out=None)
-    with pytest.raises(ValueError, match="resume must give the folder of an online run, or None, for each of 2"):
+    with pytest.raises(
+        ValueError, match="resume must give the folder of an online run, or None, for each of 2"
+    ):
         members.fit_online(Walk, 10, out=None, resume="auto")
     with pytest.raises(TrainingError, match="acting failed"):
         members.fit_online(lambda: Walk(fault=1), 10, out=None, **QUICK)

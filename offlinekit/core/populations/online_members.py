@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from offlinekit.core.algo import Algo
 from offlinekit.datasets import MDPDataset
@@ -56,7 +56,9 @@ def fit_members_online(
             warnings.warn(f"member {number} of the population ended: {error}", stacklevel=4)
         except KeyboardInterrupt as error:
             folders[number] = algo.run_dir
-            raise type(error)(f"{error} in member {number}; all go on with resume={_texts(folders)}") from None
+            raise type(error)(
+                f"{error} in member {number}; all go on with resume={_texts(folders)}"
+            ) from None
         folders[number] = algo.run_dir
     if len(errors) == len(algos):
         raise errors[0]

@@ -22,9 +22,9 @@ from offlinekit.errors import TrainingError, did_you_mean
 from offlinekit.interfaces import Evaluator
 from offlinekit.training import run_folder
 from offlinekit.training.interrupts import whole_runs
-from offlinekit.training.setup.description import describe_data, describe_run
 from offlinekit.training.online.acting_envs import MakeEnv
 from offlinekit.training.online.online_settings import OnlineSettings
+from offlinekit.training.setup.description import describe_data, describe_run
 from offlinekit.training.setup.keywords import takes, takes_settings
 from offlinekit.training.setup.resuming import find_run
 from offlinekit.training.setup.row_weighting import resolved
@@ -189,7 +189,8 @@ class Population:
             env: Function that makes an environment, called for each member.
             n_steps: Environment steps of each member.
             dataset: Recorded rows that each learns from beside its own new ones, or None.
-            settings: Further keywords, those of `OnlineSettings`; `resume` gives a run folder, or None, for each member.
+            settings: Further keywords, those of `OnlineSettings`; `resume` gives a run folder, or None,
+                for each member.
 
         Returns:
             The population itself; `errors` has what ended members early.
@@ -221,15 +222,15 @@ class Population:
 
     def _found(self, configs: Sequence[dict[str, Any]], out: str | Path | None) -> list[Path | None]:
         """Returns for each member an unfinished run; if any has one, finished runs of the others."""
-        found: list[Path | None] = [None] * len(self)
+        folders: list[Path | None] = [None] * len(self)
         for finished in (False, True):
             for number, algo in enumerate(self.algos):
-                if found[number] is None:
+                if folders[number] is None:
                     place = None if out is None else Path(out)
-                    found[number] = find_run(algo, place, configs[number], finished, found)
-            if not any(found):
+                    folders[number] = find_run(algo, place, configs[number], finished, folders)
+            if not any(folders):
                 break
-        return found
+        return folders
 
     def best(self, metric: str = "eval/return_mean", maximize: bool | None = None) -> Algo:
         """Returns the member whose last value of a metric is best; what is no finite number is not.

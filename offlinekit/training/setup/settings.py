@@ -274,5 +274,6 @@ def comparable(config: Mapping[str, Any], record: type[Any] = RunSettings) -> di
     """
     settings = settings_of(record)
     defaults = {name: settings[name].default for name in plain_names(record)}
-    apart = (*(name for name, setting in settings.items() if setting.cosmetic), EARLIER)
+    cosmetic = (name for name, setting in settings.items() if setting.cosmetic)
+    apart = (*cosmetic, EARLIER, "env_spaces")  # The spaces of an environment that the other entries name.
     return {name: value for name, value in {**defaults, **config}.items() if name not in apart}
