@@ -30,7 +30,7 @@ class Clock(gymnasium.Env[Any, Any]):
         episode: Steps of an episode.
 
     Attributes:
-        seconds: From the end of step `WARM` to the beginning of the last.
+        seconds: Processor time from step `WARM` to the last; of one thread that has a core to itself, what a clock shows.
     """
 
     def __init__(self, algo: str, n_steps: int, episode: int = 1_000) -> None:
@@ -48,18 +48,18 @@ class Clock(gymnasium.Env[Any, Any]):
         return self.seen[self.taken % 1_024], {}
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        """Takes a step, and the time at two of them."""
+        """Takes a step, and notes the time at two of them."""
         self.taken += 1
         self.at += 1
         if self.taken == self.last:
-            self.seconds = time.perf_counter() - self.began
+            self.seconds = time.process_time() - self.began
         elif self.taken == WARM:
-            self.began = time.perf_counter()
+            self.began = time.process_time()
         return self.seen[self.taken % 1_024], 1.0, False, self.at == self.episode, {}
 
 
 def serve(go: Callable[[str, Clock, int, bool], Any], set_threads: Callable[[int], Any]) -> None:
-    """Answers {"algo", "threads", "steps", "learns"} with seconds a step, until stdin ends.
+    """Answers {"algo", "threads", "steps", "learns"} with seconds of processor time a step, until stdin ends.
 
     Args:
         go: Takes the name of an algorithm, the environment, the number of steps, and whether it makes an update in

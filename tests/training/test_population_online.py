@@ -13,7 +13,7 @@ from walk_env import Walk
 from offlinekit.algos import SAC, MLPEncoder, Population
 from offlinekit.errors import TrainingError
 
-QUICK = {"eval_episodes": 1, "progress": False, "log_interval": 20, "eval_interval": 40}
+QUICK = {"eval_env": Walk, "eval_episodes": 1, "progress": False, "log_interval": 20, "eval_interval": 40}
 
 
 def small(seed=1):
@@ -77,5 +77,8 @@ def test_what_members_cannot_share_is_refused():
         ValueError, match="resume must give the folder of an online run, or None, for each of 2"
     ):
         members.fit_online(Walk, 10, out=None, resume="auto")
-    with pytest.raises(TrainingError, match="acting failed"):
+    with (
+        pytest.warns(UserWarning, match="member . of the population ended"),
+        pytest.raises(TrainingError, match="acting failed after step 0"),
+    ):
         members.fit_online(lambda: Walk(fault=1), 10, out=None, **QUICK)

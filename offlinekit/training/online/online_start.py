@@ -14,7 +14,7 @@ from offlinekit.datasets.spaces import check_environment
 from offlinekit.envs.env_facts import name_of, run_facts
 from offlinekit.envs.given_env import GivenEnv
 from offlinekit.envs.learned_statistics import statistics_kept
-from offlinekit.errors import UnsupportedError
+from offlinekit.errors import TrainingError, UnsupportedError
 from offlinekit.fields import Count, checked
 from offlinekit.interfaces import Sampler
 from offlinekit.training import run_folder
@@ -215,7 +215,13 @@ def _evaluations(
 
     def undisturbed() -> dict[str, Any]:
         with statistics_kept(env):
-            return play()
+            try:
+                return play()
+            except Exception as error:
+                raise TrainingError(
+                    f"the environment failed in an evaluation: {type(error).__name__}: {error}; mend it and go on with "
+                    "resume="
+                ) from error
 
     return {**evaluations, "eval": undisturbed}
 
