@@ -30,7 +30,7 @@ class Clock(gymnasium.Env[Any, Any]):
         episode: Steps of an episode.
 
     Attributes:
-        seconds: Processor time from step `WARM` to the last; of one thread that has a core to itself, what a clock shows.
+        seconds: Processor time from step `WARM` to the last, what a clock shows if a core is free for its one thread.
     """
 
     def __init__(self, algo: str, n_steps: int, episode: int = 1_000) -> None:

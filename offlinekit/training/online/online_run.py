@@ -111,7 +111,9 @@ class OnlineRun(Run):
         if not self.out_of_time:  # Rows that a later run may draw are others.
             self.algo.sampler = self.algo.sampler_state = None
         super().finish()
-        self.algo.experience = self.experience.dataset()  # With what the checkpoint of a run out of time has added.
+        self.algo.experience = (
+            self.experience.dataset()
+        )  # With what the checkpoint of a run out of time has added.
         report = BeforeAfter.of(self.history)
         if report is not None:
             log.info("before and after", **report.row())
