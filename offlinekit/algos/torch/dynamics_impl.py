@@ -19,11 +19,11 @@ from offlinekit.nn.encoders import MLPEncoder, ResidualEncoder, resolve_encoder
 from offlinekit.nn.networks import MLP, StackedLinear
 from offlinekit.nn.random import Random, copy_module
 from offlinekit.nn.rows import Rows
-from offlinekit.nn.terminations import LEARNED, RULES
 from offlinekit.sampling.batch import Batch
 from offlinekit.sampling.epochs import EpochSampler
 from offlinekit.sampling.loss_weights import learned_rows
 from offlinekit.sampling.scalers import Affine
+from offlinekit.training.model_based.terminations import LEARNED, RULES
 from offlinekit.training.objectives import Loss, Objective
 from offlinekit.types import first_leaf
 
@@ -133,13 +133,13 @@ class DynamicsImpl(Impl):
     def learn_data(self, dataset: MDPDataset, sampler: Sampler) -> None:
         """Records the range of observations and rewards and, before the first update, the moments of the inputs."""
         rows = learned_rows(dataset)
-        scaling, seen, rewards = self.config.scaling, first_leaf(rows.observations), rows.rewards
-        ranges = scaling.observations(np.stack([seen.min(0), seen.max(0)]))
+        scaling, observations, rewards = self.config.scaling, first_leaf(rows.observations), rows.rewards
+        ranges = scaling.observations(np.stack([observations.min(0), observations.max(0)]))
         earned = np.stack([rewards.min(), rewards.max()])
         earned = earned if scaling.reward is None else scaling.reward.transform(earned)
-        found = torch.from_numpy(np.concatenate([ranges, earned[:, None]], 1)).sort(0).values
-        self.lowest.copy_(found[0])
-        self.highest.copy_(found[1])
+        sorted_ranges = torch.from_numpy(np.concatenate([ranges, earned[:, None]], 1)).sort(0).values
+        self.lowest.copy_(sorted_ranges[0])
+        self.highest.copy_(sorted_ranges[1])
         if self.config.scales_inputs and self.grad_step == 0 and isinstance(sampler, EpochSampler):
             inputs = self._inputs(sampler.gather(sampler.train_rows)).double()
             stds = inputs.std(0, correction=0)
@@ -190,14 +190,14 @@ class DynamicsImpl(Impl):
         """
         k = self.config.n_members
         parts = (batch.observations, batch.actions, *self._changes(batch))
-        seen, acted, changes, known = (_by_member(part, k) for part in parts)  # type: ignore[arg-type]  # Vectors.
-        found = self.outcomes(seen, acted, per_member=True)
-        fits = losses.gaussian_fit(found.means, 2.0 * found.log_stds, changes)
+        observations, actions, changes, known = (_by_member(part, k) for part in parts)  # type: ignore[arg-type]  # Vectors.
+        outcomes = self.outcomes(observations, actions, per_member=True)
+        fits = losses.gaussian_fit(outcomes.means, 2.0 * outcomes.log_stds, changes)
         loss = (known * fits).mean(-1)
         if self.learns_ends:
             ends = (batch.discounts == 0).float().view_as(loss)
-            loss = loss + F.binary_cross_entropy_with_logits(found.logits, ends, reduction="none")
-        errors = (known * (found.means - changes).square())[..., :-1].mean(-1)
+            loss = loss + F.binary_cross_entropy_with_logits(outcomes.logits, ends, reduction="none")
+        errors = (known * (outcomes.means - changes).square())[..., :-1].mean(-1)
         return Rows(k * loss.flatten(), extra=self._regularisation()), {
             "observation_error": errors.detach().flatten()
         }
@@ -221,12 +221,12 @@ class DynamicsImpl(Impl):
         The probability of an end, if it is learned, adds its own.
         """
         changes, known = self._changes(batch)
-        found = self.outcomes(batch.observations, batch.actions)  # type: ignore[arg-type]  # Vectors.
-        errors = (known * (found.means - changes).square()).mean((-1, -2))
+        outcomes = self.outcomes(batch.observations, batch.actions)  # type: ignore[arg-type]  # Vectors.
+        errors = (known * (outcomes.means - changes).square()).mean((-1, -2))
         if not self.learns_ends:
             return errors
         ends = (batch.discounts == 0).float()
-        return errors + (found.logits.sigmoid() - ends).square().mean(-1)
+        return errors + (outcomes.logits.sigmoid() - ends).square().mean(-1)
 
     @torch.no_grad()
     def keep_best(self, errors: Tensor, newest: bool = False) -> None:
@@ -267,13 +267,13 @@ class DynamicsImpl(Impl):
             members: How many members' predictions of all rows come along. With 0 each row is predicted once: the
                 elites share the rows evenly.
         """
-        n, found = len(observations), None
+        n, outcomes = len(observations), None
         if members:
-            found = self.outcomes(observations, actions, members=max(members, self.n_elites))
+            outcomes = self.outcomes(observations, actions, members=max(members, self.n_elites))
             chosen = (random.uniform(n) * self.n_elites).long().clamp(max=self.n_elites - 1)
             every = torch.arange(n, device=chosen.device)
-            means, log_stds, logits = (part[chosen, every] for part in found)
-            found = Outcomes(*(part[:members] for part in found))
+            means, log_stds, logits = (part[chosen, every] for part in outcomes)
+            outcomes = Outcomes(*(part[:members] for part in outcomes))
         else:
             means, log_stds, logits = self._shared(observations, actions, random)
         drawn = means + log_stds.exp() * random.normal(*means.shape)
@@ -282,7 +282,7 @@ class DynamicsImpl(Impl):
             ends = random.uniform(n) < logits.sigmoid()
         else:
             ends = RULES[self.config.termination](self.unscaled(observations), actions, self.unscaled(after))
-        return Imagined(after, drawn[:, -1], ends, found)
+        return Imagined(after, drawn[:, -1], ends, outcomes)
 
     def _shared(self, observations: Tensor, actions: Tensor, random: Random) -> Outcomes:
         """Returns the outcomes [B, ...] of rows that are dealt out to the elites at random, as evenly as can be."""
@@ -290,10 +290,10 @@ class DynamicsImpl(Impl):
         order = random.uniform(n).argsort()
         size = -(-n // e)  # Of each elite; some rows are predicted twice if that leaves places.
         dealt = order.repeat(-(-e * size // n))[: e * size].view(e, size)
-        found = self.outcomes(observations[dealt], actions[dealt], per_member=True, members=e)
+        outcomes = self.outcomes(observations[dealt], actions[dealt], per_member=True, members=e)
         places = torch.empty_like(order)
         places[order] = torch.arange(n, device=order.device)
-        return Outcomes(*(part.flatten(0, 1)[:n][places] for part in found))
+        return Outcomes(*(part.flatten(0, 1)[:n][places] for part in outcomes))
 
     @property
     def n_elites(self) -> int:

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from offlinekit.algos import Dynamics
-from offlinekit.nn.terminations import RULES, check_termination, register_termination
 from offlinekit.testing import small_dataset
+from offlinekit.training.model_based.terminations import RULES, check_termination, register_termination
 
 NAN, INF = float("nan"), float("inf")
 # fmt: off

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TypeAlias, TypeVar
-
-import torch
-from torch import Tensor
+from math import inf
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from offlinekit.errors import did_you_mean
 from offlinekit.naming import register
 
-Termination: TypeAlias = Callable[[Tensor, Tensor, Tensor], Tensor]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Termination: TypeAlias = "Callable[[Tensor, Tensor, Tensor], Tensor]"
 """(observations [..., D], actions, next observations [..., D]) -> bool [...]; observations in the units of the data."""
 
-F = TypeVar("F", bound=Termination)
+F = TypeVar("F", bound="Termination")
 
 LEARNED = "learned"
 """Name that stands for no rule: the model learns the probability of an end."""
@@ -53,7 +54,7 @@ def check_termination(name: object) -> None:
     if callable(name):
         raise TypeError(
             "termination must be a name, which files can hold; name the function by "
-            "register_termination('my-robot')(function) of offlinekit.nn.terminations, and give termination='my-robot'"
+            "register_termination('my-robot')(function) of offlinekit.training.model_based.terminations, and give termination='my-robot'"
         )
     if not isinstance(name, str):
         raise TypeError(f"termination must be the name of a rule, or 'learned', got {name!r}")
@@ -66,7 +67,7 @@ def check_termination(name: object) -> None:
 
 def never(observations: Tensor, actions: Tensor, after: Tensor) -> Tensor:
     """Returns False everywhere: only time limits end an episode."""
-    return torch.zeros(after.shape[:-1], dtype=torch.bool, device=after.device)
+    return after[..., 0] > inf
 
 
 def beyond_100(observations: Tensor, actions: Tensor, after: Tensor) -> Tensor:
