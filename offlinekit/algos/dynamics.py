@@ -18,11 +18,11 @@ from offlinekit.errors import UnsupportedError
 from offlinekit.fields import Check, Interval
 from offlinekit.nn.encoders import MLPEncoder
 from offlinekit.nn.random import derive
-from offlinekit.sampling.epochs import EpochSampler
 from offlinekit.sampling.named_columns import with_extras
 from offlinekit.sampling.sampler import TransitionSampler
 from offlinekit.sampling.scalers import Affine
 from offlinekit.training.model_based.dynamics_run import DynamicsRun
+from offlinekit.training.model_based.epochs import EpochSampler
 from offlinekit.training.model_based.terminations import LEARNED, RULES, check_termination
 from offlinekit.types import Array, ArrayTreeLike, first_leaf
 

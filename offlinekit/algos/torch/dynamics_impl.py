@@ -20,9 +20,9 @@ from offlinekit.nn.networks import MLP, StackedLinear
 from offlinekit.nn.random import Random, copy_module
 from offlinekit.nn.rows import Rows
 from offlinekit.sampling.batch import Batch
-from offlinekit.sampling.epochs import EpochSampler
 from offlinekit.sampling.loss_weights import learned_rows
 from offlinekit.sampling.scalers import Affine
+from offlinekit.training.model_based.epochs import EpochSampler
 from offlinekit.training.model_based.terminations import LEARNED, RULES
 from offlinekit.training.objectives import Loss, Objective
 from offlinekit.types import first_leaf

@@ -54,7 +54,8 @@ def check_termination(name: object) -> None:
     if callable(name):
         raise TypeError(
             "termination must be a name, which files can hold; name the function by "
-            "register_termination('my-robot')(function) of offlinekit.training.model_based.terminations, and give termination='my-robot'"
+            "register_termination('my-robot')(function) of offlinekit.training.model_based.terminations, and give "
+            "termination='my-robot'"
         )
     if not isinstance(name, str):
         raise TypeError(f"termination must be the name of a rule, or 'learned', got {name!r}")
