@@ -180,7 +180,6 @@ def settings_of(record: type[Any]) -> dict[str, Setting]:
 
 
 SETTINGS: Mapping[str, Setting] = settings_of(RunSettings)
-COSMETIC = tuple(name for name, setting in SETTINGS.items() if setting.cosmetic)
 
 
 def plain_kind(hint: object) -> tuple[Any, Interval | None] | None:
@@ -262,11 +261,19 @@ def plain(given: Mapping[str, Any], record: type[Any] = RunSettings) -> dict[str
     return {**known, "loggers": [logger for logger in known["loggers"] if isinstance(logger, str)]}
 
 
-def comparable(config: Mapping[str, Any]) -> dict[str, Any]:
+def result_names(record: type[Any] = RunSettings) -> tuple[str, ...]:
+    """Returns the plain settings of a record that results depend on."""
+    settings = settings_of(record)
+    return tuple(name for name in plain_names(record) if not settings[name].cosmetic)
+
+
+def comparable(config: Mapping[str, Any], record: type[Any] = RunSettings) -> dict[str, Any]:
     """Returns the entries of a run's config that its results depend on.
 
     A setting that the config lacks, since it is younger than the run, has its default.
     """
-    defaults = {name: SETTINGS[name].default for name in PLAIN}
-    apart = (*COSMETIC, EARLIER, "env_spaces")  # Of an environment that the other entries name.
+    settings = settings_of(record)
+    defaults = {name: settings[name].default for name in plain_names(record)}
+    cosmetic = (name for name, setting in settings.items() if setting.cosmetic)
+    apart = (*cosmetic, EARLIER, "env_spaces")  # The spaces of an environment that the other entries name.
     return {name: value for name, value in {**defaults, **config}.items() if name not in apart}
