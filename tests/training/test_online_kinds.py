@@ -141,8 +141,8 @@ def test_what_does_not_act_is_refused_before_anything_is_written(make, message, 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"mixing": 0.5}, "mixing draws a share 0.5 of recorded rows; give dataset="),
-        ({"mixing": "symmetric"}, "mixing draws a share 0.5 of recorded rows; give dataset="),
+        ({"mixing": 0.5}, "mixing draws a share 0.5 of recorded rows; give a dataset"),
+        ({"mixing": "symmetric"}, "mixing draws a share 0.5 of recorded rows; give a dataset"),
         ({"guide": TD3(seed=0)}, "guide acts in the first guide_steps steps"),
     ],
 )

@@ -61,9 +61,10 @@ class Explorer(StatefulPolicy):
         n_steps, done = self.reached()
         if n_steps < self.settings["random_steps"]:
             return self._random(observations)
-        actions = checked_actions(
-            self.learner.act(observations, rewards, episodes), self.space, len(episodes)
-        )
+        actions = self.learner.act(observations, rewards, episodes)
+        if self.guide is None and self.settings["noise"] == 0:
+            return np.asarray(actions)  # What takes them checks them.
+        actions = checked_actions(actions, self.space, len(episodes))
         if self.guide is not None:
             self._put_guides(actions, done, observations, rewards, episodes)
         if self.settings["noise"] > 0:

@@ -162,7 +162,7 @@ def _check_share(algo: Algo, share: tuple[float, float] | None, dataset: MDPData
         return
     if dataset is None:
         raise ValueError(
-            f"mixing draws a share {max(share)} of recorded rows; give dataset=, or mixing='none'"
+            f"mixing draws a share {max(share)} of recorded rows; give a dataset, or mixing='none'"
         )
     if algo.impl.learns_whole_dataset:
         raise UnsupportedError(
