@@ -9,7 +9,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from offlinekit.envs.answers import checked_reset, checked_step
+from offlinekit.envs.answers import checked_reset, checked_step, not_finite
 from offlinekit.envs.made_env import MadeEnv
 from offlinekit.types import Array, ArrayTree, map_tree, stack_trees
 
@@ -100,8 +100,32 @@ class EpisodeLoop:
 
     def step(self) -> None:
         """Takes one step in each episode that runs; in place of one that is over another starts, if it is wanted."""
-        actions = self.choose(stack_trees([slot.observation for slot in self.active]), self.active)
+        self.move(self.choose(self.seen(), self.active))
+
+    def seen(self) -> ArrayTree:
+        """Returns the observations [n, ...] of the n episodes that run.
+
+        Raises:
+            ValueError: For one that is not finite, which is the environment's fault and not the policy's.
+        """
+        observations: ArrayTree = stack_trees([slot.observation for slot in self.active])
+        if not_finite(observations) is not None:
+            for slot in self.active:
+                self.check_observation(slot)
+        return observations
+
+    def move(self, actions: Array) -> None:
+        """Takes the step of each episode that runs."""
         self.active = [slot for i, slot in enumerate(self.active) if self._goes_on(slot, actions[i], i)]
+
+    def check_observation(self, slot: Slot) -> None:
+        """Raises ValueError for an observation that is not finite."""
+        wrong = not_finite(slot.observation)
+        if wrong is not None:
+            raise ValueError(
+                f"observation of the environment after {slot.length} steps holds {wrong}, in the episode of seed "
+                f"{self.seed + slot.episode}; let the environment show finite numbers"
+            )
 
     def _start(self, slot: Slot) -> bool:
         if not self.another():
