@@ -33,10 +33,10 @@ class _InOnePiece(ABCMeta):
                 raise TypeError(f"{cls.__name__} takes keywords only, such as {example}")
             given = cls.current_names(given)
             check_names(cls, given)
-            made = super().__call__(**given)
-            made.check_together()
-            made.__dict__["_is_complete"] = True
-            return made
+            instance = super().__call__(**given)
+            instance.check_together()
+            instance.__dict__["_is_complete"] = True
+            return instance
 
 
 @dataclass_transform(kw_only_default=True, eq_default=False, field_specifiers=(dataclasses.field,))

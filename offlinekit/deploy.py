@@ -214,10 +214,10 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:
     body = memoryview(data)[8 + size :]
     try:
         tensors = {name: _tensor(facts, body) for name, facts in header.items()}
-        found = digest(description, tensors)
+        actual = digest(description, tensors)
     except (KeyError, TypeError, ValueError) as error:
         raise PolicyFileError(f"{path} is damaged: {error}") from error
-    if description.get("sha256") != found:
+    if description.get("sha256") != actual:
         raise PolicyFileError(f"{path} is damaged: it does not match its hash; restore it from a copy")
     return description, tensors
 
@@ -225,11 +225,11 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:
 def digest(description: dict[str, Any], tensors: dict[str, Array]) -> str:
     """Returns the SHA-256 of a description, but for "sha256" itself, and of tensors."""
     facts = {key: value for key, value in description.items() if key != "sha256"}
-    found = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+    sha256 = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     for name in sorted(tensors):
         value = np.ascontiguousarray(tensors[name])
-        found.update(f" {name} {value.dtype.str} {list(tensors[name].shape)} ".encode() + value.tobytes())
-    return found.hexdigest()
+        sha256.update(f" {name} {value.dtype.str} {list(tensors[name].shape)} ".encode() + value.tobytes())
+    return sha256.hexdigest()
 
 
 def _tensor(facts: dict[str, Any], body: memoryview) -> Array:

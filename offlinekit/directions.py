@@ -64,19 +64,19 @@ def is_maximized(
     Raises:
         ValueError: If neither says it.
     """
-    found = direction(metric, evaluators) if maximize is None else maximize
-    if found is None:
+    is_higher_better = direction(metric, evaluators) if maximize is None else maximize
+    if is_higher_better is None:
         known = [name for name, better in COLUMNS.items() if better is not None]
         is_known = metric in COLUMNS or metric in (evaluators or ())
         hint = "" if is_known else did_you_mean(metric, [*(evaluators or ()), *others, *known])
         raise ValueError(
             f"nothing says whether more of {metric!r} is better{hint}; give maximize=True or maximize=False"
         )
-    return found
+    return is_higher_better
 
 
 def _mark(evaluator: Callable[..., Any]) -> bool | None:
     if isinstance(evaluator, functools.partial):
         return _mark(evaluator.func)
-    found: bool | None = getattr(evaluator, MARK, None)
-    return found
+    mark: bool | None = getattr(evaluator, MARK, None)
+    return mark

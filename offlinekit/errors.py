@@ -75,8 +75,8 @@ def nearest(name: str, known: Iterable[str], likeness: float = 0.6) -> str | Non
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Returns "; did you mean 'x'?" for the nearest known name, or an empty string."""
-    found = nearest(name, known)
-    return f"; did you mean {found!r}?" if found else ""
+    meant = nearest(name, known)
+    return f"; did you mean {meant!r}?" if meant else ""
 
 
 def naming_arguments(called: str) -> Callable[[Callable[P, T]], Callable[P, T]]:

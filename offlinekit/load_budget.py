@@ -106,14 +106,14 @@ _UNDER_WAY: ContextVar[Budget | None] = ContextVar("budget", default=None)
 @contextmanager
 def budgeted(max_bytes: int | None = None) -> Iterator[Budget]:
     """Sets one budget for what is read meanwhile; inside of another load it is that load's."""
-    found = _UNDER_WAY.get()
-    if found is not None:
-        yield found
+    budget = _UNDER_WAY.get()
+    if budget is not None:
+        yield budget
         return
-    found = Budget(max_bytes)
-    token = _UNDER_WAY.set(found)
+    budget = Budget(max_bytes)
+    token = _UNDER_WAY.set(budget)
     try:
-        yield found
+        yield budget
     finally:
         _UNDER_WAY.reset(token)
 
@@ -131,5 +131,5 @@ def apart() -> Iterator[None]:
 
 def budget_of(path: str | PathLike[str] | None = None) -> Budget:
     """Returns the budget of the load under way, or a new one, with a file that is read counted in."""
-    found = _UNDER_WAY.get() or Budget()
-    return found if path is None else found.admit(path)
+    budget = _UNDER_WAY.get() or Budget()
+    return budget if path is None else budget.admit(path)

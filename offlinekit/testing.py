@@ -156,8 +156,8 @@ def check_save_load(make: Make) -> None:
     assert type(loaded) is type(algo), f"expected {type(algo).__name__}, got {type(loaded).__name__}"
     assert loaded.grad_step == algo.grad_step, f"expected {algo.grad_step} updates, got {loaded.grad_step}"
     np.testing.assert_array_equal(loaded.predict(data.observations), algo.predict(data.observations))
-    for one in (algo, loaded):
-        one.fit(data, 3, **SETTINGS)
+    for trained in (algo, loaded):
+        trained.fit(data, 3, **SETTINGS)
     _same(_state(algo), _state(loaded), "training on after save and load")
 
 
@@ -176,10 +176,10 @@ def check_stateful(make: Make) -> None:
             played.append([actor.predict(observation, float(reward)) for observation, reward in steps])
     for action in played[0]:
         assert data.action_space.contains(action), f"as_stateful: {action!r} is outside the space"
-    for again, what in zip(
+    for again, way in zip(
         played[1:], ("after reset", "when loaded", "when loaded, after reset"), strict=True
     ):
-        np.testing.assert_array_equal(np.stack(played[0]), np.stack(again), f"as_stateful {what}")
+        np.testing.assert_array_equal(np.stack(played[0]), np.stack(again), f"as_stateful {way}")
     if not algo.is_stateful:
         alone = [algo.predict(observation) for observation in data.observations[:8]]
         np.testing.assert_array_equal(np.stack(played[0]), np.stack(alone), "as_stateful and predict")
@@ -273,15 +273,15 @@ def check_evaluators(make: Make) -> None:
     algo, data = _fitted(make)
     before = _state(algo)
     for name in known_evaluators():
-        found: list[Any] = []
+        results: list[Any] = []
         for _ in range(2):
             try:
-                found.append(get_evaluator(name)(algo, data))
+                results.append(get_evaluator(name)(algo, data))
             except UnsupportedError:
-                found.append(0.0)
-        assert found[0] == found[1], f"{name}: {found[0]}, and {found[1]} the second time"
-        numbers = found[0].values() if isinstance(found[0], dict) else found[:1]
-        assert all(np.isfinite(number) for number in numbers), f"{name} is {found[0]}"
+                results.append(0.0)
+        assert results[0] == results[1], f"{name}: {results[0]}, and {results[1]} the second time"
+        numbers = results[0].values() if isinstance(results[0], dict) else results[:1]
+        assert all(np.isfinite(number) for number in numbers), f"{name} is {results[0]}"
         _same(before, _state(algo), f"state before and after {name}")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, ClassVar
 
 from offlinekit.algos.torch.bcq_impl import BCQImpl
-from offlinekit.core.bases.generative import Generative
+from offlinekit.core.bases.actor_critic import Generative
 from offlinekit.core.hyperparameters import Count, NonNegative, Positive, Probability
 from offlinekit.nn.encoders import MLPEncoder
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, ClassVar, Literal
 
 from offlinekit.algos.torch.bear_impl import BEARImpl
-from offlinekit.core.bases.generative import Generative
+from offlinekit.core.bases.actor_critic import Generative
 from offlinekit.core.hyperparameters import Count, Positive, Probability, Steps
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, ClassVar
 
 from offlinekit.algos.torch.discrete_awac_impl import DiscreteAWACImpl
-from offlinekit.core.bases.discrete_actor_critic import DiscreteActorCritic
+from offlinekit.core.bases.q_learning import DiscreteActorCritic
 from offlinekit.core.hyperparameters import Positive, Temperature
 
 

@@ -81,14 +81,18 @@ class Dynamics(Algo):
         """
         impl = cast("DynamicsImpl", self.impl)
         shape = observations.shape[:2]
-        seen = first_leaf(self._converter.observations(observations.reshape(-1, observations.shape[-1]))[0])
-        acted = self._converter.actions(actions.reshape(-1, *actions.shape[2:]), seen)
+        inputs = first_leaf(self._converter.observations(observations.reshape(-1, observations.shape[-1]))[0])
+        acted = self._converter.actions(actions.reshape(-1, *actions.shape[2:]), inputs)
         with torch.no_grad():
-            seen, acted = (part.reshape(*shape, *part.shape[1:]) for part in (seen, acted))
-            found = impl.outcomes(seen, acted, per_member=True)
-            means, stds, ends = found.means.cpu(), found.log_stds.exp().cpu(), found.logits.sigmoid().cpu()
+            inputs, acted = (part.reshape(*shape, *part.shape[1:]) for part in (inputs, acted))
+            outcomes = impl.outcomes(inputs, acted, per_member=True)
+            means, stds, ends = (
+                outcomes.means.cpu(),
+                outcomes.log_stds.exp().cpu(),
+                outcomes.logits.sigmoid().cpu(),
+            )
         drawn = means.numpy() + stds.numpy() * rng.standard_normal(means.shape, np.float32)
-        drawn[..., :-1] += seen.cpu().numpy()
+        drawn[..., :-1] += inputs.cpu().numpy()
         drawn = drawn.clip(impl.lowest.cpu().numpy(), impl.highest.cpu().numpy())
         scaling, following, rewards = self.scaling, drawn[..., :-1], drawn[..., -1]
         if isinstance(scaling.observation, Affine):

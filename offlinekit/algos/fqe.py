@@ -154,8 +154,8 @@ class FQE(Algo):
             draws = list(choices.reshape(*choices.shape[:2], *(space.shape or ())).swapaxes(0, 1))
             weights = np.full((len(draws), 1), 1 / len(draws), np.float32)
         values = [super(FQE, self).predict_value(observations, draw) for draw in draws]
-        found: Array = (np.stack(values) * weights).sum(0, dtype=np.float32)
-        return found
+        weighted_sum: Array = (np.stack(values) * weights).sum(0, dtype=np.float32)
+        return weighted_sum
 
     def choices_at(self, observations: ArrayTree) -> Array:
         """Returns what the policy does: probabilities [B, A] of discrete actions, else actions [B, n_draws, A]."""

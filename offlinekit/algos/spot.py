@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar
 
 from offlinekit.algos.td3 import TD3
 from offlinekit.algos.torch.spot_impl import SPOTImpl
-from offlinekit.core.bases.generative import Generative
+from offlinekit.core.bases.actor_critic import Generative
 from offlinekit.core.hyperparameters import NonNegative, Steps
 from offlinekit.nn.encoders import MLPEncoder
 

@@ -41,8 +41,8 @@ def info(name: str, options: dict[str, Any], as_json: bool, plot: Path | None) -
     if as_json:
         from offlinekit.datasets.inspection.coverage import describe_coverage
 
-        found = {"name": dataset.name, **dataset.statistics(), **describe_coverage(dataset)}
-        click.echo(json.dumps(found, indent=2))
+        facts = {"name": dataset.name, **dataset.statistics(), **describe_coverage(dataset)}
+        click.echo(json.dumps(facts, indent=2))
     else:
         describe(dataset)
         describe_coverage_of(dataset)
@@ -82,7 +82,7 @@ def validate(path: str, options: dict[str, Any], as_json: bool) -> None:
         raise DatasetError(f"{path} is not sound: {_count(report.faults, 'fault')}")
     if not as_json:
         kinds = (("warning", report.warnings), ("note", report.notes))
-        more = " and ".join(_count(found, noun) for noun, found in kinds if found)
+        more = " and ".join(_count(findings, noun) for noun, findings in kinds if findings)
         click.echo(f"{path} is sound{', with ' + more if more else ''}.")
 
 
@@ -109,24 +109,25 @@ def open_dataset(argument: str, name: str, options: dict[str, Any]) -> MDPDatase
 
 def describe(dataset: MDPDataset) -> None:
     """Prints what a dataset holds, a line each."""
-    found = dataset.statistics()
+    statistics = dataset.statistics()
     rows = [
         ("name", dataset.name),
-        ("rows", f"{found['rows']:,}"),
+        ("rows", f"{statistics['rows']:,}"),
         (
             "episodes",
-            f"{found['episodes']:,}; ends: {found['terminals']:,} terminal, {found['timeouts']:,} timeout "
-            f"({found['final_observations_known']:,} with the observation after the end)",
+            f"{statistics['episodes']:,}; ends: {statistics['terminals']:,} terminal, "
+            f"{statistics['timeouts']:,} timeout "
+            f"({statistics['final_observations_known']:,} with the observation after the end)",
         ),
-        ("return", _spread(found["return"])),
-        ("length", _spread(found["length"])),
-        ("reward", _spread(found["reward"])),
+        ("return", _spread(statistics["return"])),
+        ("length", _spread(statistics["length"])),
+        ("reward", _spread(statistics["reward"])),
         ("observations", space_text(dataset.observation_space)),
         ("actions", space_text(dataset.action_space)),
         ("environment", str(dataset.metadata.get("env_id") or "-")),
     ]
     if dataset.reference_scores is not None:
-        score = dataset.normalized_score(found["return"]["mean"])
+        score = dataset.normalized_score(statistics["return"]["mean"])
         rows.append(("score", f"{number(score)} (0 random, 100 expert)"))
     if dataset.behavior_log_probs is not None:
         mean = number(float(dataset.behavior_log_probs.mean()))

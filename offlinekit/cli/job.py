@@ -243,7 +243,7 @@ def _options_of(config: dict[str, Any], folder: Path) -> dict[str, Any]:
             f"algo.fit(dataset, resume={str(folder)!r}, eval_env=...)",
             param_hint="'--resume'",
         )
-    found = {
+    options = {
         "algo": config["algo"],
         "dataset": data["source"],
         "dataset_options": data["options"],
@@ -253,7 +253,7 @@ def _options_of(config: dict[str, Any], folder: Path) -> dict[str, Any]:
         "metrics": tuple(config["metrics"]),
         **{name: config[name] for name in (*PLAIN, "loggers") if name in config},
     }
-    return _given(found)
+    return _given(options)
 
 
 def _refuse_changes(given: dict[str, Any]) -> None:
@@ -278,20 +278,20 @@ def _with_preset(options: dict[str, Any]) -> dict[str, Any]:
     with usage("--algo"):
         front = get_algo(options["algo"])
     with usage("--preset"):
-        found = presets.find(front.catalogue_name(), options["preset"] or options["dataset"])
-    reader = found.dataset_options if options["dataset"] == found.dataset else {}
-    if reader != found.dataset_options and "quiet" not in options:
-        left_out = f"{found.dataset_options} of the preset are left out"
-        click.echo(f"Options of the reader: {left_out}; they are for {found.dataset}", err=True)
+        preset = presets.find(front.catalogue_name(), options["preset"] or options["dataset"])
+    reader = preset.dataset_options if options["dataset"] == preset.dataset else {}
+    if reader != preset.dataset_options and "quiet" not in options:
+        left_out = f"{preset.dataset_options} of the preset are left out"
+        click.echo(f"Options of the reader: {left_out}; they are for {preset.dataset}", err=True)
     return {
-        "steps": found.n_steps,
+        "steps": preset.n_steps,
         **options,
         "hyperparameters": {
-            **found.hyperparameters,
+            **preset.hyperparameters,
             **front.current_names(options.get("hyperparameters", {})),
         },
         "dataset_options": {**reader, **options.get("dataset_options", {})},
-        "preset": {"dataset": found.dataset, "sources": list(found.sources)},
+        "preset": {"dataset": preset.dataset, "sources": list(preset.sources)},
     }
 
 

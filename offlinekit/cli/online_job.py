@@ -24,9 +24,9 @@ def finetune(run: Path, env_id: str | None, steps: int, dataset: str | None, opt
         dataset: Name or path, "none", or None for what the run has learned from.
         options: The other options of `finetune`.
     """
-    found = find(run, options.pop("which"))
-    algo, env = load(found, env_id, device=options.pop("device"))
-    data = _dataset(found.config, dataset)
+    subject = find(run, options.pop("which"))
+    algo, env = load(subject, env_id, device=options.pop("device"))
+    data = _dataset(subject.config, dataset)
     judged = options.pop("eval_env") or (env.spec.id if env.spec else None)
     options["eval_env"] = None if judged is None else make_env(judged, "--eval-env")
     given = {name: value for name, value in options.items() if value not in (None, False)}

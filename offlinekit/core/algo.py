@@ -4,42 +4,29 @@ from __future__ import annotations
 
 import dataclasses
 import secrets
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar, overload
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, SupportsIndex, TypeVar, overload
 
 from torch import Tensor
 from typing_extensions import Unpack
 
-from offlinekit.configured import Configured, default_of, fields_of
-from offlinekit.core.agent import Agent
-from offlinekit.core.catalogue import CatalogueEntry
+from offlinekit.configured import Configured, default_of, describe
+from offlinekit.core import catalogue, copying, persistence, renames
+from offlinekit.core import hyperparameters as kinds
 from offlinekit.core.compatibility import check_dataset, check_same_range
-from offlinekit.core.copying import Copied
 from offlinekit.core.devices import find_device
-from offlinekit.core.hyperparameters import (
-    ActionScaler,
-    Count,
-    Device,
-    EncoderLike,
-    FramePad,
-    NonNegative,
-    ObservationScaler,
-    OptimizerName,
-    Positive,
-    Probability,
-    RewardScaler,
-    Schedule,
-    Steps,
-)
+from offlinekit.core.hyperparameters import apply_to_networks, plain_config
 from offlinekit.core.impl import Impl, check_impl_class
-from offlinekit.core.persistence import PolicyFiles, as_plain, plain_config
-from offlinekit.core.renames import migrated, renamed, renames_of, values_before
+from offlinekit.core.presets import Preset, find, published
+from offlinekit.core.stateful_actor import StatefulActor
+from offlinekit.core.units import Converter
 from offlinekit.datasets import MDPDataset
 from offlinekit.envs.frame_stacking import stacked_space
-from offlinekit.fields import Check
+from offlinekit.errors import NotFittedError
+from offlinekit.fields import Check, Described
 from offlinekit.interfaces import Sampler
+from offlinekit.load_budget import budgeted
 from offlinekit.nn.isolation import trainable
 from offlinekit.nn.random import derive
 from offlinekit.sampling.blocks import sampler_for
@@ -55,20 +42,17 @@ from offlinekit.types import Array
 
 if TYPE_CHECKING:
     from gymnasium import spaces
+    from numpy.typing import ArrayLike
 
     from offlinekit.core.populations import Population
     from offlinekit.interfaces import EnvLike
     from offlinekit.sampling.batch import Minibatch
+    from offlinekit.types import ArrayTree, ArrayTreeLike
 
 A = TypeVar("A", bound="Algo")
-SCALERS = ("observation_scaler", "action_scaler", "reward_scaler")
-NETWORKS = ("seed", "device", "impl_class", "frame_stack", *SCALERS)
-"""Hyperparameters that decide on networks and their inputs outside of `Impl.build`."""
-BATCHES = ("batch_size", "gamma", "n_step", "frame_pad")
-"""Hyperparameters that samplers read when a run starts."""
 
 
-class Algo(Configured, CatalogueEntry, Agent, PolicyFiles, Copied):
+class Algo(Configured):
     """Base of all algorithms; a subclass adds its hyperparameters and names its `impl_class`.
 
     Raises:
@@ -76,25 +60,39 @@ class Algo(Configured, CatalogueEntry, Agent, PolicyFiles, Copied):
         ValueError: For one out of its range.
     """
 
-    batch_size: Annotated[Count, "Transitions in a minibatch."] = 256
-    gamma: Annotated[Probability, "Discount factor of one step."] = 0.99
-    n_step: Annotated[Count, "Steps joined into one transition before bootstrapping."] = 1
-    frame_stack: Annotated[Count, "Images that make one observation, stacked along the channels."] = 1
-    frame_pad: Annotated[FramePad, "What precedes an episode's first image: zeros, or it again."] = "zero"
-    encoder: Annotated[EncoderLike, "'auto', 'mlp', 'cnn', an encoder or a module factory."] = "auto"
-    observation_scaler: Annotated[ObservationScaler, "'standard', 'minmax' or a Scaler."] = None
-    action_scaler: Annotated[ActionScaler, "To [-1, 1], by the bounds of space or data."] = "minmax"
-    reward_scaler: Annotated[RewardScaler, "'standard', 'return', 'shift', 'clip'... or a Scaler."] = None
-    optimizer: Annotated[OptimizerName, "Optimizer of every loss."] = "adam"
-    weight_decay: Annotated[NonNegative, "Of the optimizer; decoupled with adamw."] = 0.0
-    clip_grad_norm: Annotated[Positive | None, "Largest norm of a loss's gradient; None for no limit."] = None
-    lr_schedule: Annotated[Schedule, "Of the learning rates over the run; cosine ends at 0."] = "constant"
-    seed: Annotated[Steps | None, "Of networks, batches and noise; None draws one and records it."] = None
-    device: Annotated[Device, "'auto' (a GPU if there is one), 'cpu', 'cuda', 'cuda:1'."] = "auto"
+    batch_size: Annotated[kinds.Count, "Transitions in a minibatch."] = 256
+    gamma: Annotated[kinds.Probability, "Discount factor of one step."] = 0.99
+    n_step: Annotated[kinds.Count, "Steps joined into one transition before bootstrapping."] = 1
+    frame_stack: Annotated[kinds.Count, "Images that make one observation, stacked along the channels."] = 1
+    frame_pad: Annotated[kinds.FramePad, "What precedes an episode's first image: zeros, or it again."] = (
+        "zero"
+    )
+    encoder: Annotated[kinds.EncoderLike, "'auto', 'mlp', 'cnn', an encoder or a module factory."] = "auto"
+    observation_scaler: Annotated[kinds.ObservationScaler, "'standard', 'minmax' or a Scaler."] = None
+    action_scaler: Annotated[kinds.ActionScaler, "To [-1, 1], by the bounds of space or data."] = "minmax"
+    reward_scaler: Annotated[kinds.RewardScaler, "'standard', 'return', 'shift', 'clip'... or a Scaler."] = (
+        None
+    )
+    optimizer: Annotated[kinds.OptimizerName, "Optimizer of every loss."] = "adam"
+    weight_decay: Annotated[kinds.NonNegative, "Of the optimizer; decoupled with adamw."] = 0.0
+    clip_grad_norm: Annotated[
+        kinds.Positive | None, "Largest norm of a loss's gradient; None for no limit."
+    ] = None
+    lr_schedule: Annotated[kinds.Schedule, "Of the learning rates over the run; cosine ends at 0."] = (
+        "constant"
+    )
+    seed: Annotated[kinds.Steps | None, "Of networks, batches and noise; None draws one and records it."] = (
+        None
+    )
+    device: Annotated[kinds.Device, "'auto' (a GPU if there is one), 'cpu', 'cuda', 'cuda:1'."] = "auto"
     impl_class: Annotated[
         Any, Check(check_impl_class, "subclass of Impl"), "The implementation; None for the algorithm's own."
     ] = None
 
+    family: ClassVar[str] = ""
+    action_kind: ClassVar[str] = ""
+    paper: ClassVar[str] = ""
+    short_name: ClassVar[str] = ""
     field_word: ClassVar[str] = "hyperparameter"
     known: ClassVar[dict[str, type[Algo]]] = {}
     not_in_files: ClassVar[tuple[str, ...]] = ()  # Hyperparameters that are no data: `load` takes them again.
@@ -103,7 +101,7 @@ class Algo(Configured, CatalogueEntry, Agent, PolicyFiles, Copied):
     def __init_subclass__(cls, overwrite: bool = False, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if cls.family:
-            cls.enter(Algo.known, overwrite)
+            catalogue.enter(cls, Algo.known, overwrite)
 
     def __post_init__(self) -> None:
         self.seed_was_drawn = self.seed is None
@@ -121,43 +119,56 @@ class Algo(Configured, CatalogueEntry, Agent, PolicyFiles, Copied):
         self.sampler: Sampler | None = None
         self.sampler_state: Tensor | None = None
 
+    # The catalogue.
+
+    @classmethod
+    def catalogue_name(cls) -> str:
+        """Returns the name on the command line, such as "td3_plus_bc"; `short_name` if the class has one."""
+        return catalogue.name_of(cls)
+
+    @classmethod
+    def summary(cls) -> str:
+        """Returns one line on the algorithm."""
+        return (cls.__doc__ or "").strip().splitlines()[0]
+
+    @classmethod
+    def hyperparameters(cls) -> dict[str, Described]:
+        """Returns name, default, range and meaning of each hyperparameter."""
+        return describe(cls)
+
+    @classmethod
+    def presets(cls) -> dict[str, Preset]:
+        """Returns the published settings by dataset: what differs from the defaults, updates and source."""
+        return published(cls.catalogue_name())
+
+    @classmethod
+    def preset(cls: type[A], dataset: str, **hyperparameters: Any) -> A:
+        """Makes the algorithm with the settings published for a dataset.
+
+        Args:
+            dataset: Name of the dataset, such as "hopper-medium-v2".
+            hyperparameters: Those to set otherwise.
+
+        Raises:
+            ValueError: If none were published for it; lists those that were.
+        """
+        settings = find(cls.catalogue_name(), dataset).hyperparameters
+        return cls(**{**settings, **cls.current_names(hyperparameters)})
+
     @classmethod
     def current_names(cls, given: Mapping[str, Any]) -> Mapping[str, Any]:
         """Returns hyperparameters by their names of today, and warns of those of before."""
-        current = renamed(cls, given)
-        for old in given.keys() - current.keys():
-            new = renames_of(cls)[old].new
-            warnings.warn(
-                f"{old!r} of {cls.__name__} is now {new!r}: give {new}={current[new]!r} for {old}={given[old]!r}",
-                DeprecationWarning,
-                stacklevel=3,
-            )
-        return current
+        return renames.current_names(cls, given)
 
     def migrated(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        """Returns the hyperparameters of a run by the names of today, to compare with the algorithm's own.
-
-        Those younger than the run have their defaults.
-        """
-        defaults = as_plain({one.name: default_of(one) for one in dataclasses.fields(self)})
-        younger = {name: defaults[name] for name in self.config.keys() - config.keys()}
-        adopted = {name: defaults[name] for name in self._adopted(config)}
-        return {**younger, **migrated(type(self), config), **adopted}
+        """Returns the hyperparameters of a run by the names of today, to compare with the algorithm's own."""
+        return renames.migrated_run(self, config)
 
     def begin_anew(self, config: Mapping[str, Any]) -> None:
         """Discards the networks, to make others with the seed of a run that has this config."""
         self._impl = None
-        for name, value in {**self._adopted(config), "seed": config["seed"]}.items():
+        for name, value in {**renames.adopted(self, config), "seed": config["seed"]}.items():
             setattr(self, name, value)
-
-    def _adopted(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        """Returns what a run does as it was done before a new default, if the algorithm's own is that default."""
-        begun, fields = migrated(type(self), config), fields_of(type(self))
-        return {
-            name: before
-            for name, before in values_before(type(self)).items()
-            if begun[name] == before and getattr(self, name) == default_of(fields[name])
-        }
 
     def take_up(self, name: str, before: object) -> None:
         """Applies a hyperparameter that was set later to networks and optimizers.
@@ -165,20 +176,8 @@ class Algo(Configured, CatalogueEntry, Agent, PolicyFiles, Copied):
         Raises:
             ValueError: For one that networks or batches were made with.
         """
-        if self._impl is None or getattr(self, name) == before:
-            return
-        if self.in_run == "population" or (self.in_run and name in (*BATCHES, *self.sampler_options)):
-            raise ValueError(f"{name} stays as it is while a {self.in_run} trains; set it between two fits")
-        try:
-            if name in NETWORKS or name in self._impl.built_from:
-                raise ValueError(f"its networks were made with {name}={before!r}")
-            self._impl.take_up(name)
-        except ValueError as error:
-            cls = type(self).__name__
-            raise ValueError(
-                f"{name} of a {cls} with networks stays as it is, since {error}; set it before fit, or make a new "
-                f"{cls}({name}={getattr(self, name)!r})"
-            ) from error
+        if self._impl is not None and getattr(self, name) != before:
+            apply_to_networks(self, self._impl, name, before)
 
     @property
     def config(self) -> dict[str, Any]:
@@ -194,6 +193,18 @@ class Algo(Configured, CatalogueEntry, Agent, PolicyFiles, Copied):
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in given.items())})"
 
     # Networks.
+
+    @property
+    def impl(self) -> Impl:
+        """The implementation with its networks.
+
+        Raises:
+            NotFittedError: Before `fit`, `build` or `load`.
+        """
+        if self._impl is None:
+            name = type(self).__name__
+            raise NotFittedError(f"this {name} has no networks yet; call fit(dataset), or {name}.load(path)")
+        return self._impl
 
     @property
     def grad_step(self) -> int:
@@ -239,6 +250,62 @@ class Algo(Configured, CatalogueEntry, Agent, PolicyFiles, Copied):
     def make_impl(self, observation_space: spaces.Space[Any], action_space: spaces.Space[Any]) -> None:
         """Makes the networks for the given spaces, anew."""
         self._impl = self.impl_class(self, observation_space, action_space, find_device(self.device))
+
+    # Acting.
+
+    def predict(self, observations: ArrayTreeLike) -> Array:
+        """Returns the greedy actions.
+
+        Args:
+            observations: [B, ...] or one observation, in the units of the data; a tree of such for dict or
+                tuple observations.
+
+        Returns:
+            float32 [B, A] in the units of the data, or int64 [B]; without the axis of B for one observation.
+
+        Raises:
+            NotFittedError: Without networks.
+            ValueError: For another shape.
+        """
+        return self._converter.act(observations, self.impl.predict_best_action)
+
+    def sample_action(self, observations: ArrayTreeLike) -> Array:
+        """Returns actions drawn from the policy, as `predict` does; greedy if it is deterministic."""
+        return self._converter.act(observations, self.impl.sample_action)
+
+    def predict_value(self, observations: ArrayTreeLike, actions: ArrayLike | None = None) -> Array:
+        """Returns the estimated discounted return, in units of the scaled reward.
+
+        Args:
+            observations: As for `predict`.
+            actions: The actions to value, in the units of the data; None for the greedy ones.
+
+        Returns:
+            float32 [B], or a float32 scalar for one observation.
+
+        Raises:
+            UnsupportedError: If the algorithm learns no value function.
+        """
+        return self._converter.value(observations, actions, self.impl.predict_value)
+
+    def as_stateful(self, target_return: float | None = None, *, sample: bool = False) -> StatefulActor:
+        """Returns what acts step by step: `actor.reset()`, then `actor.predict(observation, reward)` each step.
+
+        Args:
+            target_return: Return to reach, for a model that takes one, in units of the data; None is its
+                hyperparameter `target_return`.
+            sample: Whether actions are drawn from the policy, in place of the greedy ones.
+
+        Raises:
+            NotFittedError: Without networks.
+            UnsupportedError: For a target return if the algorithm takes none.
+        """
+        return StatefulActor(self, target_return, sample)
+
+    @property
+    def _converter(self) -> Converter:
+        impl = self.impl
+        return Converter(impl.observation_space, impl.action_space, self.scaling, impl.device)
 
     # Training.
 
@@ -389,3 +456,96 @@ class Algo(Configured, CatalogueEntry, Agent, PolicyFiles, Copied):
         if self.sampler is None:  # A run has learned its data already.
             self.impl.learn_data(dataset, sampler)
         return sampler.sample()
+
+    # Files.
+
+    def restore(self, path: Path, header: Mapping[str, Any], tensors: dict[str, Tensor]) -> None:
+        """Restores the state of a policy file or a checkpoint; hyperparameters stay as they are.
+
+        Raises:
+            FileFormatError: For a file that does not fit.
+        """
+        persistence.restore(self, path, header, tensors)
+
+    def save(self, path: str | Path, *, run: Mapping[str, Any] | None = None) -> Path:
+        """Writes the whole state, from which acting and training go on exactly, as one file of data.
+
+        Args:
+            path: Of the file, atomically replaced; ".okt" by custom.
+            run: The state of a run, in its checkpoints.
+
+        Returns:
+            The path.
+        """
+        return persistence.save(self, Path(path), run)
+
+    def export(
+        self,
+        path: str | Path,
+        format: str | None = None,
+        *,
+        observations: ArrayTree | None = None,
+        tolerance: float = 1e-5,
+    ) -> Path:
+        """Writes the greedy policy with its scalers for other programs, and compares it with `predict`.
+
+        Args:
+            path: Of the file, atomically replaced.
+            format: "onnx", "torch-export", "torchscript" or "numpy"; None takes it from the suffix of `path`.
+            observations: [B, ...] rows to compare with; None draws some.
+            tolerance: Largest difference, in units of an action scaled to [-1, 1], or of the action itself where that
+                is larger: actions drawn in many steps, as of IDQL, gather their rounding.
+
+        Raises:
+            UnsupportedError: For a policy that remembers its episode, or has operations that a format lacks.
+            ExportError: If the actions differ; nothing is written.
+        """
+        from offlinekit.core.export import export  # Here: torch's exporters take long to import.
+
+        return export(self, Path(path), format, observations, tolerance)
+
+    @classmethod
+    def load(
+        cls: type[A],
+        path: str | Path,
+        *,
+        device: str = "auto",
+        impl_class: type[Impl] | None = None,
+        max_bytes: int | None = None,
+        **given: Any,
+    ) -> A:
+        """Reads a policy that `save` wrote.
+
+        Args:
+            path: Of the file, or of a run folder: its last policy, of an unfinished run its newest checkpoint.
+            device: Where the networks go.
+            impl_class: The implementation it was trained with, if this process has not defined it.
+            max_bytes: That its networks may take; None goes by the file's tensors, see docs/reliability.md.
+            given: Hyperparameters that files cannot hold: `encoder` and `critic_encoder` factories.
+
+        Raises:
+            FileNotFoundError: If there is no file.
+            FileFormatError: For a file that is none of ours, is damaged, or needs a class not known here; for one
+                whose networks are larger, or take more to act, than its tensors account for.
+        """
+        fronts = {name: front for name, front in cls.known.items() if issubclass(front, cls)}
+        with budgeted(max_bytes):
+            algo: A = persistence.load(Path(path), fronts, device, impl_class, given)
+        return algo
+
+    # Copies, by pickle and copy, are independent.
+
+    def __getstate__(self) -> dict[str, Any]:
+        return copying.state_of(self)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        copying.set_state(self, state)
+
+    def __copy__(self: A) -> A:
+        return copying.from_state(type(self), copying.state_of(self))
+
+    def __deepcopy__(self: A, memo: dict[int, Any]) -> A:
+        return copying.deep_copy(self, memo)
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:
+        return copying.reduced(self)

@@ -46,10 +46,10 @@ def make_room(impl: nn.Module, state: Mapping[str, Tensor]) -> None:
 
 def _buffers(impl: nn.Module) -> list[tuple[str, Tensor, float]]:
     """Returns what modules name as `candidate_noise`: place in the state, the buffer [N, 1, ...], largest number."""
-    found = []
+    buffers = []
     for place, module in impl.named_modules():
         name = getattr(module, "candidate_noise", None)
         if name is not None:
             bound = getattr(module, "candidate_bound", math.inf)
-            found.append((f"{place}.{name}".lstrip("."), getattr(module, name), bound))
-    return found
+            buffers.append((f"{place}.{name}".lstrip("."), getattr(module, name), bound))
+    return buffers

@@ -9,17 +9,15 @@ from __future__ import annotations
 import copy
 import dataclasses
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple, SupportsIndex, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from torch import Tensor
 
-from offlinekit.interfaces import Sampler
-
 if TYPE_CHECKING:
+    from offlinekit.core.algo import Algo
     from offlinekit.core.impl import Impl
 
-C = TypeVar("C", bound="Copied")
+A = TypeVar("A", bound="Algo")
 
 
 class Built(NamedTuple):
@@ -31,44 +29,47 @@ class Built(NamedTuple):
     horizon: int
 
 
-class Copied:
-    """Copies of a front: `pickle`, `copy.copy` and `copy.deepcopy` make one that is independent.
+def state_of(algo: Algo) -> dict[str, Any]:
+    """Returns an algorithm as data: its attributes, and its networks by their tensors."""
+    attributes = {**vars(algo), "_impl": None, "sampler": None, "in_run": ""}
+    if algo.sampler is not None:
+        attributes["sampler_state"] = algo.sampler.state()
+    return {"attributes": attributes, "built": None if algo._impl is None else _built(algo._impl)}
+
+
+def set_state(algo: Algo, state: dict[str, Any]) -> None:
+    """Sets what `state_of` returned, and makes the networks anew."""
+    vars(algo).update(state["attributes"])
+    built: Built | None = state["built"]
+    if built is not None:
+        algo.make_impl(*built.spaces)
+        algo.impl.load_state_tensors(built.tensors)
+        algo.impl.grad_step, algo.impl.horizon = built.grad_step, built.horizon
+
+
+def from_state(cls: type[A], state: dict[str, Any]) -> A:
+    """Makes an algorithm of what `state_of` returned."""
+    algo = object.__new__(cls)
+    set_state(algo, state)
+    return algo
+
+
+def deep_copy(algo: A, memo: dict[int, Any]) -> A:
+    """Makes an algorithm that shares nothing with another."""
+    memo[id(algo)] = twin = object.__new__(type(algo))
+    set_state(twin, copy.deepcopy(state_of(algo), memo))
+    return twin
+
+
+def reduced(algo: Algo) -> tuple[Any, ...]:
+    """Returns what pickle writes of an algorithm.
 
     Raises:
-        TypeError: For pickling a front with a hyperparameter that Python cannot pickle, such as a lambda.
+        TypeError: For a hyperparameter that Python cannot pickle, such as a lambda.
     """
-
-    _impl: Impl | None
-    sampler: Sampler | None
-    make_impl: Callable[..., None]
-
-    def __getstate__(self) -> dict[str, Any]:
-        state = {**vars(self), "_impl": None, "sampler": None, "in_run": ""}
-        if self.sampler is not None:
-            state["sampler_state"] = self.sampler.state()
-        return {"attributes": state, "built": None if self._impl is None else _built(self._impl)}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state["attributes"])
-        built: Built | None = state["built"]
-        if built is not None:
-            self.make_impl(*built.spaces)
-            assert self._impl is not None  # For the type checker; it was made.
-            self._impl.load_state_tensors(built.tensors)
-            self._impl.grad_step, self._impl.horizon = built.grad_step, built.horizon
-
-    def __copy__(self: C) -> C:
-        return _made(type(self), self.__getstate__())
-
-    def __deepcopy__(self: C, memo: dict[int, Any]) -> C:
-        memo[id(self)] = twin = object.__new__(type(self))
-        twin.__setstate__(copy.deepcopy(self.__getstate__(), memo))
-        return twin
-
-    def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:
-        for field in dataclasses.fields(self):  # type: ignore[arg-type]  # Fronts are dataclasses.
-            _check_importable(type(self).__name__, field.name, getattr(self, field.name))
-        return _made, (type(self), self.__getstate__())
+    for field in dataclasses.fields(algo):
+        _check_importable(type(algo).__name__, field.name, getattr(algo, field.name))
+    return from_state, (type(algo), state_of(algo))
 
 
 def _built(impl: Impl) -> Built:
@@ -76,21 +77,15 @@ def _built(impl: Impl) -> Built:
     return Built((impl.observation_space, impl.action_space), tensors, impl.grad_step, impl.horizon)
 
 
-def _made(cls: type[C], state: dict[str, Any]) -> C:
-    made = object.__new__(cls)
-    made.__setstate__(state)
-    return made
-
-
 def _check_importable(owner: str, name: str, value: Any) -> None:
     """Raises TypeError for a function or class that another process cannot import by its name."""
     place, named = getattr(value, "__module__", None), getattr(value, "__qualname__", None)
     if place is None or named is None:
         return
-    found: object = sys.modules.get(place)
+    importable: object = sys.modules.get(place)
     for part in named.split("."):
-        found = getattr(found, part, None)
-    if found is not value:
+        importable = getattr(importable, part, None)
+    if importable is not value:
         raise TypeError(
             f"{name} of this {owner} is {value!r}, which Python cannot pickle: define it by name at the top of a module"
         )

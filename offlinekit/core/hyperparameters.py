@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from functools import partial
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from offlinekit.configured import check_names, describe
 from offlinekit.core.devices import check_device
@@ -19,8 +21,12 @@ from offlinekit.fields import (
     Steps,
 )
 from offlinekit.fields import Described as Hyperparameter
-from offlinekit.nn.encoders import Encoder, check_encoder
-from offlinekit.sampling.scalers import ScalerLike, resolve_scaler
+from offlinekit.nn.encoders import Encoder, check_encoder, encoder_to_json
+from offlinekit.sampling.scalers import Scaler, ScalerLike, resolve_scaler
+
+if TYPE_CHECKING:
+    from offlinekit.core.algo import Algo
+    from offlinekit.core.impl import Impl
 
 __all__ = [
     "ActionScaler",
@@ -60,3 +66,54 @@ EncoderLike = Annotated[Encoder, Check(check_encoder, "encoder")]
 ObservationScaler = Annotated[ScalerLike, Check(partial(resolve_scaler, kind="observation"), "scaler")]
 ActionScaler = Annotated[ScalerLike, Check(partial(resolve_scaler, kind="action"), "scaler")]
 RewardScaler = Annotated[ScalerLike, Check(partial(resolve_scaler, kind="reward"), "scaler")]
+
+SCALERS = ("observation_scaler", "action_scaler", "reward_scaler")
+NETWORKS = ("seed", "device", "impl_class", "frame_stack", *SCALERS)
+"""Hyperparameters that decide on networks and their inputs outside of `Impl.build`."""
+BATCHES = ("batch_size", "gamma", "n_step", "frame_pad")
+"""Hyperparameters that samplers read when a run starts."""
+
+
+def plain_config(algo: Algo) -> dict[str, Any]:
+    """Returns the hyperparameters of an algorithm as plain data."""
+    values = {field.name: getattr(algo, field.name) for field in dataclasses.fields(algo)}
+    for name in ("impl_class", "device", *algo.not_in_files):
+        del values[name]
+    return as_plain(values)
+
+
+def as_plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns hyperparameters by name as plain data."""
+    plain = dict(values)
+    for name, value in values.items():
+        if name.endswith("encoder") and value is not None:
+            plain[name] = encoder_to_json(value)
+        elif isinstance(value, Scaler):
+            plain[name] = value.to_json()
+    return plain
+
+
+def apply_to_networks(algo: Algo, impl: Impl, name: str, before: object) -> None:
+    """Applies a hyperparameter that was set after the networks were made.
+
+    Args:
+        algo: With its new value.
+        impl: Its networks.
+        name: Of the hyperparameter.
+        before: Its earlier value.
+
+    Raises:
+        ValueError: For one that networks or batches were made with.
+    """
+    if algo.in_run == "population" or (algo.in_run and name in (*BATCHES, *algo.sampler_options)):
+        raise ValueError(f"{name} stays as it is while a {algo.in_run} trains; set it between two fits")
+    try:
+        if name in NETWORKS or name in impl.built_from:
+            raise ValueError(f"its networks were made with {name}={before!r}")
+        impl.take_up(name)
+    except ValueError as error:
+        cls = type(algo).__name__
+        raise ValueError(
+            f"{name} of a {cls} with networks stays as it is, since {error}; set it before fit, or make a new "
+            f"{cls}({name}={getattr(algo, name)!r})"
+        ) from error

@@ -295,11 +295,14 @@ class Impl(nn.Module):
             ValueError: If it decides what is minimised, or by which optimizer.
         """
         declared = self.build_objectives()
-        kinds = [[(one.name, one.optimizer.name) for one in each] for each in (self.objectives, declared)]
+        kinds = [
+            [(declaration.name, declaration.optimizer.name) for declaration in each]
+            for each in (self.objectives, declared)
+        ]
         if kinds[0] != kinds[1]:
             raise ValueError(f"{name} decides what is minimised, and by which optimizer")
-        for objective, one in zip(self.objectives, declared, strict=True):
-            objective.take_up(one)
+        for objective, declaration in zip(self.objectives, declared, strict=True):
+            objective.take_up(declaration)
         for target in self.targets:
             target.take_up(self.config)
         candidates.resize(self)

@@ -65,12 +65,12 @@ class Bounded(Dispatch):
                 f"{self.path} describes networks that take more than {self.most_calls:,} operations; it is damaged or "
                 "was forged, or if you trust where it is from, pass max_bytes="
             )
-        what = "the networks that it describes, larger than the tensors it holds,"
-        self.budget.check(_reach(args), what)
-        made = func(*args, **(kwargs or {}))
-        if isinstance(made, Tensor) and not any(made is argument for argument in args):
-            self.budget.take(made.nbytes, what)
-        return made
+        description = "the networks that it describes, larger than the tensors it holds,"
+        self.budget.check(_reach(args), description)
+        result = func(*args, **(kwargs or {}))
+        if isinstance(result, Tensor) and not any(result is argument for argument in args):
+            self.budget.take(result.nbytes, description)
+        return result
 
 
 def _reach(arguments: Sequence[object]) -> int:

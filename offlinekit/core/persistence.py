@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -18,118 +17,29 @@ from offlinekit.core.load_guard import SPARE_ACTING, Bounded
 from offlinekit.core.renames import migrated
 from offlinekit.datasets.spaces import space_from_json, space_to_json
 from offlinekit.errors import FileFormatError, OfflineKitError, did_you_mean
-from offlinekit.load_budget import budget_of, budgeted
-from offlinekit.nn.encoders import encoder_to_json
+from offlinekit.load_budget import budget_of
 from offlinekit.nn.isolation import trainable
-from offlinekit.sampling.scalers import Affine, Scaler, Scaling
+from offlinekit.sampling.scalers import Affine, Scaling
 from offlinekit.training import policy_file
 from offlinekit.training.run_folder import policy_of
 
 if TYPE_CHECKING:
     from offlinekit.core.algo import Algo
     from offlinekit.sampling.batch import TensorTree
-    from offlinekit.types import ArrayTree
-
-P = TypeVar("P", bound="PolicyFiles")
-
-
-class PolicyFiles:
-    """Files of an algorithm: save, load, export.
-
-    Attributes:
-        known: The classes that a file may be of, by name.
-    """
-
-    known: ClassVar[dict[str, type[Any]]]
-
-    def restore(self, path: Path, header: Mapping[str, Any], tensors: dict[str, Tensor]) -> None:
-        """Restores the state of a policy file or a checkpoint; hyperparameters stay as they are.
-
-        Raises:
-            FileFormatError: For a file that does not fit.
-        """
-        restore(cast("Algo", self), path, header, tensors)
-
-    def save(self, path: str | Path, *, run: Mapping[str, Any] | None = None) -> Path:
-        """Writes the whole state, from which acting and training go on exactly, as one file of data.
-
-        Args:
-            path: Of the file, atomically replaced; ".okt" by custom.
-            run: The state of a run, in its checkpoints.
-
-        Returns:
-            The path.
-        """
-        save(cast("Algo", self), Path(path), run)
-        return Path(path)
-
-    def export(
-        self,
-        path: str | Path,
-        format: str | None = None,
-        *,
-        observations: ArrayTree | None = None,
-        tolerance: float = 1e-5,
-    ) -> Path:
-        """Writes the greedy policy with its scalers for other programs, and compares it with `predict`.
-
-        Args:
-            path: Of the file, atomically replaced.
-            format: "onnx", "torch-export", "torchscript" or "numpy"; None takes it from the suffix of `path`.
-            observations: [B, ...] rows to compare with; None draws some.
-            tolerance: Largest difference, in units of an action scaled to [-1, 1], or of the action itself where that
-                is larger: actions drawn in many steps, as of IDQL, gather their rounding.
-
-        Raises:
-            UnsupportedError: For a policy that remembers its episode, or has operations that a format lacks.
-            ExportError: If the actions differ; nothing is written.
-        """
-        from offlinekit.core.export import export  # Here: torch's exporters take long to import.
-
-        return export(cast("Algo", self), Path(path), format, observations, tolerance)
-
-    @classmethod
-    def load(
-        cls: type[P],
-        path: str | Path,
-        *,
-        device: str = "auto",
-        impl_class: type[Impl] | None = None,
-        max_bytes: int | None = None,
-        **given: Any,
-    ) -> P:
-        """Reads a policy that `save` wrote.
-
-        Args:
-            path: Of the file, or of a run folder: its last policy, of an unfinished run its newest checkpoint.
-            device: Where the networks go.
-            impl_class: The implementation it was trained with, if this process has not defined it.
-            max_bytes: That its networks may take; None goes by the file's tensors, see docs/reliability.md.
-            given: Hyperparameters that files cannot hold: `encoder` and `critic_encoder` factories.
-
-        Raises:
-            FileNotFoundError: If there is no file.
-            FileFormatError: For a file that is none of ours, is damaged, or needs a class not known here; for one
-                whose networks are larger, or take more to act, than its tensors account for.
-        """
-        fronts = {name: front for name, front in cls.known.items() if issubclass(front, cls)}
-        with budgeted(max_bytes):
-            algo: P = load(_file_of(Path(path)), fronts, device, impl_class, given)
-        return algo
 
 
 def _file_of(path: Path) -> Path:
     """Returns the policy of a run folder, with a warning if it is a checkpoint; a file as it is."""
     if not path.is_dir():
         return path
-    found = policy_of(path)
-    if found.parent != path:
-        warnings.warn(f"{path} is not finished; its checkpoint {found.name} is read", stacklevel=4)
-    return found
+    policy = policy_of(path)
+    if policy.parent != path:
+        warnings.warn(f"{path} is not finished; its checkpoint {policy.name} is read", stacklevel=4)
+    return policy
 
 
-def save(algo: Algo, path: Path, run: Mapping[str, Any] | None) -> None:
-    """Writes config, spaces, scalers, networks, optimizers and random states of an algorithm."""
+def save(algo: Algo, path: Path, run: Mapping[str, Any] | None) -> Path:
+    """Writes config, spaces, scalers, networks, optimizers and random states of an algorithm; returns the path."""
     impl = algo.impl
     header = {
         "algo": type(algo).__name__,
@@ -148,25 +58,7 @@ def save(algo: Algo, path: Path, run: Mapping[str, Any] | None) -> None:
     if reached is not None:
         tensors["random.sampler"] = reached
     policy_file.write(path, header, tensors)
-
-
-def plain_config(algo: Algo) -> dict[str, Any]:
-    """Returns the hyperparameters of an algorithm as plain data."""
-    values = {field.name: getattr(algo, field.name) for field in dataclasses.fields(algo)}
-    for name in ("impl_class", "device", *algo.not_in_files):
-        del values[name]
-    return as_plain(values)
-
-
-def as_plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns hyperparameters by name as plain data."""
-    found = dict(values)
-    for name, value in values.items():
-        if name.endswith("encoder") and value is not None:
-            found[name] = encoder_to_json(value)
-        elif isinstance(value, Scaler):
-            found[name] = value.to_json()
-    return found
+    return path
 
 
 def load(
@@ -179,12 +71,13 @@ def load(
     """Makes the algorithm that a file holds.
 
     Args:
-        path: Of the file.
+        path: Of the file, or of a run folder.
         fronts: The classes it may be of, by name.
         device: Where the networks go.
         impl_class: The implementation, or None to find it by its name.
         given: Hyperparameters in place of the file's.
     """
+    path = _file_of(path)
     header, tensors = policy_file.read(path, torch.device("cpu"))
     budget_of(path)
     with policy_file.refused(path):
@@ -236,10 +129,10 @@ def _restore(algo: Algo, path: Path, header: Mapping[str, Any], tensors: dict[st
 def _act_once(impl: Impl, path: Path) -> None:
     """Computes one action, so that a policy too slow or too large is refused while its file is loaded."""
     try:
-        seen = _zeros(impl.observation_space, impl.device)
+        observation = _zeros(impl.observation_space, impl.device)
         with torch.no_grad():
             impl.take_steps(
-                seen,
+                observation,
                 torch.zeros(1, dtype=torch.float32, device=impl.device),
                 [impl.begin_episode(None)],
                 False,

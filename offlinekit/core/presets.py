@@ -52,28 +52,28 @@ def published(algo: str) -> dict[str, Preset]:
 
 def expand(names: Iterable[str]) -> list[str]:
     """Returns the names that names with choices stand for: "{a,b}-{c,d}" gives a-c, a-d, b-c and b-d."""
-    found = []
+    expanded = []
     for name in names:
         choice = re.search(r"\{([^}]*)\}", name)
         if choice is None:
-            found.append(name)
+            expanded.append(name)
         else:
             before, after = name[: choice.start()], name[choice.end() :]
-            found += expand(before + chosen + after for chosen in choice[1].split(","))
-    return found
+            expanded += expand(before + chosen + after for chosen in choice[1].split(","))
+    return expanded
 
 
 def find(algo: str, dataset: str) -> Preset:
     """Returns the preset of an algorithm on a dataset.
 
     Raises:
-        ValueError: If there is none; lists those that there are.
+        ValueError: If there is none; lists others that there are.
     """
     known = published(algo)
     if dataset in known:
         return known[dataset]
-    those = f"; it has them for: {', '.join(known)}" if known else ", nor for any other dataset"
-    raise ValueError(f"{algo} has no preset for {dataset!r}{did_you_mean(dataset, known)}{those}")
+    others = f"; it has them for: {', '.join(known)}" if known else ", nor for any other dataset"
+    raise ValueError(f"{algo} has no preset for {dataset!r}{did_you_mean(dataset, known)}{others}")
 
 
 def _joined(dataset: str, entries: list[dict[str, Any]]) -> Preset:

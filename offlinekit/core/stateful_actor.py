@@ -13,7 +13,7 @@ from offlinekit.envs.stateful_policies import StatefulPolicy
 from offlinekit.types import Array, ArrayTree
 
 if TYPE_CHECKING:
-    from offlinekit.core.agent import Agent
+    from offlinekit.core.algo import Algo
     from offlinekit.sampling.batch import TensorTree
 
 
@@ -27,7 +27,7 @@ class StatefulActor(StatefulPolicy):
         sample: Whether actions are drawn from the policy, in place of the greedy ones.
     """
 
-    def __init__(self, algo: Agent, target_return: float | None = None, sample: bool = False) -> None:
+    def __init__(self, algo: Algo, target_return: float | None = None, sample: bool = False) -> None:
         super().__init__()
         self.impl, self.target_return, self.sample = algo.impl, target_return, sample
         self.impl.begin_episode(target_return)  # Raises now what the first step would.

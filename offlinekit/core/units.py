@@ -61,8 +61,8 @@ class Converter:
         if actions is not None:
             chosen = self.actions(np.asarray(actions)[None] if single else np.asarray(actions), inputs)
         with torch.no_grad():
-            answer = _answered((inputs, chosen), lambda given: predict(*given))
-            values: Array = answer.float().cpu().numpy()
+            outputs = _answered((inputs, chosen), lambda given: predict(*given))
+            values: Array = outputs.float().cpu().numpy()
         return values[0] if single else values
 
     def observations(self, observations: ArrayTreeLike) -> tuple[TensorTree, bool]:
@@ -120,11 +120,11 @@ class SampledPolicy:
 
     def _log_prob(self, observations: ArrayTreeLike, actions: Array) -> Array:
         """Returns the log-densities [B] of actions in the units of the data."""
-        found = self._converter.value(observations, actions, self._density)
+        log_probs = self._converter.value(observations, actions, self._density)
         if self._scaling.action is None:
-            return found
+            return log_probs
         scale = np.broadcast_to(self._scaling.action.scale, actions.shape[1:])
-        densities: Array = found - np.log(scale).sum()
+        densities: Array = log_probs - np.log(scale).sum()
         return densities
 
 

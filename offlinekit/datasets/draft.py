@@ -43,8 +43,8 @@ class Draft:
     def _read(self, column: schema.Column, value: object) -> None:
         try:
             if column.kind == "actions":
-                found = spaces.as_actions(value, self.given.get("action_space"))
-                self.columns[column.name], self.action_space = found
+                actions_and_space = spaces.as_actions(value, self.given.get("action_space"))
+                self.columns[column.name], self.action_space = actions_and_space
             else:
                 self.columns[column.name] = READERS[column.kind](value, column.name)
         except Fault as error:

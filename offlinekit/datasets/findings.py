@@ -104,9 +104,9 @@ def refused(field: str, message: str, fix: str, rows: Array | None = None) -> Fa
 
 def refuse_first(findings: Iterable[Finding]) -> None:
     """Raises Fault with all findings if there is one."""
-    found = tuple(findings)
-    if found:
-        raise _error(*found)
+    faults = tuple(findings)
+    if faults:
+        raise _error(*faults)
 
 
 def _error(*findings: Finding) -> Fault:

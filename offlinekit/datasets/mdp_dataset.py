@@ -240,8 +240,8 @@ class MDPDataset(EpisodeColumns):
         changed.metadata = plain({**self.metadata, **(metadata or {})})
         if action_space is not None:
             changed.actions, changed.action_space = spaces.as_actions(self.actions, action_space)
-            found = spaces.outside(changed.actions, changed.action_space)
-            refuse_first(located(finding, self.episode_ends) for finding in found)
+            findings = spaces.outside(changed.actions, changed.action_space)
+            refuse_first(located(finding, self.episode_ends) for finding in findings)
         if mask_size is not None:
             changed.masks = draw_masks(len(self), mask_size, seed)
         return changed
@@ -295,10 +295,10 @@ class MDPDataset(EpisodeColumns):
 
     def __repr__(self) -> str:
         returns = summary.summarise(self.episode_returns())
-        seen = ", ".join(f"{leaf.dtype}{list(leaf.shape[1:])}" for leaf in leaves(self.observations))
+        observations = ", ".join(f"{leaf.dtype}{list(leaf.shape[1:])}" for leaf in leaves(self.observations))
         ended = f"{int(self.terminals.sum()):,} terminal, {int(self.timeouts.sum()):,} timeout"
         return (
             f"MDPDataset({self.name!r}: {len(self):,} rows, {self.n_episodes:,} episodes ({ended}), "
-            f"observations {seen}, actions {self.action_space}, "
+            f"observations {observations}, actions {self.action_space}, "
             f"return {returns['mean']:.1f} +- {returns['std']:.1f})"
         )

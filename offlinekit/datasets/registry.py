@@ -194,8 +194,10 @@ def read(
 
 def built(reading: Reading) -> MDPDataset:
     """Returns the dataset of what was read, under its own name or the one it was read by."""
-    found, text = reading.columns, reading.name
-    dataset = found if isinstance(found, MDPDataset) else MDPDataset(**found, nonfinite=reading.nonfinite)
+    columns, text = reading.columns, reading.name
+    dataset = (
+        columns if isinstance(columns, MDPDataset) else MDPDataset(**columns, nonfinite=reading.nonfinite)
+    )
     own_name = Path(text).stem if "/" in text or sources.is_path(text) else text
     named = dataset.name if dataset.name != "custom" else own_name
     return dataset.with_options(name=named, metadata=reading.metadata)

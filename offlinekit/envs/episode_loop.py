@@ -40,13 +40,13 @@ class Slot:
         """Takes one step; returns whether the episode is over.
 
         Raises:
-            ValueError: For an answer of the environment that is none of a step.
+            ValueError: For an result of the environment that is none of a step.
         """
-        answer = checked_step(self.env.step(action), self.length)
-        self.observation, self.reward, self.terminated = _arrays(answer[0]), answer[1], answer[2]
+        result = checked_step(self.env.step(action), self.length)
+        self.observation, self.reward, self.terminated = _arrays(result[0]), result[1], result[2]
         self.total += self.reward
         self.length += 1
-        return self.terminated or answer[3] or self.length == max_steps
+        return self.terminated or result[3] or self.length == max_steps
 
 
 class EpisodeLoop:

@@ -155,7 +155,7 @@ def evaluate(
     with GivenEnv(env).opened(n_envs, n_episodes) as envs:
         if not getattr(policy, "in_run", "run"):  # A run has compared them.
             warn_of_other_range(getattr(policy, "impl").action_space, envs[0])  # noqa: B009  # An algorithm.
-        rollout = Rollout(actor, [fit_stack(one, policy) for one in envs], n_episodes, seed, max_steps)
+        rollout = Rollout(actor, [fit_stack(each, policy) for each in envs], n_episodes, seed, max_steps)
         rollout.run()
         return Evaluation(rollout.returns, rollout.lengths, _start_values(value, rollout.starts))
 

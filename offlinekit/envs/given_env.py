@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import gymnasium
 
+from offlinekit.envs.env_facts import run_facts
 from offlinekit.envs.environments import as_gymnasium, make_env
 from offlinekit.envs.made_env import MadeEnv
 from offlinekit.errors import MissingExtraError
@@ -75,9 +76,9 @@ class GivenEnv:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What `env_facts` says of it."""
+        """What `run_facts` says of it."""
         with self.opened() as (env,):
-            return env_facts(env)
+            return run_facts(env)
 
     def _made(self) -> Iterator[Env]:
         """Yields environments that the user's function makes."""
@@ -114,19 +115,6 @@ def make_named(name: str, **kwargs: object) -> Env:
             f"there is no environment {name!r}: its package is not installed (see the warning)"
         )
     return env
-
-
-def env_facts(env: Env) -> dict[str, Any]:
-    """Returns name and arguments that make an environment again; a note in place of the name if there are none."""
-    if isinstance(env, MadeEnv) and env.facts:
-        return dict(env.facts)
-    if env.spec is None:
-        return {"env_id": None, "env_note": f"{type(env).__name__}, which has no name"}
-    kwargs = {key: value for key, value in env.spec.kwargs.items() if key != "render_mode"}
-    if env.spec.additional_wrappers:
-        wrappers = ", ".join(wrapper.name for wrapper in env.spec.additional_wrappers)
-        return {"env_id": None, "env_note": f"{env.spec.id} with {wrappers}"}
-    return {"env_id": env.spec.id, "env_kwargs": kwargs}
 
 
 def _warn_of_one(env: Env, n_envs: int) -> None:

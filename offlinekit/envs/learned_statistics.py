@@ -32,9 +32,9 @@ def statistics_kept(env: gymnasium.Env[Any, Any]) -> Iterator[None]:
 
 def _statistics(layer: Any) -> dict[str, Any]:
     """Returns the running means of a wrapper, and the running return that one of rewards has."""
-    found = {name: value for name, value in vars(layer).items() if isinstance(value, RunningMeanStd)}
+    running = {name: value for name, value in vars(layer).items() if isinstance(value, RunningMeanStd)}
     return {
-        **found,
+        **running,
         **({"discounted_reward": layer.discounted_reward} if "discounted_reward" in vars(layer) else {}),
     }
 

@@ -48,24 +48,24 @@ class LegacyEnv(gymnasium.Env[Any, Any]):
             arguments["options"] = options
         if seed is not None:
             arguments |= self._seed(seed)
-        answer = self.env.reset(**arguments)
-        if isinstance(answer, tuple) and len(answer) == 2 and isinstance(answer[1], dict):
-            return answer
-        return answer, {}
+        result = self.env.reset(**arguments)
+        if isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], dict):
+            return result
+        return result, {}
 
     def step(self, action: object) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Takes one step; returns (observation, reward, terminated, truncated, info)."""
-        answer = self.env.step(action)
+        result = self.env.step(action)
         self._step += 1
-        if len(answer) == 5:
-            observation, reward, terminated, truncated, info = answer
-        elif len(answer) == 4:
-            observation, reward, done, info = answer
+        if len(result) == 5:
+            observation, reward, terminated, truncated, info = result
+        elif len(result) == 4:
+            observation, reward, done, info = result
             truncated = bool(done) and bool(info.get("TimeLimit.truncated", False))
             terminated = bool(done) and not truncated
         else:
             raise UnsupportedError(
-                f"expected step to return 4 values (gym) or 5 (gymnasium), got {len(answer)} "
+                f"expected step to return 4 values (gym) or 5 (gymnasium), got {len(result)} "
                 f"from {self.env!r}"
             )
         if self._max_steps is not None and self._step >= self._max_steps and not terminated:

@@ -26,13 +26,13 @@ class MadeEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
     """
 
     def __init__(self, make: Callable[..., Env], facts: Mapping[str, Any], **kwargs: object) -> None:
-        made = make(**kwargs)
-        super().__init__(made)
+        env = make(**kwargs)
+        super().__init__(env)
         self._make, self.facts = make, facts
-        self.step, self.reset = made.step, made.reset  # type: ignore[method-assign]  # One call less at each step.
-        self.render, self.close = made.render, made.close  # type: ignore[method-assign]
-        self._action_space, self._observation_space = made.action_space, made.observation_space
-        self._metadata, self._cached_spec = made.metadata, made.spec
+        self.step, self.reset = env.step, env.reset  # type: ignore[method-assign]  # One call less at each step.
+        self.render, self.close = env.render, env.close  # type: ignore[method-assign]
+        self._action_space, self._observation_space = env.action_space, env.observation_space
+        self._metadata, self._cached_spec = env.metadata, env.spec
         self.is_touched = False
 
     def again(self, **kwargs: object) -> MadeEnv | None:

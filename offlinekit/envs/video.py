@@ -116,14 +116,14 @@ class _Film(gymnasium.Wrapper[Any, Any, Any, Any]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
-        answer = super().reset(seed=seed, options=options)
+        result = super().reset(seed=seed, options=options)
         self._writer.append(_frame(self.env))
-        return answer
+        return result
 
     def step(self, action: object) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        answer = super().step(action)
+        result = super().step(action)
         self._writer.append(_frame(self.env))
-        return answer
+        return result
 
 
 @contextmanager
@@ -133,8 +133,8 @@ def _rendering(env: EnvSource) -> Iterator[gymnasium.Env[Any, Any]]:
     given = GivenEnv(partial(make_named, env, render_mode="rgb_array") if isinstance(env, str) else env)
     if isinstance(given.env, MadeEnv) and given.env.render_mode is None and not given.env.is_touched:
         given = GivenEnv(partial(given.env.again, render_mode="rgb_array"))
-    with given.opened() as (one,):
-        yield one
+    with given.opened() as (opened,):
+        yield opened
 
 
 def _frame(env: gymnasium.Env[Any, Any]) -> Array:

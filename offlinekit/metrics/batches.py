@@ -114,15 +114,15 @@ def _measured(
     rows_of: Callable[[MDPDataset, TransitionTable], Array],
 ) -> Array:
     """Returns what a measure finds, float64, in the rows that a function names in each group of episodes."""
-    found = [np.empty(0)]
+    measured = [np.empty(0)]
     with undisturbed(algo):
         for part in episode_groups(dataset):
             table = transition_table(algo, part)
             for index in row_parts(rows_of(part, table), ROWS_AT_ONCE):
                 if len(index):
                     batch = table.gather(torch.from_numpy(index).to(table.device))
-                    found.append(measure(batch).double().cpu().numpy())
-    return np.concatenate(found)
+                    measured.append(measure(batch).double().cpu().numpy())
+    return np.concatenate(measured)
 
 
 def transition_table(algo: Algo, dataset: MDPDataset) -> TransitionTable:

@@ -43,17 +43,17 @@ class _SumInBlocks(torch.autograd.Function):
         for rows in blocks:
             with torch.enable_grad():
                 value = part(rows)
-                found = torch.autograd.grad(value, wanted)
+                of_block = torch.autograd.grad(value, wanted)
             total += value.detach()
             if gradients:
-                torch._foreach_add_(gradients, list(found))
+                torch._foreach_add_(gradients, list(of_block))
             else:
-                gradients = list(found)
+                gradients = list(of_block)
         ctx.save_for_backward(*gradients)
         return total
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        found = iter(torch._foreach_mul(ctx.saved_tensors, gradient))
-        return tuple(next(found) if need else None for need in ctx.needs_input_grad)
+        scaled = iter(torch._foreach_mul(ctx.saved_tensors, gradient))
+        return tuple(next(scaled) if need else None for need in ctx.needs_input_grad)

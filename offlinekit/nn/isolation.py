@@ -64,10 +64,10 @@ class OwnDtype(TorchFunctionMode):
             return func(*args, **given)
         if func in FRESH:
             return func(*args, **{**given, "dtype": torch.float32})
-        found = func(*args, **given)
-        if func in INFERRED and isinstance(found, torch.Tensor) and found.is_floating_point():
-            return found.float()
-        return found
+        result = func(*args, **given)
+        if func in INFERRED and isinstance(result, torch.Tensor) and result.is_floating_point():
+            return result.float()
+        return result
 
 
 @functools.cache

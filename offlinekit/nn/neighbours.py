@@ -48,8 +48,8 @@ class Neighbours:
         """Returns the numbers of the rows nearest to queries, int64 [B]."""
         if self.tree is None:
             return nearest_rows(queries, self.rows)
-        found = self.tree.query(queries.numpy(), k=1, return_distance=False)
-        return torch.from_numpy(found[:, 0])
+        indices = self.tree.query(queries.numpy(), k=1, return_distance=False)
+        return torch.from_numpy(indices[:, 0])
 
     def _joined(self, observations: Tensor, actions: Tensor) -> Tensor:
         return torch.cat([self.weight * observations, actions], -1)
@@ -65,14 +65,14 @@ def make_tree(rows: Tensor) -> KDTree:
 def nearest_rows(queries: Tensor, rows: Tensor, at_once: int = ROWS_AT_ONCE) -> Tensor:
     """Returns the number of the row [N, D] nearest to each query [B, D], int64 [B], by looking at all of them."""
     best = torch.full_like(queries[:, 0], torch.inf)
-    found = torch.zeros_like(best, dtype=torch.int64)
+    nearest = torch.zeros_like(best, dtype=torch.int64)
     for begin in range(0, len(rows), at_once):
         some = rows[begin : begin + at_once]
         distances = some.square().sum(-1) - 2.0 * queries @ some.T  # Less |query|^2, the same for all rows.
         values, places = distances.min(1)
-        found = torch.where(values < best, places + begin, found)
+        nearest = torch.where(values < best, places + begin, nearest)
         best = torch.minimum(best, values)
-    return found
+    return nearest
 
 
 @functools.cache

@@ -331,10 +331,10 @@ def _blocks(encoder: MLPEncoder, sizes: list[int], random: Random, members: int 
     """Returns a linear layer, residual blocks and an activation, of sizes that begin with that of the inputs."""
     layers: list[nn.Module] = []
     for size, following in pairwise([*sizes[1:2], *sizes[1:]]):
-        seen = [Dropout(encoder.dropout, random)] if encoder.dropout else []
+        dropout = [Dropout(encoder.dropout, random)] if encoder.dropout else []
         normed = [_norm(members, size)] if encoder.layer_norm else []
         wide = [_linear(members, size, 4 * following), _activation(encoder)]
-        block = nn.Sequential(*seen, *normed, *wide, _linear(members, 4 * following, following))
+        block = nn.Sequential(*dropout, *normed, *wide, _linear(members, 4 * following, following))
         skip = nn.Identity() if size == following else _linear(members, size, following)
         layers.append(Residual(block, skip))
     return [_linear(members, *sizes[:2]), *layers, _activation(encoder)] if layers else []

@@ -144,9 +144,9 @@ class BlockReader:
         part.final_known = known
 
         def final(leaf: Array) -> Array:
-            found = np.zeros((len(known), *leaf.shape[1:]), leaf.dtype)
-            found[known] = leaf[episode[known]]
-            return found
+            finals = np.zeros((len(known), *leaf.shape[1:]), leaf.dtype)
+            finals[known] = leaf[episode[known]]
+            return finals
 
         part.final_observations = map_tree(final, self.dataset.final_observations)
 
@@ -158,14 +158,14 @@ class BlockReader:
 
     def _returns_at_blocks(self) -> Array:
         """Returns the return to go from each block's first row, in one pass over the rewards."""
-        found, after = np.zeros(self.n_blocks), 0.0
+        returns, after = np.zeros(self.n_blocks), 0.0
         for i in reversed(range(0, self.n_blocks, BLOCKS_AT_ONCE)):
             part = slice(i * self.block_rows, (i + BLOCKS_AT_ONCE) * self.block_rows)
             last = self.dataset.terminals[part] | self.dataset.timeouts[part]
             sums = discounted_sums(self._scaled(self.dataset.rewards[part]), last, self.gamma, after)
-            found[i : i + BLOCKS_AT_ONCE] = sums[:: self.block_rows]
+            returns[i : i + BLOCKS_AT_ONCE] = sums[:: self.block_rows]
             after = float(sums[0])
-        return found
+        return returns
 
     def _scaled(self, rewards: Array) -> Array:
         scaler = self.scaling.reward

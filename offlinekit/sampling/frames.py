@@ -62,29 +62,29 @@ class Frames:
         if self.steps is not None:
             arrived = flat + self.steps.index_select(0, flat)
             index.insert(1, self._back_from(arrived, flat)[:, :-1])
-        found = torch.cat(index, 1).view(len(rows), -1)
-        apart = [False] * len(rows) if self.table is not None else (found >= self.n_rows).any(1).tolist()
-        return list(zip(found.unbind(), apart, strict=True))
+        places = torch.cat(index, 1).view(len(rows), -1)
+        apart = [False] * len(rows) if self.table is not None else (places >= self.n_rows).any(1).tolist()
+        return list(zip(places.unbind(), apart, strict=True))
 
     def gather(self, located: tuple[Tensor, bool]) -> tuple[Tensor, Tensor]:
         """Returns the observations and next observations of a located minibatch, uint8 [B, n * C, H, W]."""
         if self.table is not None:
-            found = self.table.index_select(0, located[0])
+            rows = self.table.index_select(0, located[0])
         else:
-            found = torch.from_numpy(self._take(located[0].numpy(), located[1]))
-        frames = found.view(-1, *self.row_shape)
+            rows = torch.from_numpy(self._take(located[0].numpy(), located[1]))
+        frames = rows.view(-1, *self.row_shape)
         return frames.narrow(1, 0, self.height), frames.narrow(1, -self.height, self.height)
 
     def _take(self, index: Array, apart: bool) -> Array:
         """Returns frames [M, ...]. One thread of numpy copies as fast as torch, and never waits for others."""
         if self.rows.flags.c_contiguous:
-            found: Array = self.rows.take(index, 0, mode="clip")
+            taken: Array = self.rows.take(index, 0, mode="clip")
         else:  # `take` would copy all rows first.
-            found = self.rows[np.minimum(index, self.n_rows - 1)]
+            taken = self.rows[np.minimum(index, self.n_rows - 1)]
         if apart:
             where = np.flatnonzero(index >= self.n_rows)
-            found[where] = self.extras[index[where] - self.n_rows]
-        return found
+            taken[where] = self.extras[index[where] - self.n_rows]
+        return taken
 
     def _back_from(self, last: Tensor, rows: Tensor) -> Tensor:
         """Returns the numbers [B, n] of the frames of stacks that end at `last`, in the episodes of `rows`."""

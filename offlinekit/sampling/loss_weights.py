@@ -43,12 +43,12 @@ def loss_weights(dataset: MDPDataset, weights: LossWeights) -> Array:
         given: ArrayLike = dataset.extras[weights]
     else:
         given = weights(dataset) if callable(weights) else weights
-    found = np.asarray(given)
-    if found.dtype.kind not in "fiub":
-        raise DatasetError(f"weights must be numbers, one a row, got {found.dtype}")
-    found = found.astype(np.float64)
-    check_weights(found, len(dataset))
-    return found
+    array = np.asarray(given)
+    if array.dtype.kind not in "fiub":
+        raise DatasetError(f"weights must be numbers, one a row, got {array.dtype}")
+    array = array.astype(np.float64)
+    check_weights(array, len(dataset))
+    return array
 
 
 def weighted(dataset: MDPDataset, weights: Array, scale: float = 1.0) -> MDPDataset:

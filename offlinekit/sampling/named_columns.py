@@ -69,13 +69,13 @@ class NamedColumns:
             packed: Place of the first packed one of the row.
             next_actions: Finds the next actions.
         """
-        found: dict[str, Find] = {"next_actions": next_actions}
-        found |= {name: _after(followed + i, c.shape) for i, (name, c) in enumerate(self.followed.items())}
-        found |= {name: _now(packed + i, c.shape) for i, (name, c) in enumerate(self.packed.items())}
-        found |= {name: _apart(column) for name, column in self.apart.items()}
+        finders: dict[str, Find] = {"next_actions": next_actions}
+        finders |= {name: _after(followed + i, c.shape) for i, (name, c) in enumerate(self.followed.items())}
+        finders |= {name: _now(packed + i, c.shape) for i, (name, c) in enumerate(self.packed.items())}
+        finders |= {name: _apart(column) for name, column in self.apart.items()}
         if "masks" in self.packed:
-            found["masks"] = _transposed(packed + list(self.packed).index("masks"))
-        return {name: found.get(name, _absent) for name in self.names}
+            finders["masks"] = _transposed(packed + list(self.packed).index("masks"))
+        return {name: finders.get(name, _absent) for name in self.names}
 
 
 def _after(place: int, shape: tuple[int, ...]) -> Find:

@@ -107,8 +107,8 @@ class PackedRows:
             places: [B], as `self.places` has them.
         """
         if self.steps is None:
-            found = self.window.index_select(0, places).split_with_sizes(self.window_sizes, 1)
-            return found[: self.n_columns], found[self.n_columns :]
+            parts = self.window.index_select(0, places).split_with_sizes(self.window_sizes, 1)
+            return parts[: self.n_columns], parts[self.n_columns :]
         then = places + self.steps.index_select(0, places)
         now = self.table.index_select(0, places).split_with_sizes(self.sizes, 1)
         return now, self.heads.index_select(0, then).split_with_sizes(self.head_sizes, 1)

@@ -56,11 +56,11 @@ class Choices:
         if self._log_prob is not None:
             every = range(start, start + n_actions)
             return probabilities_of(self._log_prob, observations, every).astype(np.float32)
-        found = np.zeros((n, n_actions), np.float32)
+        probabilities = np.zeros((n, n_actions), np.float32)
         for _ in range(self.n_draws):
             actions = checked_actions(self._act(observations), self.space, n)
-            found[np.arange(n), actions - start] += 1 / self.n_draws
-        return found
+            probabilities[np.arange(n), actions - start] += 1 / self.n_draws
+        return probabilities
 
     def everywhere(
         self, dataset: MDPDataset, frame_stack: int = 1, frame_pad: str = "zero"

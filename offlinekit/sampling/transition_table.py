@@ -92,22 +92,24 @@ class TransitionTable:
         own = own_columns(dataset, [n for n in names if n not in following], columns or {}, owner)
         self.batch_class = batch_class(Batch, names, owner)
         rewards = dataset.rewards if scaling.reward is None else scaling.reward.transform(dataset.rewards)
-        found = self._transitions(dataset, rewards, gamma, n_step)
-        self.has_next = found.steps > 0
-        self.has_next_action = self.has_next & ((found.next_rows < len(dataset)) | (found.discounts == 0))
-        steps = found.steps if n_step > 1 else None
-        seen = self._observations(dataset, scaling)
-        self.frames = self._frames(dataset, [c for c in seen if _is_raw(c)], found.next_rows, steps)
+        transitions = self._transitions(dataset, rewards, gamma, n_step)
+        self.has_next = transitions.steps > 0
+        self.has_next_action = self.has_next & (
+            (transitions.next_rows < len(dataset)) | (transitions.discounts == 0)
+        )
+        steps = transitions.steps if n_step > 1 else None
+        observed = self._observations(dataset, scaling)
+        self.frames = self._frames(dataset, [c for c in observed if _is_raw(c)], transitions.next_rows, steps)
         scalars = np.empty((len(dataset), 2), np.float32)
-        scalars[:, 0], scalars[:, 1] = found.rewards, found.discounts
-        del found  # What is done with makes room for the table.
+        scalars[:, 0], scalars[:, 1] = transitions.rewards, transitions.discounts
+        del transitions  # What is done with makes room for the table.
         if {"returns", "lambda_returns"} & {*names} - {*own}:
             to_go = returns_to_go(dataset, rewards, gamma)
             own = {"returns": to_go, "lambda_returns": to_go, **own}
         if "rows" in names:
             own = {"rows": np.arange(len(dataset)), **own}
         named = NamedColumns(names, own, following, device)
-        head = [*(c for c in seen if not _is_raw(c)), *named.followed.values()]
+        head = [*(c for c in observed if not _is_raw(c)), *named.followed.values()]
         tail = [_actions(dataset, scaling), Column(scalars), *named.packed.values()]
         self.action = len(head)
         if "next_actions" in names:
@@ -187,9 +189,9 @@ class TransitionTable:
         if self.is_vector:
             observations, next_observations = now[0], after[0]
         else:
-            seen = [frames.gather(index) for frames, index in zip(self.frames, located.frames, strict=True)]
-            observations = self._tree(now, [pair[0] for pair in seen])
-            next_observations = self._tree(after, [pair[1] for pair in seen])
+            images = [frames.gather(index) for frames, index in zip(self.frames, located.frames, strict=True)]
+            observations = self._tree(now, [pair[0] for pair in images])
+            next_observations = self._tree(after, [pair[1] for pair in images])
         named = [find(now, after, located.rows) for find in self.find.values()]
         actions = self._as_actions(now[self.action])
         batch: Batch = self.batch_class(observations, actions, rewards, next_observations, discounts, *named)
@@ -243,10 +245,10 @@ class TransitionTable:
             for name, column in self.apart.items():
                 torch.index_select(column, 0, located.rows, out=getattr(batch, name))
         if self.discrete:
-            found = table.split_with_sizes(self.packed.window_sizes, 1)
-            batch.actions.copy_(found[self.action].squeeze(1))
+            columns = table.split_with_sizes(self.packed.window_sizes, 1)
+            batch.actions.copy_(columns[self.action].squeeze(1))
             if "next_actions" in self.find:
-                batch.next_actions.copy_(found[-1].squeeze(1))
+                batch.next_actions.copy_(columns[-1].squeeze(1))
 
     def _tree(self, packed: Sequence[Tensor], raw: Sequence[Tensor]) -> TensorTree:
         """Puts gathered leaves, [B, size] of packed ones, in their places in the tree of observations."""

@@ -117,8 +117,8 @@ class TrajectorySampler:
         to_go = returns_to_go(dataset, rewards, gamma)
         self._discrete = dataset.actions.ndim == 1
         actions = dataset.actions if scaling.action is None else scaling.action.transform(dataset.actions)
-        seen = scaling.observations(dataset.observations)
-        floats = [leaf for leaf in leaves(seen) if leaf.dtype != np.uint8]
+        observations = scaling.observations(dataset.observations)
+        floats = [leaf for leaf in leaves(observations) if leaf.dtype != np.uint8]
         packed = {name: column for name, column in named.items() if column.dtype.kind == "f"}
         self._packed = {name: column.shape[1:] for name, column in packed.items()}
         self._apart = {n: _padded(exact(c)).to(self.device) for n, c in named.items() if n not in packed}
@@ -128,8 +128,12 @@ class TrajectorySampler:
         np.concatenate(flat, axis=1, out=table[:-1], casting="unsafe")
         self._table = torch.from_numpy(table).to(self.device)
         self._sizes = [column.shape[1] for column in flat]
-        self._shapes = map_tree(lambda leaf: None if leaf.dtype == np.uint8 else list(leaf.shape[1:]), seen)
-        self._images = [_padded(leaf).to(self.device) for leaf in leaves(seen) if leaf.dtype == np.uint8]
+        self._shapes = map_tree(
+            lambda leaf: None if leaf.dtype == np.uint8 else list(leaf.shape[1:]), observations
+        )
+        self._images = [
+            _padded(leaf).to(self.device) for leaf in leaves(observations) if leaf.dtype == np.uint8
+        ]
 
     def twin(self, batch_size: int, seed: int) -> TrajectorySampler:
         """Returns a sampler of the same columns that draws by a generator of its own."""
@@ -182,12 +186,12 @@ class TrajectorySampler:
         """Returns the columns that stand beside the standard fields."""
         shape = len(index), self.context
         parts = zip(self._packed.items(), packed, strict=True)
-        found = {"rows": index, **{name: part.view(*shape, *own) for (name, own), part in parts}}
+        columns = {"rows": index, **{name: part.view(*shape, *own) for (name, own), part in parts}}
         for name, column in self._apart.items():
-            found[name] = column.index_select(0, at).view(*shape, *column.shape[1:])
+            columns[name] = column.index_select(0, at).view(*shape, *column.shape[1:])
         if self._weights is not None:
-            found["weights"] = self._weights.index_select(0, index)
-        return [found[name] for name in self._names]
+            columns["weights"] = self._weights.index_select(0, index)
+        return [columns[name] for name in self._names]
 
     def _frames(self, leaf: Tensor, at: Tensor) -> Tensor:
         """Returns the images of rows [M], as stacks if `frame_stack` is above 1."""

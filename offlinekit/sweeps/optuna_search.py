@@ -75,40 +75,40 @@ def _study(optuna: ModuleType, sweep: Sweep) -> Any:
 
 def _abandoned(optuna: ModuleType, sweep: Sweep, study: Any, claims: ExitStack) -> dict[int, dict[str, Any]]:
     """Claims the trials whose process is gone; what was not fully proposed has failed."""
-    found = {}
+    parameters = {}
     running = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,))
     for trial in running:
         if not claims.enter_context(claimed(_lock(sweep, trial.number))):
             continue
         if trial.params.keys() == sweep.plan.vary.keys():
-            found[trial.number] = trial.params
+            parameters[trial.number] = trial.params
         else:
             study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
-    return found
+    return parameters
 
 
 def _asked(sweep: Sweep, study: Any, size: int, claims: ExitStack) -> dict[int, dict[str, Any]]:
     """Claims new trials, as many as are left but at most `size`."""
     left = (sweep.plan.trials or 0) - len(study.get_trials(deepcopy=False))
-    found = {}
+    parameters = {}
     for _ in range(min(size, left)):
         trial = study.ask()
         claims.enter_context(claimed(_lock(sweep, trial.number)))
-        found[trial.number] = suggest(trial, sweep.plan.space)
-    return found
+        parameters[trial.number] = suggest(trial, sweep.plan.space)
+    return parameters
 
 
 def suggest(trial: Proposer, space: Space) -> dict[str, Any]:
     """Returns the values that a trial of Optuna, or what looks like one, proposes."""
-    found: dict[str, Any] = {}
+    suggested: dict[str, Any] = {}
     for name, values in space.items():
         if not isinstance(values, Range):
-            found[name] = trial.suggest_categorical(name, values)
+            suggested[name] = trial.suggest_categorical(name, values)
         elif values.integer:
-            found[name] = trial.suggest_int(name, int(values.low), int(values.high), log=values.log)
+            suggested[name] = trial.suggest_int(name, int(values.low), int(values.high), log=values.log)
         else:
-            found[name] = trial.suggest_float(name, float(values.low), float(values.high), log=values.log)
-    return found
+            suggested[name] = trial.suggest_float(name, float(values.low), float(values.high), log=values.log)
+    return suggested
 
 
 def _lock(sweep: Sweep, number: int) -> Path:

@@ -138,8 +138,8 @@ def evaluate_trials(sweep: Sweep, algos: Sequence[Algo], metric: str) -> list[fl
 
     named = {str(index): algo for index, algo in enumerate(algos)}
     plan = sweep.plan
-    found = fitted_values(named, sweep.dataset, n_steps=plan.fqe_steps, n_resamples=0, seed=plan.seed)
-    return [float(values[0]) for values in found.values()]
+    values_of = fitted_values(named, sweep.dataset, n_steps=plan.fqe_steps, n_resamples=0, seed=plan.seed)
+    return [float(values[0]) for values in values_of.values()]
 
 
 def note(sweep: Sweep, members: Sequence[Member], over: bool) -> list[Trial]:
@@ -148,10 +148,10 @@ def note(sweep: Sweep, members: Sequence[Member], over: bool) -> list[Trial]:
     for trial in trials:
         own = [member for member in members if member.trial is trial]
         trial.runs = [_row(sweep.folder, member) for member in own]
-        found = [member.value for member in own if member.value is not None]
+        values = [member.value for member in own if member.value is not None]
         if over:
-            trial.state = "done" if len(found) == len(own) else "failed"
-            trial.value = mean(found) if trial.state == "done" else None
+            trial.state = "done" if len(values) == len(own) else "failed"
+            trial.value = mean(values) if trial.state == "done" else None
         write_trial(sweep.folder, asdict(trial))
     return trials
 

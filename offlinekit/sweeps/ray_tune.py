@@ -38,9 +38,9 @@ def tune(sweep: Sweep, **settings: Any) -> object:
     mode = "max" if plan.maximize else "min"
     config = ray.TuneConfig(metric="value", mode=mode, num_samples=plan.trials or 1, **settings)
     tuner = ray.Tuner(ray.with_parameters(train_one, sweep=sweep), param_space=space, tune_config=config)
-    found = tuner.fit()
+    results = tuner.fit()
     sweep.write_results()
-    return found
+    return results
 
 
 def train_one(config: dict[str, Any], sweep: Sweep) -> dict[str, Any]:

@@ -155,10 +155,10 @@ def _same(path: Path, n_rows: int, facts: dict[str, Any]) -> MDPDataset:
         DatasetError: If it was recorded otherwise.
     """
     dataset = MDPDataset.load(path)
-    found = {key: dataset.metadata.get(key) for key in facts}
-    if len(dataset) != n_rows or found != facts:
+    recorded = {key: dataset.metadata.get(key) for key in facts}
+    if len(dataset) != n_rows or recorded != facts:
         raise DatasetError(
-            f"{path} holds {len(dataset):,} rows of {found}, expected {n_rows:,} rows of {facts}; "
+            f"{path} holds {len(dataset):,} rows of {recorded}, expected {n_rows:,} rows of {facts}; "
             "write to another folder, or remove it"
         )
     return dataset

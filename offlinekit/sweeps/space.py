@@ -56,7 +56,7 @@ def parse(vary: Mapping[str, Any]) -> Space:
         TypeError: For something else.
         ValueError: For an empty list, unknown keys of a range, or a range that is none.
     """
-    found: Space = {}
+    space: Space = {}
     for name, values in vary.items():
         if isinstance(values, Mapping):
             values = _range(name, values)
@@ -67,8 +67,8 @@ def parse(vary: Mapping[str, Any]) -> Space:
             )
         if not isinstance(values, Range) and not values:
             raise ValueError(f"{name} must vary over at least one value, got none")
-        found[name] = values if isinstance(values, Range) else list(values)
-    return found
+        space[name] = values if isinstance(values, Range) else list(values)
+    return space
 
 
 def _range(name: str, values: Mapping[str, Any]) -> Range:

@@ -136,9 +136,9 @@ class Sweep:
     def write_results(self) -> list[Trial]:
         """Writes results.csv, and returns what is known of each trial."""
         with sweep_files.claimed(self.folder / "locks" / "table", wait=True):
-            found = self.trials()
-            sweep_files.write_table(self.folder, list(self.plan.vary), [asdict(trial) for trial in found])
-        return found
+            trials = self.trials()
+            sweep_files.write_table(self.folder, list(self.plan.vary), [asdict(trial) for trial in trials])
+        return trials
 
     def best(self) -> Trial:
         """Returns the trial whose value is best.

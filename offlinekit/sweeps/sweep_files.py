@@ -44,15 +44,15 @@ def read_trials(folder: Path) -> list[dict[str, Any]]:
     Raises:
         FileFormatError: For a file that is none.
     """
-    found = []
+    trials = []
     for path in sorted((folder / "trials").glob("*.json")):
         try:
-            found.append(json.loads(path.read_text()))
+            trials.append(json.loads(path.read_text()))
         except ValueError as error:
             raise FileFormatError(
                 f"{path} is not JSON ({error}); remove it to run the trial again"
             ) from error
-    return found
+    return trials
 
 
 def write_table(folder: Path, names: Sequence[str], trials: Sequence[dict[str, Any]]) -> None:

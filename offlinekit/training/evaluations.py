@@ -39,13 +39,13 @@ def make_evaluations(
         evaluators: Name to a function (algo, dataset) -> float, or -> several by name, logged as "name/part".
         how: `n_envs` and `max_steps` of `evaluate`.
     """
-    found: dict[str, Judge] = {
+    judges: dict[str, Judge] = {
         name: partial(_judge, name, of, algo, dataset) for name, of in evaluators.items()
     }
     if env is None:
-        return found
+        return judges
     reference = dataset if dataset.reference_scores else None
-    return {"eval": partial(_play, algo, env, n_episodes, reference, **how), **found}
+    return {"eval": partial(_play, algo, env, n_episodes, reference, **how), **judges}
 
 
 def try_evaluators(algo: Algo, dataset: MDPDataset, evaluators: Mapping[str, Evaluator]) -> None:
@@ -84,7 +84,7 @@ def _play(
 
 
 def _judge(name: str, evaluator: Evaluator, algo: Algo, dataset: MDPDataset) -> dict[str, float]:
-    found = evaluator(algo, dataset)
-    if isinstance(found, Mapping):
-        return {f"{name}/{part}": float(value) for part, value in found.items()}
-    return {name: float(found)}
+    measured = evaluator(algo, dataset)
+    if isinstance(measured, Mapping):
+        return {f"{name}/{part}": float(value) for part, value in measured.items()}
+    return {name: float(measured)}

@@ -85,9 +85,9 @@ class Objective:
         """Returns the gradient of the loss by each owned parameter, clipped, and the metrics; changes nothing."""
         loss, metrics, weights = self._evaluated(batch)
         value = reduce_rows(loss, weights)
-        found = self._differentiated(value)
+        taken = self._differentiated(value)
         gradients: Gradients = [  # Fused optimizers read memory in the parameters' order, whatever the strides.
-            None if gradient is None else gradient.contiguous() for gradient in found
+            None if gradient is None else gradient.contiguous() for gradient in taken
         ]
         if self.combine is None:
             gradients = self.limited(gradients)
@@ -139,15 +139,15 @@ class Objective:
         Raises:
             ValueError: If it depends on none of them.
         """
-        found: tuple[Tensor | None, ...] = ()
+        gradients: tuple[Tensor | None, ...] = ()
         if value.requires_grad:
-            found = torch.autograd.grad(value, self.parameters, allow_unused=True)
-        if all(gradient is None for gradient in found):
+            gradients = torch.autograd.grad(value, self.parameters, allow_unused=True)
+        if all(gradient is None for gradient in gradients):
             raise ValueError(
                 f"{self._whose} depends on none of the parameters that it is to change; compute it with the networks "
                 "that its objective names as owners, without detach() or torch.no_grad() around them"
             )
-        return found
+        return gradients
 
     def _losses(self, loss: RowLoss) -> Tensor:
         """Returns the size of the loss of each row [B], of members their mean, without gradient."""
@@ -230,9 +230,9 @@ class Objective:
 
 def clipped(gradients: Gradients, largest: float) -> Gradients:
     """Returns gradients scaled down together if their common norm is above the largest allowed."""
-    found = [gradient for gradient in gradients if gradient is not None]
-    norm = torch.stack(torch._foreach_norm(found)).norm()
-    scaled = iter(torch._foreach_mul(found, (largest / (norm + 1e-6)).clamp(max=1.0)))
+    present = [gradient for gradient in gradients if gradient is not None]
+    norm = torch.stack(torch._foreach_norm(present)).norm()
+    scaled = iter(torch._foreach_mul(present, (largest / (norm + 1e-6)).clamp(max=1.0)))
     return [None if gradient is None else next(scaled) for gradient in gradients]
 
 

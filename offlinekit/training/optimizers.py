@@ -132,8 +132,8 @@ class _Slots:
         chosen = [row for row in rows if row[1] is not None]
         for *_, step in chosen:
             step += 1
-        parameters, found, means, squares, steps = ([row[i] for row in chosen] for i in range(5))
-        return parameters, found, means, squares, [], steps
+        parameters, current, means, squares, steps = ([row[i] for row in chosen] for i in range(5))
+        return parameters, current, means, squares, [], steps
 
 
 class TorchOptimizer:

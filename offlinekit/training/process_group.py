@@ -87,11 +87,11 @@ class ProcessGroup:
 
     def average(self, gradients: Sequence[Tensor | None]) -> list[Tensor | None]:
         """Returns the means over all processes, by one message for all tensors."""
-        found = [gradient for gradient in gradients if gradient is not None]
-        flat = torch.cat([gradient.reshape(-1) for gradient in found])
+        present = [gradient for gradient in gradients if gradient is not None]
+        flat = torch.cat([gradient.reshape(-1) for gradient in present])
         with self._reporting_lost_processes():
             self.distributed.all_reduce(flat)
-        parts = iter(torch.split_with_sizes(flat.div_(self.size), [gradient.numel() for gradient in found]))
+        parts = iter(torch.split_with_sizes(flat.div_(self.size), [gradient.numel() for gradient in present]))
         return [None if gradient is None else next(parts).view(gradient.shape) for gradient in gradients]
 
     def any(self, *flags: bool) -> list[bool]:
@@ -120,7 +120,7 @@ class ProcessGroup:
         everyone: list[dict[str, float]] = self.gather(values)
         names = dict.fromkeys(name for each in everyone for name in each)
         present = {name: [each[name] for each in everyone if name in each] for name in names}
-        return {name: sum(found) / len(found) for name, found in present.items()}
+        return {name: sum(present_values) / len(present_values) for name, present_values in present.items()}
 
     def check_same(self, what: str, data: object, remedy: str) -> None:
         """Checks that all processes have the same data: plain ones, or tensors by name.
@@ -191,11 +191,11 @@ def local_device(device: str) -> torch.device:
 
 def _digest(data: object) -> str:
     """Returns a hash of plain data, or of tensors by name."""
-    seen = hashlib.sha256()
+    sha256 = hashlib.sha256()
     if isinstance(data, dict) and any(isinstance(value, Tensor) for value in data.values()):
         for name, value in sorted(data.items()):
-            seen.update(name.encode())
-            seen.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+            sha256.update(name.encode())
+            sha256.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     else:
-        seen.update(json.dumps(data, sort_keys=True).encode())
-    return seen.hexdigest()
+        sha256.update(json.dumps(data, sort_keys=True).encode())
+    return sha256.hexdigest()

@@ -82,17 +82,18 @@ def read(path: Path, entries: Mapping[str, tuple[Check, str]]) -> dict[str, Any]
     """
     text = manifest.read_text(path)
     try:
-        found = json.loads(text)
+        config = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise FileFormatError(f"{path} is not JSON ({error}); restore it from a copy") from error
-    if not isinstance(found, dict):
-        raise FileFormatError(f"{path} is not of a run: it must hold an object, got {type(found).__name__}")
+    if not isinstance(config, dict):
+        raise FileFormatError(f"{path} is not of a run: it must hold an object, got {type(config).__name__}")
     for name, (fits, wanted) in entries.items():
-        if found.get(name) is not None and not fits(found[name]):
+        if config.get(name) is not None and not fits(config[name]):
             raise FileFormatError(
-                f"{path} is not of a run: its {name} must be {wanted}, got {found[name]!r:.100}; restore it from a copy"
+                f"{path} is not of a run: its {name} must be {wanted}, got {config[name]!r:.100}; restore it "
+                "from a copy"
             )
     named = {
-        name: found[name].rpartition(":")[2] for name in ENVIRONMENTS if found.get(name) and name in entries
+        name: config[name].rpartition(":")[2] for name in ENVIRONMENTS if config.get(name) and name in entries
     }
-    return {**found, **named}
+    return {**config, **named}

@@ -101,11 +101,11 @@ def _code() -> str:
 @cache
 def _versions(packages: tuple[str, ...]) -> dict[str, str]:
     """Returns the versions of packages, of those that are installed."""
-    found = {}
+    versions = {}
     for package in packages:
         with suppress(metadata.PackageNotFoundError):
-            found[package] = metadata.version(package)
-    return found
+            versions[package] = metadata.version(package)
+    return versions
 
 
 @cache
@@ -115,7 +115,7 @@ def _all_versions() -> dict[str, str]:
         needed = metadata.requires("offlinekit") or []
     except metadata.PackageNotFoundError:
         needed = []
-    names = {found.group() for text in needed if (found := re.match(r"[\w.-]+", text))}
+    names = {match.group() for text in needed if (match := re.match(r"[\w.-]+", text))}
     return _versions(tuple(sorted({*PACKAGES, *names})))
 
 
@@ -125,8 +125,8 @@ def _processor() -> str:
         text = Path("/proc/cpuinfo").read_text()
     except OSError:
         return platform.processor()
-    found = re.search(r"^model name\s*: *(.+)$", text, re.MULTILINE)
-    return found.group(1) if found else platform.processor()
+    match = re.search(r"^model name\s*: *(.+)$", text, re.MULTILINE)
+    return match.group(1) if match else platform.processor()
 
 
 def warn_of_changes(folder: Path | None, before: dict[str, Any], now: dict[str, Any]) -> None:
@@ -197,12 +197,12 @@ def latest_checkpoint(folder: Path) -> Path:
     Raises:
         FileNotFoundError: If the folder has none; says what a run folder is.
     """
-    found = checkpoints(folder)
-    if not found:
+    saved = checkpoints(folder)
+    if not saved:
         raise FileNotFoundError(
             f"{folder} holds no checkpoints/step_*.okt; give the folder of a run, runs/<name>"
         )
-    return found[-1]
+    return saved[-1]
 
 
 def policy_of(folder: Path) -> Path:
@@ -212,9 +212,9 @@ def policy_of(folder: Path) -> Path:
         FileNotFoundError: If the folder has neither.
         FileFormatError: For a link out of the folder.
     """
-    found = folder / "policy.okt" if is_finished(folder) else latest_checkpoint(folder)
-    manifest.check_inside(found)
-    return found
+    policy = folder / "policy.okt" if is_finished(folder) else latest_checkpoint(folder)
+    manifest.check_inside(policy)
+    return policy
 
 
 def prune(folder: Path, keep: int, step: int) -> None:
@@ -225,10 +225,10 @@ def prune(folder: Path, keep: int, step: int) -> None:
         keep: How many stay.
         step: Of the newest; those of later updates were damaged, and the run went on from one before them.
     """
-    newest, found = checkpoint_path(folder, step), checkpoints(folder)
-    later = [path for path in found if path > newest]
-    found = [path for path in found if path <= newest]
-    for old in [*found[:-keep], *later, *(folder / "checkpoints").glob(".step_*.tmp")]:
+    newest, earlier = checkpoint_path(folder, step), checkpoints(folder)
+    later = [path for path in earlier if path > newest]
+    earlier = [path for path in earlier if path <= newest]
+    for old in [*earlier[:-keep], *later, *(folder / "checkpoints").glob(".step_*.tmp")]:
         old.unlink(missing_ok=True)
 
 
@@ -273,7 +273,7 @@ def find(
         migrate: Config of a run as an earlier version wrote it -> as this one would.
     """
     wanted = _comparable(config, apart)
-    found = []
+    folders = []
     for path in root.glob("*/config.json"):
         folder = path.parent
         if folder in taken or is_finished(folder) is not finished or not checkpoints(folder):
@@ -285,8 +285,8 @@ def find(
         except (FileFormatError, TrainingError):
             continue
         if alike:
-            found.append(folder)
-    return max(found, key=lambda folder: checkpoints(folder)[-1].stat().st_mtime_ns, default=None)
+            folders.append(folder)
+    return max(folders, key=lambda folder: checkpoints(folder)[-1].stat().st_mtime_ns, default=None)
 
 
 def _comparable(config: dict[str, Any], apart: Sequence[str]) -> dict[str, Any]:

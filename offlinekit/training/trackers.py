@@ -102,8 +102,8 @@ class MLflowLogger:
         self.client = mlflow.MlflowClient(tracking_uri=os.environ.get("MLFLOW_TRACKING_URI") or beside)
         known = self.client.get_experiment_by_name(experiment)
         group = known.experiment_id if known else self.client.create_experiment(experiment)
-        found = self.client.search_runs([group], f"attributes.run_name = '{folder.name}'")
-        self.id = found[0].info.run_id if found else self._create(group, folder.name, config)
+        matches = self.client.search_runs([group], f"attributes.run_name = '{folder.name}'")
+        self.id = matches[0].info.run_id if matches else self._create(group, folder.name, config)
         self.client.update_run(self.id, status="RUNNING")
 
     def _create(self, group: str, name: str, config: Mapping[str, Any]) -> str:
@@ -142,7 +142,7 @@ def find_factories(loggers: Sequence[str | LoggerFactory]) -> list[LoggerFactory
     """
     if isinstance(loggers, str):
         raise TypeError(f"loggers must be a list, such as [{loggers!r}], got the text {loggers!r}")
-    found: list[LoggerFactory] = []
+    factories: list[LoggerFactory] = []
     for logger in loggers:
         if isinstance(logger, str) and logger not in TRACKERS:
             hint = did_you_mean(logger, TRACKERS) or f"; known: {', '.join(TRACKERS)}"
@@ -152,9 +152,9 @@ def find_factories(loggers: Sequence[str | LoggerFactory]) -> list[LoggerFactory
             raise TypeError(
                 f"a logger is a name or a factory (run folder, config) -> Logger, such as its class, got {logger!r}"
             )
-        if factory not in found:
-            found.append(factory)
-    return found
+        if factory not in factories:
+            factories.append(factory)
+    return factories
 
 
 def _metrics(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import offlinekit
 from offlinekit.algos import BC, BCQ, CQL, IDQL, IQL, SAC, TD3, MLPEncoder, Population, TD3PlusBC, catalogue
 from offlinekit.algos.torch.sac_impl import SACImpl
 from offlinekit.configured import fields_of
-from offlinekit.core.algo import NETWORKS
+from offlinekit.core.hyperparameters import NETWORKS
 from offlinekit.core.impl import Impl
 from offlinekit.errors import TrainingError
 from offlinekit.testing import small_dataset

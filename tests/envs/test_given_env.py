@@ -11,7 +11,7 @@ import pytest
 
 from offlinekit.algos import DQN, TD3, MLPEncoder, Population
 from offlinekit.datasets import collect, get_dataset, make_env
-from offlinekit.envs.given_env import env_facts
+from offlinekit.envs.env_facts import env_facts
 from offlinekit.errors import MissingExtraError, UnsupportedError
 from offlinekit.metrics import RandomPolicy, evaluate, overestimation_gap, record_video
 from offlinekit.sweeps import Plan, Sweep

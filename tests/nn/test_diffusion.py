@@ -11,7 +11,7 @@ from loss_checks import close, head_gradients, total
 from table_networks import ONE_STEP, STATES, TABLE, one_hot, set_constant, set_one_step, set_table
 from torch import Tensor, nn
 
-from offlinekit.core.bases.best_of_impl import BestOf
+from offlinekit.algos.torch.bfn_impl import BestOf
 from offlinekit.nn import losses
 from offlinekit.nn.diffusion import ClippedDiffusion, Diffusion, TimeFeatures
 from offlinekit.nn.isolation import initialised

@@ -8,7 +8,7 @@ import torch
 from loss_checks import close, head_gradients, total
 from table_networks import STATES, TABLE, one_hot, set_constant, set_table
 
-from offlinekit.core.bases.best_of_impl import BestOf
+from offlinekit.algos.torch.bfn_impl import BestOf
 from offlinekit.nn.encoders import MLPEncoder
 from offlinekit.nn.flows import Flow, OneStepPolicy
 from offlinekit.nn.isolation import initialised

@@ -8,14 +8,19 @@ import signal
 import subprocess
 import sys
 import warnings
+from functools import partial
 from pathlib import Path
 
+import gymnasium
+import numpy as np
 import pytest
 import torch
 
 import offlinekit
-from offlinekit.algos import BC, Population, TD3PlusBC
+from offlinekit.algos import BC, TD3, Population, TD3PlusBC
+from offlinekit.datasets import collect
 from offlinekit.errors import DatasetError, FileFormatError, Preempted, TrainingError
+from offlinekit.metrics import RandomPolicy
 from offlinekit.testing import small_dataset
 from offlinekit.training import policy_file, run_folder
 
@@ -115,6 +120,54 @@ def test_other_settings_are_noted_in_the_config(tmp_path):
     assert config["earlier"] == [{"until": 20, "n_steps": 40, "engine": "auto"}]
     go_on(tmp_path, 50, resume=run, engine="eager")
     assert run_folder.read_config(run)["earlier"][1] == {"until": 45, "n_steps": 45}
+
+
+def pendulum(change=None, **kwargs):
+    """Pendulum, of which an attribute may have been changed."""
+    env = gymnasium.make("Pendulum-v1", **kwargs)
+    if change is not None:
+        setattr(env.unwrapped, *change)
+    return env
+
+
+OTHER_ENVIRONMENTS = {
+    "env_kwargs was {}, is {'max_episode_steps': 7}": partial(pendulum, max_episode_steps=7),
+    "env_note was None, is Pendulum-v1 with changed attributes: g;": partial(pendulum, ("g", 3.0)),
+    "env_note was None, is Pendulum-v1 with RescaleAction; env_spaces was": lambda: (
+        gymnasium.wrappers.RescaleAction(pendulum(), np.float32(-1), np.float32(1))
+    ),
+}
+
+
+@pytest.mark.filterwarnings("ignore:the environment takes actions from")
+@pytest.mark.parametrize("online", [False, True])
+def test_another_environment_is_refused_and_the_run_stays(online, tmp_path):
+    data = collect(RandomPolicy(pendulum().action_space), pendulum(), 50, progress=False)
+
+    def trains(algo, env, n_steps=1, **given):
+        given = {"out": None, "progress": False, "eval_episodes": 1, "checkpoint_interval": 1, **given}
+        if online:
+            return algo.fitter_online(env, n_steps, dataset=data, episode_steps=5, **given)
+        return algo.fitter(data, n_steps, eval_env=env, max_steps=5, **given)
+
+    begin = TD3(**TINY)
+    run = trains(begin, pendulum(), 10, out=tmp_path, eval_interval=5, log_interval=5)
+    next(run), run.close()
+    for message, make in OTHER_ENVIRONMENTS.items():
+        with pytest.raises(DatasetError, match=re.escape(message)):
+            next(trains(TD3(**TINY), make(), 10, out=tmp_path, resume=begin.run_dir))
+        list(trains(offlinekit.load(run_folder.latest_checkpoint(begin.run_dir)), make()))  # The remedy.
+    algo = TD3(**TINY)
+    list(trains(algo, pendulum(), 10, resume=begin.run_dir))
+    assert algo.run_dir == begin.run_dir
+
+
+def test_an_evaluation_may_be_left_out_and_taken_up_again(tmp_path):
+    data = collect(RandomPolicy(pendulum().action_space), pendulum(), 50, progress=False)
+    given = {"progress": False, "eval_episodes": 1, "max_steps": 2, "out": tmp_path, "checkpoint_interval": 1}
+    run = TD3(**TINY).fit(data, 1, eval_env=pendulum(), **given).run_dir
+    TD3(**TINY).fit(data, 2, eval_env=None, resume=run, **given)
+    TD3(**TINY).fit(data, 3, eval_env=pendulum(), resume=run, **given)
 
 
 def test_another_end_of_a_schedule_is_said(tmp_path):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from offlinekit.core.bases.sequence_model_impl import SequenceImpl
+from offlinekit.core.bases.sequence_model import SequenceImpl
 from offlinekit.nn.rows import window_rows
 from offlinekit.nn.transformer import TimedTransformer
 from offlinekit.sampling.batch import TrajectoryBatch

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from offlinekit.algos.torch.bfn_impl import BestOf, BestOfImpl
 from offlinekit.core.bases.actor_critic import ActorCriticImpl
 from offlinekit.core.bases.behaviour_models import make_diffusion
-from offlinekit.core.bases.best_of_impl import BestOf, BestOfImpl
 from offlinekit.nn.diffusion import TimeFeatures
 from offlinekit.sampling.batch import Batch, TensorTree
 from offlinekit.training.objectives import Loss

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from offlinekit.core.bases.discrete_actor_critic import DiscreteActorCriticImpl
+from offlinekit.core.bases.q_learning import DiscreteActorCriticImpl
 from offlinekit.nn import losses
 from offlinekit.sampling.batch import Batch
 from offlinekit.training.objectives import Loss

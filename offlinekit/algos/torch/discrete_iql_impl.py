@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from offlinekit.core.bases.discrete_actor_critic import DiscreteActorCriticImpl
-from offlinekit.core.bases.implicit_impl import ImplicitValues
+from offlinekit.algos.torch.iql_impl import ImplicitValues
+from offlinekit.core.bases.q_learning import DiscreteActorCriticImpl
 from offlinekit.nn import losses
 from offlinekit.sampling.batch import Batch
 from offlinekit.training.objectives import Objective

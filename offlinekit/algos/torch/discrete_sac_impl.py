@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from offlinekit.core.bases.discrete_actor_critic import DiscreteActorCriticImpl
+from offlinekit.core.bases.q_learning import DiscreteActorCriticImpl
 from offlinekit.nn import losses
 from offlinekit.sampling.batch import Batch
 from offlinekit.training.objectives import Loss, Objective

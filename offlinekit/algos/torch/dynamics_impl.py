@@ -82,13 +82,13 @@ class DynamicsImpl(Impl):
     def learn_data(self, dataset: MDPDataset, sampler: Sampler) -> None:
         """Records the range of observations and rewards."""
         rows = learned_rows(dataset)
-        scaling, seen, rewards = self.config.scaling, first_leaf(rows.observations), rows.rewards
-        ranges = scaling.observations(np.stack([seen.min(0), seen.max(0)]))
+        scaling, observations, rewards = self.config.scaling, first_leaf(rows.observations), rows.rewards
+        ranges = scaling.observations(np.stack([observations.min(0), observations.max(0)]))
         earned = np.stack([rewards.min(), rewards.max()])
         earned = earned if scaling.reward is None else scaling.reward.transform(earned)
-        found = torch.from_numpy(np.concatenate([ranges, earned[:, None]], 1)).sort(0).values
-        self.lowest.copy_(found[0])
-        self.highest.copy_(found[1])
+        sorted_ranges = torch.from_numpy(np.concatenate([ranges, earned[:, None]], 1)).sort(0).values
+        self.lowest.copy_(sorted_ranges[0])
+        self.highest.copy_(sorted_ranges[1])
 
     def outcomes(self, observations: Tensor, actions: Tensor, per_member: bool = False) -> Outcomes:
         """Returns what the members say of steps: of [B, D] all of each, or of [K, B, D] each of its own."""

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from offlinekit.algos.torch.bfn_impl import BestOf, BestOfImpl
 from offlinekit.algos.torch.iql_impl import IQLImpl
 from offlinekit.core.bases.behaviour_models import make_diffusion
-from offlinekit.core.bases.best_of_impl import BestOf, BestOfImpl
 from offlinekit.nn.diffusion import ClippedDiffusion, TimeFeatures
 from offlinekit.sampling.batch import TensorTree
 

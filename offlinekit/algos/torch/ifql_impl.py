@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from offlinekit.algos.torch.bfn_impl import BestOf, BestOfImpl
 from offlinekit.algos.torch.iql_impl import IQLImpl
 from offlinekit.core.bases.behaviour_models import make_flow
-from offlinekit.core.bases.best_of_impl import BestOf, BestOfImpl
 from offlinekit.sampling.batch import TensorTree
 
 if TYPE_CHECKING:

@@ -67,9 +67,11 @@ class ISPICImpl(ActorCriticImpl):
         """Returns the weighted distance minus the normalised value of each agent in its rows."""
         actions = self.policy(batch.observations)
         values = self.q.expected(self.q.apart(batch.observations, actions))
-        halves, found = self.halves(batch), values.detach()
-        scales = self.config.alpha / self.batch_mean(bootstrapped(found.abs(), halves), batch).clamp(min=1e-8)
-        better = (found.flip(0) > found).float()  # Whether the other one's action is worth more.
+        halves, detached = self.halves(batch), values.detach()
+        scales = self.config.alpha / self.batch_mean(bootstrapped(detached.abs(), halves), batch).clamp(
+            min=1e-8
+        )
+        better = (detached.flip(0) > detached).float()  # Whether the other one's action is worth more.
         apart = better * (actions - actions.detach().flip(0)).square().mean(-1)
         share = self.config.reference_weight
         distances = share * apart + (1.0 - share) * (actions - batch.actions).square().mean(-1)

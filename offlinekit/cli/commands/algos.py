@@ -40,12 +40,12 @@ def command(name: str | None) -> None:
     hyperparameters = [h for h in algo.hyperparameters().values() if h.name != "impl_class"]
     rows = [(each.name, str(each.default), each.kind, each.meaning) for each in hyperparameters]
     table(("name", "default", "type", "meaning"), rows, left=4)
-    if found := algo.presets().values():
+    if presets := algo.presets().values():
         click.echo("\nPresets (--preset DATASET):\n")
-        published = sorted((p.dataset, f"{p.n_steps:,}", _settings(p)) for p in found)
+        published = sorted((p.dataset, f"{p.n_steps:,}", _settings(p)) for p in presets)
         table(("dataset", "steps", "settings"), published, left=3)
         click.echo("\nSources of the presets:\n")
-        for source in dict.fromkeys(source for preset in found for source in preset.sources):
+        for source in dict.fromkeys(source for preset in presets for source in preset.sources):
             click.echo(f"  {source}")
 
 

@@ -47,11 +47,11 @@ def command(first: str, second: str, score: str) -> None:
         with usage(option):
             groups.append([read_run(path) for path in find_runs(sorted(glob.glob(pattern)) or [pattern])])
     with usage("A B"):
-        found, unit, tasks = compare_runs(groups[0], groups[1], score)
+        comparison, unit, tasks = compare_runs(groups[0], groups[1], score)
     for line in (line for group in groups for line in counted_runs(group).left_out):
         click.echo(f"{line}.")
     click.echo(f"{score} {unit} on {', '.join(tasks)}\n")
-    pairs(_lines(found))
+    pairs(_lines(comparison))
     click.echo(f"\n{sum((run.budget for group in groups for run in group), Budget())}")
 
 

@@ -50,14 +50,14 @@ def command(
     """
     from offlinekit.metrics import evaluate
 
-    found = find(run, which)
-    algo, env = load(found, env_id, device=device)
+    subject = find(run, which)
+    algo, env = load(subject, env_id, device=device)
     result = evaluate(algo, env, episodes, seed=seed, n_envs=n_envs, max_steps=max_steps)
     env.close()
     if env_id:  # The run's reference is of its own environment.
-        found = Found(found.policy, {})
+        subject = Found(subject.policy, {})
     facts = {
-        "policy": str(found.policy),
+        "policy": str(subject.policy),
         "algorithm": type(algo).__name__,
         "updates": algo.grad_step,
         "environment": env.spec.id if env.spec else str(env),
@@ -65,13 +65,13 @@ def command(
         "seed": seed,
     }
     if as_json:
-        summary = {**result.summary(found.reference), "return_standard_error": result.standard_error}
+        summary = {**result.summary(subject.reference), "return_standard_error": result.standard_error}
         each = {"returns": result.returns.tolist(), "lengths": result.lengths.tolist()}
         click.echo(json.dumps({**facts, **summary, **each}, indent=2))
     else:
         pairs([(name, str(value)) for name, value in facts.items()])
         click.echo()
-        pairs(_lines(result, found))
+        pairs(_lines(result, subject))
 
 
 def _lines(result: Evaluation, found: Found) -> list[tuple[str, str]]:

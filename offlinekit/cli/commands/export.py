@@ -49,12 +49,12 @@ def command(run: Path, form: str | None, out: Path | None, which: str, tolerance
     """
     import offlinekit
 
-    found = find(run, which)
+    subject = find(run, which)
     form = form or ("onnx" if out is None else None)
-    target = out or found.policy.with_suffix(SUFFIXES[str(form)])
-    algo = offlinekit.load(found.policy, device="cpu")
+    target = out or subject.policy.with_suffix(SUFFIXES[str(form)])
+    algo = offlinekit.load(subject.policy, device="cpu")
     with usage("--out"):
         algo.export(target, form, tolerance=tolerance)
     size = target.stat().st_size
     click.echo(f"Wrote {target}: {type(algo).__name__}, {algo.grad_step:,} updates, {size:,} bytes")
-    click.echo(f"Its actions are those of {found.policy} to {tolerance:g}")
+    click.echo(f"Its actions are those of {subject.policy} to {tolerance:g}")

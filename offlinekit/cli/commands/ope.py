@@ -161,12 +161,12 @@ def _print(report: Report, confidence: float) -> None:
     rows = [
         (
             name,
-            number(found.value),
-            f"{number(found.interval[0])} to {number(found.interval[1])}",
-            found.estimand,
-            number(found.effective_sample_size, 3),
-            "; ".join(found.warnings),
+            number(estimate.value),
+            f"{number(estimate.interval[0])} to {number(estimate.interval[1])}",
+            estimate.estimand,
+            number(estimate.effective_sample_size, 3),
+            "; ".join(estimate.warnings),
         )
-        for name, found in report.estimates.items()
+        for name, estimate in report.estimates.items()
     ]
     table(("estimator", "value", f"{confidence:.0%} interval", "of the return", "episodes", "warning"), rows)

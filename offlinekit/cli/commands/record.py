@@ -29,8 +29,8 @@ def command(run: Path, out: Path, env_id: str | None, which: str, seed: int, max
     """
     from offlinekit.metrics import record_video
 
-    found = find(run, which)
-    algo, env = load(found, env_id, render_mode="rgb_array")
+    subject = find(run, which)
+    algo, env = load(subject, env_id, render_mode="rgb_array")
     with usage("--out"):
         recording = record_video(algo, env, out, seed, max_steps=max_steps)
     env.close()

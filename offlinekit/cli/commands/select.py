@@ -81,7 +81,7 @@ def command(policies: tuple[Path, ...], dataset: str, **options: Any) -> None:
         f"Fitting {n_fits} values of {len(loaded) + 1} policies, with the time left on a terminal.", err=True
     )
     with usage("--set"):
-        found = select(
+        selection = select(
             loaded,
             data,
             margin=options["margin"],
@@ -103,11 +103,11 @@ def command(policies: tuple[Path, ...], dataset: str, **options: Any) -> None:
                 (c.value, c.standard_error, c.gain, c.weighted_gain, c.lower_bound, c.effective_sample),
             ),
         ]
-        for c in found.candidates
+        for c in selection.candidates
     ]
-    rows.append(["behaviour (the data)", number(found.behaviour), *[""] * 5])
+    rows.append(["behaviour (the data)", number(selection.behaviour), *[""] * 5])
     table(COLUMNS, rows)
-    held_back = [f"{c.name} is held back: {c.held_back}" for c in found.candidates if c.held_back]
-    answer = f"{f'Deploy {found.chosen}' if found.chosen else 'Deploy none'}: {found.reason}"
-    for line in (*found.warnings, *held_back, answer):
+    held_back = [f"{c.name} is held back: {c.held_back}" for c in selection.candidates if c.held_back]
+    decision = f"{f'Deploy {selection.chosen}' if selection.chosen else 'Deploy none'}: {selection.reason}"
+    for line in (*selection.warnings, *held_back, decision):
         click.echo(f"\n{line}.")

@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar
 from torch import Tensor, nn
 
 from offlinekit.core.algo import Algo
-from offlinekit.core.hyperparameters import Count, EncoderLike, Positive, QKind, Rate, Schedule
+from offlinekit.core.hyperparameters import Count, EncoderLike, NonNegative, Positive, QKind, Rate, Schedule
 from offlinekit.core.impl import Impl
 from offlinekit.errors import UnsupportedError
 from offlinekit.nn.encoders import MLPEncoder, resolve_encoder
@@ -31,6 +31,14 @@ class ActorCritic(Algo):
     n_quantiles: Annotated[Count, "Quantiles of the return with q_function='qr'."] = 32
 
     action_kind: ClassVar[str] = "continuous"
+
+
+class Generative(ActorCritic):
+    """A conditional VAE that generates actions as the data hold them."""
+
+    vae_learning_rate: Annotated[Positive, "Of the VAE."] = 1e-3
+    kl_weight: Annotated[NonNegative, "Of the divergence from the prior, beside the squared error."] = 0.5
+    vae_encoder: Annotated[EncoderLike | None, "Of the VAE; None takes `encoder`."] = MLPEncoder((750, 750))
 
 
 class ActorCriticImpl(Impl):

@@ -90,8 +90,8 @@ class ChunkingImpl(ActorCriticImpl):
         begun = [i for i, chunk in enumerate(chunks) if chunk is None]
         if begun:
             choose = self.draw_chunk if sample else self.best_chunk
-            found = choose(rows(observations, torch.tensor(begun, device=rewards.device)))
-            for i, chunk in zip(begun, found.view(len(begun), -1, self.step_size), strict=True):
+            begun_chunks = choose(rows(observations, torch.tensor(begun, device=rewards.device)))
+            for i, chunk in zip(begun, begun_chunks.view(len(begun), -1, self.step_size), strict=True):
                 chunks[i] = chunk
         left = [chunk[1:] if len(chunk) > 1 else None for chunk in chunks]
         return torch.stack([chunk[0] for chunk in chunks]), left

@@ -70,8 +70,8 @@ def export(
                 f"try another format of {sorted(FORMATS)}"
             ) from error
         act = chosen.open(beside, algo.impl.observation_space)
-        seen = examples(algo, max(BATCHES)) if observations is None else observations
-        compare(algo, act, seen, tolerance)
+        rows = examples(algo, max(BATCHES)) if observations is None else observations
+        compare(algo, act, rows, tolerance)
     return path
 
 

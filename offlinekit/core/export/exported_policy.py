@@ -150,8 +150,8 @@ def examples(algo: Algo, n_rows: int) -> ArrayTree:
 
 def arguments(space: spaces.Space[Any], observations: ArrayTree) -> list[Array]:
     """Returns the leaves of observations [B, ...] as the policy takes them."""
-    found = zip(observation_leaves(space, observations), space_leaves(space), strict=True)
-    return [np.ascontiguousarray(o, np.uint8 if leaf.dtype == np.uint8 else np.float32) for o, leaf in found]
+    pairs = zip(observation_leaves(space, observations), space_leaves(space), strict=True)
+    return [np.ascontiguousarray(o, np.uint8 if leaf.dtype == np.uint8 else np.float32) for o, leaf in pairs]
 
 
 def _copy(algo: Algo) -> Impl:

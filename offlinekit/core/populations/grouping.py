@@ -17,26 +17,26 @@ FIXED_NUMBERS = ("action_noise", "huber_width", "log_std_min")
 
 def groups(runs: Sequence[Run]) -> list[list[int]]:
     """Returns the numbers of the runs that share all structure, group by group."""
-    found: list[tuple[Any, list[int]]] = []
+    grouped: list[tuple[Any, list[int]]] = []
     for number, run in enumerate(runs):
         own = _structure(run)
-        for structure, members in found:
+        for structure, members in grouped:
             if structure == own:
                 members.append(number)
                 break
         else:
-            found.append((own, [number]))
-    return [members for _, members in found]
+            grouped.append((own, [number]))
+    return [members for _, members in grouped]
 
 
 def differing_numbers(algos: Sequence[Any]) -> dict[str, list[float]]:
     """Returns the hyperparameters in which algorithms of one structure differ, one value a member."""
-    found = {}
+    differing = {}
     for field in dataclasses.fields(algos[0]):
         values = [getattr(algo, field.name) for algo in algos]
         if isinstance(values[0], float) and len(set(values)) > 1:
-            found[field.name] = values
-    return found
+            differing[field.name] = values
+    return differing
 
 
 def structure(algo: Any) -> dict[str, Any]:

@@ -186,15 +186,15 @@ class Population:
 
     def _found(self, configs: Sequence[dict[str, Any]], out: str | Path | None) -> list[Path | None]:
         """Returns for each member an unfinished run; if any has one, finished runs of the others."""
-        found: list[Path | None] = [None] * len(self)
+        folders: list[Path | None] = [None] * len(self)
         for finished in (False, True):
             for number, algo in enumerate(self.algos):
-                if found[number] is None:
+                if folders[number] is None:
                     place = None if out is None else Path(out)
-                    found[number] = find_run(algo, place, configs[number], finished, found)
-            if not any(found):
+                    folders[number] = find_run(algo, place, configs[number], finished, folders)
+            if not any(folders):
                 break
-        return found
+        return folders
 
     def best(self, metric: str = "eval/return_mean", maximize: bool | None = None) -> Algo:
         """Returns the member whose last value of a metric is best; what is no finite number is not.

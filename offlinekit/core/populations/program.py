@@ -110,8 +110,8 @@ class Program:
             function(shape, generator=generator, out=out)
         torch._foreach_copy_(self.batch, list(batch))
         if self.recording is not None:
-            found: list[Any] = self.recording.replay()
-            return found
+            results: list[Any] = self.recording.replay()
+            return results
         with torch.no_grad():
             outputs: list[Any] = self.call(*self.noise, *self.state, *self.batch)
         return outputs

@@ -124,8 +124,8 @@ def _owner(node: Any) -> fx.Node:
     """Returns the node whose memory a chain of views and of changes in place shows."""
     while node.op == "call_function" and (node.target in VIEWS or node.target._schema.is_mutable):
         node = node.args[0]
-    found: fx.Node = node
-    return found
+    owner: fx.Node = node
+    return owner
 
 
 def _value(node: Any) -> Tensor:

@@ -125,14 +125,14 @@ class StackedObjective(Objective):
         factor = self.optimizer.learning_rate  # Of the schedule.
         decoupled = self.optimizer.name == "adamw"
         parts = list(zip(self.parameters, gradients, self.steps, self.rates, self.decays, strict=True))
-        found: list[Tensor | None] = []
+        decayed: list[Tensor | None] = []
         for parameter, gradient, step, rate, decay in parts:
             step.zero_()
-            found.append(None if gradient is None or decoupled else gradient + decay * parameter)
+            decayed.append(None if gradient is None or decoupled else gradient + decay * parameter)
             if decoupled and gradient is not None:
-                found[-1] = gradient
+                decayed[-1] = gradient
                 parameter.mul_(1.0 - factor * rate * decay)
-        self.optimizer.step(found)
+        self.optimizer.step(decayed)
         for parameter, _, step, rate, _ in parts:
             parameter.addcmul_(step, rate)
 

@@ -116,8 +116,8 @@ class StackedSampler:
         like = min(parts, key=len)
 
         def join(*leaves: Tensor | None) -> Tensor | None:
-            found = [leaf for leaf in leaves if leaf is not None]
-            return torch.cat(found)[self.places] if found else None
+            parts = [leaf for leaf in leaves if leaf is not None]
+            return torch.cat(parts)[self.places] if parts else None
 
         fields = {name: map_tree(join, *(getattr(part, name) for part in parts)) for name in like._fields}
         return type(like)(**fields)

@@ -68,9 +68,9 @@ def open_mapped(name: str | Path, /, **options: Any) -> MDPDataset:
 
 def writers(compress: bool = True) -> dict[str, Writer]:
     """Returns what writes each format, by the name of the format."""
-    found: dict[str, Writer] = {"native": lambda dataset, path: dataset.save(path, compress=compress)}
-    others = {name: each.write for name, each in source.all_sources().items() if name not in found}
-    return found | {name: write for name, write in others.items() if write is not None}
+    own: dict[str, Writer] = {"native": lambda dataset, path: dataset.save(path, compress=compress)}
+    others = {name: each.write for name, each in source.all_sources().items() if name not in own}
+    return own | {name: write for name, write in others.items() if write is not None}
 
 
 def writer_of(out: Path, format: str | None = None, compress: bool = True) -> Writer:
@@ -93,10 +93,10 @@ def writer_of(out: Path, format: str | None = None, compress: bool = True) -> Wr
         for name, each in source.all_sources().items()
         if out.name.lower().endswith(each.suffixes or ("\0",))
     ]
-    found = next((known[name] for name in by_suffix if name in known), None)
-    if found is None:
+    writer = next((known[name] for name in by_suffix if name in known), None)
+    if writer is None:
         raise ValueError(
             f"the suffix of {out} names no format that can be written; end it in .h5 or .npz, or give "
             f"format=, one of {', '.join(known)}"
         )
-    return found
+    return writer

@@ -42,8 +42,8 @@ def export_d3rlpy(dataset: MDPDataset, path: Path | str) -> Path:
             "d3rlpy holds whole episodes, but this dataset holds unordered transitions "
             "(next_observations differ from the following rows)"
         )
-    seen = dataset.observations
-    branches = seen if isinstance(seen, tuple) else (seen,)
+    observations = dataset.observations
+    branches = observations if isinstance(observations, tuple) else (observations,)
     if any(isinstance(branch, dict | tuple) for branch in branches):
         raise UnsupportedError(
             "d3rlpy takes observations that are one array or a tuple of arrays, got a dict or a nested tree; "
@@ -57,7 +57,7 @@ def export_d3rlpy(dataset: MDPDataset, path: Path | str) -> Path:
         write_fact(file, "version", np.bytes_(VERSION))
         for i, (start, end) in enumerate(zip(dataset.episode_starts, dataset.episode_ends, strict=True)):
             part = slice(int(start), int(end))
-            _write(file, f"observations_{i}", seen, part)
+            _write(file, f"observations_{i}", observations, part)
             write_checked(file, f"actions_{i}", actions[part])
             write_checked(file, f"rewards_{i}", dataset.rewards[part, None])
             write_fact(file, f"terminated_{i}", bool(dataset.terminals[int(end) - 1]))

@@ -87,10 +87,10 @@ def ends_at_jumps(columns: Columns) -> bool:
     Args:
         columns: observations [N, ...], terminals and, if the file has them, timeouts, bool [N].
     """
-    ends, seen = columns.get("timeouts"), columns["observations"]
-    if ends is None or not ends[:-1].any() or seen.ndim != 2:
+    ends, observations = columns.get("timeouts"), columns["observations"]
+    if ends is None or not ends[:-1].any() or observations.ndim != 2:
         return False
-    way = np.linalg.norm(np.diff(seen[:, :2], axis=0), axis=1)
+    way = np.linalg.norm(np.diff(observations[:, :2], axis=0), axis=1)
     jumps = way > JUMP * np.median(way)
     return bool((jumps == ends[:-1])[~columns["terminals"][:-1]].all())
 

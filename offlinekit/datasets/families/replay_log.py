@@ -67,8 +67,8 @@ def file_name(store: str, epoch: int) -> str:
 
 def epochs_in(folder: Path) -> list[int]:
     """Returns the checkpoints whose observations lie in a folder."""
-    found = [path.name.split(".")[-2] for path in folder.glob("$store$_observation_ckpt.*.gz")]
-    return sorted(int(number) for number in found if number.isdigit())
+    epochs = [path.name.split(".")[-2] for path in folder.glob("$store$_observation_ckpt.*.gz")]
+    return sorted(int(number) for number in epochs if number.isdigit())
 
 
 def read_log(folder: Path, epoch: int) -> Log:

@@ -67,8 +67,8 @@ def number(features: dict[str, Feature], name: str) -> Array:
     """
     values = features.get(name)
     if not isinstance(values, np.ndarray):
-        found = ", ".join(sorted(features))
-        raise FileFormatError(f"expected the numbers {name!r} in each Example, got those of {found}")
+        names = ", ".join(sorted(features))
+        raise FileFormatError(f"expected the numbers {name!r} in each Example, got those of {names}")
     return values
 
 

@@ -34,9 +34,9 @@ def batches(lines: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
         if columns is None:
             yield from group
             continue
-        found = list(group)
-        rows = [row for _, row in found]
-        yield found[0][0], {name: _values([row[name] for row in rows], name) for name in columns}
+        numbered = list(group)
+        rows = [row for _, row in numbered]
+        yield numbered[0][0], {name: _values([row[name] for row in rows], name) for name in columns}
 
 
 def _columns_of_row(line: object) -> tuple[str, ...] | None:

@@ -30,13 +30,13 @@ def read_features(folder: Path) -> dict[str, Stated]:
     path = folder / "features.json"
     if not path.is_file():
         return {}
-    found: dict[str, Stated] = {}
+    features: dict[str, Stated] = {}
     try:
-        _walk(read_object(path), "", found)
+        _walk(read_object(path), "", features)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise FileFormatError(f"{path} describes no features ({error!r}); fetch it again") from error
     return {
-        name.removeprefix("steps/"): stated for name, stated in found.items() if name.startswith("steps/")
+        name.removeprefix("steps/"): stated for name, stated in features.items() if name.startswith("steps/")
     }
 
 

@@ -104,8 +104,8 @@ def _sum_together(messages: Sequence[bytes]) -> Array:
     while registers.shape[1] > 1:
         registers = _shift(registers[:, 0::2], level) ^ registers[:, 1::2]
         level += 1
-    found: Array = registers[:, 0] ^ np.uint32(0xFFFFFFFF)
-    return found
+    sums: Array = registers[:, 0] ^ np.uint32(0xFFFFFFFF)
+    return sums
 
 
 def _parts(blocks: Array) -> Iterator[Array]:

@@ -60,12 +60,12 @@ def in_file(path: Path, make: Callable[[], Iterable[Part]]) -> Part:
 
 def _drain(parts: Iterable[Part], sink: IO[bytes]) -> tuple[tuple[int, ...], Columns]:
     shape: tuple[int, ...] = ()
-    found: dict[str, list[Array]] = {}
+    columns_of_parts: dict[str, list[Array]] = {}
     for frames, columns in parts:
         sink.write(np.ascontiguousarray(frames).data)
         shape = frames.shape[1:]
         for name, values in columns.items():
-            found.setdefault(name, []).append(values)
-    if not found:
+            columns_of_parts.setdefault(name, []).append(values)
+    if not columns_of_parts:
         raise FileFormatError("the data hold no transition; is this the right file?")
-    return shape, {name: np.concatenate(values) for name, values in found.items()}
+    return shape, {name: np.concatenate(values) for name, values in columns_of_parts.items()}

@@ -187,14 +187,14 @@ def _chunks(item: h5py.Dataset) -> dict[int, list[Chunk]] | None:
     filters = [plist.get_filter(i)[0] for i in range(plist.get_nfilters())]
     if filters != [h5py.h5z.FILTER_DEFLATE] or item.dtype.byteorder == ">" or item.file.userblock_size:
         return None
-    found: dict[int, list[Chunk]] = {row: [] for row in range(0, len(item), item.chunks[0])}
+    chunks_of_row: dict[int, list[Chunk]] = {row: [] for row in range(0, len(item), item.chunks[0])}
     masked: list[int] = []
 
     def note(info: h5py.h5d.StoreInfo) -> None:
-        found[info.chunk_offset[0]].append(Chunk(info.chunk_offset, info.byte_offset, info.size))
+        chunks_of_row[info.chunk_offset[0]].append(Chunk(info.chunk_offset, info.byte_offset, info.size))
         masked.append(info.filter_mask)
 
     item.id.chunk_iter(note)
     per_row = math.prod(-(-n // c) for n, c in zip(item.shape[1:], item.chunks[1:], strict=True))
-    whole = all(len(row) == per_row for row in found.values()) and not any(masked)
-    return found if whole else None
+    whole = all(len(row) == per_row for row in chunks_of_row.values()) and not any(masked)
+    return chunks_of_row if whole else None

@@ -28,14 +28,14 @@ def read_object(path: Path) -> dict[str, Any]:
     """
     try:
         budget_of(path)
-        found = parse(path.read_bytes())
+        content = parse(path.read_bytes())
     except (OSError, ValueError) as error:
         raise FileFormatError(f"{path} cannot be read ({error}); fetch it again") from error
-    if not isinstance(found, dict):
+    if not isinstance(content, dict):
         raise FileFormatError(
-            f"{path} holds a JSON {type(found).__name__}, expected an object; fetch it again"
+            f"{path} holds a JSON {type(content).__name__}, expected an object; fetch it again"
         )
-    return found
+    return content
 
 
 def parse(text: str | bytes) -> Any:

@@ -43,12 +43,12 @@ def fields(data: bytes, start: int = 0, stop: int | None = None) -> Iterator[Fie
     Raises:
         FileFormatError: For bytes that are no message; says at which byte of the data.
     """
-    at, end, found, budget = start, len(data) if stop is None else stop, 0, budget_of()
+    at, end, n_fields, budget = start, len(data) if stop is None else stop, 0, budget_of()
     while at < end:
-        found += 1
-        if not found & 1023:
+        n_fields += 1
+        if not n_fields & 1023:
             budget.work(1024)
-            budget.check(found * FIELD_BYTES, "a message of so many fields")
+            budget.check(n_fields * FIELD_BYTES, "a message of so many fields")
         key, at = _varint(data, at, end)
         wire = key & 7
         if wire == VARINT:
@@ -66,7 +66,7 @@ def fields(data: bytes, start: int = 0, stop: int | None = None) -> Iterator[Fie
             raise FileFormatError(f"a field at byte {at} claims {size:,} bytes, but {end - at:,} are left")
         yield Field(key >> 3, wire, 0, at, at + size)
         at += size
-    budget.work(found & 1023)
+    budget.work(n_fields & 1023)
 
 
 def _varint(data: bytes, at: int, end: int) -> tuple[int, int]:
@@ -107,14 +107,14 @@ def parse_example(data: bytes) -> dict[str, Feature]:
     Raises:
         FileFormatError: For bytes that are no Example; says at which byte.
     """
-    found: dict[str, Feature] = {}
+    features: dict[str, Feature] = {}
     for outer in fields(data):
         if outer.number == 1 and outer.wire == BYTES:
             for entry in fields(data, outer.start, outer.stop):
                 if entry.number == 1 and entry.wire == BYTES:
                     name, feature = _map_entry(data, entry)
-                    found[name] = feature
-    return found
+                    features[name] = feature
+    return features
 
 
 def parse_sequence_example(data: bytes) -> tuple[dict[str, Feature], dict[str, list[Feature]]]:
@@ -160,13 +160,13 @@ def _named(data: bytes, entry: Field) -> tuple[str, Field]:
 
 
 def _feature(data: bytes, feature: Field) -> Feature:
-    found: Feature = []
+    values_of_feature: Feature = []
     for kind in fields(data, feature.start, feature.stop):
         if kind.wire != BYTES or kind.number not in (1, 2, 3):
             raise FileFormatError(f"the feature at byte {feature.start} is no list of bytes, floats or ints")
         values = [field for field in fields(data, kind.start, kind.stop) if field.number == 1]
-        found = (_bytes_list, _float_list, _int64_list)[kind.number - 1](data, values)
-    return found
+        values_of_feature = (_bytes_list, _float_list, _int64_list)[kind.number - 1](data, values)
+    return values_of_feature
 
 
 def _bytes_list(data: bytes, values: list[Field]) -> list[bytes]:

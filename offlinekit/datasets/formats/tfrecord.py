@@ -152,8 +152,8 @@ def _length(header: bytes, path: Path, number: int, offset: int, most: int) -> i
 
 
 def _checked(records: list[Record], sums: list[int], path: Path) -> list[Record]:
-    found = _masked(crc32c_of([record.data for record in records]))
-    wrong = np.flatnonzero(found != np.array(sums, np.uint32))
+    actual = _masked(crc32c_of([record.data for record in records]))
+    wrong = np.flatnonzero(actual != np.array(sums, np.uint32))
     if len(wrong):
         record = records[int(wrong[0])]
         reason = "the checksum of its payload is wrong; fetch the file again"

@@ -109,8 +109,8 @@ def out_of_step(draft: Draft) -> Iterator[Finding]:
 def steps_out_of_place(observations: ArrayTree, following: ArrayTree, last: Array) -> tuple[Array, Array]:
     """Returns the rows after which the next observation jumps though no episode ends, and goes on though one ends."""
     differs = np.zeros(len(last) - 1, np.bool_)
-    for seen, after in zip(leaves(observations), leaves(following), strict=True):
-        pairs = zip(blocks(after[:-1]), blocks(seen[1:]), strict=True)
+    for before, after in zip(leaves(observations), leaves(following), strict=True):
+        pairs = zip(blocks(after[:-1]), blocks(before[1:]), strict=True)
         parts = [(left != right).reshape(len(left), -1).any(axis=1) for left, right in pairs]
         differs |= np.concatenate([np.zeros(0, np.bool_), *parts])
     return np.flatnonzero(differs & ~last[:-1]), np.flatnonzero(~differs & last[:-1])

@@ -46,8 +46,10 @@ class Report(NamedTuple):
     def to_json(self) -> dict[str, Any]:
         """Returns the report as plain data."""
         kinds = {"faults": self.faults, "warnings": self.warnings, "notes": self.notes}
-        found = {kind: [finding.to_json() for finding in findings] for kind, findings in kinds.items()}
-        return {"name": self.name, "sound": self.is_sound, **found}
+        findings_by_kind = {
+            kind: [finding.to_json() for finding in findings] for kind, findings in kinds.items()
+        }
+        return {"name": self.name, "sound": self.is_sound, **findings_by_kind}
 
 
 def examine(name: str | PathLike[str], /, **options: Any) -> Report:

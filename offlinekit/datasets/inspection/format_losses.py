@@ -32,7 +32,7 @@ def warn_of_losses(dataset: MDPDataset, format: str, held: Collection[str]) -> N
             spaces.infer_observation_space(dataset.observations),
         ),
     }
-    lost += [name for name, (declared, found) in inferred.items() if declared != found]
+    lost += [name for name, (declared, read_back) in inferred.items() if declared != read_back]
     lost += [
         f"metadata {key!r}" for key, value in dataset.metadata.items() if key not in OWN and value is not None
     ]

@@ -121,18 +121,18 @@ def final_twice_or_not_at_all(draft: Draft) -> Iterator[Finding]:
 
 def unlike_observations(draft: Draft) -> Iterator[Finding]:
     """Finds next and final observations of another structure, shape or dtype than the observations."""
-    seen = draft.columns.get("observations")
+    observations = draft.columns.get("observations")
     for name in LIKE_OBSERVATIONS:
-        if seen is not None and name in draft.columns:
-            yield from validation.unlike(draft.columns[name], seen, name, "observations")
+        if observations is not None and name in draft.columns:
+            yield from validation.unlike(draft.columns[name], observations, name, "observations")
 
 
 def wrong_observation_space(draft: Draft) -> Iterator[Finding]:
     """Finds observations that have not the structure, shape or kind of a declared space."""
-    space, seen = draft.given.get("observation_space"), draft.columns.get("observations")
-    if space is not None and seen is not None:
+    space, observations = draft.given.get("observation_space"), draft.columns.get("observations")
+    if space is not None and observations is not None:
         try:
-            yield from unfit(seen, space)
+            yield from unfit(observations, space)
         except Fault as error:
             yield from error.findings
 

@@ -60,8 +60,8 @@ class Behaviour:
             ValueError: For actions or log-probabilities of another shape.
         """
         n, rewards = len(slots), [slot.reward for slot in slots]
-        answer = self.actor.act(observations, rewards, [slot.episode for slot in slots])
-        actions, log_probs = answer if isinstance(answer, tuple) else (answer, None)
+        result = self.actor.act(observations, rewards, [slot.episode for slot in slots])
+        actions, log_probs = result if isinstance(result, tuple) else (result, None)
         actions = self._mixed(checked_actions(actions, self.space, n), observations)
         if self._log_prob is not None and (log_probs is None or self.epsilon > 0):
             log_probs = self._answer(observations, actions)

@@ -20,7 +20,8 @@ from offlinekit.datasets.recording.recorder import Recorder
 from offlinekit.datasets.spaces import check_observations
 from offlinekit.datasets.validation import as_observations
 from offlinekit.envs.answers import checked_reset
-from offlinekit.envs.given_env import GivenEnv, env_facts
+from offlinekit.envs.env_facts import env_facts
+from offlinekit.envs.given_env import GivenEnv
 from offlinekit.errors import DatasetError
 from offlinekit.types import stack_trees
 
@@ -74,9 +75,9 @@ def collect(
         DatasetError: If parts lie beside `out` that were recorded in another way.
         UnsupportedError: For a policy, an environment or a space that cannot be recorded.
     """
-    for what, number in (("n_steps", n_steps), ("n_envs", n_envs), ("part_steps", part_steps)):
+    for setting, number in (("n_steps", n_steps), ("n_envs", n_envs), ("part_steps", part_steps)):
         if number is not None and number < 1:
-            raise ValueError(f"{what} must be at least 1, got {number}")
+            raise ValueError(f"{setting} must be at least 1, got {number}")
     if out is not None and Path(out).exists():
         raise FileExistsError(f"{out} is there already; remove it, or write to another file")
     with GivenEnv(env).opened(n_envs, n_envs or AT_ONCE) as envs:

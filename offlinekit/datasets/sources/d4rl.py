@@ -254,8 +254,8 @@ def build(
     if name is not None:
         warn_of_faults(name, {"step_limit": step_limit is not None, "alignment": alignment == "RSA"}, columns)
     arguments = _arguments(columns, transitions, alignment, step_limit)
-    found = {**arguments, "action_space": action_space, "name": name or "custom", "metadata": _metadata(name)}
-    return found if reward_transform is None else with_reward_transform(found, reward_transform)
+    built = {**arguments, "action_space": action_space, "name": name or "custom", "metadata": _metadata(name)}
+    return built if reward_transform is None else with_reward_transform(built, reward_transform)
 
 
 def _arguments(

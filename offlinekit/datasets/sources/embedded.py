@@ -43,10 +43,10 @@ def load(name: str) -> MDPDataset:
     path, facts = FOLDER / f"{name}.h5", manifest().get(name)
     if facts is None or not path.is_file():
         raise FileNotFoundError(f"{path} is missing from this installation; install offlinekit again")
-    found = hashlib.sha256(path.read_bytes()).hexdigest()
-    if found != facts["sha256"]:
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    if digest != facts["sha256"]:
         raise FileFormatError(
-            f"{path} has SHA-256 {found}, expected {facts['sha256']}; install offlinekit again"
+            f"{path} has SHA-256 {digest}, expected {facts['sha256']}; install offlinekit again"
         )
     return MDPDataset.load(path).with_options(name=name, metadata={"env_id": facts["env_id"]})
 

@@ -59,13 +59,15 @@ def read(
         DatasetError: For a vector recording without `autoreset`, or data that cannot be a dataset.
     """
     names = names_in(path)
-    found = {ours: _named(names, theirs) for ours, theirs in COLUMNS.items()}
+    names_in_file = {ours: _named(names, theirs) for ours, theirs in COLUMNS.items()}
     lacking = [
-        COLUMNS[ours][0] for ours, name in found.items() if name is None and ours != "next_observations"
+        COLUMNS[ours][0]
+        for ours, name in names_in_file.items()
+        if name is None and ours != "next_observations"
     ]
     if lacking:
         raise FileFormatError(f"{path} has no {', '.join(lacking)}; it has {', '.join(names)}")
-    tops = {ours: name for ours, name in found.items() if name is not None}
+    tops = {ours: name for ours, name in names_in_file.items() if name is not None}
     arrays = read_arrays(path, [name for top in tops.values() for name in names_under(names, top)])
     columns = {ours: tree_at(arrays, name) for ours, name in tops.items()}
     _check(columns)
@@ -88,10 +90,10 @@ def _check(columns: dict[str, Any]) -> None:
     if len(set(shapes.values())) > 1:
         raise DatasetError(f"rewards, terminations and truncations must have one shape, got {shapes}")
     n_rows = len(np.atleast_1d(columns["rewards"]))
-    seen = map_tree(
+    observations = map_tree(
         lambda leaf: leaf[:-1] if leaf.ndim and len(leaf) == n_rows + 1 else leaf, columns["observations"]
     )
-    check_columns({**columns, "observations": seen}, "rewards")
+    check_columns({**columns, "observations": observations}, "rewards")
 
 
 def _named(names: list[str], known: tuple[str, ...]) -> str | None:

@@ -56,9 +56,9 @@ def read(
     """
     facts = _facts(path)
     features = {name: row for name, row in facts["features"].items() if row.get("dtype") in NUMBERS}
-    seen = _observations(features, observations)
+    names = _observations(features, observations)
     reward = reward or ("next.reward" if "next.reward" in features else None)
-    wanted = [*seen, action, *filter(None, (reward, terminal))]
+    wanted = [*names, action, *filter(None, (reward, terminal))]
     for name in wanted:
         if name not in features:
             hint = did_you_mean(name, features)
@@ -73,9 +73,9 @@ def read(
     columns = {name: column[order] for name, column in columns.items()}
     if reward is None:
         warn_of_no_rewards("feature 'next.reward'", "name another by reward=, or learn by imitation alone")
-    parts = {name: _vectors(columns[name]) for name in seen}
+    parts = {name: _vectors(columns[name]) for name in names}
     return {
-        "observations": parts if len(seen) > 1 else parts[seen[0]],
+        "observations": parts if len(names) > 1 else parts[names[0]],
         "actions": clip(_vectors(columns[action]), action_space)
         if clip_actions
         else _vectors(columns[action]),
@@ -104,12 +104,12 @@ def _facts(path: Path) -> dict[str, Any]:
 def _observations(features: dict[str, Any], named: str | Sequence[str] | None) -> list[str]:
     if named is not None:
         return [named] if isinstance(named, str) else list(named)
-    found = [name for name in features if name.startswith("observation.")]
-    if not found:
+    observations = [name for name in features if name.startswith("observation.")]
+    if not observations:
         raise DatasetError(
             f"no numeric feature begins with 'observation.'; name some of {', '.join(features)} by observations="
         )
-    return found
+    return observations
 
 
 def _columns(path: Path, names: Sequence[str]) -> dict[str, Array]:
@@ -124,11 +124,11 @@ def _columns(path: Path, names: Sequence[str]) -> dict[str, Array]:
 
 def _check_totals(facts: dict[str, Any], columns: dict[str, Array], path: Path) -> None:
     """Raises FileFormatError unless there are as many rows and episodes as the dataset states, if it does."""
-    found = {
+    totals = {
         "total_frames": len(columns["frame_index"]),
         "total_episodes": len(np.unique(columns["episode_index"])),
     }
-    for name, n in found.items():
+    for name, n in totals.items():
         if facts.get(name, n) != n:
             raise FileFormatError(
                 f"{path} states {name} {facts[name]}, but its tables hold {n}; was it fetched completely?"

@@ -113,15 +113,18 @@ def read(
     folder = path / "data" if (path / "data").is_dir() else path
     facts = _facts(folder)
     stated = {key: values.space_from_minari(facts[key]) for key in ("observation_space", "action_space")}
-    seen = _without_text(stated["observation_space"])
-    episodes = _episodes(folder, facts, seen, stated["action_space"])
-    columns, extras, episode_extras = columns_of(episodes, seen, stated["action_space"], exact)
+    observation_space = _without_text(stated["observation_space"])
+    episodes = _episodes(folder, facts, observation_space, stated["action_space"])
+    columns, extras, episode_extras = columns_of(episodes, observation_space, stated["action_space"], exact)
     infos, final_infos = infos_of(episodes)
     acts = _action_space(stated["action_space"]) if action_space is None else action_space
     if clip_actions:
         columns["actions"] = clip(columns["actions"], acts)
-    features = {name: values.feature_space(leaf) for name, leaf in values.leaf_spaces(seen, "observations")}
-    space = values.tree_of(seen, features, "observations")
+    features = {
+        name: values.feature_space(leaf)
+        for name, leaf in values.leaf_spaces(observation_space, "observations")
+    }
+    space = values.tree_of(observation_space, features, "observations")
     return {
         **columns,
         "action_space": acts,

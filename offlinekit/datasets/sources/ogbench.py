@@ -49,8 +49,8 @@ def load(name: str, **options: Any) -> Columns:
     """
     file_name = f"{name.removeprefix('ogbench/')}.npz"
     folders = [data_root() / "ogbench", Path.home() / ".ogbench" / "data", data_root()]
-    found = next((folder / file_name for folder in folders if (folder / file_name).is_file()), None)
-    return read(found or download(f"{URL}/{file_name}", folders[0] / file_name, check=names_in), **options)
+    path = next((folder / file_name for folder in folders if (folder / file_name).is_file()), None)
+    return read(path or download(f"{URL}/{file_name}", folders[0] / file_name, check=names_in), **options)
 
 
 def read(

@@ -39,8 +39,10 @@ def read(
     """
     names = names_in(path)
     top = "steps/" if "steps/is_first" in names else ""
-    seen = names_under(names, f"{top}observation") or [f"{top}observation"]
-    arrays = read_arrays(path, [*seen, *(f"{top}{name}" for name in ("action", "reward", *MARKS))])
+    observation_names = names_under(names, f"{top}observation") or [f"{top}observation"]
+    arrays = read_arrays(
+        path, [*observation_names, *(f"{top}{name}" for name in ("action", "reward", *MARKS))]
+    )
     check_columns(arrays, f"{top}is_first")
     marks = {mark: arrays[f"{top}{mark}"] for mark in MARKS}
     observations = tree_at(arrays, f"{top}observation")

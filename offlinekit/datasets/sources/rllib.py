@@ -156,8 +156,8 @@ def _joined(parts: list[dict[str, Any]]) -> dict[str, Any]:
     Raises:
         FileFormatError: If some batches lack a column that says where rows belong or how episodes end.
     """
-    found = [name for name in (*WANTED, *ENDS) if any(name in part for part in parts)]
-    for name in [name for name in found if not all(name in part for part in parts)]:
+    shared = [name for name in (*WANTED, *ENDS) if any(name in part for part in parts)]
+    for name in [name for name in shared if not all(name in part for part in parts)]:
         n_parts = sum(name in part for part in parts)
         text = f"{name!r} is in {n_parts} of {len(parts)} batches"
         if name not in SPARE:
@@ -165,8 +165,8 @@ def _joined(parts: list[dict[str, Any]]) -> dict[str, Any]:
         warnings.warn(
             f"{text}, so that it is left out; read those that have it apart", DatasetWarning, stacklevel=5
         )
-        found.remove(name)
-    return {name: join([part[name] for part in parts], f"the batches' {name}") for name in found}
+        shared.remove(name)
+    return {name: join([part[name] for part in parts], f"the batches' {name}") for name in shared}
 
 
 def _log_probs(columns: dict[str, Array]) -> Array | None:

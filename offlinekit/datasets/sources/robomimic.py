@@ -134,8 +134,8 @@ def _seen(group: h5py.Group, wanted: str | Sequence[str] | None) -> ArrayTree:
             known = hdf5.keys_of(group)
             hint = did_you_mean(key, known)
             raise DatasetError(f"the file has no observation {key!r}{hint}; it has {', '.join(known)}")
-    found = {key: map_tree(_with_features, hdf5.read_array(group, key)) for key in keys}
-    return found[wanted] if isinstance(wanted, str) else found
+    observations = {key: map_tree(_with_features, hdf5.read_array(group, key)) for key in keys}
+    return observations[wanted] if isinstance(wanted, str) else observations
 
 
 def _with_features(array: Array) -> Array:

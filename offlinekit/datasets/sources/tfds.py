@@ -85,14 +85,14 @@ def read(
 def _shards(path: Path, split: str) -> list[Path]:
     if not path.is_dir():
         return [path]
-    found: dict[str, list[Path]] = {}
+    shards: dict[str, list[Path]] = {}
     for file in sorted(path.iterdir()):
         if match := SHARD.fullmatch(file.name):
-            found.setdefault(match["split"], []).append(file)
-    if split not in found:
-        hint = did_you_mean(split, found)
-        raise DatasetError(f"{path} has no split {split!r}{hint}; it has {', '.join(found) or 'none'}")
-    return found[split]
+            shards.setdefault(match["split"], []).append(file)
+    if split not in shards:
+        hint = did_you_mean(split, shards)
+        raise DatasetError(f"{path} has no split {split!r}{hint}; it has {', '.join(shards) or 'none'}")
+    return shards[split]
 
 
 def _episodes(path: Path) -> Iterator[tuple[int, dict[str, Feature | list[Feature]]]]:
@@ -115,7 +115,7 @@ def _arrays(features: dict[str, Any], stated: dict[str, Stated], place: str, lef
             f"{place} has no steps/{missing[0]}; it has {', '.join(sorted(features)) or 'no steps'}"
         )
     n_steps = len(features["is_first"])
-    found = {}
+    arrays = {}
     for name in sorted(features):
         varies = "/ragged_" in name
         array = (
@@ -124,8 +124,8 @@ def _arrays(features: dict[str, Any], stated: dict[str, Stated], place: str, lef
         if array is None:
             left_out.add(name.partition("/ragged_")[0])
         else:
-            found[name] = array
-    return found
+            arrays[name] = array
+    return arrays
 
 
 def _check_names(columns: Steps, path: Path) -> None:
@@ -148,8 +148,8 @@ def _columns(
         warn_of_no_rewards("'reward' in its steps")
     rewards = steps.get("reward", np.zeros(len(steps["is_first"]), np.float32))
     marks = {mark: steps[mark] for mark in MARKS}
-    seen = map_tree(_with_features, _seen(steps, observations))
-    columns, kept = columns_of_steps(seen, _actions(steps), rewards, marks, alignment)
+    arrays = map_tree(_with_features, _seen(steps, observations))
+    columns, kept = columns_of_steps(arrays, _actions(steps), rewards, marks, alignment)
     if clip_actions:
         columns["actions"] = clip(columns["actions"], action_space)
     extras = {"discount": rows(steps["discount"], kept)} if "discount" in steps else {}

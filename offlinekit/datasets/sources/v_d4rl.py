@@ -57,19 +57,19 @@ def _files(path: Path) -> list[Path]:
 def _steps(path: Path) -> dict[str, Array]:
     """Returns the columns of a file, and where its episodes begin."""
     names = names_in(path)
-    seen = EPISODE if EPISODE in names else SHARD
+    column = EPISODE if EPISODE in names else SHARD
     marks = [name for name in ("step_type", "is_terminal") if name in names]
-    if seen == SHARD and "step_type" not in names:
+    if column == SHARD and "step_type" not in names:
         raise FileFormatError(
             f"{path} has no 'step_type', which says where episodes begin; it has {', '.join(names)}"
         )
-    columns = read_arrays(path, [seen, *STEPS, *marks])
+    columns = read_arrays(path, [column, *STEPS, *marks])
     check_columns(columns, "reward")
     first = (
         columns["step_type"] == FIRST if "step_type" in columns else np.arange(len(columns["reward"])) == 0
     )
     ended = columns["is_terminal"] if "is_terminal" in columns else columns["discount"] == 0
-    return {**columns, "observation": channels_first(columns[seen]), "first": first, "ended": ended}
+    return {**columns, "observation": channels_first(columns[column]), "first": first, "ended": ended}
 
 
 def _moved_up(steps: dict[str, Array], path: Path) -> Columns:

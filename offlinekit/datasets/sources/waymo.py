@@ -119,8 +119,8 @@ def parse_scenario(data: bytes, vehicles: str) -> Scenario:
     chosen = range(len(tracks)) if vehicles == "all" else sorted(set(wanted))
     if any(i >= len(tracks) for i in chosen):
         raise FileFormatError(f"tracks {wanted} are asked for, but there are {len(tracks)}")
-    found = [_track(data, tracks[i], len(seconds)) for i in chosen]
-    return Scenario(seconds, [track for track in found if track is not None])
+    chosen_tracks = [_track(data, tracks[i], len(seconds)) for i in chosen]
+    return Scenario(seconds, [track for track in chosen_tracks if track is not None])
 
 
 def _doubles(data: bytes, field: Field) -> Array:
@@ -172,8 +172,8 @@ def transitions(states: Array, times: Array, steering: str) -> dict[str, Any]:
     left = np.stack([-ahead[:, 1], ahead[:, 0]], 1)
     way = position - position[0]
     forward, sideways = (velocity * ahead).sum(1), (velocity * left).sum(1)
-    seen = [way @ ahead[0], way @ left[0], np.cos(turned), np.sin(turned), forward, sideways, *size.T]
-    observations = np.stack(seen, 1).astype(np.float32)
+    features = [way @ ahead[0], way @ left[0], np.cos(turned), np.sin(turned), forward, sideways, *size.T]
+    observations = np.stack(features, 1).astype(np.float32)
     seconds = np.diff(times)
     yaw_rate = (np.diff(heading) + np.pi) % (2 * np.pi) - np.pi  # The short way round.
     yaw_rate /= seconds
@@ -200,10 +200,10 @@ def recognises(path: Path) -> bool:
         return False
     try:
         record = next(iter(read_records(path)), None)
-        found = set() if record is None else {f.number for f in fields(record.data) if f.wire == BYTES}
+        numbers = set() if record is None else {f.number for f in fields(record.data) if f.wire == BYTES}
     except FileFormatError:
         return False
-    return {TRACKS, SCENARIO_ID} <= found
+    return {TRACKS, SCENARIO_ID} <= numbers
 
 
 SOURCE = Source(

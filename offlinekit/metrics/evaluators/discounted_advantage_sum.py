@@ -36,5 +36,5 @@ def discounted_advantage_sum(algo: Algo, dataset: MDPDataset) -> float:
         chosen = impl.predict_value(batch.observations, None)
         return impl.predict_value(batch.observations, batch.actions) - chosen
 
-    found = per_transition(algo, dataset, advantages)
-    return float(np.mean(returns_to_go(dataset, found, algo.gamma)))
+    advantages_of_rows = per_transition(algo, dataset, advantages)
+    return float(np.mean(returns_to_go(dataset, advantages_of_rows, algo.gamma)))

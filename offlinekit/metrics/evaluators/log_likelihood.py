@@ -28,9 +28,11 @@ def log_likelihood(algo: Algo, dataset: MDPDataset) -> float:
             f"log_likelihood needs the probabilities of a policy, and that of {type(algo).__name__} has none; "
             "use action_match or action_difference"
         )
-    found = per_transition(algo, dataset, lambda batch: policy.log_prob(batch.observations, batch.actions))
+    log_probs = per_transition(
+        algo, dataset, lambda batch: policy.log_prob(batch.observations, batch.actions)
+    )
     stretched = algo.scaling.action  # Scaled actions are denser by the product of the scales.
     if stretched is None:
-        return float(found.mean())
+        return float(log_probs.mean())
     scale = np.broadcast_to(stretched.scale, dataset.actions.shape[1:])
-    return float(found.mean() - np.log(scale).sum())
+    return float(log_probs.mean() - np.log(scale).sum())

@@ -58,14 +58,14 @@ def out_of_distribution_distance(
 def _vectors(algo: Algo, dataset: MDPDataset, index: Array, seed: int) -> Array:
     """Returns the observations of rows [B] as float64 [B, D], D at most `MOST_NUMBERS`."""
     project: Callable[[Array], Array] | None = None
-    found = []
+    vectors = []
     for part in row_parts(index, ROWS_AT_ONCE):
-        seen = observations_at(algo, dataset, part)
-        flat = np.hstack([leaf.reshape(len(part), -1).astype(np.float64) for leaf in leaves(seen)])
+        observations = observations_at(algo, dataset, part)
+        flat = np.hstack([leaf.reshape(len(part), -1).astype(np.float64) for leaf in leaves(observations)])
         if project is None:
             project = _projection(flat, seed)
-        found.append(project(flat))
-    return np.concatenate(found)
+        vectors.append(project(flat))
+    return np.concatenate(vectors)
 
 
 def _projection(flat: Array, seed: int) -> Callable[[Array], Array]:

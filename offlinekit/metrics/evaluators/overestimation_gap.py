@@ -47,15 +47,15 @@ def overestimation_gap(
     """
     check_values(algo, "overestimation_gap")
     if env is not None:
-        with GivenEnv(env).opened() as (one,):
-            result = evaluate(algo, _Discounted(one, algo), n_episodes, seed=seed)
+        with GivenEnv(env).opened() as (opened,):
+            result = evaluate(algo, _Discounted(opened, algo), n_episodes, seed=seed)
         return (result.mean_start_value or 0.0) - result.mean
     check_ordered(dataset, "overestimation_gap")
     impl = algo.impl
     estimates = per_transition(algo, dataset, lambda batch: impl.predict_value(batch.observations, None))
     returns, weights = _completed_returns(algo, dataset, estimates)
-    seen = np.sum(1.0 - weights)
-    return float(np.sum(estimates - returns) / seen) if seen > 0 else 0.0
+    n_effective = np.sum(1.0 - weights)
+    return float(np.sum(estimates - returns) / n_effective) if n_effective > 0 else 0.0
 
 
 def _completed_returns(algo: Algo, dataset: MDPDataset, estimates: Array) -> tuple[Array, Array]:

@@ -41,5 +41,7 @@ def soft_opc(algo: Algo, dataset: MDPDataset, *, return_threshold: float | None 
             f"return_threshold must be reached by an episode, got {threshold:g}; the best has {returns.max():g}"
         )
     impl = algo.impl
-    found = per_transition(algo, dataset, lambda batch: impl.predict_value(batch.observations, batch.actions))
-    return float(found[success].mean() - found.mean())
+    values = per_transition(
+        algo, dataset, lambda batch: impl.predict_value(batch.observations, batch.actions)
+    )
+    return float(values[success].mean() - values.mean())

@@ -36,9 +36,9 @@ def td_error(algo: Algo, dataset: MDPDataset) -> float:
         targets = batch.rewards + batch.discounts * impl.predict_value(batch.next_observations, None)
         return impl.predict_value(batch.observations, batch.actions) - targets
 
-    found = per_transition(algo, dataset, errors, with_next=True)
-    if not len(found):
+    td_errors = per_transition(algo, dataset, errors, with_next=True)
+    if not len(td_errors):
         raise UnsupportedError(
             "td_error needs a next observation, and no row has one; give next_observations or terminals"
         )
-    return float(np.mean(found**2))
+    return float(np.mean(td_errors**2))

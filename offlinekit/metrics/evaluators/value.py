@@ -21,5 +21,5 @@ def value(algo: Algo, dataset: MDPDataset) -> float:
     """
     check_values(algo, "value")
     impl = algo.impl
-    found = per_transition(algo, dataset, lambda batch: impl.predict_value(batch.observations, None))
-    return float(found.mean())
+    values = per_transition(algo, dataset, lambda batch: impl.predict_value(batch.observations, None))
+    return float(values.mean())

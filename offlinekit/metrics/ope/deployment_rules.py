@@ -76,18 +76,18 @@ class Rules:
         if without_rows:
             lower = -np.inf
         doubt = next((text for text in (without_rows, *doubts) if text), "")
-        found = Candidate(name, float(own[0]), float(own[1:].std(ddof=1)), gain, lower, held_back=doubt)
+        candidate = Candidate(name, float(own[0]), float(own[1:].std(ddof=1)), gain, lower, held_back=doubt)
         if weighted is None:
-            return found
-        held_back = found.held_back or self._too_few(weighted) or _wrong_weights(weighted)
-        found = replace(found, effective_sample=weighted.effective_sample, held_back=held_back)
+            return candidate
+        held_back = candidate.held_back or self._too_few(weighted) or _wrong_weights(weighted)
+        candidate = replace(candidate, effective_sample=weighted.effective_sample, held_back=held_back)
         if weighted.gains is None:
-            return found
+            return candidate
         n, second = len(weighted.gains), float(weighted.gains.mean())
         error = float(weighted.gains.std(ddof=1) / np.sqrt(n))
         lower = min(lower, second - self._quantile(n - 1) * error)
-        held_back = found.held_back or self._apart(gain, second, float(np.hypot(spread, error)))
-        return replace(found, weighted_gain=second, lower_bound=lower, held_back=held_back)
+        held_back = candidate.held_back or self._apart(gain, second, float(np.hypot(spread, error)))
+        return replace(candidate, weighted_gain=second, lower_bound=lower, held_back=held_back)
 
     def _too_few(self, weighted: WeightedEstimate) -> str:
         if weighted.effective_sample >= self.min_effective_sample:

@@ -136,12 +136,12 @@ def estimate(
     if checks.widened:
         contributions = _widened(contributions, chosen, inputs, checks.cuts)
     estimates = {}
-    for name, found in contributions.items():
+    for name, contribution in contributions.items():
         if chosen[name].needs_dynamics:
             span = inputs.simulation.interval(confidence)
         else:
-            span = interval_of(found, interval, confidence, bounds=bounds, seed=seed)
-        estimates[name] = checks.estimate(chosen[name], found, span, confidence)
+            span = interval_of(contribution, interval, confidence, bounds=bounds, seed=seed)
+        estimates[name] = checks.estimate(chosen[name], contribution, span, confidence)
     return Report(
         estimates,
         contributions,
@@ -164,17 +164,17 @@ def _answers(
     Raises:
         UnanswerableError: If none has.
     """
-    found = {}
+    contributions = {}
     for name, estimator in chosen.items():
         if name in left_out:
             continue
         try:
-            found[name] = estimator.run(inputs)
+            contributions[name] = estimator.run(inputs)
         except UnanswerableError as error:
             left_out[name] = str(error)
-    if not found and left_out:
+    if not contributions and left_out:
         raise UnanswerableError(next(iter(left_out.values())))
-    return found
+    return contributions
 
 
 def _widened(
@@ -193,10 +193,10 @@ def _widened(
         with suppress(UnsupportedError):
             later = ESTIMATORS["dual_dice"].run(inputs)
     return {
-        name: found.spread_as(later if chosen[name].looks_beyond else spread)
+        name: contribution.spread_as(later if chosen[name].looks_beyond else spread)
         if chosen[name].trusts_model
-        else found
-        for name, found in contributions.items()
+        else contribution
+        for name, contribution in contributions.items()
     }
 
 

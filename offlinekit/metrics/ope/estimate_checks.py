@@ -82,14 +82,14 @@ class EstimateChecks:
         is_widened = estimator.trusts_model and self.widened
         if not (estimator.needs_weights or is_widened) or np.isnan(contributions.value):
             return []
-        found = [str(self.mean_weight)] if self.mean_weight is not None and self.mean_weight.is_off else []
+        doubts = [str(self.mean_weight)] if self.mean_weight is not None and self.mean_weight.is_off else []
         if not (estimator.multiplies_weights or is_widened):
-            return found
+            return doubts
         if self.tail > TAIL_LIMIT:
-            found.append(f"heavy tail of weights (k {self.tail:.2f})")
+            doubts.append(f"heavy tail of weights (k {self.tail:.2f})")
         if (k := tail_of(contributions.numerators.sum(1))) > TAIL_LIMIT:
-            found.append(f"heavy tail of what episodes contribute (k {k:.2f})")
-        return [*found, self._of_clip()]
+            doubts.append(f"heavy tail of what episodes contribute (k {k:.2f})")
+        return [*doubts, self._of_clip()]
 
     def _of_returns(self) -> str:
         """Returns that returns themselves have a heavy tail, whatever the weights; empty if they have none."""

@@ -49,8 +49,8 @@ class Features:
             states = inputs.reshape(-1).astype(np.int64)
             ones = np.ones(len(states))
             return sparse.csr_array((ones, (np.arange(len(states)), states)), (len(states), self.n_states))
-        found = self.sampler.transform((inputs - self.mean) / self.scale)
-        return np.concatenate([found, np.ones((len(found), 1))], 1)
+        transformed = self.sampler.transform((inputs - self.mean) / self.scale)
+        return np.concatenate([transformed, np.ones((len(transformed), 1))], 1)
 
 
 class FlowMaker:
@@ -126,17 +126,17 @@ class FlowMaker:
     def _of_counted_pairs(self, states: Floats, taken: Floats) -> Flow:
         done = np.zeros((self.n_states, self.target.n_actions))
         np.add.at(done, (states.reshape(-1).astype(np.int64), taken.argmax(1)), 1.0)
-        seen = done > 0
-        number = np.cumsum(seen.reshape(-1)).reshape(seen.shape) - 1
+        occurs = done > 0
+        number = np.cumsum(occurs.reshape(-1)).reshape(occurs.shape) - 1
 
         def indicators(observations: ArrayTree, shares: Floats) -> sparse.csr_array:
             numbers = vectors(observations).reshape(-1).astype(np.int64)
-            kept = shares * seen[numbers]
+            kept = shares * occurs[numbers]
             kept = np.where(kept.sum(1, keepdims=True) > 0, kept, done[numbers])
             kept = kept / np.maximum(kept.sum(1, keepdims=True), 1e-300)
             place, action = np.nonzero(kept)
             columns = number[numbers[place], action]
-            return sparse.csr_array((kept[place, action], (place, columns)), (len(kept), seen.sum()))
+            return sparse.csr_array((kept[place, action], (place, columns)), (len(kept), occurs.sum()))
 
         following, starts = (
             indicators(part, self.target.probabilities(part)) for part in (self.following, self.starts)
@@ -151,8 +151,8 @@ class FlowMaker:
         def expected(observations: ArrayTree) -> Floats:
             draws = [vectors(np.asarray(self.target.act(observations))) for _ in range(self.target.n_samples)]
             inputs = vectors(observations)
-            found = [features(np.concatenate([inputs, draw], 1)) for draw in draws]
-            return np.asarray(np.mean(found, axis=0))
+            features_of_draws = [features(np.concatenate([inputs, draw], 1)) for draw in draws]
+            return np.asarray(np.mean(features_of_draws, axis=0))
 
         following = self._ended(expected(self.following))
         return Flow(features(joined), following, expected(self.starts), self.rewards, self.episodes)

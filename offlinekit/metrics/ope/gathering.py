@@ -44,8 +44,10 @@ def by_rows(
 ) -> Floats:
     """Returns a function of observations and actions for all rows [N], a slice at a time."""
     parts = row_parts(np.arange(len(dataset.actions)), ROWS_AT_ONCE)
-    found = [function(observations_at(policy, dataset, part), dataset.actions[part]) for part in parts]
-    return np.concatenate(found)
+    parts_of_result = [
+        function(observations_at(policy, dataset, part), dataset.actions[part]) for part in parts
+    ]
+    return np.concatenate(parts_of_result)
 
 
 def model_values(
@@ -93,10 +95,10 @@ def tabular_fit(target: TargetPolicy, dataset: MDPDataset, gamma: float) -> Call
             "give a q_function(observations, actions)"
         )
     n_states = max(int(part.max()) for part in numbers) + 1
-    seen = np.unique(np.concatenate(numbers).clip(0))
+    states = np.unique(np.concatenate(numbers).clip(0))
     shape = np.asarray(dataset.observations).shape[1:]
     policy = np.zeros((n_states, target.n_actions))
-    policy[seen] = target.probabilities(seen.reshape(-1, *shape).astype(np.float32))
+    policy[states] = target.probabilities(states.reshape(-1, *shape).astype(np.float32))
 
     def fit(part: MDPDataset) -> QFunction:
         q = _counted_model(part, policy.shape).values(policy, gamma)[1]
@@ -135,10 +137,10 @@ def _states(dataset: MDPDataset) -> tuple[Array, Array]:
 
 def behaviour_of(dataset: MDPDataset, given: Behaviour, n_folds: int, seed: int) -> FittedBehaviour | Floats:
     """Returns the log-probabilities [N] of the logged actions, with their calibration where they were fitted."""
-    found = _behaviour_of(dataset, given, n_folds, seed)
-    log_probs = found.log_probs if isinstance(found, FittedBehaviour) else found
+    behaviour = _behaviour_of(dataset, given, n_folds, seed)
+    log_probs = behaviour.log_probs if isinstance(behaviour, FittedBehaviour) else behaviour
     refuse_first(no_log_probs(log_probs, dataset.action_space, "behaviour"))
-    return found
+    return behaviour
 
 
 def _behaviour_of(dataset: MDPDataset, given: Behaviour, n_folds: int, seed: int) -> FittedBehaviour | Floats:
@@ -147,12 +149,12 @@ def _behaviour_of(dataset: MDPDataset, given: Behaviour, n_folds: int, seed: int
     if isinstance(given, str) and given not in ("fit", "logged"):
         raise ValueError(f"behaviour must be 'fit', 'logged' or log-probabilities [N], got {given!r}")
     if given is not None and not isinstance(given, str):
-        found = np.asarray(given, np.float64)
-        if found.shape != (len(dataset),):
+        log_probs = np.asarray(given, np.float64)
+        if log_probs.shape != (len(dataset),):
             raise ValueError(
-                f"behaviour must have one log-probability a row, [{len(dataset)}], got {list(found.shape)}"
+                f"behaviour must have one log-probability a row, [{len(dataset)}], got {list(log_probs.shape)}"
             )
-        return found
+        return log_probs
     if given == "fit" or (given is None and dataset.behavior_log_probs is None):
         return fit_behaviour(dataset, n_folds=n_folds, seed=seed)
     if dataset.behavior_log_probs is None:

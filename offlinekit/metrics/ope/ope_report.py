@@ -82,8 +82,8 @@ def shared_warnings(estimates: dict[str, Estimate], left_out: dict[str, str]) ->
     aims: dict[str, list[str]] = {}
     for name, estimate in estimates.items():
         aims.setdefault(estimate.estimand, []).append(name)
-    found = [f"{name} is left out: {why}" for name, why in left_out.items()]
+    warnings = [f"{name} is left out: {why}" for name, why in left_out.items()]
     if len(aims) > 1:
         listed = "; ".join(f"{', '.join(names)}: {aim}" for aim, names in aims.items())
-        found.append(f"the estimates aim at different returns, which are not to be compared: {listed}")
-    return tuple(found)
+        warnings.append(f"the estimates aim at different returns, which are not to be compared: {listed}")
+    return tuple(warnings)

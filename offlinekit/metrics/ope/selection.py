@@ -126,17 +126,17 @@ def select(
     estimates = _weighted_estimates(policies, members, recorded, dataset, behaviour)
     kept = fitted.values(BEHAVIOUR)
     rules = Rules(1 - (1 - confidence) / len(policies), min_effective_sample, max_disagreement)
-    found = []
+    candidates = []
     for name, own in members.items():
         weighted = estimates[name]
         second = weighted if isinstance(weighted, WeightedEstimate) else None
         doubts = (unsettled[BEHAVIOUR], unsettled[name])
         rowless = _without_rows(policies[name], own[0], dataset)
-        found.append(rules.candidate(name, fitted.values(name), kept, second, doubts, rowless))
-    found.sort(key=lambda candidate: -candidate.lower_bound)
+        candidates.append(rules.candidate(name, fitted.values(name), kept, second, doubts, rowless))
+    candidates.sort(key=lambda candidate: -candidate.lower_bound)
     unfinished = tuple(f"{name}: {why}" for name, why in unsettled.items() if why)
     return Selection(
-        found, float(kept[0]), *decide(found, margin, confidence), (*_alone(estimates), *unfinished)
+        candidates, float(kept[0]), *decide(candidates, margin, confidence), (*_alone(estimates), *unfinished)
     )
 
 
@@ -144,7 +144,7 @@ def _unsettled(fitted: FittedPolicies) -> dict[str, str]:
     """Returns why the fits of each policy, and of the behaviour, have not settled yet; empty if they have."""
     dataset, kept = fitted.dataset, fitted.values(BEHAVIOUR)
     recorded = fitted.members[BEHAVIOUR]
-    found = {}
+    unsettled = {}
     for name, own in fitted.members.items():
         values = fitted.values(name)
         moved = values if name == BEHAVIOUR else values - kept
@@ -152,20 +152,20 @@ def _unsettled(fitted: FittedPolicies) -> dict[str, str]:
             0.0 if name == BEHAVIOUR else fitted.earlier.get(BEHAVIOUR, kept[0])
         )
         missed = behaviour_missed(values, baseline_of(recorded, dataset)) if name == BEHAVIOUR else ""
-        found[name] = (
+        unsettled[name] = (
             impossible(values, own[0], dataset)
             or missed
             or too_few_updates(own[0], dataset)
             or still_moving(before, float(moved[0]), float(moved[1:].std(ddof=1)))
         )
-    return found
+    return unsettled
 
 
 def _without_rows(policy: PolicyLike | str, fit: FQE, dataset: MDPDataset) -> str:
     """Returns that much of what a policy does has no rows; empty if little has."""
     target = fitted_target(policy, fit, dataset) or TargetPolicy(fit.choices_at, dataset.action_space)
-    found = support_of(target, dataset, fit.gamma)
-    return str(found) if found.fails else ""
+    support = support_of(target, dataset, fit.gamma)
+    return str(support) if support.fails else ""
 
 
 def _held_in_memory(dataset: MDPDataset, n_tables: int, behaviour: Behaviour, seed: int) -> MDPDataset:

@@ -66,14 +66,14 @@ class TargetPolicy:
             ValueError: For a result of another shape, with NaN, or above 0 for discrete actions.
         """
         if callable(self.log_prob):
-            found = np.asarray(self.log_prob(observations, actions), np.float64)
-            if found.shape != (len(actions),) or np.isnan(found).any():
+            log_probs = np.asarray(self.log_prob(observations, actions), np.float64)
+            if log_probs.shape != (len(actions),) or np.isnan(log_probs).any():
                 raise ValueError(
                     f"expected log-probabilities of shape ({len(actions)},) without NaN from log_prob, "
-                    f"got {found.shape} with {int(np.isnan(found).sum())} NaN"
+                    f"got {log_probs.shape} with {int(np.isnan(log_probs).sum())} NaN"
                 )
-            refuse_first(no_log_probs(found, self.action_space, "log_prob of the policy"))
-            return found
+            refuse_first(no_log_probs(log_probs, self.action_space, "log_prob of the policy"))
+            return log_probs
         if not self.discrete:
             raise UnsupportedError(
                 "a continuous policy needs densities to weight episodes by; pass SampledPolicy(algo) of "
@@ -93,13 +93,18 @@ class TargetPolicy:
         if callable(self.log_prob):
             return probabilities_of(self.log_probs, observations, range(self.n_actions))
         n, n_actions = len(first_leaf(observations)), self.n_actions
-        found = np.asarray(self.act(observations), np.float64)
-        if found.shape != (n, n_actions) or (found < 0).any() or not np.allclose(found.sum(1), 1, atol=1e-3):
+        probabilities = np.asarray(self.act(observations), np.float64)
+        if (
+            probabilities.shape != (n, n_actions)
+            or (probabilities < 0).any()
+            or not np.allclose(probabilities.sum(1), 1, atol=1e-3)
+        ):
             raise ValueError(
-                f"expected probabilities of shape ({n}, {n_actions}) that sum to 1 in each row, got {found.shape}; "
+                f"expected probabilities of shape ({n}, {n_actions}) that sum to 1 in each row, got "
+                f"{probabilities.shape}; "
                 "for a policy that returns actions pass GreedyPolicy(policy) of offlinekit.envs.callable_policies"
             )
-        return found
+        return probabilities
 
     def state_values(self, q_function: QFunction, observations: ArrayTree) -> Floats:
         """Returns the values [B] of states: the mean of q over the policy's actions.

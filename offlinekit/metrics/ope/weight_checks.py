@@ -46,12 +46,12 @@ class MeanWeight:
         return abs(self.errors) > MOST_ERRORS
 
     def __str__(self) -> str:
-        what = (
+        subject = (
             f"weights of {self.step} step{'' if self.step == 1 else 's'}"
             if self.step
             else "ratios of one step"
         )
-        return f"{what} average {self.value:.3g} +- {self.standard_error:.2g} where 1 is due"
+        return f"{subject} average {self.value:.3g} +- {self.standard_error:.2g} where 1 is due"
 
 
 def mean_ratio(logged: Logged) -> MeanWeight:

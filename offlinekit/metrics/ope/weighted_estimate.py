@@ -125,13 +125,13 @@ def held_out_values(
     target: TargetPolicy, fits: Sequence[FQE], dataset: MDPDataset
 ) -> tuple[Floats, Floats, Floats]:
     """Returns as `model_values` the values of each episode by a bootstrap that did not draw it."""
-    found = np.empty(len(dataset)), np.empty(len(dataset)), np.empty(dataset.n_episodes)
+    columns = np.empty(len(dataset)), np.empty(len(dataset)), np.empty(dataset.n_episodes)
     for fit, held_out in unseen_by(fits, dataset):
         index = np.repeat(held_out, dataset.episode_lengths())
         values = model_values(target, dataset[held_out], fit.predict_value)
-        for column, where, part in zip(found, (index, index, held_out), values, strict=True):
+        for column, where, part in zip(columns, (index, index, held_out), values, strict=True):
             column[where] = part
-    return found
+    return columns
 
 
 def unseen_by(fits: Sequence[FQE], dataset: MDPDataset) -> Iterator[tuple[FQE, Array]]:

@@ -95,23 +95,23 @@ def compare_scores(first: npt.ArrayLike, second: npt.ArrayLike, *, seed: int = 0
     Raises:
         ValueError: For another number of tasks.
     """
-    one, two = as_scores(first), as_scores(second)
-    difference = difference_of_means(one, two)
-    variances = [_variance(one), _variance(two)]
-    error = math.sqrt(variances[0] / len(one) + variances[1] / len(two))
-    margin = _welch_margin(one, two)
+    scores, others = as_scores(first), as_scores(second)
+    difference = difference_of_means(scores, others)
+    variances = [_variance(scores), _variance(others)]
+    error = math.sqrt(variances[0] / len(scores) + variances[1] / len(others))
+    margin = _welch_margin(scores, others)
     z = stats.norm.ppf(0.975) + stats.norm.ppf(0.8)
     needed = None
     if difference and 0 < sum(variances) < math.inf:
         needed = max(2, math.ceil(z**2 * sum(variances) / difference**2))
     return Comparison(
-        len(one),
-        len(two),
-        (float(one.mean()), float(two.mean())),
+        len(scores),
+        len(others),
+        (float(scores.mean()), float(others.mean())),
         difference,
         (difference - margin, difference + margin),
-        probability_of_improvement(one, two),
-        stratified_interval(probability_of_improvement, one, two, seed=seed),
+        probability_of_improvement(scores, others),
+        stratified_interval(probability_of_improvement, scores, others, seed=seed),
         float(z * error),
         needed,
         all(variance != 0 for variance in variances),

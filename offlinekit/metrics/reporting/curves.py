@@ -129,8 +129,8 @@ def dataset_name(runs: Runs) -> str | None:
 def behaviour_return(runs: Iterable[str | Path]) -> float | None:
     """Returns the mean return of the data of all runs; None if they differ or do not say."""
     returns = {read_config(Path(path)).get("behaviour_return") for path in runs}
-    found = returns.pop() if len(returns) == 1 else None
-    return None if found is None else float(found)
+    shared = returns.pop() if len(returns) == 1 else None
+    return None if shared is None else float(shared)
 
 
 def _read_names(path: Path) -> tuple[str, str]:

@@ -38,20 +38,20 @@ def figures_of(runs: list[RunResult], kind: str) -> list[tuple[str, str, str]]:
         kind: Of the score, "final" or "best-over-training".
     """
     judged = [run for run in runs if run.is_evaluated]
-    groups, made = by_group(judged), []
+    groups, figures = by_group(judged), []
     for dataset in dict.fromkeys(dataset for dataset, _ in groups):
         mine = {key[1]: group for key, group in groups.items() if key[0] == dataset}
-        made += [
+        figures += [
             (f"{dataset}: {name}", _drawn(draw) if draw else "", caption)
             for name, draw, caption in _of_dataset(mine, kind)
         ]
     if len({dataset for dataset, _ in groups}) > 1:
-        found = {algo: score_matrix(groups, algo, kind) for algo in sorted({algo for _, algo in groups})}
-        scores = {algo: matrix for algo, matrix in found.items() if matrix is not None}
+        matrices = {algo: score_matrix(groups, algo, kind) for algo in sorted({algo for _, algo in groups})}
+        scores = {algo: matrix for algo, matrix in matrices.items() if matrix is not None}
         if scores:
             draw = partial(_profile, scores, f"{kind} normalised score")
-            made.append(("All tasks: performance profile", _drawn(draw), _profile_caption(scores)))
-    return made
+            figures.append(("All tasks: performance profile", _drawn(draw), _profile_caption(scores)))
+    return figures
 
 
 def _of_dataset(groups: Groups, kind: str) -> Iterator[tuple[str, Callable[[], Figure] | None, str]]:

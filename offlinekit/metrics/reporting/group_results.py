@@ -47,14 +47,14 @@ class GroupResult:
     @property
     def scores(self) -> Floats:
         """Normalised returns [evaluated runs]; none if the dataset has no reference returns."""
-        found = [run.normalized(self.kind) for run in self.evaluated]
-        return np.array([] if None in found else found, np.float64)
+        scores = [run.normalized(self.kind) for run in self.evaluated]
+        return np.array([] if None in scores else scores, np.float64)
 
     @property
     def behaviour_return(self) -> float | None:
         """Mean return of the recorded episodes, if a run noted it."""
-        found: float | None = self.runs[0].config.get("behaviour_return")
-        return found
+        recorded: float | None = self.runs[0].config.get("behaviour_return")
+        return recorded
 
     @property
     def basis(self) -> str:
@@ -110,16 +110,16 @@ def results_csv(runs: Sequence[RunResult], kind: str) -> str:
             *("return_of_the_data", "updates_least", "updates_most", "rests_on", "budget of the table"),
         )
     )
-    for found in group_results(runs, kind):
-        median = float(np.median(found.returns)) if len(found.returns) else math.nan
-        behaviour = math.nan if found.behaviour_return is None else found.behaviour_return
-        numbers = (*mean_interval(found.returns), median, *mean_interval(found.scores), behaviour)
-        updates = [run.updates for run in found.runs]
+    for result in group_results(runs, kind):
+        median = float(np.median(result.returns)) if len(result.returns) else math.nan
+        behaviour = math.nan if result.behaviour_return is None else result.behaviour_return
+        numbers = (*mean_interval(result.returns), median, *mean_interval(result.scores), behaviour)
+        updates = [run.updates for run in result.runs]
         writer.writerow(
             (
-                *(csv_text(found.dataset), csv_text(found.algo), len(found.runs), len(found.evaluated)),
+                *(csv_text(result.dataset), csv_text(result.algo), len(result.runs), len(result.evaluated)),
                 *("" if math.isnan(number) else repr(float(number)) for number in numbers),
-                *(min(updates), max(updates), found.basis, str(budget).removeprefix("Budget: ")),
+                *(min(updates), max(updates), result.basis, str(budget).removeprefix("Budget: ")),
             )
         )
     return out.getvalue()

@@ -73,21 +73,21 @@ def write_report(
         FileNotFoundError: For a path without runs.
         ValueError: For seeds of the choice, runs on other data of one name, or no run that counts.
     """
-    found, left_out = counted_runs([read_run(folder) for folder in find_runs(runs)])
-    check_seeds_apart(tuning_seeds, (run.seed for run in found if run.seed is not None))
-    by_group(found)
-    if not found:
+    counted, left_out = counted_runs([read_run(folder) for folder in find_runs(runs)])
+    check_seeds_apart(tuning_seeds, (run.seed for run in counted if run.seed is not None))
+    by_group(counted)
+    if not counted:
         raise ValueError(f"no run is left to report: {'; '.join(left_out)}")
-    tables, out = tables_of(found, score), Path(out)
-    said = [f"{markdown_text(line)}\n" for line in (lead(found), *(f"{line}." for line in left_out))]
+    tables, out = tables_of(counted, score), Path(out)
+    said = [f"{markdown_text(line)}\n" for line in (lead(counted), *(f"{line}." for line in left_out))]
     files = {
         "report.md": "\n".join(
             [f"# {markdown_text(title)}\n", *said, *(table.markdown() for table in tables)]
         ),
         "report.tex": "\n".join(table.latex() for table in tables[:-1]),
-        "results.csv": results_csv(found, score),
+        "results.csv": results_csv(counted, score),
         "runs.csv": tables[-1].csv(),
-        "report.html": _page(title, tables, found, score, left_out),
+        "report.html": _page(title, tables, counted, score, left_out),
     }
     for name, text in files.items():
         with atomic_write(out / name) as beside:

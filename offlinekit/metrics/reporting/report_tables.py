@@ -127,14 +127,14 @@ class Table:
 def tables_of(runs: list[RunResult], kind: str) -> list[Table]:
     """Returns the tables of a report: results, these by dataset if there are several, aggregates, and the runs."""
     budget = sum((run.budget for run in runs), Budget())
-    made = [
+    tables = [
         _results(runs, kind, budget),
         _pivot(runs, kind, budget),
         _aggregates(runs, kind, budget),
         _online(runs, budget),
         _runs(runs, budget),
     ]
-    return [table for table in made if table is not None]
+    return [table for table in tables if table is not None]
 
 
 def _online(runs: list[RunResult], budget: Budget) -> Table | None:
@@ -144,23 +144,23 @@ def _online(runs: list[RunResult], budget: Budget) -> Table | None:
 
 def _results(runs: list[RunResult], kind: str, budget: Budget) -> Table:
     rows = []
-    for found in group_results(runs, kind):
-        n, n_evaluated, returns = len(found.runs), len(found.evaluated), found.returns
-        behaviour = found.behaviour_return
+    for result in group_results(runs, kind):
+        n, n_evaluated, returns = len(result.runs), len(result.evaluated), result.returns
+        behaviour = result.behaviour_return
         rows.append(
             (
-                found.dataset,
-                found.algo,
+                result.dataset,
+                result.algo,
                 str(n) if n_evaluated in (0, n) else f"{n_evaluated} of {n}",
                 _with_interval(returns),
                 readable(float(np.median(returns))) if n_evaluated else "-",
-                _with_interval(found.scores),
+                _with_interval(result.scores),
                 "-" if behaviour is None else readable(behaviour),
-                _range(sorted({run.updates for run in found.runs})),
-                found.basis,
+                _range(sorted({run.updates for run in result.runs})),
+                result.basis,
             )
         )
-    what = "final" if kind == "final" else "best over training, chosen in the environment: flattered"
+    heading = "final" if kind == "final" else "best over training, chosen in the environment: flattered"
     head = (
         "dataset",
         "algorithm",
@@ -173,25 +173,25 @@ def _results(runs: list[RunResult], kind: str, budget: Budget) -> Table:
         "rests on",
     )
     note = _explained(runs, kind)
-    return Table(f"Results ({what})", head, rows, note, budget)
+    return Table(f"Results ({heading})", head, rows, note, budget)
 
 
 def _pivot(runs: list[RunResult], kind: str, budget: Budget) -> Table | None:
     """Returns algorithms x datasets: scores if all have them, else returns; None of a single dataset."""
-    found = group_results(runs, kind)
-    tasks = sorted({each.dataset for each in found})
+    results = group_results(runs, kind)
+    tasks = sorted({each.dataset for each in results})
     if len(tasks) < 2:
         return None
-    scored = all(len(each.scores) or not each.evaluated for each in found)
+    scored = all(len(each.scores) or not each.evaluated for each in results)
     cells = {
-        (each.algo, each.dataset): _with_interval(each.scores if scored else each.returns) for each in found
+        (each.algo, each.dataset): _with_interval(each.scores if scored else each.returns) for each in results
     }
     rows = [
         (algo, *(cells.get((algo, task), "-") for task in tasks))
-        for algo in sorted({each.algo for each in found})
+        for algo in sorted({each.algo for each in results})
     ]
-    what = "normalised score" if scored else "return"
-    note = f"Mean {what} of the {kind} evaluation over seeds, with its 95% interval (Student's t)."
+    quantity = "normalised score" if scored else "return"
+    note = f"Mean {quantity} of the {kind} evaluation over seeds, with its 95% interval (Student's t)."
     return Table("Algorithms by datasets", ("algorithm", *tasks), rows, note, budget)
 
 

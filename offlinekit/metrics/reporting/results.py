@@ -131,7 +131,7 @@ def find_runs(paths: Iterable[str | Path]) -> list[Path]:
     Raises:
         FileNotFoundError: For a path that is no run folder and holds none.
     """
-    found: dict[Path, None] = {}
+    folders: dict[Path, None] = {}
     for path in map(Path, paths):
         inside = (
             [path]
@@ -140,8 +140,8 @@ def find_runs(paths: Iterable[str | Path]) -> list[Path]:
         )
         if not inside:
             raise FileNotFoundError(f"{path} is no run folder and holds none: expected a config.json")
-        found.update(dict.fromkeys(inside))
-    return list(found)
+        folders.update(dict.fromkeys(inside))
+    return list(folders)
 
 
 def by_group(runs: Sequence[RunResult]) -> dict[tuple[str, str], list[RunResult]]:
@@ -220,14 +220,14 @@ def _read_episodes(path: Path) -> tuple[Floats, ...]:
     """Returns the returns of the episodes of each evaluation."""
     if not path.is_file():
         return ()
-    found: dict[int, list[float]] = {}
+    returns_at: dict[int, list[float]] = {}
     try:
         for row in read_table(path)[1]:
-            found.setdefault(int(str(row["step"])), []).append(float(str(row["return"])))
+            returns_at.setdefault(int(str(row["step"])), []).append(float(str(row["return"])))
     except (KeyError, ValueError) as error:
         if isinstance(error, FileFormatError):
             raise
         raise FileFormatError(
             f"{path} is damaged: {error!r}; expected the columns step and return"
         ) from error
-    return tuple(np.array(returns) for _, returns in sorted(found.items()))
+    return tuple(np.array(returns) for _, returns in sorted(returns_at.items()))

@@ -13,8 +13,8 @@ Values = npt.ArrayLike
 
 def mean_squared_error(estimates: Values, truths: Values) -> float:
     """Returns the mean over policies of (estimate - truth)**2, in units of return squared."""
-    found, true = _pair(estimates, truths)
-    return float(np.square(found - true).mean())
+    estimated, true = _pair(estimates, truths)
+    return float(np.square(estimated - true).mean())
 
 
 def rank_correlation(estimates: Values, truths: Values) -> float:
@@ -22,10 +22,10 @@ def rank_correlation(estimates: Values, truths: Values) -> float:
 
     Source: Fu et al. 2021 (DOPE), arXiv:2103.16596, section 3.
     """
-    found, true = _pair(estimates, truths)
-    if np.ptp(found) == 0 or np.ptp(true) == 0:
+    estimated, true = _pair(estimates, truths)
+    if np.ptp(estimated) == 0 or np.ptp(true) == 0:
         return float("nan")
-    return float(stats.spearmanr(found, true).statistic)
+    return float(stats.spearmanr(estimated, true).statistic)
 
 
 def regret_at_k(estimates: Values, truths: Values, k: int = 1, *, normalize: bool = True) -> float:
@@ -38,9 +38,9 @@ def regret_at_k(estimates: Values, truths: Values, k: int = 1, *, normalize: boo
     Raises:
         ValueError: For a k below 1 or above the number of policies.
     """
-    found, true = _pair(estimates, truths)
-    _check_k(k, len(found))
-    lost = true.max() - true[_ranked(found)[:k]].max()
+    estimated, true = _pair(estimates, truths)
+    _check_k(k, len(estimated))
+    lost = true.max() - true[_ranked(estimated)[:k]].max()
     spread = np.ptp(true) if normalize else 1.0
     return float(lost / spread) if spread else 0.0
 
@@ -66,11 +66,11 @@ def error_rates(estimates: Values, truths: Values, threshold: float) -> ErrorRat
         truths: [P].
         threshold: In units of return, such as the value of the behaviour.
     """
-    found, true = _pair(estimates, truths)
+    estimated, true = _pair(estimates, truths)
     good = true >= threshold
     with np.errstate(invalid="ignore"):
-        wrong = np.float64((found[~good] >= threshold).sum()) / (~good).sum()
-        missed = np.float64((found[good] < threshold).sum()) / good.sum()
+        wrong = np.float64((estimated[~good] >= threshold).sum()) / (~good).sum()
+        missed = np.float64((estimated[good] < threshold).sum()) / good.sum()
     return ErrorRates(float(wrong), float(missed))
 
 
@@ -84,9 +84,9 @@ def sharpe_ratio_at_k(estimates: Values, truths: Values, baseline: float, k: int
     Raises:
         ValueError: For a k below 1 or above the number of policies.
     """
-    found, true = _pair(estimates, truths)
-    _check_k(k, len(found))
-    top = true[_ranked(found)[:k]]
+    estimated, true = _pair(estimates, truths)
+    _check_k(k, len(estimated))
+    top = true[_ranked(estimated)[:k]]
     with np.errstate(divide="ignore", invalid="ignore"):
         return float(np.float64(top.max() - baseline) / top.std())
 
@@ -101,9 +101,9 @@ def _check_k(k: int, n: int) -> None:
 
 
 def _pair(estimates: Values, truths: Values) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    found, true = np.asarray(estimates, np.float64), np.asarray(truths, np.float64)
-    if found.shape != true.shape or found.ndim != 1 or not len(found):
+    estimated, true = np.asarray(estimates, np.float64), np.asarray(truths, np.float64)
+    if estimated.shape != true.shape or estimated.ndim != 1 or not len(estimated):
         raise ValueError(
-            f"expected one estimate and one true value a policy, two arrays [P], got {found.shape} and {true.shape}"
+            f"expected one estimate and one true value a policy, two arrays [P], got {estimated.shape} and {true.shape}"
         )
-    return found, true
+    return estimated, true

@@ -114,8 +114,8 @@ class ReplayMemory:
             self._episodes[lane] = self._new_episode()
         episode, scaler = self._episodes[lane], self._scaling.reward
         scaled = np.float32(reward) if scaler is None else scaler.transform(np.float32(reward))
-        seen = self._flat(observation) if not episode.observations else episode.observations[-1]
-        for row in episode.add(seen, self._action(action), float(scaled), self._flat(after), terminated):
+        before = self._flat(observation) if not episode.observations else episode.observations[-1]
+        for row in episode.add(before, self._action(action), float(scaled), self._flat(after), terminated):
             self._write(row, episode)
 
     def finish(self, lane: int) -> None:
@@ -194,5 +194,5 @@ def _check_columns(names: Iterable[str], by_row: bool, owner: str) -> None:
         UnsupportedError: For images, and for a column that only a dataset can have.
     """
     if by_row or (unknown := [name for name in names if name not in MADE]):
-        what = "images or whole numbers" if by_row else f"a column {unknown[0]!r}"
-        raise UnsupportedError(f"{owner or 'the impl'} needs {what}, which a replay memory cannot hold")
+        columns = "images or whole numbers" if by_row else f"a column {unknown[0]!r}"
+        raise UnsupportedError(f"{owner or 'the impl'} needs {columns}, which a replay memory cannot hold")

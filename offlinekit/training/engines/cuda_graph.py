@@ -87,7 +87,7 @@ class CudaGraphUpdates(Eager):
 
     def _due(self, step: int) -> Due:
         delayed = (*self.impl.objectives, *self.impl.targets)
-        return tuple(one.is_due(step) for one in delayed)
+        return tuple(objective.is_due(step) for objective in delayed)
 
     def _captured(self, length: int) -> Window | None:
         """Captures the next updates without taking them, or returns None if that cannot be done."""

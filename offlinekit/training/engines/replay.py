@@ -105,8 +105,8 @@ class RecordedObjective:
         steps = impl.grad_step, impl.horizon
         del impl.grad_step, impl.horizon
         try:
-            tapes = [one.tape for one in self.earlier if one.tape is not None]
-            with Tape(tapes, [p for one in self.earlier for p in one.objective.parameters]) as self.tape:
+            tapes = [other.tape for other in self.earlier if other.tape is not None]
+            with Tape(tapes, [p for other in self.earlier for p in other.objective.parameters]) as self.tape:
                 self.evaluated = self.objective.gradients(batch)
             return self.evaluated
         except (AttributeError, NotImplementedError, RuntimeError) as error:
@@ -123,11 +123,11 @@ class RecordedObjective:
             NotRecordableError: If the loss did what a replay cannot repeat.
         """
         assert self.tape is not None  # For the type checker, as below.
-        held = [one.recording for one in self.earlier if one.recording is not None]
+        held = [other.recording for other in self.earlier if other.recording is not None]
         self.recording = Recording(self.tape, self.evaluated, self.impl.buffers(), kept, held)
 
     def _check(self, batch: Minibatch) -> Evaluated:
-        if any(one.refused for one in self.earlier):
+        if any(other.refused for other in self.earlier):
             self.refuse("an objective before it, whose numbers it reads, stays eager")
             return self.objective.gradients(batch)
         before = self._snapshot()
@@ -135,12 +135,12 @@ class RecordedObjective:
         after = self._snapshot()
         self._restore(before)
         try:
-            found = self._replay()
+            replayed = self._replay()
         except RuntimeError as error:
             self._restore(after)
             self.refuse(str(error))
             return expected
-        pairs = zip(tensors_in((found, self._snapshot())), tensors_in((expected, after)), strict=True)
+        pairs = zip(tensors_in((replayed, self._snapshot())), tensors_in((expected, after)), strict=True)
         self.checked = all(starmap(torch.equal, pairs))
         if not self.checked:
             self._restore(after)

@@ -138,9 +138,9 @@ def _keyed(tree: object, same: dict[int, Tensor]) -> Hashable:
 
 def tensors_in(tree: object) -> list[Tensor]:
     """Returns the tensors in a tree of lists, tuples and dicts."""
-    found: list[Tensor] = []
-    map_tensors(found.append, tree)
-    return found
+    tensors: list[Tensor] = []
+    map_tensors(tensors.append, tree)
+    return tensors
 
 
 def map_tensors(function: Callable[[Tensor], Any], tree: Any) -> Any:

@@ -41,10 +41,10 @@ def example_row(dataset: MDPDataset | None, env: gymnasium.Env[Any, Any], seed: 
     """Returns a dataset of one row, as those of the dataset or of the environment are."""
     if dataset is not None:
         whole = rows(dataset.observations, slice(0, 1)), dataset.actions[:1], dataset.rewards[:1]
-        found = MDPDataset(
+        row = MDPDataset(
             *whole, [True], observation_space=dataset.observation_space, action_space=dataset.action_space
         )
-        return found if dataset.masks is None else found.with_options(mask_size=dataset.masks.shape[1])
+        return row if dataset.masks is None else row.with_options(mask_size=dataset.masks.shape[1])
     space = env.action_space
     first = as_observations(stack_trees([env.reset(seed=seed)[0]]))
     if isinstance(space, gymnasium.spaces.Box):
@@ -59,13 +59,3 @@ def example_row(dataset: MDPDataset | None, env: gymnasium.Env[Any, Any], seed: 
         observation_space=as_stored(env.observation_space),
         action_space=declared,
     )
-
-
-def name_of(env: gymnasium.Env[Any, Any]) -> str:
-    """Returns what to call an environment."""
-    return env.spec.id if env.spec else type(env.unwrapped).__name__
-
-
-def describe_env(env: gymnasium.Env[Any, Any]) -> dict[str, Any]:
-    """Returns what config.json keeps of the environment that a run acts in."""
-    return {"online": name_of(env), "env_id": env.spec.id if env.spec else None}

@@ -26,14 +26,14 @@ class Experience:
         self.folder: Path | None = None
         self.parts: list[MDPDataset] = []
         self.keep_in(run)
-        found: list[Path] = [] if self.folder is None else sorted(self.folder.glob("*.h5"))
-        if len(found) < n_parts:
+        files: list[Path] = [] if self.folder is None else sorted(self.folder.glob("*.h5"))
+        if len(files) < n_parts:
             raise FileFormatError(
-                f"{self.folder} holds {len(found)} parts of the {n_parts} that the run has played; restore the others "
+                f"{self.folder} holds {len(files)} parts of the {n_parts} that the run has played; restore the others "
                 "from a copy"
             )
-        self.parts = [MDPDataset.load(path) for path in found[:n_parts]]
-        for path in found[n_parts:]:
+        self.parts = [MDPDataset.load(path) for path in files[:n_parts]]
+        for path in files[n_parts:]:
             path.unlink()
 
     def keep_in(self, run: Path | None) -> None:
@@ -65,8 +65,8 @@ def load_experience(run: str | Path) -> MDPDataset:
     Raises:
         FileNotFoundError: If the run has played nothing.
     """
-    found = sorted((Path(run) / FOLDER).glob("*.h5"))
-    if not found:
+    files = sorted((Path(run) / FOLDER).glob("*.h5"))
+    if not files:
         raise FileNotFoundError(f"{run} holds no {FOLDER}/*.h5; give the folder of a run of fit_online")
-    dataset: MDPDataset = concatenate([MDPDataset.load(path) for path in found])
+    dataset: MDPDataset = concatenate([MDPDataset.load(path) for path in files])
     return dataset

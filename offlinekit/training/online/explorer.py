@@ -88,8 +88,8 @@ class Explorer(StatefulPolicy):
         self._ages.update({episode: age + 1 for episode, age in zip(episodes, ages, strict=True)})
         young = [i for i, age in enumerate(ages) if age < limit]
         if young and self.guide is not None:
-            seen = rows(observations, np.array(young))
-            guided = self.guide.act(seen, [rewards[i] for i in young], [episodes[i] for i in young])
+            guided_rows = rows(observations, np.array(young))
+            guided = self.guide.act(guided_rows, [rewards[i] for i in young], [episodes[i] for i in young])
             actions[young] = checked_actions(guided, self.space, len(young))
 
 

@@ -96,10 +96,10 @@ def resets_of(reset: object) -> tuple[str, ...]:
         ValueError: For an unknown one.
     """
     names = reset.split(",") if isinstance(reset, str) else list(reset)  # type: ignore[call-overload]  # A tuple.
-    found = tuple(name.strip() for name in names if name.strip())
-    for name in found:
+    chosen = tuple(name.strip() for name in names if name.strip())
+    for name in chosen:
         if name not in RESETS:
             raise ValueError(
                 f"reset must name some of {list(RESETS)}, got {name!r}{did_you_mean(name, RESETS)}"
             )
-    return found
+    return chosen

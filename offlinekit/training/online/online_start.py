@@ -11,6 +11,7 @@ import gymnasium
 from offlinekit.datasets import MDPDataset
 from offlinekit.datasets.recording.behaviour_actions import Behaviour
 from offlinekit.datasets.spaces import check_environment
+from offlinekit.envs.env_facts import name_of, run_facts
 from offlinekit.envs.given_env import GivenEnv
 from offlinekit.envs.learned_statistics import statistics_kept
 from offlinekit.errors import UnsupportedError
@@ -21,10 +22,8 @@ from offlinekit.training.evaluations import make_evaluations, try_evaluators
 from offlinekit.training.online.acting import ActingLoop, replay
 from offlinekit.training.online.acting_envs import (
     MakeEnv,
-    describe_env,
     example_row,
     make_environments,
-    name_of,
 )
 from offlinekit.training.online.experience import Experience
 from offlinekit.training.online.explorer import Explorer
@@ -71,7 +70,8 @@ def start_online(
     check_environment(algo.impl.observation_space, algo.impl.action_space, envs[0])
     algo.dataset_name = dataset.name if dataset is not None else name_of(envs[0])
     data = _describe(dataset, envs[0], settings)
-    config = {**describe_run(algo, n_steps, settings, data, OnlineSettings), **describe_env(envs[0])}
+    config = describe_run(algo, n_steps, settings, data, OnlineSettings)
+    config |= {"online": name_of(envs[0]), "env_note": None, **run_facts(envs[0])}
     config["mixing"] = settings["mixing"]
     with ExitStack() as held:
         folder = _folder_to_resume(algo, settings, config)
@@ -177,14 +177,14 @@ def _evaluations(
         with GivenEnv(given).opened() as (other,):
             check_environment(algo.impl.observation_space, algo.impl.action_space, other)
         return make_evaluations(algo, dataset, given, n_episodes, evaluators)
-    found = make_evaluations(algo, dataset, env, n_episodes, evaluators, n_envs=1)
-    play = found["eval"]
+    evaluations = make_evaluations(algo, dataset, env, n_episodes, evaluators, n_envs=1)
+    play = evaluations["eval"]
 
     def undisturbed() -> dict[str, Any]:
         with statistics_kept(env):
             return play()
 
-    return {**found, "eval": undisturbed}
+    return {**evaluations, "eval": undisturbed}
 
 
 def _describe(

@@ -24,7 +24,7 @@ def reset(impl: Impl, names: Iterable[str]) -> None:
             of the "temperature" (Lagrange multipliers too).
     """
     chosen = set(names)
-    objectives = {one for name in chosen for one in OBJECTIVES.get(name, ())}
+    objectives = {objective for name in chosen for objective in OBJECTIVES.get(name, ())}
     if not chosen:
         return
     fresh = type(impl)(impl.config, impl.observation_space, impl.action_space, impl.device)

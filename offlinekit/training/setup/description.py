@@ -28,8 +28,8 @@ def describe_run(
         data: As `describe_data` gives it.
         record: Where the settings are declared.
     """
-    env = settings.get("eval_env")
-    facts = {"env_id": None} if env is None else GivenEnv(env).facts
+    env, is_written = settings.get("eval_env"), (settings.get("out") or settings.get("resume")) is not None
+    facts = GivenEnv(env).facts if is_written and env is not None else {"env_id": None}
     return {
         "format": 1,
         "algo": type(algo).__name__,

@@ -6,18 +6,16 @@ import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from offlinekit.envs.env_facts import ENV_FACTS
 from offlinekit.errors import DatasetError, FileFormatError
 from offlinekit.interfaces import Trainable
 from offlinekit.training import policy_file, run_folder
 from offlinekit.training.setup.settings import COSMETIC, EARLIER, PLAIN
-
-if TYPE_CHECKING:
-    pass
 
 RESULTS = ("n_steps", *(name for name in PLAIN if name not in COSMETIC))
 """Settings that results depend on, as config.json has them."""
@@ -52,7 +50,7 @@ def resume(algo: Trainable, folder: Path, step: int | None = None) -> dict[str, 
 
 
 def compare_config(algo: Trainable, folder: Path, config: dict[str, Any]) -> None:
-    """Compares what a run was with what it goes on as: other data are refused, other settings noted in config.json.
+    """Compares what a run was with what it goes on as: other settings are noted in config.json.
 
     Args:
         algo: At the checkpoint that it goes on from.
@@ -60,18 +58,13 @@ def compare_config(algo: Trainable, folder: Path, config: dict[str, Any]) -> Non
         config: What it goes on as.
 
     Raises:
-        DatasetError: For other data than those that the run has learned from.
+        DatasetError: For other data than those that the run has learned from, or another environment.
     """
     if not (folder / "config.json").is_file():
         return
-    before = run_folder.read_config(folder)
-    old, new = ((one.get("dataset") or {}).get("hash") for one in (before, config))
-    if old and new and old != new:
-        raise DatasetError(
-            f"{folder} has learned from other data than {config['dataset']['name']!r} (hashes {old} and {new}); "
-            "resume with the same data, or load its newest checkpoint with offlinekit.load and call fit"
-        )
-    now = _as_json(config)
+    before, now = run_folder.read_config(folder), _as_json(config)
+    _refuse_other_data(folder, before, now)
+    _refuse_other_environment(folder, before, now)
     changed = {name: before[name] for name in RESULTS if name in before and before[name] != now.get(name)}
     if not changed:
         return
@@ -83,6 +76,31 @@ def compare_config(algo: Trainable, folder: Path, config: dict[str, Any]) -> Non
         )
     earlier = [*before.get(EARLIER, []), {"until": algo.grad_step, **changed}]
     run_folder.rewrite_config(folder, {**before, **{name: now[name] for name in changed}, EARLIER: earlier})
+
+
+def _refuse_other_data(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    old, new = ((each.get("dataset") or {}).get("hash") for each in (before, now))
+    if old and new and old != new:
+        raise DatasetError(
+            f"{folder} has learned from other data than {now['dataset']['name']!r} (hashes {old} and {new}); "
+            "resume with the same data, or load its newest checkpoint with offlinekit.load and call fit"
+        )
+
+
+def _refuse_other_environment(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Refuses to go on in another environment; without one there are no spaces, and a run may go on with or without."""
+    if not before.get("env_spaces") or not now.get("env_spaces"):
+        return
+    changes = [
+        f"{name} was {before.get(name)}, is {now.get(name)}"
+        for name in ENV_FACTS
+        if before.get(name) != now.get(name)
+    ]
+    if changes:
+        raise DatasetError(
+            f"{folder} was begun with another environment: {'; '.join(changes)}; resume with the same one, or load its "
+            "newest checkpoint with offlinekit.load and begin a run"
+        )
 
 
 def find_run(
@@ -126,9 +144,9 @@ def _newest_sound(folder: Path, step: int | None) -> tuple[Path, dict[str, Any],
     except FileFormatError as error:
         for path in reversed(older):
             with suppress(FileFormatError):
-                found = policy_file.read(path, torch.device("cpu"))
+                content = policy_file.read(path, torch.device("cpu"))
                 warnings.warn(f"{error}; going on from {path.name}, the one before", stacklevel=5)
-                return path, *found
+                return path, *content
         raise
 
 

@@ -268,5 +268,5 @@ def comparable(config: Mapping[str, Any]) -> dict[str, Any]:
     A setting that the config lacks, since it is younger than the run, has its default.
     """
     defaults = {name: SETTINGS[name].default for name in PLAIN}
-    apart = (*COSMETIC, EARLIER)
+    apart = (*COSMETIC, EARLIER, "env_spaces")  # Of an environment that the other entries name.
     return {name: value for name, value in {**defaults, **config}.items() if name not in apart}

@@ -150,8 +150,8 @@ def _folder_to_resume(
     if resume == "auto":
         wanted = describe_run(algo, n_steps, settings, data)
         place = None if out is None else Path(out)
-        found = find_run(algo, place, wanted) if team is None or team.is_rank_zero else None
-        resume = found if team is None else team.gather(found and str(found))[0]
+        folder = find_run(algo, place, wanted) if team is None or team.is_rank_zero else None
+        resume = folder if team is None else team.gather(folder and str(folder))[0]
     if resume is not None and not isinstance(resume, (str, Path)):
         raise TypeError(f"resume must be one run folder, or 'auto', got {resume!r}")
     return Path(resume) if resume else None
@@ -168,8 +168,8 @@ def check_fits(algo: Algo, dataset: MDPDataset, env: EnvSource) -> None:
     Raises:
         DatasetError: For other ones.
     """
-    with GivenEnv(env).opened() as (one,):
-        check_environment(algo.impl.observation_space, dataset.action_space, fit_stack(one, algo))
+    with GivenEnv(env).opened() as (opened,):
+        check_environment(algo.impl.observation_space, dataset.action_space, fit_stack(opened, algo))
 
 
 def _prepare_sampler(
