@@ -10,8 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from os import PathLike, fspath, stat
+from pathlib import Path
 
 from offlinekit.errors import FileFormatError
+from offlinekit.io import check_plain
 
 SPARE_BYTES = 1 << 29
 """Bytes that the contents of any files may take."""
@@ -40,9 +42,14 @@ class Budget:
         self.held = self.operations = 0
 
     def admit(self, path: str | PathLike[str]) -> Budget:
-        """Counts the size of a file that is read, once, and returns the budget itself."""
+        """Counts the size of a file that is read, once, and returns the budget itself.
+
+        Raises:
+            FileFormatError: For a pipe or a device, which has no size.
+        """
         place = fspath(path)
         if place not in self.sizes:
+            check_plain(Path(place))
             self.sizes[place] = stat(place).st_size
         return self
 

@@ -172,7 +172,13 @@ def test_experience_is_a_dataset_that_learns_offline_and_joins_others(tmp_path):
 
 @pytest.mark.parametrize(
     ("what", "message"),
-    [("raise", "RuntimeError: the arm is stuck"), ("nan", "it gave reward nan and observation")],
+    [
+        ("raise", "the environment failed after step 33: RuntimeError: the arm is stuck"),
+        (
+            "nan",
+            "the environment failed after step 33: ValueError: reward of the environment's step .* is nan",
+        ),
+    ],
 )
 def test_an_environment_that_fails_saves_and_stops(what, message, tmp_path):
     algo = small()

@@ -87,7 +87,7 @@ class Recorder(EpisodeLoop):
                 f"reward of the environment's step {slot.length - 1} is {slot.reward}, in the episode of seed "
                 f"{self.seed + slot.episode}; a dataset holds finite numbers"
             )
-        self.check_observation(slot)
+        slot.check_observation()
         log_prob = None if self._log_probs is None else self._log_probs[index]
         self._running[slot.episode].append((before, self._actions[index], slot.reward, log_prob))
 
