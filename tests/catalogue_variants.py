@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
@@ -21,11 +21,16 @@ SMALL = {
 VALUES = {"mean": {}, "qr": {"q_function": "qr", "n_quantiles": 5}}
 
 
-def small_variants(**sizes: Any) -> Iterator[Any]:
-    """Yields pairs of a front and options of it that make it small; `sizes` replaces some of `SMALL`."""
+def small_variants(kinds: Iterable[str] = tuple(VALUES), **sizes: Any) -> Iterator[Any]:
+    """Yields pairs of a front and options of it that make it small.
+
+    Args:
+        kinds: Which of `VALUES`; the mean alone is every algorithm once.
+        sizes: In place of some of `SMALL`.
+    """
     for name, front in catalogue().items():
         known = front.hyperparameters()
         small = {key: value for key, value in {**SMALL, **sizes}.items() if key in known}
-        for kind, options in VALUES.items():
-            if set(options) <= set(known):
+        for kind in kinds:
+            if set(options := VALUES[kind]) <= set(known):
                 yield pytest.param(front, {**options, **small}, id=f"{name}-{kind}")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # Threads of small networks wait for one another on busy cores.
@@ -18,6 +19,20 @@ pytest.register_assert_rewrite(
     "loss_checks", "populations"
 )  # Their asserts show values, as those of tests do.
 from http_server import server  # noqa: E402, F401  # The fixture, for all tests.
+
+
+def pytest_collection_finish(session):
+    """Keeps modules and tests, which live to the end, out of the searches for garbage."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting_for_the_disk(request, monkeypatch):
+    """Leaves out `fsync`, but for tests of faults: folders of tests are not read after a power cut."""
+    if "faults" not in request.path.parts:
+        monkeypatch.setattr(os, "fsync", lambda handle: None)
 
 
 @pytest.fixture(autouse=True)

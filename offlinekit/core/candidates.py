@@ -31,9 +31,8 @@ def resize(impl: Impl) -> None:
         n = getattr(impl.config, NAME)
         if n != len(rows):
             generator = torch.Generator().manual_seed(derive(impl.config.seed, "candidates"))
-            fresh = torch.randn(n, *rows.shape[1:], generator=generator, dtype=torch.float32).clamp(
-                -bound, bound
-            )
+            fresh = torch.randn(n, *rows.shape[1:], generator=generator, dtype=torch.float32, device="cpu")
+            fresh.clamp_(-bound, bound)
             rows.data = torch.cat([rows, fresh.to(rows)[len(rows) :]])[:n]
 
 

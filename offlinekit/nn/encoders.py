@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import KW_ONLY, asdict, dataclass, field
+from functools import partial
 from math import inf, isfinite
 from typing import Any, TypeAlias
 
@@ -146,7 +148,7 @@ def register_encoder(
         if name in ("auto", *BUILT_IN):
             raise ValueError(f"the encoder name {name!r} is taken; choose another")
         register(_FACTORIES, name, create, overwrite)
-        _ENCODERS[name] = lambda **options: ModuleEncoder(create=create, name=name, **options)
+        _ENCODERS[name] = partial(ModuleEncoder, create=create, name=name)
         return create
 
     return decorate
@@ -226,10 +228,13 @@ def _named(name: str, options: dict[str, Any]) -> MLPEncoder:
             f"encoder must be one of {known}, a factory or registered by @register_encoder, "
             f"got {name!r}{hint}"
         )
-    try:
-        return _ENCODERS[name](**options)
-    except TypeError as error:
-        raise ValueError(f"encoder {name!r} does not take {sorted(options)}: {error}") from error
+    made = _ENCODERS[name]
+    arguments = list(inspect.signature(made).parameters)
+    for option in options:
+        if option not in arguments:
+            hint = did_you_mean(option, arguments) or f"; it takes: {', '.join(arguments)}"
+            raise ValueError(f"encoder {name!r} does not take {option!r}{hint}")
+    return made(**options)
 
 
 def make_trunk(encoder: MLPEncoder, space: spaces.Space[Any], random: Random) -> nn.Module:

@@ -90,7 +90,7 @@ def register_draws() -> None:
 def fixed_normals(n: int, size: int, device: torch.device) -> Tensor:
     """Returns standard normal numbers [n, size], the same at every call."""
     generator = torch.Generator().manual_seed(0)
-    return torch.randn((n, size), generator=generator, dtype=torch.float32).to(device)
+    return torch.randn((n, size), generator=generator, dtype=torch.float32, device="cpu").to(device)
 
 
 class Dropout(nn.Module):

@@ -121,7 +121,8 @@ def reduce_rows(loss: RowLoss, weights: Tensor | None = None) -> Tensor:
         mean = mean_of_rows(rows, weights)
         parts.append(mean.sum() if mean.ndim else mean)
     if _counts(rows.extra):
-        parts.append(mean_of_rows(torch.as_tensor(rows.extra), weights))
+        extra = rows.extra if isinstance(rows.extra, Tensor) else torch.tensor(rows.extra, device="cpu")
+        parts.append(mean_of_rows(extra, weights))
     return sum(parts[1:], parts[0])
 
 

@@ -131,7 +131,7 @@ class BlockSampler:
 
     def state(self) -> Tensor:
         """Returns what the next minibatches follow from: seed, number of the pool, how many it has given."""
-        return torch.tensor([self.seed, self.number, self.taken])
+        return torch.tensor([self.seed, self.number, self.taken], device="cpu")
 
     def set_state(self, state: Tensor) -> None:
         """Resumes from a state that `state` returned, after reading its pool again; one of another kind warns

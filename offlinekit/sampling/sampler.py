@@ -227,7 +227,7 @@ class TransitionSampler:
         """Returns what the next minibatches follow from, as bytes: the generator now, the generator before
         the block of row numbers in use, and how many minibatches of the block are taken.
         """
-        taken = torch.tensor([self._taken]).view(torch.uint8)
+        taken = torch.tensor([self._taken], device="cpu").view(torch.uint8)
         return torch.cat([self.generator.get_state(), self._block_state, taken])
 
     def set_state(self, state: Tensor) -> None:

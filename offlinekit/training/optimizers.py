@@ -178,7 +178,7 @@ class TorchOptimizer:
     def state_tensors(self) -> dict[str, Tensor]:
         """Returns the state by "<parameter>.<slot>"; nothing before the first step."""
         return {
-            f"{index}.{slot}": torch.as_tensor(value)
+            f"{index}.{slot}": value if isinstance(value, Tensor) else torch.tensor(value, device="cpu")
             for index, slots in self.optimizer.state_dict()["state"].items()
             for slot, value in slots.items()
             if value is not None

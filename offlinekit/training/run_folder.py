@@ -242,8 +242,13 @@ def locked(folder: Path) -> Iterator[None]:
     """Holds a run folder for this process; a process that ends in any way unlocks it.
 
     Raises:
+        FileNotFoundError: If there is no such folder.
         TrainingError: If another process trains in it.
     """
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"there is no run folder {folder}; give one that a run has made, such as runs/<name>"
+        )
     with (folder / ".lock").open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

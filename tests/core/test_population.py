@@ -29,8 +29,12 @@ from offlinekit.datasets import MDPDataset
 from offlinekit.testing import small_dataset
 
 
-@pytest.mark.parametrize(("front", "options"), list(small_variants()))
-def test_seeds(front, options):
+@pytest.mark.parametrize(
+    "name", ["bc", "cql", "edac", "iql", "qc", "tacr", "td3_plus_bc", "discrete_cql", "discrete_sac"]
+)
+def test_members_that_share_all_numbers(name):
+    """An algorithm of each kind; `test_every_number_is_a_members_own` has them all."""
+    front, options = next(each.values for each in small_variants() if each.id == f"{name}-mean")
     settings = [{"seed": seed} for seed in range(2)]
     check_members(
         lambda **own: front(batch_size=8, **options, **own), settings, small_dataset(front.action_kind)

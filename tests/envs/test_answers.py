@@ -67,6 +67,10 @@ WRONG = {
     "None as end": ({"over": None}, r"terminated of the environment's step 0 is None"),
     "several ends": ({"cut": [True, False]}, r"truncated of the environment's step 0 is \[True, False\]"),
     "four values": ({"answer": (0, 1.0, True, {})}, r"step of the environment returned a tuple of 4"),
+    "three of a reset": (
+        {"first": (np.zeros(4, np.float32), {}, 0)},
+        r"reset of the environment returned a tuple of 3, expected a pair",
+    ),
     "no pair": (
         {"first": np.zeros(4, np.float32)},
         r"reset of the environment returned ndarray, expected a pair",

@@ -199,7 +199,7 @@ def test_unknown_names():
         resolve_encoder("nlp", VECTOR)
     with pytest.raises(ValueError, match=r"got 'rellu'; did you mean 'relu'\?"):
         MLPEncoder(activation="rellu")
-    with pytest.raises(ValueError, match=r"'mlp' does not take \['width'\]"):
+    with pytest.raises(ValueError, match=r"'mlp' does not take 'width'; it takes: hidden_sizes, "):
         resolve_encoder({"type": "mlp", "width": 3}, VECTOR)
 
 

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import torch
 
 from offlinekit.core.export import numpy_format, torch_formats
 from offlinekit.core.export.exported_policy import ExportedPolicy, examples
 from offlinekit.errors import OfflineKitError, UnsupportedError, did_you_mean
 from offlinekit.io import atomic_write
+from offlinekit.nn.isolation import trainable
 from offlinekit.types import Array, rows
 
 if TYPE_CHECKING:
@@ -58,8 +60,8 @@ def export(
             f"{type(algo).__name__} remembers the steps of an episode, which an exported policy cannot; act with "
             "algo.as_stateful(), or clone it: offlinekit datasets collect, then train and export BC"
         )
-    policy = ExportedPolicy(algo)
-    with atomic_write(path) as beside:
+    with trainable(), torch.device("cpu"), atomic_write(path) as beside:
+        policy = ExportedPolicy(algo)
         try:
             chosen.write(policy, beside)
         except OfflineKitError:

@@ -39,8 +39,8 @@ class MixedSampler:
     def state(self) -> Tensor:
         """Returns the states of both, as bytes, behind the size and the dtype of the first."""
         states = [self.recorded.state(), self.new.state()]
-        sizes = torch.tensor([part.numel() * part.element_size() for part in states])
-        kinds = torch.tensor([part.dtype == torch.int64 for part in states])
+        sizes = torch.tensor([part.numel() * part.element_size() for part in states], device="cpu")
+        kinds = torch.tensor([part.dtype == torch.int64 for part in states], device="cpu")
         parts = [sizes.view(torch.uint8), kinds.view(torch.uint8), *(_as_bytes(part) for part in states)]
         return torch.cat(parts)
 
