@@ -271,7 +271,7 @@ class Run:
         if self._evaluation_is_due() and has_evaluators and self._saved != (self.clock, len(self.history)):
             self.checkpoint()
 
-    def _log(self, row: Mapping[str, Any]) -> None:
+    def _log(self, row: dict[str, Any]) -> None:
         """Hands a row to all loggers; saves if one of them fails."""
         try:
             for logger in self._loggers:
