@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -100,8 +101,10 @@ def command(policies: tuple[Path, ...], dataset: str, **options: Any) -> None:
             c.name,
             *map(
                 number,
-                (c.value, c.standard_error, c.gain, c.weighted_gain, c.lower_bound, c.effective_sample),
+                (c.value, c.standard_error, c.gain, c.weighted_gain),
             ),
+            number(c.lower_bound) if math.isfinite(c.lower_bound) else "none",
+            number(c.effective_sample),
         ]
         for c in selection.candidates
     ]
