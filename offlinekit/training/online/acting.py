@@ -30,6 +30,7 @@ class ActingLoop(Recorder):
 
     Attributes:
         is_closed: Returns whether no other episode starts.
+        n_kept: Steps whose rows were kept; an environment that fails has taken one less than `n_steps`.
         returns: Of the episodes that have ended, until somebody takes them.
     """
 
@@ -46,6 +47,7 @@ class ActingLoop(Recorder):
         self.memory, self.example = memory, example
         self.is_closed: Callable[[], bool] = lambda: False
         self.returns: list[float] = []
+        self.n_kept = 0
         self._first_action = int(getattr(envs[0].action_space, "start", 0))
 
     def another(self) -> bool:
@@ -67,6 +69,7 @@ class ActingLoop(Recorder):
             after, slot.observation = slot.observation, before
             raise ValueError(f"it gave reward {slot.reward} and observation {after}, which must be finite")
         super().stepped(slot, before, index)
+        self.n_kept += 1
         if isinstance(self.memory, ReplayMemory):
             action = self._actions[index] - self._first_action if self._first_action else self._actions[index]
             step = (before, action, slot.reward, slot.observation, slot.terminated)

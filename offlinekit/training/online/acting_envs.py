@@ -21,13 +21,18 @@ if TYPE_CHECKING:
 MakeEnv: TypeAlias = "Callable[[], EnvLike]"
 
 
+def makes_envs(env: object) -> bool:
+    """Returns whether it is a function or class that makes environments, not one itself."""
+    return isinstance(env, type) or (callable(env) and not hasattr(env, "reset"))
+
+
 def make_environments(env: EnvLike | MakeEnv, n_envs: int) -> list[gymnasium.Env[Any, Any]]:
     """Returns the environments to act in: the one given, or as many as are wanted of a function that makes one.
 
     Raises:
         ValueError: If several are wanted of one that is given.
     """
-    makes = isinstance(env, type) or (callable(env) and not hasattr(env, "reset"))
+    makes = makes_envs(env)
     if n_envs > 1 and not makes:
         raise ValueError(
             f"n_envs={n_envs} environments need a function that makes one; give env=lambda: gymnasium.make(...)"

@@ -49,7 +49,8 @@ class OnlineRun(Run):
         self.first_update = given["algo"].grad_step
         self.settled = 0
         if state:
-            loop.n_steps, loop.n_started = state["acted"], state["episodes"]
+            loop.n_steps = loop.n_kept = state["acted"]
+            loop.n_started = state["episodes"]
             loop.returns = list(state["returns"])
             self.first_update, self.settled = state["first_update"], state["settled"]
         super().__init__(settings=settings, state=state, **given)
@@ -70,8 +71,12 @@ class OnlineRun(Run):
 
     def _updates_by(self, step: int) -> int:
         """Returns how many updates belong to the environment steps up to a number."""
-        learned: float = max(step - self.online["warmup_steps"], 0) * self.online["updates_per_step"]
-        return int(learned)
+        learned = max(step - self.online["warmup_steps"], 0)
+        if step < self.n_steps:
+            learned -= learned % self.online["update_every"]
+        return int(
+            learned * self.online["updates_per_step"] + 1e-6
+        )  # 0.29 of 100 steps are 28.999999999999996.
 
     def row_is_due(self) -> bool:
         """Returns whether the history is to have a row of this step, the one before the first as well."""
@@ -103,10 +108,12 @@ class OnlineRun(Run):
 
     def finish(self) -> None:
         """Writes the last policy, and says how the score went."""
-        self.algo.experience = self.experience.dataset()
         if not self.out_of_time:  # Rows that a later run may draw are others.
             self.algo.sampler = self.algo.sampler_state = None
         super().finish()
+        self.algo.experience = (
+            self.experience.dataset()
+        )  # With what the checkpoint of a run out of time has added.
         report = BeforeAfter.of(self.history)
         if report is not None:
             log.info("before and after", **report.row())
@@ -160,11 +167,12 @@ class OnlineRun(Run):
         try:
             act()
         except Exception as error:
+            self.loop.n_steps = self.loop.n_kept
             self.loop.cut(list(self.loop.active))
             self.checkpoint()
             raise TrainingError(
-                f"the environment failed after step {self.clock}: {type(error).__name__}: {error}; mend it and go on "
-                "with resume="
+                f"acting failed after step {self.clock}: {type(error).__name__}: {error}; mend the environment, or "
+                "the guide, and go on with resume="
             ) from error
 
     def _learn(self) -> None:
