@@ -73,8 +73,8 @@ def start_online(
     _build(algo, dataset, example)
     _check_share(algo, share, dataset)
     with undisturbed(algo):
-        first = stacked_observations(example, np.zeros(1, np.int64), algo.frame_stack, algo.frame_pad)
-        algo.predict(first)  # What does not act is refused before anything is written.
+        seen = stacked_observations(example, np.zeros(1, np.int64), algo.frame_stack, algo.frame_pad)
+        algo.predict(seen)  # What does not act is refused before anything is written.
     shown = fit_stack(envs[0], algo)
     check_environment(algo.impl.observation_space, algo.impl.action_space, shown)
     if algo.frame_stack > 1 and shown is envs[0]:
