@@ -9,6 +9,7 @@ import gymnasium
 import numpy as np
 
 from offlinekit.envs.callable_policies import RandomPolicy, checked_actions
+from offlinekit.envs.frame_stacking import FrameMemory
 from offlinekit.envs.stateful_policies import Actor, Memoryless, StatefulPolicy, as_actor
 from offlinekit.errors import UnsupportedError
 from offlinekit.nn.random import derive
@@ -136,4 +137,7 @@ def n_passed(returns: Sequence[float], tolerance: float = 0.05, window: int = 3)
 def _actor(algo: Algo, sample: bool) -> Actor:
     if algo.is_stateful:
         return algo.as_stateful(sample=sample)
-    return Memoryless(algo.sample_action if sample else algo.predict)
+    policy = algo.sample_action if sample else algo.predict
+    return (
+        FrameMemory(policy, algo.frame_stack, algo.frame_pad) if algo.frame_stack > 1 else Memoryless(policy)
+    )

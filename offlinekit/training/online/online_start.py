@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gymnasium
+import numpy as np
 
 from offlinekit.datasets import MDPDataset
 from offlinekit.datasets.recording.behaviour_actions import Behaviour
 from offlinekit.datasets.spaces import check_environment
 from offlinekit.envs.env_facts import name_of, run_facts
+from offlinekit.envs.frame_stacking import fit_stack, stacked_observations
 from offlinekit.envs.given_env import GivenEnv
 from offlinekit.envs.learned_statistics import statistics_kept
 from offlinekit.errors import TrainingError, UnsupportedError
@@ -71,8 +73,14 @@ def start_online(
     _build(algo, dataset, example)
     _check_share(algo, share, dataset)
     with undisturbed(algo):
-        algo.predict(example.observations)  # What does not act is refused before anything is written.
-    check_environment(algo.impl.observation_space, algo.impl.action_space, envs[0])
+        seen = stacked_observations(example, np.zeros(1, np.int64), algo.frame_stack, algo.frame_pad)
+        algo.predict(seen)  # What does not act is refused before anything is written.
+    shown = fit_stack(envs[0], algo)
+    check_environment(algo.impl.observation_space, algo.impl.action_space, shown)
+    if algo.frame_stack > 1 and shown is envs[0]:
+        raise UnsupportedError(
+            f"{type(algo).__name__} stacks {algo.frame_stack} images itself; give an environment that shows single ones"
+        )
     algo.dataset_name = dataset.name if dataset is not None else name_of(envs[0])
     data = _describe(dataset, envs[0], settings)
     config = describe_run(algo, n_steps, settings, data, OnlineSettings)
@@ -127,11 +135,6 @@ def _check(algo: Algo, settings: OnlineSettings) -> None:
     if algo.family == "SEQ":
         raise UnsupportedError(
             f"{cls} learns from windows of trajectories, which fit_online does not collect"
-        )
-    if algo.frame_stack > 1:
-        raise UnsupportedError(
-            f"fit_online sees images as the environment shows them; give frame_stack=1 to {cls}, and an environment "
-            f"that shows stacks of {algo.frame_stack}"
         )
     if settings["out"] is None and (settings["tensorboard"] or settings["loggers"]):
         raise ValueError("loggers belong to a run folder; give out='runs' as well")
@@ -208,7 +211,7 @@ def _evaluations(
     n_episodes = settings["eval_episodes"]
     if given is not None:
         with GivenEnv(given).opened() as (other,):
-            check_environment(algo.impl.observation_space, algo.impl.action_space, other)
+            check_environment(algo.impl.observation_space, algo.impl.action_space, fit_stack(other, algo))
         return make_evaluations(algo, dataset, given, n_episodes, evaluators)
     evaluations = make_evaluations(algo, dataset, env, n_episodes, evaluators, n_envs=1)
     play = evaluations["eval"]
