@@ -13,6 +13,7 @@ from offlinekit.datasets.recording.behaviour_actions import Behaviour
 from offlinekit.datasets.spaces import check_environment
 from offlinekit.envs.env_facts import name_of, run_facts
 from offlinekit.envs.given_env import GivenEnv
+from offlinekit.envs.learnable_spaces import check_learnable
 from offlinekit.envs.learned_statistics import statistics_kept
 from offlinekit.errors import UnsupportedError
 from offlinekit.fields import Count, checked
@@ -65,9 +66,12 @@ def start_online(
     share, resets = share_of(settings["mixing"]), resets_of(settings["reset"])
     _check(algo, settings)
     envs = make_environments(env, settings["n_envs"])
+    check_learnable(envs[0])
     example = example_row(dataset, envs[0], algo.seed or 0)
     _build(algo, dataset, example)
-    check_environment(algo.impl.observation_space, algo.impl.action_space, envs[0])
+    check_environment(
+        algo.impl.observation_space, algo.impl.action_space, envs[0], whose="the algorithm", option="env="
+    )
     algo.dataset_name = dataset.name if dataset is not None else name_of(envs[0])
     data = _describe(dataset, envs[0], settings)
     config = describe_run(algo, n_steps, settings, data, OnlineSettings)
@@ -123,7 +127,8 @@ def _check(algo: Algo, settings: OnlineSettings) -> None:
     cls = type(algo).__name__
     if not hasattr(algo.impl_class, "compute_critic_loss") or algo.family == "SEQ":
         raise UnsupportedError(
-            f"{cls} learns from windows of trajectories, which fit_online does not collect"
+            f"{cls} learns from windows of trajectories, which fit_online does not collect; fine-tune one of "
+            "transitions, such as SAC or DoubleDQN"
         )
     if algo.frame_stack > 1:
         raise UnsupportedError(
@@ -175,7 +180,13 @@ def _evaluations(
     n_episodes = settings["eval_episodes"]
     if given is not None:
         with GivenEnv(given).opened() as (other,):
-            check_environment(algo.impl.observation_space, algo.impl.action_space, other)
+            check_environment(
+                algo.impl.observation_space,
+                algo.impl.action_space,
+                other,
+                whose="the algorithm",
+                option="eval_env=",
+            )
         return make_evaluations(algo, dataset, given, n_episodes, evaluators)
     evaluations = make_evaluations(algo, dataset, env, n_episodes, evaluators, n_envs=1)
     play = evaluations["eval"]
