@@ -28,6 +28,10 @@ class DatasetWarning(UserWarning):
     """Data that can be used, but hardly as they were meant; names the field, the row and the remedy."""
 
 
+class TrainingWarning(UserWarning):
+    """Values that were learned, but have not settled; says why and the remedy."""
+
+
 class FileFormatError(OfflineKitError, ValueError):
     """A file that is damaged, truncated or of another format."""
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from offlinekit.datasets import MDPDataset
     from offlinekit.sampling.batch import Minibatch
     from offlinekit.sampling.scalers import Scaling
+    from offlinekit.training.run import Run
     from offlinekit.types import Array
 
 
@@ -120,6 +121,10 @@ class Trainable(Protocol):
     run_dir: Path | None
     experience: MDPDataset | None
     in_run: str
+
+    @property
+    def run_class(self) -> type[Run]:
+        """The class of its runs."""
 
     @property
     def impl(self) -> Impl:

@@ -29,7 +29,7 @@ from offlinekit.datasets import MDPDataset
 from offlinekit.datasets.recording.recorder import record_episodes
 from offlinekit.envs.callable_policies import RandomPolicy
 from offlinekit.metrics import evaluate
-from offlinekit.sweeps.skill_datasets import grow_batch
+from offlinekit.sweeps.skill_datasets import rounds_online
 
 FOLDER = Path(__file__).parent.parent / "offlinekit" / "datasets" / "embedded"
 SNAPSHOTS = Path("runs") / "record"
@@ -45,7 +45,7 @@ class Recipe:
         parts: (skill, noise, rows): the snapshot nearest to a mean return, the share of random actions, and
             how many rows it records. Skill None is the random policy.
         make: The learner, or None where only a random policy records.
-        rounds: How often the learner's batch grows.
+        rounds: Of the learner online.
         steps: Environment steps a round.
         updates: Updates a round.
     """
@@ -104,15 +104,15 @@ RECIPES = {
 
 
 def learn(recipe: Recipe) -> list[tuple[float, Algo, Path]]:
-    """Grows a batch with a learner; returns its snapshots, the untrained one first, with their mean returns."""
+    """Returns the snapshots of a learner that goes online, an untrained one first, with their mean returns."""
     assert recipe.make is not None
     algo, env = recipe.make(recipe.seed), gymnasium.make(recipe.env_id)
     sizes = {"rounds": recipe.rounds, "steps": recipe.steps, "updates": recipe.updates}
     snapshots: list[tuple[float, Algo, Path]] = []
-    for data in grow_batch(algo, env, **sizes, seed=recipe.seed):
+    for n_rows, _ in rounds_online(algo, env, **sizes, eval_episodes=1):
         score = evaluate(algo, env, 10, seed=10_000, n_envs=1).mean
         path = algo.save(SNAPSHOTS / recipe.env_id / f"{len(snapshots):03d}.okt")
-        click.echo(f"{recipe.env_id}, round {len(snapshots)}: {len(data)} rows, return {score:.1f}")
+        click.echo(f"{recipe.env_id}, round {len(snapshots)}: {n_rows} rows, return {score:.1f}")
         snapshots.append((score, algo, path))
     return snapshots
 

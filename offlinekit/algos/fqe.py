@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
 from gymnasium.spaces import Discrete
+from typing_extensions import Unpack
 
 from offlinekit.algos.torch.fqe_impl import DiscreteFQEImpl, FQEImpl
 from offlinekit.core.algo import Algo
 from offlinekit.core.hyperparameters import Count, Positive, QKind, Rate, TDLoss
 from offlinekit.datasets import MDPDataset
 from offlinekit.envs.frame_stacking import observations_at
-from offlinekit.errors import UnsupportedError
+from offlinekit.errors import TrainingWarning, UnsupportedError
 from offlinekit.interfaces import Sampler
 from offlinekit.nn.encoders import MLPEncoder
 from offlinekit.nn.random import derive
 from offlinekit.sampling.policy_table import Choices, behaviour_choices
+from offlinekit.training import value_alarm
+from offlinekit.training.setup.keywords import takes_settings
+from offlinekit.training.setup.settings import N_STEPS, RunSettings
 from offlinekit.types import Array, map_tree
 
 if TYPE_CHECKING:
@@ -30,6 +35,7 @@ if TYPE_CHECKING:
 BEHAVIOUR = "behaviour"
 FEWEST = 1_000  # Updates that networks need, however short the episodes.
 SETTLED = 5.0  # Time constants that fits take by default; a learning rate that falls takes some of the speed.
+MOST_DRIFT = 0.05  # Share of a value that a single fit may move in the last two fifths of its updates.
 QUICK: dict[str, Any] = {"encoder": MLPEncoder((64, 64)), "learning_rate": 1e-3, "lr_schedule": "cosine"}
 """Settings of the fits behind `offlinekit select` and `offlinekit ope`."""
 
@@ -62,6 +68,36 @@ class FQE(Algo):
     not_in_files: ClassVar[tuple[str, ...]] = ("policy",)
     sampler_options: ClassVar[tuple[str, ...]] = ("policy", "n_draws")
     impl_class = FQEImpl
+
+    @takes_settings
+    def fitter(
+        self, dataset: MDPDataset, n_steps: int = N_STEPS, **settings: Unpack[RunSettings]
+    ) -> Iterator[tuple[int, dict[str, float]]]:
+        """The run of `fit` as a generator, with the same keywords but `seeds`; warns if values have not settled."""
+        begun, early = self.grad_step, math.nan
+        for step, metrics in super().fitter(dataset, n_steps, **settings):
+            if math.isnan(early) and value_alarm.LATE * n_steps <= step - begun < n_steps:
+                early = self.start_value(dataset)
+            yield step, metrics
+        if why := self._unsettled(early, dataset):
+            warnings.warn(f"{type(self).__name__}: {why}", TrainingWarning, stacklevel=2)
+
+    def too_few_updates(self, dataset: MDPDataset) -> str:
+        """Returns that it took fewer updates than values need to settle, and the remedy; empty if it took enough."""
+        needed = self.updates_needed(dataset)
+        return value_alarm.too_few_updates(self.grad_step, needed, self.gamma, self.tau)
+
+    def _unsettled(self, early: float, dataset: MDPDataset) -> str:
+        """Returns why values have not settled, `early` being the start value on the way or NaN; empty if they have."""
+        try:
+            few = self.too_few_updates(dataset)
+        except UnsupportedError as endless:
+            return str(endless)
+        if few or math.isnan(early):
+            return few
+        values = self.start_values(dataset)
+        error = float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0
+        return value_alarm.still_moving(early, self.start_value(dataset), error, MOST_DRIFT)
 
     def make_sampler(self, dataset: MDPDataset, *, needs: Sequence[str] = (), **settings: Any) -> Sampler:
         """Makes what draws the batches of a run, with what the policy does in the next states.
@@ -166,11 +202,14 @@ class FQE(Algo):
 
         Of the behaviour it is that of the first actions; with `resample` the episodes that were drawn count.
         """
+        counts = self.episode_counts(dataset) if self.resample else None
+        return float(np.average(self.start_values(dataset), weights=counts))
+
+    def start_values(self, dataset: MDPDataset) -> Array:
+        """Returns the values of the first observations of a dataset, float32 [E]; of the behaviour's own actions."""
         starts = dataset.episode_starts
         actions = dataset.actions[starts] if self.policy == BEHAVIOUR else None
-        values = self.predict_value(observations_at(self, dataset, starts), actions)
-        counts = self.episode_counts(dataset) if self.resample else None
-        return float(np.average(values, weights=counts))
+        return self.predict_value(observations_at(self, dataset, starts), actions)
 
     def episode_counts(self, dataset: MDPDataset) -> Array:
         """Returns how often each episode stands in the resampled data, float64 [E]."""

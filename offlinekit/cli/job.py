@@ -224,6 +224,12 @@ def _of_run(folder: Path) -> dict[str, Any]:
 
 
 def _options_of(config: dict[str, Any], folder: Path) -> dict[str, Any]:
+    if config.get("online"):
+        raise click.BadParameter(
+            f"{folder} is an online run; go on with it by the command that began it and --resume: offlinekit finetune "
+            f"RUN_OR_POLICY --steps {config['n_steps']} --resume {folder}",
+            param_hint="'--resume'",
+        )
     data = config.get("dataset")
     if not isinstance(data, dict) or not data.get("source"):
         raise click.BadParameter(

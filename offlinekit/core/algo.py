@@ -35,6 +35,7 @@ from offlinekit.sampling.scalers import Scaling
 from offlinekit.training.interrupts import whole_runs
 from offlinekit.training.online.online_settings import OnlineSettings
 from offlinekit.training.online.online_start import start_online
+from offlinekit.training.run import Run
 from offlinekit.training.setup.keywords import takes, takes_settings
 from offlinekit.training.setup.settings import N_STEPS, RunSettings
 from offlinekit.training.setup.start import start_run
@@ -97,6 +98,7 @@ class Algo(Configured):
     known: ClassVar[dict[str, type[Algo]]] = {}
     not_in_files: ClassVar[tuple[str, ...]] = ()  # Hyperparameters that are no data: `load` takes them again.
     sampler_options: ClassVar[tuple[str, ...]] = ()  # Hyperparameters that a `make_sampler` of its own reads.
+    run_class: ClassVar[type[Run]] = Run  # Of its training by `fit`.
 
     def __init_subclass__(cls, overwrite: bool = False, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

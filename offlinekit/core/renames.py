@@ -57,9 +57,16 @@ def inverse(value: float) -> float:
 RENAMES = (
     Rename("DiscreteAWAC", "beta", "temperature", inverse, "0.1.0"),
     Rename("DiscreteCRR", "beta", "temperature", inverse, "0.1.0"),
+    Rename("Dynamics", "resample", "bootstrap", lambda drawn: "episodes" if drawn else "none", "0.1.0"),
 )
 
 NEW_DEFAULTS = (
+    NewDefault("Dynamics", "n_elites", None, "0.1.0"),
+    NewDefault("Dynamics", "learned_bounds", False, "0.1.0"),
+    NewDefault("Dynamics", "layer_decay", 0.0, "0.1.0"),
+    NewDefault("Dynamics", "scales_inputs", False, "0.1.0"),
+    NewDefault("Dynamics", "holdout", 0.0, "0.1.0"),
+    NewDefault("Dynamics", "patience", None, "0.1.0"),
     NewDefault("FQL", "n_candidates", None, "0.1.0"),
     NewDefault("QC", "encoder", "auto", "0.1.0"),
     NewDefault("QCFQL", "encoder", "auto", "0.1.0"),

@@ -25,7 +25,7 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
     "tanh": nn.Tanh,
     "elu": nn.ELU,
 }
-INITS = ("torch", "glorot_uniform")
+INITS = ("torch", "glorot_uniform", "truncated_normal")
 NATURE_FILTERS = ((32, 8, 4), (64, 4, 2), (64, 3, 1))
 
 
@@ -46,7 +46,7 @@ class MLPEncoder:
     _: KW_ONLY
     norm_after: bool = False  # Whether layer norm follows the activation instead.
     input_norm: bool = False  # Whether what the first layer sees is normalised.
-    init: str = "torch"  # First numbers of layers: torch's, or glorot_uniform with biases 0.
+    init: str = "torch"  # First numbers of layers: torch's, or one of the others of INITS, with biases 0.
     hidden_bias: float | None = None  # First biases of hidden layers; None leaves them to init.
     head_range: float | None = None  # Bound of the last layer's first numbers; None leaves them to init.
 

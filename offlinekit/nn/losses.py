@@ -338,6 +338,29 @@ def softly_bounded(values: Float[Tensor, "*S"], low: Scalar, high: Scalar) -> Fl
     return low + F.softplus(below - low)
 
 
+def gaussian_fit(
+    means: Float[Tensor, "*S"], log_variances: Float[Tensor, "*S"], outcomes: Float[Tensor, "*S"]
+) -> Float[Tensor, "*S"]:
+    """Returns (mean - outcome)**2 exp(-log variance) + log variance, elementwise: twice -log N less a constant.
+
+    Source: Chua et al. 2018, arXiv:1805.12114, eq. (1).
+    """
+    return (means - outcomes).square() * (-log_variances).exp() + log_variances
+
+
+def has_improved(
+    best: Float[Tensor, " K"], errors: Float[Tensor, " K"], least: float = 0.01
+) -> Bool[Tensor, " K"]:
+    """Returns which errors lie below the best so far by more than a share of it, (best - error) / best > least.
+
+    Args:
+        best: The lowest of each member so far; infinity before the first.
+        errors: Now.
+        least: The share.
+    """
+    return errors < (1.0 - least) * best
+
+
 def tanh_log_volume(raw: Float[Tensor, "*S A"]) -> Float[Tensor, "*S"]:
     """Returns log |d tanh(u) / du| = log(1 - tanh(u)**2) summed over the last axis, stable for large |u|.
 

@@ -349,6 +349,12 @@ def _initialise(layers: nn.Module, encoder: MLPEncoder) -> None:
             bound = math.sqrt(6.0 / (layer.weight.shape[-2] + layer.weight.shape[-1]))
             layer.weight.uniform_(-bound, bound)
             layer.bias.zero_()
+    if encoder.init == "truncated_normal":
+        for layer in linear:
+            fan_in = layer.weight.shape[-2 if isinstance(layer, StackedLinear) else -1]
+            std = 0.5 / math.sqrt(fan_in)
+            nn.init.trunc_normal_(layer.weight, std=std, a=-2 * std, b=2 * std)
+            layer.bias.zero_()
     if encoder.hidden_bias is not None:
         for layer in linear[:-1]:
             layer.bias.fill_(encoder.hidden_bias)

@@ -15,11 +15,9 @@ from offlinekit.core.algo import Algo
 from offlinekit.core.units import SampledPolicy
 from offlinekit.datasets import MDPDataset, collect
 from offlinekit.datasets.editing.thinning import first_rows, merge
-from offlinekit.datasets.recording.recorder import record_episodes
 from offlinekit.envs.callable_policies import GreedyPolicy, RandomPolicy
 from offlinekit.errors import DatasetError
 from offlinekit.events import get_logger
-from offlinekit.metrics import evaluate
 
 LEVELS = ("random", "medium", "medium-replay", "medium-expert", "expert")
 
@@ -32,7 +30,7 @@ class Snapshot(NamedTuple):
     n_rows: int  # Of the data that it was trained on.
 
 
-def grow_batch(
+def rounds_online(
     algo: Algo,
     env: gymnasium.Env[Any, Any],
     *,
@@ -40,32 +38,40 @@ def grow_batch(
     steps: int,
     updates: int,
     epsilon: float = 0.1,
-    seed: int = 0,
-) -> Iterator[MDPDataset]:
-    """Learns online by growing a batch: records with the newest policy, trains on all of it, repeats.
+    eval_episodes: int = 10,
+) -> Iterator[tuple[int, float]]:
+    """Learns online from nothing, the first round with random actions and without updates.
 
     Args:
-        algo: What learns; it acts by `sample_action`.
-        env: Where it acts.
-        rounds: How often the batch grows.
-        steps: Environment steps a round, about: episodes are finished. The first ones are random.
-        updates: Updates a round.
+        algo: What learns; its seed is that of the episodes too.
+        env: Where it acts and is evaluated.
+        rounds: How many follow the first.
+        steps: Environment steps a round.
+        updates: Updates a round, spread over its steps.
         epsilon: Probability of a random action in each step.
-        seed: Of environment and noise.
+        eval_episodes: Episodes of the evaluation after each round.
 
     Yields:
-        All data so far, before the first round and after each; `algo` has been trained on them, the first
-        time not yet.
+        (environment steps so far, mean return) at the first end of an episode after each round.
     """
-
-    data = record_episodes(RandomPolicy(env.action_space), env, steps, seed=seed)
-    algo.build(data)
-    yield data
-    for _ in range(rounds):
-        algo.fit(data, updates, out=None, progress=False)
-        yield data
-        more = record_episodes(algo.sample_action, env, steps, epsilon, seed + data.n_episodes)
-        data = data.concat(more)
+    n_steps = (1 + rounds) * steps
+    run = algo.fitter_online(
+        env,
+        n_steps,
+        random_steps=steps,
+        warmup_steps=steps,
+        updates_per_step=updates / steps,
+        epsilon=epsilon,
+        buffer_size=n_steps,
+        log_interval=steps,
+        eval_interval=steps,
+        eval_episodes=eval_episodes,
+        out=None,
+        progress=False,
+    )
+    for step, row in run:
+        if step:
+            yield step, row["eval/return_mean"]
 
 
 def record_levels(
@@ -93,11 +99,11 @@ def record_levels(
         folder: Where `random.h5` and the others go, and the policies under `policies`.
         n_rows: Of each dataset; medium-replay has what there is, medium-expert twice as many.
         algo: What learns; None takes SAC, or DoubleDQN for discrete actions.
-        rounds: As `grow_batch`.
-        steps: As `grow_batch`.
-        updates: As `grow_batch`.
+        rounds: As `rounds_online`.
+        steps: As `rounds_online`.
+        updates: As `rounds_online`.
         medium: Share, in (0, 1).
-        seed: Of everything, but for an `algo` that is given.
+        seed: Of everything, but for an `algo` that is given and the episodes that it learns from.
         eval_episodes: Episodes by which each policy is evaluated.
         progress: Whether to show progress bars; None does on a terminal.
 
@@ -110,26 +116,27 @@ def record_levels(
     """
     if not 0 < medium < 1:
         raise ValueError(f"medium must be in (0, 1), got {medium}")
-    folder, seeds = Path(folder), {"record": seed + 2 * 10**6, "judge": seed + 10**6}
+    folder = Path(folder)
     algo = algo or _learner(env.action_space, seed)
     snapshots: list[Snapshot] = []
-    for data in grow_batch(algo, env, rounds=rounds, steps=steps, updates=updates, seed=seed):
+    sizes = {"rounds": rounds, "steps": steps, "updates": updates, "eval_episodes": eval_episodes}
+    for n_rows_so_far, mean in rounds_online(algo, env, **sizes):
         path = algo.save(folder / "policies" / f"{len(snapshots):04d}.okt")
-        mean = evaluate(algo, env, eval_episodes, seed=seeds["judge"]).mean
-        snapshots.append(Snapshot(path, mean, len(data)))
-        get_logger().info("online round", round=len(snapshots) - 1, rows=len(data), mean_return=mean)
+        snapshots.append(Snapshot(path, mean, n_rows_so_far))
+        get_logger().info("online round", round=len(snapshots) - 1, rows=n_rows_so_far, mean_return=mean)
     halfway, best = choose_snapshots(snapshots, medium)
     files = {level: folder / f"{level}.h5" for level in LEVELS}
     parts = {}
     for level, snapshot in (("random", None), ("medium", halfway), ("expert", best)):
         policy, facts = _behaviour(type(algo), snapshot, env)
-        settings: dict[str, Any] = {"seed": seeds["record"], "progress": progress, "metadata": facts}
+        settings: dict[str, Any] = {"seed": seed + 2 * 10**6, "progress": progress, "metadata": facts}
         if files[level].exists():
             parts[level] = _same(files[level], n_rows, facts)
         else:
             parts[level] = collect(policy, env, n_rows, out=files[level], name=level, **settings)
     facts = {key: value for key, value in parts["medium"].metadata.items() if key != "recording"}
-    replay = first_rows(data, halfway.n_rows)
+    assert algo.experience is not None  # For the type checker: the run has ended.
+    replay = first_rows(algo.experience, halfway.n_rows)
     replay.with_options(name="medium-replay", metadata=facts).save(files["medium-replay"])
     merge([parts["medium"], parts["expert"]], name="medium-expert").save(files["medium-expert"])
     return files

@@ -24,7 +24,7 @@ import torch
 from offlinekit.errors import FileFormatError, TrainingError, WriteError
 from offlinekit.io import atomic_write, reraise_as_write_error, sync_folder
 from offlinekit.training import manifest, run_config
-from offlinekit.training.setup.settings import comparable
+from offlinekit.training.setup.settings import RunSettings, comparable
 
 BITS = ("offlinekit", "torch", "numpy")
 """Packages whose version may change the numbers of a run."""
@@ -266,6 +266,7 @@ def find(
     finished: bool,
     taken: Sequence[Path | None],
     migrate: Callable[[dict[str, Any]], dict[str, Any]] = dict,
+    record: type[Any] = RunSettings,
 ) -> Path | None:
     """Returns the run of a config that went on last and has no process; None without one.
 
@@ -276,15 +277,16 @@ def find(
         finished: Whether it has come to its end.
         taken: Runs to leave out.
         migrate: Config of a run as an earlier version wrote it -> as this one would.
+        record: Where its settings are declared.
     """
-    wanted = _comparable(config, apart)
+    wanted = _comparable(config, apart, record)
     folders = []
     for path in root.glob("*/config.json"):
         folder = path.parent
         if folder in taken or is_finished(folder) is not finished or not checkpoints(folder):
             continue
         try:
-            alike = _comparable(migrate(read_config(folder)), apart) == wanted
+            alike = _comparable(migrate(read_config(folder)), apart, record) == wanted
             with locked(folder):
                 pass
         except (FileFormatError, TrainingError):
@@ -294,9 +296,9 @@ def find(
     return max(folders, key=lambda folder: checkpoints(folder)[-1].stat().st_mtime_ns, default=None)
 
 
-def _comparable(config: dict[str, Any], apart: Sequence[str]) -> dict[str, Any]:
+def _comparable(config: dict[str, Any], apart: Sequence[str], record: type[Any]) -> dict[str, Any]:
     plain = json.loads(json.dumps(config))
-    kept = {name: value for name, value in comparable(plain).items() if name not in apart}
+    kept = {name: value for name, value in comparable(plain, record).items() if name not in apart}
     if isinstance(kept.get("hyperparameters"), dict):
         kept["hyperparameters"] = {k: v for k, v in kept["hyperparameters"].items() if k not in apart}
     return kept

@@ -1,4 +1,4 @@
-"""An alarm for values that leave what the rewards of the data allow."""
+"""Checks of learned values: an alarm for those that leave what the rewards allow, and whether they have settled."""
 
 from __future__ import annotations
 
@@ -28,6 +28,11 @@ MARGIN = 0.5
 
 EXTREMES = (0.01, 0.99)
 """Quantiles of the rewards that could be earned for ever; what lies beyond them is earned now and then."""
+
+
+ADVICE = "train the fits longer (n_steps)"
+LATE = 0.6  # Share of the updates after which values are noted, for their trend.
+MOST_DRIFT = 1.0  # Standard errors that a value may move in the last two fifths of its updates.
 
 
 class ValueAlarm:
@@ -112,3 +117,24 @@ def value_bounds(algo: Algo, dataset: MDPDataset) -> tuple[float, float]:
     high = max(0.0, float(steady[1] * horizon), float(returns.max()))
     margin = MARGIN * (high - low or 1.0)
     return low - margin, high + margin
+
+
+def too_few_updates(taken: int, needed: int, gamma: float, tau: float) -> str:
+    """Returns that a fit took fewer updates than values need to settle; empty if it took enough."""
+    if taken >= needed:
+        return ""
+    return f"the fit took {taken:,} updates of the {needed:,} that gamma={gamma:g} and tau={tau:g} need: {ADVICE}"
+
+
+def still_moving(before: float, after: float, error: float, share: float = 0.01) -> str:
+    """Returns that a value moved too much between three fifths and all of the updates; empty if it had settled.
+
+    Args:
+        before: The value after three fifths of the updates.
+        after: The value after all.
+        error: Its standard error.
+        share: Of the value that it may move, however small the error.
+    """
+    if abs(after - before) <= max(MOST_DRIFT * error, share * abs(after)):
+        return ""
+    return f"the fit still moves, from {before:.4g} to {after:.4g} with a standard error of {error:.2g}: {ADVICE}"

@@ -260,9 +260,7 @@ def test_fqe_is_the_mean_of_its_critics_in_targets_and_estimates():
 def wide_dynamics():
     """Two equal members that expect a change of 0 with a large deviation."""
     data = continuous_dataset(n_rows=64)
-    algo = Dynamics(
-        n_members=2, encoder=TABLE, observation_scaler=None, reward_scaler=None, resample=False, **ON_CPU
-    ).build(data)
+    algo = Dynamics(n_members=2, encoder=TABLE, learned_bounds=False, **ON_CPU).build(data)
     algo.impl.learn_data(data, None)
     set_constant_mlp(algo.impl, [0.0, 0.0, 0.0, 9.0, 9.0, 9.0, 0.0])
     return data, algo
@@ -309,6 +307,6 @@ def test_deviations_of_dynamics_are_bounded():
 def test_dynamics_refuse_a_discount_of_0_by_which_no_end_could_be_told():
     with pytest.raises(ValueError, match="gamma must be above 0"):
         built(Dynamics, gamma=0.0)
-    batch = make_batch(STATES, [[0.0], [0.0]], discounts=[0.9, 0.0])
-    impl = built(Dynamics, encoder=TABLE, n_members=2, resample=False, gamma=0.01)
+    batch = make_batch(STATES, [[0.0], [0.0]], discounts=[0.9, 0.0], next_known=torch.ones(2))
+    impl = built(Dynamics, encoder=TABLE, n_members=2, gamma=0.01)
     assert impl.compute_model_loss(batch) is not None

@@ -32,6 +32,19 @@ def test_goes_online_with_a_policy_and_says_how_the_score_went(call, data_file: 
     assert lines["spent"] == "60 steps, 50 updates"
     folder = Path(result.output.split("Run folder: ")[1].strip())
     assert len(load_experience(folder)) == 60
+    train = call("train", "--resume", folder)
+    assert train.exit_code == 2
+    assert (
+        "is an online run; go on with it by the command that began it and --resume: offlinekit finetune"
+        in train.output
+    )
+    again = call(
+        *arguments[:5], 80, *arguments[6:], "--dataset", data_file, "--mixing", "0.5", "--resume", folder
+    )
+    assert again.exit_code == 0, again.output
+    assert "80 steps, 70 updates" in again.output
+    guided = call(*arguments, "--dataset", "none", "--guide", policy, "--guide-steps", 5, "--n-envs", 2)
+    assert guided.exit_code == 0, guided.output
     wrong = call(*arguments, "--mixing", "1.5", "--dataset", "none")
     assert wrong.exit_code == 2
     assert "mixing must be 'append'" in wrong.output

@@ -56,9 +56,9 @@ def test_no_rows_at_every_format(front: Any, name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("front", [IDQL, BFN, IFQL])
 def test_numpy_exports_at_the_defaults(front: Any, tmp_path: Path) -> None:
     data = small_dataset("continuous")
-    algo = front(seed=0).build(data)
-    policy = NumpyPolicy.load(algo.export(tmp_path / "x.safetensors", observations=data.observations))
-    np.testing.assert_allclose(policy.predict(data.observations), algo.predict(data.observations), atol=2e-5)
+    algo, seen = front(seed=0).build(data), data.observations[:9]  # Each action is the best of many.
+    policy = NumpyPolicy.load(algo.export(tmp_path / "x.safetensors", observations=seen))
+    np.testing.assert_allclose(policy.predict(seen), algo.predict(seen), atol=2e-5)
 
 
 def test_numpy_policies_refuse_nan(tmp_path: Path) -> None:

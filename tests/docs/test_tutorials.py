@@ -21,8 +21,13 @@ print("".join(out.get("text", "") for cell in notebook.cells for out in cell.get
 PROMISED = {
     "hopper": ("score before training", "mean of the last five", "hopper.mp4: "),
     "lunarlander": ("double DQN", "discrete BCQ", "believes"),
+    "pendulum_online": ("go online with:", "recovered at", "IQL on both, offline again:"),
 }
-FILES = {"hopper": ["hopper.mp4", "hopper.okt", "hopper.png"], "lunarlander": ["lunarlander.png"]}
+FILES = {
+    "hopper": ["hopper.mp4", "hopper.okt", "hopper.png"],
+    "lunarlander": ["lunarlander.png"],
+    "pendulum_online": ["online.png"],
+}
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -95,7 +96,16 @@ def test_nothing_bounds_the_gain_of_a_policy_without_rows():
     own, behaviour = np.array([5.0, 4.0, 6.0, 8.0]), np.array([2.0, 1.0, 2.0, 3.0])
     found = Rules(0.95, 25.0, 3.0).candidate("a", own, behaviour, None, ("unsettled",), "no rows")
     assert (found.lower_bound, found.held_back) == (-np.inf, "no rows")
-    assert decide([found], 0.0, 0.95)[1].endswith("at confidence 0.95, and no rows")
+    assert decide([found, replace(found, name="b", held_back="few")], 0.0, 0.95) == (
+        None,
+        "keep the behaviour: nothing bounds the gain of any policy from below (a: no rows; b: few)",
+    )
+
+
+def test_a_fit_without_a_number_bounds_nothing():
+    own, behaviour = np.array([5.0, np.nan, 6.0, 8.0]), np.array([2.0, 1.0, 2.0, 3.0])
+    found = Rules(0.95, 25.0, 3.0).candidate("a", own, behaviour, None, ("the fit says nan",))
+    assert (found.lower_bound, found.held_back) == (-np.inf, "the fit says nan")
 
 
 def test_decisions():

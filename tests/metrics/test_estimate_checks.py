@@ -73,6 +73,13 @@ def test_a_mean_weight_is_off_above_and_below(value: float, off: bool):
     assert MeanWeight(value, 0.1, 3).is_off == off
 
 
+def test_the_furthest_of_many_means_is_off_later_than_one():
+    # 3 errors are exceeded above with 0.00135; one of 27 with 0.00135 / 27 = 5e-5, which is 3.8906 errors.
+    assert not MeanWeight(1.388, 0.1, 3, n_means=27).is_off
+    assert MeanWeight(1.390, 0.1, 3, n_means=27).is_off
+    assert mean_weight(logged([[2, 1], [0, 1], [2, 3]])).n_means == 3
+
+
 def test_a_mean_that_no_episode_varies_is_off_unless_it_is_one():
     assert MeanWeight(0.0, 0.0, 3).errors == -np.inf
     assert not MeanWeight(1.0, 0.0, 3).is_off

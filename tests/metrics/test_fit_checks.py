@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -12,15 +13,11 @@ from table_networks import TABLE
 from offlinekit.algos import DiscreteFQE
 from offlinekit.core.populations import Population
 from offlinekit.datasets import MDPDataset
-from offlinekit.metrics.ope.fit_checks import (
-    behaviour_missed,
-    impossible,
-    possible_values,
-    still_moving,
-    too_few_updates,
-)
+from offlinekit.errors import TrainingWarning
+from offlinekit.metrics.ope.fit_checks import behaviour_missed, impossible, possible_values
 from offlinekit.metrics.ope.fitted_policies import FittedPolicies
 from offlinekit.metrics.ope.selection import select
+from offlinekit.training.value_alarm import still_moving
 
 ALWAYS_ONE: Any = lambda o: np.ones(len(o), np.int64)  # noqa: E731
 
@@ -74,11 +71,33 @@ def test_trends():
     assert still_moving(100.0, 100.9, 0.1) == ""  # Less than 1% of the value.
 
 
-def test_too_few_updates_are_said():
+def test_a_fit_of_too_few_updates_says_so():
     fit = DiscreteFQE(policy=ALWAYS_ONE, gamma=0.9, tau=0.01, seed=0, device="cpu", encoder=TABLE)
-    fit.fit(losses(), 10, out=None, progress=False)
     # All episodes end after 8 steps: 3 * 8 / 0.01.
-    assert "took 10 updates of the 2,400 that gamma=0.9 and tau=0.01 need" in too_few_updates(fit, losses())
+    with pytest.warns(
+        TrainingWarning, match=r"DiscreteFQE: the fit took 10 updates of the 2,400 that gamma=0\.9 and"
+    ):
+        fit.fit(losses(), 10, out=None, progress=False)
+    assert "took 10 updates of the 2,400 that gamma=0.9 and tau=0.01 need" in fit.too_few_updates(losses())
+
+
+def test_a_fit_whose_values_still_move_says_so():
+    # Enough updates for tau = 1 of 8 steps, 24; at a rate of 1e-4 the values hardly leave 0.
+    settings: dict[str, Any] = {
+        "policy": ALWAYS_ONE,
+        "gamma": 0.9,
+        "tau": 1.0,
+        "encoder": TABLE,
+        "device": "cpu",
+    }
+    run: dict[str, Any] = {"out": None, "progress": False, "log_interval": 10}
+    with pytest.warns(TrainingWarning, match="the fit still moves, from"):
+        DiscreteFQE(learning_rate=1e-3, seed=0, **settings).fit(losses(), 100, **run)
+    settled = DiscreteFQE(learning_rate=0.1, lr_schedule="cosine", seed=0, **settings)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", TrainingWarning)
+        settled.fit(losses(), 1_000, **run)
+    assert settled.start_value(losses()) == pytest.approx(-2 * (1 - 0.9**8) / 0.1, rel=0.05)
 
 
 def test_fits_train_in_rounds_until_a_rule_says_enough(monkeypatch: pytest.MonkeyPatch):

@@ -273,6 +273,12 @@ def test_a_random_policy_on_its_own_data() -> None:
         ({"gamma": 2.0}, ValueError, "gamma must be in"),
         ({"q_function": lambda o, a: np.zeros((len(a), 1))}, ValueError, "expected finite values of shape"),
         ({"q_function": lambda o, a: a, "fit_q": lambda d: None}, ValueError, "give one of them"),
+        ({"estimators": []}, ValueError, "names none; give some of ESTIMATORS"),
+        ({"estimators": "is"}, TypeError, r"a list of names such as \['is'\]"),
+        ({"clip": 0.0}, ValueError, "clip must be above 0, or None"),
+        ({"clip": float("nan")}, ValueError, "clip must be above 0, or None"),
+        ({"switch_threshold": float("nan")}, ValueError, "switch_threshold must be at least 0"),
+        ({"n_samples": 0}, ValueError, "n_samples must be at least 1"),
         ({"behaviour": "fit", "n_folds": 1}, ValueError, "at least 2 folds and 2 episodes, got n_folds=1"),
     ],
 )

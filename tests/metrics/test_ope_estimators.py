@@ -14,7 +14,7 @@ import pytest
 
 from offlinekit.metrics.ope import doubly_robust as dr
 from offlinekit.metrics.ope import importance, traces
-from offlinekit.metrics.ope.diagnostics import effective_sample_size, pareto_k
+from offlinekit.metrics.ope.diagnostics import effective_sample_size, pareto_k, tail_of
 from offlinekit.metrics.ope.distribution import ReturnDistribution
 from offlinekit.metrics.ope.logged import Logged
 from offlinekit.metrics.ope.magic import least_error_shares, magic
@@ -186,9 +186,21 @@ def test_pareto_k_finds_the_shape(shape: float) -> None:
     assert pareto_k(draws) == pytest.approx(shape, abs=0.12)
 
 
+def test_few_values_are_drawn_to_the_prior() -> None:
+    # 25 values have a tail of 5: a shape k by these alone is (5 k + 10 prior) / 15.
+    draws = np.random.default_rng(0).pareto(2.0, 25)
+    alone = (15 * pareto_k(draws, 0.5) - 5) / 5
+    assert pareto_k(draws, 0.2) == pytest.approx((5 * alone + 2) / 15)
+    assert tail_of(np.concatenate([draws, -draws]), prior=0.2) < tail_of(np.concatenate([draws, -draws]))
+
+
 def test_pareto_k_of_few_and_of_equal_weights() -> None:
     assert np.isnan(pareto_k(np.ones(10)))
     assert pareto_k(np.ones(500)) == -np.inf
+    # One of 100 is 3, the others 1 but for rounding, which is no tail: by excesses of 1e-8 k would be 1.5.
+    nearly = 1 + 1e-7 * np.arange(100) / 100
+    nearly[-1] = 3.0
+    assert pareto_k(nearly) == -np.inf
 
 
 def test_distribution_by_hand() -> None:
@@ -214,3 +226,10 @@ def test_distribution_of_logged_episodes(logged: Logged) -> None:
     assert (low, high) == (2.0, 4.0)
     with pytest.raises(ValueError, match="no logged episode is possible"):
         ReturnDistribution(np.ones(2), np.zeros(2))
+    for values in ([1.0, np.nan], [1.0, np.inf]):
+        with pytest.raises(ValueError, match="must be finite"):
+            ReturnDistribution(np.array(values), np.ones(2))
+        with pytest.raises(ValueError, match="must be finite"):
+            ReturnDistribution(np.ones(2), np.array(values))
+    with pytest.raises(ValueError, match=r"confidence must be in \(0, 1\), got 2"):
+        ReturnDistribution(np.ones(2), np.ones(2)).interval(lambda d: d.mean, confidence=2.0)

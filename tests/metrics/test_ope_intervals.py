@@ -10,6 +10,7 @@ from offlinekit.metrics.ope.intervals import (
     INTERVALS,
     bootstrap,
     empirical_bernstein,
+    expanded_tail,
     hoeffding,
     interval_of,
     student_t,
@@ -66,6 +67,13 @@ def test_bootstrap_takes_the_normalisation_anew() -> None:
     low, high = bootstrap(Contributions.plain((weights * 4.0)[:, 0]))
     assert high - low > 0.1
     assert bootstrap(sure, seed=1) == bootstrap(sure, seed=1)
+
+
+def test_few_episodes_have_intervals_as_wide_as_students():
+    # n = 5: t(4, 0.025) = -2.7764, times sqrt(5 / 4) = -3.1042, below which a normal draw lies with 0.000954.
+    assert expanded_tail(5, 0.95) == pytest.approx(0.000954, abs=2e-6)
+    assert expanded_tail(100_000, 0.95) == pytest.approx(0.025, abs=1e-5)
+    assert expanded_tail(1, 0.9) == pytest.approx(0.05)
 
 
 def test_bootstrap_agrees_with_the_delta_method() -> None:

@@ -60,7 +60,8 @@ def test_bounds_are_corrected_for_the_number_of_policies(monkeypatch):
     monkeypatch.setattr(selection, "FittedPolicies", made)
     monkeypatch.setattr(selection, "_unsettled", lambda _: dict.fromkeys(values, ""))
     monkeypatch.setattr(selection, "_without_rows", lambda *_: "")
-    found = select({"a": None, "b": None}, arms(3, 0.0), confidence=0.9, behaviour="none")
+    settings: dict[str, Any] = {"confidence": 0.9, "behaviour": "none", "min_effective_sample": 0}
+    found = select({"a": None, "b": None}, arms(3, 0.0), **settings)
     # Gains of a: 3, then 3, 4, 5 (deviation 1); of b: 1, then 2, 1, 0 (1). t of 2 degrees at 1 - 0.1 / 2: 2.9200
     assert [c.name for c in found.candidates] == ["a", "b"]
     assert found.candidates[0].lower_bound == pytest.approx(3 - 2.91999, abs=1e-4)
@@ -173,6 +174,29 @@ def test_continuous_policies_need_densities_for_the_second_judge():
         "fitted Q alone for certain: it has no probabilities or densities (log_prob); its effective sample is "
         "unknown",
     )
+
+
+@pytest.mark.parametrize(
+    ("policies", "settings", "error", "message"),
+    [
+        ([constant(0)], {}, TypeError, r'policies must be a mapping such as \{"bc": algo\}, got list'),
+        ({"behaviour": constant(0)}, {}, ValueError, "'behaviour' stands for what recorded the data"),
+        ({"a": "behaviour"}, {}, ValueError, "leave it out, or give the policy another name"),
+        ({"a": constant(0)}, {"margin": float("nan")}, ValueError, "margin must be a finite number"),
+        ({"a": constant(0)}, {"margin": float("inf")}, ValueError, "margin must be a finite number"),
+    ],
+)
+def test_what_no_selection_can_be_made_of(policies: Any, settings: Any, error: Any, message: str):
+    with pytest.raises(error, match=message):
+        select(policies, arms(30, 0.1), **settings)
+
+
+def test_too_few_episodes_deploy_nothing_though_propensities_are_not_known():
+    found = select({"a": constant(2)}, arms(24, 0.1), n_resamples=2, behaviour="none", **QUICK)
+    assert found.chosen is None
+    assert "the data have 24 episodes (min_effective_sample=25)" in found.reason
+    enough = select({"a": constant(2)}, arms(27, 0.1), n_resamples=2, behaviour="none", **QUICK)
+    assert "episodes (min_effective_sample" not in enough.reason
 
 
 def test_bootstraps_draw_the_same_episodes_for_each_policy():

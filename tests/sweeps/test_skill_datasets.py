@@ -12,7 +12,7 @@ from offlinekit.algos import SAC, DoubleDQN
 from offlinekit.core.units import SampledPolicy
 from offlinekit.datasets import MDPDataset
 from offlinekit.errors import DatasetError
-from offlinekit.sweeps.skill_datasets import LEVELS, Snapshot, choose_snapshots, grow_batch, record_levels
+from offlinekit.sweeps.skill_datasets import LEVELS, Snapshot, choose_snapshots, record_levels, rounds_online
 
 
 def test_medium_is_the_first_that_is_a_share_of_the_way_to_the_best() -> None:
@@ -24,16 +24,18 @@ def test_medium_is_the_first_that_is_a_share_of_the_way_to_the_best() -> None:
     assert choose_snapshots(snapshots[:1], 0.5) == (snapshots[0], snapshots[0])
 
 
-def test_a_batch_grows_by_whole_episodes_of_the_newest_policy() -> None:
+def test_rounds_end_with_an_episode_and_the_first_makes_no_update() -> None:
     algo = DoubleDQN(seed=0, batch_size=8)
-    seen = [
-        (algo.grad_step, len(data), data.n_episodes, int(data.timeouts.sum()))
-        for data in grow_batch(algo, gymnasium.make("CartPole-v1"), rounds=3, steps=50, updates=4)
-    ]
-    assert [updates for updates, *_ in seen] == [0, 4, 8, 12]
-    assert seen[0][1:] == seen[1][1:]  # The first round learns from what was random.
-    assert 50 <= seen[1][1] < seen[2][1] < seen[3][1] < 500
-    assert seen[3][3] == 0
+    rounds = rounds_online(
+        algo, gymnasium.make("CartPole-v1"), rounds=3, steps=50, updates=4, eval_episodes=1
+    )
+    seen = [(step, algo.grad_step) for step, _ in rounds]
+    assert algo.experience is not None
+    assert {step for step, _ in seen} <= set(np.cumsum(algo.experience.episode_lengths()).tolist())
+    # 4 updates in 50 steps, after the first 50 steps: floor(0.08 (step - 50)) of them; 12 of all 200 steps.
+    assert [updates for _, updates in seen] == [int(0.08 * (step - 50)) for step, _ in seen]
+    assert seen[-1] == (200, 12)
+    assert 2 <= len(seen) <= 4
 
 
 def test_levels_are_files(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 from functools import partial
+from types import SimpleNamespace
 
 import gymnasium
 import numpy as np
@@ -30,6 +31,8 @@ from offlinekit.errors import TrainingError, UnsupportedError
 from offlinekit.sampling.replay.mixture import MixedSampler
 from offlinekit.training.online.acting import interleaved
 from offlinekit.training.online.experience import load_experience
+from offlinekit.training.online.explorer import n_passed
+from offlinekit.training.online.online_run import OnlineRun
 
 QUICK = {"eval_episodes": 2, "progress": False, "log_interval": 20, "eval_interval": 40}
 
@@ -63,6 +66,24 @@ def test_updates_belong_to_steps_after_the_warm_up(ups, updates):
     assert counts[0] == (0, 0)
     assert all(made == 0 for step, made in counts if step <= 20)
     assert counts[-1] == (50, updates)
+
+
+def test_no_update_is_lost_to_rounding():
+    settings = {"warmup_steps": 20, "updates_per_step": 0.29, "update_every": 1}
+    run = SimpleNamespace(online=settings, n_steps=120)
+    assert OnlineRun._updates_by(run, 120) == 29  # 0.29 (120 - 20) = 28.999999999999996.
+    assert OnlineRun._updates_by(run, 119) == 28
+
+
+def test_updates_come_in_blocks():
+    algo, seen = small(), []
+    for step, row in algo.fitter_online(
+        Walk(), 50, warmup_steps=20, updates_per_step=2.0, update_every=8, out=None, **QUICK
+    ):
+        seen.append((step, row["updates"]))
+    # Blocks of 16 updates after 28, 36 and 44 steps, and those of the last 6 at the end.
+    assert seen[-1] == (50, 60)
+    assert seen[:-1] == [(step, 16 * ((max(step, 20) - 20) // 8)) for step, _ in seen[:-1]]
 
 
 def test_rows_come_at_ends_of_episodes_and_the_steps_are_exact():
@@ -172,15 +193,32 @@ def test_experience_is_a_dataset_that_learns_offline_and_joins_others(tmp_path):
 
 @pytest.mark.parametrize(
     ("what", "message"),
-    [("raise", "RuntimeError: the arm is stuck"), ("nan", "it gave reward nan and observation")],
+    [
+        ("raise", "RuntimeError: the arm is stuck"),
+        ("nan", "reward of the environment's step .* is nan"),
+    ],
 )
 def test_an_environment_that_fails_saves_and_stops(what, message, tmp_path):
     algo = small()
-    with pytest.raises(TrainingError, match=rf"{message}.*resume=.*the last checkpoint is in"):
+    with pytest.raises(
+        TrainingError,
+        match=rf"the environment failed after step 32: .*{message}.*resume=.*the last checkpoint is in",
+    ):
         algo.fit_online(Walk(fault=33, what=what), 60, out=tmp_path, eval_env=Walk(), **QUICK)
     assert len(load_experience(algo.run_dir)) == 32
     algo = small().fit_online(Walk(), 60, resume=algo.run_dir, **QUICK)
     assert algo.history[-1]["step"] == 60
+    assert len(algo.experience) == 60  # The step that failed was none.
+
+
+def test_an_environment_that_fails_in_an_evaluation_saves_and_stops(tmp_path):
+    algo = small()
+    env = Walk(fault=5)  # Without `eval_env` the first evaluation runs in it.
+    with pytest.raises(
+        TrainingError, match=r"failed in an evaluation: RuntimeError: the arm.*the last checkpoint is in"
+    ):
+        algo.fit_online(env, 60, out=tmp_path, **QUICK)
+    assert small().fit_online(env, 60, resume=algo.run_dir, **QUICK).history[-1]["step"] == 60
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -214,6 +252,45 @@ def test_a_guide_acts_first_and_ever_less():
     assert guided[:6].all()
     assert not guided[-40:].any()
     assert 0.4 < guided.mean() < 0.65
+
+
+def test_a_guide_gives_way_by_returns():
+    # Means of three: 2, 3, 2.96, 2, 4. Against the best before: the first has none; 3 >= 1.9; 2.96 >= 2.85; 2 < 2.85;
+    # 4 >= 2.85. So three were passed.
+    returns = [2.0, 2.0, 2.0, 5.0, 1.88, -0.88, 11.0]
+    assert [round(float(np.mean(returns[i : i + 3])), 2) for i in range(5)] == [2.0, 3.0, 2.96, 2.0, 4.0]
+    assert [n_passed(returns[:n]) for n in range(8)] == [0, 0, 0, 0, 1, 2, 2, 3]
+    # Of negative returns the best is -10, and -10.4 is within 5% of it, -10.6 is not.
+    assert n_passed([-10.0, -10.4, -10.6], window=1) == 1
+
+
+@pytest.mark.parametrize("rule", ["return", "random"])
+def test_rules_of_a_guide(rule, tmp_path):
+    env = Walk()
+    settings = {
+        "guide": lambda seen: np.full((len(seen), 1), 0.125), "guide_steps": 4, "guide_rule": rule,
+        "warmup_steps": 299, "eval_env": Walk, "eval_episodes": 1, "progress": False, "log_interval": 12,
+    }  # fmt: skip
+    algo = small(TD3).fit_online(env, 300, out=tmp_path / "whole", **settings, checkpoint_interval=60)
+    guided = (np.concatenate(env.acted) == 0.125).astype(int)
+    lengths = algo.experience.episode_lengths()
+    first = np.split(guided, np.cumsum(lengths)[:-1])
+    counts = [
+        part.sum() if (np.sort(part)[::-1] == part).all() else -1 for part in first
+    ]  # The guide acts first.
+    whole = [n for n, length in zip(counts, lengths, strict=True) if length >= 4]
+    if rule == "random":
+        assert set(whole) == {0, 1, 2, 3, 4}
+    else:
+        assert whole[0] == 4
+        assert whole == sorted(whole, reverse=True)
+        assert whole[-1] < 4
+    broken = small(TD3)
+    for step, _ in broken.fitter_online(Walk(), 300, out=tmp_path / "b", **settings, checkpoint_interval=60):
+        if step > 200:
+            break
+    again = small(TD3).fit_online(Walk(), 300, resume=broken.run_dir, **settings)
+    assert again.experience.actions.tolist() == algo.experience.actions.tolist()
 
 
 def test_schedules_begin_anew_and_leave_no_trace():

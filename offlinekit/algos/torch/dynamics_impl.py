@@ -1,4 +1,4 @@
-"""An ensemble of probabilistic models of one step: the loss."""
+"""An ensemble of probabilistic models of one step: the loss, the rule by which members stop, and draws of steps."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from gymnasium import spaces
-from torch import Tensor
+from torch import Tensor, nn
 
 from offlinekit.core.impl import Impl
 from offlinekit.datasets.mdp_dataset import MDPDataset
@@ -16,10 +16,14 @@ from offlinekit.errors import UnsupportedError
 from offlinekit.interfaces import Sampler
 from offlinekit.nn import losses
 from offlinekit.nn.encoders import MLPEncoder, ResidualEncoder, resolve_encoder
-from offlinekit.nn.networks import MLP
-from offlinekit.nn.rows import bootstrapped
+from offlinekit.nn.networks import MLP, StackedLinear
+from offlinekit.nn.random import Random, copy_module
+from offlinekit.nn.rows import Rows
 from offlinekit.sampling.batch import Batch
 from offlinekit.sampling.loss_weights import learned_rows
+from offlinekit.sampling.scalers import Affine
+from offlinekit.training.model_based.epochs import EpochSampler
+from offlinekit.training.model_based.terminations import LEARNED, RULES
 from offlinekit.training.objectives import Loss, Objective
 from offlinekit.types import first_leaf
 
@@ -27,6 +31,13 @@ if TYPE_CHECKING:
     from offlinekit.algos.dynamics import DiscreteDynamics, Dynamics
 
 LOG_STDS = (-5.0, 1.0)
+"""Bounds of the log deviations where they are not learned."""
+LOG_VARIANCES = (-10.0, 0.5)
+"""Where learned bounds of the log variances start."""
+HIDDEN_DECAYS, HEAD_DECAY = (2.5e-5, 5e-5, 7.5e-5, 7.5e-5), 1e-4
+"""Decays of the layers; hidden ones beyond the fourth have that of the fourth."""
+NEWER = ("input_shift", "input_scale", "best", "best_errors", "epochs_waited")
+"""Parts that files of fixed bounds may lack, since they are older."""
 
 
 class Outcomes(NamedTuple):
@@ -35,7 +46,7 @@ class Outcomes(NamedTuple):
     Attributes:
         means: [K, B, D + 1], of the change of the observation and the reward.
         log_stds: [K, B, D + 1].
-        logits: [K, B], of the MDP's end.
+        logits: [K, B], of the MDP's end; zeros where a rule decides.
     """
 
     means: Tensor
@@ -43,25 +54,46 @@ class Outcomes(NamedTuple):
     logits: Tensor
 
 
-class DynamicsImpl(Impl):
-    """-log N(s' - s, r; mean(s, a), std(s, a)) - log P(end | s, a) of K members; arXiv:1805.12114, eq. (1).
+class Imagined(NamedTuple):
+    """Drawn steps of B rows, scaled.
 
-    If the MDP ended, nothing follows, and only reward and end are learned. With `resample` `batch.bootstrap_counts`
-    [B, K] say how often each member learns from a row.
+    Attributes:
+        next_observations: [B, D].
+        rewards: [B].
+        ends: bool [B].
+        outcomes: Of the members that were to come along, [K, B, ...]; None for none.
+    """
+
+    next_observations: Tensor
+    rewards: Tensor
+    ends: Tensor
+    outcomes: Outcomes | None
+
+
+class DynamicsImpl(Impl):
+    """sum_k mean[(mu - y)^2 e^-lv + lv] + decay + c (sum max - sum min); arXiv:1805.12114, eq. (1) and appendix A.1.
+
+    y is the change of the observation and the reward. A batch holds K * B rows, B of member 0 first, then those of
+    member 1. Members are sorted by their error on held-out rows once a run ends, so that the first ones are the elites.
     """
 
     config: Dynamics
+    needs: ClassVar[tuple[str, ...]] = (*Impl.needs, "next_known")
     has_value: ClassVar[bool] = False
     is_discrete: ClassVar[bool] = False
+    stackable: ClassVar[bool] = False  # Each stops by errors of its own.
     lowest: Tensor
     highest: Tensor
+    input_shift: Tensor
+    input_scale: Tensor
+    best_errors: Tensor
+    epochs_waited: Tensor
 
     def build(self) -> None:
-        """Makes the members, and the range of what the data show, scaled, [D + 1].
+        """Makes the members, a copy of each at its best, and the range of what the data show, scaled, [D + 1].
 
         Raises:
             UnsupportedError: For observations that are no vectors, and encoders of anything else.
-            ValueError: For joined steps, and for a discount of 0, which would hide the end of the MDP.
         """
         space, encoder = self.observation_space, resolve_encoder(self.config.encoder, self.observation_space)
         if not isinstance(space, spaces.Box) or len(space.shape) != 1:
@@ -71,16 +103,35 @@ class DynamicsImpl(Impl):
                 f"dynamics are layers over a vector, encoder='mlp' or 'residual', got {self.config.encoder!r}"
             )
         size, acted = space.shape[0], self.n_actions if self.is_discrete else self.action_size
-        self.mlp = MLP(encoder, size + acted, 2 * (size + 1) + 1, self.random, self.config.n_members)
+        self.learns_ends = self.config.termination == LEARNED
+        outputs = 2 * (size + 1) + self.learns_ends
+        self.mlp = MLP(encoder, size + acted, outputs, self.random, self.config.n_members)
+        self.best = copy_module(self.mlp).requires_grad_(False)
+        if self.config.learned_bounds:
+            self.min_log_var, self.max_log_var = (
+                nn.Parameter(torch.full((size + 1,), bound)) for bound in LOG_VARIANCES
+            )
         self.register_buffer("lowest", torch.full((size + 1,), -torch.inf))
         self.register_buffer("highest", torch.full((size + 1,), torch.inf))
+        self.register_buffer("input_shift", torch.zeros(size + acted))
+        self.register_buffer("input_scale", torch.ones(size + acted))
+        self.register_buffer("best_errors", torch.full((self.config.n_members,), torch.inf))
+        self.register_buffer("epochs_waited", torch.tensor(0))
 
     def build_objectives(self) -> list[Objective]:
         """Returns the members' loss."""
-        return [self.objective("model", self.compute_model_loss, [self.mlp], self.config.learning_rate)]
+        return [
+            self.objective("model", self.compute_model_loss, self.learned_parts, self.config.learning_rate)
+        ]
+
+    @property
+    def learned_parts(self) -> list[nn.Module | nn.Parameter]:
+        """What the loss changes: the members, and the bounds if they are learned."""
+        bounds = [self.min_log_var, self.max_log_var] if self.config.learned_bounds else []
+        return [self.mlp, *bounds]
 
     def learn_data(self, dataset: MDPDataset, sampler: Sampler) -> None:
-        """Records the range of observations and rewards."""
+        """Records the range of observations and rewards and, before the first update, the moments of the inputs."""
         rows = learned_rows(dataset)
         scaling, observations, rewards = self.config.scaling, first_leaf(rows.observations), rows.rewards
         ranges = scaling.observations(np.stack([observations.min(0), observations.max(0)]))
@@ -89,32 +140,190 @@ class DynamicsImpl(Impl):
         sorted_ranges = torch.from_numpy(np.concatenate([ranges, earned[:, None]], 1)).sort(0).values
         self.lowest.copy_(sorted_ranges[0])
         self.highest.copy_(sorted_ranges[1])
+        if self.config.scales_inputs and self.grad_step == 0 and isinstance(sampler, EpochSampler):
+            inputs = self._inputs(sampler.gather(sampler.train_rows)).double()
+            stds = inputs.std(0, correction=0)
+            self.input_shift.copy_(inputs.mean(0))
+            self.input_scale.copy_(torch.where(stds < 1e-12, 1.0, stds))
 
-    def outcomes(self, observations: Tensor, actions: Tensor, per_member: bool = False) -> Outcomes:
-        """Returns what the members say of steps: of [B, D] all of each, or of [K, B, D] each of its own."""
+    def outcomes(
+        self, observations: Tensor, actions: Tensor, per_member: bool = False, members: int | None = None
+    ) -> Outcomes:
+        """Returns what members say of steps.
+
+        Args:
+            observations: [B, D], or [K, B, D] if each member has steps of its own.
+            actions: [B, A] or [B], likewise.
+            per_member: Whether both lead with the axis of members.
+            members: How many of the members, the first ones; None for all.
+        """
         if self.is_discrete:
             numbers = torch.arange(self.n_actions, device=actions.device)
             actions = (actions.unsqueeze(-1) == numbers).float()
-        outputs = self.mlp(torch.cat([observations, actions], -1), per_member)
-        means, log_stds = outputs[..., :-1].chunk(2, -1)
-        return Outcomes(means, losses.softly_bounded(log_stds, *LOG_STDS), outputs[..., -1])
+        inputs = (torch.cat([observations, actions], -1) - self.input_shift) / self.input_scale
+        outputs = self.mlp(inputs, per_member, members)
+        logits = outputs[..., -1] if self.learns_ends else torch.zeros_like(outputs[..., -1])
+        means, raw = (outputs[..., :-1] if self.learns_ends else outputs).chunk(2, -1)
+        if self.config.learned_bounds:
+            return Outcomes(
+                means, 0.5 * losses.softly_bounded(raw, self.min_log_var, self.max_log_var), logits
+            )
+        return Outcomes(means, losses.softly_bounded(raw, *LOG_STDS), logits)
+
+    def _inputs(self, batch: Batch) -> Tensor:
+        """Returns observations and actions, [B, D + A]; zeros for discrete actions, which are not scaled."""
+        size = self.input_shift.shape[0] - batch.observations.shape[-1]  # type: ignore[union-attr]  # Vectors.
+        acted = batch.actions.new_zeros(len(batch.actions), size) if self.is_discrete else batch.actions
+        return torch.cat([batch.observations, acted], -1)  # type: ignore[list-item]
+
+    def _changes(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Returns y [..., D + 1] of a batch, and which of it was recorded, 1 or 0, [..., D + 1]."""
+        change = batch.next_observations - batch.observations  # type: ignore[operator]  # Vectors.
+        known = batch.next_known.unsqueeze(-1).expand_as(change)
+        rewards = batch.rewards.unsqueeze(-1)
+        return torch.cat([change, rewards], -1), torch.cat([known, torch.ones_like(rewards)], -1)
 
     def compute_model_loss(self, batch: Batch) -> Loss:
-        """Returns the negative log-likelihood of each member and row, of the rows that the member learns from."""
-        means, log_stds, logits = self.outcomes(batch.observations, batch.actions)  # type: ignore[arg-type]
-        following = batch.next_observations - batch.observations  # type: ignore[operator]  # Vectors.
-        outcomes = torch.cat([following, batch.rewards[:, None]], -1).expand_as(means)
-        moved, earned = (
-            losses.normal_log_prob(outcomes[..., part], means[..., part], log_stds[..., part])
-            for part in (slice(-1), slice(-1, None))
-        )
-        goes_on = (batch.discounts > 0).float()
-        ends = (1.0 - goes_on).expand_as(logits)
-        ended = F.binary_cross_entropy_with_logits(logits, ends, reduction="none")
-        errors = (means[..., :-1] - following).square().mean(-1) * goes_on
-        counts = batch.bootstrap_counts.T if self.config.resample else None
-        loss = bootstrapped(ended - goes_on * moved - earned, counts)
-        return loss, {"observation_error": errors.detach().mean(0)}
+        """Returns K times the loss of each row, [K * B], so that their mean is the sum over members; and bounds, decay.
+
+        If what follows an end was not recorded, only reward and end are learned.
+        """
+        k = self.config.n_members
+        parts = (batch.observations, batch.actions, *self._changes(batch))
+        observations, actions, changes, known = (_by_member(part, k) for part in parts)  # type: ignore[arg-type]  # Vectors.
+        outcomes = self.outcomes(observations, actions, per_member=True)
+        fits = losses.gaussian_fit(outcomes.means, 2.0 * outcomes.log_stds, changes)
+        loss = (known * fits).mean(-1)
+        if self.learns_ends:
+            ends = (batch.discounts == 0).float().view_as(loss)
+            loss = loss + F.binary_cross_entropy_with_logits(outcomes.logits, ends, reduction="none")
+        errors = (known * (outcomes.means - changes).square())[..., :-1].mean(-1)
+        return Rows(k * loss.flatten(), extra=self._regularisation()), {
+            "observation_error": errors.detach().flatten()
+        }
+
+    def _regularisation(self) -> Tensor:
+        """Returns the decay of the layers' weights and the pull on the bounds, []."""
+        layers = [layer for layer in self.mlp.modules() if isinstance(layer, StackedLinear)]
+        decays = [HIDDEN_DECAYS[min(i, 3)] for i in range(len(layers) - 1)] + [HEAD_DECAY]
+        squares = [decay * layer.weight.square().sum() for decay, layer in zip(decays, layers, strict=True)]
+        decay = 0.5 * self.config.layer_decay * torch.stack(squares).sum()
+        if not self.config.learned_bounds:
+            return decay
+        return decay + self.config.bound_weight * (self.max_log_var.sum() - self.min_log_var.sum())
+
+    # The rule by which members stop.
+
+    @torch.no_grad()
+    def holdout_errors(self, batch: Batch) -> Tensor:
+        """Returns the mean squared error of each member's means, [K], on rows that all members have in common.
+
+        The probability of an end, if it is learned, adds its own.
+        """
+        changes, known = self._changes(batch)
+        outcomes = self.outcomes(batch.observations, batch.actions)  # type: ignore[arg-type]  # Vectors.
+        errors = (known * (outcomes.means - changes).square()).mean((-1, -2))
+        if not self.learns_ends:
+            return errors
+        ends = (batch.discounts == 0).float()
+        return errors + (outcomes.logits.sigmoid() - ends).square().mean(-1)
+
+    @torch.no_grad()
+    def keep_best(self, errors: Tensor, newest: bool = False) -> None:
+        """Ends an epoch: keeps members that are better by more than 1%, and counts epochs since the last of them.
+
+        Args:
+            errors: Of each member, [K].
+            newest: Whether to keep all members as they are now, better or not.
+        """
+        better = losses.has_improved(self.best_errors, errors) | newest
+        for kept, now in zip(self.best.parameters(), self.mlp.parameters(), strict=True):
+            kept.copy_(torch.where(better.view(-1, *[1] * (now.ndim - 1)), now, kept))
+        self.best_errors.copy_(torch.where(better, errors, self.best_errors))
+        self.epochs_waited.copy_(torch.where(better.any(), 0, self.epochs_waited + 1))
+
+    @torch.no_grad()
+    def take_best(self) -> None:
+        """Ends training: each member is again as it was at its best, the best member first; optimizers begin anew."""
+        if not bool(self.best_errors.isfinite().all()):
+            return
+        order = self.best_errors.argsort()
+        for kept, now in zip(self.best.parameters(), self.mlp.parameters(), strict=True):
+            kept.copy_(kept[order])
+            now.copy_(kept)
+        self.best_errors.copy_(self.best_errors[order])
+        self.objectives = self.build_objectives()
+
+    # Steps.
+
+    @torch.no_grad()
+    def imagine(self, observations: Tensor, actions: Tensor, random: Random, members: int = 0) -> Imagined:
+        """Draws what follows B rows, each by an elite that is drawn too.
+
+        Args:
+            observations: [B, D], scaled.
+            actions: [B, A] or [B].
+            random: Draws.
+            members: How many members' predictions of all rows come along. With 0 each row is predicted once: the
+                elites share the rows evenly.
+        """
+        n, outcomes = len(observations), None
+        if members:
+            outcomes = self.outcomes(observations, actions, members=max(members, self.n_elites))
+            chosen = (random.uniform(n) * self.n_elites).long().clamp(max=self.n_elites - 1)
+            every = torch.arange(n, device=chosen.device)
+            means, log_stds, logits = (part[chosen, every] for part in outcomes)
+            outcomes = Outcomes(*(part[:members] for part in outcomes))
+        else:
+            means, log_stds, logits = self._shared(observations, actions, random)
+        drawn = means + log_stds.exp() * random.normal(*means.shape)
+        after = observations + drawn[:, :-1]
+        if self.learns_ends:
+            ends = random.uniform(n) < logits.sigmoid()
+        else:
+            ends = RULES[self.config.termination](self.unscaled(observations), actions, self.unscaled(after))
+        return Imagined(after, drawn[:, -1], ends, outcomes)
+
+    def _shared(self, observations: Tensor, actions: Tensor, random: Random) -> Outcomes:
+        """Returns the outcomes [B, ...] of rows that are dealt out to the elites at random, as evenly as can be."""
+        n, e = len(observations), self.n_elites
+        order = random.uniform(n).argsort()
+        size = -(-n // e)  # Of each elite; some rows are predicted twice if that leaves places.
+        dealt = order.repeat(-(-e * size // n))[: e * size].view(e, size)
+        outcomes = self.outcomes(observations[dealt], actions[dealt], per_member=True, members=e)
+        places = torch.empty_like(order)
+        places[order] = torch.arange(n, device=order.device)
+        return Outcomes(*(part.flatten(0, 1)[:n][places] for part in outcomes))
+
+    @property
+    def n_elites(self) -> int:
+        """How many of the members, the first ones, steps are drawn from."""
+        return min(self.config.n_elites or self.config.n_members, int(self.config.n_members))
+
+    def unscaled(self, observations: Tensor) -> Tensor:
+        """Returns observations [..., D] in the units of the data."""
+        scaler = self.config.scaling.observation
+        if not isinstance(scaler, Affine):
+            return observations
+        scale, shift = (observations.new_tensor(np.asarray(part)) for part in (scaler.scale, scaler.shift))
+        return observations * scale + shift
+
+    def load_state_tensors(self, tensors: dict[str, Tensor]) -> None:
+        """Restores what `state_tensors` returned; a file of fixed bounds may be older than some parts.
+
+        Raises:
+            RuntimeError: If names or shapes of the networks differ, such as of a file without its input scaler.
+        """
+        if not self.config.learned_bounds:
+            own = {f"networks.{name}": value for name, value in self.state_dict().items()}
+            missing = {n: v for n, v in own.items() if n.split(".")[1] in NEWER and n not in tensors}
+            tensors = {**missing, **tensors}
+        super().load_state_tensors(tensors)
+
+
+def _by_member(part: Tensor, members: int) -> Tensor:
+    """Returns [K * B, ...] as [K, B, ...]."""
+    return part.view(members, -1, *part.shape[1:])
 
 
 class DiscreteDynamicsImpl(DynamicsImpl):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -72,10 +73,12 @@ def command(policies: tuple[Path, ...], dataset: str, **options: Any) -> None:
     from offlinekit.metrics.ope.selection import select
 
     loaded: dict[str, Any] = {str(path): offlinekit.load(find(path, "last").policy) for path in policies}
-    if options["sample"]:
-        loaded = {name: SampledPolicy(algo) for name, algo in loaded.items()}
     with usage("--dataset"):
         data, _ = get_dataset(dataset, **options["dataset_options"])
+        for algo in loaded.values():
+            algo.check(data)
+    if options["sample"]:
+        loaded = {name: SampledPolicy(algo) for name, algo in loaded.items()}
     n_fits = (len(loaded) + 1) * (1 + options["resamples"])
     click.echo(
         f"Fitting {n_fits} values of {len(loaded) + 1} policies, with the time left on a terminal.", err=True
@@ -100,8 +103,10 @@ def command(policies: tuple[Path, ...], dataset: str, **options: Any) -> None:
             c.name,
             *map(
                 number,
-                (c.value, c.standard_error, c.gain, c.weighted_gain, c.lower_bound, c.effective_sample),
+                (c.value, c.standard_error, c.gain, c.weighted_gain),
             ),
+            number(c.lower_bound) if math.isfinite(c.lower_bound) else "none",
+            number(c.effective_sample),
         ]
         for c in selection.candidates
     ]

@@ -13,6 +13,7 @@ from typing import Any
 from typing_extensions import Unpack
 
 from offlinekit.core.algo import Algo
+from offlinekit.core.populations.online_members import fit_members_online
 from offlinekit.core.populations.population_run import PopulationRun, Rows
 from offlinekit.core.populations.stacked_sampling import SharedColumns
 from offlinekit.datasets import MDPDataset
@@ -21,8 +22,10 @@ from offlinekit.errors import TrainingError, did_you_mean
 from offlinekit.interfaces import Evaluator
 from offlinekit.training import run_folder
 from offlinekit.training.interrupts import whole_runs
+from offlinekit.training.online.acting_envs import MakeEnv
+from offlinekit.training.online.online_settings import OnlineSettings
 from offlinekit.training.setup.description import describe_data, describe_run
-from offlinekit.training.setup.keywords import takes_settings
+from offlinekit.training.setup.keywords import takes, takes_settings
 from offlinekit.training.setup.resuming import find_run
 from offlinekit.training.setup.row_weighting import resolved
 from offlinekit.training.setup.settings import N_STEPS, RunSettings, complete
@@ -167,6 +170,39 @@ class Population:
             together = PopulationRun(runs, whole["progress"])
             self.stacks, self.errors = together.stacks, together.errors
             yield from together.steps()
+
+    @takes(OnlineSettings)
+    def fit_online(
+        self,
+        env: MakeEnv,
+        n_steps: int,
+        *,
+        dataset: MDPDataset | None = None,
+        **settings: Unpack[OnlineSettings],
+    ) -> Population:
+        """Takes every member online, one after another, as its own `fit_online` would.
+
+        Members do not stack online: each acts in an environment of its own, whose episodes end at other steps than
+        those of the others.
+
+        Args:
+            env: Function that makes an environment, called for each member.
+            n_steps: Environment steps of each member.
+            dataset: Recorded rows that each learns from beside its own new ones, or None.
+            settings: Further keywords, those of `OnlineSettings`; `resume` gives a run folder, or None,
+                for each member.
+
+        Returns:
+            The population itself; `errors` has what ended members early.
+
+        Raises:
+            ValueError: For one environment in place of a function.
+            TrainingError: If no member could go on to its end.
+            KeyboardInterrupt: At Ctrl-C, with the folders to go on with.
+        """
+        self.stacks = [[number] for number in range(len(self))]
+        self.errors = fit_members_online(self.algos, env, n_steps, dataset, dict(settings))
+        return self
 
     def _resumed(self, n_steps: int, settings: RunSettings) -> Sequence[Path | None]:
         """Returns the run folder that each member goes on with; None for those that begin."""

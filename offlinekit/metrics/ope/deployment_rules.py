@@ -21,7 +21,8 @@ class Candidate:
         value: Estimated discounted return from the first states of the data.
         standard_error: Of that value, from the bootstrap over episodes.
         gain: Its value minus that of the behaviour.
-        lower_bound: Of the gain, one-sided and corrected for the number of candidates; the lower of both estimates.
+        lower_bound: Of the gain, one-sided and corrected for the number of candidates; the lower of both estimates;
+            minus infinity if nothing bounds it.
         weighted_gain: The gain by weighted doubly robust; None if it has no estimate.
         effective_sample: Episodes' worth of rows that show what the policy does; None without propensities.
         held_back: The rule against deploying it, whatever the bound; empty if none does.
@@ -45,11 +46,21 @@ class Rules:
         confidence: Of one bound, one-sided.
         min_effective_sample: Episodes' worth of rows that must show what a policy does.
         max_disagreement: Standard errors that the two estimates of the gain may lie apart.
+
+    Raises:
+        ValueError: For numbers out of range.
     """
 
     confidence: float
     min_effective_sample: float
     max_disagreement: float
+
+    def __post_init__(self) -> None:
+        if not self.min_effective_sample >= 0 or not self.max_disagreement > 0:
+            raise ValueError(
+                "min_effective_sample must be at least 0 and max_disagreement above 0, got "
+                f"{self.min_effective_sample} and {self.max_disagreement}"
+            )
 
     def candidate(
         self,
@@ -73,7 +84,7 @@ class Rules:
         gains = own - behaviour
         gain, spread = float(gains[0]), float(gains[1:].std(ddof=1))
         lower = gain - self._quantile(len(gains) - 2) * spread
-        if without_rows:
+        if without_rows or not np.isfinite(lower):
             lower = -np.inf
         doubt = next((text for text in (without_rows, *doubts) if text), "")
         candidate = Candidate(name, float(own[0]), float(own[1:].std(ddof=1)), gain, lower, held_back=doubt)
@@ -88,6 +99,12 @@ class Rules:
         lower = min(lower, second - self._quantile(n - 1) * error)
         held_back = candidate.held_back or self._apart(gain, second, float(np.hypot(spread, error)))
         return replace(candidate, weighted_gain=second, lower_bound=lower, held_back=held_back)
+
+    def too_few(self, n_episodes: int) -> str:
+        """Returns that there are too few episodes, whatever the propensities show; empty if there are enough."""
+        if n_episodes >= self.min_effective_sample:
+            return ""
+        return f"the data have {n_episodes} episodes (min_effective_sample={self.min_effective_sample:g})"
 
     def _too_few(self, weighted: WeightedEstimate) -> str:
         if weighted.effective_sample >= self.min_effective_sample:
@@ -118,6 +135,9 @@ def decide(candidates: list[Candidate], margin: float, confidence: float) -> tup
     """Returns the name of the first candidate that may be deployed, or None, and why."""
     above = [candidate for candidate in candidates if candidate.lower_bound > margin]
     best = next((candidate for candidate in above if not candidate.held_back), (above or candidates)[0])
+    if not above and best.lower_bound == -np.inf:
+        doubts = "; ".join(f"{candidate.name}: {candidate.held_back}" for candidate in candidates)
+        return None, f"keep the behaviour: nothing bounds the gain of any policy from below ({doubts})"
     gains = f"at least {best.lower_bound:.4g} over the behaviour at confidence {confidence:g}"
     if not above:
         reason = f"keep the behaviour: no policy surely gains more than {margin:g}; at best {best.name} gains {gains}"

@@ -31,6 +31,8 @@ class ReturnDistribution:
             raise ValueError(
                 f"returns and weights must both be [E], got {list(self.returns.shape)} and {list(self.weights.shape)}"
             )
+        if not (np.isfinite(self.returns).all() and np.isfinite(self.weights).all()):
+            raise ValueError("returns and weights must be finite; some are infinite or not a number")
         if self.weights.min() < 0 or self.weights.sum() <= 0:
             raise ValueError(
                 "weights must not be negative, nor all 0: no logged episode is possible under the target policy"
@@ -101,6 +103,8 @@ class ReturnDistribution:
             n_resamples: Number of draws; one in which every weight is 0 is left out.
             seed: Of the draws.
         """
+        if not 0 < confidence < 1:
+            raise ValueError(f"confidence must be in (0, 1), got {confidence}")
         rng = np.random.default_rng(seed)
         draws = rng.integers(len(self.returns), size=(n_resamples, len(self.returns)))
         drawn = [

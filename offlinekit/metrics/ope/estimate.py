@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,14 @@ from offlinekit.metrics.ope.diagnostics import pareto_k
 from offlinekit.metrics.ope.doubly_robust import doubly_robust
 from offlinekit.metrics.ope.estimands import Cuts
 from offlinekit.metrics.ope.estimate_checks import EstimateChecks
-from offlinekit.metrics.ope.estimators import ESTIMATORS, NO_DYNAMICS, Estimator, Inputs, get_estimator
+from offlinekit.metrics.ope.estimators import (
+    ESTIMATORS,
+    NO_DYNAMICS,
+    Estimator,
+    Inputs,
+    check_arguments,
+    get_estimator,
+)
 from offlinekit.metrics.ope.fitted_behaviour import FittedBehaviour
 from offlinekit.metrics.ope.flow_features import FlowMaker
 from offlinekit.metrics.ope.gathering import (
@@ -25,6 +33,7 @@ from offlinekit.metrics.ope.gathering import (
     tabular_states,
 )
 from offlinekit.metrics.ope.intervals import interval_of
+from offlinekit.metrics.ope.model_checks import model_doubts, noting_doubts, unsettled
 from offlinekit.metrics.ope.ope_report import Report, shared_warnings
 from offlinekit.metrics.ope.simulation import DynamicsModel, simulated
 from offlinekit.metrics.ope.support import support_of
@@ -92,9 +101,7 @@ def estimate(
         UnsupportedError: For quantities that a policy or dataset lacks, such as densities; for policies that remember.
         UnanswerableError: If no estimator has a value.
     """
-    if estimators is not None:
-        for name in estimators:
-            get_estimator(name)
+    check_arguments(estimators, clip, switch_threshold, n_samples)
     if fit_q is not None and q_function is not None:
         raise ValueError("q_function and fit_q say the same; give one of them")
     target = TargetPolicy(policy, dataset.action_space, n_samples)
@@ -103,13 +110,15 @@ def estimate(
     chosen = _chosen(estimators, target, has_model, counted, dynamics is not None)
     fitted = behaviour_of(dataset, behaviour, n_folds, seed) if _any(chosen, "needs_weights") else None
     model, left_out = None, {}
+    doubts: list[str] = []
     if _any(chosen, "needs_model"):
         fit = tabular_fit(target, dataset, gamma) if counted else fit_q
         try:
             if fit is not None:
-                model = cross_fitted_values(target, dataset, fit, n_folds, seed, gamma)
+                model = cross_fitted_values(target, dataset, noting_doubts(fit, doubts), n_folds, seed, gamma)
             elif q_function is not None:
                 model = model_values(target, dataset, values_of(q_function, gamma))
+                doubts.append(unsettled(q_function, dataset))
         except UnanswerableError as error:
             left_out = {name: str(error) for name, estimator in chosen.items() if estimator.needs_model}
     logged = logged_of(target, dataset, fitted, model, gamma, bootstrap_timeouts)
@@ -131,6 +140,9 @@ def estimate(
         support_of(target, dataset, gamma, seed),
         Cuts.of(dataset, bootstrap_timeouts, clip is not None),
         clip,
+        doubts=()
+        if model is None
+        else model_doubts(target, dataset, replace(logged, final_v=model[2]), doubts),
         widened=(counted or fit_q is not None) and fitted is not None and model is not None,
     )
     if checks.widened:

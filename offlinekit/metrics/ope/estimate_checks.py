@@ -32,6 +32,7 @@ class EstimateChecks:
         support: Of the policy by the data.
         cuts: Of the recordings.
         clip: Largest weight, or None.
+        doubts: Reasons against the values of the model; none without one.
         widened: Whether intervals of estimators that trust a model count the fit's own error.
     """
 
@@ -41,6 +42,7 @@ class EstimateChecks:
     support: Support
     cuts: Cuts
     clip: float | None
+    doubts: tuple[str, ...]
     widened: bool
 
     def estimate(
@@ -62,6 +64,7 @@ class EstimateChecks:
             *self._of_weights(estimator, contributions),
             self._of_returns(),
             str(self.support) if self.support.fails else "",
+            *(self.doubts if estimator.relies_on_model else ()),
             self.cuts.warning(estimand),
             "the interval takes the fit as given" if estimator.trusts_model and not self.widened else "",
         ]
@@ -92,8 +95,11 @@ class EstimateChecks:
         return [*doubts, self._of_clip()]
 
     def _of_returns(self) -> str:
-        """Returns that returns themselves have a heavy tail, whatever the weights; empty if they have none."""
-        k = tail_of(self.logged.returns)
+        """Returns that returns themselves have a heavy tail, whatever the weights; empty if they have none.
+
+        The prior is the limit, so that few returns are drawn to neither side of it.
+        """
+        k = tail_of(self.logged.returns, prior=SKEW_LIMIT)
         return f"heavy tail of returns (k {k:.2f})" if k > SKEW_LIMIT else ""
 
     def _of_clip(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -97,6 +97,11 @@ class Estimator:
         return self.needs_weights and not self.needs_flow
 
     @property
+    def relies_on_model(self) -> bool:
+        """Whether it leaves errors of the model uncorrected, all or some."""
+        return self.needs_model and self.reach in ("model", "mixed")
+
+    @property
     def looks_beyond(self) -> bool:
         """Whether it looks beyond the cuts of recordings, whatever stands there."""
         return self.reach in ("model", "flow")
@@ -173,3 +178,26 @@ def get_estimator(name: str) -> Estimator:
         hint = did_you_mean(name, ESTIMATORS) or f"; known: {', '.join(ESTIMATORS)}"
         raise ValueError(f"Unrecognized estimator: {name!r}{hint}")
     return ESTIMATORS[name]
+
+
+def check_arguments(
+    names: Sequence[str] | None, clip: float | None, switch_threshold: float, n_samples: int
+) -> None:
+    """Refuses arguments by which no estimator has a value.
+
+    Raises:
+        TypeError: For names that are one text.
+        ValueError: For no names or unknown ones, and numbers out of range.
+    """
+    if isinstance(names, str):
+        raise TypeError(f"estimators must be a list of names such as [{names!r}], got one text")
+    if names is not None and not len(names):
+        raise ValueError("estimators=[] names none; give some of ESTIMATORS, or None for all that apply")
+    for name in names or ():
+        get_estimator(name)
+    if clip is not None and not clip > 0:
+        raise ValueError(f"clip must be above 0, or None for no limit of the weights, got {clip}")
+    if not switch_threshold >= 0:
+        raise ValueError(f"switch_threshold must be at least 0, got {switch_threshold}")
+    if n_samples < 1:
+        raise ValueError(f"n_samples must be at least 1, got {n_samples}")

@@ -1,4 +1,4 @@
-"""Whether fitted values have settled, by what costs nothing: bounds, the behaviour's own return, the trend."""
+"""Whether fitted values can be right, by what costs nothing: bounds, and the behaviour's own return."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ import numpy as np
 from offlinekit.algos.fqe import FQE
 from offlinekit.datasets import MDPDataset
 from offlinekit.metrics.ope.logged import Floats
+from offlinekit.training.value_alarm import ADVICE
 from offlinekit.types import Array
 
-ADVICE = "train the fits longer (n_steps)"
-MOST_DRIFT = 1.0  # Standard errors that a value may move in the last two fifths of its updates.
 MOST_ERRORS = 3.0  # Standard errors of the behaviour's fit from what its episodes return.
 SLACK = 1e-3  # Share of what rewards allow by which an approximate value may lie outside.
 
@@ -30,17 +29,6 @@ def possible_values(rewards: Array, gamma: float) -> tuple[float, float]:
     return low * (longest if low < 0 else 1), high * (longest if high > 0 else 1)
 
 
-def too_few_updates(fit: FQE, dataset: MDPDataset) -> str:
-    """Returns that a fit took fewer updates than values need to settle; empty if it took enough."""
-    needed = fit.updates_needed(dataset)
-    if fit.grad_step >= needed:
-        return ""
-    return (
-        f"the fit took {fit.grad_step:,} updates of the {needed:,} that gamma={fit.gamma:g} and tau={fit.tau:g} need: "
-        f"{ADVICE}"
-    )
-
-
 def impossible(values: Array | Sequence[float], fit: FQE, dataset: MDPDataset) -> str:
     """Returns that values are not finite or that no rewards of the data could add up to them; empty if they could."""
     low, high = possible_values(scaled_rewards(fit, dataset), fit.gamma)
@@ -52,13 +40,6 @@ def impossible(values: Array | Sequence[float], fit: FQE, dataset: MDPDataset) -
                 "or lower tau if it diverges"
             )
     return ""
-
-
-def still_moving(before: float, after: float, error: float) -> str:
-    """Returns that a value moved too much between three fifths and all of the updates; empty if it had settled."""
-    if abs(after - before) <= max(MOST_DRIFT * error, 0.01 * abs(after)):
-        return ""
-    return f"the fit still moves, from {before:.4g} to {after:.4g} with a standard error of {error:.2g}: {ADVICE}"
 
 
 def behaviour_missed(values: Floats, returns: Floats) -> str:

@@ -13,13 +13,13 @@ from offlinekit.algos.fqe import FEWEST, FQE, QUICK, SETTLED, DiscreteFQE
 from offlinekit.core.populations import Population
 from offlinekit.datasets import MDPDataset
 from offlinekit.training.setup.settings import RunSettings
+from offlinekit.training.value_alarm import LATE
 from offlinekit.types import Array
 
 if TYPE_CHECKING:
     from offlinekit.interfaces import PolicyLike
 
 ROUNDS = 4  # Of updates at most, if a rule decides how many; each but the first has half as many.
-LATE = 0.6  # Share of the updates after which values are noted, for their trend.
 
 
 @dataclass

@@ -18,18 +18,29 @@ BLOCK = 5_000_000  # Counts in memory at a time.
 def bootstrap(
     contributions: Contributions, confidence: float = 0.95, n_resamples: int = 1_000, seed: int = 0
 ) -> tuple[float, float]:
-    """Returns the percentile interval of the estimate over episodes drawn again with replacement.
+    """Returns the expanded percentile interval of the estimate over episodes drawn again with replacement.
 
     Every sum of the estimate is taken anew in each draw, the normalisation of weights too. A draw without any weight
     may lie anywhere: it counts as the lowest for the lower end and as the highest for the upper one. Source: Efron &
-    Tibshirani 1993, section 13.3.
+    Tibshirani 1993, section 13.3; levels as of `expanded_tail`.
     """
     n = _checked(contributions.numerators, confidence)
     rng, draws = np.random.default_rng(seed), []
     for block in np.array_split(np.arange(n_resamples), -(-n_resamples * n // BLOCK)):
         counts = rng.multinomial(n, np.full(n, 1 / n), size=len(block)).astype(np.float64)
         draws.append(contributions.resampled(counts))
-    return _quantiles(np.concatenate(draws), (1 - confidence) / 2)
+    return _quantiles(np.concatenate(draws), expanded_tail(n, confidence))
+
+
+def expanded_tail(n: int, confidence: float) -> float:
+    """Returns the share of draws beyond each end by which an interval is as wide as Student's t of n episodes.
+
+    Draws of n episodes spread by the deviation with n below the fraction, and know nothing of its own error:
+    Phi(sqrt(n / (n - 1)) t(n - 1, alpha / 2)) in place of alpha / 2. Source: Hesterberg 2015, "What teachers should
+    know about the bootstrap", section 4.4 (the expanded percentile interval).
+    """
+    tail = (1 - confidence) / 2
+    return tail if n < 2 else float(stats.norm.cdf(np.sqrt(n / (n - 1)) * stats.t.ppf(tail, n - 1)))
 
 
 def _quantiles(draws: Floats, tail: float) -> tuple[float, float]:

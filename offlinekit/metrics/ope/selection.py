@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,12 +15,7 @@ from offlinekit.errors import DatasetWarning
 from offlinekit.memory import memory_limit
 from offlinekit.metrics.ope.deployment_rules import Candidate, Rules, decide
 from offlinekit.metrics.ope.estimate_checks import FEW
-from offlinekit.metrics.ope.fit_checks import (
-    behaviour_missed,
-    impossible,
-    still_moving,
-    too_few_updates,
-)
+from offlinekit.metrics.ope.fit_checks import behaviour_missed, impossible
 from offlinekit.metrics.ope.fitted_policies import FittedPolicies, fits, fitted_values
 from offlinekit.metrics.ope.support import support_of
 from offlinekit.metrics.ope.target import TargetPolicy
@@ -32,6 +28,7 @@ from offlinekit.metrics.ope.weighted_estimate import (
 )
 from offlinekit.sampling.block_reader import is_mapped, row_bytes
 from offlinekit.sampling.blocks import POOL_BYTES
+from offlinekit.training.value_alarm import still_moving
 
 __all__ = ["Candidate", "Selection", "fits", "fitted_values", "select"]
 
@@ -91,8 +88,8 @@ def select(
         dataset: What to evaluate them on; of one that is opened in its file and large, episodes drawn at random.
         margin: By how much a policy must be better than the behaviour, in units of the scaled return.
         confidence: In (0, 1).
-        min_effective_sample: How many episodes' worth of rows must show what a policy does, if propensities show it;
-            0 deploys on any.
+        min_effective_sample: How many episodes' worth of rows must show what a policy does, if propensities show it,
+            else how many episodes there must be; 0 deploys on any.
         max_disagreement: How many standard errors the two estimates of the gain may lie apart.
         behaviour: Propensities of the logged actions, as `estimate` takes them: None for the logged ones, else fitted;
             "none" to evaluate by fitted Q evaluation alone.
@@ -102,19 +99,13 @@ def select(
         settings: Of `fits`.
 
     Raises:
-        ValueError: Without policies, for numbers out of range, or for less than two bootstraps.
+        ValueError: Without policies, for one named "behaviour", for numbers out of range, or for less than two
+            bootstraps.
+        TypeError: For policies without names.
         KeyboardInterrupt: At Ctrl-C, with what was stopped.
     """
-    if not policies or not 0 < confidence < 1 or n_resamples < 2:
-        raise ValueError(
-            "select needs at least one policy, a confidence in (0, 1) and n_resamples of at least 2, got "
-            f"{len(policies)}, {confidence} and {n_resamples}"
-        )
-    if not min_effective_sample >= 0 or not max_disagreement > 0:
-        raise ValueError(
-            "min_effective_sample must be at least 0 and max_disagreement above 0, got "
-            f"{min_effective_sample} and {max_disagreement}"
-        )
+    _check(policies, margin, confidence, n_resamples)
+    rules = Rules(1 - (1 - confidence) / len(policies), min_effective_sample, max_disagreement)
     dataset = _held_in_memory(dataset, len(policies) + 1, behaviour, settings.get("seed", 0))
     fitted = FittedPolicies.of(
         {**policies, BEHAVIOUR: BEHAVIOUR}, dataset, n_resamples=n_resamples, **settings
@@ -125,12 +116,12 @@ def select(
     recorded = members.pop(BEHAVIOUR)
     estimates = _weighted_estimates(policies, members, recorded, dataset, behaviour)
     kept = fitted.values(BEHAVIOUR)
-    rules = Rules(1 - (1 - confidence) / len(policies), min_effective_sample, max_disagreement)
     candidates = []
     for name, own in members.items():
         weighted = estimates[name]
         second = weighted if isinstance(weighted, WeightedEstimate) else None
-        doubts = (unsettled[BEHAVIOUR], unsettled[name])
+        few = rules.too_few(dataset.n_episodes) if second is None else ""
+        doubts = (unsettled[BEHAVIOUR], unsettled[name], few)
         rowless = _without_rows(policies[name], own[0], dataset)
         candidates.append(rules.candidate(name, fitted.values(name), kept, second, doubts, rowless))
     candidates.sort(key=lambda candidate: -candidate.lower_bound)
@@ -138,6 +129,26 @@ def select(
     return Selection(
         candidates, float(kept[0]), *decide(candidates, margin, confidence), (*_alone(estimates), *unfinished)
     )
+
+
+def _check(
+    policies: Mapping[str, PolicyLike | str], margin: float, confidence: float, n_resamples: int
+) -> None:
+    """Refuses what no selection can be made of."""
+    if not isinstance(policies, Mapping):
+        raise TypeError(f'policies must be a mapping such as {{"bc": algo}}, got {type(policies).__name__}')
+    if not policies or not 0 < confidence < 1 or n_resamples < 2:
+        raise ValueError(
+            "select needs at least one policy, a confidence in (0, 1) and n_resamples of at least 2, got "
+            f"{len(policies)}, {confidence} and {n_resamples}"
+        )
+    if BEHAVIOUR in policies or BEHAVIOUR in [p for p in policies.values() if isinstance(p, str)]:
+        raise ValueError(
+            f"{BEHAVIOUR!r} stands for what recorded the data, with which all policies are compared; leave it out, or "
+            "give the policy another name"
+        )
+    if not math.isfinite(margin):
+        raise ValueError(f"margin must be a finite number, in units of the scaled return, got {margin}")
 
 
 def _unsettled(fitted: FittedPolicies) -> dict[str, str]:
@@ -155,7 +166,7 @@ def _unsettled(fitted: FittedPolicies) -> dict[str, str]:
         unsettled[name] = (
             impossible(values, own[0], dataset)
             or missed
-            or too_few_updates(own[0], dataset)
+            or own[0].too_few_updates(dataset)
             or still_moving(before, float(moved[0]), float(moved[1:].std(ddof=1)))
         )
     return unsettled

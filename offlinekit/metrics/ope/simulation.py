@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -19,7 +20,11 @@ ROLLOUTS = 100  # Of each model at least, however few the first states.
 
 
 class DynamicsModel(Protocol):
-    """K models of one step, such as `offlinekit.algos.Dynamics`."""
+    """K models of one step, such as the elites of `offlinekit.algos.Dynamics`; K is `n_simulated`, if it has that.
+
+    Attributes:
+        n_members: K, without `n_simulated`.
+    """
 
     n_members: int
 
@@ -59,15 +64,20 @@ def simulated(
     Raises:
         ValueError: For fewer than two models, whose spread says nothing.
     """
-    if dynamics.n_members < 2:
-        raise ValueError(
-            f"an interval needs the spread of at least 2 models, got n_members={dynamics.n_members}"
+    n_models = int(getattr(dynamics, "n_simulated", dynamics.n_members))
+    if n_models < 2:
+        raise ValueError(f"an interval needs the spread of at least 2 models, got n_members={n_models}")
+    if getattr(dynamics, "bootstrap", "episodes") != "episodes":
+        warnings.warn(
+            "the interval of model_based holds if each model learned from episodes drawn anew; fit the dynamics with "
+            "bootstrap='episodes'",
+            stacklevel=3,
         )
     rng, n = np.random.default_rng(seed), dataset.n_episodes
     starts = np.asarray(dataset.observations)[dataset.episode_starts]
     copies = -(-ROLLOUTS // n)
     observations: Array = np.broadcast_to(
-        np.tile(starts, (copies, 1)), (dynamics.n_members, copies * n, starts.shape[1])
+        np.tile(starts, (copies, 1)), (n_models, copies * n, starts.shape[1])
     )
     total, alive = np.zeros(observations.shape[:2]), np.ones(observations.shape[:2], np.bool_)
     for step in range(int(dataset.episode_lengths().max())):
@@ -78,8 +88,8 @@ def simulated(
         alive &= ~ends
         if not alive.any():
             break
-    each = total.reshape(dynamics.n_members, copies, n).mean(1)
-    counts = rng.multinomial(n, np.full(n, 1 / n), size=dynamics.n_members)
+    each = total.reshape(n_models, copies, n).mean(1)
+    counts = rng.multinomial(n, np.full(n, 1 / n), size=n_models)
     return Simulation(each.mean(0), (counts * each).sum(1) / n)
 
 

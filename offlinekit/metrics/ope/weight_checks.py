@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy import stats
 
+from offlinekit.metrics.ope.diagnostics import ROUNDING
 from offlinekit.metrics.ope.logged import Floats, Logged
 
-ROUNDING = 1e-4  # Of a product of probabilities that were logged in single precision.
 MOST_ERRORS = 3.0  # A mean of weights so many standard errors from 1 is no accident.
 
 
@@ -24,11 +25,13 @@ class MeanWeight:
         value: Mean over episodes.
         standard_error: Of that mean, from the spread over episodes; 0 where no episode differs.
         step: Ratios in each product; 0 stands for single ratios, averaged over all steps.
+        n_means: Means among which it is the furthest from 1.
     """
 
     value: float
     standard_error: float
     step: int
+    n_means: int = 1
 
     @property
     def errors(self) -> float:
@@ -42,8 +45,8 @@ class MeanWeight:
 
     @property
     def is_off(self) -> bool:
-        """Whether it is too far from 1 for an accident."""
-        return abs(self.errors) > MOST_ERRORS
+        """Whether it is too far from 1 for an accident: as unlikely as 3 standard errors of one mean (Bonferroni)."""
+        return abs(self.errors) > float(stats.norm.isf(stats.norm.sf(MOST_ERRORS) / self.n_means))
 
     def __str__(self) -> str:
         subject = (
@@ -67,7 +70,8 @@ def mean_weight(logged: Logged) -> MeanWeight:
     """Returns the mean that is the most standard errors from 1: of the products up to any step, or of single ratios."""
     weights = logged.weights()
     steps = [MeanWeight(float(w.mean()), _error(w), t + 1) for t, w in enumerate(weights.T)]
-    return max([steps[-1], mean_ratio(logged), *steps], key=lambda found: abs(found.errors))
+    furthest = max([steps[-1], mean_ratio(logged), *steps], key=lambda found: abs(found.errors))
+    return replace(furthest, n_means=len(steps) + 1)
 
 
 def _error(values: Floats) -> float:

@@ -15,9 +15,13 @@ import numpy.typing as npt
 
 from offlinekit.errors import FileFormatError, did_you_mean
 from offlinekit.training import manifest, run_config
+from offlinekit.training.online.online_settings import OWN
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Runs: TypeAlias = "Mapping[str, Iterable[str | Path]] | Iterable[str | Path]"
+
+STEPS = {False: "updates", True: "environment steps"}
+"""What steps count, by whether a run went online."""
 
 
 class Curve(NamedTuple):
@@ -87,7 +91,7 @@ def _as_groups(runs: Runs) -> dict[str, list[Path]]:
         return {label: [Path(path) for path in paths] for label, paths in runs.items()}
     paths = [Path(path) for path in ([runs] if isinstance(runs, str | Path) else runs)]
     names = [_read_names(path) for path in paths]
-    labels = setting_labels(names, [read_config(path).get("hyperparameters") or {} for path in paths])
+    labels = setting_labels(names, [options_of(read_config(path)) for path in paths])
     several = len({dataset for _, dataset in names}) > 1
     groups: dict[str, list[Path]] = {}
     for path, label, (_, dataset) in zip(paths, labels, names, strict=True):
@@ -119,11 +123,29 @@ def setting_labels(
     return labels
 
 
+def algo_of(config: Mapping[str, Any]) -> str:
+    """Returns the algorithm of a run; one that went online is apart from what it was before."""
+    return f"{config['algo']} online" if config.get("online") else str(config["algo"])
+
+
+def options_of(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the hyperparameters of a run and, if it went online, how."""
+    how = {name: config[name] for name in OWN if name in config} if config.get("online") else {}
+    return {**(config.get("hyperparameters") or {}), **how}
+
+
 def dataset_name(runs: Runs) -> str | None:
     """Returns the dataset that all runs were trained on; None if they differ or do not say."""
     paths = [path for group in _as_groups(runs).values() for path in group]
     names = {_read_names(path)[1] for path in paths}
     return names.pop() if len(names) == 1 else None
+
+
+def step_name(runs: Runs) -> str:
+    """Returns what the steps of runs count."""
+    paths = [path for group in _as_groups(runs).values() for path in group]
+    kinds = {bool(read_config(path).get("online")) for path in paths}
+    return STEPS[kinds.pop()] if len(kinds) == 1 else f"{STEPS[False]} ({STEPS[True]} of online runs)"
 
 
 def behaviour_return(runs: Iterable[str | Path]) -> float | None:
@@ -139,7 +161,7 @@ def _read_names(path: Path) -> tuple[str, str]:
     if not config:
         return path.name if path.is_dir() else path.parent.name, ""
     data = config["dataset"]
-    return config["algo"], data["name"] if isinstance(data, dict) else data
+    return algo_of(config), data["name"] if isinstance(data, dict) else data
 
 
 def read_config(path: Path) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from offlinekit.metrics.reporting.curves import read_curves
+from offlinekit.metrics.reporting.curves import read_curves, step_name
 from offlinekit.metrics.reporting.plots import add_legend, draw_curves, dress
 from offlinekit.metrics.reporting.results import RunResult, by_group, score_matrix
 from offlinekit.metrics.reporting.themes import THEMES, marker
@@ -56,17 +56,12 @@ def figures_of(runs: list[RunResult], kind: str) -> list[tuple[str, str, str]]:
 
 def _of_dataset(groups: Groups, kind: str) -> Iterator[tuple[str, Callable[[], Figure] | None, str]]:
     """Yields (name, what draws it, caption) of the figures of one dataset; nothing draws what only a word can say."""
-    lines = {algo: group for algo, group in groups.items() if _overlap(group)}
-    caption = _learning_caption(groups, lines)
-    if lines:
-        yield "learning curves by updates", partial(_learning, lines, "step", list(groups)), caption
-        yield (
-            "learning curves by wall time",
-            partial(_learning, lines, "time", list(groups)),
-            f"{caption} {WALL_TIME}",
-        )
-    else:
-        yield "learning curves", None, caption
+    online = {algo: group for algo, group in groups.items() if group[0].is_online}
+    offline = {algo: group for algo, group in groups.items() if algo not in online}
+    if went := {algo: group for algo, group in online.items() if _overlap(group)}:
+        yield "going online", partial(_going_online, went, list(groups)), ONLINE
+    if offline:
+        yield from _learning_curves(offline, list(groups))
     if max(map(len, groups.values())) > 1:
         returns = {algo: np.array([[run.score(kind)] for run in group]) for algo, group in groups.items()}
         yield "performance profile", partial(_profile, returns, f"{kind} return"), _profile_caption(returns)
@@ -76,7 +71,28 @@ def _of_dataset(groups: Groups, kind: str) -> Iterator[tuple[str, Callable[[], F
         yield "the best of k policies", partial(_best_of, groups, kind), BEST
 
 
+def _learning_curves(
+    groups: Groups, order: list[str]
+) -> Iterator[tuple[str, Callable[[], Figure] | None, str]]:
+    """Yields the figures of runs on data: curves by updates and by wall time, or why there are none."""
+    lines = {algo: group for algo, group in groups.items() if _overlap(group)}
+    caption = _learning_caption(groups, lines)
+    if lines:
+        yield "learning curves by updates", partial(_learning, lines, "step", order), caption
+        yield (
+            "learning curves by wall time",
+            partial(_learning, lines, "time", order),
+            f"{caption} {WALL_TIME}",
+        )
+    else:
+        yield "learning curves", None, caption
+
+
 WALL_TIME = "Each evaluation stands at the mean time at which the runs came to it."
+ONLINE = (
+    "Mean return of evaluations from before the first environment step on; the dashed line of the same colour is the "
+    "score before. What lies below it is the dip, and where the curve crosses it again the policy has recovered."
+)
 VALUE = (
     "Each mark is an evaluation: what the policy expected of its start states (discounted, of the scaled reward) "
     "against the return it then got (undiscounted). If values grow while returns do not, the policy overestimates."
@@ -121,12 +137,25 @@ def _has_bands(scores: dict[str, Floats]) -> bool:
 
 
 def _learning(groups: Groups, x: str, order: list[str]) -> Figure:
-    curves = read_curves({algo: [run.folder for run in group] for algo, group in groups.items()}, x)
+    folders = {algo: [run.folder for run in group] for algo, group in groups.items()}
     known = {run.config.get("behaviour_return") for group in groups.values() for run in group}
     behaviour = known.pop() if len(known) == 1 else None
     lines = {} if behaviour is None else {"return of the data": behaviour}
     band = "interval" if len(groups) <= MOST_BANDS else None
-    return draw_curves(curves, x, "eval/return_mean", lines, band, LOOK, "", order)
+    x_name = step_name(folders) if x == "step" else None
+    return draw_curves(
+        read_curves(folders, x), x, "eval/return_mean", lines, band, LOOK, "", order, x_name=x_name
+    )
+
+
+def _going_online(groups: Groups, order: list[str]) -> Figure:
+    """Returns the curves of scores over environment steps, each with a line at its score before the first."""
+    figure = _learning(groups, "step", order)
+    for algo, group in groups.items():
+        before = float(np.mean([run.returns[0] for run in group]))
+        colour = LOOK.line(order.index(algo))["color"]
+        figure.axes[0].axhline(before, color=colour, linewidth=0.8, linestyle=(0, (4, 3)))
+    return figure
 
 
 def _profile(scores: dict[str, Floats], name: str) -> Figure:

@@ -8,7 +8,7 @@ from offlinekit.metrics.reporting.plots import readable
 from offlinekit.metrics.reporting.results import RunResult
 from offlinekit.training.online.before_after import SCORE, BeforeAfter
 
-HEAD = ("run", "before", "lowest", "after", "regret", "recovered at step", "steps")
+HEAD = ("run", "before", "lowest", "after", "regret", "recovered at step", "steps", "updates")
 NOTE = (
     "Mean return of evaluations before the first step, at the lowest, and after the last step. Regret: mean over steps "
     "of the shortfall against the score after."
@@ -18,9 +18,9 @@ NOTE = (
 def online_rows(runs: Sequence[RunResult]) -> list[tuple[str, ...]]:
     """Returns a row of text for each online run with an evaluation before its first step and another."""
     return [
-        (run.folder.name, *_cells(report))
+        (run.folder.name, *_cells(report), f"{run.updates:,}")
         for run in runs
-        if run.config.get("online") and (report := _report(run))
+        if run.is_online and (report := _report(run))
     ]
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from offlinekit.io import atomic_write
-from offlinekit.metrics.reporting.curves import Curve, Floats, Runs, dataset_name, read_curves
+from offlinekit.metrics.reporting.curves import Curve, Floats, Runs, dataset_name, read_curves, step_name
 from offlinekit.metrics.reporting.themes import Theme, get_theme, marker
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 BASELINES = ((0, (5, 2)), (0, (1, 1.5)), (0, (5, 2, 1, 2)), (0, (9, 3)))
 AXIS_NAMES = {
-    "step": "updates",
     "time": "wall time",
     "eval/return_mean": "evaluation return",
     "eval/return_median": "evaluation return, median of episodes",
@@ -69,9 +68,9 @@ def plot_learning_curves(
 
     look, curves, path = get_theme(theme), read_curves(runs, x, y), Path(out_png)
     with matplotlib.rc_context(look.settings), atomic_write(path) as beside:
-        figure = draw_curves(
-            curves, x, y, baselines, band, look, dataset_name(runs) if title is None else title
-        )
+        name = dataset_name(runs) if title is None else title
+        x_name = step_name(runs) if x == "step" else None
+        figure = draw_curves(curves, x, y, baselines, band, look, name, x_name=x_name)
         figure.savefig(beside, dpi=200, format=path.suffix.removeprefix(".") or "png")
     return path
 
@@ -85,6 +84,7 @@ def draw_curves(
     theme: Theme,
     title: str | None,
     order: Sequence[str] = (),
+    x_name: str | None = None,
 ) -> Figure:
     """Returns the figure of `plot_learning_curves`, without bands for None; save it under the theme's settings.
 
@@ -103,7 +103,7 @@ def draw_curves(
         axes.axhline(
             value, color="0.35", linewidth=1.0, linestyle=dashes, label=f"{label} ({readable(value)})"
         )
-    dress(axes, AXIS_NAMES.get(x, x), AXIS_NAMES.get(y, y), title or "")
+    dress(axes, x_name or AXIS_NAMES.get(x, x), AXIS_NAMES.get(y, y), title or "")
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     if x == "time":
         _name_times(axes, max(float(curve.x[-1]) for curve in curves))

@@ -11,7 +11,14 @@ import numpy as np
 
 from offlinekit.envs.evaluation import normalized_score
 from offlinekit.errors import FileFormatError
-from offlinekit.metrics.reporting.curves import read_column, read_config, read_table, setting_labels
+from offlinekit.metrics.reporting.curves import (
+    algo_of,
+    options_of,
+    read_column,
+    read_config,
+    read_table,
+    setting_labels,
+)
 from offlinekit.metrics.statistics.aggregates import Floats, score_of
 from offlinekit.metrics.statistics.budget import Budget
 from offlinekit.training import run_config
@@ -25,7 +32,7 @@ class RunResult:
         folder: Of the run.
         config: Its config.json: algorithm, hyperparameters, dataset with hash, seed.
         system: Its system.json: versions, device, command; empty where it is missing.
-        steps: [E], updates taken before each evaluation.
+        steps: [E], updates taken before each evaluation; of an online run environment steps.
         returns: [E], mean return of each evaluation.
         times: [E], seconds of training before each evaluation.
         episodes: Of each evaluation the returns of its episodes [n]; empty for runs that kept none.
@@ -52,13 +59,18 @@ class RunResult:
 
     @property
     def hyperparameters(self) -> dict[str, Any]:
-        """Of the algorithm."""
-        return self.config.get("hyperparameters") or {}
+        """Of the algorithm and, if it went online, how."""
+        return options_of(self.config)
+
+    @property
+    def is_online(self) -> bool:
+        """Whether it acted in an environment and learned from that."""
+        return bool(self.config.get("online"))
 
     @property
     def algo(self) -> str:
-        """Name of the algorithm."""
-        return str(self.config["algo"])
+        """Name of the algorithm; one that went online is apart from what it was before."""
+        return algo_of(self.config)
 
     @property
     def dataset(self) -> str:
@@ -108,6 +120,7 @@ def read_run(folder: str | Path) -> RunResult:
     if not config:
         raise FileNotFoundError(f"{folder} is no run folder: it has no config.json")
     logged = read_column(folder, "step", "time")
+    updates = read_column(folder, "step", "updates" if config.get("online") else "step")[1]
     steps, returns = _read_if_there(folder, "eval/return_mean")
     values = dict(zip(*_read_if_there(folder, "eval/value_start"), strict=True))
     file = folder / "system.json"
@@ -120,7 +133,7 @@ def read_run(folder: str | Path) -> RunResult:
         np.interp(steps, *logged),
         _read_episodes(folder / "returns.csv"),
         np.array([values.get(step, np.nan) for step in steps]),
-        int(logged[0][-1]),
+        int(updates[-1]),
         float(logged[1][-1]),
     )
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import gymnasium
-import numpy as np
 
 from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.datasets.recording.behaviour_actions import Behaviour
@@ -14,7 +13,7 @@ from offlinekit.datasets.recording.recorder import Episode, Recorder, as_dataset
 from offlinekit.envs.episode_loop import Slot
 from offlinekit.sampling.replay.growing import GrowingSampler
 from offlinekit.sampling.replay.replay_memory import ReplayMemory
-from offlinekit.types import ArrayTree, leaves, rows
+from offlinekit.types import ArrayTree, rows
 
 
 class ActingLoop(Recorder):
@@ -30,6 +29,7 @@ class ActingLoop(Recorder):
 
     Attributes:
         is_closed: Returns whether no other episode starts.
+        n_kept: Steps whose rows were kept; an environment that fails has taken one less than `n_steps`.
         returns: Of the episodes that have ended, until somebody takes them.
     """
 
@@ -46,6 +46,7 @@ class ActingLoop(Recorder):
         self.memory, self.example = memory, example
         self.is_closed: Callable[[], bool] = lambda: False
         self.returns: list[float] = []
+        self.n_kept = 0
         self._first_action = int(getattr(envs[0].action_space, "start", 0))
 
     def another(self) -> bool:
@@ -58,15 +59,12 @@ class ActingLoop(Recorder):
         Raises:
             ValueError: For a reward or an observation that is not finite.
         """
-        wrong = [
-            leaf
-            for leaf in leaves(slot.observation)
-            if leaf.dtype.kind == "f" and not np.isfinite(leaf).all()
-        ]
-        if wrong or not np.isfinite(slot.reward):
-            after, slot.observation = slot.observation, before
-            raise ValueError(f"it gave reward {slot.reward} and observation {after}, which must be finite")
-        super().stepped(slot, before, index)
+        try:
+            super().stepped(slot, before, index)
+        except ValueError:
+            slot.observation = before  # The episode is kept up to here.
+            raise
+        self.n_kept += 1
         if isinstance(self.memory, ReplayMemory):
             action = self._actions[index] - self._first_action if self._first_action else self._actions[index]
             step = (before, action, slot.reward, slot.observation, slot.terminated)

@@ -13,12 +13,18 @@ from offlinekit.datasets.recording.recorder import without_start
 from offlinekit.datasets.spaces import as_stored
 from offlinekit.datasets.validation import as_observations
 from offlinekit.envs.environments import as_gymnasium
-from offlinekit.types import rows, stack_trees
+from offlinekit.envs.episode_loop import first_observation
+from offlinekit.types import rows
 
 if TYPE_CHECKING:
     from offlinekit.interfaces import EnvLike
 
 MakeEnv: TypeAlias = "Callable[[], EnvLike]"
+
+
+def makes_envs(env: object) -> bool:
+    """Returns whether it is a function or class that makes environments, not one itself."""
+    return isinstance(env, type) or (callable(env) and not hasattr(env, "reset"))
 
 
 def make_environments(env: EnvLike | MakeEnv, n_envs: int) -> list[gymnasium.Env[Any, Any]]:
@@ -27,7 +33,7 @@ def make_environments(env: EnvLike | MakeEnv, n_envs: int) -> list[gymnasium.Env
     Raises:
         ValueError: If several are wanted of one that is given.
     """
-    makes = isinstance(env, type) or (callable(env) and not hasattr(env, "reset"))
+    makes = makes_envs(env)
     if n_envs > 1 and not makes:
         raise ValueError(
             f"n_envs={n_envs} environments need a function that makes one; give env=lambda: gymnasium.make(...)"
@@ -46,7 +52,7 @@ def example_row(dataset: MDPDataset | None, env: gymnasium.Env[Any, Any], seed: 
         )
         return row if dataset.masks is None else row.with_options(mask_size=dataset.masks.shape[1])
     space = env.action_space
-    first = as_observations(stack_trees([env.reset(seed=seed)[0]]))
+    first = as_observations(first_observation(env, seed))
     if isinstance(space, gymnasium.spaces.Box):
         actions, declared = np.clip(np.zeros((1, *space.shape), np.float32), space.low, space.high), space
     else:

@@ -9,13 +9,18 @@ import gymnasium
 import numpy as np
 
 from offlinekit.envs.callable_policies import RandomPolicy, checked_actions
+from offlinekit.envs.frame_stacking import FrameMemory
 from offlinekit.envs.stateful_policies import Actor, Memoryless, StatefulPolicy, as_actor
 from offlinekit.errors import UnsupportedError
+from offlinekit.nn.random import derive
 from offlinekit.training.online.online_settings import OnlineSettings
 from offlinekit.types import Array, ArrayTree, rows
 
 if TYPE_CHECKING:
     from offlinekit.core.algo import Algo
+
+GUIDE_STAGES = 10
+"""Falls from all of the guide's steps to none, by the rule "return"."""
 
 
 class Explorer(StatefulPolicy):
@@ -36,7 +41,7 @@ class Explorer(StatefulPolicy):
         reached: Callable[[], tuple[int, float]],
     ) -> None:
         super().__init__()
-        self.settings, self.space, self.reached = settings, space, reached
+        self.algo, self.settings, self.space, self.reached = algo, settings, space, reached
         self.learner = _actor(algo, settings["exploration"] == "policy")
         guide = settings["guide"]
         self.guide = None if guide is None else as_actor(guide)
@@ -57,9 +62,10 @@ class Explorer(StatefulPolicy):
         n_steps, done = self.reached()
         if n_steps < self.settings["random_steps"]:
             return self._random(observations)
-        actions = checked_actions(
-            self.learner.act(observations, rewards, episodes), self.space, len(episodes)
-        )
+        actions = self.learner.act(observations, rewards, episodes)
+        if self.guide is None and self.settings["noise"] == 0:
+            return np.asarray(actions)  # What takes them checks them.
+        actions = checked_actions(actions, self.space, len(episodes))
         if self.guide is not None:
             self._put_guides(actions, done, observations, rewards, episodes)
         if self.settings["noise"] > 0:
@@ -74,6 +80,23 @@ class Explorer(StatefulPolicy):
             if actor is not None:
                 actor.forget(episode)
 
+    def guided_steps(self, done: float, episode: int) -> int:
+        """Returns how many steps of an episode are the guide's.
+
+        Args:
+            done: Share of the run that is done.
+            episode: Its number.
+        """
+        most, rule = self.settings["guide_steps"], self.settings["guide_rule"]
+        if rule == "random":
+            seed = derive(self.algo.seed or 0, f"steps of the guide in episode {episode}")
+            return int(np.random.default_rng(seed).integers(0, most + 1))
+        if rule == "return":
+            column = "online/return_mean"
+            returns = [row[column] for row in self.algo.history if column in row]
+            done = min(n_passed(returns) / GUIDE_STAGES, 1.0)
+        return round(most * (1.0 - done))
+
     def _put_guides(
         self,
         actions: Array,
@@ -83,17 +106,38 @@ class Explorer(StatefulPolicy):
         episodes: Sequence[int],
     ) -> None:
         """Puts the guide's actions in place of the learner's in young episodes; Uchendu et al., arXiv:2204.02372."""
-        limit = round(self.settings["guide_steps"] * (1.0 - done))
         ages = [self._ages.get(episode, 0) for episode in episodes]
         self._ages.update({episode: age + 1 for episode, age in zip(episodes, ages, strict=True)})
-        young = [i for i, age in enumerate(ages) if age < limit]
+        young = [i for i, age in enumerate(ages) if age < self.guided_steps(done, episodes[i])]
         if young and self.guide is not None:
             guided_rows = rows(observations, np.array(young))
             guided = self.guide.act(guided_rows, [rewards[i] for i in young], [episodes[i] for i in young])
             actions[young] = checked_actions(guided, self.space, len(young))
 
 
+def n_passed(returns: Sequence[float], tolerance: float = 0.05, window: int = 3) -> int:
+    """Returns how many moving means of returns were at least the best one before, less a share of its size.
+
+    Source: the curriculum of Uchendu et al., arXiv:2204.02372, section 4.2, as the package jsrl has it.
+
+    Args:
+        returns: One after another.
+        tolerance: Share of the size of the best mean, at least 0.
+        window: Returns in a mean.
+    """
+    passed, best = 0, -np.inf
+    for end in range(window, len(returns) + 1):
+        mean = float(np.mean(returns[end - window : end]))
+        if best == -np.inf or mean >= best - tolerance * abs(best):
+            passed += best > -np.inf
+            best = max(best, mean)
+    return passed
+
+
 def _actor(algo: Algo, sample: bool) -> Actor:
     if algo.is_stateful:
         return algo.as_stateful(sample=sample)
-    return Memoryless(algo.sample_action if sample else algo.predict)
+    policy = algo.sample_action if sample else algo.predict
+    return (
+        FrameMemory(policy, algo.frame_stack, algo.frame_pad) if algo.frame_stack > 1 else Memoryless(policy)
+    )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Callable
+from functools import partial
+from typing import Any, ClassVar, TypeVar
 
 from torch import nn
 
@@ -18,6 +20,7 @@ from offlinekit.training.online.online_settings import OnlineSettings
 from offlinekit.training.run import Run
 
 log = get_logger()
+T = TypeVar("T")
 
 
 class OnlineRun(Run):
@@ -49,7 +52,8 @@ class OnlineRun(Run):
         self.first_update = given["algo"].grad_step
         self.settled = 0
         if state:
-            loop.n_steps, loop.n_started = state["acted"], state["episodes"]
+            loop.n_steps = loop.n_kept = state["acted"]
+            loop.n_started = state["episodes"]
             loop.returns = list(state["returns"])
             self.first_update, self.settled = state["first_update"], state["settled"]
         super().__init__(settings=settings, state=state, **given)
@@ -70,8 +74,12 @@ class OnlineRun(Run):
 
     def _updates_by(self, step: int) -> int:
         """Returns how many updates belong to the environment steps up to a number."""
-        learned: float = max(step - self.online["warmup_steps"], 0) * self.online["updates_per_step"]
-        return int(learned)
+        learned = max(step - self.online["warmup_steps"], 0)
+        if step < self.n_steps:
+            learned -= learned % self.online["update_every"]
+        return int(
+            learned * self.online["updates_per_step"] + 1e-6
+        )  # 0.29 of 100 steps are 28.999999999999996.
 
     def row_is_due(self) -> bool:
         """Returns whether the history is to have a row of this step, the one before the first as well."""
@@ -103,10 +111,12 @@ class OnlineRun(Run):
 
     def finish(self) -> None:
         """Writes the last policy, and says how the score went."""
-        self.algo.experience = self.experience.dataset()
         if not self.out_of_time:  # Rows that a later run may draw are others.
             self.algo.sampler = self.algo.sampler_state = None
         super().finish()
+        self.algo.experience = (
+            self.experience.dataset()
+        )  # With what the checkpoint of a run out of time has added.
         report = BeforeAfter.of(self.history)
         if report is not None:
             log.info("before and after", **report.row())
@@ -116,7 +126,7 @@ class OnlineRun(Run):
         self.settled = self.done
         self.loop.behaviour.seed(derive(self.algo.seed or 0, f"acting from episode {self.loop.n_started}"))
         with self.engine.session():
-            self._guarded(self.loop.begin)
+            self._guarded("environment", self.loop.begin)
             while self.loop.active:
                 left = self.end - self.clock
                 self.loop.cut(self.loop.active[left:])
@@ -147,23 +157,26 @@ class OnlineRun(Run):
         """Takes one step in each environment; without dropout."""
         if self._drops_out:
             self.algo.impl.train(False)
-        self._guarded(self.loop.step)
+        seen = self._guarded("environment", self.loop.seen)
+        actions = self._guarded("policy that acts", partial(self.loop.choose, seen, self.loop.active))
+        self._guarded("environment", partial(self.loop.move, actions))
         if self._drops_out:
             self.algo.impl.train()
 
-    def _guarded(self, act: Any) -> None:
-        """Calls what moves environments; of one that fails, keeps what was played.
+    def _guarded(self, whose: str, act: Callable[[], T]) -> T:
+        """Calls a function of an environment or a policy; of one that fails, keeps what was played.
 
         Raises:
-            TrainingError: If an environment raises an error, or gives what is not finite.
+            TrainingError: If it raises an error, or gives what is not finite.
         """
         try:
-            act()
+            return act()
         except Exception as error:
+            self.loop.n_steps = self.loop.n_kept
             self.loop.cut(list(self.loop.active))
             self.checkpoint()
             raise TrainingError(
-                f"the environment failed after step {self.clock}: {type(error).__name__}: {error}; mend it and go on "
+                f"the {whose} failed after step {self.clock}: {type(error).__name__}: {error}; mend it and go on "
                 "with resume="
             ) from error
 

@@ -5,12 +5,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from offlinekit.errors import did_you_mean
 from offlinekit.fields import Count, NonNegative, Positive, Probability, Steps
-from offlinekit.training.setup.settings import Setting, SharedSettings
+from offlinekit.training.setup.settings import Setting, SharedSettings, plain_names
 
 if TYPE_CHECKING:
     from offlinekit.interfaces import PolicyLike
 
 Exploration = Literal["policy", "greedy"]
+GuideRule = Literal["linear", "return", "random"]
 RESETS = ("moments", "critics", "temperature")
 """What an online run may begin with anew."""
 
@@ -30,6 +31,11 @@ class OnlineSettings(SharedSettings, total=False):
         Setting("append", named=True),
     ]
     updates_per_step: Annotated[Positive, "Updates for each environment step, also below 1.", Setting(1.0)]
+    update_every: Annotated[
+        Count,
+        "Environment steps between two blocks of updates, those of the last ones at the end.",
+        Setting(1),
+    ]
     warmup_steps: Annotated[Steps, "Environment steps at the start without an update.", Setting(0)]
     random_steps: Annotated[Steps, "Environment steps at the start with random actions.", Setting(0)]
     exploration: Annotated[
@@ -43,7 +49,13 @@ class OnlineSettings(SharedSettings, total=False):
     epsilon: Annotated[Probability, "Probability of a random action in each step.", Setting(0.0)]
     guide: Annotated["PolicyLike | None", "Policy that acts first in each episode, or None.", Setting(None)]
     guide_steps: Annotated[
-        Steps, "Steps of an episode in which the guide acts, at the start; falls linearly to 0.", Setting(0)
+        Steps, "Steps of an episode in which the guide acts, at the start; fewer by `guide_rule`.", Setting(0)
+    ]
+    guide_rule: Annotated[
+        GuideRule,
+        "How the guide's steps become fewer: 'linear' over the run, 'return' by a tenth at each row whose returns of "
+        "episodes are about as good as the best so far, or 'random' ones up to `guide_steps` in each episode.",
+        Setting("linear"),
     ]
     reset: Annotated[
         "str | tuple[str, ...]",
@@ -62,6 +74,10 @@ class OnlineSettings(SharedSettings, total=False):
         "Steps after which an episode is cut, as by a time-out; None leaves it to the environment.",
         Setting(None),
     ]
+
+
+OWN = tuple(name for name in plain_names(OnlineSettings) if name not in SharedSettings.__annotations__)
+"""Settings of an online run that no other has, as config.json has them."""
 
 
 def share_of(mixing: object) -> tuple[float, float] | None:

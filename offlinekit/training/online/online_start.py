@@ -7,16 +7,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gymnasium
+import numpy as np
 
 from offlinekit.datasets import MDPDataset
 from offlinekit.datasets.recording.behaviour_actions import Behaviour
 from offlinekit.datasets.spaces import check_environment
 from offlinekit.envs.env_facts import name_of, run_facts
+from offlinekit.envs.frame_stacking import fit_stack, stacked_observations
 from offlinekit.envs.given_env import GivenEnv
 from offlinekit.envs.learnable_spaces import check_learnable
 from offlinekit.envs.learned_statistics import statistics_kept
-from offlinekit.errors import UnsupportedError
+from offlinekit.errors import TrainingError, UnsupportedError
 from offlinekit.fields import Count, checked
+from offlinekit.interfaces import Sampler
 from offlinekit.training import run_folder
 from offlinekit.training.engines.engine import Engine
 from offlinekit.training.evaluations import make_evaluations, try_evaluators
@@ -36,6 +39,7 @@ from offlinekit.training.setup.description import describe_data, describe_run
 from offlinekit.training.setup.resuming import compare_config, find_run, resume
 from offlinekit.training.setup.settings import completed
 from offlinekit.training.trackers import find_factories
+from offlinekit.training.undisturbed import undisturbed
 
 if TYPE_CHECKING:
     from offlinekit.core.algo import Algo
@@ -69,21 +73,29 @@ def start_online(
     check_learnable(envs[0])
     example = example_row(dataset, envs[0], algo.seed or 0)
     _build(algo, dataset, example)
-    check_environment(
-        algo.impl.observation_space, algo.impl.action_space, envs[0], whose="the algorithm", option="env="
-    )
+    _check_share(algo, share, dataset)
+    with undisturbed(algo):
+        seen = stacked_observations(example, np.zeros(1, np.int64), algo.frame_stack, algo.frame_pad)
+        algo.predict(seen)  # What does not act is refused before anything is written.
+    shown = fit_stack(envs[0], algo)
+    spaces = (algo.impl.observation_space, algo.impl.action_space)
+    check_environment(*spaces, shown, whose="the algorithm", option="env=")
+    if algo.frame_stack > 1 and shown is envs[0]:
+        raise UnsupportedError(
+            f"{type(algo).__name__} stacks {algo.frame_stack} images itself; give an environment that shows single ones"
+        )
     algo.dataset_name = dataset.name if dataset is not None else name_of(envs[0])
     data = _describe(dataset, envs[0], settings)
     config = describe_run(algo, n_steps, settings, data, OnlineSettings)
     config |= {"online": name_of(envs[0]), "env_note": None, **run_facts(envs[0])}
-    config["mixing"] = settings["mixing"]
+    config |= {"mixing": settings["mixing"], "reset": resets}
     with ExitStack() as held:
         folder = _folder_to_resume(algo, settings, config)
         state = None
         if folder is not None:
             held.enter_context(run_folder.locked(folder))
-            state = resume(algo, folder)
-            compare_config(algo, folder, config)
+            state = resume(algo, folder, online=True)
+            compare_config(algo, folder, config, OnlineSettings)
         else:
             reset(algo.impl, resets)
         experience = Experience(folder, state["parts"] if state else 0)
@@ -108,9 +120,7 @@ def start_online(
             settings=settings,
             state=state,
             algo=algo,
-            engine=Engine(
-                algo.impl, sampler, settings["engine"], settings["precision"], settings["deterministic"]
-            ),
+            engine=_engine(algo, sampler, settings),
             n_steps=n_steps,
             evaluators=_evaluations(algo, dataset if dataset is not None else example, envs[0], settings),
             config=config,
@@ -125,24 +135,48 @@ def start_online(
 def _check(algo: Algo, settings: OnlineSettings) -> None:
     """Checks an algorithm and settings that depend on one another."""
     cls = type(algo).__name__
-    if not hasattr(algo.impl_class, "compute_critic_loss") or algo.family == "SEQ":
+    if algo.family == "SEQ":
         raise UnsupportedError(
             f"{cls} learns from windows of trajectories, which fit_online does not collect; fine-tune one of "
             "transitions, such as SAC or DoubleDQN"
-        )
-    if algo.frame_stack > 1:
-        raise UnsupportedError(
-            f"fit_online sees images as the environment shows them; give frame_stack=1 to {cls}, and an environment "
-            f"that shows stacks of {algo.frame_stack}"
         )
     if settings["out"] is None and (settings["tensorboard"] or settings["loggers"]):
         raise ValueError("loggers belong to a run folder; give out='runs' as well")
     if settings["guide_steps"] and settings["guide"] is None:
         raise ValueError("guide_steps needs a policy that acts first; give guide= as well")
+    if settings["guide"] is not None and not settings["guide_steps"]:
+        raise ValueError(
+            "guide acts in the first guide_steps steps of each episode; give guide_steps=200, say"
+        )
     find_factories(settings["loggers"])
     stopping = settings["early_stopping"]
     if stopping is not None:
         settings["early_stopping"] = stopping.resolved(settings["evaluators"] or {})
+
+
+def _check_share(algo: Algo, share: tuple[float, float] | None, dataset: MDPDataset | None) -> None:
+    """Checks that there are rows of which a share can be drawn.
+
+    Raises:
+        ValueError: For a share of recorded rows without any.
+        UnsupportedError: For an algorithm whose losses look at all rows at once.
+    """
+    if share is None or share == (0.0, 0.0):
+        return
+    if dataset is None:
+        raise ValueError(
+            f"mixing draws a share {max(share)} of recorded rows; give a dataset, or mixing='none'"
+        )
+    if algo.impl.learns_whole_dataset:
+        raise UnsupportedError(
+            f"{type(algo).__name__} learns from all rows at once, of which there are no shares; give mixing='append'"
+        )
+
+
+def _engine(algo: Algo, sampler: Sampler, settings: OnlineSettings) -> Engine:
+    """Returns what takes updates: as they are written, if losses look at all rows, whose number grows."""
+    how = "eager" if algo.impl.learns_whole_dataset else settings["engine"]
+    return Engine(algo.impl, sampler, how, settings["precision"], settings["deterministic"])
 
 
 def _build(algo: Algo, dataset: MDPDataset | None, example: MDPDataset) -> None:
@@ -165,7 +199,8 @@ def _build(algo: Algo, dataset: MDPDataset | None, example: MDPDataset) -> None:
 def _folder_to_resume(algo: Algo, settings: OnlineSettings, config: dict[str, Any]) -> Path | None:
     wanted = settings["resume"]
     if wanted == "auto":
-        wanted = find_run(algo, None if settings["out"] is None else Path(settings["out"]), config)
+        place = None if settings["out"] is None else Path(settings["out"])
+        wanted = find_run(algo, place, config, record=OnlineSettings)
     if wanted is not None and not isinstance(wanted, (str, Path)):
         raise TypeError(f"resume must be one run folder, or 'auto', got {wanted!r}")
     return Path(wanted) if wanted else None
@@ -180,20 +215,21 @@ def _evaluations(
     n_episodes = settings["eval_episodes"]
     if given is not None:
         with GivenEnv(given).opened() as (other,):
-            check_environment(
-                algo.impl.observation_space,
-                algo.impl.action_space,
-                other,
-                whose="the algorithm",
-                option="eval_env=",
-            )
+            spaces = (algo.impl.observation_space, algo.impl.action_space)
+            check_environment(*spaces, fit_stack(other, algo), whose="the algorithm", option="eval_env=")
         return make_evaluations(algo, dataset, given, n_episodes, evaluators)
     evaluations = make_evaluations(algo, dataset, env, n_episodes, evaluators, n_envs=1)
     play = evaluations["eval"]
 
     def undisturbed() -> dict[str, Any]:
         with statistics_kept(env):
-            return play()
+            try:
+                return play()
+            except Exception as error:
+                raise TrainingError(
+                    f"the environment failed in an evaluation: {type(error).__name__}: {error}; mend it and go on with "
+                    "resume="
+                ) from error
 
     return {**evaluations, "eval": undisturbed}
 

@@ -15,26 +15,33 @@ from offlinekit.envs.env_facts import ENV_FACTS
 from offlinekit.errors import DatasetError, FileFormatError
 from offlinekit.interfaces import Trainable
 from offlinekit.training import policy_file, run_folder
-from offlinekit.training.setup.settings import COSMETIC, EARLIER, PLAIN
+from offlinekit.training.setup.settings import EARLIER, RunSettings, SharedSettings, result_names
 
-RESULTS = ("n_steps", *(name for name in PLAIN if name not in COSMETIC))
-"""Settings that results depend on, as config.json has them."""
+Record = type[SharedSettings]
+CALLS = {True: "fit_online(env, n_steps, resume=...)", False: "fit(dataset, n_steps, resume=...)"}
+"""The call that goes on with a run, by whether it went online."""
 
 
-def resume(algo: Trainable, folder: Path, step: int | None = None) -> dict[str, Any]:
+def resume(algo: Trainable, folder: Path, step: int | None = None, online: bool = False) -> dict[str, Any]:
     """Restores an algorithm from the newest checkpoint of a run and returns the run's state.
 
     Args:
         algo: What goes on.
         folder: Of the run.
         step: Of the checkpoint, or None for the newest.
+        online: Whether it goes on as an online run.
 
     Raises:
         FileNotFoundError: If the folder holds no checkpoint.
         FileFormatError: If all of them are damaged.
-        ValueError: If the run has another class or other hyperparameters.
+        ValueError: If the run has another class or other hyperparameters, or goes on by another call.
     """
     path, header, tensors = _newest_sound(folder, step)
+    if was_online(header["run"]) is not online:
+        raise ValueError(
+            f"{folder} is a run of another call: go on with it by {CALLS[not online]}; or take its policy alone, "
+            f"algo = offlinekit.load({str(folder)!r}), and begin a new run"
+        )
     begun = algo.migrated(header["config"])
     config = {**algo.config, "seed": begun["seed"]}
     differing = sorted(k for k, v in begun.items() if _as_json(config.get(k)) != _as_json(v))
@@ -49,13 +56,21 @@ def resume(algo: Trainable, folder: Path, step: int | None = None) -> dict[str, 
     return state
 
 
-def compare_config(algo: Trainable, folder: Path, config: dict[str, Any]) -> None:
+def was_online(state: Mapping[str, Any]) -> bool:
+    """Returns whether the state of a checkpoint is that of an online run, which counts environment steps."""
+    return "acted" in state
+
+
+def compare_config(
+    algo: Trainable, folder: Path, config: dict[str, Any], record: Record = RunSettings
+) -> None:
     """Compares what a run was with what it goes on as: other settings are noted in config.json.
 
     Args:
         algo: At the checkpoint that it goes on from.
         folder: Of the run.
         config: What it goes on as.
+        record: Where its settings are declared.
 
     Raises:
         DatasetError: For other data than those that the run has learned from, or another environment.
@@ -65,7 +80,8 @@ def compare_config(algo: Trainable, folder: Path, config: dict[str, Any]) -> Non
     before, now = run_folder.read_config(folder), _as_json(config)
     _refuse_other_data(folder, before, now)
     _refuse_other_environment(folder, before, now)
-    changed = {name: before[name] for name in RESULTS if name in before and before[name] != now.get(name)}
+    names = ("n_steps", *result_names(record))
+    changed = {name: before[name] for name in names if name in before and before[name] != now.get(name)}
     if not changed:
         return
     if "n_steps" in changed and any(o.schedule != "constant" for o in algo.impl.objectives):
@@ -109,6 +125,7 @@ def find_run(
     config: dict[str, Any],
     finished: bool = False,
     taken: Sequence[Path | None] = (),
+    record: Record = RunSettings,
 ) -> Path | None:
     """Returns the run folder in `out` that a run of this config would go on with, or None.
 
@@ -118,6 +135,7 @@ def find_run(
         config: Of the run.
         finished: Whether to look for one that has come to its end.
         taken: Runs to leave out.
+        record: Where its settings are declared.
 
     Raises:
         ValueError: Without a folder to look in.
@@ -130,7 +148,7 @@ def find_run(
         own = found.get("algo") == config["algo"] and isinstance(found.get("hyperparameters"), dict)
         return {**found, "hyperparameters": algo.migrated(found["hyperparameters"])} if own else found
 
-    return run_folder.find(out, config, apart, finished, taken, migrated)
+    return run_folder.find(out, config, apart, finished, taken, migrated, record)
 
 
 def _newest_sound(folder: Path, step: int | None) -> tuple[Path, dict[str, Any], dict[str, Tensor]]:

@@ -63,7 +63,7 @@ class SharedSettings(TypedDict, total=False):
 
     eval_env: Annotated[
         "EnvSource | None",
-        "Environment to evaluate in every `eval_interval` updates, a function that makes one, a name, or None.",
+        "Environment to evaluate in every `eval_interval`, a function that makes one, a name, or None.",
         Setting(None),
     ]
     evaluators: Annotated[
@@ -72,15 +72,19 @@ class SharedSettings(TypedDict, total=False):
         Setting(None),
     ]
     eval_interval: Annotated[
-        Count, "Updates between evaluations; the last update is always evaluated.", Setting(5_000)
+        Count,
+        "Updates between evaluations (environment steps online); the last is always evaluated.",
+        Setting(5_000),
     ]
     eval_episodes: Annotated[Count, "Episodes of an evaluation in the environment.", Setting(10)]
     log_interval: Annotated[
-        Count, "Updates between rows of the history; a row holds the means since the last.", Setting(1_000)
+        Count,
+        "Updates between rows of the history (environment steps online); a row holds the means since the last.",
+        Setting(1_000),
     ]
     checkpoint_interval: Annotated[
         Count | None,
-        "Updates between checkpoints; by default as many as between evaluations.",
+        "Updates between checkpoints (environment steps online); by default as many as between evaluations.",
         Setting(None, cosmetic=True),
     ]
     keep_checkpoints: Annotated[Count, "How many of the newest checkpoints stay.", Setting(2, cosmetic=True)]
@@ -180,7 +184,6 @@ def settings_of(record: type[Any]) -> dict[str, Setting]:
 
 
 SETTINGS: Mapping[str, Setting] = settings_of(RunSettings)
-COSMETIC = tuple(name for name, setting in SETTINGS.items() if setting.cosmetic)
 
 
 def plain_kind(hint: object) -> tuple[Any, Interval | None] | None:
@@ -262,11 +265,19 @@ def plain(given: Mapping[str, Any], record: type[Any] = RunSettings) -> dict[str
     return {**known, "loggers": [logger for logger in known["loggers"] if isinstance(logger, str)]}
 
 
-def comparable(config: Mapping[str, Any]) -> dict[str, Any]:
+def result_names(record: type[Any] = RunSettings) -> tuple[str, ...]:
+    """Returns the plain settings of a record that results depend on."""
+    settings = settings_of(record)
+    return tuple(name for name in plain_names(record) if not settings[name].cosmetic)
+
+
+def comparable(config: Mapping[str, Any], record: type[Any] = RunSettings) -> dict[str, Any]:
     """Returns the entries of a run's config that its results depend on.
 
     A setting that the config lacks, since it is younger than the run, has its default.
     """
-    defaults = {name: SETTINGS[name].default for name in PLAIN}
-    apart = (*COSMETIC, EARLIER, "env_spaces")  # Of an environment that the other entries name.
+    settings = settings_of(record)
+    defaults = {name: settings[name].default for name in plain_names(record)}
+    cosmetic = (name for name, setting in settings.items() if setting.cosmetic)
+    apart = (*cosmetic, EARLIER, "env_spaces")  # The spaces of an environment that the other entries name.
     return {name: value for name, value in {**defaults, **config}.items() if name not in apart}

@@ -90,7 +90,7 @@ def start_run(
         config = describe_run(algo, n_steps, settings, data)
         if folder is not None:
             compare_config(algo, folder, config)
-        run = Run(
+        run = algo.run_class(
             algo,
             _engine(algo, sampler, settings),
             n_steps,

@@ -1,0 +1,105 @@
+"""Going on with an online run: which folder, by which call, with which settings, and after a disk was full."""
+
+from __future__ import annotations
+
+import errno
+import json
+
+import pytest
+import torch
+from walk_env import Walk, recorded_walk
+
+from offlinekit.algos import SAC, TD3, MLPEncoder
+from offlinekit.datasets import MDPDataset
+from offlinekit.errors import WriteError
+from offlinekit.training.online.experience import load_experience
+
+QUICK = {"eval_episodes": 1, "progress": False, "log_interval": 20, "eval_interval": 40}
+
+
+def small(front=SAC, **options):
+    return front(**{"seed": 1, "batch_size": 8, "device": "cpu", "encoder": MLPEncoder((8,)), **options})
+
+
+def stopped(out, step=25, **settings):
+    """Returns an algorithm whose run of 60 steps was killed soon after a step."""
+    algo = small()
+    for reached, _ in algo.fitter_online(
+        Walk(), 60, out=out, **{**QUICK, "checkpoint_interval": 20, **settings}
+    ):
+        if reached > step:
+            break
+    return algo
+
+
+def test_auto_takes_the_run_of_the_same_settings_and_no_other(tmp_path):
+    begun = stopped(tmp_path, noise=0.1)
+    other = small().fit_online(Walk(), 60, out=tmp_path, resume="auto", noise=0.2, **QUICK)
+    assert other.run_dir != begun.run_dir
+    gone_on = small().fit_online(Walk(), 60, out=tmp_path, resume="auto", noise=0.1, **QUICK)
+    assert gone_on.run_dir == begun.run_dir
+    assert gone_on.history[-1]["step"] == 60
+
+
+@pytest.mark.parametrize(
+    "changed", [{"n_envs": 2}, {"reset": ("moments",)}, {"episode_steps": 5}, {"updates_per_step": 2.0}]
+)
+def test_auto_begins_anew_if_a_setting_is_another(changed, tmp_path):
+    begun = stopped(tmp_path)
+    other = small().fit_online(Walk, 60, out=tmp_path, resume="auto", **QUICK, **changed)
+    assert other.run_dir != begun.run_dir
+
+
+def test_other_settings_at_resume_are_noted_in_the_config(tmp_path):
+    begun = stopped(tmp_path)
+    until = small().fit_online(Walk(), 60, resume=begun.run_dir, noise=0.3, updates_per_step=2.0, **QUICK)
+    config = json.loads((until.run_dir / "config.json").read_text())
+    (earlier,) = config["earlier"]
+    assert {name: earlier[name] for name in ("noise", "updates_per_step")} == {
+        "noise": 0.0,
+        "updates_per_step": 1.0,
+    }
+    assert (config["noise"], config["updates_per_step"]) == (0.3, 2.0)
+    assert "n_steps" not in earlier
+
+
+def test_a_run_goes_on_by_the_call_that_began_it(tmp_path):
+    online = stopped(tmp_path / "online")
+    with pytest.raises(
+        ValueError, match=r"run of another call: go on with it by fit_online\(env, n_steps, resume="
+    ):
+        small().fit(recorded_walk(), 200, resume=online.run_dir, progress=False)
+    offline = small().fit(recorded_walk(), 10, out=tmp_path / "offline", progress=False, value_alarm="off")
+    with pytest.raises(
+        ValueError, match=r"run of another call: go on with it by fit\(dataset, n_steps, resume="
+    ):
+        small().fit_online(Walk(), 60, resume=offline.run_dir, **QUICK)
+
+
+def test_auto_of_one_call_takes_no_run_of_the_other(tmp_path):
+    online = stopped(tmp_path)
+    fitted = small().fit(recorded_walk(), 60, out=tmp_path, resume="auto", progress=False, value_alarm="off")
+    assert fitted.run_dir != online.run_dir
+
+
+@pytest.mark.parametrize("what", ["experience", "checkpoint"])
+def test_a_disk_that_fills_keeps_what_was(what, tmp_path, monkeypatch):
+    settings = {**QUICK, "checkpoint_interval": 20}
+    whole = small(TD3).fit_online(Walk(), 60, out=tmp_path / "whole", **settings)
+    algo, owner = small(TD3), MDPDataset if what == "experience" else TD3
+    original = owner.save
+
+    def full(self, path, *args, **kwargs):
+        if path.name == "00001.h5" or path.name > "step_000000030":
+            raise WriteError(f"{path}: no space left") from OSError(errno.ENOSPC, "no space left")
+        return original(self, path, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, "save", full)
+        with pytest.raises(WriteError, match="no space left"):
+            algo.fit_online(Walk(), 60, out=tmp_path / "full", **settings)
+    assert 20 <= len(load_experience(algo.run_dir)) < 60
+    again = small(TD3).fit_online(Walk(), 60, resume=algo.run_dir, **settings)
+    for key, value in whole.impl.state_tensors().items():
+        assert torch.equal(value, again.impl.state_tensors()[key]), key
+    assert load_experience(again.run_dir).rewards.tolist() == load_experience(whole.run_dir).rewards.tolist()
