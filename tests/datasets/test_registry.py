@@ -284,9 +284,7 @@ def test_states_that_are_numbers_name_the_wrapper_that_helps() -> None:
     columns = np.eye(16)[:4], np.arange(4), np.zeros(4), [0, 0, 0, 1]
     env = gymnasium.make("FrozenLake-v1")
     register_dataset("lake")(lambda: (MDPDataset(*columns, action_space=env.action_space), env))
-    with pytest.raises(
-        DatasetError, match=r"wrap it: gymnasium.wrappers.FlattenObservation\(env\)"
-    ):
+    with pytest.raises(DatasetError, match=r"wrap it: gymnasium.wrappers.FlattenObservation\(env\)"):
         get_dataset("lake")
     wrapped = gymnasium.wrappers.FlattenObservation(env)  # The remedy.
     register_dataset("flat lake")(lambda: (MDPDataset(*columns, action_space=env.action_space), wrapped))

@@ -227,7 +227,9 @@ def test_what_cannot_be_recorded(tmp_path: Path) -> None:
     (tmp_path / "a.h5").touch()
     with pytest.raises(FileExistsError, match=r"a.h5 is there already; remove it"):
         collect(by_time, made(), 1, out=tmp_path / "a.h5")
-    with pytest.raises(UnsupportedError, match=r"do not hold observations of Discrete\(16\); wrap the environment"):
+    with pytest.raises(
+        UnsupportedError, match=r"do not hold observations of Discrete\(16\); wrap the environment"
+    ):
         collect(lambda o: o, gymnasium.make("FrozenLake-v1"), 10)
     with pytest.raises(ValueError, match="expected integer actions"):
         collect(lambda o: np.zeros(len(o)), made(), 5)
