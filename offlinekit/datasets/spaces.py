@@ -11,8 +11,7 @@ from gymnasium import spaces
 
 from offlinekit.datasets.findings import Finding, fault, refuse_first, refused
 from offlinekit.datasets.validation import as_array, as_float32, where_any
-from offlinekit.envs.action_range import warn_of_other_range
-from offlinekit.envs.learnable_spaces import action_remedy, observation_remedy
+from offlinekit.envs.env_spaces import action_remedy, observation_remedy, warn_of_other_range
 from offlinekit.errors import DatasetError, FileFormatError, UnsupportedError
 from offlinekit.load_budget import budget_of
 from offlinekit.types import Array

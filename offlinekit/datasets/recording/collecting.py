@@ -20,9 +20,9 @@ from offlinekit.datasets.recording.recorder import Recorder
 from offlinekit.datasets.spaces import check_observations
 from offlinekit.datasets.validation import as_observations
 from offlinekit.envs.env_facts import env_facts
+from offlinekit.envs.env_spaces import check_learnable
 from offlinekit.envs.episode_loop import first_observation
 from offlinekit.envs.given_env import GivenEnv
-from offlinekit.envs.learnable_spaces import check_learnable
 from offlinekit.errors import DatasetError
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ from offlinekit.datasets import MDPDataset
 from offlinekit.datasets.recording.behaviour_actions import Behaviour
 from offlinekit.datasets.spaces import check_environment
 from offlinekit.envs.env_facts import name_of, run_facts
+from offlinekit.envs.env_spaces import check_learnable
 from offlinekit.envs.frame_stacking import fit_stack, stacked_observations
 from offlinekit.envs.given_env import GivenEnv
-from offlinekit.envs.learnable_spaces import check_learnable
 from offlinekit.envs.learned_statistics import statistics_kept
 from offlinekit.errors import TrainingError, UnsupportedError
 from offlinekit.fields import Count, checked
