@@ -349,6 +349,19 @@ def test_what_cannot_go_online_is_refused():
         small(observation_scaler="standard").fit_online(Walk(), 10, out=None)
 
 
+@pytest.mark.parametrize(
+    ("scaler", "expected"),
+    [
+        ({"type": "multiply", "multiplier": 0.1}, -0.2),
+        ({"type": "shift", "shift": 1.0}, -1.0),
+        ({"type": "clip", "low": -1.0}, -1.0),
+    ],
+)
+def test_scalers_with_numbers_of_their_own_need_no_data(scaler, expected):
+    algo = small(reward_scaler=scaler).fit_online(Walk(), 10, out=None, **QUICK)
+    assert algo.scaling.reward.transform(np.array([-2.0])).tolist() == pytest.approx([expected])
+
+
 def test_rewards_and_observations_are_scaled_as_those_of_the_data():
     data = recorded_walk()
     algo = small(reward_scaler="standard", observation_scaler="standard").fit(

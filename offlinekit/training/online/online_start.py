@@ -20,6 +20,7 @@ from offlinekit.envs.learned_statistics import statistics_kept
 from offlinekit.errors import TrainingError, UnsupportedError
 from offlinekit.fields import Count, checked
 from offlinekit.interfaces import Sampler
+from offlinekit.sampling.scalers import resolve_scaler
 from offlinekit.training import run_folder
 from offlinekit.training.engines.engine import Engine
 from offlinekit.training.evaluations import make_evaluations, try_evaluators
@@ -56,7 +57,7 @@ def start_online(
         env: Where it acts, or a function that makes such an environment.
         n_steps: Environment steps; with `resume`, of the whole run.
         dataset: Recorded rows to learn from beside new ones, or None.
-        given: Settings of an online run.
+        given: Settings of an online run; for others the algorithm's `online_settings` come before the defaults.
 
     Raises:
         TypeError: For an unknown setting, or one of another type.
@@ -65,7 +66,7 @@ def start_online(
         DatasetError: If environment and dataset do not fit.
         TrainingError: If another process trains in the run folder to go on with.
     """
-    settings = completed(given, OnlineSettings, "fit_online")
+    settings = completed({**algo.online_settings, **given}, OnlineSettings, "fit_online")
     n_steps = checked("n_steps", n_steps, Count)
     share, resets = share_of(settings["mixing"]), resets_of(settings["reset"])
     _check(algo, settings)
@@ -98,12 +99,15 @@ def start_online(
             compare_config(algo, folder, config, OnlineSettings)
         else:
             reset(algo.impl, resets)
+        algo.impl.enter_phase(online=True)
+        held.callback(algo.impl.enter_phase, online=False)
         experience = Experience(folder, state["parts"] if state else 0)
 
         def done() -> float:
             return min(loop.n_steps / n_steps, 1.0)
 
-        sampler, memory = make_memory(algo, dataset, example, share, settings["buffer_size"], done)
+        balance = settings["first_share"] if settings["mixing"] == "balanced" else None
+        sampler, memory = make_memory(algo, dataset, example, share, settings["buffer_size"], done, balance)
         explorer = Explorer(algo, settings, envs[0].action_space, lambda: (loop.n_steps, done()))
         behaviour = Behaviour(explorer, envs[0].action_space, settings["epsilon"])
         loop = ActingLoop(behaviour, envs, algo.seed or 0, memory, settings["episode_steps"], example)
@@ -186,10 +190,12 @@ def _build(algo: Algo, dataset: MDPDataset | None, example: MDPDataset) -> None:
         ValueError: For scalers that would have to be fitted on no data.
     """
     fresh = algo.grad_step == 0 and algo.run_dir is None
-    if dataset is None and fresh and (algo.observation_scaler is not None or algo.reward_scaler is not None):
+    given = {"observation": algo.observation_scaler, "reward": algo.reward_scaler}
+    scalers = [resolve_scaler(scaler, kind) for kind, scaler in given.items()]
+    if dataset is None and fresh and any(scaler is not None and scaler.needs_data for scaler in scalers):
         raise ValueError(
             "observation_scaler and reward_scaler are fitted on data; give dataset=, or leave them out to "
-            "learn from nothing"
+            "learn from nothing, or take one with numbers of its own ('multiply', 'shift', 'clip')"
         )
     if dataset is not None:
         algo.check(dataset)
