@@ -13,6 +13,7 @@ from offlinekit.datasets import MDPDataset
 from offlinekit.datasets.recording.behaviour_actions import Behaviour
 from offlinekit.datasets.spaces import check_environment
 from offlinekit.envs.env_facts import name_of, run_facts
+from offlinekit.envs.env_spaces import check_learnable
 from offlinekit.envs.frame_stacking import fit_stack, stacked_observations
 from offlinekit.envs.given_env import GivenEnv
 from offlinekit.envs.learned_statistics import statistics_kept
@@ -70,6 +71,7 @@ def start_online(
     share, resets = share_of(settings["mixing"]), resets_of(settings["reset"])
     _check(algo, settings)
     envs = make_environments(env, settings["n_envs"])
+    check_learnable(envs[0])
     example = example_row(dataset, envs[0], algo.seed or 0)
     _build(algo, dataset, example)
     _check_share(algo, share, dataset)
@@ -77,7 +79,8 @@ def start_online(
         seen = stacked_observations(example, np.zeros(1, np.int64), algo.frame_stack, algo.frame_pad)
         algo.predict(seen)  # What does not act is refused before anything is written.
     shown = fit_stack(envs[0], algo)
-    check_environment(algo.impl.observation_space, algo.impl.action_space, shown)
+    spaces = (algo.impl.observation_space, algo.impl.action_space)
+    check_environment(*spaces, shown, whose="the algorithm", option="env=")
     if algo.frame_stack > 1 and shown is envs[0]:
         raise UnsupportedError(
             f"{type(algo).__name__} stacks {algo.frame_stack} images itself; give an environment that shows single ones"
@@ -138,7 +141,8 @@ def _check(algo: Algo, settings: OnlineSettings) -> None:
     cls = type(algo).__name__
     if algo.family == "SEQ":
         raise UnsupportedError(
-            f"{cls} learns from windows of trajectories, which fit_online does not collect"
+            f"{cls} learns from windows of trajectories, which fit_online does not collect; fine-tune one of "
+            "transitions, such as SAC or DoubleDQN"
         )
     if settings["out"] is None and (settings["tensorboard"] or settings["loggers"]):
         raise ValueError("loggers belong to a run folder; give out='runs' as well")
@@ -217,7 +221,8 @@ def _evaluations(
     n_episodes = settings["eval_episodes"]
     if given is not None:
         with GivenEnv(given).opened() as (other,):
-            check_environment(algo.impl.observation_space, algo.impl.action_space, fit_stack(other, algo))
+            spaces = (algo.impl.observation_space, algo.impl.action_space)
+            check_environment(*spaces, fit_stack(other, algo), whose="the algorithm", option="eval_env=")
         return make_evaluations(algo, dataset, given, n_episodes, evaluators)
     evaluations = make_evaluations(algo, dataset, env, n_episodes, evaluators, n_envs=1)
     play = evaluations["eval"]
