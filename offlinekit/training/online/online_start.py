@@ -13,12 +13,14 @@ from offlinekit.datasets import MDPDataset
 from offlinekit.datasets.recording.behaviour_actions import Behaviour
 from offlinekit.datasets.spaces import check_environment
 from offlinekit.envs.env_facts import name_of, run_facts
+from offlinekit.envs.env_spaces import check_learnable
 from offlinekit.envs.frame_stacking import fit_stack, stacked_observations
 from offlinekit.envs.given_env import GivenEnv
 from offlinekit.envs.learned_statistics import statistics_kept
 from offlinekit.errors import TrainingError, UnsupportedError
 from offlinekit.fields import Count, checked
 from offlinekit.interfaces import Sampler
+from offlinekit.sampling.scalers import resolve_scaler
 from offlinekit.training import run_folder
 from offlinekit.training.engines.engine import Engine
 from offlinekit.training.evaluations import make_evaluations, try_evaluators
@@ -55,7 +57,7 @@ def start_online(
         env: Where it acts, or a function that makes such an environment.
         n_steps: Environment steps; with `resume`, of the whole run.
         dataset: Recorded rows to learn from beside new ones, or None.
-        given: Settings of an online run.
+        given: Settings of an online run; for others the algorithm's `online_settings` come before the defaults.
 
     Raises:
         TypeError: For an unknown setting, or one of another type.
@@ -64,11 +66,12 @@ def start_online(
         DatasetError: If environment and dataset do not fit.
         TrainingError: If another process trains in the run folder to go on with.
     """
-    settings = completed(given, OnlineSettings, "fit_online")
+    settings = completed({**algo.online_settings, **given}, OnlineSettings, "fit_online")
     n_steps = checked("n_steps", n_steps, Count)
     share, resets = share_of(settings["mixing"]), resets_of(settings["reset"])
     _check(algo, settings)
     envs = make_environments(env, settings["n_envs"])
+    check_learnable(envs[0])
     example = example_row(dataset, envs[0], algo.seed or 0)
     _build(algo, dataset, example)
     _check_share(algo, share, dataset)
@@ -76,7 +79,8 @@ def start_online(
         seen = stacked_observations(example, np.zeros(1, np.int64), algo.frame_stack, algo.frame_pad)
         algo.predict(seen)  # What does not act is refused before anything is written.
     shown = fit_stack(envs[0], algo)
-    check_environment(algo.impl.observation_space, algo.impl.action_space, shown)
+    spaces = (algo.impl.observation_space, algo.impl.action_space)
+    check_environment(*spaces, shown, whose="the algorithm", option="env=")
     if algo.frame_stack > 1 and shown is envs[0]:
         raise UnsupportedError(
             f"{type(algo).__name__} stacks {algo.frame_stack} images itself; give an environment that shows single ones"
@@ -95,12 +99,15 @@ def start_online(
             compare_config(algo, folder, config, OnlineSettings)
         else:
             reset(algo.impl, resets)
+        algo.impl.enter_phase(online=True)
+        held.callback(algo.impl.enter_phase, online=False)
         experience = Experience(folder, state["parts"] if state else 0)
 
         def done() -> float:
             return min(loop.n_steps / n_steps, 1.0)
 
-        sampler, memory = make_memory(algo, dataset, example, share, settings["buffer_size"], done)
+        balance = settings["first_share"] if settings["mixing"] == "balanced" else None
+        sampler, memory = make_memory(algo, dataset, example, share, settings["buffer_size"], done, balance)
         explorer = Explorer(algo, settings, envs[0].action_space, lambda: (loop.n_steps, done()))
         behaviour = Behaviour(explorer, envs[0].action_space, settings["epsilon"])
         loop = ActingLoop(behaviour, envs, algo.seed or 0, memory, settings["episode_steps"], example)
@@ -134,7 +141,8 @@ def _check(algo: Algo, settings: OnlineSettings) -> None:
     cls = type(algo).__name__
     if algo.family == "SEQ":
         raise UnsupportedError(
-            f"{cls} learns from windows of trajectories, which fit_online does not collect"
+            f"{cls} learns from windows of trajectories, which fit_online does not collect; fine-tune one of "
+            "transitions, such as SAC or DoubleDQN"
         )
     if settings["out"] is None and (settings["tensorboard"] or settings["loggers"]):
         raise ValueError("loggers belong to a run folder; give out='runs' as well")
@@ -182,10 +190,12 @@ def _build(algo: Algo, dataset: MDPDataset | None, example: MDPDataset) -> None:
         ValueError: For scalers that would have to be fitted on no data.
     """
     fresh = algo.grad_step == 0 and algo.run_dir is None
-    if dataset is None and fresh and (algo.observation_scaler is not None or algo.reward_scaler is not None):
+    given = {"observation": algo.observation_scaler, "reward": algo.reward_scaler}
+    scalers = [resolve_scaler(scaler, kind) for kind, scaler in given.items()]
+    if dataset is None and fresh and any(scaler is not None and scaler.needs_data for scaler in scalers):
         raise ValueError(
             "observation_scaler and reward_scaler are fitted on data; give dataset=, or leave them out to "
-            "learn from nothing"
+            "learn from nothing, or take one with numbers of its own ('multiply', 'shift', 'clip')"
         )
     if dataset is not None:
         algo.check(dataset)
@@ -211,7 +221,8 @@ def _evaluations(
     n_episodes = settings["eval_episodes"]
     if given is not None:
         with GivenEnv(given).opened() as (other,):
-            check_environment(algo.impl.observation_space, algo.impl.action_space, fit_stack(other, algo))
+            spaces = (algo.impl.observation_space, algo.impl.action_space)
+            check_environment(*spaces, fit_stack(other, algo), whose="the algorithm", option="eval_env=")
         return make_evaluations(algo, dataset, given, n_episodes, evaluators)
     evaluations = make_evaluations(algo, dataset, env, n_episodes, evaluators, n_envs=1)
     play = evaluations["eval"]
