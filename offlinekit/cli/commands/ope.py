@@ -166,7 +166,7 @@ def _print(report: Report, confidence: float) -> None:
             f"{number(estimate.interval[0])} to {number(estimate.interval[1])}",
             estimate.estimand,
             number(estimate.effective_sample_size, 3),
-            "; ".join(estimate.warnings),
+            "; ".join(estimate.warnings).replace("(n_steps)", "(--q-steps)"),
         )
         for name, estimate in report.estimates.items()
     ]
