@@ -35,6 +35,8 @@ from offlinekit.algos.iql import IQL
 from offlinekit.algos.ispic import ISPIC
 from offlinekit.algos.ispis import ISPIS
 from offlinekit.algos.lbsac import LBSAC
+from offlinekit.algos.mobrac import MoBRAC
+from offlinekit.algos.mopo import MOPO
 from offlinekit.algos.msg import MSG
 from offlinekit.algos.nfq import NFQ
 from offlinekit.algos.percent_bc import PercentBC
@@ -79,6 +81,7 @@ __all__ = [
     "ISPIC",
     "ISPIS",
     "LBSAC",
+    "MOPO",
     "MSG",
     "NFQ",
     "PLAS",
@@ -113,6 +116,7 @@ __all__ = [
     "Dynamics",
     "InAC",
     "MLPEncoder",
+    "MoBRAC",
     "PercentBC",
     "Population",
     "ReBRAC",
