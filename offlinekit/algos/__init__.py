@@ -9,6 +9,7 @@ from offlinekit.algos.bcq import BCQ
 from offlinekit.algos.bear import BEAR
 from offlinekit.algos.bfn import BFN
 from offlinekit.algos.cal_ql import CalQL
+from offlinekit.algos.combo import COMBO
 from offlinekit.algos.cql import CQL
 from offlinekit.algos.crr import CRR
 from offlinekit.algos.ddpg import DDPG
@@ -35,8 +36,10 @@ from offlinekit.algos.iql import IQL
 from offlinekit.algos.ispic import ISPIC
 from offlinekit.algos.ispis import ISPIS
 from offlinekit.algos.lbsac import LBSAC
+from offlinekit.algos.mobile import MOBILE
 from offlinekit.algos.mobrac import MoBRAC
 from offlinekit.algos.mopo import MOPO
+from offlinekit.algos.morel import MOReL
 from offlinekit.algos.msg import MSG
 from offlinekit.algos.nfq import NFQ
 from offlinekit.algos.percent_bc import PercentBC
@@ -68,6 +71,7 @@ __all__ = [
     "BCQ",
     "BEAR",
     "BFN",
+    "COMBO",
     "CQL",
     "CRR",
     "DDPG",
@@ -81,6 +85,7 @@ __all__ = [
     "ISPIC",
     "ISPIS",
     "LBSAC",
+    "MOBILE",
     "MOPO",
     "MSG",
     "NFQ",
@@ -116,6 +121,7 @@ __all__ = [
     "Dynamics",
     "InAC",
     "MLPEncoder",
+    "MOReL",
     "MoBRAC",
     "PercentBC",
     "Population",
