@@ -9,6 +9,7 @@ what is not in `OPERATIONS` below is refused.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import math
@@ -28,6 +29,8 @@ LONGEST_HEADER = 1 << 24
 """Bytes of a file's description; that of a policy has some thousand."""
 MOST_NUMBERS = 1 << 28
 """Most numbers in an array that a file may have filled."""
+PER_UNIT = 4096
+"""Numbers of the table of the error function from 0 to 1."""
 DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "U8": "|u1", "BOOL": "|b1"}
 
 
@@ -325,8 +328,34 @@ def _conv2d(
 def _gelu(x: Array, approximate: str = "none") -> Array:
     if approximate == "tanh":
         return 0.5 * x * (1.0 + np.tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * x**3)))
-    erf = np.asarray(np.frompyfunc(math.erf, 1, 1)(x * math.sqrt(0.5)), x.dtype)
-    return 0.5 * x * (1.0 + erf)
+    return 0.5 * x * (1.0 + _erf(x * np.float32(math.sqrt(0.5))))
+
+
+@functools.cache
+def _erf_table() -> Array:
+    """Returns the error function of 0, 1 / 4096, ... to beyond 4, where it is 1 for float32."""
+    return np.array([math.erf(i / PER_UNIT) for i in range(4 * PER_UNIT + 2)], np.float32)
+
+
+def _erf(x: Array) -> Array:
+    """Returns the error function within 1e-7, along straight lines between the numbers of a table.
+
+    math.erf on one number at a time takes twelve times as long.
+    """
+    place = np.minimum(np.abs(x), np.float32(4.0)) * np.float32(PER_UNIT)
+    whole = np.floor(place)
+    left = whole.astype(np.int32)
+    table = _erf_table()
+    low = table[left]
+    found: Array = np.copysign(low + (place - whole) * (table[left + 1] - low), x)
+    return found
+
+
+def _mish(x: Array) -> Array:
+    """Returns x tanh(log(1 + e^x)) = x e (e + 2) / (e (e + 2) + 2) with e = e^x, which is x from 20 on."""
+    exponential = np.exp(np.minimum(x, 20.0))
+    product = exponential * (exponential + 2.0)
+    return x * (product / (product + 2.0))
 
 
 def _elu(x: Array, alpha: float = 1.0, scale: float = 1.0, input_scale: float = 1.0) -> Array:
@@ -376,7 +405,7 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "maximum": np.maximum,
     "mean": lambda x, dim=None, keep=False, *_: x.mean(_axes(dim), keepdims=keep),
     "minimum": np.minimum,
-    "mish": lambda x: x * np.tanh(np.logaddexp(x, 0).astype(x.dtype)),
+    "mish": _mish,
     "movedim": _movedim,
     "mul": lambda x, y: x * y,
     "neg": np.negative,

@@ -10,7 +10,46 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from offlinekit.errors import OfflineKitError, WriteError
+from offlinekit.errors import FileFormatError, OfflineKitError, WriteError
+
+LARGEST_TEXT = 1 << 28
+"""Bytes of the largest description or table that is read at once."""
+
+
+def check_plain(path: Path) -> None:
+    """Checks that a file, if it is there, has an end: a pipe or a device may keep its reader for ever.
+
+    Raises:
+        FileFormatError: For a pipe, a socket or a device.
+    """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise FileFormatError(
+            f"{path} is a pipe, a socket or a device, expected a file; put the file itself there"
+        )
+
+
+def read_small(path: Path) -> bytes:
+    """Returns the content of a description or a table.
+
+    Raises:
+        FileNotFoundError: If there is no file.
+        FileFormatError: For what is no plain file, cannot be read, or is larger than `LARGEST_TEXT`.
+    """
+    check_plain(path)
+    if path.is_dir():
+        raise FileFormatError(f"{path} is a folder, expected a file; put the file itself there")
+    try:
+        with path.open("rb") as file:
+            content = file.read(LARGEST_TEXT + 1)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise FileFormatError(f"{path} cannot be read ({error}); see who may read it") from error
+    if len(content) > LARGEST_TEXT:
+        raise FileFormatError(
+            f"{path} is larger than {LARGEST_TEXT:,} bytes, which nobody has written; remove it"
+        )
+    return content
 
 
 @contextmanager

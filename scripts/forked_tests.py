@@ -20,7 +20,7 @@ import pytest
 from mutation import MutationError
 
 ROOT = Path(__file__).resolve().parents[1]
-COPIED = ("offlinekit", "tests", "docs", "pyproject.toml")
+COPIED = ("benchmarks", "offlinekit", "tests", "docs", "pyproject.toml")
 LIBRARIES = (
     "torch.distributed.tensor",
     "torch.export",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import subprocess
 import sys
@@ -249,6 +250,11 @@ def test_operation_beside_torch(name):
     assert found.shape == wanted.shape
     assert found.dtype == wanted.dtype
     np.testing.assert_allclose(found, wanted, rtol=1e-6, atol=1e-6)
+
+
+def test_error_function_is_that_of_python():
+    x = np.linspace(-6, 6, 100_001, dtype=np.float32)
+    np.testing.assert_allclose(deploy._erf(x), [math.erf(value) for value in x], rtol=0, atol=1e-7)
 
 
 def test_gelu_by_tanh():

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ast
+import zlib
+from collections.abc import Callable
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -13,6 +16,8 @@ import offlinekit
 from offlinekit import load_budget
 from offlinekit.core import load_guard
 from offlinekit.datasets import MDPDataset, get_dataset
+from offlinekit.datasets.formats import hdf5, inflating
+from offlinekit.datasets.formats.arrow_messages import unpacked_bytes
 from offlinekit.errors import FileFormatError
 from offlinekit.load_budget import Budget, apart, budget_of, budgeted
 
@@ -53,6 +58,56 @@ def test_operations_of_networks(monkeypatch: pytest.MonkeyPatch) -> None:
             tensor = tensor + 1.0
         with pytest.raises(FileFormatError, match="x describes networks that take more than 5 operations"):
             tensor + 1.0
+
+
+def test_sizes_count_as_they_were_at_first(tmp_path: Path) -> None:
+    """A file that grows while it is read, such as one that the reader itself is made to write, buys nothing."""
+    (tmp_path / "x").write_bytes(bytes(10))
+    budget = Budget(spare=0, factor=1).admit(tmp_path / "x")
+    (tmp_path / "x").write_bytes(bytes(10_000))
+    assert budget.admit(tmp_path / "x").limit == 10
+
+
+@pytest.mark.parametrize("make", [torch.empty, torch.arange, lambda n: torch.ones(1).expand(n).clone()])
+def test_networks_are_refused_before_they_are_made(make: Callable[[int], torch.Tensor]) -> None:
+    """40 TB, which no allocator gives: its own error would come if it were called."""
+    refused = pytest.raises(FileFormatError, match="the networks that it describes, larger than the tensors")
+    with load_guard.Bounded({"bias": torch.ones(1)}, Path("x")), refused:
+        make(10**13)
+
+
+def read_chunk(path: Path, n_numbers: int, packed: bytes) -> list[float]:
+    """Returns two numbers that lie in a chunk of so many, which holds any bytes."""
+    with h5py.File(path, "w") as file:
+        column = file.create_dataset(
+            "x", (2,), "f8", chunks=(n_numbers,), maxshape=(None,), compression="gzip"
+        )
+        column.id.write_direct_chunk((0,), packed)
+    with hdf5.open_hdf5(path) as file:
+        return hdf5.read_array(file, "x").tolist()
+
+
+def test_chunks_are_refused_before_they_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A chunk of 2^28 numbers takes 2 GiB, and one of 2 that inflates to 3 numbers is no chunk of 2."""
+    with pytest.raises(FileFormatError, match=r"one part of 'x' .* would take 2,147,483,648 bytes"):
+        read_chunk(tmp_path / "large.h5", 2**28, zlib.compress(bytes(16)))
+    monkeypatch.setattr(inflating, "LARGE", 8)
+    with pytest.raises(FileFormatError, match="inflates to more than 16 bytes"):
+        read_chunk(tmp_path / "grows.h5", 2, zlib.compress(bytes(24)))
+    assert read_chunk(tmp_path / "sound.h5", 2, zlib.compress(bytes(16))) == [0.0, 0.0]
+
+
+def test_packed_buffers_of_arrow_claim_what_they_become() -> None:
+    """1,000 numbers of 8 bytes, and as many truths of a bit that say which of them are there."""
+    arrow, ipc = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.ipc")
+    column = arrow.array(np.zeros(1000), mask=np.arange(1000) == 7)
+    for compression, claimed in ((None, 0), ("zstd", 8 * 1000 + 1000 // 8)):
+        sink = arrow.BufferOutputStream()
+        options = ipc.IpcWriteOptions(compression=compression)
+        table = arrow.table({"x": column})
+        with ipc.new_stream(sink, table.schema, options=options) as out:
+            out.write_table(table)
+        assert unpacked_bytes(sink.getvalue()) == claimed
 
 
 def test_one_budget_a_load() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import click
 import gymnasium
 
+import offlinekit
 from offlinekit.cli.options import usage
 from offlinekit.cli.output import number, pairs
 from offlinekit.cli.runs import find, load, make_env
@@ -15,6 +16,7 @@ from offlinekit.datasets import MDPDataset, get_dataset
 from offlinekit.envs.env_facts import env_facts
 from offlinekit.training import run_folder
 from offlinekit.training.interrupts import COMPLETE
+from offlinekit.training.online.acting_envs import MakeEnv
 from offlinekit.training.online.before_after import BeforeAfter, advice
 from offlinekit.training.online.online_settings import resets_of, share_of
 
@@ -33,13 +35,15 @@ def finetune(run: Path, env_id: str | None, steps: int, dataset: str | None, opt
     algo, env = load(subject, env_id, device=options.pop("device"))
     data = _dataset(subject.config, dataset)
     options["eval_env"] = _other(env, options.pop("eval_env"))
+    if guide := options.pop("guide"):
+        options["guide"] = offlinekit.load(find(guide, "last").policy, device=algo.device)
     given = {name: value for name, value in options.items() if value not in (None, False)}
     with usage("--mixing"):
         share_of(given.get("mixing", "append"))
     with usage("--reset"):
         resets_of(given.get("reset", ""))
     try:
-        algo.fit_online(env, steps, dataset=data, preemptible=True, **given)
+        algo.fit_online(_acting(env, given.get("n_envs", 1)), steps, dataset=data, preemptible=True, **given)
     except KeyboardInterrupt as error:
         if not str(error) or algo.run_dir is None:
             raise
@@ -53,6 +57,11 @@ def finetune(run: Path, env_id: str | None, steps: int, dataset: str | None, opt
     click.echo(f"\nRun folder: {algo.run_dir}")
     if algo.run_dir is not None and not run_folder.is_finished(algo.run_dir):
         click.echo(f"Out of time; go on with the same command and --resume {algo.run_dir}")
+
+
+def _acting(env: gymnasium.Env[Any, Any], n_envs: int) -> gymnasium.Env[Any, Any] | MakeEnv:
+    """Returns the environment to act in, or for several side by side a function that makes such ones."""
+    return env if n_envs == 1 else lambda: _other(env, None) or env
 
 
 def _other(env: gymnasium.Env[Any, Any], named: str | None) -> gymnasium.Env[Any, Any] | None:

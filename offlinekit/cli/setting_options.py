@@ -40,7 +40,7 @@ def _setting_option(name: str, hint: object, default: object) -> Callable[[Funct
     kind, interval = plain_kind(hint) or (str, None)
     if kind is bool:
         return click.option(option, is_flag=True, show_default=False, help=meaning_of(hint))
-    shown = "" if default is None else f"  [default: {default}]"
+    shown = "" if default in (None, "") else f"  [default: {default}]"
     return click.option(option, type=_click_type(kind, interval), help=f"{meaning_of(hint)}{shown}")
 
 

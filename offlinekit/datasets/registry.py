@@ -23,6 +23,7 @@ from offlinekit.datasets.untrusted import read_apart
 from offlinekit.envs.environments import as_gymnasium, make_env
 from offlinekit.errors import DatasetError, did_you_mean
 from offlinekit.fields import Count, checked
+from offlinekit.io import check_plain
 from offlinekit.load_budget import budgeted
 from offlinekit.naming import check_free
 
@@ -239,6 +240,7 @@ def _read_built_in(name: str, options: dict[str, Any]) -> Reading:
     if not sources.is_path(name):
         raise ValueError(f"Unrecognized dataset name: {name!r}{_hint(name)}")
     path = Path(name).expanduser()
+    check_plain(path)
     reader = sources.reader_of_path(path, options.pop("format", None))
     sources.check_options(reader, options, name, common=("env_id", "format"))
     return _with_environment(reader, path, options)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from offlinekit.types import ArrayTree
+from offlinekit.types import ArrayTree, leaves
 
 REMEDY = "return (observation, reward, terminated, truncated, info) from step, with a float and two bools"
 
@@ -45,6 +45,14 @@ def checked_step(answer: object, step: int) -> tuple[ArrayTree, float, bool, boo
         bool(terminated if type(terminated) is bool else _number("terminated", terminated, step)),
         bool(truncated if type(truncated) is bool else _number("truncated", truncated, step)),
     )
+
+
+def not_finite(observation: ArrayTree) -> float | None:
+    """Returns the first number of an observation that is NaN or infinite; None if there is none."""
+    for leaf in leaves(observation):
+        if leaf.dtype.kind == "f" and not np.isfinite(leaf).all():
+            return float(leaf[~np.isfinite(leaf)][0])
+    return None
 
 
 def _number(name: str, value: object, step: int) -> float:

@@ -9,7 +9,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from offlinekit.envs.answers import checked_reset, checked_step
+from offlinekit.envs.answers import checked_reset, checked_step, not_finite
 from offlinekit.envs.made_env import MadeEnv
 from offlinekit.types import Array, ArrayTree, map_tree, stack_trees
 
@@ -21,7 +21,7 @@ class Slot:
     """One environment and the episode that runs in it.
 
     Attributes:
-        episode: Its number.
+        episode, seed: Its number, and what it was reset with.
         total, length: The return and the number of steps so far.
         observation: The newest one, with arrays of its own.
         reward: Of the newest step, 0 before the first.
@@ -33,8 +33,17 @@ class Slot:
 
     def start(self, episode: int, seed: int) -> None:
         """Resets the environment for another episode."""
-        self.episode, self.total, self.length, self.reward = episode, 0.0, 0, 0.0
+        self.episode, self.seed, self.total, self.length, self.reward = episode, seed, 0.0, 0, 0.0
         self.observation = _arrays(checked_reset(self.env.reset(seed=seed)))
+
+    def check_observation(self) -> None:
+        """Raises ValueError for an observation that is not finite."""
+        wrong = not_finite(self.observation)
+        if wrong is not None:
+            raise ValueError(
+                f"observation of the environment after {self.length} steps holds {wrong}, in the episode of seed "
+                f"{self.seed}; let the environment show finite numbers"
+            )
 
     def step(self, action: Array, max_steps: int) -> bool:
         """Takes one step; returns whether the episode is over.
@@ -100,7 +109,22 @@ class EpisodeLoop:
 
     def step(self) -> None:
         """Takes one step in each episode that runs; in place of one that is over another starts, if it is wanted."""
-        actions = self.choose(stack_trees([slot.observation for slot in self.active]), self.active)
+        self.move(self.choose(self.seen(), self.active))
+
+    def seen(self) -> ArrayTree:
+        """Returns the observations [n, ...] of the n episodes that run.
+
+        Raises:
+            ValueError: For one that is not finite, which is the environment's fault and not the policy's.
+        """
+        observations: ArrayTree = stack_trees([slot.observation for slot in self.active])
+        if not_finite(observations) is not None:
+            for slot in self.active:
+                slot.check_observation()
+        return observations
+
+    def move(self, actions: Array) -> None:
+        """Takes the step of each episode that runs."""
         self.active = [slot for i, slot in enumerate(self.active) if self._goes_on(slot, actions[i], i)]
 
     def _start(self, slot: Slot) -> bool:
@@ -126,6 +150,18 @@ class EpisodeLoop:
             )
         self.finished(slot)
         return self._start(slot)
+
+
+def first_observation(env: gymnasium.Env[Any, Any], seed: int) -> ArrayTree:
+    """Returns what an environment shows after a reset [1, ...].
+
+    Raises:
+        ValueError: For an answer of the environment that is none of a reset, or is not finite.
+    """
+    slot = Slot(env)
+    slot.start(0, seed)
+    slot.check_observation()
+    return stack_trees([slot.observation])
 
 
 def has_time_limit(env: gymnasium.Env[Any, Any]) -> bool:

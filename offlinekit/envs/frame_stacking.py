@@ -8,15 +8,15 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces, wrappers
 
+from offlinekit.envs.callable_policies import Act
+from offlinekit.envs.stateful_policies import StatefulPolicy
 from offlinekit.errors import DatasetError
 from offlinekit.interfaces import PolicyLike
-from offlinekit.types import Array, map_tree
+from offlinekit.types import Array, ArrayTree, map_tree, stack_trees
 from offlinekit.types import rows as rows_of
 
 if TYPE_CHECKING:
     from offlinekit.datasets.mdp_dataset import MDPDataset
-    from offlinekit.interfaces import PolicyLike
-from offlinekit.types import ArrayTree
 
 PADS = ("zero", "repeat")
 
@@ -71,6 +71,39 @@ def fit_stack(env: gymnasium.Env[Any, Any], policy: Any) -> gymnasium.Env[Any, A
     if stacked_space(shows, stack).shape != policy.impl.observation_space.shape:
         return env
     return stack_images(env, stack, policy.frame_pad)
+
+
+class FrameMemory(StatefulPolicy):
+    """Acts in environments that show single images, by a policy of stacks [stack * C, H, W], as samplers make them.
+
+    Args:
+        policy: Stacked observations [B, ...] to actions.
+        stack: Images in one observation.
+        pad: What stands before an episode's first image, "zero" or "repeat".
+    """
+
+    def __init__(self, policy: Act, stack: int, pad: str) -> None:
+        super().__init__()
+        self.policy, self.stack, self.pad = policy, stack, pad
+
+    def begin(self) -> tuple[ArrayTree, ...]:
+        """Returns no images."""
+        return ()
+
+    def choose(
+        self, observations: ArrayTree, rewards: Array, memories: list[Any]
+    ) -> tuple[Array, list[tuple[ArrayTree, ...]]]:
+        """Returns the actions [B, ...] and the newest observations of each episode."""
+        seen = [(*memory, rows_of(observations, i))[-self.stack :] for i, memory in enumerate(memories)]
+        stacked = stack_trees([map_tree(self._stacked, *newest) for newest in seen])
+        return np.asarray(self.policy(stacked)), seen
+
+    def _stacked(self, *newest: Array) -> Array:
+        """Returns the images of one leaf along the channels; of what is no image the newest."""
+        if not is_image(newest[-1].dtype, newest[-1].shape):
+            return newest[-1]
+        before = newest[0] if self.pad == "repeat" else np.zeros_like(newest[0])
+        return np.concatenate([*[before] * (self.stack - len(newest)), *newest])
 
 
 def stacked_observations(dataset: MDPDataset, rows: Array, stack: int, pad: str = "zero") -> ArrayTree:

@@ -21,6 +21,7 @@ from offlinekit.training.setup.resuming import resume
 from offlinekit.training.setup.settings import RunSettings
 
 if TYPE_CHECKING:
+    from offlinekit.datasets import MDPDataset
     from offlinekit.sweeps.sweep import Sweep
 
 
@@ -130,15 +131,17 @@ def evaluate_trials(sweep: Sweep, algos: Sequence[Algo], metric: str) -> list[fl
     """Returns the metric of each trained algorithm; not a number if it was not measured."""
     if metric != FQE:
         return [_last(algo.history, metric) for algo in algos]
-    if not algos:
-        return []
+    return fitted_start_values(algos, sweep.dataset, sweep.plan.fqe_steps, sweep.plan.seed) if algos else []
+
+
+def fitted_start_values(algos: Sequence[Algo], dataset: MDPDataset, n_steps: int, seed: int) -> list[float]:
+    """Returns the start value of each algorithm by fitted Q evaluation, of so many updates."""
     from offlinekit.metrics.ope.selection import (
         fitted_values,  # Here: scipy.stats takes a second and sets warnings.
     )
 
     named = {str(index): algo for index, algo in enumerate(algos)}
-    plan = sweep.plan
-    values_of = fitted_values(named, sweep.dataset, n_steps=plan.fqe_steps, n_resamples=0, seed=plan.seed)
+    values_of = fitted_values(named, dataset, n_steps=n_steps, n_resamples=0, seed=seed)
     return [float(values[0]) for values in values_of.values()]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,12 +13,14 @@ from offlinekit.core.populations.grouping import structure
 from offlinekit.datasets import MDPDataset
 from offlinekit.directions import COLUMNS
 from offlinekit.errors import FileFormatError, did_you_mean
+from offlinekit.io import read_small
 from offlinekit.metrics.evaluators import known_evaluators
 from offlinekit.sweeps import sweep_files
-from offlinekit.sweeps.pack import Trial, evaluate_trials, fitter, train
+from offlinekit.sweeps.pack import Trial, evaluate_trials, fitted_start_values, fitter, train
 from offlinekit.sweeps.plan import FQE, Plan, evaluators_of
 from offlinekit.sweeps.space import corners
 from offlinekit.training import run_folder
+from offlinekit.training.evaluations import make_evaluations
 from offlinekit.training.interrupts import whole_runs
 
 if TYPE_CHECKING:
@@ -53,8 +56,7 @@ class Sweep:
                 f"metric={plan.metric!r} needs an environment; name one by eval_env, or choose by "
                 f"one of {[FQE, *known_evaluators()]}"
             )
-        if plan.metric != FQE:
-            self._try_metric()
+        self._try_metric()
 
     def _try_metric(self) -> None:
         """Measures the metric of networks that have learned nothing, so that a sweep is not trained in vain.
@@ -65,6 +67,19 @@ class Sweep:
         metric, plan = self.plan.metric, self.plan
         values = plan.grid[0] if plan.trials is None else corners(plan.space)[0]
         algo = plan.make(values, plan.seed).build(self.dataset)
+        if metric == FQE:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # One update fits nothing.
+                fitted_start_values([algo], self.dataset, 1, plan.seed)
+            return
+        if metric.startswith("eval/") and self.env is not None:
+            figures = make_evaluations(algo, self.dataset, self.env, 1, {}, max_steps=1)["eval"]()
+            if metric not in figures:
+                raise ValueError(
+                    f"metric={metric!r} is not measured here{did_you_mean(metric, figures)}; this environment with "
+                    f"these data gives {', '.join(name for name in figures if name.startswith('eval/'))}"
+                )
+            return
         for evaluator in evaluators_of(metric).values():
             evaluator(algo, self.dataset[int(self.dataset.episode_returns().argmax())])
             return
@@ -131,7 +146,12 @@ class Sweep:
 
     def trials(self) -> list[Trial]:
         """Returns what is known of each trial, by number."""
-        return [Trial(**data) for data in sweep_files.read_trials(self.folder)]
+        try:
+            return [Trial(**data) for data in sweep_files.read_trials(self.folder)]
+        except TypeError as error:
+            raise FileFormatError(
+                f"{self.folder / 'trials'} holds entries that no trial has ({error}); remove the file to run it again"
+            ) from error
 
     def write_results(self) -> list[Trial]:
         """Writes results.csv, and returns what is known of each trial."""
@@ -189,6 +209,8 @@ def packs(plan: Plan) -> list[dict[int, dict[str, Any]]]:
 
 def _json(path: Path) -> object:
     try:
-        return json.loads(path.read_text())
-    except ValueError as error:
+        return json.loads(read_small(path))
+    except FileFormatError:
+        raise
+    except (ValueError, RecursionError) as error:
         raise FileFormatError(f"{path} is not JSON ({error}); restore it from a copy") from error

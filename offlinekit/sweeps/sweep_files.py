@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from offlinekit.errors import FileFormatError
-from offlinekit.io import atomic_write
+from offlinekit.io import atomic_write, read_small
 from offlinekit.training.run_folder import write_json
 
 
@@ -47,11 +47,16 @@ def read_trials(folder: Path) -> list[dict[str, Any]]:
     trials = []
     for path in sorted((folder / "trials").glob("*.json")):
         try:
-            trials.append(json.loads(path.read_text()))
-        except ValueError as error:
+            trial = json.loads(read_small(path))
+        except FileFormatError:
+            raise
+        except (ValueError, RecursionError) as error:
             raise FileFormatError(
                 f"{path} is not JSON ({error}); remove it to run the trial again"
             ) from error
+        if not isinstance(trial, dict):
+            raise FileFormatError(f"{path} describes no trial; remove it to run the trial again")
+        trials.append(trial)
     return trials
 
 

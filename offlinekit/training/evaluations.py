@@ -48,16 +48,21 @@ def make_evaluations(
     return {"eval": partial(_play, algo, env, n_episodes, reference, **how), **judges}
 
 
+RESERVED = ("step", "time", "updates", "eval", "online")
+"""Names of columns, and of groups of them, that a run writes itself."""
+
+
 def try_evaluators(algo: Algo, dataset: MDPDataset, evaluators: Mapping[str, Evaluator]) -> None:
     """Calls each evaluator on the best episode of the data, so that what is wrong shows before the first update.
 
     Raises:
-        ValueError: For the name of a column that every row has.
+        ValueError: For the name of a column that a run has anyway.
     """
     best = dataset[int(dataset.episode_returns().argmax())]
+    taken = {*RESERVED, *(f"{objective.name}_loss" for objective in algo.impl.objectives)}
     for name, evaluator in evaluators.items():
-        if name in ("step", "time"):
-            raise ValueError(f"an evaluator cannot be named {name!r}, as a column of every row is; rename it")
+        if name in taken:
+            raise ValueError(f"an evaluator cannot be named {name!r}, as a column of the run is; rename it")
         with undisturbed(algo):
             _judge(name, evaluator, algo, best)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from offlinekit.errors import FileFormatError
-from offlinekit.io import atomic_write
+from offlinekit.io import atomic_write, check_plain, read_small
 
 NAME = "manifest.json"
 FORMAT = 1
@@ -37,7 +37,7 @@ def read_text(path: Path) -> str:
         FileFormatError: For a file that is not what its manifest says.
     """
     check_inside(path)
-    content = path.read_bytes()
+    content = read_small(path)
     facts = _facts(path)
     if facts is not None:
         content = content[: facts["bytes"]]
@@ -55,15 +55,16 @@ def read_text(path: Path) -> str:
 
 
 def check_inside(path: Path) -> None:
-    """Checks that a file of a run folder lies in it, and is no link to a file elsewhere.
+    """Checks that a file of a run folder lies in it, and is no link to a file elsewhere, no pipe and no device.
 
     Raises:
-        FileFormatError: For a file that leads out of its folder.
+        FileFormatError: For a file that leads out of its folder, or has no end.
     """
     if not path.resolve().is_relative_to(path.parent.resolve()):
         raise FileFormatError(
             f"{path} is a link out of its folder, which is not followed; put the file itself there"
         )
+    check_plain(path)
 
 
 def _facts(path: Path) -> dict[str, Any] | None:
@@ -72,7 +73,7 @@ def _facts(path: Path) -> dict[str, Any] | None:
     if not place.is_file() or path.name not in COVERED:
         return None
     try:
-        manifest = json.loads(place.read_bytes())
+        manifest = json.loads(read_small(place))
         if manifest["format"] != FORMAT:
             raise ValueError(f"format {manifest['format']!r}, this version reads {FORMAT}")
         facts = {"bytes": int(manifest["files"][path.name]["bytes"])}

@@ -87,6 +87,7 @@ class Run:
         self.interrupted = self.preempted = False
         self.leaving = False  # About to stop, with all processes of the run.
         self.out_of_time = False  # Likewise, but because `max_seconds` are over.
+        self._saved = (-1, 0)  # Clock and rows of the last checkpoint.
         self._deadline = math.inf
         self._lock = ExitStack()
         self._loggers: list[Logger] = []
@@ -260,15 +261,28 @@ class Run:
         return self.done % every == 0
 
     def _add_row(self) -> dict[str, Any]:
-        if self._evaluation_is_due() and (self.evaluators or self.settings.get("team") is not None):
-            self.checkpoint()  # In all processes of the run, of which one alone may have evaluators.
+        self.secure()
         row = self._row()
         self.history.append(row)
         self._check_monitored()
-        for logger in self._loggers:
-            logger.log(row)
+        self._log(row)
         self._keep_best()
         return row
+
+    def secure(self) -> None:
+        """Saves before functions of the user are called that evaluate, which may fail or never end."""
+        has_evaluators = self.evaluators or self.settings.get("team") is not None  # Maybe in another process.
+        if self._evaluation_is_due() and has_evaluators and self._saved != (self.clock, len(self.history)):
+            self.checkpoint()
+
+    def _log(self, row: dict[str, Any]) -> None:
+        """Hands a row to all loggers; saves if one of them fails."""
+        try:
+            for logger in self._loggers:
+                logger.log(row)
+        except Exception:
+            self.checkpoint()
+            raise
 
     def _evaluation_is_due(self) -> bool:
         return self._due(self.settings["eval_interval"]) or self.clock == self.end
@@ -333,6 +347,7 @@ class Run:
             TrainingError: If a parameter is no longer finite; the checkpoints before stay.
         """
         state = self.state()  # Of all processes of the run, of which one writes.
+        self._saved = (self.clock, len(self.history))
         if self.folder is None:
             return
         self._check_parameters()

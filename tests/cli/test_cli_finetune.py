@@ -43,6 +43,8 @@ def test_goes_online_with_a_policy_and_says_how_the_score_went(call, data_file: 
     )
     assert again.exit_code == 0, again.output
     assert "80 steps, 70 updates" in again.output
+    guided = call(*arguments, "--dataset", "none", "--guide", policy, "--guide-steps", 5, "--n-envs", 2)
+    assert guided.exit_code == 0, guided.output
     wrong = call(*arguments, "--mixing", "1.5", "--dataset", "none")
     assert wrong.exit_code == 2
     assert "mixing must be 'append'" in wrong.output

@@ -65,3 +65,11 @@ def test_wrong_hyperparameter(folder):
     result = run("0.okt", "--set", "learning_rat=1")
     assert result.exit_code == 2
     assert "did you mean 'learning_rate'" in result.output
+
+
+def test_data_of_another_kind_are_named(folder):
+    MDPDataset(np.ones((4, 2), np.float32), np.arange(4) % 2, np.ones(4), np.ones(4, bool)).save("wide.h5")
+    for command in (["select", "0.okt"], ["ope", "0.okt"]):
+        result = CliRunner().invoke(main, [*command, "--dataset", "wide.h5"])
+        assert result.exit_code == 1
+        assert "this DiscreteBC was built for observations of" in result.output

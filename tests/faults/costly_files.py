@@ -6,6 +6,7 @@ import base64
 import gzip
 import io
 import json
+import os
 import struct
 import zipfile
 import zlib
@@ -270,12 +271,12 @@ def png(side: int = 84) -> bytes:
     return out.getvalue()
 
 
-def episode_of(n_frames: int) -> bytes:
+def episode_of(n_frames: int, frame: bytes = b"") -> bytes:
     columns = {
         name: np.zeros(n_frames, "f4") for name in ("clipped_rewards", "unclipped_rewards", "discounts")
     }
     columns["actions"] = np.zeros(n_frames, "i8")
-    return encode_example({**columns, "observations": [png()] * n_frames})
+    return encode_example({**columns, "observations": [frame or png()] * n_frames})
 
 
 def control(n: int) -> bytes:
@@ -308,6 +309,61 @@ def replay(shape: tuple[int, ...], n_bytes: int) -> Callable[[Path], Path]:
     return make
 
 
+def zip_that_lies(folder: Path) -> Path:
+    """An archive whose list says that an entry of 100 bytes becomes an exabyte."""
+    with zipfile.ZipFile(npz(lambda: zeros(100))(folder), "a") as out:
+        out.writestr("more.npy", b"")
+        next(entry for entry in out.filelist if entry.filename == "rewards.npy").file_size = 1 << 60
+    return folder / "x.npz"
+
+
+def large_png() -> bytes:
+    """The head of a picture of any size over the body of a small one, with the right checksum."""
+    content = bytearray(png(8))
+    content[16:24] = struct.pack(">II", 60_000, 60_000)
+    content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
+    return bytes(content)
+
+
+def arrow_that_lies(place: Path) -> None:
+    """A buffer of 1,000 zeros that says it becomes 10 TB."""
+    import pyarrow as pa
+
+    table = pa.table({"observations": pa.array(np.zeros(1000, "f8"))})
+    options = pa.ipc.IpcWriteOptions(compression="zstd")
+    with pa.ipc.new_file(place / "x.arrow", table.schema, options=options) as out:
+        out.write_table(table)
+    content = (place / "x.arrow").read_bytes()
+    claim, lie = struct.pack("<q", 8000), struct.pack("<q", 10**13)
+    assert claim in content
+    (place / "x.arrow").write_bytes(content.replace(claim, lie))
+
+
+def text(name: str, content: Callable[[], bytes]) -> Callable[[Path], Path]:
+    def make(folder: Path) -> Path:
+        (folder / name).write_bytes(content())
+        return folder / name
+
+    return make
+
+
+def nested_space(depth: int) -> dict[str, Any]:
+    space = BOX
+    for _ in range(depth):
+        space = {"type": "Dict", "subspaces": {"a": space}}
+    return space
+
+
+def pipe(name: str) -> Callable[[Path], Path]:
+    """A pipe that nobody writes to, in place of a file."""
+
+    def make(folder: Path) -> Path:
+        os.mkfifo(folder / name)
+        return folder / name
+
+    return make
+
+
 CSV_OPTIONS = {"observations": ["c0"], "action": "c1", "reward": "c2"}
 TABLE_OPTIONS = {"observations": ["observations"], "action": "observations", "reward": "observations"}
 PICTURES = {"observation_space": IMAGE}
@@ -319,6 +375,11 @@ FILES: dict[str, tuple[Any, ...]] = {
     "NPZ: zeros in LZMA": (npz(lambda: zeros(1 << 30), method=zipfile.ZIP_LZMA),),
     "NPZ: zeros in bz2": (npz(lambda: zeros(1 << 30), method=zipfile.ZIP_BZIP2),),
     "NPZ: rows of a megabyte": (npz(lambda: claim((10**6,), "(1000000,)<f8")),),
+    "NPZ: a list that claims an exabyte": (zip_that_lies,),
+    "RLlib: brackets": (text("x.json", lambda: b'{"type": "SampleBatch", "obs": ' + b"[" * 1_000_000),),
+    "RLlib: an integer of a million digits": (
+        text("x.json", lambda: b'{"type": "SampleBatch", "obs": ' + b"9" * 1_000_000 + b"}"),
+    ),
     "RLlib: a number in place of bytes": (rllib(lambda: NUMBER),),
     "RLlib: a tuple of tuples in place of bytes": (rllib(lambda: TUPLES),),
     "RLlib: a tuple of tuples for a name": (rllib(lambda: DOUBLING + DOUBLING[2:] + b"\x93."),),
@@ -334,6 +395,8 @@ FILES: dict[str, tuple[Any, ...]] = {
     "Minari: a Box": (minari(observation_space={**BOX, "shape": [10**6, 10**6]}),),
     "Minari: one-hot": (minari(many_numbers, observation_space={"type": "Discrete", "n": 16_000}),),
     "Minari: a large picture": (minari(large_picture, **PICTURES),),
+    "Minari: spaces in spaces": (minari(observation_space=nested_space(300)),),
+    "Minari: Arrow that claims 10 TB": (minari(arrow_that_lies, "arrow"),),
     "Minari: pictures with much behind them": (minari(one_picture_a_million_times, **PICTURES),),
     "Minari: Arrow in zstd": (minari(arrow, "arrow"),),
     "Minari: Arrow of nothing": (minari(arrow_nothing, "arrow"),),
@@ -342,10 +405,18 @@ FILES: dict[str, tuple[Any, ...]] = {
     "Parquet: one value": (table(parquet(compression="snappy")), TABLE_OPTIONS),
     "Parquet: one text": (table(parquet_texts), TABLE_OPTIONS),
     "CSV: a million columns": (csv_of_columns, CSV_OPTIONS),
+    "CSV: 4 GB in gzip": (text("x.csv.gz", lambda: gzip.compress(bytes(1 << 26), 9) * 64), CSV_OPTIONS),
+    "CSV: a pipe": (pipe("x.csv"), CSV_OPTIONS),
+    "NPZ: a pipe": (pipe("x.npz"),),
+    "HDF5: a pipe": (pipe("x.h5"),),
+    "RLlib: a pipe": (pipe("x.json"),),
+    "Parquet: a pipe": (pipe("x.parquet"), TABLE_OPTIONS),
+    "TFRecord: a pipe": (pipe("x.tfrecord"),),
     "TFRecord: one record of zeros": (records(lambda: bytes(1 << 29)),),
     "TFRecord: records without end": (records(lambda: b"", times=30_000_000 // 16),),
     "TFRecord: a message of small fields": (records(lambda: scenario_of(100_000_000)),),
     "TFRecord: small numbers": (records(lambda: packed_numbers(1 << 28)),),
+    "TFRecord: a large picture": (records(lambda: episode_of(2, large_png())),),
     "TFRecord: frames": (records(lambda: episode_of(200_000)),),
     "TFRecord: control": (records(lambda: control(1 << 22), times=40),),
     "DQN replay: frames": (replay((1 << 18, 84, 84), (1 << 18) * 7056),),

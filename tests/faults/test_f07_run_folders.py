@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from fault_suite import Tally
+from fault_suite import FULL, Tally
 
 from offlinekit.algos import BC
 from offlinekit.cli.main import main
@@ -113,15 +115,53 @@ FILES: dict[str, Callable[[Path], Any]] = {
     "no policy": lambda folder: (folder / "policy.okt").unlink(),
     "a picture as policy": lambda folder: (folder / "policy.okt").write_bytes(b"GIF89a"),
     "a folder as film": lambda folder: (folder / "film.mp4").mkdir(),
+    "a folder as table": lambda folder: in_place(folder, "metrics.csv", Path.mkdir),
+    "a folder as manifest": lambda folder: in_place(folder, "manifest.json", Path.mkdir),
+    "a link to itself": lambda folder: in_place(folder, "metrics.csv", lambda path: path.symlink_to(path)),
+    "a table of 10 GB of nothing": lambda folder: os.truncate(folder / "metrics.csv", 10 << 30),
+    "a manifest of 10 GB of nothing": lambda folder: os.truncate(folder / "manifest.json", 10 << 30),
+    "an integer of many digits": lambda folder: (folder / "config.json").write_text(
+        f'{{"seed": {"9" * 10_000}}}'
+    ),
+    "a manifest of names with ..": lambda folder: (folder / "manifest.json").write_text(
+        json.dumps({"format": 1, "files": {"../secret": {"bytes": 9, "sha256": ""}, "/etc/passwd": {}}})
+    ),
+    **{
+        f"a pipe as {name}": lambda folder, name=name: in_place(folder, name, os.mkfifo)  # type: ignore[misc]
+        for name in (*manifest.COVERED, manifest.NAME, "returns.csv", "policy.okt", "film.mp4")[
+            :: 1 if FULL else 2
+        ]
+    },
 }
 
 
-@pytest.mark.parametrize("name", list(FILES))
-@pytest.mark.parametrize("is_listed", [True, False], ids=["in the manifest", "not in the manifest"])
+def in_place(folder: Path, name: str, make: Callable[[Path], Any]) -> None:
+    (folder / name).unlink(missing_ok=True)
+    make(folder / name)
+
+
+@pytest.fixture(autouse=True)
+def patience() -> Iterator[None]:
+    """Fails a test that waits for a pipe, which has no end."""
+
+    def late(*_: Any) -> None:
+        raise TimeoutError("a command waits")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(300)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+UNLIKE_THEIR_MANIFEST = [(name, True) for name in FILES if FULL or "table" in name or "config" in name]
+
+
+@pytest.mark.parametrize(("name", "is_listed"), [*((name, False) for name in FILES), *UNLIKE_THEIR_MANIFEST])
 def test_other_files(run: Path, tmp_path: Path, name: str, is_listed: bool, tally: Tally) -> None:
     folder = Path(shutil.copytree(run, tmp_path / "x"))
     FILES[name](folder)
-    if is_listed:
+    if not is_listed and (folder / "manifest.json").is_file():
         (folder / "manifest.json").unlink()
     called(folder, tmp_path / "out")
     tally(1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import pickle
 import tarfile
 import zipfile
@@ -23,6 +24,7 @@ from offlinekit.algos import BC
 from offlinekit.cli.main import main
 from offlinekit.datasets import get_dataset
 from offlinekit.errors import OfflineKitError
+from offlinekit.sweeps.plan import read_yaml
 from offlinekit.testing import small_dataset
 from offlinekit.training import policy_file
 
@@ -179,6 +181,33 @@ def header_bomb(folder: Path, canary: Path) -> Any:
     return offlinekit.load(folder / "x.okt")
 
 
+def tensors_header(**changes: Any) -> Callable[[Path, Path], Any]:
+    """A safetensors file whose header says other things of its one tensor than are true."""
+
+    def load(folder: Path, canary: Path) -> Any:
+        facts = {"dtype": "F32", "shape": [1], "data_offsets": [0, 4], **changes}
+        text = json.dumps({"__metadata__": {"offlinekit": "{}"}, "x": facts, "y": facts}).encode()
+        return offlinekit.load(written(folder / "x.okt", len(text).to_bytes(8, "little") + text + bytes(4)))
+
+    return load
+
+
+def header_of_any_length(folder: Path, canary: Path) -> Any:
+    return offlinekit.load(written(folder / "x.okt", (2**63 - 1).to_bytes(8, "little") + b"{}" + bytes(100)))
+
+
+def yaml_aliases(folder: Path, canary: Path) -> Any:
+    """Nine lists of ten of the one before: a billion words."""
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 9)]
+    return read_yaml(written(folder / "x.yaml", "\n".join(lines).encode()))
+
+
+def policy_pipe(folder: Path, canary: Path) -> Any:
+    os.mkfifo(folder / "x.okt")
+    return offlinekit.load(folder / "x.okt")
+
+
 ATTACKS: dict[str, tuple[Callable[[Path, Path], Any], str | None]] = {
     "a pickle for a policy": (pickled, "it is a pickle, which can run code and is never read"),
     "dill for a dataset": (dilled, "is not HDF5|no reader recognises"),
@@ -223,6 +252,16 @@ ATTACKS: dict[str, tuple[Callable[[Path, Path], Any], str | None]] = {
         "larger than the tensors it holds",
     ),
     "a header of brackets": (header_bomb, "header is no JSON"),
+    "a header of 2^63 bytes": (header_of_any_length, "is no policy file of offlinekit"),
+    "a tensor of 2^62 numbers": (tensors_header(shape=[2**31, 2**31]), "is no policy file of offlinekit"),
+    "a tensor before the file": (tensors_header(data_offsets=[-4, 0]), "is no policy file of offlinekit"),
+    "a tensor behind the file": (
+        tensors_header(data_offsets=[2**60, 2**60 + 4]),
+        "is no policy file of offlinekit",
+    ),
+    "two tensors in one place": (tensors_header(), "is no policy file of offlinekit"),
+    "a pipe for a policy": (policy_pipe, "there is no policy file"),
+    "YAML aliases for a sweep": (yaml_aliases, r"has YAML aliases \(\*name\)"),
 }
 
 

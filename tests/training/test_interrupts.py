@@ -20,12 +20,19 @@ ONE: dict[str, Any] = {"seed": 0, "batch_size": 4}
 QUIET: dict[str, Any] = {"out": None, "progress": False, "log_interval": 5}
 
 
+def stray(number: int, _: Any) -> None:
+    """Raises where the default action would end the process of the tests."""
+    raise AssertionError(f"the handler of before has signal {number}")
+
+
 @pytest.fixture(autouse=True)
-def default_handler() -> Iterator[None]:
-    """Gives Ctrl-C its usual handler: a process in the background starts without one."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+def handlers() -> Iterator[None]:
+    """Gives Ctrl-C its usual handler, which a process in the background starts without, and others a harmless one."""
+    wanted = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: stray, signal.SIGUSR1: stray}
+    before = {number: signal.signal(number, handler) for number, handler in wanted.items()}
     yield
-    signal.signal(signal.SIGINT, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def begun(n_steps: int = 20, **settings: Any) -> Any:

@@ -10,9 +10,10 @@ from table_networks import TABLE
 from offlinekit.algos import MOPO
 from offlinekit.testing import small_dataset
 
+MODEL: dict[str, Any] = {"encoder": TABLE, "n_members": 2, "max_epochs": 1, "termination": "never"}
 SMALL: dict[str, Any] = {
     "encoder": TABLE, "batch_size": 8, "n_rollouts": 12, "rollout_length": 2, "rollout_interval": 4,
-    "retained_rounds": 2, "seed": 0, "device": "cpu", "dynamics": {"encoder": TABLE, "n_members": 2, "max_epochs": 1, "termination": "never"},
+    "retained_rounds": 2, "seed": 0, "device": "cpu", "dynamics": MODEL,
 }  # fmt: skip
 
 

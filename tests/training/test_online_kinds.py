@@ -22,6 +22,8 @@ from offlinekit.algos import (
     Dynamics,
     MLPEncoder,
 )
+from offlinekit.datasets import MDPDataset
+from offlinekit.envs.frame_stacking import FrameMemory, stacked_observations
 from offlinekit.errors import UnsupportedError
 from offlinekit.nn.neighbours import nearest_rows
 from offlinekit.training.online.experience import load_experience
@@ -74,6 +76,11 @@ KINDS = {
     "image": (lambda: small(DoubleDQN, encoder=CNN), ImageWalk),
     "image, quantiles": (lambda: small(QRDQN, encoder=CNN), ImageWalk),
     "image, continuous": (lambda: small(SAC, encoder=CNN), lambda: ImageWalk(False)),
+    "images stacked": (lambda: small(DoubleDQN, encoder=CNN, frame_stack=3), ImageWalk),
+    "images stacked, repeated": (
+        lambda: small(DoubleDQN, encoder=CNN, frame_stack=2, frame_pad="repeat"),
+        ImageWalk,
+    ),
     "dict": (lambda: small(SAC, encoder="auto"), DictWalk),
     "dict, discrete": (lambda: small(DoubleDQN, encoder="auto"), lambda: DictWalk(True)),
     "dict with an image": (lambda: small(DoubleDQN, encoder=CNN), lambda: DictWalk(True, True)),
@@ -124,25 +131,20 @@ def test_losses_that_look_at_all_rows_see_those_that_are_new(front):
             "FQE evaluates a policy and does not act",
         ),
         (lambda: small(Dynamics), "Dynamics models what follows an action and does not act"),
-        (
-            lambda: small(DoubleDQN, encoder=CNN, frame_stack=2),
-            "fit_online sees images as the environment shows them",
-        ),
     ],
 )
 def test_what_does_not_act_is_refused_before_anything_is_written(make, message, tmp_path):
     algo = make()
-    env, data = (Walk(), recorded_walk()) if algo.frame_stack == 1 else (ImageWalk(), None)
     with pytest.raises(UnsupportedError, match=message):
-        algo.fit_online(env, 20, dataset=data, out=tmp_path, **QUICK)
+        algo.fit_online(Walk(), 20, dataset=recorded_walk(), out=tmp_path, **QUICK)
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"mixing": 0.5}, "mixing draws a share 0.5 of recorded rows; give dataset="),
-        ({"mixing": "symmetric"}, "mixing draws a share 0.5 of recorded rows; give dataset="),
+        ({"mixing": 0.5}, "mixing draws a share 0.5 of recorded rows; give a dataset"),
+        ({"mixing": "symmetric"}, "mixing draws a share 0.5 of recorded rows; give a dataset"),
         ({"guide": TD3(seed=0)}, "guide acts in the first guide_steps steps"),
     ],
 )
@@ -150,3 +152,31 @@ def test_settings_without_effect_are_refused(settings, message, tmp_path):
     with pytest.raises(ValueError, match=message):
         small().fit_online(Walk(), 20, out=tmp_path, **QUICK, **settings)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("pad", ["zero", "repeat"])
+def test_stacks_in_acting_are_those_of_minibatches(pad):
+    images = np.arange(5 * 4, dtype=np.uint8).reshape(5, 1, 2, 2) + 1
+    data = MDPDataset(images, np.zeros(5, int), np.zeros(5), [0, 0, 1, 0, 1])
+    seen = []
+    memory = FrameMemory(lambda stacks: (seen.append(stacks), np.zeros(len(stacks), int))[1], 3, pad)
+    for i in range(3):  # Episodes of three rows and of two, side by side.
+        running = [i, 3 + i][: 2 if i < 2 else 1]
+        memory.act(images[running], [0.0] * len(running), [7, 9][: len(running)])
+    memory.forget(7)
+    memory.act(images[:1], [0.0], [7])
+    for i, found in enumerate([*seen[:2], seen[2]]):
+        running = np.array([i, 3 + i][: len(found)])
+        np.testing.assert_array_equal(found, stacked_observations(data, running, 3, pad))
+    np.testing.assert_array_equal(seen[3], stacked_observations(data, np.array([0]), 3, pad))
+
+
+def test_an_environment_that_stacks_itself_is_refused():
+    env = gymnasium.wrappers.ReshapeObservation(
+        gymnasium.wrappers.FrameStackObservation(ImageWalk(), 2), (2, 16, 16)
+    )
+    trained = small(DoubleDQN, encoder=CNN, frame_stack=2).fit_online(ImageWalk(), 8, out=None, **QUICK)
+    with pytest.raises(
+        UnsupportedError, match="stacks 2 images itself; give an environment that shows single ones"
+    ):
+        trained.fit_online(env, 20, dataset=trained.experience, out=None, **QUICK)

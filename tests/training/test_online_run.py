@@ -193,12 +193,16 @@ def test_experience_is_a_dataset_that_learns_offline_and_joins_others(tmp_path):
 
 @pytest.mark.parametrize(
     ("what", "message"),
-    [("raise", "RuntimeError: the arm is stuck"), ("nan", "it gave reward nan and observation")],
+    [
+        ("raise", "RuntimeError: the arm is stuck"),
+        ("nan", "reward of the environment's step .* is nan"),
+    ],
 )
 def test_an_environment_that_fails_saves_and_stops(what, message, tmp_path):
     algo = small()
     with pytest.raises(
-        TrainingError, match=rf"acting failed after step 32: .*{message}.*resume=.*the last checkpoint is in"
+        TrainingError,
+        match=rf"the environment failed after step 32: .*{message}.*resume=.*the last checkpoint is in",
     ):
         algo.fit_online(Walk(fault=33, what=what), 60, out=tmp_path, eval_env=Walk(), **QUICK)
     assert len(load_experience(algo.run_dir)) == 32
@@ -343,6 +347,19 @@ def test_what_cannot_go_online_is_refused():
         ValueError, match="observation_scaler and reward_scaler are fitted on data; give dataset="
     ):
         small(observation_scaler="standard").fit_online(Walk(), 10, out=None)
+
+
+@pytest.mark.parametrize(
+    ("scaler", "expected"),
+    [
+        ({"type": "multiply", "multiplier": 0.1}, -0.2),
+        ({"type": "shift", "shift": 1.0}, -1.0),
+        ({"type": "clip", "low": -1.0}, -1.0),
+    ],
+)
+def test_scalers_with_numbers_of_their_own_need_no_data(scaler, expected):
+    algo = small(reward_scaler=scaler).fit_online(Walk(), 10, out=None, **QUICK)
+    assert algo.scaling.reward.transform(np.array([-2.0])).tolist() == pytest.approx([expected])
 
 
 def test_rewards_and_observations_are_scaled_as_those_of_the_data():

@@ -41,7 +41,9 @@ def test_members_are_as_they_would_be_alone():
 
 def test_a_member_whose_environment_fails_leaves_the_others_and_can_go_on(tmp_path):
     population = Population.of_seeds(small(), 3)
-    with pytest.warns(UserWarning, match="member 1 of the population ended: acting failed after step 20"):
+    with pytest.warns(
+        UserWarning, match="member 1 of the population ended: the environment failed after step 20"
+    ):
         population.fit_online(faulty(1, 21), 30, out=tmp_path, **QUICK)
     assert list(population.errors) == [1]
     assert [rows[-1]["step"] == 30 for rows in population.history] == [True, False, True]
@@ -79,6 +81,6 @@ def test_what_members_cannot_share_is_refused():
         members.fit_online(Walk, 10, out=None, resume="auto")
     with (
         pytest.warns(UserWarning, match="member . of the population ended"),
-        pytest.raises(TrainingError, match="acting failed after step 0"),
+        pytest.raises(TrainingError, match="the environment failed after step 0"),
     ):
         members.fit_online(lambda: Walk(fault=1), 10, out=None, **QUICK)

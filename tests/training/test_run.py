@@ -299,7 +299,7 @@ def test_work_is_saved_before_an_evaluator_fails_and_the_evaluation_is_made_up_f
         assert torch.equal(value, resumed.impl.state_tensors()[name]), name
 
 
-@pytest.mark.parametrize("name", ["step", "time"])
+@pytest.mark.parametrize("name", ["step", "time", "updates", "eval", "online", "actor_loss"])
 def test_names_of_columns_are_no_names_of_evaluators(name):
     with pytest.raises(ValueError, match=f"an evaluator cannot be named '{name}'"):
         fit(BC(**TINY), 4, out=None, evaluators={name: lambda *_: 0.0})

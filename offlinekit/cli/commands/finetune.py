@@ -25,6 +25,11 @@ from offlinekit.training.online.online_settings import OnlineSettings
 @click.option("--steps", type=click.IntRange(min=1), required=True, help="Environment steps.")
 @click.option("--dataset", help="Name or path, or none.  [default: what the run has learned from]")
 @click.option("--eval-env", help="Gymnasium environment to evaluate in.  [default: another one of --env]")
+@click.option(
+    "--guide",
+    type=click.Path(exists=True, path_type=Path),
+    help="Run or policy that acts first, for --guide-steps.",
+)
 @click.option("--which", type=click.Choice(["last", "best"]), default="last", help="Policy of a run folder.")
 @click.option(
     "--out",

@@ -96,6 +96,8 @@ def command(
         )
     algo = offlinekit.load(find(run, which).policy, device=device)
     dataset = open_dataset("--dataset", name, options)
+    with usage("--dataset"):
+        algo.check(dataset)
     drawn = algo.action_kind == "continuous" if sample is None else sample
     policy = SampledPolicy(algo) if drawn else algo
     if drawn and algo.action_kind == "discrete" and not hasattr(policy, "log_prob"):

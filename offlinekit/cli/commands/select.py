@@ -73,10 +73,12 @@ def command(policies: tuple[Path, ...], dataset: str, **options: Any) -> None:
     from offlinekit.metrics.ope.selection import select
 
     loaded: dict[str, Any] = {str(path): offlinekit.load(find(path, "last").policy) for path in policies}
-    if options["sample"]:
-        loaded = {name: SampledPolicy(algo) for name, algo in loaded.items()}
     with usage("--dataset"):
         data, _ = get_dataset(dataset, **options["dataset_options"])
+        for algo in loaded.values():
+            algo.check(data)
+    if options["sample"]:
+        loaded = {name: SampledPolicy(algo) for name, algo in loaded.items()}
     n_fits = (len(loaded) + 1) * (1 + options["resamples"])
     click.echo(
         f"Fitting {n_fits} values of {len(loaded) + 1} policies, with the time left on a terminal.", err=True

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from offlinekit.core.algo import Algo
 from offlinekit.core.hyperparameters import Count, NonNegative, Probability
-from offlinekit.core.impl import Impl
 from offlinekit.datasets import MDPDataset
 from offlinekit.errors import UnsupportedError
 from offlinekit.fields import Check
@@ -24,6 +23,13 @@ from offlinekit.sampling.replay.imagined_rows import ImaginationSampler, Imagine
 from offlinekit.sampling.sampler import TransitionSampler
 from offlinekit.training.model_based.model_based_run import ModelBasedRun
 from offlinekit.training.online.acting_envs import example_row
+
+if TYPE_CHECKING:
+    from offlinekit.core.impl import Impl
+
+    Mixin = Impl
+else:
+    Mixin = object  # The implementation that it is put before is the Impl.
 
 OWN_SCALERS = ("observation_scaler", "action_scaler", "reward_scaler")
 """Hyperparameters that a model has from the algorithm that learns in it."""
@@ -114,7 +120,7 @@ class ModelBased(Algo):
         return ImaginationSampler(recorded, drawn, memory, self.batch_size, self.real_share, dataset)
 
 
-class ModelBasedImpl(Impl):
+class ModelBasedImpl(Mixin):
     """Put before an implementation that acts, adds a model and rollouts of the policy in it."""
 
     config: Any  # A ModelBased of the kind that the implementation has.

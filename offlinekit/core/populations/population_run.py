@@ -84,6 +84,9 @@ class PopulationRun:
         self, group: RunGroup, bar: ProgressBar, numbers: Sequence[int]
     ) -> Iterator[tuple[int, Rows]]:
         """Evaluates, logs and saves what is due for members of a group, yields their rows, finishes runs that end."""
+        for number in numbers:  # All of them, as an evaluation of the first may end the process.
+            if group.runs[number].row_is_due():
+                group.runs[number].secure()
         rows = {n: row for n in numbers if (row := group.runs[n].settle()) is not None}
         if rows:
             bar.log(_means(rows))

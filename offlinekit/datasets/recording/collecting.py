@@ -19,11 +19,10 @@ from offlinekit.datasets.recording.behaviour_actions import Behaviour
 from offlinekit.datasets.recording.recorder import Recorder
 from offlinekit.datasets.spaces import check_observations
 from offlinekit.datasets.validation import as_observations
-from offlinekit.envs.answers import checked_reset
 from offlinekit.envs.env_facts import env_facts
+from offlinekit.envs.episode_loop import first_observation
 from offlinekit.envs.given_env import GivenEnv
 from offlinekit.errors import DatasetError
-from offlinekit.types import stack_trees
 
 if TYPE_CHECKING:
     from offlinekit.interfaces import EnvSource, PolicyLike
@@ -184,5 +183,5 @@ class Parts:
 
 def _check_recordable(env: gymnasium.Env[Any, Any], seed: int) -> None:
     """Raises what a dataset of such observations would raise, before they are recorded."""
-    first = as_observations(stack_trees([checked_reset(env.reset(seed=seed))]))
+    first = as_observations(first_observation(env, seed))
     check_observations(first, env.observation_space)

@@ -80,13 +80,14 @@ class Recorder(EpisodeLoop):
         """Keeps a row.
 
         Raises:
-            ValueError: For a reward that is not finite.
+            ValueError: For a reward or an observation that is not finite.
         """
         if not math.isfinite(slot.reward):
             raise ValueError(
                 f"reward of the environment's step {slot.length - 1} is {slot.reward}, in the episode of seed "
                 f"{self.seed + slot.episode}; a dataset holds finite numbers"
             )
+        slot.check_observation()
         log_prob = None if self._log_probs is None else self._log_probs[index]
         self._running[slot.episode].append((before, self._actions[index], slot.reward, log_prob))
 

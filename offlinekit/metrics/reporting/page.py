@@ -146,8 +146,8 @@ def _film(path: Path) -> str:
     name = f"{path.parent.name}: {path.name}"
     try:
         check_inside(path)
-    except FileFormatError:
-        return _figure(name, "", "The film is a link out of the run folder, which is not followed.")
+    except FileFormatError as error:
+        return _figure(name, "", f"The film is left out: {error}.")
     if not path.is_file():
         return ""
     if path.stat().st_size > FILM_BYTES:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import gymnasium
-import numpy as np
 
 from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.datasets.recording.behaviour_actions import Behaviour
@@ -14,7 +13,7 @@ from offlinekit.datasets.recording.recorder import Episode, Recorder, as_dataset
 from offlinekit.envs.episode_loop import Slot
 from offlinekit.sampling.replay.growing import GrowingSampler
 from offlinekit.sampling.replay.replay_memory import ReplayMemory
-from offlinekit.types import ArrayTree, leaves, rows
+from offlinekit.types import ArrayTree, rows
 
 
 class ActingLoop(Recorder):
@@ -60,15 +59,11 @@ class ActingLoop(Recorder):
         Raises:
             ValueError: For a reward or an observation that is not finite.
         """
-        wrong = [
-            leaf
-            for leaf in leaves(slot.observation)
-            if leaf.dtype.kind == "f" and not np.isfinite(leaf).all()
-        ]
-        if wrong or not np.isfinite(slot.reward):
-            after, slot.observation = slot.observation, before
-            raise ValueError(f"it gave reward {slot.reward} and observation {after}, which must be finite")
-        super().stepped(slot, before, index)
+        try:
+            super().stepped(slot, before, index)
+        except ValueError:
+            slot.observation = before  # The episode is kept up to here.
+            raise
         self.n_kept += 1
         if isinstance(self.memory, ReplayMemory):
             action = self._actions[index] - self._first_action if self._first_action else self._actions[index]

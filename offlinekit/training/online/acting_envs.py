@@ -13,7 +13,8 @@ from offlinekit.datasets.recording.recorder import without_start
 from offlinekit.datasets.spaces import as_stored
 from offlinekit.datasets.validation import as_observations
 from offlinekit.envs.environments import as_gymnasium
-from offlinekit.types import rows, stack_trees
+from offlinekit.envs.episode_loop import first_observation
+from offlinekit.types import rows
 
 if TYPE_CHECKING:
     from offlinekit.interfaces import EnvLike
@@ -51,7 +52,7 @@ def example_row(dataset: MDPDataset | None, env: gymnasium.Env[Any, Any], seed: 
         )
         return row if dataset.masks is None else row.with_options(mask_size=dataset.masks.shape[1])
     space = env.action_space
-    first = as_observations(stack_trees([env.reset(seed=seed)[0]]))
+    first = as_observations(first_observation(env, seed))
     if isinstance(space, gymnasium.spaces.Box):
         actions, declared = np.clip(np.zeros((1, *space.shape), np.float32), space.low, space.high), space
     else:

@@ -9,6 +9,7 @@ import gymnasium
 import numpy as np
 
 from offlinekit.envs.callable_policies import RandomPolicy, checked_actions
+from offlinekit.envs.frame_stacking import FrameMemory
 from offlinekit.envs.stateful_policies import Actor, Memoryless, StatefulPolicy, as_actor
 from offlinekit.errors import UnsupportedError
 from offlinekit.nn.random import derive
@@ -61,9 +62,10 @@ class Explorer(StatefulPolicy):
         n_steps, done = self.reached()
         if n_steps < self.settings["random_steps"]:
             return self._random(observations)
-        actions = checked_actions(
-            self.learner.act(observations, rewards, episodes), self.space, len(episodes)
-        )
+        actions = self.learner.act(observations, rewards, episodes)
+        if self.guide is None and self.settings["noise"] == 0:
+            return np.asarray(actions)  # What takes them checks them.
+        actions = checked_actions(actions, self.space, len(episodes))
         if self.guide is not None:
             self._put_guides(actions, done, observations, rewards, episodes)
         if self.settings["noise"] > 0:
@@ -135,4 +137,7 @@ def n_passed(returns: Sequence[float], tolerance: float = 0.05, window: int = 3)
 def _actor(algo: Algo, sample: bool) -> Actor:
     if algo.is_stateful:
         return algo.as_stateful(sample=sample)
-    return Memoryless(algo.sample_action if sample else algo.predict)
+    policy = algo.sample_action if sample else algo.predict
+    return (
+        FrameMemory(policy, algo.frame_stack, algo.frame_pad) if algo.frame_stack > 1 else Memoryless(policy)
+    )

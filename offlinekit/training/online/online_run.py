@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Callable
+from functools import partial
+from typing import Any, ClassVar, TypeVar
 
 from torch import nn
 
@@ -18,6 +20,7 @@ from offlinekit.training.online.online_settings import OnlineSettings
 from offlinekit.training.run import Run
 
 log = get_logger()
+T = TypeVar("T")
 
 
 class OnlineRun(Run):
@@ -123,7 +126,7 @@ class OnlineRun(Run):
         self.settled = self.done
         self.loop.behaviour.seed(derive(self.algo.seed or 0, f"acting from episode {self.loop.n_started}"))
         with self.engine.session():
-            self._guarded(self.loop.begin)
+            self._guarded("environment", self.loop.begin)
             while self.loop.active:
                 left = self.end - self.clock
                 self.loop.cut(self.loop.active[left:])
@@ -154,25 +157,27 @@ class OnlineRun(Run):
         """Takes one step in each environment; without dropout."""
         if self._drops_out:
             self.algo.impl.train(False)
-        self._guarded(self.loop.step)
+        seen = self._guarded("environment", self.loop.seen)
+        actions = self._guarded("policy that acts", partial(self.loop.choose, seen, self.loop.active))
+        self._guarded("environment", partial(self.loop.move, actions))
         if self._drops_out:
             self.algo.impl.train()
 
-    def _guarded(self, act: Any) -> None:
-        """Calls what moves environments; of one that fails, keeps what was played.
+    def _guarded(self, whose: str, act: Callable[[], T]) -> T:
+        """Calls a function of an environment or a policy; of one that fails, keeps what was played.
 
         Raises:
-            TrainingError: If an environment raises an error, or gives what is not finite.
+            TrainingError: If it raises an error, or gives what is not finite.
         """
         try:
-            act()
+            return act()
         except Exception as error:
             self.loop.n_steps = self.loop.n_kept
             self.loop.cut(list(self.loop.active))
             self.checkpoint()
             raise TrainingError(
-                f"acting failed after step {self.clock}: {type(error).__name__}: {error}; mend the environment, or "
-                "the guide, and go on with resume="
+                f"the {whose} failed after step {self.clock}: {type(error).__name__}: {error}; mend it and go on "
+                "with resume="
             ) from error
 
     def _learn(self) -> None:

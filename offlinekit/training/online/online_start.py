@@ -7,16 +7,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gymnasium
+import numpy as np
 
 from offlinekit.datasets import MDPDataset
 from offlinekit.datasets.recording.behaviour_actions import Behaviour
 from offlinekit.datasets.spaces import check_environment
 from offlinekit.envs.env_facts import name_of, run_facts
+from offlinekit.envs.frame_stacking import fit_stack, stacked_observations
 from offlinekit.envs.given_env import GivenEnv
 from offlinekit.envs.learned_statistics import statistics_kept
 from offlinekit.errors import TrainingError, UnsupportedError
 from offlinekit.fields import Count, checked
 from offlinekit.interfaces import Sampler
+from offlinekit.sampling.scalers import resolve_scaler
 from offlinekit.training import run_folder
 from offlinekit.training.engines.engine import Engine
 from offlinekit.training.evaluations import make_evaluations, try_evaluators
@@ -53,7 +56,7 @@ def start_online(
         env: Where it acts, or a function that makes such an environment.
         n_steps: Environment steps; with `resume`, of the whole run.
         dataset: Recorded rows to learn from beside new ones, or None.
-        given: Settings of an online run.
+        given: Settings of an online run; for others the algorithm's `online_settings` come before the defaults.
 
     Raises:
         TypeError: For an unknown setting, or one of another type.
@@ -62,7 +65,7 @@ def start_online(
         DatasetError: If environment and dataset do not fit.
         TrainingError: If another process trains in the run folder to go on with.
     """
-    settings = completed(given, OnlineSettings, "fit_online")
+    settings = completed({**algo.online_settings, **given}, OnlineSettings, "fit_online")
     n_steps = checked("n_steps", n_steps, Count)
     share, resets = share_of(settings["mixing"]), resets_of(settings["reset"])
     _check(algo, settings)
@@ -71,8 +74,14 @@ def start_online(
     _build(algo, dataset, example)
     _check_share(algo, share, dataset)
     with undisturbed(algo):
-        algo.predict(example.observations)  # What does not act is refused before anything is written.
-    check_environment(algo.impl.observation_space, algo.impl.action_space, envs[0])
+        seen = stacked_observations(example, np.zeros(1, np.int64), algo.frame_stack, algo.frame_pad)
+        algo.predict(seen)  # What does not act is refused before anything is written.
+    shown = fit_stack(envs[0], algo)
+    check_environment(algo.impl.observation_space, algo.impl.action_space, shown)
+    if algo.frame_stack > 1 and shown is envs[0]:
+        raise UnsupportedError(
+            f"{type(algo).__name__} stacks {algo.frame_stack} images itself; give an environment that shows single ones"
+        )
     algo.dataset_name = dataset.name if dataset is not None else name_of(envs[0])
     data = _describe(dataset, envs[0], settings)
     config = describe_run(algo, n_steps, settings, data, OnlineSettings)
@@ -87,12 +96,15 @@ def start_online(
             compare_config(algo, folder, config, OnlineSettings)
         else:
             reset(algo.impl, resets)
+        algo.impl.enter_phase(online=True)
+        held.callback(algo.impl.enter_phase, online=False)
         experience = Experience(folder, state["parts"] if state else 0)
 
         def done() -> float:
             return min(loop.n_steps / n_steps, 1.0)
 
-        sampler, memory = make_memory(algo, dataset, example, share, settings["buffer_size"], done)
+        balance = settings["first_share"] if settings["mixing"] == "balanced" else None
+        sampler, memory = make_memory(algo, dataset, example, share, settings["buffer_size"], done, balance)
         explorer = Explorer(algo, settings, envs[0].action_space, lambda: (loop.n_steps, done()))
         behaviour = Behaviour(explorer, envs[0].action_space, settings["epsilon"])
         loop = ActingLoop(behaviour, envs, algo.seed or 0, memory, settings["episode_steps"], example)
@@ -128,11 +140,6 @@ def _check(algo: Algo, settings: OnlineSettings) -> None:
         raise UnsupportedError(
             f"{cls} learns from windows of trajectories, which fit_online does not collect"
         )
-    if algo.frame_stack > 1:
-        raise UnsupportedError(
-            f"fit_online sees images as the environment shows them; give frame_stack=1 to {cls}, and an environment "
-            f"that shows stacks of {algo.frame_stack}"
-        )
     if settings["out"] is None and (settings["tensorboard"] or settings["loggers"]):
         raise ValueError("loggers belong to a run folder; give out='runs' as well")
     if settings["guide_steps"] and settings["guide"] is None:
@@ -158,7 +165,7 @@ def _check_share(algo: Algo, share: tuple[float, float] | None, dataset: MDPData
         return
     if dataset is None:
         raise ValueError(
-            f"mixing draws a share {max(share)} of recorded rows; give dataset=, or mixing='none'"
+            f"mixing draws a share {max(share)} of recorded rows; give a dataset, or mixing='none'"
         )
     if algo.impl.learns_whole_dataset:
         raise UnsupportedError(
@@ -179,10 +186,12 @@ def _build(algo: Algo, dataset: MDPDataset | None, example: MDPDataset) -> None:
         ValueError: For scalers that would have to be fitted on no data.
     """
     fresh = algo.grad_step == 0 and algo.run_dir is None
-    if dataset is None and fresh and (algo.observation_scaler is not None or algo.reward_scaler is not None):
+    given = {"observation": algo.observation_scaler, "reward": algo.reward_scaler}
+    scalers = [resolve_scaler(scaler, kind) for kind, scaler in given.items()]
+    if dataset is None and fresh and any(scaler is not None and scaler.needs_data for scaler in scalers):
         raise ValueError(
             "observation_scaler and reward_scaler are fitted on data; give dataset=, or leave them out to "
-            "learn from nothing"
+            "learn from nothing, or take one with numbers of its own ('multiply', 'shift', 'clip')"
         )
     if dataset is not None:
         algo.check(dataset)
@@ -208,7 +217,7 @@ def _evaluations(
     n_episodes = settings["eval_episodes"]
     if given is not None:
         with GivenEnv(given).opened() as (other,):
-            check_environment(algo.impl.observation_space, algo.impl.action_space, other)
+            check_environment(algo.impl.observation_space, algo.impl.action_space, fit_stack(other, algo))
         return make_evaluations(algo, dataset, given, n_episodes, evaluators)
     evaluations = make_evaluations(algo, dataset, env, n_episodes, evaluators, n_envs=1)
     play = evaluations["eval"]

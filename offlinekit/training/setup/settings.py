@@ -63,7 +63,7 @@ class SharedSettings(TypedDict, total=False):
 
     eval_env: Annotated[
         "EnvSource | None",
-        "Environment to evaluate in every `eval_interval` updates, a function that makes one, a name, or None.",
+        "Environment to evaluate in every `eval_interval`, a function that makes one, a name, or None.",
         Setting(None),
     ]
     evaluators: Annotated[
@@ -72,15 +72,19 @@ class SharedSettings(TypedDict, total=False):
         Setting(None),
     ]
     eval_interval: Annotated[
-        Count, "Updates between evaluations; the last update is always evaluated.", Setting(5_000)
+        Count,
+        "Updates between evaluations (environment steps online); the last is always evaluated.",
+        Setting(5_000),
     ]
     eval_episodes: Annotated[Count, "Episodes of an evaluation in the environment.", Setting(10)]
     log_interval: Annotated[
-        Count, "Updates between rows of the history; a row holds the means since the last.", Setting(1_000)
+        Count,
+        "Updates between rows of the history (environment steps online); a row holds the means since the last.",
+        Setting(1_000),
     ]
     checkpoint_interval: Annotated[
         Count | None,
-        "Updates between checkpoints; by default as many as between evaluations.",
+        "Updates between checkpoints (environment steps online); by default as many as between evaluations.",
         Setting(None, cosmetic=True),
     ]
     keep_checkpoints: Annotated[Count, "How many of the newest checkpoints stay.", Setting(2, cosmetic=True)]

@@ -12,6 +12,7 @@ from gymnasium import spaces
 from offlinekit.algos import DiscreteBCQ, DiscreteCQL
 from offlinekit.datasets import get_dataset, known_datasets
 from offlinekit.errors import DownloadError, FileFormatError
+from offlinekit.load_budget import BYTES_PER_BYTE, Budget
 
 pytestmark = pytest.mark.filterwarnings("ignore::offlinekit.envs.environments.MissingExtraWarning")
 
@@ -265,3 +266,37 @@ def test_what_is_not_there(bucket: Path) -> None:
     (bucket / "Pong" / "1" / "replay_logs" / "$store$_observation_ckpt.1.gz").write_text("<html>")
     with pytest.raises(DownloadError, match="is no gzip of an array"):
         get_dataset("pong-mixed-v0")
+
+
+def court(n: int) -> Any:
+    """Frames [n, 84, 84] of a game of paddles, of which little moves: gzip shrinks those of Pong by 160."""
+    frames, step = np.full((n, 84, 84), 87, np.uint8), np.arange(n)
+    frames[:, [10, 11, 12, 13, 78, 79, 80, 81]] = 236
+    row, column = (
+        low + np.abs(step * speed % (2 * size) - size) for low, size, speed in ((14, 62, 3), (4, 74, 2))
+    )
+    left = np.random.default_rng(0).integers(14, 70, n)
+    for i in range(n):
+        frames[i, left[i] : left[i] + 8, 6:8] = 130
+        frames[i, row[i] - 4 : row[i] + 4, 74:76] = 147
+        frames[i, row[i] : row[i] + 2, column[i]] = 236
+    return frames
+
+
+@pytest.mark.parametrize(("factor", "fits"), [(BYTES_PER_BYTE, True), (128, False)])
+def test_frames_of_quiet_games_fit_the_budget(
+    factor: int, fits: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder = Recorder(tmp_path / "Pong" / "1" / "replay_logs", 1000, side=84)
+    recorder.play(0, 990)
+    recorder.frames = court(1000)
+    recorder.log()
+    shard = recorder.folder / "$store$_observation_ckpt.0.gz"
+    shard.write_bytes(gzip.compress(gzip.decompress(shard.read_bytes()), 9))  # As Dopamine does.
+    assert 128 < recorder.frames.nbytes / shard.stat().st_size < BYTES_PER_BYTE
+    monkeypatch.setattr(Budget.__init__, "__kwdefaults__", {"spare": 0, "factor": factor})
+    if fits:
+        assert len(get_dataset(recorder.folder, epochs=0)[0]) > 900
+    else:
+        with pytest.raises(FileFormatError, match="pass max_bytes="):
+            get_dataset(recorder.folder, epochs=0)
