@@ -46,6 +46,8 @@ def test_a_fresh_ratio_is_about_one():
     ratio = DensityRatio(LINE, LINE, Random(0, torch.device("cpu")))
     seen = torch.linspace(-1, 1, 9)[:, None]
     assert (ratio(seen, seen) - 1.0).abs().max() < 0.02
+    torch.nn.init.constant_(ratio.network.mlp.layers[-1].bias, -1.0)
+    close(ratio(seen, seen), [0.0] * 9)
     chosen = DensityRatio(LINE, spaces.Discrete(3), Random(0, torch.device("cpu")))
     assert chosen(seen, torch.arange(9) % 3).shape == (9,)
 
