@@ -27,7 +27,9 @@ FORMAT = 1
 KEY = "offlinekit.deploy"
 LONGEST_HEADER = 1 << 24
 """Bytes of a file's description; that of a policy has some thousand."""
-MOST_NUMBERS = 1 << 28
+MOST_BYTES, BYTES_PER_BYTE = 1 << 28, 64
+"""Bytes that one action may take, and those beyond that for each of the tensors."""
+MOST_NUMBERS = 1 << 26
 """Most numbers in an array that a file may have filled."""
 PER_UNIT = 4096
 """Numbers of the table of the error function from 0 to 1."""
@@ -54,6 +56,7 @@ class NumpyPolicy:
         self._tensors = list(tensors)
         self._program = [_Call(name, arguments) for name, arguments in description["operations"]]
         self._output = int(description["output"])
+        self._left: int | None = None  # Bytes that results may still take, while a file is tried.
 
     @classmethod
     def load(cls, path: str | Path) -> NumpyPolicy:
@@ -66,7 +69,9 @@ class NumpyPolicy:
         description, tensors = read(Path(path))
         try:
             policy = cls(description, [tensors[str(i)] for i in range(len(tensors))])
+            policy._left = MOST_BYTES + BYTES_PER_BYTE * sum(tensor.nbytes for tensor in tensors.values())
             policy.predict(_zeros(description["observations"]))
+            policy._left = None
         except PolicyFileError:
             raise
         except Exception as error:  # Whatever a wrong program makes numpy raise.
@@ -98,6 +103,12 @@ class NumpyPolicy:
         values += self._tensors
         for call in self._program:
             values.append(call(values))
+            if self._left is not None:
+                self._left -= _n_bytes(values[-1])
+                if self._left < 0:
+                    raise PolicyFileError(
+                        "it takes more memory to act than its tensors account for; it was forged"
+                    )
         actions: Array = values[self._output]
         return actions[0] if single else actions[:0] if is_empty else actions
 
@@ -114,6 +125,15 @@ class _Call:
 
     def __call__(self, values: list[Any]) -> object:
         return self.function(*(get(values) for get in self.arguments))
+
+
+def _n_bytes(value: object) -> int:
+    """Returns the bytes of a result; of one that is a view those that it stands for."""
+    if isinstance(value, np.ndarray):
+        return value.nbytes
+    if isinstance(value, (list, tuple)):
+        return 8 * len(value) + sum(map(_n_bytes, value))
+    return value.bit_length() ** 2 if isinstance(value, int) else 8  # Numbers of sizes are short.
 
 
 def _resolver(argument: object) -> Callable[[list[Any]], Any]:
@@ -192,12 +212,14 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:
     """
     if not path.is_file():
         raise FileNotFoundError(f"there is no policy file {path}")
-    data = path.read_bytes()
-    size = int.from_bytes(data[:8], "little")
-    if len(data) < 8 or size > min(LONGEST_HEADER, len(data) - 8):
-        raise PolicyFileError(f"{path} is no safetensors file, or is truncated; export the policy again")
+    with path.open("rb") as file:
+        first = file.read(8)
+        size = int.from_bytes(first, "little")
+        if len(first) < 8 or size > min(LONGEST_HEADER, path.stat().st_size - 8):
+            raise PolicyFileError(f"{path} is no safetensors file, or is truncated; export the policy again")
+        text = file.read(size)
     try:
-        header = json.loads(data[8 : 8 + size])
+        header = json.loads(text)
         description = json.loads(header.pop("__metadata__", {}).get(KEY, "null"))
     except (ValueError, AttributeError, RecursionError) as error:
         raise PolicyFileError(f"{path} is damaged: its header cannot be read ({error})") from error
@@ -211,11 +233,13 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:
             f"{path} has format {description.get('format')!r}, this version reads {FORMAT}; "
             "use the offlinekit/deploy.py of the version that wrote it"
         )
-    body = memoryview(data)[8 + size :]
     try:
+        end = max((int(facts["data_offsets"][1]) for facts in header.values()), default=0)
+        with path.open("rb") as file:
+            body = memoryview(file.read(8 + size + max(end, 0)))[8 + size :]
         tensors = {name: _tensor(facts, body) for name, facts in header.items()}
         actual = digest(description, tensors)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, IndexError, OverflowError, MemoryError) as error:
         raise PolicyFileError(f"{path} is damaged: {error}") from error
     if description.get("sha256") != actual:
         raise PolicyFileError(f"{path} is damaged: it does not match its hash; restore it from a copy")
@@ -367,6 +391,12 @@ def _clamp(x: Array, low: float | Array | None = None, high: float | Array | Non
     return raised if high is None else np.minimum(raised, high)
 
 
+def _product(x: Any, y: Any) -> Any:
+    if isinstance(x, list) or isinstance(y, list):
+        raise ValueError("a list is multiplied, which would repeat it")
+    return x * y
+
+
 def _cast(x: Array, dtype: str | None, *_: object) -> Array:
     return x if dtype is None else x.astype(dtype, copy=False)
 
@@ -407,7 +437,7 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "minimum": np.minimum,
     "mish": _mish,
     "movedim": _movedim,
-    "mul": lambda x, y: x * y,
+    "mul": _product,
     "neg": np.negative,
     "permute": lambda x, dims: x.transpose(dims),
     "pow": np.power,
