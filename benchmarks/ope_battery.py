@@ -4,7 +4,7 @@
 
 Draws the episodes of each problem so many times, estimates by every estimator that has an answer, and looks whether
 the 95% interval holds the exact value of what the estimate aims at, and whether a warning stands beside it. Prints a
-row a problem and the totals; writes benchmarks/results/ope_battery.csv.
+row a problem and the totals; writes the counts of each estimator to benchmarks/results/ope_battery.csv.
 """
 
 from __future__ import annotations
@@ -331,6 +331,18 @@ def summary(rows: list[Row]) -> tuple[str, str, str, str]:
     )
 
 
+def counted(rows: list[Row]) -> Iterator[Row]:
+    """Yields for each problem and estimator how many intervals hold the truth, and how many carry a warning."""
+    for problem, name in dict.fromkeys((row["problem"], row["estimator"]) for row in rows):
+        own = [row for row in rows if (row["problem"], row["estimator"]) == (problem, name)]
+        yield {
+            "problem": problem, "easy": own[0]["easy"], "estimator": name, "draws": len(own),
+            "holds": sum(row["holds"] for row in own), "warned": sum(row["warned"] for row in own),
+            "misses_warned": sum(row["warned"] and not row["holds"] for row in own),
+            "misses_silent": sum(not row["warned"] and not row["holds"] for row in own),
+        }  # fmt: skip
+
+
 @click.command()
 @click.option("--draws", default=60, show_default=True, help="Of each problem.")
 @click.option("--icu", "icu_path", type=click.Path(exists=True, path_type=Path), help="Tables of ICU-Sepsis.")
@@ -354,9 +366,10 @@ def main(draws: int, icu_path: Path | None, only: str, out: Path) -> None:
     easy = share(rows, lambda r: r["warned"], lambda r: r["easy"])
     click.echo(f"\nFalse alarms on easy problems: {easy}.")
     with out.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
+        counts = list(counted(rows))
+        writer = csv.DictWriter(file, list(counts[0]), lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows(counts)
 
 
 if __name__ == "__main__":

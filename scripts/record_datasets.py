@@ -1,7 +1,7 @@
 """Records the embedded datasets with policies that offlinekit trains itself.
 
-Each environment is learned by growing a batch: collect with the newest policy, train on all that was
-collected, repeat. Snapshots of different skill and a random policy then record the dataset.
+Each environment is learned online, from random actions on. Snapshots of different skill and a random policy then record
+the dataset. The files of the package were recorded when updates came in one block after each round.
 
     python scripts/record_datasets.py                    # all, into offlinekit/datasets/embedded
     python scripts/record_datasets.py pendulum-mixed     # one of them

@@ -8,6 +8,7 @@ from offlinekit.algos.bc import BC
 from offlinekit.algos.bcq import BCQ
 from offlinekit.algos.bear import BEAR
 from offlinekit.algos.bfn import BFN
+from offlinekit.algos.bred import BRED
 from offlinekit.algos.cal_ql import CalQL
 from offlinekit.algos.cql import CQL
 from offlinekit.algos.crr import CRR
@@ -25,6 +26,7 @@ from offlinekit.algos.discrete_sac import DiscreteSAC
 from offlinekit.algos.double_dqn import DoubleDQN
 from offlinekit.algos.dqn import DQN
 from offlinekit.algos.dynamics import DiscreteDynamics, Dynamics
+from offlinekit.algos.e2o import E2O
 from offlinekit.algos.edac import EDAC
 from offlinekit.algos.fqe import FQE, DiscreteFQE
 from offlinekit.algos.fql import FQL
@@ -38,6 +40,7 @@ from offlinekit.algos.lbsac import LBSAC
 from offlinekit.algos.msg import MSG
 from offlinekit.algos.nfq import NFQ
 from offlinekit.algos.percent_bc import PercentBC
+from offlinekit.algos.pex import PEX
 from offlinekit.algos.plas import PLAS
 from offlinekit.algos.prdc import PRDC
 from offlinekit.algos.qc import QC
@@ -45,6 +48,7 @@ from offlinekit.algos.qc_fql import QCFQL
 from offlinekit.algos.qrdqn import QRDQN
 from offlinekit.algos.rebrac import ReBRAC
 from offlinekit.algos.redq import REDQ
+from offlinekit.algos.rlpd import RLPD
 from offlinekit.algos.sac import SAC
 from offlinekit.algos.sacn import SACN
 from offlinekit.algos.spot import SPOT
@@ -52,6 +56,7 @@ from offlinekit.algos.tacr import TACR
 from offlinekit.algos.td3 import TD3
 from offlinekit.algos.td3_plus_bc import TD3PlusBC
 from offlinekit.algos.uwac import UWAC
+from offlinekit.algos.wsrl import WSRL
 from offlinekit.algos.xql import XQL
 from offlinekit.core.algo import Algo
 from offlinekit.core.catalogue import letters
@@ -66,10 +71,12 @@ __all__ = [
     "BCQ",
     "BEAR",
     "BFN",
+    "BRED",
     "CQL",
     "CRR",
     "DDPG",
     "DQN",
+    "E2O",
     "EDAC",
     "FQE",
     "FQL",
@@ -81,18 +88,21 @@ __all__ = [
     "LBSAC",
     "MSG",
     "NFQ",
+    "PEX",
     "PLAS",
     "PRDC",
     "QC",
     "QCFQL",
     "QRDQN",
     "REDQ",
+    "RLPD",
     "SAC",
     "SACN",
     "SPOT",
     "TACR",
     "TD3",
     "UWAC",
+    "WSRL",
     "XQL",
     "Algo",
     "CNNEncoder",

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from offlinekit.cli.options import debug_option, example, key_value_option, usage
-from offlinekit.cli.output import number, pairs, space_text, table
+from offlinekit.cli.output import json_text, number, pairs, space_text, table
 
 if TYPE_CHECKING:
     from offlinekit.datasets.findings import Finding
@@ -42,7 +41,7 @@ def info(name: str, options: dict[str, Any], as_json: bool, plot: Path | None) -
         from offlinekit.datasets.inspection.coverage import describe_coverage
 
         facts = {"name": dataset.name, **dataset.statistics(), **describe_coverage(dataset)}
-        click.echo(json.dumps(facts, indent=2))
+        click.echo(json_text(facts))
     else:
         describe(dataset)
         describe_coverage_of(dataset)
@@ -71,7 +70,7 @@ def validate(path: str, options: dict[str, Any], as_json: bool) -> None:
     with usage("PATH"):
         report = examine(path, **options)
     if as_json:
-        click.echo(json.dumps(report.to_json(), indent=2))
+        click.echo(json_text(report.to_json()))
     else:
         if report.dataset is not None:
             describe(report.dataset)

@@ -14,6 +14,7 @@ from offlinekit.cli.options import parse_key_values, usage
 from offlinekit.cli.output import number, table, with_error
 from offlinekit.cli.runs import make_env
 from offlinekit.core import presets
+from offlinekit.core.devices import check_device
 from offlinekit.core.renames import renamed
 from offlinekit.datasets import MDPDataset, get_dataset
 from offlinekit.datasets.fingerprint import fingerprint
@@ -305,6 +306,8 @@ def _make_algo(options: dict[str, Any]) -> Algo:
     with usage("--algo"):
         front = get_algo(options["algo"])
     chosen = {name: options[name] for name in ("seed", "device") if name in options}
+    with usage("--device"):
+        check_device(chosen.get("device", "auto"))
     with usage("--set"):
         return front(**{**options.get("hyperparameters", {}), **chosen})
 

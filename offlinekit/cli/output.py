@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,19 @@ def number(value: float | None, digits: int = 4) -> str:
     if float(value).is_integer():
         return f"{value:,.0f}"
     return f"{value:,.{max(0, digits - 1 - math.floor(math.log10(size)))}f}"
+
+
+def json_text(value: object) -> str:
+    """Returns JSON of a tree, with null for what is no finite number, which JSON has no word for."""
+    return json.dumps(_without_nan(value), indent=2, allow_nan=False)
+
+
+def _without_nan(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {key: _without_nan(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_nan(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def with_error(mean: float, error: float) -> str:

@@ -90,7 +90,8 @@ def load(
         raise click.UsageError(f"{found.policy} {where}; give one by --env, such as CartPole-v1")
     settings = {} if env_id else found.config.get("env_kwargs") or {}
     env = make_env(name, "--env", **settings, **kwargs)
-    check_environment(algo.impl.observation_space, algo.impl.action_space, fit_stack(env, algo))
+    spaces = (algo.impl.observation_space, algo.impl.action_space)
+    check_environment(*spaces, fit_stack(env, algo), whose="the policy", option="--env")
     return algo, env
 
 

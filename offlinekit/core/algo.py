@@ -98,6 +98,7 @@ class Algo(Configured):
     known: ClassVar[dict[str, type[Algo]]] = {}
     not_in_files: ClassVar[tuple[str, ...]] = ()  # Hyperparameters that are no data: `load` takes them again.
     sampler_options: ClassVar[tuple[str, ...]] = ()  # Hyperparameters that a `make_sampler` of its own reads.
+    online_settings: ClassVar[Mapping[str, Any]] = {}  # Of `fit_online`, in place of its own defaults.
     run_class: ClassVar[type[Run]] = Run  # Of its training by `fit`.
 
     def __init_subclass__(cls, overwrite: bool = False, **kwargs: Any) -> None:
@@ -439,7 +440,7 @@ class Algo(Configured):
             "device": self.impl.device,
             "seed": derive(self.seed or 0, "batches"),
             "scaling": self.scaling,
-            "needs": (*self.impl.needs, *needs),
+            "needs": (*self.impl.needed, *needs),
             "owner": type(self.impl).__name__,
             "frame_stack": self.frame_stack,
             "frame_pad": self.frame_pad,

@@ -10,7 +10,7 @@ import numpy as np
 from gymnasium import spaces
 
 from offlinekit.datasets import MDPDataset
-from offlinekit.envs.action_range import same_range
+from offlinekit.envs.env_spaces import same_range
 from offlinekit.envs.frame_stacking import stacked_space
 from offlinekit.errors import DatasetWarning, UnsupportedError
 from offlinekit.nn.trunks import space_leaves

@@ -10,7 +10,8 @@ import torch
 def check_device(name: str) -> None:
     """Raises ValueError for what is no name of a device."""
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
-        raise ValueError(f"device must be 'auto', 'cpu', 'cuda' or 'cuda:N', got {name!r}")
+        gpu = "; a GPU is 'cuda'" if "gpu" in name.lower() else ""
+        raise ValueError(f"device must be 'auto', 'cpu', 'cuda' or 'cuda:N', got {name!r}{gpu}")
 
 
 def find_device(name: str) -> torch.device:

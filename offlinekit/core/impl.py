@@ -87,6 +87,7 @@ class Impl(nn.Module):
         self.grad_step = 0
         self.horizon = 0  # The grad_step at which schedules end; 0 while there is no run.
         self.schedule_start = 0  # The one at which they begin.
+        self.is_online = False  # Whether the run acts in an environment as well.
         self.targets: list[Target] = []
         with initialised(derive(config.seed or 0, "networks")):
             self.build()
@@ -163,6 +164,17 @@ class Impl(nn.Module):
     def learns_whole_dataset(self) -> bool:
         """Whether losses depend on the whole dataset, beyond their batch."""
         return type(self).learn_data is not Impl.learn_data
+
+    def enter_phase(self, online: bool) -> None:
+        """Prepares for a run on data alone, or for one that acts too; what is minimised may differ by `is_online`."""
+        if online != self.is_online:
+            self.is_online = online
+            self.redeclare()
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """Columns of `needs` that losses read in the present phase."""
+        return self.needs
 
     def compute_target(self, batch: Batch) -> Tensor:
         """Returns the critics' target without gradient, [B] or [N, B]; [K, ...] if each has its own."""
@@ -301,11 +313,15 @@ class Impl(nn.Module):
         ]
         if kinds[0] != kinds[1]:
             raise ValueError(f"{name} decides what is minimised, and by which optimizer")
-        for objective, declaration in zip(self.objectives, declared, strict=True):
-            objective.take_up(declaration)
+        self.redeclare(declared)
         for target in self.targets:
             target.take_up(self.config)
         candidates.resize(self)
+
+    def redeclare(self, declared: Sequence[Objective] | None = None) -> None:
+        """Gives objectives the rates, times and limits of declarations; optimizers keep their state."""
+        for objective, declaration in zip(self.objectives, declared or self.build_objectives(), strict=True):
+            objective.take_up(declaration)
 
     # The update.
 
@@ -324,11 +340,16 @@ class Impl(nn.Module):
     def begin_update(self) -> None:
         """Counts the update and sets the learning rates of the objectives that are due in it."""
         self.grad_step += 1
-        length = self.horizon - self.schedule_start
-        progress = (self.grad_step - 1 - self.schedule_start) / length if self.horizon else 0.0
+        done = self.run_done
         for objective in self.objectives:
             if objective.is_due(self.grad_step):
-                objective.schedule_rate(progress, self.grad_step)
+                objective.schedule_rate(done, self.grad_step)
+
+    @property
+    def run_done(self) -> float:
+        """Share of the run's updates before the present one, from 0 on; 0 without a run."""
+        length = self.horizon - self.schedule_start
+        return (self.grad_step - 1 - self.schedule_start) / length if self.horizon else 0.0
 
     def apply_update(self, batch: Minibatch) -> Metrics:
         """Runs the part of an update that is on the device; it reads no number there."""

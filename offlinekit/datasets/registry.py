@@ -237,7 +237,7 @@ def _read_built_in(name: str, options: dict[str, Any]) -> Reading:
     if loader is not None:
         sources.check_options(loader, options, name, common=("env_id",))
         return _with_environment(loader, name, options)
-    if not sources.is_path(name):
+    if not sources.is_path(name) and not name.lower().endswith(tuple(sources.UNREAD)):
         raise ValueError(f"Unrecognized dataset name: {name!r}{_hint(name)}")
     path = Path(name).expanduser()
     check_plain(path)

@@ -19,6 +19,17 @@ from offlinekit.load_budget import apart
 
 SHARD = re.compile(r"-\d{5}-of-\d{5}$")
 """The end of the name of a shard, behind which its suffix stands."""
+_SAVED = "save its arrays: np.savez('data.npz', observations=..., actions=..., rewards=..., terminals=...)"
+_PICKLED = f"pickles may hold code, which is never run: open it where it was written, and {_SAVED}"
+UNREAD = {
+    **dict.fromkeys((".pkl", ".pickle", ".p", ".joblib", ".pt", ".pth"), _PICKLED),
+    ".msgpack": f"msgpack has no reader: open it where it was written, and {_SAVED}",
+    ".npy": f"it is one array of several that a dataset has: {_SAVED}",
+    ".mat": f"files of MATLAB have no reader: open it by scipy.io.loadmat, and {_SAVED}",
+    ".xlsx": "write the sheet as .csv",
+    ".feather": "write the table as .parquet",
+}
+"""What to do with files that are never read, by the end of their name."""
 DAMAGE = (
     ArithmeticError,
     LookupError,
@@ -167,9 +178,13 @@ def reader_of_path(path: Path, format: str | None) -> Callable[..., Any]:
     reader = next((readers[name] for name in by_choice if sources[name].takes(path)), None)
     if reader is not None:
         return reader
-    raise FileFormatError(
-        f"no reader recognises {path}; known formats are {', '.join(readers)}; pass format= to insist on one"
+    ending = next((end for end in UNREAD if path.name.lower().endswith(end)), None)
+    remedy = (
+        f"known formats are {', '.join(readers)}; pass format= to insist on one"
+        if ending is None
+        else UNREAD[ending]
     )
+    raise FileFormatError(f"no reader recognises {path}; {remedy}")
 
 
 def _sibling(path: Path) -> str:

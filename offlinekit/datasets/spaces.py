@@ -11,7 +11,7 @@ from gymnasium import spaces
 
 from offlinekit.datasets.findings import Finding, fault, refuse_first, refused
 from offlinekit.datasets.validation import as_array, as_float32, where_any
-from offlinekit.envs.action_range import warn_of_other_range
+from offlinekit.envs.env_spaces import action_remedy, observation_remedy, warn_of_other_range
 from offlinekit.errors import DatasetError, FileFormatError, UnsupportedError
 from offlinekit.load_budget import budget_of
 from offlinekit.types import Array
@@ -265,8 +265,22 @@ def _space(data: Any) -> Space:
     raise ValueError(f"unknown kind {kind!r}")
 
 
-def check_environment(observation_space: Space, action_space: Space, env: gymnasium.Env[Any, Any]) -> None:
-    """Compares the spaces of a dataset with those of an environment.
+def check_environment(
+    observation_space: Space,
+    action_space: Space,
+    env: gymnasium.Env[Any, Any],
+    *,
+    whose: str = "the dataset",
+    option: str = "env_id=",
+) -> None:
+    """Compares the spaces of a dataset, or of what has learned from one, with those of an environment.
+
+    Args:
+        observation_space: Of the dataset.
+        action_space: Likewise.
+        env: To compare with.
+        whose: The spaces are, for the message.
+        option: By which the caller named the environment.
 
     Raises:
         DatasetError: For other ones; of other bounds of actions it warns.
@@ -276,11 +290,13 @@ def check_environment(observation_space: Space, action_space: Space, env: gymnas
     theirs = _signature(env.observation_space), _signature(env.action_space)
     if ours != theirs:
         name = env.spec.id if env.spec else str(env)
-        fix = "name another environment with env_id=, or declare the dataset's spaces"
-        if isinstance(env.observation_space, spaces.Discrete):
-            fix = "its states are numbers: wrap it by gymnasium.wrappers.FlattenObservation, which makes them one-hot"
+        remedies = (observation_remedy(env.observation_space), action_remedy(env.action_space))
+        wrapper = next(filter(None, remedies), None)
+        fix = f"name another environment by {option}, or declare the spaces of {whose}"
+        if wrapper is not None:
+            fix = f"if only the numbering or the shape differs, wrap it: {wrapper}"
         raise DatasetError(
-            f"environment {name} observes {theirs[0]} and acts {theirs[1]}, but the dataset has "
+            f"environment {name} observes {theirs[0]} and acts {theirs[1]}, but {whose} has "
             f"{ours[0]} and {ours[1]}; {fix}"
         )
 

@@ -15,6 +15,13 @@ if TYPE_CHECKING:
 
 BLOCK_BYTES = 1 << 25
 CONVERT = "convert it first, e.g. np.asarray(x, np.float32)"
+CONVERSIONS = {
+    "O": "make one array of numbers of it, e.g. np.array(x.tolist(), np.float32), without rows that hold None",
+    "c": "take np.stack([x.real, x.imag], -1), or one of both",
+    "M": "count seconds from a start, e.g. (x - x.min()) / np.timedelta64(1, 's')",
+    "m": "count seconds, e.g. x / np.timedelta64(1, 's')",
+}
+"""What to do with arrays of other kinds than numbers, by the kind of their dtype."""
 LABELS = (
     "number texts by np.unique(x, return_inverse=True)[1] if they are labels, by np.asarray(x, np.float32) if they are "
     "numbers"
@@ -30,15 +37,19 @@ def as_array(values: object, field: str) -> Array:
     """
     try:
         array = np.asarray(values)
+    except RuntimeError as error:  # Of tensors with a gradient.
+        raise refused(
+            field, f"must be plain numbers ({error})", "detach them by x.detach().cpu().numpy()"
+        ) from error
     except (ValueError, TypeError) as error:
         message = f"must be one array of numbers, got rows of differing shape ({error})"
-        raise refused(field, message, CONVERT) from error
+        fix = "pad them to one shape, or keep those of one shape"
+        raise refused(field, message, fix) from error
     if np.ma.is_masked(values):
         raise refused(field, "has masked values", "fill them, e.g. x.filled(np.nan), and drop those episodes")
     if array.dtype.kind not in "fiub":
-        fix = (
-            LABELS if array.dtype.kind in "OUS" and array.size and isinstance(array.flat[0], str) else CONVERT
-        )
+        is_text = array.dtype.kind in "OUS" and array.size and isinstance(array.flat[0], str | bytes)
+        fix = LABELS if is_text else CONVERSIONS.get(array.dtype.kind, CONVERT)
         raise refused(field, f"must hold numbers, got dtype {array.dtype}", fix)
     return array
 
@@ -92,7 +103,11 @@ def as_extras(extras: object, field: str) -> dict[str, Array]:
         if column.dtype.kind not in "fiubS" or column.ndim == 0 or 0 in column.shape[1:]:
             got = f"{column.dtype} of shape {list(column.shape)}"
             message = f"must be one array [N, ...] of numbers or bytes, got {got}"
-            raise refused(f"{field}[{name!r}]", message, "convert it first, or leave it out")
+            raise refused(
+                f"{field}[{name!r}]",
+                message,
+                "texts become bytes by np.char.encode(x); leave anything else out",
+            )
     return columns
 
 

@@ -79,7 +79,7 @@ def _changed_attributes(env: Env, facts: dict[str, Any]) -> list[str]:
     try:
         fresh = make_env(facts["env_id"], **facts["env_kwargs"])
     except ValueError:
-        return ["its name, which makes no environment"]
+        return ["all, as the name makes no environment"]
     assert fresh is not None  # The package is there, or there were no `env`.
     with closing(fresh):
         made = _attributes(fresh)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
 import warnings
 from functools import partial
@@ -103,6 +104,7 @@ def as_gymnasium(env: EnvLike | None) -> gymnasium.Env[Any, Any]:
         UnsupportedError: For a vector environment, or an object that is no environment.
     """
     if isinstance(env, gymnasium.Env):
+        _check_reset(env)
         return env
     if isinstance(env, gymnasium.vector.VectorEnv) or hasattr(env, "single_action_space"):
         raise UnsupportedError(
@@ -118,6 +120,20 @@ def as_gymnasium(env: EnvLike | None) -> gymnasium.Env[Any, Any]:
             f"{', '.join(missing)}; make one with make_env('CartPole-v1') or gymnasium.make"
         )
     return LegacyEnv(env)
+
+
+def _check_reset(env: gymnasium.Env[Any, Any]) -> None:
+    """Refuses an environment of which a class has a `reset` without a seed."""
+    while not isinstance(env, MadeEnv):  # Those were made, and looked at, by gymnasium.
+        known = inspect.signature(env.reset).parameters
+        if "seed" not in known and not any(p.kind is p.VAR_KEYWORD for p in known.values()):
+            raise UnsupportedError(
+                f"reset of {type(env).__name__} takes no seed, so that no episode could be repeated; define it as "
+                "def reset(self, *, seed=None, options=None), and begin it with super().reset(seed=seed)"
+            )
+        if not isinstance(env, gymnasium.Wrapper):
+            return
+        env = env.env
 
 
 def render_without_display() -> None:

@@ -35,6 +35,7 @@ class Slot:
         """Resets the environment for another episode."""
         self.episode, self.seed, self.total, self.length, self.reward = episode, seed, 0.0, 0, 0.0
         self.observation = _arrays(checked_reset(self.env.reset(seed=seed)))
+        self._shape = getattr(self.observation, "shape", None)
 
     def check_observation(self) -> None:
         """Raises ValueError for an observation that is not finite."""
@@ -53,6 +54,12 @@ class Slot:
         """
         result = checked_step(self.env.step(action), self.length)
         self.observation, self.reward, self.terminated = _arrays(result[0]), result[1], result[2]
+        shape = getattr(self.observation, "shape", None)
+        if shape != self._shape:
+            raise ValueError(
+                f"the environment's step {self.length} gave an observation of shape {shape}, its reset one of shape "
+                f"{self._shape}; let both return what observation_space says, {self.env.observation_space}"
+            )
         self.total += self.reward
         self.length += 1
         return self.terminated or result[3] or self.length == max_steps

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from offlinekit.envs.action_range import warn_of_other_range
+from offlinekit.envs.env_spaces import warn_of_other_range
 from offlinekit.envs.frame_stacking import fit_stack
 from offlinekit.envs.given_env import GivenEnv
 from offlinekit.envs.rollout import Rollout

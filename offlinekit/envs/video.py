@@ -143,6 +143,8 @@ def _frame(env: gymnasium.Env[Any, Any]) -> Array:
         image = env.render()
     except gymnasium.error.DependencyNotInstalled as error:
         raise MissingExtraError(str(error)) from error
+    except NotImplementedError:
+        image = None
     if not isinstance(image, np.ndarray) or image.ndim != 3:
         raise UnsupportedError(
             f"expected an environment that renders RGB arrays, got {type(image).__name__} from {env}; "

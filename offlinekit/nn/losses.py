@@ -123,6 +123,22 @@ def mixed_members(values: Float[Tensor, "K ..."], min_weight: Scalar) -> Float[T
     return min_weight * values.amin(0) + (1.0 - min_weight) * values.amax(0)
 
 
+def mean_of_pairs(outputs: Tensor, values: Float[Tensor, "K B"]) -> Tensor:
+    """Returns the mean over the K (K - 1) / 2 pairs of members of what the lower of the two gives.
+
+    Of sorted values q_0 <= q_1 <= ... the i-th is the lower in K - 1 - i pairs, so no pair is looked at.
+    Source: Zhao et al. 2023, arXiv:2306.06871.
+
+    Args:
+        outputs: [K, ..., B], values or quantiles.
+        values: By which members are compared.
+    """
+    members = len(values)
+    ranks = values.argsort(0).argsort(0)
+    shares = (members - 1 - ranks) / (members * (members - 1) / 2)
+    return (shares.reshape(members, *(1,) * (outputs.ndim - 2), -1) * outputs).sum(0)
+
+
 def soft_maximum(
     sampled: Float[Tensor, "K M B"],
     log_densities: Float[Tensor, "M B"] | None = None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from offlinekit.nn import losses
@@ -28,6 +29,19 @@ class DeterministicPolicy(nn.Module):
     def sample(self, observations: TensorTree) -> tuple[Tensor, None]:
         """Returns the action [B, A]; it has no density."""
         return self.forward(observations), None
+
+
+def squashed_draws(means: Tensor, log_stds: Tensor, normals: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns tanh of Gaussian draws [..., A] and their log-densities [...].
+
+    Args:
+        means: Before squashing.
+        log_stds: Likewise.
+        normals: Standard normal numbers of the draws' shape.
+    """
+    raw = means + log_stds.exp() * normals
+    log_probs = losses.normal_log_prob(raw, means, log_stds) - losses.tanh_log_volume(raw)
+    return torch.tanh(raw), log_probs
 
 
 class SquashedGaussianPolicy(nn.Module):
@@ -59,15 +73,55 @@ class SquashedGaussianPolicy(nn.Module):
     def sample(self, observations: TensorTree, *n: int) -> tuple[Tensor, Tensor]:
         """Draws reparametrised actions [*n, B, A] with log-densities [*n, B]; one pass of the network."""
         means, log_stds = self(observations)
-        raw = means + log_stds.exp() * self.random.normal(*n, *means.shape)
-        log_probs = losses.normal_log_prob(raw, means, log_stds) - losses.tanh_log_volume(raw)
-        return torch.tanh(raw), log_probs
+        return squashed_draws(means, log_stds, self.random.normal(*n, *means.shape))
 
     def log_prob(self, observations: TensorTree, actions: Tensor) -> Tensor:
         """Returns the log-density [B] of given actions [B, A] in (-1, 1); the edges are pulled in by 1e-6."""
         means, log_stds = self(observations)
         raw = torch.atanh(actions.clamp(-1.0 + 1e-6, 1.0 - 1e-6))
         return losses.normal_log_prob(raw, means, log_stds) - losses.tanh_log_volume(raw)
+
+
+def matched_moments(means: Float[Tensor, "K ..."], log_stds: Float[Tensor, "K ..."]) -> tuple[Tensor, Tensor]:
+    """Returns mean and log standard deviation of the equal mixture of K Gaussians.
+
+    Its variance is mean_k(mean_k^2 + std_k^2) - (mean_k mean_k)^2.
+    Source: Lee et al. 2021, arXiv:2107.00591.
+
+    Args:
+        means: Of the Gaussians.
+        log_stds: Likewise.
+    """
+    mean = means.mean(0)
+    variance = ((means - mean).square() + (2.0 * log_stds).exp()).mean(0)
+    return mean, 0.5 * torch.log(variance)
+
+
+class PolicyEnsemble(SquashedGaussianPolicy):
+    """Squashed Gaussians of M members, and the one whose Gaussian has the moments of their equal mixture.
+
+    Args:
+        network: Observations -> [M, B, 2A].
+        random: The agent's random numbers.
+        log_std_range: Bounds of log standard deviations before squashing, of members and of the whole.
+    """
+
+    def each(self, observations: TensorTree) -> tuple[Tensor, Tensor]:
+        """Returns means and log standard deviations of the members before squashing, [M, B, A] each."""
+        return super().forward(observations)
+
+    def forward(self, observations: TensorTree) -> tuple[Tensor, Tensor]:
+        """Returns the mean and log standard deviation of the whole before squashing, [B, A] each."""
+        mean, log_std = matched_moments(*self.each(observations))
+        return mean, log_std.clamp(*self.log_std_range)
+
+    def sample_each(self, observations: TensorTree, *n: int) -> tuple[Tensor, Tensor]:
+        """Draws actions of every member, [M, *n, B, A], with their log-densities [M, *n, B]."""
+        means, log_stds = (
+            part.reshape(len(part), *(1,) * len(n), *part.shape[1:]) for part in self.each(observations)
+        )
+        shape = (len(means), *n, *means.shape[-2:])
+        return squashed_draws(means, log_stds, self.random.normal(*shape))
 
 
 class GaussianPolicy(nn.Module):

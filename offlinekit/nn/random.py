@@ -61,6 +61,10 @@ class Random:
         gumbels = -torch.log(-torch.log(self.uniform(*logits.shape).clamp(1e-20, 1.0 - 1e-7)))
         return (logits + gumbels).argmax(-1)
 
+    def subset(self, n: int, size: int) -> Tensor:
+        """Draws `size` different numbers below n, int64 [size]; all subsets are equally likely."""
+        return self.uniform(n).argsort()[:size]
+
     def state(self) -> Tensor:
         """Returns the generator's state as bytes."""
         return self.generator.get_state()

@@ -110,7 +110,10 @@ class Convolutions(nn.Module):
         for n_filters, kernel, stride in filters:
             image = ((image[0] - kernel) // stride + 1, (image[1] - kernel) // stride + 1)
             if min(image) < 1:
-                raise ValueError(f"images of shape {space.shape} are too small for the filters {filters}")
+                raise ValueError(
+                    f"images of shape {space.shape} are too small for the filters {filters}; give others, such as "
+                    "encoder=CNNEncoder(filters=((32, 3, 1),)), or encoder='mlp'"
+                )
             layers += [nn.Conv2d(channels, n_filters, kernel, stride), nn.ReLU()]
             channels = n_filters
         self.layers = nn.Sequential(*layers)

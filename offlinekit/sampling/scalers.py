@@ -75,6 +75,9 @@ class Scaler:
     kinds: ClassVar[dict[str, dict[str, type[Scaler]]]] = {"observation": {}, "action": {}, "reward": {}}
     kind: ClassVar[str] = ""
     name: ClassVar[str] = ""
+    needs_data: ClassVar[bool] = (
+        True  # Whether `fit` looks at the data; else it serves runs that begin without any.
+    )
 
     def __init_subclass__(cls, overwrite: bool = False, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -186,7 +189,7 @@ class ReturnBasedRewardScaler(Scaler):
 class ConstantShiftRewardScaler(Scaler):
     """(r + shift) * multiplier; -1 and 1 are IQL's settings on AntMaze, -0.5 and 10 those of CQL and Cal-QL."""
 
-    kind, name = "reward", "shift"
+    kind, name, needs_data = "reward", "shift", False
     shift: float = -1.0  # Added to each reward.
     multiplier: float = 1.0  # Factor of the sum, not 0.
 
@@ -199,7 +202,7 @@ class ConstantShiftRewardScaler(Scaler):
 class MultiplyRewardScaler(Scaler):
     """r * multiplier."""
 
-    kind, name = "reward", "multiply"
+    kind, name, needs_data = "reward", "multiply", False
     multiplier: float = 1.0  # Factor of each reward, not 0.
 
     def fit(self, dataset: ScalableDataset) -> Affine:
@@ -211,7 +214,7 @@ class MultiplyRewardScaler(Scaler):
 class ClipRewardScaler(Scaler):
     """min(max(r, low), high)."""
 
-    kind, name = "reward", "clip"
+    kind, name, needs_data = "reward", "clip", False
     low: float = -1.0  # Lower bound.
     high: float = 1.0  # Upper bound.
 

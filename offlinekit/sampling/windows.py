@@ -233,7 +233,8 @@ def _check(dataset: MDPDataset, context: int, batch_size: int, anchor: str) -> N
     if dataset.next_observations is not None:
         raise DatasetError(
             "windows need rows in temporal order, but this dataset holds unordered transitions "
-            "(next_observations differ from the following rows)"
+            "(next_observations differ from the following rows); order them, or learn by an algorithm of transitions, "
+            "such as BC or DiscreteBC"
         )
 
 

@@ -122,3 +122,36 @@ def test_learned_alpha_sees_the_bounded_gap():
 def test_learns_a_bandit_better_than_cloning():
     algo = CalQL(initial_temperature=0.01, alpha=0.1, n_actions=4, **BANDIT)
     assert bandit_error(algo, 400) < 0.12
+
+
+@pytest.mark.parametrize(
+    ("scaler", "factor"), [(None, 1.0), ({"type": "multiply", "multiplier": 10.0}, 10.0)]
+)
+def test_rows_played_online_bring_the_returns_of_their_trajectory(scaler, factor):
+    data = continuous_dataset()
+    algo = CalQL(encoder=TABLE, gamma=0.5, batch_size=64, reward_scaler=scaler, seed=0, device="cpu").build(
+        data
+    )
+    memory = algo.make_sampler(data, capacity=10, keep=False)
+    zeros = torch.zeros(2).numpy(), torch.zeros(1).numpy()
+    for i, reward in enumerate((1.0, 2.0, 4.0)):
+        memory.add(0, *zeros, reward, zeros[0], i == 2)
+        assert memory.n_usable == 0  # Its return is not known yet.
+    memory.finish(0)
+    batch = memory.sample()
+    found = dict(zip(batch.rewards.tolist(), batch.returns.tolist(), strict=True))
+    # 4; 2 + 4 / 2 = 4; 1 + 4 / 2 = 3.
+    assert found == {1.0 * factor: 3.0 * factor, 2.0 * factor: 4.0 * factor, 4.0 * factor: 4.0 * factor}
+
+
+def test_returns_of_rows_played_online_bound_the_gap():
+    impl = build()
+    impl.enter_phase(online=True)
+    data = impl.q.values(BATCH.observations, BATCH.actions)
+    bounded = impl.conservative_gap(BATCH, data)
+    free = impl.conservative_gap(BATCH.with_columns(returns=torch.tensor([-9.0, -9.0])), data)
+    # As in `test_gap_by_hand`: the return 0.6 of row 0 holds two of four values up.
+    expected = [sum(soft_maximum(slope, bound) for bound in (0.6, -9.0)) / 2 for slope in (1.0, 2.0)]
+    lower = [soft_maximum(slope, -9.0) for slope in (1.0, 2.0)]
+    close(bounded - free, sum(expected) - sum(lower))
+    assert bounded > free

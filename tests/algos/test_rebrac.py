@@ -143,3 +143,31 @@ def test_critics_have_layer_norm():
 def test_penalty_leads_from_the_best_action_to_cloning(penalty, low, high):
     algo = ReBRAC(critic_encoder=MLPEncoder((32, 32), layer_norm=True), actor_penalty=penalty, **BANDIT)
     assert low <= bandit_error(algo, 500) < high
+
+
+def test_penalties_fall_online():
+    impl = build(cooling_end=0.5, online_critic_share=0.25)
+    set_constant(impl.target_q, [[4.0], [4.0]])
+    set_constant(impl.target_policy, [math.atanh(0.5)])
+    set_constant(impl.policy, [math.atanh(0.5)])
+    set_constant(impl.q, [[0.0], [0.0]])  # The penalty alone.
+    batch = make_batch(STATES, [[0.0], [0.0]], next_actions=[[0.0], [0.0]], discounts=[1.0, 1.0])
+    # Distance 0.25: 4 - 0.7 * 0.25 = 3.825 and 0.3 * 0.25 = 0.075.
+    close(impl.compute_target(batch), [3.825, 3.825])
+    close(total(impl.compute_actor_loss(batch))[0], 0.075)
+    impl.enter_phase(online=True)
+    impl.horizon = 4
+    # The targets' is a quarter at once: 4 - 0.175 / 4. The actor's has 1, 0.75, 0.5 and 0.5 of it left.
+    for share in (1.0, 0.75, 0.5, 0.5):
+        impl.begin_update()
+        close(impl.compute_target(batch), [3.95625, 3.95625])
+        close(total(impl.compute_actor_loss(batch))[0], 0.075 * share)
+    impl.enter_phase(online=False)
+    close(impl.compute_target(batch), [3.825, 3.825])
+    close(total(impl.compute_actor_loss(batch))[0], 0.075)
+
+
+def test_online_the_targets_penalty_is_gone_by_default():
+    front = ReBRAC(seed=0)
+    assert (front.cooling_end, front.online_critic_share) == (0.5, 0.0)
+    assert ReBRAC.online_settings == {"mixing": "symmetric"}

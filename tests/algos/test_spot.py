@@ -103,3 +103,26 @@ def test_the_policy_alone_drops_out():
 def test_learns_a_bandit_better_than_cloning():
     algo = SPOT(critic_encoder=None, vae_encoder=None, warmup_steps=200, vae_learning_rate=3e-3, **BANDIT)
     assert bandit_error(algo, 700) < 0.12
+
+
+def test_the_constraint_cools_online_and_not_before():
+    impl = build(cooling_end=0.25, warmup_steps=0, policy_delay=1)
+    set_constant(impl.q, [[0.0], [0.0]])  # The constraint alone.
+    strange = 0.4 * losses_of_vae(np.array([0.5, 0.0]))[0].mean()
+    close(total(impl.compute_actor_loss(BATCH))[0], strange)
+    impl.enter_phase(online=True)
+    impl.grad_step = impl.schedule_start = 100
+    impl.horizon = 110
+    # Before update k of 10 the share 1 - k / 10 is left, but at least a quarter.
+    for share in (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.25, 0.25):
+        impl.begin_update()
+        close(total(impl.compute_actor_loss(BATCH))[0], share * strange)
+    impl.enter_phase(online=False)
+    impl.begin_update()
+    close(total(impl.compute_actor_loss(BATCH))[0], strange)
+
+
+def test_it_cools_to_a_fifth_and_explores_with_noise_by_default():
+    assert SPOT(seed=0).cooling_end == 0.2
+    assert SPOT.online_settings == {"noise": 0.1}
+    assert "progress" not in build().state_dict()

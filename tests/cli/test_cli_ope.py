@@ -66,6 +66,9 @@ def test_values_fitted_in_folds(call: Call, trained: tuple[Path, Result], data_f
     found = json.loads(result.output)["estimates"]
     assert {"direct", "wdr", "wis"} <= set(found)
     assert found["direct"]["value"] != found["wis"]["value"]
+    shown = call("ope", trained[0], *words[:-1]).output
+    assert "train the fits longer (--q-steps)" in shown
+    assert "n_steps" not in shown
 
 
 def test_dynamics_are_fitted_where_they_are_named(

@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 from gymnasium import spaces
 
 from offlinekit.cli.options import key_value_option
-from offlinekit.cli.output import number, pairs, space_text, table, with_error
+from offlinekit.cli.output import json_text, number, pairs, space_text, table, with_error
 
 
 @click.command()
@@ -116,3 +116,8 @@ def test_tables_are_aligned(capsys: pytest.CaptureFixture[str]) -> None:
         "rows  7",
         "      more",
     ]
+
+
+def test_json_has_null_for_what_is_no_number() -> None:
+    given = {"a": float("nan"), "b": [1.5, float("-inf")], "c": {"d": (2, "nan")}}
+    assert json.loads(json_text(given)) == {"a": None, "b": [1.5, None], "c": {"d": [2, "nan"]}}

@@ -67,6 +67,13 @@ def test_wrong_hyperparameter(folder):
     assert "did you mean 'learning_rate'" in result.output
 
 
+def test_remedies_name_options(folder):
+    settings = ("--dataset", "arms.h5", "--steps", "2", "--resamples", "2")
+    result = CliRunner().invoke(main, ["select", "1.okt", *settings])
+    assert "train the fits longer (--steps)" in result.output
+    assert "n_steps" not in result.output
+
+
 def test_data_of_another_kind_are_named(folder):
     MDPDataset(np.ones((4, 2), np.float32), np.arange(4) % 2, np.ones(4), np.ones(4, bool)).save("wide.h5")
     for command in (["select", "0.okt"], ["ope", "0.okt"]):

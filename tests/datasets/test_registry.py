@@ -206,7 +206,7 @@ def test_wrong_paths_and_formats(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"there is no file .*mne.h5; did you mean 'mine.h5'\?"):
         get_dataset(tmp_path / "mne.h5")
     with pytest.raises(
-        ValueError, match=r"unknown format 'd4r'; did you mean 'd4rl'.; known: bandits, buffers"
+        ValueError, match=r"unknown format 'd4r'; did you mean 'd4rl'.; known: bandits, bcq_buffers, buffers"
     ):
         get_dataset(tmp_path / "mine.h5", format="d4r")
     with pytest.raises(FileFormatError, match="is not of d3rlpy: it has neither"):
@@ -284,9 +284,7 @@ def test_states_that_are_numbers_name_the_wrapper_that_helps() -> None:
     columns = np.eye(16)[:4], np.arange(4), np.zeros(4), [0, 0, 0, 1]
     env = gymnasium.make("FrozenLake-v1")
     register_dataset("lake")(lambda: (MDPDataset(*columns, action_space=env.action_space), env))
-    with pytest.raises(
-        DatasetError, match=r"its states are numbers: wrap it by gymnasium.wrappers.FlattenObserv"
-    ):
+    with pytest.raises(DatasetError, match=r"wrap it: gymnasium.wrappers.FlattenObservation\(env\)"):
         get_dataset("lake")
     wrapped = gymnasium.wrappers.FlattenObservation(env)  # The remedy.
     register_dataset("flat lake")(lambda: (MDPDataset(*columns, action_space=env.action_space), wrapped))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
 from fractions import Fraction
@@ -70,6 +71,15 @@ def test_defaults_are_those_of_the_page(name):
     }
     own = set(inspect.get_annotations(catalogue()[name])) & fields.keys()
     assert own <= rows.keys(), f"the table of docs/algos/{name}.md leaves out {own - rows.keys()}"
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if catalogue()[name].online_settings])
+def test_settings_online_are_those_of_the_page(name):
+    page = (PAGES / f"{name}.md").read_text()
+    written = re.search(r"^Online, unless given: (.*)$", page, re.MULTILINE)
+    assert written, f"docs/algos/{name}.md does not say how {name} goes online"
+    found = {key: ast.literal_eval(value) for key, value in re.findall(r"`(\w+)=([^`]+)`", written[1])}
+    assert found == catalogue()[name].online_settings
 
 
 def test_cells_by_hand():

@@ -323,3 +323,53 @@ def test_policies_that_remember_are_refused_at_every_door():
             estimate(policy, data, ["is"], gamma=0.9)
         with pytest.raises(UnsupportedError, match="acts by what came before in its episode"):
             select({"a": policy}, data, n_steps=2, n_resamples=2)
+
+
+def test_products_of_ratios_beyond_numbers_leave_their_estimators_out():
+    # 600 ratios of 2: e^416. By a clip they are weights again; estimators without products stay.
+    data = episodes(np.zeros((30, 600)), np.ones((30, 600), int))
+    report = estimate(table([[0.0, 1.0]]), data, ["is", "wis", "dr", "direct", "marginalised"], gamma=0.9)
+    assert set(report.left_out) == {"is", "wis", "dr"}
+    assert "beyond e^300; give clip" in report.left_out["wis"]
+    # One of 600 rows ends: v = 1 + 0.9 * 599 / 600 v. Its interval comes from weights of 1e130, its value does not.
+    assert report["direct"].value == pytest.approx(1 / (1 - 0.9 * 599 / 600), abs=1e-6)
+    clipped = estimate(table([[0.0, 1.0]]), data, ["wis"], gamma=0.9, clip=100.0)
+    assert clipped["wis"].value == pytest.approx(10.0, abs=1e-6)
+    with pytest.raises(UnanswerableError, match="beyond e"):
+        estimate(table([[0.0, 1.0]]), data, ["is"], gamma=0.9)
+
+
+def test_weights_stay_numbers():
+    wide = Logged(np.zeros((1, 2)), np.ones((1, 2), bool), np.full((1, 2), -1.0), np.full((1, 2), -400.0))
+    assert wide.overflows
+    assert wide.weights()[0, -1] == pytest.approx(np.exp(300.0))
+    assert not logged([[2, 1], [0, 1]]).overflows
+
+
+def test_unordered_transitions_have_no_episodes_to_weight():
+    random = np.random.default_rng(0)
+    data = MDPDataset(
+        random.normal(size=(20, 1)).astype(np.float32), np.arange(20) % 2, np.ones(20), np.arange(20) % 5 == 4,
+        next_observations=random.normal(size=(20, 1)).astype(np.float32), behavior_log_probs=np.full(20, HALF),
+    )  # fmt: skip
+    with pytest.raises(
+        UnsupportedError, match="in order of time, but this dataset holds unordered transitions"
+    ):
+        estimate(lambda o: np.full((len(o), 2), 0.5), data, ["is"])
+
+
+def test_support_of_images_is_not_known_and_that_is_said():
+    images = MDPDataset(
+        np.zeros((20, 3, 8, 8), np.uint8), np.arange(20) % 2, np.ones(20), np.arange(20) % 5 == 4,
+        behavior_log_probs=np.full(20, HALF),
+    )  # fmt: skip
+    report = estimate(lambda o: np.full((len(o), 2), 0.5), images, ["is"])
+    assert report.warnings == (
+        "how much of what the policy does has rows is not known (observations are images)",
+    )
+
+
+def test_one_episode_leaves_fits_out_and_keeps_weights():
+    report = estimate(table([[0.5, 0.5]]), episodes([[0, 0]], [[0, 1]]), ["wis", "dr"], gamma=1.0)
+    assert report["wis"].value == pytest.approx(2.0)
+    assert "needs at least 2, got 1" in report.left_out["dr"]

@@ -16,7 +16,7 @@ from offlinekit.core.units import SampledPolicy
 from offlinekit.datasets import MDPDataset
 from offlinekit.envs.callable_policies import GreedyPolicy, RandomPolicy
 from offlinekit.errors import UnsupportedError
-from offlinekit.metrics.ope import ESTIMATORS, estimate, fit_behaviour
+from offlinekit.metrics.ope import ESTIMATORS, FittedBehaviour, estimate, fit_behaviour
 from offlinekit.metrics.ope.calibration import reliability, reliability_of_quantiles
 from offlinekit.metrics.ope.gathering import cross_fitted_values
 from offlinekit.metrics.ope.target import TargetPolicy
@@ -269,6 +269,12 @@ def test_a_random_policy_on_its_own_data() -> None:
         ({"estimators": ["wiz"]}, ValueError, "Unrecognized estimator: 'wiz'; did you mean"),
         ({"behaviour": "guess"}, ValueError, "behaviour must be 'fit', 'logged'"),
         ({"behaviour": np.zeros(3)}, ValueError, "one log-probability a row"),
+        (
+            {"behaviour": FittedBehaviour(np.zeros(3), None)},
+            ValueError,
+            "fit it to the dataset that is evaluated",
+        ),
+        ({"fit_q": lambda d: None}, TypeError, "as q_function or from fit_q, got NoneType"),
         ({"interval": "wald"}, ValueError, "interval must be one of"),
         ({"gamma": 2.0}, ValueError, "gamma must be in"),
         ({"q_function": lambda o, a: np.zeros((len(a), 1))}, ValueError, "expected finite values of shape"),
@@ -285,6 +291,12 @@ def test_a_random_policy_on_its_own_data() -> None:
 def test_what_cannot_be(chain_data: MDPDataset, settings: dict, error: type, message: str) -> None:
     with pytest.raises(error, match=message):
         estimate(CHAIN.probabilities, chain_data[:20], **{"gamma": 0.9, **settings})
+
+
+@pytest.mark.parametrize("floor", [-0.1, 1.1, float("nan")])
+def test_a_floor_is_a_share(chain_data: MDPDataset, floor: float) -> None:
+    with pytest.raises(ValueError, match=r"floor must be in \[0, 1\]"):
+        fit_behaviour(chain_data[:20], floor=floor)
 
 
 def test_policies_that_are_none(chain_data: MDPDataset) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from offlinekit.metrics.ope import doubly_robust as dr
 from offlinekit.metrics.ope import importance, traces
+from offlinekit.metrics.ope.contributions import Contributions
 from offlinekit.metrics.ope.diagnostics import effective_sample_size, pareto_k, tail_of
 from offlinekit.metrics.ope.distribution import ReturnDistribution
 from offlinekit.metrics.ope.logged import Logged
@@ -184,6 +185,15 @@ def test_effective_sample_size_by_hand() -> None:
 def test_pareto_k_finds_the_shape(shape: float) -> None:
     draws = np.random.default_rng(1).random(40_000) ** -shape
     assert pareto_k(draws) == pytest.approx(shape, abs=0.12)
+
+
+def test_a_large_spread_leaves_the_value_as_it_is() -> None:
+    # The mean of 10 + 1e30 and 10 - 1e30 is 0 in floating point.
+    found = Contributions.plain(np.array([10.0, 10.0])).spread_as(
+        Contributions.plain(np.array([1e30, -1e30]))
+    )
+    assert found.value == 10.0
+    assert found.per_episode == pytest.approx([1e30, -1e30])
 
 
 def test_few_values_are_drawn_to_the_prior() -> None:

@@ -114,5 +114,8 @@ def test_what_cannot_be(arguments: tuple, message: str) -> None:
         interval_of(Contributions.plain(np.ones(3)), *arguments)
     with pytest.raises(ValueError, match="needs at least 2 episodes, got 1"):
         student_t(np.ones(1))
+    for bounds in ((2.0, 1.0), (np.nan, 9.0)):
+        with pytest.raises(ValueError, match="with low at most high"):
+            hoeffding(np.array([0.0, 5.0]), bounds=bounds)
     with pytest.raises(ValueError, match="outside the bounds"):
         hoeffding(np.array([0.0, 5.0]), bounds=(0.0, 1.0))

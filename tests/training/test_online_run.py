@@ -349,15 +349,39 @@ def test_what_cannot_go_online_is_refused():
         small(observation_scaler="standard").fit_online(Walk(), 10, out=None)
 
 
-def test_rewards_and_observations_are_scaled_as_those_of_the_data():
+@pytest.mark.parametrize(
+    ("scaler", "expected"),
+    [
+        ({"type": "multiply", "multiplier": 0.1}, -0.2),
+        ({"type": "shift", "shift": 1.0}, -1.0),
+        ({"type": "clip", "low": -1.0}, -1.0),
+    ],
+)
+def test_scalers_with_numbers_of_their_own_need_no_data(scaler, expected):
+    algo = small(reward_scaler=scaler).fit_online(Walk(), 10, out=None, **QUICK)
+    assert algo.scaling.reward.transform(np.array([-2.0])).tolist() == pytest.approx([expected])
+
+
+def test_rewards_and_observations_are_scaled_as_those_of_the_data(monkeypatch):
     data = recorded_walk()
     algo = small(reward_scaler="standard", observation_scaler="standard").fit(
         data, 2, out=None, progress=False, value_alarm="off"
     )
-    before = algo.scaling.to_json()
-    for _ in algo.fitter_online(Walk(), 20, dataset=data, mixing="none", out=None, **QUICK):
-        pass
+    before, seen = algo.scaling.to_json(), []
+    original = SAC.impl_class.compute_target
+    monkeypatch.setattr(
+        SAC.impl_class, "compute_target", lambda self, batch: (seen.append(batch), original(self, batch))[1]
+    )
+    algo.fit_online(Walk(), 20, dataset=data, mixing="none", out=None, engine="eager", **QUICK)
     assert algo.scaling.to_json() == before
+    # (r - mean) / (standard deviation + 0.001) of the recorded rewards, and so the observations.
+    played = algo.experience
+    rewards = (played.rewards - data.rewards.mean()) / (data.rewards.std() + 1e-3)
+    observations = (played.observations - data.observations.mean(0)) / (data.observations.std(0) + 1e-3)
+    for batch in seen:
+        for row, reward in zip(batch.observations.numpy(), batch.rewards.numpy(), strict=True):
+            near = np.abs(observations - row).max(1) < 1e-3
+            assert np.abs(rewards[near] - reward).min() < 1e-3
 
 
 def test_what_learns_from_whole_datasets_learns_from_those_that_grow():

@@ -22,5 +22,15 @@ class CalQLImpl(CQLImpl):
 
     def bounded_values(self, sampled: Tensor, batch: Batch, some: slice) -> Tensor:
         """Returns max(Q(s, a), return of the data from s on) for the policy's actions, Q(s, a) for random ones."""
-        n, returns = self.config.n_actions, batch.returns[some]
-        return torch.cat([sampled[:, :n], torch.maximum(sampled[:, n:], returns)], 1)
+        return held_up(sampled, batch.returns[some], self.config.n_actions)
+
+
+def held_up(sampled: Tensor, returns: Tensor, n: int) -> Tensor:
+    """Returns values of sampled actions, those of the policy no lower than the returns; arXiv:2303.05479, eq. (5.1).
+
+    Args:
+        sampled: [K, 3n, R], of n random actions and then of 2n of the policy.
+        returns: Of the data, from the states on, [R].
+        n: Actions of each kind.
+    """
+    return torch.cat([sampled[:, :n], torch.maximum(sampled[:, n:], returns)], 1)

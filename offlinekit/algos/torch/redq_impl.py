@@ -28,7 +28,7 @@ class REDQImpl(SACImpl):
 
     def draw_members(self) -> Tensor:
         """Draws the numbers of different critics, [M]; all subsets are equally likely."""
-        return self.random.uniform(self.config.n_critics).argsort()[: self.config.subset_size]
+        return self.random.subset(self.config.n_critics, self.config.subset_size)
 
     def compute_target(self, batch: Batch) -> Tensor:
         """Returns r + gamma (min_{k in M} Q_target_k(s', a') - temperature log pi(a'|s')), one M for all rows."""

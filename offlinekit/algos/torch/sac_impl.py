@@ -51,12 +51,21 @@ class SACImpl(ActorCriticImpl):
             first=first,
         )
 
+    def log_probs_of_draws(self, batch: Batch) -> Tensor:
+        """Returns log pi of actions drawn at the observations, [B]."""
+        return self.policy.sample(batch.observations)[1]
+
+    @property
+    def usual_entropy(self) -> float:
+        """The target entropy unless one is given: minus the action dimensions."""
+        return -float(self.action_size)
+
     def compute_temperature_loss(self, batch: Batch) -> Loss:
         """Returns -temperature * (log pi + target entropy), eq. (18)."""
         with torch.no_grad():
-            _, log_probs = self.policy.sample(batch.observations)
+            log_probs = self.log_probs_of_draws(batch)
         target = self.config.target_entropy
-        target = -float(self.action_size) if target is None else target
+        target = self.usual_entropy if target is None else target
         loss = losses.temperature_loss(self.log_temperature, log_probs, target)
         return loss, {"temperature": self.log_temperature.detach().exp(), "entropy": -log_probs}
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from offlinekit.algos.torch.td3_impl import TD3Impl
 from offlinekit.core.bases.behaviour_models import make_vae
+from offlinekit.core.bases.cooling import Cooling
 from offlinekit.sampling.batch import Batch
 from offlinekit.training.objectives import Loss, Objective
 
@@ -13,10 +14,10 @@ if TYPE_CHECKING:
     from offlinekit.algos.spot import SPOT
 
 
-class SPOTImpl(TD3Impl):
+class SPOTImpl(Cooling, TD3Impl):
     """L_actor = -Q(s, pi(s)) - w log beta(pi(s)|s), beta a VAE of the data; arXiv:2202.06239, section 3.
 
-    Order: the VAE alone for `warmup_steps` updates, then critics and policy.
+    Order: the VAE alone for `warmup_steps` updates, then critics and policy. Online w falls to a share of it.
     """
 
     config: SPOT
@@ -42,5 +43,6 @@ class SPOTImpl(TD3Impl):
         values = self.q.values(batch.observations, actions, members=1)[0]
         scale = 1.0 / self.batch_mean(values.detach().abs(), batch).clamp(min=1e-8)
         strangeness = self.vae.loss(batch.observations, actions, self.config.kl_weight)
-        loss = self.config.support_weight * strangeness - scale * values
+        weight = self.config.support_weight * self.cooled(self.config.cooling_end)
+        loss = weight * strangeness - scale * values
         return loss, {"strangeness": strangeness.detach()}

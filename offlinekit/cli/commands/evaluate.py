@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from offlinekit.cli.options import SETTINGS, debug_option, example
-from offlinekit.cli.output import number, pairs, with_error
+from offlinekit.cli.output import json_text, number, pairs, with_error
 from offlinekit.cli.runs import Found, find, load
 
 if TYPE_CHECKING:
@@ -67,7 +66,7 @@ def command(
     if as_json:
         summary = {**result.summary(subject.reference), "return_standard_error": result.standard_error}
         each = {"returns": result.returns.tolist(), "lengths": result.lengths.tolist()}
-        click.echo(json.dumps({**facts, **summary, **each}, indent=2))
+        click.echo(json_text({**facts, **summary, **each}))
     else:
         pairs([(name, str(value)) for name, value in facts.items()])
         click.echo()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,7 @@ import click
 
 from offlinekit.cli.datasets_info import open_dataset, reader_options
 from offlinekit.cli.options import SETTINGS, debug_option, example, usage
-from offlinekit.cli.output import number, pairs, table
+from offlinekit.cli.output import json_text, number, pairs, table
 from offlinekit.cli.runs import find
 
 if TYPE_CHECKING:
@@ -129,7 +128,7 @@ def command(
         "weights": "not used" if report.mean_weight is None else str(report.mean_weight),
     }
     if as_json:
-        click.echo(json.dumps({**facts, **_data(report)}, indent=2))
+        click.echo(json_text({**facts, **_data(report)}))
         return
     pairs(list(facts.items()))
     click.echo()
@@ -167,7 +166,7 @@ def _print(report: Report, confidence: float) -> None:
             f"{number(estimate.interval[0])} to {number(estimate.interval[1])}",
             estimate.estimand,
             number(estimate.effective_sample_size, 3),
-            "; ".join(estimate.warnings),
+            "; ".join(estimate.warnings).replace("(n_steps)", "(--q-steps)"),
         )
         for name, estimate in report.estimates.items()
     ]

@@ -115,4 +115,4 @@ def command(policies: tuple[Path, ...], dataset: str, **options: Any) -> None:
     held_back = [f"{c.name} is held back: {c.held_back}" for c in selection.candidates if c.held_back]
     decision = f"{f'Deploy {selection.chosen}' if selection.chosen else 'Deploy none'}: {selection.reason}"
     for line in (*selection.warnings, *held_back, decision):
-        click.echo(f"\n{line}.")
+        click.echo(f"\n{line}.".replace("(n_steps)", "(--steps)"))

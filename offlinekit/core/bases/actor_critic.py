@@ -69,11 +69,16 @@ class ActorCriticImpl(Impl):
             self.critic_encoder(),
             self.observation_space,
             self.random,
-            config.n_critics,
+            self.n_members,
             action_size=self.action_size,
             n_quantiles=config.n_quantiles if config.q_function == "qr" else None,
             huber_width=getattr(config, "huber_width", None),
         )
+
+    @property
+    def n_members(self) -> int:
+        """Critics in all."""
+        return int(self.config.n_critics)
 
     def critic_encoder(self) -> MLPEncoder:
         """Returns what sees the observation in critics and state values, normalised if the front says so."""

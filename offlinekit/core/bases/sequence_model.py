@@ -106,7 +106,7 @@ class SequenceModel(Algo):
                 "anchor": "first",
                 "frame_stack": self.frame_stack,
                 "frame_pad": self.frame_pad,
-                "needs": (*self.impl.needs, *needs),
+                "needs": (*self.impl.needed, *needs),
                 "owner": type(self.impl).__name__,
                 **settings,
             },

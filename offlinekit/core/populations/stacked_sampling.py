@@ -57,7 +57,7 @@ class SharedColumns:
             "n_step": algo.n_step,
             "scaling": algo.scaling.to_json(),
             "device": impl.device,
-            "needs": (type(impl).__name__, *impl.needs),
+            "needs": (type(impl).__name__, *impl.needed),
             "frames": (algo.frame_stack, algo.frame_pad),
             "make_sampler": type(algo).make_sampler,
             "options": [getattr(algo, name) for name in algo.sampler_options],

@@ -40,7 +40,7 @@ def export_d3rlpy(dataset: MDPDataset, path: Path | str) -> Path:
     if dataset.next_observations is not None:
         raise DatasetError(
             "d3rlpy holds whole episodes, but this dataset holds unordered transitions "
-            "(next_observations differ from the following rows)"
+            "(next_observations differ from the following rows); write .h5 or .npz"
         )
     observations = dataset.observations
     branches = observations if isinstance(observations, tuple) else (observations,)

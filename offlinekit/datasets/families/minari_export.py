@@ -13,9 +13,11 @@ import gymnasium
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
 
+from offlinekit.datasets import schema
 from offlinekit.datasets.families import minari_spaces as values
 from offlinekit.datasets.families.minari_episodes import decode
 from offlinekit.datasets.formats.hdf5_writing import written_hdf5
+from offlinekit.datasets.inspection.format_losses import warn_of_losses
 from offlinekit.datasets.spaces import Space
 from offlinekit.errors import DatasetError, FileFormatError
 from offlinekit.io import atomic_folder
@@ -29,6 +31,10 @@ if TYPE_CHECKING:
 
 VERSION = "0.5.4"
 """Of Minari, whose layout this is."""
+OWN = "minari/"
+"""Begin of the names of columns that the reader keeps for this."""
+HELD = (*schema.FLAT, "final_observations", "extras", "episode_extras", "spaces")
+FACTS = ("env_id", "env_kwargs", "reference_min_score", "reference_max_score")
 STATISTICS = ("sum", "mean", "std", "max", "min")
 
 
@@ -36,6 +42,7 @@ def export_minari(dataset: MDPDataset, path: Path | str, *, dataset_id: str | No
     """Writes a dataset as a folder of Minari and returns the folder.
 
     What the reader kept of a dataset of Minari is written as it was. Images are written as they are, not as JPEG.
+    A warning names what Minari has no place for: masks, texts, other metadata, extras of episodes.
     If the final observation of an episode is not known, the last one stands in for it, with a warning;
     the episode's attribute `final_known` says so.
 
@@ -56,7 +63,7 @@ def export_minari(dataset: MDPDataset, path: Path | str, *, dataset_id: str | No
     if dataset.next_observations is not None:
         raise DatasetError(
             "Minari holds whole episodes, but this dataset holds unordered transitions "
-            "(next_observations differ from the following rows)"
+            "(next_observations differ from the following rows); write .h5 or .npz"
         )
     if not dataset.final_known.all():
         warnings.warn(
@@ -64,6 +71,7 @@ def export_minari(dataset: MDPDataset, path: Path | str, *, dataset_id: str | No
             "Minari requires one, so the last one is written again",
             stacklevel=2,
         )
+    _warn_of_losses(dataset)
     writer = _Writer(dataset)
     with atomic_folder(path) as beside:
         data = beside / "data"
@@ -74,6 +82,18 @@ def export_minari(dataset: MDPDataset, path: Path | str, *, dataset_id: str | No
         facts = writer.facts(dataset_id, (data / "main_data.hdf5").stat().st_size)
         (data / "metadata.json").write_text(json.dumps(facts))
     return path
+
+
+def _warn_of_losses(dataset: MDPDataset) -> None:
+    rows, ends = (
+        {name: column for name, column in extras.items() if not name.startswith(OWN)}
+        for extras in (dataset.extras, dataset.episode_extras)
+    )
+    lost = [f"extras {name!r}, which are texts" for name, column in rows.items() if column.dtype.kind == "S"]
+    lost += [f"episode_extras {name!r}" for name in ends if name not in rows]
+    is_read = "minari" in dataset.metadata  # Then the note is its own.
+    facts = ("minari", *FACTS, *(("env_note",) if is_read else ()))
+    warn_of_losses(dataset, "Minari", HELD, facts=facts, further=lost)
 
 
 class _Writer:
@@ -123,7 +143,7 @@ class _Writer:
         log_probs = dataset.behavior_log_probs
         extras = {} if log_probs is None else {"behavior_log_probs": log_probs}
         for name, column in {**dataset.extras, **extras}.items():
-            if not name.startswith("minari/") and column.dtype.kind != "S":
+            if not name.startswith(OWN) and column.dtype.kind != "S":
                 final = dataset.episode_extras.get(name)
                 whole = column[rows] if final is None else np.concatenate([column[rows], final[i : i + 1]])
                 _create(group, name if name.startswith("infos/") else f"infos/{name}", whole)

@@ -1,4 +1,4 @@
-"""Files of named arrays, NPZ or HDF5, read without objects; a name's slashes are folders."""
+"""Named arrays in NPZ, HDF5, or a folder of NPY files, read without objects; a name's slashes are groups of HDF5."""
 
 from __future__ import annotations
 
@@ -74,11 +74,13 @@ def is_zip(path: Path) -> bool:
 
 
 def names_in(path: Path) -> list[str]:
-    """Returns the names of the arrays of a file; none where it is neither NPZ nor HDF5.
+    """Returns the names of the arrays of a file or folder; none where it is none of the three.
 
     Raises:
         FileFormatError: For a damaged file.
     """
+    if path.is_dir():
+        return sorted(file.stem for file in path.glob("*.npy"))
     if zipfile.is_zipfile(path):
         with open_npz(path) as archive:
             return list(archive.files)
@@ -91,11 +93,13 @@ def names_in(path: Path) -> list[str]:
 
 
 def read_arrays(path: Path, names: Iterable[str]) -> dict[str, Array]:
-    """Returns arrays of a file by name.
+    """Returns arrays of a file or folder by name.
 
     Raises:
         FileFormatError: For a damaged file, a name it lacks, objects, and text.
     """
+    if path.is_dir():
+        return {name: _read_npy(path / f"{name}.npy") for name in names}
     if zipfile.is_zipfile(path):
         with open_npz(path) as file:
             return {name: array_in(file, name, path) for name in names}
@@ -122,6 +126,25 @@ def array_in(file: h5py.File, name: str, path: Path, advice: str = "") -> Array:
     array = np.asarray(file[name])
     if array.dtype.kind not in "fiub":
         raise FileFormatError(f"{name!r} in {path} has dtype {array.dtype}, expected numbers")
+    return array
+
+
+def _read_npy(path: Path) -> Array:
+    """Returns the array of an NPY file."""
+    try:
+        with path.open("rb") as stream, budgeted():
+            shape, _, dtype = read_header(stream, path.stat().st_size)
+            budget_of(path).take(math.prod(shape) * dtype.itemsize, f"the array in {path}")
+            stream.seek(0)
+            array: Array = np.load(stream, allow_pickle=False)
+    except (FileFormatError, DatasetError):
+        raise
+    except DAMAGE as error:
+        raise FileFormatError(
+            f"{path} is damaged, or holds objects, which are never read ({error})"
+        ) from error
+    if array.dtype.kind not in "fiub":
+        raise FileFormatError(f"{path} has dtype {array.dtype}, expected numbers")
     return array
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from offlinekit.datasets import schema, spaces
@@ -16,25 +16,31 @@ OWN = ("origin", "edits")
 """Metadata of the source of a dataset; a reader writes its own."""
 
 
-def warn_of_losses(dataset: MDPDataset, format: str, held: Collection[str]) -> None:
+def warn_of_losses(
+    dataset: MDPDataset,
+    format: str,
+    held: Collection[str],
+    *,
+    facts: Collection[str] = (),
+    further: Sequence[str] = (),
+) -> None:
     """Warns of all that a format leaves out.
 
     Args:
         dataset: An MDPDataset.
         format: Its name.
-        held: The columns that it has.
+        held: The columns that it has, and "spaces" if it has these.
+        facts: The metadata that it has.
+        further: What else it leaves out, in words.
     """
-    lost = schema.held_beside(dataset, *held)
-    inferred = {
-        "action space": (dataset.action_space, spaces.as_actions(dataset.actions, None)[1]),
-        "observation space": (
-            dataset.observation_space,
-            spaces.infer_observation_space(dataset.observations),
-        ),
-    }
-    lost += [name for name, (declared, read_back) in inferred.items() if declared != read_back]
+    lost = [*schema.held_beside(dataset, *held), *further]
+    if "spaces" not in held:
+        lost += _other_spaces(dataset)
+    known = (*OWN, *facts)
     lost += [
-        f"metadata {key!r}" for key, value in dataset.metadata.items() if key not in OWN and value is not None
+        f"metadata {key!r}"
+        for key, value in dataset.metadata.items()
+        if key not in known and value is not None
     ]
     if lost:
         warnings.warn(
@@ -42,3 +48,15 @@ def warn_of_losses(dataset: MDPDataset, format: str, held: Collection[str]) -> N
             DatasetWarning,
             stacklevel=3,
         )
+
+
+def _other_spaces(dataset: MDPDataset) -> list[str]:
+    """Returns the spaces that are other ones than the columns alone show."""
+    inferred = {
+        "action space": (dataset.action_space, spaces.as_actions(dataset.actions, None)[1]),
+        "observation space": (
+            dataset.observation_space,
+            spaces.infer_observation_space(dataset.observations),
+        ),
+    }
+    return [name for name, (declared, read_back) in inferred.items() if declared != read_back]

@@ -20,6 +20,7 @@ from offlinekit.datasets.recording.recorder import Recorder
 from offlinekit.datasets.spaces import check_observations
 from offlinekit.datasets.validation import as_observations
 from offlinekit.envs.env_facts import env_facts
+from offlinekit.envs.env_spaces import check_learnable
 from offlinekit.envs.episode_loop import first_observation
 from offlinekit.envs.given_env import GivenEnv
 from offlinekit.errors import DatasetError
@@ -183,5 +184,6 @@ class Parts:
 
 def _check_recordable(env: gymnasium.Env[Any, Any], seed: int) -> None:
     """Raises what a dataset of such observations would raise, before they are recorded."""
+    check_learnable(env)
     first = as_observations(first_observation(env, seed))
     check_observations(first, env.observation_space)

@@ -1,4 +1,5 @@
-"""Logged bandits: contexts, actions, rewards and propensities as flat columns of an NPZ file, one row an episode.
+"""Logged bandits: contexts, actions, rewards and propensities as flat columns of an NPZ file, or of NPY files
+in a folder, one row an episode.
 
 Row t holds the context, the action taken on it and the reward that the action earned (SAR), after which its episode
 ended. The names are those of the Open Bandit Pipeline's feedback, and others in use.
@@ -31,8 +32,8 @@ def read(path: Path, *, action_space: Space | None = None) -> Columns:
     """Reads a file of logged rounds; `position`, the place in a list of actions, is kept in the extras.
 
     Args:
-        path: The NPZ file, with `context` [N, D], `action` [N], `reward` [N] and `pscore` [N], the probabilities with
-            which the actions were chosen.
+        path: The file or folder, with `context` [N, D], `action` [N], `reward` [N] and `pscore` [N], the probabilities
+            with which the actions were chosen.
         action_space: gymnasium Discrete, else taken from the actions.
 
     Raises:
@@ -94,6 +95,7 @@ def recognises(path: Path) -> bool:
 SOURCE = Source(
     summary="Rounds of a logged bandit, with propensities.",
     suffixes=(".npz",),
+    folders="*.npy, one array a file",
     recognises=recognises,
     read=read,
 )

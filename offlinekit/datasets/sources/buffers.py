@@ -1,4 +1,4 @@
-"""Buffers: flat columns in an NPZ or HDF5 file under the names that replay buffers give them.
+"""Buffers: flat columns in an NPZ or HDF5 file, or NPY files in a folder, under the names that buffers give them.
 
 Row t holds the observation, the action taken on it and the reward that the action earned (SAR). Of `dones` or
 `not_dones` in place of `terminals`, those that are timeouts, or stand at a step limit, are no terminals.
@@ -53,10 +53,10 @@ def read(
     action_space: Space | None = None,
     clip_actions: bool = False,
 ) -> Columns:
-    """Reads a dataset from an NPZ or HDF5 file, which holds one array a column.
+    """Reads a dataset from a file or folder, which holds one array a column.
 
     Args:
-        path: The file.
+        path: NPZ, HDF5, or a folder of NPY files.
         observations: Key of the column of MDPDataset with this name, or None for a usual one, such as "obs" or
             "states"; the others likewise.
         actions: Key.
@@ -100,7 +100,7 @@ def _usual(names: Sequence[str], column: str) -> str | None:
 
 
 def _check_keys(wanted: Mapping[str, str], names: Sequence[str], path: Path) -> None:
-    if not names:  # Opening it says what is wrong.
+    if not names and path.is_file():  # Opening it says what is wrong.
         with open_npz(path) if path.suffix.lower() == ".npz" else open_hdf5(path):
             pass
     for key in wanted.values():
@@ -135,6 +135,7 @@ def recognises(path: Path) -> bool:
 SOURCE = Source(
     summary="A replay buffer as NPZ or HDF5, with dones or not_dones.",
     suffixes=SUFFIXES,
+    folders="*.npy, one array a file",
     recognises=recognises,
     is_last_resort=True,
     read=read,

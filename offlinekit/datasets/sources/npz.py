@@ -43,7 +43,9 @@ def export_npz(dataset: MDPDataset, path: Path | str) -> Path:
         )
     if dataset.final_known.any():
         columns["next_observations"] = dataset.next_observations_at(np.arange(len(dataset)))
-    warn_of_losses(dataset, "NPZ", (*schema.FLAT, "final_observations"))
+    unknown = int((~dataset.final_known).sum()) if dataset.final_known.any() else 0
+    zeros = [f"that {unknown} final observations after terminals are unknown (zeros)"] if unknown else []
+    warn_of_losses(dataset, "NPZ", (*schema.FLAT, "final_observations"), further=zeros)
     with atomic_write(Path(path)) as beside, beside.open("wb") as file:
         np.savez_compressed(file, **columns)
     return Path(path)

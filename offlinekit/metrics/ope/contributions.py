@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -18,11 +18,13 @@ class Contributions:
         numerators: [E, K].
         denominators: [E, K], not negative; None stands for ones, and the estimate is a plain mean.
         without_weight: What a term counts whose denominators are all zero: 0 with a model of its value, else NaN.
+        known_value: The estimate, if large contributions around it would round it away; None computes it.
     """
 
     numerators: Floats
     denominators: Floats | None = None
     without_weight: float = 0.0
+    known_value: float | None = None
 
     @classmethod
     def plain(cls, values: Floats) -> Contributions:
@@ -32,6 +34,8 @@ class Contributions:
     @cached_property
     def value(self) -> float:
         """The estimate."""
+        if self.known_value is not None:
+            return self.known_value
         return float(self.resampled(np.ones((1, len(self.numerators))))[0])
 
     @cached_property
@@ -51,7 +55,8 @@ class Contributions:
 
     def spread_as(self, other: Contributions) -> Contributions:
         """Returns contributions with this estimate, whose episodes vary as those of another."""
-        return Contributions.plain(self.value + other.per_episode - other.per_episode.mean())
+        spread = other.per_episode - other.per_episode.mean()
+        return replace(Contributions.plain(self.value + spread), known_value=self.value)
 
     def resampled(self, counts: Floats) -> Floats:
         """Returns the estimate [R] for R samples in which episode e stands counts[r, e] times."""

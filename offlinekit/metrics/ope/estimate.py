@@ -102,6 +102,11 @@ def estimate(
         UnanswerableError: If no estimator has a value.
     """
     check_arguments(estimators, clip, switch_threshold, n_samples)
+    if dataset.next_observations is not None:
+        raise UnsupportedError(
+            "estimates need the rows of each episode in order of time, but this dataset holds unordered transitions "
+            "(next_observations differ from the following rows); evaluate the policy by FQE, from starts of your own"
+        )
     if fit_q is not None and q_function is not None:
         raise ValueError("q_function and fit_q say the same; give one of them")
     target = TargetPolicy(policy, dataset.action_space, n_samples)
@@ -114,6 +119,10 @@ def estimate(
     if _any(chosen, "needs_model"):
         fit = tabular_fit(target, dataset, gamma) if counted else fit_q
         try:
+            if fit is not None and dataset.n_episodes < 2:
+                raise UnanswerableError(
+                    "a fit that values other episodes than its own needs at least 2, got 1"
+                )
             if fit is not None:
                 model = cross_fitted_values(target, dataset, noting_doubts(fit, doubts), n_folds, seed, gamma)
             elif q_function is not None:
@@ -164,7 +173,7 @@ def estimate(
         checks.support,
         checks.mean_weight,
         left_out,
-        shared_warnings(estimates, left_out),
+        shared_warnings(estimates, left_out, checks.support),
     )
 
 
@@ -179,6 +188,11 @@ def _answers(
     contributions = {}
     for name, estimator in chosen.items():
         if name in left_out:
+            continue
+        if estimator.multiplies_weights and inputs.clip is None and inputs.logged.overflows:
+            left_out[name] = (
+                "weights of whole episodes are beyond e^300; give clip, or use direct or marginalised"
+            )
             continue
         try:
             contributions[name] = estimator.run(inputs)

@@ -66,8 +66,10 @@ def fit_behaviour(
 
     Raises:
         UnsupportedError: For images, and for actions that are neither discrete nor continuous vectors.
-        ValueError: For fewer than 2 folds or episodes.
+        ValueError: For fewer than 2 folds or episodes, and a floor outside [0, 1].
     """
+    if not 0 <= floor <= 1:
+        raise ValueError(f"floor must be in [0, 1], the share of a uniform policy, got {floor}")
     folds = list(episode_folds(dataset, n_folds, seed))
     if isinstance(dataset.action_space, spaces.Discrete):
         return _fit_discrete(dataset, model, folds, floor)

@@ -139,6 +139,11 @@ def behaviour_of(dataset: MDPDataset, given: Behaviour, n_folds: int, seed: int)
     """Returns the log-probabilities [N] of the logged actions, with their calibration where they were fitted."""
     behaviour = _behaviour_of(dataset, given, n_folds, seed)
     log_probs = behaviour.log_probs if isinstance(behaviour, FittedBehaviour) else behaviour
+    if log_probs.shape != (len(dataset),):
+        raise ValueError(
+            f"behaviour must have one log-probability a row, [{len(dataset)}], got {list(log_probs.shape)}; "
+            "fit it to the dataset that is evaluated"
+        )
     refuse_first(no_log_probs(log_probs, dataset.action_space, "behaviour"))
     return behaviour
 
@@ -149,12 +154,7 @@ def _behaviour_of(dataset: MDPDataset, given: Behaviour, n_folds: int, seed: int
     if isinstance(given, str) and given not in ("fit", "logged"):
         raise ValueError(f"behaviour must be 'fit', 'logged' or log-probabilities [N], got {given!r}")
     if given is not None and not isinstance(given, str):
-        log_probs = np.asarray(given, np.float64)
-        if log_probs.shape != (len(dataset),):
-            raise ValueError(
-                f"behaviour must have one log-probability a row, [{len(dataset)}], got {list(log_probs.shape)}"
-            )
-        return log_probs
+        return np.asarray(given, np.float64)
     if given == "fit" or (given is None and dataset.behavior_log_probs is None):
         return fit_behaviour(dataset, n_folds=n_folds, seed=seed)
     if dataset.behavior_log_probs is None:

@@ -132,6 +132,8 @@ def _checked(values: Floats, confidence: float, at_least: int = 1) -> int:
 
 def _span(values: Floats, bounds: tuple[float, float] | None) -> float:
     low, high = (values.min(), values.max()) if bounds is None else bounds
+    if not low <= high:
+        raise ValueError(f"bounds must be (low, high) with low at most high, got ({low}, {high})")
     slack = 1e-9 * max(1.0, abs(low), abs(high))
     if values.min() < low - slack or values.max() > high + slack:
         raise ValueError(

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
+LARGEST_LOG_WEIGHT = 300.0  # Whose square and its sums are still numbers; 1e130 times as likely says nothing.
 
 
 @dataclass(frozen=True)
@@ -90,13 +91,23 @@ class Logged:
         """[E, T], target over behaviour probability of the logged actions; 1 behind the end."""
         return np.exp(self.log_ratios)
 
+    @cached_property
+    def _cumulative(self) -> Floats:
+        """[E, T], logarithms of the products of ratios."""
+        return np.asarray(np.cumsum(self.log_ratios, axis=1))
+
+    @property
+    def overflows(self) -> bool:
+        """Whether a product of ratios is beyond the largest weight."""
+        return bool(self._cumulative.max() > LARGEST_LOG_WEIGHT)
+
     def weights(self, clip: float | None = None) -> Floats:
-        """Returns the cumulative products [E, T] of the ratios, the last one going on behind the end.
+        """Returns the cumulative products [E, T] of the ratios, the last one going on behind the end; at most e^300.
 
         Args:
             clip: Largest weight; None for no limit. Source: Ionides 2008, "Truncated importance sampling".
         """
-        weights = np.exp(np.cumsum(self.log_ratios, axis=1))
+        weights = np.exp(np.minimum(self._cumulative, LARGEST_LOG_WEIGHT))
         return weights if clip is None else np.minimum(weights, clip)
 
     @cached_property

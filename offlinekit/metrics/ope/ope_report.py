@@ -77,12 +77,16 @@ class Report:
         return ReturnDistribution.of(self.logged, clip)
 
 
-def shared_warnings(estimates: dict[str, Estimate], left_out: dict[str, str]) -> tuple[str, ...]:
-    """Returns what concerns the estimates of a report together: several estimands, and estimators left out."""
+def shared_warnings(
+    estimates: dict[str, Estimate], left_out: dict[str, str], support: Support
+) -> tuple[str, ...]:
+    """Returns what concerns the estimates of a report together: several estimands, estimators left out, no support."""
     aims: dict[str, list[str]] = {}
     for name, estimate in estimates.items():
         aims.setdefault(estimate.estimand, []).append(name)
     warnings = [f"{name} is left out: {why}" for name, why in left_out.items()]
+    if not support.is_known:
+        warnings.append(str(support))
     if len(aims) > 1:
         listed = "; ".join(f"{', '.join(names)}: {aim}" for aim, names in aims.items())
         warnings.append(f"the estimates aim at different returns, which are not to be compared: {listed}")

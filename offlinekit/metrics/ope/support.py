@@ -40,7 +40,7 @@ class Support:
             show in its state or region; of continuous actions the share that lies further from the data's actions in
             like states than 99% of these do. NaN if observations are images.
         limit: Above which an estimate needs a warning.
-        how: What was compared: "states", "regions of states" or "distances of actions".
+        how: What was compared: "states", "regions of states" or "distances of actions"; or why nothing was.
     """
 
     outside: float
@@ -52,7 +52,14 @@ class Support:
         """Whether too much of the policy has no rows."""
         return self.outside > self.limit
 
+    @property
+    def is_known(self) -> bool:
+        """Whether it could be measured."""
+        return not np.isnan(self.outside)
+
     def __str__(self) -> str:
+        if not self.is_known:
+            return f"how much of what the policy does has rows is not known ({self.how})"
         return f"{self.outside:.1%} of what the policy does has no rows (by {self.how})"
 
 
@@ -68,7 +75,7 @@ def support_of(target: TargetPolicy, dataset: MDPDataset, gamma: float, seed: in
     try:
         states = None if numbered else vectors(dataset.observations)
     except UnsupportedError:
-        return Support(float("nan"), MOST_OUTSIDE, "nothing: observations are images")
+        return Support(float("nan"), MOST_OUTSIDE, "observations are images")
     if not target.discrete:
         return Support(
             _far(target, dataset, vectors(dataset.observations), seed), MOST_FAR, "distances of actions"

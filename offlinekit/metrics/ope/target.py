@@ -132,6 +132,7 @@ def values_of(q_function: QFunction | ValueModel, gamma: float) -> QFunction:
     Raises:
         UnsupportedError: For an algorithm that learned from scaled rewards: its values have other units.
         ValueError: For one that learned with another gamma.
+        TypeError: For something that is neither.
     """
     learned = getattr(getattr(q_function, "__self__", q_function), "gamma", gamma)
     if not np.isclose(learned, gamma, rtol=0, atol=1e-9):
@@ -146,6 +147,11 @@ def values_of(q_function: QFunction | ValueModel, gamma: float) -> QFunction:
         )
     if hasattr(q_function, "predict_value"):
         return q_function.predict_value
+    if not callable(q_function):
+        raise TypeError(
+            "expected a function (observations, actions) -> values [B], or an algorithm with predict_value, as "
+            f"q_function or from fit_q, got {type(q_function).__name__}"
+        )
     return q_function
 
 

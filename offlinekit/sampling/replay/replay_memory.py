@@ -131,6 +131,18 @@ class ReplayMemory:
         """Draws the next minibatch."""
         return self.columns.fetch(self._next())
 
+    def gather(self, places: Tensor) -> Batch:
+        """Returns the rows at places int64 [B]: kept rows from 0 on, new ones from `n_kept` on."""
+        found = self._places.index_select(0, places)
+        return self.columns.fetch(self.columns.locate(found, None, len(places))[0])
+
+    def places_since(self, n_added: int) -> Tensor:
+        """Returns the places of the rows that were added after the first `n_added`, as far as they are there still."""
+        since = torch.arange(
+            max(n_added, self.n_added - self.capacity), self.n_added, device=self._places.device
+        )
+        return self.n_kept + since % self.capacity
+
     def refill(self, batch: Batch) -> bool:
         """Draws the next minibatch into the memory of one that `sample` returned; False if that cannot be done."""
         if not self.columns.refills:

@@ -4,7 +4,7 @@
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from offlinekit.errors import did_you_mean
-from offlinekit.fields import Count, NonNegative, Positive, Probability, Steps
+from offlinekit.fields import Count, Fraction, NonNegative, Positive, Probability, Steps
 from offlinekit.training.setup.settings import Setting, SharedSettings, plain_names
 
 if TYPE_CHECKING:
@@ -27,8 +27,13 @@ class OnlineSettings(SharedSettings, total=False):
         "str | float | tuple[float, float]",
         "Recorded rows in minibatches: 'append' draws them and new ones alike, a share such as 0.5 ('symmetric') has "
         "exactly round(share * B) of them in each, a pair goes linearly from one share to another, 'none' draws new "
-        "rows alone.",
+        "rows alone, 'balanced' draws recorded rows more often the more they look like new ones.",
         Setting("append", named=True),
+    ]
+    first_share: Annotated[
+        Fraction,
+        "With mixing='balanced', the share of the first 1,000 new rows in minibatches.",
+        Setting(0.5),
     ]
     updates_per_step: Annotated[Positive, "Updates for each environment step, also below 1.", Setting(1.0)]
     update_every: Annotated[
@@ -89,7 +94,7 @@ def share_of(mixing: object) -> tuple[float, float] | None:
     Raises:
         ValueError: For something else, or a share outside [0, 1].
     """
-    named = {"append": None, "symmetric": (0.5, 0.5), "none": (0.0, 0.0)}
+    named = {"append": None, "symmetric": (0.5, 0.5), "none": (0.0, 0.0), "balanced": None}
     if isinstance(mixing, str) and mixing in named:
         return named[mixing]
     given: Any = mixing.split(",") if isinstance(mixing, str) else mixing
@@ -100,7 +105,8 @@ def share_of(mixing: object) -> tuple[float, float] | None:
     if len(shares) not in (1, 2) or not all(0 <= share <= 1 for share in shares):
         hint = did_you_mean(str(mixing), named)
         raise ValueError(
-            f"mixing must be 'append', 'symmetric', 'none', a share in [0, 1] or a pair of shares, got {mixing!r}{hint}"
+            f"mixing must be 'append', 'symmetric', 'balanced', 'none', a share in [0, 1] or a pair of shares, got "
+            f"{mixing!r}{hint}"
         )
     return shares[0], shares[-1]
 

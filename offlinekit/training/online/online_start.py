@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gymnasium
-import numpy as np
 
 from offlinekit.datasets import MDPDataset
 from offlinekit.datasets.recording.behaviour_actions import Behaviour
 from offlinekit.datasets.spaces import check_environment
 from offlinekit.envs.env_facts import name_of, run_facts
-from offlinekit.envs.frame_stacking import fit_stack, stacked_observations
+from offlinekit.envs.env_spaces import check_learnable
+from offlinekit.envs.frame_stacking import fit_stack
 from offlinekit.envs.given_env import GivenEnv
 from offlinekit.envs.learned_statistics import statistics_kept
-from offlinekit.errors import TrainingError, UnsupportedError
+from offlinekit.errors import TrainingError
 from offlinekit.fields import Count, checked
 from offlinekit.interfaces import Sampler
 from offlinekit.training import run_folder
@@ -30,6 +30,12 @@ from offlinekit.training.online.acting_envs import (
 )
 from offlinekit.training.online.experience import Experience
 from offlinekit.training.online.explorer import Explorer
+from offlinekit.training.online.online_checks import (
+    build_online,
+    check_acting,
+    check_share,
+    check_together,
+)
 from offlinekit.training.online.online_run import OnlineRun
 from offlinekit.training.online.online_settings import OnlineSettings, resets_of, share_of
 from offlinekit.training.online.remembering import make_memory
@@ -37,8 +43,6 @@ from offlinekit.training.online.resets import reset
 from offlinekit.training.setup.description import describe_data, describe_run
 from offlinekit.training.setup.resuming import compare_config, find_run, resume
 from offlinekit.training.setup.settings import completed
-from offlinekit.training.trackers import find_factories
-from offlinekit.training.undisturbed import undisturbed
 
 if TYPE_CHECKING:
     from offlinekit.core.algo import Algo
@@ -55,7 +59,7 @@ def start_online(
         env: Where it acts, or a function that makes such an environment.
         n_steps: Environment steps; with `resume`, of the whole run.
         dataset: Recorded rows to learn from beside new ones, or None.
-        given: Settings of an online run.
+        given: Settings of an online run; for others the algorithm's `online_settings` come before the defaults.
 
     Raises:
         TypeError: For an unknown setting, or one of another type.
@@ -64,23 +68,16 @@ def start_online(
         DatasetError: If environment and dataset do not fit.
         TrainingError: If another process trains in the run folder to go on with.
     """
-    settings = completed(given, OnlineSettings, "fit_online")
+    settings = completed({**algo.online_settings, **given}, OnlineSettings, "fit_online")
     n_steps = checked("n_steps", n_steps, Count)
     share, resets = share_of(settings["mixing"]), resets_of(settings["reset"])
-    _check(algo, settings)
+    check_together(algo, settings)
     envs = make_environments(env, settings["n_envs"])
+    check_learnable(envs[0])
     example = example_row(dataset, envs[0], algo.seed or 0)
-    _build(algo, dataset, example)
-    _check_share(algo, share, dataset)
-    with undisturbed(algo):
-        seen = stacked_observations(example, np.zeros(1, np.int64), algo.frame_stack, algo.frame_pad)
-        algo.predict(seen)  # What does not act is refused before anything is written.
-    shown = fit_stack(envs[0], algo)
-    check_environment(algo.impl.observation_space, algo.impl.action_space, shown)
-    if algo.frame_stack > 1 and shown is envs[0]:
-        raise UnsupportedError(
-            f"{type(algo).__name__} stacks {algo.frame_stack} images itself; give an environment that shows single ones"
-        )
+    build_online(algo, dataset, example)
+    check_share(algo, share, dataset)
+    check_acting(algo, example, envs[0])
     algo.dataset_name = dataset.name if dataset is not None else name_of(envs[0])
     data = _describe(dataset, envs[0], settings)
     config = describe_run(algo, n_steps, settings, data, OnlineSettings)
@@ -95,12 +92,15 @@ def start_online(
             compare_config(algo, folder, config, OnlineSettings)
         else:
             reset(algo.impl, resets)
+        algo.impl.enter_phase(online=True)
+        held.callback(algo.impl.enter_phase, online=False)
         experience = Experience(folder, state["parts"] if state else 0)
 
         def done() -> float:
             return min(loop.n_steps / n_steps, 1.0)
 
-        sampler, memory = make_memory(algo, dataset, example, share, settings["buffer_size"], done)
+        balance = settings["first_share"] if settings["mixing"] == "balanced" else None
+        sampler, memory = make_memory(algo, dataset, example, share, settings["buffer_size"], done, balance)
         explorer = Explorer(algo, settings, envs[0].action_space, lambda: (loop.n_steps, done()))
         behaviour = Behaviour(explorer, envs[0].action_space, settings["epsilon"])
         loop = ActingLoop(behaviour, envs, algo.seed or 0, memory, settings["episode_steps"], example)
@@ -129,67 +129,10 @@ def start_online(
     return run
 
 
-def _check(algo: Algo, settings: OnlineSettings) -> None:
-    """Checks an algorithm and settings that depend on one another."""
-    cls = type(algo).__name__
-    if algo.family == "SEQ":
-        raise UnsupportedError(
-            f"{cls} learns from windows of trajectories, which fit_online does not collect"
-        )
-    if settings["out"] is None and (settings["tensorboard"] or settings["loggers"]):
-        raise ValueError("loggers belong to a run folder; give out='runs' as well")
-    if settings["guide_steps"] and settings["guide"] is None:
-        raise ValueError("guide_steps needs a policy that acts first; give guide= as well")
-    if settings["guide"] is not None and not settings["guide_steps"]:
-        raise ValueError(
-            "guide acts in the first guide_steps steps of each episode; give guide_steps=200, say"
-        )
-    find_factories(settings["loggers"])
-    stopping = settings["early_stopping"]
-    if stopping is not None:
-        settings["early_stopping"] = stopping.resolved(settings["evaluators"] or {})
-
-
-def _check_share(algo: Algo, share: tuple[float, float] | None, dataset: MDPDataset | None) -> None:
-    """Checks that there are rows of which a share can be drawn.
-
-    Raises:
-        ValueError: For a share of recorded rows without any.
-        UnsupportedError: For an algorithm whose losses look at all rows at once.
-    """
-    if share is None or share == (0.0, 0.0):
-        return
-    if dataset is None:
-        raise ValueError(
-            f"mixing draws a share {max(share)} of recorded rows; give a dataset, or mixing='none'"
-        )
-    if algo.impl.learns_whole_dataset:
-        raise UnsupportedError(
-            f"{type(algo).__name__} learns from all rows at once, of which there are no shares; give mixing='append'"
-        )
-
-
 def _engine(algo: Algo, sampler: Sampler, settings: OnlineSettings) -> Engine:
     """Returns what takes updates: as they are written, if losses look at all rows, whose number grows."""
     how = "eager" if algo.impl.learns_whole_dataset else settings["engine"]
     return Engine(algo.impl, sampler, how, settings["precision"], settings["deterministic"])
-
-
-def _build(algo: Algo, dataset: MDPDataset | None, example: MDPDataset) -> None:
-    """Makes networks and scalers, or checks that those there are fit.
-
-    Raises:
-        ValueError: For scalers that would have to be fitted on no data.
-    """
-    fresh = algo.grad_step == 0 and algo.run_dir is None
-    if dataset is None and fresh and (algo.observation_scaler is not None or algo.reward_scaler is not None):
-        raise ValueError(
-            "observation_scaler and reward_scaler are fitted on data; give dataset=, or leave them out to "
-            "learn from nothing"
-        )
-    if dataset is not None:
-        algo.check(dataset)
-    algo.build(example if dataset is None else dataset)
 
 
 def _folder_to_resume(algo: Algo, settings: OnlineSettings, config: dict[str, Any]) -> Path | None:
@@ -211,7 +154,8 @@ def _evaluations(
     n_episodes = settings["eval_episodes"]
     if given is not None:
         with GivenEnv(given).opened() as (other,):
-            check_environment(algo.impl.observation_space, algo.impl.action_space, fit_stack(other, algo))
+            spaces = (algo.impl.observation_space, algo.impl.action_space)
+            check_environment(*spaces, fit_stack(other, algo), whose="the algorithm", option="eval_env=")
         return make_evaluations(algo, dataset, given, n_episodes, evaluators)
     evaluations = make_evaluations(algo, dataset, env, n_episodes, evaluators, n_envs=1)
     play = evaluations["eval"]

@@ -12,6 +12,7 @@ from offlinekit.nn.random import derive
 from offlinekit.sampling.replay.growing import GrowingSampler
 from offlinekit.sampling.replay.mixture import MixedSampler
 from offlinekit.sampling.replay.replay_memory import ReplayMemory
+from offlinekit.training.online.balanced_replay import BalancedReplay
 
 if TYPE_CHECKING:
     from offlinekit.core.algo import Algo
@@ -24,6 +25,7 @@ def make_memory(
     share: tuple[float, float] | None,
     capacity: int,
     done: Callable[[], float],
+    first_share: float | None = None,
 ) -> tuple[Sampler, ReplayMemory | GrowingSampler]:
     """Returns what minibatches are drawn from, and what new rows go to.
 
@@ -34,9 +36,16 @@ def make_memory(
         share: Of recorded rows in minibatches, at the start and the end; None to draw them and new ones alike.
         capacity: The most new rows.
         done: Returns the share of the run that is done.
+        first_share: With balanced replay, that of the first new rows in minibatches.
+
+    Raises:
+        ValueError: For balanced replay without a dataset.
+        UnsupportedError: For balanced replay of rows that a replay memory cannot hold.
     """
     kept = dataset if share is None else None
     memory = _new_rows(algo, kept, example, capacity)
+    if first_share is not None:
+        return _balanced(algo, memory, first_share), memory
     recorded = None
     if dataset is not None and share not in (None, (0.0, 0.0)):
         recorded = algo.make_sampler(dataset)
@@ -45,6 +54,23 @@ def make_memory(
         return memory, memory
     start, end = share
     return MixedSampler(recorded, memory, algo.batch_size, lambda: start + (end - start) * done()), memory
+
+
+def _balanced(algo: Algo, memory: ReplayMemory | GrowingSampler, first_share: float) -> BalancedReplay:
+    """Returns what draws recorded rows that look like new ones more often."""
+    if not isinstance(memory, ReplayMemory):
+        raise UnsupportedError(
+            f"mixing='balanced' compares rows one by one, which a replay memory holds, but {type(algo).__name__} "
+            "learns from images, chunks or the whole dataset here; take mixing='symmetric'"
+        )
+    if not memory.n_kept:
+        raise ValueError(
+            "mixing='balanced' weighs recorded rows by how they look like new ones; give dataset="
+        )
+    impl = algo.impl
+    return BalancedReplay(
+        memory, impl.observation_space, impl.action_space, first_share, algo.seed or 0, impl.device
+    )
 
 
 def _new_rows(

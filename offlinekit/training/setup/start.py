@@ -169,7 +169,9 @@ def check_fits(algo: Algo, dataset: MDPDataset, env: EnvSource) -> None:
         DatasetError: For other ones.
     """
     with GivenEnv(env).opened() as (opened,):
-        check_environment(algo.impl.observation_space, dataset.action_space, fit_stack(opened, algo))
+        check_environment(
+            algo.impl.observation_space, dataset.action_space, fit_stack(opened, algo), option="eval_env="
+        )
 
 
 def _prepare_sampler(

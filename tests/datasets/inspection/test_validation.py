@@ -52,7 +52,7 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
     "empty tuple": ({"observations": ()}, "observations is a tuple without entries"),
     "objects": (
         {"observations": np.full((5, 3), None)},
-        "observations must hold numbers, got dtype object; convert it first",
+        "observations must hold numbers, got dtype object; make one array of numbers of it",
     ),
     "strings": ({"rewards": ["1"] * 5}, "rewards must hold numbers, got dtype <U1"),
     "complex": ({"rewards": np.zeros(5, complex)}, "rewards must hold numbers, got dtype complex128"),

@@ -72,7 +72,8 @@ def test_rows_of_whole_episodes_in_the_order_of_their_seeds(n_envs: int) -> None
     assert dataset.final_known.all()
     assert dataset.behavior_log_probs is None
     assert dataset.metadata["a"] == 1
-    assert dataset.metadata["env_id"] == "Ours-v0"
+    assert dataset.metadata["env_id"] is None  # Which nobody has registered.
+    assert dataset.metadata["env_note"].startswith("Ours-v0 with")
     assert dataset.observation_space.dtype == np.float32
 
 
@@ -226,7 +227,9 @@ def test_what_cannot_be_recorded(tmp_path: Path) -> None:
     (tmp_path / "a.h5").touch()
     with pytest.raises(FileExistsError, match=r"a.h5 is there already; remove it"):
         collect(by_time, made(), 1, out=tmp_path / "a.h5")
-    with pytest.raises(DatasetError, match=r"observations must have shape \[N, ...\]"):
+    with pytest.raises(
+        UnsupportedError, match=r"do not hold observations of Discrete\(16\); wrap the environment"
+    ):
         collect(lambda o: o, gymnasium.make("FrozenLake-v1"), 10)
     with pytest.raises(ValueError, match="expected integer actions"):
         collect(lambda o: np.zeros(len(o)), made(), 5)

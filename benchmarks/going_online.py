@@ -1,0 +1,163 @@
+"""What happens to the score when algorithms go online: before, the dip, after and regret, in seeds with intervals.
+
+    python benchmarks/going_online.py --seeds 3
+
+Each run learns from the recorded rows of a task, but for those that begin from nothing, and then goes online in its
+environment. Appends a row to benchmarks/results/going_online.csv as each run is done, and goes on from there when
+started again; `--table` prints the means and their intervals.
+"""
+
+from __future__ import annotations
+
+import csv
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+import gymnasium
+import numpy as np
+from scipy import stats
+
+from offlinekit import algos
+from offlinekit.datasets import MDPDataset, get_dataset
+from offlinekit.metrics.statistics.means import standard_error
+from offlinekit.nn.encoders import MLPEncoder
+from offlinekit.training.online.before_after import BeforeAfter
+
+RESULTS = Path(__file__).parent / "results" / "going_online.csv"
+MEASURES = ("before", "lowest", "dip", "after", "regret", "recovered_at", "steps", "updates")
+COLUMNS = ("task", "algorithm", "seed", *MEASURES, "seconds")
+NETWORK = {"encoder": MLPEncoder((64, 64)), "batch_size": 128, "gamma": 0.97, "device": "cpu"}
+RATES = {"actor_learning_rate": 1e-3, "critic_learning_rate": 1e-3}
+SCALED = {**NETWORK, **RATES, "reward_scaler": {"type": "multiply", "multiplier": 0.1}}
+CRITICS = {**SCALED, "critic_encoder": MLPEncoder((64, 64))}
+SOFT = {**SCALED, "initial_temperature": 0.05, "temperature_learning_rate": 1e-3}
+CONSERVATIVE = {**SOFT, "alpha": 1.0, "n_actions": 4}
+
+PENDULUM: dict[str, tuple[str, dict[str, Any], bool, dict[str, Any]]] = {
+    "SAC from nothing": ("SAC", SOFT, False, {"random_steps": 200, "warmup_steps": 200}),
+    "RLPD": ("RLPD", {**SOFT, "policy_delay": 2}, False, {
+        "updates_per_step": 2.0, "random_steps": 200, "warmup_steps": 200, "mixing": "symmetric"}),
+    "IQL": ("IQL", SCALED, True, {}),
+    "AWAC": ("AWAC", SCALED, True, {}),
+    "TD3+BC": ("TD3PlusBC", {**SCALED, "observation_scaler": None}, True, {"noise": 0.1}),
+    "ReBRAC": ("ReBRAC", CRITICS, True, {"mixing": "symmetric", "noise": 0.1}),
+    "Cal-QL": ("CalQL", CONSERVATIVE, True, {"mixing": "symmetric"}),
+    "PEX": ("PEX", SCALED, True, {"mixing": "symmetric", "warmup_steps": 200}),
+    "WSRL": ("WSRL", {**CONSERVATIVE, "critic_encoder": None, "online_policy_delay": 2}, True, {
+        "mixing": "none", "updates_per_step": 2.0, "warmup_steps": 400}),
+    "E2O": ("E2O", CONSERVATIVE, True, {"mixing": "none", "warmup_steps": 400}),
+    "BRED": ("BRED", CONSERVATIVE, True, {"mixing": "balanced", "warmup_steps": 400}),
+}  # fmt: skip
+"""Of each row: class, hyperparameters, whether it learns from the data alone first, and settings of `fit_online`."""
+
+LANDER = {**NETWORK, "learning_rate": 1e-3, "reward_scaler": {"type": "multiply", "multiplier": 0.1}}
+LUNAR_LANDER: dict[str, tuple[str, dict[str, Any], bool, dict[str, Any]]] = {
+    "DQN from nothing": ("DoubleDQN", LANDER, False, {"epsilon": 0.1, "warmup_steps": 500}),
+    "discrete CQL": ("DiscreteCQL", {**LANDER, "alpha": 0.5}, True, {"epsilon": 0.05}),
+    "discrete BCQ": ("DiscreteBCQ", LANDER, True, {"epsilon": 0.05}),
+}
+
+TASKS = {
+    "pendulum": ("pendulum-mixed", "Pendulum-v1", PENDULUM),
+    "lunar lander": ("lunarlander-mixed", "LunarLander-v3", LUNAR_LANDER),
+}
+FROM_NOTHING = ("SAC", "DoubleDQN")
+
+
+def run(task: str, name: str, seed: int, offline: int, online: int, episodes: int) -> dict[str, Any]:
+    """Returns the row of one run."""
+    recorded, env_id, settings = TASKS[task]
+    dataset, _ = get_dataset(recorded)
+    front, options, pretrains, given = settings[name]
+    algo = getattr(algos, front)(seed=seed, **options)
+    started = time.perf_counter()
+    if pretrains:
+        algo.fit(dataset, n_steps=offline, out=None, progress=False, value_alarm="off")
+    data: MDPDataset | None = None if front in FROM_NOTHING else dataset
+    algo.fit_online(
+        gymnasium.make(env_id),
+        online,
+        dataset=data,
+        eval_env=gymnasium.make(env_id),
+        eval_interval=max(online // 4, 1),
+        eval_episodes=episodes,
+        log_interval=online,
+        out=None,
+        progress=False,
+        **given,
+    )
+    report = BeforeAfter.of(algo.history)
+    assert report is not None
+    row = {"task": task, "algorithm": name, "seed": seed, **report.row()}
+    return {**row, "seconds": round(time.perf_counter() - started, 1)}
+
+
+def table(path: Path) -> str:
+    """Returns means over seeds with 95% intervals of Student's t, a line an algorithm."""
+    rows = list(csv.DictReader(path.read_text().splitlines()))
+    lines = ["| task | algorithm | seeds | before | dip | after | regret |", "|---|---|---|---|---|---|---|"]
+    for task, name in dict.fromkeys((row["task"], row["algorithm"]) for row in rows):
+        own = [row for row in rows if (row["task"], row["algorithm"]) == (task, name)]
+        cells = [
+            _cell(np.array([float(row[measure]) for row in own]))
+            for measure in ("before", "dip", "after", "regret")
+        ]
+        lines.append(f"| {task} | {name} | {len(own)} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _cell(values: np.ndarray[Any, Any]) -> str:
+    if len(values) < 2:
+        return f"{values.mean():.0f}"
+    half = float(stats.t.ppf(0.975, len(values) - 1)) * standard_error(values)
+    return f"{values.mean():.0f} ± {half:.0f}"
+
+
+@click.command()
+@click.option("--task", "tasks", multiple=True, type=click.Choice(list(TASKS)), help="Only this task.")
+@click.option("--algorithm", "names", multiple=True, help="Only this algorithm.")
+@click.option("--seeds", default=3, show_default=True, help="Runs of each algorithm.")
+@click.option("--offline", default=1_000, show_default=True, help="Updates on the data alone.")
+@click.option("--online", default=3_200, show_default=True, help="Environment steps.")
+@click.option("--episodes", default=5, show_default=True, help="Of each evaluation.")
+@click.option(
+    "--out", default=str(RESULTS), show_default=True, type=click.Path(path_type=Path), help="CSV file."
+)
+@click.option("--table", "shows", is_flag=True, help="Print the table of what is there, and run nothing.")
+def main(
+    tasks: tuple[str, ...],
+    names: tuple[str, ...],
+    seeds: int,
+    offline: int,
+    online: int,
+    episodes: int,
+    out: Path,
+    shows: bool,
+) -> None:
+    """Measure what going online does to scores."""
+    if not shows:
+        for seed in range(seeds):
+            for task in tasks or TASKS:
+                for name in [name for name in TASKS[task][2] if not names or name in names]:
+                    _append(out, task, name, seed, offline, online, episodes)
+    click.echo(table(out))
+
+
+def _append(out: Path, task: str, name: str, seed: int, *sizes: int) -> None:
+    """Appends the row of a run unless it is there."""
+    there = list(csv.DictReader(out.read_text().splitlines())) if out.exists() else []
+    if any((row["task"], row["algorithm"], row["seed"]) == (task, name, str(seed)) for row in there):
+        return
+    row = run(task, name, seed, *sizes)
+    with out.open("a", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        if not there:
+            writer.writeheader()
+        writer.writerow(row)
+    click.echo(row)
+
+
+if __name__ == "__main__":
+    main()

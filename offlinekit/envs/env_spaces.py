@@ -1,0 +1,107 @@
+"""Spaces of environments: whether a policy means the same actions, and wrappers for spaces that no dataset holds."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+
+from offlinekit.errors import DatasetWarning, UnsupportedError
+from offlinekit.types import Array
+
+Space = spaces.Space[Any]
+FLATTEN = "gymnasium.wrappers.FlattenObservation(env)"
+UNFLATTEN = (
+    "gymnasium.wrappers.TransformAction(env, lambda action: gymnasium.spaces.unflatten(env.action_space, action), "
+    "gymnasium.spaces.flatten_space(env.action_space))"
+)
+
+
+def warn_of_other_range(acts: spaces.Space[Any], env: gymnasium.Env[Any, Any], stacklevel: int = 2) -> None:
+    """Warns if an environment takes actions of another range than a policy or its data have.
+
+    Args:
+        acts: Space of the policy's actions; one without bounds says nothing of a range.
+        env: To act in.
+        stacklevel: Of the warning.
+    """
+    takes = env.action_space
+    if not (isinstance(acts, spaces.Box) and isinstance(takes, spaces.Box)) or acts.shape != takes.shape:
+        return
+    if acts.is_bounded() and takes.is_bounded() and not same_range(acts, takes):
+        warnings.warn(
+            f"the environment takes actions from {_range(takes)}, those of the policy and its data are from "
+            f"{_range(acts)}; if they are scaled, wrap it: "
+            f"gymnasium.wrappers.RescaleAction(env, {_bound(acts.low)}, {_bound(acts.high)})",
+            DatasetWarning,
+            stacklevel=stacklevel + 1,
+        )
+
+
+def same_range(first: spaces.Box, second: spaces.Box) -> bool:
+    """Returns whether two spaces of one shape have the same bounds, rounding aside."""
+    return bool(np.allclose(first.low, second.low) and np.allclose(first.high, second.high))
+
+
+def check_learnable(env: gymnasium.Env[Any, Any]) -> None:
+    """Refuses an environment whose observations or actions no dataset holds.
+
+    Raises:
+        UnsupportedError: Names the wrapper that helps.
+    """
+    acts = env.action_space
+    remedies = {
+        f"observations of {env.observation_space}": observation_remedy(env.observation_space),
+        f"actions of {acts}": None if isinstance(acts, spaces.Discrete) else action_remedy(acts),
+    }
+    for what, remedy in remedies.items():
+        if remedy is not None:
+            raise UnsupportedError(f"datasets do not hold {what}; wrap the environment: {remedy}")
+
+
+def observation_remedy(space: Space) -> str | None:
+    """Returns the wrapper that makes vectors of observations, one-hot of numbers; None if they are held as they are."""
+    return None if _is_held(space) else FLATTEN
+
+
+def action_remedy(space: Space) -> str | None:
+    """Returns the wrapper that makes vectors, or numbers from 0, of actions; None for those that are these."""
+    if isinstance(space, spaces.Discrete):
+        start = int(space.start)
+        return _transformed(f"action + {start}", int(space.n)) if start else None
+    if isinstance(space, spaces.MultiBinary):
+        return _numbered([2] * math.prod(space.shape))
+    if isinstance(space, spaces.MultiDiscrete):
+        return _numbered(space.nvec.ravel().tolist())
+    if isinstance(space, spaces.Box):
+        return None if len(space.shape) == 1 else UNFLATTEN
+    return UNFLATTEN
+
+
+def _is_held(space: Space) -> bool:
+    if isinstance(space, spaces.Dict):
+        return bool(space.spaces) and all(map(_is_held, space.spaces.values()))
+    if isinstance(space, spaces.Tuple):
+        return bool(space.spaces) and all(map(_is_held, space.spaces))
+    return isinstance(space, spaces.Box) and len(space.shape) > 0
+
+
+def _numbered(sizes: list[int]) -> str:
+    return _transformed(f"numpy.array(numpy.unravel_index(action, {tuple(sizes)}))", math.prod(sizes))
+
+
+def _transformed(expression: str, n: int) -> str:
+    return f"gymnasium.wrappers.TransformAction(env, lambda action: {expression}, gymnasium.spaces.Discrete({n}))"
+
+
+def _range(space: spaces.Box) -> str:
+    return f"{_bound(space.low)} to {_bound(space.high)}"
+
+
+def _bound(bound: Array) -> str:
+    """Returns a bound, as one number if it has only one."""
+    return f"{bound.flat[0]:g}" if np.all(bound == bound.flat[0]) else str(bound.tolist())

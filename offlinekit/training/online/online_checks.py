@@ -1,0 +1,108 @@
+"""What must be so before an online run begins: settings, networks, shares and environment that fit one another."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import gymnasium
+import numpy as np
+
+from offlinekit.datasets import MDPDataset
+from offlinekit.datasets.spaces import check_environment
+from offlinekit.envs.frame_stacking import fit_stack, stacked_observations
+from offlinekit.errors import UnsupportedError
+from offlinekit.sampling.scalers import resolve_scaler
+from offlinekit.training.online.online_settings import OnlineSettings
+from offlinekit.training.trackers import find_factories
+from offlinekit.training.undisturbed import undisturbed
+
+if TYPE_CHECKING:
+    from offlinekit.core.algo import Algo
+
+
+def check_together(algo: Algo, settings: OnlineSettings) -> None:
+    """Checks an algorithm and settings that depend on one another, and decides which way early stopping goes.
+
+    Raises:
+        UnsupportedError: For an algorithm that learns from windows of trajectories.
+        ValueError: For settings that contradict one another, or have no effect without another.
+    """
+    cls = type(algo).__name__
+    if algo.family == "SEQ":
+        raise UnsupportedError(
+            f"{cls} learns from windows of trajectories, which fit_online does not collect; fine-tune one of "
+            "transitions, such as SAC or DoubleDQN"
+        )
+    if settings["out"] is None and (settings["tensorboard"] or settings["loggers"]):
+        raise ValueError("loggers belong to a run folder; give out='runs' as well")
+    if settings["guide_steps"] and settings["guide"] is None:
+        raise ValueError("guide_steps needs a policy that acts first; give guide= as well")
+    if settings["guide"] is not None and not settings["guide_steps"]:
+        raise ValueError(
+            "guide acts in the first guide_steps steps of each episode; give guide_steps=200, say"
+        )
+    find_factories(settings["loggers"])
+    stopping = settings["early_stopping"]
+    if stopping is not None:
+        settings["early_stopping"] = stopping.resolved(settings["evaluators"] or {})
+
+
+def build_online(algo: Algo, dataset: MDPDataset | None, example: MDPDataset) -> None:
+    """Makes networks and scalers, or checks that those there are fit.
+
+    Raises:
+        ValueError: For scalers that would have to be fitted on no data.
+    """
+    fresh = algo.grad_step == 0 and algo.run_dir is None
+    given = {"observation": algo.observation_scaler, "reward": algo.reward_scaler}
+    scalers = [resolve_scaler(scaler, kind) for kind, scaler in given.items()]
+    if dataset is None and fresh and any(scaler is not None and scaler.needs_data for scaler in scalers):
+        raise ValueError(
+            "observation_scaler and reward_scaler are fitted on data; give dataset=, or leave them out to "
+            "learn from nothing, or take one with numbers of its own ('multiply', 'shift', 'clip')"
+        )
+    if dataset is not None:
+        algo.check(dataset)
+    algo.build(example if dataset is None else dataset)
+
+
+def check_share(algo: Algo, share: tuple[float, float] | None, dataset: MDPDataset | None) -> None:
+    """Checks that there are rows of which a share can be drawn.
+
+    Raises:
+        ValueError: For a share of recorded rows without any.
+        UnsupportedError: For an algorithm whose losses look at all rows at once.
+    """
+    if share is None or share == (0.0, 0.0):
+        return
+    if dataset is None:
+        raise ValueError(
+            f"mixing draws a share {max(share)} of recorded rows; give a dataset, or mixing='none'"
+        )
+    if algo.impl.learns_whole_dataset:
+        raise UnsupportedError(
+            f"{type(algo).__name__} learns from all rows at once, of which there are no shares; give mixing='append'"
+        )
+
+
+def check_acting(algo: Algo, example: MDPDataset, env: gymnasium.Env[Any, Any]) -> None:
+    """Checks that an algorithm acts, and in the spaces of an environment.
+
+    Args:
+        algo: With networks.
+        example: One row.
+        env: Where it is to act.
+
+    Raises:
+        UnsupportedError: For an algorithm that does not act, or an environment that stacks its images.
+        DatasetError: For an environment of other spaces.
+    """
+    with undisturbed(algo):
+        algo.predict(stacked_observations(example, np.zeros(1, np.int64), algo.frame_stack, algo.frame_pad))
+    shown = fit_stack(env, algo)
+    spaces = (algo.impl.observation_space, algo.impl.action_space)
+    check_environment(*spaces, shown, whose="the algorithm", option="env=")
+    if algo.frame_stack > 1 and shown is env:
+        raise UnsupportedError(
+            f"{type(algo).__name__} stacks {algo.frame_stack} images itself; give an environment that shows single ones"
+        )
