@@ -213,9 +213,8 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:
     if not path.is_file():
         raise FileNotFoundError(f"there is no policy file {path}")
     with path.open("rb") as file:
-        first = file.read(8)
-        size = int.from_bytes(first, "little")
-        if len(first) < 8 or size > min(LONGEST_HEADER, path.stat().st_size - 8):
+        size = int.from_bytes(file.read(8), "little")
+        if size > min(LONGEST_HEADER, path.stat().st_size - 8):
             raise PolicyFileError(f"{path} is no safetensors file, or is truncated; export the policy again")
         text = file.read(size)
     try:
@@ -307,10 +306,6 @@ def _squeeze(x: Array, dim: int | list[int]) -> Array:
     return np.squeeze(x, tuple(d for d in dims if x.shape[d] == 1))
 
 
-def _movedim(x: Array, source: int | list[int], to: int | list[int]) -> Array:
-    return np.moveaxis(x, _axes(source), _axes(to))
-
-
 def _linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
     product: Array = x @ weight.T
     return product if bias is None else product + bias
@@ -362,23 +357,16 @@ def _erf_table() -> Array:
 
 
 def _erf(x: Array) -> Array:
-    """Returns the error function within 1e-7, along straight lines between the numbers of a table.
-
-    math.erf on one number at a time takes twelve times as long.
-    """
-    place = np.minimum(np.abs(x), np.float32(4.0)) * np.float32(PER_UNIT)
-    whole = np.floor(place)
-    left = whole.astype(np.int32)
-    table = _erf_table()
-    low = table[left]
-    found: Array = np.copysign(low + (place - whole) * (table[left + 1] - low), x)
+    """Returns the error function within 1e-7, in straight lines between table entries: 12 times as fast as math.erf."""
+    place, table = np.minimum(np.abs(x), np.float32(4.0)) * np.float32(PER_UNIT), _erf_table()
+    left = (whole := np.floor(place)).astype(np.int32)
+    found: Array = np.copysign(table[left] + (place - whole) * (table[left + 1] - table[left]), x)
     return found
 
 
 def _mish(x: Array) -> Array:
-    """Returns x tanh(log(1 + e^x)) = x e (e + 2) / (e (e + 2) + 2) with e = e^x, which is x from 20 on."""
-    exponential = np.exp(np.minimum(x, 20.0))
-    product = exponential * (exponential + 2.0)
+    """Returns x tanh(log(1 + y)) = x y (y + 2) / (y (y + 2) + 2) with y = e^x; from 20 on that is x."""
+    product = (y := np.exp(np.minimum(x, 20.0))) * (y + 2.0)
     return x * (product / (product + 2.0))
 
 
@@ -397,10 +385,6 @@ def _product(x: Any, y: Any) -> Any:
     return x * y
 
 
-def _cast(x: Array, dtype: str | None, *_: object) -> Array:
-    return x if dtype is None else x.astype(dtype, copy=False)
-
-
 OPERATIONS: dict[str, Callable[..., Any]] = {
     "abs": np.abs,
     "add": lambda x, y, alpha=1: x + (y if alpha == 1 else alpha * y),
@@ -409,7 +393,7 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "argmax": lambda x, dim=None, keep=False: x.argmax(dim, keepdims=keep),
     "baddbmm": lambda b, x, y, *_: b + x @ y,
     "bitwise_not": np.bitwise_not,
-    "cast": _cast,
+    "cast": lambda x, dtype, *_: x if dtype is None else x.astype(dtype, copy=False),
     "cat": lambda parts, dim=0: np.concatenate(parts, dim),
     "clamp": _clamp,
     "conv2d": _conv2d,
@@ -436,7 +420,7 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "mean": lambda x, dim=None, keep=False, *_: x.mean(_axes(dim), keepdims=keep),
     "minimum": np.minimum,
     "mish": _mish,
-    "movedim": _movedim,
+    "movedim": lambda x, source, to: np.moveaxis(x, _axes(source), _axes(to)),
     "mul": _product,
     "neg": np.negative,
     "permute": lambda x, dims: x.transpose(dims),
