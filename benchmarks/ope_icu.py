@@ -1,6 +1,6 @@
 """Errors and coverage of every off-policy estimator on ICU-Sepsis, whose true values linear algebra gives.
 
-    python benchmarks/ope_icu.py ../shared/data/icu_sepsis/dynamics.npz --draws 100 --csv benchmarks/results/ope_icu.csv
+    python benchmarks/ope_icu.py ../shared/data/icu_sepsis/dynamics.npz --draws 40 --csv benchmarks/results/ope_icu.csv
 
 Draws 500 episodes under a behaviour policy, judges a target policy by them, and looks whether the intervals hold
 the truth; so many times. States are those of the published table of transitions; gamma is 1.

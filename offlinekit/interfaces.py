@@ -153,6 +153,9 @@ class Trainable(Protocol):
     def make_sampler(self, dataset: MDPDataset, **settings: Any) -> Sampler:
         """Makes what draws batches of a dataset."""
 
+    def training_sampler(self, recorded: Sampler, dataset: MDPDataset) -> Sampler:
+        """Returns what a run draws from, given a sampler of the dataset."""
+
     def save(self, path: str | Path, *, run: Mapping[str, Any] | None = None) -> Path:
         """Writes its whole state."""
 

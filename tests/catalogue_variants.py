@@ -17,6 +17,16 @@ SMALL = {
     "context": 4,
     "width": 8,
     "n_layers": 1,
+    "dynamics": {
+        "encoder": {"type": "mlp", "hidden_sizes": [8]},
+        "n_members": 2,
+        "max_epochs": 1,
+        "batch_size": 16,
+    },
+    "n_rollouts": 20,
+    "rollout_length": 2,
+    "rollout_interval": 3,
+    "real_share": 0.5,
 }
 VALUES = {"mean": {}, "qr": {"q_function": "qr", "n_quantiles": 5}}
 

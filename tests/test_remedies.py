@@ -155,6 +155,11 @@ def table(folder: Path, **options: Any) -> MDPDataset:
     return get_dataset(folder / "t.csv", **options)[0]
 
 
+def commas(folder: Path, **options: Any) -> MDPDataset:
+    (folder / "c.csv").write_text("age;dose;reward;stay\n1;0,5;1,5;0\n2;0,25;2,5;0\n")
+    return get_dataset(folder / "c.csv", separator=";", **TABLE, **options)[0]
+
+
 def again(folder: Path) -> object:
     small_dataset("continuous").save(folder / "a.h5")
     return MDPDataset.open(folder / "a.h5")
@@ -448,6 +453,16 @@ REMEDIES = {
         lambda found, folder: table(
             folder, **{name: TABLE[name] for name in (found[1], *found[2].split(", ")) if name in TABLE}
         ),
+    ),
+    "decimal commas": Remedy(
+        lambda folder: commas(folder),
+        r"give (decimal=',') to read",
+        lambda found, folder: commas(folder, **keywords(found[1])),
+    ),
+    "an evaluator without a number": Remedy(
+        lambda _: fit(evaluators={"mine": lambda algo, data: data.rewards}),
+        r"such as (float\(x\.mean\(\)\))",
+        lambda found, _: fit(evaluators={"mine": lambda algo, data: run(found[1], x=data.rewards)}),
     ),
     "a misspelt dataset": Remedy(
         lambda _: get_dataset("cartpole-mixd"),

@@ -10,6 +10,7 @@ from offlinekit.algos.bear import BEAR
 from offlinekit.algos.bfn import BFN
 from offlinekit.algos.bred import BRED
 from offlinekit.algos.cal_ql import CalQL
+from offlinekit.algos.combo import COMBO
 from offlinekit.algos.cql import CQL
 from offlinekit.algos.crr import CRR
 from offlinekit.algos.ddpg import DDPG
@@ -37,6 +38,10 @@ from offlinekit.algos.iql import IQL
 from offlinekit.algos.ispic import ISPIC
 from offlinekit.algos.ispis import ISPIS
 from offlinekit.algos.lbsac import LBSAC
+from offlinekit.algos.mobile import MOBILE
+from offlinekit.algos.mobrac import MoBRAC
+from offlinekit.algos.mopo import MOPO
+from offlinekit.algos.morel import MOReL
 from offlinekit.algos.msg import MSG
 from offlinekit.algos.nfq import NFQ
 from offlinekit.algos.percent_bc import PercentBC
@@ -72,6 +77,7 @@ __all__ = [
     "BEAR",
     "BFN",
     "BRED",
+    "COMBO",
     "CQL",
     "CRR",
     "DDPG",
@@ -86,6 +92,8 @@ __all__ = [
     "ISPIC",
     "ISPIS",
     "LBSAC",
+    "MOBILE",
+    "MOPO",
     "MSG",
     "NFQ",
     "PEX",
@@ -123,6 +131,8 @@ __all__ = [
     "Dynamics",
     "InAC",
     "MLPEncoder",
+    "MOReL",
+    "MoBRAC",
     "PercentBC",
     "Population",
     "ReBRAC",

@@ -447,6 +447,10 @@ class Algo(Configured):
         }
         return sampler_for(dataset, **{**own, **settings})
 
+    def training_sampler(self, recorded: Sampler, dataset: MDPDataset) -> Sampler:
+        """Returns what a run of `fit` draws from: rows of the dataset, to which a subclass adds rows of its own."""
+        return recorded
+
     @property
     def samples_rows(self) -> bool:
         """Whether its batches are rows as they were recorded, so that a replay memory can hold them one by one."""

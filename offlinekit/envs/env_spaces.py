@@ -77,9 +77,18 @@ def action_remedy(space: Space) -> str | None:
         return _numbered([2] * math.prod(space.shape))
     if isinstance(space, spaces.MultiDiscrete):
         return _numbered(space.nvec.ravel().tolist())
-    if isinstance(space, spaces.Box):
-        return None if len(space.shape) == 1 else UNFLATTEN
-    return UNFLATTEN
+    if isinstance(space, spaces.Box) and len(space.shape) == 1:
+        return None
+    return UNFLATTEN if _is_continuous(space) else "gymnasium.ActionWrapper, which makes them of one number"
+
+
+def _is_continuous(space: Space) -> bool:
+    """Returns whether a space is made of numbers alone, which a vector can hold side by side."""
+    if isinstance(space, spaces.Dict):
+        return all(map(_is_continuous, space.spaces.values()))
+    if isinstance(space, spaces.Tuple):
+        return all(map(_is_continuous, space.spaces))
+    return isinstance(space, spaces.Box)
 
 
 def _is_held(space: Space) -> bool:

@@ -364,6 +364,33 @@ def gaussian_fit(
     return (means - outcomes).square() * (-log_variances).exp() + log_variances
 
 
+def largest_deviation(log_stds: Float[Tensor, "K B D"]) -> Float[Tensor, " B"]:
+    """Returns max_k |std_k|, the largest of the members' norms of deviations.
+
+    Source: Yu et al. 2020, arXiv:2005.13239, section 5.
+    """
+    return log_stds.exp().square().sum(-1).sqrt().amax(0)
+
+
+def largest_distance_to_mean(means: Float[Tensor, "K B D"]) -> Float[Tensor, " B"]:
+    """Returns max_k |mean_k - mean over members|."""
+    return (means - means.mean(0)).square().sum(-1).sqrt().amax(0)
+
+
+def mean_variance_root(means: Float[Tensor, "K B D"]) -> Float[Tensor, " B"]:
+    """Returns the root of the mean over dimensions of the members' variance, that of K numbers."""
+    return means.var(0, correction=0).mean(-1).sqrt()
+
+
+def largest_distance(means: Float[Tensor, "K B D"]) -> Float[Tensor, " B"]:
+    """Returns the largest distance between two members, max_ij |mean_i - mean_j|.
+
+    Source: Kidambi et al. 2020, arXiv:2005.05951, eq. (2).
+    """
+    differences = means.unsqueeze(0) - means.unsqueeze(1)
+    return differences.square().sum(-1).amax((0, 1)).sqrt()
+
+
 def has_improved(
     best: Float[Tensor, " K"], errors: Float[Tensor, " K"], least: float = 0.01
 ) -> Bool[Tensor, " K"]:

@@ -33,6 +33,7 @@ class Batch(NamedTuple):
     - `masks`: [K, B], 1 where ensemble member k learns from the row; None if the dataset has no bootstrap masks.
     - `behavior_log_probs`: [B], log-probabilities of the actions under the policy that was recorded.
     - `rows`: int64 [B], the numbers of the rows.
+    - `imagined`: [B], 1 where a model made the row, 0 where it was recorded or played.
     - any of the dataset's `extras`: float32, int64 or bool [B, ...], as recorded.
     """
 

@@ -179,13 +179,14 @@ def sampler_for(dataset: MDPDataset, **settings: Any) -> TransitionSampler | Blo
 
     Args:
         dataset: What to learn from.
-        settings: Of `TransitionSampler`, or of `ReplayMemory`.
+        settings: Of `TransitionSampler`, or of `ReplayMemory`; its subclass as `memory`.
 
     Raises:
         UnsupportedError: For `sampling_weights`, `following` or `priorities` with a dataset to be drawn by blocks.
     """
     if "capacity" in settings:
-        return ReplayMemory(dataset, **settings)
+        memory: type[ReplayMemory] = settings.pop("memory", ReplayMemory)
+        return memory(dataset, **settings)
     if is_mapped(dataset) and len(dataset) * row_bytes(dataset) > POOL_BYTES:
         for name in ("sampling_weights", "following", "priorities"):
             if settings.pop(name, None) is not None:

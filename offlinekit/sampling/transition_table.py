@@ -106,6 +106,8 @@ class TransitionTable:
         if {"returns", "lambda_returns"} & {*names} - {*own}:
             to_go = returns_to_go(dataset, rewards, gamma)
             own = {"returns": to_go, "lambda_returns": to_go, **own}
+        if "imagined" in names:
+            own = {"imagined": np.zeros(len(dataset), np.float32), **own}
         if "rows" in names:
             own = {"rows": np.arange(len(dataset)), **own}
         named = NamedColumns(names, own, following, device)

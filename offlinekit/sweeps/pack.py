@@ -136,12 +136,14 @@ def evaluate_trials(sweep: Sweep, algos: Sequence[Algo], metric: str) -> list[fl
 
 def fitted_start_values(algos: Sequence[Algo], dataset: MDPDataset, n_steps: int, seed: int) -> list[float]:
     """Returns the start value of each algorithm by fitted Q evaluation, of so many updates."""
+    from offlinekit.metrics.ope.held_data import held_in_memory
     from offlinekit.metrics.ope.selection import (
         fitted_values,  # Here: scipy.stats takes a second and sets warnings.
     )
 
     named = {str(index): algo for index, algo in enumerate(algos)}
-    values_of = fitted_values(named, dataset, n_steps=n_steps, n_resamples=0, seed=seed)
+    held = held_in_memory(dataset, len(named), None, seed)
+    values_of = fitted_values(named, held, n_steps=n_steps, n_resamples=0, seed=seed)
     return [float(values[0]) for values in values_of.values()]
 
 

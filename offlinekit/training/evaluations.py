@@ -90,6 +90,11 @@ def _play(
 
 def _judge(name: str, evaluator: Evaluator, algo: Algo, dataset: MDPDataset) -> dict[str, float]:
     measured = evaluator(algo, dataset)
-    if isinstance(measured, Mapping):
-        return {f"{name}/{part}": float(value) for part, value in measured.items()}
-    return {name: float(measured)}
+    values = measured if isinstance(measured, Mapping) else {"": measured}
+    try:
+        return {f"{name}/{part}" if part else name: float(value) for part, value in values.items()}
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"the evaluator {name!r} returned {measured!r:.100}, expected a number, or numbers by name ({error}); "
+            "return one, such as float(x.mean())"
+        ) from error

@@ -183,6 +183,10 @@ class Run:
         nearest = min(every - self.done % every for every in intervals)
         return min(nearest, self.end - self.clock)
 
+    def take(self, n_updates: int, stop: Callable[[], bool]) -> int:
+        """Takes updates, at most `n_updates`, and returns how many; a subclass may do something between two of them."""
+        return self.engine.run(n_updates, stop)
+
     def settle(self) -> dict[str, Any] | None:
         """Evaluates, logs and saves what is due, and returns the new row of the history, if any.
 
@@ -243,7 +247,7 @@ class Run:
         """Takes updates up to the next event, a few at a time so that interrupts and NaN are seen."""
         n = self.ahead()
         while n > 0 and not self.leaving and not self.out_of_time:
-            taken = self.engine.run(min(n, CHECK_EVERY), lambda: self.interrupted or self.is_late())
+            taken = self.take(min(n, CHECK_EVERY), lambda: self.interrupted or self.is_late())
             flags = (self.interrupted, self.preempted, self.is_late())
             self.leaving, self.preempted, self.out_of_time = self.engine.agrees(*flags)
             bar.advance(taken)

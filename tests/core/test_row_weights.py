@@ -41,6 +41,7 @@ WHOLE = {
     "DecisionTransformer",
     "DiscreteDecisionTransformer",
     "TACR",
+    "WSRL",
 }
 """Those that learn of a row by others of its episode: what came before, or was earned after it."""
 EACH = [pytest.param(front, id=name) for name, front in catalogue().items()]

@@ -111,7 +111,21 @@ def outcome(algo, data):
     actor = algo.as_stateful()
     acted = [actor.predict(row, 1.0) for row in data.observations[:6]]
     memory = torch.tensor(hash(str(algo.impl.begin_episode(None))))
+    if algo.online_settings:
+        torch_numbers += online_numbers(algo, data)
     return [*torch_numbers, *map(torch.as_tensor, np.stack(acted)), algo.impl.random.state().sum(), memory]
+
+
+def online_numbers(algo, data):
+    """Returns what some updates of an online run leave behind, and how it would act there."""
+    batch = algo.sample_batch(data)
+    algo.impl.enter_phase(online=True)
+    for _ in range(6):
+        algo.impl.update(batch)
+    acted = torch.as_tensor(algo.sample_action(data.observations))
+    algo.impl.enter_phase(online=False)
+    left = [value.double().sum() for value in algo.impl.state_tensors().values() if value.is_floating_point()]
+    return [*left, acted]
 
 
 def hyperparameters():

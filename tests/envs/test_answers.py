@@ -71,6 +71,10 @@ WRONG = {
         {"first": (np.zeros(4, np.float32), {}, 0)},
         r"reset of the environment returned a tuple of 3, expected a pair",
     ),
+    "another shape": (
+        {"observation": np.zeros(3, np.float32)},
+        r"step 0 gave an observation of shape \(3,\), its reset one of shape \(4,\)",
+    ),
     "no pair": (
         {"first": np.zeros(4, np.float32)},
         r"reset of the environment returned ndarray, expected a pair",
@@ -86,6 +90,19 @@ def test_answers_that_are_none_are_refused_by_name_at_every_door(door, name, tmp
     replaced, message = WRONG[name]
     with pytest.raises(ValueError, match=message):
         DOORS[door](Answering(**replaced), tmp_path)
+
+
+class Unseeded(Answering):
+    def reset(self):
+        return super().reset()
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+@pytest.mark.parametrize("door", DOORS)
+def test_a_reset_without_a_seed_is_refused_at_every_door(door, wrapped, tmp_path):
+    env = gymnasium.wrappers.TimeLimit(Unseeded(), 3) if wrapped else Unseeded()
+    with pytest.raises(TypeError, match=r"reset of Unseeded takes no seed.*def reset\(self, \*, seed=None"):
+        DOORS[door](env, tmp_path)
 
 
 @pytest.mark.parametrize("number", [np.array([2.0]), np.float32(2), np.int64(2), 2, np.array(2.0), [2.0]])

@@ -86,3 +86,11 @@ def test_what_cannot_be_filmed_is_named(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(given_env, "make_env", lambda *args, **kwargs: None)
     with pytest.raises(MissingExtraError, match="no environment 'Hopper-v4'"):
         record_video(policy, "Hopper-v4", tmp_path / "film.mp4")
+
+
+def test_an_environment_that_has_no_images_says_what_to_do(tmp_path: Path) -> None:
+    class Blind(Painted):
+        render = gymnasium.Env.render
+
+    with pytest.raises(UnsupportedError, match="make it with render_mode='rgb_array', or give its name"):
+        record_video(RandomPolicy(Blind.action_space), Blind(), tmp_path / "film.mp4")

@@ -21,7 +21,7 @@ from offlinekit.metrics.reporting.group_results import in_words, mean_interval
 from offlinekit.metrics.reporting.markup import latex_text, markdown_text
 from offlinekit.metrics.reporting.page import write_report
 from offlinekit.metrics.reporting.report_tables import Table, tables_of
-from offlinekit.metrics.reporting.results import by_group, find_runs, read_run, score_matrix
+from offlinekit.metrics.reporting.results import by_group, find_runs, read_run, read_runs, score_matrix
 from offlinekit.metrics.statistics.budget import Budget
 
 
@@ -441,3 +441,17 @@ def test_text_of_other_formats_is_shown_as_it_is() -> None:
         r"a\|b \<c\> \*d\* \[e](f) \_g\_ n_h [1, 2]"
     )
     assert latex_text("50% of a_b & {c} ~^") == (r"50\% of a\_b \& \{c\} \textasciitilde{}\textasciicircum{}")
+
+
+def test_one_run_that_cannot_be_read_leaves_the_others(tmp_path):
+    for seed in range(2):
+        write_run(tmp_path / "runs" / str(seed), [[1.0 + seed]], seed=seed)
+    damaged = write_run(tmp_path / "runs" / "damaged", [[9.0]], seed=5)
+    (damaged / "config.json").write_text("{")
+    silent = write_run(tmp_path / "runs" / "silent", [[9.0]], seed=6)
+    (silent / "metrics.csv").write_text("step,time\n")
+    runs, left_out = read_runs([tmp_path / "runs"])
+    assert [run.seed for run in runs] == [0, 1]
+    assert [line.split()[0] for line in left_out] == ["damaged", "silent"]
+    with pytest.raises(ValueError, match="damaged"):
+        read_runs([damaged])

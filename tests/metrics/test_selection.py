@@ -13,7 +13,7 @@ from table_networks import TABLE
 
 from offlinekit.datasets import MDPDataset
 from offlinekit.errors import DatasetWarning, UnsupportedError
-from offlinekit.metrics.ope import selection
+from offlinekit.metrics.ope import held_data, selection
 from offlinekit.metrics.ope.selection import fitted_values, select
 from offlinekit.metrics.ope.weighted_estimate import propensities_of
 
@@ -221,10 +221,10 @@ def test_bad_input():
 def test_data_in_a_file_are_judged_by_as_many_episodes_as_memory_holds(tmp_path, monkeypatch):
     whole = MDPDataset.open(arms(300, 0.1).save(tmp_path / "arms.h5", compress=False))
     monkeypatch.setattr(
-        selection, "POOL_BYTES", 90 * 12
+        held_data, "POOL_BYTES", 90 * 12
     )  # Of 12 bytes a row: 4 of the observation, 8 of the action.
     policies = {str(a): constant(a) for a in range(3)}
-    with pytest.warns(DatasetWarning, match="90 of 300 episodes, drawn at random, evaluate the policies"):
+    with pytest.warns(DatasetWarning, match="90 of 300 episodes, drawn at random, are estimated from"):
         found = select(policies, whole, n_resamples=2, **QUICK)
     assert [candidate.name for candidate in found.candidates] == ["2", "1", "0"]
     with pytest.raises(ValueError, match="save the dataset with its behavior_log_probs"):

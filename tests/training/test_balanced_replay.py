@@ -46,6 +46,8 @@ def test_a_fresh_ratio_is_about_one():
     ratio = DensityRatio(LINE, LINE, Random(0, torch.device("cpu")))
     seen = torch.linspace(-1, 1, 9)[:, None]
     assert (ratio(seen, seen) - 1.0).abs().max() < 0.02
+    torch.nn.init.constant_(ratio.network.mlp.layers[-1].bias, -1.0)
+    close(ratio(seen, seen), [0.0] * 9)
     chosen = DensityRatio(LINE, spaces.Discrete(3), Random(0, torch.device("cpu")))
     assert chosen(seen, torch.arange(9) % 3).shape == (9,)
 
@@ -114,7 +116,7 @@ def test_rows_that_were_drawn_have_the_priority_of_their_ratio(monkeypatch):
         balanced, "_uniform", lambda n, first: balanced.memory.gather(torch.arange(4) + first % 50)
     )
     ratios = iter([
-        torch.tensor([32.0, 1.0, 1.0, 0.0], requires_grad=True),  # Of recorded rows: fifth roots 2, 1, 1, 0.
+        torch.tensor([1024.0, 32.0, 32.0, 0.0], requires_grad=True),  # Of recorded rows: fifth roots 4, 2, 2, 0.
         torch.ones(4, requires_grad=True),
         torch.tensor([32.0, 243.0, 0.0, 1.0]),  # Of the minibatch: 2, 3, 0, 1.
     ])  # fmt: skip
@@ -122,9 +124,9 @@ def test_rows_that_were_drawn_have_the_priority_of_their_ratio(monkeypatch):
     monkeypatch.setattr(torch.autograd, "grad", lambda loss, parameters: [None] * len(parameters))
     balanced._admit()
     balanced._learn(balanced.memory.gather(torch.tensor([7, 50, 9, 51])), torch.tensor([7, 50, 9, 51]))
-    # Over the mean (2 + 1 + 1 + 0) / 4 = 1; at least 1e-3.
+    # Over the mean (4 + 2 + 2 + 0) / 4 = 2; at least 1e-3.
     numbers = balanced.tree.numbers
-    close(numbers[[7, 50, 9, 51]].float(), [2.0, 3.0, 1e-3, 1.0])
+    close(numbers[[7, 50, 9, 51]].float(), [1.0, 1.5, 1e-3, 0.5])
     close(numbers[[0, 52]].float(), [1.0, first_priority(50, 0.5)])
 
 

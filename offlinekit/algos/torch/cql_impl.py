@@ -75,7 +75,11 @@ class CQLImpl(SACImpl):
             data: Values of the data's actions, [K, B].
         """
         actions, densities = self.sampled_actions(batch)
-        weights = mean_weights(bootstrapped(data, batch.masks), row_weights(batch))
+        pushed_masks, data_masks = self.gap_masks(batch)
+        weights = mean_weights(bootstrapped(data, pushed_masks), row_weights(batch))
+        held = weights
+        if data_masks is not pushed_masks:
+            held = mean_weights(bootstrapped(data, data_masks), row_weights(batch))
 
         def soft_maxima(some: slice) -> Tensor:
             sampled = self.q.values(rows(batch.observations, some), actions[:, some])  # [K, 3n, B]
@@ -85,9 +89,16 @@ class CQLImpl(SACImpl):
 
         size = BLOCK // len(actions) if self.q.network.rows_are_independent else len(batch.rewards)
         pushed = sum_in_blocks(soft_maxima, len(batch.rewards), max(size, 1), list(self.q.parameters()))
-        gap = pushed - (weights * data).sum()
+        gap = pushed - (held * data).sum()
         threshold = self.config.gap_threshold
         return gap if threshold is None else gap - threshold * weights.sum()
+
+    def gap_masks(self, batch: Batch) -> tuple[Tensor | None, Tensor | None]:
+        """Returns which rows' states values are pushed down at, and which rows' actions they are held up at, [K, B].
+
+        Both are 1 for a row that counts, or None for all rows; a subclass may part them.
+        """
+        return batch.masks, batch.masks
 
     def bounded_values(self, sampled: Tensor, batch: Batch, some: slice) -> Tensor:
         """Returns the values of sampled actions that enter the gap; a subclass may bound them.

@@ -80,7 +80,10 @@ class PEXImpl(IQLImpl):
         """Returns the mode [B, A] of the policy whose mode is worth more; before, that of the policy."""
         own, frozen = self.policy.mode(observations), self.frozen_policy.mode(observations)
         logits = self.logits(observations, frozen, own)
-        return torch.where((self.expanded > 0) & (logits[:, :1] > logits[:, 1:]), frozen, own)
+        allowed = logits[:, :1] + 1e30 * (self.expanded - 1.0)  # The least before there are two policies.
+        best = torch.cat([logits[:, 1:], allowed], 1).argmax(1)
+        modes = torch.stack([own, frozen], 1)  # [B, 2, A]
+        return modes.gather(1, best[:, None, None].expand(-1, 1, modes.shape[-1])).squeeze(1)
 
     def compute_actor_loss(self, batch: Batch) -> Loss:
         """Returns the loss of IQL; online that of actions which the two policies choose now, in place of the data's."""

@@ -39,13 +39,16 @@ def command(first: str, second: str, score: str) -> None:
     """
     from offlinekit.metrics.reporting.comparing import compare_runs
     from offlinekit.metrics.reporting.counted_runs import counted_runs
-    from offlinekit.metrics.reporting.results import find_runs, read_run
+    from offlinekit.metrics.reporting.results import read_runs
     from offlinekit.metrics.statistics.budget import Budget
 
     groups = []
     for pattern, option in ((first, "A"), (second, "B")):
         with usage(option):
-            groups.append([read_run(path) for path in find_runs(sorted(glob.glob(pattern)) or [pattern])])
+            runs, unread = read_runs(sorted(glob.glob(pattern)) or [pattern])
+            groups.append(runs)
+            for line in unread:
+                click.echo(f"{line}.")
     with usage("A B"):
         comparison, unit, tasks = compare_runs(groups[0], groups[1], score)
     for line in (line for group in groups for line in counted_runs(group).left_out):

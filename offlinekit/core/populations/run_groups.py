@@ -41,9 +41,9 @@ class SingleRun:
         self.runs = {number: run}
 
     def advance(self, n_updates: int, stop: Callable[[], bool]) -> dict[int, TrainingError]:
-        """Takes updates of the run's own engine."""
+        """Takes updates of the run."""
         try:
-            self.run.engine.run(n_updates, stop)
+            self.run.take(n_updates, stop)
         except TrainingError as error:
             return {self.number: error}
         return {}

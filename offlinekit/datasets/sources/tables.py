@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import inspect
+import re
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -217,6 +218,10 @@ def _column(frame: pd.DataFrame, name: str) -> Array:
         values = _stacked(list(values), name)
     elif values.dtype.kind in "OU" and str(values[0]).lstrip().startswith("["):
         values = _stacked([_parsed(text, name, row) for row, text in enumerate(values)], name)
+    if values.dtype.kind in "OU" and re.fullmatch(r"-?\d+,\d+", str(values[0])):
+        raise DatasetError(
+            f"column {name!r} has numbers such as {values[0]!r}; give decimal=',' to read them"
+        )
     return as_array(values, f"column {name!r}")
 
 

@@ -32,6 +32,7 @@ from offlinekit.metrics.ope.gathering import (
     tabular_fit,
     tabular_states,
 )
+from offlinekit.metrics.ope.held_data import TABLES, held_in_memory
 from offlinekit.metrics.ope.intervals import interval_of
 from offlinekit.metrics.ope.model_checks import model_doubts, noting_doubts, unsettled
 from offlinekit.metrics.ope.ope_report import Report, shared_warnings
@@ -109,6 +110,7 @@ def estimate(
         )
     if fit_q is not None and q_function is not None:
         raise ValueError("q_function and fit_q say the same; give one of them")
+    dataset = held_in_memory(dataset, TABLES, behaviour, seed)
     target = TargetPolicy(policy, dataset.action_space, n_samples)
     counted = q_function is None and fit_q is None and target.discrete and tabular_states(dataset) is not None
     has_model = counted or q_function is not None or fit_q is not None

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from offlinekit.algos.fqe import BEHAVIOUR, FQE
 from offlinekit.datasets import MDPDataset
-from offlinekit.datasets.editing.thinning import subsample
-from offlinekit.errors import DatasetWarning
-from offlinekit.memory import memory_limit
 from offlinekit.metrics.ope.deployment_rules import Candidate, Rules, decide
 from offlinekit.metrics.ope.estimate_checks import FEW
 from offlinekit.metrics.ope.fit_checks import behaviour_missed, impossible
 from offlinekit.metrics.ope.fitted_policies import FittedPolicies, fits, fitted_values
+from offlinekit.metrics.ope.held_data import held_in_memory
 from offlinekit.metrics.ope.support import support_of
 from offlinekit.metrics.ope.target import TargetPolicy
 from offlinekit.metrics.ope.weighted_estimate import (
@@ -26,8 +23,6 @@ from offlinekit.metrics.ope.weighted_estimate import (
     propensities_of,
     weighted_estimate_of,
 )
-from offlinekit.sampling.block_reader import is_mapped, row_bytes
-from offlinekit.sampling.blocks import POOL_BYTES
 from offlinekit.training.value_alarm import still_moving
 
 __all__ = ["Candidate", "Selection", "fits", "fitted_values", "select"]
@@ -35,9 +30,6 @@ __all__ = ["Candidate", "Selection", "fits", "fitted_values", "select"]
 if TYPE_CHECKING:
     from offlinekit.interfaces import PolicyLike
     from offlinekit.metrics.ope.fitted_behaviour import Behaviour
-
-MEMORY_SHARE = 0.1
-"""Of the memory at hand that the data may take, which the fits of each policy keep beside its actions."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +98,7 @@ def select(
     """
     _check(policies, margin, confidence, n_resamples)
     rules = Rules(1 - (1 - confidence) / len(policies), min_effective_sample, max_disagreement)
-    dataset = _held_in_memory(dataset, len(policies) + 1, behaviour, settings.get("seed", 0))
+    dataset = held_in_memory(dataset, len(policies) + 1, behaviour, settings.get("seed", 0))
     fitted = FittedPolicies.of(
         {**policies, BEHAVIOUR: BEHAVIOUR}, dataset, n_resamples=n_resamples, **settings
     )
@@ -177,27 +169,6 @@ def _without_rows(policy: PolicyLike | str, fit: FQE, dataset: MDPDataset) -> st
     target = fitted_target(policy, fit, dataset) or TargetPolicy(fit.choices_at, dataset.action_space)
     support = support_of(target, dataset, fit.gamma)
     return str(support) if support.fails else ""
-
-
-def _held_in_memory(dataset: MDPDataset, n_tables: int, behaviour: Behaviour, seed: int) -> MDPDataset:
-    """Returns the dataset; of one in a file as many episodes, drawn at random, as the fits of each policy may hold."""
-    most = min(MEMORY_SHARE * memory_limit() / n_tables, POOL_BYTES)
-    size = len(dataset) * row_bytes(dataset)
-    if not is_mapped(dataset) or size <= most:
-        return dataset
-    if behaviour is not None and not isinstance(behaviour, str):
-        raise ValueError(
-            "behaviour= of a dataset in a file must be 'logged', 'fit' or 'none', as some of its episodes are used; "
-            "save the dataset with its behavior_log_probs"
-        )
-    part = subsample(dataset, fraction=most / size, seed=seed)
-    warnings.warn(
-        f"the data lie in a file and are larger than the fits may hold: {part.n_episodes:,} of "
-        f"{dataset.n_episodes:,} episodes, drawn at random, evaluate the policies",
-        DatasetWarning,
-        stacklevel=3,
-    )
-    return part
 
 
 def _weighted_estimates(

@@ -15,7 +15,7 @@ from offlinekit.metrics.reporting.figures import figures_of
 from offlinekit.metrics.reporting.group_results import results_csv
 from offlinekit.metrics.reporting.markup import markdown_text
 from offlinekit.metrics.reporting.report_tables import Table, tables_of
-from offlinekit.metrics.reporting.results import RunResult, by_group, find_runs, read_run
+from offlinekit.metrics.reporting.results import RunResult, by_group, read_runs
 from offlinekit.metrics.statistics.budget import check_seeds_apart
 from offlinekit.training.manifest import check_inside
 
@@ -73,7 +73,9 @@ def write_report(
         FileNotFoundError: For a path without runs.
         ValueError: For seeds of the choice, runs on other data of one name, or no run that counts.
     """
-    counted, left_out = counted_runs([read_run(folder) for folder in find_runs(runs)])
+    found, unread = read_runs(runs)
+    counted, left_out = counted_runs(found)
+    left_out = [*unread, *left_out]
     check_seeds_apart(tuning_seeds, (run.seed for run in counted if run.seed is not None))
     by_group(counted)
     if not counted:

@@ -138,6 +138,24 @@ def read_run(folder: str | Path) -> RunResult:
     )
 
 
+def read_runs(paths: Iterable[str | Path]) -> tuple[list[RunResult], list[str]]:
+    """Returns the runs of paths, as `find_runs` finds them, and for each that cannot be read why it is left out.
+
+    Raises:
+        ValueError: For the first run, if none can be read.
+        FileNotFoundError: For a path without runs.
+    """
+    runs, errors = [], []
+    for folder in find_runs(paths):
+        try:
+            runs.append(read_run(folder))
+        except ValueError as error:  # Of damage, or of a run that has logged nothing yet.
+            errors.append((folder, error))
+    if errors and not runs:
+        raise errors[0][1]
+    return runs, [f"{folder.name} is left out: {error}" for folder, error in errors]
+
+
 def find_runs(paths: Iterable[str | Path]) -> list[Path]:
     """Returns the run folders among paths and one level below them; each once, in order.
 

@@ -19,7 +19,7 @@ from offlinekit.sampling.scalers import Scaling
 from offlinekit.sampling.transition_table import Located
 from offlinekit.types import Array, ArrayTree, leaves, map_tree
 
-MADE = ("next_actions", "returns", "masks")
+MADE = ("next_actions", "returns", "masks", "imagined")
 """Columns that new rows have without anybody giving them; every member of an ensemble learns from a new row."""
 
 
@@ -188,9 +188,8 @@ class ReplayMemory:
 
     def _named(self, row: CompleteRow) -> Array:
         """Returns the packed columns of a row beside the standard ones."""
-        masks = np.ones(self._n_masks)
-        parts = [masks if name == "masks" else (row.to_go,) for name in self.columns.in_table]
-        return np.concatenate([np.empty(0), *parts])
+        made = {"masks": np.ones(self._n_masks), "returns": (row.to_go,), "imagined": (0.0,)}
+        return np.concatenate([np.empty(0), *(made[name] for name in self.columns.in_table)])
 
     def _flat(self, observation: ArrayTree) -> Array:
         """Returns the scaled observation as [H] numbers, in the table's order and precision."""

@@ -82,6 +82,7 @@ class DynamicsRun(Run):
         if not self.out_of_time:
             if self.patience is None:
                 self._measure()
+            self.checkpoint()  # As the rule ends it, at an update that nobody could foresee.
             self.model.take_best()
         super().finish()
 

@@ -59,6 +59,8 @@ class OnlineRun(Run):
         super().__init__(settings=settings, state=state, **given)
         loop.is_closed = self._is_closed
         self.algo.impl.schedule_start = self.first_update
+        if self.last_update == self.first_update:
+            log.warning("no update in this run", steps=self.n_steps, warmup_steps=settings["warmup_steps"])
         self._drops_out = any(isinstance(module, nn.Dropout) for module in self.algo.impl.modules())
         self._unchecked = 0
 

@@ -181,10 +181,11 @@ def _prepare_sampler(
     reached = algo.sampler_state if algo.sampler is None else algo.sampler.state()
     priorities = as_priorities(settings["priorities"])
     how = {} if priorities is None else {"priorities": priorities}
-    algo.sampler = sampler = (make_sampler or type(algo).make_sampler)(algo, dataset, **how)
+    recorded = (make_sampler or type(algo).make_sampler)(algo, dataset, **how)
+    algo.sampler = sampler = algo.training_sampler(recorded, dataset)
     if reached is not None:
         sampler.set_state(reached)
-    algo.impl.learn_data(dataset, sampler)
+    algo.impl.learn_data(dataset, recorded)
     draw_by_losses(algo.impl, sampler, priorities)
     return sampler
 

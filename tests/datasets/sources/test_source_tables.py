@@ -239,7 +239,7 @@ def test_decimal_commas(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text(TEXT.replace(",", ";").replace(".", ","))
     assert get_dataset(path, decimal=",", **OPTIONS)[0].observations[:, 0].tolist() == [1.5, 3.5, 2.5]
-    with pytest.raises(DatasetError, match="column 'x' must hold numbers"):
+    with pytest.raises(DatasetError, match="column 'x' has numbers such as '1,5'; give decimal=','"):
         get_dataset(path, **OPTIONS)
 
 

@@ -1,0 +1,30 @@
+"""Conservative offline model-based policy optimisation."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from offlinekit.algos.cql import CQL
+from offlinekit.algos.dynamics import Dynamics
+from offlinekit.algos.torch.combo_impl import COMBOImpl
+from offlinekit.core.bases.model_based import ModelBased
+
+
+class COMBO(ModelBased, CQL):
+    """CQL that pushes values down at rollouts in learned dynamics too, and holds them up at recorded actions alone.
+
+    Source: Yu et al. 2021, arXiv:2102.08363.
+    """
+
+    pushed_rows: Annotated[
+        Literal["all", "imagined"], "At whose states values are pushed down: of all rows, or of the model's."
+    ] = "all"
+    real_share = 0.5
+    temperature_learning_rate = 1e-4
+    log_std_min = -5.0
+    actor_lr_schedule = "cosine"
+
+    family: ClassVar[str] = "MB"
+    paper: ClassVar[str] = "arXiv:2102.08363"
+    dynamics_class = Dynamics
+    impl_class = COMBOImpl

@@ -1,0 +1,122 @@
+"""Rows that a model made, in a ring on the device, and minibatches of recorded rows and these."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from offlinekit.datasets.mdp_dataset import MDPDataset
+from offlinekit.interfaces import Sampler
+from offlinekit.sampling.batch import Batch
+from offlinekit.sampling.replay.mixture import MixedSampler
+from offlinekit.sampling.replay.replay_memory import ReplayMemory
+
+
+class ImaginedRows(ReplayMemory):
+    """A memory that rows enter many at a time, from tensors; the newest overwrite the oldest.
+
+    A row and what follows it lie in a pair of places, so that a whole row is one gather. Its state holds the rows.
+    """
+
+    def __init__(self, dataset: MDPDataset, **settings: Any) -> None:
+        super().__init__(dataset, keep=False, **settings)
+        places = torch.arange(self.capacity, dtype=self._places.dtype, device=self._places.device)
+        self._places.copy_(self.columns.packed.first_spare + 2 * places)
+        self._leaves_out_rows = False
+
+    def add_rows(self, rows: Batch, kept: Tensor) -> None:
+        """Adds rows of a batch, scaled.
+
+        Args:
+            rows: B of them, with `next_actions` if batches are to have them.
+            kept: bool [B], which of them.
+        """
+        chosen = kept.nonzero().squeeze(1)[-self.capacity :]
+        named = {"masks": self._n_masks, "imagined": 1}
+        ones = rows.rewards.new_ones(len(kept), sum(named[name] for name in self.columns.in_table))
+        scalars = torch.stack([rows.rewards, rows.discounts], 1)
+        own = torch.cat([_flat(rows.observations), _flat(rows.actions), scalars, ones], 1)
+        after = [_flat(rows.next_observations)]
+        after += [_flat(rows.next_actions)] if "next_actions" in self.columns.find else []
+        places = 2 * ((self.n_added + torch.arange(len(chosen), device=chosen.device)) % self.capacity)
+        self._spare[places] = own[chosen]
+        followed = torch.cat(after, 1)
+        self._spare[places + 1, : followed.shape[1]] = followed[chosen]
+        self.n_added += len(chosen)
+        self.n_usable = min(self.n_added, self.capacity)
+
+    def clear(self) -> None:
+        """Forgets all rows."""
+        self.n_added = self.n_usable = 0
+
+    def draw_rows(self, n_rows: int, n: int) -> Tensor:
+        """Draws n numbers below `n_rows`, int64 [n], by the memory's own generator."""
+        return torch.randint(n_rows, (n,), generator=self._generator, device=self._generator.device)
+
+    @contextmanager
+    def without_rows(self) -> Iterator[None]:
+        """Makes states that leave the rows out, for files that nothing goes on from."""
+        self._leaves_out_rows = True
+        try:
+            yield
+        finally:
+            self._leaves_out_rows = False
+
+    def state(self) -> Tensor:
+        """Returns what the next minibatches follow from, as bytes: the generator, the count of rows, the rows."""
+        n = 0 if self._leaves_out_rows else self.n_usable
+        count = torch.tensor([self.n_added if n else 0]).view(torch.uint8)
+        rows = self._spare[: 2 * n].cpu().contiguous().view(torch.uint8).flatten()
+        return torch.cat([self._generator.get_state(), count, rows])
+
+    def set_state(self, state: Tensor) -> None:
+        """Resumes from a state that `state` returned."""
+        size = len(self._generator.get_state())
+        generator, count, rows = state.cpu().split_with_sizes([size, 8, len(state) - size - 8])
+        self._generator.set_state(generator.clone())
+        self.n_added = int(count.clone().view(torch.int64))
+        self.n_usable = min(self.n_added, self.capacity)
+        width = self._spare.shape[1]
+        self._spare[: 2 * self.n_usable].copy_(rows.clone().view(torch.float32).view(-1, width))
+
+
+class ImaginationSampler(MixedSampler):
+    """Draws minibatches of which an exact share of rows was recorded, while a model made the others.
+
+    Args:
+        starts: Of the dataset, where rollouts begin.
+        recorded: Of the dataset, what minibatches have of it.
+        memory: Of rows that the model made.
+        batch_size: B, of both together.
+        share: Of recorded rows, in [0, 1].
+        dataset: What the model learns from.
+    """
+
+    def __init__(
+        self,
+        starts: Any,
+        recorded: Sampler,
+        memory: ImaginedRows,
+        batch_size: int,
+        share: float,
+        dataset: MDPDataset,
+    ) -> None:
+        super().__init__(recorded, memory, batch_size, lambda: share)
+        self.starts, self.memory, self.dataset = starts, memory, dataset
+        self.imagines = round(share * batch_size) < batch_size
+
+    def draw_starts(self, n: int) -> Tensor:
+        """Draws the scaled observations [n, D] of recorded rows, with replacement."""
+        rows = self.starts.usable_rows()
+        drawn: Tensor = self.starts.gather(rows[self.memory.draw_rows(len(rows), n)]).observations
+        return drawn
+
+
+def _flat(values: Any) -> Tensor:
+    """Returns [B, size] of a leaf, discrete actions as numbers."""
+    flat: Tensor = values.reshape(len(values), -1).float()
+    return flat

@@ -1,0 +1,103 @@
+"""A run whose policy learns inside a model: the model learns first, then rollouts and updates take turns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from offlinekit.errors import UnsupportedError
+from offlinekit.events import get_logger
+from offlinekit.sampling.replay.imagined_rows import ImaginationSampler
+from offlinekit.training.loggers import Logger
+from offlinekit.training.model_based.model_phase import trained_model
+from offlinekit.training.run import Run
+
+log = get_logger()
+
+
+class ModelBasedRun(Run):
+    """Trains an algorithm on recorded rows and on rollouts in its model, renewed every `rollout_interval` updates.
+
+    The clock counts updates of the policy; those of the model are a run of their own, `dynamics/` beside this one.
+    """
+
+    def __init__(
+        self,
+        algo: Any,
+        engine: Any,
+        n_steps: int,
+        settings: Any,
+        evaluators: Any,
+        config: dict[str, Any],
+        folder: Path | None = None,
+        state: dict[str, Any] | None = None,
+        alarm: Any = None,
+    ) -> None:
+        if settings["team"] is not None or settings["priorities"] is not None:
+            raise UnsupportedError(
+                f"{type(algo).__name__} draws rows that its model made, by one process and equally often; leave out "
+                "team and priorities"
+            )
+        super().__init__(algo, engine, n_steps, settings, evaluators, config, folder, state, alarm)
+        self.learner: Any = algo
+        self.sampler: ImaginationSampler = self.learner.sampler
+        self.rolled: dict[str, float] = dict(state["rolled"]) if state else {}
+
+    def open(self, *loggers: Logger) -> None:
+        """Starts the run, with the model's if it has not learned yet."""
+        super().open(*loggers)
+        impl = self.learner.impl
+        if not self.sampler.imagines or bool(impl.model_is_trained):
+            return
+        place = self.folder.parent if self.folder is not None else None
+        model = self.learner.new_model()
+        impl.model.load_state_dict(trained_model(model, self.sampler.dataset, dict(self.settings), place))
+        impl.model_is_trained.fill_(True)
+        impl.learn_model(self.sampler.starts)
+        log.info("model ready", holdout_error=float(impl.model.best_errors.mean()))
+
+    def take(self, n_updates: int, stop: Callable[[], bool]) -> int:
+        """Rolls out if it is time, then takes updates up to the next rollouts."""
+        every: int = self.learner.rollout_interval
+        if self.sampler.imagines and self._rolls_out(every):
+            self._roll_out()
+        return super().take(min(n_updates, every - self.done % every), stop)
+
+    def _rolls_out(self, every: int) -> bool:
+        is_new = self.rolled.get("at") != self.clock
+        return is_new and (self.done % every == 0 or self.sampler.memory.n_usable == 0)
+
+    def _roll_out(self) -> None:
+        """Rolls the policy out from recorded states, and adds the rows to those that updates draw."""
+        learner, memory = self.learner, self.sampler.memory
+        total, n_alive = 0.0, []
+        for rows, alive in learner.impl.rollouts(
+            self.sampler.draw_starts(learner.n_rollouts), learner.rollout_length
+        ):
+            memory.add_rows(rows, alive)
+            n_alive.append(int(alive.sum()))
+            total += float(rows.rewards[alive].sum())
+        self.rolled = {
+            "at": self.clock,
+            "imagined_reward": total / max(sum(n_alive), 1),
+            "imagined_steps": sum(n_alive) / learner.n_rollouts,
+        }
+
+    def state(self) -> dict[str, Any]:
+        """Returns what a resumed run needs beyond the algorithm's own state."""
+        return {**super().state(), "rolled": self.rolled}
+
+    def finish(self) -> None:
+        """Writes the last policy; rows that the model made go, since a later policy makes others."""
+        if not self.out_of_time:
+            self.sampler.memory.clear()
+        super().finish()
+
+    def _row(self) -> dict[str, Any]:
+        made = {name: value for name, value in self.rolled.items() if name != "at"}
+        return {**super()._row(), **made}
+
+    def _keep_best(self) -> None:
+        with self.sampler.memory.without_rows():
+            super()._keep_best()

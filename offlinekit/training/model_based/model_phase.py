@@ -1,0 +1,94 @@
+"""The phase of a run in which its model learns: a run of its own, made once for equal data, settings and seed."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from offlinekit.datasets import MDPDataset
+from offlinekit.datasets.fingerprint import fingerprint
+from offlinekit.interfaces import Trainable
+from offlinekit.training.setup.description import describe_data, describe_run
+from offlinekit.training.setup.resuming import find_run
+from offlinekit.training.setup.settings import complete
+
+FOLDER = "dynamics"
+"""Folder of the runs of models, beside those of policies."""
+MOST_UPDATES = 100_000_000
+"""Updates of a model, beyond what its rule lets it take."""
+SHARED = ("engine", "precision", "deterministic", "progress", "preemptible")
+"""Settings of a run that its model's has too."""
+MOST_KEPT = 4
+
+_RECENT: OrderedDict[str, dict[str, Tensor]] = OrderedDict()
+"""The last few models that this process trained or read, by data, settings and seed."""
+
+
+class Model(Trainable, Protocol):
+    """An algorithm that learns a model."""
+
+    def fit(self, dataset: MDPDataset, n_steps: int, **settings: Any) -> Any:
+        """Learns from a dataset."""
+
+    @classmethod
+    def load(cls, path: Path, *, device: str) -> Any:
+        """Reads a file."""
+
+
+def trained_model(
+    model: Model, dataset: MDPDataset, settings: Mapping[str, Any], place: Path | None
+) -> dict[str, Tensor]:
+    """Returns the networks of a model of a dataset, trained here unless that was done before.
+
+    Members of a population, and runs of a sweep that write to one folder, share it; what was interrupted goes on.
+
+    Args:
+        model: Without networks.
+        dataset: What it learns from.
+        settings: Of the run that needs it.
+        place: Folder of that run's folder, or None to keep no file.
+    """
+    how = {name: settings[name] for name in SHARED}
+    plain = {name: value for name, value in how.items() if name not in ("progress", "preemptible")}
+    device = vars(model)["device"]
+    key = json.dumps(
+        [fingerprint(dataset), type(model).__name__, model.config, plain, device], sort_keys=True
+    )
+    if key not in _RECENT:
+        _RECENT[key] = _networks(model, dataset, how, None if place is None else place / FOLDER, device)
+        while len(_RECENT) > MOST_KEPT:
+            _RECENT.popitem(last=False)
+    _RECENT.move_to_end(key)
+    return _RECENT[key]
+
+
+def _networks(
+    model: Model, dataset: MDPDataset, how: dict[str, Any], folder: Path | None, device: str
+) -> dict[str, Tensor]:
+    with nullcontext() if folder is None else _awaited(folder):
+        done = None
+        if folder is not None:
+            wanted = describe_run(model, MOST_UPDATES, complete(how), describe_data(dataset, {}))
+            done = find_run(model, folder, wanted, finished=True)
+        if done is not None:
+            model = type(model).load(done, device=device)
+        else:
+            resume = None if folder is None else "auto"
+            model.fit(dataset, MOST_UPDATES, out=folder, resume=resume, **how)
+    return {name: value.clone() for name, value in model.impl.state_dict().items()}
+
+
+@contextmanager
+def _awaited(folder: Path) -> Iterator[None]:
+    """Waits while another process trains a model in the folder, which may be the same."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

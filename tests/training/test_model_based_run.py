@@ -1,0 +1,71 @@
+"""Runs that learn inside a model: when rollouts come, where they begin, and what a run that goes on has of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from table_networks import TABLE
+
+from offlinekit.algos import MOPO
+from offlinekit.testing import small_dataset
+
+MODEL: dict[str, Any] = {"encoder": TABLE, "n_members": 2, "max_epochs": 1, "termination": "never"}
+SMALL: dict[str, Any] = {
+    "encoder": TABLE, "batch_size": 8, "n_rollouts": 12, "rollout_length": 2, "rollout_interval": 4,
+    "retained_rounds": 2, "seed": 0, "device": "cpu", "dynamics": MODEL,
+}  # fmt: skip
+
+
+def rolled_at(monkeypatch: Any, algo: MOPO, n_steps: int, **settings: Any) -> list[int]:
+    """Returns the updates before which a run rolled out."""
+    at: list[int] = []
+    rollouts = algo.impl_class.rollouts
+
+    def counted(self: Any, starts: Any, length: int) -> Any:
+        at.append(self.grad_step)
+        assert len(starts.unique(dim=0)) > 6
+        return rollouts(self, starts, length)
+
+    monkeypatch.setattr(algo.impl_class, "rollouts", counted)
+    algo.fit(small_dataset("continuous"), n_steps, **{"out": None, "progress": False, **settings})
+    monkeypatch.undo()
+    return at
+
+
+def test_rollouts_come_before_every_interval(monkeypatch):
+    algo = MOPO(**SMALL)
+    assert rolled_at(monkeypatch, algo, 10) == [0, 4, 8]
+    assert algo.sampler.memory.n_usable == 0  # A later run begins with rollouts of its own policy.
+    assert algo.history[-1]["imagined_steps"] == 2.0
+    assert rolled_at(monkeypatch, algo, 5) == [10, 14]
+    assert rolled_at(monkeypatch, MOPO(**{**SMALL, "real_share": 1.0}), 5) == []
+
+
+def test_a_run_that_goes_on_rolls_out_as_if_it_had_not_stopped(monkeypatch, tmp_path):
+    data = small_dataset("continuous")
+    settings: dict[str, Any] = {
+        "out": tmp_path,
+        "progress": False,
+        "checkpoint_interval": 2,
+        "log_interval": 2,
+    }
+    whole = MOPO(**SMALL).fit(data, 12, **settings)
+    for stop in (4, 6):  # At an update with rollouts, and between two.
+        broken = MOPO(**SMALL)
+        for step, _ in broken.fitter(data, 12, **settings):
+            if step == stop:
+                break
+        resumed = MOPO(**SMALL)
+        later = [8] if stop == 6 else [4, 8]
+        assert rolled_at(monkeypatch, resumed, 12, resume=broken.run_dir, **settings) == later
+        for name, value in whole.impl.state_tensors().items():
+            assert torch.equal(value, resumed.impl.state_tensors()[name]), name
+
+
+def test_the_ring_is_in_checkpoints_and_not_in_policies(tmp_path):
+    big = {**SMALL, "n_rollouts": 2_000}
+    algo = MOPO(**big).fit(small_dataset("continuous"), 4, out=tmp_path, progress=False)
+    (checkpoint,) = (algo.run_dir / "checkpoints").glob("*.okt")
+    # 4,000 rows in pairs of 8 numbers.
+    assert checkpoint.stat().st_size - (algo.run_dir / "policy.okt").stat().st_size > 4_000 * 2 * 8 * 4 * 0.9
