@@ -174,6 +174,7 @@ def test_critics_online_have_no_gap():
     # At a = 0.25 in state 0 and a = 0.5 in state 1: 9.25, 7.5; 7.5, 8; 4.125, 9.25; 9.5, 4.
     errors = [[1.25, -0.5], [-0.5, 0.0], [-0.875, 4.25], [4.5, -1.0]]
     close(row_losses(loss), [[error**2 for error in row] for row in errors])
+    close(total(loss), sum(error**2 for row in errors for error in row) / 2)
 
 
 def test_temperature_sees_the_agents_offline_and_the_one_policy_online():
