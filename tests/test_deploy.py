@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
 import subprocess
 import sys
@@ -161,7 +162,7 @@ HUGE = [["full", [[1 << 20, 1 << 20], 0.0, "float32"]]]
         ({"operations": [["__import__", ["os"]]]}, "'__import__' is not one"),
         ({"operations": [["relu", [{"value": 99}]]], "output": 0}, "describes no policy"),
         ({"operations": [["relu"]]}, "describes no policy"),
-        ({"operations": HUGE}, "larger than 268,435,456 numbers"),
+        ({"operations": HUGE}, "larger than 67,108,864 numbers"),
         ({"observations": {"kind": "leaf", "shape": [1 << 40], "dtype": "float32"}}, "larger than"),
         ({"output": 10**6}, "describes no policy"),
         ({"format": 2}, "has format 2, this version reads 1; use the offlinekit/deploy.py"),
@@ -250,6 +251,44 @@ def test_operation_beside_torch(name):
     assert found.shape == wanted.shape
     assert found.dtype == wanted.dtype
     np.testing.assert_allclose(found, wanted, rtol=1e-6, atol=1e-6)
+
+
+LAST = {"value": "last"}
+BOMBS = {
+    "what is expanded": [["expand", [{"value": 0}, [10**6, 10**6, 4]]], ["exp", [LAST]]],
+    "what is doubled": [["full", [[1 << 20], 1.0, "float32"]], *[["cat", [[LAST] * 2]]] * 7],
+    "a number that squares itself": [["size", [{"value": 0}, 1]], *[["mul", [LAST, LAST]]] * 14],
+    "a list that repeats itself": [["mul", [[1, 2], 10**12]]],
+    "a large array": [["full", [[10**9, 10**9], 1.0, "float32"]]],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", list(BOMBS))
+def test_programs_that_take_more_than_their_tensors_account_for(name, tmp_path):
+    algo = BC(seed=0, encoder={"type": "mlp", "hidden_sizes": [4]}).build(small_dataset("continuous"))
+    description, tensors = deploy.read(algo.export(tmp_path / "x.safetensors"))
+    operations, last = [], len(tensors)
+    for operation in BOMBS[name]:
+        operations.append(json.loads(json.dumps(operation).replace('"last"', str(last))))
+        last += 1
+    forged = {**description, "operations": operations, "output": last}
+    forged["sha256"] = deploy.digest(forged, tensors)
+    save_file(tensors, str(tmp_path / "y.safetensors"), metadata={deploy.KEY: json.dumps(forged)})
+    message = {
+        "a list that repeats itself": "a list is multiplied",
+        "a large array": "larger than 67,108,864 numbers",
+    }
+    with pytest.raises(
+        PolicyFileError, match=message.get(name, "more memory to act than its tensors account for")
+    ):
+        NumpyPolicy.load(tmp_path / "y.safetensors")
+
+
+def test_a_file_that_is_mostly_nothing_is_not_read(tmp_path):
+    (tmp_path / "x.safetensors").write_bytes(b"")
+    os.truncate(tmp_path / "x.safetensors", 10 << 30)
+    with pytest.raises(PolicyFileError, match="its header cannot be read"):
+        NumpyPolicy.load(tmp_path / "x.safetensors")
 
 
 def test_error_function_is_that_of_python():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -13,12 +14,13 @@ import pytest
 import torch
 
 import offlinekit
-from offlinekit import load_budget
+from offlinekit import io, load_budget
 from offlinekit.core import load_guard
 from offlinekit.datasets import MDPDataset, get_dataset
 from offlinekit.datasets.formats import hdf5, inflating
 from offlinekit.datasets.formats.arrow_messages import unpacked_bytes
 from offlinekit.errors import FileFormatError
+from offlinekit.io import check_plain, read_small
 from offlinekit.load_budget import Budget, apart, budget_of, budgeted
 
 
@@ -108,6 +110,30 @@ def test_packed_buffers_of_arrow_claim_what_they_become() -> None:
         with ipc.new_stream(sink, table.schema, options=options) as out:
             out.write_table(table)
         assert unpacked_bytes(sink.getvalue()) == claimed
+
+
+def test_what_has_no_end_is_no_file(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("/dev/null")
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("link", "pipe"):
+        for read in (check_plain, read_small, Budget().admit, get_dataset):
+            with pytest.raises(FileFormatError, match="is a pipe, a socket or a device, expected a file"):
+                read(tmp_path / name)
+    check_plain(tmp_path / "nothing")
+    check_plain(tmp_path)
+
+
+def test_small_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(io, "LARGEST_TEXT", 10)
+    (tmp_path / "x").write_bytes(bytes(10))
+    assert read_small(tmp_path / "x") == bytes(10)
+    (tmp_path / "x").write_bytes(bytes(11))
+    with pytest.raises(FileFormatError, match="x is larger than 10 bytes"):
+        read_small(tmp_path / "x")
+    with pytest.raises(FileFormatError, match="is a folder, expected a file"):
+        read_small(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        read_small(tmp_path / "nothing")
 
 
 def test_one_budget_a_load() -> None:

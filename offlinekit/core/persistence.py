@@ -17,6 +17,7 @@ from offlinekit.core.load_guard import SPARE_ACTING, Bounded
 from offlinekit.core.renames import migrated
 from offlinekit.datasets.spaces import space_from_json, space_to_json
 from offlinekit.errors import FileFormatError, OfflineKitError, did_you_mean
+from offlinekit.fields import Steps, checked
 from offlinekit.load_budget import budget_of
 from offlinekit.nn.isolation import trainable
 from offlinekit.sampling.scalers import Affine, Scaling
@@ -122,7 +123,9 @@ def _restore(algo: Algo, path: Path, header: Mapping[str, Any], tensors: dict[st
     for scaler, space in zip((algo.scaling.observation, algo.scaling.action), spaces, strict=True):
         if isinstance(scaler, Affine) and isinstance(space, Box):
             scaler.transform(np.zeros((1, *space.shape), np.float32))  # Raises for numbers of another shape.
-    algo.impl.grad_step, algo.impl.horizon = header["grad_step"], header["horizon"]
+    algo.impl.grad_step, algo.impl.horizon = (
+        checked(name, header[name], Steps) for name in ("grad_step", "horizon")
+    )
     algo.sampler, algo.sampler_state = None, tensors.get("random.sampler")
 
 

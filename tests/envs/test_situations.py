@@ -11,6 +11,7 @@ from gymnasium import spaces
 
 from offlinekit.algos import DQN, TD3, MLPEncoder
 from offlinekit.datasets import MDPDataset, collect
+from offlinekit.envs.learned_statistics import statistics_kept
 from offlinekit.errors import UnsupportedError
 from offlinekit.metrics import RandomPolicy, evaluate
 
@@ -138,3 +139,17 @@ def test_dicts_of_discrete_actions() -> None:
     """ray 31734: its own recordings could not be read."""
     with pytest.raises(UnsupportedError, match=r"do not hold actions of Dict.*gymnasium\.ActionWrapper"):
         recorded(Clock(acts=spaces.Dict(a=spaces.Discrete(2))))
+
+
+def test_an_evaluation_within_a_run_leaves_what_wrappers_have_learned() -> None:
+    """stable-baselines3 181: statistics of rewards, and the return of the episode that goes on."""
+    env = gymnasium.wrappers.NormalizeReward(Clock())
+    env.reset(seed=0)
+    env.step(0)
+    before = (env.return_rms.count, float(np.asarray(env.discounted_reward).item()))
+    with statistics_kept(env):
+        env.reset(seed=1)
+        for _ in range(3):
+            env.step(0)
+    assert (env.return_rms.count, float(np.asarray(env.discounted_reward).item())) == before
+    assert env.update_running_mean

@@ -11,14 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from click.testing import CliRunner
 from fault_suite import FULL, Tally
 
 from offlinekit.algos import BC
 from offlinekit.cli.main import main
+from offlinekit.errors import FileFormatError
 from offlinekit.metrics.reporting.markup import csv_text
 from offlinekit.testing import small_dataset
-from offlinekit.training import manifest, run_config, run_folder
+from offlinekit.training import manifest, policy_file, run_config, run_folder
 
 JUNK: list[Any] = [None, True, -1, 2**70, 1.5, "", "=1+1", "<script>", [], {}, [[]], ["a", 1], {"name": 3}]
 SECRET = "a secret that lies outside of the folder"
@@ -206,6 +208,23 @@ def test_no_module_is_imported_for_an_environment(
         assert not (tmp_path / "pwned").exists()
         changed(folder, "config.json", entry, "any:CartPole-v1")
         assert run_folder.read_config(folder)[entry] == "CartPole-v1"
+
+
+@pytest.mark.parametrize(
+    "state", [None, [], {}, {"history": [1]}, {"history": [{"step": "x"}]}, {"engine": [], "start": ""}]
+)
+def test_states_of_runs_of_other_kinds(run: Path, tmp_path: Path, state: Any, tally: Tally) -> None:
+    """Checkpoints whose hashes are right."""
+    folder = Path(shutil.copytree(run, tmp_path / "x"))
+    checkpoint = run_folder.latest_checkpoint(folder)
+    header, tensors = policy_file.read(checkpoint, torch.device("cpu"))
+    facts = {key: value for key, value in header.items() if key not in ("format", "sha256")}
+    given = {**header["run"], **state} if state else state
+    policy_file.write(checkpoint, {**facts, "run": given}, tensors)
+    algo = BC(seed=0, batch_size=4, encoder={"type": "mlp", "hidden_sizes": [4]})
+    with pytest.raises(FileFormatError, match="its header does not describe an algorithm"):
+        algo.fit(small_dataset("continuous"), 9, resume=folder, progress=False)
+    tally(1)
 
 
 def test_formulas() -> None:

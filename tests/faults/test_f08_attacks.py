@@ -252,6 +252,8 @@ ATTACKS: dict[str, tuple[Callable[[Path, Path], Any], str | None]] = {
         "larger than the tensors it holds",
     ),
     "a header of brackets": (header_bomb, "header is no JSON"),
+    "words for a number of updates": (forged(grad_step="x"), "does not describe an algorithm"),
+    "a negative end of schedules": (forged(horizon=-1), "does not describe an algorithm"),
     "a header of 2^63 bytes": (header_of_any_length, "is no policy file of offlinekit"),
     "a tensor of 2^62 numbers": (tensors_header(shape=[2**31, 2**31]), "is no policy file of offlinekit"),
     "a tensor before the file": (tensors_header(data_offsets=[-4, 0]), "is no policy file of offlinekit"),

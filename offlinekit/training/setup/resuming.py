@@ -13,6 +13,7 @@ from torch import Tensor
 
 from offlinekit.envs.env_facts import ENV_FACTS
 from offlinekit.errors import DatasetError, FileFormatError
+from offlinekit.fields import Steps, checked
 from offlinekit.interfaces import Trainable
 from offlinekit.training import policy_file, run_folder
 from offlinekit.training.setup.settings import EARLIER, RunSettings, SharedSettings, result_names
@@ -37,7 +38,9 @@ def resume(algo: Trainable, folder: Path, step: int | None = None, online: bool 
         ValueError: If the run has another class or other hyperparameters, or goes on by another call.
     """
     path, header, tensors = _newest_sound(folder, step)
-    if was_online(header["run"]) is not online:
+    with policy_file.refused(path):
+        state = _checked_state(header["run"])
+    if was_online(state) is not online:
         raise ValueError(
             f"{folder} is a run of another call: go on with it by {CALLS[not online]}; or take its policy alone, "
             f"algo = offlinekit.load({str(folder)!r}), and begin a new run"
@@ -52,7 +55,17 @@ def resume(algo: Trainable, folder: Path, step: int | None = None, online: bool 
         )
     algo.begin_anew(header["config"])
     algo.restore(path, header, tensors)
-    state: dict[str, Any] = header["run"]
+    return state
+
+
+def _checked_state(state: dict[str, Any]) -> dict[str, Any]:
+    """Returns the state of a run once its entries are of their kinds; a file may hold any others."""
+    kinds: dict[str, Any] = {"start": int, "elapsed": (int, float), "history": list, "engine": dict}
+    for name, kind in kinds.items():
+        if not isinstance(state[name], kind):
+            raise TypeError(f"{name} of its run is a {type(state[name]).__name__}")
+    for row in state["history"]:
+        checked("step", row["step"], Steps)
     return state
 
 
