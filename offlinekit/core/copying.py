@@ -77,7 +77,7 @@ def _built(impl: Impl) -> Built:
     return Built((impl.observation_space, impl.action_space), tensors, impl.grad_step, impl.horizon)
 
 
-def _check_importable(owner: str, name: str, value: Any) -> None:
+def _check_importable(owner: str, name: str, value: object) -> None:
     """Raises TypeError for a function or class that another process cannot import by its name."""
     place, named = getattr(value, "__module__", None), getattr(value, "__qualname__", None)
     if place is None or named is None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from offlinekit.algos.torch.dynamics_impl import Imagined
 from offlinekit.algos.torch.sacn_impl import SACNImpl
 from offlinekit.core.bases.model_based import ModelBasedImpl
 from offlinekit.nn import losses
@@ -34,12 +35,12 @@ class MOReLImpl(ModelBasedImpl, SACNImpl):
     @torch.no_grad()
     def learn_model(self, recorded: TransitionSampler) -> None:
         """Records the largest disagreement of elites on the data's steps, and the lowest reward, scaled."""
-        found = []
+        extremes = []
         for rows in torch.split(recorded.usable_rows(), ROWS_AT_ONCE):
             batch = recorded.gather(rows)
             means = self.model.outcomes(batch.observations, batch.actions, members=self.model.n_elites).means
-            found.append(torch.stack([disagreement(means).amax(), -batch.rewards.amin()]))
-        largest, lowest = torch.stack(found).amax(0)
+            extremes.append(torch.stack([disagreement(means).amax(), -batch.rewards.amin()]))
+        largest, lowest = torch.stack(extremes).amax(0)
         self.largest_known.copy_(largest)
         self.lowest_reward.copy_(-lowest)
 
@@ -48,8 +49,9 @@ class MOReLImpl(ModelBasedImpl, SACNImpl):
         """How many members are read: the elites."""
         return int(self.model.n_elites)
 
-    def outcome(self, step: Any) -> tuple[Tensor, Tensor]:
+    def outcome(self, step: Imagined) -> tuple[Tensor, Tensor]:
         """Returns rewards and ends, which an unknown step has both of its own."""
+        assert step.outcomes is not None  # For the type checker: `n_predictions` is not 0.
         unknown = disagreement(step.outcomes.means) > self.config.threshold_scale * self.largest_known
         halted = self.lowest_reward + self.config.halt_offset
         return torch.where(unknown, halted, step.rewards), step.ends | unknown

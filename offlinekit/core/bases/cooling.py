@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
@@ -39,6 +37,6 @@ class Cooling(Impl):
         if self.is_online:
             self.progress.fill_(self.run_done)
 
-    def cooled(self, end: Any) -> Tensor:
+    def cooled(self, end: float) -> Tensor:
         """Returns the share of a weight that is left: 1 before, online falling linearly to 0, but not below `end`."""
         return (1.0 - self.progress).clamp(min=end)

@@ -25,6 +25,7 @@ from offlinekit.training.model_based.model_based_run import ModelBasedRun
 from offlinekit.training.online.acting_envs import example_row
 
 if TYPE_CHECKING:
+    from offlinekit.algos.torch.dynamics_impl import Imagined
     from offlinekit.core.impl import Impl
 
     Mixin = Impl
@@ -51,7 +52,7 @@ def check_model_settings(value: object) -> None:
             raise ValueError(f"the model has {name} of the algorithm itself; give it there, not in dynamics")
 
 
-def plain_model_settings(value: Any) -> Any:
+def plain_model_settings(value: object) -> object:
     """Returns settings of a model as files hold them."""
     if not isinstance(value, Mapping):
         return value
@@ -144,7 +145,7 @@ class ModelBasedImpl(Mixin):
         """How many members' predictions `outcome` reads; 0 for none."""
         return 0
 
-    def outcome(self, step: Any) -> tuple[Tensor, Tensor]:
+    def outcome(self, step: Imagined) -> tuple[Tensor, Tensor]:
         """Returns the rewards [B] of drawn steps and which of them end the MDP, bool [B].
 
         Args:
@@ -201,7 +202,7 @@ class PenalisedRolloutsImpl(ModelBasedImpl):
             return 0
         return int(self.model.config.n_members if self.config.all_members else self.model.n_elites)
 
-    def outcome(self, step: Any) -> tuple[Tensor, Tensor]:
+    def outcome(self, step: Imagined) -> tuple[Tensor, Tensor]:
         """Returns the penalised rewards and the ends."""
         if step.outcomes is None:
             return step.rewards, step.ends

@@ -24,7 +24,7 @@ MOST_ONE_HOT = 1 << 14
 """Features that one Discrete observation may become."""
 
 
-def space_from_minari(text: Any) -> Space:
+def space_from_minari(text: str | bytes) -> Space:
     """Returns the space that Minari wrote as JSON text.
 
     Raises:

@@ -11,9 +11,11 @@ from torch import Tensor
 
 from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.interfaces import Sampler
-from offlinekit.sampling.batch import Batch
+from offlinekit.sampling.batch import Batch, TensorTree
 from offlinekit.sampling.replay.mixture import MixedSampler
 from offlinekit.sampling.replay.replay_memory import ReplayMemory
+from offlinekit.sampling.sampler import TransitionSampler
+from offlinekit.types import first_leaf
 
 
 class ImaginedRows(ReplayMemory):
@@ -98,7 +100,7 @@ class ImaginationSampler(MixedSampler):
 
     def __init__(
         self,
-        starts: Any,
+        starts: TransitionSampler,
         recorded: Sampler,
         memory: ImaginedRows,
         batch_size: int,
@@ -112,11 +114,10 @@ class ImaginationSampler(MixedSampler):
     def draw_starts(self, n: int) -> Tensor:
         """Draws the scaled observations [n, D] of recorded rows, with replacement."""
         rows = self.starts.usable_rows()
-        drawn: Tensor = self.starts.gather(rows[self.memory.draw_rows(len(rows), n)]).observations
-        return drawn
+        return first_leaf(self.starts.gather(rows[self.memory.draw_rows(len(rows), n)]).observations)
 
 
-def _flat(values: Any) -> Tensor:
+def _flat(values: TensorTree) -> Tensor:
     """Returns [B, size] of a leaf, discrete actions as numbers."""
-    flat: Tensor = values.reshape(len(values), -1).float()
-    return flat
+    leaf: Tensor = first_leaf(values)
+    return leaf.reshape(len(leaf), -1).float()

@@ -87,7 +87,7 @@ class ReplayMemory:
         self._generator = torch.Generator(device=device).manual_seed(seed)
         self._spare = packed.table[packed.first_spare :]
         # The memory of the CPU is written by numpy, at a fifth of the cost of a kernel a row.
-        self._written: Any = self._spare.numpy() if device.type == "cpu" else None
+        self._written: Array | None = self._spare.numpy() if device.type == "cpu" else None
         self._chains, self._free = n_step == 1, 0
         needs = ("next_actions" in self.columns.find, "returns" in self.columns.find)
         self._episodes: dict[int, EpisodeRows] = {}

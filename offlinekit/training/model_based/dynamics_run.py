@@ -7,6 +7,7 @@ from typing import Any, Protocol, cast
 from torch import Tensor
 
 from offlinekit.sampling.batch import Batch
+from offlinekit.training.model_based.epochs import EpochSampler
 from offlinekit.training.run import Run
 
 
@@ -39,7 +40,7 @@ class DynamicsRun(Run):
 
     def __init__(self, *given: Any, **further: Any) -> None:
         super().__init__(*given, **further)
-        self.sampler: Any = self.algo.sampler
+        self.sampler = cast("EpochSampler", self.algo.sampler)
         self.model = cast("Dynamic", self.algo.impl)
         self.patience, self.max_epochs = (
             self.algo.config["patience"],

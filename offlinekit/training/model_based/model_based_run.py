@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from offlinekit.errors import UnsupportedError
 from offlinekit.events import get_logger
+from offlinekit.interfaces import Trainable
 from offlinekit.sampling.replay.imagined_rows import ImaginationSampler
+from offlinekit.training.engines.engine import Engine
 from offlinekit.training.loggers import Logger
 from offlinekit.training.model_based.model_phase import trained_model
-from offlinekit.training.run import Run
+from offlinekit.training.run import Alarm, Run
+from offlinekit.training.setup.settings import RunSettings
 
 log = get_logger()
 
@@ -24,15 +27,15 @@ class ModelBasedRun(Run):
 
     def __init__(
         self,
-        algo: Any,
-        engine: Any,
+        algo: Trainable,
+        engine: Engine,
         n_steps: int,
-        settings: Any,
-        evaluators: Any,
+        settings: RunSettings,
+        evaluators: Mapping[str, Callable[[], dict[str, Any]]],
         config: dict[str, Any],
         folder: Path | None = None,
         state: dict[str, Any] | None = None,
-        alarm: Any = None,
+        alarm: Alarm | None = None,
     ) -> None:
         if settings["team"] is not None or settings["priorities"] is not None:
             raise UnsupportedError(
@@ -41,7 +44,7 @@ class ModelBasedRun(Run):
             )
         super().__init__(algo, engine, n_steps, settings, evaluators, config, folder, state, alarm)
         self.learner: Any = algo
-        self.sampler: ImaginationSampler = self.learner.sampler
+        self.sampler = cast("ImaginationSampler", algo.sampler)
         self.rolled: dict[str, float] = dict(state["rolled"]) if state else {}
 
     def open(self, *loggers: Logger) -> None:

@@ -34,11 +34,11 @@ _RECENT: OrderedDict[str, dict[str, Tensor]] = OrderedDict()
 class Model(Trainable, Protocol):
     """An algorithm that learns a model."""
 
-    def fit(self, dataset: MDPDataset, n_steps: int, **settings: Any) -> Any:
+    def fit(self, dataset: MDPDataset, n_steps: int, **settings: Any) -> Model:
         """Learns from a dataset."""
 
     @classmethod
-    def load(cls, path: Path, *, device: str) -> Any:
+    def load(cls, path: Path, *, device: str) -> Model:
         """Reads a file."""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -15,6 +15,9 @@ from offlinekit.sampling.replay.replay_memory import ReplayMemory
 from offlinekit.sampling.sampler import fits
 from offlinekit.training.online.density_ratio import DensityRatio, density_ratio_loss
 from offlinekit.training.optimizers import make_optimizer
+
+if TYPE_CHECKING:
+    from gymnasium import spaces
 
 FIRST_ROWS = 1_000
 """New rows that are drawn with the share asked for before the density ratio is known of any."""
@@ -45,8 +48,8 @@ class BalancedReplay:
     def __init__(
         self,
         memory: ReplayMemory,
-        observation_space: Any,
-        action_space: Any,
+        observation_space: spaces.Space[Any],
+        action_space: spaces.Box | spaces.Discrete,
         first_share: float,
         seed: int,
         device: torch.device,

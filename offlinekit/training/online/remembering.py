@@ -15,6 +15,8 @@ from offlinekit.sampling.replay.replay_memory import ReplayMemory
 from offlinekit.training.online.balanced_replay import BalancedReplay
 
 if TYPE_CHECKING:
+    from gymnasium import spaces
+
     from offlinekit.core.algo import Algo
 
 
@@ -68,8 +70,9 @@ def _balanced(algo: Algo, memory: ReplayMemory | GrowingSampler, first_share: fl
             "mixing='balanced' weighs recorded rows by how they look like new ones; give dataset="
         )
     impl = algo.impl
+    action_space = cast("spaces.Box | spaces.Discrete", impl.action_space)  # Of all that impls are made for.
     return BalancedReplay(
-        memory, impl.observation_space, impl.action_space, first_share, algo.seed or 0, impl.device
+        memory, impl.observation_space, action_space, first_share, algo.seed or 0, impl.device
     )
 
 
