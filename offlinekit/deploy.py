@@ -360,8 +360,8 @@ def _erf(x: Array) -> Array:
     """Returns the error function within 1e-7, in straight lines between table entries: 12 times as fast as math.erf."""
     place, table = np.minimum(np.abs(x), np.float32(4.0)) * np.float32(PER_UNIT), _erf_table()
     left = (whole := np.floor(place)).astype(np.int32)
-    found: Array = np.copysign(table[left] + (place - whole) * (table[left + 1] - table[left]), x)
-    return found
+    signed: Array = np.copysign(table[left] + (place - whole) * (table[left + 1] - table[left]), x)
+    return signed
 
 
 def _mish(x: Array) -> Array:

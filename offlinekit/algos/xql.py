@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar
 
 from offlinekit.algos.torch.xql_impl import XQLImpl
 from offlinekit.core.bases.actor_critic import ActorCritic
-from offlinekit.core.hyperparameters import Count, EncoderLike, NonNegative, Positive, Steps
+from offlinekit.core.hyperparameters import EncoderLike, Interval, NonNegative, Positive, Steps
 
 
 class XQL(ActorCritic):
@@ -24,7 +24,7 @@ class XQL(ActorCritic):
     huber_width: Annotated[Positive | None, "Of the critics' loss, in units of return; None: squares."] = None
     action_noise: Annotated[NonNegative, "Standard deviation of noise on actions where V meets Q."] = 0.0
     n_random_actions: Annotated[Steps, "Uniform actions a row where V meets Q beside the data's."] = 0
-    n_value_updates: Annotated[Count, "Steps of V in each update."] = 1
+    n_value_updates: Annotated[int, Interval("[1, 1000]"), "Steps of V in each update."] = 1
     actor_lr_schedule = "cosine"
 
     family: ClassVar[str] = "VR"

@@ -102,8 +102,8 @@ def test_target_online_has_the_action_and_the_entropy_of_the_one_policy():
 def test_one_agent_is_cql():
     impl = build(n_agents=1, n_actions=3, alpha=2.0)
     parent = CQL(encoder=TABLE, seed=0, device="cpu", n_actions=3, alpha=2.0).build(continuous_dataset()).impl
-    set_constant(impl.policy, [[0.3, -0.5]])
-    set_constant(parent.policy, [0.3, -0.5])
+    set_table(impl.policy, [[[0.3, -0.5], [-0.6, 0.1]]])
+    set_table(parent.policy, [[0.3, -0.5], [-0.6, 0.1]])
     for module in (parent.q, parent.target_q):
         set_table(module, TABLES[:2])
     parent.random.set_state(impl.random.state())

@@ -51,8 +51,8 @@ class MOBILEImpl(ModelBasedImpl, SACImpl):
             actions: [B, A].
         """
         e, n = self.model.n_elites, self.config.n_samples
-        found = self.model.outcomes(observations, actions, members=e)
-        means, stds = found.means[..., :-1], found.log_stds[..., :-1].exp()
+        outcomes = self.model.outcomes(observations, actions, members=e)
+        means, stds = outcomes.means[..., :-1], outcomes.log_stds[..., :-1].exp()
         after = observations + means + stds * self.random.normal(n, *means.shape)  # [n, E, B, D]
         flat = after.flatten(0, 2)
         chosen, _ = self.policy.sample(flat)

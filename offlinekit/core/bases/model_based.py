@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast
 
 import torch
 from torch import Tensor
@@ -92,8 +92,7 @@ class ModelBased(Algo):
     @property
     def model(self) -> Algo:
         """The model as an algorithm of its own, which is saved, evaluated and simulated as such."""
-        impl: Any = self.impl
-        model: Algo = impl.model.config
+        model: Algo = cast("ModelBasedImpl", self.impl).model.config
         return model
 
     def training_sampler(self, recorded: Sampler, dataset: MDPDataset) -> Sampler:

@@ -73,8 +73,8 @@ def write_report(
         FileNotFoundError: For a path without runs.
         ValueError: For seeds of the choice, runs on other data of one name, or no run that counts.
     """
-    found, unread = read_runs(runs)
-    counted, left_out = counted_runs(found)
+    results, unread = read_runs(runs)
+    counted, left_out = counted_runs(results)
     left_out = [*unread, *left_out]
     check_seeds_apart(tuning_seeds, (run.seed for run in counted if run.seed is not None))
     by_group(counted)

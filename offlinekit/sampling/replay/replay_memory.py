@@ -133,8 +133,8 @@ class ReplayMemory:
 
     def gather(self, places: Tensor) -> Batch:
         """Returns the rows at places int64 [B]: kept rows from 0 on, new ones from `n_kept` on."""
-        found = self._places.index_select(0, places)
-        return self.columns.fetch(self.columns.locate(found, None, len(places))[0])
+        rows = self._places.index_select(0, places)
+        return self.columns.fetch(self.columns.locate(rows, None, len(places))[0])
 
     def places_since(self, n_added: int) -> Tensor:
         """Returns the places of the rows that were added after the first `n_added`, as far as they are there still."""
