@@ -6,6 +6,7 @@ import contextlib
 import typing
 from functools import cache
 
+import catalogue_variants
 import numpy as np
 import pytest
 import torch
@@ -21,13 +22,10 @@ from offlinekit.testing import small_dataset
 
 QUIET = {"out": None, "progress": False}
 SMALL = {
-    "encoder": {"type": "mlp", "hidden_sizes": [8]},
-    "critic_encoder": None,
-    "vae_encoder": None,
+    **catalogue_variants.SMALL,
+    "dynamics": {**catalogue_variants.SMALL["dynamics"], "n_members": 4, "n_elites": 2},
     "batch_size": 8,
-    "warmup_steps": 2,
     "context": 5,
-    "width": 8,
     "n_layers": 2,
     "n_candidates": 3,
     "policy_delay": 2,
@@ -36,6 +34,7 @@ WITH = {  # What a hyperparameter needs beside it to mean anything.
     "n_quantiles": {"q_function": "qr"},
     "alpha_learning_rate": {"gap_threshold": 1.0},
     "n_actions": {"max_backup": True},
+    "halt_offset": {"threshold_scale": 1e-3},
     "max_backup_order": {"max_backup": True},
     "tau": {"target_update_interval": 2},
     "beta": {"weight": "exp"},
@@ -76,6 +75,9 @@ OTHER = {  # A value that shows within a few updates.
     "seed": 77,
     "impl_class": Impl,
     "actor_lr_schedule": "cosine",
+    "dynamics": {"n_members": 5},
+    "threshold_scale": 1e-3,
+    "retained_rounds": 1,
 }
 OF_OTHER_DATA = {"frame_pad", "failed_return"}  # Of images, and of episodes that earn nothing.
 OF_REWARDS = {"gamma", "n_step"}  # Without effect on what reads none.
