@@ -89,6 +89,15 @@ SPREAD = {  # Two values of every number that an algorithm may have.
     "return_scale": (1.0, 10.0),
     "target_return": (3.0, 30.0),
     "actor_weight_decay": (1e-2, 0.1),
+    "cooling_end": (0.2, 0.7),
+    "online_critic_share": (0.0, 0.5),
+    "optimism": (10.0, 2.0),
+    "disagreement_weight": (0.0, 0.5),
+    "inverse_temperature": (10.0, 1.0),
+    "real_share": (0.5, 0.25),
+    "penalty": (1.0, 0.2),
+    "threshold_scale": (10.0, 1.0),
+    "halt_offset": (-30.0, -3.0),
 }
 
 
@@ -97,7 +106,7 @@ def test_every_number_is_a_members_own(front, options):
     numbers = {n: pair for n, pair in SPREAD.items() if n in front.hyperparameters()}
     settings = [{"seed": i, **{n: pair[i] for n, pair in numbers.items()}} for i in range(2)]
     check_members(
-        lambda **own: front(batch_size=8, **options, **own), settings, small_dataset(front.action_kind)
+        lambda **own: front(**{"batch_size": 8, **options, **own}), settings, small_dataset(front.action_kind)
     )
 
 

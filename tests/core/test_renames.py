@@ -12,7 +12,7 @@ import torch
 from click.testing import CliRunner
 
 import offlinekit
-from offlinekit.algos import FQL, QC, QCFQL, DiscreteAWAC, DiscreteCRR, catalogue
+from offlinekit.algos import FQL, QC, QCFQL, DiscreteAWAC, DiscreteCRR
 from offlinekit.cli.main import main
 from offlinekit.core.algo import Algo
 from offlinekit.core.renames import NEW_DEFAULTS, RENAMES, inverse
@@ -204,10 +204,10 @@ def test_the_command_line_takes_names_of_before():
 
 def test_the_table_names_fields_that_there_are():
     for rename in RENAMES:
-        (front,) = [front for front in catalogue().values() if front.__name__ == rename.algo]
+        front = Algo.known[rename.algo]
         assert rename.new in front.hyperparameters()
         assert rename.old not in front.hyperparameters()
     assert inverse(inverse(0.0)) == 0.0
     for new in NEW_DEFAULTS:
-        (front,) = [front for front in catalogue().values() if front.__name__ == new.algo]
+        front = Algo.known[new.algo]
         assert front.hyperparameters()[new.name].default != new.before

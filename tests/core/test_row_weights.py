@@ -44,7 +44,8 @@ WHOLE = {
     "WSRL",
 }
 """Those that learn of a row by others of its episode: what came before, or was earned after it."""
-EACH = [pytest.param(front, id=name) for name, front in catalogue().items()]
+MODEL_BASED = [front for front in catalogue().values() if "dynamics" in front.hyperparameters()]
+EACH = [pytest.param(front, id=name) for name, front in catalogue().items() if front not in MODEL_BASED]
 
 
 def fitted(front: Any, dataset: MDPDataset, n_steps: int = 3, **given: Any) -> dict[str, torch.Tensor]:
@@ -100,6 +101,15 @@ def poisoned(action_kind: str, weights: np.ndarray, by: float, ordered: bool) ->
     if not ordered:
         ends["next_observations"] = following
     return MDPDataset(**columns, **ends, extras={"w": weights})
+
+
+@pytest.mark.parametrize("front", MODEL_BASED)
+def test_rows_of_models_have_no_weights(front):
+    data = small_dataset("continuous")
+    with pytest.raises(
+        UnsupportedError, match=f"{front.__name__} draws rows that its model made.*leave out weights"
+    ):
+        front(seed=0, batch_size=8, encoder=TINY).fit(data, 1, weights=np.ones(len(data)), **QUIET)
 
 
 def test_rows_of_weight_0_are_never_drawn():

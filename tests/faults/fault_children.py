@@ -105,19 +105,24 @@ POINTS: dict[str, Callable[[], None]] = {
 }
 
 
+def new_run() -> dict[str, Any]:
+    """Returns the state of a run that has taken no update."""
+    return {"start": 0, "elapsed": 0.0, "history": [], "engine": {}}
+
+
 def crash_while_saving(run: Path, point: str, step: int) -> None:
     """Takes a run on to `step` and dies at a point of saving its checkpoint."""
-    algo = ALGOS["iql"]()
+    algo, state = ALGOS["iql"](), new_run()
     if run_folder.checkpoints(run):
         resume(algo, run)
     algo.build(small_dataset("continuous"))
     algo.impl.grad_step = step
     if point == "half pruned":  # Saving itself removes its temporary file, so the trap is set after it.
-        algo.save(run_folder.checkpoint_path(run, step), run={"history": []})
+        algo.save(run_folder.checkpoint_path(run, step), run=state)
         POINTS[point]()
     else:
         POINTS[point]()
-        algo.save(run_folder.checkpoint_path(run, step), run={"history": []})
+        algo.save(run_folder.checkpoint_path(run, step), run=state)
     run_folder.prune(run, 2, step)
 
 
@@ -126,7 +131,7 @@ def save_checkpoints(run: Path, steps: list[int]) -> None:
     (run / "checkpoints").mkdir(parents=True)
     for step in steps:
         algo.build(small_dataset("continuous")).impl.grad_step = step
-        algo.save(run_folder.checkpoint_path(run, step), run={"history": []})
+        algo.save(run_folder.checkpoint_path(run, step), run=new_run())
 
 
 # F3: the command line, which notes at which update a signal came.

@@ -102,9 +102,10 @@ def interleaved(out: Path) -> None:
 def report(out: Path) -> None:
     for seed in range(2):
         learner(seed).fit(recorded_walk(), 4, out=out / "runs", eval_env=Walk(), eval_episodes=1, **QUIET)
-    for words in (["report", str(out / "runs"), "--out", str(out / "page")], ["compare", str(out / "runs")]):
-        assert CliRunner().invoke(main, words).exit_code == 0
     runs = sorted((out / "runs").iterdir())
+    both = [str(out / "runs")] * 2
+    for words in (["report", both[0], "--out", str(out / "page")], ["compare", *both]):
+        assert CliRunner().invoke(main, words).exit_code == 0
     plot_learning_curves(runs, out / "x.svg")
 
 
@@ -122,7 +123,7 @@ CALLS: dict[str, Callable[[Path], Any]] = {
     "runs side by side": interleaved,
     "evaluate and collect": lambda out: (evaluate(learner().build(recorded_walk()), Walk(), 2),
                                          collect(learner().build(recorded_walk()), Walk(), 9, progress=False)),
-    "select": lambda out: select({"a": learner().build(recorded_walk())}, recorded_walk(), n_steps=2, n_resamples=1),
+    "select": lambda out: select({"a": learner().build(recorded_walk())}, recorded_walk(), n_steps=2, n_resamples=2),
     "report, compare and plot": report,
     "film": lambda out: record_video(learner().build(get_dataset("pendulum-mixed")[0]), "Pendulum-v1",
                                      out / "x.gif", max_steps=2),
@@ -137,8 +138,11 @@ def test_the_process_is_as_before(call: str, tmp_path: Path) -> None:
         pytest.importorskip("pygame")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        import scipy.stats  # noqa: F401  # It sets filters of warnings when it is imported.
+        import scipy.stats  # noqa: F401  # These set filters of warnings and variables when they are imported.
+        import sklearn  # noqa: F401
+        import torch._inductor.config  # noqa: F401
 
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))  # Set at the first deterministic run.
         before = state()
         CALLS[call](tmp_path)
         gc.collect()

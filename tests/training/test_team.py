@@ -124,7 +124,7 @@ def test_seeds_and_torchrun_do_not_go_together():
 
 
 OF_A_BATCH = {  # docs/distributed.md says which statistic it is.
-    *("td3_plus_bc", "rebrac", "spot", "tacr", "ispic", "ispis", "xql"),
+    *("td3_plus_bc", "rebrac", "spot", "tacr", "ispic", "ispis", "xql", "mobrac"),
     *("decision_transformer", "discrete_decision_transformer", "diffusion_ql", "qc", "qc_fql"),
 }
 FRONTS = {n: a for n, a in catalogue().items() if a.family != "OPE" and n not in ("awr", "prdc")}

@@ -170,7 +170,7 @@ class ModelBasedImpl(Mixin):
             rewards, ends = self.outcome(step)
             sound = alive & step.next_observations.isfinite().all(-1) & rewards.isfinite()
             next_actions = self.sample_action(step.next_observations)
-            discounts = torch.where(ends, 0.0, self.config.gamma)
+            discounts = (~ends).to(rewards.dtype) * self.config.gamma
             rows = Batch(observations, actions, rewards, step.next_observations, discounts)
             yield rows.with_columns(next_actions=next_actions), sound
             observations, actions, alive = step.next_observations, next_actions, sound & ~ends

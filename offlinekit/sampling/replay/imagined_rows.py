@@ -71,7 +71,7 @@ class ImaginedRows(ReplayMemory):
     def state(self) -> Tensor:
         """Returns what the next minibatches follow from, as bytes: the generator, the count of rows, the rows."""
         n = 0 if self._leaves_out_rows else self.n_usable
-        count = torch.tensor([self.n_added if n else 0]).view(torch.uint8)
+        count = torch.tensor([self.n_added if n else 0], device="cpu").view(torch.uint8)
         rows = self._spare[: 2 * n].cpu().contiguous().view(torch.uint8).flatten()
         return torch.cat([self._generator.get_state(), count, rows])
 

@@ -63,7 +63,7 @@ class EpochSampler:
 
     def state(self) -> Tensor:
         """Returns what the next minibatches follow from, as bytes: the generator before the epoch, and its count."""
-        return torch.cat([self._state, torch.tensor([self._taken]).view(torch.uint8)])
+        return torch.cat([self._state, torch.tensor([self._taken], device="cpu").view(torch.uint8)])
 
     def set_state(self, state: Tensor) -> None:
         """Resumes from a state that `state` returned; one of another kind warns and changes nothing."""

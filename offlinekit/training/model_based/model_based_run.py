@@ -37,10 +37,11 @@ class ModelBasedRun(Run):
         state: dict[str, Any] | None = None,
         alarm: Alarm | None = None,
     ) -> None:
-        if settings["team"] is not None or settings["priorities"] is not None:
+        refused = [name for name in ("team", "priorities", "weights") if settings.get(name) is not None]
+        if refused:
             raise UnsupportedError(
-                f"{type(algo).__name__} draws rows that its model made, by one process and equally often; leave out "
-                "team and priorities"
+                f"{type(algo).__name__} draws rows that its model made, by one process, equally often and of equal "
+                f"weight; leave out {' and '.join(refused)}"
             )
         super().__init__(algo, engine, n_steps, settings, evaluators, config, folder, state, alarm)
         self.learner: Any = algo
