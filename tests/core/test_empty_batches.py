@@ -41,8 +41,6 @@ def test_no_rows(front: Any, options: Any) -> None:
 @pytest.mark.parametrize("front", [BC, IQL, DQN])
 @pytest.mark.parametrize("name", list(FORMATS))
 def test_no_rows_at_every_format(front: Any, name: str, tmp_path: Path) -> None:
-    if name == "onnx" and front is DQN:
-        pytest.skip("ArgMax of onnxruntime keeps the axis of actions where there are no rows")
     if name == "onnx":
         pytest.importorskip("onnxruntime")
         pytest.importorskip("onnxscript")

@@ -35,6 +35,5 @@ def test_exported(front, form, tmp_path):
     act = FORMATS[form].open(algo.export(tmp_path / "policy", form), algo.impl.observation_space)
     seen = examples(algo, 20) * 2.0
     np.testing.assert_allclose(act(seen), algo.predict(seen), rtol=0, atol=2e-6)  # Actions are in [-2, 2].
-    if form == "numpy":
-        none, expected = act(seen[:0]), algo.predict(seen[:0])
-        assert (none.shape, none.dtype) == (expected.shape, expected.dtype)
+    none, expected = act(seen[:0]), algo.predict(seen[:0])
+    assert (none.shape, none.dtype) == (expected.shape, expected.dtype)

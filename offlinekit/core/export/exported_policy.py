@@ -60,7 +60,7 @@ class ExportedPolicy(nn.Module):
         scaled = [_scale(leaf, numbers) for leaf, numbers in zip(leaves, self._observed, strict=True)]
         actions: Tensor = self.impl.predict_best_action(_tree(self.observation_space, iter(scaled)))
         if not self._bounds:
-            return actions
+            return actions.reshape(-1)  # ArgMax of onnxruntime keeps its axis if there are no rows.
         if self._acted is not None:
             actions = (actions.double() * self._acted["scale"] + self._acted["shift"]).float()
         return actions.clamp(*self._bounds)
