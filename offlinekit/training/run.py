@@ -79,6 +79,7 @@ class Run:
             engine.load_state(state["engine"], algo.impl.device)
             run_folder.warn_of_changes(folder, state.get("system", {}), self.system)
         self.end = self.start + n_steps
+        self.prepare(state)
         self.is_over = bool(
             folder and self.clock >= self.end and run_folder.is_finished(folder)
         )  # Before it begins.
@@ -99,6 +100,13 @@ class Run:
         self.episodes = self.folder and EpisodeTable(
             self.folder / "returns.csv", self._last_row() if folder else None
         )
+
+    def prepare(self, state: dict[str, Any] | None) -> None:
+        """Prepares what a kind of run has besides, before a folder is made; does nothing here.
+
+        Args:
+            state: Of the checkpoint that the run goes on from, or None.
+        """
 
     def steps(self) -> Iterator[tuple[int, dict[str, float]]]:
         """Yields (update, metrics) at each log and evaluation interval and at the end.

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from catalogue_variants import small_variants
+from defaults import float64
 
 import offlinekit
 from offlinekit.algos import SAC, MLPEncoder
@@ -28,16 +29,6 @@ def other_defaults(grad_mode: Any) -> Iterator[None]:
             yield
     finally:
         torch.set_default_device(None)
-
-
-@contextlib.contextmanager
-def float64() -> Iterator[None]:
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(before)
 
 
 def bits(algo: Any) -> list[bytes]:

@@ -8,6 +8,7 @@ import threading
 import numpy as np
 import pytest
 import torch
+from defaults import float64
 from torch import nn
 
 import offlinekit
@@ -17,16 +18,6 @@ from offlinekit.testing import small_dataset
 
 QUIET = {"out": None, "progress": False}
 SMALL = {"seed": 3, "batch_size": 8, "device": "cpu"}
-
-
-@contextlib.contextmanager
-def float64():
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(before)
 
 
 SETTINGS = {

@@ -36,10 +36,16 @@ def open_npz(path: Path) -> Iterator[Any]:
         raise FileFormatError(
             f"{path} is not an NPZ file, or is truncated; write it with np.savez_compressed"
         )
+    with _damage_named(path), budgeted(), np.load(path, allow_pickle=False) as file:
+        entries_of(file.zip)
+        yield file
+
+
+@contextmanager
+def _damage_named(path: Path) -> Iterator[None]:
+    """Raises FileFormatError for whatever numpy raises of a damaged file."""
     try:
-        with budgeted(), np.load(path, allow_pickle=False) as file:
-            entries_of(file.zip)
-            yield file
+        yield
     except (FileFormatError, DatasetError):
         raise
     except DAMAGE as error:
@@ -131,18 +137,11 @@ def array_in(file: h5py.File, name: str, path: Path, advice: str = "") -> Array:
 
 def _read_npy(path: Path) -> Array:
     """Returns the array of an NPY file."""
-    try:
-        with path.open("rb") as stream, budgeted():
-            shape, _, dtype = read_header(stream, path.stat().st_size)
-            budget_of(path).take(math.prod(shape) * dtype.itemsize, f"the array in {path}")
-            stream.seek(0)
-            array: Array = np.load(stream, allow_pickle=False)
-    except (FileFormatError, DatasetError):
-        raise
-    except DAMAGE as error:
-        raise FileFormatError(
-            f"{path} is damaged, or holds objects, which are never read ({error})"
-        ) from error
+    with _damage_named(path), path.open("rb") as stream, budgeted():
+        shape, _, dtype = read_header(stream, path.stat().st_size)
+        budget_of(path).take(math.prod(shape) * dtype.itemsize, f"the array in {path}")
+        stream.seek(0)
+        array: Array = np.load(stream, allow_pickle=False)
     if array.dtype.kind not in "fiub":
         raise FileFormatError(f"{path} has dtype {array.dtype}, expected numbers")
     return array

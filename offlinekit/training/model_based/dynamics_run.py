@@ -38,8 +38,8 @@ class DynamicsRun(Run):
     With `patience` each member ends as it was at its best, else as it is; the one of the lowest error comes first.
     """
 
-    def __init__(self, *given: Any, **further: Any) -> None:
-        super().__init__(*given, **further)
+    def prepare(self, state: dict[str, Any] | None) -> None:
+        """Reads how epochs end the run, and counts them anew unless it goes on."""
         self.sampler = cast("EpochSampler", self.algo.sampler)
         self.model = cast("Dynamic", self.algo.impl)
         self.patience, self.max_epochs = (

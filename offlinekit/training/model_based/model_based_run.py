@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any, cast
 
 from offlinekit.errors import UnsupportedError
 from offlinekit.events import get_logger
-from offlinekit.interfaces import Trainable
 from offlinekit.sampling.replay.imagined_rows import ImaginationSampler
-from offlinekit.training.engines.engine import Engine
 from offlinekit.training.loggers import Logger
 from offlinekit.training.model_based.model_phase import trained_model
-from offlinekit.training.run import Alarm, Run
-from offlinekit.training.setup.settings import RunSettings
+from offlinekit.training.run import Run
 
 log = get_logger()
 
@@ -25,27 +21,20 @@ class ModelBasedRun(Run):
     The clock counts updates of the policy; those of the model are a run of their own, `dynamics/` beside this one.
     """
 
-    def __init__(
-        self,
-        algo: Trainable,
-        engine: Engine,
-        n_steps: int,
-        settings: RunSettings,
-        evaluators: Mapping[str, Callable[[], dict[str, Any]]],
-        config: dict[str, Any],
-        folder: Path | None = None,
-        state: dict[str, Any] | None = None,
-        alarm: Alarm | None = None,
-    ) -> None:
-        refused = [name for name in ("team", "priorities", "weights") if settings.get(name) is not None]
+    def prepare(self, state: dict[str, Any] | None) -> None:
+        """Refuses what rows of a model do not have, and takes up the last rollouts of a run that goes on.
+
+        Raises:
+            UnsupportedError: For several processes, priorities and weights of rows.
+        """
+        refused = [name for name in ("team", "priorities", "weights") if self.settings.get(name) is not None]
         if refused:
             raise UnsupportedError(
-                f"{type(algo).__name__} draws rows that its model made, by one process, equally often and of equal "
-                f"weight; leave out {' and '.join(refused)}"
+                f"{type(self.algo).__name__} draws rows that its model made, by one process, equally often and of "
+                f"equal weight; leave out {' and '.join(refused)}"
             )
-        super().__init__(algo, engine, n_steps, settings, evaluators, config, folder, state, alarm)
-        self.learner: Any = algo
-        self.sampler = cast("ImaginationSampler", algo.sampler)
+        self.learner: Any = self.algo
+        self.sampler = cast("ImaginationSampler", self.algo.sampler)
         self.rolled: dict[str, float] = dict(state["rolled"]) if state else {}
 
     def open(self, *loggers: Logger) -> None:
