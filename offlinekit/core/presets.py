@@ -67,7 +67,7 @@ def find(algo: str, dataset: str) -> Preset:
     """Returns the preset of an algorithm on a dataset.
 
     Raises:
-        ValueError: If there is none; lists others that there are.
+        ValueError: If there is none; lists those that there are.
     """
     known = published(algo)
     if dataset in known:

@@ -50,7 +50,7 @@ class Slot:
         """Takes one step; returns whether the episode is over.
 
         Raises:
-            ValueError: For an result of the environment that is none of a step.
+            ValueError: For an answer of the environment that is none of a step.
         """
         result = checked_step(self.env.step(action), self.length)
         self.observation, self.reward, self.terminated = _arrays(result[0]), result[1], result[2]
