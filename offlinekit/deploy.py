@@ -78,11 +78,13 @@ class NumpyPolicy:
             raise PolicyFileError(f"{path} describes no policy ({error!r}); export it again") from error
         return policy
 
-    def predict(self, observations: object) -> Array:
+    def predict(self, observations: object, *, legal_actions: object = None) -> Array:
         """Returns the greedy actions.
 
         Args:
             observations: [B, ...] or one observation; a dict or tuple of such if the policy saw one.
+            legal_actions: [B, A] or [A] of 0 and 1, for a policy of data with legal actions, unless they are
+                among the observations.
 
         Returns:
             float32 [B, A] or int64 [B]; without the axis of B for one observation.
@@ -90,6 +92,9 @@ class NumpyPolicy:
         Raises:
             ValueError: For observations of another shape or dtype, or that are not finite.
         """
+        if legal_actions is not None:
+            rest = observations if isinstance(observations, dict) else {"observations": observations}
+            observations = {**rest, "legal_actions": np.asarray(legal_actions, np.uint8)}
         leaves = list(_match(observations, self.description["observations"]))
         single = leaves[0][0].ndim == len(leaves[0][1])
         if any((leaf.ndim == len(shape)) != single for leaf, shape in leaves):

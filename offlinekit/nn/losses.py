@@ -15,6 +15,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from offlinekit.nn.legality import are_legal
+
 Scalar: TypeAlias = float | Tensor
 """A hyperparameter: a number, or a 0-d tensor if each member of a population has its own."""
 N = TypeVar("N", float, Tensor)
@@ -417,10 +419,13 @@ def imitation_loss(
 ) -> Float[Tensor, " B"]:
     """Returns the negative log-likelihood of discrete actions plus penalty * mean(logits**2), row by row.
 
+    Illegal actions, whose logits are at a floor, count 0 in the mean.
+
     Args:
         logits: Unnormalised log-probabilities.
         actions: The data's actions.
         penalty: >= 0. Source: 1e-2 in the code of Fujimoto et al. 2019, arXiv:1910.01708.
     """
     log_probs = torch.log_softmax(logits, -1)
-    return -select_actions(log_probs, actions) + penalty * logits.square().mean(-1)
+    penalised = torch.where(are_legal(logits), logits, 0.0)
+    return -select_actions(log_probs, actions) + penalty * penalised.square().mean(-1)

@@ -17,6 +17,7 @@ from torch.func import functional_call, stack_module_state
 
 from offlinekit.nn import losses
 from offlinekit.nn.encoders import ACTIVATIONS, MLPEncoder, ResidualEncoder, make_trunk
+from offlinekit.nn.legality import floored
 from offlinekit.nn.random import Dropout, Random, copy_module
 from offlinekit.nn.rows import Rows, bootstrapped
 from offlinekit.nn.trunks import trunk_size
@@ -207,7 +208,7 @@ class QFunction(nn.Module):
     """K critics, of the mean or of N quantiles of the return.
 
     Continuous: `q(observations, actions)` -> [K, ..., B] or [K, N, ..., B].
-    Discrete: `q(observations)` -> [K, B, A] or [K, N, B, A].
+    Discrete: `q(observations)` -> [K, B, A] or [K, N, B, A], a floor for illegal actions.
 
     Args:
         encoder: What sees the observation.
@@ -246,7 +247,8 @@ class QFunction(nn.Module):
         if self.n_actions:
             n_each = outputs.shape[-1] // self.n_actions
             outputs = outputs.reshape(*outputs.shape[:-1], self.n_actions, n_each)
-        return outputs.movedim(-1, 1) if self.n_quantiles else outputs.squeeze(-1)
+        outputs = outputs.movedim(-1, 1) if self.n_quantiles else outputs.squeeze(-1)
+        return floored(outputs, observations) if self.n_actions else outputs
 
     def apart(self, observations: TensorTree, actions: Tensor) -> Tensor:
         """Returns what `forward` gives if each critic has actions of its own, [K, B, A]."""
