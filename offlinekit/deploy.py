@@ -83,8 +83,7 @@ class NumpyPolicy:
 
         Args:
             observations: [B, ...] or one observation; a dict or tuple of such if the policy saw one.
-            legal_actions: [B, A] or [A] of 0 and 1, for a policy of data with legal actions, unless they are
-                among the observations.
+            legal_actions: [B, A] or [A] of 0 and 1, where the data had them.
 
         Returns:
             float32 [B, A] or int64 [B]; without the axis of B for one observation.
@@ -94,7 +93,7 @@ class NumpyPolicy:
         """
         if legal_actions is not None:
             rest = observations if isinstance(observations, dict) else {"observations": observations}
-            observations = {**rest, "legal_actions": np.asarray(legal_actions, np.uint8)}
+            observations = rest | {"legal_actions": np.asarray(legal_actions, np.uint8)}
         leaves = list(_match(observations, self.description["observations"]))
         single = leaves[0][0].ndim == len(leaves[0][1])
         if any((leaf.ndim == len(shape)) != single for leaf, shape in leaves):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from gymnasium import spaces
@@ -11,8 +11,11 @@ from gymnasium import spaces
 from offlinekit.types import Array
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
     from offlinekit.types import ArrayTreeLike
 
+T = TypeVar("T")
 LEGAL_ACTIONS = "legal_actions"
 """Key of the leaf, uint8 [..., A], 1 where the action is legal."""
 WRAPPER = "offlinekit.envs.legal_action_env.LegalActions(env)"
@@ -21,9 +24,11 @@ OBSERVATIONS = "observations"
 """Key of observations that are no dict."""
 
 
-def joined(observations: Any, legal_actions: Any) -> dict[str, Any]:
+def joined(observations: T | Mapping[str, T], legal_actions: T) -> dict[str, T]:
     """Returns observations with their legal actions as a leaf, of arrays or of spaces."""
-    rest = observations if isinstance(observations, Mapping) else {OBSERVATIONS: observations}
+    rest: Mapping[str, T] = (
+        observations if isinstance(observations, Mapping) else {OBSERVATIONS: observations}
+    )
     return dict(sorted({**rest, LEGAL_ACTIONS: legal_actions}.items()))
 
 
@@ -53,19 +58,20 @@ def space_of_rest(space: spaces.Space[Any]) -> spaces.Space[Any]:
     return rest[OBSERVATIONS] if rest.keys() == {OBSERVATIONS} else spaces.Dict(rest)
 
 
-def rest_of(observations: Mapping[str, Any]) -> Any:
+def rest_of(observations: Mapping[str, T]) -> T | dict[str, T]:
     """Returns what is observed beside the legal actions."""
     rest = {key: branch for key, branch in observations.items() if key != LEGAL_ACTIONS}
     return rest[OBSERVATIONS] if rest.keys() == {OBSERVATIONS} else rest
 
 
-def legal_of(observations: Any) -> Array | None:
+def legal_of(observations: object) -> Array | None:
     """Returns the legal actions [..., A] among observations; None if they have none."""
-    return observations.get(LEGAL_ACTIONS) if isinstance(observations, Mapping) else None
+    legal: Array | None = observations.get(LEGAL_ACTIONS) if isinstance(observations, Mapping) else None
+    return legal
 
 
 def given_observations(
-    space: spaces.Space[Any], observations: ArrayTreeLike, legal_actions: object
+    space: spaces.Space[Any], observations: ArrayTreeLike, legal_actions: ArrayLike | None
 ) -> ArrayTreeLike:
     """Returns the observations of a call, with its legal actions as their leaf.
 

@@ -19,8 +19,8 @@ from offlinekit.legal_actions import has_legal_actions
 from offlinekit.naming import register
 from offlinekit.nn.encoders import Encoder, resolve_encoder
 from offlinekit.nn.isolation import initialised
-from offlinekit.nn.legality import PerAction
 from offlinekit.nn.networks import Network
+from offlinekit.nn.policies import PerAction
 from offlinekit.nn.random import Random, copy_module, derive
 from offlinekit.nn.rows import RowLoss, mean_of_rows, row_weights
 from offlinekit.sampling.batch import Batch, Metrics, TensorTree

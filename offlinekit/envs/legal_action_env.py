@@ -10,6 +10,7 @@ from gymnasium import spaces
 
 from offlinekit.errors import UnsupportedError
 from offlinekit.legal_actions import joined, joined_space
+from offlinekit.types import ArrayTree
 
 
 class LegalActions(gymnasium.Wrapper[Any, Any, Any, Any]):
@@ -33,17 +34,19 @@ class LegalActions(gymnasium.Wrapper[Any, Any, Any, Any]):
         self._key, self._n_actions = key, int(actions.n)
         self.observation_space = joined_space(env.observation_space, self._n_actions)
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, ArrayTree], dict[str, Any]]:
         """Returns the first observation with its legal actions, and the info."""
         observation, info = self.env.reset(seed=seed, options=options)
         return self._joined(observation, info), info
 
-    def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
+    def step(self, action: object) -> tuple[dict[str, ArrayTree], SupportsFloat, bool, bool, dict[str, Any]]:
         """Returns what the step of the environment does, the observation with its legal actions."""
         observation, reward, terminated, truncated, info = self.env.step(action)
         return self._joined(observation, info), reward, terminated, truncated, info
 
-    def _joined(self, observation: Any, info: dict[str, Any]) -> dict[str, Any]:
+    def _joined(self, observation: ArrayTree, info: dict[str, Any]) -> dict[str, ArrayTree]:
         if self._key not in info:
             raise UnsupportedError(
                 f"the info of {self.env} has no {self._key!r}, but {sorted(info)}; name the key of its legal actions: "

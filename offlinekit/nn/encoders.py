@@ -15,9 +15,8 @@ from torch import nn
 from offlinekit.errors import did_you_mean
 from offlinekit.legal_actions import has_legal_actions, space_of_rest
 from offlinekit.naming import register
-from offlinekit.nn.legality import WithoutLegalActions
 from offlinekit.nn.random import Random, own_dropout
-from offlinekit.nn.trunks import Trunk, UserTrunk, is_image, space_leaves
+from offlinekit.nn.trunks import Trunk, UserTrunk, WithoutLegalActions, is_image, space_leaves
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,

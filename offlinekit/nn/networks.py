@@ -17,7 +17,6 @@ from torch.func import functional_call, stack_module_state
 
 from offlinekit.nn import losses
 from offlinekit.nn.encoders import ACTIVATIONS, MLPEncoder, ResidualEncoder, make_trunk
-from offlinekit.nn.legality import floored
 from offlinekit.nn.random import Dropout, Random, copy_module
 from offlinekit.nn.rows import Rows, bootstrapped
 from offlinekit.nn.trunks import trunk_size
@@ -248,7 +247,7 @@ class QFunction(nn.Module):
             n_each = outputs.shape[-1] // self.n_actions
             outputs = outputs.reshape(*outputs.shape[:-1], self.n_actions, n_each)
         outputs = outputs.movedim(-1, 1) if self.n_quantiles else outputs.squeeze(-1)
-        return floored(outputs, observations) if self.n_actions else outputs
+        return losses.floored(outputs, observations) if self.n_actions else outputs
 
     def apart(self, observations: TensorTree, actions: Tensor) -> Tensor:
         """Returns what `forward` gives if each critic has actions of its own, [K, B, A]."""

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from offlinekit.core.bases.sequence_model import SequenceImpl
-from offlinekit.nn.legality import floored
+from offlinekit.nn.losses import floored
 from offlinekit.nn.rows import window_rows
 from offlinekit.nn.transformer import TrajectoryTransformer, TransformerConfig, init_small
 from offlinekit.sampling.batch import TrajectoryBatch

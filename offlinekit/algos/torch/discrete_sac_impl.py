@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from offlinekit.core.bases.q_learning import DiscreteActorCriticImpl
 from offlinekit.legal_actions import has_legal_actions
 from offlinekit.nn import losses
-from offlinekit.nn.legality import are_legal
 from offlinekit.sampling.batch import Batch
 from offlinekit.training.objectives import Loss, Objective
 
@@ -52,7 +51,7 @@ class DiscreteSACImpl(DiscreteActorCriticImpl):
         if configured is not None:
             return configured
         if has_legal_actions(self.observation_space):
-            return 0.98 * are_legal(log_probs).sum(-1).log()
+            return 0.98 * losses.are_legal(log_probs).sum(-1).log()
         return 0.98 * math.log(self.n_actions)
 
     def compute_target(self, batch: Batch) -> Tensor:
