@@ -8,10 +8,11 @@ import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from typing_extensions import Unpack
 
+from offlinekit.configured import fields_of
 from offlinekit.core.algo import Algo
 from offlinekit.core.populations.kept_stacks import KeptStacks
 from offlinekit.core.populations.online_members import fit_members_online
@@ -72,6 +73,16 @@ class Population:
         self.errors: dict[int, TrainingError] = {}
         self._evaluators: Mapping[str, Evaluator] = {}
         self._kept = KeptStacks(varying)
+
+    if not TYPE_CHECKING:  # The type checker would let any name pass.
+
+        def __setattr__(self, name: str, value: object) -> None:
+            """Sets an attribute that is no hyperparameter of a member, which the members have."""
+            for algo in self.__dict__.get("algos", ()):
+                if name in fields_of(type(algo)):
+                    remedy = f"for algo in population: algo.{name} = {value!r}"
+                    raise AttributeError(f"a population has no {name!r}, its members have; {remedy}")
+            super().__setattr__(name, value)
 
     @classmethod
     def of_seeds(cls, algo: Algo, n_seeds: int) -> Population:
