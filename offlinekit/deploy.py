@@ -111,7 +111,7 @@ class NumpyPolicy:
                 self._left -= _n_bytes(values[-1])
                 if self._left < 0:
                     raise PolicyFileError(
-                        "it takes more memory to act than its tensors account for; it was forged"
+                        "to act takes more memory than its tensors account for: it was forged"
                     )
         actions: Array = values[self._output]
         return actions[0] if single else actions[:0] if is_empty else actions
