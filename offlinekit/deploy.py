@@ -33,6 +33,7 @@ MOST_NUMBERS = 1 << 26
 """Most numbers in an array that a file may have filled."""
 PER_UNIT = 4096
 """Numbers of the table of the error function from 0 to 1."""
+FORGED = "it takes more memory to act than its tensors account for; it was forged"
 DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "U8": "|u1", "BOOL": "|b1"}
 
 
@@ -110,9 +111,7 @@ class NumpyPolicy:
             if self._left is not None:
                 self._left -= _n_bytes(values[-1])
                 if self._left < 0:
-                    raise PolicyFileError(
-                        "to act takes more memory than its tensors account for: it was forged"
-                    )
+                    raise PolicyFileError(FORGED)
         actions: Array = values[self._output]
         return actions[0] if single else actions[:0] if is_empty else actions
 

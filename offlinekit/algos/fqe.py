@@ -16,9 +16,9 @@ from offlinekit.core.algo import Algo
 from offlinekit.core.hyperparameters import Count, Positive, QKind, Rate, TDLoss
 from offlinekit.datasets import MDPDataset
 from offlinekit.envs.frame_stacking import observations_at
+from offlinekit.envs.legal_actions import given_observations
 from offlinekit.errors import TrainingWarning, UnsupportedError
 from offlinekit.interfaces import Sampler
-from offlinekit.legal_actions import given_observations
 from offlinekit.nn.encoders import MLPEncoder
 from offlinekit.nn.random import derive
 from offlinekit.sampling.policy_table import Choices, behaviour_choices

@@ -266,8 +266,7 @@ class Algo(Configured):
         Args:
             observations: [B, ...] or one observation, in the units of the data; a tree of such for dict or
                 tuple observations.
-            legal_actions: [B, A] or [A] of 0 and 1, for a policy of data with legal actions, unless they are
-                among the observations.
+            legal_actions: [B, A] or [A] of 0 and 1, where the data had them, unless the observations have.
 
         Returns:
             float32 [B, A] in the units of the data, or int64 [B]; without the axis of B for one observation.

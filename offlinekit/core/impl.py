@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from offlinekit.core import candidates
 from offlinekit.core.noted_config import NotedConfig
 from offlinekit.datasets.mdp_dataset import MDPDataset
+from offlinekit.envs.legal_actions import has_legal_actions
 from offlinekit.errors import UnsupportedError
 from offlinekit.interfaces import Sampler
-from offlinekit.legal_actions import has_legal_actions
 from offlinekit.naming import register
 from offlinekit.nn.encoders import Encoder, resolve_encoder
 from offlinekit.nn.isolation import initialised

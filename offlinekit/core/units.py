@@ -12,7 +12,7 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from offlinekit.legal_actions import given_observations
+from offlinekit.envs.legal_actions import given_observations
 from offlinekit.sampling.scalers import Scaling
 from offlinekit.types import Array, ArrayTree, first_leaf, leaves, map_tree
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from offlinekit.datasets import episodes, schema, spaces, validation
 from offlinekit.datasets.findings import Fault, Finding, refused
-from offlinekit.legal_actions import LEGAL_ACTIONS, has_legal_actions, joined, joined_space, legal_of
+from offlinekit.envs.legal_actions import LEGAL_ACTIONS, has_legal_actions, joined, joined_space, legal_of
 from offlinekit.types import Array, leaves, map_tree, rows
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ from offlinekit.envs.env_spaces import (
     warn_of_other_pixels,
     warn_of_other_range,
 )
+from offlinekit.envs.legal_actions import LEGAL_ACTIONS, WRAPPER, has_legal_actions, legal_of, legal_space
 from offlinekit.errors import DatasetError, FileFormatError, UnsupportedError
-from offlinekit.legal_actions import LEGAL_ACTIONS, WRAPPER, has_legal_actions, legal_of, legal_space
 from offlinekit.load_budget import budget_of
 from offlinekit.types import Array
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from offlinekit.datasets.findings import Finding, fault, refuse_first, refused
-from offlinekit.legal_actions import LEGAL_ACTIONS
+from offlinekit.envs.legal_actions import LEGAL_ACTIONS
 from offlinekit.types import Array, leaves
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import gymnasium
 import numpy as np
 
+from offlinekit.envs.legal_actions import draw_legal, legal_of
 from offlinekit.errors import UnsupportedError
-from offlinekit.legal_actions import draw_legal, legal_of
 from offlinekit.types import Array, ArrayTree, first_leaf
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from typing import Any, TypeAlias
 from gymnasium import spaces
 from torch import nn
 
+from offlinekit.envs.legal_actions import has_legal_actions, space_of_rest
 from offlinekit.errors import did_you_mean
-from offlinekit.legal_actions import has_legal_actions, space_of_rest
 from offlinekit.naming import register
 from offlinekit.nn.random import Random, own_dropout
 from offlinekit.nn.trunks import Trunk, UserTrunk, WithoutLegalActions, is_image, space_leaves

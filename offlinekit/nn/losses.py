@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from offlinekit.legal_actions import LEGAL_ACTIONS
+from offlinekit.envs.legal_actions import LEGAL_ACTIONS
 from offlinekit.sampling.batch import TensorTree
 
 Scalar: TypeAlias = float | Tensor

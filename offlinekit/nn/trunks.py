@@ -10,7 +10,7 @@ import torch
 from gymnasium import spaces
 from torch import Tensor, nn
 
-from offlinekit.legal_actions import rest_of
+from offlinekit.envs.legal_actions import rest_of
 from offlinekit.sampling.batch import TensorTree
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from offlinekit.datasets import MDPDataset
 from offlinekit.datasets.recording.collecting import collect
 from offlinekit.deploy import NumpyPolicy
 from offlinekit.envs.callable_policies import RandomPolicy
-from offlinekit.envs.legal_action_env import LegalActions
+from offlinekit.envs.legal_actions import LegalActions
 from offlinekit.errors import DatasetError, UnsupportedError
 from offlinekit.metrics import evaluate
 from offlinekit.metrics.ope.fitted_behaviour import _mixed
@@ -304,7 +304,7 @@ def test_an_environment_that_names_them_is_acted_in_legally():
 
 def test_environments_without_are_refused_with_the_wrapper():
     algo = DiscreteBC(**TINY).build(dataset())
-    with pytest.raises(ValueError, match=r"legal_action_env\.LegalActions\(env\)"):
+    with pytest.raises(ValueError, match=r"legal_actions\.LegalActions\(env\)"):
         evaluate(algo, Cards(), 1)
     with pytest.raises(DatasetError, match=r"wrap it.*LegalActions\(env\)"):
         algo.fit(dataset(), 2, eval_env=Cards(), **QUIET)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from offlinekit.core.bases.q_learning import DiscreteActorCriticImpl
-from offlinekit.legal_actions import has_legal_actions
+from offlinekit.envs.legal_actions import has_legal_actions
 from offlinekit.nn import losses
 from offlinekit.sampling.batch import Batch
 from offlinekit.training.objectives import Loss, Objective

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from torch.utils._pytree import tree_leaves
 
-from offlinekit.legal_actions import legal_of
+from offlinekit.envs.legal_actions import legal_of
 from offlinekit.nn.dispatch import Dispatch
 from offlinekit.nn.networks import Ensemble
 from offlinekit.nn.trunks import observation_leaves, space_leaves

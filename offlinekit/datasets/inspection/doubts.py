@@ -18,7 +18,7 @@ from offlinekit.datasets.draft import Draft
 from offlinekit.datasets.findings import Finding, warning
 from offlinekit.datasets.inspection.rules import Rule, located
 from offlinekit.datasets.validation import as_float32, blocks, named_leaves, not_finite
-from offlinekit.legal_actions import legal_of
+from offlinekit.envs.legal_actions import legal_of
 from offlinekit.types import Array, leaves
 
 if TYPE_CHECKING:

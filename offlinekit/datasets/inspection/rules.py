@@ -18,8 +18,8 @@ from offlinekit.datasets.draft import Draft
 from offlinekit.datasets.episodes import denied_ends
 from offlinekit.datasets.findings import Fault, Finding, fault
 from offlinekit.datasets.spaces import outside, unfit
+from offlinekit.envs.legal_actions import LEGAL_ACTIONS, OBSERVATIONS, legal_of
 from offlinekit.errors import did_you_mean
-from offlinekit.legal_actions import LEGAL_ACTIONS, OBSERVATIONS, legal_of
 from offlinekit.types import Array
 
 Rule: TypeAlias = Callable[[Draft], Iterator[Finding]]

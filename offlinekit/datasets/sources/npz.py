@@ -12,9 +12,9 @@ from offlinekit.datasets.formats.array_files import is_zip
 from offlinekit.datasets.inspection.format_losses import warn_of_losses
 from offlinekit.datasets.source import Source
 from offlinekit.datasets.sources.buffers import read
+from offlinekit.envs.legal_actions import legal_of, rest_of
 from offlinekit.errors import UnsupportedError
 from offlinekit.io import atomic_write
-from offlinekit.legal_actions import legal_of, rest_of
 
 if TYPE_CHECKING:
     from offlinekit.datasets.mdp_dataset import MDPDataset

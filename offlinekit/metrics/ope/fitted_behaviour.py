@@ -12,8 +12,8 @@ import numpy.typing as npt
 from gymnasium import spaces
 from scipy import stats
 
+from offlinekit.envs.legal_actions import legal_of
 from offlinekit.errors import UnsupportedError
-from offlinekit.legal_actions import legal_of
 from offlinekit.metrics.ope.calibration import Calibration, reliability, reliability_of_quantiles
 from offlinekit.metrics.ope.logged import Floats
 from offlinekit.metrics.ope.tabular import state_numbers
