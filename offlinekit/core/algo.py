@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, SupportsIndex, TypeVar, overload
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, SupportsIndex, TypeVar, cast, overload
 
 from torch import Tensor
 from typing_extensions import Unpack
@@ -46,8 +47,10 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from offlinekit.core.populations import Population
+    from offlinekit.envs.callable_policies import Act
     from offlinekit.interfaces import EnvLike
     from offlinekit.sampling.batch import Minibatch
+    from offlinekit.training.engines.recorded_policy import Choose
     from offlinekit.types import ArrayTree, ArrayTreeLike
 
 A = TypeVar("A", bound="Algo")
@@ -304,6 +307,14 @@ class Algo(Configured):
             UnsupportedError: For a target return if the algorithm takes none.
         """
         return StatefulActor(self, target_return, sample)
+
+    def acting(self, sample: bool, prepare: Callable[[Choose], Choose]) -> Act:
+        """Returns `sample_action`, or else `predict`, by the policy that `prepare` makes of the impl's."""
+        name = "sample_action" if sample else "predict"
+        if getattr(type(self), name) is not getattr(Algo, name):  # A subclass acts in a way of its own.
+            return cast("Act", getattr(self, name))
+        choose = prepare(self.impl.sample_action if sample else self.impl.predict_best_action)
+        return partial(self._converter.act, choose=choose)
 
     @property
     def _converter(self) -> Converter:
