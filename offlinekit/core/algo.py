@@ -5,9 +5,8 @@ from __future__ import annotations
 import dataclasses
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, SupportsIndex, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, SupportsIndex, TypeVar, overload
 
 from torch import Tensor
 from typing_extensions import Unpack
@@ -21,7 +20,7 @@ from offlinekit.core.hyperparameters import apply_to_networks, plain_config, ref
 from offlinekit.core.impl import Impl, check_impl_class
 from offlinekit.core.presets import Preset, find, published
 from offlinekit.core.stateful_actor import StatefulActor
-from offlinekit.core.units import Converter
+from offlinekit.core.units import Converter, prepared_policy
 from offlinekit.datasets import MDPDataset
 from offlinekit.envs.frame_stacking import stacked_space
 from offlinekit.errors import NotFittedError
@@ -314,11 +313,7 @@ class Algo(Configured):
 
     def acting(self, sample: bool, prepare: Callable[[Choose], Choose]) -> Act:
         """Returns `sample_action`, or else `predict`, by the policy that `prepare` makes of the impl's."""
-        name = "sample_action" if sample else "predict"
-        if getattr(type(self), name) is not getattr(Algo, name):  # A subclass acts in a way of its own.
-            return cast("Act", getattr(self, name))
-        choose = prepare(self.impl.sample_action if sample else self.impl.predict_best_action)
-        return partial(self._converter.act, choose=choose)
+        return prepared_policy(self, Algo, sample, prepare)
 
     @property
     def _converter(self) -> Converter:
