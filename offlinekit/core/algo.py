@@ -20,7 +20,7 @@ from offlinekit.core.hyperparameters import apply_to_networks, plain_config, ref
 from offlinekit.core.impl import Impl, check_impl_class
 from offlinekit.core.presets import Preset, find, published
 from offlinekit.core.stateful_actor import StatefulActor
-from offlinekit.core.units import Converter
+from offlinekit.core.units import Converter, prepared_policy
 from offlinekit.datasets import MDPDataset
 from offlinekit.envs.frame_stacking import stacked_space
 from offlinekit.errors import NotFittedError
@@ -46,8 +46,10 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from offlinekit.core.populations import Population
+    from offlinekit.envs.callable_policies import Act
     from offlinekit.interfaces import EnvLike
     from offlinekit.sampling.batch import Minibatch
+    from offlinekit.training.engines.recorded_policy import Choose
     from offlinekit.types import ArrayTree, ArrayTreeLike
 
 A = TypeVar("A", bound="Algo")
@@ -316,6 +318,10 @@ class Algo(Configured):
             UnsupportedError: For a target return if the algorithm takes none.
         """
         return StatefulActor(self, target_return, sample)
+
+    def acting(self, sample: bool, prepare: Callable[[Choose], Choose]) -> Act:
+        """Returns `sample_action`, or else `predict`, by the policy that `prepare` makes of the impl's."""
+        return prepared_policy(self, Algo, sample, prepare)
 
     @property
     def _converter(self) -> Converter:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from offlinekit.core.algo import Algo
     from offlinekit.sampling.batch import TensorTree
+    from offlinekit.training.engines.recorded_policy import Choose
     from offlinekit.types import ArrayTreeLike
 
 
@@ -141,6 +142,26 @@ class SampledPolicy:
         scale = np.broadcast_to(self._scaling.action.scale, actions.shape[1:])
         densities: Array = log_probs - np.log(scale).sum()
         return densities
+
+
+def prepared_policy(
+    algo: Algo, base: type[Algo], sample: bool, prepare: Callable[[Choose], Choose]
+) -> Callable[[ArrayTreeLike], Array]:
+    """Returns `algo.sample_action`, or `predict`, by the policy that `prepare` makes of the impl's.
+
+    Args:
+        algo: With networks; if its class acts in a way of its own, other than the base's, it is left at that.
+        base: `Algo`.
+        sample: Whether actions are drawn.
+        prepare: Takes and returns a policy of scaled observations.
+    """
+    name = "sample_action" if sample else "predict"
+    if getattr(type(algo), name) is not getattr(base, name):
+        own: Callable[[ArrayTreeLike], Array] = getattr(algo, name)
+        return own
+    impl = algo.impl
+    converter = Converter(impl.observation_space, impl.action_space, algo.scaling, impl.device)
+    return partial(converter.act, choose=prepare(impl.sample_action if sample else impl.predict_best_action))
 
 
 def _answered(inputs: Any, answer: Callable[[Any], Tensor]) -> Tensor:

@@ -34,7 +34,12 @@ class StackedLinear(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Applies member k to inputs[k]; the first members alone if there are inputs for these alone."""
-        return torch.baddbmm(_first(self.bias, inputs), inputs, _first(self.weight, inputs))
+        weight, bias = _first(self.weight, inputs), _first(self.bias, inputs)
+        if (
+            weight.shape[-1] == 1
+        ):  # Batched products of one column are ten times slower than what they add up.
+            return (inputs * weight.mT).sum(-1, keepdim=True) + bias
+        return torch.baddbmm(bias, inputs, weight)
 
 
 class StackedLayerNorm(nn.Module):
