@@ -84,7 +84,7 @@ def _info(info: Array, n_rows: int) -> tuple[int, int]:
 def _frames(folder: Path, name: str, n_rows: int, chunk: int) -> Iterator[Part]:
     """Yields frames [b, 1, H, W] chunk by chunk; a chunk is named by the row behind its last one."""
     shape: tuple[int, ...] | None = None
-    for start in range(0, n_rows + 1, chunk):
+    for start in range(0, n_rows, chunk):
         part = f"{name}_state_{min(start + chunk, n_rows + 1)}"
         if not (folder / f"{part}.npy").is_file():
             raise FileFormatError(f"{folder} has no {part}.npy; put all chunks of the frames there")
