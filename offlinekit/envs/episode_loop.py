@@ -9,9 +9,8 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from offlinekit.envs.answers import checked_reset, checked_step, not_finite
+from offlinekit.envs.answers import check_seed, checked_reset, checked_step, not_finite
 from offlinekit.envs.made_env import MadeEnv
-from offlinekit.envs.seeding import check_seed
 from offlinekit.types import Array, ArrayTree, map_tree, stack_trees
 
 LONGEST = 27_000

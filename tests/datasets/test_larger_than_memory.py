@@ -64,6 +64,8 @@ def little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(held_data, "memory_limit", lambda: BYTES)
     monkeypatch.setattr(remembering, "memory_limit", lambda: BYTES)
     monkeypatch.setattr(blocks, "POOL_BYTES", 1 << 23)
+    monkeypatch.setitem(blocks.BlockSampler.__init__.__kwdefaults__, "pool_bytes", 1 << 22)
+    monkeypatch.setitem(blocks.BlockSampler.__init__.__kwdefaults__, "block_bytes", 1 << 20)
     monkeypatch.setattr(mapping, "LARGE", 1 << 20)
 
 
