@@ -212,7 +212,7 @@ class QFunction(nn.Module):
     """K critics, of the mean or of N quantiles of the return.
 
     Continuous: `q(observations, actions)` -> [K, ..., B] or [K, N, ..., B].
-    Discrete: `q(observations)` -> [K, B, A] or [K, N, B, A].
+    Discrete: `q(observations)` -> [K, B, A] or [K, N, B, A], a floor for illegal actions.
 
     Args:
         encoder: What sees the observation.
@@ -251,7 +251,8 @@ class QFunction(nn.Module):
         if self.n_actions:
             n_each = outputs.shape[-1] // self.n_actions
             outputs = outputs.reshape(*outputs.shape[:-1], self.n_actions, n_each)
-        return outputs.movedim(-1, 1) if self.n_quantiles else outputs.squeeze(-1)
+        outputs = outputs.movedim(-1, 1) if self.n_quantiles else outputs.squeeze(-1)
+        return losses.floored(outputs, observations) if self.n_actions else outputs
 
     def apart(self, observations: TensorTree, actions: Tensor) -> Tensor:
         """Returns what `forward` gives if each critic has actions of its own, [K, B, A]."""

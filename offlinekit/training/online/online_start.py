@@ -14,8 +14,7 @@ from offlinekit.datasets.spaces import check_environment
 from offlinekit.envs.env_facts import name_of, run_facts
 from offlinekit.envs.env_spaces import check_learnable
 from offlinekit.envs.frame_stacking import fit_stack
-from offlinekit.envs.given_env import GivenEnv
-from offlinekit.envs.learned_statistics import statistics_kept
+from offlinekit.envs.given_env import GivenEnv, statistics_kept
 from offlinekit.errors import TrainingError
 from offlinekit.fields import Count, checked
 from offlinekit.interfaces import Sampler
