@@ -183,5 +183,6 @@ def test_the_page_counts_what_is_compared():
         if of_algo:
             assert counted.pop(algo.__name__) == (len(of_algo), sum(map(len, of_algo))), algo
     assert not counted
-    total = f"{len(table)} presets of {len({name for name, _ in table})} algorithms, {sum(map(len, table.values())):,} numbers"
+    n_algos, n_numbers = len({name for name, _ in table}), sum(map(len, table.values()))
+    total = f"{len(table)} presets of {n_algos} algorithms, {n_numbers:,} numbers"
     assert total in page
