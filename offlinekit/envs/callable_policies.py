@@ -76,7 +76,7 @@ class GreedyPolicy:
 
 
 def log_volume(space: gymnasium.Space[Any]) -> float:
-    """Returns the logarithm of how many actions a Discrete has, joint ones if of parts, or of the room of a bounded Box.
+    """Returns the logarithm of the number of actions, joint ones if they have parts, or of the room of a bounded Box.
 
     Raises:
         UnsupportedError: For another space.

@@ -175,7 +175,7 @@ def action_remedy(space: Space) -> str | None:
     if isinstance(space, spaces.MultiBinary):
         return _numbered([2] * math.prod(space.shape))
     if isinstance(space, spaces.MultiDiscrete):
-        return _numbered(space.nvec.ravel().tolist())
+        return _numbered(space.nvec.ravel().tolist(), space.start.ravel().tolist())
     if isinstance(space, spaces.Box) and len(space.shape) == 1:
         return None
     return UNFLATTEN if _is_continuous(space) else "gymnasium.ActionWrapper, which makes them of one number"
@@ -198,8 +198,9 @@ def _is_held(space: Space) -> bool:
     return isinstance(space, spaces.Box) and len(space.shape) > 0
 
 
-def _numbered(sizes: list[int]) -> str:
-    return _transformed(f"numpy.array(numpy.unravel_index(action, {tuple(sizes)}))", math.prod(sizes))
+def _numbered(sizes: list[int], starts: Sequence[int] = ()) -> str:
+    parts = f"numpy.array(numpy.unravel_index(action, {tuple(sizes)}))"
+    return _transformed(f"{parts} + {starts}" if any(starts) else parts, math.prod(sizes))
 
 
 def _transformed(expression: str, n: int) -> str:
