@@ -219,6 +219,12 @@ def test_inputs_are_scaled_by_the_rows_to_learn_from_and_the_scaler_is_in_the_fi
     inputs = np.concatenate([data.observations[rows], data.actions[rows] / 2], 1)  # Actions of [-2, 2].
     close(algo.impl.input_shift, inputs.mean(0), atol=1e-5)
     close(algo.impl.input_scale, inputs.std(0), atol=1e-5)
+    set_constant(algo.impl, [[0.0] * 11] * 2)
+    with torch.no_grad():  # The reward is the first input, and each is scaled on its way in.
+        algo.impl.mlp.layers[-1].weight[:, 0, 4] = 1.0
+    seen, acted = torch.from_numpy(inputs[:3, :4]).float(), torch.from_numpy(inputs[:3, 4:]).float()
+    standardised = (inputs[:3, 0] - inputs[:, 0].mean()) / inputs[:, 0].std()
+    close(algo.impl.outcomes(seen, acted).means[0, :, 4], standardised, atol=1e-4)
     loaded = offlinekit.load(algo.save(tmp_path / "model.okt"), device="cpu")
     assert isinstance(loaded, Dynamics)
     close(loaded.impl.input_shift, algo.impl.input_shift)
