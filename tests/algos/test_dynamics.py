@@ -110,12 +110,12 @@ def test_decays_and_bounds_are_part_of_the_loss():
     squares = [float(layer.weight.detach().square().sum()) for layer in layers]
     # Halves of 2.5e-5, 5e-5 and, of the last layer, 1e-4 times the squares of both members.
     decay = 0.5 * (2.5e-5 * squares[0] + 5e-5 * squares[1] + 1e-4 * squares[2])
-    close(impl._regularisation(), decay, atol=1e-8)
+    close(impl.regularisation(), decay, atol=1e-8)
     impl.config.bound_weight = 0.01
     # Bounds start at 0.5 and -10 in 2 dimensions: 0.01 * 2 * 10.5
-    close(impl._regularisation(), decay + 0.21, atol=1e-6)
+    close(impl.regularisation(), decay + 0.21, atol=1e-6)
     batch = make_batch(torch.zeros(2, 1), torch.zeros(2, 1), next_known=torch.ones(2))
-    high, low = torch.autograd.grad(impl._regularisation(), [impl.max_log_var, impl.min_log_var])
+    high, low = torch.autograd.grad(impl.regularisation(), [impl.max_log_var, impl.min_log_var])
     close(high, [0.01, 0.01])
     close(low, [-0.01, -0.01])
     rows = float(row_losses(impl.compute_model_loss(batch)).mean())

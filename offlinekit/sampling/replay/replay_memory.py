@@ -188,7 +188,12 @@ class ReplayMemory:
 
     def _named(self, row: CompleteRow) -> Array:
         """Returns the packed columns of a row beside the standard ones."""
-        made = {"masks": np.ones(self._n_masks), "returns": (row.to_go,), "imagined": (0.0,), "next_known": (1.0,)}
+        made = {
+            "masks": np.ones(self._n_masks),
+            "returns": (row.to_go,),
+            "imagined": (0.0,),
+            "next_known": (1.0,),
+        }
         return np.concatenate([np.empty(0), *(made[name] for name in self.columns.in_table)])
 
     def _flat(self, observation: ArrayTree) -> Array:

@@ -58,17 +58,18 @@ class ModelBasedRun(Run):
         if stop():
             return 0
         every: int = self.learner.rollout_interval
-        if self.sampler.imagines and self._rolls_out(every):
-            self._roll_out()
-        return super().take(min(n_updates, every - self.done % every), stop)
-
-    def _rolls_out(self, every: int) -> bool:
+        since = self.clock - max(self.start, self.learner.impl.first_rollout)
         is_new = self.rolled.get("at") != self.clock
-        return is_new and (self.done % every == 0 or self.sampler.memory.n_usable == 0)
+        is_due = (since >= 0 and since % every == 0) or self.sampler.memory.n_usable == 0
+        if self.sampler.imagines and is_new and is_due:
+            self._roll_out(anew=since == 0)
+        return super().take(min(n_updates, every - since % every), stop)
 
-    def _roll_out(self) -> None:
-        """Rolls the policy out from recorded states, and adds the rows to those that updates draw."""
+    def _roll_out(self, anew: bool) -> None:
+        """Rolls the policy out from recorded states, and adds the rows to those that updates draw, or replaces them."""
         learner, memory = self.learner, self.sampler.memory
+        if anew:
+            memory.clear()
         total, n_alive = 0.0, []
         for rows, alive in learner.impl.rollouts(
             self.sampler.draw_starts(learner.n_rollouts), learner.rollout_length
