@@ -28,6 +28,7 @@ class RAMBO(ModelBased, SAC):
     retained_rounds = 20
     real_share = 0.5
     actor_learning_rate = 1e-4
+    temperature_learning_rate = 1e-4
     log_std_min = -5.0
     observation_scaler = "standard"
 

@@ -109,7 +109,7 @@ def test_the_table_tells_wrong_numbers(monkeypatch):
 @pytest.mark.parametrize(("algo", "preset"), EVERY, ids=lambda x: getattr(x, "dataset", None) or x.__name__)
 def test_each_cites_paper_and_files(algo, preset):
     paper, *files = preset.sources
-    assert re.fullmatch(r"(CORL, )?arXiv:\d{4}\.\d{5}", paper)
+    assert re.fullmatch(r"(CORL, )?arXiv:\d{4}\.\d{5}|PMLR v\d+, .* \d{4}", paper)
     assert files
     assert all(re.fullmatch(SOURCE, file) for file in files), files
     assert preset.n_steps >= 100_000
@@ -175,5 +175,5 @@ def test_the_page_counts_what_is_compared():
         if of_algo:
             assert counted.pop(algo.__name__) == (len(of_algo), sum(map(len, of_algo))), algo
     assert not counted
-    total = f"{len(table)} presets of 19 algorithms, {sum(map(len, table.values())):,} numbers"
+    total = f"{len(table)} presets of 23 algorithms, {sum(map(len, table.values())):,} numbers"
     assert total in page
