@@ -16,7 +16,7 @@ from offlinekit.core import catalogue, copying, persistence, renames
 from offlinekit.core import hyperparameters as kinds
 from offlinekit.core.compatibility import check_dataset, check_same_range
 from offlinekit.core.devices import find_device
-from offlinekit.core.hyperparameters import apply_to_networks, plain_config
+from offlinekit.core.hyperparameters import apply_to_networks, plain_config, refuse_others
 from offlinekit.core.impl import Impl, check_impl_class
 from offlinekit.core.presets import Preset, find, published
 from offlinekit.core.stateful_actor import StatefulActor
@@ -239,6 +239,10 @@ class Algo(Configured):
         else:
             check_same_range(type(self).__name__, self._impl.action_space, self.scaling.action, dataset)
         return self
+
+    def refuse_foreign(self, name: str) -> None:
+        """Refuses a new attribute that is a hyperparameter of other algorithms alone."""
+        refuse_others(name, self, Algo.known.values())
 
     def check(self, dataset: MDPDataset) -> None:
         """Checks that the algorithm can learn from a dataset.

@@ -83,13 +83,14 @@ class Converter:
         """Returns scaled actions beside observations of B rows.
 
         Raises:
-            ValueError: For actions of another shape.
+            ValueError: For actions of another shape, or that are none of a discrete space.
         """
         shape = (len(first_leaf(observations)), *(self.action_space.shape or ()))
         if actions.shape != shape:
             raise ValueError(f"actions must have shape {list(shape)}, got {list(actions.shape)}")
         if isinstance(self.action_space, spaces.Discrete):
-            return self._tensor(actions.astype(np.int64))
+            return self._tensor(_as_numbers(actions, self.action_space))
+        _check_numbers("actions", actions)
         _check_finite("actions", actions)
         return self._tensor(
             actions if self.scaling.action is None else self.scaling.action.transform(actions)
@@ -138,19 +139,52 @@ def _answered(inputs: Any, answer: Callable[[Any], Tensor]) -> Tensor:
 
 def _arrays(observations: ArrayTreeLike, space: spaces.Space[Any]) -> ArrayTree:
     if isinstance(space, spaces.Dict):
-        if not isinstance(observations, Mapping) or set(observations) != set(space.spaces):
-            raise ValueError(
-                f"observations must be a dict with keys {sorted(space.spaces)}, got {observations!r}"
-            )
-        return {key: _arrays(observations[key], part) for key, part in space.spaces.items()}
+        branches = _by_name(observations)
+        if sorted(branches) != sorted(space.spaces):
+            got = f"keys {sorted(branches)}" if branches else f"{observations!r:.100}"
+            raise ValueError(f"observations must be a dict with keys {sorted(space.spaces)}, got {got}")
+        return {key: _arrays(branches[key], part) for key, part in space.spaces.items()}
     if isinstance(space, spaces.Tuple):
         if not isinstance(observations, tuple) or len(observations) != len(space.spaces):
-            raise ValueError(f"observations must be a tuple of {len(space.spaces)}, got {observations!r}")
+            raise ValueError(
+                f"observations must be a tuple of {len(space.spaces)}, got {observations!r:.100}"
+            )
         return tuple(_arrays(o, part) for o, part in zip(observations, space.spaces, strict=True))
+    if np.ma.is_masked(observations):
+        raise ValueError("observations have masked values; fill them as in the data, e.g. x.filled(0)")
     given = np.asarray(observations)
-    if given.dtype.kind not in "fiub":
-        raise ValueError(f"observations must hold numbers, as those of the data, got dtype {given.dtype}")
+    _check_numbers("observations", given)
     return _as_bytes(given) if space.dtype == np.uint8 else given.astype(np.float32)
+
+
+def _by_name(observations: object) -> dict[str, Any]:
+    """Returns the branches of a dict by the names that a dataset has them under, where numbers become texts."""
+    if not isinstance(observations, Mapping):
+        return {}
+    named = {str(key): branch for key, branch in observations.items()}
+    return named if len(named) == len(observations) else {}
+
+
+def _check_numbers(name: str, array: Array) -> None:
+    if array.dtype.kind not in "fiub":
+        raise ValueError(f"{name} must hold numbers, as those of the data, got dtype {array.dtype}")
+
+
+def _as_numbers(actions: Array, space: spaces.Discrete) -> Array:
+    """Returns discrete actions as int64.
+
+    Raises:
+        ValueError: If that changes one, or if one lies outside the space.
+    """
+    _check_numbers("actions", actions)
+    with np.errstate(invalid="ignore"):
+        whole: Array = actions.astype(np.int64)
+    wrong = (whole != actions) | (whole < 0) | (whole >= space.n)
+    if wrong.any():
+        raise ValueError(
+            f"actions must be whole numbers from 0 to {int(space.n) - 1}, as those of the data, got {actions[wrong][0]}"
+        )
+    return whole
 
 
 def _as_bytes(given: Array) -> Array:

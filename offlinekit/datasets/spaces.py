@@ -11,7 +11,12 @@ from gymnasium import spaces
 
 from offlinekit.datasets.findings import Finding, fault, refuse_first, refused
 from offlinekit.datasets.validation import as_array, as_float32, where_any
-from offlinekit.envs.env_spaces import action_remedy, observation_remedy, warn_of_other_range
+from offlinekit.envs.env_spaces import (
+    action_remedy,
+    observation_remedy,
+    warn_of_other_pixels,
+    warn_of_other_range,
+)
 from offlinekit.errors import DatasetError, FileFormatError, UnsupportedError
 from offlinekit.load_budget import budget_of
 from offlinekit.types import Array
@@ -69,6 +74,8 @@ def _as_discrete(actions: Array, space: spaces.Discrete | None) -> tuple[Array, 
         )
         fix = "continuous ones need a float dtype, several discrete ones need to be joined into one number"
         raise refused("actions", message, fix)
+    if actions.dtype == np.uint64:
+        _check_count(int(actions.max(initial=0)))
     whole = actions.astype(np.int64) if actions.dtype.kind != "f" else _whole(actions)
     if space is None:
         space = discrete_of(whole)
@@ -88,10 +95,14 @@ def discrete_of(actions: Array) -> spaces.Discrete:
         DatasetError: For numbers that cannot count actions.
     """
     highest = int(actions.max(initial=0))
+    _check_count(highest)
+    return spaces.Discrete(highest + 1)
+
+
+def _check_count(highest: int) -> None:
     if highest >= MOST_ACTIONS:
         message = f"must be numbered from 0 if they are discrete, got {highest:,}"
         raise refused("actions", message, "number them anew, or declare a Box if they are amounts")
-    return spaces.Discrete(highest + 1)
 
 
 def _whole(actions: Array) -> Array:
@@ -286,6 +297,7 @@ def check_environment(
         DatasetError: For other ones; of other bounds of actions it warns.
     """
     warn_of_other_range(action_space, env, stacklevel=3)
+    warn_of_other_pixels(observation_space, env, stacklevel=3)
     ours = _signature(observation_space), _signature(action_space)
     theirs = _signature(env.observation_space), _signature(env.action_space)
     if ours != theirs:
