@@ -12,6 +12,7 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
+from offlinekit.envs.legal_actions import given_observations
 from offlinekit.sampling.scalers import Scaling
 from offlinekit.types import Array, ArrayTree, first_leaf, leaves, map_tree
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from offlinekit.core.algo import Algo
     from offlinekit.sampling.batch import TensorTree
+    from offlinekit.training.engines.recorded_policy import Choose
     from offlinekit.types import ArrayTreeLike
 
 
@@ -32,9 +34,14 @@ class Converter:
     scaling: Scaling
     device: torch.device
 
-    def act(self, observations: ArrayTreeLike, choose: Callable[[TensorTree], Tensor]) -> Array:
+    def act(
+        self,
+        observations: ArrayTreeLike,
+        choose: Callable[[TensorTree], Tensor],
+        legal_actions: ArrayLike | None = None,
+    ) -> Array:
         """Returns the chosen actions in the units of the data, float32 [B, A] or int64 [B]."""
-        inputs, single = self.observations(observations)
+        inputs, single = self.observations(observations, legal_actions)
         with torch.no_grad():
             actions = self.unscaled(_answered(inputs, choose))
         chosen: Array = actions[0] if single else actions
@@ -54,9 +61,10 @@ class Converter:
         observations: ArrayTreeLike,
         actions: ArrayLike | None,
         predict: Callable[[TensorTree, Tensor | None], Tensor],
+        legal_actions: ArrayLike | None = None,
     ) -> Array:
         """Returns the values [B], float32; `actions` None stands for the greedy ones."""
-        inputs, single = self.observations(observations)
+        inputs, single = self.observations(observations, legal_actions)
         chosen = None
         if actions is not None:
             chosen = self.actions(np.asarray(actions)[None] if single else np.asarray(actions), inputs)
@@ -65,16 +73,23 @@ class Converter:
             values: Array = outputs.float().cpu().numpy()
         return values[0] if single else values
 
-    def observations(self, observations: ArrayTreeLike) -> tuple[TensorTree, bool]:
+    def observations(
+        self, observations: ArrayTreeLike, legal_actions: ArrayLike | None = None
+    ) -> tuple[TensorTree, bool]:
         """Returns scaled tensors with a batch axis, and whether it had to be added.
 
         Raises:
-            ValueError: For observations of another shape, or that are not finite.
+            ValueError: For observations of another shape, or that are not finite; for legal actions that lack or
+                that are of no use.
         """
-        tree = _arrays(observations, self.observation_space)
+        given = given_observations(self.observation_space, observations, legal_actions)
+        tree = _arrays(given, self.observation_space)
         for leaf in leaves(tree):
             _check_finite("observations", leaf)
         single = _is_single(tree, self.observation_space)
+        sizes = sorted({1 if single else len(leaf) for leaf in leaves(tree)})
+        if len(sizes) > 1:
+            raise ValueError(f"observations must have as many rows in each part, got {sizes}")
         if single:
             tree = map_tree(lambda leaf: leaf[None], tree)
         return map_tree(self._tensor, self.scaling.observations(tree)), single
@@ -127,6 +142,26 @@ class SampledPolicy:
         scale = np.broadcast_to(self._scaling.action.scale, actions.shape[1:])
         densities: Array = log_probs - np.log(scale).sum()
         return densities
+
+
+def prepared_policy(
+    algo: Algo, base: type[Algo], sample: bool, prepare: Callable[[Choose], Choose]
+) -> Callable[[ArrayTreeLike], Array]:
+    """Returns `algo.sample_action`, or `predict`, by the policy that `prepare` makes of the impl's.
+
+    Args:
+        algo: With networks; if its class acts in a way of its own, other than the base's, it is left at that.
+        base: `Algo`.
+        sample: Whether actions are drawn.
+        prepare: Takes and returns a policy of scaled observations.
+    """
+    name = "sample_action" if sample else "predict"
+    if getattr(type(algo), name) is not getattr(base, name):
+        own: Callable[[ArrayTreeLike], Array] = getattr(algo, name)
+        return own
+    impl = algo.impl
+    converter = Converter(impl.observation_space, impl.action_space, algo.scaling, impl.device)
+    return partial(converter.act, choose=prepare(impl.sample_action if sample else impl.predict_best_action))
 
 
 def _answered(inputs: Any, answer: Callable[[Any], Tensor]) -> Tensor:

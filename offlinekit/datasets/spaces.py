@@ -17,6 +17,7 @@ from offlinekit.envs.env_spaces import (
     warn_of_other_pixels,
     warn_of_other_range,
 )
+from offlinekit.envs.legal_actions import LEGAL_ACTIONS, WRAPPER, has_legal_actions, legal_of, legal_space
 from offlinekit.errors import DatasetError, FileFormatError, UnsupportedError
 from offlinekit.load_budget import budget_of
 from offlinekit.types import Array
@@ -154,7 +155,10 @@ def outside(actions: Array, space: Space) -> Iterator[Finding]:
 def infer_observation_space(tree: ArrayTree) -> Space:
     """Returns the space of a tree of [N, ...] leaves: unbounded floats, or uint8 in [0, 255]."""
     if isinstance(tree, dict):
-        return spaces.Dict({key: infer_observation_space(branch) for key, branch in tree.items()})
+        inferred = {key: infer_observation_space(branch) for key, branch in tree.items()}
+        if (legal := legal_of(tree)) is not None:
+            inferred[LEGAL_ACTIONS] = legal_space(legal.shape[1])
+        return spaces.Dict(inferred)
     if isinstance(tree, tuple):
         return spaces.Tuple([infer_observation_space(branch) for branch in tree])
     if tree.dtype == np.uint8:
@@ -305,7 +309,9 @@ def check_environment(
         remedies = (observation_remedy(env.observation_space), action_remedy(env.action_space))
         wrapper = next(filter(None, remedies), None)
         fix = f"name another environment by {option}, or declare the spaces of {whose}"
-        if wrapper is not None:
+        if has_legal_actions(observation_space) and not has_legal_actions(env.observation_space):
+            fix = f"wrap it, if its info names legal actions: {WRAPPER}"
+        elif wrapper is not None:
             fix = f"if only the numbering or the shape differs, wrap it: {wrapper}"
         raise DatasetError(
             f"environment {name} observes {theirs[0]} and acts {theirs[1]}, but {whose} has "

@@ -18,6 +18,7 @@ from offlinekit.datasets.draft import Draft
 from offlinekit.datasets.findings import Finding, warning
 from offlinekit.datasets.inspection.rules import Rule, located
 from offlinekit.datasets.validation import as_float32, blocks, named_leaves, not_finite
+from offlinekit.envs.legal_actions import legal_of
 from offlinekit.types import Array, leaves
 
 if TYPE_CHECKING:
@@ -207,6 +208,7 @@ def bytes_as_vectors(draft: Draft) -> Iterator[Finding]:
     for name, leaf in named_leaves(draft.columns["observations"], "observations"):
         if (
             leaf.dtype == np.uint8
+            and leaf is not legal_of(draft.columns["observations"])
             and leaf.ndim == 2
             and leaf[:SAMPLED].max() <= SMALL
             and leaf.max() <= SMALL
