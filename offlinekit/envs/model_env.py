@@ -15,13 +15,11 @@ if TYPE_CHECKING:
 
 
 class StepModel(Protocol):
-    """Learned dynamics, such as `algo.model` of an algorithm that learns inside one, or a `Dynamics`.
+    """Learned dynamics, such as `algo.model` of an algorithm that learns inside one, or a `Dynamics`."""
 
-    Attributes:
-        n_simulated: K, the members that steps are drawn from.
-    """
-
-    n_simulated: int
+    @property
+    def n_simulated(self) -> int:
+        """K, the members that steps are drawn from."""
 
     def sample_steps(
         self, observations: Array, actions: Array, rng: np.random.Generator
