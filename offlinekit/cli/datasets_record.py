@@ -163,7 +163,7 @@ def _in_model(policy: str, env_id: str | None, starts: str, which: str, sample: 
     """Makes a policy and an environment of the model that it learned in."""
     import offlinekit
     from offlinekit.core.bases.model_based import ModelBased
-    from offlinekit.envs.model_env import ModelEnv
+    from offlinekit.training.model_based.model_env import ModelEnv
 
     if env_id is not None:
         raise click.UsageError("--policy model:RUN is recorded in its own model; leave out --env")

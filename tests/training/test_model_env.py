@@ -9,7 +9,7 @@ from gymnasium.spaces import Box
 
 from offlinekit.datasets import MDPDataset, collect
 from offlinekit.envs.evaluation import evaluate
-from offlinekit.envs.model_env import ModelEnv
+from offlinekit.training.model_based.model_env import ModelEnv
 
 
 class Counters:
