@@ -193,7 +193,7 @@ def _explained(axes: Axes, diagnosis: ModelDiagnosis) -> None:
     places = np.arange(len(diagnosis.names))
     colors = [BLUE] * (len(places) - 1) + [ORANGE]
     axes.barh(places, diagnosis.explained.clip(0.0, 1.0), color=colors)
-    for place, share in zip(places, diagnosis.explained, strict=True):
+    for place, share in enumerate(diagnosis.explained.tolist()):
         axes.text(0.02, place, f"{share:.4f}", color="white" if share > 0.2 else GREY, va="center")
     axes.set_yticks(places, [name.replace("observation ", "") for name in diagnosis.names])
     axes.invert_yaxis()
