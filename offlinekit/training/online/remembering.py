@@ -51,10 +51,8 @@ def make_memory(
 
     Raises:
         ValueError: For balanced replay without a dataset, and for priorities beside another rule of drawing.
-        UnsupportedError: For balanced replay or priorities of rows that a replay memory cannot hold.
-        ValueError: For balanced replay without a dataset.
-        UnsupportedError: For balanced replay of rows that a replay memory cannot hold, and for recorded rows beside
-            new ones that lie in a file and are more than memory may hold.
+        UnsupportedError: For balanced replay or priorities of rows that a replay memory cannot hold, and for recorded
+            rows beside new ones that lie in a file and are more than memory may hold.
     """
     if priorities is not None and (first_share is not None or share not in (None, (0.0, 0.0))):
         raise ValueError(
