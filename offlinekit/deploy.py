@@ -163,16 +163,25 @@ def _match(observations: object, space: dict[str, Any]) -> Iterator[tuple[Array,
     kind = space["kind"]
     if kind == "dict":
         keys = [key for key, _ in space["items"]]
-        if not isinstance(observations, dict) or set(observations) != set(keys):
-            raise ValueError(f"observations must be a dict with keys {sorted(keys)}, got {observations!r}")
+        named = (
+            {str(key): part for key, part in observations.items()} if isinstance(observations, dict) else {}
+        )
+        if set(named) != set(keys) or len(named) != len(observations):  # type: ignore[arg-type]  # A dict then.
+            raise ValueError(
+                f"observations must be a dict with keys {sorted(keys)}, got {observations!r:.100}"
+            )
         for key, part in space["items"]:
-            yield from _match(observations[key], part)
+            yield from _match(named[key], part)
     elif kind == "tuple":
         if not isinstance(observations, tuple) or len(observations) != len(space["items"]):
-            raise ValueError(f"observations must be a tuple of {len(space['items'])}, got {observations!r}")
+            raise ValueError(
+                f"observations must be a tuple of {len(space['items'])}, got {observations!r:.100}"
+            )
         for observed, (_, part) in zip(observations, space["items"]):  # noqa: B905  # As long, see above.
             yield from _match(observed, part)
     else:
+        if np.ma.is_masked(observations):
+            raise ValueError("observations have masked values; fill them as in the data, e.g. x.filled(0)")
         leaf, shape = _as_seen(np.asarray(observations), space["dtype"]), list(space["shape"])
         if list(leaf.shape) != shape and list(leaf.shape[1:]) != shape:
             raise ValueError(
@@ -186,8 +195,10 @@ def _as_seen(given: Array, dtype: str) -> Array:
     """Returns observations in the policy's dtype.
 
     Raises:
-        ValueError: For numbers that are not finite, or that a byte cannot hold.
+        ValueError: For what is no number, numbers that are not finite, or that a byte cannot hold.
     """
+    if given.dtype.kind not in "fiub":
+        raise ValueError(f"observations must hold numbers, as those of the data, got dtype {given.dtype}")
     if given.dtype.kind == "f" and not np.isfinite(given).all():
         place = np.argwhere(~np.isfinite(given))[0].tolist()
         raise ValueError(
@@ -195,11 +206,15 @@ def _as_seen(given: Array, dtype: str) -> Array:
         )
     with np.errstate(invalid="ignore", over="ignore"):
         leaf = given.astype(dtype, copy=False)
-    if leaf.dtype.kind == "u" and leaf.dtype != given.dtype and (leaf != given).any():
-        raise ValueError(
-            f"observations must be {dtype}, as those of the data, got {given.dtype} with the value "
-            f"{given[leaf != given][0]}; images scaled to [0, 1] go back by np.round(x * 255).astype(np.uint8)"
-        )
+    if leaf.dtype.kind == "u" and leaf.dtype != given.dtype:
+        changed = (
+            given if given.dtype.kind == "b" else leaf != given
+        )  # Pixels that are on would be nearly black.
+        if changed.any():
+            raise ValueError(
+                f"observations must be {dtype}, as those of the data, got {given.dtype} with the value "
+                f"{given[changed][0]}; images scaled to [0, 1] go back by np.round(x * 255).astype(np.uint8)"
+            )
     return leaf
 
 
