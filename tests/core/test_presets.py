@@ -115,7 +115,7 @@ def test_the_table_tells_wrong_numbers(monkeypatch):
 @pytest.mark.parametrize(("algo", "preset"), EVERY, ids=lambda x: getattr(x, "dataset", None) or x.__name__)
 def test_each_cites_paper_and_files(algo, preset):
     paper, *files = preset.sources
-    assert re.fullmatch(r"(CORL, )?arXiv:\d{4}\.\d{5}", paper)
+    assert re.fullmatch(r"(CORL, )?arXiv:\d{4}\.\d{5}|PMLR v\d+, .* \d{4}", paper)
     assert files
     assert all(re.fullmatch(SOURCE, file) for file in files), files
     assert preset.n_steps >= 100_000
