@@ -160,45 +160,33 @@ def _zeros(space: dict[str, Any]) -> object:
 
 def _match(observations: object, space: dict[str, Any]) -> Iterator[tuple[Array, list[int]]]:
     """Yields each leaf of observations, of the right dtype, and the shape of one."""
-    kind = space["kind"]
+    kind, wanted = space["kind"], space.get("items", [])
     if kind == "dict":
-        keys = [key for key, _ in space["items"]]
-        named = (
-            {str(key): part for key, part in observations.items()} if isinstance(observations, dict) else {}
-        )
-        if set(named) != set(keys) or len(named) != len(observations):  # type: ignore[arg-type]  # A dict then.
-            raise ValueError(
-                f"observations must be a dict with keys {sorted(keys)}, got {observations!r:.100}"
-            )
-        for key, part in space["items"]:
+        given, keys = observations if isinstance(observations, dict) else {}, sorted(key for key, _ in wanted)
+        named = {str(key): part for key, part in given.items()}
+        if sorted(named) != keys or len(named) != len(given):
+            raise ValueError(f"observations must be a dict with keys {keys}, got {observations!r:.100}")
+        for key, part in wanted:
             yield from _match(named[key], part)
     elif kind == "tuple":
-        if not isinstance(observations, tuple) or len(observations) != len(space["items"]):
-            raise ValueError(
-                f"observations must be a tuple of {len(space['items'])}, got {observations!r:.100}"
-            )
-        for observed, (_, part) in zip(observations, space["items"]):  # noqa: B905  # As long, see above.
+        if not isinstance(observations, tuple) or len(observations) != len(wanted):
+            raise ValueError(f"observations must be a tuple of {len(wanted)}, got {observations!r:.100}")
+        for observed, (_, part) in zip(observations, wanted):  # noqa: B905  # As long, see above.
             yield from _match(observed, part)
     else:
-        if np.ma.is_masked(observations):
-            raise ValueError("observations have masked values; fill them as in the data, e.g. x.filled(0)")
-        leaf, shape = _as_seen(np.asarray(observations), space["dtype"]), list(space["shape"])
-        if list(leaf.shape) != shape and list(leaf.shape[1:]) != shape:
+        leaf, shape = _as_seen(np.asanyarray(observations), space["dtype"]), list(space["shape"])
+        if shape not in (list(leaf.shape), list(leaf.shape[1:])):
+            batch, got = ["batch", *shape], list(leaf.shape)
             raise ValueError(
-                f"observations must have shape {shape} for one or {['batch', *shape]} for several, "
-                f"got {list(leaf.shape)}"
+                f"observations must have shape {shape} for one or {batch} for several, got {got}"
             )
         yield leaf, shape
 
 
 def _as_seen(given: Array, dtype: str) -> Array:
-    """Returns observations in the policy's dtype.
-
-    Raises:
-        ValueError: For what is no number, numbers that are not finite, or that a byte cannot hold.
-    """
-    if given.dtype.kind not in "fiub":
-        raise ValueError(f"observations must hold numbers, as those of the data, got dtype {given.dtype}")
+    """Returns observations in the policy's dtype; raises ValueError for what that would change."""
+    if given.dtype.kind not in "fiub" or np.ma.is_masked(given):
+        raise ValueError(f"observations must hold numbers, none of them masked, got dtype {given.dtype}")
     if given.dtype.kind == "f" and not np.isfinite(given).all():
         place = np.argwhere(~np.isfinite(given))[0].tolist()
         raise ValueError(
@@ -207,9 +195,7 @@ def _as_seen(given: Array, dtype: str) -> Array:
     with np.errstate(invalid="ignore", over="ignore"):
         leaf = given.astype(dtype, copy=False)
     if leaf.dtype.kind == "u" and leaf.dtype != given.dtype:
-        changed = (
-            given if given.dtype.kind == "b" else leaf != given
-        )  # Pixels that are on would be nearly black.
+        changed = given if given.dtype.kind == "b" else leaf != given  # A pixel that is on is no 1.
         if changed.any():
             raise ValueError(
                 f"observations must be {dtype}, as those of the data, got {given.dtype} with the value "
