@@ -189,9 +189,8 @@ def _as_seen(given: Array, dtype: str) -> Array:
         raise ValueError(f"observations must hold numbers, none of them masked, got dtype {given.dtype}")
     if given.dtype.kind == "f" and not np.isfinite(given).all():
         place = np.argwhere(~np.isfinite(given))[0].tolist()
-        raise ValueError(
-            f"observations must be finite, got {given[tuple(place)]} at {place}; fill the number in as in the data"
-        )
+        number = given[tuple(place)]
+        raise ValueError(f"observations must be finite, got {number} at {place}; fill it in as in the data")
     with np.errstate(invalid="ignore", over="ignore"):
         leaf = given.astype(dtype, copy=False)
     if leaf.dtype.kind == "u" and leaf.dtype != given.dtype:
