@@ -28,6 +28,7 @@ NAMES = [
         "compare",
         "datasets",
         "evaluate",
+        "evolve",
         "export",
         "finetune",
         "ope",
