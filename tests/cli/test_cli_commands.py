@@ -27,6 +27,7 @@ NAMES = [
         "algos",
         "compare",
         "datasets",
+        "dynamics",
         "evaluate",
         "evolve",
         "export",
