@@ -13,8 +13,7 @@ import offlinekit
 
 ROOT = Path(offlinekit.__file__).parent
 MOST_ANY = 2.7
-"""In 1,000 lines."""
-"""Annotations of the package that may be Any: what passes through unseen, such as keywords for somebody else."""
+"""Annotations in 1,000 lines of the package that may be Any: of what passes through unseen, such as keywords."""
 
 SNIPPET = """
 from typing import Annotated
