@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from offlinekit.datasets.formats.arrow_messages import unpacked_bytes
-from offlinekit.datasets.formats.parquet_pages import check_pages
+from offlinekit.datasets.formats.arrow_sizes import check_pages, unpacked_bytes
 from offlinekit.errors import DatasetError, FileFormatError, MissingExtraError, OfflineKitError, require
 from offlinekit.load_budget import budget_of
 from offlinekit.types import Array

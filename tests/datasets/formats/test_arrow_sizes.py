@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import mmap
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from offlinekit.datasets.formats import parquet_pages
+from offlinekit.datasets.formats import arrow_sizes
 from offlinekit.datasets.formats.arrow import read_parquet
 from offlinekit.errors import FileFormatError
 
@@ -36,7 +37,7 @@ def written(path: Path, **options: Any) -> Path:
 def test_pages_of_every_kind(version: str, compression: str, more: Any, tmp_path: Path) -> None:
     path = written(tmp_path / "x.parquet", data_page_version=version, compression=compression, **more)
     facts = parquet.ParquetFile(path).metadata
-    found = list(parquet_pages.pages(path))
+    found = list(arrow_sizes.pages(path))
     chunks = [
         facts.row_group(i).column(j) for i in range(facts.num_row_groups) for j in range(facts.num_columns)
     ]
@@ -63,8 +64,8 @@ def forged(path: Path, unpacked: int, n_values: int | None = None) -> Path:
     # Texts of 60 bytes are the statistics, in whose place the larger numbers have room.
     parquet.write_table(pa.table({"x": ["k" * 60] * 100}), path, compression="none", use_dictionary=False)
     content = path.read_bytes()
-    with path.open("rb") as file, parquet_pages.mmap.mmap(file.fileno(), 0, access=1) as mapped:
-        header, end = parquet_pages.Thrift(mapped, path).struct(4)
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=1) as mapped:
+        header, end = arrow_sizes.Thrift(mapped, path).struct(4)
     held = header[5]
     assert isinstance(held, dict)
     inner = b"".join(
