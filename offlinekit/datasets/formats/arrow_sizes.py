@@ -1,7 +1,7 @@
 """Sizes that files of Arrow claim, which pyarrow believes before it unpacks them: messages of IPC, pages of Parquet.
 
 pyarrow makes room for what a packed buffer claims in its first eight bytes, or a page in its header, and reports it
-afterwards. Parquet's footer is parsed here too: pyarrow ends the process when it looks at columns whose facts are damaged.
+afterwards. Parquet's footer is parsed here too: pyarrow ends the process on columns whose facts are damaged.
 Sources: Arrow's Message.fbs; a table of FlatBuffers begins with the way back to the list of its fields' places.
 https://github.com/apache/parquet-format, parquet.thrift (FileMetaData, PageHeader), in Thrift's compact protocol.
 """

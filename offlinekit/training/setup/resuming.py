@@ -118,7 +118,9 @@ def compare_config(
             stacklevel=5,
         )
     earlier = [*before.get(EARLIER, []), {"until": algo.grad_step, **changed}]
-    run_folder.rewrite_config(folder, {**before, **{name: now.get(name) for name in changed}, EARLIER: earlier})
+    run_folder.rewrite_config(
+        folder, {**before, **{name: now.get(name) for name in changed}, EARLIER: earlier}
+    )
 
 
 def _refuse_other_data(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
