@@ -29,6 +29,7 @@ NAMES = [
         "datasets",
         "dynamics",
         "evaluate",
+        "evolve",
         "export",
         "finetune",
         "ope",

@@ -17,6 +17,7 @@ from offlinekit.sweeps.evolution.breeding import Breeding, Offspring
 from offlinekit.sweeps.evolution.scheduler import Scheduler
 from offlinekit.sweeps.evolution.value_moves import Value, at
 from offlinekit.sweeps.space import Range
+from offlinekit.types import Array
 
 FEWEST = 4
 
@@ -75,7 +76,7 @@ class CMAES(Scheduler):
         }
         return cma.CMAEvolutionStrategy([0.5] * max(len(self.search), 2), self.deviation, options)
 
-    def _values(self, place: Any) -> dict[str, Value]:
+    def _values(self, place: Array) -> dict[str, Value]:
         """Returns the settings at a point; it has a spare coordinate if there is one setting alone."""
         ranges = {name: space for name, space in self.search.items() if isinstance(space, Range)}
         return {n: at(s, float(x)) for (n, s), x in zip(ranges.items(), place, strict=False)}
