@@ -47,7 +47,7 @@ def expectile_loss(errors: Float[Tensor, "*S"], expectile: Scalar) -> Float[Tens
         errors: Any shape, target - prediction.
         expectile: In (0, 1); 0.5 gives half the squared error.
     """
-    weights = torch.where(errors < 0, 1.0 - expectile, expectile)
+    weights = torch.where(errors < 0, 1.0 - expectile, expectile).to(errors.dtype)
     return weights * errors.square()
 
 
@@ -429,7 +429,7 @@ def lambda_returns(
 ) -> tuple[Float[Tensor, "T S"], Float[Tensor, "T S"]]:
     """Returns G_t = sum_n lambda^n G_t:n / sum_n lambda^n over all lengths n that are left, and dG_0 / dG_t.
 
-    G_t:n is the return of n steps and the value behind them, G_t:0 the value itself; behind an end all is 0.
+    G_t:n is the return of n steps and the value behind them, G_t:0 the value itself; behind an end nothing counts.
     Source: Park and Lee 2024, arXiv:2407.00699.
 
     Args:
@@ -442,7 +442,7 @@ def lambda_returns(
     weight, returns, links = 1.0, [values[-1]], []
     for t in reversed(range(len(rewards))):
         share = td_lambda * weight / (1.0 + td_lambda * weight)
-        later = alive[t] * rewards[t] + alive[t + 1] * gamma * returns[-1]
+        later = rewards[t] + alive[t + 1] * gamma * returns[-1]
         returns.append((1.0 - share) * values[t] + share * later)
         links.append(share * gamma * alive[t + 1])
         weight = 1.0 + td_lambda * weight

@@ -104,7 +104,7 @@ class LEQImpl(ModelBasedImpl, ActorCriticImpl):
             made = self.imagine(first_leaf(batch.observations)[first:])
             seen, acted = made.states[:-1].flatten(0, 1), made.actions[:-1].flatten(0, 1)
             kept_ahead = self.target_q.values(seen, acted)
-            steps = torch.arange(self.config.horizon, device=kept.device).unsqueeze(-1)
+            steps = torch.arange(self.config.horizon, device=kept.device, dtype=kept.dtype).unsqueeze(-1)
             weights = made.alive[:-1] * self.config.gamma**steps  # [H, S]
         recorded = 0.5 * (q_tpn - values).square() + anchor * (kept - values).square()
         ahead = self.q.values(seen, acted)  # [K, H * S]
@@ -127,12 +127,12 @@ class LEQImpl(ModelBasedImpl, ActorCriticImpl):
         begun: Tensor = first_leaf(batch.observations)[first:]
         size = (self.config.horizon + 1, len(begun), self.action_size)
         with torch.enable_grad():
-            nudges = torch.zeros(size, device=begun.device, requires_grad=True)
+            nudges = begun.new_zeros(size).requires_grad_()
             made = self.imagine(begun, nudges)
             (slopes,) = torch.autograd.grad(made.returns[0].sum(), nudges)
         with torch.no_grad():
-            above = made.returns > made.values
-            sided = torch.where(above, tau, 1.0 - tau)
+            above = (made.returns > made.values).to(made.values.dtype)
+            sided = tau * above + (1.0 - tau) * (1.0 - above)
             sided[-1] = 0.5  # There the return is the value.
             weights = made.alive * sided / made.shares.clamp(min=1e-30)
         actions = self.policy(made.states.detach().flatten(0, 1)).view(size)
