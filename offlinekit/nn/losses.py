@@ -420,36 +420,6 @@ def has_improved(
     return errors < (1.0 - least) * best
 
 
-def lambda_returns(
-    values: Float[Tensor, "T S"],
-    rewards: Float[Tensor, "U S"],
-    alive: Float[Tensor, "T S"],
-    gamma: float,
-    td_lambda: float,
-) -> tuple[Float[Tensor, "T S"], Float[Tensor, "T S"]]:
-    """Returns G_t = sum_n lambda^n G_t:n / sum_n lambda^n over all lengths n that are left, and dG_0 / dG_t.
-
-    G_t:n is the return of n steps and the value behind them, G_t:0 the value itself; behind an end nothing counts.
-    Source: Park and Lee 2024, arXiv:2407.00699.
-
-    Args:
-        values: Of T = H + 1 states.
-        rewards: Of the H steps between them.
-        alive: 1 where the MDP has not ended, 0 behind its end.
-        gamma: Discount of a step.
-        td_lambda: lambda, in [0, 1].
-    """
-    weight, returns, links = 1.0, [values[-1]], []
-    for t in reversed(range(len(rewards))):
-        share = td_lambda * weight / (1.0 + td_lambda * weight)
-        later = rewards[t] + alive[t + 1] * gamma * returns[-1]
-        returns.append((1.0 - share) * values[t] + share * later)
-        links.append(share * gamma * alive[t + 1])
-        weight = 1.0 + td_lambda * weight
-    shares = torch.stack([torch.ones_like(values[0]), *reversed(links)]).cumprod(0)
-    return torch.stack(returns[::-1]), shares
-
-
 def tanh_log_volume(raw: Float[Tensor, "*S A"]) -> Float[Tensor, "*S"]:
     """Returns log |d tanh(u) / du| = log(1 - tanh(u)**2) summed over the last axis, stable for large |u|.
 

@@ -13,7 +13,7 @@ from small_data import continuous_dataset, make_batch
 from table_networks import TABLE, set_constant
 
 from offlinekit.algos import LEQ, MLPEncoder
-from offlinekit.nn import losses
+from offlinekit.algos.torch.leq_impl import lambda_returns
 
 SMALL: dict[str, Any] = {"encoder": TABLE, "critic_encoder": TABLE, "seed": 0, "device": "cpu"}
 MODEL: dict[str, Any] = {
@@ -35,7 +35,7 @@ def test_lambda_returns_against_a_loop(td_lambda):
     values, rewards = rng.normal(size=(4, 3)), rng.normal(size=(3, 3))
     alive = np.array([[1, 1, 1], [1, 1, 0], [1, 0, 0], [1, 0, 0]], float)
     tensors = [torch.tensor(part, dtype=torch.float32) for part in (values, rewards, alive)]
-    found, shares = losses.lambda_returns(*tensors, 0.9, td_lambda)
+    found, shares = lambda_returns(*tensors, 0.9, td_lambda)
     expected = np.zeros((4, 3))
     for t in range(4):
         total, weights = np.zeros(3), 0.0
@@ -51,9 +51,7 @@ def test_lambda_returns_against_a_loop(td_lambda):
     for t in range(4):
         nudged = values.copy()
         nudged[t] += 1.0
-        other, _ = losses.lambda_returns(
-            torch.tensor(nudged, dtype=torch.float32), *tensors[1:], 0.9, td_lambda
-        )
+        other, _ = lambda_returns(torch.tensor(nudged, dtype=torch.float32), *tensors[1:], 0.9, td_lambda)
         own = 1.0 / sum(td_lambda**n for n in range(4 - t))
         close((other[0] - found[0]) / own, shares[t], atol=1e-5)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from offlinekit.core.bases.actor_critic import ActorCriticImpl
@@ -83,9 +84,7 @@ class LEQImpl(ModelBasedImpl, ActorCriticImpl):
         seen, acted, living = torch.stack(states), torch.stack(actions), torch.stack(alive)
         values = self.q.values(seen.flatten(0, 1), acted.flatten(0, 1)).amin(0).view_as(living)
         config = self.config
-        returns, shares = losses.lambda_returns(
-            values, torch.stack(rewards), living, config.gamma, config.td_lambda
-        )
+        returns, shares = lambda_returns(values, torch.stack(rewards), living, config.gamma, config.td_lambda)
         return Imagination(seen, acted, living, values, returns, shares)
 
     def compute_target(self, batch: Batch) -> Tensor:
@@ -140,3 +139,33 @@ class LEQImpl(ModelBasedImpl, ActorCriticImpl):
         n = len(batch.rewards)
         rows = torch.cat([rows.new_zeros(first), rows * (n / (n - first))])
         return rows, {"imagined_return": made.returns[0].detach().mean()}
+
+
+def lambda_returns(
+    values: Float[Tensor, "T S"],
+    rewards: Float[Tensor, "U S"],
+    alive: Float[Tensor, "T S"],
+    gamma: float,
+    td_lambda: float,
+) -> tuple[Float[Tensor, "T S"], Float[Tensor, "T S"]]:
+    """Returns G_t = sum_n lambda^n G_t:n / sum_n lambda^n over all lengths n that are left, and dG_0 / dG_t.
+
+    G_t:n is the return of n steps and the value behind them, G_t:0 the value itself; behind an end nothing counts.
+    Source: Park and Lee 2024, arXiv:2407.00699.
+
+    Args:
+        values: Of T = H + 1 states.
+        rewards: Of the H steps between them.
+        alive: 1 where the MDP has not ended, 0 behind its end.
+        gamma: Discount of a step.
+        td_lambda: lambda, in [0, 1].
+    """
+    weight, returns, links = 1.0, [values[-1]], []
+    for t in reversed(range(len(rewards))):
+        share = td_lambda * weight / (1.0 + td_lambda * weight)
+        later = rewards[t] + alive[t + 1] * gamma * returns[-1]
+        returns.append((1.0 - share) * values[t] + share * later)
+        links.append(share * gamma * alive[t + 1])
+        weight = 1.0 + td_lambda * weight
+    shares = torch.stack([torch.ones_like(values[0]), *reversed(links)]).cumprod(0)
+    return torch.stack(returns[::-1]), shares
