@@ -127,7 +127,8 @@ OF_A_BATCH = {  # docs/distributed.md says which statistic it is.
     *("td3_plus_bc", "rebrac", "spot", "tacr", "ispic", "ispis", "xql", "mobrac"),
     *("decision_transformer", "discrete_decision_transformer", "diffusion_ql", "qc", "qc_fql"),
 }
-FRONTS = {n: a for n, a in catalogue().items() if a.family != "OPE" and n not in ("awr", "prdc")}
+APART = ("awr", "prdc", "leq")  # LEQ deals rows out to members of its model.
+FRONTS = {n: a for n, a in catalogue().items() if a.family != "OPE" and n not in APART}
 
 
 def _half(number, leaf):
