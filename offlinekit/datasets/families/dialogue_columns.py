@@ -1,7 +1,8 @@
 """Dialogues as columns: a row a token, whose action is the next token.
 
-A dialogue is a list of turns, pairs of text and reward: None for what the environment says, a number for an utterance of
-the agent. Its tokens are `<s> text </s>` for the environment, `<a> text </a>` for the agent, and `</eod>` if it ended.
+A dialogue is a list of turns, pairs of text and reward: None for what the environment says, a number for an utterance
+of the agent. Its tokens are `<s> text </s>` for the environment, `<a> text </a>` for the agent, and `</eod>` if it
+ended.
 """
 
 from __future__ import annotations
@@ -129,8 +130,9 @@ def _episodes(dialogues: Sequence[Dialogue], tokenizer: Tokenizer) -> Iterator[C
 
 
 def dialogue_of(row: object, where: str) -> Dialogue:
-    """Returns the dialogue of plain data: {"dialogue": [[text, reward or null], ...]} or {"prompt", "response", "reward"};
-    both may say "terminal", which is true if they do not.
+    """Returns the dialogue of plain data, `{"dialogue": [[text, reward or null], ...]}` or prompt, response and reward.
+
+    Both may say "terminal", which is true if they do not.
 
     Raises:
         DatasetError: For anything else.
