@@ -30,8 +30,8 @@ TALKS = (
 )
 """Rows of the first: <s> a </s> <a> b </a>, of which b and </a>, in rows 3 and 4, are the agent's.
 
-Rows of the second: <a> b </a> <s> a </s> <a> a; the agent's are b, </a>, a, </a>, in rows 0, 1, 6 and 7. What came behind the
-last was not recorded.
+Rows of the second: <a> b </a> <s> a </s> <a> a; the agent's are b, </a>, a, </a>, in rows 0, 1, 6 and 7. What came
+behind the last was not recorded.
 """
 
 

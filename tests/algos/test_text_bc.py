@@ -119,7 +119,7 @@ def test_long_dialogues_are_refused_by_name():
 def test_other_text_is_refused():
     algo = build()
     other = text_dataset([{"prompt": "x", "response": "y", "reward": 0}])
-    with pytest.raises(UnsupportedError, match="built for text of TokenSpace.*tokenizer=algo.tokenizer"):
+    with pytest.raises(UnsupportedError, match=r"built for text of TokenSpace.*tokenizer=algo\.tokenizer"):
         algo.fit(other, 1, **QUIET)
     algo.fit(text_dataset(TALKS[:1], tokenizer=algo.tokenizer), 1, **QUIET)
 

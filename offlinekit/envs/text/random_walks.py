@@ -34,7 +34,7 @@ class RandomWalks:
     """
 
     def __init__(
-        self, n_nodes: int = 21, edge_probability: float = 0.1, longest: int = 10, graph_seed: int = 1002
+        self, n_nodes: int = 21, edge_probability: float = 0.1, longest: int = 10, graph_seed: int = 59
     ) -> None:
         if not 2 <= n_nodes <= len(string.ascii_lowercase):
             raise ValueError(f"n_nodes must be from 2 to 26, one a letter, got {n_nodes}")

@@ -96,7 +96,7 @@ class Wordle:
 
 @cache
 def _fewest(left: tuple[str, ...], words: tuple[str, ...]) -> float:
-    """Returns the fewest guesses, summed over the secrets that are left; a word that tells none of them apart is none."""
+    """Returns the fewest guesses, summed over the secrets left; a word that tells none of them apart is none."""
     if len(left) == 1:
         return 1.0
     best = float("inf")
