@@ -12,6 +12,7 @@ from functools import cached_property
 
 import numpy as np
 
+from offlinekit.envs.text.tokenizers import CharTokenizer
 from offlinekit.types import Array
 
 GOAL = 0
@@ -48,6 +49,11 @@ class RandomWalks:
                 break
             self.__dict__.pop("shortest", None)
         self.seed(0)
+
+    @property
+    def tokenizer(self) -> CharTokenizer:
+        """The letters."""
+        return CharTokenizer(self.letters)
 
     @cached_property
     def shortest(self) -> list[int]:
@@ -100,7 +106,7 @@ class RandomWalks:
             made.append("".join(self.letters[node] for node in nodes))
         return made
 
-    def dialogues(self, n_walks: int = 1_000, seed: int = 0) -> list[dict[str, str | float]]:
+    def dialogues(self, n_walks: int = 1_000, seed: int = 0) -> list[dict[str, object]]:
         """Returns random walks as prompts, responses and rewards."""
         return [
             {"prompt": walk[0], "response": walk[1:], "reward": self.worth(walk)}

@@ -12,6 +12,8 @@ from functools import cache
 
 import numpy as np
 
+from offlinekit.envs.text.tokenizers import CharTokenizer
+
 WORDS = (
     *("crane", "crate", "trace", "react", "caret", "brace", "grace", "trade", "grade", "glade"),
     *("blade", "blame", "flame", "frame", "shame", "shape", "grape", "gripe", "tribe", "bride"),
@@ -46,6 +48,11 @@ class Wordle:
     def __init__(self, words: Sequence[str] = WORDS, secret: str | None = None) -> None:
         self.words, self.secret = tuple(words), secret
         self.seed(0)
+
+    @property
+    def tokenizer(self) -> CharTokenizer:
+        """The letters of the words, and the marks."""
+        return CharTokenizer(sorted({*"".join(self.words), *"GY-?"}))
 
     def seed(self, seed: int) -> None:
         """Seeds the choice of secrets."""
