@@ -121,21 +121,43 @@ class Configured(metaclass=_InOnePiece):
                 super().__setattr__(name, before)
                 raise
 
+    def __delattr__(self, name: str) -> None:
+        """Deletes an attribute of the user's own."""
+        if name in fields_of(type(self)):
+            raise AttributeError(
+                f"{name} of a {type(self).__name__} cannot be deleted; set it to another value"
+            )
+        super().__delattr__(name)
+
     def _check_own(self, name: str) -> None:
         """Refuses a new attribute whose name is nearly a field's."""
         passes = name.startswith("_") or name in self.__dict__ or hasattr(type(self), name)
         if passes or "_is_complete" not in self.__dict__:
             return
         refuse_misspelt(type(self), name)
+        self.refuse_foreign(name)
+
+    def refuse_foreign(self, name: str) -> None:
+        """Refuses a new attribute that means something elsewhere and would do nothing here; does nothing by default."""
 
 
 def refuse_misspelt(cls: type[Any], name: str) -> None:
     """Raises AttributeError for the name of an attribute that is nearly a field's."""
-    if not name.startswith("_") and (meant := nearest(name, fields_of(cls), NEAR)):
+    known = fields_of(cls)
+    if not name.startswith("_") and (meant := nearest(name, known, NEAR) or _by_initials(name, known)):
         raise AttributeError(
             f"{cls.__name__} has no {name!r}; did you mean {meant!r}? "
             f"An attribute of your own may begin with an underscore: _{name}"
         )
+
+
+def _by_initials(name: str, known: Iterable[str]) -> str | None:
+    """Returns the name whose last words have these initials, such as "learning_rate" of "lr"."""
+    if len(name) < 2:
+        return None
+    return next(
+        (long for long in known if "".join(w[:1] for w in long.split("_")[-len(name) :]) == name), None
+    )
 
 
 def fields_of(cls: type[Any]) -> dict[str, dataclasses.Field[Any]]:

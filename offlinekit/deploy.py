@@ -33,6 +33,7 @@ MOST_NUMBERS = 1 << 26
 """Most numbers in an array that a file may have filled."""
 PER_UNIT = 4096
 """Numbers of the table of the error function from 0 to 1."""
+FORGED = "it takes more memory to act than its tensors account for; it was forged"
 DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "U8": "|u1", "BOOL": "|b1"}
 
 
@@ -78,11 +79,12 @@ class NumpyPolicy:
             raise PolicyFileError(f"{path} describes no policy ({error!r}); export it again") from error
         return policy
 
-    def predict(self, observations: object) -> Array:
+    def predict(self, observations: object, *, legal_actions: object = None) -> Array:
         """Returns the greedy actions.
 
         Args:
             observations: [B, ...] or one observation; a dict or tuple of such if the policy saw one.
+            legal_actions: [B, A] or [A] of 0 and 1, where the data had them.
 
         Returns:
             float32 [B, A] or int64 [B]; without the axis of B for one observation.
@@ -90,6 +92,9 @@ class NumpyPolicy:
         Raises:
             ValueError: For observations of another shape or dtype, or that are not finite.
         """
+        if legal_actions is not None:
+            rest = observations if isinstance(observations, dict) else {"observations": observations}
+            observations = rest | {"legal_actions": np.asarray(legal_actions, np.uint8)}
         leaves = list(_match(observations, self.description["observations"]))
         single = leaves[0][0].ndim == len(leaves[0][1])
         if any((leaf.ndim == len(shape)) != single for leaf, shape in leaves):
@@ -106,9 +111,7 @@ class NumpyPolicy:
             if self._left is not None:
                 self._left -= _n_bytes(values[-1])
                 if self._left < 0:
-                    raise PolicyFileError(
-                        "it takes more memory to act than its tensors account for; it was forged"
-                    )
+                    raise PolicyFileError(FORGED)
         actions: Array = values[self._output]
         return actions[0] if single else actions[:0] if is_empty else actions
 

@@ -68,4 +68,6 @@ def row_parts(index: Array, size: int) -> list[Array]:
 
 def stack_trees(trees: Sequence[ArrayTree]) -> ArrayTree:
     """Stacks equal trees of arrays along a new first axis."""
+    if len(trees) == 1:  # Quicker, and what a policy with one environment waits for in each step.
+        return map_tree(lambda leaf: np.array(leaf)[None], trees[0])
     return map_tree(lambda *parts: np.stack(parts), trees[0], *trees[1:])

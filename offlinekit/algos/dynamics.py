@@ -27,7 +27,7 @@ from offlinekit.training.model_based.terminations import LEARNED, RULES, check_t
 from offlinekit.types import Array, ArrayTreeLike, first_leaf
 
 if TYPE_CHECKING:
-    from offlinekit.types import Array
+    from numpy.typing import ArrayLike
 
 
 MOST_HELD_OUT = 1_000
@@ -171,7 +171,7 @@ class Dynamics(Algo):
         before, after = (torch.from_numpy(np.asarray(part, np.float32)) for part in (observations, following))
         return following, rewards, RULES[self.termination](before, acted.cpu(), after).numpy()
 
-    def predict(self, observations: ArrayTreeLike) -> Array:
+    def predict(self, observations: ArrayTreeLike, *, legal_actions: ArrayLike | None = None) -> Array:
         """Refuses to act.
 
         Raises:

@@ -16,6 +16,7 @@ from offlinekit.core.algo import Algo
 from offlinekit.core.hyperparameters import Count, Positive, QKind, Rate, TDLoss
 from offlinekit.datasets import MDPDataset
 from offlinekit.envs.frame_stacking import observations_at
+from offlinekit.envs.legal_actions import given_observations
 from offlinekit.errors import TrainingWarning, UnsupportedError
 from offlinekit.interfaces import Sampler
 from offlinekit.nn.encoders import MLPEncoder
@@ -149,7 +150,7 @@ class FQE(Algo):
         horizon = min(longest if ends else math.inf, 1 / (1 - self.gamma) if self.gamma < 1 else math.inf)
         return math.ceil(n_constants * horizon * self.target_update_interval / self.tau)
 
-    def predict(self, observations: ArrayTreeLike) -> Array:
+    def predict(self, observations: ArrayTreeLike, *, legal_actions: ArrayLike | None = None) -> Array:
         """Refuses to act.
 
         Raises:
@@ -161,12 +162,19 @@ class FQE(Algo):
 
     sample_action = predict
 
-    def predict_value(self, observations: ArrayTreeLike, actions: ArrayLike | None = None) -> Array:
+    def predict_value(
+        self,
+        observations: ArrayTreeLike,
+        actions: ArrayLike | None = None,
+        *,
+        legal_actions: ArrayLike | None = None,
+    ) -> Array:
         """Returns the estimated discounted return of the policy, in units of the scaled reward.
 
         Args:
             observations: [B, ...] or one observation, in the units of the data.
             actions: The first actions, [B, A] or [B]; None for those of the policy.
+            legal_actions: As for `Algo.predict`.
 
         Returns:
             float32 [B], or a float32 scalar for one observation.
@@ -174,6 +182,7 @@ class FQE(Algo):
         Raises:
             UnsupportedError: For the behaviour's own actions if none are given.
         """
+        observations = given_observations(self.impl.observation_space, observations, legal_actions)
         if actions is not None:
             return super().predict_value(observations, actions)
         if self.policy is None or self.policy == BEHAVIOUR:

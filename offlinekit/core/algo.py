@@ -16,11 +16,11 @@ from offlinekit.core import catalogue, copying, persistence, renames
 from offlinekit.core import hyperparameters as kinds
 from offlinekit.core.compatibility import check_dataset, check_same_range
 from offlinekit.core.devices import find_device
-from offlinekit.core.hyperparameters import apply_to_networks, plain_config
+from offlinekit.core.hyperparameters import apply_to_networks, plain_config, refuse_others
 from offlinekit.core.impl import Impl, check_impl_class
 from offlinekit.core.presets import Preset, find, published
 from offlinekit.core.stateful_actor import StatefulActor
-from offlinekit.core.units import Converter
+from offlinekit.core.units import Converter, prepared_policy
 from offlinekit.datasets import MDPDataset
 from offlinekit.envs.frame_stacking import stacked_space
 from offlinekit.errors import NotFittedError
@@ -46,8 +46,10 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from offlinekit.core.populations import Population
+    from offlinekit.envs.callable_policies import Act
     from offlinekit.interfaces import EnvLike
     from offlinekit.sampling.batch import Minibatch
+    from offlinekit.training.engines.recorded_policy import Choose
     from offlinekit.types import ArrayTree, ArrayTreeLike
 
 A = TypeVar("A", bound="Algo")
@@ -240,6 +242,10 @@ class Algo(Configured):
             check_same_range(type(self).__name__, self._impl.action_space, self.scaling.action, dataset)
         return self
 
+    def refuse_foreign(self, name: str) -> None:
+        """Refuses a new attribute that is a hyperparameter of other algorithms alone."""
+        refuse_others(name, self, Algo.known.values())
+
     def check(self, dataset: MDPDataset) -> None:
         """Checks that the algorithm can learn from a dataset.
 
@@ -256,32 +262,40 @@ class Algo(Configured):
 
     # Acting.
 
-    def predict(self, observations: ArrayTreeLike) -> Array:
+    def predict(self, observations: ArrayTreeLike, *, legal_actions: ArrayLike | None = None) -> Array:
         """Returns the greedy actions.
 
         Args:
             observations: [B, ...] or one observation, in the units of the data; a tree of such for dict or
                 tuple observations.
+            legal_actions: [B, A] or [A] of 0 and 1, where the data had them, unless the observations have.
 
         Returns:
             float32 [B, A] in the units of the data, or int64 [B]; without the axis of B for one observation.
 
         Raises:
             NotFittedError: Without networks.
-            ValueError: For another shape.
+            ValueError: For another shape, or for legal actions that lack or that are of no use.
         """
-        return self._converter.act(observations, self.impl.predict_best_action)
+        return self._converter.act(observations, self.impl.predict_best_action, legal_actions)
 
-    def sample_action(self, observations: ArrayTreeLike) -> Array:
+    def sample_action(self, observations: ArrayTreeLike, *, legal_actions: ArrayLike | None = None) -> Array:
         """Returns actions drawn from the policy, as `predict` does; greedy if it is deterministic."""
-        return self._converter.act(observations, self.impl.sample_action)
+        return self._converter.act(observations, self.impl.sample_action, legal_actions)
 
-    def predict_value(self, observations: ArrayTreeLike, actions: ArrayLike | None = None) -> Array:
+    def predict_value(
+        self,
+        observations: ArrayTreeLike,
+        actions: ArrayLike | None = None,
+        *,
+        legal_actions: ArrayLike | None = None,
+    ) -> Array:
         """Returns the estimated discounted return, in units of the scaled reward.
 
         Args:
             observations: As for `predict`.
             actions: The actions to value, in the units of the data; None for the greedy ones.
+            legal_actions: As for `predict`.
 
         Returns:
             float32 [B], or a float32 scalar for one observation.
@@ -289,7 +303,7 @@ class Algo(Configured):
         Raises:
             UnsupportedError: If the algorithm learns no value function.
         """
-        return self._converter.value(observations, actions, self.impl.predict_value)
+        return self._converter.value(observations, actions, self.impl.predict_value, legal_actions)
 
     def as_stateful(self, target_return: float | None = None, *, sample: bool = False) -> StatefulActor:
         """Returns what acts step by step: `actor.reset()`, then `actor.predict(observation, reward)` each step.
@@ -304,6 +318,10 @@ class Algo(Configured):
             UnsupportedError: For a target return if the algorithm takes none.
         """
         return StatefulActor(self, target_return, sample)
+
+    def acting(self, sample: bool, prepare: Callable[[Choose], Choose]) -> Act:
+        """Returns `sample_action`, or else `predict`, by the policy that `prepare` makes of the impl's."""
+        return prepared_policy(self, Algo, sample, prepare)
 
     @property
     def _converter(self) -> Converter:

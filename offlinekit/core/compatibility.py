@@ -59,9 +59,11 @@ def check_same_shapes(name: str, built: spaces.Space[Any], given: spaces.Space[A
     """Checks that data fit networks that were built before.
 
     Raises:
-        UnsupportedError: For other shapes, or more discrete actions.
+        UnsupportedError: For other shapes, bytes in place of floats or floats of bytes, or more discrete actions.
     """
-    shapes = [[leaf.shape for leaf in space_leaves(space)] for space in (built, given)]
+    shapes = [
+        [(leaf.shape, leaf.dtype == np.uint8) for leaf in space_leaves(space)] for space in (built, given)
+    ]
     fewer = isinstance(built, spaces.Discrete) and isinstance(given, spaces.Discrete) and built.n < given.n
     if shapes[0] != shapes[1] or fewer:
         raise UnsupportedError(f"this {name} was built for {what} of {built}, got {given}; make a new {name}")

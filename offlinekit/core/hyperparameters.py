@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -91,6 +91,17 @@ def as_plain(values: Mapping[str, Any]) -> dict[str, Any]:
         elif isinstance(value, Scaler):
             plain[name] = value.to_json()
     return plain
+
+
+def refuse_others(name: str, algo: Algo, known: Iterable[type[Algo]]) -> None:
+    """Raises AttributeError for a hyperparameter that other algorithms have and that would do nothing in this one."""
+    owners = sorted(front.__name__ for front in known if name in {f.name for f in dataclasses.fields(front)})
+    if owners:
+        cls = type(algo).__name__
+        raise AttributeError(
+            f"{cls} has no hyperparameter {name!r}, which {', '.join(owners[:3])}{' and others' * (len(owners) > 3)} "
+            f"{'has' if len(owners) == 1 else 'have'}; leave it out, or declare it in a subclass of {cls}"
+        )
 
 
 def apply_to_networks(algo: Algo, impl: Impl, name: str, before: object) -> None:

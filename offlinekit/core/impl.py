@@ -13,12 +13,14 @@ from torch import Tensor, nn
 from offlinekit.core import candidates
 from offlinekit.core.noted_config import NotedConfig
 from offlinekit.datasets.mdp_dataset import MDPDataset
+from offlinekit.envs.legal_actions import has_legal_actions
 from offlinekit.errors import UnsupportedError
 from offlinekit.interfaces import Sampler
 from offlinekit.naming import register
 from offlinekit.nn.encoders import Encoder, resolve_encoder
 from offlinekit.nn.isolation import initialised
 from offlinekit.nn.networks import Network
+from offlinekit.nn.policies import PerAction
 from offlinekit.nn.random import Random, copy_module, derive
 from offlinekit.nn.rows import RowLoss, mean_of_rows, row_weights
 from offlinekit.sampling.batch import Batch, Metrics, TensorTree
@@ -227,6 +229,11 @@ class Impl(nn.Module):
         chosen = resolve_encoder(encoder or self.config.encoder, self.observation_space)
         space = self.observation_space
         return Network(chosen, space, outputs, self.random, action_size=action_size, members=members)
+
+    def make_logits(self) -> nn.Module:
+        """Makes a network of one output an action, [B, A]; those of illegal actions are at a floor."""
+        network = self.make_network(self.n_actions)
+        return PerAction(network) if has_legal_actions(self.observation_space) else network
 
     def make_target(
         self, online: nn.Module, tau: float | str = "tau", every: int | str = 1, first: int = 1

@@ -12,6 +12,7 @@ import torch
 from gymnasium.spaces import Box, Dict, Space, Tuple
 from torch import Tensor
 
+from offlinekit.configured import check_names, fields_of
 from offlinekit.core.impl import Impl
 from offlinekit.core.load_guard import SPARE_ACTING, Bounded
 from offlinekit.core.renames import migrated
@@ -84,8 +85,11 @@ def load(
     with policy_file.refused(path):
         front = _named(path, header["algo"], fronts, "algorithm")
         impl_class = impl_class or _named(path, header["impl"], Impl.known, "impl_class")
+    ours = {**front.current_names(given)}
+    check_names(front, ours)
+    ours = {name: checked(name, value, fields_of(front)[name].type) for name, value in ours.items()}
     try:
-        config = {**migrated(front, header["config"]), **front.current_names(given)}
+        config = {**migrated(front, header["config"]), **ours}
         algo = front(**{**config, "device": device, "impl_class": impl_class})
     except (TypeError, ValueError, KeyError, AttributeError, OverflowError) as error:
         raise FileFormatError(

@@ -12,6 +12,7 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
+from offlinekit.envs.legal_actions import given_observations
 from offlinekit.sampling.scalers import Scaling
 from offlinekit.types import Array, ArrayTree, first_leaf, leaves, map_tree
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from offlinekit.core.algo import Algo
     from offlinekit.sampling.batch import TensorTree
+    from offlinekit.training.engines.recorded_policy import Choose
     from offlinekit.types import ArrayTreeLike
 
 
@@ -32,9 +34,14 @@ class Converter:
     scaling: Scaling
     device: torch.device
 
-    def act(self, observations: ArrayTreeLike, choose: Callable[[TensorTree], Tensor]) -> Array:
+    def act(
+        self,
+        observations: ArrayTreeLike,
+        choose: Callable[[TensorTree], Tensor],
+        legal_actions: ArrayLike | None = None,
+    ) -> Array:
         """Returns the chosen actions in the units of the data, float32 [B, A] or int64 [B]."""
-        inputs, single = self.observations(observations)
+        inputs, single = self.observations(observations, legal_actions)
         with torch.no_grad():
             actions = self.unscaled(_answered(inputs, choose))
         chosen: Array = actions[0] if single else actions
@@ -54,9 +61,10 @@ class Converter:
         observations: ArrayTreeLike,
         actions: ArrayLike | None,
         predict: Callable[[TensorTree, Tensor | None], Tensor],
+        legal_actions: ArrayLike | None = None,
     ) -> Array:
         """Returns the values [B], float32; `actions` None stands for the greedy ones."""
-        inputs, single = self.observations(observations)
+        inputs, single = self.observations(observations, legal_actions)
         chosen = None
         if actions is not None:
             chosen = self.actions(np.asarray(actions)[None] if single else np.asarray(actions), inputs)
@@ -65,16 +73,23 @@ class Converter:
             values: Array = outputs.float().cpu().numpy()
         return values[0] if single else values
 
-    def observations(self, observations: ArrayTreeLike) -> tuple[TensorTree, bool]:
+    def observations(
+        self, observations: ArrayTreeLike, legal_actions: ArrayLike | None = None
+    ) -> tuple[TensorTree, bool]:
         """Returns scaled tensors with a batch axis, and whether it had to be added.
 
         Raises:
-            ValueError: For observations of another shape, or that are not finite.
+            ValueError: For observations of another shape, or that are not finite; for legal actions that lack or
+                that are of no use.
         """
-        tree = _arrays(observations, self.observation_space)
+        given = given_observations(self.observation_space, observations, legal_actions)
+        tree = _arrays(given, self.observation_space)
         for leaf in leaves(tree):
             _check_finite("observations", leaf)
         single = _is_single(tree, self.observation_space)
+        sizes = sorted({1 if single else len(leaf) for leaf in leaves(tree)})
+        if len(sizes) > 1:
+            raise ValueError(f"observations must have as many rows in each part, got {sizes}")
         if single:
             tree = map_tree(lambda leaf: leaf[None], tree)
         return map_tree(self._tensor, self.scaling.observations(tree)), single
@@ -83,13 +98,14 @@ class Converter:
         """Returns scaled actions beside observations of B rows.
 
         Raises:
-            ValueError: For actions of another shape.
+            ValueError: For actions of another shape, or that are none of a discrete space.
         """
         shape = (len(first_leaf(observations)), *(self.action_space.shape or ()))
         if actions.shape != shape:
             raise ValueError(f"actions must have shape {list(shape)}, got {list(actions.shape)}")
         if isinstance(self.action_space, spaces.Discrete):
-            return self._tensor(actions.astype(np.int64))
+            return self._tensor(_as_numbers(actions, self.action_space))
+        _check_numbers("actions", actions)
         _check_finite("actions", actions)
         return self._tensor(
             actions if self.scaling.action is None else self.scaling.action.transform(actions)
@@ -128,6 +144,26 @@ class SampledPolicy:
         return densities
 
 
+def prepared_policy(
+    algo: Algo, base: type[Algo], sample: bool, prepare: Callable[[Choose], Choose]
+) -> Callable[[ArrayTreeLike], Array]:
+    """Returns `algo.sample_action`, or `predict`, by the policy that `prepare` makes of the impl's.
+
+    Args:
+        algo: With networks; if its class acts in a way of its own, other than the base's, it is left at that.
+        base: `Algo`.
+        sample: Whether actions are drawn.
+        prepare: Takes and returns a policy of scaled observations.
+    """
+    name = "sample_action" if sample else "predict"
+    if getattr(type(algo), name) is not getattr(base, name):
+        own: Callable[[ArrayTreeLike], Array] = getattr(algo, name)
+        return own
+    impl = algo.impl
+    converter = Converter(impl.observation_space, impl.action_space, algo.scaling, impl.device)
+    return partial(converter.act, choose=prepare(impl.sample_action if sample else impl.predict_best_action))
+
+
 def _answered(inputs: Any, answer: Callable[[Any], Tensor]) -> Tensor:
     """Returns the answer to B rows of inputs; to no rows that to one of zeros, cut, as some models need a row."""
     if len(first_leaf(inputs)):
@@ -138,19 +174,52 @@ def _answered(inputs: Any, answer: Callable[[Any], Tensor]) -> Tensor:
 
 def _arrays(observations: ArrayTreeLike, space: spaces.Space[Any]) -> ArrayTree:
     if isinstance(space, spaces.Dict):
-        if not isinstance(observations, Mapping) or set(observations) != set(space.spaces):
-            raise ValueError(
-                f"observations must be a dict with keys {sorted(space.spaces)}, got {observations!r}"
-            )
-        return {key: _arrays(observations[key], part) for key, part in space.spaces.items()}
+        branches = _by_name(observations)
+        if sorted(branches) != sorted(space.spaces):
+            got = f"keys {sorted(branches)}" if branches else f"{observations!r:.100}"
+            raise ValueError(f"observations must be a dict with keys {sorted(space.spaces)}, got {got}")
+        return {key: _arrays(branches[key], part) for key, part in space.spaces.items()}
     if isinstance(space, spaces.Tuple):
         if not isinstance(observations, tuple) or len(observations) != len(space.spaces):
-            raise ValueError(f"observations must be a tuple of {len(space.spaces)}, got {observations!r}")
+            raise ValueError(
+                f"observations must be a tuple of {len(space.spaces)}, got {observations!r:.100}"
+            )
         return tuple(_arrays(o, part) for o, part in zip(observations, space.spaces, strict=True))
+    if np.ma.is_masked(observations):
+        raise ValueError("observations have masked values; fill them as in the data, e.g. x.filled(0)")
     given = np.asarray(observations)
-    if given.dtype.kind not in "fiub":
-        raise ValueError(f"observations must hold numbers, as those of the data, got dtype {given.dtype}")
+    _check_numbers("observations", given)
     return _as_bytes(given) if space.dtype == np.uint8 else given.astype(np.float32)
+
+
+def _by_name(observations: object) -> dict[str, Any]:
+    """Returns the branches of a dict by the names that a dataset has them under, where numbers become texts."""
+    if not isinstance(observations, Mapping):
+        return {}
+    named = {str(key): branch for key, branch in observations.items()}
+    return named if len(named) == len(observations) else {}
+
+
+def _check_numbers(name: str, array: Array) -> None:
+    if array.dtype.kind not in "fiub":
+        raise ValueError(f"{name} must hold numbers, as those of the data, got dtype {array.dtype}")
+
+
+def _as_numbers(actions: Array, space: spaces.Discrete) -> Array:
+    """Returns discrete actions as int64.
+
+    Raises:
+        ValueError: If that changes one, or if one lies outside the space.
+    """
+    _check_numbers("actions", actions)
+    with np.errstate(invalid="ignore"):
+        whole: Array = actions.astype(np.int64)
+    wrong = (whole != actions) | (whole < 0) | (whole >= space.n)
+    if wrong.any():
+        raise ValueError(
+            f"actions must be whole numbers from 0 to {int(space.n) - 1}, as those of the data, got {actions[wrong][0]}"
+        )
+    return whole
 
 
 def _as_bytes(given: Array) -> Array:

@@ -62,6 +62,7 @@ class EpisodeColumns:
         seed: int = 0,
         final_observations: ArrayTreeLike | None = None,
         final_known: ArrayLike | None = None,
+        legal_actions: ArrayLike | None = None,
         behavior_log_probs: ArrayLike | None = None,
         extras: dict[str, Any] | None = None,
         episode_extras: dict[str, Any] | None = None,
@@ -88,7 +89,7 @@ class EpisodeColumns:
         self.extras = draft.columns.get("extras", {})
         self.episode_extras = draft.columns.get("episode_extras", {})
         self.action_space = draft.action_space
-        self.observation_space = observation_space or spaces.infer_observation_space(self.observations)
+        self.observation_space = draft.observation_space
         self.masks = draw_masks(len(self), mask_size, seed) if create_mask else None
 
     def _adopt(self, columns: schema.Columns, masks: Array | None) -> None:

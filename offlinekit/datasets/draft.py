@@ -11,7 +11,8 @@ import numpy as np
 
 from offlinekit.datasets import episodes, schema, spaces, validation
 from offlinekit.datasets.findings import Fault, Finding, refused
-from offlinekit.types import Array, map_tree, rows
+from offlinekit.envs.legal_actions import LEGAL_ACTIONS, has_legal_actions, joined, joined_space, legal_of
+from offlinekit.types import Array, leaves, map_tree, rows
 
 if TYPE_CHECKING:
     from offlinekit.types import ArrayTree
@@ -39,6 +40,9 @@ class Draft:
             value = self.given.get(column.name)
             if column.is_argument and value is not None:
                 self._read(column, value)
+        if {"observations", LEGAL_ACTIONS} <= self.columns.keys():
+            legal = self.columns.pop(LEGAL_ACTIONS)
+            self.columns["observations"] = joined(self.columns["observations"], legal)
 
     def _read(self, column: schema.Column, value: object) -> None:
         try:
@@ -72,6 +76,19 @@ class Draft:
         if not is_sound or not self.n_rows or any(episodes.denied_ends(flags)):
             return None
         return episodes.cut_into_episodes(flags)
+
+    @property
+    def observation_space(self) -> spaces.Space:
+        """The space of the observations, legal actions included; declared, or taken from them."""
+        declared: spaces.Space | None = self.given.get("observation_space")
+        legal = legal_of(self.columns["observations"])
+        if declared is None:
+            return spaces.infer_observation_space(self.columns["observations"])
+        return (
+            declared
+            if legal is None or has_legal_actions(declared)
+            else joined_space(declared, legal.shape[1])
+        )
 
     @property
     def ends(self) -> Array | None:
@@ -112,6 +129,7 @@ class Draft:
 
 READERS: Mapping[schema.Kind, Callable[[Any, str], Any]] = {
     "tree": validation.as_observations,
+    "legal": validation.as_legal_actions,
     "number": lambda values, field: validation.as_float32(validation.as_vector(values, field)),
     "flag": validation.as_flags,
     "named": validation.as_extras,
@@ -129,19 +147,20 @@ def _with_log_probs(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def blank(finals: ArrayTree, known: Array) -> ArrayTree:
-    """Returns a copy of a tree of [E, ...] with zeros where `known` [E] is False."""
-
-    def blanked(leaf: Array) -> Array:
-        copied: Array = leaf.copy()
-        copied[~known] = 0
-        return copied
-
-    return map_tree(blanked, finals)
+    """Returns a copy of a tree of [E, ...] with zeros, and all actions legal, where `known` [E] is False."""
+    blanked: ArrayTree = map_tree(np.copy, finals)
+    for leaf in leaves(blanked):
+        leaf[~known] = 0
+    legal = legal_of(blanked)
+    if legal is not None:
+        legal[~known] = 1
+    return blanked
 
 
 def empty_finals(observations: ArrayTree, n_episodes: int) -> ArrayTree:
-    """Returns zeros of [n_episodes, ...] in the shape of a tree of observations."""
-    return map_tree(lambda leaf: np.zeros((n_episodes, *leaf.shape[1:]), leaf.dtype), observations)
+    """Returns zeros of [n_episodes, ...] in the shape of a tree of observations, all actions legal."""
+    finals = map_tree(lambda leaf: np.zeros((n_episodes, *leaf.shape[1:]), leaf.dtype), observations)
+    return blank(finals, np.zeros(n_episodes, np.bool_))
 
 
 def plain(metadata: object) -> dict[str, Any]:

@@ -54,6 +54,9 @@ class MDPDataset(EpisodeColumns):
         final_observations: As observations but [E, ...], after each episode's last row, in place of
             next_observations.
         final_known: [E], which of the final observations were recorded; all if not given.
+        legal_actions: [N, A] of 0 and 1, which of the A discrete actions are possible at each row. They become
+            the leaf "legal_actions" of the observations, which are a dict then: policies choose and value legal
+            actions alone. Of given next or final observations they are such a leaf.
         behavior_log_probs: [N], of each action under the policy that chose it: natural logarithms of
             probabilities, or of densities over a Box.
         extras: Names to further columns [N, ...] of numbers or bytes, of any dtype, which stay with their

@@ -12,10 +12,11 @@ if TYPE_CHECKING:
 Columns: TypeAlias = dict[str, Any]
 """Arguments of MDPDataset by name, as readers return them."""
 
-Kind: TypeAlias = Literal["tree", "actions", "number", "flag", "named", "bits"]
+Kind: TypeAlias = Literal["tree", "actions", "legal", "number", "flag", "named", "bits"]
 KINDS: dict[Kind, str] = {
     "tree": "[N, ...], or a dict or tuple of such; uint8 is kept, other numbers become float32",
     "actions": "[N] of a Discrete, int64; [N, A] of a Box, float32",
+    "legal": "[N, A] of a Discrete with A actions, bool; or numbers that are 0 or 1",
     "number": "[N], float32",
     "flag": "[N], bool; or numbers that are 0 or 1",
     "named": "a dict of [N, ...] of numbers or bytes, any dtype",
@@ -45,6 +46,7 @@ COLUMNS = (
     Column("timeouts", "flag", in_batch=True),
     Column("episode_terminals", "flag", is_kept=False),
     Column("next_observations", "tree", is_mapped=True, in_batch=True),
+    Column("legal_actions", "legal", is_kept=False),  # Kept as a leaf of the observations.
     Column("behavior_log_probs", "number", is_mapped=True),
     Column("extras", "named", is_mapped=True),
     Column("masks", "bits", is_argument=False, is_mapped=True),

@@ -11,7 +11,13 @@ from gymnasium import spaces
 
 from offlinekit.datasets.findings import Finding, fault, refuse_first, refused
 from offlinekit.datasets.validation import as_array, as_float32, where_any
-from offlinekit.envs.env_spaces import action_remedy, observation_remedy, warn_of_other_range
+from offlinekit.envs.env_spaces import (
+    action_remedy,
+    observation_remedy,
+    warn_of_other_pixels,
+    warn_of_other_range,
+)
+from offlinekit.envs.legal_actions import LEGAL_ACTIONS, WRAPPER, has_legal_actions, legal_of, legal_space
 from offlinekit.envs.text.token_space import TokenSpace
 from offlinekit.envs.text.tokenizers import tokenizer_from_json
 from offlinekit.errors import DatasetError, FileFormatError, UnsupportedError
@@ -71,6 +77,8 @@ def _as_discrete(actions: Array, space: spaces.Discrete | None) -> tuple[Array, 
         )
         fix = "continuous ones need a float dtype, several discrete ones need to be joined into one number"
         raise refused("actions", message, fix)
+    if actions.dtype == np.uint64:
+        _check_count(int(actions.max(initial=0)))
     whole = actions.astype(np.int64) if actions.dtype.kind != "f" else _whole(actions)
     if space is None:
         space = discrete_of(whole)
@@ -90,10 +98,14 @@ def discrete_of(actions: Array) -> spaces.Discrete:
         DatasetError: For numbers that cannot count actions.
     """
     highest = int(actions.max(initial=0))
+    _check_count(highest)
+    return spaces.Discrete(highest + 1)
+
+
+def _check_count(highest: int) -> None:
     if highest >= MOST_ACTIONS:
         message = f"must be numbered from 0 if they are discrete, got {highest:,}"
         raise refused("actions", message, "number them anew, or declare a Box if they are amounts")
-    return spaces.Discrete(highest + 1)
 
 
 def _whole(actions: Array) -> Array:
@@ -145,7 +157,10 @@ def outside(actions: Array, space: Space) -> Iterator[Finding]:
 def infer_observation_space(tree: ArrayTree) -> Space:
     """Returns the space of a tree of [N, ...] leaves: unbounded floats, or uint8 in [0, 255]."""
     if isinstance(tree, dict):
-        return spaces.Dict({key: infer_observation_space(branch) for key, branch in tree.items()})
+        inferred = {key: infer_observation_space(branch) for key, branch in tree.items()}
+        if (legal := legal_of(tree)) is not None:
+            inferred[LEGAL_ACTIONS] = legal_space(legal.shape[1])
+        return spaces.Dict(inferred)
     if isinstance(tree, tuple):
         return spaces.Tuple([infer_observation_space(branch) for branch in tree])
     if tree.dtype == np.uint8:
@@ -292,6 +307,7 @@ def check_environment(
         DatasetError: For other ones; of other bounds of actions it warns.
     """
     warn_of_other_range(action_space, env, stacklevel=3)
+    warn_of_other_pixels(observation_space, env, stacklevel=3)
     ours = _signature(observation_space), _signature(action_space)
     theirs = _signature(env.observation_space), _signature(env.action_space)
     if ours != theirs:
@@ -299,7 +315,9 @@ def check_environment(
         remedies = (observation_remedy(env.observation_space), action_remedy(env.action_space))
         wrapper = next(filter(None, remedies), None)
         fix = f"name another environment by {option}, or declare the spaces of {whose}"
-        if wrapper is not None:
+        if has_legal_actions(observation_space) and not has_legal_actions(env.observation_space):
+            fix = f"wrap it, if its info names legal actions: {WRAPPER}"
+        elif wrapper is not None:
             fix = f"if only the numbering or the shape differs, wrap it: {wrapper}"
         raise DatasetError(
             f"environment {name} observes {theirs[0]} and acts {theirs[1]}, but {whose} has "

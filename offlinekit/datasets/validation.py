@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from offlinekit.datasets.findings import Finding, fault, refuse_first, refused
+from offlinekit.envs.legal_actions import LEGAL_ACTIONS
 from offlinekit.types import Array, leaves
 
 if TYPE_CHECKING:
@@ -90,6 +91,23 @@ def as_flags(values: object, field: str) -> Array:
     return array.astype(np.bool_, copy=False)
 
 
+def as_legal_actions(values: object, field: str) -> Array:
+    """Returns legal actions as uint8 [N, A], from booleans or from numbers that are 0 or 1.
+
+    Raises:
+        DatasetError: For another shape, or naming the first row with another number.
+    """
+    array = as_array(values, field)
+    if array.ndim != 2 or 0 in array.shape[1:]:
+        message = f"must have shape [N, A], an entry for each action, got {list(array.shape)}"
+        raise refused(field, message, "mark each of the A actions 1 where it is legal, else 0")
+    wrong = np.flatnonzero(((array != 0) & (array != 1)).any(1))
+    if len(wrong):
+        message = f"must be 0 or 1, got {array[wrong[0]].tolist()}"
+        raise refused(field, message, "mark each action 1 where it is legal, else 0", wrong)
+    return array.astype(np.uint8, copy=False)
+
+
 def as_extras(extras: object, field: str) -> dict[str, Array]:
     """Returns further columns by name, each [N, ...] of numbers or bytes, their dtypes kept.
 
@@ -122,7 +140,7 @@ def as_observations(tree: object, field: str = "observations") -> ArrayTree:
         raise refused(field, message, "give at least one array")
     if isinstance(tree, dict):
         _check_keys(tree, field)
-        return {str(key): as_observations(tree[key], f"{field}[{key!r}]") for key in sorted(tree, key=str)}
+        return {str(key): _as_branch(tree, key, f"{field}[{key!r}]") for key in sorted(tree, key=str)}
     if isinstance(tree, tuple):
         return tuple(as_observations(branch, f"{field}[{i}]") for i, branch in enumerate(tree))
     array = as_array(tree, field)
@@ -131,6 +149,11 @@ def as_observations(tree: object, field: str = "observations") -> ArrayTree:
         fix = "a single feature is x[:, None], and a state number is one-hot encoded, e.g. np.eye(n)[x]"
         raise refused(field, message, fix)
     return array if array.dtype == np.uint8 else as_float32(array)
+
+
+def _as_branch(tree: dict[Any, Any], key: object, field: str) -> ArrayTree:
+    read = as_legal_actions if key == LEGAL_ACTIONS else as_observations
+    return read(tree[key], field)
 
 
 def _check_keys(tree: dict[Any, Any], field: str) -> None:

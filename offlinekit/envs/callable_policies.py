@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import gymnasium
 import numpy as np
 
+from offlinekit.envs.legal_actions import draw_legal, legal_of
 from offlinekit.errors import UnsupportedError
 from offlinekit.types import Array, ArrayTree, first_leaf
 
@@ -22,7 +23,7 @@ Act: TypeAlias = "Callable[[Any], ArrayLike]"
 
 
 class RandomPolicy:
-    """Draws actions uniformly from a space, whatever is observed.
+    """Draws actions uniformly from a space, of legal actions if the observations name such.
 
     Bounded boxes are drawn uniformly, unbounded dimensions from gymnasium's choice (normal or exponential).
 
@@ -41,6 +42,9 @@ class RandomPolicy:
 
     def __call__(self, observations: ArrayTree) -> Array:
         """Returns one action [B, ...] for each of the B observations."""
+        legal = legal_of(observations)
+        if legal is not None:
+            return draw_legal(legal, self._space.np_random)
         return np.stack([self._space.sample() for _ in range(len(first_leaf(observations)))])
 
     def log_prob(self, observations: ArrayTree, actions: Array) -> Array:
@@ -49,6 +53,9 @@ class RandomPolicy:
         Raises:
             UnsupportedError: For a space that is neither Discrete nor a bounded Box.
         """
+        legal = legal_of(observations)
+        if legal is not None:
+            return np.where(legal[np.arange(len(actions)), actions] > 0, -np.log(legal.sum(1)), -np.inf)
         return np.full(len(actions), -log_volume(self._space))
 
 

@@ -42,6 +42,33 @@ def warn_of_other_range(acts: spaces.Space[Any], env: gymnasium.Env[Any, Any], s
         )
 
 
+def warn_of_other_pixels(sees: Space, env: gymnasium.Env[Any, Any], stacklevel: int = 2) -> None:
+    """Warns if an environment shows images as bytes that a policy or its data have as floats, or the other way round.
+
+    Args:
+        sees: Space of the policy's observations.
+        env: To act in.
+        stacklevel: Of the warning.
+    """
+    shown = env.observation_space
+    if not (isinstance(sees, spaces.Box) and isinstance(shown, spaces.Box)) or len(sees.shape) < 2:
+        return
+    kinds = ["uint8" if space.dtype == np.uint8 else "float" for space in (shown, sees)]
+    if kinds[0] != kinds[1]:
+        made = (
+            "x / 255, gymnasium.spaces.Box(0, 1",
+            "numpy.round(x * 255).astype('uint8'), gymnasium.spaces.Box(0, 255",
+        )
+        function, dtype = (made[0], "'float32'") if kinds[1] == "float" else (made[1], "'uint8'")
+        warnings.warn(
+            f"the environment shows images of {kinds[0]}, those of the policy and its data are {kinds[1]}; if they are "
+            f"scaled otherwise, wrap it: gymnasium.wrappers.TransformObservation(env, lambda x: {function}, "
+            f"{sees.shape}, {dtype}))",
+            DatasetWarning,
+            stacklevel=stacklevel + 1,
+        )
+
+
 def same_range(first: spaces.Box, second: spaces.Box) -> bool:
     """Returns whether two spaces of one shape have the same bounds, rounding aside."""
     return bool(np.allclose(first.low, second.low) and np.allclose(first.high, second.high))

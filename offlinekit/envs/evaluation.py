@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from offlinekit.envs.env_spaces import warn_of_other_range
+from offlinekit.envs.env_spaces import warn_of_other_pixels, warn_of_other_range
 from offlinekit.envs.frame_stacking import fit_stack
 from offlinekit.envs.given_env import GivenEnv
 from offlinekit.envs.rollout import Rollout
@@ -154,7 +154,9 @@ def evaluate(
         value = getattr(policy, "predict_value")  # noqa: B009  # Beside `predict` it has one, as it says.
     with GivenEnv(env).opened(n_envs, n_episodes) as envs:
         if not getattr(policy, "in_run", "run"):  # A run has compared them.
-            warn_of_other_range(getattr(policy, "impl").action_space, envs[0])  # noqa: B009  # An algorithm.
+            impl = getattr(policy, "impl")  # noqa: B009  # Of an algorithm.
+            warn_of_other_range(impl.action_space, envs[0])
+            warn_of_other_pixels(impl.observation_space, envs[0])
         rollout = Rollout(actor, [fit_stack(each, policy) for each in envs], n_episodes, seed, max_steps)
         rollout.run()
         return Evaluation(rollout.returns, rollout.lengths, _start_values(value, rollout.starts))

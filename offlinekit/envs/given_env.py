@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -10,6 +11,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, cast
 
 import gymnasium
+from gymnasium.wrappers.utils import RunningMeanStd
 
 from offlinekit.envs.env_facts import run_facts
 from offlinekit.envs.environments import as_gymnasium, make_env
@@ -123,3 +125,37 @@ def _warn_of_one(env: Env, n_envs: int) -> None:
         "after another; for several at once give a function, such as lambda: gymnasium.make('CartPole-v1')",
         stacklevel=6,
     )
+
+
+@contextmanager
+def statistics_kept(env: gymnasium.Env[Any, Any]) -> Iterator[None]:
+    """Stops wrappers from learning, and gives their statistics back as they were."""
+    layers = list(_wrappers(env))
+    learning = [
+        (layer, layer.update_running_mean) for layer in layers if hasattr(layer, "update_running_mean")
+    ]
+    kept = [(layer, copy.deepcopy(_statistics(layer))) for layer in layers]
+    for layer, _ in learning:
+        layer.update_running_mean = False
+    try:
+        yield
+    finally:
+        for layer, was in learning:
+            layer.update_running_mean = was
+        for layer, statistics in kept:
+            vars(layer).update(statistics)
+
+
+def _statistics(layer: Any) -> dict[str, Any]:
+    """Returns the running means of a wrapper, and the running return that one of rewards has."""
+    running = {name: value for name, value in vars(layer).items() if isinstance(value, RunningMeanStd)}
+    return {
+        **running,
+        **({"discounted_reward": layer.discounted_reward} if "discounted_reward" in vars(layer) else {}),
+    }
+
+
+def _wrappers(env: Any) -> Iterator[Any]:
+    while isinstance(env, gymnasium.Wrapper):
+        yield env
+        env = env.env

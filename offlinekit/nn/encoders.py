@@ -12,10 +12,11 @@ from typing import Any, TypeAlias
 from gymnasium import spaces
 from torch import nn
 
+from offlinekit.envs.legal_actions import has_legal_actions, space_of_rest
 from offlinekit.errors import did_you_mean
 from offlinekit.naming import register
 from offlinekit.nn.random import Random, own_dropout
-from offlinekit.nn.trunks import Trunk, UserTrunk, is_image, space_leaves
+from offlinekit.nn.trunks import Trunk, UserTrunk, WithoutLegalActions, is_image, space_leaves
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
@@ -239,4 +240,5 @@ def _named(name: str, options: dict[str, Any]) -> MLPEncoder:
 
 def make_trunk(encoder: MLPEncoder, space: spaces.Space[Any], random: Random) -> nn.Module:
     """Makes an encoder's trunk; dropout inside it draws from the agent's own generator."""
-    return own_dropout(encoder.create_trunk(space), random)
+    trunk = own_dropout(encoder.create_trunk(space_of_rest(space)), random)
+    return WithoutLegalActions(trunk) if has_legal_actions(space) else trunk

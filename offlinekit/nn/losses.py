@@ -15,9 +15,25 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from offlinekit.envs.legal_actions import LEGAL_ACTIONS
+from offlinekit.sampling.batch import TensorTree
+
 Scalar: TypeAlias = float | Tensor
 """A hyperparameter: a number, or a 0-d tensor if each member of a population has its own."""
 N = TypeVar("N", float, Tensor)
+FLOOR = -1e9
+"""Output for an illegal action: finite, as 0 * infinity is no number, and with a softmax of exactly 0."""
+
+
+def floored(outputs: Tensor, observations: TensorTree) -> Tensor:
+    """Returns outputs [..., B, A] with `FLOOR` for the actions that are illegal at observations [B, ...]."""
+    legal = observations.get(LEGAL_ACTIONS) if isinstance(observations, dict) else None
+    return outputs if not isinstance(legal, Tensor) else outputs.masked_fill(~(legal >= 1), FLOOR)
+
+
+def are_legal(outputs: Float[Tensor, "*S"]) -> Bool[Tensor, "*S"]:
+    """Returns which outputs, logits or log-probabilities are those of legal actions."""
+    return outputs > 0.5 * FLOOR
 
 
 def expectile_loss(errors: Float[Tensor, "*S"], expectile: Scalar) -> Float[Tensor, "*S"]:
@@ -417,10 +433,13 @@ def imitation_loss(
 ) -> Float[Tensor, " B"]:
     """Returns the negative log-likelihood of discrete actions plus penalty * mean(logits**2), row by row.
 
+    Illegal actions, whose logits are at a floor, count 0 in the mean.
+
     Args:
         logits: Unnormalised log-probabilities.
         actions: The data's actions.
         penalty: >= 0. Source: 1e-2 in the code of Fujimoto et al. 2019, arXiv:1910.01708.
     """
     log_probs = torch.log_softmax(logits, -1)
-    return -select_actions(log_probs, actions) + penalty * logits.square().mean(-1)
+    penalised = torch.where(are_legal(logits), logits, 0.0)
+    return -select_actions(log_probs, actions) + penalty * penalised.square().mean(-1)

@@ -34,7 +34,12 @@ class StackedLinear(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Applies member k to inputs[k]; the first members alone if there are inputs for these alone."""
-        return torch.baddbmm(_first(self.bias, inputs), inputs, _first(self.weight, inputs))
+        weight, bias = _first(self.weight, inputs), _first(self.bias, inputs)
+        if (
+            weight.shape[-1] == 1
+        ):  # Batched products of one column are ten times slower than what they add up.
+            return (inputs * weight.mT).sum(-1, keepdim=True) + bias
+        return torch.baddbmm(bias, inputs, weight)
 
 
 class StackedLayerNorm(nn.Module):
@@ -207,7 +212,7 @@ class QFunction(nn.Module):
     """K critics, of the mean or of N quantiles of the return.
 
     Continuous: `q(observations, actions)` -> [K, ..., B] or [K, N, ..., B].
-    Discrete: `q(observations)` -> [K, B, A] or [K, N, B, A].
+    Discrete: `q(observations)` -> [K, B, A] or [K, N, B, A], a floor for illegal actions.
 
     Args:
         encoder: What sees the observation.
@@ -246,7 +251,8 @@ class QFunction(nn.Module):
         if self.n_actions:
             n_each = outputs.shape[-1] // self.n_actions
             outputs = outputs.reshape(*outputs.shape[:-1], self.n_actions, n_each)
-        return outputs.movedim(-1, 1) if self.n_quantiles else outputs.squeeze(-1)
+        outputs = outputs.movedim(-1, 1) if self.n_quantiles else outputs.squeeze(-1)
+        return losses.floored(outputs, observations) if self.n_actions else outputs
 
     def apart(self, observations: TensorTree, actions: Tensor) -> Tensor:
         """Returns what `forward` gives if each critic has actions of its own, [K, B, A]."""

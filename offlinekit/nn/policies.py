@@ -180,6 +180,18 @@ class GaussianPolicy(nn.Module):
         return losses.normal_log_prob(actions, *self(observations))
 
 
+class PerAction(nn.Module):
+    """A network of one output an action, [B, A], those of illegal actions at a floor."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, observations: TensorTree) -> Tensor:
+        """Returns the outputs."""
+        return losses.floored(self.network(observations), observations)
+
+
 class CategoricalPolicy(nn.Module):
     """Discrete actions, drawn from the softmax of a network: observations -> log-probabilities [B, A]."""
 

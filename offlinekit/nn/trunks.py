@@ -10,6 +10,7 @@ import torch
 from gymnasium import spaces
 from torch import Tensor, nn
 
+from offlinekit.envs.legal_actions import rest_of
 from offlinekit.sampling.batch import TensorTree
 
 if TYPE_CHECKING:
@@ -66,6 +67,20 @@ class Trunk(nn.Module):
         observed = observation_leaves(self.space, observations)
         features = [part(_as_float(leaf)) for part, leaf in zip(self.parts, observed, strict=True)]
         return features[0] if len(features) == 1 else torch.cat(features, -1)
+
+
+class WithoutLegalActions(nn.Module):
+    """A trunk that sees observations without their legal actions."""
+
+    def __init__(self, trunk: nn.Module) -> None:
+        super().__init__()
+        self.trunk, self.size = trunk, trunk_size(trunk)
+
+    def forward(self, observations: TensorTree) -> Tensor:
+        """Returns the features [B, size]."""
+        assert isinstance(observations, dict)
+        features: Tensor = self.trunk(rest_of(observations))
+        return features
 
 
 class Flat(nn.Module):

@@ -19,6 +19,7 @@ from offlinekit.training.episode_table import EPISODES, EpisodeTable
 from offlinekit.training.interrupts import interruptible, stopped
 from offlinekit.training.loggers import CSVLogger, Logger, ProgressBar
 from offlinekit.training.setup.settings import SharedSettings
+from offlinekit.training.setup.user_code import user_code
 from offlinekit.training.trackers import find_factories
 
 log = get_logger()
@@ -74,7 +75,7 @@ class Run:
         self.history: list[dict[str, Any]] = state["history"] if state else []
         self.start: int = state["start"] if state else self.clock
         self.elapsed: float = state["elapsed"] if state else 0.0
-        self.system = run_folder.environment(algo.impl.device)
+        self.system = {**run_folder.environment(algo.impl.device), **user_code(algo)}
         if state:
             engine.load_state(state["engine"], algo.impl.device)
             run_folder.warn_of_changes(folder, state.get("system", {}), self.system)
@@ -384,6 +385,8 @@ class Run:
             self.checkpoint()
             log.info("run out of time", folder=str(self.folder), step=self.clock)
             return
+        if self._saved != (self.clock, len(self.history)):  # As of a run that stopped early.
+            self.checkpoint()
         if self.folder is not None:
             self._check_parameters()
             self.algo.save(self.folder / "policy.okt")

@@ -16,7 +16,7 @@ import offlinekit
 from offlinekit.algos import FQE, DiscreteFQE, Population
 from offlinekit.core.populations.stacked_sampling import SharedColumns
 from offlinekit.datasets import MDPDataset
-from offlinekit.errors import FileFormatError, UnsupportedError
+from offlinekit.errors import UnsupportedError
 from offlinekit.sampling.policy_table import Choices
 from offlinekit.testing import check_engines, check_resume, small_dataset
 
@@ -331,7 +331,7 @@ def test_what_cannot_be_judged_is_refused(tmp_path):
         DiscreteFQE(policy=Remembers()).fit(dataset, 1, **QUIET)
     with pytest.raises(ValueError, match="sums to 2"):
         Choices(Table([[1.0, 1.0]]), Discrete(2)).at(np.eye(1))
-    with pytest.raises(FileFormatError, match="does not take"):
+    with pytest.raises(TypeError, match="no hyperparameter 'polcy'; did you mean 'policy'"):
         DiscreteFQE.load(discrete().save(tmp_path / "x.okt"), polcy=right)
 
 

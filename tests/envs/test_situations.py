@@ -11,7 +11,7 @@ from gymnasium import spaces
 
 from offlinekit.algos import DQN, TD3, MLPEncoder
 from offlinekit.datasets import MDPDataset, collect
-from offlinekit.envs.learned_statistics import statistics_kept
+from offlinekit.envs.given_env import statistics_kept
 from offlinekit.errors import UnsupportedError
 from offlinekit.metrics import RandomPolicy, evaluate
 

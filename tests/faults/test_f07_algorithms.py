@@ -37,7 +37,7 @@ def changes(config: dict[str, Any]) -> list[dict[str, Any]]:
         {name: number}
         for name, value in config.items()
         if isinstance(value, (int, float)) and not isinstance(value, bool)
-        for number in (NUMBERS if FULL else NUMBERS[:2])
+        for number in (NUMBERS if FULL else NUMBERS[:1])
     ]
     for name in (name for name in config if name.endswith("encoder")):
         found += [{name: {"type": "mlp", "hidden_sizes": sizes}} for sizes in ([1] * 50_000, [10**5] * 2)]

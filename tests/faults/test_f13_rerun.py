@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 
+from catalogue_variants import SMALL
 from fault_suite import FULL, Tally
 
 SCRIPT = """
@@ -18,11 +19,11 @@ import torch
 torch.set_num_threads(1)
 from offlinekit.algos import catalogue
 from offlinekit.testing import small_dataset
-small = {"vae_encoder": None, "critic_encoder": None, "warmup_steps": 2, "context": 4, "width": 8, "n_layers": 1}
+small = json.loads(sys.argv[3])
 found = {}
 for name, front in list(catalogue().items())[:: int(sys.argv[2])]:
     given = {k: v for k, v in small.items() if k in front.hyperparameters()}
-    algo = front(seed=0, batch_size=8, encoder={"type": "mlp", "hidden_sizes": [8]}, device="cpu", **given)
+    algo = front(seed=0, batch_size=8, device="cpu", **given)
     algo.fit(small_dataset(algo.action_kind), int(sys.argv[1]), out=None, progress=False)
     digest = hashlib.sha256()
     for key, value in sorted(algo.impl.state_tensors().items()):
@@ -37,7 +38,7 @@ def test_equal_hashes(tally: Tally) -> None:
     for seed in ("1", "2", "3"):
         environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONWARNINGS": "ignore"}
         done = subprocess.run(
-            [sys.executable, "-c", SCRIPT, *(("50", "1") if FULL else ("4", "6"))],
+            [sys.executable, "-c", SCRIPT, *(("50", "1") if FULL else ("4", "6")), json.dumps(SMALL)],
             env=environment,
             capture_output=True,
             text=True,

@@ -6,6 +6,7 @@ import functools
 import math
 
 import pytest
+from catalogue_variants import SMALL
 
 from offlinekit.algos import BC, TD3PlusBC, catalogue
 from offlinekit.directions import COLUMNS, direction, is_maximized, less_is_better, more_is_better
@@ -81,11 +82,7 @@ def test_every_column_of_every_algorithm_has_its_place():
     for name, front in catalogue().items():
         if front.family == "OPE":
             continue
-        given = {
-            **TINY,
-            **{k: None for k in ("critic_encoder", "vae_encoder") if k in front.hyperparameters()},
-        }
-        given |= {"warmup_steps": 2} if "warmup_steps" in front.hyperparameters() else {}
+        given = {**TINY, **{k: v for k, v in SMALL.items() if k in front.hyperparameters()}}
         algo = front(**given).fit(
             small_dataset(front.action_kind), 6, out=None, progress=False, log_interval=6, engine="eager"
         )

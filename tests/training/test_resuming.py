@@ -8,21 +8,27 @@ import signal
 import subprocess
 import sys
 import warnings
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import gymnasium
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 import offlinekit
 from offlinekit.algos import BC, TD3, Population, TD3PlusBC
+from offlinekit.algos.torch.bc_impl import BCImpl
 from offlinekit.datasets import collect
 from offlinekit.errors import DatasetError, FileFormatError, Preempted, TrainingError
 from offlinekit.metrics import RandomPolicy
 from offlinekit.testing import small_dataset
 from offlinekit.training import policy_file, run_folder
+from offlinekit.training.early_stopping import EarlyStopping
+from offlinekit.training.setup.user_code import user_code
 
 TINY = {"encoder": {"type": "mlp", "hidden_sizes": [8]}, "batch_size": 8, "seed": 3}
 SETTINGS = {"log_interval": 5, "checkpoint_interval": 10, "progress": False}
@@ -188,6 +194,71 @@ def test_other_code_of_the_same_version(tmp_path, monkeypatch):
     monkeypatch.setattr(run_folder, "_code", lambda: "0123456789ab")
     with pytest.warns(UserWarning, match="code was [0-9a-f]{12}, is 0123456789ab"):
         go_on(tmp_path, resume=run)
+
+
+def of_cell(text):
+    names = {"BCImpl": BCImpl}
+    exec(text, names)
+    return names["Cell"]
+
+
+CELL = """
+class Cell(BCImpl, overwrite=True):
+    scale = 1.0
+
+    def compute_actor_loss(self, batch):
+        "Clones."
+        return self.scale * super().compute_actor_loss(batch)  # As it was.
+"""
+
+
+@pytest.mark.parametrize(
+    ("new", "is_said"),
+    [
+        (CELL, False),
+        (CELL.replace("# As it was.", "# Else."), False),
+        (CELL.replace('"Clones."', '"Imitates."'), False),
+        (CELL.replace("self.scale *", "2.0 * self.scale *"), True),
+        (CELL.replace("scale = 1.0", "scale = 3.0"), True),
+        (CELL.replace("super()", "(0, super())[1]"), True),
+    ],
+)
+def test_a_users_own_code_is_compared(new, is_said, tmp_path):
+    cut_off(tmp_path, 25, make=lambda: BC(**TINY, impl_class=of_cell(CELL)))
+    go = BC(**TINY, impl_class=of_cell(new))
+    said = pytest.warns(UserWarning, match="code of Cell was [0-9a-f]{12}, is [0-9a-f]{12}")
+    with said if is_said else nullcontext():
+        go.fit(small_dataset("continuous"), 40, out=tmp_path, resume="auto", **SETTINGS)
+    assert go.grad_step == 40
+
+
+def test_a_users_own_networks_are_compared_and_those_of_the_package_are_not():
+    class Doubled(nn.Linear):
+        def forward(self, x):
+            return 2 * super().forward(x)
+
+    algo = BC(**TINY).build(small_dataset("continuous"))
+    assert user_code(algo) == {}
+    algo.impl.extra = Doubled(2, 2)
+    (name,) = user_code(algo)
+    assert name.endswith("Doubled")
+
+
+@pytest.mark.parametrize("how", ["early_stopping", "value_alarm"])
+def test_a_run_that_stopped_early_ends_with_a_checkpoint(how, tmp_path, monkeypatch):
+    """No evaluator and no interval saved at the update where it stopped."""
+    algo, settings = BC(**TINY), {**SETTINGS, "checkpoint_interval": 1000, "eval_interval": 1000}
+    if how == "value_alarm":
+        alarm = SimpleNamespace(stops=True, update=lambda *_: {}, triggered=lambda history: len(history) == 3)
+        monkeypatch.setattr("offlinekit.training.setup.start.value_alarm", lambda *_: alarm)
+    else:
+        settings["early_stopping"] = EarlyStopping("actor_loss", patience=1, minimum_change=1e9)
+    algo.fit(small_dataset("continuous"), 40, out=tmp_path, **settings)
+    assert algo.grad_step < 40
+    assert run_folder.is_finished(algo.run_dir)
+    assert [path.stem for path in run_folder.checkpoints(algo.run_dir)] == [f"step_{algo.grad_step:09d}"]
+    config = run_folder.read_config(algo.run_dir)
+    assert run_folder.find(tmp_path, config, (), True, ()) == algo.run_dir
 
 
 def test_a_run_is_held_before_its_checkpoint_is_read(tmp_path):

@@ -25,7 +25,7 @@ class DiscreteBCImpl(Impl):
 
     def build(self) -> None:
         """Makes the classifier: observations -> logits [B, A]."""
-        self.policy = self.make_network(self.n_actions)
+        self.policy = self.make_logits()
 
     def build_objectives(self) -> list[Objective]:
         """Returns the cloning loss."""

@@ -24,7 +24,7 @@ class DiscreteBCQImpl(QLearningImpl):
     def build(self) -> None:
         """Makes the critics, their target and the behaviour model: observations -> logits [B, A]."""
         super().build()
-        self.imitator = self.make_network(self.n_actions)
+        self.imitator = self.make_logits()
 
     def build_objectives(self) -> list[Objective]:
         """Returns the critics' loss, then the behaviour model's."""

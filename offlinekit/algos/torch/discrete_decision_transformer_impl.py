@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from offlinekit.core.bases.sequence_model import SequenceImpl
+from offlinekit.nn.losses import floored
 from offlinekit.nn.rows import window_rows
 from offlinekit.nn.transformer import TrajectoryTransformer, TransformerConfig, init_small
 from offlinekit.sampling.batch import TrajectoryBatch
@@ -61,6 +62,10 @@ class DiscreteDecisionTransformerImpl(SequenceImpl):
         others = [parameter for parameter in self.policy.parameters() if id(parameter) not in decaying]
         loss, steps = self.compute_actor_loss, config.warmup_steps
         return [self.objective("actor", loss, [weights, *others], config.learning_rate, warmup_steps=steps)]
+
+    def outputs(self, batch: TrajectoryBatch, policy: nn.Module | None = None) -> Tensor:
+        """Returns the logits at each step, [B, K, A], those of illegal actions at a floor."""
+        return floored(super().outputs(batch, policy), batch.observations)
 
     def compute_actor_loss(self, batch: TrajectoryBatch) -> Loss:
         """Returns the negative log-likelihood of the actions in the real steps of each window."""

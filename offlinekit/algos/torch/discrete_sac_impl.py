@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from offlinekit.core.bases.q_learning import DiscreteActorCriticImpl
+from offlinekit.envs.legal_actions import has_legal_actions
 from offlinekit.nn import losses
 from offlinekit.sampling.batch import Batch
 from offlinekit.training.objectives import Loss, Objective
@@ -41,10 +42,17 @@ class DiscreteSACImpl(DiscreteActorCriticImpl):
         with torch.no_grad():
             log_probs = self.policy(batch.observations)
             expected = losses.expectation(log_probs, log_probs)  # [B]
-        target = self.config.target_entropy
-        target = 0.98 * math.log(self.n_actions) if target is None else target
-        loss = losses.temperature_loss(self.log_temperature, expected, target)
+        loss = losses.temperature_loss(self.log_temperature, expected, self.target_entropy(log_probs))
         return loss, {"temperature": self.log_temperature.detach().exp(), "entropy": -expected}
+
+    def target_entropy(self, log_probs: Tensor) -> float | Tensor:
+        """Returns what is configured, or 0.98 times the largest entropy, of legal actions [B] if the data have such."""
+        configured = self.config.target_entropy
+        if configured is not None:
+            return configured
+        if has_legal_actions(self.observation_space):
+            return 0.98 * losses.are_legal(log_probs).sum(-1).log()
+        return 0.98 * math.log(self.n_actions)
 
     def compute_target(self, batch: Batch) -> Tensor:
         """Returns r + gamma pi(s')^T [min_k Q_target_k(s') - temperature log pi(s')], eq. (10)."""

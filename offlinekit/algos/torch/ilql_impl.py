@@ -55,13 +55,12 @@ class ILQLImpl(TextBCImpl):
     ) -> tuple[Tensor, Tensor]:
         """Returns V [B, K], and Q [2, B, K, A] of the same trunk."""
         features = self.trunk(observations, valid, past_of(pasts, "trunk"))
-        return self.value(features)[0].squeeze(-1), self.q(features)
+        return self.value(features)[0].squeeze(-1), losses.floored(self.q(features), observations)
 
     def target_values(self, observations: TensorTree, valid: Tensor, pasts: Pasts | None = None) -> Tensor:
         """Returns the lower one of both targets of Q, [B, K, A]."""
         features = self.target_trunk(observations, valid, past_of(pasts, "target_trunk"))
-        lowest: Tensor = self.target_q(features).amin(0)
-        return lowest
+        return losses.floored(self.target_q(features).amin(0), observations)
 
     def compute_values_loss(self, batch: TrajectoryBatch) -> Loss:
         """Returns the sum over terms of V, Q and unseen tokens, of the agent's tokens in each dialogue."""

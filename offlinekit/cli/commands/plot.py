@@ -52,17 +52,22 @@ def command(
 ) -> None:
     """Draw the learning curves of runs.
 
-    Runs of one algorithm, dataset and setting become their mean with a band. The mean return of the data is
-    drawn as a line if the runs noted it.
+    RUN is a run folder, a folder of run folders, or a metrics.csv. Runs of one algorithm, dataset and setting become
+    their mean with a band. The mean return of the data is drawn as a line if the runs noted it. A run that cannot be
+    read, or has nothing of the metric yet, is left out.
     """
     from offlinekit.metrics import plot_learning_curves
-    from offlinekit.metrics.reporting.curves import behaviour_return
+    from offlinekit.metrics.reporting.curves import behaviour_return, readable_runs
 
     with usage("--baseline"):
         lines = {label: float(value) for label, value in baselines.items()}
-    behaviour = behaviour_return(runs) if y in ("eval/return_mean", "eval/return_median") else None
+    with usage("RUN..."):
+        drawn, left_out = readable_runs(runs, x, y)
+    for line in left_out:
+        click.echo(f"{line}.")
+    behaviour = behaviour_return(drawn) if y in ("eval/return_mean", "eval/return_median") else None
     if behaviour is not None:
         lines = {"behaviour": behaviour, **lines}
     with usage("RUN..."):
-        path = plot_learning_curves(runs, out, x, y, lines, band=band, title=title, theme=theme)
+        path = plot_learning_curves(drawn, out, x, y, lines, band=band, title=title, theme=theme)
     click.echo(f"Wrote {path}")

@@ -64,19 +64,29 @@ def command(policies: tuple[Path, ...], dataset: str, **options: Any) -> None:
     Each is evaluated by fitted Q evaluation on DATASET, whose episodes are resampled for the bounds, and, if there
     are probabilities to weight episodes by, by weighted doubly robust too. A policy is chosen only if, by both, it
     beats the one that recorded the data at the given confidence, corrected for their number; else that one stays.
-    Policies that do what the data do not show, and fits that have not settled, are held back.
+    Policies that do what the data do not show, and fits that have not settled, are held back; one that cannot be
+    read, or does not fit the data, is left out.
     """
     import offlinekit
     from offlinekit.cli.runs import find
     from offlinekit.core.units import SampledPolicy
     from offlinekit.datasets import get_dataset
     from offlinekit.metrics.ope.selection import select
+    from offlinekit.metrics.reporting.curves import read_each
 
-    loaded: dict[str, Any] = {str(path): offlinekit.load(find(path, "last").policy) for path in policies}
     with usage("--dataset"):
         data, _ = get_dataset(dataset, **options["dataset_options"])
-        for algo in loaded.values():
-            algo.check(data)
+
+    def named(path: Path) -> tuple[str, Any]:
+        algo = offlinekit.load(find(path, "last").policy)
+        algo.check(data)
+        return str(path), algo
+
+    with usage("POLICIES"):
+        pairs, left_out = read_each(policies, named)
+    for line in left_out:
+        click.echo(f"{line}.")
+    loaded = dict(pairs)
     if options["sample"]:
         loaded = {name: SampledPolicy(algo) for name, algo in loaded.items()}
     n_fits = (len(loaded) + 1) * (1 + options["resamples"])

@@ -124,7 +124,7 @@ class DiscreteActorCriticImpl(QLearningImpl):
     def build(self) -> None:
         """Makes critics, their target and the policy."""
         super().build()
-        self.policy = CategoricalPolicy(self.make_network(self.n_actions), self.random)
+        self.policy = CategoricalPolicy(self.make_logits(), self.random)
 
     def build_objectives(self) -> list[Objective]:
         """Returns the critics' loss, then the actor's."""

@@ -19,6 +19,7 @@ from offlinekit.envs.text.token_space import TokenSpace, tokenizer_in
 from offlinekit.envs.text.tokenizers import AGENT_END, SPECIALS, Tokenizer
 from offlinekit.errors import UnsupportedError
 from offlinekit.nn.encoders import CNNEncoder, Encoder, MLPEncoder
+from offlinekit.nn.losses import floored
 from offlinekit.nn.random import derive
 from offlinekit.nn.token_transformer import LanguageModel, TokenEmbedding, TokenTransformer
 from offlinekit.nn.transformer import KeyValues, init_small
@@ -198,15 +199,14 @@ class TextModelImpl(Impl):
     # What the model says.
 
     def logits(self, observations: TensorTree, valid: Tensor, pasts: Pasts | None = None) -> Tensor:
-        """Returns the logits of the language model at each step [B, K, A].
+        """Returns the logits of the language model at each step [B, K, A], those of illegal actions at a floor.
 
         Args:
             observations: [B, K, ...].
             valid: bool [B, K], False at padding.
             pasts: What was computed of the steps before, to go on from; these are appended to it.
         """
-        logits: Tensor = self.policy(observations, valid, past_of(pasts, "policy"))
-        return logits
+        return floored(self.policy(observations, valid, past_of(pasts, "policy")), observations)
 
     def advantages(
         self, observations: TensorTree, valid: Tensor, pasts: Pasts | None = None

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from torch.utils._pytree import tree_leaves
 
+from offlinekit.envs.legal_actions import legal_of
 from offlinekit.nn.dispatch import Dispatch
 from offlinekit.nn.networks import Ensemble
 from offlinekit.nn.trunks import observation_leaves, space_leaves
@@ -142,10 +143,14 @@ class _Touched(Dispatch):
 def examples(algo: Algo, n_rows: int) -> ArrayTree:
     """Draws observations [n_rows, ...] in the units of the data, always the same, with which to compare policies."""
     rng = np.random.default_rng(0)
-    space, tree = algo.impl.observation_space, algo.scaling.observation
+    space, scaling = algo.impl.observation_space, algo.scaling.observation
     leaves = space_leaves(space)
-    affines = [None] * len(leaves) if tree is None else observation_leaves(space, tree)
-    return _tree(space, iter([_draw(rng, leaf, a, n_rows) for leaf, a in zip(leaves, affines, strict=True)]))
+    affines = [None] * len(leaves) if scaling is None else observation_leaves(space, scaling)
+    tree = _tree(space, iter([_draw(rng, leaf, a, n_rows) for leaf, a in zip(leaves, affines, strict=True)]))
+    legal = legal_of(tree)
+    if legal is not None:
+        legal[:, 0] |= ~legal.any(1)  # A row has a legal action.
+    return tree
 
 
 def arguments(space: spaces.Space[Any], observations: ArrayTree) -> list[Array]:
@@ -210,6 +215,7 @@ def _names(space: spaces.Space[Any], name: str) -> Iterator[str]:
 def _draw(rng: np.random.Generator, leaf: spaces.Space[Any], affine: Affine | None, n_rows: int) -> Array:
     shape = (n_rows, *(leaf.shape or ()))
     if leaf.dtype == np.uint8:
-        return rng.integers(0, 256, shape, np.uint8)
+        assert isinstance(leaf, spaces.Box)
+        return rng.integers(leaf.low, leaf.high, shape, np.uint8, endpoint=True)
     values = rng.normal(size=shape).astype(np.float32)
     return values if affine is None else affine.inverse(values)

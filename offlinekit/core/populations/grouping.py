@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 from offlinekit.training.run import Run
@@ -29,12 +29,13 @@ def groups(runs: Sequence[Run]) -> list[list[int]]:
     return [members for _, members in grouped]
 
 
-def differing_numbers(algos: Sequence[Any]) -> dict[str, list[float]]:
-    """Returns the hyperparameters in which algorithms of one structure differ, one value a member."""
+def differing_numbers(algos: Sequence[Any], varying: Collection[str] = ()) -> dict[str, list[float]]:
+    """Returns the hyperparameters in which algorithms of one structure differ, or could, one value a member."""
     differing = {}
     for field in dataclasses.fields(algos[0]):
         values = [getattr(algo, field.name) for algo in algos]
-        if isinstance(values[0], float) and len(set(values)) > 1:
+        could = field.name in varying and field.name not in FIXED_NUMBERS
+        if isinstance(values[0], float) and (could or len(set(values)) > 1):
             differing[field.name] = values
     return differing
 

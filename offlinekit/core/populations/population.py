@@ -5,14 +5,16 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from typing_extensions import Unpack
 
+from offlinekit.configured import fields_of
 from offlinekit.core.algo import Algo
+from offlinekit.core.populations.kept_stacks import KeptStacks
 from offlinekit.core.populations.online_members import fit_members_online
 from offlinekit.core.populations.population_run import PopulationRun, Rows
 from offlinekit.core.populations.stacked_sampling import SharedColumns
@@ -37,8 +39,13 @@ class Population:
 
     Member i of a population is the algorithm that it would be if it were trained alone, up to rounding.
 
+    A second fit on the same dataset object takes up the program of the first, if members differ only in what are its
+    inputs.
+
     Args:
         algos: The members: other seeds, other hyperparameters, other classes.
+        varying: Hyperparameters that are inputs of the program even while members agree in them, so that they can be
+            set between two fits at no cost.
 
     Attributes:
         algos: The members, ordinary algorithms.
@@ -50,7 +57,7 @@ class Population:
         ValueError: For no members, or one of them twice.
     """
 
-    def __init__(self, algos: Sequence[Algo]) -> None:
+    def __init__(self, algos: Sequence[Algo], varying: Collection[str] = ()) -> None:
         self.algos = list(algos)
         if not self.algos:
             raise ValueError("a population needs at least one algorithm, got none")
@@ -65,6 +72,17 @@ class Population:
         self.stacks: list[list[int]] = []
         self.errors: dict[int, TrainingError] = {}
         self._evaluators: Mapping[str, Evaluator] = {}
+        self._kept = KeptStacks(varying)
+
+    if not TYPE_CHECKING:  # The type checker would let any name pass.
+
+        def __setattr__(self, name: str, value: object) -> None:
+            """Sets an attribute that is no hyperparameter of a member, which the members have."""
+            for algo in self.__dict__.get("algos", ()):
+                if name in fields_of(type(algo)):
+                    remedy = f"for algo in population: algo.{name} = {value!r}"
+                    raise AttributeError(f"a population has no {name!r}, its members have; {remedy}")
+            super().__setattr__(name, value)
 
     @classmethod
     def of_seeds(cls, algo: Algo, n_seeds: int) -> Population:
@@ -103,7 +121,8 @@ class Population:
 
     def __getstate__(self) -> dict[str, Any]:
         """Returns what a pickle or a copy is made of: members of its own, and no functions of the caller."""
-        return {**vars(self), "algos": [copy.copy(algo) for algo in self.algos], "_evaluators": {}}
+        own = {"algos": [copy.copy(algo) for algo in self.algos], "_kept": KeptStacks(self._kept.varying)}
+        return {**vars(self), **own, "_evaluators": {}}
 
     @property
     def history(self) -> list[list[dict[str, Any]]]:
@@ -160,6 +179,7 @@ class Population:
         if whole["resume"] is not None or whole["out"] is not None:
             whole["info"] = describe_data(dataset, whole["info"] or {})  # Once for all members.
         folders = self._resumed(n_steps, whole)
+        self._kept.begin(dataset)
         sampling = SharedColumns()
         with ExitStack() as opened:
             runs = []
@@ -167,7 +187,7 @@ class Population:
                 own: RunSettings = {**whole, "resume": folder}
                 run = start_run(algo, dataset, n_steps, resume_step=step, make_sampler=sampling, **own)
                 runs.append(opened.enter_context(closing(run)))
-            together = PopulationRun(runs, whole["progress"])
+            together = PopulationRun(runs, whole["progress"], self._kept)
             self.stacks, self.errors = together.stacks, together.errors
             yield from together.steps()
 

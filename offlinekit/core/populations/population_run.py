@@ -7,6 +7,7 @@ from collections.abc import Collection, Generator, Iterator, Sequence
 from typing import Any
 
 from offlinekit.core.populations.grouping import groups
+from offlinekit.core.populations.kept_stacks import KeptStacks
 from offlinekit.core.populations.run_groups import RunGroup, make_run_groups
 from offlinekit.errors import TrainingError
 from offlinekit.training.engines.engine import CHECK_EVERY
@@ -24,6 +25,7 @@ class PopulationRun:
     Args:
         runs: One a member; those that are over stay as they are.
         progress: Whether a terminal shows a progress bar, in updates of members.
+        kept: What makes stacks, with those of earlier fits.
 
     Attributes:
         run_groups: What is still in training.
@@ -31,12 +33,12 @@ class PopulationRun:
         errors: What ended members early, by their numbers.
     """
 
-    def __init__(self, runs: Sequence[Run], progress: bool) -> None:
-        self.runs, self.progress = runs, progress
+    def __init__(self, runs: Sequence[Run], progress: bool, kept: KeptStacks) -> None:
+        self.runs, self.progress, self.kept = runs, progress, kept
         going = [number for number, run in enumerate(runs) if not run.is_over]
         self.run_groups: list[RunGroup] = []
         for places in groups([runs[number] for number in going]):
-            self.run_groups += make_run_groups({going[place]: runs[going[place]] for place in places})
+            self.run_groups += make_run_groups({going[p]: runs[going[p]] for p in places}, kept)
         self.stacks = [list(group.runs) for group in self.run_groups]
         self.errors: dict[int, TrainingError] = {}
         self.interrupted = self.preempted = self.out_of_time = False
@@ -136,7 +138,7 @@ class PopulationRun:
         """Moves the members of a group that stay into groups of their own."""
         group.sync_members()
         rest = {number: run for number, run in group.runs.items() if number not in gone}
-        run_groups = make_run_groups(rest) if rest else []
+        run_groups = make_run_groups(rest, self.kept) if rest else []
         place = self.run_groups.index(group)
         self.run_groups[place : place + 1] = run_groups
         return run_groups

@@ -7,9 +7,9 @@ from typing import Protocol
 
 import torch
 
-from offlinekit.core.populations.grouping import differing_numbers
+from offlinekit.core.populations.kept_stacks import KeptStacks
 from offlinekit.core.populations.program import NotStackable
-from offlinekit.core.populations.stack import stack, unstack
+from offlinekit.core.populations.stack import unstack
 from offlinekit.core.populations.stacked_sampling import Shareable, StackedSampler
 from offlinekit.errors import TrainingError
 from offlinekit.events import get_logger
@@ -55,11 +55,15 @@ class SingleRun:
 class StackedRuns(Engine):
     """Runs of one structure whose updates are one program; each run's engine gets the metrics of its member.
 
+    Args:
+        runs: By their numbers.
+        stacks: What makes their stack.
+
     Raises:
         NotStackable: If the losses cannot be one program.
     """
 
-    def __init__(self, runs: dict[int, Run]) -> None:
+    def __init__(self, runs: dict[int, Run], stacks: KeptStacks) -> None:
         self.runs = runs
         algos = [run.algo for run in runs.values()]
         self.impls = [algo.impl for algo in algos]
@@ -71,7 +75,7 @@ class StackedRuns(Engine):
         sampler = StackedSampler(samplers)
         for algo in algos:
             algo.in_run = "population"
-        self.whole = stack(self.impls, differing_numbers(algos), sampler)
+        self.whole = stacks.stack(algos, sampler)
         first = next(iter(runs.values())).engine
         super().__init__(self.whole, sampler, "eager", first.precision, first.deterministic)
 
@@ -111,11 +115,11 @@ class StackedRuns(Engine):
 
 
 @trainable()
-def make_run_groups(runs: dict[int, Run]) -> list[RunGroup]:
+def make_run_groups(runs: dict[int, Run], stacks: KeptStacks) -> list[RunGroup]:
     """Returns what advances runs of one structure: a stack, or each alone if there is none."""
     if len(runs) > 1:
         try:
-            return [StackedRuns(runs)]
+            return [StackedRuns(runs, stacks)]
         except NotStackable as error:
             name = type(next(iter(runs.values())).algo).__name__
             log.info("population not stacked", algo=name, members=list(runs), reason=str(error))

@@ -56,14 +56,45 @@ def stack(impls: Sequence[Impl], numbers: Mapping[str, Sequence[float]], sampler
     parts = [dict(named_tensors(impl)) for impl in impls]
     for name, tensor in named_tensors(whole):
         tensor.data = torch.stack([part[name].detach() for part in parts])
-    whole.targets = [_stacked_target(whole, impls, index) for index in range(len(whole.targets))]
+    _take_up(whole, impls, whole.targets)
+    _record(whole, impls, numbers, sampler)
+    return whole
+
+
+@torch.no_grad()
+def refresh(whole: Impl, impls: Sequence[Impl], numbers: Mapping[str, Sequence[float]]) -> None:
+    """Brings a stack to the state that its members have now; its programs stay, their numbers change in place.
+
+    Args:
+        whole: As `stack` made it.
+        impls: Of its members.
+        numbers: Those by which it was recorded, with the values of today.
+    """
+    parts = [dict(named_tensors(impl)) for impl in impls]
+    for name, tensor in named_tensors(whole):
+        tensor.copy_(torch.stack([part[name] for part in parts]))
+    recorded = [objective for objective in whole.objectives if isinstance(objective, StackedObjective)]
+    _take_up(whole, impls, [getattr(target, "plain", target) for target in whole.targets])
+    for objective, earlier in zip(whole.objectives, recorded, strict=True):
+        assert isinstance(objective, StackedObjective)  # For the type checker; `_take_up` made them.
+        objective.program, objective.metrics, objective.numbers = (
+            earlier.program,
+            earlier.metrics,
+            earlier.numbers,
+        )
+        for name, values in numbers.items():
+            objective.numbers[name].copy_(torch.tensor(values, dtype=torch.float32))
+    whole.grad_step, whole.horizon = impls[0].grad_step, impls[0].horizon
+
+
+def _take_up(whole: Impl, impls: Sequence[Impl], targets: Sequence[Target]) -> None:
+    """Gives a stack the paces, rates and optimizers' state of its members."""
+    whole.targets = [_stacked_target(whole, impls, index, target) for index, target in enumerate(targets)]
     whole.objectives = [
         StackedObjective(objective, [impl.objectives[index] for impl in impls])
         for index, objective in enumerate(whole.build_objectives())
     ]
     _load_optimizers(whole, impls)
-    _record(whole, impls, numbers, sampler)
-    return whole
 
 
 def unstack(whole: Impl, impls: Sequence[Impl]) -> None:
@@ -80,8 +111,9 @@ def _is_shared(name: str) -> bool:
     return name == "random.impl" or (name.startswith("optimizers.") and name.endswith(".step"))
 
 
-def _stacked_target(whole: Impl, impls: Sequence[Impl], index: int) -> Target | StackedTarget:
-    target, taus = whole.targets[index], [impl.targets[index].tau for impl in impls]
+def _stacked_target(whole: Impl, impls: Sequence[Impl], index: int, target: Target) -> Target | StackedTarget:
+    taus = [impl.targets[index].tau for impl in impls]
+    target.tau = taus[0]
     if len(set(taus)) == 1:
         return target
     return StackedTarget(target, torch.tensor(taus, device=whole.device, dtype=torch.float32))

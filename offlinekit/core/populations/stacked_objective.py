@@ -35,6 +35,7 @@ class StackedObjective(Objective):
         super().__init__(**{field.name: getattr(objective, field.name) for field in fields(Objective)})
         self.program: Program
         self.metrics: list[str] = []
+        self.numbers: dict[str, Tensor] = {}  # Inputs of the program, [M] each.
         rates = [member.learning_rate for member in members]
         decays = [[decay for _, decay in member.optimizer.groups] for member in members]
         norms = [m.clip_grad_norm for m in members]
@@ -80,6 +81,7 @@ class StackedObjective(Objective):
         names = [name for name, _ in named_tensors(impl)]
         tensors = [tensor for _, tensor in named_tensors(impl)]
         inputs = [*tensors, *numbers.values()]
+        self.numbers = numbers
         owned = [_index(tensors, parameter) for parameter in self.parameters]
         loss_of = _Loss(impl)
 
@@ -142,7 +144,7 @@ class StackedTarget(Target):
 
     def __init__(self, target: Target, taus: Tensor) -> None:
         super().__init__(**{field.name: getattr(target, field.name) for field in fields(Target)})
-        self.taus = taus
+        self.plain, self.taus = target, taus
 
     @torch.no_grad()
     def follow(self) -> None:

@@ -7,6 +7,7 @@ over the data, is a note of `validate` alone.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +17,8 @@ from offlinekit.datasets import schema
 from offlinekit.datasets.draft import Draft
 from offlinekit.datasets.findings import Finding, warning
 from offlinekit.datasets.inspection.rules import Rule, located
-from offlinekit.datasets.validation import as_float32, blocks, named_leaves
+from offlinekit.datasets.validation import as_float32, blocks, named_leaves, not_finite
+from offlinekit.envs.legal_actions import legal_of
 from offlinekit.types import Array, leaves
 
 if TYPE_CHECKING:
@@ -175,18 +177,30 @@ def gaps_in_action_numbers(draft: Draft) -> Iterator[Finding]:
 
 
 def whole_numbers_as_floats(draft: Draft) -> Iterator[Finding]:
-    """Finds single floats that are whole numbers from 0 on, in data that declare no space."""
+    """Finds single floats that are whole numbers from 0 or 1 on, or rows of one 1, in data that declare no space."""
     actions = draft.columns["actions"]
     if draft.given.get("action_space") is not None or isinstance(draft.action_space, spaces.Discrete):
         return
     if actions.shape[1] == 1 and _counts(actions[:SAMPLED]) and _counts(actions):
-        message = f"are whole numbers from 0 to {actions.max():g} of dtype float, and so continuous"
-        fix = "convert them by x.astype(int) if they number actions, or declare action_space=Box(...)"
+        low, high = int(actions.min()), int(actions.max())
+        message = f"are whole numbers from {low} to {high} of dtype float, and so continuous"
+        made = "x.astype(int)" + (f" - {low}" if low else "")
+        fix = f"convert them by {made} if they number actions, or declare action_space=Box(...)"
+        yield warning("actions", message, fix)
+    elif actions.shape[1] > 1 and _are_one_hot(actions[:SAMPLED]) and _are_one_hot(actions):
+        message = f"are rows of {actions.shape[1]} floats, one of them 1 and the others 0, and so continuous"
+        fix = "convert them by x.argmax(axis=1) if they are one-hot, or declare action_space=Box(...)"
         yield warning("actions", message, fix)
 
 
 def _counts(actions: Array) -> bool:
-    return bool(actions.min() == 0 and actions.max() >= 1 and (actions == np.floor(actions)).all())
+    low, high = actions.min(), actions.max()
+    return bool(low in (0, 1) and high > low and (actions == np.floor(actions)).all())
+
+
+def _are_one_hot(actions: Array) -> bool:
+    ones = actions == 1
+    return bool((ones.sum(axis=1) == 1).all() and (ones | (actions == 0)).all())
 
 
 def bytes_as_vectors(draft: Draft) -> Iterator[Finding]:
@@ -194,6 +208,7 @@ def bytes_as_vectors(draft: Draft) -> Iterator[Finding]:
     for name, leaf in named_leaves(draft.columns["observations"], "observations"):
         if (
             leaf.dtype == np.uint8
+            and leaf is not legal_of(draft.columns["observations"])
             and leaf.ndim == 2
             and leaf[:SAMPLED].max() <= SMALL
             and leaf.max() <= SMALL
@@ -202,6 +217,27 @@ def bytes_as_vectors(draft: Draft) -> Iterator[Finding]:
                 f"are uint8 vectors of at most {leaf.max()}, which networks divide by 255 as they do pixels"
             )
             yield warning(name, message, "convert them by x.astype(np.float32) unless they are pixels")
+
+
+def pixels_of_other_integers(draft: Draft) -> Iterator[Finding]:
+    """Finds images of integers other than uint8, whose numbers networks take as they are."""
+    given = draft.given["observations"]
+    for name, leaf in named_leaves(given, "observations"):
+        array = np.asarray(leaf)
+        is_whole = array.dtype.kind in "iu" and array.dtype != np.uint8 and array.ndim >= 3
+        if is_whole and array.min() >= 0 and 1 < array.max() <= 255:
+            message = f"are images of dtype {array.dtype}, which become floats and are not divided by 255"
+            yield warning(name, message, "convert them by x.astype(np.uint8) if they are pixels")
+
+
+def extras_not_finite(draft: Draft) -> Iterator[Finding]:
+    """Finds NaN and infinities in further columns, which losses and weights refuse."""
+    for name in schema.names(kind="named"):
+        for key, column in draft.columns.get(name, {}).items():
+            for finding in not_finite(column, f"{name}[{key!r}]"):
+                message = f"holds {finding.message.rpartition(' ')[2]}, which losses and weights refuse"
+                fix = "fill it in, or leave the column to what can do without"
+                yield replace(finding, severity="warning", message=message, fix=fix)
 
 
 DOUBTS: tuple[Rule, ...] = (
@@ -213,4 +249,6 @@ DOUBTS: tuple[Rule, ...] = (
     gaps_in_action_numbers,
     whole_numbers_as_floats,
     bytes_as_vectors,
+    pixels_of_other_integers,
+    extras_not_finite,
 )

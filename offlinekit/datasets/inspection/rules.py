@@ -19,6 +19,7 @@ from offlinekit.datasets.episodes import denied_ends
 from offlinekit.datasets.findings import Fault, Finding, fault
 from offlinekit.datasets.inspection.text_rules import broken_text, no_tokens
 from offlinekit.datasets.spaces import outside, unfit
+from offlinekit.envs.legal_actions import LEGAL_ACTIONS, OBSERVATIONS, legal_of
 from offlinekit.errors import did_you_mean
 from offlinekit.types import Array
 
@@ -124,16 +125,21 @@ def unlike_observations(draft: Draft) -> Iterator[Finding]:
     """Finds next and final observations of another structure, shape or dtype than the observations."""
     observations = draft.columns.get("observations")
     for name in LIKE_OBSERVATIONS:
-        if observations is not None and name in draft.columns:
+        if observations is None or name not in draft.columns:
+            continue
+        if legal_of(observations) is not None and legal_of(draft.columns[name]) is None:
+            fix = f"give {name}={{'{OBSERVATIONS}': ..., '{LEGAL_ACTIONS}': [N, A]}}, or leave them out"
+            yield fault(name, "must have legal actions, as the observations have", fix)
+        else:
             yield from validation.unlike(draft.columns[name], observations, name, "observations")
 
 
 def wrong_observation_space(draft: Draft) -> Iterator[Finding]:
     """Finds observations that have not the structure, shape or kind of a declared space."""
-    space, observations = draft.given.get("observation_space"), draft.columns.get("observations")
-    if space is not None and observations is not None:
+    observations = draft.columns.get("observations")
+    if draft.given.get("observation_space") is not None and observations is not None:
         try:
-            yield from unfit(observations, space)
+            yield from unfit(observations, draft.observation_space)
         except Fault as error:
             yield from error.findings
 
@@ -177,6 +183,26 @@ def outside_action_space(draft: Draft) -> Iterator[Finding]:
         yield from outside(draft.columns["actions"], draft.action_space)
 
 
+def illegal_actions(draft: Draft) -> Iterator[Finding]:
+    """Finds legal actions of continuous ones or of another number of actions, rows without one, and illegal actions."""
+    legal, space = legal_of(draft.columns.get("observations")), draft.action_space
+    if legal is None or space is None:
+        return
+    field, actions = "legal_actions", draft.columns.get("actions")
+    if not isinstance(space, spaces.Discrete):
+        yield fault(
+            field, f"are of discrete actions, got {space}", "leave them out, or name the key otherwise"
+        )
+    elif legal.shape[1] != space.n:
+        message = f"must have an entry for each of {space.n} actions, got {legal.shape[1]}"
+        yield fault(field, message, f"declare action_space=Discrete({legal.shape[1]})")
+    elif len(none := np.flatnonzero(~legal.any(1))):
+        yield fault(field, "has no legal action", "leave rows without a choice out", none)
+    elif actions is not None and len(wrong := np.flatnonzero(legal[np.arange(len(legal)), actions] == 0)):
+        message = f"says that the action taken, {actions[wrong[0]]}, is not legal"
+        yield fault(field, message, "mark what was done as legal, or leave these episodes out", wrong)
+
+
 def positive_log_probs(draft: Draft) -> Iterator[Finding]:
     """Finds log-probabilities of discrete actions above 0."""
     column = draft.columns.get("behavior_log_probs")
@@ -206,4 +232,11 @@ STRUCTURE: tuple[Rule, ...] = (
     wrong_observation_space,
     wrong_facts,
 )
-VALUES: tuple[Rule, ...] = (not_finite, outside_action_space, positive_log_probs, no_tokens, broken_text)
+VALUES: tuple[Rule, ...] = (
+    not_finite,
+    outside_action_space,
+    illegal_actions,
+    positive_log_probs,
+    no_tokens,
+    broken_text,
+)

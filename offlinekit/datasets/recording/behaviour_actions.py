@@ -72,7 +72,7 @@ class Behaviour:
         log_probs = np.asarray(log_probs, np.float64)
         if log_probs.shape != (n,):
             raise ValueError(f"expected log-probabilities of shape ({n},), got {log_probs.shape}")
-        return actions, self._mixture(log_probs)
+        return actions, self._mixture(log_probs, observations, actions)
 
     def _answer(self, observations: ArrayTree, actions: Array) -> ArrayLike | None:
         """Returns the log-probabilities of the actions taken; None if the policy has none."""
@@ -90,11 +90,11 @@ class Behaviour:
             actions = np.clip(actions, self.space.low, self.space.high)
         return actions
 
-    def _mixture(self, log_probs: Array) -> Array:
-        """Returns log((1 - epsilon) p + epsilon / volume) of the policy's own log p."""
+    def _mixture(self, log_probs: Array, observations: ArrayTree, actions: Array) -> Array:
+        """Returns log((1 - epsilon) p + epsilon u) of the policy's own log p, u that of actions drawn uniformly."""
         if self.epsilon == 0:
             return log_probs
         with np.errstate(divide="ignore"):
             own = np.log1p(-self.epsilon) + log_probs
-        mixed: Array = np.logaddexp(own, np.log(self.epsilon) - log_volume(self.space))
+        mixed: Array = np.logaddexp(own, np.log(self.epsilon) + self._random.log_prob(observations, actions))
         return mixed

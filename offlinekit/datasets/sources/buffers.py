@@ -48,6 +48,7 @@ def read(
     timeouts: str | None = None,
     episode_terminals: str | None = None,
     next_observations: str | None = None,
+    legal_actions: str | None = None,
     behavior_log_probs: str | None = None,
     step_limit: int | None = None,
     action_space: Space | None = None,
@@ -67,6 +68,7 @@ def read(
         timeouts: Key.
         episode_terminals: Key.
         next_observations: Key.
+        legal_actions: Key.
         behavior_log_probs: Key.
         step_limit: Rows of the longest episode: where `dones` is set at that row it is a timeout.
         action_space: gymnasium Box or Discrete, else taken from the dtype.

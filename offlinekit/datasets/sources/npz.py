@@ -12,6 +12,7 @@ from offlinekit.datasets.formats.array_files import is_zip
 from offlinekit.datasets.inspection.format_losses import warn_of_losses
 from offlinekit.datasets.source import Source
 from offlinekit.datasets.sources.buffers import read
+from offlinekit.envs.legal_actions import legal_of, rest_of
 from offlinekit.errors import UnsupportedError
 from offlinekit.io import atomic_write
 
@@ -31,11 +32,18 @@ def export_npz(dataset: MDPDataset, path: Path | str) -> Path:
     Raises:
         UnsupportedError: For observations that are trees, or final observations of which only some are known.
     """
-    if isinstance(dataset.observations, dict | tuple):
+    observations = dataset.observations
+    legal = legal_of(observations)
+    if legal is not None:
+        observations = rest_of(observations)
+    if isinstance(observations, dict | tuple):
         raise UnsupportedError("NPZ files hold one array of observations, got a dict or tuple; write .h5")
     names = [name for name in schema.FLAT if name in schema.ROWS and name != "next_observations"]
     columns = {name: getattr(dataset, name) for name in names if getattr(dataset, name) is not None}
+    columns |= {"observations": observations} | ({} if legal is None else {"legal_actions": legal})
     known = dataset.final_known | dataset.terminals[dataset.episode_ends - 1]
+    if dataset.final_known.any() and legal is not None:
+        raise UnsupportedError("NPZ files hold no legal actions of next observations; write .h5")
     if dataset.final_known.any() and not known.all():
         raise UnsupportedError(
             f"NPZ files hold every next observation or none, got {int(known.sum())} of {len(known)} "

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from gymnasium import spaces
 from scipy import stats
 
+from offlinekit.envs.legal_actions import legal_of
 from offlinekit.errors import UnsupportedError
 from offlinekit.metrics.ope.calibration import Calibration, reliability, reliability_of_quantiles
 from offlinekit.metrics.ope.logged import Floats
@@ -126,12 +127,22 @@ def _fit_discrete(
         here, there = row_mask(dataset, learned), row_mask(dataset, held_out)
         fit = partial(_classified, model) if states is None else _counted
         probabilities[there] = fit(inputs[here], actions[here], inputs[there], n_actions)
-    probabilities = (1 - floor) * probabilities + floor / probabilities.shape[1]
+    legal = legal_of(dataset.observations)
+    probabilities = _mixed(probabilities, np.ones_like(probabilities) if legal is None else legal, floor)
     taken = np.eye(probabilities.shape[1], dtype=np.bool_)[actions]
     log_probs = np.log(probabilities[taken])
     return FittedBehaviour(
         log_probs, reliability(probabilities.ravel(), taken.ravel(), float(log_probs.mean()))
     )
+
+
+def _mixed(probabilities: Floats, legal: Array, floor: float) -> Floats:
+    """Returns probabilities [N, A] of legal actions alone, mixed with `floor` of uniform ones; uniform if all are 0."""
+    uniform = legal / legal.sum(1, keepdims=True)
+    allowed = probabilities * legal
+    totals = allowed.sum(1, keepdims=True)
+    shares = np.where(totals > 0, allowed / np.where(totals > 0, totals, 1.0), uniform)
+    return np.asarray((1 - floor) * shares + floor * uniform)
 
 
 def _counted(states: Array, actions: Array, asked: Array, n_actions: int) -> Floats:

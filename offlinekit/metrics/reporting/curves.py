@@ -5,15 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from offlinekit.errors import FileFormatError, did_you_mean
+from offlinekit.errors import FileFormatError, OfflineKitError, did_you_mean
 from offlinekit.training import manifest, run_config
 from offlinekit.training.online.online_settings import OWN
 
@@ -22,6 +22,9 @@ Runs: TypeAlias = "Mapping[str, Iterable[str | Path]] | Iterable[str | Path]"
 
 STEPS = {False: "updates", True: "environment steps"}
 """What steps count, by whether a run went online."""
+
+
+T = TypeVar("T")
 
 
 class Curve(NamedTuple):
@@ -50,6 +53,58 @@ def read_curves(runs: Runs, x: str = "step", y: str = "eval/return_mean") -> lis
         raise ValueError("expected at least one run to plot, got none")
     read = _over_time if x == "time" else partial(_over_column, x)
     return [read(label, paths, y) for label, paths in groups.items()]
+
+
+def read_each(paths: Iterable[Path], read: Callable[[Path], T]) -> tuple[list[T], list[str]]:
+    """Returns what paths hold, and for each that cannot be read, or has nothing yet, why it is left out.
+
+    Raises:
+        OfflineKitError, ValueError, OSError: For the first path, if none can be read.
+    """
+    results: list[T] = []
+    errors: list[tuple[Path, Exception]] = []
+    for path in paths:
+        try:
+            results.append(read(path))
+        except (OfflineKitError, ValueError, OSError) as error:
+            errors.append((path, error))
+    if errors and not results:
+        raise errors[0][1]
+    return results, [f"{path.name} is left out: {error}" for path, error in errors]
+
+
+def readable_runs(runs: Runs, x: str, y: str) -> tuple[Runs, list[str]]:
+    """Returns the runs of which columns can be read, labelled as they came, and why each of the others is left out.
+
+    Args:
+        runs: As `read_curves` takes them; of a folder of run folders those are taken.
+        x: Column of the horizontal axis.
+        y: Column of the vertical axis.
+
+    Raises:
+        ValueError, OSError: For the first run, if none can be read.
+    """
+
+    def tried(path: Path) -> Path:
+        _read_names(path)
+        read_column(path, "step" if x == "time" else x, y)
+        return path
+
+    if not isinstance(runs, Mapping):
+        listed = [runs] if isinstance(runs, (str, Path)) else runs
+        return read_each((run for path in map(Path, listed) for run in _inside(path)), tried)
+    groups = {label: [Path(path) for path in group] for label, group in runs.items()}
+    read, left_out = read_each(dict.fromkeys(path for group in groups.values() for path in group), tried)
+    kept = {label: [path for path in group if path in read] for label, group in groups.items()}
+    return {label: group for label, group in kept.items() if group}, left_out
+
+
+def _inside(path: Path) -> list[Path]:
+    """Returns the run folders in a folder that is none itself; any other path as it is."""
+    runs = (
+        [] if (path / "metrics.csv").exists() else sorted(file.parent for file in path.glob("*/config.json"))
+    )
+    return runs or [path]
 
 
 def read_column(path: str | Path, x: str, y: str) -> tuple[Floats, Floats]:

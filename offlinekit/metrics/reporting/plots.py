@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,7 +10,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from offlinekit.io import atomic_write
-from offlinekit.metrics.reporting.curves import Curve, Floats, Runs, dataset_name, read_curves, step_name
+from offlinekit.metrics.reporting.curves import (
+    Curve,
+    Floats,
+    Runs,
+    dataset_name,
+    read_curves,
+    readable_runs,
+    step_name,
+)
 from offlinekit.metrics.reporting.themes import Theme, get_theme, marker
 
 if TYPE_CHECKING:
@@ -60,13 +69,18 @@ def plot_learning_curves(
         The path of the figure.
 
     Raises:
-        ValueError: For no runs, unknown columns, an unknown band or theme, or a suffix that matplotlib cannot write.
+        ValueError: For no runs, or none that can be read (one among others is left out, with a warning), unknown
+            columns, an unknown band or theme, or a suffix that matplotlib cannot write.
     """
     if band not in BANDS:
         raise ValueError(f"band must be one of {', '.join(map(repr, BANDS))}, got {band!r}")
     import matplotlib
 
-    look, curves, path = get_theme(theme), read_curves(runs, x, y), Path(out_png)
+    look, path = get_theme(theme), Path(out_png)
+    runs, left_out = readable_runs(runs, x, y)
+    for line in left_out:
+        warnings.warn(line, stacklevel=2)
+    curves = read_curves(runs, x, y)
     with matplotlib.rc_context(look.settings), atomic_write(path) as beside:
         name = dataset_name(runs) if title is None else title
         x_name = step_name(runs) if x == "step" else None

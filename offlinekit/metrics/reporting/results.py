@@ -16,6 +16,7 @@ from offlinekit.metrics.reporting.curves import (
     options_of,
     read_column,
     read_config,
+    read_each,
     read_table,
     setting_labels,
 )
@@ -142,18 +143,12 @@ def read_runs(paths: Iterable[str | Path]) -> tuple[list[RunResult], list[str]]:
     """Returns the runs of paths, as `find_runs` finds them, and for each that cannot be read why it is left out.
 
     Raises:
-        ValueError: For the first run, if none can be read.
-        FileNotFoundError: For a path without runs.
+        ValueError, OSError: For the first run or path, if none can be read.
     """
-    runs, errors = [], []
-    for folder in find_runs(paths):
-        try:
-            runs.append(read_run(folder))
-        except ValueError as error:  # Of damage, or of a run that has logged nothing yet.
-            errors.append((folder, error))
-    if errors and not runs:
-        raise errors[0][1]
-    return runs, [f"{folder.name} is left out: {error}" for folder, error in errors]
+    folders, unread = read_each(map(Path, paths), lambda path: find_runs([path]))
+    found = dict.fromkeys(folder for each in folders for folder in each)
+    runs, damaged = read_each(found, read_run) if found else ([], [])
+    return runs, [*unread, *damaged]
 
 
 def find_runs(paths: Iterable[str | Path]) -> list[Path]:

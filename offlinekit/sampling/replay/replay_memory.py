@@ -88,6 +88,7 @@ class ReplayMemory:
         self._spare = packed.table[packed.first_spare :]
         # The memory of the CPU is written by numpy, at a fifth of the cost of a kernel a row.
         self._written: Array | None = self._spare.numpy() if device.type == "cpu" else None
+        self._places_written = self._places.numpy() if device.type == "cpu" else self._places
         self._chains, self._free = n_step == 1, 0
         needs = ("next_actions" in self.columns.find, "returns" in self.columns.find)
         self._episodes: dict[int, EpisodeRows] = {}
@@ -170,31 +171,37 @@ class ReplayMemory:
         place = episode.tip if self._chains and 0 <= episode.tip == self._free - 1 else self._free
         if place + 1 >= len(self._spare):
             place = 0
-        numbers = np.zeros((2, self._spare.shape[1]), np.float32)
-        numbers[0] = np.concatenate([row.own, (row.reward, row.discount), self._named(row)])
+        written, n_own = self._written, len(row.own)
+        numbers = (
+            np.empty((2, self._spare.shape[1]), np.float32) if written is None else written[place : place + 2]
+        )
+        numbers[0, :n_own] = row.own
+        numbers[0, n_own], numbers[0, n_own + 1] = row.reward, row.discount
+        if self.columns.in_table:
+            numbers[0, n_own + 2 :] = self._named(row)
         numbers[1, : len(row.after)] = row.after
-        if self._written is None:
+        numbers[1, len(row.after) :] = 0.0
+        if written is None:
             self._spare[place : place + 2].copy_(torch.from_numpy(numbers))
-        else:
-            self._written[place : place + 2] = numbers
         episode.tip, self._free = place + 1, place + 2
         packed = self.columns.packed
         place += packed.first_spare
         if packed.steps is not None:
             packed.steps[place] = 1
-        self._places[self.n_kept + self.n_added % self.capacity] = place
+        self._places_written[self.n_kept + self.n_added % self.capacity] = place
         self.n_added += 1
         self.n_usable = self.n_kept + min(self.n_added, self.capacity)
 
     def _named(self, row: CompleteRow) -> Array:
         """Returns the packed columns of a row beside the standard ones."""
         made = {"masks": np.ones(self._n_masks), "returns": (row.to_go,), "imagined": (0.0,)}
-        return np.concatenate([np.empty(0), *(made[name] for name in self.columns.in_table)])
+        return np.concatenate([made[name] for name in self.columns.in_table])
 
     def _flat(self, observation: ArrayTree) -> Array:
         """Returns the scaled observation as [H] numbers, in the table's order and precision."""
         as_recorded = map_tree(lambda _, leaf: np.asarray(leaf, np.float32), self.columns.shapes, observation)
-        return np.concatenate([np.ravel(leaf) for leaf in leaves(self._scaling.observations(as_recorded))])
+        parts = [np.ravel(leaf) for leaf in leaves(self._scaling.observations(as_recorded))]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def _action(self, action: Array) -> Array:
         """Returns the scaled action as [A] numbers, a discrete one as itself."""

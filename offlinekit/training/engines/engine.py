@@ -15,6 +15,7 @@ from offlinekit.interfaces import BatchSource
 from offlinekit.nn.isolation import trainable
 from offlinekit.training.engines.cuda_graph import CudaGraphUpdates
 from offlinekit.training.engines.process_settings import BFLOAT16_PRODUCTS, DETERMINISTIC
+from offlinekit.training.engines.recorded_policy import Choose, RecordedPolicy
 from offlinekit.training.engines.replay import RecordedUpdates
 from offlinekit.training.engines.updates import Compiled, Eager, Updatable, Updates
 from offlinekit.training.setup.settings import EngineName, Precision
@@ -49,6 +50,7 @@ class Engine:
     ) -> None:
         self.impl, self.precision, self.deterministic = impl, precision, deterministic
         self.updates = make_updates(impl, sampler, engine)
+        self.policies: list[RecordedPolicy] = []
         self.seen: dict[str, list[Tensor]] = {}
         self.sums: dict[str, Tensor] = {}
         self.counts: dict[str, int] = {}
@@ -69,12 +71,21 @@ class Engine:
         """Gets ready for calls of `take`, between which nothing but the policy is used, and leaves all as it was."""
         self.impl.train()
         self.updates.start()
+        for policy in self.policies:
+            policy.start()
         try:
             with trainable(), matmul_precision(self.precision), deterministic_algorithms(self.deterministic):
                 yield
         finally:
             self.updates.stop()
             self.impl.train(False)
+
+    def acting(self, choose: Choose) -> Choose:
+        """Returns a policy of the impl for use within sessions, recorded if updates are."""
+        if not isinstance(self.updates, RecordedUpdates):
+            return choose
+        self.policies.append(RecordedPolicy(choose, self.impl))
+        return self.policies[-1]
 
     def take(self, n_updates: int, stop: Callable[[], bool]) -> int:
         """Takes updates within a session until `n_updates` are done or `stop` returns True, and returns how many."""

@@ -74,7 +74,9 @@ class Recording(Generic[R]):
             raise NotRecordableError(tape.refusal)
         own = [call for i, call in enumerate(tape.calls) if i not in tape.known]
         fixed = _constants(own)
-        calls = [call for call in own if not (call.results and fixed.issuperset(map(place, call.results)))]
+        state = list(state)
+        changing = [call for call in own if not (call.results and fixed.issuperset(map(place, call.results)))]
+        calls = _needed(changing, [result, *kept, *state])
         blocks = {where: block for recording in earlier for where, block in recording.blocks.items()}
         lent = {
             where: blocks[place(theirs)] for where, theirs in tape.same.items() if place(theirs) in blocks
@@ -157,6 +159,17 @@ def _constants(calls: list[Call]) -> set[int]:
         if inputs <= fixed and not places & changed and not is_random(call.operator):
             fixed |= places
     return fixed
+
+
+def _needed(calls: list[Call], results: object) -> list[Call]:
+    """Returns the calls that draw random numbers or that a tree of results depends on."""
+    places = {place(tensor) for tensor in tensors_in(results)}
+    needed = []
+    for call in reversed(calls):
+        if is_random(call.operator) or places & ({*map(place, call.results)} | written(call)):
+            needed.append(call)
+            places |= {place(tensor) for tensor in tensors_in(call[1:])}
+    return needed[::-1]
 
 
 def _last_uses(calls: list[Call], result: object) -> list[set[int]]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import starmap
 from typing import TYPE_CHECKING
 
@@ -100,19 +101,16 @@ class RecordedObjective:
         return gradients, {name: value.clone() for name, value in metrics.items()}
 
     def _record(self, batch: Minibatch) -> Evaluated:
-        """Evaluates and records; meanwhile the impl has no count of updates to look at, for it changes."""
-        impl, before = self.impl, self._snapshot()
-        steps = impl.grad_step, impl.horizon
-        del impl.grad_step, impl.horizon
+        """Evaluates and records."""
+        before = self._snapshot()
         try:
             tapes = [other.tape for other in self.earlier if other.tape is not None]
-            with Tape(tapes, [p for other in self.earlier for p in other.objective.parameters]) as self.tape:
+            moved = [p for other in self.earlier for p in other.objective.parameters]
+            with uncounted(self.impl), Tape(tapes, moved) as self.tape:
                 self.evaluated = self.objective.gradients(batch)
             return self.evaluated
         except (AttributeError, NotImplementedError, RuntimeError) as error:
             self.refuse(str(error))
-        finally:
-            impl.grad_step, impl.horizon = steps
         self._restore(before)
         return self.objective.gradients(batch)
 
@@ -161,6 +159,17 @@ class RecordedObjective:
         """Makes the objective evaluate as it is written."""
         self.tape, self.recording, self.refused = None, None, True
         log.warning("objective stays eager", objective=self.objective.name, reason=reason)
+
+
+@contextmanager
+def uncounted(impl: Updatable) -> Iterator[None]:
+    """Leaves an impl without its count of updates, which a recording cannot look at, for it changes."""
+    steps = impl.grad_step, impl.horizon
+    del impl.grad_step, impl.horizon
+    try:
+        yield
+    finally:
+        impl.grad_step, impl.horizon = steps
 
 
 def _build(taped: Sequence[RecordedObjective]) -> None:

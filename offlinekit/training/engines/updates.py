@@ -139,8 +139,7 @@ class Eager:
 
     def changed(self) -> bool:
         """Returns whether networks have moved in memory or hyperparameters have changed since the last call."""
-        tensors = [*self.impl.parameters(), *self.impl.buffers()]
-        before, self.found = self.found, ([tensor.data_ptr() for tensor in tensors], repr(self.impl.config))
+        before, self.found = self.found, recording_key(self.impl)
         return before != self.found
 
     def take(self, limit: int) -> UpdateResult:
@@ -199,6 +198,12 @@ class StaticBatch:
         places, values = tensors_of(self.batch), tensors_of(batch)
         torch._foreach_copy_(places, values)
         return self.batch
+
+
+def recording_key(impl: Updatable) -> tuple[list[int], str]:
+    """Returns what a recording depends on: where networks lie in memory, and the hyperparameters."""
+    tensors = [*impl.parameters(), *impl.buffers()]
+    return [tensor.data_ptr() for tensor in tensors], repr(impl.config)
 
 
 def tensors_of(batch: Minibatch) -> list[Tensor]:

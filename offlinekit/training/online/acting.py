@@ -13,7 +13,7 @@ from offlinekit.datasets.recording.recorder import Episode, Recorder, as_dataset
 from offlinekit.envs.episode_loop import Slot
 from offlinekit.sampling.replay.growing import GrowingSampler
 from offlinekit.sampling.replay.replay_memory import ReplayMemory
-from offlinekit.types import ArrayTree, rows
+from offlinekit.types import ArrayTree, rows, stack_trees
 
 
 class ActingLoop(Recorder):
@@ -52,6 +52,20 @@ class ActingLoop(Recorder):
     def another(self) -> bool:
         """Returns whether the loop is open."""
         return not self.is_closed()
+
+    def started(self, slot: Slot) -> None:
+        """Begins the rows of an episode.
+
+        Raises:
+            ValueError: For a first observation that is not finite.
+        """
+        super().started(slot)
+        slot.check_observation()
+
+    def seen(self) -> ArrayTree:
+        """Returns the observations [n, ...] of the n episodes that run, each of which was checked when it came."""
+        observations: ArrayTree = stack_trees([slot.observation for slot in self.active])
+        return observations
 
     def stepped(self, slot: Slot, before: ArrayTree, index: int) -> None:
         """Keeps a row and puts it into memory.

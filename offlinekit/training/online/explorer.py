@@ -18,6 +18,7 @@ from offlinekit.types import Array, ArrayTree, rows
 
 if TYPE_CHECKING:
     from offlinekit.core.algo import Algo
+    from offlinekit.training.engines.recorded_policy import Choose
 
 GUIDE_STAGES = 10
 """Falls from all of the guide's steps to none, by the rule "return"."""
@@ -31,6 +32,7 @@ class Explorer(StatefulPolicy):
         settings: Of the run.
         space: Of the environment's actions.
         reached: Returns the environment steps taken, and the share of the run that is done.
+        prepare: Makes a quicker policy, of scaled observations, of the algorithm's own.
     """
 
     def __init__(
@@ -39,10 +41,11 @@ class Explorer(StatefulPolicy):
         settings: OnlineSettings,
         space: gymnasium.Space[Any],
         reached: Callable[[], tuple[int, float]],
+        prepare: Callable[[Choose], Choose] = lambda choose: choose,
     ) -> None:
         super().__init__()
         self.algo, self.settings, self.space, self.reached = algo, settings, space, reached
-        self.learner = _actor(algo, settings["exploration"] == "policy")
+        self.learner = _actor(algo, settings["exploration"] == "policy", prepare)
         guide = settings["guide"]
         self.guide = None if guide is None else as_actor(guide)
         self._ages: dict[int | None, int] = {}
@@ -134,10 +137,10 @@ def n_passed(returns: Sequence[float], tolerance: float = 0.05, window: int = 3)
     return passed
 
 
-def _actor(algo: Algo, sample: bool) -> Actor:
+def _actor(algo: Algo, sample: bool, prepare: Callable[[Choose], Choose]) -> Actor:
     if algo.is_stateful:
         return algo.as_stateful(sample=sample)
-    policy = algo.sample_action if sample else algo.predict
+    policy = algo.acting(sample, prepare)
     return (
         FrameMemory(policy, algo.frame_stack, algo.frame_pad) if algo.frame_stack > 1 else Memoryless(policy)
     )

@@ -14,8 +14,7 @@ from offlinekit.datasets.spaces import check_environment
 from offlinekit.envs.env_facts import name_of, run_facts
 from offlinekit.envs.env_spaces import check_learnable
 from offlinekit.envs.frame_stacking import fit_stack
-from offlinekit.envs.given_env import GivenEnv
-from offlinekit.envs.learned_statistics import statistics_kept
+from offlinekit.envs.given_env import GivenEnv, statistics_kept
 from offlinekit.errors import TrainingError
 from offlinekit.fields import Count, checked
 from offlinekit.interfaces import Sampler
@@ -101,8 +100,10 @@ def start_online(
 
         balance = settings["first_share"] if settings["mixing"] == "balanced" else None
         sampler, memory = make_memory(algo, dataset, example, share, settings["buffer_size"], done, balance)
-        explorer = Explorer(algo, settings, envs[0].action_space, lambda: (loop.n_steps, done()))
-        behaviour = Behaviour(explorer, envs[0].action_space, settings["epsilon"])
+        engine = _engine(algo, sampler, settings)
+        space = envs[0].action_space
+        explorer = Explorer(algo, settings, space, lambda: (loop.n_steps, done()), engine.acting)
+        behaviour = Behaviour(explorer, space, settings["epsilon"])
         loop = ActingLoop(behaviour, envs, algo.seed or 0, memory, settings["episode_steps"], example)
         first = 0
         for part in experience.parts:
@@ -117,7 +118,7 @@ def start_online(
             settings=settings,
             state=state,
             algo=algo,
-            engine=_engine(algo, sampler, settings),
+            engine=engine,
             n_steps=n_steps,
             evaluators=_evaluations(algo, dataset if dataset is not None else example, envs[0], settings),
             config=config,

@@ -1,0 +1,180 @@
+"""Legal actions: which discrete actions are possible at an observation, as a leaf of the observations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, SupportsFloat, TypeVar
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+
+from offlinekit.errors import UnsupportedError
+from offlinekit.types import Array, ArrayTree
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from offlinekit.types import ArrayTreeLike
+
+T = TypeVar("T")
+LEGAL_ACTIONS = "legal_actions"
+"""Key of the leaf, uint8 [..., A], 1 where the action is legal."""
+WRAPPER = "offlinekit.envs.legal_actions.LegalActions(env)"
+"""What makes the leaf of the info of an environment."""
+OBSERVATIONS = "observations"
+"""Key of observations that are no dict."""
+
+
+def joined(observations: T | Mapping[str, T], legal_actions: T) -> dict[str, T]:
+    """Returns observations with their legal actions as a leaf, of arrays or of spaces."""
+    rest: Mapping[str, T] = (
+        observations if isinstance(observations, Mapping) else {OBSERVATIONS: observations}
+    )
+    return dict(sorted({**rest, LEGAL_ACTIONS: legal_actions}.items()))
+
+
+def legal_space(n_actions: int) -> spaces.Box:
+    """Returns the space of the leaf."""
+    return spaces.Box(0, 1, (n_actions,), np.uint8)
+
+
+def joined_space(space: spaces.Space[Any], n_actions: int) -> spaces.Dict:
+    """Returns the space of observations with legal actions."""
+    rest = space.spaces if isinstance(space, spaces.Dict) else space
+    return spaces.Dict(joined(rest, legal_space(n_actions)))
+
+
+def has_legal_actions(space: spaces.Space[Any]) -> bool:
+    """Returns whether observations of a space say which actions are legal."""
+    leaf = space.spaces.get(LEGAL_ACTIONS) if isinstance(space, spaces.Dict) else None
+    return isinstance(leaf, spaces.Box) and leaf.dtype == np.uint8 and bool((leaf.high == 1).all())
+
+
+def space_of_rest(space: spaces.Space[Any]) -> spaces.Space[Any]:
+    """Returns the space of what is observed beside the legal actions; the space itself if it has none."""
+    if not has_legal_actions(space):
+        return space
+    assert isinstance(space, spaces.Dict)
+    rest = {key: part for key, part in space.spaces.items() if key != LEGAL_ACTIONS}
+    return rest[OBSERVATIONS] if rest.keys() == {OBSERVATIONS} else spaces.Dict(rest)
+
+
+def rest_of(observations: Mapping[str, T]) -> T | dict[str, T]:
+    """Returns what is observed beside the legal actions."""
+    rest = {key: branch for key, branch in observations.items() if key != LEGAL_ACTIONS}
+    return rest[OBSERVATIONS] if rest.keys() == {OBSERVATIONS} else rest
+
+
+def legal_of(observations: object) -> Array | None:
+    """Returns the legal actions [..., A] among observations; None if they have none."""
+    legal: Array | None = observations.get(LEGAL_ACTIONS) if isinstance(observations, Mapping) else None
+    return legal
+
+
+def given_observations(
+    space: spaces.Space[Any], observations: ArrayTreeLike, legal_actions: ArrayLike | None
+) -> ArrayTreeLike:
+    """Returns the observations of a call, with its legal actions as their leaf.
+
+    Args:
+        space: Of the observations that a policy has learned from.
+        observations: [B, ...] or one, with the leaf or without.
+        legal_actions: [B, A] or [A]; None if the observations have them, or the policy needs none.
+
+    Raises:
+        ValueError: If the policy needs legal actions and there are none, if it has learned without, or if a row
+            has none that is legal.
+    """
+    if not has_legal_actions(space):
+        if legal_actions is not None:
+            raise ValueError(
+                "this policy has learned from data without legal actions, so it cannot keep to them; leave "
+                "legal_actions out, or learn from MDPDataset(..., legal_actions=...)"
+            )
+        return observations
+    if legal_actions is not None:
+        observations = joined(observations, legal_actions)
+    legal = legal_of(observations)
+    if legal is None:
+        raise ValueError(
+            "this policy has learned from data with legal actions, and needs those of these observations: "
+            f"give legal_actions=[B, A], 1 where an action is legal; in an environment, {WRAPPER}"
+        )
+    assert isinstance(observations, Mapping)
+    return {**observations, LEGAL_ACTIONS: checked(legal, space)}
+
+
+def checked(legal: object, space: spaces.Space[Any]) -> Array:
+    """Returns legal actions as uint8 [..., A].
+
+    Raises:
+        ValueError: For other numbers than 0 and 1, another number of actions, or a row without a legal action.
+    """
+    assert isinstance(space, spaces.Dict)
+    array, n_actions = np.asarray(legal), space[LEGAL_ACTIONS].shape
+    if array.shape[-1:] != n_actions:
+        raise ValueError(
+            f"legal_actions must have shape {['batch', *(n_actions or ())]}, an entry for each action, got "
+            f"{list(array.shape)}"
+        )
+    if not ((array == 0) | (array == 1)).all():
+        raise ValueError("legal_actions must be booleans, or 0 and 1")
+    if not array.any(-1).all():
+        row = int(np.flatnonzero(~np.atleast_2d(array).any(-1))[0])
+        raise ValueError(f"legal_actions has no legal action at row {row}; leave rows without a choice out")
+    return array.astype(np.uint8)
+
+
+def draw_legal(legal: Array, rng: np.random.Generator) -> Array:
+    """Draws one of the legal actions of each row uniformly, int64 [B]."""
+    keys = np.where(np.asarray(legal) > 0, rng.random(np.shape(legal)), -1.0)
+    drawn: Array = keys.argmax(-1)
+    return drawn
+
+
+class LegalActions(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """Moves the legal actions of an environment from its info into its observations.
+
+    Policies of data with legal actions are evaluated in it, and rows recorded in it have legal actions.
+
+    Args:
+        env: With discrete actions, whose `reset` and `step` give info[key], [A] of 0 and 1.
+        key: Of the info; "action_mask" by the custom of gymnasium.
+
+    Raises:
+        UnsupportedError: For actions that are not Discrete from 0; when acting, if the info lacks the key.
+    """
+
+    def __init__(self, env: gymnasium.Env[Any, Any], key: str = "action_mask") -> None:
+        super().__init__(env)
+        actions = env.action_space
+        if not isinstance(actions, spaces.Discrete) or actions.start != 0:
+            raise UnsupportedError(f"legal actions are of a Discrete from 0, got {actions}")
+        self._key, self._n_actions = key, int(actions.n)
+        self.observation_space = joined_space(env.observation_space, self._n_actions)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, ArrayTree], dict[str, Any]]:
+        """Returns the first observation with its legal actions, and the info."""
+        observation, info = self.env.reset(seed=seed, options=options)
+        return self._joined(observation, info), info
+
+    def step(self, action: object) -> tuple[dict[str, ArrayTree], SupportsFloat, bool, bool, dict[str, Any]]:
+        """Returns what the step of the environment does, the observation with its legal actions."""
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        return self._joined(observation, info), reward, terminated, truncated, info
+
+    def _joined(self, observation: ArrayTree, info: dict[str, Any]) -> dict[str, ArrayTree]:
+        if self._key not in info:
+            raise UnsupportedError(
+                f"the info of {self.env} has no {self._key!r}, but {sorted(info)}; name the key of its legal actions: "
+                "LegalActions(env, key=...)"
+            )
+        legal = np.asarray(info[self._key])
+        if legal.shape != (self._n_actions,):
+            raise UnsupportedError(
+                f"info[{self._key!r}] must have shape [{self._n_actions}], got {list(legal.shape)}"
+            )
+        return joined(observation, legal.astype(np.uint8))

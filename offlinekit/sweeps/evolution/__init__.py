@@ -1,0 +1,1 @@
+"""Evolution: populations that improve themselves, judged on held-out episodes or in an environment."""
