@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, cast
 
-from offlinekit.algos.torch.ilql_impl import ILQLImpl
+import numpy as np
+import torch
+
+from offlinekit.algos.torch.ilql_impl import ILQLImpl, of_actions
 from offlinekit.core.bases.text_model import TextModel
 from offlinekit.core.hyperparameters import Fraction, NonNegative, Positive, Rate
+
+if TYPE_CHECKING:
+    from offlinekit.datasets import MDPDataset
+    from offlinekit.types import Array
 
 
 class ILQL(TextModel):
@@ -29,3 +36,18 @@ class ILQL(TextModel):
     action_kind: ClassVar[str] = "discrete"
     paper: ClassVar[str] = "arXiv:2206.11871"
     impl_class = ILQLImpl
+
+    def value_rows(self, dataset: MDPDataset) -> tuple[Array, Array]:
+        """Returns V, and the mean of both Q of the data's action, in all rows, float32 [N] each.
+
+        They mean something where the agent acts, which the extra column `is_action` says.
+        """
+        impl = cast("ILQLImpl", self.impl)
+        found: list[tuple[Array, Array]] = []
+        with torch.no_grad():
+            for batch in self.episode_batches(dataset):
+                values, outputs = impl.values(batch.observations, batch.valid)
+                chosen = of_actions(outputs, batch.actions).mean(0)
+                found.append((values[batch.valid].cpu().numpy(), chosen[batch.valid].cpu().numpy()))
+        columns = [np.concatenate(parts) for parts in zip(*found, strict=True)]
+        return columns[0], columns[1]

@@ -9,8 +9,12 @@ import torch
 from loss_checks import close, row_losses, total
 from small_text import END, QUIET, TINY, A, Always, B, Places, Times, both, set_heads, talks
 
-from offlinekit.algos import ILQL
+from offlinekit.algos import ILQL, DiscreteBC, TextBC
 from offlinekit.core.bases.text_decoding import Decoding
+from offlinekit.errors import UnsupportedError
+from offlinekit.metrics.evaluators.perplexity import perplexity
+from offlinekit.metrics.evaluators.token_cross_entropy import token_cross_entropy
+from offlinekit.metrics.evaluators.token_value import token_value
 
 SAID = {**dict.fromkeys(range(9), -50.0), A: math.log(0.3), B: math.log(0.5), END: math.log(0.2)}
 SETTINGS = {"gamma": 0.9, "expectile": 0.7, "alpha": 0.5, "temperature": 2.0}
@@ -136,6 +140,31 @@ def test_beta_0_is_the_language_model_alone():
     assert torch.equal(
         algo.impl.scores(batch.observations, batch.valid)[batch.valid].exp(), scores[batch.valid].exp()
     )
+
+
+def test_targets_have_a_trunk_of_their_own():
+    algo = build()
+    batch = both(algo)
+    heads = algo.impl.target_q.heads
+    heads[0], heads[1] = Times(1.0), Times(2.0)
+    algo.impl.trunk = Always({}, 1)
+    found = algo.impl.target_values(batch.observations, batch.valid)
+    close(found[1, :, 0], list(range(8)))  # The numbers of the rows, of the head that multiplies by 1.
+
+
+def test_evaluators_by_hand():
+    algo, data = build(), talks()
+    algo.impl.policy.head = Always(SAID)
+    close(perplexity(algo, data), math.exp(-math.log(0.5**2 * 0.2**3 * 0.3) / 6))
+    close(token_value(algo, data), (0.3 + 0.4 + 0.0 + 0.1 + 0.6 + 0.7) / 6)
+    close(token_cross_entropy(algo, data), sum(map(sum, CONSERVATIVE_TERMS)) / 6)
+    values, outputs = algo.value_rows(data)
+    chosen = data.extras["is_action"]
+    close(values[chosen], [0.3, 0.4, 0.0, 0.1, 0.6, 0.7])
+    close(outputs[chosen], [0.3, 0.9, 0.3, 0.9, 0.3, 0.9])  # Means: b 0.3, a 0.3, </a> 0.9.
+    for measure, other in ((token_value, TextBC), (token_cross_entropy, TextBC), (perplexity, DiscreteBC)):
+        with pytest.raises(UnsupportedError, match=other.__name__):
+            measure(other(seed=0), data)
 
 
 def test_values_of_first_tokens():

@@ -14,6 +14,7 @@ from small_text import END, QUIET, TALKS, TINY, A, Always, B, both, talks
 
 from offlinekit.algos import ILQL, TextBC
 from offlinekit.core.bases.text_decoding import Decoding
+from offlinekit.core.bases.text_model import state_columns
 from offlinekit.datasets import text_dataset
 from offlinekit.envs.text import CharTokenizer
 from offlinekit.errors import DatasetError, UnsupportedError
@@ -84,6 +85,10 @@ def test_where_the_next_state_is():
     assert batch.state_steps[0, 5:7].tolist() == [1, 0]
     # b, </a>, then behind <s> a </s> <a> the next choice; behind the last nothing was recorded.
     assert batch.state_steps[1][batch.is_action[1]].tolist() == [1, 5, 1, 0]
+    # <a> b </a> <s> a </s>, cut: the state behind </a> is the last that a row shows, </s>'s but one.
+    cut = text_dataset([{"dialogue": [["b", 0.5], ["a", None]], "terminal": False}])
+    assert state_columns(cut)["state_steps"][:2].tolist() == [1, 3]
+    assert state_columns(small_dataset("discrete"))["is_action"].all()
 
 
 def test_dialogues_weigh_as_their_rows_and_rows_of_weight_0_are_only_seen():

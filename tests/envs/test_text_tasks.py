@@ -11,7 +11,7 @@ from offlinekit.datasets import get_dataset
 from offlinekit.envs.evaluation import evaluate
 from offlinekit.envs.stateful_policies import StatefulPolicy
 from offlinekit.envs.text import CharTokenizer, RandomWalks, TextEnv, Wordle, play, returns_of
-from offlinekit.envs.text.random_walks import GOAL
+from offlinekit.envs.text.random_walks import GOAL, _expectile
 from offlinekit.envs.text.wordle import WORDS, marks
 
 
@@ -74,6 +74,17 @@ def test_random_walks_follow_edges_and_stop():
     assert abs(np.mean([task.optimality(walk) for walk in task.walks(4_000)]) - 0.13) < 0.02
     with pytest.raises(ValueError, match="n_nodes must be from 2 to 26"):
         RandomWalks(n_nodes=27)
+
+
+def test_exact_values_are_means_at_a_half_and_those_of_shortest_walks_at_one():
+    task = RandomWalks()
+    means, best = task.exact_values(0.5, 0.9), task.exact_values(1.0 - 1e-9, 1.0)
+    for node in range(1, 21):
+        following = [0.9 * means[to, 4] for to in np.flatnonzero(task.edges[node])]
+        assert means[node, 3] == pytest.approx(np.mean(following))
+        assert best[node, 1] == pytest.approx((10 - task.shortest[node]) / 10, abs=1e-5)
+    # Of 0 and 1 the expectile 0.7 is 0.7: 0.7 * (1 - m) = 0.3 * m.
+    assert _expectile(np.array([0.0, 1.0]), 0.7) == pytest.approx(0.7)
 
 
 @pytest.mark.parametrize(

@@ -66,19 +66,27 @@ class ILQLImpl(TextBCImpl):
         """Returns the sum over terms of V, Q and unseen tokens, of the agent's tokens in each dialogue."""
         config = self.config
         values, outputs = self.values(batch.observations, batch.valid)
-        taken = _taken(outputs, batch.actions)  # [2, B, K].
+        taken = of_actions(outputs, batch.actions)  # [2, B, K].
         with torch.no_grad():
-            lowest = _taken(self.target_values(batch.observations, batch.valid), batch.actions)
+            lowest = of_actions(self.target_values(batch.observations, batch.valid), batch.actions)
             targets, known = self.q_targets(batch, values)
         terms = {
             "value": losses.expectile_loss(lowest - values, config.expectile),
             "q": torch.where(known, (targets - taken).square().sum(0), 0.0),
-            "conservative": -_taken((outputs / config.temperature).log_softmax(-1), batch.actions).sum(0),
+            "conservative": self._cross_entropy(outputs, batch.actions),
         }
         total = terms["value"] + terms["q"] + config.alpha * terms["conservative"]
         is_action = batch.is_action & batch.valid
         metrics = {f"{name}_loss": window_rows(term.detach(), is_action) for name, term in terms.items()}
         return window_rows(total, is_action), {**metrics, "value": window_rows(values.detach(), is_action)}
+
+    def _cross_entropy(self, outputs: Tensor, actions: Tensor) -> Tensor:
+        scaled = outputs / self.config.temperature
+        return -of_actions(scaled.log_softmax(-1), actions).sum(0)
+
+    def cross_entropies(self, batch: TrajectoryBatch) -> Tensor:
+        """Returns -log softmax Q of the data's tokens, summed over both Q, [B, K]."""
+        return self._cross_entropy(self.values(batch.observations, batch.valid)[1], batch.actions)
 
     def q_targets(self, batch: TrajectoryBatch, values: Tensor) -> tuple[Tensor, Tensor]:
         """Returns r + gamma V(s') [B, K], and where it is known, bool [B, K].
@@ -96,7 +104,7 @@ class ILQLImpl(TextBCImpl):
     def compute_weighted_loss(self, batch: TrajectoryBatch) -> Loss:
         """Returns -exp(beta (min Q - V)) log pi of the agent's tokens, the weight bounded."""
         with torch.no_grad():
-            lowest = _taken(self.target_values(batch.observations, batch.valid), batch.actions)
+            lowest = of_actions(self.target_values(batch.observations, batch.valid), batch.actions)
             advantages = lowest - self.values(batch.observations, batch.valid)[0]
         weights = losses.exponential_weights(advantages, self.config.policy_beta, self.config.max_weight)
         is_action = batch.is_action & batch.valid
@@ -117,10 +125,10 @@ class ILQLImpl(TextBCImpl):
         """Returns min Q [B], each observation taken for the first of an episode; of greedy actions if they are None."""
         chosen = self.predict_best_action(observations) if actions is None else actions
         lowest = self.target_values(*first_steps(observations))
-        return _taken(lowest, chosen.unsqueeze(1))[:, 0]
+        return of_actions(lowest, chosen.unsqueeze(1))[:, 0]
 
 
-def _taken(values: Tensor, actions: Tensor) -> Tensor:
+def of_actions(values: Tensor, actions: Tensor) -> Tensor:
     """Returns the values [..., B, K] of actions [B, K] among those of all, [..., B, K, A]."""
     index = actions.unsqueeze(-1).expand(*values.shape[:-1], 1)
     return values.gather(-1, index).squeeze(-1)

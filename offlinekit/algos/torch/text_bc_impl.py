@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from torch import Tensor
-
 from offlinekit.core.bases.text_model import TextModelImpl
-from offlinekit.nn import losses
 from offlinekit.nn.rows import window_rows
 from offlinekit.sampling.batch import TrajectoryBatch
 from offlinekit.training.objectives import Loss, Objective
@@ -34,8 +31,3 @@ class TextBCImpl(TextModelImpl):
     def compute_actor_loss(self, batch: TrajectoryBatch) -> Loss:
         """Returns the negative log-likelihood of the agent's tokens in each dialogue."""
         return window_rows(-self.log_probs(batch), batch.is_action & batch.valid)
-
-    def log_probs(self, batch: TrajectoryBatch) -> Tensor:
-        """Returns the log-probabilities of the data's tokens [B, K]."""
-        log_probs = self.logits(batch.observations, batch.valid).log_softmax(-1)
-        return losses.select_actions(log_probs.flatten(0, 1), batch.actions.flatten()).view_as(batch.rewards)

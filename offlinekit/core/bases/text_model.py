@@ -19,7 +19,7 @@ from offlinekit.envs.text.token_space import TokenSpace, tokenizer_in
 from offlinekit.envs.text.tokenizers import AGENT_END, SPECIALS, Tokenizer
 from offlinekit.errors import UnsupportedError
 from offlinekit.nn.encoders import CNNEncoder, Encoder, MLPEncoder
-from offlinekit.nn.losses import floored
+from offlinekit.nn.losses import floored, select_actions
 from offlinekit.nn.random import derive
 from offlinekit.nn.token_transformer import LanguageModel, TokenEmbedding, TokenTransformer
 from offlinekit.nn.transformer import KeyValues, init_small
@@ -207,6 +207,11 @@ class TextModelImpl(Impl):
             pasts: What was computed of the steps before, to go on from; these are appended to it.
         """
         return floored(self.policy(observations, valid, past_of(pasts, "policy")), observations)
+
+    def log_probs(self, batch: TrajectoryBatch) -> Tensor:
+        """Returns the log-probabilities of the data's tokens [B, K]."""
+        log_probs = self.logits(batch.observations, batch.valid).log_softmax(-1)
+        return select_actions(log_probs.flatten(0, 1), batch.actions.flatten()).view_as(batch.rewards)
 
     def advantages(
         self, observations: TensorTree, valid: Tensor, pasts: Pasts | None = None

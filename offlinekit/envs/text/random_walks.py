@@ -95,6 +95,24 @@ class RandomWalks:
         best = (self.longest - self.shortest[self.letters.find(walk[0])]) / self.longest
         return self.worth(walk) / best
 
+    def exact_values(self, expectile: float, gamma: float) -> Array:
+        """Returns the expectile of what random walks are worth, [n_nodes, longest + 1], by dynamic programming.
+
+        Entry [s, n] is V of a walk of n nodes that has come to s: what IQL's losses have as their exact minimum, if the
+        data walk as `walks` does. Q of a next node is gamma times the V of it at n + 1.
+
+        Args:
+            expectile: In (0, 1); 0.5 gives means, 1 would give the best walk.
+            gamma: Discount factor of one letter.
+        """
+        values = np.zeros((len(self.letters), self.longest + 1))
+        values[GOAL] = (self.longest - np.arange(self.longest + 1)) / self.longest
+        for length in range(self.longest - 1, 0, -1):
+            for node in range(GOAL + 1, len(self.letters)):
+                following = gamma * values[self.edges[node], length + 1]
+                values[node, length] = _expectile(following, expectile)
+        return values
+
     def walks(self, n_walks: int = 1_000, seed: int = 0) -> list[str]:
         """Returns walks that follow random edges, up to the goal or `longest` nodes, from nodes drawn uniformly."""
         rng = np.random.default_rng(seed)
@@ -112,3 +130,12 @@ class RandomWalks:
             {"prompt": walk[0], "response": walk[1:], "reward": self.worth(walk)}
             for walk in self.walks(n_walks, seed)
         ]
+
+
+def _expectile(numbers: Array, expectile: float) -> float:
+    """Returns the m at which expectile * (excess above m) and (1 - expectile) * (deficit below it) are equal."""
+    found = numbers.mean()
+    for _ in range(100):
+        weights = np.where(numbers > found, expectile, 1.0 - expectile)
+        found = (weights * numbers).sum() / weights.sum()
+    return float(found)

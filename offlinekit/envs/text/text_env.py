@@ -44,7 +44,7 @@ def _checked(game: TextGame, text: str | None) -> Answer:
     answer = game(text)
     if isinstance(answer, tuple) and len(answer) == 3:
         said, reward, is_over = answer
-        if isinstance(said, str) and np.isscalar(reward) and np.isfinite(float(reward)):
+        if isinstance(said, str) and isinstance(reward, int | float | np.number) and np.isfinite(reward):
             return said, float(reward), bool(is_over)
     raise TypeError(
         f"an environment of text must return (text, reward, whether it is over), with a finite reward, got {answer!r}"
