@@ -20,7 +20,7 @@ SECTIONS = {
     "Start": ("index", "tutorials/*", "cli"),
     "Data": ("datasets", "formats", "tools", "atari", "text", "sampling"),
     "Algorithms": ("algos/*", "model_based", "presets", "sequences", "parity"),
-    "Training": ("training", "online", "sweeps"),
+    "Training": ("training", "online", "sweeps", "evolution"),
     "Judging": ("evaluation", "ope", "selection", "statistics", "reports"),
     "Engine": ("engine", "populations", "distributed"),
     "Reliability": ("reliability", "SECURITY"),

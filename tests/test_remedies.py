@@ -109,6 +109,18 @@ def in_world(sees: Any = None, acts: Any = None) -> Remedy:
     return Remedy(lambda _: recorded(World(sees, acts)), r"wrap the environment: (.*)$", follow)
 
 
+def online_in_world(acts: Any) -> Remedy:
+    """A run online in a world whose actions have parts, and in one that is wrapped."""
+
+    def run_online(env: Any) -> object:
+        return DQN(seed=0, device="cpu", batch_size=4).fit_online(env, 10, out=None, progress=False)
+
+    def follow(found: re.Match[str], _: Path) -> None:
+        run_online(run(found[1], env=World(acts=acts)))
+
+    return Remedy(lambda _: run_online(World(acts=acts)), r"wrap the environment: (.*)$", follow)
+
+
 def small_actions() -> MDPDataset:
     """Rows as those of Pendulum, with actions in a range of their own."""
     return recorded(World(spaces.Box(-9, 9, (3,)), spaces.Box(-1, 1, (1,))))
@@ -176,8 +188,9 @@ REMEDIES = {
     "several numbers as observations": in_world(sees=spaces.MultiDiscrete([3, 4])),
     "one number as observation": in_world(sees=spaces.Box(-1, 1, ())),
     "numbers within a dict": in_world(sees=spaces.Dict(a=spaces.Box(-1, 1, (2,)), b=spaces.Discrete(3))),
-    "several discrete actions": in_world(acts=spaces.MultiDiscrete([3, 2])),
-    "bits as actions": in_world(acts=spaces.MultiBinary(2)),
+    "several discrete actions": online_in_world(acts=spaces.MultiDiscrete([3, 2])),
+    "bits as actions": online_in_world(acts=spaces.MultiBinary(2)),
+    "parts that are numbered from 1": in_world(acts=spaces.MultiDiscrete([3, 2], start=[1, 1])),
     "a matrix as action": in_world(acts=spaces.Box(-1, 1, (2, 2))),
     "a scalar as action": in_world(acts=spaces.Box(-1, 1, ())),
     "actions numbered from 1": Remedy(numbered_from_one, r"wrap it: (.*)$", wrapped_from_one),

@@ -52,6 +52,7 @@ from offlinekit.algos.prdc import PRDC
 from offlinekit.algos.qc import QC
 from offlinekit.algos.qc_fql import QCFQL
 from offlinekit.algos.qrdqn import QRDQN
+from offlinekit.algos.rambo import RAMBO
 from offlinekit.algos.rebrac import ReBRAC
 from offlinekit.algos.redq import REDQ
 from offlinekit.algos.rlpd import RLPD
@@ -105,6 +106,7 @@ __all__ = [
     "QC",
     "QCFQL",
     "QRDQN",
+    "RAMBO",
     "REDQ",
     "RLPD",
     "SAC",

@@ -18,7 +18,6 @@ from offlinekit.errors import UnsupportedError
 from offlinekit.fields import Check, Interval
 from offlinekit.nn.encoders import MLPEncoder
 from offlinekit.nn.random import derive
-from offlinekit.sampling.named_columns import with_extras
 from offlinekit.sampling.sampler import TransitionSampler
 from offlinekit.sampling.scalers import Affine
 from offlinekit.training.model_based.dynamics_run import DynamicsRun
@@ -102,8 +101,7 @@ class Dynamics(Algo):
         Raises:
             UnsupportedError: For data that do not lie in memory, and draws by priorities.
         """
-        known = with_extras(dataset, {"next_known": recorded_next(dataset)})
-        source = super().make_sampler(known, needs=needs, **settings)
+        source = super().make_sampler(dataset, needs=needs, **settings)
         if type(source) is not TransitionSampler:
             raise UnsupportedError(
                 f"{type(self).__name__} draws each model's rows from a dataset in memory, in random order; leave out "
@@ -187,14 +185,6 @@ class DiscreteDynamics(Dynamics):
 
     action_kind: ClassVar[str] = "discrete"
     impl_class = DiscreteDynamicsImpl
-
-
-def recorded_next(dataset: MDPDataset) -> Array:
-    """Returns 1 where what follows a row was recorded, 0 elsewhere, float32 [N]."""
-    known = np.ones(len(dataset), np.float32)
-    if dataset.next_observations is None:
-        known[dataset.episode_ends - 1] = dataset.final_known
-    return known
 
 
 def _of_episodes(episodes: Sequence[Array], n: int, rng: np.random.Generator) -> Array:

@@ -88,14 +88,18 @@ class FQE(Algo):
         needed = self.updates_needed(dataset)
         return value_alarm.too_few_updates(self.grad_step, needed, self.gamma, self.tau)
 
-    def _unsettled(self, early: float, dataset: MDPDataset) -> str:
-        """Returns why values have not settled, `early` being the start value on the way or NaN; empty if they have."""
+    def fit_doubt(self, dataset: MDPDataset) -> str:
+        """Returns that values have not settled for want of updates or of an end, and the remedy; empty if they have."""
         try:
-            few = self.too_few_updates(dataset)
+            return self.too_few_updates(dataset)
         except UnsupportedError as endless:
             return str(endless)
-        if few or math.isnan(early):
-            return few
+
+    def _unsettled(self, early: float, dataset: MDPDataset) -> str:
+        """Returns why values have not settled, `early` being the start value on the way or NaN; empty if they have."""
+        doubt = self.fit_doubt(dataset)
+        if doubt or math.isnan(early):
+            return doubt
         values = self.start_values(dataset)
         error = float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0
         return value_alarm.still_moving(early, self.start_value(dataset), error, MOST_DRIFT)

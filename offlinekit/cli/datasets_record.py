@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import click
 
-from offlinekit.cli.datasets_info import describe
+from offlinekit.cli.datasets_info import describe, open_dataset
 from offlinekit.cli.options import debug_option, example, usage
 from offlinekit.cli.output import number, table
 from offlinekit.cli.runs import find, load, make_env
+from offlinekit.errors import UnsupportedError
 
 if TYPE_CHECKING:
     import gymnasium
 
+    from offlinekit.algos.dynamics import Dynamics
+    from offlinekit.core.algo import Algo
     from offlinekit.interfaces import PolicyLike
+
+
+MODEL = "model:"
+"""What precedes the run of a policy to record in its own model."""
+MADE_UP = "made by a learned model, not recorded in an environment"
 
 
 class Chosen(NamedTuple):
@@ -31,10 +39,12 @@ class Chosen(NamedTuple):
         "offlinekit datasets collect --env CartPole-v1 --policy random --steps 2000 --out random.h5",
         "offlinekit datasets collect --policy runs/... --epsilon 0.2 --steps 100000 --out noisy.h5",
         "offlinekit datasets collect --policy d4rl:hopper_medium-v2.hdf5 --steps 1000000 --out medium.h5",
+        "offlinekit datasets collect --policy model:runs/MOPO_... --dataset pendulum-mixed --steps 2000 --out made.h5",
     )
 )
-@click.option("--policy", required=True, help="random, a run folder, a policy file, or d4rl:FILE.")
+@click.option("--policy", required=True, help="random, a run folder, a policy file, d4rl:FILE, or model:RUN.")
 @click.option("--env", "env_id", help="Gymnasium environment.  [default: the policy's own]")
+@click.option("--dataset", "starts", help="With model:RUN, whose first states episodes begin with.")
 @click.option("--steps", type=click.IntRange(min=1), required=True, help="Rows to record.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="File to write.")
 @click.option(
@@ -55,6 +65,7 @@ class Chosen(NamedTuple):
 def collect(
     policy: str,
     env_id: str | None,
+    starts: str | None,
     steps: int,
     out: Path,
     sample: bool,
@@ -64,12 +75,20 @@ def collect(
 ) -> None:
     """Record the steps of a policy as a dataset file.
 
-    d4rl:FILE is the SAC policy that D4RL's *_medium-v2 files carry. After an interruption the same command
-    goes on from the parts that lie beside OUT.
+    d4rl:FILE is the SAC policy that D4RL's *_medium-v2 files carry. model:RUN is a policy that learned inside a model,
+    recorded in that model: its rows are made up, and the file says so. After an interruption the same command goes on
+    from the parts that lie beside OUT.
     """
     from offlinekit.datasets import collect as record
 
-    chosen = choose(policy, env_id, which, sample, device)
+    if (starts is not None) != policy.startswith(MODEL):
+        raise click.UsageError(
+            "--dataset says where episodes in a model begin; give it together with --policy model:RUN, and only then"
+        )
+    if starts is not None:
+        chosen = _in_model(policy.removeprefix(MODEL), env_id, starts, which, sample, device)
+    else:
+        chosen = choose(policy, env_id, which, sample, device)
     with usage("--out"):
         dataset = record(
             chosen.policy, chosen.env, steps, out=out, name=out.stem, metadata=chosen.facts, **settings
@@ -129,8 +148,6 @@ def choose(policy: str, env_id: str | None, which: str, sample: bool, device: st
         return Chosen(RandomPolicy(env.action_space), env, {"policy": policy})
     if policy.startswith("d4rl:"):
         return _of_d4rl(Path(policy.removeprefix("d4rl:")), env_id)
-    from offlinekit.core.units import SampledPolicy
-    from offlinekit.envs.callable_policies import GreedyPolicy
     from offlinekit.envs.frame_stacking import fit_stack
 
     with usage("--policy"):
@@ -139,11 +156,43 @@ def choose(policy: str, env_id: str | None, which: str, sample: bool, device: st
                 f"expected random, d4rl:FILE, a run folder or a policy file, got {policy!r}"
             )
     algo, env = load(find(Path(policy), which), env_id, device=device)
-    acting: PolicyLike = SampledPolicy(algo) if sample else algo
-    if not sample and not algo.is_stateful and algo.action_kind == "discrete":
-        acting = GreedyPolicy(algo.predict)
-    facts = {"policy": policy, "algorithm": type(algo).__name__, "updates": algo.grad_step, "sampled": sample}
-    return Chosen(acting, fit_stack(env, algo), facts)
+    return Chosen(_acting(algo, sample), fit_stack(env, algo), _facts(policy, algo, sample))
+
+
+def _in_model(policy: str, env_id: str | None, starts: str, which: str, sample: bool, device: str) -> Chosen:
+    """Makes a policy and an environment of the model that it learned in."""
+    import offlinekit
+    from offlinekit.core.bases.model_based import ModelBased
+    from offlinekit.training.model_based.model_env import ModelEnv
+
+    if env_id is not None:
+        raise click.UsageError("--policy model:RUN is recorded in its own model; leave out --env")
+    with usage("--policy"):
+        algo = offlinekit.load(find(Path(policy), which).policy, device=device)
+        if not isinstance(algo, ModelBased):
+            raise UnsupportedError(
+                f"{type(algo).__name__} learned in no model; give a run of MOPO, say, which did"
+            )
+    dataset = open_dataset("--dataset", starts, {})
+    with usage("--dataset"):
+        algo.check(dataset)
+    facts = {"synthetic": True, "warning": MADE_UP, "first_states": dataset.name}
+    env = ModelEnv(cast("Dynamics", algo.model), dataset)
+    return Chosen(_acting(algo, sample), env, {**_facts(f"{MODEL}{policy}", algo, sample), **facts})
+
+
+def _acting(algo: Algo, sample: bool) -> PolicyLike:
+    """Returns what draws an algorithm's actions, or takes the greedy ones."""
+    from offlinekit.core.units import SampledPolicy
+    from offlinekit.envs.callable_policies import GreedyPolicy
+
+    if sample:
+        return SampledPolicy(algo)
+    return GreedyPolicy(algo.predict) if not algo.is_stateful and algo.action_kind == "discrete" else algo
+
+
+def _facts(policy: str, algo: Algo, sample: bool) -> dict[str, Any]:
+    return {"policy": policy, "algorithm": type(algo).__name__, "updates": algo.grad_step, "sampled": sample}
 
 
 def _of_d4rl(path: Path, given: str | None) -> Chosen:

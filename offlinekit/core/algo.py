@@ -469,6 +469,10 @@ class Algo(Configured):
         """Returns what a run of `fit` draws from: rows of the dataset, to which a subclass adds rows of its own."""
         return recorded
 
+    def fit_doubt(self, dataset: MDPDataset) -> str:
+        """Returns why what was learned cannot be used yet, and the remedy; empty if nothing speaks against it."""
+        return ""
+
     @property
     def samples_rows(self) -> bool:
         """Whether its batches are rows as they were recorded, so that a replay memory can hold them one by one."""

@@ -22,6 +22,8 @@ class Preset:
         hyperparameters: Of the algorithm; scaling of observations and rewards is among them.
         n_steps: Number of updates, those of a warm-up included.
         dataset_options: Of `get_dataset`, such as which rows of the file become transitions.
+        online: Of `fit_online`, `n_steps` of the environment and what differs from the algorithm's own settings; empty
+            unless it goes online there.
         sources: Paper, and the files that the settings were read from as "owner/repository:path@commit".
     """
 
@@ -30,6 +32,7 @@ class Preset:
     n_steps: int = 1_000_000
     dataset_options: dict[str, Any] = field(default_factory=dict)
     sources: tuple[str, ...] = ()
+    online: dict[str, Any] = field(default_factory=dict)
 
 
 @cache
@@ -86,5 +89,6 @@ def _joined(dataset: str, entries: list[dict[str, Any]]) -> Preset:
                 entry.get("n_steps", preset.n_steps),
                 preset.dataset_options | entry.get("dataset_options", {}),
                 (*preset.sources, *(source for source in entry["sources"] if source not in preset.sources)),
+                preset.online | entry.get("online", {}),
             )
     return preset

@@ -12,6 +12,7 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
+from offlinekit.envs.env_spaces import JointDiscrete, joined_actions
 from offlinekit.envs.legal_actions import given_observations
 from offlinekit.sampling.scalers import Scaling
 from offlinekit.types import Array, ArrayTree, first_leaf, leaves, map_tree
@@ -54,7 +55,7 @@ class Converter:
             if self.scaling.action is not None:
                 actions = self.scaling.action.inverse(actions)
             actions = np.clip(actions, self.action_space.low, self.action_space.high)
-        return actions
+        return self.action_space.split(actions) if isinstance(self.action_space, JointDiscrete) else actions
 
     def value(
         self,
@@ -100,6 +101,7 @@ class Converter:
         Raises:
             ValueError: For actions of another shape, or that are none of a discrete space.
         """
+        actions = joined_actions(actions, self.action_space)
         shape = (len(first_leaf(observations)), *(self.action_space.shape or ()))
         if actions.shape != shape:
             raise ValueError(f"actions must have shape {list(shape)}, got {list(actions.shape)}")

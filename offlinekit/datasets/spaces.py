@@ -12,6 +12,7 @@ from gymnasium import spaces
 from offlinekit.datasets.findings import Finding, fault, refuse_first, refused
 from offlinekit.datasets.validation import as_array, as_float32, where_any
 from offlinekit.envs.env_spaces import (
+    JointDiscrete,
     action_remedy,
     observation_remedy,
     warn_of_other_pixels,
@@ -41,18 +42,23 @@ def as_actions(values: object, space: Space | None) -> tuple[Array, Space]:
 
     Args:
         values: [N], [N, 1] or [N, A].
-        space: A declared Box or Discrete, or None to take it from the dtype.
+        space: A declared Box, Discrete, MultiDiscrete or MultiBinary, or None to take it from the dtype.
 
     Raises:
         DatasetError: For a shape or dtype that does not fit.
-        UnsupportedError: For a space that is neither Box nor Discrete.
+        UnsupportedError: For a space of another kind, or of too many joint choices.
     """
     actions = as_array(values, "actions")
     if actions.ndim == 0:
         raise refused("actions", "is a single number, expected one entry for each row", "give an array")
+    joint = None if space is None else JointDiscrete.of(space)
+    if joint is not None:
+        return _as_joint(actions, joint), joint
     if space is not None and not isinstance(space, spaces.Box | spaces.Discrete):
-        fix = "join several discrete actions into one number, or flatten them into one vector"
-        raise refused("action_space", f"must be a Box or a Discrete of gymnasium, got {space}", fix)
+        message = (
+            f"must be a Box, a Discrete, or a MultiDiscrete or MultiBinary of one axis from 0, got {space}"
+        )
+        raise refused("action_space", message, "number each part from 0, or flatten them into one vector")
     if isinstance(space, spaces.Discrete) or (space is None and actions.dtype.kind in "iub"):
         return _as_discrete(actions, space)
     if actions.ndim == 1:
@@ -68,6 +74,21 @@ def as_actions(values: object, space: Space | None) -> tuple[Array, Space]:
     return as_float32(actions), space
 
 
+def _as_joint(actions: Array, space: JointDiscrete) -> Array:
+    """Returns one number for the parts of each row [N, k]; numbers [N] are such already."""
+    if actions.ndim == 1:
+        return _as_discrete(actions, space)[0]
+    if actions.ndim != 2 or actions.shape[1] != len(space.sizes):
+        message = f"must have shape [N, {len(space.sizes)}] in {space}, got {list(actions.shape)}"
+        raise refused("actions", message, "give a column for each part, or declare the space that they have")
+    whole = actions.astype(np.int64) if actions.dtype.kind in "iub" else _whole(actions)
+    wrong = np.flatnonzero(((whole < 0) | (whole >= np.array(space.sizes))).any(1))
+    if len(wrong):
+        message = f"must lie in {space}, got {whole[wrong[0]].tolist()}"
+        raise refused("actions", message, "declare larger parts, or number each from 0", wrong)
+    return space.join(whole)
+
+
 def _as_discrete(actions: Array, space: spaces.Discrete | None) -> tuple[Array, Space]:
     if actions.ndim == 2 and actions.shape[1] == 1:
         actions = actions[:, 0]
@@ -75,7 +96,7 @@ def _as_discrete(actions: Array, space: spaces.Discrete | None) -> tuple[Array, 
         message = (
             f"must have shape [N] if they are discrete, got {actions.dtype} of shape {list(actions.shape)}"
         )
-        fix = "continuous ones need a float dtype, several discrete ones need to be joined into one number"
+        fix = "continuous ones need a float dtype, several discrete ones action_space=MultiDiscrete([...])"
         raise refused("actions", message, fix)
     if actions.dtype == np.uint64:
         _check_count(int(actions.max(initial=0)))
@@ -111,7 +132,7 @@ def _check_count(highest: int) -> None:
 def _whole(actions: Array) -> Array:
     with np.errstate(invalid="ignore"):
         whole = actions.astype(np.int64)
-    wrong = np.flatnonzero(whole != actions)
+    wrong = np.flatnonzero((whole != actions).reshape(len(actions), -1).any(1))
     if len(wrong):
         message = f"must be whole numbers in a Discrete space, got {actions[wrong[0]]}"
         raise refused("actions", message, "declare a Box if they are continuous", wrong)
@@ -225,6 +246,8 @@ def space_to_json(space: Space) -> dict[str, Any]:
     """Returns a space of Box, Discrete, Dict and Tuple as plain JSON data; infinities as strings."""
     if isinstance(space, TokenSpace):
         return {"kind": "tokens", "tokenizer": space.tokenizer.to_json()}
+    if isinstance(space, JointDiscrete):
+        return {"kind": "discrete", "n": int(space.n), "sizes": list(space.sizes)}
     if isinstance(space, spaces.Discrete):
         return {"kind": "discrete", "n": int(space.n)}
     if isinstance(space, spaces.Dict):
@@ -270,6 +293,11 @@ def space_from_json(data: Any) -> Space:
 
 def _space(data: Any) -> Space:
     kind = data["kind"]
+    if kind == "discrete" and "sizes" in data:
+        joint = JointDiscrete.of(spaces.MultiDiscrete(data["sizes"]))
+        if joint is None or joint.n != data["n"]:
+            raise ValueError(f"{data['sizes']} are not the parts of {data['n']} actions")
+        return joint
     if kind == "discrete":
         return spaces.Discrete(int(data["n"]))
     if kind == "dict":
@@ -330,4 +358,6 @@ def _signature(space: Space) -> str:
         return "{" + ", ".join(f"{key}: {_signature(space[key])}" for key in sorted(space.spaces)) + "}"
     if isinstance(space, spaces.Tuple):
         return "(" + ", ".join(_signature(part) for part in space.spaces) + ")"
+    if isinstance(space, spaces.MultiDiscrete | spaces.MultiBinary):
+        space = JointDiscrete.of(space) or space
     return f"Box{list(space.shape)}" if isinstance(space, spaces.Box) else str(space)

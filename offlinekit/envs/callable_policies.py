@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import gymnasium
 import numpy as np
 
+from offlinekit.envs.env_spaces import JointDiscrete
 from offlinekit.envs.legal_actions import draw_legal, legal_of
 from offlinekit.errors import UnsupportedError
 from offlinekit.types import Array, ArrayTree, first_leaf
@@ -75,13 +76,14 @@ class GreedyPolicy:
 
 
 def log_volume(space: gymnasium.Space[Any]) -> float:
-    """Returns the logarithm of how many actions a Discrete has, or of how much room a bounded Box.
+    """Returns the logarithm of the number of actions, joint ones if they have parts, or of the room of a bounded Box.
 
     Raises:
         UnsupportedError: For another space.
     """
-    if isinstance(space, gymnasium.spaces.Discrete):
-        return float(np.log(space.n))
+    choices = JointDiscrete.of(space) or space
+    if isinstance(choices, gymnasium.spaces.Discrete):
+        return float(np.log(choices.n))
     if isinstance(space, gymnasium.spaces.Box) and space.is_bounded():
         return float(np.log(space.high.astype(np.float64) - space.low).sum())
     raise UnsupportedError(f"uniform actions need a Discrete or a bounded Box, got {space}")
@@ -116,11 +118,12 @@ def checked_actions(actions: ArrayLike, space: gymnasium.Space[Any], n: int) -> 
 
     Args:
         actions: What a policy returned.
-        space: The environment's action space: Discrete or Box.
+        space: The environment's action space: Discrete, MultiDiscrete, MultiBinary or Box; or that of a dataset.
         n: Number of observations.
 
     Returns:
-        Integers [n] for Discrete; [n, ...] of the space's dtype for Box, not clipped to its bounds.
+        Integers [n] for Discrete, and for the space of a dataset of several discrete actions; [n, k] for
+        MultiDiscrete and MultiBinary; [n, ...] of the space's dtype for Box, not clipped to its bounds.
 
     Raises:
         ValueError: For another shape, type, a non-finite action or a discrete one that does not exist.
@@ -132,11 +135,20 @@ def checked_actions(actions: ArrayLike, space: gymnasium.Space[Any], n: int) -> 
             "(for policies that also return a state, pass `lambda o: model.predict(o)[0]`)"
         )
     array = np.asarray(actions)
+    joint = JointDiscrete.of(space)
+    if joint is not None:
+        return (
+            _checked_parts(array, joint, n)
+            if joint is not space
+            else joint.join(_checked_parts(array, joint, n))
+        )
     if isinstance(space, gymnasium.spaces.Discrete):
         return _checked_discrete(array, space, n)
     if isinstance(space, gymnasium.spaces.Box):
         return _checked_box(array, space, n)
-    raise UnsupportedError(f"expected a Discrete or Box action space, got {space}")
+    raise UnsupportedError(
+        f"expected a Discrete, MultiDiscrete, MultiBinary or Box action space, got {space}"
+    )
 
 
 def _checked_discrete(actions: Array, space: gymnasium.spaces.Discrete, n: int) -> Array:
@@ -149,6 +161,21 @@ def _checked_discrete(actions: Array, space: gymnasium.spaces.Discrete, n: int) 
     if actions.min() < low or actions.max() > high:
         wrong = actions[(actions < low) | (actions > high)][0]
         raise ValueError(f"the policy returned action {wrong}; the environment has actions {low} to {high}")
+    return actions
+
+
+def _checked_parts(actions: Array, space: JointDiscrete, n: int) -> Array:
+    expected = (n, len(space.sizes))
+    if actions.shape != expected or actions.dtype.kind not in "iub":
+        raise ValueError(
+            f"expected integer actions of shape {expected} for {space}, one row for each observation; the policy "
+            f"returned {actions.dtype} of shape {actions.shape}"
+        )
+    wrong = ((actions < 0) | (actions >= np.array(space.sizes))).any(1)
+    if wrong.any():
+        raise ValueError(
+            f"the policy returned action {actions[wrong][0].tolist()}; the environment has {space}"
+        )
     return actions
 
 

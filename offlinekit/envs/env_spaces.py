@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium
@@ -14,11 +15,77 @@ from offlinekit.errors import DatasetWarning, UnsupportedError
 from offlinekit.types import Array
 
 Space = spaces.Space[Any]
+MOST_JOINT = 4_096
+"""Joint choices of several discrete actions, which networks have an output for each of."""
 FLATTEN = "gymnasium.wrappers.FlattenObservation(env)"
 UNFLATTEN = (
     "gymnasium.wrappers.TransformAction(env, lambda action: gymnasium.spaces.unflatten(env.action_space, action), "
     "gymnasium.spaces.flatten_space(env.action_space))"
 )
+
+
+class JointDiscrete(spaces.Discrete):
+    """Several discrete actions as one number, the last of them running fastest.
+
+    Args:
+        sizes: The number of choices of each.
+    """
+
+    def __init__(self, sizes: Sequence[int]) -> None:
+        self.sizes = tuple(int(size) for size in sizes)
+        super().__init__(math.prod(self.sizes))
+
+    @classmethod
+    def of(cls, space: Space) -> JointDiscrete | None:
+        """Returns the joint choices of a MultiDiscrete from 0 or a MultiBinary of one axis; None for other spaces.
+
+        Raises:
+            UnsupportedError: For more than `MOST_JOINT` of them.
+        """
+        if isinstance(space, JointDiscrete):
+            return space
+        sizes = _sizes(space)
+        if sizes is None:
+            return None
+        if math.prod(sizes) > MOST_JOINT:
+            raise UnsupportedError(
+                f"{space} has {math.prod(sizes):,} joint choices, more than {MOST_JOINT:,}, each of which has an "
+                "output of its own; leave out parts that never change, or declare a Box and a continuous algorithm"
+            )
+        return cls(sizes)
+
+    def join(self, actions: Array) -> Array:
+        """Returns the numbers [...] of actions [..., k]."""
+        joint: Array = np.ravel_multi_index(tuple(np.moveaxis(actions, -1, 0)), self.sizes)
+        return joint
+
+    def split(self, numbers: Array) -> Array:
+        """Returns the actions [..., k], int64, of numbers [...]."""
+        return np.stack(np.unravel_index(numbers, self.sizes), -1).astype(np.int64)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, JointDiscrete) and self.sizes == other.sizes
+
+    def __hash__(self) -> int:
+        return hash(self.sizes)
+
+    def __repr__(self) -> str:
+        return f"MultiDiscrete({list(self.sizes)})"
+
+
+def joined_actions(actions: Array, space: Space) -> Array:
+    """Returns actions as a dataset of this space has them: those of several parts, [..., k], as one number each."""
+    is_parts = isinstance(space, JointDiscrete) and actions.ndim == 2 and actions.dtype.kind in "iub"
+    return space.join(actions) if is_parts and isinstance(space, JointDiscrete) else actions
+
+
+def _sizes(space: Space) -> list[int] | None:
+    """Returns the number of choices of each part of a MultiDiscrete from 0 or a MultiBinary; None for other spaces."""
+    if isinstance(space, spaces.MultiBinary) and len(space.shape) == 1:
+        return [2] * space.shape[0]
+    if isinstance(space, spaces.MultiDiscrete) and len(space.shape) == 1 and not space.start.any():
+        return [int(size) for size in space.nvec]
+    return None
 
 
 def warn_of_other_range(acts: spaces.Space[Any], env: gymnasium.Env[Any, Any], stacklevel: int = 2) -> None:
@@ -74,16 +141,21 @@ def same_range(first: spaces.Box, second: spaces.Box) -> bool:
     return bool(np.allclose(first.low, second.low) and np.allclose(first.high, second.high))
 
 
-def check_learnable(env: gymnasium.Env[Any, Any]) -> None:
+def check_learnable(env: gymnasium.Env[Any, Any], joins: bool = False) -> None:
     """Refuses an environment whose observations or actions no dataset holds.
+
+    Args:
+        env: To record or to learn in.
+        joins: Whether several discrete actions are joined to one number.
 
     Raises:
         UnsupportedError: Names the wrapper that helps.
     """
     acts = env.action_space
+    is_held = isinstance(acts, spaces.Discrete) or (joins and JointDiscrete.of(acts) is not None)
     remedies = {
         f"observations of {env.observation_space}": observation_remedy(env.observation_space),
-        f"actions of {acts}": None if isinstance(acts, spaces.Discrete) else action_remedy(acts),
+        f"actions of {acts}": None if is_held else action_remedy(acts),
     }
     for what, remedy in remedies.items():
         if remedy is not None:
@@ -103,7 +175,7 @@ def action_remedy(space: Space) -> str | None:
     if isinstance(space, spaces.MultiBinary):
         return _numbered([2] * math.prod(space.shape))
     if isinstance(space, spaces.MultiDiscrete):
-        return _numbered(space.nvec.ravel().tolist())
+        return _numbered(space.nvec.ravel().tolist(), space.start.ravel().tolist())
     if isinstance(space, spaces.Box) and len(space.shape) == 1:
         return None
     return UNFLATTEN if _is_continuous(space) else "gymnasium.ActionWrapper, which makes them of one number"
@@ -126,8 +198,9 @@ def _is_held(space: Space) -> bool:
     return isinstance(space, spaces.Box) and len(space.shape) > 0
 
 
-def _numbered(sizes: list[int]) -> str:
-    return _transformed(f"numpy.array(numpy.unravel_index(action, {tuple(sizes)}))", math.prod(sizes))
+def _numbered(sizes: list[int], starts: Sequence[int] = ()) -> str:
+    parts = f"numpy.array(numpy.unravel_index(action, {tuple(sizes)}))"
+    return _transformed(f"{parts} + {starts}" if any(starts) else parts, math.prod(sizes))
 
 
 def _transformed(expression: str, n: int) -> str:

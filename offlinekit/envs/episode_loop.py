@@ -9,7 +9,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from offlinekit.envs.answers import checked_reset, checked_step, not_finite
+from offlinekit.envs.answers import check_seed, checked_reset, checked_step, not_finite
 from offlinekit.envs.made_env import MadeEnv
 from offlinekit.types import Array, ArrayTree, map_tree, stack_trees
 
@@ -35,6 +35,7 @@ class Slot:
         """Resets the environment for another episode."""
         self.episode, self.seed, self.total, self.length, self.reward = episode, seed, 0.0, 0, 0.0
         self.observation = _arrays(checked_reset(self.env.reset(seed=seed)))
+        check_seed(self.env, seed, self.observation, stacklevel=6)
         self._shape = getattr(self.observation, "shape", None)
 
     def check_observation(self) -> None:

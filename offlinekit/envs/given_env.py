@@ -146,6 +146,11 @@ def statistics_kept(env: gymnasium.Env[Any, Any]) -> Iterator[None]:
             vars(layer).update(statistics)
 
 
+def learns(env: gymnasium.Env[Any, Any]) -> bool:
+    """Returns whether wrappers show observations by statistics that change."""
+    return any(hasattr(layer, "update_running_mean") for layer in _wrappers(env))
+
+
 def _statistics(layer: Any) -> dict[str, Any]:
     """Returns the running means of a wrapper, and the running return that one of rewards has."""
     running = {name: value for name, value in vars(layer).items() if isinstance(value, RunningMeanStd)}

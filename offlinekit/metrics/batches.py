@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from offlinekit.envs.env_spaces import joined_actions
 from offlinekit.envs.frame_stacking import observations_at
 from offlinekit.errors import UnsupportedError
 from offlinekit.sampling.batch import Batch, TrajectoryBatch
@@ -44,7 +45,8 @@ def actions_at(algo: Algo, dataset: MDPDataset, index: Array) -> Array:
 
 def _predicted(algo: Algo, dataset: MDPDataset, index: Array) -> Array:
     parts = row_parts(index, ROWS_AT_ONCE)
-    return np.concatenate([algo.predict(observations_at(algo, dataset, part)) for part in parts])
+    actions = np.concatenate([algo.predict(observations_at(algo, dataset, part)) for part in parts])
+    return joined_actions(actions, dataset.action_space)
 
 
 def check_values(algo: Algo, metric: str) -> None:

@@ -34,6 +34,7 @@ class Batch(NamedTuple):
     - `behavior_log_probs`: [B], log-probabilities of the actions under the policy that was recorded.
     - `rows`: int64 [B], the numbers of the rows.
     - `imagined`: [B], 1 where a model made the row, 0 where it was recorded or played.
+    - `next_known`: [B], 1 where the next observation was recorded, 0 behind an end that was recorded without it.
     - any of the dataset's `extras`: float32, int64 or bool [B, ...], as recorded.
     """
 

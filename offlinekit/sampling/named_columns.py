@@ -21,7 +21,7 @@ from offlinekit.types import Array
 if TYPE_CHECKING:
     from offlinekit.datasets.mdp_dataset import MDPDataset
 
-COMPUTED = ("next_actions", "returns", "lambda_returns", "rows", "imagined")
+COMPUTED = ("next_actions", "returns", "lambda_returns", "rows", "imagined", "next_known")
 """Columns that samplers make of a dataset's others."""
 
 Parts: TypeAlias = Sequence[Tensor]

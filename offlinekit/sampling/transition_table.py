@@ -108,6 +108,8 @@ class TransitionTable:
             own = {"returns": to_go, "lambda_returns": to_go, **own}
         if "imagined" in names:
             own = {"imagined": np.zeros(len(dataset), np.float32), **own}
+        if "next_known" in names:
+            own = {"next_known": recorded_next(dataset), **own}
         if "rows" in names:
             own = {"rows": np.arange(len(dataset)), **own}
         named = NamedColumns(names, own, following, device)
@@ -277,3 +279,11 @@ def _actions(dataset: MDPDataset, scaling: Scaling) -> Column:
 
 def _is_raw(column: Column) -> bool:
     return column.rows.dtype == np.uint8 and column.scaler is None
+
+
+def recorded_next(dataset: MDPDataset) -> Array:
+    """Returns 1 where what follows a row was recorded, 0 elsewhere, float32 [N]."""
+    known = np.ones(len(dataset), np.float32)
+    if dataset.next_observations is None:
+        known[dataset.episode_ends - 1] = dataset.final_known
+    return known

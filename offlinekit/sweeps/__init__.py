@@ -1,8 +1,18 @@
 """Sweeps: many settings of one algorithm, those of one architecture as one stacked program."""
 
+from offlinekit.sweeps.evolution import EnvironmentFitness, EvaluatorFitness, Evolution, OfflineFitness
 from offlinekit.sweeps.pack import Trial
 from offlinekit.sweeps.plan import Plan
 from offlinekit.sweeps.space import Range
 from offlinekit.sweeps.sweep import Sweep
 
-__all__ = ["Plan", "Range", "Sweep", "Trial"]
+__all__ = [
+    "EnvironmentFitness",
+    "EvaluatorFitness",
+    "Evolution",
+    "OfflineFitness",
+    "Plan",
+    "Range",
+    "Sweep",
+    "Trial",
+]

@@ -110,12 +110,12 @@ def test_decays_and_bounds_are_part_of_the_loss():
     squares = [float(layer.weight.detach().square().sum()) for layer in layers]
     # Halves of 2.5e-5, 5e-5 and, of the last layer, 1e-4 times the squares of both members.
     decay = 0.5 * (2.5e-5 * squares[0] + 5e-5 * squares[1] + 1e-4 * squares[2])
-    close(impl._regularisation(), decay, atol=1e-8)
+    close(impl.regularisation(), decay, atol=1e-8)
     impl.config.bound_weight = 0.01
     # Bounds start at 0.5 and -10 in 2 dimensions: 0.01 * 2 * 10.5
-    close(impl._regularisation(), decay + 0.21, atol=1e-6)
+    close(impl.regularisation(), decay + 0.21, atol=1e-6)
     batch = make_batch(torch.zeros(2, 1), torch.zeros(2, 1), next_known=torch.ones(2))
-    high, low = torch.autograd.grad(impl._regularisation(), [impl.max_log_var, impl.min_log_var])
+    high, low = torch.autograd.grad(impl.regularisation(), [impl.max_log_var, impl.min_log_var])
     close(high, [0.01, 0.01])
     close(low, [-0.01, -0.01])
     rows = float(row_losses(impl.compute_model_loss(batch)).mean())
@@ -219,6 +219,12 @@ def test_inputs_are_scaled_by_the_rows_to_learn_from_and_the_scaler_is_in_the_fi
     inputs = np.concatenate([data.observations[rows], data.actions[rows] / 2], 1)  # Actions of [-2, 2].
     close(algo.impl.input_shift, inputs.mean(0), atol=1e-5)
     close(algo.impl.input_scale, inputs.std(0), atol=1e-5)
+    set_constant(algo.impl, [[0.0] * 11] * 2)
+    with torch.no_grad():  # The reward is the first input, and each is scaled on its way in.
+        algo.impl.mlp.layers[-1].weight[:, 0, 4] = 1.0
+    seen, acted = torch.from_numpy(inputs[:3, :4]).float(), torch.from_numpy(inputs[:3, 4:]).float()
+    standardised = (inputs[:3, 0] - inputs[:, 0].mean()) / inputs[:, 0].std()
+    close(algo.impl.outcomes(seen, acted).means[0, :, 4], standardised, atol=1e-4)
     loaded = offlinekit.load(algo.save(tmp_path / "model.okt"), device="cpu")
     assert isinstance(loaded, Dynamics)
     close(loaded.impl.input_shift, algo.impl.input_shift)

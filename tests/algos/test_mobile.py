@@ -110,6 +110,9 @@ def test_the_temperature_is_at_most_1_or_stays():
         impl.random.set_state(state)
     assert losses[0] == 0.5 * losses[1]
     assert losses[1] == losses[2] != 0.0
+    set_constant(impl.q, [[5.0], [7.0]])  # The lowest value is taken off.
+    impl.random.set_state(state)
+    close(row_losses(impl.compute_actor_loss(batch)), [losses[2] - 5.0], atol=1e-4)
     names = [one.name for one in build(learns_temperature=False).objectives]
     assert names == ["actor", "critic"]
     assert [one.name for one in impl.objectives] == ["temperature", "actor", "critic"]

@@ -40,9 +40,11 @@ def test_imagined_rows_have_the_next_action_of_their_rollout():
     # The policy is deterministic: its action at the next observation, which is the second step's.
     close(batch.next_actions, algo.impl.policy(batch.next_observations))
     close(first[0].next_actions, second[0].actions)
+    close(first[0].next_observations, second[0].observations)
     assert not torch.equal(batch.next_actions, batch.actions)
     # Target: r + discount (lowest value - critic_penalty * squared distance of smoothed and next action).
     algo.target_noise, algo.critic_penalty = 0.0, 0.5
+    batch = batch._replace(next_actions=batch.next_actions + 0.5)  # Drawn by an earlier policy.
     actions = algo.impl.target_policy(batch.next_observations)
     lowest = algo.impl.target_q.values(batch.next_observations, actions).amin(0)
     distance = (actions - batch.next_actions).square().sum(-1)

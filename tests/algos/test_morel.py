@@ -9,6 +9,7 @@ from loss_checks import close
 from table_networks import TABLE, set_constant
 
 from offlinekit.algos import SACN, MOReL
+from offlinekit.algos.torch.morel_impl import disagreement
 from offlinekit.testing import small_dataset
 
 ON_CPU: dict[str, Any] = {"encoder": TABLE, "seed": 0, "device": "cpu", "batch_size": 8}
@@ -46,6 +47,12 @@ def test_unknown_steps_end_with_their_reward_and_bootstrap_nothing():
     close(rows.discounts, [0.99, 0.99, 0.0])
     assert alive.tolist() == [True, True, True]  # The halt itself is a row, even at the first step.
     assert not bool(later[2])
+
+
+def test_disagreement_is_of_next_observations_alone():
+    # Members 0 and 1 are 5 apart, 0 and 2 are 1, 1 and 2 are 5 - 1; that rewards differ by 100 is nothing.
+    means = torch.tensor([[[0.0, 0.0, 0.0]], [[3.0, 4.0, 50.0]], [[0.6, 0.8, -50.0]]])
+    close(disagreement(means), [5.0])
 
 
 def test_what_is_known_is_learned_of_elites_on_the_data():

@@ -144,6 +144,8 @@ def test_algos_describes_one_in_any_spelling(call: Call) -> None:
     assert any(row[:2] == ["alpha", "2.5"] for row in rows)
     assert any(row[:2] == ["batch_size", "256"] for row in rows)
     assert "did you mean 'iql'?" in call("algos", "iqql").output
+    online = call("algos", "bred").output
+    assert "; finetune --steps 251000 --first-share 0.75 --update-every 1000 --buffer-size 250000" in online
 
 
 # datasets.

@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 from click.testing import Result
 
+from offlinekit.algos import MOPO
 from offlinekit.datasets import MDPDataset
+from offlinekit.testing import small_dataset
 
 Call = Callable[..., Result]
 
@@ -68,6 +70,45 @@ def test_collect_the_policy_of_a_d4rl_file(datasets: Call, tmp_path: Path) -> No
     found = MDPDataset.load(out)
     assert found.reference_scores == pytest.approx((-20.272305, 3234.3))
     assert found.metadata["policy"] == "d4rl:hopper_medium-v2.hdf5"
+
+
+@pytest.fixture(scope="module")
+def model_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A policy that learned in a model, and the data that it learned from."""
+    folder, data = tmp_path_factory.mktemp("model"), small_dataset("continuous")
+    layer = {"type": "mlp", "hidden_sizes": [8]}
+    model = {"encoder": layer, "n_members": 3, "n_elites": 2, "max_epochs": 1, "termination": "never"}
+    algo = MOPO(encoder=layer, batch_size=8, n_rollouts=10, dynamics=model, seed=0, device="cpu")
+    algo.fit(data, 2, out=None, progress=False)
+    data.save(folder / "data.h5")
+    return algo.save(folder / "policy.okt"), folder / "data.h5"
+
+
+def test_collect_in_the_model_of_a_policy_says_that_it_is_made_up(
+    datasets: Call, call: Call, model_run: tuple[Path, Path], tmp_path: Path
+) -> None:
+    policy, data = model_run
+    out = tmp_path / "made.h5"
+    datasets(
+        "collect", "--policy", f"model:{policy}", "--dataset", data, "--steps", 50, "--envs", 1, "--out", out
+    )
+    made, recorded = MDPDataset.load(out), MDPDataset.load(data)
+    assert len(made) == 50
+    assert made.metadata["synthetic"] is True
+    assert made.metadata["warning"] == "made by a learned model, not recorded in an environment"
+    assert made.metadata["algorithm"] == "MOPO"
+    # Episodes begin where those of the data do, and are cut after as many steps as its longest has, 20.
+    firsts = {tuple(first) for first in recorded.observations[recorded.episode_starts].tolist()}
+    assert {tuple(first) for first in made.observations[made.episode_starts].tolist()} <= firsts
+    assert made.episode_lengths().tolist() == [20, 20, 10]
+    for arguments, message in (
+        (("--policy", f"model:{policy}"), "--dataset says where episodes in a model begin"),
+        (("--policy", policy, "--dataset", data), "--dataset says where episodes in a model begin"),
+        (("--policy", f"model:{policy}", "--dataset", data, "--env", "Pendulum-v1"), "leave out --env"),
+    ):
+        result = call("datasets", "collect", *arguments, "--steps", 5, "--out", tmp_path / "none.h5")
+        assert result.exit_code == 2
+        assert message in words(result)
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,8 @@ from offlinekit.datasets import known_datasets
 from offlinekit.nn.encoders import MLPEncoder, ResidualEncoder, resolve_encoder
 from offlinekit.sampling.scalers import resolve_scaler
 from offlinekit.testing import small_dataset
+from offlinekit.training.online.online_settings import OnlineSettings
+from offlinekit.training.setup.settings import completed
 
 TABLE = Path(__file__).with_name("published_settings.csv")
 SOURCE = r"[\w.-]+/[\w.-]+:[\w./-]+@[0-9a-f]{40}"
@@ -67,6 +69,10 @@ def held(algo, preset, field):
     """Returns what the algorithm of a preset has in a field of the table, its defaults included."""
     if field == "n_steps":
         return preset.n_steps
+    if field.startswith("online."):
+        given = {**algo.online_settings, **preset.online}
+        n_steps = given.pop("n_steps")
+        return {"n_steps": n_steps, **completed(given, OnlineSettings, "fit_online")}[field.partition(".")[2]]
     if field == "transitions":
         return preset.dataset_options.get(field, "all")
     value = getattr(algo, field)
@@ -90,7 +96,7 @@ def test_every_number_is_the_sources(name):
         for field, value in fields.items():
             expected = pytest.approx(value, rel=1e-9) if type(value) is float else value
             assert held(algo, preset, field) == expected, (dataset, field)
-        unchecked = set(preset.hyperparameters) - set(fields)
+        unchecked = {*preset.hyperparameters, *(f"online.{name}" for name in preset.online)} - set(fields)
         assert not unchecked, f"the table has no word on {unchecked} of {dataset}"
 
 
@@ -109,7 +115,7 @@ def test_the_table_tells_wrong_numbers(monkeypatch):
 @pytest.mark.parametrize(("algo", "preset"), EVERY, ids=lambda x: getattr(x, "dataset", None) or x.__name__)
 def test_each_cites_paper_and_files(algo, preset):
     paper, *files = preset.sources
-    assert re.fullmatch(r"(CORL, )?arXiv:\d{4}\.\d{5}", paper)
+    assert re.fullmatch(r"(CORL, )?arXiv:\d{4}\.\d{5}|PMLR v\d+, .* \d{4}", paper)
     assert files
     assert all(re.fullmatch(SOURCE, file) for file in files), files
     assert preset.n_steps >= 100_000
@@ -137,13 +143,15 @@ def test_entries_for_the_same_dataset_join():
 def test_later_entries_rule_and_sources_stand_once():
     entries = [
         {"datasets": ["a", "b"], "sources": ["x"], "set": {"beta": 1.0, "gamma": 0.9}, "n_steps": 5},
-        {"datasets": ["b"], "sources": ["y"], "set": {"beta": 2.0}},
+        {"datasets": ["b"], "sources": ["y"], "set": {"beta": 2.0}, "online": {"n_steps": 7}},
         {"datasets": ["a"], "sources": ["x", "z"], "dataset_options": {"step_limit": 7}, "n_steps": 6},
     ]
     assert presets._joined("a", entries) == Preset(
         "a", {"beta": 1.0, "gamma": 0.9}, 6, {"step_limit": 7}, ("x", "z")
     )
-    assert presets._joined("b", entries) == Preset("b", {"beta": 2.0, "gamma": 0.9}, 5, {}, ("x", "y"))
+    assert presets._joined("b", entries) == Preset(
+        "b", {"beta": 2.0, "gamma": 0.9}, 5, {}, ("x", "y"), {"n_steps": 7}
+    )
 
 
 def test_choices_in_names_expand():
@@ -175,5 +183,6 @@ def test_the_page_counts_what_is_compared():
         if of_algo:
             assert counted.pop(algo.__name__) == (len(of_algo), sum(map(len, of_algo))), algo
     assert not counted
-    total = f"{len(table)} presets of 19 algorithms, {sum(map(len, table.values())):,} numbers"
+    n_algos, n_numbers = len({name for name, _ in table}), sum(map(len, table.values()))
+    total = f"{len(table)} presets of {n_algos} algorithms, {n_numbers:,} numbers"
     assert total in page

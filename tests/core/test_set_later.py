@@ -44,6 +44,7 @@ WITH = {  # What a hyperparameter needs beside it to mean anything.
     "return_scale": {"condition": "return"},
     "actor_lr_schedule": {"lr_schedule": "constant"},
     "vae_learning_rate": {"warmup_steps": 8},
+    "warmup_learning_rate": {"warmup_steps": 8},
     "kl_weight": {"warmup_steps": 8},
     "variance_weight": {"encoder": MLPEncoder((8,), dropout=0.5)},
 }

@@ -206,7 +206,8 @@ def test_wrong_paths_and_formats(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"there is no file .*mne.h5; did you mean 'mine.h5'\?"):
         get_dataset(tmp_path / "mne.h5")
     with pytest.raises(
-        ValueError, match=r"unknown format 'd4r'; did you mean 'd4rl'.; known: bandits, bcq_buffers, buffers"
+        ValueError,
+        match=r"unknown format 'd4r'; did you mean 'd4rl'.; known: bandits, bcq_buffers, bcq_frames, buffers",
     ):
         get_dataset(tmp_path / "mine.h5", format="d4r")
     with pytest.raises(FileFormatError, match="is not of d3rlpy: it has neither"):

@@ -76,7 +76,7 @@ def test_every_reader_of_files_is_attacked() -> None:
         "rl_unplugged": "tfrecord", "rl_unplugged_control": "tfrecord", "rl_unplugged_rwrl": "tfrecord",
         "waymo": "tfrecord", "dialogues": "rllib", "tfds": "tfrecord", "tables": "csv",
         "robomimic": "hdf5", "dsrl": "hdf5", "buffers": "npz", "v_d4rl": "npz",
-        "bandits": "npz", "bcq_buffers": "npz", "imitation": "npz", "stable_baselines": "npz",
+        "bandits": "npz", "bcq_buffers": "npz", "bcq_frames": "npz", "imitation": "npz", "stable_baselines": "npz",
     }  # fmt: skip
     for name, source in all_sources().items():
         if source.read is not None:

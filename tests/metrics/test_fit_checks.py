@@ -81,6 +81,13 @@ def test_a_fit_of_too_few_updates_says_so():
     assert "took 10 updates of the 2,400 that gamma=0.9 and tau=0.01 need" in fit.too_few_updates(losses())
 
 
+def test_members_that_took_too_few_updates_say_so_once():
+    fit = DiscreteFQE(policy=ALWAYS_ONE, gamma=0.9, tau=0.01, encoder=TABLE, device="cpu", seed=0)
+    with pytest.warns(TrainingWarning) as caught:
+        fit.fit(losses(), 10, seeds=2, out=None, progress=False)
+    assert ["the fit took 10 updates of the 2,400" in str(each.message) for each in caught] == [True]
+
+
 def test_a_fit_whose_values_still_move_says_so():
     # Enough updates for tau = 1 of 8 steps, 24; at a rate of 1e-4 the values hardly leave 0.
     settings: dict[str, Any] = {

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from time import monotonic
 from typing import Any
 
+import pytest
 import torch
 from table_networks import TABLE
 
-from offlinekit.algos import MOPO
+from offlinekit.algos import MOPO, Population
 from offlinekit.testing import small_dataset
+from offlinekit.training.setup.start import start_run
 
 MODEL: dict[str, Any] = {"encoder": TABLE, "n_members": 2, "max_epochs": 1, "termination": "never"}
 SMALL: dict[str, Any] = {
@@ -61,6 +64,50 @@ def test_a_run_that_goes_on_rolls_out_as_if_it_had_not_stopped(monkeypatch, tmp_
         assert rolled_at(monkeypatch, resumed, 12, resume=broken.run_dir, **settings) == later
         for name, value in whole.impl.state_tensors().items():
             assert torch.equal(value, resumed.impl.state_tensors()[name]), name
+
+
+def test_rollouts_that_no_update_followed_are_not_made_again(monkeypatch):
+    algo = MOPO(**SMALL)
+    run = start_run(algo, small_dataset("continuous"), 8, out=None, progress=False)
+    rolled: list[int] = []
+    rollouts = algo.impl_class.rollouts
+    monkeypatch.setattr(
+        algo.impl_class, "rollouts", lambda self, *a: (rolled.append(self.grad_step), rollouts(self, *a))[1]
+    )
+    run.open()
+    assert run.take(4, lambda: bool(rolled)) == 0  # Interrupted as the rollouts are ready.
+    assert run.take(4, lambda: False) == 4
+    assert rolled == [0]
+    assert run.take(4, lambda: True) == 0  # No rollouts of a run that is to stop.
+    assert rolled == [0]
+    run.close()
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_the_seconds_of_a_run_bound_its_model_too(tmp_path, several):
+    def fit() -> MOPO:
+        endless = {**MODEL, "max_epochs": 2_000, "patience": 10**9, "seed": 7}
+        algo = MOPO(**{**SMALL, "dynamics": endless})
+        data, how = small_dataset("continuous"), {"out": tmp_path, "progress": False, "max_seconds": 0.3}
+        if several:
+            return Population([algo]).fit(data, 4, **how).algos[0]
+        return algo.fit(data, 4, resume="auto", **how)
+
+    began = monotonic()
+    first = fit()
+    assert monotonic() - began < 10.0
+    assert first.grad_step == 0
+    assert not bool(first.impl.model_is_trained)
+    assert [path.name for path in (first.run_dir / "checkpoints").iterdir()]
+    assert not (first.run_dir / "policy.okt").exists()
+
+    def model_updates() -> str:
+        (folder,) = (tmp_path / "dynamics").glob("Dynamics_*")
+        return max(path.name for path in (folder / "checkpoints").iterdir())
+
+    before = model_updates()
+    assert fit().run_dir == first.run_dir or several
+    assert model_updates() > before  # The model goes on where it stood.
 
 
 def test_the_ring_is_in_checkpoints_and_not_in_policies(tmp_path):

@@ -156,7 +156,7 @@ def test_gradients_of_halves_average_to_that_of_the_whole(name, monkeypatch):
             if all_rows is not None:
                 gap = (all_rows - (first + second) / 2).abs().max()
                 gaps.append(float(gap) / max(float(all_rows.abs().max()), 1.0))
-    assert (max(gaps) > 1e-5) == (name in OF_A_BATCH), f"largest difference {max(gaps):.1e}"
+    assert (max(gaps) > 3e-5) == (name in OF_A_BATCH), f"largest difference {max(gaps):.1e}"
 
 
 def test_weights_have_mean_1_over_the_rows_of_all_processes():

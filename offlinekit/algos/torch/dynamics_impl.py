@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
@@ -176,7 +177,7 @@ class DynamicsImpl(Impl):
         acted = batch.actions.new_zeros(len(batch.actions), size) if self.is_discrete else batch.actions
         return torch.cat([batch.observations, acted], -1)  # type: ignore[list-item]
 
-    def _changes(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def changes(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Returns y [..., D + 1] of a batch, and which of it was recorded, 1 or 0, [..., D + 1]."""
         change = batch.next_observations - batch.observations  # type: ignore[operator]  # Vectors.
         known = batch.next_known.unsqueeze(-1).expand_as(change)
@@ -189,20 +190,41 @@ class DynamicsImpl(Impl):
         If what follows an end was not recorded, only reward and end are learned.
         """
         k = self.config.n_members
-        parts = (batch.observations, batch.actions, *self._changes(batch))
-        observations, actions, changes, known = (_by_member(part, k) for part in parts)  # type: ignore[arg-type]  # Vectors.
+        parts = (batch.observations, batch.actions, *self.changes(batch), batch.discounts)
+        observations, actions, *recorded = (_by_member(part, k) for part in parts)  # type: ignore[arg-type]  # Vectors.
         outcomes = self.outcomes(observations, actions, per_member=True)
-        fits = losses.gaussian_fit(outcomes.means, 2.0 * outcomes.log_stds, changes)
-        loss = (known * fits).mean(-1)
-        if self.learns_ends:
-            ends = (batch.discounts == 0).float().view_as(loss)
-            loss = loss + F.binary_cross_entropy_with_logits(outcomes.logits, ends, reduction="none")
+        changes, known, _ = recorded
         errors = (known * (outcomes.means - changes).square())[..., :-1].mean(-1)
-        return Rows(k * loss.flatten(), extra=self._regularisation()), {
+        return Rows(k * self.fits(outcomes, *recorded).flatten(), extra=self.regularisation()), {
             "observation_error": errors.detach().flatten()
         }
 
-    def _regularisation(self) -> Tensor:
+    def fits(self, outcomes: Outcomes, changes: Tensor, known: Tensor, discounts: Tensor) -> Tensor:
+        """Returns how badly members fit B rows: mean[(mu - y)^2 e^-lv + lv], plus the end's cross-entropy, [K, B].
+
+        Args:
+            outcomes: What K members predicted.
+            changes: y, [B, D + 1], or [K, B, D + 1] of rows of each member.
+            known: 1 for what was recorded of it, else 0; likewise.
+            discounts: [B] or [K, B], 0 at an end.
+        """
+        errors = losses.gaussian_fit(
+            outcomes.means, 2.0 * outcomes.log_stds, changes.expand_as(outcomes.means)
+        )
+        loss = (known * errors).mean(-1)
+        if self.learns_ends:
+            ends = (discounts == 0).float().expand_as(loss)
+            loss = loss + F.binary_cross_entropy_with_logits(outcomes.logits, ends, reduction="none")
+        return loss
+
+    def log_density(self, outcomes: Outcomes, changes: Tensor) -> Tensor:
+        """Returns the log-density of changes and rewards [B, D + 1] under the equal mixture of the elites, [B]."""
+        e = self.n_elites
+        means, log_stds = outcomes.means[:e], outcomes.log_stds[:e]
+        each = losses.normal_log_prob(changes.expand_as(means), means, log_stds)
+        return each.logsumexp(0) - math.log(e)
+
+    def regularisation(self) -> Tensor:
         """Returns the decay of the layers' weights and the pull on the bounds, []."""
         layers = [layer for layer in self.mlp.modules() if isinstance(layer, StackedLinear)]
         decays = [HIDDEN_DECAYS[min(i, 3)] for i in range(len(layers) - 1)] + [HEAD_DECAY]
@@ -220,7 +242,7 @@ class DynamicsImpl(Impl):
 
         The probability of an end, if it is learned, adds its own.
         """
-        changes, known = self._changes(batch)
+        changes, known = self.changes(batch)
         outcomes = self.outcomes(batch.observations, batch.actions)  # type: ignore[arg-type]  # Vectors.
         errors = (known * (outcomes.means - changes).square()).mean((-1, -2))
         if not self.learns_ends:

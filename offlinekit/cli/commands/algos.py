@@ -50,10 +50,14 @@ def command(name: str | None) -> None:
 
 
 def _settings(preset: Preset) -> str:
-    """Returns what a preset sets, as `--set` would take it, and the options of its dataset's reader."""
+    """Returns what a preset sets, as `--set` would take it, the options of its dataset's reader and of `finetune`."""
     reader = [f"--dataset-option {name}={value}" for name, value in preset.dataset_options.items()]
     chosen = [
         f"{name}={json.dumps(value, separators=(',', ':')) if isinstance(value, dict) else value}"
         for name, value in preset.hyperparameters.items()
     ]
-    return " ".join([*(chosen or ["the defaults"]), *reader])
+    online = {
+        ("steps" if name == "n_steps" else name.replace("_", "-")): v for name, v in preset.online.items()
+    }
+    then = [f"; finetune {' '.join(f'--{name} {value}' for name, value in online.items())}"] if online else []
+    return " ".join([*(chosen or ["the defaults"]), *reader, *then])

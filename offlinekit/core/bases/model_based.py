@@ -75,6 +75,7 @@ class ModelBased(Algo):
 
     family: ClassVar[str] = ""
     dynamics_class: ClassVar[type[Algo]]
+    model_settings: ClassVar[Mapping[str, Any]] = {}  # Of the model, in place of its own defaults.
     run_class = ModelBasedRun
 
     def check_together(self) -> None:
@@ -87,7 +88,8 @@ class ModelBased(Algo):
     def new_model(self) -> Algo:
         """Makes the front of the model, without networks."""
         scalers = {name: getattr(self, name) for name in OWN_SCALERS}
-        return self.dynamics_class(**{"seed": self.seed, **self.dynamics, **scalers, "device": self.device})
+        given = {"seed": self.seed, **self.model_settings, **self.dynamics}
+        return self.dynamics_class(**{**given, **scalers, "device": self.device})
 
     @property
     def model(self) -> Algo:
@@ -138,6 +140,11 @@ class ModelBasedImpl(Mixin):
 
     def learn_model(self, recorded: TransitionSampler) -> None:
         """Learns of the model, once it is trained, what rollouts need of it; does nothing here."""
+
+    @property
+    def first_rollout(self) -> int:
+        """The update from which on rollouts are renewed; before it minibatches have some of the first policy."""
+        return 0
 
     @property
     def n_predictions(self) -> int:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from torch.utils._pytree import tree_leaves
 
+from offlinekit.envs.env_spaces import JointDiscrete
 from offlinekit.envs.legal_actions import legal_of
 from offlinekit.nn.dispatch import Dispatch
 from offlinekit.nn.networks import Ensemble
@@ -49,6 +50,8 @@ class ExportedPolicy(nn.Module):
         self._observed = [_numbers(affine) for affine in affines]
         self._acted = _numbers(algo.scaling.action)
         bounds = ("low", "high") if isinstance(self.action_space, spaces.Box) else ()
+        joint = self.action_space if isinstance(self.action_space, JointDiscrete) else None
+        self._parts = None if joint is None else torch.from_numpy(joint.split(np.arange(joint.n)).T.copy())
         self._bounds = [
             torch.tensor(getattr(self.action_space, bound), dtype=torch.float32) for bound in bounds
         ]
@@ -61,7 +64,12 @@ class ExportedPolicy(nn.Module):
         scaled = [_scale(leaf, numbers) for leaf, numbers in zip(leaves, self._observed, strict=True)]
         actions: Tensor = self.impl.predict_best_action(_tree(self.observation_space, iter(scaled)))
         if not self._bounds:
-            return actions.reshape(-1)  # ArgMax of onnxruntime keeps its axis if there are no rows.
+            numbers = actions.reshape(-1)  # ArgMax of onnxruntime keeps its axis if there are no rows.
+            return (
+                numbers
+                if self._parts is None
+                else self._parts.gather(1, numbers.expand(len(self._parts), -1)).T
+            )
         if self._acted is not None:
             actions = (actions.double() * self._acted["scale"] + self._acted["shift"]).float()
         return actions.clamp(*self._bounds)

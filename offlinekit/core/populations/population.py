@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
+import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -20,7 +21,7 @@ from offlinekit.core.populations.population_run import PopulationRun, Rows
 from offlinekit.core.populations.stacked_sampling import SharedColumns
 from offlinekit.datasets import MDPDataset
 from offlinekit.directions import is_maximized
-from offlinekit.errors import TrainingError, did_you_mean
+from offlinekit.errors import TrainingError, TrainingWarning, did_you_mean
 from offlinekit.interfaces import Evaluator
 from offlinekit.training import run_folder
 from offlinekit.training.interrupts import whole_runs
@@ -159,6 +160,9 @@ class Population:
         with whole_runs():
             for _ in self.fitter(dataset, n_steps, **settings):
                 pass
+        doubts = {type(algo).__name__: why for algo in self.algos if (why := algo.fit_doubt(dataset))}
+        for name, why in doubts.items():
+            warnings.warn(f"{name}: {why}", TrainingWarning, stacklevel=3)
         return self
 
     @takes_settings

@@ -10,7 +10,8 @@ from gymnasium import spaces
 
 from offlinekit.datasets.findings import refuse_first
 from offlinekit.datasets.inspection.rules import no_log_probs
-from offlinekit.envs.callable_policies import GreedyPolicy, as_policy
+from offlinekit.envs.callable_policies import Act, GreedyPolicy, as_policy
+from offlinekit.envs.env_spaces import joined_actions
 from offlinekit.envs.stateful_policies import check_memoryless
 from offlinekit.errors import UnsupportedError
 from offlinekit.metrics.ope.logged import Floats
@@ -43,7 +44,8 @@ class TargetPolicy:
 
     def __init__(self, policy: PolicyLike, action_space: spaces.Space[Any], n_samples: int = 10) -> None:
         check_memoryless(policy)
-        self.act = as_policy(policy)
+        act = as_policy(policy)
+        self.act: Act = lambda observations: joined_actions(np.asarray(act(observations)), action_space)
         self.source, self.policy, self.n_samples = policy, policy, n_samples
         self.discrete = isinstance(action_space, spaces.Discrete)
         self.action_space = action_space

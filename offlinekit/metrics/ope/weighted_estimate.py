@@ -11,7 +11,7 @@ import numpy as np
 from offlinekit.algos.fqe import FQE
 from offlinekit.core.units import SampledPolicy
 from offlinekit.datasets import MDPDataset
-from offlinekit.envs.callable_policies import GreedyPolicy, as_policy
+from offlinekit.envs.callable_policies import GreedyPolicy
 from offlinekit.errors import UnsupportedError
 from offlinekit.metrics.ope.diagnostics import effective_sample_size
 from offlinekit.metrics.ope.doubly_robust import weighted_doubly_robust
@@ -161,4 +161,4 @@ def fitted_target(policy: PolicyLike | str, fit: FQE, dataset: MDPDataset) -> Ta
         return target
     if isinstance(policy, SampledPolicy) or fit.n_draws > 1:
         return None
-    return TargetPolicy(GreedyPolicy(as_policy(policy)), dataset.action_space)
+    return TargetPolicy(GreedyPolicy(target.act), dataset.action_space)

@@ -38,7 +38,7 @@ class ImaginedRows(ReplayMemory):
             kept: bool [B], which of them.
         """
         chosen = kept.nonzero().squeeze(1)[-self.capacity :]
-        named = {"masks": self._n_masks, "imagined": 1}
+        named = {"masks": self._n_masks, "imagined": 1, "next_known": 1}
         ones = rows.rewards.new_ones(len(kept), sum(named[name] for name in self.columns.in_table))
         scalars = torch.stack([rows.rewards, rows.discounts], 1)
         own = torch.cat([_flat(rows.observations), _flat(rows.actions), scalars, ones], 1)

@@ -19,7 +19,7 @@ from offlinekit.sampling.scalers import Scaling
 from offlinekit.sampling.transition_table import Located
 from offlinekit.types import Array, ArrayTree, leaves, map_tree
 
-MADE = ("next_actions", "returns", "masks", "imagined")
+MADE = ("next_actions", "returns", "masks", "imagined", "next_known")
 """Columns that new rows have without anybody giving them; every member of an ensemble learns from a new row."""
 
 
@@ -194,7 +194,12 @@ class ReplayMemory:
 
     def _named(self, row: CompleteRow) -> Array:
         """Returns the packed columns of a row beside the standard ones."""
-        made = {"masks": np.ones(self._n_masks), "returns": (row.to_go,), "imagined": (0.0,)}
+        made = {
+            "masks": np.ones(self._n_masks),
+            "returns": (row.to_go,),
+            "imagined": (0.0,),
+            "next_known": (1.0,),
+        }
         return np.concatenate([made[name] for name in self.columns.in_table])
 
     def _flat(self, observation: ArrayTree) -> Array:

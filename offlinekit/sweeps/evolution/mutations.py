@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import TypeAlias
 
 import numpy as np
@@ -18,33 +17,9 @@ from offlinekit.sweeps.evolution.transplant import sync_targets
 from offlinekit.sweeps.evolution.value_moves import Value
 
 Rng: TypeAlias = np.random.Generator
-Change: TypeAlias = "Callable[[Algo], tuple[Algo, str]]"
-"""Takes an algorithm that may be changed; returns it, or another one, and what was done in words."""
 NOISY_SHARE, RESET_SHARE, STRONG = 0.1, 0.05, 10.0
 """Share of the weights that noise reaches; of these, that AgileRL resets and as many it shakes 10 times as much."""
 LARGEST = 1e6
-
-
-@dataclass(frozen=True)
-class Offspring:
-    """Who takes a place in the next generation.
-
-    Attributes:
-        parent: Number of the member whose state it has; None for networks that have learned nothing.
-        values: Hyperparameters that are set.
-        change: What else happens to it, or None.
-        copies_values: Whether the parent's hyperparameters come with its networks.
-    """
-
-    parent: int | None
-    values: Mapping[str, Value] | None = None
-    change: Change | None = None
-    copies_values: bool = True
-
-
-def unchanged(algo: Algo) -> tuple[Algo, str]:
-    """Returns the algorithm as it is."""
-    return algo, ""
 
 
 def with_values(algo: Algo, values: Mapping[str, Value]) -> tuple[Algo, str]:

@@ -38,32 +38,38 @@ class ModelBasedRun(Run):
         self.rolled: dict[str, float] = dict(state["rolled"]) if state else {}
 
     def open(self, *loggers: Logger) -> None:
-        """Starts the run, with the model's if it has not learned yet."""
+        """Starts the run, with the model's if it has not learned yet; one that runs out of time is not taken."""
         super().open(*loggers)
         impl = self.learner.impl
         if not self.sampler.imagines or bool(impl.model_is_trained):
             return
         place = self.folder.parent if self.folder is not None else None
         model = self.learner.new_model()
-        impl.model.load_state_dict(trained_model(model, self.sampler.dataset, dict(self.settings), place))
+        networks = trained_model(model, self.sampler.dataset, dict(self.settings), place, self._deadline)
+        if networks is None:
+            return
+        impl.model.load_state_dict(networks)
         impl.model_is_trained.fill_(True)
         impl.learn_model(self.sampler.starts)
         log.info("model ready", holdout_error=float(impl.model.best_errors.mean()))
 
     def take(self, n_updates: int, stop: Callable[[], bool]) -> int:
-        """Rolls out if it is time, then takes updates up to the next rollouts."""
+        """Rolls out if it is time, then takes updates up to the next rollouts; neither if it is to stop."""
+        if stop():
+            return 0
         every: int = self.learner.rollout_interval
-        if self.sampler.imagines and self._rolls_out(every):
-            self._roll_out()
-        return super().take(min(n_updates, every - self.done % every), stop)
-
-    def _rolls_out(self, every: int) -> bool:
+        since = self.clock - max(self.start, self.learner.impl.first_rollout)
         is_new = self.rolled.get("at") != self.clock
-        return is_new and (self.done % every == 0 or self.sampler.memory.n_usable == 0)
+        is_due = (since >= 0 and since % every == 0) or self.sampler.memory.n_usable == 0
+        if self.sampler.imagines and is_new and is_due:
+            self._roll_out(anew=since == 0)
+        return super().take(min(n_updates, every - since % every), stop)
 
-    def _roll_out(self) -> None:
-        """Rolls the policy out from recorded states, and adds the rows to those that updates draw."""
+    def _roll_out(self, anew: bool) -> None:
+        """Rolls the policy out from recorded states, and adds the rows to those that updates draw, or replaces them."""
         learner, memory = self.learner, self.sampler.memory
+        if anew:
+            memory.clear()
         total, n_alive = 0.0, []
         for rows, alive in learner.impl.rollouts(
             self.sampler.draw_starts(learner.n_rollouts), learner.rollout_length

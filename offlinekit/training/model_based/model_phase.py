@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import fcntl
 import json
+import math
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, Protocol
+from time import monotonic, sleep
+from typing import IO, Any, Protocol
 
 from torch import Tensor
 
@@ -26,6 +28,8 @@ MOST_UPDATES = 100_000_000
 SHARED = ("engine", "precision", "deterministic", "progress", "preemptible")
 """Settings of a run that its model's has too."""
 MOST_KEPT = 4
+PAUSE = 0.1
+"""Seconds between looks at whether another process has trained a model."""
 
 _RECENT: OrderedDict[str, dict[str, Tensor]] = OrderedDict()
 """The last few models that this process trained or read, by data, settings and seed."""
@@ -43,9 +47,13 @@ class Model(Trainable, Protocol):
 
 
 def trained_model(
-    model: Model, dataset: MDPDataset, settings: Mapping[str, Any], place: Path | None
-) -> dict[str, Tensor]:
-    """Returns the networks of a model of a dataset, trained here unless that was done before.
+    model: Model,
+    dataset: MDPDataset,
+    settings: Mapping[str, Any],
+    place: Path | None,
+    deadline: float = math.inf,
+) -> dict[str, Tensor] | None:
+    """Returns the networks of a model of a dataset, trained here unless that was done before; None if out of time.
 
     Members of a population, and runs of a sweep that write to one folder, share it; what was interrupted goes on.
 
@@ -54,6 +62,7 @@ def trained_model(
         dataset: What it learns from.
         settings: Of the run that needs it.
         place: Folder of that run's folder, or None to keep no file.
+        deadline: Of that run, by the clock of `monotonic`. A model that is not ready by then has a checkpoint.
     """
     how = {name: settings[name] for name in SHARED}
     plain = {name: value for name, value in how.items() if name not in ("progress", "preemptible")}
@@ -62,7 +71,11 @@ def trained_model(
         [fingerprint(dataset), type(model).__name__, model.config, plain, device], sort_keys=True
     )
     if key not in _RECENT:
-        _RECENT[key] = _networks(model, dataset, how, None if place is None else place / FOLDER, device)
+        folder = None if place is None else place / FOLDER
+        networks = _networks(model, dataset, how, folder, device, deadline)
+        if networks is None:
+            return None
+        _RECENT[key] = networks
         while len(_RECENT) > MOST_KEPT:
             _RECENT.popitem(last=False)
     _RECENT.move_to_end(key)
@@ -70,9 +83,17 @@ def trained_model(
 
 
 def _networks(
-    model: Model, dataset: MDPDataset, how: dict[str, Any], folder: Path | None, device: str
-) -> dict[str, Tensor]:
-    with nullcontext() if folder is None else _awaited(folder):
+    model: Model,
+    dataset: MDPDataset,
+    how: dict[str, Any],
+    folder: Path | None,
+    device: str,
+    deadline: float,
+) -> dict[str, Tensor] | None:
+    with nullcontext() if folder is None else _awaited(folder, deadline):
+        seconds = deadline - monotonic()
+        if seconds <= 0:
+            return None
         done = None
         if folder is not None:
             wanted = describe_run(model, MOST_UPDATES, complete(how), describe_data(dataset, {}))
@@ -81,14 +102,27 @@ def _networks(
             model = type(model).load(done, device=device)
         else:
             resume = None if folder is None else "auto"
-            model.fit(dataset, MOST_UPDATES, out=folder, resume=resume, **how)
+            limit = seconds if seconds < math.inf else None
+            model.fit(dataset, MOST_UPDATES, out=folder, resume=resume, max_seconds=limit, **how)
+            if monotonic() >= deadline:
+                return None
     return {name: value.clone() for name, value in model.impl.state_dict().items()}
 
 
 @contextmanager
-def _awaited(folder: Path) -> Iterator[None]:
-    """Waits while another process trains a model in the folder, which may be the same."""
+def _awaited(folder: Path, deadline: float) -> Iterator[None]:
+    """Waits while another process trains a model in the folder, which may be the same, up to the deadline."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        while not _locks(file) and monotonic() < deadline:
+            sleep(PAUSE)
         yield
+
+
+def _locks(file: IO[str]) -> bool:
+    """Returns whether a file could be locked at once."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, cast
 from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.errors import UnsupportedError
 from offlinekit.interfaces import Sampler
+from offlinekit.memory import memory_limit
 from offlinekit.nn.random import derive
+from offlinekit.sampling.block_reader import is_mapped, row_bytes
 from offlinekit.sampling.replay.growing import GrowingSampler
 from offlinekit.sampling.replay.mixture import MixedSampler
 from offlinekit.sampling.replay.replay_memory import ReplayMemory
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
     from gymnasium import spaces
 
     from offlinekit.core.algo import Algo
+
+MEMORY_SHARE = 0.5
+"""Of the memory at hand that recorded rows may take."""
 
 
 def make_memory(
@@ -42,9 +47,12 @@ def make_memory(
 
     Raises:
         ValueError: For balanced replay without a dataset.
-        UnsupportedError: For balanced replay of rows that a replay memory cannot hold.
+        UnsupportedError: For balanced replay of rows that a replay memory cannot hold, and for recorded rows beside
+            new ones that lie in a file and are more than memory may hold.
     """
     kept = dataset if share is None else None
+    if kept is not None:
+        _check_size(kept)
     memory = _new_rows(algo, kept, example, capacity)
     if first_share is not None:
         return _balanced(algo, memory, first_share), memory
@@ -56,6 +64,16 @@ def make_memory(
         return memory, memory
     start, end = share
     return MixedSampler(recorded, memory, algo.batch_size, lambda: start + (end - start) * done()), memory
+
+
+def _check_size(dataset: MDPDataset) -> None:
+    """Refuses to hold all rows of a dataset in a file if memory would not."""
+    n_bytes = len(dataset) * row_bytes(dataset)
+    if is_mapped(dataset) and n_bytes > MEMORY_SHARE * memory_limit():
+        raise UnsupportedError(
+            f"recorded rows among new ones are held in memory, but those of {dataset.name!r} take {n_bytes:,} bytes; "
+            "give mixing='symmetric', which draws them from their file, or a part of them, dataset[:1000]"
+        )
 
 
 def _balanced(algo: Algo, memory: ReplayMemory | GrowingSampler, first_share: float) -> BalancedReplay:

@@ -178,7 +178,7 @@ def test_bad_columns_are_named(case: str) -> None:
 @pytest.mark.parametrize("field", ["action_space", "observation_space"])
 def test_spaces_of_other_kinds(field: str) -> None:
     with pytest.raises(UnsupportedError, match=f"{field} must be .*MultiBinary"):
-        MDPDataset(**columns(**{field: spaces.MultiBinary(3)}))
+        MDPDataset(**columns(**{field: spaces.MultiBinary([3, 2])}))
 
 
 def test_integer_dtypes_are_discrete_and_floats_never_are() -> None:

@@ -1,0 +1,309 @@
+"""The loop over generations: train, judge, record, save, breed."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from offlinekit.core.algo import Algo
+from offlinekit.core.populations import Population
+from offlinekit.datasets import MDPDataset
+from offlinekit.errors import FileFormatError, TrainingError
+from offlinekit.metrics.reporting.lineage import Lineage, LineageRow
+from offlinekit.metrics.reporting.lineage_figures import write_lineage_figure
+from offlinekit.nn.random import derive
+from offlinekit.sweeps.evolution.breeding import Breeding, bred
+from offlinekit.sweeps.evolution.evolution_settings import EvolutionSettings
+from offlinekit.sweeps.evolution.fitness import Reported, Verdict, as_fitness
+from offlinekit.sweeps.evolution.members import architecture_of
+from offlinekit.training import run_folder
+from offlinekit.training.loggers import Logger
+from offlinekit.training.trackers import find_factories
+
+if TYPE_CHECKING:
+    from offlinekit.sweeps.evolution.scheduler import Scheduler
+
+CONFIG, WINNER, RESULT = "evolution.json", "winner.okt", "result.json"
+
+
+@dataclass(frozen=True)
+class Evolved:
+    """The result of an evolution.
+
+    Attributes:
+        winner: The best-ranked member of the last generation.
+        number: Of its place.
+        reported: What it is worth by a judge that chose nothing.
+        lineage: All members of all generations.
+        population: The last generation.
+        run_dir: The folder of the run, or None.
+    """
+
+    winner: Algo
+    number: int
+    reported: Reported
+    lineage: Lineage
+    population: Population
+    run_dir: Path | None
+
+
+@dataclass(frozen=True)
+class Generation:
+    """One generation, trained and judged.
+
+    Attributes:
+        number: From 1 on.
+        rows: Its members in the lineage.
+        best: Number of the best-ranked member.
+        population: Its members.
+        result: Of the run, in its last generation.
+    """
+
+    number: int
+    rows: Sequence[LineageRow]
+    best: int
+    population: Population
+    result: Evolved | None = None
+
+    @property
+    def evolved(self) -> Evolved:
+        """The result, of the last generation.
+
+        Raises:
+            ValueError: Of an earlier one.
+        """
+        if self.result is None:
+            raise ValueError(f"generation {self.number} is not the last one; the last has the result")
+        return self.result
+
+
+class Generations:
+    """Runs a scheduler over a population.
+
+    Args:
+        scheduler: What decides between generations.
+        population: Members to begin with.
+        dataset: What they learn from, and what may judge them.
+        settings: Complete.
+    """
+
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        population: Population | Sequence[Algo],
+        dataset: MDPDataset,
+        settings: EvolutionSettings,
+    ) -> None:
+        members = list(population)
+        self.scheduler, self.settings = scheduler, settings
+        self.population = Population(members, varying=list(scheduler.search))
+        self.fitness = as_fitness(settings["fitness"])
+        self.dataset = self.fitness.prepare(dataset, scheduler.seed)
+        for member in members:
+            member.build(self.dataset)
+            scheduler.check(member)
+        self.lineage = Lineage()
+        self.moves: list[tuple[int | None, str]] = []
+        self.folder: Path | None = None
+        self._factories = find_factories(settings["loggers"])
+
+    def steps(self) -> Iterator[Generation]:
+        """Yields each generation when it is judged and saved."""
+        with ExitStack() as opened:
+            self._open(opened)
+            loggers = self._loggers(opened)
+            while True:
+                number = self.lineage.last + 1
+                try:
+                    self._breed(number)
+                    generation = self._generation(number)
+                except KeyboardInterrupt as error:
+                    kept = (
+                        f"go on with resume={str(self.folder)!r}"
+                        if self.folder
+                        else "nothing saved (out=None)"
+                    )
+                    raise type(error)(f"in generation {number}; {kept}") from error
+                for logger in loggers:
+                    logger.log(self._metrics(generation))
+                yield generation
+                if generation.result is not None:
+                    return
+
+    # One generation.
+
+    def _generation(self, number: int) -> Generation:
+        errors = self._train()
+        verdicts = self._judge(errors, number)
+        updates = max(algo.grad_step for algo in self.population)
+        rows = [
+            LineageRow(
+                number,
+                place,
+                *self.moves[place],
+                verdict.fitness,
+                verdict.value,
+                verdict.spread,
+                verdict.held_back,
+                updates,
+                architecture_of(algo),
+                {name: getattr(algo, name) for name in self.scheduler.search},
+            )
+            for place, (algo, verdict) in enumerate(zip(self.population, verdicts, strict=True))
+        ]
+        self.lineage = Lineage([*self.lineage.rows, *rows])
+        best = self.lineage.ranking(self.scheduler.average)[0]
+        self._save(number)
+        result = self._result(best) if self._is_last(number, rows[best]) else None
+        return Generation(number, rows, best, self.population, result)
+
+    def _breed(self, number: int) -> None:
+        """Fills the places of a generation; the first is the population as it is given, or pre-mutated."""
+        seed = derive(self.scheduler.seed, f"generation {number}")
+        breeding = Breeding(self.lineage, self.population.algos, self.dataset, seed)
+        offspring = self.scheduler.next_generation(breeding) if number > 1 else self.scheduler.begin(breeding)
+        filled = bred(self.population.algos, offspring, list(self.scheduler.search))
+        self.population.algos[:] = [member for member, _ in filled]
+        first = number == 1
+        self.moves = [
+            (None if first else o.parent, move) for o, (_, move) in zip(offspring, filled, strict=True)
+        ]
+
+    def _train(self) -> Mapping[int, TrainingError]:
+        """Trains all members and returns what ended some of them early."""
+        steps = self.settings["steps"]
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "member .* of the population ended")  # The lineage says so.
+            for _ in self.population.fitter(
+                self.dataset,
+                steps,
+                out=None,
+                progress=self.settings["progress"],
+                log_interval=steps,
+                eval_interval=steps,
+                value_alarm="off",
+            ):
+                pass
+        return self.population.errors
+
+    def _judge(self, errors: Mapping[int, TrainingError], number: int) -> list[Verdict]:
+        sound = [place for place in range(len(self.population)) if place not in errors]
+        judged = self.fitness.judge([self.population[place] for place in sound], number)
+        verdicts = dict(zip(sound, judged, strict=True))
+        failed = {
+            place: Verdict(-math.inf, held_back=f"diverged: {error}") for place, error in errors.items()
+        }
+        return [{**verdicts, **failed}[place] for place in range(len(self.population))]
+
+    def _is_last(self, number: int, best: LineageRow) -> bool:
+        target, budget = self.settings["target"], self.settings["budget"]
+        reached = target is not None and not best.held_back and best.fitness >= target
+        spent = self.settings["steps"] * len(self.population) * number
+        return reached or number >= self.settings["generations"] or (budget is not None and spent >= budget)
+
+    def _result(self, best: int) -> Evolved:
+        winner = self.population[best]
+        reported = self.fitness.report(winner)
+        if self.folder is not None:
+            winner.save(self.folder / WINNER)
+            write_lineage_figure(self.lineage, self.folder / "lineage.svg")
+            run_folder.write_json(self.folder / RESULT, {"member": best, **_plain(asdict(reported))})
+        return Evolved(winner, best, reported, self.lineage, self.population, self.folder)
+
+    def _metrics(self, generation: Generation) -> dict[str, Any]:
+        rows, best = generation.rows, generation.rows[generation.best]
+        finite = [row.fitness for row in rows if math.isfinite(row.fitness)]
+        mean = sum(finite) / len(finite) if finite else math.nan
+        numbers = {f"best/{n}": v for n, v in best.values.items() if isinstance(v, int | float)}
+        return {"step": best.updates, "fitness/best": best.fitness, "fitness/mean": mean, **numbers}
+
+    # The folder.
+
+    def _open(self, opened: ExitStack) -> None:
+        """Makes the folder of a new run, or restores a generation of one that goes on."""
+        resume, out = self.settings["resume"], self.settings["out"]
+        if resume is not None:
+            self.folder = Path(resume)
+            opened.enter_context(run_folder.locked(self.folder))
+            self._restore(self.settings["from_generation"])
+            return
+        if self.settings["from_generation"] is not None:
+            raise ValueError("from_generation belongs to a run that goes on; give resume=FOLDER as well")
+        if out is None:
+            if self._factories:
+                raise ValueError("loggers belong to a run folder; give out='runs' as well")
+            return
+        self.folder = run_folder.create(Path(out), type(self.scheduler).__name__, self.dataset.name)
+        (self.folder / "checkpoints").rename(self.folder / "generations")
+        opened.enter_context(run_folder.locked(self.folder))
+        run_folder.write_json(self.folder / CONFIG, self.describe())
+
+    def describe(self) -> dict[str, Any]:
+        """Returns what the run is, as plain data."""
+        own = ("generations", "steps", "target", "budget")
+        return {
+            "scheduler": self.scheduler.describe(),
+            "fitness": self.fitness.describe(),
+            **{name: self.settings[name] for name in own},  # type: ignore[literal-required]  # Its own keys.
+            "dataset": self.dataset.name,
+            "members": [{"algo": type(algo).__name__, **algo.config} for algo in self.population],
+        }
+
+    def _loggers(self, opened: ExitStack) -> list[Logger]:
+        loggers = (
+            [] if self.folder is None else [make(self.folder, self.describe()) for make in self._factories]
+        )
+        for logger in loggers:
+            opened.callback(logger.close)
+        return loggers
+
+    def _save(self, number: int) -> None:
+        """Writes the members, then the table that counts them as done."""
+        if self.folder is None:
+            return
+        place = _place(self.folder, number)
+        place.mkdir(exist_ok=True)
+        for member, algo in enumerate(self.population):
+            algo.save(place / f"member_{member:02d}.okt")
+        self.lineage.write(self.folder)
+
+    def _restore(self, number: int | None) -> None:
+        """Takes up the members of a generation.
+
+        Raises:
+            ValueError: If there is no such generation, or it has other members.
+        """
+        assert self.folder is not None  # `_open` set it.
+        lineage = Lineage.read(self.folder)
+        number = lineage.last if number is None else number
+        rows = lineage.generation(number)
+        if not rows or len(rows) != len(self.population):
+            raise ValueError(
+                f"{self.folder} has generations 1 to {lineage.last} of {len(lineage.generation(lineage.last))} "
+                f"members, not generation {number} of {len(self.population)}"
+            )
+        if number >= self.settings["generations"]:
+            raise ValueError(
+                f"{self.folder} has come to generation {number}; give generations={number + 1} or more to go on"
+            )
+        self.lineage = lineage.until(number)
+        for place, member in enumerate(self.population):
+            path = _place(self.folder, number) / f"member_{place:02d}.okt"
+            if not path.is_file():
+                raise FileFormatError(f"{path} is missing; go on from another generation by from_generation=")
+            held = type(member).load(path, device=member.device, impl_class=member.impl_class)
+            self.population.algos[place] = held
+
+
+def _place(folder: Path, number: int) -> Path:
+    return folder / "generations" / f"{number:06d}"
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns values as JSON has them, without NaN."""
+    return {n: None if isinstance(v, float) and not math.isfinite(v) else v for n, v in values.items()}
