@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, cast
 import numpy as np
 import torch
 
-from offlinekit.algos.torch.ilql_impl import ILQLImpl, of_actions
+from offlinekit.algos.torch.ilql_impl import ILQLImpl
 from offlinekit.core.bases.text_model import TextModel
 from offlinekit.core.hyperparameters import Fraction, NonNegative, Positive, Rate
 
@@ -46,8 +46,7 @@ class ILQL(TextModel):
         found: list[tuple[Array, Array]] = []
         with torch.no_grad():
             for batch in self.episode_batches(dataset):
-                values, outputs = impl.values(batch.observations, batch.valid)
-                chosen = of_actions(outputs, batch.actions).mean(0)
-                found.append((values[batch.valid].cpu().numpy(), chosen[batch.valid].cpu().numpy()))
+                values, outputs = (column[batch.valid].cpu().numpy() for column in impl.row_values(batch))
+                found.append((values, outputs))
         columns = [np.concatenate(parts) for parts in zip(*found, strict=True)]
         return columns[0], columns[1]

@@ -15,10 +15,10 @@ from small_text import END, QUIET, TALKS, TINY, A, Always, B, both, talks
 from offlinekit.algos import ILQL, TextBC
 from offlinekit.core.bases.text_decoding import Decoding
 from offlinekit.core.bases.text_model import state_columns
+from offlinekit.core.bases.token_transformer import TokenEmbedding
 from offlinekit.datasets import text_dataset
 from offlinekit.envs.text import CharTokenizer
 from offlinekit.errors import DatasetError, UnsupportedError
-from offlinekit.nn.token_transformer import TokenEmbedding
 from offlinekit.nn.transformer import KeyValues
 from offlinekit.sampling.loss_weights import weighted
 from offlinekit.testing import small_dataset

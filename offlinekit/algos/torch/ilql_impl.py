@@ -9,9 +9,9 @@ from torch import Tensor
 
 from offlinekit.algos.torch.text_bc_impl import TextBCImpl
 from offlinekit.core.bases.text_model import Pasts, first_steps, past_of
+from offlinekit.core.bases.token_transformer import TokenHeads
 from offlinekit.nn import losses
 from offlinekit.nn.rows import window_rows
-from offlinekit.nn.token_transformer import TokenHeads
 from offlinekit.sampling.batch import TensorTree, TrajectoryBatch
 from offlinekit.training.objectives import Loss, Objective
 
@@ -56,6 +56,11 @@ class ILQLImpl(TextBCImpl):
         """Returns V [B, K], and Q [2, B, K, A] of the same trunk."""
         features = self.trunk(observations, valid, past_of(pasts, "trunk"))
         return self.value(features)[0].squeeze(-1), losses.floored(self.q(features), observations)
+
+    def row_values(self, batch: TrajectoryBatch) -> tuple[Tensor, Tensor]:
+        """Returns V, and the mean of both Q of the data's actions, [B, K] each."""
+        values, outputs = self.values(batch.observations, batch.valid)
+        return values, of_actions(outputs, batch.actions).mean(0)
 
     def target_values(self, observations: TensorTree, valid: Tensor, pasts: Pasts | None = None) -> Tensor:
         """Returns the lower one of both targets of Q, [B, K, A]."""

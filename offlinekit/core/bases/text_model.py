@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from offlinekit.core.algo import Algo
 from offlinekit.core.bases.text_decoding import PLAIN, Conversation, Decoding, respond
+from offlinekit.core.bases.token_transformer import LanguageModel, TokenEmbedding, TokenTransformer
 from offlinekit.core.hyperparameters import Count, Interval, Positive, Steps
 from offlinekit.core.impl import Impl
 from offlinekit.datasets.families.dialogue_columns import IS_ACTION
@@ -21,7 +22,6 @@ from offlinekit.errors import UnsupportedError
 from offlinekit.nn.encoders import CNNEncoder, Encoder, MLPEncoder
 from offlinekit.nn.losses import floored, select_actions
 from offlinekit.nn.random import derive
-from offlinekit.nn.token_transformer import LanguageModel, TokenEmbedding, TokenTransformer
 from offlinekit.nn.transformer import KeyValues, init_small
 from offlinekit.nn.trunks import is_image, space_leaves
 from offlinekit.sampling.loss_weights import weights_of
