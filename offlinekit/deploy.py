@@ -160,46 +160,46 @@ def _zeros(space: dict[str, Any]) -> object:
 
 def _match(observations: object, space: dict[str, Any]) -> Iterator[tuple[Array, list[int]]]:
     """Yields each leaf of observations, of the right dtype, and the shape of one."""
-    kind = space["kind"]
+    kind, wanted = space["kind"], space.get("items", [])
     if kind == "dict":
-        keys = [key for key, _ in space["items"]]
-        if not isinstance(observations, dict) or set(observations) != set(keys):
-            raise ValueError(f"observations must be a dict with keys {sorted(keys)}, got {observations!r}")
-        for key, part in space["items"]:
-            yield from _match(observations[key], part)
+        given, keys = observations if isinstance(observations, dict) else {}, sorted(key for key, _ in wanted)
+        named = {str(key): part for key, part in given.items()}
+        if sorted(named) != keys or len(named) != len(given):
+            raise ValueError(f"observations must be a dict with keys {keys}, got {observations!r:.100}")
+        for key, part in wanted:
+            yield from _match(named[key], part)
     elif kind == "tuple":
-        if not isinstance(observations, tuple) or len(observations) != len(space["items"]):
-            raise ValueError(f"observations must be a tuple of {len(space['items'])}, got {observations!r}")
-        for observed, (_, part) in zip(observations, space["items"]):  # noqa: B905  # As long, see above.
+        if not isinstance(observations, tuple) or len(observations) != len(wanted):
+            raise ValueError(f"observations must be a tuple of {len(wanted)}, got {observations!r:.100}")
+        for observed, (_, part) in zip(observations, wanted):  # noqa: B905  # As long, see above.
             yield from _match(observed, part)
     else:
-        leaf, shape = _as_seen(np.asarray(observations), space["dtype"]), list(space["shape"])
-        if list(leaf.shape) != shape and list(leaf.shape[1:]) != shape:
+        leaf, shape = _as_seen(np.asanyarray(observations), space["dtype"]), list(space["shape"])
+        if shape not in (list(leaf.shape), list(leaf.shape[1:])):
+            batch, got = ["batch", *shape], list(leaf.shape)
             raise ValueError(
-                f"observations must have shape {shape} for one or {['batch', *shape]} for several, "
-                f"got {list(leaf.shape)}"
+                f"observations must have shape {shape} for one or {batch} for several, got {got}"
             )
         yield leaf, shape
 
 
 def _as_seen(given: Array, dtype: str) -> Array:
-    """Returns observations in the policy's dtype.
-
-    Raises:
-        ValueError: For numbers that are not finite, or that a byte cannot hold.
-    """
+    """Returns observations in the policy's dtype; raises ValueError for what that would change."""
+    if given.dtype.kind not in "fiub" or np.ma.is_masked(given):
+        raise ValueError(f"observations must hold numbers, none of them masked, got dtype {given.dtype}")
     if given.dtype.kind == "f" and not np.isfinite(given).all():
         place = np.argwhere(~np.isfinite(given))[0].tolist()
-        raise ValueError(
-            f"observations must be finite, got {given[tuple(place)]} at {place}; fill the number in as in the data"
-        )
+        number = given[tuple(place)]
+        raise ValueError(f"observations must be finite, got {number} at {place}; fill it in as in the data")
     with np.errstate(invalid="ignore", over="ignore"):
         leaf = given.astype(dtype, copy=False)
-    if leaf.dtype.kind == "u" and leaf.dtype != given.dtype and (leaf != given).any():
-        raise ValueError(
-            f"observations must be {dtype}, as those of the data, got {given.dtype} with the value "
-            f"{given[leaf != given][0]}; images scaled to [0, 1] go back by np.round(x * 255).astype(np.uint8)"
-        )
+    if leaf.dtype.kind == "u" and leaf.dtype != given.dtype:
+        changed = given if given.dtype.kind == "b" else leaf != given  # A pixel that is on is no 1.
+        if changed.any():
+            raise ValueError(
+                f"observations must be {dtype}, as those of the data, got {given.dtype} with the value "
+                f"{given[changed][0]}; images scaled to [0, 1] go back by np.round(x * 255).astype(np.uint8)"
+            )
     return leaf
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast
 import numpy as np
 import torch
 from gymnasium.spaces import Discrete
+from torch import Tensor
 
 from offlinekit.algos.fqe import QUICK
 from offlinekit.algos.torch.dynamics_impl import DiscreteDynamicsImpl, DynamicsImpl
@@ -146,10 +147,8 @@ class Dynamics(Algo):
         """
         impl = cast("DynamicsImpl", self.impl)
         shape = observations.shape[:2]
-        inputs = first_leaf(self._converter.observations(observations.reshape(-1, observations.shape[-1]))[0])
-        acted = self._converter.actions(actions.reshape(-1, *actions.shape[2:]), inputs)
+        inputs, acted = self._inputs(observations, actions)
         with torch.no_grad():
-            inputs, acted = (part.reshape(*shape, *part.shape[1:]) for part in (inputs, acted))
             outcomes = impl.outcomes(inputs, acted, per_member=True, members=shape[0])
             means, stds, ends = (
                 outcomes.means.cpu(),
@@ -168,6 +167,36 @@ class Dynamics(Algo):
             return following, rewards, rng.random(shape) < ends.numpy()
         before, after = (torch.from_numpy(np.asarray(part, np.float32)) for part in (observations, following))
         return following, rewards, RULES[self.termination](before, acted.cpu(), after).numpy()
+
+    def _inputs(self, observations: Array, actions: Array) -> tuple[Tensor, Tensor]:
+        """Returns observations [..., D] and actions [..., A] or [...], scaled."""
+        shape = observations.shape[:-1]
+        flat = first_leaf(self._converter.observations(observations.reshape(-1, observations.shape[-1]))[0])
+        acted = self._converter.actions(actions.reshape(-1, *actions.shape[len(shape) :]), flat)
+        return flat.reshape(*shape, *flat.shape[1:]), acted.reshape(*shape, *acted.shape[1:])
+
+    def predict_steps(self, observations: Array, actions: Array) -> tuple[Array, Array]:
+        """Returns what each of the `n_simulated` members expects, as Gaussians in the units of the data.
+
+        Args:
+            observations: [B, D], or [K, B, D] if each member has steps of its own.
+            actions: [B, A] or [B], likewise.
+
+        Returns:
+            Means and standard deviations of the next observation and, last, the reward, float32 [K, B, D + 1] each.
+        """
+        impl, per_member = cast("DynamicsImpl", self.impl), observations.ndim == 3
+        inputs, acted = self._inputs(observations, actions)
+        with torch.no_grad():
+            outcomes = impl.outcomes(inputs, acted, per_member=per_member, members=self.n_simulated)
+        means, stds = outcomes.means.cpu().numpy(), outcomes.log_stds.exp().cpu().numpy()
+        means[..., :-1] += inputs.cpu().numpy()
+        parts = ((slice(0, -1), self.scaling.observation), (slice(-1, None), self.scaling.reward))
+        for part, scaler in parts:
+            if isinstance(scaler, Affine):
+                means[..., part] = scaler.inverse(means[..., part])
+                stds[..., part] *= scaler.scale
+        return means, stds
 
     def predict(self, observations: ArrayTreeLike, *, legal_actions: ArrayLike | None = None) -> Array:
         """Refuses to act.

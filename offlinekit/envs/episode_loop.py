@@ -186,5 +186,13 @@ def has_time_limit(env: gymnasium.Env[Any, Any]) -> bool:
 
 def _arrays(observation: ArrayTree) -> ArrayTree:
     """Returns an observation with arrays of its own as leaves: an environment may reuse its buffer."""
-    arrays: ArrayTree = map_tree(np.array, observation)
+    arrays: ArrayTree = map_tree(_array, observation)
     return arrays
+
+
+def _array(leaf: object) -> Array:
+    if np.ma.is_masked(leaf):
+        raise ValueError(
+            "observation of the environment has masked values; let it fill them, e.g. x.filled(0)"
+        )
+    return np.array(leaf)

@@ -151,16 +151,16 @@ def learns(env: gymnasium.Env[Any, Any]) -> bool:
     return any(hasattr(layer, "update_running_mean") for layer in _wrappers(env))
 
 
-def _statistics(layer: Any) -> dict[str, Any]:
+def _statistics(layer: gymnasium.Wrapper[Any, Any, Any, Any]) -> dict[str, Any]:
     """Returns the running means of a wrapper, and the running return that one of rewards has."""
-    running = {name: value for name, value in vars(layer).items() if isinstance(value, RunningMeanStd)}
     return {
-        **running,
-        **({"discounted_reward": layer.discounted_reward} if "discounted_reward" in vars(layer) else {}),
+        name: value
+        for name, value in vars(layer).items()
+        if isinstance(value, RunningMeanStd) or name == "discounted_reward"
     }
 
 
-def _wrappers(env: Any) -> Iterator[Any]:
+def _wrappers(env: Env) -> Iterator[gymnasium.Wrapper[Any, Any, Any, Any]]:
     while isinstance(env, gymnasium.Wrapper):
         yield env
         env = env.env

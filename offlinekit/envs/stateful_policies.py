@@ -60,7 +60,7 @@ class StatefulPolicy:
             observation: The newest one, without an axis of batches.
             reward: What the action before it has earned; 0 in the first step.
         """
-        single = map_tree(lambda leaf: np.asarray(leaf)[None], observation)
+        single = map_tree(lambda leaf: np.asanyarray(leaf)[None], observation)
         action: Array = self._act(single, [reward], [None])[0]
         return action
 

@@ -327,6 +327,11 @@ def test_steps_in_the_units_of_the_data():
     np.testing.assert_allclose(rewards, [[2.5] * 3, [1.0] * 3], atol=0.03)
     assert ends.tolist() == [[False] * 3, [True] * 3]
     assert following[0].std() > 0.01  # Drawn, not the mean: the deviation is 10 e^-5 = 0.07.
+    for at in (np.full((3, 1), 20.0), np.full((2, 3, 1), 20.0)):  # The same steps of all, or of each its own.
+        means, stds = algo.predict_steps(at, np.zeros(at.shape))
+        # Member 1 says 20 + 9 * 10 and 2 - 9: what it expects is not cut off.
+        np.testing.assert_allclose(means, np.tile([[[25.0, 2.5]], [[110.0, -7.0]]], (1, 3, 1)), rtol=2e-3)
+        np.testing.assert_allclose(stds, np.tile([10 * np.exp(-5.0), np.exp(-5.0)], (2, 3, 1)), rtol=1e-2)
 
 
 @pytest.mark.parametrize("front", [Dynamics, DiscreteDynamics])

@@ -29,7 +29,8 @@ def build(**options: Any) -> Any:
         algo.impl.model.min_log_var.fill_(-60.0)
     quiet = [-60.0] * 5
     set_constant(
-        algo.impl.model, [[0.0] * 4 + [1.0, *quiet], [0.0] * 4 + [1.0, *quiet], [9.0] * 4 + [1.0, *quiet]]
+        algo.impl.model,
+        [[0.0] * 4 + [1.0, *quiet]] * (algo.impl.model.config.n_members - 1) + [[9.0] * 4 + [1.0, *quiet]],
     )
     with torch.no_grad():  # The second elite adds the first number of the observation to itself.
         algo.impl.model.mlp.layers[-1].weight[1, 0, 0] = 1.0
@@ -71,6 +72,20 @@ def test_without_rollouts_it_is_sac_n_step_by_step():
     morel = MOReL(real_share=1.0, **ON_CPU).fit(data, 6, out=None, progress=False)
     for name, value in sacn.impl.state_dict().items():
         assert torch.equal(value, morel.impl.state_dict()[name]), name
+
+
+def test_the_border_is_in_units_of_the_data_and_of_as_many_members_as_asked_for():
+    # One public port has a fixed border of 1.5, a fixed reward of -100, and two models whatever is asked for.
+    for size in (1.0, 50.0):
+        algo = build(halt_offset=-7.0, dynamics={**MODEL, "n_members": 5, "n_elites": 4})
+        assert algo.impl.model.mlp.layers[-1].weight.shape[0] == 5
+        assert algo.impl.n_predictions == 4
+        algo.impl.largest_known.fill_(size)
+        algo.impl.lowest_reward.fill_(-3.0)
+        starts = torch.tensor([[1.9 * size] * 4, [2.1 * size] * 4])  # The border is at 2 * size.
+        (rows, _), *_ = algo.impl.rollouts(starts, 1)
+        close(rows.discounts, [0.99, 0.0])
+        close(rows.rewards[1], -10.0)
 
 
 def test_a_run_learns_what_is_known():

@@ -184,3 +184,35 @@ def test_the_model_turns_against_the_policy_and_stays_likely():
     lowered, as_likely = turned(0.2)
     assert lowered < reward - 0.15
     assert as_likely == pytest.approx(fits, abs=0.1)
+
+
+def test_no_rollout_goes_on_behind_an_end():
+    # One public port rolls out for its adversary from states behind an end.
+    algo = RAMBO(
+        dynamics={**MODEL, "termination": "beyond-100"}, n_rollouts=50, rollout_length=4, real_share=0.5, batch_size=8,
+        warmup_steps=0, **ON_CPU,
+    )  # fmt: skip
+    data = small_dataset("continuous")
+    algo.build(data)
+    quiet = [raw(-4.9)] * 5
+    set_constant(
+        algo.impl.model, [[40.0] * 4 + [1.0, *quiet]] * 3
+    )  # Beyond 100 in the third step at the latest.
+    sampler = algo.training_sampler(algo.make_sampler(data), data)
+    for rows, alive in algo.impl.rollouts(sampler.draw_starts(50), 4):
+        sampler.memory.add_rows(rows, alive)
+    imagined = sampler.memory.gather(torch.arange(sampler.memory.n_usable))
+    assert float(imagined.observations.abs().max()) < 100.0
+    assert bool((imagined.discounts == 0).any())
+    assert sampler.memory.n_usable < 200
+
+
+def test_cloning_comes_across_rows_in_random_order():
+    # One public port shuffles numbers of rows and then takes the rows as they lie.
+    algo = RAMBO(real_share=1.0, warmup_steps=4, batch_size=8, **ON_CPU)
+    data = small_dataset("continuous")
+    algo.build(data)
+    sampler = algo.training_sampler(algo.make_sampler(data), data)
+    seen = sampler.sample().observations
+    assert not torch.equal(seen, torch.from_numpy(data.observations[:8]))
+    assert len(seen.unique(dim=0)) > 4

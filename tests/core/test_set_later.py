@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import copy
+import pickle
 import typing
 from functools import cache
 
@@ -308,3 +310,68 @@ def test_a_users_impl_is_held_to_it_without_a_word():
     algo = SAC(seed=0, impl_class=Tempered, target_entropy=-2.0).build(small_dataset("continuous"))
     with pytest.raises(ValueError, match=r"its networks were made with target_entropy=-2\.0"):
         algo.target_entropy = -3.0
+
+
+WRONG = [
+    ("alpha", -1, ValueError, r"alpha must be in \(0, inf\), got -1"),
+    ("alpha", float("nan"), ValueError, "alpha must be a number"),
+    ("alpha", "1", TypeError, "alpha must be a number"),
+    ("tau", 2.0, ValueError, r"tau must be in \(0, 1\]"),
+    ("actor_learning_rate", float("inf"), ValueError, r"must be in \(0, inf\)"),
+    ("batch_size", 8.5, TypeError, "batch_size must be an integer"),
+    ("alhpa", 1.0, AttributeError, "did you mean 'alpha'"),
+    ("learning_rate", 1e-3, AttributeError, "did you mean 'actor_learning_rate'"),
+    ("lr", 1e-3, AttributeError, "did you mean 'actor_learning_rate'"),
+    ("n_candidates", 9, AttributeError, "no hyperparameter 'n_candidates', which .* have; leave it out"),
+    ("expectile", 0.9, AttributeError, "no hyperparameter 'expectile', which .* leave it out, or declare it"),
+    ("config", {}, AttributeError, "config"),
+]
+"""What a TD3+BC does not take, whichever way it came about."""
+
+
+def made(how, tmp_path):
+    algo = TD3PlusBC(seed=0, batch_size=8, encoder=MLPEncoder((4,)))
+    if how == "new":
+        return algo
+    if how == "of a population":
+        return Population([algo, TD3PlusBC(seed=1, batch_size=8)])[0]
+    algo.fit(small_dataset("continuous"), 1, **QUIET)
+    if how == "loaded":
+        return offlinekit.load(algo.save(tmp_path / "a.okt"))
+    return {"fitted": lambda a: a, "pickled": lambda a: pickle.loads(pickle.dumps(a)), "copied": copy.copy}[
+        how
+    ](algo)
+
+
+@pytest.mark.parametrize("how", ["new", "fitted", "loaded", "pickled", "copied", "of a population"])
+def test_what_means_nothing_is_refused_however_it_came_about(how, tmp_path):
+    algo = made(how, tmp_path)
+    before = algo.config
+    for name, value, error, message in WRONG:
+        with pytest.raises(error, match=message):
+            setattr(algo, name, value)
+    with pytest.raises(AttributeError, match="alpha of a TD3PlusBC cannot be deleted"):
+        del algo.alpha
+    assert algo.config == before
+    algo.note, algo._lr = "mine", 1.0  # Of the user's own.
+    del algo.note
+
+
+def test_what_is_given_to_load_is_called_the_callers_fault(tmp_path):
+    path = made("fitted", tmp_path).save(tmp_path / "a.okt")
+    with pytest.raises(TypeError, match="no hyperparameter 'alhpa'; did you mean 'alpha'"):
+        offlinekit.load(path, alhpa=1.0)
+    with pytest.raises(ValueError, match=r"^alpha must be in \(0, inf\), got -1"):
+        TD3PlusBC.load(path, alpha=-1)
+    assert TD3PlusBC.load(path, alpha=np.float32(2)).alpha == 2.0
+
+
+def test_settings_of_members_are_not_those_of_a_population():
+    population = Population([BC(seed=seed, batch_size=8) for seed in range(2)])
+    with pytest.raises(
+        AttributeError, match=r"its members have; (for algo in population: algo.learning_rate = 0.1)"
+    ) as said:
+        population.learning_rate = 0.1
+    exec(str(said.value).partition("; ")[2], {"population": population})
+    assert [algo.learning_rate for algo in population] == [0.1, 0.1]
+    population.note = "mine"

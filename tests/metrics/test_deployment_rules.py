@@ -11,12 +11,14 @@ import pytest
 from offlinekit.algos import DiscreteBC
 from offlinekit.core.units import SampledPolicy
 from offlinekit.datasets import MDPDataset
-from offlinekit.metrics.ope import weighted_estimate
+from offlinekit.metrics.ope import selection, weighted_estimate
 from offlinekit.metrics.ope.deployment_rules import Candidate, Rules, decide
+from offlinekit.metrics.ope.target import TargetPolicy
 from offlinekit.metrics.ope.weight_checks import MeanWeight
 from offlinekit.metrics.ope.weighted_estimate import (
     WeightedEstimate,
     baseline_of,
+    fitted_target,
     unseen_by,
     weighted_estimate_of,
 )
@@ -165,15 +167,16 @@ def test_what_the_behaviour_is_worth_by_hand():
 def test_the_weighted_estimate_by_hand(monkeypatch):
     monkeypatch.setattr(weighted_estimate, "FEW", 1.0)
     data = three_episodes()
-    found = weighted_estimate_of(always_one, FITS, np.array([2.5, 3.0, 4.0]), data, data.behavior_log_probs)
+    target, baseline = fitted_target(always_one, FITS[0], data), np.array([2.5, 3.0, 4.0])
+    found = weighted_estimate_of(target, FITS, baseline, data, data.behavior_log_probs)
     # Always action 1: ratios 0, 4; 2; 0. Rows: 3 * (0 + 4 + 2)^2 / (4 * (16 + 4)) = 1.35. Episodes: products 0, 2, 0.
     assert found.effective_sample == pytest.approx(1.35)
     assert found.effective_episodes == pytest.approx(1.0)
     # Weights of step 0: 0, 2, 0, normalised 0, 3, 0; of step 1: 0 * 4 = 0, then 2 and 0 go on: the same.
     # v by the fits 1, 2, 9: 2; 3; 28. Episode 1: 3 + 3 * (3 - Q_2(1, 1) = 3) = 3. Estimate (2 + 3 + 28) / 3 = 11.
     assert found.gains.mean() == pytest.approx(11.0 - 9.5 / 3)
-    policy = Table([[0.5, 0.5]] * 4)
-    whole = weighted_estimate_of(policy, FITS, np.zeros(3), data, data.behavior_log_probs)
+    target = TargetPolicy(Table([[0.5, 0.5]] * 4), data.action_space)
+    whole = weighted_estimate_of(target, FITS, np.zeros(3), data, data.behavior_log_probs)
     # Ratios 1, 2; 1; 1. v: 1.5, 2.5 and 5.5 behind the cut; 2.5; 27.5. Step 0 errors: 1 + 0.5 * 2.5 - 1 = 1.25;
     # 3 - 3 = 0; 4 - 27 = -23. Step 1: 2 + 0.5 * 5.5 - 3 = 1.75, weight 2 of mean (2 + 1 + 1) / 3.
     # (1.5 + 2.5 + 27.5 + 1.25 - 23) / 3 + 0.5 * 2 * 1.75 / 4
@@ -181,7 +184,7 @@ def test_the_weighted_estimate_by_hand(monkeypatch):
     assert whole.effective_episodes == pytest.approx(16 / 6)  # Of the products 2, 1, 1.
     monkeypatch.undo()
     assert (
-        weighted_estimate_of(policy, FITS, np.zeros(3), data, data.behavior_log_probs).gains is None
+        weighted_estimate_of(target, FITS, np.zeros(3), data, data.behavior_log_probs).gains is None
     )  # 25 are asked for.
 
 
@@ -199,9 +202,10 @@ class Table:
             return np.log(self.table[np.minimum(observations[:, 0].astype(int), 3), actions])
 
 
-def test_drawn_actions_without_probabilities_have_no_opinion():
+def test_drawn_actions_without_probabilities_have_no_opinion(monkeypatch):
     data = three_episodes()
     drawn = SampledPolicy(DiscreteBC(seed=0, device="cpu").build(data))
-    for policy in (drawn, "behaviour"):
-        found = weighted_estimate_of(policy, FITS, np.zeros(3), data, data.behavior_log_probs)
-        assert found == "it has no probabilities or densities (log_prob)"
+    policies = {"drawn": drawn, "recorded": "behaviour"}
+    monkeypatch.setattr(selection, "propensities_of", None)  # No behaviour is fitted for them.
+    found = selection._weighted_estimates(policies, dict.fromkeys(policies, FITS), FITS, data, None)
+    assert found == dict.fromkeys(policies, "it has no probabilities or densities (log_prob)")

@@ -119,6 +119,23 @@ def test_the_folder_holds_the_lineage_its_picture_and_the_winner(run, dataset):
     assert len(list((folder / "generations").glob("*/member_*.okt"))) == 16
 
 
+def test_a_report_shows_generations_and_the_lineage(run, tmp_path):
+    from offlinekit.metrics.reporting.page import write_report
+
+    evolved, generations, _ = run
+    written = write_report([evolved.run_dir], tmp_path)
+    assert [path.name for path in written] == ["report.md", "report.html"]
+    text = (tmp_path / "report.md").read_text()
+    assert "start_value on 64 episodes that chose nothing" in text
+    lines = [line.split("|") for line in text.splitlines() if line.startswith("| ")]
+    assert [line[1].strip() for line in lines[2:]] == ["1", "2", "3", "4"]
+    best = [max(generation.rows, key=lambda row: row.fitness) for generation in generations]
+    assert [line[2].strip() for line in lines[2:]] == [str(row.member) for row in best]
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("<svg") == 1
+    assert "Lineage of" in page
+
+
 def test_a_run_at_its_end_and_generations_that_there_are_not_are_refused(run, dataset):
     evolved, _, _ = run
     scheduler = evolution()

@@ -150,6 +150,7 @@ CASES = {
     "mixed": (partial(small, IQL), recorded_walk, {"mixing": 0.5, "reset": "critics,moments"}),
     "next actions": (partial(small, ReBRAC), recorded_walk, {"mixing": (0.5, 0.1), "n_envs": 3}),
     "returns": (partial(small, CalQL), recorded_walk, {"mixing": "symmetric"}),
+    "priorities": (partial(small, TD3PlusBC), recorded_walk, {"priorities": "critic", "n_envs": 2}),
     "chunks": (partial(small, QC, n_step=2), recorded_walk, {"mixing": 0.5}),
     "cosine": (partial(small, TD3, lr_schedule="cosine"), None, {"buffer_size": 20, "epsilon": 0.2}),
 }

@@ -40,8 +40,8 @@ from offlinekit.cli.options import SETTINGS, debug_option, example, usage
 def command(runs: tuple[Path, ...], out: Path, score: str, tuning_seeds: tuple[int, ...], title: str) -> None:
     """Write tables (Markdown, CSV) and one page (HTML) of runs.
 
-    RUN is a run folder, or a folder of run folders. The page holds its figures and the films (*.mp4) that lie in the
-    run folders, and needs no network.
+    RUN is a run folder, that of an evolution, or a folder of such. The page holds its figures and the films (*.mp4)
+    that lie in the run folders, and needs no network.
     """
     from offlinekit.metrics.reporting.page import write_report
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from gymnasium import spaces
 
+from offlinekit.datasets.families.done_flags import ends_of
 from offlinekit.datasets.families.rl_unplugged_shards import Tree, joined, number, steps
 from offlinekit.datasets.formats.protobuf import Feature
 from offlinekit.datasets.schema import Columns
@@ -55,7 +56,7 @@ def part_of(features: dict[str, Feature], separator: str, cameras: bool, actions
         "final": rows(observations, slice(-1, None)),
         "actions": actions[1:] if actions_lead else actions[:-1],
         "rewards": rewards[earned],
-        "terminals": discounts[earned] == 0,
+        "terminals": ends_of(discounts[earned], "discount"),
         "ends": ends,
     }
 

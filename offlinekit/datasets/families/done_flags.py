@@ -1,4 +1,4 @@
-"""`done` flags, which recorders set at every end of an episode, taken apart into terminals and timeouts."""
+"""Terminals of what recorders say in other words: `done` flags, set at every end of an episode, and discounts."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import warnings
 
 import numpy as np
 
+from offlinekit.datasets.findings import refuse_first
+from offlinekit.datasets.validation import not_finite
 from offlinekit.errors import DatasetWarning
 from offlinekit.types import Array
 
@@ -37,6 +39,17 @@ def without_limit(terminals: Array, last: Array, step_limit: int | None, name: s
 
 def _look_limited(lengths: Array) -> bool:
     return len(lengths) > 2 and bool((lengths == lengths.max()).mean() > 0.5)
+
+
+def ends_of(discounts: Array, field: str) -> Array:
+    """Returns bool [N], where the MDP ended: the discounts that are 0.
+
+    Raises:
+        DatasetError: For discounts that are not finite, which say neither.
+    """
+    refuse_first(not_finite(discounts, field))
+    ended: Array = discounts == 0
+    return ended
 
 
 def warn_of_no_rewards(missing: str, remedy: str = "learn by imitation alone") -> None:

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from offlinekit.datasets import schema
+from offlinekit.datasets.families.done_flags import ends_of
 from offlinekit.datasets.families.rl_unplugged_shards import fetch, has_features, number, shard_name
 from offlinekit.datasets.formats.frame_store import Columns, Part, in_file, in_memory
 from offlinekit.datasets.formats.png import decode_gray, in_threads
@@ -152,7 +153,7 @@ def _episode(features: dict[str, Feature]) -> Raw | None:
     lengths = {len(frames), *(len(values) for values in (discounts, *columns.values()))}
     if len(lengths) != 1 or not frames:
         raise FileFormatError(f"columns of one episode have {sorted(lengths)} rows, expected one length")
-    over = discounts[-1] == 0
+    over = ends_of(discounts, "discounts")[-1]
     n_steps = len(frames) - int(over)
     if n_steps == 0:
         return None
@@ -207,7 +208,7 @@ def _build(part: Part, game: str | None, clip_rewards: bool, **arguments: Any) -
             "observations": frames[:, :STACK],
             "actions": columns["a_t"],
             "rewards": clipped(columns["r_t"], clip_rewards),
-            "terminals": columns["d_t"] == 0,
+            "terminals": ends_of(columns["d_t"], "d_t"),
             "next_observations": frames[:, 1:],
             **described(game, STACK),
             **arguments,

@@ -13,6 +13,7 @@ import numpy as np
 from gymnasium import spaces
 
 from offlinekit.datasets.editing.concatenation import join
+from offlinekit.datasets.families.done_flags import ends_of
 from offlinekit.datasets.formats.array_files import SUFFIXES, names_in, read_arrays
 from offlinekit.datasets.formats.images import channels_first
 from offlinekit.datasets.schema import Columns
@@ -68,7 +69,7 @@ def _steps(path: Path) -> dict[str, Array]:
     first = (
         columns["step_type"] == FIRST if "step_type" in columns else np.arange(len(columns["reward"])) == 0
     )
-    ended = columns["is_terminal"] if "is_terminal" in columns else columns["discount"] == 0
+    ended = columns["is_terminal"] if "is_terminal" in columns else ends_of(columns["discount"], "discount")
     return {**columns, "observation": channels_first(columns[column]), "first": first, "ended": ended}
 
 

@@ -17,6 +17,8 @@ from offlinekit.metrics.ope.held_data import held_in_memory
 from offlinekit.metrics.ope.support import support_of
 from offlinekit.metrics.ope.target import TargetPolicy
 from offlinekit.metrics.ope.weighted_estimate import (
+    NO_PROBABILITIES,
+    NONE,
     WeightedEstimate,
     baseline_of,
     fitted_target,
@@ -179,14 +181,20 @@ def _weighted_estimates(
     behaviour: Behaviour,
 ) -> dict[str, WeightedEstimate | str]:
     """Returns the estimate by weighted episodes of each policy, or why there is none."""
+    if isinstance(behaviour, str) and behaviour == NONE:
+        return dict.fromkeys(policies, "propensities are left out")
+    targets = {name: fitted_target(policy, members[name][0], dataset) for name, policy in policies.items()}
+    known = {name: target for name, target in targets.items() if target and target.has_probabilities}
+    estimates: dict[str, WeightedEstimate | str] = dict.fromkeys(policies, NO_PROBABILITIES)
+    if behaviour is None and not known:  # No weights, for which a behaviour would be fitted.
+        return estimates
     propensities = propensities_of(dataset, behaviour, recorded[0].seed or 0)
     if isinstance(propensities, str):
         return dict.fromkeys(policies, propensities)
     baseline = baseline_of(recorded, dataset)
-    return {
-        name: weighted_estimate_of(policy, members[name], baseline, dataset, propensities)
-        for name, policy in policies.items()
-    }
+    for name, target in known.items():
+        estimates[name] = weighted_estimate_of(target, members[name], baseline, dataset, propensities)
+    return estimates
 
 
 def _alone(estimates: Mapping[str, WeightedEstimate | str]) -> tuple[str, ...]:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from offlinekit.metrics.ope.fitted_behaviour import Behaviour
 
 NONE = "none"
+NO_PROBABILITIES = "it has no probabilities or densities (log_prob)"
 
 
 @dataclass(frozen=True)
@@ -58,11 +59,9 @@ def propensities_of(dataset: MDPDataset, behaviour: Behaviour, seed: int) -> Fit
 
     Args:
         dataset: With episodes.
-        behaviour: As `estimate` takes it, or "none".
+        behaviour: As `estimate` takes it.
         seed: Of the folds of a fit.
     """
-    if isinstance(behaviour, str) and behaviour == NONE:
-        return "propensities are left out"
     if dataset.next_observations is not None or dataset.n_episodes < 2:
         return "weights need at least two episodes in order of time"
     try:
@@ -74,24 +73,21 @@ def propensities_of(dataset: MDPDataset, behaviour: Behaviour, seed: int) -> Fit
 
 
 def weighted_estimate_of(
-    policy: PolicyLike | str,
+    target: TargetPolicy,
     fits: Sequence[FQE],
     baseline: Floats,
     dataset: MDPDataset,
     propensities: FittedBehaviour | Floats,
-) -> WeightedEstimate | str:
-    """Returns the opinion on one policy, or why there is none.
+) -> WeightedEstimate:
+    """Returns the opinion on one policy.
 
     Args:
-        policy: To estimate.
+        target: To estimate, with probabilities.
         fits: FQE of it on the data, then on bootstraps; an episode is valued by those not fitted to it.
         baseline: [E], of the behaviour, as `baseline_of` returns it.
         dataset: What they were fitted to.
         propensities: Of the logged actions.
     """
-    target = fitted_target(policy, fits[0], dataset)
-    if target is None or not target.has_probabilities:
-        return "it has no probabilities or densities (log_prob)"
     logged = logged_of(target, dataset, propensities, None, fits[0].gamma, True)
     share = effective_sample_size(logged.ratios[logged.mask]) / len(dataset)
     products = logged.log_ratios.sum(1)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from offlinekit.io import atomic_write
 from offlinekit.metrics.reporting.lineage import Lineage, LineageRow
@@ -30,6 +31,18 @@ def write_lineage_figure(lineage: Lineage, path: Path) -> Path:
         kind = path.suffix.removeprefix(".") or "png"
         draw_lineage(lineage).savefig(beside, format=kind, metadata={"Date": None} if kind == "svg" else {})
     return path
+
+
+def lineage_svg(folder: Path) -> str:
+    """Returns the picture of an evolution's folder as SVG; equal lineages give equal text."""
+    import matplotlib
+
+    settings: Any = {**get_theme("screen").settings, "svg.hashsalt": "offlinekit"}
+    with matplotlib.rc_context(settings):
+        file = io.StringIO()
+        metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        draw_lineage(Lineage.read(folder)).savefig(file, format="svg", metadata=metadata)
+    return file.getvalue()[file.getvalue().index("<svg") :]
 
 
 def draw_lineage(lineage: Lineage) -> Figure:

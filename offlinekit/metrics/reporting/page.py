@@ -13,6 +13,8 @@ from offlinekit.io import atomic_write
 from offlinekit.metrics.reporting.counted_runs import counted_runs
 from offlinekit.metrics.reporting.figures import figures_of
 from offlinekit.metrics.reporting.group_results import results_csv
+from offlinekit.metrics.reporting.lineage_figures import lineage_svg
+from offlinekit.metrics.reporting.lineage_tables import CAPTION, find_evolutions, generations_table
 from offlinekit.metrics.reporting.markup import markdown_text
 from offlinekit.metrics.reporting.report_tables import Table, tables_of
 from offlinekit.metrics.reporting.results import RunResult, by_group, read_runs
@@ -60,8 +62,8 @@ def write_report(
     A seed counts once, and a run whose return is no finite number is named and left out.
 
     Args:
-        runs: Run folders, or folders of them.
-        out: Folder for the files.
+        runs: Run folders and folders of evolutions, or folders of them.
+        out: Folder for the files; of evolutions alone report.md and report.html.
         score: What counts for a run: "final", or "best-over-training", which the tables then call flattered.
         tuning_seeds: Seeds that chose the hyperparameters; runs of theirs are refused.
         title: Of the page.
@@ -73,6 +75,9 @@ def write_report(
         FileNotFoundError: For a path without runs.
         ValueError: For seeds of the choice, runs on other data of one name, or no run that counts.
     """
+    evolutions, runs = find_evolutions(runs)
+    if evolutions and not runs:
+        return _evolutions_alone(evolutions, Path(out), title)
     results, unread = read_runs(runs)
     counted, left_out = counted_runs(results)
     left_out = [*unread, *left_out]
@@ -84,31 +89,71 @@ def write_report(
     said = [f"{markdown_text(line)}\n" for line in (lead(counted), *(f"{line}." for line in left_out))]
     files = {
         "report.md": "\n".join(
-            [f"# {markdown_text(title)}\n", *said, *(table.markdown() for table in tables)]
+            [
+                f"# {markdown_text(title)}\n",
+                *said,
+                *(table.markdown() for table in [*tables, *map(generations_table, evolutions)]),
+            ]
         ),
         "report.tex": "\n".join(table.latex() for table in tables[:-1]),
         "results.csv": results_csv(counted, score),
         "runs.csv": tables[-1].csv(),
-        "report.html": _page(title, tables, counted, score, left_out),
+        "report.html": _page(title, tables, counted, score, left_out, evolutions),
     }
+    return _written(files, out)
+
+
+def _written(files: dict[str, str], out: Path) -> list[Path]:
     for name, text in files.items():
         with atomic_write(out / name) as beside:
             beside.write_text(text, encoding="utf-8")
     return [out / name for name in files]
 
 
-def _page(title: str, tables: list[Table], runs: list[RunResult], score: str, left_out: list[str]) -> str:
+def _evolutions_alone(folders: list[Path], out: Path, title: str) -> list[Path]:
+    """Writes report.md and report.html of evolutions beside which there are no runs."""
+    named = ", ".join(folder.name for folder in folders)
+    said = f"{_count(len(folders), 'evolution')}: {named}."
+    tables = [generations_table(folder).markdown() for folder in folders]
+    text = f"{_head(title, said)}{_evolutions(folders)}</body></html>\n"
+    heading = [f"# {markdown_text(title)}\n", f"{markdown_text(said)}\n"]
+    return _written({"report.md": "\n".join([*heading, *tables]), "report.html": text}, out)
+
+
+def _evolutions(folders: list[Path]) -> str:
+    """Returns tables and pictures of evolutions as HTML."""
+    parts = [
+        generations_table(folder).html() + _figure(f"Lineage of {folder.name}", lineage_svg(folder), CAPTION)
+        for folder in folders
+    ]
+    return "".join(parts)
+
+
+def _head(title: str, said: str) -> str:
+    return (
+        f"<!doctype html>\n<html lang=en><head><meta charset=utf-8><title>{html.escape(title)}</title>"
+        f"<meta name=viewport content='width=device-width'><style>{STYLE}</style></head><body>"
+        f"<h1>{html.escape(title)}</h1><p class=lead>{html.escape(said)}</p>"
+    )
+
+
+def _page(
+    title: str,
+    tables: list[Table],
+    runs: list[RunResult],
+    score: str,
+    left_out: list[str],
+    evolutions: list[Path],
+) -> str:
     """Returns the page: no scripts, no addresses, images and films inside it."""
     figures = [_figure(name, svg, caption) for name, svg, caption in figures_of(runs, score)]
     films = [_film(path) for run in runs for path in sorted(run.folder.glob("*.mp4"))]
     *summaries, each = tables
     return (
-        f"<!doctype html>\n<html lang=en><head><meta charset=utf-8><title>{html.escape(title)}</title>"
-        f"<meta name=viewport content='width=device-width'><style>{STYLE}</style></head><body>"
-        f"<h1>{html.escape(title)}</h1><p class=lead>{html.escape(lead(runs))}</p>"
+        f"{_head(title, lead(runs))}"
         f"{''.join(f'<p class=note>{html.escape(line)}.</p>' for line in left_out)}"
         f"{''.join(table.html() for table in summaries)}<div class=figures>{''.join([*figures, *films])}</div>"
-        f"{each.html()}{_settings(runs)}</body></html>\n"
+        f"{_evolutions(evolutions)}{each.html()}{_settings(runs)}</body></html>\n"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Annotated, Any
 
@@ -111,7 +112,7 @@ class Evolution(Scheduler):
             offspring.append(Offspring(elite if is_elite else parent, change=change))
         return offspring
 
-    def _changes(self, breeding: Breeding, kinds: Any) -> list[Change | None]:
+    def _changes(self, breeding: Breeding, kinds: Sequence[str]) -> list[Change | None]:
         """Draws the mutation of each place; None for none."""
         weights = np.array([getattr(self, kind) for kind in kinds], np.float64)
         agreed: dict[tuple[str, Value, bool], Value] = {}

@@ -61,6 +61,7 @@ class Generation:
         rows: Its members in the lineage.
         best: Number of the best-ranked member.
         population: Its members.
+        folder: Of the run, or None.
         result: Of the run, in its last generation.
     """
 
@@ -68,6 +69,7 @@ class Generation:
     rows: Sequence[LineageRow]
     best: int
     population: Population
+    folder: Path | None = None
     result: Evolved | None = None
 
     @property
@@ -160,7 +162,7 @@ class Generations:
         best = self.lineage.ranking(self.scheduler.average)[0]
         self._save(number)
         result = self._result(best) if self._is_last(number, rows[best]) else None
-        return Generation(number, rows, best, self.population, result)
+        return Generation(number, rows, best, self.population, self.folder, result)
 
     def _breed(self, number: int) -> None:
         """Fills the places of a generation; the first is the population as it is given, or pre-mutated."""

@@ -43,9 +43,18 @@ def inherited(place: A, parent: A) -> A:
 
 
 def renewed(place: A, values: Mapping[str, Value]) -> A:
-    """Returns an untrained algorithm of a place, with other hyperparameters and the seed of the place."""
+    """Returns an untrained algorithm of a place, with other hyperparameters and the seed of the place.
+
+    It is the algorithm of the place itself where that can take the state up, so that a stack stays one program.
+    """
     new = rebuilt(place, values)
-    new.sampler_state, new.history = None, []
+    state = new.impl.state_tensors()
+    if _alike(place, new) and state.keys() == place.impl.state_tensors().keys():
+        set_values(place, values)
+        place.impl.load_state_tensors(state)
+        place.impl.grad_step = place.impl.horizon = 0
+        new = place
+    new.sampler, new.sampler_state, new.history = None, None, []
     return new
 
 

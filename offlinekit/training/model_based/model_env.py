@@ -54,7 +54,7 @@ class ModelEnv(gymnasium.Env[Array, Any]):
         self.observation, self.n_steps = self.starts[self.np_random.integers(len(self.starts))], 0
         return self.observation, {}
 
-    def step(self, action: Any) -> tuple[Array, float, bool, bool, dict[str, Any]]:
+    def step(self, action: Array) -> tuple[Array, float, bool, bool, dict[str, Any]]:
         """Takes a step in the model."""
         k = int(self.model.n_simulated)
         seen = np.tile(self.observation, (k, 1, 1))

@@ -10,9 +10,8 @@ from torch import Tensor
 from offlinekit.nn.isolation import initialised
 from offlinekit.nn.random import Random, derive
 from offlinekit.sampling.batch import Batch
-from offlinekit.sampling.priorities import SumTree
 from offlinekit.sampling.replay.replay_memory import ReplayMemory
-from offlinekit.sampling.sampler import fits
+from offlinekit.sampling.replay.tree_replay import TreeReplay
 from offlinekit.training.online.density_ratio import DensityRatio, density_ratio_loss
 from offlinekit.training.optimizers import make_optimizer
 
@@ -25,7 +24,7 @@ LEARNING_RATE, FLATTENING = 3e-4, 5.0
 BOUNDS = (1e-3, 1e3)
 
 
-class BalancedReplay:
+class BalancedReplay(TreeReplay):
     """Draws rows with probabilities proportional to w(s, a)^(1/5), w the density ratio of new to recorded rows.
 
     Each minibatch also trains the ratio, on as many rows of either kind drawn uniformly, and gives its own rows their
@@ -40,9 +39,6 @@ class BalancedReplay:
         first_share: Of the first 1,000 new rows in minibatches, in (0, 1).
         seed: Of the algorithm.
         device: Where the rows lie.
-
-    Attributes:
-        tree: Priorities, of the recorded rows and then of the new ones.
     """
 
     def __init__(
@@ -54,63 +50,20 @@ class BalancedReplay:
         seed: int,
         device: torch.device,
     ) -> None:
-        self.memory, self.batch_size = memory, memory.batch_size
-        self.first = first_priority(memory.n_kept, first_share)
         with initialised(derive(seed, "density ratio")):
             random = Random(derive(seed, "balanced replay"), device)
             self.ratio = DensityRatio(observation_space, action_space, random).to(device)
-        self._generator = random.generator
+        super().__init__(memory, first_priority(memory.n_kept, first_share), random.generator)
         self.parameters = list(self.ratio.parameters())
         self.optimizer = make_optimizer("adam", [(self.parameters, 0.0)], LEARNING_RATE)
-        priorities = torch.zeros(memory.n_kept + memory.capacity, device=device)
-        priorities[: memory.n_kept] = 1.0
-        self.tree, self.n_admitted = SumTree(priorities), 0
-        self.shares = torch.arange(self.batch_size, dtype=torch.float64, device=device)
-
-    @property
-    def n_usable(self) -> int:
-        """How many rows can be drawn."""
-        return self.memory.n_usable
 
     def sample(self) -> Batch:
-        """Draws the next minibatch, one row from each of B equal shares of the priorities; trains the ratio."""
-        self._admit()
-        uniform = torch.rand(
-            self.batch_size, generator=self._generator, device=self.shares.device, dtype=torch.float64
-        )
-        drawn = self.tree.draw((self.shares + uniform) / self.batch_size)
+        """Draws the next minibatch; trains the ratio."""
+        drawn = self.draw()
         batch = self.memory.gather(drawn)
         if self.memory.n_added:
             self._learn(batch, drawn)
         return batch
-
-    def state(self) -> Tensor:
-        """Returns what the next minibatches follow from, beside the rows, as bytes."""
-        self._admit()
-        return torch.cat(
-            [part.detach().cpu().contiguous().view(-1).view(torch.uint8) for part in self._state()]
-        )
-
-    def set_state(self, state: Tensor) -> None:
-        """Resumes from a state that `state` returned; one of another kind warns and changes nothing."""
-        self._admit()
-        sizes = [part.numel() * part.element_size() for part in self._state()]
-        if not fits(state, sum(sizes), torch.uint8):
-            return
-        parts = [part.clone() for part in state.cpu().split_with_sizes(sizes)]
-        self._generator.set_state(parts[0])
-        numbers = self.tree.numbers.clone()
-        numbers[: self.n_usable] = parts[1].view(torch.float64).to(numbers.device)
-        self.tree.replace(numbers)
-        for own, part in zip(self._learned(), parts[2:], strict=True):
-            own.detach().copy_(part.view(own.dtype).view(own.shape))
-
-    def _admit(self) -> None:
-        """Gives rows that came since the last time their first priority."""
-        places = self.memory.places_since(self.n_admitted)
-        if len(places):
-            self.tree.write(places, torch.full(places.shape, self.first, device=places.device))
-        self.n_admitted = self.memory.n_added
 
     def _learn(self, batch: Batch, drawn: Tensor) -> None:
         """Takes a step of the ratio, and gives drawn rows the priorities that it had before."""
@@ -129,11 +82,8 @@ class BalancedReplay:
 
     def _uniform(self, n: int, first: int) -> Batch:
         """Returns a minibatch drawn uniformly from n rows, from the one at place `first` on."""
-        index = torch.randint(n, (self.batch_size,), generator=self._generator, device=self._generator.device)
+        index = torch.randint(n, (self.batch_size,), generator=self.generator, device=self.generator.device)
         return self.memory.gather(index + first)
-
-    def _state(self) -> list[Tensor]:
-        return [self._generator.get_state(), self.tree.numbers[: self.n_usable], *self._learned()]
 
     def _learned(self) -> list[Tensor]:
         """Returns the numbers of the ratio and of its optimizer."""

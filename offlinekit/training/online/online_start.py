@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +42,7 @@ from offlinekit.training.online.remembering import make_memory
 from offlinekit.training.online.resets import reset
 from offlinekit.training.setup.description import describe_data, describe_run
 from offlinekit.training.setup.resuming import compare_config, find_run, resume
+from offlinekit.training.setup.row_weighting import as_priorities, draw_by_losses
 from offlinekit.training.setup.settings import completed
 
 if TYPE_CHECKING:
@@ -70,6 +72,7 @@ def start_online(
     settings = completed({**algo.online_settings, **given}, OnlineSettings, "fit_online")
     n_steps = checked("n_steps", n_steps, Count)
     share, resets = share_of(settings["mixing"]), resets_of(settings["reset"])
+    priorities = as_priorities(settings["priorities"])
     check_together(algo, settings)
     envs = make_environments(env, settings["n_envs"])
     check_learnable(envs[0])
@@ -99,7 +102,9 @@ def start_online(
             return min(loop.n_steps / n_steps, 1.0)
 
         balance = settings["first_share"] if settings["mixing"] == "balanced" else None
-        sampler, memory = make_memory(algo, dataset, example, share, settings["buffer_size"], done, balance)
+        capacity = settings["buffer_size"]
+        sampler, memory = make_memory(algo, dataset, example, share, capacity, done, balance, priorities)
+        draw_by_losses(algo.impl, sampler, priorities)
         engine = _engine(algo, sampler, settings)
         space = envs[0].action_space
         explorer = Explorer(algo, settings, space, lambda: (loop.n_steps, done()), engine.acting)
@@ -177,7 +182,9 @@ def _evaluations(
 def _describe(
     dataset: MDPDataset | None, env: gymnasium.Env[Any, Any], settings: OnlineSettings
 ) -> dict[str, Any]:
-    info = dict(settings["info"] or {})
+    priorities = as_priorities(settings["priorities"])
+    info = {} if priorities is None else {"prioritised": asdict(priorities)}
+    info |= settings["info"] or {}
     if dataset is not None:
         return describe_data(dataset, info)
     nothing: dict[str, Any] = {"name": name_of(env), "source": None, "options": {}}

@@ -11,9 +11,11 @@ from offlinekit.interfaces import Sampler
 from offlinekit.memory import memory_limit
 from offlinekit.nn.random import derive
 from offlinekit.sampling.block_reader import is_mapped, row_bytes
+from offlinekit.sampling.priorities import Priorities
 from offlinekit.sampling.replay.growing import GrowingSampler
 from offlinekit.sampling.replay.mixture import MixedSampler
 from offlinekit.sampling.replay.replay_memory import ReplayMemory
+from offlinekit.sampling.replay.tree_replay import PrioritizedReplay
 from offlinekit.training.online.balanced_replay import BalancedReplay
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ def make_memory(
     capacity: int,
     done: Callable[[], float],
     first_share: float | None = None,
+    priorities: Priorities | None = None,
 ) -> tuple[Sampler, ReplayMemory | GrowingSampler]:
     """Returns what minibatches are drawn from, and what new rows go to.
 
@@ -44,18 +47,28 @@ def make_memory(
         capacity: The most new rows.
         done: Returns the share of the run that is done.
         first_share: With balanced replay, that of the first new rows in minibatches.
+        priorities: By what rows are drawn, or None for all alike.
 
     Raises:
-        ValueError: For balanced replay without a dataset.
-        UnsupportedError: For balanced replay of rows that a replay memory cannot hold, and for recorded rows beside
-            new ones that lie in a file and are more than memory may hold.
+        ValueError: For balanced replay without a dataset, and for priorities beside another rule of drawing.
+        UnsupportedError: For balanced replay or priorities of rows that a replay memory cannot hold, and for recorded
+            rows beside new ones that lie in a file and are more than memory may hold.
     """
+    if priorities is not None and (first_share is not None or share not in (None, (0.0, 0.0))):
+        raise ValueError(
+            "priorities say how often each row is drawn, and mixing says it of recorded ones; give mixing='append' or "
+            "mixing='none' with them"
+        )
     kept = dataset if share is None else None
     if kept is not None:
         _check_size(kept)
     memory = _new_rows(algo, kept, example, capacity)
     if first_share is not None:
         return _balanced(algo, memory, first_share), memory
+    if priorities is not None:
+        rows = _single_rows(algo, memory, "priorities draw", "leave priorities out")
+        seed = derive(algo.seed or 0, "prioritised replay")
+        return PrioritizedReplay(rows, priorities, seed, algo.impl.device), memory
     recorded = None
     if dataset is not None and share not in (None, (0.0, 0.0)):
         recorded = algo.make_sampler(dataset)
@@ -78,19 +91,29 @@ def _check_size(dataset: MDPDataset) -> None:
 
 def _balanced(algo: Algo, memory: ReplayMemory | GrowingSampler, first_share: float) -> BalancedReplay:
     """Returns what draws recorded rows that look like new ones more often."""
-    if not isinstance(memory, ReplayMemory):
-        raise UnsupportedError(
-            f"mixing='balanced' compares rows one by one, which a replay memory holds, but {type(algo).__name__} "
-            "learns from images, chunks or the whole dataset here; take mixing='symmetric'"
-        )
-    if not memory.n_kept:
+    rows = _single_rows(algo, memory, "mixing='balanced' compares", "take mixing='symmetric'")
+    if not rows.n_kept:
         raise ValueError(
             "mixing='balanced' weighs recorded rows by how they look like new ones; give dataset="
         )
     impl = algo.impl
     action_space = cast("spaces.Box | spaces.Discrete", impl.action_space)  # Of all that impls are made for.
     return BalancedReplay(
-        memory, impl.observation_space, action_space, first_share, algo.seed or 0, impl.device
+        rows, impl.observation_space, action_space, first_share, algo.seed or 0, impl.device
+    )
+
+
+def _single_rows(algo: Algo, memory: ReplayMemory | GrowingSampler, what: str, remedy: str) -> ReplayMemory:
+    """Returns a memory of single rows.
+
+    Raises:
+        UnsupportedError: For another; says what does something with rows, and the remedy.
+    """
+    if isinstance(memory, ReplayMemory):
+        return memory
+    raise UnsupportedError(
+        f"{what} rows one by one, which a replay memory holds, but {type(algo).__name__} learns from images, chunks or "
+        f"the whole dataset here; {remedy}"
     )
 
 

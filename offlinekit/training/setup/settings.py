@@ -104,6 +104,11 @@ class SharedSettings(TypedDict, total=False):
         "newest unfinished run of the same config in `out`, and begins a new one if there is none.",
         Setting(None, cosmetic=True),
     ]
+    priorities: Annotated[
+        "str | Priorities | None",
+        "Objective by whose losses rows are drawn, such as 'critic', or Priorities('critic', alpha, beta).",
+        Setting(None, named=True),
+    ]
     early_stopping: Annotated["EarlyStopping | None", "When to stop before `n_steps`.", Setting(None)]
     progress: Annotated[bool, "Whether a terminal shows a progress bar.", Setting(True, cosmetic=True)]
     tensorboard: Annotated[
@@ -161,11 +166,6 @@ class RunSettings(SharedSettings, total=False):
         "LossWeights | None",
         "Loss weights of rows, at least 0: the name of one of the dataset's extras, an array [N], or a function of "
         "the dataset; scaled to mean 1, and rows of weight 0 are not drawn.",
-        Setting(None, named=True),
-    ]
-    priorities: Annotated[
-        "str | Priorities | None",
-        "Objective by whose losses rows are drawn, such as 'critic', or Priorities('critic', alpha, beta).",
         Setting(None, named=True),
     ]
     team: Annotated[

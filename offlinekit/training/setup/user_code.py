@@ -38,7 +38,7 @@ def _digest(cls: type[Any]) -> str:
     return digest.hexdigest()[:12]
 
 
-def _parts(name: str, value: Any) -> Iterator[str]:
+def _parts(name: str, value: object) -> Iterator[str]:
     """Yields what an attribute of a class computes or holds, as text."""
     function = getattr(value, "fget", None) or getattr(value, "__func__", value)
     code = getattr(getattr(function, "__wrapped__", function), "__code__", None)

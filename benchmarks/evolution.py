@@ -1,0 +1,133 @@
+"""The known example of evolution, here and with AgileRL 2.58: a population of four on cartpole data.
+
+    python benchmarks/evolution.py ../shared/data/d3rlpy_v1/cartpole_v1.1.0.h5 \
+        --peer-python ../agile/bin/python --csv benchmarks/results/evolution.csv
+
+Batch 128, learning rate 1e-3 in 1e-4..1e-2, gamma 0.99, tau 1e-3, hidden layers 32-32-32, tournaments of 2 with
+elitism, mutations 0.4 / 0.2 / 0.2 / 0 / 0.2, one generation every 10,000 updates, until a return of 200 of 500 or the
+last generation. Both rank by episodes in the environment. Each (library, seed) is a row, seeds in turn; rows that the
+CSV has are not run again. The clock starts with the first update, so that reading the data does not count. The score
+is of 20 episodes: here of the winner, of AgileRL that of the best of its agents.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import click
+from shared import csv_option, show, write
+
+WIDTHS = {"library": 10, "seed": 4, "updates": 9, "seconds": 8, "per_second": 10, "fitness": 8, "score": 8}
+HERE = Path(__file__).parent
+
+
+@click.command(help=__doc__.split("\n")[0])
+@click.argument("data", type=click.Path(exists=True))
+@click.option("--seeds", default=3)
+@click.option("--steps", default=10_000, help="Updates of each member in a generation.")
+@click.option("--generations", default=20)
+@click.option("--target", default=200.0)
+@click.option("--peer-python", type=click.Path(exists=True), help="Of an environment with agilerl and peft.")
+@click.option("--worker", type=int, hidden=True, help="Run this seed here and print its row.")
+@csv_option
+def main(
+    data: str,
+    seeds: int,
+    steps: int,
+    generations: int,
+    target: float,
+    peer_python: str | None,
+    worker: int | None,
+    path: Path | None,
+) -> None:
+    """Runs the rows that the CSV lacks, and prints the ratio of the rates."""
+    if worker is not None:
+        click.echo(json.dumps(ours(data, worker, steps, generations, target)))
+        return
+    rows = list(csv.DictReader(path.open())) if path is not None and path.exists() else []
+    common = [data, "--steps", steps, "--generations", generations, "--target", target]
+    programs = {"offlinekit": [sys.executable, HERE / "evolution.py", *common, "--worker"]}
+    if peer_python:
+        programs["agilerl"] = [peer_python, HERE / "peer_agilerl.py", *common, "--seed"]
+    for seed in range(seeds):
+        for library, words in programs.items():
+            if not any(row["library"] == library and row["seed"] == str(seed) for row in rows):
+                row = {"library": library, "seed": str(seed), **run([*words, seed])}
+                rows.append(row)
+                show([row], WIDTHS, head=len(rows) == 1)
+                write(path, rows)
+    means = {name: [float(row["per_second"]) for row in rows if row["library"] == name] for name in programs}
+    if all(means.values()) and len(means) == 2:
+        mine, theirs = (sum(means[name]) / len(means[name]) for name in ("offlinekit", "agilerl"))
+        click.echo(f"agent-updates a second: {mine:,.0f} and {theirs:,.0f}, ratio {mine / theirs:.1f}")
+
+
+def run(words: list[object]) -> dict[str, str]:
+    """Returns the row that a program prints last, run on one thread."""
+    threads = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(
+        [str(word) for word in words],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        env={**os.environ, **threads},
+    )
+    return {name: str(value) for name, value in json.loads(done.stdout.strip().splitlines()[-1]).items()}
+
+
+def ours(data: str, seed: int, steps: int, generations: int, target: float) -> dict[str, object]:
+    """Runs the example with offlinekit."""
+    from offlinekit.algos import DiscreteCQL
+    from offlinekit.datasets import get_dataset
+    from offlinekit.nn.encoders import MLPEncoder
+    from offlinekit.sweeps import EnvironmentFitness, Evolution, Range
+
+    dataset, _ = get_dataset(data)
+    evolution = Evolution(search={"learning_rate": Range(1e-4, 1e-2, log=True)}, seed=seed)
+    algos = [
+        DiscreteCQL(
+            seed=seed + member,
+            batch_size=128,
+            learning_rate=1e-3,
+            gamma=0.99,
+            tau=1e-3,
+            target_update_interval=1,
+            td_loss="mse",
+            clip_grad_norm=1.0,
+            encoder=MLPEncoder((32, 32, 32)),
+            device="cpu",
+        )
+        for member in range(4)
+    ]
+    fitness = EnvironmentFitness(env="CartPole-v1", n_episodes=1, n_reported=20)
+    began = time.perf_counter()
+    for generation in evolution.fitter(
+        algos,
+        dataset,
+        generations=generations,
+        steps=steps,
+        fitness=fitness,
+        target=target,
+        out=None,
+        progress=False,
+    ):
+        last, seconds = generation, time.perf_counter() - began
+    assert last.result is not None
+    updates = last.number * steps * len(algos)
+    return {
+        "updates": updates,
+        "seconds": round(seconds, 1),
+        "per_second": round(updates / seconds),
+        "fitness": round(last.rows[last.best].fitness, 1),
+        "score": round(last.evolved.reported.value, 1),
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,201 @@
+"""The evolution of the command line: from its options to the calls of the library and what it prints."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from offlinekit.algos import get_algo
+from offlinekit.cli.options import usage
+from offlinekit.cli.output import number
+from offlinekit.cli.runs import make_env
+from offlinekit.datasets import get_dataset
+from offlinekit.errors import FileFormatError, did_you_mean
+from offlinekit.io import read_small
+from offlinekit.metrics.reporting.lineage import Lineage
+from offlinekit.sweeps import (
+    CMAES,
+    PB2,
+    PBT,
+    EnvironmentFitness,
+    EvaluatorFitness,
+    Evolution,
+    MultiFrequencyPBT,
+    OfflineFitness,
+)
+from offlinekit.sweeps.evolution import Evolved, Generation, Scheduler
+from offlinekit.sweeps.evolution.fitness import FQE_NAME, Fitness
+from offlinekit.sweeps.plan import read_yaml
+from offlinekit.training.run_folder import write_json
+
+COMMAND = "command.json"
+SCHEDULERS: dict[str, Any] = {
+    "evolution": Evolution,
+    "agilerl": Evolution.agilerl,
+    "pbt": PBT,
+    "pb2": PB2,
+    "mf-pbt": MultiFrequencyPBT,
+    "cma-es": CMAES,
+}
+DEFAULTS: dict[str, Any] = {
+    "dataset_options": {},
+    "set": {},
+    "search": {},
+    "scheduler": "evolution",
+    "settings": {},
+    "population": 4,
+    "generations": 10,
+    "steps": 10_000,
+    "fitness": FQE_NAME,
+    "fitness_settings": {},
+    "eval_env": None,
+    "target": None,
+    "budget": None,
+    "seed": 0,
+    "device": "auto",
+}
+NEEDED = ("algo", "dataset")
+ANEW = ("generations", "target", "budget")
+"""Options that a run may go on with otherwise."""
+
+
+def evolve(options: dict[str, Any]) -> Evolved:
+    """Runs what the options describe, and prints each generation.
+
+    Args:
+        options: Of the command.
+
+    Raises:
+        click.UsageError: For names, settings and combinations that there are not.
+    """
+    given = {name: value for name, value in options.items() if value not in (None, {}, False, ())}
+    quiet, out, resume = given.pop("quiet", False), given.pop("out"), given.pop("resume", None)
+    loggers, since = given.pop("loggers", ()), given.pop("from_generation", None)
+    fields = _fields(given) if resume is None else _resumed(resume, given)
+    with usage("--dataset"):
+        dataset, env = get_dataset(fields["dataset"], **fields["dataset_options"])
+    with usage("--setting"):
+        scheduler = _scheduler(fields)
+    with usage("--set"):
+        algo = get_algo(fields["algo"])(
+            **{**fields["set"], "seed": fields["seed"], "device": fields["device"]}
+        )
+        population = scheduler.population(algo, fields["population"])
+    limits = {name: fields[name] for name in (*ANEW, "steps")}
+    with usage("--fitness"):
+        fitness = _fitness(fields, env)
+    with usage("--resume" if resume else "--search"):
+        last: Generation | None = None
+        for last in scheduler.fitter(
+            population,
+            dataset,
+            fitness=fitness,
+            out=None if resume else out,
+            resume=resume,
+            from_generation=since,
+            loggers=loggers,
+            progress=not quiet,
+            **limits,
+        ):
+            if last.number == 1 or last.result is not None:
+                _keep(last, fields)
+            if not quiet:
+                click.echo(_line(last))
+    assert last is not None  # The run has a generation, or raised.
+    return last.evolved
+
+
+def show_winner(evolved: Evolved) -> None:
+    """Prints the winner, what it is worth, and the folder."""
+    reported, winner = evolved.reported, evolved.winner
+    has_interval = not math.isnan(reported.low)
+    interval = f" ({number(reported.low)} to {number(reported.high)})" if has_interval else ""
+    click.echo(f"\nWinner: member {evolved.number}, {winner!r}")
+    click.echo(f"Worth {number(reported.value)}{interval}, by {reported.source}")
+    click.echo(f"Folder: {evolved.run_dir}")
+
+
+def _line(generation: Generation) -> str:
+    row = generation.rows[generation.best]
+    values = ", ".join(f"{name}={_short(value)}" for name, value in row.values.items())
+    held = sum(bool(each.held_back) for each in generation.rows)
+    note = f"; {held} held back" if held else ""
+    return (
+        f"generation {generation.number}: best is member {row.member}, fitness {number(row.fitness)}"
+        f" ({row.architecture}{', ' if values else ''}{values}){note}"
+    )
+
+
+def _short(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _keep(generation: Generation, fields: Mapping[str, Any]) -> None:
+    """Writes what --resume reads."""
+    folder = generation.folder
+    if folder is not None:
+        write_json(folder / COMMAND, dict(fields))
+
+
+def _fields(given: dict[str, Any]) -> dict[str, Any]:
+    config = given.pop("config", None)
+    with usage("--config"):
+        fields = {**(read_yaml(config) if config else {}), **given}
+        for name in fields:
+            if name not in (*DEFAULTS, *NEEDED):
+                hint = did_you_mean(str(name), [*DEFAULTS, *NEEDED])
+                raise ValueError(f"{config} has an unknown field {name!r}{hint}")
+    for name in NEEDED:
+        if name not in fields:
+            raise click.UsageError(f"Missing option '--{name}' (or '--config FILE', or '--resume FOLDER').")
+    return {**DEFAULTS, **fields}
+
+
+def _resumed(folder: Path, given: Mapping[str, Any]) -> dict[str, Any]:
+    if others := sorted(given.keys() - set(ANEW)):
+        raise click.UsageError(f"--resume takes the options of the run; leave out {others}")
+    with usage("--resume"):
+        Lineage.read(folder)
+        try:
+            fields = json.loads(read_small(folder / COMMAND))
+        except FileNotFoundError:
+            raise FileNotFoundError(
+                f"{folder} was not begun by `offlinekit evolve`; go on by fit(..., resume=) in Python"
+            ) from None
+        except (ValueError, RecursionError) as error:
+            raise FileFormatError(
+                f"{folder / COMMAND} is not JSON ({error}); restore it from a copy"
+            ) from error
+    if not isinstance(fields, dict) or not {*DEFAULTS, *NEEDED} <= fields.keys():
+        raise FileFormatError(f"{folder / COMMAND} lacks options of a run; restore it from a copy")
+    return {**fields, **given}
+
+
+def _scheduler(fields: Mapping[str, Any]) -> Scheduler:
+    kinds, kind = SCHEDULERS, fields["scheduler"]
+    if kind not in kinds:
+        raise ValueError(
+            f"scheduler must be one of {', '.join(kinds)}, got {kind!r}{did_you_mean(kind, kinds)}"
+        )
+    made: Scheduler = kinds[kind](
+        **{"search": fields["search"], "seed": fields["seed"], **fields["settings"]}
+    )
+    return made
+
+
+def _fitness(fields: Mapping[str, Any], env: object) -> Fitness:
+    kind, settings = fields["fitness"], fields["fitness_settings"]
+    if kind == FQE_NAME:
+        return OfflineFitness(**settings)
+    if kind != "return":
+        return EvaluatorFitness(evaluator=kind, **settings)
+    if fields["eval_env"] is not None:
+        env = make_env(fields["eval_env"], "--eval-env")
+    if env is None:
+        raise ValueError("return plays in an environment; name one by --eval-env")
+    return EnvironmentFitness(env=env, **settings)

@@ -1,0 +1,89 @@
+"""Evolutions in a report: a table of generations, and the picture of the lineage."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from offlinekit.errors import FileFormatError
+from offlinekit.io import read_small
+from offlinekit.metrics.reporting.lineage import FILE, Lineage, LineageRow
+from offlinekit.metrics.reporting.plots import readable
+from offlinekit.metrics.reporting.report_tables import Table
+from offlinekit.metrics.statistics.budget import Budget
+
+RESULT = "result.json"
+CAPTION = (
+    "Above: who descends from whom; the blue line leads to the best member of the last generation. Marks say what was "
+    "done before training: triangles for wider and narrower networks, a diamond for a new layer, a star for noise, a "
+    "square for a hyperparameter; red was held back. Below: fitness and hyperparameters, from parent to child."
+)
+HEAD = ("generation", "best member", "fitness", "mean fitness", "held back", "architecture")
+
+
+def find_evolutions(paths: Iterable[str | Path]) -> tuple[list[Path], list[Path]]:
+    """Returns the folders of evolutions among paths and one level below them, and the paths that hold others."""
+    evolutions: dict[Path, None] = {}
+    others = []
+    for path in map(Path, paths):
+        inside = [path] if (path / FILE).is_file() else sorted(file.parent for file in path.glob(f"*/{FILE}"))
+        evolutions.update(dict.fromkeys(inside))
+        if not inside or any(path.glob("*/config.json")):
+            others.append(path)
+    return list(evolutions), others
+
+
+def generations_table(folder: Path) -> Table:
+    """Returns the best member of each generation of an evolution, and what its winner is worth.
+
+    Raises:
+        FileFormatError: For damaged files.
+    """
+    lineage = Lineage.read(folder)
+    if not lineage.rows:
+        raise FileFormatError(f"{folder / FILE} has no generation; restore it from a copy")
+    names = [*lineage.rows[0].values]
+    rows = [_row(lineage, number, names) for number in range(1, lineage.last + 1)]
+    updates = len(lineage.generation(1)) * lineage.rows[-1].updates
+    budget = Budget(policies=len(lineage.generation(1)), updates=updates)
+    return Table(f"Evolution in {folder.name}", (*HEAD, *names), rows, _note(folder), budget)
+
+
+def _row(lineage: Lineage, number: int, names: Sequence[str]) -> tuple[str, ...]:
+    members = lineage.generation(number)
+    best = max(members, key=_rank)
+    finite = [row.fitness for row in members if math.isfinite(row.fitness)]
+    mean = sum(finite) / len(finite) if finite else math.nan
+    return (
+        str(number),
+        str(best.member),
+        readable(best.fitness),
+        readable(mean),
+        str(sum(bool(row.held_back) for row in members)),
+        best.architecture,
+        *(_text(best.values.get(name)) for name in names),
+    )
+
+
+def _rank(row: LineageRow) -> tuple[bool, float]:
+    return not row.held_back, row.fitness if math.isfinite(row.fitness) else -math.inf
+
+
+def _text(value: object) -> str:
+    return "-" if value is None else readable(value) if isinstance(value, float) else str(value)
+
+
+def _note(folder: Path) -> str:
+    """Returns what the winner is worth by the judge that chose nothing, if the run has come to its end."""
+    path = folder / RESULT
+    if not path.is_file():
+        return "The run has not come to its end, so nobody has judged a winner."
+    try:
+        result = json.loads(read_small(path))
+        value, low, high = (result[name] for name in ("value", "low", "high"))
+        interval = "" if low is None else f", 95% interval {readable(low)} to {readable(high)}"
+        return f"The winner is worth {readable(value)}{interval}, by {result['source']}."
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise FileFormatError(f"{path} is damaged ({error}); restore it from a copy") from error

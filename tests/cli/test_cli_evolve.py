@@ -1,0 +1,76 @@
+"""`offlinekit evolve`: from options or a file to a winner."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from offlinekit.metrics.reporting.lineage import Lineage
+
+WORDS = ("--algo", "discrete-cql", "--set", "batch_size=4", "--set", "learning_rate=0.001", "--device", "cpu")
+SEARCH = ("--search", 'learning_rate={"low": 1e-4, "high": 1e-2, "log": true}', "--fitness", "td_error")
+SMALL = ("--set", 'encoder={"type": "mlp", "hidden_sizes": [16]}', "--steps", 2, "--population", 2)
+
+
+@pytest.fixture(scope="module")
+def finished(call, data_file, tmp_path_factory):
+    out = tmp_path_factory.mktemp("evolved")
+    done = call("evolve", "--dataset", data_file, *WORDS, *SEARCH, *SMALL, "--generations", 2, "--out", out)
+    assert done.exit_code == 0, done.output
+    (folder,) = out.iterdir()
+    return folder, done.output
+
+
+def test_it_prints_each_generation_and_the_winner(finished):
+    folder, output = finished
+    lines = output.splitlines()
+    assert [line.split(":")[0] for line in lines[:2]] == ["generation 1", "generation 2"]
+    assert "learning_rate=" in lines[0]
+    assert "td_error on 1 episodes that chose nothing" in output
+    assert f"Folder: {folder}" in output
+    assert Lineage.read(folder).last == 2
+
+
+def test_a_run_goes_on_with_more_generations(finished, call):
+    folder, _ = finished
+    done = call("evolve", "--resume", folder, "--generations", 3, "--quiet")
+    assert done.exit_code == 0, done.output
+    assert "generation" not in done.output
+    assert Lineage.read(folder).last == 3
+    assert json.loads((folder / "command.json").read_text())["generations"] == 3
+    over = call("evolve", "--resume", folder)
+    assert over.exit_code == 2
+    assert "give generations=4 or more" in " ".join(over.output.split())
+
+
+def test_a_file_holds_the_options_and_the_command_line_wins(call, data_file, tmp_path):
+    (tmp_path / "evolution.yaml").write_text(
+        f"algo: discrete_cql\ndataset: {data_file}\nsteps: 999999\npopulation: 2\nscheduler: pbt\n"
+        "set: {batch_size: 4, encoder: {type: mlp, hidden_sizes: [8]}}\nfitness: td_error\ngenerations: 1\n"
+    )
+    words = ("--config", tmp_path / "evolution.yaml", "--steps", 2, "--out", tmp_path / "out")
+    done = call("evolve", *words)
+    assert done.exit_code == 0, done.output
+    (folder,) = (tmp_path / "out").iterdir()
+    assert folder.name.startswith("PBT_")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--algo", "bc"), "Missing option '--dataset'"),
+        ((*WORDS, "--scheduler", "pbt3"), "scheduler must be one of"),
+        ((*WORDS, "--setting", "tournament_sise=3"), "did you mean 'tournament_size'"),
+        ((*WORDS, "--search", "learning_rate=0.1"), "must vary over a list"),
+        ((*WORDS, *SEARCH, "--fitness", "td_eror"), "td_error"),
+        ((*WORDS, "--search", "n_critics=[1,2]"), "stays as it is"),
+        (("--resume", "."), "it has no lineage.csv"),
+        (("--resume", ".", "--steps", 3), "leave out ['steps']"),
+    ],
+)
+def test_wrong_usage_is_refused(call, data_file, words, message):
+    given = ("--dataset", data_file, *SMALL) if "--algo" in words and words != ("--algo", "bc") else ()
+    done = call("evolve", *words, *given)
+    assert done.exit_code == 2, done.output
+    assert message in " ".join(done.output.split())
