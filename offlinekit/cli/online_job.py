@@ -53,7 +53,7 @@ def finetune(run: Path, env_id: str | None, steps: int, dataset: str | None, opt
             f"after step {algo.history[-1]['step'] if algo.history else 0:,}, saved; go on with the same command and "
             f"--resume {algo.run_dir}"
         ) from None
-    _print(BeforeAfter.of(algo.history), None if data is None else float(data.episode_returns().mean()))
+    _print(BeforeAfter.of(algo.history), data)
     click.echo(f"\nRun folder: {algo.run_dir}")
     if algo.run_dir is not None and not run_folder.is_finished(algo.run_dir):
         click.echo(f"Out of time; go on with the same command and --resume {algo.run_dir}")
@@ -82,7 +82,7 @@ def _dataset(config: dict[str, Any], named: str | None) -> MDPDataset | None:
         return get_dataset(name, **({} if named else own.get("options", {})))[0]
 
 
-def _print(report: BeforeAfter | None, behaviour: float | None) -> None:
+def _print(report: BeforeAfter | None, data: MDPDataset | None) -> None:
     if report is None:
         return
     back = "never" if report.recovered_at is None else f"step {report.recovered_at:,}"
@@ -94,7 +94,15 @@ def _print(report: BeforeAfter | None, behaviour: float | None) -> None:
         ("recovered", back),
         ("spent", f"{report.steps:,} steps, {report.updates:,} updates"),
     ]
-    if behaviour is not None:
-        kept = {"policy": "keep the policy", "data": "keep the data in every minibatch", "anew": "start anew"}
-        rows.append(("advice", f"{kept[advice(report.before, behaviour)]} (data return {number(behaviour)})"))
+    if data is not None:
+        rows.append(("advice", _advice(report.before, data)))
     pairs(rows)
+
+
+def _advice(before: float, data: MDPDataset) -> str:
+    """Returns what to go online with; "start anew" for data that know what random actions score."""
+    behaviour, random = float(data.episode_returns().mean()), (data.reference_scores or (None,))[0]
+    scores = f"data return {number(behaviour)}"
+    scores += "" if random is None else f", random {number(random)}"
+    kept = {"policy": "keep the policy", "data": "keep the data in every minibatch", "anew": "start anew"}
+    return f"{kept[advice(before, behaviour, random)]} ({scores})"

@@ -9,12 +9,13 @@ import numpy as np
 
 from offlinekit.datasets.findings import Finding, fault
 from offlinekit.datasets.validation import same_rows
-from offlinekit.errors import DatasetError
+from offlinekit.errors import DatasetError, did_you_mean
 from offlinekit.types import Array, map_tree, rows
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
+    from offlinekit.datasets.mdp_dataset import MDPDataset
     from offlinekit.types import ArrayTree
 
 
@@ -136,3 +137,22 @@ def _numbers(given: Array, n_episodes: int, n_rows: int) -> Array:
             )
         raise IndexError(message)
     return np.where(chosen < 0, chosen + n_episodes, chosen)
+
+
+def order_by(dataset: MDPDataset, name: str) -> Array:
+    """Returns the numbers of the episodes, int64 [E], by a column's value in their first rows; equal ones as recorded.
+
+    Raises:
+        ValueError: For a column that there is not, or of more than one number a row.
+    """
+    known = [*dataset.extras, *dataset.episode_extras]
+    if name not in known:
+        raise ValueError(f"by must be one of {sorted(known)}, got {name!r}{did_you_mean(name, known)}")
+    rows_have_it = name in dataset.extras
+    values = dataset.extras[name][dataset.episode_starts] if rows_have_it else dataset.episode_extras[name]
+    if values.ndim != 1 or values.dtype.kind not in "fiub" or not np.isfinite(values).all():
+        raise ValueError(
+            f"by={name!r} must be one finite number a row, got {values.dtype}{list(values.shape)}"
+        )
+    order: Array = np.argsort(values, kind="stable")
+    return order

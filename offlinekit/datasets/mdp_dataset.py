@@ -127,15 +127,19 @@ class MDPDataset(EpisodeColumns):
         """Yields each episode as a dataset of one, the last one first."""
         return (self[i] for i in reversed(range(self.n_episodes)))
 
-    def split(self, fraction: float = 0.8, seed: int = 0) -> tuple[MDPDataset, MDPDataset]:
-        """Returns two datasets: a random fraction of the episodes, and the others, each in recorded order.
+    def split(
+        self, fraction: float = 0.8, seed: int = 0, *, by: str | None = None
+    ) -> tuple[MDPDataset, MDPDataset]:
+        """Returns two datasets: a fraction of the episodes, and the others, each in recorded order.
 
         Args:
             fraction: Share of the episodes in the first, in (0, 1); each side gets at least one.
             seed: Of the draw.
+            by: Column of `extras` or `episode_extras` of one number a row, such as times: the first dataset has the
+                episodes that begin with the lowest. None draws them at random.
 
         Raises:
-            ValueError: For a fraction outside (0, 1).
+            ValueError: For a fraction outside (0, 1), or a column that there is not.
             DatasetError: For a dataset of one episode.
         """
         if not 0 < fraction < 1:
@@ -143,9 +147,32 @@ class MDPDataset(EpisodeColumns):
         if self.n_episodes < 2:
             raise DatasetError("a split needs at least two episodes, got one; a dataset is split by episodes")
         n_first = min(max(round(fraction * self.n_episodes), 1), self.n_episodes - 1)
+        order = (
+            np.random.default_rng(seed).permutation(self.n_episodes)
+            if by is None
+            else episodes.order_by(self, by)
+        )
         first = np.zeros(self.n_episodes, np.bool_)
-        first[np.random.default_rng(seed).permutation(self.n_episodes)[:n_first]] = True
+        first[order[:n_first]] = True
         return self[first], self[~first]
+
+    def walk_forward(self, n_folds: int = 5, *, by: str) -> Iterator[tuple[MDPDataset, MDPDataset]]:
+        """Yields pairs of datasets to learn from and to judge by: all episodes before a period, and that period.
+
+        The episodes are cut into n_folds + 1 periods of equal numbers, the first of which is learned from alone.
+
+        Args:
+            n_folds: Number of pairs, at least 1.
+            by: As for `split`.
+
+        Raises:
+            ValueError: For fewer episodes than periods, or a column that there is not.
+        """
+        if not 1 <= n_folds < self.n_episodes:
+            raise ValueError(f"n_folds must be from 1 to {self.n_episodes - 1}, got {n_folds}")
+        periods = np.array_split(episodes.order_by(self, by), n_folds + 1)
+        for i in range(1, n_folds + 1):
+            yield self[np.sort(np.concatenate(periods[:i]))], self[np.sort(periods[i])]
 
     def filter_episodes(self, keep: Callable[[MDPDataset], bool] | Any) -> MDPDataset:
         """Returns the episodes that a predicate or a mask keeps.

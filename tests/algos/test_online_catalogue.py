@@ -14,6 +14,8 @@ from walk_env import Walk, recorded_walk
 from offlinekit.algos import ReBRAC, catalogue
 from offlinekit.datasets import MDPDataset
 from offlinekit.errors import UnsupportedError
+from offlinekit.training.engines.recorded_policy import RecordedPolicy
+from offlinekit.training.engines.replay import RECORD_AT
 from offlinekit.training.online.online_settings import OnlineSettings
 from offlinekit.training.setup.settings import completed
 
@@ -54,6 +56,21 @@ def test_acts_and_learns(name, front):
     assert all(env.action_space.contains(action) for action in algo.experience.actions)
     assert any(not torch.equal(before[key], value) for key, value in algo.impl.state_dict().items())
     assert algo.impl.is_online is False
+    if not algo.is_stateful:
+        assert_acts_the_same_recorded(algo, data)
+
+
+def assert_acts_the_same_recorded(algo, data):
+    """Checks that actions are recorded, and that they are those of the policy as it is written."""
+    policy = RecordedPolicy(algo.impl.sample_action, algo.impl)
+    with torch.no_grad():
+        for row in range(RECORD_AT + 3):
+            seen = torch.as_tensor(data.observations[row : row + 1], dtype=torch.float32)
+            state = algo.impl.random.state()
+            acted = policy(seen)
+            algo.impl.random.set_state(state)
+            assert torch.equal(acted, algo.impl.sample_action(seen))
+    assert policy.checked
 
 
 @pytest.mark.parametrize("front", catalogue().values(), ids=list(catalogue()))

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from offlinekit.algos import DoubleDQN, MLPEncoder
+from offlinekit.cli.online_job import _advice
 from offlinekit.datasets import MDPDataset
 from offlinekit.training.online.experience import load_experience
 
@@ -48,3 +51,20 @@ def test_goes_online_with_a_policy_and_says_how_the_score_went(call, data_file: 
     wrong = call(*arguments, "--mixing", "1.5", "--dataset", "none")
     assert wrong.exit_code == 2
     assert "mixing must be 'append'" in wrong.output
+
+
+@pytest.mark.parametrize(
+    ("before", "reference", "expected"),
+    [
+        (10.0, (0.0, 20.0), "keep the policy (data return 3.500, random 0)"),
+        (1.0, (0.0, 20.0), "keep the data in every minibatch (data return 3.500, random 0)"),
+        (1.0, (5.0, 20.0), "start anew (data return 3.500, random 5)"),
+        (1.0, None, "keep the data in every minibatch (data return 3.500)"),
+    ],
+)
+def test_advice_knows_what_random_actions_score(before, reference, expected) -> None:
+    data = MDPDataset([[0.0]] * 4, [[0.0]] * 4, [1.0, 2.0, 3.0, 1.0], [False, True, False, True])
+    names = ("reference_min_score", "reference_max_score")
+    metadata = dict(zip(names, reference, strict=True)) if reference else {}
+    # Returns 1 + 2 and 3 + 1, on average 3.5.
+    assert _advice(before, data.with_options(metadata=metadata)) == expected

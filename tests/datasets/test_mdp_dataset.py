@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -192,6 +193,44 @@ def test_split_is_by_episode_and_by_seed() -> None:
     assert dataset.split(0.7, seed=1)[0].rewards.tolist() == first.rewards.tolist()
     assert dataset.split(0.7, seed=2)[0].rewards.tolist() != first.rewards.tolist()
     assert [part.n_episodes for part in dataset.split(0.999)] == [9, 1]
+
+
+def of_days(days: list[float], **given: Any) -> MDPDataset:
+    """Episodes of two rows, which begin on these days and end half a day later."""
+    n = 2 * len(days)
+    rows = np.repeat(days, 2) + np.tile([0.0, 0.5], len(days))
+    columns = (np.arange(n)[:, None].astype(np.float32), np.zeros(n, np.int64), np.zeros(n), np.arange(n) % 2)
+    return MDPDataset(*columns, extras={"day": rows, "pair": np.zeros((n, 2))}, **given)
+
+
+def test_split_by_time_puts_earlier_episodes_first() -> None:
+    """Days 3, 1, 2, 1, of which 0.5 are the two of day 1, as recorded: episodes 1 and 3."""
+    first, second = of_days([3.0, 1.0, 2.0, 1.0]).split(0.5, by="day")
+    assert first.observations[:, 0].tolist() == [2.0, 3.0, 6.0, 7.0]
+    assert second.observations[:, 0].tolist() == [0.0, 1.0, 4.0, 5.0]
+    of_episodes = of_days([3.0, 1.0], episode_extras={"rank": np.array([0, 1])})
+    assert of_episodes.split(0.5, by="rank")[0].extras["day"].tolist() == [3.0, 3.5]
+
+
+def test_walk_forward_learns_from_what_came_before() -> None:
+    """Days 3, 1, 2, 0 in three periods of 2, 1 and 1 episodes: {0, 1} before {2}, then {0, 1, 2} before {3}."""
+    pairs = list(of_days([3.0, 1.0, 2.0, 0.0]).walk_forward(2, by="day"))
+    starts = [[part.extras["day"][part.episode_starts].tolist() for part in pair] for pair in pairs]
+    assert starts == [[[1.0, 0.0], [2.0]], [[1.0, 2.0, 0.0], [3.0]]]
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda d: d.split(by="dya"), r"by must be one of \['day', 'pair'\], got 'dya'; did you mean 'day'"),
+        (lambda d: d.split(by="pair"), "must be one finite number a row"),
+        (lambda d: next(d.walk_forward(4, by="day")), "n_folds must be from 1 to 3, got 4"),
+        (lambda d: next(d.walk_forward(0, by="day")), "n_folds must be from 1 to 3, got 0"),
+    ],
+)
+def test_what_has_no_order_is_refused(call: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        call(of_days([3.0, 1.0, 2.0, 0.0]))
 
 
 def test_split_refuses_what_it_cannot_do() -> None:
