@@ -213,7 +213,7 @@ class Generations:
         reported = self.fitness.report(winner)
         if self.folder is not None:
             winner.save(self.folder / WINNER)
-            write_lineage_figure(self.lineage, self.folder / "lineage.svg")
+            write_lineage_figure(self.lineage, self.folder / "lineage.svg", best)
             run_folder.write_json(self.folder / RESULT, {"member": best, **_plain(asdict(reported))})
         return Evolved(winner, best, reported, self.lineage, self.population, self.folder)
 
