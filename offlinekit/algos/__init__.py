@@ -39,6 +39,7 @@ from offlinekit.algos.iql import IQL
 from offlinekit.algos.ispic import ISPIC
 from offlinekit.algos.ispis import ISPIS
 from offlinekit.algos.lbsac import LBSAC
+from offlinekit.algos.leq import LEQ
 from offlinekit.algos.mobile import MOBILE
 from offlinekit.algos.mobrac import MoBRAC
 from offlinekit.algos.mopo import MOPO
@@ -96,6 +97,7 @@ __all__ = [
     "ISPIC",
     "ISPIS",
     "LBSAC",
+    "LEQ",
     "MOBILE",
     "MOPO",
     "MSG",

@@ -128,7 +128,8 @@ OF_A_BATCH = {  # docs/distributed.md says which statistic it is.
     *("decision_transformer", "discrete_decision_transformer", "diffusion_ql", "qc", "qc_fql"),
     *("text_bc", "ilql"),
 }
-FRONTS = {n: a for n, a in catalogue().items() if a.family != "OPE" and n not in ("awr", "prdc")}
+APART = ("awr", "prdc", "leq")  # LEQ deals rows out to members of its model.
+FRONTS = {n: a for n, a in catalogue().items() if a.family != "OPE" and n not in APART}
 
 
 def _half(number, leaf):
