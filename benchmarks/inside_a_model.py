@@ -50,6 +50,10 @@ ALGORITHMS: dict[str, tuple[str, dict[str, Any]]] = {
     "COMBO": ("COMBO", {**SOFT, **ROLLOUTS, "alpha": 0.5, "n_actions": 4}),
     "MOBILE": ("MOBILE", {**SOFT, **ROLLOUTS, "penalty": 0.5}),
     "MoBRAC": ("MoBRAC", {**CRITICS, **ROLLOUTS, "penalty": 0.5}),
+    "RAMBO": (
+        "RAMBO",
+        {**SOFT, **ROLLOUTS, "warmup_steps": 500, "observation_scaler": None, "adversarial_weight": 0.01},
+    ),
 }
 """Of each row: class and hyperparameters, those of the models aside."""
 

@@ -18,7 +18,8 @@ COLUMNS: dict[str, bool | None] = {
     **dict.fromkeys(("eval/return_std", "eval/length_mean", "eval/value_start", "value_estimate"), None),
     **dict.fromkeys(("value", "advantage", "weight", "entropy", "temperature", "alpha", "certainty"), None),
     **dict.fromkeys(("distance", "mmd", "strangeness", "conservative_gap", "gradient_alignment"), None),
-    **dict.fromkeys(("imagined_reward", "imagined_steps", "holdout_error", "epoch"), None),
+    **dict.fromkeys(("imagined_reward", "imagined_steps", "imagined_return", "imagined_value"), None),
+    **dict.fromkeys(("holdout_error", "epoch"), None),
 }
 """Column to whether more of it is better; None if neither is. Of a loss, "..._loss", less is better."""
 

@@ -13,6 +13,7 @@ from offlinekit.errors import MissingExtraError
 if TYPE_CHECKING:
     import gymnasium
 
+    from offlinekit.algos.dynamics import Dynamics
     from offlinekit.core.algo import Algo
 
 
@@ -111,3 +112,23 @@ def make_env(env_id: str, option: str, **kwargs: Any) -> gymnasium.Env[Any, Any]
             f"there is no environment {env_id!r} without its package (see the warning above)"
         )
     return env
+
+
+def load_dynamics(run: Path, device: str = "auto") -> Dynamics:
+    """Loads the dynamics of a run of their own, or of one that learned inside them.
+
+    Raises:
+        UnsupportedError: If it learned none.
+    """
+    import offlinekit
+    from offlinekit.algos.dynamics import Dynamics
+    from offlinekit.core.bases.model_based import ModelBased
+    from offlinekit.errors import UnsupportedError
+
+    algo = offlinekit.load(find(run, "last").policy, device=device)
+    model = algo.model if isinstance(algo, ModelBased) else algo
+    if not isinstance(model, Dynamics):
+        raise UnsupportedError(
+            f"{type(algo).__name__} learned no dynamics; give a run of Dynamics or of MOPO, say"
+        )
+    return model

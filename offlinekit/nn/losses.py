@@ -47,7 +47,7 @@ def expectile_loss(errors: Float[Tensor, "*S"], expectile: Scalar) -> Float[Tens
         errors: Any shape, target - prediction.
         expectile: In (0, 1); 0.5 gives half the squared error.
     """
-    weights = torch.where(errors < 0, 1.0 - expectile, expectile)
+    weights = torch.where(errors < 0, 1.0 - expectile, expectile).to(errors.dtype)
     return weights * errors.square()
 
 

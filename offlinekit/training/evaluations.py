@@ -48,7 +48,7 @@ def make_evaluations(
     return {"eval": partial(_play, algo, env, n_episodes, reference, **how), **judges}
 
 
-RESERVED = ("step", "time", "updates", "eval", "online")
+RESERVED = ("step", "time", "updates", "eval", "online", "value_estimate", "value_diverged")
 """Names of columns, and of groups of them, that a run writes itself."""
 
 
@@ -61,7 +61,7 @@ def try_evaluators(algo: Algo, dataset: MDPDataset, evaluators: Mapping[str, Eva
     best = dataset[int(dataset.episode_returns().argmax())]
     taken = {*RESERVED, *(f"{objective.name}_loss" for objective in algo.impl.objectives)}
     for name, evaluator in evaluators.items():
-        if name in taken:
+        if name.partition("/")[0] in taken:
             raise ValueError(f"an evaluator cannot be named {name!r}, as a column of the run is; rename it")
         with undisturbed(algo):
             _judge(name, evaluator, algo, best)

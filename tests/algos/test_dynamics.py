@@ -334,6 +334,25 @@ def test_steps_in_the_units_of_the_data():
         np.testing.assert_allclose(stds, np.tile([10 * np.exp(-5.0), np.exp(-5.0)], (2, 3, 1)), rtol=1e-2)
 
 
+def test_learned_deviations_are_the_true_ones_within_a_tenth():
+    # s' = s + (0.4 + s / 4) * noise, s in (-1, 1).
+    rng = np.random.default_rng(0)
+    states = rng.uniform(-1, 1, (20_000, 1))
+    data = MDPDataset(
+        states, np.zeros_like(states), 0.1 * rng.normal(size=20_000), np.zeros(20_000), timeouts=np.ones(20_000),
+        next_observations=states + (0.4 + 0.25 * states) * rng.normal(size=states.shape),
+    )  # fmt: skip
+    algo = Dynamics(
+        encoder={"type": "mlp", "hidden_sizes": [32, 32], "activation": "silu"}, n_members=2, termination="never",
+        patience=None, max_epochs=15, batch_size=512, learning_rate=5e-3, seed=0, device="cpu",
+    )  # fmt: skip
+    algo.fit(data, 10**9, **QUIET)
+    at = np.linspace(-0.95, 0.95, 39)[:, None]
+    _, stds = algo.predict_steps(at, np.zeros_like(at))
+    np.testing.assert_allclose(stds[..., 0].mean(0), 0.4 + 0.25 * at[:, 0], rtol=0.1)
+    np.testing.assert_allclose(stds[..., 1].mean(0), 0.1, rtol=0.1)  # Of the reward.
+
+
 @pytest.mark.parametrize("front", [Dynamics, DiscreteDynamics])
 def test_engines_and_resume(front):
     def make(**options: Any) -> Any:

@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
+from offlinekit.algos.dynamics import fitted_dynamics
+from offlinekit.datasets import get_dataset
+
 Call = Callable[..., Result]
 
 
@@ -72,7 +75,7 @@ def test_values_fitted_in_folds(call: Call, trained: tuple[Path, Result], data_f
 
 
 def test_dynamics_are_fitted_where_they_are_named(
-    call: Call, trained: tuple[Path, Result], data_file: Path
+    call: Call, trained: tuple[Path, Result], data_file: Path, tmp_path: Path
 ) -> None:
     words = (
         "--dataset",
@@ -89,3 +92,10 @@ def test_dynamics_are_fitted_where_they_are_named(
     assert list(first) == ["model_based"]
     assert first == second  # Of one seed.
     assert 1 <= first["model_based"]["value"] < 10.1  # Rewards of 1 at gamma 0.9.
+    model = fitted_dynamics(get_dataset(str(data_file))[0], 50, seed=0).save(tmp_path / "model.okt")
+    saved = call("ope", trained[0], *words[:4], "--dynamics", model, *words[6:])
+    assert json.loads(saved.output)["estimates"] == first  # The same model, not fitted anew.
+    alone = call("ope", trained[0], *words[:2], "--dynamics", model)
+    assert (alone.exit_code, "give --estimator model_based as well" in alone.stderr) == (2, True)
+    policy = call("ope", trained[0], *words[:4], "--dynamics", trained[0])
+    assert "learned no dynamics; give a run of Dynamics or of MOPO, say" in policy.stderr

@@ -142,6 +142,7 @@ def test_a_run_at_its_end_and_generations_that_there_are_not_are_refused(run, da
     for given, message in (
         ({"generations": 4}, "generations=5"),
         ({"generations": 9, "from_generation": 7}, "1 to 4"),
+        ({"generations": 9, "steps": 4}, "ran with steps=3, not 4"),
     ):
         with pytest.raises(ValueError, match=message):
             scheduler.fit(
@@ -149,8 +150,7 @@ def test_a_run_at_its_end_and_generations_that_there_are_not_are_refused(run, da
                 dataset,
                 resume=evolved.run_dir,
                 fitness=start_value,
-                **given,
-                **QUIET,
+                **{**QUIET, **given},
             )
 
 

@@ -80,6 +80,9 @@ def test_a_move_of_a_logarithmic_range_multiplies_or_divides():
     moves = Counter(round(value_moves.moved(space, 1e-3, rng) / 1e-3, 6) for _ in range(1_000))
     assert set(moves) == {1.2, round(1 / 1.2, 6)}
     assert 440 < moves[1.2] < 560
+    # From 9.5e-3 a move up to 11.4e-3 turns back at 1e-2: 1e-2 * 1e-2 / 11.4e-3 = 8.772e-3.
+    turned = {round(value_moves.moved(space, 9.5e-3, rng), 6) for _ in range(50)}
+    assert turned == {8.772e-3, round(9.5e-3 / 1.2, 6)}
 
 
 def test_whole_numbers_change_by_one_where_the_factor_would_not():

@@ -530,3 +530,45 @@ def test_a_member_whose_newest_checkpoint_is_damaged(tmp_path):
     assert resumed.run_dirs == folders
     assert resumed.stacks == [[0, 2], [1]]
     alike(whole, resumed)
+
+
+def test_a_run_without_its_config_is_not_believed_in_silence(tmp_path):
+    run = cut_off(tmp_path, 25)
+    (run / "config.json").unlink()
+    with pytest.warns(
+        UserWarning, match="has no config.json any more, so that nothing says whether it has learned"
+    ):
+        go_on(tmp_path, resume=run)
+
+
+def test_other_weights_of_rows_are_said_and_noted(tmp_path):
+    data = small_dataset("continuous")
+    run = cut_off(tmp_path, 25, weights=np.ones(len(data)))
+    with pytest.warns(UserWarning, match="goes on with other loss_weights of its rows"):
+        go_on(tmp_path, resume=run, weights=np.arange(len(data)) + 1.0)
+    config = run_folder.read_config(run)
+    assert config["earlier"][0]["until"] == 20
+    assert config["earlier"][0]["loss_weights"] != config["loss_weights"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        go_on(tmp_path, 50, resume=run, weights=np.arange(len(data)) + 1.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [
+        ("step", ValueError),
+        ("eval/return_mean", ValueError),
+        ("actor_loss/x", ValueError),
+        ("value_estimate", ValueError),
+        ("value_diverged", ValueError),
+        ("", TypeError),
+        (0, TypeError),
+    ],
+)
+def test_an_evaluator_cannot_take_the_place_of_a_column(name, error, tmp_path):
+    with pytest.raises(error, match=r"cannot be named|must have texts as names"):
+        BC(**TINY).fit(
+            small_dataset("continuous"), 5, evaluators={name: lambda *_: 1.0}, out=tmp_path, **SETTINGS
+        )
+    assert list(tmp_path.iterdir()) == []

@@ -280,7 +280,11 @@ class DynamicsImpl(Impl):
 
     @torch.no_grad()
     def imagine(self, observations: Tensor, actions: Tensor, random: Random, members: int = 0) -> Imagined:
-        """Draws what follows B rows, each by an elite that is drawn too.
+        """Draws what follows B rows, as `draw` does, without gradient."""
+        return self.draw(observations, actions, random, members)
+
+    def draw(self, observations: Tensor, actions: Tensor, random: Random, members: int = 0) -> Imagined:
+        """Draws what follows B rows, each by an elite that is drawn too; observations and rewards have gradients.
 
         Args:
             observations: [B, D], scaled.

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from offlinekit.cli.datasets_info import open_dataset, reader_options
 from offlinekit.cli.options import SETTINGS, debug_option, example, usage
 from offlinekit.cli.output import json_text, number, pairs, table
-from offlinekit.cli.runs import find
-from offlinekit.errors import UnsupportedError
-
-if TYPE_CHECKING:
-    from offlinekit.algos.dynamics import Dynamics
-    from offlinekit.core.algo import Algo
+from offlinekit.cli.runs import load_dynamics
 
 
 @click.command(
@@ -49,11 +44,10 @@ def command(
     RUN_OR_POLICY is a run or a policy file of dynamics, or of an algorithm that learned inside a model. The steps
     should be others than those that the model learned from.
     """
-    import offlinekit
     from offlinekit.metrics.model_diagnosis import LEVELS, diagnose_model
 
     with usage("RUN_OR_POLICY"):
-        model = _model_of(offlinekit.load(find(run, "last").policy, device=device))
+        model = load_dynamics(run, device)
     dataset = open_dataset("--dataset", name, options)
     with usage("--dataset"):
         diagnosis = diagnose_model(model, dataset, **settings)
@@ -70,20 +64,3 @@ def command(
     ahead = [f"{step}: {number(diagnosis.growth[step - 1])}" for step in steps]
     click.echo()
     pairs([("inside stated intervals", ", ".join(inside)), ("error so many steps ahead", ", ".join(ahead))])
-
-
-def _model_of(algo: Algo) -> Dynamics:
-    """Returns the dynamics that an algorithm is, or learned in.
-
-    Raises:
-        UnsupportedError: If there are none.
-    """
-    from offlinekit.algos.dynamics import Dynamics
-    from offlinekit.core.bases.model_based import ModelBased
-
-    model = algo.model if isinstance(algo, ModelBased) else algo
-    if not isinstance(model, Dynamics):
-        raise UnsupportedError(
-            f"{type(algo).__name__} learned no dynamics; give a run of Dynamics or of MOPO, say"
-        )
-    return model

@@ -11,9 +11,11 @@ import click
 from offlinekit.cli.datasets_info import open_dataset, reader_options
 from offlinekit.cli.options import SETTINGS, debug_option, example, usage
 from offlinekit.cli.output import json_text, number, pairs, table
-from offlinekit.cli.runs import find
+from offlinekit.cli.runs import find, load_dynamics
 
 if TYPE_CHECKING:
+    from offlinekit.algos.dynamics import Dynamics
+    from offlinekit.datasets import MDPDataset
     from offlinekit.metrics.ope import Report
 
 INTERVALS = ["bootstrap", "t", "bernstein", "hoeffding"]
@@ -59,6 +61,11 @@ INTERVALS = ["bootstrap", "t", "bernstein", "hoeffding"]
     type=click.IntRange(min=1),
     help="Updates of each fit.  [default: of FQE until values have settled, of dynamics 10,000]",
 )
+@click.option(
+    "--dynamics",
+    type=click.Path(exists=True, path_type=Path),
+    help="Run of dynamics, or of what learned inside them, for model_based.  [default: fitted]",
+)
 @click.option("--seed", type=int, default=0, help="Of folds and resamples.")
 @click.option("--which", type=click.Choice(["last", "best"]), default="last", help="Policy of a run folder.")
 @click.option("--device", default="auto", help="auto, cpu, cuda, cuda:1.")
@@ -73,6 +80,7 @@ def command(
     sample: bool | None,
     q: str,
     q_steps: int | None,
+    dynamics: Path | None,
     which: str,
     device: str,
     as_json: bool,
@@ -84,7 +92,6 @@ def command(
     it learned from.
     """
     import offlinekit
-    from offlinekit.algos.dynamics import fitted_dynamics
     from offlinekit.algos.fqe import fitted_by
     from offlinekit.core.units import SampledPolicy
     from offlinekit.metrics.ope import ESTIMATORS, estimate
@@ -105,7 +112,7 @@ def command(
         )
     gamma = algo.gamma if gamma is None else gamma
     seed = settings["seed"]
-    simulates = any(ESTIMATORS[given].needs_dynamics for given in estimators)
+    model = _dynamics(estimators, dynamics, dataset, q_steps, seed, device)
     with usage("--estimator"):
         report = estimate(
             policy,
@@ -114,9 +121,7 @@ def command(
             gamma=gamma,
             q_function=algo if q == "critic" else None,
             fit_q=fitted_by(policy, q_steps, gamma=gamma, seed=seed) if q == "fqe" else None,
-            dynamics=fitted_dynamics(dataset, q_steps or 10_000, seed=seed, device=device)
-            if simulates
-            else None,
+            dynamics=model,
             **settings,
         )
     facts = {
@@ -135,6 +140,29 @@ def command(
     _print(report, settings["confidence"])
     for warning in report.warnings:
         click.echo(f"\n{warning}.")
+
+
+def _dynamics(
+    estimators: tuple[str, ...],
+    given: Path | None,
+    dataset: MDPDataset,
+    q_steps: int | None,
+    seed: int,
+    device: str,
+) -> Dynamics | None:
+    """Returns the dynamics that estimators need: those given, or fitted ones; None if none needs them."""
+    from offlinekit.algos.dynamics import fitted_dynamics
+    from offlinekit.metrics.ope import ESTIMATORS
+
+    simulates = any(ESTIMATORS[name].needs_dynamics for name in estimators)
+    if given is None:
+        return fitted_dynamics(dataset, q_steps or 10_000, seed=seed, device=device) if simulates else None
+    if not simulates:
+        raise click.UsageError("--dynamics serves model_based; give --estimator model_based as well")
+    with usage("--dynamics"):
+        model = load_dynamics(given, device)
+        model.check(dataset)
+    return model
 
 
 def _data(report: Report) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from offlinekit.datasets.formats.arrow_messages import unpacked_bytes
+from offlinekit.datasets.formats.arrow_sizes import check_pages, unpacked_bytes
 from offlinekit.errors import DatasetError, FileFormatError, MissingExtraError, OfflineKitError, require
 from offlinekit.load_budget import budget_of
 from offlinekit.types import Array
@@ -62,6 +62,7 @@ def _read_columns(file: pq.ParquetFile, columns: list[str] | None, path: Path) -
     n_columns = facts.num_columns if columns is None else len(columns)  # where their facts are damaged.
     claimed = max(sum(group.total_byte_size for group in groups), NUMBER * facts.num_rows * n_columns)
     budget.take(claimed, f"the columns of {path}")
+    check_pages(path)
     if all(_is_number(field.type) for field in file.schema_arrow):
         return file.read(columns=columns)
     batches = []

@@ -22,18 +22,20 @@ KINDS = {"wider": "^", "deeper": "D", "narrower": "v", "noise": "*", "begun": "P
 QUIET, STRONG = "0.75", "#1f77b4"
 
 
-def write_lineage_figure(lineage: Lineage, path: Path) -> Path:
-    """Draws a lineage into a file; its suffix chooses the format."""
+def write_lineage_figure(lineage: Lineage, path: Path, winner: int | None = None) -> Path:
+    """Draws a lineage into a file; its suffix chooses the format, and `winner` is as in `draw_lineage`."""
     import matplotlib
 
     settings = {**get_theme("screen").settings, "svg.hashsalt": "offlinekit"}
     with matplotlib.rc_context(settings), atomic_write(path) as beside:
         kind = path.suffix.removeprefix(".") or "png"
-        draw_lineage(lineage).savefig(beside, format=kind, metadata={"Date": None} if kind == "svg" else {})
+        draw_lineage(lineage, winner).savefig(
+            beside, format=kind, metadata={"Date": None} if kind == "svg" else {}
+        )
     return path
 
 
-def lineage_svg(folder: Path) -> str:
+def lineage_svg(folder: Path, winner: int | None = None) -> str:
     """Returns the picture of an evolution's folder as SVG; equal lineages give equal text."""
     import matplotlib
 
@@ -41,23 +43,24 @@ def lineage_svg(folder: Path) -> str:
     with matplotlib.rc_context(settings):
         file = io.StringIO()
         metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        draw_lineage(Lineage.read(folder)).savefig(file, format="svg", metadata=metadata)
+        draw_lineage(Lineage.read(folder), winner).savefig(file, format="svg", metadata=metadata)
     return file.getvalue()[file.getvalue().index("<svg") :]
 
 
-def draw_lineage(lineage: Lineage) -> Figure:
+def draw_lineage(lineage: Lineage, winner: int | None = None) -> Figure:
     """Returns the tree, the fitness and each numeric hyperparameter over generations, one panel each.
 
-    The line of the last generation's best member is drawn strong. A mark says what was done to a member before it
-    trained: triangles for wider and narrower networks, a diamond for a deeper one, a star for noise, a square for a
-    hyperparameter, a dot for nothing.
+    The line of the winner, by default the best of the last generation, is drawn strong. A mark says what was done to a
+    member before it trained: triangles for wider and narrower networks, a diamond for a deeper one, a star for noise, a
+    square for a hyperparameter, a dot for nothing.
     """
     from matplotlib.figure import Figure
 
     names = _numeric(lineage)
     figure = Figure(figsize=(8.0, 2.2 * (2 + len(names))), layout="constrained")
     panels = figure.subplots(2 + len(names), 1, sharex=True, squeeze=False)[:, 0]
-    winners = lineage.line(lineage.ranking(1)[0]) if lineage.rows else []
+    best = lineage.ranking(1)[0] if winner is None and lineage.rows else winner
+    winners = [] if best is None else lineage.line(best)
     _tree(panels[0], lineage, winners)
     _over_generations(panels[1], lineage, winners, "fitness")
     for axes, name in zip(panels[2:], names, strict=True):
@@ -71,13 +74,14 @@ def draw_lineage(lineage: Lineage) -> Figure:
 def _tree(axes: Axes, lineage: Lineage, winners: Sequence[LineageRow]) -> None:
     for row in lineage.rows:
         if row.parent is not None:
-            colour = STRONG if row in winners else QUIET
             axes.plot(
-                [row.generation - 1, row.generation], [row.parent, row.member], color=colour, linewidth=1.2
+                [row.generation - 1, row.generation],
+                [row.parent, row.member],
+                **_stroke(row in winners),
             )
     for row in lineage.rows:
         colour = "tab:red" if row.held_back else STRONG if row in winners else "0.4"
-        axes.plot(row.generation, row.member, _mark(row.move), color=colour, markersize=5)
+        axes.plot(row.generation, row.member, _mark(row.move), color=colour, markersize=5, zorder=4)
     dress(axes, "generation", "member", "")
     axes.set_yticks(sorted({row.member for row in lineage.rows}))
 
@@ -90,12 +94,21 @@ def _over_generations(axes: Axes, lineage: Lineage, winners: Sequence[LineageRow
         before = math.nan if row.parent is None else numbers.get((row.generation - 1, row.parent), math.nan)
         colour = STRONG if row in winners else QUIET
         if math.isfinite(here) and math.isfinite(before):
-            axes.plot([row.generation - 1, row.generation], [before, here], color=colour, linewidth=1.2)
-        axes.plot(row.generation, here, ".", color=colour, markersize=5)
+            axes.plot(
+                [row.generation - 1, row.generation],
+                [before, here],
+                **_stroke(row in winners),
+            )
+        axes.plot(row.generation, here, ".", color=colour, markersize=5, zorder=4)
     finite = [number for number in numbers.values() if math.isfinite(number) and number > 0]
     if name != "fitness" and finite and max(finite) > 20 * min(finite):
         axes.set_yscale("log")
     dress(axes, "generation", name, "")
+
+
+def _stroke(is_winners: bool) -> dict[str, Any]:
+    """Returns the style of a line from parent to child."""
+    return {"color": STRONG if is_winners else QUIET, "linewidth": 1.2, "zorder": 2 + is_winners}
 
 
 def _numeric(lineage: Lineage) -> list[str]:

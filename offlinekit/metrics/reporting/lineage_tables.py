@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from offlinekit.errors import FileFormatError
 from offlinekit.io import read_small
@@ -15,6 +16,7 @@ from offlinekit.metrics.reporting.report_tables import Table
 from offlinekit.metrics.statistics.budget import Budget
 
 RESULT = "result.json"
+NUMBERS = ("value", "low", "high")
 CAPTION = (
     "Above: who descends from whom; the blue line leads to the best member of the last generation. Marks say what was "
     "done before training: triangles for wider and narrower networks, a diamond for a new layer, a star for noise, a "
@@ -77,13 +79,27 @@ def _text(value: object) -> str:
 
 def _note(folder: Path) -> str:
     """Returns what the winner is worth by the judge that chose nothing, if the run has come to its end."""
+    result = _result(folder)
+    if result is None:
+        return "The run has not come to its end, so nobody has judged a winner."
+    low, high = result["low"], result["high"]
+    interval = "" if low is None else f", 95% interval {readable(low)} to {readable(high)}"
+    return f"The winner is worth {readable(result['value'])}{interval}, by {result['source']}."
+
+
+def winner_of(folder: Path) -> int | None:
+    """Returns the place of the winner in the last generation; None before the run has come to its end."""
+    result = _result(folder)
+    return None if result is None else int(result["member"])
+
+
+def _result(folder: Path) -> dict[str, Any] | None:
     path = folder / RESULT
     if not path.is_file():
-        return "The run has not come to its end, so nobody has judged a winner."
+        return None
     try:
         result = json.loads(read_small(path))
-        value, low, high = (result[name] for name in ("value", "low", "high"))
-        interval = "" if low is None else f", 95% interval {readable(low)} to {readable(high)}"
-        return f"The winner is worth {readable(value)}{interval}, by {result['source']}."
+        numbers = {name: None if result[name] is None else float(result[name]) for name in NUMBERS}
+        return {**numbers, "member": int(result["member"]), "source": str(result["source"])}
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise FileFormatError(f"{path} is damaged ({error}); restore it from a copy") from error

@@ -14,7 +14,7 @@ from offlinekit.metrics.reporting.counted_runs import counted_runs
 from offlinekit.metrics.reporting.figures import figures_of
 from offlinekit.metrics.reporting.group_results import results_csv
 from offlinekit.metrics.reporting.lineage_figures import lineage_svg
-from offlinekit.metrics.reporting.lineage_tables import CAPTION, find_evolutions, generations_table
+from offlinekit.metrics.reporting.lineage_tables import CAPTION, find_evolutions, generations_table, winner_of
 from offlinekit.metrics.reporting.markup import markdown_text
 from offlinekit.metrics.reporting.report_tables import Table, tables_of
 from offlinekit.metrics.reporting.results import RunResult, by_group, read_runs
@@ -122,10 +122,10 @@ def _evolutions_alone(folders: list[Path], out: Path, title: str) -> list[Path]:
 
 def _evolutions(folders: list[Path]) -> str:
     """Returns tables and pictures of evolutions as HTML."""
-    parts = [
-        generations_table(folder).html() + _figure(f"Lineage of {folder.name}", lineage_svg(folder), CAPTION)
-        for folder in folders
-    ]
+    parts = []
+    for folder in folders:
+        picture = lineage_svg(folder, winner_of(folder))
+        parts += [generations_table(folder).html(), _figure(f"Lineage of {folder.name}", picture, CAPTION)]
     return "".join(parts)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,6 +15,7 @@ from offlinekit.core.algo import Algo
 from offlinekit.core.populations import Population
 from offlinekit.datasets import MDPDataset
 from offlinekit.errors import FileFormatError, TrainingError
+from offlinekit.io import read_small
 from offlinekit.metrics.reporting.lineage import Lineage, LineageRow
 from offlinekit.metrics.reporting.lineage_figures import write_lineage_figure
 from offlinekit.nn.random import derive
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from offlinekit.sweeps.evolution.scheduler import Scheduler
 
 CONFIG, WINNER, RESULT = "evolution.json", "winner.okt", "result.json"
+SAME = ("scheduler", "fitness", "steps", "dataset")
+"""What a run that goes on may not change."""
 
 
 @dataclass(frozen=True)
@@ -213,7 +217,7 @@ class Generations:
         reported = self.fitness.report(winner)
         if self.folder is not None:
             winner.save(self.folder / WINNER)
-            write_lineage_figure(self.lineage, self.folder / "lineage.svg")
+            write_lineage_figure(self.lineage, self.folder / "lineage.svg", best)
             run_folder.write_json(self.folder / RESULT, {"member": best, **_plain(asdict(reported))})
         return Evolved(winner, best, reported, self.lineage, self.population, self.folder)
 
@@ -274,6 +278,27 @@ class Generations:
             algo.save(place / f"member_{member:02d}.okt")
         self.lineage.write(self.folder)
 
+    def _check_same(self, folder: Path) -> None:
+        """Refuses to go on with what would make another run.
+
+        Raises:
+            ValueError: For another scheduler, fitness or dataset, or other numbers of updates.
+        """
+        try:
+            before = json.loads(read_small(folder / CONFIG))
+            earlier = {name: before[name] for name in SAME}
+        except (FileNotFoundError, ValueError, TypeError, KeyError, RecursionError) as error:
+            raise FileFormatError(
+                f"{folder / CONFIG} is damaged ({error}); restore it from a copy"
+            ) from error
+        now = json.loads(json.dumps(self.describe()))
+        for name in SAME:
+            if earlier[name] != now[name]:
+                raise ValueError(
+                    f"{folder} ran with {name}={earlier[name]!r}, not {now[name]!r}; go on with the same, or begin a "
+                    "new run"
+                )
+
     def _restore(self, number: int | None) -> None:
         """Takes up the members of a generation.
 
@@ -282,6 +307,7 @@ class Generations:
         """
         assert self.folder is not None  # `_open` set it.
         lineage = Lineage.read(self.folder)
+        self._check_same(self.folder)
         number = lineage.last if number is None else number
         rows = lineage.generation(number)
         if not rows or len(rows) != len(self.population):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import torch
 from torch import Tensor
 
+from offlinekit.events import get_logger
 from offlinekit.training.engines.kernel_recording import Recording
 from offlinekit.training.engines.replay import RECORD_AT, uncounted
 from offlinekit.training.engines.tape import NotRecordableError, Tape
@@ -16,6 +17,8 @@ from offlinekit.types import leaves, map_tree
 
 if TYPE_CHECKING:
     from offlinekit.sampling.batch import TensorTree
+
+log = get_logger()
 
 Choose: TypeAlias = "Callable[[TensorTree], Tensor]"
 """Scaled observations [B, ...] to actions [B, ...]."""
@@ -73,8 +76,8 @@ class RecordedPolicy:
                 actions = self.choose(self.inputs)
             self.recording = Recording(tape, actions)
             return actions.clone()
-        except (AttributeError, NotImplementedError, RuntimeError, NotRecordableError):
-            self.refused = True
+        except (AttributeError, NotImplementedError, RuntimeError, NotRecordableError) as error:
+            self._refuse(str(error))
         self.impl.random.set_state(state)
         return self.choose(observations)
 
@@ -88,6 +91,14 @@ class RecordedPolicy:
         self.impl.random.set_state(state)
         same = torch.equal(self.recording.replay(), expected)
         self.checked = same and torch.equal(self.impl.random.state(), after)
-        self.refused = not self.checked
         self.impl.random.set_state(after)
+        if not self.checked:
+            self._refuse(
+                "a replay gave another action; a policy must depend on networks and self.random alone"
+            )
         return expected
+
+    def _refuse(self, reason: str) -> None:
+        """Makes the policy act as it is written."""
+        self.refused = True
+        log.info("policy stays eager", reason=reason)

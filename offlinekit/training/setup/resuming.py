@@ -19,6 +19,8 @@ from offlinekit.training import policy_file, run_folder
 from offlinekit.training.setup.settings import EARLIER, RunSettings, SharedSettings, result_names
 
 Record = type[SharedSettings]
+WEIGHTING = ("loss_weights", "prioritised")
+"""Entries of a config that describe the settings `weights` and `priorities`."""
 CALLS = {True: "fit_online(env, n_steps, resume=...)", False: "fit(dataset, n_steps, resume=...)"}
 """The call that goes on with a run, by whether it went online."""
 
@@ -89,14 +91,26 @@ def compare_config(
         DatasetError: For other data than those that the run has learned from, or another environment.
     """
     if not (folder / "config.json").is_file():
+        warnings.warn(
+            f"{folder} has no config.json any more, so that nothing says whether it has learned from "
+            f"{config['dataset']['name']!r}; go on only if it has",
+            stacklevel=5,
+        )
         return
     before, now = run_folder.read_config(folder), _as_json(config)
     _refuse_other_data(folder, before, now)
     _refuse_other_environment(folder, before, now)
     names = ("n_steps", *result_names(record))
     changed = {name: before[name] for name in names if name in before and before[name] != now.get(name)}
+    changed |= {name: before.get(name) for name in WEIGHTING if before.get(name) != now.get(name)}
     if not changed:
         return
+    if weighting := [name for name in WEIGHTING if name in changed]:
+        warnings.warn(
+            f"{folder} goes on with other {' and '.join(weighting)} of its rows than it was begun with; "
+            "its config.json says until when",
+            stacklevel=5,
+        )
     if "n_steps" in changed and any(o.schedule != "constant" for o in algo.impl.objectives):
         warnings.warn(
             f"{folder} was begun with n_steps={changed['n_steps']} and goes on with {now['n_steps']}: learning rates "
@@ -104,7 +118,9 @@ def compare_config(
             stacklevel=5,
         )
     earlier = [*before.get(EARLIER, []), {"until": algo.grad_step, **changed}]
-    run_folder.rewrite_config(folder, {**before, **{name: now[name] for name in changed}, EARLIER: earlier})
+    run_folder.rewrite_config(
+        folder, {**before, **{name: now.get(name) for name in changed}, EARLIER: earlier}
+    )
 
 
 def _refuse_other_data(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:

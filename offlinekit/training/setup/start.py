@@ -134,7 +134,11 @@ def _check_together(settings: RunSettings) -> None:
 
 def _check_evaluators(evaluators: object) -> None:
     """Checks that evaluators are functions by name."""
-    if evaluators is None or (isinstance(evaluators, Mapping) and all(map(callable, evaluators.values()))):
+    if evaluators is None:
+        return
+    if isinstance(evaluators, Mapping) and all(map(callable, evaluators.values())):
+        if unnamed := [name for name in evaluators if not isinstance(name, str) or not name]:
+            raise TypeError(f"evaluators must have texts as names, such as 'td_error', got {unnamed[0]!r}")
         return
     raise TypeError(
         "evaluators must be a dict of names to functions (algo, dataset) -> float, such as "
