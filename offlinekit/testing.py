@@ -72,7 +72,9 @@ def small_dataset(action_kind: str, n_episodes: int = 6, length: int = 20) -> MD
 def check_catalogue(make: Make) -> None:
     """The class says its family, kind of actions, paper and one line."""
     cls = type(make(seed=0))
-    assert cls.family in {"IL", "PC", "VR", "U", "MB", "Off2On", "SEQ", "online"}, f"family {cls.family!r}"
+    assert cls.family in {"IL", "PC", "VR", "U", "MB", "Off2On", "SEQ", "TEXT", "online"}, (
+        f"family {cls.family!r}"
+    )
     assert cls.action_kind in {"continuous", "discrete"}, f"action_kind {cls.action_kind!r}"
     assert cls.paper, "paper is empty"
     assert cls.summary(), "the docstring is empty"

@@ -34,6 +34,7 @@ FAMILIES = {
     "MB": "model-based",
     "Off2On": "offline to online",
     "SEQ": "sequence models",
+    "TEXT": "text",
     "online": "bases that learn online",
 }
 MARKS = ("<!-- catalogue -->", "<!-- end of catalogue -->")

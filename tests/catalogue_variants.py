@@ -17,6 +17,7 @@ SMALL = {
     "context": 4,
     "width": 8,
     "n_layers": 1,
+    "max_length": 20,
     "dynamics": {
         "encoder": {"type": "mlp", "hidden_sizes": [8]},
         "n_members": 2,

@@ -33,6 +33,7 @@ from offlinekit.algos.fqe import FQE, DiscreteFQE
 from offlinekit.algos.fql import FQL
 from offlinekit.algos.idql import IDQL
 from offlinekit.algos.ifql import IFQL
+from offlinekit.algos.ilql import ILQL
 from offlinekit.algos.in_ac import InAC
 from offlinekit.algos.iql import IQL
 from offlinekit.algos.ispic import ISPIC
@@ -62,6 +63,7 @@ from offlinekit.algos.spot import SPOT
 from offlinekit.algos.tacr import TACR
 from offlinekit.algos.td3 import TD3
 from offlinekit.algos.td3_plus_bc import TD3PlusBC
+from offlinekit.algos.text_bc import TextBC
 from offlinekit.algos.uwac import UWAC
 from offlinekit.algos.wsrl import WSRL
 from offlinekit.algos.xql import XQL
@@ -90,6 +92,7 @@ __all__ = [
     "FQL",
     "IDQL",
     "IFQL",
+    "ILQL",
     "IQL",
     "ISPIC",
     "ISPIS",
@@ -142,6 +145,7 @@ __all__ = [
     "ReBRAC",
     "ResidualEncoder",
     "TD3PlusBC",
+    "TextBC",
     "catalogue",
     "get_algo",
     "register_encoder",

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 reader_options = key_value_option("--dataset-option", "options", help="Option of the reader")
 SHOWN = 12
 """Dimensions that are shown of observations or actions; --json has all."""
+SHOWN_TEXT = 60
+"""Characters that are shown of a dialogue."""
 BAR = 40
 
 
@@ -131,6 +133,11 @@ def describe(dataset: MDPDataset) -> None:
     if dataset.behavior_log_probs is not None:
         mean = number(float(dataset.behavior_log_probs.mean()))
         rows.append(("behaviour", f"log-probabilities of the actions are known, mean {mean}"))
+    tokenizer = getattr(dataset.observation_space, "tokenizer", None)
+    if tokenizer is not None:
+        start = tokenizer.decode(dataset.observations[: dataset.episode_ends[0], 0])
+        share = float(dataset.extras["is_action"].mean()) if "is_action" in dataset.extras else 1.0
+        rows.append(("text", f"{share:.1%} of the tokens are the agent's; begins {start[:SHOWN_TEXT]!r}"))
     pairs(rows)
 
 

@@ -53,7 +53,7 @@ def space_text(space: Any) -> str:
         return "{" + ", ".join(f"{key}: {space_text(part)}" for key, part in inner.items()) + "}"
     if inner is not None:
         return f"({', '.join(map(space_text, inner))})"
-    if not hasattr(space, "low"):
+    if not hasattr(space, "low") or hasattr(space, "tokenizer"):
         return str(space)
     low, high = {float(bound) for bound in space.low.flat}, {float(bound) for bound in space.high.flat}
     bounds = f" in [{low.pop():g}, {high.pop():g}]" if len(low) == len(high) == 1 else ""

@@ -3,6 +3,7 @@
 from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.datasets.recording.collecting import collect
 from offlinekit.datasets.registry import get_dataset, known_datasets, register_dataset, unregister_dataset
+from offlinekit.datasets.sources.dialogues import text_dataset
 from offlinekit.datasets.sources.tables import from_dataframe
 from offlinekit.datasets.transitions import Transitions
 from offlinekit.envs.environments import as_gymnasium, make_env
@@ -17,5 +18,6 @@ __all__ = [
     "known_datasets",
     "make_env",
     "register_dataset",
+    "text_dataset",
     "unregister_dataset",
 ]

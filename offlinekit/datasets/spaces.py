@@ -19,6 +19,8 @@ from offlinekit.envs.env_spaces import (
     warn_of_other_range,
 )
 from offlinekit.envs.legal_actions import LEGAL_ACTIONS, WRAPPER, has_legal_actions, legal_of, legal_space
+from offlinekit.envs.text.token_space import TokenSpace
+from offlinekit.envs.text.tokenizers import tokenizer_from_json
 from offlinekit.errors import DatasetError, FileFormatError, UnsupportedError
 from offlinekit.load_budget import budget_of
 from offlinekit.types import Array
@@ -242,6 +244,8 @@ def _describe(tree: ArrayTree) -> str:
 
 def space_to_json(space: Space) -> dict[str, Any]:
     """Returns a space of Box, Discrete, Dict and Tuple as plain JSON data; infinities as strings."""
+    if isinstance(space, TokenSpace):
+        return {"kind": "tokens", "tokenizer": space.tokenizer.to_json()}
     if isinstance(space, JointDiscrete):
         return {"kind": "discrete", "n": int(space.n), "sizes": list(space.sizes)}
     if isinstance(space, spaces.Discrete):
@@ -305,6 +309,8 @@ def _space(data: Any) -> Space:
         budget_of().take(SPACE_BYTES * math.prod(shape), f"a Box of shape {list(shape)!r:.100}")
         low, high = (np.broadcast_to(np.asarray(data[key]).astype(dtype), shape) for key in ("low", "high"))
         return spaces.Box(low, high, shape, dtype.type)
+    if kind == "tokens":
+        return TokenSpace(tokenizer_from_json(data["tokenizer"]))
     raise ValueError(f"unknown kind {kind!r}")
 
 

@@ -15,8 +15,11 @@ from offlinekit.metrics.evaluators.initial_value import initial_value
 from offlinekit.metrics.evaluators.log_likelihood import log_likelihood
 from offlinekit.metrics.evaluators.out_of_distribution_distance import out_of_distribution_distance
 from offlinekit.metrics.evaluators.overestimation_gap import overestimation_gap
+from offlinekit.metrics.evaluators.perplexity import perplexity
 from offlinekit.metrics.evaluators.soft_opc import soft_opc
 from offlinekit.metrics.evaluators.td_error import td_error
+from offlinekit.metrics.evaluators.token_cross_entropy import token_cross_entropy
+from offlinekit.metrics.evaluators.token_value import token_value
 from offlinekit.metrics.evaluators.validation_losses import validation_losses
 from offlinekit.metrics.evaluators.value import value
 from offlinekit.metrics.reporting.plots import plot_learning_curves
@@ -72,6 +75,7 @@ __all__ = [
     "optimality_gap",
     "out_of_distribution_distance",
     "overestimation_gap",
+    "perplexity",
     "plot_learning_curves",
     "probability_of_improvement",
     "record_video",
@@ -82,6 +86,8 @@ __all__ = [
     "stratified_band",
     "stratified_interval",
     "td_error",
+    "token_cross_entropy",
+    "token_value",
     "validation_losses",
     "value",
 ]

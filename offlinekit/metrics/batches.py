@@ -12,13 +12,14 @@ from torch import Tensor
 from offlinekit.envs.env_spaces import joined_actions
 from offlinekit.envs.frame_stacking import observations_at
 from offlinekit.errors import UnsupportedError
-from offlinekit.sampling.batch import Batch
+from offlinekit.sampling.batch import Batch, TrajectoryBatch
 from offlinekit.sampling.transition_table import TransitionTable
 from offlinekit.training.undisturbed import undisturbed
 from offlinekit.types import Array, leaves, row_parts
 
 if TYPE_CHECKING:
     from offlinekit.core.algo import Algo
+    from offlinekit.core.bases.text_model import TextModel
     from offlinekit.datasets import MDPDataset
 
 ROWS_AT_ONCE = 2_048
@@ -98,6 +99,28 @@ def per_transition(
     if with_next:
         return _measured(algo, dataset, measure, lambda _, table: np.flatnonzero(table.has_next))
     return _measured(algo, dataset, measure, lambda part, _: np.arange(len(part)))
+
+
+def tokens_of_agent(
+    algo: TextModel, dataset: MDPDataset, measure: Callable[[TrajectoryBatch], Tensor]
+) -> Array:
+    """Measures every token of the agent in dialogues, float64 [n tokens].
+
+    Args:
+        algo: With networks.
+        dataset: Of dialogues.
+        measure: Returns one number a row of each dialogue, [B, K].
+
+    Raises:
+        UnsupportedError: For a dataset that the algorithm was not built for.
+    """
+    algo.check(dataset)
+    with undisturbed(algo):
+        parts = [
+            measure(batch)[batch.is_action & batch.valid].double().cpu().numpy()
+            for batch in algo.episode_batches(dataset)
+        ]
+    return np.concatenate(parts)
 
 
 def final_values(algo: Algo, dataset: MDPDataset) -> Array:

@@ -14,8 +14,8 @@ from offlinekit.sampling.batch import TensorTree
 from offlinekit.types import map_tree
 
 
-class TransformerConfig(Protocol):
-    """The hyperparameters of a transformer; the front has them."""
+class BlockConfig(Protocol):
+    """The hyperparameters of blocks; the front has them."""
 
     @property
     def n_layers(self) -> int:
@@ -33,6 +33,10 @@ class TransformerConfig(Protocol):
     def dropout(self) -> float:
         """Share of units that are zeroed in training."""
 
+
+class TransformerConfig(BlockConfig, Protocol):
+    """The hyperparameters of a transformer over windows; the front has them."""
+
     @property
     def context(self) -> int:
         """Steps in a window."""
@@ -45,7 +49,7 @@ class TransformerConfig(Protocol):
 class ConfiguredDropout(Dropout):
     """Dropout at the rate that the front has now, which differs between members of a population."""
 
-    def __init__(self, config: TransformerConfig, random: Random) -> None:
+    def __init__(self, config: BlockConfig, random: Random) -> None:
         super().__init__(config.dropout, random)
         self.config = config
 
@@ -54,26 +58,64 @@ class ConfiguredDropout(Dropout):
         return self.dropped(inputs, self.config.dropout) if self.training else inputs
 
 
+class KeyValues:
+    """Keys and values of the tokens that came before, a pair [B, H, T, W / H] for each block.
+
+    Tokens that follow are then mixed without those before them being computed again.
+    """
+
+    def __init__(self) -> None:
+        self.pairs: list[tuple[Tensor, Tensor]] = []
+        self.masks: Tensor | None = None  # bool [B, T], False at padding.
+
+    def extended(self, block: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Appends keys and values of new tokens to those of a block, and returns all of them."""
+        if block == len(self.pairs):
+            self.pairs.append((keys, values))
+        else:
+            old_keys, old_values = self.pairs[block]
+            self.pairs[block] = (torch.cat([old_keys, keys], 2), torch.cat([old_values, values], 2))
+        return self.pairs[block]
+
+    def with_masks(self, masks: Tensor) -> Tensor:
+        """Appends the masks of new tokens [B, T], and returns all of them."""
+        self.masks = masks if self.masks is None else torch.cat([self.masks, masks], 1)
+        return self.masks
+
+    def select(self, rows: Tensor) -> KeyValues:
+        """Returns those of some rows [B], each as often as it is named."""
+        chosen = KeyValues()
+        chosen.pairs = [(keys[rows], values[rows]) for keys, values in self.pairs]
+        chosen.masks = None if self.masks is None else self.masks[rows]
+        return chosen
+
+
 class Attention(nn.Module):
     """Causal self-attention of several heads, with dropout on its weights and its output."""
 
-    def __init__(self, config: TransformerConfig, random: Random) -> None:
+    def __init__(self, config: BlockConfig, random: Random) -> None:
         super().__init__()
         self.n_heads, width = config.n_heads, config.width
         self.inputs, self.outputs = nn.Linear(width, 2 * width), nn.Linear(width, width)
         self.keys = nn.Linear(width, width, bias=False)  # A bias would move all scores of a query alike.
         self.dropout = ConfiguredDropout(config, random)
 
-    def forward(self, tokens: Tensor, visible: Tensor) -> Tensor:
+    def forward(
+        self, tokens: Tensor, visible: Tensor, past: KeyValues | None = None, block: int = 0
+    ) -> Tensor:
         """Mixes tokens.
 
         Args:
             tokens: [B, T, W].
-            visible: bool [B, T, T], whether a token (second axis) sees another (third axis).
+            visible: bool [B, T, P + T], whether a token (second axis) sees another (third axis).
+            past: Keys and values of P tokens before, to which those of these are appended; None for none.
+            block: Its number in `past`.
         """
         parts = [*self.inputs(tokens).chunk(2, -1), self.keys(tokens)]
         heads = [part.unflatten(-1, (self.n_heads, -1)).transpose(1, 2) for part in parts]
         queries, values, keys = heads  # [B, H, T, W / H] each.
+        if past is not None:
+            keys, values = past.extended(block, keys, values)
         scores = queries @ keys.transpose(-1, -2) / math.sqrt(queries.shape[-1])
         weights = scores.masked_fill(~visible.unsqueeze(1), -math.inf).softmax(-1)
         mixed = self.dropout(weights) @ values
@@ -84,7 +126,7 @@ class Attention(nn.Module):
 class Block(nn.Module):
     """Attention, then a perceptron four times as wide, each after a layer norm and added to what came in."""
 
-    def __init__(self, config: TransformerConfig, activation: nn.Module, random: Random) -> None:
+    def __init__(self, config: BlockConfig, activation: nn.Module, random: Random) -> None:
         super().__init__()
         width = config.width
         self.attention = Attention(config, random)
@@ -92,9 +134,11 @@ class Block(nn.Module):
         wide, narrow = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
         self.mlp = nn.Sequential(wide, activation, narrow, ConfiguredDropout(config, random))
 
-    def forward(self, tokens: Tensor, visible: Tensor) -> Tensor:
-        """Returns tokens [B, T, W]."""
-        tokens = tokens + self.attention(self.norms[0](tokens), visible)
+    def forward(
+        self, tokens: Tensor, visible: Tensor, past: KeyValues | None = None, block: int = 0
+    ) -> Tensor:
+        """Returns tokens [B, T, W]; arguments as of `Attention`."""
+        tokens = tokens + self.attention(self.norms[0](tokens), visible, past, block)
         mixed: Tensor = tokens + self.mlp(self.norms[1](tokens))
         return mixed
 
@@ -110,9 +154,7 @@ class CausalTransformer(nn.Module):
         random: The agent's random numbers, for dropout.
     """
 
-    def __init__(
-        self, config: TransformerConfig, activation: Callable[[], nn.Module], random: Random
-    ) -> None:
+    def __init__(self, config: BlockConfig, activation: Callable[[], nn.Module], random: Random) -> None:
         super().__init__()
         self.dropout = ConfiguredDropout(config, random)
         blocks = [Block(config, activation(), random) for _ in range(config.n_layers)]
@@ -120,19 +162,23 @@ class CausalTransformer(nn.Module):
         self.norm = nn.LayerNorm(config.width)
         self.apply(init_small)
 
-    def forward(self, tokens: Tensor, masks: Tensor) -> Tensor:
+    def forward(self, tokens: Tensor, masks: Tensor, past: KeyValues | None = None) -> Tensor:
         """Returns tokens [B, T, W].
 
         Args:
             tokens: [B, T, W].
             masks: bool [B, T], False at padding.
+            past: What was computed for the tokens before these, to go on from; these are appended to it.
         """
-        length = tokens.shape[1]
+        n_new = tokens.shape[1]
+        masks = masks if past is None else past.with_masks(masks)
+        length = masks.shape[1]
         ones = torch.ones(length, length, dtype=torch.bool, device=tokens.device)
         visible = ones.tril() & masks.unsqueeze(1) | torch.eye(length, dtype=torch.bool, device=tokens.device)
+        visible = visible if past is None else visible[:, -n_new:]
         tokens = self.dropout(tokens)
-        for block in self.blocks:
-            tokens = block(tokens, visible)
+        for number, block in enumerate(self.blocks):
+            tokens = block(tokens, visible, past, number)
         normed: Tensor = self.norm(tokens)
         return normed
 

@@ -14,9 +14,9 @@ from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.envs.frame_stacking import check_stack, is_image
 from offlinekit.errors import DatasetError
 from offlinekit.sampling.batch import TrajectoryBatch, batch_class, with_axes
-from offlinekit.sampling.loss_weights import scaled_weights, weights_of
+from offlinekit.sampling.loss_weights import COLUMN, scaled_weights, weights_of
 from offlinekit.sampling.n_step import returns_to_go
-from offlinekit.sampling.named_columns import COMPUTED, exact, own_columns
+from offlinekit.sampling.named_columns import COMPUTED, exact, own_columns, with_extras
 from offlinekit.sampling.sampler import fits
 from offlinekit.sampling.scalers import Scaling
 from offlinekit.sampling.weights import Chooser
@@ -25,7 +25,7 @@ from offlinekit.types import Array, leaves, map_tree
 if TYPE_CHECKING:
     from offlinekit.sampling.batch import TensorTree
 
-ANCHORS = ("first", "last")
+ANCHORS = ("first", "last", "episode")
 
 
 class TrajectorySampler:
@@ -40,7 +40,9 @@ class TrajectorySampler:
         gamma: Discount factor of the returns to go; 1, as Decision Transformers have it.
         scaling: Applied to the columns once; rewards before they are summed.
         anchor: Whether the drawn row is the "last" of its window, as when a model acts, or the "first", as
-            Decision Transformers are trained; windows then shorten towards an episode's end.
+            Decision Transformers are trained; windows then shorten towards an episode's end. With "episode" the first
+            rows of episodes alone are drawn, so that windows are whole episodes of up to `context` rows; an episode has
+            the mean loss weight of its rows.
         sampling_weights: [N], how likely each row is drawn; None for equally. So drawn, an episode is as likely as
             it is long; with `1 / length` as the weight of its rows all episodes are equally likely.
         frame_stack: How many images [C, H, W] of an episode make one observation [frame_stack * C, H, W].
@@ -74,7 +76,7 @@ class TrajectorySampler:
     ) -> None:
         _check(dataset, context, batch_size, anchor)
         self.context, self.batch_size, self.device = context, batch_size, torch.device(device)
-        self._set_weights(dataset, sampling_weights)
+        self._set_weights(dataset, sampling_weights, anchor)
         weighted = () if self._weights is None else ("weights",)
         names = [name for name in needs if name not in (*TrajectoryBatch._fields, *weighted)]
         self._names = tuple(dict.fromkeys((*names, *weighted)))
@@ -94,17 +96,20 @@ class TrajectorySampler:
             self._back = torch.arange(1 - frame_stack, 1, device=self.device)
         self.generator = torch.Generator(device=self.device).manual_seed(seed)
 
-    def _set_weights(self, dataset: MDPDataset, sampling_weights: Array | None) -> None:
+    def _set_weights(self, dataset: MDPDataset, sampling_weights: Array | None, anchor: str) -> None:
         """Chooses the rows that can be drawn, those of positive loss weight, and keeps these weights."""
         self._weights = self._usable = None
-        weights, n_usable = weights_of(dataset), len(dataset)
+        weights = weights_of(dataset)
+        usable = np.arange(len(dataset)) if weights is None else np.flatnonzero(weights)
+        if anchor == "episode":
+            usable = dataset.episode_starts
+            dataset = dataset if weights is None else _weighing_alike(dataset, weights)
         if weights is not None:
-            usable = np.flatnonzero(weights)
             self._weights = torch.from_numpy(scaled_weights(dataset, usable)).to(self.device)
-            if len(usable) < len(dataset):
-                self._usable, n_usable = torch.from_numpy(usable).to(self.device), len(usable)
-                sampling_weights = None if sampling_weights is None else sampling_weights[usable]
-        self._chooser = Chooser(n_usable, sampling_weights, self.device)
+        if len(usable) < len(dataset):
+            self._usable = torch.from_numpy(usable).to(self.device)
+            sampling_weights = None if sampling_weights is None else sampling_weights[usable]
+        self._chooser = Chooser(len(usable), sampling_weights, self.device)
 
     def _set_columns(
         self, dataset: MDPDataset, scaling: Scaling, gamma: float, named: Mapping[str, Array]
@@ -251,6 +256,13 @@ def _named_columns(
             f"windows of steps have no column {others[0]!r}; take it out of `needs` of {owner or 'the impl'}"
         )
     return own_columns(dataset, names, given, owner)
+
+
+def _weighing_alike(dataset: MDPDataset, weights: Array) -> MDPDataset:
+    """Returns a dataset in which all rows of an episode have the mean of their loss weights."""
+    lengths = dataset.episode_lengths()
+    means = np.add.reduceat(weights, dataset.episode_starts) / lengths
+    return with_extras(dataset, {COLUMN: np.repeat(means, lengths)})
 
 
 def _windows(dataset: MDPDataset, context: int, anchor: str) -> tuple[Array, Array]:

@@ -98,6 +98,7 @@ SPREAD = {  # Two values of every number that an algorithm may have.
     "penalty": (1.0, 0.2),
     "threshold_scale": (10.0, 1.0),
     "halt_offset": (-30.0, -3.0),
+    "policy_beta": (0.5, 2.0),
 }
 
 

@@ -27,6 +27,7 @@ SMALL = {
     "context": 5,
     "width": 8,
     "n_layers": 1,
+    "max_length": 20,
     "n_actions": 3,
     "n_candidates": 3,
     "fraction": 0.5,
@@ -40,7 +41,9 @@ WHOLE = {
     "QCFQL",
     "DecisionTransformer",
     "DiscreteDecisionTransformer",
+    "ILQL",
     "TACR",
+    "TextBC",
     "WSRL",
 }
 """Those that learn of a row by others of its episode: what came before, or was earned after it."""

@@ -74,7 +74,7 @@ def test_every_reader_of_files_is_attacked() -> None:
         "d3rlpy": "hdf5", "d4rl": "hdf5", "native": "hdf5", "tianshou": "hdf5", "embedded": "hdf5",
         "gymnasium": "npz", "rlds": "npz", "neorl": "npz", "ogbench": "npz",
         "rl_unplugged": "tfrecord", "rl_unplugged_control": "tfrecord", "rl_unplugged_rwrl": "tfrecord",
-        "waymo": "tfrecord", "tfds": "tfrecord", "tables": "csv",
+        "waymo": "tfrecord", "dialogues": "rllib", "tfds": "tfrecord", "tables": "csv",
         "robomimic": "hdf5", "dsrl": "hdf5", "buffers": "npz", "v_d4rl": "npz",
         "bandits": "npz", "bcq_buffers": "npz", "bcq_frames": "npz", "imitation": "npz", "stable_baselines": "npz",
     }  # fmt: skip

@@ -17,6 +17,7 @@ from offlinekit.datasets import schema, validation
 from offlinekit.datasets.draft import Draft
 from offlinekit.datasets.episodes import denied_ends
 from offlinekit.datasets.findings import Fault, Finding, fault
+from offlinekit.datasets.inspection.text_rules import broken_text, no_tokens
 from offlinekit.datasets.spaces import outside, unfit
 from offlinekit.envs.legal_actions import LEGAL_ACTIONS, OBSERVATIONS, legal_of
 from offlinekit.errors import did_you_mean
@@ -231,4 +232,11 @@ STRUCTURE: tuple[Rule, ...] = (
     wrong_observation_space,
     wrong_facts,
 )
-VALUES: tuple[Rule, ...] = (not_finite, outside_action_space, illegal_actions, positive_log_probs)
+VALUES: tuple[Rule, ...] = (
+    not_finite,
+    outside_action_space,
+    illegal_actions,
+    positive_log_probs,
+    no_tokens,
+    broken_text,
+)

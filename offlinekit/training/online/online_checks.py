@@ -28,7 +28,7 @@ def check_together(algo: Algo, settings: OnlineSettings) -> None:
         ValueError: For settings that contradict one another, or have no effect without another.
     """
     cls = type(algo).__name__
-    if algo.family == "SEQ":
+    if algo.family in ("SEQ", "TEXT"):
         raise UnsupportedError(
             f"{cls} learns from windows of trajectories, which fit_online does not collect; fine-tune one of "
             "transitions, such as SAC or DoubleDQN"

@@ -1,0 +1,52 @@
+"""Implicit language Q-learning."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, ClassVar, cast
+
+import numpy as np
+import torch
+
+from offlinekit.algos.torch.ilql_impl import ILQLImpl
+from offlinekit.core.bases.text_model import TextModel
+from offlinekit.core.hyperparameters import Fraction, NonNegative, Positive, Rate
+
+if TYPE_CHECKING:
+    from offlinekit.datasets import MDPDataset
+    from offlinekit.types import Array
+
+
+class ILQL(TextModel):
+    """Values of tokens by implicit Q-learning on a transformer steer what a language model says.
+
+    Source: Snell et al. 2022, arXiv:2206.11871.
+    """
+
+    beta: Annotated[NonNegative, "Weight of min Q - V in decoding; 0 is the language model alone."] = 16.0
+    expectile: Annotated[Fraction, "Of the value; towards 1 it approaches the best token in the data."] = 0.7
+    alpha: Annotated[NonNegative, "Weight of the cross-entropy that keeps Q low for unseen tokens."] = 1e-4
+    temperature: Annotated[Positive, "Q-values are divided by it in that cross-entropy."] = 1.0
+    policy_beta: Annotated[NonNegative, "Of exp(beta * advantage), a token's weight in cloning; 0: none."] = (
+        0.0
+    )
+    max_weight: Annotated[Positive, "Bound of that weight."] = 100.0
+    tau: Annotated[Rate, "Share of the online network that enters its target at each update."] = 0.005
+
+    family: ClassVar[str] = "TEXT"
+    action_kind: ClassVar[str] = "discrete"
+    paper: ClassVar[str] = "arXiv:2206.11871"
+    impl_class = ILQLImpl
+
+    def value_rows(self, dataset: MDPDataset) -> tuple[Array, Array]:
+        """Returns V, and the mean of both Q of the data's action, in all rows, float32 [N] each.
+
+        They mean something where the agent acts, which the extra column `is_action` says.
+        """
+        impl = cast("ILQLImpl", self.impl)
+        found: list[tuple[Array, Array]] = []
+        with torch.no_grad():
+            for batch in self.episode_batches(dataset):
+                values, outputs = (column[batch.valid].cpu().numpy() for column in impl.row_values(batch))
+                found.append((values, outputs))
+        columns = [np.concatenate(parts) for parts in zip(*found, strict=True)]
+        return columns[0], columns[1]

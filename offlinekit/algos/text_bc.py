@@ -1,0 +1,20 @@
+"""Behaviour cloning of text: a language model of what the agent says."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from offlinekit.algos.torch.text_bc_impl import TextBCImpl
+from offlinekit.core.bases.text_model import TextModel
+
+
+class TextBC(TextModel):
+    """A language model learns what the agent says in the data, and says the likely.
+
+    Source: Radford et al. 2019, "Language models are unsupervised multitask learners".
+    """
+
+    family: ClassVar[str] = "TEXT"
+    action_kind: ClassVar[str] = "discrete"
+    paper: ClassVar[str] = "Radford et al. 2019"
+    impl_class = TextBCImpl

@@ -1,0 +1,318 @@
+"""Base of language models, front and implementation: whole dialogues as batches, acting token by token."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, MutableMapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeAlias, cast, overload
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from offlinekit.core.algo import Algo
+from offlinekit.core.bases.text_decoding import PLAIN, Conversation, Decoding, respond
+from offlinekit.core.bases.token_transformer import LanguageModel, TokenEmbedding, TokenTransformer
+from offlinekit.core.hyperparameters import Count, Interval, Positive, Steps
+from offlinekit.core.impl import Impl
+from offlinekit.datasets.families.dialogue_columns import IS_ACTION
+from offlinekit.envs.text.token_space import TokenSpace, tokenizer_in
+from offlinekit.envs.text.tokenizers import AGENT_END, SPECIALS, Tokenizer
+from offlinekit.errors import UnsupportedError
+from offlinekit.nn.encoders import CNNEncoder, Encoder, MLPEncoder
+from offlinekit.nn.losses import floored, select_actions
+from offlinekit.nn.random import derive
+from offlinekit.nn.transformer import KeyValues, init_small
+from offlinekit.nn.trunks import is_image, space_leaves
+from offlinekit.sampling.loss_weights import weights_of
+from offlinekit.sampling.windows import TrajectorySampler
+from offlinekit.types import Array, first_leaf, map_tree, row_parts
+
+if TYPE_CHECKING:
+    from offlinekit.datasets import MDPDataset
+    from offlinekit.sampling.batch import TensorTree, TrajectoryBatch
+
+Pasts: TypeAlias = MutableMapping[str, KeyValues]
+"""What trunks have computed of the tokens so far, by the name of the trunk."""
+STATE_STEPS = "state_steps"
+"""Column: how many rows on the next state lies in which the agent acts; 0 if none was recorded."""
+EPISODES_AT_ONCE = 64
+
+
+class TextModel(Algo):
+    """A causal transformer that chooses the next token of a dialogue; it acts by `as_stateful`."""
+
+    learning_rate: Annotated[Positive, "Of all networks."] = 1e-4
+    max_length: Annotated[Count, "Tokens of the longest dialogue, marks included."] = 128
+    n_layers: Annotated[Count, "Blocks of each transformer."] = 2
+    n_heads: Annotated[Count, "Heads of its attention; a divisor of the width."] = 4
+    width: Annotated[Count, "Numbers of a token."] = 128
+    dropout: Annotated[float, Interval("[0, 1)"), "Share of tokens' numbers and of attention dropped."] = 0.0
+    warmup_steps: Annotated[Steps, "First updates, in which the learning rate grows from 0."] = 100
+    batch_size: Annotated[Count, "Dialogues in a minibatch."] = 64
+
+    sampler_options: ClassVar[tuple[str, ...]] = ("max_length",)
+
+    def check_together(self) -> None:
+        """Checks that heads divide the width, and that no steps are joined."""
+        if self.width % self.n_heads:
+            raise ValueError(f"n_heads must divide width={self.width}, got {self.n_heads}")
+        if self.n_step != 1:
+            raise ValueError(f"n_step must be 1, got {self.n_step}: dialogues hold single tokens")
+
+    def check(self, dataset: MDPDataset) -> None:
+        """Checks that the algorithm can learn from a dataset.
+
+        Raises:
+            UnsupportedError: As every algorithm, and for dialogues of more than `max_length` tokens.
+        """
+        super().check(dataset)
+        longest = int(dataset.episode_lengths().max())
+        if longest > self.max_length:
+            raise UnsupportedError(
+                f"{type(self).__name__} takes episodes of up to max_length={self.max_length} rows, but "
+                f"{dataset.name!r} has one of {longest}; set max_length={longest} or more, or leave long ones out: "
+                f"dataset[dataset.episode_lengths() <= {self.max_length}]"
+            )
+        built = None if self._impl is None else self._impl.observation_space
+        if isinstance(built, TokenSpace) and built != dataset.observation_space:
+            raise UnsupportedError(
+                f"this {type(self).__name__} was built for text of {built}, got {dataset.observation_space}; read the "
+                "file by its tokenizer: tokenizer=algo.tokenizer"
+            )
+
+    def make_sampler(
+        self, dataset: MDPDataset, *, needs: Sequence[str] = (), **settings: Any
+    ) -> TrajectorySampler:
+        """Makes what draws whole episodes of the dataset, all equally likely.
+
+        Raises:
+            UnsupportedError: For priorities.
+        """
+        if settings.pop("priorities", None) is not None:
+            raise UnsupportedError(
+                f"{type(self).__name__} learns from whole dialogues, whose losses are those of many rows; rows cannot "
+                "be drawn by them, so leave out priorities"
+            )
+        return TrajectorySampler(
+            dataset,
+            **{
+                "context": int(dataset.episode_lengths().max()),
+                "batch_size": self.batch_size,
+                "device": self.impl.device,
+                "seed": derive(self.seed or 0, "batches"),
+                "scaling": self.scaling,
+                "anchor": "episode",
+                "frame_stack": self.frame_stack,
+                "frame_pad": self.frame_pad,
+                "needs": (*self.impl.needed, *needs),
+                "columns": state_columns(dataset),
+                "owner": type(self.impl).__name__,
+                **settings,
+            },
+        )
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer of its text.
+
+        Raises:
+            NotFittedError: Without networks.
+            UnsupportedError: If its observations are no text.
+        """
+        return tokenizer_in(self.impl.observation_space, "tokenizer")
+
+    @overload
+    def respond(self, dialogues: str, **options: Any) -> str: ...
+
+    @overload
+    def respond(self, dialogues: Sequence[Conversation], **options: Any) -> list[str]: ...
+
+    def respond(self, dialogues: str | Sequence[Conversation], **options: Any) -> str | list[str]:
+        """Returns what the agent says next.
+
+        Args:
+            dialogues: A prompt; or several dialogues, each a prompt or turns of text and reward, None for what the
+                environment said.
+            options: Those of `Decoding`: `method` "greedy", "sample" or "beam", `temperature`, `top_k`, `top_p`,
+                `beta`, `n_beams` and `max_tokens`.
+
+        Returns:
+            A text, or one for each dialogue.
+
+        Raises:
+            NotFittedError: Without networks.
+            UnsupportedError: If its observations are no text.
+            DatasetError: For text that the tokenizer does not have, or a dialogue as long as `max_length`.
+        """
+        decoding, impl = Decoding(**options), cast("TextModelImpl", self.impl)
+        given = [dialogues] if isinstance(dialogues, str) else dialogues
+        with torch.no_grad():
+            answers = respond(impl, given, decoding)
+        return answers[0] if isinstance(dialogues, str) else answers
+
+    def episode_batches(self, dataset: MDPDataset) -> Iterator[TrajectoryBatch]:
+        """Yields the episodes of a dataset in order, several at a time."""
+        sampler = self.make_sampler(dataset)
+        for part in row_parts(dataset.episode_starts, EPISODES_AT_ONCE):
+            yield sampler.gather(torch.from_numpy(part).to(self.impl.device))
+
+    def predict_rows(self, dataset: MDPDataset) -> Array:
+        """Returns the greedy actions in all rows, int64 [N], each after what the data say before it."""
+        impl = cast("TextModelImpl", self.impl)
+        with torch.no_grad():
+            parts = [
+                impl.scores(batch.observations, batch.valid).argmax(-1)[batch.valid].cpu().numpy()
+                for batch in self.episode_batches(dataset)
+            ]
+        return np.concatenate(parts)
+
+
+class TextModelImpl(Impl):
+    """A language model `policy` over whole dialogues; the memory of an episode is its tokens so far."""
+
+    config: TextModel
+    has_value: ClassVar[bool] = False
+    is_stateful: ClassVar[bool] = True
+    needs: ClassVar[tuple[str, ...]] = (IS_ACTION, STATE_STEPS)
+    policy: LanguageModel
+
+    def build(self) -> None:
+        """Makes the language model."""
+        self.policy = LanguageModel(self.make_trunk(), self.config.width, self.n_actions)
+
+    def make_trunk(self) -> TokenTransformer:
+        """Makes a transformer over tokens; over other observations behind a linear map or the encoder."""
+        return TokenTransformer(self.config, self.make_embedding(), self.random)
+
+    def make_embedding(self) -> nn.Module:
+        """Makes the embedding of observations: a table for tokens, else linear, behind an encoder if there is one."""
+        space, width = self.observation_space, self.config.width
+        if isinstance(space, TokenSpace):
+            return TokenEmbedding(space.n, width).apply(init_small)
+        chosen: Encoder = self.config.encoder
+        if chosen == "auto":
+            has_images = any(is_image(leaf) for leaf in space_leaves(space))
+            chosen = CNNEncoder(hidden_sizes=()) if has_images else MLPEncoder(hidden_sizes=())
+        return self.make_network(width, encoder=chosen)
+
+    # What the model says.
+
+    def logits(self, observations: TensorTree, valid: Tensor, pasts: Pasts | None = None) -> Tensor:
+        """Returns the logits of the language model at each step [B, K, A], those of illegal actions at a floor.
+
+        Args:
+            observations: [B, K, ...].
+            valid: bool [B, K], False at padding.
+            pasts: What was computed of the steps before, to go on from; these are appended to it.
+        """
+        return floored(self.policy(observations, valid, past_of(pasts, "policy")), observations)
+
+    def log_probs(self, batch: TrajectoryBatch) -> Tensor:
+        """Returns the log-probabilities of the data's tokens [B, K]."""
+        log_probs = self.logits(batch.observations, batch.valid).log_softmax(-1)
+        return select_actions(log_probs.flatten(0, 1), batch.actions.flatten()).view_as(batch.rewards)
+
+    def advantages(
+        self, observations: TensorTree, valid: Tensor, pasts: Pasts | None = None
+    ) -> Tensor | None:
+        """Returns min Q - V of each action at each step [B, K, A]; None for a model without values."""
+        return None
+
+    def scores(
+        self,
+        observations: TensorTree,
+        valid: Tensor,
+        pasts: Pasts | None = None,
+        decoding: Decoding = PLAIN,
+    ) -> Tensor:
+        """Returns what greedy actions maximise and drawn ones are the softmax of, [B, K, A]: log pi + beta (Q - V)."""
+        log_probs = decoding.log_probs(self.sayable(self.logits(observations, valid, pasts)))
+        beta = self.beta if decoding.beta is None else decoding.beta
+        advantages = self.advantages(observations, valid, pasts)
+        return log_probs if advantages is None else log_probs + beta * advantages
+
+    @property
+    def beta(self) -> float:
+        """Weight of the advantages in decoding."""
+        return 0.0
+
+    def sayable(self, logits: Tensor) -> Tensor:
+        """Returns logits [..., A] without marks that an agent cannot say, all but the end of its utterance."""
+        if not isinstance(self.observation_space, TokenSpace):
+            return logits
+        numbers = torch.arange(logits.shape[-1], device=logits.device)
+        return logits.masked_fill((numbers < len(SPECIALS)) & (numbers != AGENT_END), -torch.inf)
+
+    # Acting.
+
+    def take_steps(
+        self, observations: TensorTree, rewards: Tensor, memories: Sequence[Any], sample: bool
+    ) -> tuple[Tensor, Sequence[Any]]:
+        """Returns the actions after the newest observations, and all observations of each episode so far."""
+        seen = []
+        for number, memory in enumerate(memories):
+            newest = map_tree(lambda leaf, i=number: leaf[i : i + 1], observations)
+            joined = newest if memory is None else map_tree(self._joined, memory, newest)
+            seen.append(joined)
+        window, valid = padded(seen)
+        scores = self.scores(window, valid)[:, -1]
+        return (self.random.categorical(scores) if sample else scores.argmax(-1)), seen
+
+    def _joined(self, old: Tensor, new: Tensor) -> Tensor:
+        return torch.cat([old, new])[-self.config.max_length :]
+
+    def predict_best_action(self, observations: TensorTree) -> Tensor:
+        """Returns the greedy actions, each observation taken for the first of an episode."""
+        return self._first_scores(observations).argmax(-1)
+
+    def sample_action(self, observations: TensorTree) -> Tensor:
+        """Returns drawn actions, each observation taken for the first of an episode."""
+        return self.random.categorical(self._first_scores(observations))
+
+    def _first_scores(self, observations: TensorTree) -> Tensor:
+        return self.scores(*first_steps(observations))[:, 0]
+
+
+def first_steps(observations: TensorTree) -> tuple[TensorTree, Tensor]:
+    """Returns observations [B, ...] as windows of one step, and the masks of these."""
+    leaf = first_leaf(observations)
+    valid = torch.ones((len(leaf), 1), dtype=torch.bool, device=leaf.device)
+    return map_tree(lambda part: part.unsqueeze(1), observations), valid
+
+
+def past_of(pasts: Pasts | None, name: str) -> KeyValues | None:
+    """Returns the past of a trunk, an empty one at first; None if none is kept."""
+    return None if pasts is None else pasts.setdefault(name, KeyValues())
+
+
+def padded(episodes: Sequence[TensorTree]) -> tuple[TensorTree, Tensor]:
+    """Returns trees of [T, ...] as one of [B, K, ...], padded on the left, and where steps are, bool [B, K]."""
+    lengths = torch.tensor([len(first_leaf(episode)) for episode in episodes])
+    longest = int(lengths.max())
+
+    def joined(*parts: Tensor) -> Tensor:
+        blank = [(0, 0)] * (parts[0].ndim - 1)
+        pads = [[n for pair in (*blank, (longest - len(part), 0)) for n in pair] for part in parts]
+        return torch.stack([F.pad(part, pad) for part, pad in zip(parts, pads, strict=True)])
+
+    valid = torch.arange(longest) >= longest - lengths.unsqueeze(1)
+    return map_tree(joined, *episodes), valid.to(first_leaf(episodes[0]).device)
+
+
+def state_columns(dataset: MDPDataset) -> dict[str, Array]:
+    """Returns the columns of text: which actions are the agent's, and how far the next state is; both [N].
+
+    States are rows in which the agent acts, and the last row of an episode, if it comes after the last of these. Rows
+    of loss weight 0 are no actions to learn from. In data without `is_action` all actions are the agent's.
+    """
+    is_action = np.asarray(dataset.extras.get(IS_ACTION, np.ones(len(dataset))), np.bool_)
+    last = np.repeat(dataset.episode_ends, dataset.episode_lengths()) - 1
+    rows = np.arange(len(dataset))
+    following = np.append(np.where(is_action, rows, len(dataset))[1:], len(dataset))
+    following = np.minimum.accumulate(following[::-1])[::-1]
+    # An ended MDP has no state behind its last action; a recording that was cut ends in a state, if a row shows it.
+    is_over = dataset.terminals[last]
+    steps = np.where(following <= last, following - rows, np.where(is_over, 0, last - rows))
+    weights = weights_of(dataset)
+    return {IS_ACTION: is_action if weights is None else is_action & (weights > 0), STATE_STEPS: steps}

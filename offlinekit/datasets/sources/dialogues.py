@@ -1,0 +1,85 @@
+"""Dialogues as JSON lines, or as lists: a dataset with a row a token, whose action is the next token."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TypeAlias
+
+from offlinekit.datasets.families.dialogue_columns import Dialogue, dialogue_columns, dialogue_of
+from offlinekit.datasets.formats.gzipped import UNPACKING
+from offlinekit.datasets.formats.json_files import parse, read_lines
+from offlinekit.datasets.mdp_dataset import MDPDataset
+from offlinekit.datasets.schema import Columns
+from offlinekit.datasets.source import Source
+from offlinekit.envs.text.tokenizers import Tokenizer, TokenizerName
+from offlinekit.errors import FileFormatError
+
+Row: TypeAlias = "Dialogue | Mapping[str, object]"
+
+
+def text_dataset(
+    dialogues: Iterable[Row], *, tokenizer: Tokenizer | TokenizerName = "char", name: str = "custom"
+) -> MDPDataset:
+    """Builds a dataset from dialogues: a row a token, whose action is the next token.
+
+    Args:
+        dialogues: Each `{"dialogue": [[text, reward or None], ...]}`, None for what the environment says and a number
+            for an utterance of the agent, or a number for each token of it; or `{"prompt": ..., "response": ...,
+            "reward": ...}`. With `"terminal": False` the recording ended before the dialogue.
+        tokenizer: "char" and "word" make one of all texts; a Tokenizer is used as it is.
+        name: Of the dataset.
+
+    Returns:
+        Observations are tokens in a `TokenSpace`, which holds the tokenizer; the extra column `is_action` says which
+        rows' actions are the agent's.
+
+    Raises:
+        DatasetError: For rows that are no dialogues, or text that the tokenizer does not have.
+    """
+    rows = [dialogue_of(row, f"dialogue {number}") for number, row in enumerate(dialogues)]
+    return MDPDataset(**dialogue_columns(rows, tokenizer), name=name)
+
+
+def read(path: Path, *, tokenizer: Tokenizer | TokenizerName = "char") -> Columns:
+    """Reads the columns of a file of JSON lines, one dialogue a line, as `text_dataset` takes them.
+
+    Args:
+        path: The file.
+        tokenizer: As of `text_dataset`.
+
+    Raises:
+        FileFormatError: For a line that is no JSON.
+        DatasetError: As `text_dataset`.
+    """
+    return {**dialogue_columns(list(_dialogues(path)), tokenizer), "name": path.stem}
+
+
+def _dialogues(path: Path) -> Iterable[Dialogue]:
+    for number, line in enumerate(read_lines(path), 1):
+        if line.strip():
+            try:
+                row = parse(line)
+            except (ValueError, *UNPACKING) as error:
+                raise FileFormatError(
+                    f"{path} is damaged at line {number} ({error}); fetch it again"
+                ) from error
+            yield dialogue_of(row, f"{path}, line {number}")
+
+
+def recognises(path: Path) -> bool:
+    """Returns whether a file begins as dialogues do."""
+    head = next(iter(read_lines(path)), b"")
+    try:
+        row = parse(head)
+    except ValueError:
+        return False
+    return isinstance(row, dict) and ("dialogue" in row or {"prompt", "response"} <= row.keys())
+
+
+SOURCE = Source(
+    summary="Dialogues of text and reward, or prompts and responses, as JSON lines.",
+    suffixes=(".jsonl",),
+    recognises=recognises,
+    read=read,
+)

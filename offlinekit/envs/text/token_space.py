@@ -1,0 +1,60 @@
+"""The observation space of text: one token a step, with the tokenizer that says what it stands for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+
+from offlinekit.envs.text.tokenizers import Tokenizer
+from offlinekit.errors import UnsupportedError
+from offlinekit.types import Array
+
+
+class TokenSpace(spaces.Box):
+    """Numbers of tokens, float32 [1], which hold whole numbers below 2**24 exactly.
+
+    Args:
+        tokenizer: Of the text.
+    """
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        super().__init__(0.0, float(len(tokenizer) - 1), (1,), np.float32)
+        self.tokenizer = tokenizer
+
+    @property
+    def n(self) -> int:
+        """Number of tokens."""
+        return len(self.tokenizer)
+
+    def sample(self, mask: None = None, probability: None = None) -> Array:
+        """Draws a token."""
+        return np.floor(self.np_random.uniform(0, self.n, (1,))).astype(np.float32)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, TokenSpace) and self.tokenizer == other.tokenizer
+
+    def __hash__(self) -> int:
+        return hash(self.tokenizer)
+
+    def __repr__(self) -> str:
+        return f"TokenSpace({self.tokenizer!r})"
+
+
+def tokenizer_in(space: spaces.Space[Any], what: str) -> Tokenizer:
+    """Returns the tokenizer of an observation space.
+
+    Args:
+        space: Of observations.
+        what: Was to be done with it, for the message, such as "respond()".
+
+    Raises:
+        UnsupportedError: For observations that are no text.
+    """
+    if not isinstance(space, TokenSpace):
+        raise UnsupportedError(
+            f"{what} needs observations that are text, got {space}; read dialogues by get_dataset('x.jsonl'), or "
+            "make a dataset by text_dataset(dialogues)"
+        )
+    return space.tokenizer
