@@ -26,6 +26,9 @@ class LEQ(ModelBased, ActorCritic):
     imagined_weight: Annotated[
         Probability, "Of imagined returns in the critics' loss, beside recorded rows."
     ] = 0.25
+    rollout_noise: Annotated[
+        NonNegative, "Deviation of noise on the actions of rollouts, before squashing."
+    ] = 1.0
     anchor_weight: Annotated[NonNegative, "Of the squared distance to the target copy's values."] = 1.0
     gamma = 0.997
     n_critics = 1

@@ -31,6 +31,7 @@ from offlinekit.sweeps import (
 from offlinekit.sweeps.evolution import Evolved, Generation, Scheduler
 from offlinekit.sweeps.evolution.fitness import FQE_NAME, Fitness
 from offlinekit.sweeps.plan import read_yaml
+from offlinekit.training.interrupts import whole_runs
 from offlinekit.training.run_folder import write_json
 
 COMMAND = "command.json"
@@ -89,23 +90,31 @@ def evolve(options: dict[str, Any]) -> Evolved:
     limits = {name: fields[name] for name in (*ANEW, "steps")}
     with usage("--fitness"):
         fitness = _fitness(fields, env)
-    with usage("--resume" if resume else "--search"):
-        last: Generation | None = None
-        for last in scheduler.fitter(
-            population,
-            dataset,
-            fitness=fitness,
-            out=None if resume else out,
-            resume=resume,
-            from_generation=since,
-            loggers=loggers,
-            progress=not quiet,
-            **limits,
-        ):
-            if last.number == 1 or last.result is not None:
-                _keep(last, fields)
-            if not quiet:
-                click.echo(_line(last))
+    generations = scheduler.fitter(
+        population,
+        dataset,
+        fitness=fitness,
+        out=None if resume else out,
+        resume=resume,
+        from_generation=since,
+        loggers=loggers,
+        progress=not quiet,
+        **limits,
+    )
+    last: Generation | None = None
+    with usage("--resume" if resume else "--search"), whole_runs():
+        try:
+            for last in generations:
+                if last.number == 1 or last.result is not None:
+                    _keep(last, fields)
+                if not quiet:
+                    click.echo(_line(last))
+        except KeyboardInterrupt as error:
+            folder = resume if last is None else last.folder
+            remedy = (
+                f"go on with: offlinekit evolve --resume {folder}" if folder else "no generation was complete"
+            )
+            raise type(error)(f"; {remedy}") from None
     assert last is not None  # The run has a generation, or raised.
     return last.evolved
 

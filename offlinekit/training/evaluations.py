@@ -61,7 +61,7 @@ def try_evaluators(algo: Algo, dataset: MDPDataset, evaluators: Mapping[str, Eva
     best = dataset[int(dataset.episode_returns().argmax())]
     taken = {*RESERVED, *(f"{objective.name}_loss" for objective in algo.impl.objectives)}
     for name, evaluator in evaluators.items():
-        if name.partition("/")[0] in taken:
+        if name in taken:
             raise ValueError(f"an evaluator cannot be named {name!r}, as a column of the run is; rename it")
         with undisturbed(algo):
             _judge(name, evaluator, algo, best)

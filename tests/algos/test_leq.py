@@ -146,3 +146,17 @@ def test_imagination_begins_at_rows_of_the_model():
     losses_of = row_losses(alone.compute_critic_loss(batch, alone.compute_target(batch)))
     assert losses_of.shape == (1, 8)
     assert math.isfinite(float(losses_of.sum()))
+
+
+def test_rollouts_are_noisy_before_squashing():
+    impl = build(rollout_noise=0.5)
+    set_constant(impl.policy, [0.3])
+    state = impl.random.state()
+    found = impl.rollout_actions(torch.zeros(5, 1))
+    impl.random.set_state(state)
+    close(found, torch.tanh(0.3 + 0.5 * impl.random.normal(5, 1)))
+    close(
+        impl.sample_action(torch.zeros(5, 1)), torch.full((5, 1), math.tanh(0.3))
+    )  # The policy itself has none.
+    (rows, _), *_ = impl.rollouts(torch.zeros(40, 1), 1)
+    assert float(rows.actions.std()) > 0.2

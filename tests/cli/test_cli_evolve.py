@@ -7,6 +7,7 @@ import json
 import pytest
 
 from offlinekit.metrics.reporting.lineage import Lineage
+from offlinekit.sweeps import EvaluatorFitness
 
 WORDS = ("--algo", "discrete-cql", "--set", "batch_size=4", "--set", "learning_rate=0.001", "--device", "cpu")
 SEARCH = ("--search", 'learning_rate={"low": 1e-4, "high": 1e-2, "log": true}', "--fitness", "td_error")
@@ -42,6 +43,31 @@ def test_a_run_goes_on_with_more_generations(finished, call):
     over = call("evolve", "--resume", folder)
     assert over.exit_code == 2
     assert "give generations=4 or more" in " ".join(over.output.split())
+
+
+@pytest.mark.parametrize(
+    ("stop", "said"), [(1, "no generation was complete"), (2, "offlinekit evolve --resume")]
+)
+def test_a_run_that_is_interrupted_says_how_to_go_on(call, data_file, tmp_path, monkeypatch, stop, said):
+    judge = EvaluatorFitness.judge
+
+    def interrupted(self, members, generation):
+        if generation == stop:
+            raise KeyboardInterrupt
+        return judge(self, members, generation)
+
+    monkeypatch.setattr(EvaluatorFitness, "judge", interrupted)
+    cut = call(
+        "evolve", "--dataset", data_file, *WORDS, *SEARCH, *SMALL, "--generations", 3, "--out", tmp_path
+    )
+    assert cut.exit_code == 130
+    assert said in cut.stderr
+    monkeypatch.undo()
+    (folder,) = tmp_path.iterdir()
+    if stop == 2:
+        done = call("evolve", "--resume", folder)
+        assert done.exit_code == 0, done.output
+        assert Lineage.read(folder).last == 3
 
 
 def test_a_file_holds_the_options_and_the_command_line_wins(call, data_file, tmp_path):

@@ -56,6 +56,11 @@ class LEQImpl(ModelBasedImpl, ActorCriticImpl):
         """Returns the actor's loss, then the critics'."""
         return [self.actor_objective(), self.critic_objective()]
 
+    def rollout_actions(self, observations: Tensor) -> Tensor:
+        """Returns the policy's actions with noise before squashing, [B, A]."""
+        raw = self.policy.network(observations)
+        return torch.tanh(raw + self.config.rollout_noise * self.random.normal(*raw.shape))
+
     def starts(self, batch: Batch) -> int:
         """Returns the place of the first row that imagination begins at: the first that the model made, or 0."""
         n_recorded = round(self.config.real_share * len(batch.rewards))

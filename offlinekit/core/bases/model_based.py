@@ -159,6 +159,11 @@ class ModelBasedImpl(Mixin):
         """
         return step.rewards, step.ends
 
+    def rollout_actions(self, observations: Tensor) -> Tensor:
+        """Returns the actions of rollouts at scaled observations, [B, A]: those drawn from the policy."""
+        actions: Tensor = self.sample_action(observations)
+        return actions
+
     @torch.no_grad()
     def rollouts(self, starts: Tensor, length: int) -> Iterator[tuple[Batch, Tensor]]:
         """Yields step by step the rows of rollouts, and which of them are rows: bool [B].
@@ -171,12 +176,12 @@ class ModelBasedImpl(Mixin):
             length: Steps.
         """
         observations, alive = starts, torch.ones(len(starts), dtype=torch.bool, device=starts.device)
-        actions = self.sample_action(observations)
+        actions = self.rollout_actions(observations)
         for _ in range(length):
             step = self.model.imagine(observations, actions, self.random, self.n_predictions)
             rewards, ends = self.outcome(step)
             sound = alive & step.next_observations.isfinite().all(-1) & rewards.isfinite()
-            next_actions = self.sample_action(step.next_observations)
+            next_actions = self.rollout_actions(step.next_observations)
             discounts = (~ends).to(rewards.dtype) * self.config.gamma
             rows = Batch(observations, actions, rewards, step.next_observations, discounts)
             yield rows.with_columns(next_actions=next_actions), sound

@@ -123,6 +123,11 @@ def _check_together(settings: RunSettings) -> None:
     find_factories(settings["loggers"])
     _check_evaluators(settings["evaluators"])
     stopping, evaluators = settings["early_stopping"], settings["evaluators"] or {}
+    own = [name for name in evaluators if name.startswith("eval/")]
+    if own and settings["eval_env"] is not None:
+        raise ValueError(
+            f"an evaluator cannot be named {own[0]!r}, as eval_env gives this group of columns; rename it"
+        )
     if stopping is not None:
         settings["early_stopping"] = stopping.resolved(evaluators)
         measured = {"eval", *evaluators} if settings["eval_env"] is not None else {*evaluators}
