@@ -119,9 +119,9 @@ def _cell(values: np.ndarray[Any, Any]) -> str:
 @click.option("--task", "tasks", multiple=True, type=click.Choice(list(TASKS)), help="Only this task.")
 @click.option("--algorithm", "names", multiple=True, help="Only this algorithm.")
 @click.option("--seeds", default=3, show_default=True, help="Runs of each algorithm.")
-@click.option("--offline", default=500, show_default=True, help="Updates on the data alone.")
-@click.option("--online", default=2_000, show_default=True, help="Environment steps.")
-@click.option("--episodes", default=3, show_default=True, help="Of each evaluation.")
+@click.option("--offline", default=5_000, show_default=True, help="Updates on the data alone.")
+@click.option("--online", default=5_000, show_default=True, help="Environment steps.")
+@click.option("--episodes", default=10, show_default=True, help="Of each evaluation.")
 @click.option(
     "--out", default=str(RESULTS), show_default=True, type=click.Path(path_type=Path), help="CSV file."
 )
