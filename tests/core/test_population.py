@@ -98,6 +98,12 @@ SPREAD = {  # Two values of every number that an algorithm may have.
     "penalty": (1.0, 0.2),
     "threshold_scale": (10.0, 1.0),
     "halt_offset": (-30.0, -3.0),
+    "adversarial_weight": (3e-4, 0.1),
+    "adversarial_learning_rate": (1e-3, 1e-2),
+    "warmup_learning_rate": (1e-3, 1e-2),
+    "imagined_weight": (0.25, 0.75),
+    "rollout_noise": (0.2, 1.0),
+    "anchor_weight": (1.0, 0.1),
     "policy_beta": (0.5, 2.0),
 }
 
