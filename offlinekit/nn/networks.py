@@ -35,9 +35,8 @@ class StackedLinear(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         """Applies member k to inputs[k]; the first members alone if there are inputs for these alone."""
         weight, bias = _first(self.weight, inputs), _first(self.bias, inputs)
-        if (
-            weight.shape[-1] == 1
-        ):  # Batched products of one column are ten times slower than what they add up.
+        if weight.shape[-1] == 1 and not torch.compiler.is_exporting():  # onnxruntime sums no rows wrongly.
+            # Batched products of one column are ten times slower than what they add up.
             return (inputs * weight.mT).sum(-1, keepdim=True) + bias
         return torch.baddbmm(bias, inputs, weight)
 

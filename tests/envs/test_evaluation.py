@@ -267,8 +267,11 @@ def test_what_is_no_policy_is_refused(thing: Any, message: str) -> None:
 
 def test_unsupported_action_space_is_named() -> None:
     env = made()
-    env.unwrapped.action_space = gymnasium.spaces.MultiBinary(2)
-    with pytest.raises(UnsupportedError, match="expected a Discrete or Box action space, got MultiBinary"):
+    env.unwrapped.action_space = gymnasium.spaces.Text(2)
+    with pytest.raises(
+        UnsupportedError,
+        match="expected a Discrete, MultiDiscrete, MultiBinary or Box action space, got Text",
+    ):
         evaluate(lambda o: np.zeros((len(o), 2)), env, 1)
 
 

@@ -35,7 +35,10 @@ class Doubling:
 
 def dataset(observations: Any, actions: Any, starts: tuple[int, ...] = (0,)) -> Any:
     return SimpleNamespace(
-        observations=np.asarray(observations), actions=np.asarray(actions), episode_starts=np.array(starts)
+        observations=np.asarray(observations),
+        actions=np.asarray(actions),
+        episode_starts=np.array(starts),
+        action_space=None,
     )
 
 

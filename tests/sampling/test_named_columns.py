@@ -166,6 +166,7 @@ def test_a_column_that_the_dataset_lacks_fails_before_the_run(tmp_path: Path) ->
         ("class", np.zeros(12), "call this extra"),
     ],
 )
+@pytest.mark.filterwarnings("ignore:extras.'wrong'. holds nan")  # As building says.
 def test_what_cannot_be_a_column(name: str, column: Any, message: str) -> None:
     with pytest.raises(DatasetError, match=message):
         sampler_of(dataset(**{name: column}), name)

@@ -125,7 +125,7 @@ def test_what_cannot_be_cut_into_windows() -> None:
     for name in ("context", "batch_size"):
         with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
             sampler(**{name: 0})
-    with pytest.raises(ValueError, match="anchor must be one of 'first', 'last', got 'end'"):
+    with pytest.raises(ValueError, match="anchor must be one of 'first', 'last', 'episode', got 'end'"):
         sampler(anchor="end")
     with pytest.raises(DatasetError, match="frame_stack=2 needs uint8 images"):
         sampler(frame_stack=2)

@@ -288,16 +288,17 @@ def past_of(pasts: Pasts | None, name: str) -> KeyValues | None:
 
 def padded(episodes: Sequence[TensorTree]) -> tuple[TensorTree, Tensor]:
     """Returns trees of [T, ...] as one of [B, K, ...], padded on the left, and where steps are, bool [B, K]."""
-    lengths = torch.tensor([len(first_leaf(episode)) for episode in episodes])
-    longest = int(lengths.max())
+    lengths = [len(first_leaf(episode)) for episode in episodes]
+    longest = max(lengths)
 
     def joined(*parts: Tensor) -> Tensor:
         blank = [(0, 0)] * (parts[0].ndim - 1)
         pads = [[n for pair in (*blank, (longest - len(part), 0)) for n in pair] for part in parts]
         return torch.stack([F.pad(part, pad) for part, pad in zip(parts, pads, strict=True)])
 
-    valid = torch.arange(longest) >= longest - lengths.unsqueeze(1)
-    return map_tree(joined, *episodes), valid.to(first_leaf(episodes[0]).device)
+    device = first_leaf(episodes[0]).device
+    padding = longest - torch.tensor(lengths, device=device)
+    return map_tree(joined, *episodes), torch.arange(longest, device=device) >= padding.unsqueeze(1)
 
 
 def state_columns(dataset: MDPDataset) -> dict[str, Array]:
