@@ -100,7 +100,7 @@ def _print(report: BeforeAfter | None, data: MDPDataset | None) -> None:
 
 
 def _advice(before: float, data: MDPDataset) -> str:
-    """Returns what to go online with; "start anew" for data that know what random actions score."""
+    """Returns what to go online with; "start anew" only where the data have reference scores."""
     behaviour, random = float(data.episode_returns().mean()), (data.reference_scores or (None,))[0]
     scores = f"data return {number(behaviour)}"
     scores += "" if random is None else f", random {number(random)}"

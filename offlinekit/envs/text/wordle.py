@@ -103,7 +103,7 @@ class Wordle:
 
 @cache
 def _fewest(left: tuple[str, ...], words: tuple[str, ...]) -> float:
-    """Returns the fewest guesses, summed over the secrets left; a word that tells none of them apart is none."""
+    """Returns the fewest guesses, summed over the secrets left; a word that rules none of them out is none."""
     if len(left) == 1:
         return 1.0
     best = float("inf")

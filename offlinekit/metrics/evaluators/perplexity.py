@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def perplexity(algo: Algo, dataset: MDPDataset) -> float:
     """Returns exp of the mean over the agent's tokens of -log pi, of the language model without its values.
 
-    1 for a model that is sure of every token, the size of the vocabulary for one that knows nothing.
+    1 for a model that is sure of every token, the size of the vocabulary where all tokens are equally likely.
 
     Raises:
         UnsupportedError: For an algorithm that is no language model.

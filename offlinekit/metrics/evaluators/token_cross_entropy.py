@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def token_cross_entropy(algo: Algo, dataset: MDPDataset) -> float:
     """Returns the conservative term of ILQL: the mean over the agent's tokens of -log softmax Q, summed over both Q.
 
-    Twice the logarithm of the number of tokens where Q tells none apart, 0 where unseen tokens have a Q far below.
+    Twice the logarithm of the number of tokens where Q is the same for all, 0 where unseen tokens have a Q far below.
 
     Raises:
         UnsupportedError: For an algorithm that learns no values of tokens.
