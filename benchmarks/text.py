@@ -29,7 +29,7 @@ COLUMNS = ("task", "policy", "seed", "measure", "value")
 QUIET = {"out": None, "progress": False}
 SIZES = {
     "random-walks": {"n_layers": 1, "n_heads": 2, "width": 48, "max_length": 20},
-    "wordle-20": {"n_layers": 2, "n_heads": 2, "width": 48, "max_length": 90, "batch_size": 32},
+    "wordle-20": {"n_layers": 2, "n_heads": 2, "width": 48, "max_length": 160, "batch_size": 32},
 }
 COMMON = {"learning_rate": 2e-3, "lr_schedule": "cosine", "device": "cpu"}
 VALUES = {
