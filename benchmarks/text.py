@@ -29,7 +29,7 @@ COLUMNS = ("task", "policy", "seed", "measure", "value")
 QUIET = {"out": None, "progress": False}
 SIZES = {
     "random-walks": {"n_layers": 1, "n_heads": 2, "width": 48, "max_length": 20},
-    "wordle-20": {"n_layers": 2, "n_heads": 2, "width": 48, "max_length": 160, "batch_size": 32},
+    "wordle-20": {"n_layers": 2, "n_heads": 2, "width": 48, "max_length": 90, "batch_size": 32},
 }
 COMMON = {"learning_rate": 2e-3, "lr_schedule": "cosine", "device": "cpu"}
 VALUES = {
@@ -61,7 +61,7 @@ def walked(algo: TextModel, task: RandomWalks, **decoding: object) -> float:
 
 def guessed(algo: TextModel, n_rounds: int = 1, **decoding: object) -> float:
     """Returns the mean number of guesses of a model over all secrets; seven where six were not enough."""
-    games = [Wordle(secret=word) for word in WORDS] * n_rounds
+    games = [Wordle(secret=word) for _ in range(n_rounds) for word in WORDS]
     played = play(lambda dialogues: algo.respond(dialogues, max_tokens=5, **decoding), games)
     return 1.0 - float(returns_of(played).mean())
 

@@ -208,3 +208,9 @@ def test_tasks_come_with_their_environment(name, rows):
     again = get_dataset(name)[0]
     assert np.array_equal(dataset.actions, again.actions)
     assert env.reset(seed=3)[0] == env.reset(seed=3)[0]
+
+
+def test_one_environment_has_one_place():
+    game = Wordle()
+    with pytest.raises(ValueError, match="environments of their own, got 2 of which some are one object"):
+        play(lambda dialogues: ["ab"] * len(dialogues), [game, game])

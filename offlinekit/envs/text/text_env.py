@@ -65,7 +65,14 @@ def play(
         games: Environments of text.
         seed: Of the first one; each has one more than that before. None seeds none.
         max_turns: Utterances of the agent after which a dialogue is cut.
+
+    Raises:
+        ValueError: For one environment in two places, whose dialogues would run into each other.
     """
+    if len({id(game) for game in games}) < len(games):
+        raise ValueError(
+            f"games must be environments of their own, got {len(games)} of which some are one object; make each anew"
+        )
     seeds = [None if seed is None else seed + number for number in range(len(games))]
     dialogues: list[Said] = [[(begin(game, own), None)] for game, own in zip(games, seeds, strict=True)]
     going = list(range(len(games)))
