@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from inspect import isfunction
 from typing import Protocol, TypeAlias
 
 import gymnasium
@@ -67,9 +68,10 @@ def play(
         max_turns: Utterances of the agent after which a dialogue is cut.
 
     Raises:
-        ValueError: For one environment in two places, whose dialogues would run into each other.
+        ValueError: For one object in two places, whose dialogues would run into each other; a function may be.
     """
-    if len({id(game) for game in games}) < len(games):
+    stateful = [id(game) for game in games if not isfunction(game)]
+    if len(set(stateful)) < len(stateful):
         raise ValueError(
             f"games must be environments of their own, got {len(games)} of which some are one object; make each anew"
         )
