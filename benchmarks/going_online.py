@@ -9,19 +9,17 @@ started again; `--table` prints the means and their intervals.
 
 from __future__ import annotations
 
-import csv
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 import gymnasium
-import numpy as np
-from scipy import stats
+from runs import append_run, by_algorithm, mean_cell
 
 from offlinekit import algos
 from offlinekit.datasets import MDPDataset, get_dataset
-from offlinekit.metrics.statistics.means import standard_error
 from offlinekit.nn.encoders import MLPEncoder
 from offlinekit.training.online.before_after import BeforeAfter
 
@@ -96,23 +94,11 @@ def run(task: str, name: str, seed: int, offline: int, online: int, episodes: in
 
 def table(path: Path) -> str:
     """Returns means over seeds with 95% intervals of Student's t, a line an algorithm."""
-    rows = list(csv.DictReader(path.read_text().splitlines()))
     lines = ["| task | algorithm | seeds | before | dip | after | regret |", "|---|---|---|---|---|---|---|"]
-    for task, name in dict.fromkeys((row["task"], row["algorithm"]) for row in rows):
-        own = [row for row in rows if (row["task"], row["algorithm"]) == (task, name)]
-        cells = [
-            _cell(np.array([float(row[measure]) for row in own]))
-            for measure in ("before", "dip", "after", "regret")
-        ]
+    for task, name, own in by_algorithm(path):
+        cells = [mean_cell(own, measure) for measure in ("before", "dip", "after", "regret")]
         lines.append(f"| {task} | {name} | {len(own)} | {' | '.join(cells)} |")
     return "\n".join(lines)
-
-
-def _cell(values: np.ndarray[Any, Any]) -> str:
-    if len(values) < 2:
-        return f"{values.mean():.0f}"
-    half = float(stats.t.ppf(0.975, len(values) - 1)) * standard_error(values)
-    return f"{values.mean():.0f} ± {half:.0f}"
 
 
 @click.command()
@@ -141,22 +127,9 @@ def main(
         for seed in range(seeds):
             for task in tasks or TASKS:
                 for name in [name for name in TASKS[task][2] if not names or name in names]:
-                    _append(out, task, name, seed, offline, online, episodes)
+                    sizes = (offline, online, episodes)
+                    append_run(out, COLUMNS, (task, name, seed), partial(run, task, name, seed, *sizes))
     click.echo(table(out))
-
-
-def _append(out: Path, task: str, name: str, seed: int, *sizes: int) -> None:
-    """Appends the row of a run unless it is there."""
-    there = list(csv.DictReader(out.read_text().splitlines())) if out.exists() else []
-    if any((row["task"], row["algorithm"], row["seed"]) == (task, name, str(seed)) for row in there):
-        return
-    row = run(task, name, seed, *sizes)
-    with out.open("a", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        if not there:
-            writer.writeheader()
-        writer.writerow(row)
-    click.echo(row)
 
 
 if __name__ == "__main__":

@@ -9,20 +9,18 @@ the means and their intervals.
 
 from __future__ import annotations
 
-import csv
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 import gymnasium
-import numpy as np
-from scipy import stats
+from runs import append_run, by_algorithm, mean_cell
 
 from offlinekit import algos
 from offlinekit.datasets import get_dataset
 from offlinekit.metrics import evaluate
-from offlinekit.metrics.statistics.means import standard_error
 from offlinekit.nn.encoders import MLPEncoder
 
 RESULTS = Path(__file__).parent / "results" / "inside_a_model.csv"
@@ -89,21 +87,11 @@ def run(task: str, name: str, seed: int, updates: int, episodes: int) -> dict[st
 
 def table(path: Path) -> str:
     """Returns means over seeds with 95% intervals of Student's t, a line an algorithm."""
-    rows = list(csv.DictReader(path.read_text().splitlines()))
     lines = ["| task | algorithm | seeds | updates | return | of the data |", "|---|---|---|---|---|---|"]
-    for task, name in dict.fromkeys((row["task"], row["algorithm"]) for row in rows):
-        own = [row for row in rows if (row["task"], row["algorithm"]) == (task, name)]
-        reached = _cell(np.array([float(row["return_mean"]) for row in own]))
-        recorded = float(own[0]["return_of_data"])
+    for task, name, own in by_algorithm(path):
+        reached, recorded = mean_cell(own, "return_mean"), float(own[0]["return_of_data"])
         lines.append(f"| {task} | {name} | {len(own)} | {own[0]['updates']} | {reached} | {recorded:.0f} |")
     return "\n".join(lines)
-
-
-def _cell(values: np.ndarray[Any, Any]) -> str:
-    if len(values) < 2:
-        return f"{values.mean():.0f}"
-    half = float(stats.t.ppf(0.975, len(values) - 1)) * standard_error(values)
-    return f"{values.mean():.0f} ± {half:.0f}"
 
 
 @click.command()
@@ -130,22 +118,9 @@ def main(
         for seed in range(seeds):
             for task in tasks or TASKS:
                 for name in [name for name in ALGORITHMS if not names or name in names]:
-                    _append(out, task, name, seed, updates, episodes)
+                    one = partial(run, task, name, seed, updates, episodes)
+                    append_run(out, COLUMNS, (task, name, seed), one)
     click.echo(table(out))
-
-
-def _append(out: Path, task: str, name: str, seed: int, updates: int, episodes: int) -> None:
-    """Appends the row of a run unless it is there."""
-    there = list(csv.DictReader(out.read_text().splitlines())) if out.exists() else []
-    if any((row["task"], row["algorithm"], row["seed"]) == (task, name, str(seed)) for row in there):
-        return
-    row = run(task, name, seed, updates, episodes)
-    with out.open("a", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        if not there:
-            writer.writeheader()
-        writer.writerow(row)
-    click.echo(row)
 
 
 if __name__ == "__main__":

@@ -82,7 +82,7 @@ def _as_joint(actions: Array, space: JointDiscrete) -> Array:
         message = f"must have shape [N, {len(space.sizes)}] in {space}, got {list(actions.shape)}"
         raise refused("actions", message, "give a column for each part, or declare the space that they have")
     whole = actions.astype(np.int64) if actions.dtype.kind in "iub" else _whole(actions)
-    wrong = np.flatnonzero(((whole < 0) | (whole >= np.array(space.sizes))).any(1))
+    wrong = np.flatnonzero(space.outside(whole))
     if len(wrong):
         message = f"must lie in {space}, got {whole[wrong[0]].tolist()}"
         raise refused("actions", message, "declare larger parts, or number each from 0", wrong)

@@ -171,7 +171,7 @@ def _checked_parts(actions: Array, space: JointDiscrete, n: int) -> Array:
             f"expected integer actions of shape {expected} for {space}, one row for each observation; the policy "
             f"returned {actions.dtype} of shape {actions.shape}"
         )
-    wrong = ((actions < 0) | (actions >= np.array(space.sizes))).any(1)
+    wrong = space.outside(actions)
     if wrong.any():
         raise ValueError(
             f"the policy returned action {actions[wrong][0].tolist()}; the environment has {space}"

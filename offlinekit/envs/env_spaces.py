@@ -54,6 +54,10 @@ class JointDiscrete(spaces.Discrete):
             )
         return cls(sizes)
 
+    def outside(self, actions: Array) -> Array:
+        """Returns which actions [..., k] are none of this space, bool [...]."""
+        return np.asarray(((actions < 0) | (actions >= np.array(self.sizes))).any(-1))
+
     def join(self, actions: Array) -> Array:
         """Returns the numbers [...] of actions [..., k]."""
         joint: Array = np.ravel_multi_index(tuple(np.moveaxis(actions, -1, 0)), self.sizes)
@@ -75,8 +79,9 @@ class JointDiscrete(spaces.Discrete):
 
 def joined_actions(actions: Array, space: Space) -> Array:
     """Returns actions as a dataset of this space has them: those of several parts, [..., k], as one number each."""
-    is_parts = isinstance(space, JointDiscrete) and actions.ndim == 2 and actions.dtype.kind in "iub"
-    return space.join(actions) if is_parts and isinstance(space, JointDiscrete) else actions
+    if isinstance(space, JointDiscrete) and actions.ndim == 2 and actions.dtype.kind in "iub":
+        return space.join(actions)
+    return actions
 
 
 def _sizes(space: Space) -> list[int] | None:

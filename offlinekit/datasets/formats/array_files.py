@@ -189,3 +189,22 @@ def read_header(stream: IO[bytes], n_packed: int) -> tuple[tuple[int, ...], bool
     if min(shape, default=0) < 0 or (size > n_packed * DEFLATE_LIMIT and not dtype.hasobject):
         raise ValueError(f"it claims shape {list(shape)}, {size:,} bytes, but has {n_packed:,} packed ones")
     return shape, by_columns, dtype
+
+
+def only_buffer(folder: Path, buffers: list[str], end: str) -> str:
+    """Returns the name of the one buffer in a folder of NPY files, each of which a name begins.
+
+    Args:
+        folder: Of the files.
+        buffers: Names found.
+        end: Of the file by which a buffer is given.
+
+    Raises:
+        FileFormatError: For none or several.
+    """
+    if len(buffers) != 1:
+        example = f"{folder}/{buffers[0] if buffers else '<name>'}{end}.npy"
+        raise FileFormatError(
+            f"{folder} holds {len(buffers)} buffers, expected one; give its file, {example}"
+        )
+    return buffers[0]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from offlinekit.datasets.formats.array_files import names_in, read_arrays
+from offlinekit.datasets.formats.array_files import names_in, only_buffer, read_arrays
 from offlinekit.datasets.schema import Columns
 from offlinekit.datasets.source import Source
 from offlinekit.datasets.spaces import Space, clip
@@ -64,13 +64,9 @@ def read(path: Path, *, action_space: Space | None = None, clip_actions: bool = 
 
 
 def _only(folder: Path) -> str:
-    buffers = [name.removesuffix(STATE) for name in names_in(folder) if _is_state(name)]
-    if len(buffers) != 1:
-        example = f"{folder}/{buffers[0] if buffers else '<name>'}{STATE}.npy"
-        raise FileFormatError(
-            f"{folder} holds {len(buffers)} buffers, expected one; give its file, {example}"
-        )
-    return buffers[0]
+    return only_buffer(
+        folder, [name.removesuffix(STATE) for name in names_in(folder) if _is_state(name)], STATE
+    )
 
 
 def _is_state(name: str) -> bool:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from offlinekit.datasets.formats.array_files import names_in, read_arrays
+from offlinekit.datasets.formats.array_files import names_in, only_buffer, read_arrays
 from offlinekit.datasets.formats.frame_store import Part, in_memory
 from offlinekit.datasets.schema import Columns
 from offlinekit.datasets.source import Source
@@ -99,13 +99,10 @@ def _frames(folder: Path, name: str, n_rows: int, chunk: int) -> Iterator[Part]:
 
 
 def _only(folder: Path) -> str:
-    buffers = [name.removesuffix(f"_{INFO}") for name in names_in(folder) if name.endswith(f"_{INFO}")]
-    if len(buffers) != 1:
-        example = f"{folder}/{buffers[0] if buffers else '<name>'}_{INFO}.npy"
-        raise FileFormatError(
-            f"{folder} holds {len(buffers)} buffers, expected one; give its file, {example}"
-        )
-    return buffers[0]
+    end = f"_{INFO}"
+    return only_buffer(
+        folder, [name.removesuffix(end) for name in names_in(folder) if name.endswith(end)], end
+    )
 
 
 def recognises(path: Path) -> bool:

@@ -1,0 +1,60 @@
+"""Tables of runs by task, algorithm and seed: resumable, and summed up over seeds."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from scipy import stats
+
+from offlinekit.metrics.statistics.means import standard_error
+
+KEY = ("task", "algorithm", "seed")
+
+
+def read_runs(path: Path) -> list[dict[str, str]]:
+    """Returns the rows of a table; none if it is not there."""
+    return list(csv.DictReader(path.read_text().splitlines())) if path.exists() else []
+
+
+def append_run(
+    path: Path, columns: Sequence[str], key: tuple[str, str, int], run: Callable[[], dict[str, Any]]
+) -> None:
+    """Appends the row of a run unless it is there.
+
+    Args:
+        path: Of the table.
+        columns: Its names.
+        key: Task, algorithm and seed.
+        run: Returns the row.
+    """
+    there = read_runs(path)
+    if any(tuple(row[name] for name in KEY) == tuple(map(str, key)) for row in there):
+        return
+    row = run()
+    with path.open("a", newline="") as file:
+        writer = csv.DictWriter(file, columns)
+        if not there:
+            writer.writeheader()
+        writer.writerow(row)
+    click.echo(row)
+
+
+def by_algorithm(path: Path) -> Iterator[tuple[str, str, list[dict[str, str]]]]:
+    """Yields task, algorithm and the rows of all seeds."""
+    rows = read_runs(path)
+    for task, name in dict.fromkeys((row["task"], row["algorithm"]) for row in rows):
+        yield task, name, [row for row in rows if (row["task"], row["algorithm"]) == (task, name)]
+
+
+def mean_cell(rows: list[dict[str, str]], column: str) -> str:
+    """Returns the mean over seeds with its 95% interval of Student's t, which one seed does not have."""
+    values = np.array([float(row[column]) for row in rows])
+    if len(values) < 2:
+        return f"{values.mean():.0f}"
+    half = float(stats.t.ppf(0.975, len(values) - 1)) * standard_error(values)
+    return f"{values.mean():.0f} ± {half:.0f}"
