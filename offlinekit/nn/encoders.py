@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import KW_ONLY, asdict, dataclass, field
+from dataclasses import KW_ONLY, asdict, dataclass, field, replace
 from functools import partial
 from math import inf, isfinite
 from typing import Any, TypeAlias
@@ -181,6 +181,11 @@ def resolve_encoder(encoder: Encoder, space: spaces.Space[Any]) -> MLPEncoder:
     if encoder == "auto":
         return CNNEncoder() if any(is_image(leaf) for leaf in space_leaves(space)) else MLPEncoder()
     return _named(encoder, {})
+
+
+def embedding_encoder(encoder: Encoder, space: spaces.Space[Any]) -> Encoder:
+    """Returns the encoder in front of a linear embedding of observations: for "auto" one without hidden layers."""
+    return replace(resolve_encoder(encoder, space), hidden_sizes=()) if encoder == "auto" else encoder
 
 
 def check_encoder(encoder: Encoder) -> None:

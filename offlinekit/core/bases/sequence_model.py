@@ -14,10 +14,9 @@ from offlinekit.core.hyperparameters import Count, Interval, Positive, Steps
 from offlinekit.core.impl import Impl
 from offlinekit.datasets import MDPDataset
 from offlinekit.errors import UnsupportedError
-from offlinekit.nn.encoders import CNNEncoder, Encoder, MLPEncoder
+from offlinekit.nn.encoders import embedding_encoder
 from offlinekit.nn.random import derive
 from offlinekit.nn.transformer import TrajectoryTransformer
-from offlinekit.nn.trunks import is_image, space_leaves
 from offlinekit.sampling.batch import TensorTree, TrajectoryBatch
 from offlinekit.sampling.n_step import returns_to_go
 from offlinekit.sampling.windows import TrajectorySampler
@@ -155,11 +154,8 @@ class SequenceImpl(Impl):
 
     def make_embedding(self) -> nn.Module:
         """Makes the embedding of observations: linear, behind an encoder if there is one."""
-        chosen: Encoder = self.config.encoder
-        if chosen == "auto":
-            has_images = any(is_image(leaf) for leaf in space_leaves(self.observation_space))
-            chosen = CNNEncoder(hidden_sizes=()) if has_images else MLPEncoder(hidden_sizes=())
-        return self.make_network(self.config.width, encoder=chosen)
+        encoder = embedding_encoder(self.config.encoder, self.observation_space)
+        return self.make_network(self.config.width, encoder=encoder)
 
     # What the policy says.
 

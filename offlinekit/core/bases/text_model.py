@@ -19,11 +19,10 @@ from offlinekit.datasets.families.dialogue_columns import IS_ACTION
 from offlinekit.envs.text.token_space import TokenSpace, tokenizer_in
 from offlinekit.envs.text.tokenizers import AGENT_END, SPECIALS, Tokenizer
 from offlinekit.errors import UnsupportedError
-from offlinekit.nn.encoders import CNNEncoder, Encoder, MLPEncoder
+from offlinekit.nn.encoders import embedding_encoder
 from offlinekit.nn.losses import floored, select_actions
 from offlinekit.nn.random import derive
 from offlinekit.nn.transformer import KeyValues, init_small
-from offlinekit.nn.trunks import is_image, space_leaves
 from offlinekit.sampling.loss_weights import weights_of
 from offlinekit.sampling.windows import TrajectorySampler
 from offlinekit.types import Array, first_leaf, map_tree, row_parts
@@ -190,11 +189,7 @@ class TextModelImpl(Impl):
         space, width = self.observation_space, self.config.width
         if isinstance(space, TokenSpace):
             return TokenEmbedding(space.n, width).apply(init_small)
-        chosen: Encoder = self.config.encoder
-        if chosen == "auto":
-            has_images = any(is_image(leaf) for leaf in space_leaves(space))
-            chosen = CNNEncoder(hidden_sizes=()) if has_images else MLPEncoder(hidden_sizes=())
-        return self.make_network(width, encoder=chosen)
+        return self.make_network(width, encoder=embedding_encoder(self.config.encoder, space))
 
     # What the model says.
 
