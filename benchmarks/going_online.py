@@ -16,7 +16,7 @@ from typing import Any
 
 import click
 import gymnasium
-from runs import append_run, by_algorithm, mean_cell
+from run_tables import append_run, by_algorithm, mean_cell
 
 from offlinekit import algos
 from offlinekit.datasets import MDPDataset, get_dataset
