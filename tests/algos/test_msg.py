@@ -196,4 +196,4 @@ def test_defaults_are_those_of_the_authors():
 @pytest.mark.parametrize("alpha", [None, 0.1])
 def test_learns_a_bandit_better_than_cloning(alpha):
     algo = MSG(initial_temperature=0.01, n_critics=4, alpha=alpha, warmup_steps=100, **BANDIT)
-    assert bandit_error(algo, 500) < 0.15
+    assert bandit_error(algo, 700) < 0.12
