@@ -252,16 +252,10 @@ class Algo(Configured):
         """Makes the networks for the given spaces, anew."""
         self._impl = self.impl_class(self, observation_space, action_space, find_device(self.device))
 
-<<<<<<< HEAD
-    # Acting.
-
     @answers_guesses
-    def predict(self, observations: ArrayTreeLike, *, legal_actions: ArrayLike | None = None) -> Array:
-=======
     def predict(
         self, observations: RowsLike, *, legal_actions: ArrayLike | None = None, labels: bool = False
     ) -> Array:
->>>>>>> main
         """Returns the greedy actions.
 
         Args:
@@ -279,14 +273,10 @@ class Algo(Configured):
         """
         return self._converter.act(observations, self.impl.predict_best_action, legal_actions, labels)
 
-<<<<<<< HEAD
     @answers_guesses
-    def sample_action(self, observations: ArrayTreeLike, *, legal_actions: ArrayLike | None = None) -> Array:
-=======
     def sample_action(
         self, observations: RowsLike, *, legal_actions: ArrayLike | None = None, labels: bool = False
     ) -> Array:
->>>>>>> main
         """Returns actions drawn from the policy, as `predict` does; greedy if it is deterministic."""
         return self._converter.act(observations, self.impl.sample_action, legal_actions, labels)
 
