@@ -76,9 +76,9 @@ class Progress:
             self.whole.label = f"{self.whole.label.partition(': ')[0]}: {self.label}"
             self.whole.log(row)
             return
-        names = [name for name in row if name not in LEFT_OUT]
-        for name in sorted(names, key=lambda name: (name not in RETURNS, not name.endswith("_loss"))):
-            self.figures[RETURNS.get(name, name)] = f"{row[name]:.4g}"
+        self.figures |= {
+            RETURNS.get(name, name): f"{value:.4g}" for name, value in row.items() if name not in LEFT_OUT
+        }
         if self.place is not None:
             self.draw()
 
@@ -121,7 +121,10 @@ class Progress:
         left = f"{duration((self.total - self.done) / rate)} left" if rate > 0 else ""
         if self.done >= self.total:
             left = f"in {duration(seconds)}"
-        figures = [f"{name} {value}" for name, value in self.figures.items()]
+        names = sorted(
+            self.figures, key=lambda name: (name not in RETURNS.values(), not name.endswith("_loss"))
+        )
+        figures = [f"{name} {self.figures[name]}" for name in names]
         counts = f"{self.done:,}/{self.total:,} {self.unit}s"
         ranked = [
             f"{self.share:4.0%}",
