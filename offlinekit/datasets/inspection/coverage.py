@@ -62,9 +62,14 @@ def _at_bounds(flat: Array, low: Array, high: Array) -> list[float | None]:
 
 
 def observation_spreads(dataset: MDPDataset) -> list[Spread]:
-    """Returns the spread of each dimension of the observations."""
+    """Returns the spread of each dimension of the observations, by its name if they are of a table with a schema."""
     named = named_leaves(dataset.observations, "observations")
-    return [spread for name, leaf in named for spread in spread_of(name, leaf)]
+    spreads = [spread for name, leaf in named for spread in spread_of(name, leaf)]
+    if dataset.schema is None:
+        return spreads
+    rest = (spread for spread in spreads if "legal_actions" not in spread.name)
+    features = dataset.schema.features
+    return [spread._replace(name=name) for name, spread in zip(features, rest, strict=False)]
 
 
 def action_spreads(dataset: MDPDataset) -> list[Spread]:
@@ -81,6 +86,13 @@ def action_counts(dataset: MDPDataset) -> Array | None:
     if not isinstance(space, spaces.Discrete):
         return None
     return np.bincount(dataset.actions, minlength=int(space.n))
+
+
+def action_names(dataset: MDPDataset, n_actions: int) -> list[str]:
+    """Returns the names of discrete actions: their labels if they are of a table with a schema, else their numbers."""
+    labels = () if dataset.schema is None else dataset.schema.labels
+    is_labelled = len(labels) == 1 and len(labels[0]) == n_actions
+    return list(labels[0]) if is_labelled else [str(action) for action in range(n_actions)]
 
 
 def histogram(values: Array, n_bins: int = 10) -> tuple[Array, Array]:
