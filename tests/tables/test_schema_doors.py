@@ -348,9 +348,9 @@ def test_a_forged_schema_in_a_dataset_is_refused(tmp_path: Path) -> None:
 def test_scales_far_apart_are_warned_of() -> None:
     seconds = [{"name": "admitted", "kind": "time", "unit": "seconds"}, DATA["observations"][1]]
     dataset = from_dataframe(frame(), schema={**DATA, "observations": seconds})
-    # Days 0, 0, 0, 1, 1, 1.5 after the first vary by 0.607 days = 52,463 s; a ward that half of the rows have, by 0.5.
+    # Days 0, 0, 0, 1, 1, 1.5 after the first vary by 0.6067 days = 52,417 s; a ward that half of the rows have, by 0.5.
     words = (
-        r"'admitted' has a standard deviation of 5.25e\+04, 'ward=.*' of 0.5, .*observation_scaler='standard'"
+        r"'admitted' has a standard deviation of 5.24e\+04, 'ward=.*' of 0.5, .*observation_scaler='standard'"
     )
     with pytest.warns(DatasetWarning, match=words):
         DiscreteBC(**TINY).fit(dataset, 1, **QUIET)
