@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -161,3 +162,22 @@ def test_a_held_out_table_is_read_by_the_policy(
     assert "--schema policy.okt" in refused.output
     taken = call(*ope, run / "policy.okt")
     assert taken.exit_code == 0, taken.output
+
+
+def test_drift(call: Call, folder: Path, schema: Path, tmp_path: Path) -> None:
+    table = pandas.read_csv(folder / "ward.csv", keep_default_na=False)
+    table.assign(ward="A")[50:].to_csv(tmp_path / "later.csv", index=False)
+    both = call("datasets", "drift", folder / "ward.csv", tmp_path / "later.csv", "--schema", schema)
+    assert both.exit_code == 0, both.output
+    assert "Of 20 and 10 episodes. Moved: ward=" in both.output
+    cut = call("datasets", "drift", folder / "ward.csv", "--schema", schema, "--by", "hour", "--json")
+    assert json.loads(cut.output)["n_episodes"] == [10, 10]
+    assert "give two datasets, or one and --by" in call("datasets", "drift", folder / "ward.csv").output
+
+
+def test_train_on_what_is_recent(call: Call, folder: Path, schema: Path, tmp_path: Path) -> None:
+    options = ("--steps", 2, "--seed", 0, "--out", tmp_path, "--weights", "recency:by=hour,half_life=2")
+    made = call(
+        "train", "--algo", "discrete_bc", "--dataset", folder / "ward.csv", "--schema", schema, *options
+    )
+    assert made.exit_code == 0, made.output

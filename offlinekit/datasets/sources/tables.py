@@ -161,8 +161,9 @@ def _check_names(named: Mapping[str, object], plan: TableSchema | None) -> None:
     if plan is None:
         for name in REQUIRED:
             if name not in given:
+                known = ", ".join(("schema", *NAMES))
                 raise TypeError(
-                    f"a table needs the option {name!r}, or a schema=, which says what its columns are"
+                    f"a table without a schema needs the option {name!r}; its options are: {known}"
                 )
     elif given:
         raise TypeError(f"the schema says what the columns are; leave the option {given[0]!r} out")
