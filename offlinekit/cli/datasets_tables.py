@@ -124,6 +124,5 @@ def drift(
         return
     head = ("column", "before", "after", "distance", "p-value")
     show_table(head, [(row.name, *map(number, row[1:])) for row in report.columns])
-    click.echo(
-        f"\nOf {report.n_episodes[0]:,} and {report.n_episodes[1]:,} episodes. Moved: {', '.join(report.moved) or 'none'}"
-    )
+    first, second = report.n_episodes
+    click.echo(f"\nOf {first:,} and {second:,} episodes. Moved: {', '.join(report.moved) or 'none'}")

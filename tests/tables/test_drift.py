@@ -28,7 +28,7 @@ def data(
 
 
 def test_the_distance_by_hand() -> None:
-    # Shares up to 0: 2 of 4 against 1 of 4; up to 1: 3 of 4 against 1 of 4; up to 2: all. The largest difference is 1/2.
+    # Shares up to 0: 2 of 4 against 1 of 4; up to 1: 3 of 4 against 1 of 4; up to 2: all. The largest distance is 1/2.
     actions = np.zeros(4, np.int64)
     before, after = (
         MDPDataset([[float(x)] for x in column], actions, np.zeros(4), np.ones(4))
