@@ -95,7 +95,7 @@ def _keep_schema(ctx: click.Context, _: click.Parameter, value: Path | None) -> 
 
 def _with_schema(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, Any]:
     schema = {"schema": ctx.meta[SCHEMA]} if SCHEMA in ctx.meta else {}
-    return {**schema, **parse_key_values(values, parameter)}
+    return {**schema, **key_values(ctx, parameter, values)}
 
 
 def reader_options(name: str = "options") -> Callable[[Function], Function]:
