@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 import torch
 
 import offlinekit
@@ -111,15 +112,12 @@ def row_of(dataset: MDPDataset, algo: Algo, seconds: float, returns: Iterable[fl
     """Returns the row of a trained policy."""
     made, where = dataset.metadata, environment(torch.device("cpu"))
     preset = type(algo).presets()[RECIPES[dataset.name].stands_for]
-    scores = [float(score) for score in dataset.normalized_score(list(returns))]
-    spread = (sum((s - sum(scores) / len(scores)) ** 2 for s in scores) / max(len(scores) - 1, 1)) ** 0.5
+    scores = dataset.normalized_score(np.array(list(returns)))
+    error = float(scores.std(ddof=1) / len(scores) ** 0.5) if len(scores) > 1 else 0.0
     settings = {"n_steps": algo.grad_step, **preset.hyperparameters}
     return {
         **{"task": dataset.name, "algo": algo.catalogue_name(), "seed": algo.seed, "n_steps": algo.grad_step},
-        **{
-            "score": f"{sum(scores) / len(scores):.2f}",
-            "standard_error": f"{spread / len(scores) ** 0.5:.2f}",
-        },
+        **{"score": f"{scores.mean():.2f}", "standard_error": f"{error:.2f}"},
         **{"episodes": len(scores), "seconds": round(seconds), "stands_for": made["stands_for"]},
         **{"data": fingerprint(dataset), "recorded_with": json.dumps(made["versions"])},
         **{"settings": json.dumps(settings), "commit": commit(), "torch": where["versions"]["torch"]},
