@@ -19,6 +19,7 @@ from offlinekit.sampling.scalers import Affine
 if TYPE_CHECKING:
     from offlinekit.core.algo import Algo
     from offlinekit.core.impl import Impl
+    from offlinekit.tables.table_schema import TableSchema
 
 
 def check_dataset(algo: Algo, impl: Impl | None, dataset: MDPDataset, known: Iterable[type[Algo]]) -> None:
@@ -51,8 +52,25 @@ def check_dataset(algo: Algo, impl: Impl | None, dataset: MDPDataset, known: Ite
         )
     if impl is not None:
         given = seen_space(algo, dataset.observation_space)
+        check_same_schema(name, algo.scaling.schema, dataset)
         check_same_shapes(name, impl.observation_space, given, "observations")
         check_same_shapes(name, impl.action_space, dataset.action_space, "actions")
+
+
+def check_same_schema(name: str, built: TableSchema | None, dataset: MDPDataset) -> None:
+    """Checks that the rows of a table were encoded as those that a policy has learned from.
+
+    Raises:
+        UnsupportedError: For other columns, labels, values for gaps or first times.
+    """
+    given = dataset.schema
+    if built is None or given is None:
+        return
+    for difference in built.differences(given):
+        raise UnsupportedError(
+            f"this {name} has learned from a table with another schema than {dataset.name!r}: {difference}; read the "
+            "table by the policy's own: get_dataset(path, schema='policy.okt'), on the command line --schema policy.okt"
+        )
 
 
 def check_same_shapes(name: str, built: spaces.Space[Any], given: spaces.Space[Any], what: str) -> None:

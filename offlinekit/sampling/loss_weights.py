@@ -92,6 +92,7 @@ class PositiveRows:
         self.observations = rows(dataset.observations, chosen)
         self.actions, self.rewards = dataset.actions[chosen], dataset.rewards[chosen]
         self.action_space, self.episode_returns = dataset.action_space, dataset.episode_returns
+        self.schema = dataset.schema
 
 
 def learned_rows(dataset: MDPDataset) -> MDPDataset | PositiveRows:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +49,7 @@ class ExportedPolicy(nn.Module):
         )
         self.observation_space, self.action_space = impl.observation_space, impl.action_space
         self.impl = _copy(algo)
+        self.schema = algo.scaling.schema
         tree = algo.scaling.observation
         n_leaves = len(space_leaves(self.observation_space))
         affines = [None] * n_leaves if tree is None else observation_leaves(self.observation_space, tree)
@@ -96,7 +98,8 @@ class ExportedPolicy(nn.Module):
         """Returns what a file notes of the policy."""
         from offlinekit.version import __version__
 
-        return {"algorithm": self.name, "updates": str(self.updates), "offlinekit": __version__}
+        schema = {} if self.schema is None else {"schema": json.dumps(self.schema.to_json())}
+        return {"algorithm": self.name, "updates": str(self.updates), "offlinekit": __version__, **schema}
 
 
 class _Held(nn.Module):
