@@ -22,7 +22,7 @@ from offlinekit.core.presets import Preset, find, published
 from offlinekit.core.stateful_actor import StatefulActor
 from offlinekit.core.units import Converter, prepared_policy
 from offlinekit.datasets import MDPDataset
-from offlinekit.envs.frame_stacking import stacked_space
+from offlinekit.envs.frame_stacking import as_windows, seen_space, sight_of
 from offlinekit.errors import NotFittedError
 from offlinekit.fields import Check, Described
 from offlinekit.ground.hints import answers_guesses
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from offlinekit.core.populations import Population
+    from offlinekit.core.sharing.card import CardFacts
     from offlinekit.envs.callable_policies import Act
     from offlinekit.interfaces import EnvLike
     from offlinekit.sampling.batch import Minibatch
@@ -70,6 +71,7 @@ class Algo(Configured):
     n_step: Annotated[kinds.Count, "Steps joined into one transition before bootstrapping."] = 1
     frame_stack: Annotated[kinds.Count, "Images that make one observation, stacked along the channels."] = 1
     frame_pad: Annotated[kinds.FramePad, "What precedes an episode's first image, or that again."] = "zero"
+    history_length: Annotated[kinds.History, "Rows that make one observation, the newest included."] = 1
     encoder: Annotated[kinds.EncoderLike, "'auto', [256, 256], 'cnn', an encoder or a factory."] = "auto"
     observation_scaler: Annotated[kinds.ObservationScaler, "'standard', 'minmax' or a Scaler."] = None
     action_scaler: Annotated[kinds.ActionScaler, "To [-1, 1], by the bounds of space or data."] = "minmax"
@@ -229,7 +231,7 @@ class Algo(Configured):
             action_scaler = self.action_scaler if self.action_kind == "continuous" else None
             scalers = (self.observation_scaler, action_scaler, self.reward_scaler)
             self.scaling = Scaling.fit(learned_rows(dataset), *scalers)
-            self.make_impl(stacked_space(dataset.observation_space, self.frame_stack), dataset.action_space)
+            self.make_impl(seen_space(self, dataset.observation_space), dataset.action_space)
         else:
             check_same_range(type(self).__name__, self._impl.action_space, self.scaling.action, dataset)
         return self
@@ -250,7 +252,8 @@ class Algo(Configured):
     @trainable()
     def make_impl(self, observation_space: spaces.Space[Any], action_space: spaces.Space[Any]) -> None:
         """Makes the networks for the given spaces, anew."""
-        self._impl = self.impl_class(self, observation_space, action_space, find_device(self.device))
+        seen = as_windows(observation_space, self.history_length)
+        self._impl = self.impl_class(self, seen, action_space, find_device(self.device))
 
     @answers_guesses
     def predict(
@@ -456,8 +459,7 @@ class Algo(Configured):
             "scaling": self.scaling,
             "needs": (*self.impl.needed, *needs),
             "owner": type(self.impl).__name__,
-            "frame_stack": self.frame_stack,
-            "frame_pad": self.frame_pad,
+            **sight_of(self)._asdict(),
         }
         return sampler_for(dataset, **{**own, **settings})
 
@@ -491,14 +493,11 @@ class Algo(Configured):
         persistence.restore(self, path, header, tensors)
 
     def save(self, path: str | Path, *, run: Mapping[str, Any] | None = None) -> Path:
-        """Writes the whole state, from which acting and training go on exactly, as one file of data.
+        """Writes the whole state, from which acting and training go on exactly, as one file of data; returns its path.
 
         Args:
             path: Of the file, atomically replaced; ".okt" by custom.
             run: The state of a run, in its checkpoints.
-
-        Returns:
-            The path.
         """
         return persistence.save(self, Path(path), run)
 
@@ -509,15 +508,16 @@ class Algo(Configured):
         *,
         observations: ArrayTree | None = None,
         tolerance: float = 1e-5,
+        **facts: Unpack[CardFacts],
     ) -> Path:
-        """Writes the greedy policy with its scalers for other programs, and compares it with `predict`.
+        """Writes the greedy policy with its scalers for other programs, compared with `predict`, and its card.
 
         Args:
             path: Of the file, atomically replaced.
             format: "onnx", "torch-export", "torchscript" or "numpy"; None takes it from the suffix of `path`.
             observations: [B, ...] rows to compare with; None draws some.
-            tolerance: Largest difference, in units of an action scaled to [-1, 1], or of the action itself where that
-                is larger: actions drawn in many steps, as of IDQL, gather their rounding.
+            tolerance: Largest difference, in units of an action scaled to [-1, 1], or of the action if larger.
+            facts: For the card beside, such as policy.md: `dataset`, `report`, `intended_use` and `run`.
 
         Raises:
             UnsupportedError: For a policy that remembers its episode, or has operations that a format lacks.
@@ -525,7 +525,7 @@ class Algo(Configured):
         """
         from offlinekit.core.export import export  # Here: torch's exporters take long to import.
 
-        return export(self, Path(path), format, observations, tolerance)
+        return export(self, Path(path), format, observations, tolerance, **facts)
 
     @classmethod
     def load(
