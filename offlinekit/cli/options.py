@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
@@ -93,6 +94,19 @@ def key_value_option(*names: str, help: str) -> Callable[[Function], Function]:
     return click.option(
         *names, metavar="KEY=VALUE", multiple=True, callback=key_values, help=f"{help}, repeatable."
     )
+
+
+def options_of_file(path: Path) -> dict[str, Any]:
+    """Returns the options that a YAML file gives.
+
+    Raises:
+        FileFormatError: For a file that is none, or an environment that only a module would register.
+    """
+    from offlinekit.io import read_yaml
+    from offlinekit.training.run_config import REGISTERED, checked
+
+    remedy = "name it by --eval-env, or its module by offlinekit --import MODULE"
+    return checked(read_yaml(path), {"eval_env": REGISTERED}, f"{path}:", remedy)
 
 
 @contextmanager
