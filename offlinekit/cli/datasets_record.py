@@ -1,4 +1,4 @@
-"""`offlinekit datasets collect` and `levels`: policies recorded in an environment."""
+"""`offlinekit datasets record`, `collect` and `levels`: policies recorded in an environment."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import click
 
 from offlinekit.cli.datasets_info import describe, open_dataset
-from offlinekit.cli.options import debug_option, example, usage
+from offlinekit.cli.options import debug_option, example, reader_options, usage
 from offlinekit.cli.output import number, table
 from offlinekit.cli.runs import find, load, make_env
 from offlinekit.errors import UnsupportedError
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from offlinekit.algos.dynamics import Dynamics
     from offlinekit.core.algo import Algo
+    from offlinekit.datasets.mdp_dataset import MDPDataset
     from offlinekit.interfaces import PolicyLike
 
 
@@ -36,6 +37,39 @@ class Chosen(NamedTuple):
 
 @click.command(
     epilog=example(
+        "offlinekit datasets record maze2d-umaze",
+        "offlinekit datasets record hopper-medium --policy-file hopper_medium-v2.hdf5 --out hopper.h5",
+    )
+)
+@click.argument("name", type=click.STRING)
+@click.option("--out", type=click.Path(path_type=Path), help="File to write.  [default: among the data]")
+@click.option(
+    "--steps", "n_steps", type=click.IntRange(min=1), help="Rows.  [default: as the published dataset has]"
+)
+@click.option("--seed", type=int, default=0, help="Of everything drawn.")
+@click.option(
+    "--score-episodes", type=click.IntRange(min=1), default=100, help="Episodes that score the behaviour."
+)
+@click.option(
+    "--policy-file", type=click.Path(path_type=Path), help="D4RL's file that carries the behaviour."
+)
+@debug_option
+def record(name: str, out: Path | None, **settings: Any) -> None:
+    """Record the stand-in NAME of a published dataset by its recipe; `recorded/NAME` then reads it.
+
+    `offlinekit datasets list recorded` lists them.
+    """
+    from offlinekit.datasets import record as record_stand_in
+    from offlinekit.datasets.recording.recipes import path_of
+
+    with usage("NAME"):
+        dataset = record_stand_in(name, out, **settings)
+    describe(dataset)
+    click.echo(f"\nWrote {out or path_of(name)}")
+
+
+@click.command(
+    epilog=example(
         "offlinekit datasets collect --env CartPole-v1 --policy random --steps 2000 --out random.h5",
         "offlinekit datasets collect --policy runs/... --epsilon 0.2 --steps 100000 --out noisy.h5",
         "offlinekit datasets collect --policy d4rl:hopper_medium-v2.hdf5 --steps 1000000 --out medium.h5",
@@ -45,6 +79,7 @@ class Chosen(NamedTuple):
 @click.option("--policy", required=True, help="random, a run folder, a policy file, d4rl:FILE, or model:RUN.")
 @click.option("--env", "env_id", help="Gymnasium environment.  [default: the policy's own]")
 @click.option("--dataset", "starts", help="With model:RUN, whose first states episodes begin with.")
+@reader_options()
 @click.option("--steps", type=click.IntRange(min=1), required=True, help="Rows to record.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="File to write.")
 @click.option(
@@ -66,6 +101,7 @@ def collect(
     policy: str,
     env_id: str | None,
     starts: str | None,
+    options: dict[str, Any],
     steps: int,
     out: Path,
     sample: bool,
@@ -86,7 +122,10 @@ def collect(
             "--dataset says where episodes in a model begin; give it together with --policy model:RUN, and only then"
         )
     if starts is not None:
-        chosen = _in_model(policy.removeprefix(MODEL), env_id, starts, which, sample, device)
+        if env_id is not None:
+            raise click.UsageError("--policy model:RUN is recorded in its own model; leave out --env")
+        dataset = open_dataset("--dataset", starts, options)
+        chosen = _in_model(policy.removeprefix(MODEL), dataset, which, sample, device)
     else:
         chosen = choose(policy, env_id, which, sample, device)
     with usage("--out"):
@@ -159,21 +198,18 @@ def choose(policy: str, env_id: str | None, which: str, sample: bool, device: st
     return Chosen(_acting(algo, sample), fit_stack(env, algo), _facts(policy, algo, sample))
 
 
-def _in_model(policy: str, env_id: str | None, starts: str, which: str, sample: bool, device: str) -> Chosen:
+def _in_model(policy: str, dataset: MDPDataset, which: str, sample: bool, device: str) -> Chosen:
     """Makes a policy and an environment of the model that it learned in."""
     import offlinekit
     from offlinekit.core.bases.model_based import ModelBased
     from offlinekit.training.model_based.model_env import ModelEnv
 
-    if env_id is not None:
-        raise click.UsageError("--policy model:RUN is recorded in its own model; leave out --env")
     with usage("--policy"):
         algo = offlinekit.load(find(Path(policy), which).policy, device=device)
         if not isinstance(algo, ModelBased):
             raise UnsupportedError(
                 f"{type(algo).__name__} learned in no model; give a run of MOPO, say, which did"
             )
-    dataset = open_dataset("--dataset", starts, {})
     with usage("--dataset"):
         algo.check(dataset)
     facts = {"synthetic": True, "warning": MADE_UP, "first_states": dataset.name}

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import importlib
-import json
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -14,6 +13,7 @@ from typing import Any, TypeVar
 import click
 
 from offlinekit.errors import OfflineKitError
+from offlinekit.fields import parse_pairs
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 SETTINGS = {"help_option_names": ["-h", "--help"], "show_default": True, "max_content_width": 100}
@@ -72,21 +72,10 @@ def key_values(_: click.Context, parameter: click.Parameter, values: tuple[str, 
     Returns:
         Each value as JSON if it is JSON, else as text; None, True and False as in Python.
     """
-    return parse_key_values(values, parameter)
-
-
-def parse_key_values(values: Iterable[str], parameter: click.Parameter | None = None) -> dict[str, Any]:
-    """Returns texts of the form key=value as a dict; `parameter` is what an error names."""
-    parsed = {}
-    for given in values:
-        key, separator, text = given.partition("=")
-        if not separator or not key.strip():
-            raise click.BadParameter(f"expected KEY=VALUE, such as alpha=2.5, got {given!r}", param=parameter)
-        try:
-            parsed[key.strip()] = json.loads(text)
-        except ValueError:
-            parsed[key.strip()] = {"None": None, "True": True, "False": False}.get(text, text)
-    return parsed
+    try:
+        return parse_pairs(values)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param=parameter) from error
 
 
 def key_value_option(*names: str, help: str) -> Callable[[Function], Function]:
@@ -107,6 +96,44 @@ def options_of_file(path: Path) -> dict[str, Any]:
 
     remedy = "name it by --eval-env, or its module by offlinekit --import MODULE"
     return checked(read_yaml(path), {"eval_env": REGISTERED}, f"{path}:", remedy)
+
+
+SCHEMA = "offlinekit.schema"
+
+
+def _keep_schema(ctx: click.Context, _: click.Parameter, value: Path | None) -> None:
+    if value is not None:
+        ctx.meta[SCHEMA] = str(value.resolve())
+
+
+def _with_schema(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, Any]:
+    schema = {"schema": ctx.meta[SCHEMA]} if SCHEMA in ctx.meta else {}
+    return {**schema, **key_values(ctx, parameter, values)}
+
+
+def reader_options(name: str = "options") -> Callable[[Function], Function]:
+    """Makes `--schema` and `--dataset-option`, which arrive together as options of the dataset's reader.
+
+    Args:
+        name: Of the argument of the command.
+    """
+    schema = click.option(
+        "--schema",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        expose_value=False,
+        is_eager=True,
+        callback=_keep_schema,
+        help="What the columns of a table mean: a file of `datasets init`, or a policy's file for its own schema.",
+    )
+    others = click.option(
+        "--dataset-option",
+        name,
+        metavar="KEY=VALUE",
+        multiple=True,
+        callback=_with_schema,
+        help="Option of the dataset's reader, repeatable.",
+    )
+    return lambda function: schema(others(function))
 
 
 @contextmanager

@@ -181,9 +181,17 @@ class TableColumn:
                 raise self.error(f"{self._expected()}, got {cell!r:.80} at row {row}{hint}") from error
         return values
 
+    def is_missing(self, cells: Array) -> Array:
+        """Returns which cells have no value, bool [N]."""
+        if cells.dtype.kind == "M":
+            return np.isnat(cells)
+        return np.array([self._is_gap(cell) for cell in cells.tolist()], np.bool_)
+
     def _is_gap(self, cell: object) -> bool:
         if isinstance(cell, str):
-            return cell.strip().lower() in GAPS and cell.strip() not in self.categories
+            text = cell.strip()
+            is_empty = text.lower() in GAPS or (self.kind == "number" and text.lower() == "none")
+            return is_empty and text not in self.categories
         return cell is None or type(cell).__name__ in ("NAType", "NaTType") or bool(cell != cell)
 
     def _number(self, cell: object) -> float:
@@ -265,9 +273,8 @@ class TableColumn:
 
 def label_of(cell: object) -> str:
     """Returns a cell as a label: 1.0 is "1", as a table with gaps would have it otherwise."""
-    if isinstance(cell, (float, np.floating)) and float(cell).is_integer():
-        return str(int(cell))
-    return str(cell).strip()
+    text = str(cell).strip()
+    return text[:-2] if text.endswith(".0") and text[:-2].lstrip("-").isdigit() else text
 
 
 def _time(cell: object, time_format: str) -> datetime:

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from offlinekit import deploy
 from offlinekit.algos import BC, DiscreteBC, DiscreteCQL
 from offlinekit.datasets import MDPDataset, from_dataframe, get_dataset
 from offlinekit.deploy import NumpyPolicy
-from offlinekit.errors import DatasetError, FileFormatError, UnsupportedError
+from offlinekit.errors import DatasetError, DatasetWarning, FileFormatError, UnsupportedError
 from offlinekit.tables.schema_files import as_schema, read_schema
 from offlinekit.tables.table_schema import TableError, TableSchema
 
@@ -205,6 +206,7 @@ def test_every_export_keeps_the_schema(algo: DiscreteCQL, suffix: str, read: Any
 
 ALONE = """
 import sys
+import warnings
 sys.modules["offlinekit"] = sys.modules["torch"] = None  # Any import of them raises.
 from deploy import NumpyPolicy
 policy = NumpyPolicy.load("x.safetensors")
@@ -298,7 +300,7 @@ def test_without_a_schema_there_are_no_labels(tmp_path: Path) -> None:
     ("options", "error", "message"),
     [
         ({"schema": DATA, "reward": "score"}, TypeError, "the schema says .*; leave the option 'reward' out"),
-        ({}, TypeError, "a table needs the option 'observations', or a schema="),
+        ({}, TypeError, "a table without a schema needs the option 'observations'; its options are: schema"),
         ({"schema": {**DATA, "reward": None}}, DatasetError, "the schema names no reward"),
         (
             {"schema": {**DATA, "reward": "scor"}},
@@ -341,3 +343,18 @@ def test_a_forged_schema_in_a_dataset_is_refused(tmp_path: Path) -> None:
     dataset.metadata["table_schema"]["actions"] = []
     with pytest.raises(FileFormatError, match=r"damaged header .actions must be columns"):
         MDPDataset.load(dataset.save(tmp_path / "x.h5"))
+
+
+def test_scales_far_apart_are_warned_of() -> None:
+    seconds = [{"name": "admitted", "kind": "time", "unit": "seconds"}, DATA["observations"][1]]
+    dataset = from_dataframe(frame(), schema={**DATA, "observations": seconds})
+    # Days 0, 0, 0, 1, 1, 1.5 after the first vary by 0.6067 days = 52,417 s; a ward that half of the rows have, by 0.5.
+    words = (
+        r"'admitted' has a standard deviation of 5.24e\+04, 'ward=.*' of 0.5, .*observation_scaler='standard'"
+    )
+    with pytest.warns(DatasetWarning, match=words):
+        DiscreteBC(**TINY).fit(dataset, 1, **QUIET)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        DiscreteBC(**TINY, observation_scaler="standard").fit(dataset, 1, **QUIET)
+        DiscreteBC(**TINY).fit(from_dataframe(frame(), schema=DATA), 1, **QUIET)

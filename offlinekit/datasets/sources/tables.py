@@ -5,11 +5,9 @@ Row t holds the observation, the action taken on it and the reward that the acti
 
 from __future__ import annotations
 
-import csv
 import inspect
 import re
-import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -20,35 +18,26 @@ from gymnasium import spaces
 
 from offlinekit.datasets.editing.dropping import Nonfinite
 from offlinekit.datasets.editing.ordering import in_order
-from offlinekit.datasets.formats.arrow import read_parquet
-from offlinekit.datasets.formats.gzipped import UNPACKING, open_unpacked
 from offlinekit.datasets.formats.json_files import parse
 from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.datasets.schema import Columns
 from offlinekit.datasets.source import Source
 from offlinekit.datasets.sources.bandits import log_propensities, warn_of_rounds
 from offlinekit.datasets.spaces import Space, clip
+from offlinekit.datasets.tabular.table_frames import read_frame
 from offlinekit.datasets.validation import as_array
-from offlinekit.errors import DatasetError, FileFormatError, did_you_mean, require
-from offlinekit.load_budget import budget_of
+from offlinekit.errors import DatasetError, did_you_mean, require
 from offlinekit.tables.schema_files import SchemaLike, as_schema
-from offlinekit.tables.table_columns import GAPS, TableColumn, TableError
+from offlinekit.tables.table_columns import TableColumn, TableError
 from offlinekit.tables.table_schema import TABLE_SCHEMA, TableSchema
 from offlinekit.types import Array
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SEPARATORS = (",", ";", "\t", "|")
-MOST_HEADER = 1 << 20
-"""Bytes of a header line that are looked at."""
 REQUIRED = ("observations", "action", "reward")
 NAMES = (*REQUIRED, "episode", "time", "terminal", "timeout", "propensity")
 """Options that say what the columns of a table are."""
-NO_VALUE = [*GAPS, *map(str.upper, GAPS), "NaN", "NaT", "None"]
-"""Cells of a column of numbers without a value; a label may be None, or NA if it is declared."""
-COLUMN_OPERATIONS = 500
-"""Of the budget, for a column of a CSV file."""
 
 
 def from_dataframe(
@@ -172,8 +161,9 @@ def _check_names(named: Mapping[str, object], plan: TableSchema | None) -> None:
     if plan is None:
         for name in REQUIRED:
             if name not in given:
+                known = ", ".join(("schema", *NAMES))
                 raise TypeError(
-                    f"a table needs the option {name!r}, or a schema=, which says what its columns are"
+                    f"a table without a schema needs the option {name!r}; its options are: {known}"
                 )
     elif given:
         raise TypeError(f"the schema says what the columns are; leave the option {given[0]!r} out")
@@ -254,66 +244,9 @@ def read(
         DatasetError: As `from_dataframe`.
     """
     plan = None if schema is None else as_schema(schema)
-    texts = [options.get("episode")]  # "007" and "7" are two episodes.
-    frame = read_frame(path, plan, separator=separator, decimal=decimal, texts=filter(None, texts))
+    texts = filter(None, [options.get("episode")])  # "007" and "7" are two episodes.
+    frame = read_frame(path, plan, separator=separator, decimal=decimal, texts=texts)
     return _columns(frame, schema=plan, **options)
-
-
-def read_frame(
-    path: Path,
-    plan: TableSchema | None = None,
-    *,
-    separator: str | None = None,
-    decimal: str = ".",
-    texts: Iterable[str] = (),
-) -> pd.DataFrame:
-    """Reads a CSV, TSV or Parquet file as it is; by a schema, cells of its labels stay texts.
-
-    Args:
-        path: The file.
-        plan: The schema, or None.
-        separator: As of `read`.
-        decimal: As of `read`.
-        texts: Further columns whose cells stay texts.
-
-    Raises:
-        MissingExtraError, FileFormatError: As `read`.
-    """
-    pandas = require("pandas", "pandas")
-    if path.suffix.lower() == ".parquet":
-        return read_parquet(path).to_pandas()
-    labelled = (
-        [] if plan is None else [c.name for c in (*plan.observations, *plan.actions) if c.kind != "number"]
-    )
-    labelled += [] if plan is None or plan.episode is None else [plan.episode]
-    try:
-        with open_unpacked(path) as content:
-            header = content.readline(MOST_HEADER).decode("utf-8-sig", errors="replace")
-            separator = separator or max(SEPARATORS, key=lambda mark: len(_cells(header, mark)))
-            names = _cells(header, separator)
-            budget_of(path).work(COLUMN_OPERATIONS * len(names))
-            content.seek(0)
-            kept = {
-                "keep_default_na": False,
-                "na_values": {n: [""] if n in labelled else NO_VALUE for n in names},
-            }
-            with warnings.catch_warnings():
-                warnings.simplefilter("error", pandas.errors.ParserWarning)  # Of rows longer than the header.
-                frame = pandas.read_csv(
-                    content,
-                    dtype=dict.fromkeys([*texts, *labelled], str),
-                    sep=separator,
-                    decimal=decimal,
-                    index_col=False,
-                    **({} if plan is None else kept),
-                )
-            if len(set(names)) < len(names) == frame.shape[1]:  # Which pandas would tell apart by numbers.
-                frame.columns = names
-    except (ValueError, csv.Error, *UNPACKING, pandas.errors.ParserWarning) as error:
-        raise FileFormatError(
-            f"{path} is not a CSV table with a header line, or is damaged ({error})"
-        ) from error
-    return frame
 
 
 def _options_of_read() -> inspect.Signature:
@@ -322,10 +255,6 @@ def _options_of_read() -> inspect.Signature:
 
 
 read.__signature__ = _options_of_read()  # type: ignore[attr-defined]  # Of get_dataset's check.
-
-
-def _cells(header: str, separator: str) -> list[str]:
-    return next(csv.reader([header], delimiter=separator), [])
 
 
 def _listed(columns: str | Sequence[str]) -> list[str]:
