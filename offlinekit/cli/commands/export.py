@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from offlinekit.cli.datasets_info import open_dataset, reader_options
-from offlinekit.cli.options import SETTINGS, debug_option, example, usage
+from offlinekit.cli.datasets_info import open_dataset
+from offlinekit.cli.options import SETTINGS, debug_option, example, reader_options, usage
 from offlinekit.cli.runs import find
 
 SUFFIXES = {"onnx": ".onnx", "torch-export": ".pt2", "torchscript": ".pt", "numpy": ".safetensors"}
@@ -43,7 +43,7 @@ SUFFIXES = {"onnx": ".onnx", "torch-export": ".pt2", "torchscript": ".pt", "nump
     help="Largest difference from the policy, of an action scaled to [-1, 1].",
 )
 @click.option("--dataset", "name", help="What it learned from, to save the rule of rows unlike these.")
-@reader_options
+@reader_options()
 @click.option("--intended-use", help="Paragraph for the card: by whom, for what and where.")
 @debug_option
 def command(
