@@ -17,7 +17,7 @@ from mkdocs.structure.nav import Navigation
 
 ROOT = Path(__file__).resolve().parents[1]
 SECTIONS = {
-    "Start": ("index", "tutorials/*", "cli"),
+    "Start": ("index", "tutorials/*", "from_d3rlpy", "cli"),
     "Data": ("datasets", "tables", "formats", "tools", "atari", "text", "sampling"),
     "Algorithms": ("algos/*", "model_based", "presets", "sequences", "parity"),
     "Training": ("training", "online", "sweeps", "evolution"),
