@@ -4,7 +4,7 @@
     python benchmarks/gpu.py --small                              # the same on a CPU, in seconds, to see that it runs
 
 Each part has a share of `--seconds`, and ends with it: eager beside graph for four algorithms, populations of 1, 8, 32
-and 128 members, Cal-QL with 10 critics (the figure to beat is 78 updates a second on an RTX 4090), and a million updates
+and 128 members, Cal-QL with 10 critics (to beat: 78 updates a second on an RTX 4090), and a million updates
 of TD3+BC, or as many as its share allows.
 """
 
