@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from statistics import fmean, stdev
@@ -31,9 +31,9 @@ def rows_of(table: str) -> list[Row]:
     return list(csv.DictReader(path.read_text().splitlines())) if path.exists() else []
 
 
-def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     """Returns a table in Markdown."""
-    lines = [head, ("---",) * len(head), *rows]
+    lines: list[tuple[str, ...]] = [head, ("---",) * len(head), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
@@ -89,7 +89,7 @@ def verdicts(task: str, algo: str) -> tuple[str, str]:
     return f"{row['gain']} (at least {row['lower_bound']})", decision
 
 
-def finished(task: str) -> list[tuple[str, ...]]:
+def finished(task: str) -> Sequence[tuple[str, ...]]:
     """Returns the finished rows of a task."""
     lines = []
     for algo in ALGOS:

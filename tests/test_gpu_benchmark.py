@@ -16,7 +16,9 @@ def test_every_part_runs_and_writes_its_rows(tmp_path: Path, monkeypatch: pytest
     found = CliRunner().invoke(gpu.main, ["--small", "--csv", str(tmp_path / "gpu.csv")])
     assert found.exit_code == 0, found.output
     rows = list(csv.DictReader((tmp_path / "gpu.csv").read_text().splitlines()))
-    assert [(row["algo"], row["engine"]) for row in rows[:8]] == [(a, e) for a in gpu.COMPARED for e in gpu.ENGINES]
+    assert [(row["algo"], row["engine"]) for row in rows[:8]] == [
+        (a, e) for a in gpu.COMPARED for e in gpu.ENGINES
+    ]
     assert [(row["part"], int(row["members"]), int(row["updates"])) for row in rows[8:]] == [
         ("population", 1, 3),
         ("population", 2, 6),
