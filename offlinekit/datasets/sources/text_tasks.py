@@ -11,7 +11,7 @@ NAMES = {
     "random-walks": "Walks on a graph of 21 letters, of random steps; shorter ones to the goal are worth more.",
     "wordle-20": "Wordle with 20 words, by a player who forgets half of what the marks said.",
 }
-N_WALKS, N_GAMES = 5_000, 5_000
+N_WALKS, N_GAMES = 5_000, 10_000
 
 
 def names() -> dict[str, str]:
@@ -26,7 +26,7 @@ def load(name: str) -> tuple[MDPDataset, TextEnv]:
         game, most = RandomWalks(), 10
         dialogues = list(game.dialogues(N_WALKS))
     else:
-        game, most = Wordle(), 5
+        game, most = Wordle(), 1
         dialogues = list(game.dialogues(N_GAMES))
     dataset = text_dataset(dialogues, tokenizer=game.tokenizer, name=name)
     return dataset, TextEnv(game, game.tokenizer, max_tokens=most)
