@@ -37,11 +37,11 @@ SIZES = {
 COMMON = {"lr_schedule": "cosine", "device": "cpu"}
 VALUES = {
     "random-walks": {"expectile": 0.7, "alpha": 3e-3, "tau": 0.02},
-    "wordle-20": {"expectile": 0.8, "alpha": 1e-2, "tau": 0.02},
+    "wordle-20": {"expectile": 0.8, "alpha": 1e-2, "tau": 0.05},
 }
-STEPS = {"random-walks": (500, 1_600), "wordle-20": (1_500, 1_500)}
+STEPS = {"random-walks": (500, 1_600), "wordle-20": (1_500, 2_000)}
 """Updates of cloning, and of ILQL."""
-BETAS = (0.0, 1.0, 4.0, 16.0, 64.0)
+BETAS = (0.0, 1.0, 4.0, 8.0, 16.0, 64.0)
 
 
 def learned(task: str, cloning: bool, seed: int) -> TextModel:

@@ -102,9 +102,7 @@ class Attention(nn.Module):
         self.keys = nn.Linear(width, width, bias=False)  # A bias would move all scores of a query alike.
         self.dropout = ConfiguredDropout(config, random)
 
-    def forward(
-        self, tokens: Tensor, bias: Tensor, past: KeyValues | None = None, block: int = 0
-    ) -> Tensor:
+    def forward(self, tokens: Tensor, bias: Tensor, past: KeyValues | None = None, block: int = 0) -> Tensor:
         """Mixes tokens.
 
         Args:
@@ -139,9 +137,7 @@ class Block(nn.Module):
         wide, narrow = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
         self.mlp = nn.Sequential(wide, activation, narrow, ConfiguredDropout(config, random))
 
-    def forward(
-        self, tokens: Tensor, bias: Tensor, past: KeyValues | None = None, block: int = 0
-    ) -> Tensor:
+    def forward(self, tokens: Tensor, bias: Tensor, past: KeyValues | None = None, block: int = 0) -> Tensor:
         """Returns tokens [B, T, W]; arguments as of `Attention`."""
         tokens = tokens + self.attention(self.norms[0](tokens), bias, past, block)
         mixed: Tensor = tokens + self.mlp(self.norms[1](tokens))
@@ -195,7 +191,9 @@ def attention_bias(masks: Tensor, n_new: int) -> Tensor:
     ones = torch.ones(length, length, dtype=torch.bool, device=masks.device)
     own = torch.eye(length, dtype=torch.bool, device=masks.device)
     visible = (ones.tril() & masks.unsqueeze(1) | own)[:, -n_new:]
-    return torch.zeros(visible.shape, device=masks.device, dtype=torch.float32).masked_fill(~visible, -math.inf)
+    return torch.zeros(visible.shape, device=masks.device, dtype=torch.float32).masked_fill(
+        ~visible, -math.inf
+    )
 
 
 class TrajectoryTransformer(nn.Module):

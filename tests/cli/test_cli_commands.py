@@ -36,6 +36,7 @@ NAMES = [
         "plot",
         "record",
         "report",
+        "respond",
         "select",
         "sweep",
     ),
