@@ -1,5 +1,7 @@
 """Acts with an exported policy by numpy alone: this one file and the exported one are all a robot needs.
 
+A policy of a table with a schema needs the folder `tables` beside this file as well.
+
     policy = NumpyPolicy.load("policy.safetensors")
     actions = policy.predict(observations)
 
@@ -11,6 +13,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import importlib
 import json
 import math
 import operator
@@ -71,7 +74,7 @@ class NumpyPolicy:
         try:
             policy = cls(description, [tensors[str(i)] for i in range(len(tensors))])
             policy._left = MOST_BYTES + BYTES_PER_BYTE * sum(tensor.nbytes for tensor in tensors.values())
-            policy.predict(_zeros(description["observations"]))
+            policy._act(_zeros(description["observations"]), None)
             policy._left = None
         except PolicyFileError:
             raise
@@ -79,19 +82,37 @@ class NumpyPolicy:
             raise PolicyFileError(f"{path} describes no policy ({error!r}); export it again") from error
         return policy
 
-    def predict(self, observations: object, *, legal_actions: object = None) -> Array:
+    @functools.cached_property
+    def schema(self) -> Any:
+        """The schema of the table that the policy learned from, by `tables/` beside this file; None without one."""
+        data = self.description.get("schema")
+        folder = f"{__package__}.tables" if __package__ else "tables"
+        return data and importlib.import_module(f"{folder}.table_schema").TableSchema.from_json(data)
+
+    def predict(self, observations: object, *, legal_actions: object = None, labels: bool = False) -> Array:
         """Returns the greedy actions.
 
         Args:
-            observations: [B, ...] or one observation; a dict or tuple of such if the policy saw one.
+            observations: [B, ...] or one observation; a dict or tuple of such if the policy saw one; rows of a table
+                (a DataFrame, a list of dicts, a dict) if it has learned from one by a schema.
             legal_actions: [B, A] or [A] of 0 and 1, where the data had them.
+            labels: Whether actions come as the labels of that schema.
 
         Returns:
-            float32 [B, A] or int64 [B]; without the axis of B for one observation.
+            float32 [B, A] or int64 [B], or labels; without the axis of B for one observation.
 
         Raises:
-            ValueError: For observations of another shape or dtype, or that are not finite.
+            ValueError: For observations of another shape or dtype, or that are not finite; for rows that do not fit
+                the schema, and labels without one.
         """
+        if labels and not self.schema:
+            raise ValueError("this policy did not learn from a table with a schema, so it has no labels")
+        if not isinstance(observations, np.ndarray) and self.schema and self.schema.is_table(observations):
+            observations = self.schema.encode(observations)
+        actions = self._act(observations, legal_actions)
+        return self.schema.decode(actions) if labels else actions
+
+    def _act(self, observations: object, legal_actions: object) -> Array:
         if legal_actions is not None:
             rest = observations if isinstance(observations, dict) else {"observations": observations}
             observations = rest | {"legal_actions": np.asarray(legal_actions, np.uint8)}

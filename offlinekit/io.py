@@ -9,11 +9,15 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
-from offlinekit.errors import FileFormatError, OfflineKitError, WriteError
+from offlinekit.errors import FileFormatError, OfflineKitError, WriteError, require
 
 LARGEST_TEXT = 1 << 28
 """Bytes of the largest description or table that is read at once."""
+LARGEST_YAML, DEEPEST_YAML = 1 << 20, 16
+"""Bytes of a YAML file, and how deep it is nested; no plan and no schema needs more."""
 
 
 def check_plain(path: Path) -> None:
@@ -143,3 +147,42 @@ def sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def read_yaml(path: Path, extra: str = "sweep", *, as_texts: bool = False) -> dict[str, Any]:
+    """Reads a YAML file of plain data: no tags, no aliases, at most 1 MiB.
+
+    Args:
+        path: Of the file.
+        extra: The extra of offlinekit that installs PyYAML for it.
+        as_texts: Whether every value stays the text that it is, so that a label `no` is no False.
+
+    Raises:
+        FileFormatError: For a file that is none.
+    """
+    yaml: ModuleType = require("yaml", extra)
+    with path.open("rb") as file:
+        text = file.read(LARGEST_YAML + 1)
+    if len(text) > LARGEST_YAML:
+        raise FileFormatError(f"{path} is larger than {LARGEST_YAML:,} bytes, which no plan or schema needs")
+    try:
+        depth = 0
+        for event in yaml.parse(text, Loader=yaml.SafeLoader):
+            if isinstance(event, yaml.AliasEvent):
+                raise FileFormatError(f"{path} has YAML aliases (*name); write the values out")
+            opens, closes = (
+                isinstance(event, kind) for kind in (yaml.CollectionStartEvent, yaml.CollectionEndEvent)
+            )
+            depth += opens - closes
+            if depth > DEEPEST_YAML:
+                raise FileFormatError(
+                    f"{path} is nested more than {DEEPEST_YAML} deep, which no plan or schema is"
+                )
+        data = yaml.load(text, Loader=yaml.BaseLoader) if as_texts else yaml.safe_load(text)
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        if isinstance(error, FileFormatError):
+            raise
+        raise FileFormatError(f"{path} is no YAML of plain data: {' '.join(str(error).split())}") from error
+    if not isinstance(data, dict):
+        raise FileFormatError(f"{path} must hold names and values, got {type(data).__name__}")
+    return data

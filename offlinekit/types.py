@@ -16,6 +16,8 @@ Tree: TypeAlias = "T | dict[str, Tree[T]] | tuple[Tree[T], ...]"
 ArrayTree: TypeAlias = "Tree[Array]"
 ArrayTreeLike: TypeAlias = "npt.ArrayLike | Mapping[str, ArrayTreeLike] | tuple[ArrayTreeLike, ...]"
 """A tree whose leaves `np.asarray` makes arrays of."""
+RowsLike: TypeAlias = "ArrayTreeLike | Sequence[Mapping[str, object]]"
+"""Observations, or rows of a table, for a policy that has a schema of it: a DataFrame, dicts, or columns by name."""
 Json: TypeAlias = "str | float | bool | list[Json] | dict[str, Json] | None"
 
 

@@ -150,8 +150,11 @@ def test_folders_are_at_most_three_deep():
 
 
 def test_files_are_readable_in_one_go():
-    """`Algo` may be longer, so that one file has all that users call; its methods hand over in a line or two."""
-    longest = {"core/algo.py": 580}
+    """`Algo` may be longer, so that one file has all that users call; its methods hand over in a line or two.
+
+    So may `deploy.py`, so that one file is all that acts on a robot.
+    """
+    longest = {"core/algo.py": 575, "deploy.py": 475}
     long = {
         name: n
         for path in FILES

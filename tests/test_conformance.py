@@ -3,12 +3,28 @@
 from __future__ import annotations
 
 import pytest
-from catalogue_variants import small_variants
+from catalogue_variants import VALUES, small_variants
 
 from offlinekit.testing import CHECKS
 
+OF_VALUES = {
+    f"check_{name}" for name in ("shapes", "pure_losses", "gradients", "save_load", "engines", "evaluators")
+}
+"""Clauses that a distribution as value could break by itself."""
 
-@pytest.mark.parametrize(("front", "options"), list(small_variants(context=5, n_layers=2)))
-@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-def test_contract(front, options, check):
+
+def contracts():
+    for check in CHECKS:
+        for each in small_variants(
+            VALUES if check.__name__ in OF_VALUES else ["mean"], context=5, n_layers=2
+        ):
+            yield pytest.param(check, *each.values, id=f"{check.__name__}-{each.id}")
+
+
+def test_clauses_of_values_are_clauses():
+    assert {check.__name__ for check in CHECKS} >= OF_VALUES
+
+
+@pytest.mark.parametrize(("check", "front", "options"), list(contracts()))
+def test_contract(check, front, options):
     check(lambda **given: front(**options, **given))

@@ -24,7 +24,7 @@ from offlinekit.sampling.scalers import Affine
 from offlinekit.training.model_based.dynamics_run import DynamicsRun
 from offlinekit.training.model_based.epochs import EpochSampler
 from offlinekit.training.model_based.terminations import LEARNED, RULES, check_termination
-from offlinekit.types import Array, ArrayTreeLike, first_leaf
+from offlinekit.types import Array, RowsLike, first_leaf
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -198,7 +198,9 @@ class Dynamics(Algo):
                 stds[..., part] *= scaler.scale
         return means, stds
 
-    def predict(self, observations: ArrayTreeLike, *, legal_actions: ArrayLike | None = None) -> Array:
+    def predict(
+        self, observations: RowsLike, *, legal_actions: ArrayLike | None = None, labels: bool = False
+    ) -> Array:
         """Refuses to act.
 
         Raises:

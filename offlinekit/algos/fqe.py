@@ -16,7 +16,6 @@ from offlinekit.core.algo import Algo
 from offlinekit.core.hyperparameters import Count, Positive, QKind, Rate, TDLoss
 from offlinekit.datasets import MDPDataset
 from offlinekit.envs.frame_stacking import observations_at
-from offlinekit.envs.legal_actions import given_observations
 from offlinekit.errors import TrainingWarning, UnsupportedError
 from offlinekit.interfaces import Sampler
 from offlinekit.nn.encoders import MLPEncoder
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from offlinekit.interfaces import PolicyLike
-    from offlinekit.types import ArrayTree, ArrayTreeLike
+    from offlinekit.types import ArrayTree, RowsLike
 
 BEHAVIOUR = "behaviour"
 FEWEST = 1_000  # Updates that networks need, however short the episodes.
@@ -154,7 +153,9 @@ class FQE(Algo):
         horizon = min(longest if ends else math.inf, 1 / (1 - self.gamma) if self.gamma < 1 else math.inf)
         return math.ceil(n_constants * horizon * self.target_update_interval / self.tau)
 
-    def predict(self, observations: ArrayTreeLike, *, legal_actions: ArrayLike | None = None) -> Array:
+    def predict(
+        self, observations: RowsLike, *, legal_actions: ArrayLike | None = None, labels: bool = False
+    ) -> Array:
         """Refuses to act.
 
         Raises:
@@ -168,7 +169,7 @@ class FQE(Algo):
 
     def predict_value(
         self,
-        observations: ArrayTreeLike,
+        observations: RowsLike,
         actions: ArrayLike | None = None,
         *,
         legal_actions: ArrayLike | None = None,
@@ -186,7 +187,7 @@ class FQE(Algo):
         Raises:
             UnsupportedError: For the behaviour's own actions if none are given.
         """
-        observations = given_observations(self.impl.observation_space, observations, legal_actions)
+        observations = self._converter.encoded(observations, legal_actions)
         if actions is not None:
             return super().predict_value(observations, actions)
         if self.policy is None or self.policy == BEHAVIOUR:

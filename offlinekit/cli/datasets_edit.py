@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from offlinekit.cli.datasets_info import describe, open_dataset, reader_options
-from offlinekit.cli.options import debug_option, example, import_module, import_option, usage
+from offlinekit.cli.datasets_info import describe, open_dataset
+from offlinekit.cli.options import debug_option, example, import_module, import_option, reader_options, usage
 
 if TYPE_CHECKING:
     from offlinekit.datasets.mdp_dataset import MDPDataset
@@ -31,7 +31,7 @@ name_option = click.option("--name", help="Of the new dataset.  [default: from w
 @out_argument
 @click.option("--format", help="Format to write.  [default: by the suffix of OUT]")
 @plain_option
-@reader_options
+@reader_options()
 @debug_option
 def convert(name: str, out: Path, format: str | None, plain: bool, options: dict[str, Any]) -> None:
     """Write the dataset IN, a name or a path, as OUT in another format.
@@ -58,10 +58,12 @@ def convert(name: str, out: Path, format: str | None, plain: bool, options: dict
 @click.option("--seed", type=int, default=0, help="Of the draw of episodes; with weights.")
 @name_option
 @plain_option
+@reader_options()
 @debug_option
 def merge(
     names: tuple[str, ...],
     out: Path,
+    options: dict[str, Any],
     weights: tuple[float, ...],
     rows: int | None,
     seed: int,
@@ -74,7 +76,7 @@ def merge(
     """
     from offlinekit.datasets.editing.thinning import merge as join
 
-    parts = [open_dataset("IN", each, {}) for each in names]
+    parts = [open_dataset("IN", each, options) for each in names]
     with usage("--weight"):
         joined = join(parts, weights or None, n_rows=rows, name=name, seed=seed)
     _write(joined, out, plain)
@@ -94,7 +96,7 @@ def merge(
 @click.option("--seed", type=int, default=0, help="Of the draw; with --fraction.")
 @name_option
 @plain_option
-@reader_options
+@reader_options()
 @debug_option
 def subsample(
     source: str, out: Path, name: str | None, plain: bool, options: dict[str, Any], **how: Any
@@ -125,7 +127,7 @@ def subsample(
 )
 @name_option
 @plain_option
-@reader_options
+@reader_options()
 @import_option
 @debug_option
 def relabel(

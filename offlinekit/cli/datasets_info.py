@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from offlinekit.cli.options import debug_option, example, key_value_option, usage
+from offlinekit.cli.options import debug_option, example, reader_options, usage
 from offlinekit.cli.output import json_text, number, pairs, space_text, table
 
 if TYPE_CHECKING:
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from offlinekit.datasets.mdp_dataset import MDPDataset
     from offlinekit.types import Array
 
-reader_options = key_value_option("--dataset-option", "options", help="Option of the reader")
 SHOWN = 12
 """Dimensions that are shown of observations or actions; --json has all."""
 SHOWN_TEXT = 60
@@ -32,7 +31,7 @@ BAR = 40
     ),
 )
 @click.argument("name")
-@reader_options
+@reader_options()
 @click.option("--json", "as_json", is_flag=True, show_default=False, help="Print all statistics as JSON.")
 @click.option("--plot", type=click.Path(path_type=Path), help="Draw a sheet of figures, such as sheet.png.")
 @debug_option
@@ -57,7 +56,7 @@ def info(name: str, options: dict[str, Any], as_json: bool, plot: Path | None) -
 
 @click.command("validate", epilog=example("offlinekit datasets validate my_data.hdf5"))
 @click.argument("path")
-@reader_options
+@reader_options()
 @click.option("--json", "as_json", is_flag=True, show_default=False, help="Print the findings as JSON.")
 @debug_option
 def validate(path: str, options: dict[str, Any], as_json: bool) -> None:
@@ -153,7 +152,7 @@ def describe_coverage_of(dataset: MDPDataset) -> None:
     taken = coverage.action_counts(dataset)
     if taken is not None:
         click.echo("\nactions")
-        _bars([str(action) for action in range(min(len(taken), 4 * SHOWN))], taken)
+        _bars(coverage.action_names(dataset, len(taken))[: 4 * SHOWN], taken)
     for spreads in (coverage.action_spreads(dataset), coverage.observation_spreads(dataset)):
         _spreads(spreads)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import click
 
 from offlinekit.cli.datasets_info import describe, open_dataset
-from offlinekit.cli.options import debug_option, example, usage
+from offlinekit.cli.options import debug_option, example, reader_options, usage
 from offlinekit.cli.output import number, table
 from offlinekit.cli.runs import find, load, make_env
 from offlinekit.errors import UnsupportedError
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from offlinekit.algos.dynamics import Dynamics
     from offlinekit.core.algo import Algo
+    from offlinekit.datasets.mdp_dataset import MDPDataset
     from offlinekit.interfaces import PolicyLike
 
 
@@ -45,6 +46,7 @@ class Chosen(NamedTuple):
 @click.option("--policy", required=True, help="random, a run folder, a policy file, d4rl:FILE, or model:RUN.")
 @click.option("--env", "env_id", help="Gymnasium environment.  [default: the policy's own]")
 @click.option("--dataset", "starts", help="With model:RUN, whose first states episodes begin with.")
+@reader_options()
 @click.option("--steps", type=click.IntRange(min=1), required=True, help="Rows to record.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="File to write.")
 @click.option(
@@ -66,6 +68,7 @@ def collect(
     policy: str,
     env_id: str | None,
     starts: str | None,
+    options: dict[str, Any],
     steps: int,
     out: Path,
     sample: bool,
@@ -86,7 +89,10 @@ def collect(
             "--dataset says where episodes in a model begin; give it together with --policy model:RUN, and only then"
         )
     if starts is not None:
-        chosen = _in_model(policy.removeprefix(MODEL), env_id, starts, which, sample, device)
+        if env_id is not None:
+            raise click.UsageError("--policy model:RUN is recorded in its own model; leave out --env")
+        dataset = open_dataset("--dataset", starts, options)
+        chosen = _in_model(policy.removeprefix(MODEL), dataset, which, sample, device)
     else:
         chosen = choose(policy, env_id, which, sample, device)
     with usage("--out"):
@@ -159,21 +165,18 @@ def choose(policy: str, env_id: str | None, which: str, sample: bool, device: st
     return Chosen(_acting(algo, sample), fit_stack(env, algo), _facts(policy, algo, sample))
 
 
-def _in_model(policy: str, env_id: str | None, starts: str, which: str, sample: bool, device: str) -> Chosen:
+def _in_model(policy: str, dataset: MDPDataset, which: str, sample: bool, device: str) -> Chosen:
     """Makes a policy and an environment of the model that it learned in."""
     import offlinekit
     from offlinekit.core.bases.model_based import ModelBased
     from offlinekit.training.model_based.model_env import ModelEnv
 
-    if env_id is not None:
-        raise click.UsageError("--policy model:RUN is recorded in its own model; leave out --env")
     with usage("--policy"):
         algo = offlinekit.load(find(Path(policy), which).policy, device=device)
         if not isinstance(algo, ModelBased):
             raise UnsupportedError(
                 f"{type(algo).__name__} learned in no model; give a run of MOPO, say, which did"
             )
-    dataset = open_dataset("--dataset", starts, {})
     with usage("--dataset"):
         algo.check(dataset)
     facts = {"synthetic": True, "warning": MADE_UP, "first_states": dataset.name}

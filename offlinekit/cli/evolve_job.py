@@ -16,7 +16,7 @@ from offlinekit.cli.output import number
 from offlinekit.cli.runs import make_env
 from offlinekit.datasets import get_dataset
 from offlinekit.errors import FileFormatError, did_you_mean
-from offlinekit.io import read_small
+from offlinekit.io import read_small, read_yaml
 from offlinekit.metrics.reporting.lineage import Lineage
 from offlinekit.sweeps import (
     CMAES,
@@ -30,7 +30,6 @@ from offlinekit.sweeps import (
 )
 from offlinekit.sweeps.evolution import Evolved, Generation, Scheduler
 from offlinekit.sweeps.evolution.fitness import FQE_NAME, Fitness
-from offlinekit.sweeps.plan import read_yaml
 from offlinekit.training.interrupts import whole_runs
 from offlinekit.training.run_folder import write_json
 

@@ -33,7 +33,7 @@ def finetune(run: Path, env_id: str | None, steps: int, dataset: str | None, opt
     """
     subject = find(run, options.pop("which"))
     algo, env = load(subject, env_id, device=options.pop("device"))
-    data = _dataset(subject.config, dataset)
+    data = _dataset(subject.config, dataset, options.pop("dataset_options"))
     options["eval_env"] = _other(env, options.pop("eval_env"))
     if guide := options.pop("guide"):
         options["guide"] = offlinekit.load(find(guide, "last").policy, device=algo.device)
@@ -72,14 +72,14 @@ def _other(env: gymnasium.Env[Any, Any], named: str | None) -> gymnasium.Env[Any
     return facts["env_id"] and make_env(facts["env_id"], "--eval-env", **facts["env_kwargs"])
 
 
-def _dataset(config: dict[str, Any], named: str | None) -> MDPDataset | None:
+def _dataset(config: dict[str, Any], named: str | None, given: dict[str, Any]) -> MDPDataset | None:
     """Returns the data that are named, those that the run has learned from, or none."""
     own = config.get("dataset") or {}
     name = named or own.get("source")
     if name is None or name.lower() == "none":
         return None
     with usage("--dataset"):
-        return get_dataset(name, **({} if named else own.get("options", {})))[0]
+        return get_dataset(name, **{**({} if named else own.get("options", {})), **given})[0]
 
 
 def _print(report: BeforeAfter | None, data: MDPDataset | None) -> None:

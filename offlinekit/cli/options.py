@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
@@ -93,6 +94,44 @@ def key_value_option(*names: str, help: str) -> Callable[[Function], Function]:
     return click.option(
         *names, metavar="KEY=VALUE", multiple=True, callback=key_values, help=f"{help}, repeatable."
     )
+
+
+SCHEMA = "offlinekit.schema"
+
+
+def _keep_schema(ctx: click.Context, _: click.Parameter, value: Path | None) -> None:
+    if value is not None:
+        ctx.meta[SCHEMA] = str(value.resolve())
+
+
+def _with_schema(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, Any]:
+    schema = {"schema": ctx.meta[SCHEMA]} if SCHEMA in ctx.meta else {}
+    return {**schema, **parse_key_values(values, parameter)}
+
+
+def reader_options(name: str = "options") -> Callable[[Function], Function]:
+    """Makes `--schema` and `--dataset-option`, which arrive together as options of the dataset's reader.
+
+    Args:
+        name: Of the argument of the command.
+    """
+    schema = click.option(
+        "--schema",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        expose_value=False,
+        is_eager=True,
+        callback=_keep_schema,
+        help="What the columns of a table mean: a file of `datasets init`, or a policy's file for its own schema.",
+    )
+    others = click.option(
+        "--dataset-option",
+        name,
+        metavar="KEY=VALUE",
+        multiple=True,
+        callback=_with_schema,
+        help="Option of the dataset's reader, repeatable.",
+    )
+    return lambda function: schema(others(function))
 
 
 @contextmanager

@@ -12,8 +12,8 @@ from offlinekit.cli.options import usage
 from offlinekit.cli.output import number, table, with_error
 from offlinekit.cli.runs import make_env
 from offlinekit.datasets import get_dataset
+from offlinekit.io import read_yaml
 from offlinekit.sweeps import Plan, Sweep, Trial
-from offlinekit.sweeps.plan import read_yaml
 
 SHOWN = 20
 

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from offlinekit.interfaces import EnvLike
     from offlinekit.sampling.batch import Minibatch
     from offlinekit.training.engines.recorded_policy import Choose
-    from offlinekit.types import ArrayTree, ArrayTreeLike
+    from offlinekit.types import ArrayTree, RowsLike
 
 A = TypeVar("A", bound="Algo")
 
@@ -124,8 +124,6 @@ class Algo(Configured):
         self.sampler: Sampler | None = None
         self.sampler_state: Tensor | None = None
 
-    # The catalogue.
-
     @classmethod
     def catalogue_name(cls) -> str:
         """Returns the name on the command line, such as "td3_plus_bc"; `short_name` if the class has one."""
@@ -197,8 +195,6 @@ class Algo(Configured):
         }
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in given.items())})"
 
-    # Networks.
-
     @property
     def impl(self) -> Impl:
         """The implementation with its networks.
@@ -260,32 +256,35 @@ class Algo(Configured):
         """Makes the networks for the given spaces, anew."""
         self._impl = self.impl_class(self, observation_space, action_space, find_device(self.device))
 
-    # Acting.
-
-    def predict(self, observations: ArrayTreeLike, *, legal_actions: ArrayLike | None = None) -> Array:
+    def predict(
+        self, observations: RowsLike, *, legal_actions: ArrayLike | None = None, labels: bool = False
+    ) -> Array:
         """Returns the greedy actions.
 
         Args:
-            observations: [B, ...] or one observation, in the units of the data; a tree of such for dict or
-                tuple observations.
+            observations: [B, ...] or one observation, in the units of the data; a tree of such for dict or tuple
+                observations; rows of a table (a DataFrame, dicts) for a policy that learned from one by a schema.
             legal_actions: [B, A] or [A] of 0 and 1, where the data had them, unless the observations have.
+            labels: Whether actions come as the labels of that schema.
 
         Returns:
-            float32 [B, A] in the units of the data, or int64 [B]; without the axis of B for one observation.
+            float32 [B, A] in the units of the data, or int64 [B], or labels; without B for one observation.
 
         Raises:
             NotFittedError: Without networks.
-            ValueError: For another shape, or for legal actions that lack or that are of no use.
+            ValueError: For another shape, rows that do not fit the schema, or legal actions that lack or are of no use.
         """
-        return self._converter.act(observations, self.impl.predict_best_action, legal_actions)
+        return self._converter.act(observations, self.impl.predict_best_action, legal_actions, labels)
 
-    def sample_action(self, observations: ArrayTreeLike, *, legal_actions: ArrayLike | None = None) -> Array:
+    def sample_action(
+        self, observations: RowsLike, *, legal_actions: ArrayLike | None = None, labels: bool = False
+    ) -> Array:
         """Returns actions drawn from the policy, as `predict` does; greedy if it is deterministic."""
-        return self._converter.act(observations, self.impl.sample_action, legal_actions)
+        return self._converter.act(observations, self.impl.sample_action, legal_actions, labels)
 
     def predict_value(
         self,
-        observations: ArrayTreeLike,
+        observations: RowsLike,
         actions: ArrayLike | None = None,
         *,
         legal_actions: ArrayLike | None = None,
@@ -294,7 +293,7 @@ class Algo(Configured):
 
         Args:
             observations: As for `predict`.
-            actions: The actions to value, in the units of the data; None for the greedy ones.
+            actions: The actions to value, in the units of the data or as labels; None for the greedy ones.
             legal_actions: As for `predict`.
 
         Returns:
@@ -327,8 +326,6 @@ class Algo(Configured):
     def _converter(self) -> Converter:
         impl = self.impl
         return Converter(impl.observation_space, impl.action_space, self.scaling, impl.device)
-
-    # Training.
 
     @overload
     def fit(
@@ -485,8 +482,6 @@ class Algo(Configured):
         if self.sampler is None:  # A run has learned its data already.
             self.impl.learn_data(dataset, sampler)
         return sampler.sample()
-
-    # Files.
 
     def restore(self, path: Path, header: Mapping[str, Any], tensors: dict[str, Tensor]) -> None:
         """Restores the state of a policy file or a checkpoint; hyperparameters stay as they are.

@@ -19,6 +19,10 @@ from offlinekit.sampling.scalers import Affine
 if TYPE_CHECKING:
     from offlinekit.core.algo import Algo
     from offlinekit.core.impl import Impl
+    from offlinekit.tables.table_schema import TableSchema
+
+FAR_APART = 100.0
+"""Standard deviations of columns that differ by more than this factor are worth a warning."""
 
 
 def check_dataset(algo: Algo, impl: Impl | None, dataset: MDPDataset, known: Iterable[type[Algo]]) -> None:
@@ -49,10 +53,52 @@ def check_dataset(algo: Algo, impl: Impl | None, dataset: MDPDataset, known: Ite
             f"{name} learns {algo.action_kind} actions, but {dataset.name!r} has {dataset.action_space}; "
             f"algorithms for it: {fitting}"
         )
-    if impl is not None:
+    if impl is None:
+        warn_of_scales(name, algo.observation_scaler, dataset)
+    else:
         given = stacked_space(dataset.observation_space, algo.frame_stack)
+        check_same_schema(name, algo.scaling.schema, dataset)
         check_same_shapes(name, impl.observation_space, given, "observations")
         check_same_shapes(name, impl.action_space, dataset.action_space, "actions")
+
+
+def warn_of_scales(name: str, scaler: object, dataset: MDPDataset) -> None:
+    """Warns if the columns of a table with a schema vary by very different amounts, and nothing scales them."""
+    schema = dataset.schema
+    if schema is None or scaler is not None:
+        return
+    numbers = dataset.observations
+    numbers = numbers["observations"] if isinstance(numbers, dict) else numbers
+    spreads = {
+        feature: float(std) for feature, std in zip(schema.features, numbers.std(0), strict=False) if std > 0
+    }
+    if not spreads:
+        return
+    widest, narrowest = max(spreads, key=spreads.__getitem__), min(spreads, key=spreads.__getitem__)
+    if spreads[widest] > FAR_APART * spreads[narrowest]:
+        warnings.warn(
+            f"the scales of the columns lie far apart: {widest!r} has a standard deviation of {spreads[widest]:.3g}, "
+            f"{narrowest!r} of {spreads[narrowest]:.3g}, so the first drowns the second; give "
+            f"{name}(observation_scaler='standard')",
+            DatasetWarning,
+            stacklevel=7,  # Of fit.
+        )
+
+
+def check_same_schema(name: str, built: TableSchema | None, dataset: MDPDataset) -> None:
+    """Checks that the rows of a table were encoded as those that a policy has learned from.
+
+    Raises:
+        UnsupportedError: For other columns, labels, values for gaps or first times.
+    """
+    given = dataset.schema
+    if built is None or given is None:
+        return
+    for difference in built.differences(given):
+        raise UnsupportedError(
+            f"this {name} has learned from a table with another schema than {dataset.name!r}: {difference}; read the "
+            "table by the policy's own: get_dataset(path, schema='policy.okt'), on the command line --schema policy.okt"
+        )
 
 
 def check_same_shapes(name: str, built: spaces.Space[Any], given: spaces.Space[Any], what: str) -> None:

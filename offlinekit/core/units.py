@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -23,7 +23,12 @@ if TYPE_CHECKING:
     from offlinekit.core.algo import Algo
     from offlinekit.sampling.batch import TensorTree
     from offlinekit.training.engines.recorded_policy import Choose
-    from offlinekit.types import ArrayTreeLike
+    from offlinekit.types import ArrayTreeLike, RowsLike
+
+NO_LABELS = (
+    "labels=True needs the labels of the actions, and this policy did not learn from a table with a schema: leave it "
+    "out, or read the table by one: get_dataset(path, schema=...)"
+)
 
 
 @dataclass(frozen=True)
@@ -37,16 +42,19 @@ class Converter:
 
     def act(
         self,
-        observations: ArrayTreeLike,
+        observations: RowsLike,
         choose: Callable[[TensorTree], Tensor],
         legal_actions: ArrayLike | None = None,
+        labels: bool = False,
     ) -> Array:
-        """Returns the chosen actions in the units of the data, float32 [B, A] or int64 [B]."""
+        """Returns the chosen actions in the units of the data, float32 [B, A] or int64 [B], or as their labels."""
+        if labels and self.scaling.schema is None:
+            raise ValueError(NO_LABELS)
         inputs, single = self.observations(observations, legal_actions)
         with torch.no_grad():
             actions = self.unscaled(_answered(inputs, choose))
         chosen: Array = actions[0] if single else actions
-        return chosen
+        return self.scaling.schema.decode(chosen) if labels and self.scaling.schema is not None else chosen
 
     def unscaled(self, scaled: Tensor) -> Array:
         """Returns actions in the units of the data, inside their space."""
@@ -59,7 +67,7 @@ class Converter:
 
     def value(
         self,
-        observations: ArrayTreeLike,
+        observations: RowsLike,
         actions: ArrayLike | None,
         predict: Callable[[TensorTree, Tensor | None], Tensor],
         legal_actions: ArrayLike | None = None,
@@ -75,7 +83,7 @@ class Converter:
         return values[0] if single else values
 
     def observations(
-        self, observations: ArrayTreeLike, legal_actions: ArrayLike | None = None
+        self, observations: RowsLike, legal_actions: ArrayLike | None = None
     ) -> tuple[TensorTree, bool]:
         """Returns scaled tensors with a batch axis, and whether it had to be added.
 
@@ -83,7 +91,7 @@ class Converter:
             ValueError: For observations of another shape, or that are not finite; for legal actions that lack or
                 that are of no use.
         """
-        given = given_observations(self.observation_space, observations, legal_actions)
+        given = self.encoded(observations, legal_actions)
         tree = _arrays(given, self.observation_space)
         for leaf in leaves(tree):
             _check_finite("observations", leaf)
@@ -95,12 +103,21 @@ class Converter:
             tree = map_tree(lambda leaf: leaf[None], tree)
         return map_tree(self._tensor, self.scaling.observations(tree)), single
 
+    def encoded(self, observations: RowsLike, legal_actions: ArrayLike | None) -> ArrayTreeLike:
+        """Returns observations with their legal actions as a leaf; rows of a table as the numbers they become."""
+        schema = self.scaling.schema
+        if schema is not None and schema.is_table(observations):
+            observations = schema.encode(observations)
+        return given_observations(self.observation_space, cast("ArrayTreeLike", observations), legal_actions)
+
     def actions(self, actions: Array, observations: TensorTree) -> Tensor:
         """Returns scaled actions beside observations of B rows.
 
         Raises:
             ValueError: For actions of another shape, or that are none of a discrete space.
         """
+        if self.scaling.schema is not None and actions.dtype.kind in "OU":
+            actions = self.scaling.schema.numbers_of(actions)
         actions = joined_actions(actions, self.action_space)
         shape = (len(first_leaf(observations)), *(self.action_space.shape or ()))
         if actions.shape != shape:

@@ -5,14 +5,18 @@ from offlinekit.datasets.recording.collecting import collect
 from offlinekit.datasets.registry import get_dataset, known_datasets, register_dataset, unregister_dataset
 from offlinekit.datasets.sources.dialogues import text_dataset
 from offlinekit.datasets.sources.tables import from_dataframe
+from offlinekit.datasets.tabular.drift import drift
+from offlinekit.datasets.tabular.recency import Recency
 from offlinekit.datasets.transitions import Transitions
 from offlinekit.envs.environments import as_gymnasium, make_env
 
 __all__ = [
     "MDPDataset",
+    "Recency",
     "Transitions",
     "as_gymnasium",
     "collect",
+    "drift",
     "from_dataframe",
     "get_dataset",
     "known_datasets",

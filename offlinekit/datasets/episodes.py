@@ -145,14 +145,22 @@ def order_by(dataset: MDPDataset, name: str) -> Array:
     Raises:
         ValueError: For a column that there is not, or of more than one number a row.
     """
+    order: Array = np.argsort(row_values(dataset, name)[dataset.episode_starts], kind="stable")
+    return order
+
+
+def row_values(dataset: MDPDataset, name: str) -> Array:
+    """Returns the numbers [N] of a column of rows, or of episodes for each of their rows.
+
+    Raises:
+        ValueError: For a column that there is not, or of more than one number a row.
+    """
     known = [*dataset.extras, *dataset.episode_extras]
     if name not in known:
         raise ValueError(f"by must be one of {sorted(known)}, got {name!r}{did_you_mean(name, known)}")
-    rows_have_it = name in dataset.extras
-    values = dataset.extras[name][dataset.episode_starts] if rows_have_it else dataset.episode_extras[name]
+    values = dataset.extras[name] if name in dataset.extras else dataset.episode_extras[name]
     if values.ndim != 1 or values.dtype.kind not in "fiub" or not np.isfinite(values).all():
         raise ValueError(
             f"by={name!r} must be one finite number a row, got {values.dtype}{list(values.shape)}"
         )
-    order: Array = np.argsort(values, kind="stable")
-    return order
+    return values if name in dataset.extras else np.repeat(values, dataset.episode_lengths())

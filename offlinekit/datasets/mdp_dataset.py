@@ -20,6 +20,7 @@ from offlinekit.datasets.inspection.rules import located
 from offlinekit.datasets.transitions import Transitions, draw
 from offlinekit.errors import DatasetError, UnsupportedError
 from offlinekit.load_budget import budgeted
+from offlinekit.tables.table_schema import TABLE_SCHEMA, TableSchema
 from offlinekit.types import Array, leaves, rows
 
 if TYPE_CHECKING:
@@ -225,6 +226,12 @@ class MDPDataset(EpisodeColumns):
         """The returns that count as 0 and as 100, or None if they are unknown."""
         low, high = (self.metadata.get(f"reference_{end}_score") for end in ("min", "max"))
         return None if low is None or high is None else (float(low), float(high))
+
+    @property
+    def schema(self) -> TableSchema | None:
+        """What the columns of its table mean, if it was read by a schema; it stands in `metadata["table_schema"]`."""
+        data = self.metadata.get(TABLE_SCHEMA)
+        return None if data is None else TableSchema.from_json(data)
 
     @overload
     def normalized_score(self, returns: float) -> float: ...

@@ -24,6 +24,7 @@ from offlinekit.datasets.formats import hdf5
 from offlinekit.datasets.formats.hdf5_writing import write_checked, write_text, written_hdf5
 from offlinekit.errors import DatasetError, FileFormatError
 from offlinekit.io import atomic_write
+from offlinekit.tables.table_schema import TABLE_SCHEMA, TableSchema
 from offlinekit.types import Array
 
 if TYPE_CHECKING:
@@ -162,9 +163,11 @@ def _header(file: h5py.File) -> dict[str, Any]:
         if "header_sha256" in file.attrs and stated != hashlib.sha256(text.encode()).hexdigest():
             raise ValueError("it does not match its hash")
         header = json.loads(text)
+        if TABLE_SCHEMA in (metadata := dict(header["metadata"])):
+            TableSchema.from_json(metadata[TABLE_SCHEMA])
         return {
             "name": str(header["name"]),
-            "metadata": dict(header["metadata"]),
+            "metadata": metadata,
             "action_space": spaces.space_from_json(header["action_space"]),
             "observation_space": spaces.space_from_json(header["observation_space"]),
             **{name: [str(key) for key in header.get(name, [])] for name in NAMED},

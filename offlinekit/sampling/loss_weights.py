@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from offlinekit.datasets.tabular.recency import PREFIX, Recency
 from offlinekit.errors import DatasetError, did_you_mean
 from offlinekit.sampling.named_columns import with_extras
 from offlinekit.sampling.weights import check_weights
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from offlinekit.datasets.mdp_dataset import MDPDataset
 
 LossWeights: TypeAlias = "str | Array | Callable[[MDPDataset], Array]"
-"""The name of one of the dataset's extras, [N] numbers, or a function of the dataset that gives them."""
+"""The name of one of the dataset's extras, a text of `Recency`, [N] numbers, or a function of the dataset."""
 
 COLUMN = "loss weights"
 """The extra that holds them in the dataset of a run; no identifier, so that no extra of a user has that name."""
@@ -32,6 +33,8 @@ def loss_weights(dataset: MDPDataset, weights: LossWeights) -> Array:
         DatasetError: For a name that is none of the extras, weights that are not [N], not finite or below 0, or
             none above 0.
     """
+    if isinstance(weights, str) and weights.startswith(PREFIX) and weights not in dataset.extras:
+        weights = Recency.from_text(weights)
     if isinstance(weights, str):
         if weights not in dataset.extras:
             known = ", ".join(map(repr, dataset.extras)) or "none"
@@ -92,6 +95,7 @@ class PositiveRows:
         self.observations = rows(dataset.observations, chosen)
         self.actions, self.rewards = dataset.actions[chosen], dataset.rewards[chosen]
         self.action_space, self.episode_returns = dataset.action_space, dataset.episode_returns
+        self.schema = dataset.schema
 
 
 def learned_rows(dataset: MDPDataset) -> MDPDataset | PositiveRows:

@@ -10,6 +10,7 @@ import numpy as np
 
 from offlinekit.errors import did_you_mean
 from offlinekit.naming import register
+from offlinekit.tables.table_schema import TableSchema
 from offlinekit.types import Array, ArrayTree, Tree, map_tree
 
 if TYPE_CHECKING:
@@ -26,6 +27,10 @@ class ScalableDataset(Protocol):
     actions: Array
     rewards: Array
     action_space: Any
+
+    @property
+    def schema(self) -> TableSchema | None:
+        """The schema of the table that the dataset was read from, or None."""
 
     def episode_returns(self) -> Array:
         """Returns the undiscounted return of each episode, [E]."""
@@ -276,11 +281,15 @@ def _range_to_unit(low: Array, high: Array) -> Affine:
 
 @dataclass(frozen=True)
 class Scaling:
-    """The fitted scalers of one policy; None leaves a quantity as it is."""
+    """The fitted scalers of one policy; None leaves a quantity as it is.
+
+    With the schema of the table that the policy has learned from, if there is one: rows become observations by it.
+    """
 
     observation: AffineTree = None
     action: Affine | None = None
     reward: Affine | None = None
+    schema: TableSchema | None = None
 
     @staticmethod
     def fit(
@@ -290,7 +299,7 @@ class Scaling:
         wanted = {"observation": observation, "action": action, "reward": reward}
         scalers = {kind: resolve_scaler(scaler, kind) for kind, scaler in wanted.items()}
         fitted: dict[str, Any] = {kind: s.fit(dataset) for kind, s in scalers.items() if s is not None}
-        return Scaling(**fitted)
+        return Scaling(**fitted, schema=dataset.schema)
 
     def observations(self, tree: ArrayTree) -> ArrayTree:
         """Returns scaled observations; images stay as they are."""
@@ -306,6 +315,7 @@ class Scaling:
             "observation": None if self.observation is None else _tree_to_json(self.observation),
             "action": self.action.to_json() if self.action else None,
             "reward": self.reward.to_json() if self.reward else None,
+            **({} if self.schema is None else {"schema": self.schema.to_json()}),
         }
 
     @staticmethod
@@ -316,6 +326,7 @@ class Scaling:
             None if observation is None else _tree_from_json(observation),
             Affine.from_json(data["action"]) if data["action"] else None,
             Affine.from_json(data["reward"]) if data["reward"] else None,
+            TableSchema.from_json(data["schema"]) if data.get("schema") else None,
         )
 
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field, make_dataclass
-from pathlib import Path
-from types import ModuleType
 from typing import Any, cast
 
 from offlinekit.algos import get_algo
 from offlinekit.core.algo import Algo
 from offlinekit.directions import is_maximized
-from offlinekit.errors import FileFormatError, did_you_mean, require
+from offlinekit.errors import FileFormatError, did_you_mean
 from offlinekit.fields import Count, checked
 from offlinekit.interfaces import Evaluator
 from offlinekit.metrics.evaluators import get_evaluator, known_evaluators
@@ -21,7 +19,6 @@ from offlinekit.sweeps.space import Range, Space
 from offlinekit.training.setup.settings import N_STEPS, PLAIN, SETTINGS, RunSettings, complete
 
 FQE = "fqe"
-LARGEST_FILE, DEEPEST = 1 << 16, 16
 COUNTS = ("steps", "seeds", "pack", "fqe_steps", "trials")
 OWN = ("progress", "preemptible")
 """Settings of a run that the sweep decides for all of its runs."""
@@ -153,37 +150,3 @@ class Plan(RunFields):  # type: ignore[misc]  # Its fields are those of the run'
 def evaluators_of(metric: str) -> dict[str, Evaluator]:
     """Returns what a run calls to measure a metric, by its name; nothing for columns that it has anyway."""
     return {metric: get_evaluator(metric)} if metric in known_evaluators() else {}
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Reads a YAML file of plain data (extra `sweep`): no tags, no aliases, at most 64 KiB.
-
-    Raises:
-        FileFormatError: For a file that is none.
-    """
-    yaml: ModuleType = require("yaml", "sweep")
-    with path.open("rb") as file:
-        text = file.read(LARGEST_FILE + 1)
-    if len(text) > LARGEST_FILE:
-        raise FileFormatError(f"{path} is larger than {LARGEST_FILE:,} bytes, which no plan of a sweep needs")
-    try:
-        depth = 0
-        for event in yaml.parse(text, Loader=yaml.SafeLoader):
-            if isinstance(event, yaml.AliasEvent):
-                raise FileFormatError(f"{path} has YAML aliases (*name); write the values out")
-            opens, closes = (
-                isinstance(event, kind) for kind in (yaml.CollectionStartEvent, yaml.CollectionEndEvent)
-            )
-            depth += opens - closes
-            if depth > DEEPEST:
-                raise FileFormatError(
-                    f"{path} is nested more than {DEEPEST} deep, which no plan of a sweep is"
-                )
-        data = yaml.safe_load(text)
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        if isinstance(error, FileFormatError):
-            raise
-        raise FileFormatError(f"{path} is no YAML of plain data: {' '.join(str(error).split())}") from error
-    if not isinstance(data, dict):
-        raise FileFormatError(f"{path} must hold names and values, got {type(data).__name__}")
-    return data

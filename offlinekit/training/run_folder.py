@@ -20,10 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from offlinekit.errors import FileFormatError, TrainingError, WriteError
 from offlinekit.io import atomic_write, reraise_as_write_error, sync_folder
-from offlinekit.training import manifest, run_config
+from offlinekit.training import manifest, policy_file, run_config
 from offlinekit.training.setup.settings import RunSettings, comparable
 
 BITS = ("offlinekit", "torch", "numpy")
@@ -205,16 +206,44 @@ def latest_checkpoint(folder: Path) -> Path:
     return saved[-1]
 
 
+def newest_sound(folder: Path, step: int | None = None) -> tuple[Path, dict[str, Any], dict[str, Tensor]]:
+    """Reads the newest checkpoint of a run that is not damaged, and warns if that is not the newest of all.
+
+    Args:
+        folder: Of the run.
+        step: Update of the checkpoint to begin with; None for the newest.
+
+    Returns:
+        Its path, header and tensors, on the CPU.
+
+    Raises:
+        FileNotFoundError: If the folder has none.
+        FileFormatError: If all of them are damaged.
+    """
+    newest = latest_checkpoint(folder) if step is None else checkpoint_path(folder, step)
+    older = [path for path in checkpoints(folder) if path < newest]
+    try:
+        return newest, *policy_file.read(newest, torch.device("cpu"))
+    except FileFormatError as error:
+        for path in reversed(older):
+            with suppress(FileFormatError):
+                content = policy_file.read(path, torch.device("cpu"))
+                warnings.warn(f"{error}; going on from {path.name}, the one before", stacklevel=5)
+                return path, *content
+        raise
+
+
 def policy_of(folder: Path) -> Path:
-    """Returns the last policy of a run folder, or its newest checkpoint if it is not finished.
+    """Returns the last policy of a run folder, or its newest sound checkpoint if it is not finished.
 
     Raises:
         FileNotFoundError: If the folder has neither.
-        FileFormatError: For a link out of the folder.
+        FileFormatError: For a link out of the folder, or if all checkpoints are damaged.
     """
-    policy = folder / "policy.okt" if is_finished(folder) else latest_checkpoint(folder)
-    manifest.check_inside(policy)
-    return policy
+    finished = is_finished(folder)
+    for path in [folder / "policy.okt"] if finished else checkpoints(folder):
+        manifest.check_inside(path)
+    return folder / "policy.okt" if finished else newest_sound(folder)[0]
 
 
 def prune(folder: Path, keep: int, step: int) -> None:

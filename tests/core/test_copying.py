@@ -44,7 +44,7 @@ def assert_same(first: Algo, second: Algo) -> None:
     assert [name for name in ours if not torch.equal(ours[name], theirs[name])] == []
 
 
-@pytest.mark.parametrize(("front", "options"), list(small_variants()))
+@pytest.mark.parametrize(("front", "options"), list(small_variants(["mean"])))
 @pytest.mark.parametrize("state", [built, fitted])
 def test_copies_train_on_bit_by_bit(front: Any, options: Any, state: Callable[[Algo], Algo]) -> None:
     check_copies(state(front(seed=0, batch_size=4, **options)))

@@ -24,7 +24,7 @@ from offlinekit.algos import BC
 from offlinekit.cli.main import main
 from offlinekit.datasets import get_dataset
 from offlinekit.errors import OfflineKitError
-from offlinekit.sweeps.plan import read_yaml
+from offlinekit.io import read_yaml
 from offlinekit.testing import small_dataset
 from offlinekit.training import policy_file
 

@@ -22,6 +22,7 @@ from torch import nn
 import offlinekit
 from offlinekit.algos import BC, TD3, Population, TD3PlusBC
 from offlinekit.algos.torch.bc_impl import BCImpl
+from offlinekit.cli import runs
 from offlinekit.datasets import collect
 from offlinekit.errors import DatasetError, FileFormatError, Preempted, TrainingError
 from offlinekit.metrics import RandomPolicy
@@ -369,6 +370,20 @@ def test_it_goes_on_from_the_newest_that_is_sound(n_damaged, tmp_path):
         flip(path)
     with pytest.warns(UserWarning, match=f"going on from {found[-n_damaged - 1].name}"):
         same(go_on(tmp_path / "whole", resume=None), go_on(tmp_path))
+
+
+@pytest.mark.filterwarnings("ignore:.* is not finished")
+def test_what_reads_an_unfinished_run_takes_the_newest_that_is_sound(tmp_path):
+    run = cut_off(tmp_path, 25)
+    older, newest = run_folder.checkpoints(run)
+    flip(newest)
+    with pytest.warns(UserWarning, match=f"going on from {older.name}"):
+        assert offlinekit.load(run).grad_step == 10
+    with pytest.warns(UserWarning, match=f"going on from {older.name}"):
+        assert runs.find(run, "last").policy == older
+    flip(older)
+    with pytest.raises(FileFormatError, match=rf"{newest.name} is damaged"):
+        offlinekit.load(run)
 
 
 def test_all_are_damaged(tmp_path):

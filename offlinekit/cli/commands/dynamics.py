@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from offlinekit.cli.datasets_info import open_dataset, reader_options
-from offlinekit.cli.options import SETTINGS, debug_option, example, usage
+from offlinekit.cli.datasets_info import open_dataset
+from offlinekit.cli.options import SETTINGS, debug_option, example, reader_options, usage
 from offlinekit.cli.output import json_text, number, pairs, table
 from offlinekit.cli.runs import load_dynamics
 
@@ -22,7 +22,7 @@ from offlinekit.cli.runs import load_dynamics
 )
 @click.argument("run", metavar="RUN_OR_POLICY", type=click.Path(exists=True, path_type=Path))
 @click.option("--dataset", "name", required=True, help="Steps to compare with: a name or a path.")
-@reader_options
+@reader_options()
 @click.option("--rows", "n_rows", type=click.IntRange(min=1), default=10_000, help="The most that are drawn.")
 @click.option("--horizon", type=click.IntRange(min=1), default=20, help="The most steps ahead.")
 @click.option("--seed", type=int, default=0, help="Of the draw.")

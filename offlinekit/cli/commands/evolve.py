@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from offlinekit.cli.options import SETTINGS, debug_option, example, key_value_option
+from offlinekit.cli.options import SETTINGS, debug_option, example, key_value_option, reader_options
 
 COUNT = click.IntRange(min=1)
 
@@ -23,7 +23,7 @@ COUNT = click.IntRange(min=1)
 )
 @click.option("--algo", help="Algorithm; `offlinekit algos` lists them.")
 @click.option("--dataset", help="Name or path; `offlinekit datasets list` lists names.")
-@key_value_option("--dataset-option", "dataset_options", help="Option of the dataset's reader")
+@reader_options("dataset_options")
 @key_value_option("--set", "set", help="Hyperparameter of all members; JSON or text")
 @key_value_option("--search", "search", help="Hyperparameter over {low, high, log, integer}, or a JSON list")
 @click.option(

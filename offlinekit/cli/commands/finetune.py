@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from offlinekit.cli.options import SETTINGS, debug_option, example
+from offlinekit.cli.options import SETTINGS, debug_option, example, reader_options
 from offlinekit.cli.setting_options import setting_options
 from offlinekit.training.online.online_settings import OnlineSettings
 
@@ -24,6 +24,7 @@ from offlinekit.training.online.online_settings import OnlineSettings
 @click.option("--env", "env_id", help="Gymnasium environment to act in.  [default: the run's own]")
 @click.option("--steps", type=click.IntRange(min=1), required=True, help="Environment steps.")
 @click.option("--dataset", help="Name or path, or none.  [default: what the run has learned from]")
+@reader_options("dataset_options")
 @click.option("--eval-env", help="Gymnasium environment to evaluate in.  [default: another one of --env]")
 @click.option(
     "--guide",

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from offlinekit.cli.datasets_info import open_dataset, reader_options
-from offlinekit.cli.options import SETTINGS, debug_option, example, usage
+from offlinekit.cli.datasets_info import open_dataset
+from offlinekit.cli.options import SETTINGS, debug_option, example, reader_options, usage
 from offlinekit.cli.output import json_text, number, pairs, table
 from offlinekit.cli.runs import find, load_dynamics
 
@@ -31,7 +31,7 @@ INTERVALS = ["bootstrap", "t", "bernstein", "hoeffding"]
 )
 @click.argument("run", metavar="RUN_OR_POLICY", type=click.Path(exists=True, path_type=Path))
 @click.option("--dataset", "name", required=True, help="Episodes to estimate from: a name or a path.")
-@reader_options
+@reader_options()
 @click.option(
     "--estimator",
     "estimators",

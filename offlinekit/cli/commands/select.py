@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from offlinekit.cli.options import SETTINGS, debug_option, example, key_value_option, usage
+from offlinekit.cli.options import SETTINGS, debug_option, example, key_value_option, reader_options, usage
 from offlinekit.cli.output import number, table
 
 COLUMNS = (
@@ -28,7 +28,7 @@ COLUMNS = (
 )
 @click.argument("policies", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
 @click.option("--dataset", required=True, help="Name or path; `offlinekit datasets list` lists names.")
-@key_value_option("--dataset-option", "dataset_options", help="Option of the dataset's reader")
+@reader_options("dataset_options")
 @click.option(
     "--steps", type=click.IntRange(min=1), help="Updates of each fit.  [default: until values have settled]"
 )

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from offlinekit.cli.options import SETTINGS, debug_option, example, key_value_option, usage
+from offlinekit.cli.options import SETTINGS, debug_option, example, key_value_option, reader_options, usage
 from offlinekit.cli.setting_options import setting_options
 from offlinekit.errors import TrainingError
 from offlinekit.training.setup.settings import N_STEPS
@@ -27,7 +27,7 @@ COUNT = click.IntRange(min=1)
 )
 @click.option("--algo", help="Algorithm; `offlinekit algos` lists them.")
 @click.option("--dataset", help="Name or path; `offlinekit datasets list` lists names.")
-@key_value_option("--dataset-option", "dataset_options", help="Option of the dataset's reader")
+@reader_options("dataset_options")
 @key_value_option("--vary", "vary", help="Hyperparameter over a JSON list, or {low, high, log, integer}")
 @key_value_option("--set", "set", help="Hyperparameter of all settings; JSON or text")
 @click.option("--trials", type=COUNT, help="Settings that Optuna proposes.  [default: the whole grid]")

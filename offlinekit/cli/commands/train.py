@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from offlinekit.cli.options import SETTINGS, debug_option, example, key_value_option
+from offlinekit.cli.options import SETTINGS, debug_option, example, key_value_option, reader_options
 from offlinekit.cli.setting_options import setting_options
 from offlinekit.training.setup.settings import N_STEPS
 
@@ -48,7 +48,7 @@ class RunOrAuto(click.Path):
     help="Hyperparameters and steps published for DATASET.  [without it: for that of --dataset]",
 )
 @key_value_option("--set", "hyperparameters", help="Hyperparameter; JSON or text")
-@key_value_option("--dataset-option", "dataset_options", help="Option of the dataset's reader")
+@reader_options("dataset_options")
 @click.option("--eval-env", help="Gymnasium environment, or none.  [default: the dataset's own]")
 @click.option(
     "--metric",

@@ -47,6 +47,7 @@ class ExportedPolicy(nn.Module):
         self.name, self.updates = type(algo).__name__, impl.grad_step
         self.observation_space, self.action_space = space_of(algo), impl.action_space
         self.impl = _copy(algo)
+        self.schema = algo.scaling.schema
         tree = algo.scaling.observation
         n_leaves = len(space_leaves(self.observation_space))
         affines = [None] * n_leaves if tree is None else observation_leaves(self.observation_space, tree)
@@ -97,8 +98,12 @@ class ExportedPolicy(nn.Module):
 
         facts = {"algorithm": self.name, "updates": str(self.updates), "offlinekit": __version__}
         space = self.observation_space
-        texts = {"tokenizer": json.dumps(space.tokenizer.to_json())} if isinstance(space, TokenWindow) else {}
-        return {**facts, **texts}
+        held = {
+            "schema": self.schema,
+            "tokenizer": space.tokenizer if isinstance(space, TokenWindow) else None,
+        }
+        data = {name: json.dumps(part.to_json()) for name, part in held.items() if part is not None}
+        return {**facts, **data}
 
 
 class _Held(nn.Module):

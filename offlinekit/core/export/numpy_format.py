@@ -60,6 +60,7 @@ def write(policy: ExportedPolicy, path: Path) -> None:
         "observations": describe(policy.observation_space),
         "operations": program.operations,
         "output": program.output,
+        **({} if policy.schema is None else {"schema": policy.schema.to_json()}),
     }
     tensors = {str(i): tensor for i, tensor in enumerate(program.tensors)}
     description["sha256"] = deploy.digest(description, tensors)

@@ -53,7 +53,8 @@ def open_torch_export(path: Path, space: spaces.Space[Any]) -> Callable[[ArrayTr
 def write_torchscript(policy: ExportedPolicy, path: Path) -> None:
     """Writes a traced TorchScript module."""
     with torch.no_grad(), _quiet(), path.open("wb") as file:
-        torch.jit.save(torch.jit.freeze(_trace(policy)), file)
+        notes = {"offlinekit": json.dumps(policy.facts())}
+        torch.jit.save(torch.jit.freeze(_trace(policy)), file, _extra_files=notes)
 
 
 def _trace(policy: ExportedPolicy) -> torch.jit.ScriptModule:

@@ -23,7 +23,7 @@ def concatenate(datasets: Sequence[MDPDataset]) -> MDPDataset:
     Name and metadata are the first one's; of the extras those stay that all have.
 
     Raises:
-        DatasetError: If spaces or mask sizes differ.
+        DatasetError: If spaces, schemas or mask sizes differ.
     """
     for other in datasets[1:]:
         check_joinable(datasets[0], other)
@@ -75,6 +75,12 @@ def check_joinable(first: MDPDataset, other: MDPDataset) -> None:
         if left != right:
             raise DatasetError(
                 f"datasets joined need one {field}, got {left} and {right}; declare {field}= for both"
+            )
+    if first.schema is not None and other.schema is not None:
+        for difference in first.schema.differences(other.schema):
+            raise DatasetError(
+                f"datasets joined need one schema of their tables, got {difference}; read the second by that of the "
+                "first: get_dataset(path, schema=first.schema)"
             )
     left, right = (None if part.masks is None else part.masks.shape[1] for part in (first, other))
     if left != right:

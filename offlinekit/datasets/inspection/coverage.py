@@ -44,7 +44,7 @@ def spread_of(name: str, leaf: Array, low: Array | None = None, high: Array | No
     step = -(-len(flat) // ROWS_LOOKED_AT)
     middle = np.quantile(flat[::step], QUANTILES, axis=0)
     numbers = np.stack([flat.min(axis=0), *middle, flat.max(axis=0)])
-    names = [name] if flat.shape[1] == 1 else [f"{name}[{i}]" for i in range(flat.shape[1])]
+    names = _numbered(name, flat.shape[1])
     shares = [None] * len(names) if single or low is None or high is None else _at_bounds(flat, low, high)
     return [
         Spread(names[i], shares[i], *(float(number) for number in numbers[:, i])) for i in range(len(names))
@@ -62,9 +62,25 @@ def _at_bounds(flat: Array, low: Array, high: Array) -> list[float | None]:
 
 
 def observation_spreads(dataset: MDPDataset) -> list[Spread]:
-    """Returns the spread of each dimension of the observations."""
+    """Returns the spread of each dimension of the observations, by its name if they are of a table with a schema."""
     named = named_leaves(dataset.observations, "observations")
-    return [spread for name, leaf in named for spread in spread_of(name, leaf)]
+    spreads = [(spread_of(name, leaf), leaf_names(dataset, name, leaf)) for name, leaf in named]
+    return [
+        s._replace(name=name) for of_leaf, names in spreads for s, name in zip(of_leaf, names, strict=True)
+    ]
+
+
+def leaf_names(dataset: MDPDataset, name: str, leaf: Array) -> list[str]:
+    """Returns the names of the dimensions of a column, those of a schema if it has one; images are one dimension."""
+    n = 1 if leaf.ndim > 2 or leaf.dtype == np.uint8 else int(np.prod(leaf.shape[1:]))
+    features = () if dataset.schema is None else dataset.schema.features
+    if name.startswith("observations") and len(features) == n and leaf.dtype != np.uint8:
+        return list(features)
+    return _numbered(name, n)
+
+
+def _numbered(name: str, n: int) -> list[str]:
+    return [name] if n == 1 else [f"{name}[{i}]" for i in range(n)]
 
 
 def action_spreads(dataset: MDPDataset) -> list[Spread]:
@@ -81,6 +97,13 @@ def action_counts(dataset: MDPDataset) -> Array | None:
     if not isinstance(space, spaces.Discrete):
         return None
     return np.bincount(dataset.actions, minlength=int(space.n))
+
+
+def action_names(dataset: MDPDataset, n_actions: int) -> list[str]:
+    """Returns the names of discrete actions: their labels if they are of a table with a schema, else their numbers."""
+    labels = () if dataset.schema is None else dataset.schema.labels
+    is_labelled = len(labels) == 1 and len(labels[0]) == n_actions
+    return list(labels[0]) if is_labelled else [str(action) for action in range(n_actions)]
 
 
 def histogram(values: Array, n_bins: int = 10) -> tuple[Array, Array]:

@@ -5,47 +5,48 @@ Row t holds the observation, the action taken on it and the reward that the acti
 
 from __future__ import annotations
 
-import csv
 import inspect
 import re
-import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from gymnasium import spaces
 
 from offlinekit.datasets.editing.dropping import Nonfinite
 from offlinekit.datasets.editing.ordering import in_order
-from offlinekit.datasets.formats.arrow import read_parquet
-from offlinekit.datasets.formats.gzipped import UNPACKING, open_unpacked
 from offlinekit.datasets.formats.json_files import parse
 from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.datasets.schema import Columns
 from offlinekit.datasets.source import Source
 from offlinekit.datasets.sources.bandits import log_propensities, warn_of_rounds
 from offlinekit.datasets.spaces import Space, clip
+from offlinekit.datasets.tabular.table_frames import read_frame
 from offlinekit.datasets.validation import as_array
-from offlinekit.errors import DatasetError, FileFormatError, did_you_mean, require
-from offlinekit.load_budget import budget_of
+from offlinekit.errors import DatasetError, did_you_mean, require
+from offlinekit.tables.schema_files import SchemaLike, as_schema
+from offlinekit.tables.table_columns import TableColumn, TableError
+from offlinekit.tables.table_schema import TABLE_SCHEMA, TableSchema
 from offlinekit.types import Array
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SEPARATORS = (",", ";", "\t", "|")
-MOST_HEADER = 1 << 20
-"""Bytes of a header line that are looked at."""
-COLUMN_OPERATIONS = 500
-"""Of the budget, for a column of a CSV file."""
+REQUIRED = ("observations", "action", "reward")
+NAMES = (*REQUIRED, "episode", "time", "terminal", "timeout", "propensity")
+"""Options that say what the columns of a table are."""
 
 
 def from_dataframe(
     frame: pd.DataFrame,
     *,
-    observations: Sequence[str],
-    action: str | Sequence[str],
-    reward: str,
+    schema: SchemaLike | None = None,
+    observations: Sequence[str] = (),
+    action: str | Sequence[str] = (),
+    reward: str = "",
     episode: str | None = None,
     time: str | None = None,
     terminal: str | None = None,
@@ -64,6 +65,8 @@ def from_dataframe(
 
     Args:
         frame: The table.
+        schema: What its columns mean, in place of the names below: a `TableSchema`, its data or its file. Texts, times
+            and gaps become numbers by it, labels actions; the dataset keeps it, and so do policies that learn from it.
         observations: Columns of the observation, in order.
         action: Column of the action, or several of a continuous one. Integer columns are discrete.
         reward: Column of the reward that the row's action earned.
@@ -84,6 +87,7 @@ def from_dataframe(
         nonfinite: As of MDPDataset.
 
     Raises:
+        TypeError: Without a schema and without names of observations, action and reward, or with both.
         DatasetError: For missing columns or cells, duplicate times, and data that cannot be a dataset.
     """
     options = {key: value for key, value in locals().items() if key not in ("frame", "nonfinite")}
@@ -93,9 +97,10 @@ def from_dataframe(
 def _columns(
     frame: pd.DataFrame,
     *,
-    observations: Sequence[str],
-    action: str | Sequence[str],
-    reward: str,
+    schema: SchemaLike | None = None,
+    observations: Sequence[str] = (),
+    action: str | Sequence[str] = (),
+    reward: str = "",
     episode: str | None = None,
     time: str | None = None,
     terminal: str | None = None,
@@ -108,41 +113,127 @@ def _columns(
     bandit: bool | None = None,
 ) -> Columns:
     """Returns arguments of MDPDataset; `from_dataframe` documents the options."""
-    wanted = [
-        *observations,
-        *_listed(action),
-        reward,
-        *filter(None, (episode, time, terminal, timeout, propensity)),
+    plan = None if schema is None else as_schema(schema)
+    named = (observations, action, reward, episode, time, terminal, timeout, propensity)
+    _check_names(dict(zip(NAMES, named, strict=True)), plan)
+    if plan is not None:
+        reward, episode, time = plan.reward, plan.episode, plan.time
+        terminal, timeout, propensity = plan.terminal, plan.timeout, plan.propensity
+    roles = [reward, *filter(None, (episode, time, terminal, timeout, propensity))]
+    _check_columns(frame, [*observations, *_listed(action), *roles] if plan is None else plan.columns)
+    times = None if time is None else _times(frame, time, plan)
+    order, last = _order(frame, episode, times, time)
+    frame = frame.iloc[order]
+    number = partial(_column if plan is None else _number, frame)
+    flags = [
+        None if c is None else partial(_column if plan is None else _flag, frame)(c)
+        for c in (terminal, timeout)
     ]
-    _check_columns(frame, wanted)
-    frame, last = _ordered(frame, episode, time)
-    flags = [None if c is None else _column(frame, c) for c in (terminal, timeout)]
     if bandit is None and propensity is not None and not any((episode, time, terminal, timeout)):
         warn_of_rounds()
         bandit = True
-    terminals = np.full(len(frame), bool(bandit)) if flags[0] is None else flags[0]
-    actions = _joined_columns(frame, _listed(action))
-    return {
-        "observations": _joined_columns(frame, observations),
-        "actions": clip(actions, action_space) if clip_actions else actions,
-        "rewards": _column(frame, reward),
-        "terminals": terminals,
+    columns = {
+        "rewards": number(reward),
+        "terminals": np.full(len(frame), bool(bandit)) if flags[0] is None else flags[0],
         "episode_terminals": last,
         "timeouts": flags[1],
-        "action_space": action_space,
         "behavior_log_probs": None
         if propensity is None
-        else log_propensities(_column(frame, propensity), propensity),
+        else log_propensities(number(propensity), propensity),
         "name": name,
+        "action_space": action_space,
         "metadata": metadata,
+    }
+    if plan is not None:
+        extras = {} if times is None else {time: times[order]}
+        return {**columns, **_meant(frame, plan, action_space, metadata), "extras": extras}
+    actions = _joined_columns(frame, _listed(action))
+    return {
+        **columns,
+        "observations": _joined_columns(frame, observations),
+        "actions": clip(actions, action_space) if clip_actions else actions,
     }
 
 
-def read(path: Path, *, separator: str | None = None, decimal: str = ".", **options: Any) -> Columns:
+def _check_names(named: Mapping[str, object], plan: TableSchema | None) -> None:
+    """Checks that either a schema or the caller says what the columns are."""
+    given = [name for name, value in named.items() if value]
+    if plan is None:
+        for name in REQUIRED:
+            if name not in given:
+                known = ", ".join(("schema", *NAMES))
+                raise TypeError(
+                    f"a table without a schema needs the option {name!r}; its options are: {known}"
+                )
+    elif given:
+        raise TypeError(f"the schema says what the columns are; leave the option {given[0]!r} out")
+    elif not plan.reward:
+        raise DatasetError("the schema names no reward; name its column there, such as reward: score")
+
+
+def _meant(
+    frame: pd.DataFrame, plan: TableSchema, action_space: Space | None, metadata: dict[str, Any] | None
+) -> Columns:
+    """Returns what a schema makes of the columns of observation and action, and keeps it in the metadata."""
+    with _blamed_on_table():
+        plan = plan.fitted(frame)
+        observations, actions = plan.encode(frame), plan.encode_actions(frame)
+    legal = None
+    if isinstance(observations, dict):
+        legal, observations = observations["legal_actions"], observations["observations"]
+    return {
+        "observations": observations,
+        "actions": actions,
+        "legal_actions": legal,
+        "action_space": _space_of(plan) if action_space is None else action_space,
+        "metadata": {**(metadata or {}), TABLE_SCHEMA: plan.to_json()},
+    }
+
+
+def _space_of(plan: TableSchema) -> Space | None:
+    """Returns the space of the actions that a schema declares; None for numbers without bounds."""
+    sizes = [len(labels) for labels in plan.labels]
+    if plan.is_discrete:
+        return spaces.Discrete(sizes[0]) if len(sizes) == 1 else spaces.MultiDiscrete(sizes)
+    low, high = (np.array([getattr(c, end) for c in plan.actions], np.float32) for end in ("low", "high"))
+    return spaces.Box(low, high, dtype=np.float32)
+
+
+def _number(frame: pd.DataFrame, name: str) -> Array:
+    return _encoded(frame, TableColumn(name))
+
+
+def _flag(frame: pd.DataFrame, name: str) -> Array:
+    return _encoded(frame, TableColumn(name, "yes/no"))
+
+
+def _encoded(frame: pd.DataFrame, column: TableColumn, time_format: str = "") -> Array:
+    """Returns the numbers of a column that becomes one [N]."""
+    with _blamed_on_table():
+        return column.encode(frame[column.name].to_numpy(), time_format)[:, 0]
+
+
+@contextmanager
+def _blamed_on_table() -> Iterator[None]:
+    try:
+        yield
+    except TableError as error:
+        raise DatasetError(str(error)) from error
+
+
+def read(
+    path: Path,
+    *,
+    schema: SchemaLike | None = None,
+    separator: str | None = None,
+    decimal: str = ".",
+    **options: Any,
+) -> Columns:
     """Reads the columns of a CSV or TSV file with a header line, gzipped or not, or a Parquet file.
 
     Args:
         path: The file.
+        schema: As of `from_dataframe`.
         separator: Between the cells of a text file; None finds ",", ";", tabs or "|" by the header line.
         decimal: The decimal mark of a text file.
         **options: Of `from_dataframe`.
@@ -152,39 +243,18 @@ def read(path: Path, *, separator: str | None = None, decimal: str = ".", **opti
         FileFormatError: For a file that is not a table.
         DatasetError: As `from_dataframe`.
     """
-    pandas = require("pandas", "pandas")
-    if path.suffix.lower() == ".parquet":
-        return _columns(read_parquet(path).to_pandas(), **options)
-    try:
-        with open_unpacked(path) as content:
-            header = content.readline(MOST_HEADER).decode("utf-8-sig", errors="replace")
-            separator = separator or max(SEPARATORS, key=lambda mark: len(_cells(header, mark)))
-            names = _cells(header, separator)
-            budget_of(path).work(COLUMN_OPERATIONS * len(names))
-            content.seek(0)
-            texts = {options.get("episode"): str}  # "007" and "7" are two episodes.
-            with warnings.catch_warnings():
-                warnings.simplefilter("error", pandas.errors.ParserWarning)  # Of rows longer than the header.
-                frame = pandas.read_csv(content, dtype=texts, sep=separator, decimal=decimal, index_col=False)
-            if len(set(names)) < len(names) == frame.shape[1]:  # Which pandas would tell apart by numbers.
-                frame.columns = names
-    except (ValueError, csv.Error, *UNPACKING, pandas.errors.ParserWarning) as error:
-        raise FileFormatError(
-            f"{path} is not a CSV table with a header line, or is damaged ({error})"
-        ) from error
-    return _columns(frame, **options)
+    plan = None if schema is None else as_schema(schema)
+    texts = filter(None, [options.get("episode")])  # "007" and "7" are two episodes.
+    frame = read_frame(path, plan, separator=separator, decimal=decimal, texts=texts)
+    return _columns(frame, schema=plan, **options)
 
 
 def _options_of_read() -> inspect.Signature:
     own = list(inspect.signature(read).parameters.values())[:-1]
-    return inspect.Signature([*own, *list(inspect.signature(_columns).parameters.values())[1:]])
+    return inspect.Signature([*own, *list(inspect.signature(_columns).parameters.values())[2:]])
 
 
 read.__signature__ = _options_of_read()  # type: ignore[attr-defined]  # Of get_dataset's check.
-
-
-def _cells(header: str, separator: str) -> list[str]:
-    return next(csv.reader([header], delimiter=separator), [])
 
 
 def _listed(columns: str | Sequence[str]) -> list[str]:
@@ -243,15 +313,26 @@ def _stacked(lists: Sequence[Any], name: str) -> Array:
     return np.asarray(lists)
 
 
-def _ordered(frame: pd.DataFrame, episode: str | None, time: str | None) -> tuple[pd.DataFrame, Array | None]:
-    """Returns the rows sorted by episode, then time, and where each episode ends."""
-    times = None if time is None else _times(frame, time)
+def _order(
+    frame: pd.DataFrame, episode: str | None, times: Array | None, time: str | None
+) -> tuple[Array, Array | None]:
+    """Returns the order of the rows by episode, then time, and where each episode ends in it."""
     fix = "give each step its own time, or each recording its own episode"
     order, last = in_order(_numbered(frame, episode), times, f"column {time!r}", fix)
-    return frame.iloc[order], None if episode is None else last
+    return order, None if episode is None else last
 
 
-def _times(frame: pd.DataFrame, column: str) -> Array:
+def _times(frame: pd.DataFrame, column: str, plan: TableSchema | None) -> Array:
+    """Returns times as numbers: numbers as they are, and dates in days since 1970 if there is a schema."""
+    if plan is None:
+        return _times_of_texts(frame, column)
+    if frame[column].to_numpy().dtype.kind in "iuf":
+        return _number(frame, column)
+    days = TableColumn(column, "time", unit="days", origin="1970-01-01")
+    return _encoded(frame, days, plan.time_format)
+
+
+def _times_of_texts(frame: pd.DataFrame, column: str) -> Array:
     """Returns times as numbers; texts must be of ISO 8601 in one offset, as any others sort as texts do."""
     pandas, values = require("pandas", "pandas"), frame[column]
     _check_no_gaps(column, np.asarray(values.isna()))

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from offlinekit.envs.env_facts import ENV_FACTS
-from offlinekit.errors import DatasetError, FileFormatError
+from offlinekit.errors import DatasetError
 from offlinekit.fields import Steps, checked
 from offlinekit.interfaces import Trainable
 from offlinekit.training import policy_file, run_folder
@@ -39,7 +35,7 @@ def resume(algo: Trainable, folder: Path, step: int | None = None, online: bool 
         FileFormatError: If all of them are damaged.
         ValueError: If the run has another class or other hyperparameters, or goes on by another call.
     """
-    path, header, tensors = _newest_sound(folder, step)
+    path, header, tensors = run_folder.newest_sound(folder, step)
     with policy_file.refused(path):
         state = _checked_state(header["run"])
     if was_online(state) is not online:
@@ -178,23 +174,6 @@ def find_run(
         return {**found, "hyperparameters": algo.migrated(found["hyperparameters"])} if own else found
 
     return run_folder.find(out, config, apart, finished, taken, migrated, record)
-
-
-def _newest_sound(folder: Path, step: int | None) -> tuple[Path, dict[str, Any], dict[str, Tensor]]:
-    """Reads the newest checkpoint, up to a step, that is not damaged, and warns if that is not the newest of all."""
-    newest = (
-        run_folder.latest_checkpoint(folder) if step is None else run_folder.checkpoint_path(folder, step)
-    )
-    older = [path for path in run_folder.checkpoints(folder) if path < newest]
-    try:
-        return newest, *policy_file.read(newest, torch.device("cpu"))
-    except FileFormatError as error:
-        for path in reversed(older):
-            with suppress(FileFormatError):
-                content = policy_file.read(path, torch.device("cpu"))
-                warnings.warn(f"{error}; going on from {path.name}, the one before", stacklevel=5)
-                return path, *content
-        raise
 
 
 def _as_json(value: Any) -> Any:

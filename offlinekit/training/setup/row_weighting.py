@@ -6,6 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from offlinekit.datasets import MDPDataset
+from offlinekit.datasets.tabular.recency import PREFIX, Recency
 from offlinekit.errors import did_you_mean
 from offlinekit.sampling.loss_weights import LossWeights, describe, loss_weights, weighted
 from offlinekit.sampling.priorities import Priorities
@@ -58,6 +59,10 @@ def weighted_dataset(
     """
     if weights is None:
         return dataset
+    if team is not None and isinstance(weights, str) and weights.startswith(PREFIX):
+        weights = Recency.from_text(weights)
+    if team is not None and isinstance(weights, Recency) and weights.latest is None:
+        weights = dataclasses.replace(weights, latest=max(team.gather(weights.latest_of(dataset))))
     values = loss_weights(dataset, weights)
     mean = float(values.mean())
     scale = 1.0 if team is None else mean / team.means({"weights": mean})["weights"]

@@ -164,8 +164,8 @@ class RunSettings(SharedSettings, total=False):
     ]
     weights: Annotated[
         "LossWeights | None",
-        "Loss weights of rows, at least 0: the name of one of the dataset's extras, an array [N], or a function of "
-        "the dataset; scaled to mean 1, and rows of weight 0 are not drawn.",
+        "Loss weights of rows, at least 0: the name of one of the dataset's extras, 'recency:by=day,half_life=30', an "
+        "array [N], or a function of the dataset; scaled to mean 1, and rows of weight 0 are not drawn.",
         Setting(None, named=True),
     ]
     team: Annotated[

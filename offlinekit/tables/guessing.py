@@ -1,0 +1,186 @@
+"""A first schema of a table, guessed from its cells, as YAML that a person corrects."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from offlinekit.tables.table_columns import (
+    KINDS,
+    RULES,
+    SECONDS,
+    UNKNOWN,
+    WORDS,
+    Array,
+    TableColumn,
+    TableError,
+    label_of,
+)
+from offlinekit.tables.table_schema import ROLES, Table
+
+NAMES = {
+    "action": ("action", "actions", "treatment", "decision", "dose", "arm", "choice"),
+    "reward": ("reward", "rewards", "score", "outcome", "utility", "r"),
+    "episode": (
+        "episode",
+        "episode_id",
+        "patient",
+        "patient_id",
+        "subject_id",
+        "stay_id",
+        "icustay_id",
+        "user_id",
+        "session",
+    ),
+    "time": ("time", "timestamp", "charttime", "date", "datetime", "step", "t", "hour", "day"),
+    "terminal": ("terminal", "terminals", "terminated", "done", "died", "dead"),
+    "timeout": ("timeout", "timeouts", "truncated", "censored"),
+    "propensity": ("propensity", "propensities", "pscore", "propensity_score"),
+}
+"""Names of columns in small letters that say what a column is for; the first one that a table has."""
+MOST_LABELS = 50
+"""Different texts beyond this number, or in more than half of the rows, are hardly categories."""
+
+
+@dataclass(frozen=True)
+class Guess:
+    """What the columns of a table may mean.
+
+    Attributes:
+        observations, actions: Columns by name, each with what was seen in it, for people.
+        roles: Names of columns by role; of a role that no column has, None.
+        unused: Names of the other columns, each with the reason.
+        n_rows: Of the table.
+    """
+
+    observations: Mapping[str, tuple[TableColumn, str]]
+    actions: Mapping[str, tuple[TableColumn, str]]
+    roles: Mapping[str, str | None]
+    unused: Mapping[str, str] = field(default_factory=dict)
+    n_rows: int = 0
+
+    def to_yaml(self, table: str, file: str) -> str:
+        """Returns the guess as the text of a schema file.
+
+        Args:
+            table: Name of the table, for the first line.
+            file: Name of the schema file, likewise.
+        """
+        lines = [
+            f"# What the columns of {table} mean, as guessed from {self.n_rows:,} rows. Correct it, then give it to",
+            "# the commands that read the table:",
+            f"#   offlinekit datasets validate {table} --schema {file}",
+            f"# kind: {', '.join(KINDS)}; order has its categories from the lowest.",
+            f"# unit: of numbers for people; of times {', '.join(SECONDS)}.",
+            f"# gaps: {', '.join(RULES)} (with fill:). Other fields: low, high.",
+            "observations:",
+            *(_line(*each) for each in self.observations.values()),
+            "actions:" if self.actions else "actions: []  # Name the column here",
+            *(_line(*each) for each in self.actions.values()),
+            *(f"{role}: {json.dumps(name) if (name := self.roles[role]) else ''}".rstrip() for role in ROLES),
+            "legal_actions: []  # Columns of yes/no, one for each category of the action",
+            'time_format:  # Such as "%d.%m.%Y %H:%M", if times are no ISO 8601',
+            *(f"# Not used: {name} ({reason})" for name, reason in self.unused.items()),
+        ]
+        return "\n".join(lines) + "\n"
+
+
+def guess(rows: object, **named: str | None) -> Guess:
+    """Returns what the columns of a table may mean, by their names and cells.
+
+    Args:
+        rows: The table.
+        named: Columns by role, of those that the caller knows: action, reward, episode, time, terminal, timeout,
+            propensity.
+
+    Raises:
+        TableError: For a column that there is not, or a table without rows.
+    """
+    table = Table(rows, [name for name in named.values() if name])
+    names = list(dict.fromkeys(str(name) for name in getattr(table.rows, "columns", table.names)))
+    roles = {role: named.get(role) or _named_so(names, role) for role in NAMES}
+    action = roles.pop("action")
+    observations: dict[str, tuple[TableColumn, str]] = {}
+    unused = {}
+    for name in names:
+        if name == action or name in roles.values():
+            continue
+        column, seen = _column(name, table.cells(name))
+        if column is None:
+            unused[name] = seen
+        else:
+            observations[name] = (column, seen)
+    actions = {} if action is None else {action: _action(action, table.cells(action))}
+    return Guess(observations, actions, roles, unused, len(table.cells(names[0])))
+
+
+def _named_so(names: Sequence[str], role: str) -> str | None:
+    by_small = {name.lower(): name for name in reversed(names)}
+    return next((by_small[known] for known in NAMES[role] if known in by_small), None)
+
+
+def _column(name: str, cells: Array) -> tuple[TableColumn | None, str]:
+    """Returns what a column of the observation may mean, or None, and what was seen."""
+    labels, counts, n_gaps = _labels(cells)
+    gaps = f"; {n_gaps:,} of {len(cells):,} rows have no value: state a rule" if n_gaps else ""
+    if not labels:
+        return None, "it has no value at all"
+    if {label.lower() for label in labels} <= WORDS.keys() and len(labels) == 2:
+        return TableColumn(name, "yes/no"), f"{_counted(labels, counts)}{gaps}"
+    for kind in ("number", "time"):
+        column = TableColumn(name, kind, origin="1970-01-01" if kind == "time" else None)
+        try:
+            numbers = column.numbers(cells)
+        except TableError:
+            continue
+        if kind == "time":
+            return TableColumn(name, "time", unit="days"), f"such as {labels[0]}{gaps}"
+        return TableColumn(name), f"{np.nanmin(numbers):g} to {np.nanmax(numbers):g}{gaps}"
+    if len(labels) > min(MOST_LABELS, len(cells) / 2):
+        return None, f"{len(labels):,} different texts, such as {labels[0]!r:.60}"
+    known = tuple(label for label in labels if label != UNKNOWN)
+    return TableColumn(name, "category", known), f"{_counted(labels, counts)}{gaps}"
+
+
+def _action(name: str, cells: Array) -> tuple[TableColumn, str]:
+    """Returns what the column of the action may mean: few labels or whole numbers are discrete."""
+    labels, counts, _ = _labels(cells)
+    try:
+        numbers = TableColumn(name).numbers(np.array(labels, object))
+    except TableError:
+        numbers = np.full(len(labels), np.nan)
+    if ((numbers == np.round(numbers)).all() and len(labels) <= MOST_LABELS) or np.isnan(numbers).any():
+        return TableColumn(name, "category", tuple(labels)), _counted(labels, counts)
+    return TableColumn(name, low=float(numbers.min()), high=float(numbers.max())), "bounds as in the data"
+
+
+def _labels(cells: Array) -> tuple[list[str], list[int], int]:
+    """Returns the different labels of cells, sorted, how often each is there, and the number of gaps."""
+    missing = TableColumn("", "yes/no").is_missing(cells)  # Among labels, None is one.
+    distinct, counts = np.unique([label_of(cell) for cell in cells[~missing]], return_counts=True)
+    order = sorted(range(len(distinct)), key=lambda i: _place(str(distinct[i])))
+    return [str(distinct[i]) for i in order], [int(counts[i]) for i in order], int(missing.sum())
+
+
+def _place(label: str) -> tuple[float, str]:
+    try:
+        return float(label), label
+    except ValueError:
+        return np.inf, label
+
+
+def _counted(labels: Sequence[str], counts: Sequence[int]) -> str:
+    shown = ", ".join(f"{label} {count:,}" for label, count in list(zip(labels, counts, strict=True))[:8])
+    return shown + (", ..." if len(labels) > 8 else "")
+
+
+def _line(column: TableColumn, seen: str) -> str:
+    facts = {"unit": column.unit, "gaps": column.gaps, **column.to_json()}
+    if column.categories:
+        del facts["unit"]
+    first = {key: facts.pop(key) for key in ("name", "kind")}
+    fields = ", ".join(f"{key}: {json.dumps(value)}" for key, value in {**first, **facts}.items())
+    return f"  - {{{fields}}}  # {' '.join(seen.split())}"

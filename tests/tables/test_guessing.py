@@ -1,0 +1,92 @@
+"""A first schema, guessed from the cells, is one that the commands take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from offlinekit.datasets import get_dataset
+from offlinekit.tables.guessing import guess
+from offlinekit.tables.schema_files import read_schema
+from offlinekit.tables.table_columns import TableError
+
+pandas = pytest.importorskip("pandas")
+pytest.importorskip("yaml")
+
+
+def frame(n: int = 12) -> Any:
+    half = n // 2
+    return pandas.DataFrame(
+        {
+            "Patient": [f"p{i}" for i in range(2) for _ in range(half)],
+            "hour": [*range(half)] * 2,
+            "pulse": ["60", "", *["80.5"] * (n - 2)],
+            "level": ["1", "0"] * half,
+            "ward": ["A", "unknown", "None"] * (n // 3),
+            "admitted": ["2024-01-01", "2024-02-01T10:00"] * half,
+            "note": [f"text {i}" for i in range(n)],
+            "empty": [""] * n,
+            "treatment": ["None", "10", "9"] * (n // 3),
+            "score": np.arange(n) / 2,
+            "died": (["no"] * (half - 1) + ["yes"]) * 2,
+        }
+    )
+
+
+def test_kinds_and_roles() -> None:
+    guessed = guess(frame())
+    kinds = {name: column.kind for name, (column, _) in guessed.observations.items()}
+    assert kinds == {"pulse": "number", "level": "yes/no", "ward": "category", "admitted": "time"}
+    assert guessed.observations["ward"][0].categories == (
+        "A",
+        "None",
+    )  # The class of others is called unknown.
+    assert guessed.observations["pulse"][1] == "60 to 80.5; 1 of 12 rows have no value: state a rule"
+    assert guessed.actions["treatment"][0].categories == ("9", "10", "None")
+    assert guessed.roles == {
+        **{"reward": "score", "episode": "Patient", "time": "hour", "terminal": "died"},
+        **{"timeout": None, "propensity": None},
+    }
+    assert guessed.unused == {
+        "note": "12 different texts, such as 'text 0'",
+        "empty": "it has no value at all",
+    }
+
+
+def test_roles_that_the_caller_names() -> None:
+    guessed = guess(frame(), action="pulse", reward="hour")
+    column, _ = guessed.actions["pulse"]
+    assert (column.kind, column.low, column.high) == ("number", 60.0, 80.5)
+    assert guessed.roles["reward"] == "hour"
+    with pytest.raises(TableError, match="the rows have no column 'puls'; did you mean 'pulse'"):
+        guess(frame(), action="puls")
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    guessed = guess(frame())
+    (tmp_path / "x.yaml").write_text(guessed.to_yaml("x.csv", "x.yaml"))
+    schema = read_schema(tmp_path / "x.yaml")
+    assert schema.observations == tuple(column for column, _ in guessed.observations.values())
+    assert schema.actions == tuple(column for column, _ in guessed.actions.values())
+    assert (schema.reward, schema.episode, schema.terminal, schema.timeout) == (
+        "score",
+        "Patient",
+        "died",
+        None,
+    )
+
+
+def test_a_table_is_read_by_its_guess(tmp_path: Path) -> None:
+    frame().drop(columns="pulse").to_csv(tmp_path / "x.csv", index=False)
+    text = guess(frame().drop(columns="pulse")).to_yaml("x.csv", "x.yaml")
+    (tmp_path / "x.yaml").write_text(text)
+    dataset, _ = get_dataset(tmp_path / "x.csv", schema=tmp_path / "x.yaml")
+    assert dataset.n_episodes == 2
+    # level 1, ward A, a day that is the first one; then level 0, ward unknown, 31 days and 10 hours later.
+    np.testing.assert_allclose(
+        dataset.observations[:2], [[1, 1, 0, 0, 0], [0, 0, 0, 1, 31 + 10 / 24]], rtol=1e-6
+    )
+    assert dataset.actions[:3].tolist() == [2, 1, 0]
