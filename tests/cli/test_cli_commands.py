@@ -34,6 +34,7 @@ NAMES = [
         "finetune",
         "ope",
         "plot",
+        "predict",
         "record",
         "report",
         "respond",
