@@ -8,10 +8,39 @@ from typing import TYPE_CHECKING, Any
 from offlinekit.version import __version__
 
 if TYPE_CHECKING:
+    from offlinekit import algos, datasets, envs, metrics, nn, sampling, sweeps, testing, training
     from offlinekit.core.algo import Algo
     from offlinekit.core.impl import Impl
 
-__all__ = ["__version__", "load"]
+__all__ = [
+    "__version__",
+    "algos",
+    "datasets",
+    "envs",
+    "load",
+    "metrics",
+    "nn",
+    "sampling",
+    "sweeps",
+    "testing",
+    "training",
+]
+
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        """Imports a module of this package when it is used first, such as `offlinekit.algos`."""
+        import importlib
+
+        if name in __all__:
+            return importlib.import_module(f"{__name__}.{name}")
+        from offlinekit.ground.hints import no_attribute
+
+        return no_attribute(__name__, __all__, name)
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})
 
 
 def load(

@@ -15,6 +15,8 @@ from typing_extensions import dataclass_transform
 
 from offlinekit.errors import nearest
 from offlinekit.fields import Described, checked, kind_in_words, meaning_of
+from offlinekit.ground.hints import answer
+from offlinekit.ground.hints import hint as hint_at
 
 NEAR = 0.8
 """Likeness from which an unknown name is taken for a misspelt field."""
@@ -30,7 +32,8 @@ class _InOnePiece(ABCMeta):
             if args:
                 first = dataclasses.fields(cls)[0]
                 example = f"{cls.__name__}({first.name}={default_of(first)!r})"
-                raise TypeError(f"{cls.__name__} takes keywords only, such as {example}")
+                learns = "; data come with fit" if hasattr(cls, "fit") else ""
+                raise TypeError(f"{cls.__name__} takes keywords only, such as {example}{learns}")
             given = cls.current_names(given)
             check_names(cls, given)
             instance = super().__call__(**given)
@@ -100,6 +103,12 @@ class Configured(metaclass=_InOnePiece):
 
     if not TYPE_CHECKING:  # The type checker would let any name pass.
 
+        def __getattr__(self, name: str) -> object:
+            """Raises AttributeError for a name that there is not, with what is meant by it."""
+            if meant := "" if name.startswith("_") else answer("attribute", name):
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{meant}")
+            return object.__getattribute__(self, name)  # Raises; of a property the error within it.
+
         def __setattr__(self, name: str, value: object) -> None:
             """Sets a field to a value that was checked, or an attribute of the user's own."""
             fields = fields_of(type(self))
@@ -135,6 +144,8 @@ class Configured(metaclass=_InOnePiece):
         if passes or "_is_complete" not in self.__dict__:
             return
         refuse_misspelt(type(self), name)
+        if meant := answer(type(self).field_word, name, fields_of(type(self))):
+            raise AttributeError(f"{type(self).__name__} has no {name!r}{meant}")
         self.refuse_foreign(name)
 
     def refuse_foreign(self, name: str) -> None:
@@ -189,9 +200,8 @@ def check_names(cls: type[Any], names: Iterable[str]) -> None:
     known = [name for name, field in fields_of(cls).items() if field.init]
     for name in names:
         if name not in known:
-            meant = nearest(name, known)
-            hint = f"; did you mean {meant!r}?" if meant else f"; it has: {', '.join(sorted(known))}"
-            raise TypeError(f"{cls.__name__} has no {cls.field_word} {name!r}{hint}")
+            meant = hint_at(cls.field_word, name, known) or f"; it has: {', '.join(sorted(known))}"
+            raise TypeError(f"{cls.__name__} has no {cls.field_word} {name!r}{meant}")
 
 
 def _own_annotations(cls: type[Any]) -> dict[str, Any]:

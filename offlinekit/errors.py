@@ -73,8 +73,10 @@ class NotFiniteError(TrainingError):
 
 
 def nearest(name: str, known: Iterable[str], likeness: float = 0.6) -> str | None:
-    """Returns the known name that is most like one, or None if none is alike."""
-    return next(iter(difflib.get_close_matches(name, list(known), n=1, cutoff=likeness)), None)
+    """Returns the known name that is most like one, whatever its capitals, or None if none is alike."""
+    spelled = {each.lower(): each for each in known}
+    alike = difflib.get_close_matches(name.lower(), list(spelled), n=1, cutoff=likeness)
+    return spelled[alike[0]] if alike else None
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

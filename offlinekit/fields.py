@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import math
 import numbers
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from offlinekit.errors import did_you_mean
+from offlinekit.ground.hints import hint
 
 
 @dataclass(frozen=True)
@@ -130,11 +132,32 @@ def _number(name: str, value: object, kind: type[Any], where: str) -> float:
     wanted = numbers.Integral if kind is int else numbers.Real
     if isinstance(value, bool) or not isinstance(value, wanted):
         word = "an integer" if kind is int else "a number"
-        raise TypeError(f"{name} must be {word}{where}, got {value!r} of type {type(value).__name__}")
+        meant = hint("function as a value", name) if callable(value) else ""
+        raise TypeError(
+            f"{name} must be {word}{where}, got {value!r:.100} of type {type(value).__name__}{meant}"
+        )
     if math.isnan(float(value)):
         raise ValueError(f"{name} must be a number{where}, got nan")
     number: float = kind(value)
     return number
+
+
+def parse_pairs(texts: Iterable[str]) -> dict[str, Any]:
+    """Returns texts of the form key=value as a dict: values that are JSON as such, others as text.
+
+    Raises:
+        ValueError: For a text without a key or an equals sign.
+    """
+    parsed = {}
+    for given in texts:
+        key, separator, text = given.partition("=")
+        if not separator or not key.strip():
+            raise ValueError(f"expected KEY=VALUE, such as alpha=2.5, got {given!r}")
+        try:
+            parsed[key.strip()] = json.loads(text)
+        except ValueError:
+            parsed[key.strip()] = {"None": None, "True": True, "False": False}.get(text, text)
+    return parsed
 
 
 def kind_in_words(hint: object) -> str:

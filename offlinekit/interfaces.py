@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from offlinekit.datasets import MDPDataset
     from offlinekit.sampling.batch import Minibatch
     from offlinekit.sampling.scalers import Scaling
+    from offlinekit.training.loggers import History
     from offlinekit.training.run import Run
     from offlinekit.types import Array
 
@@ -117,7 +118,7 @@ class Trainable(Protocol):
     scaling: Scaling
     seed_was_drawn: bool
     dataset_name: str
-    history: list[dict[str, Any]]
+    history: History
     run_dir: Path | None
     experience: MDPDataset | None
     in_run: str

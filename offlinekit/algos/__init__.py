@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import TYPE_CHECKING
+
 from offlinekit.algos.awac import AWAC
 from offlinekit.algos.awr import AWR
 from offlinekit.algos.bc import BC
@@ -71,6 +74,7 @@ from offlinekit.core.algo import Algo
 from offlinekit.core.catalogue import letters
 from offlinekit.core.populations import Population
 from offlinekit.errors import did_you_mean
+from offlinekit.ground.hints import no_attribute
 from offlinekit.nn.encoders import CNNEncoder, MLPEncoder, ResidualEncoder, register_encoder
 
 __all__ = [
@@ -150,6 +154,9 @@ __all__ = [
     "get_algo",
     "register_encoder",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__ = partial(no_attribute, __name__, __all__)
 
 
 def catalogue() -> dict[str, type[Algo]]:

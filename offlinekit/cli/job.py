@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from offlinekit.algos import Population, get_algo
-from offlinekit.cli.options import parse_key_values, usage
+from offlinekit.cli.options import usage
 from offlinekit.cli.output import number, table, with_error
 from offlinekit.cli.runs import make_env
 from offlinekit.core import presets
@@ -19,7 +19,7 @@ from offlinekit.core.renames import renamed
 from offlinekit.datasets import MDPDataset, get_dataset
 from offlinekit.datasets.fingerprint import fingerprint
 from offlinekit.errors import FileFormatError
-from offlinekit.metrics import Budget, Evaluator, evaluate, get_evaluator, standard_error
+from offlinekit.metrics import Budget, evaluate, get_evaluator, standard_error
 from offlinekit.training import run_folder
 from offlinekit.training.evaluations import try_evaluators
 from offlinekit.training.interrupts import COMPLETE
@@ -312,16 +312,10 @@ def _make_algo(options: dict[str, Any]) -> Algo:
         return front(**{**options.get("hyperparameters", {}), **chosen})
 
 
-def _evaluator(given: str) -> Evaluator:
-    """Returns the evaluator of a text such as "soft_opc" or "soft_opc:return_threshold=200"."""
-    name, separator, options = given.partition(":")
-    return get_evaluator(name, **(parse_key_values(options.split(",")) if separator else {}))
-
-
 def _fit_arguments(options: dict[str, Any], info: dict[str, Any]) -> dict[str, Any]:
     """Returns the keywords of `fit`, without those that keep its own defaults."""
     with usage("--metric"):
-        evaluators = {given: _evaluator(given) for given in options.get("metrics", ())}
+        evaluators = {given: get_evaluator(given) for given in options.get("metrics", ())}
     return {
         **{name: options[name] for name in (*PLAIN, "loggers") if name in options},
         "n_steps": options.get("steps", N_STEPS),

@@ -12,7 +12,9 @@ import click
 
 from offlinekit.cli import commands
 from offlinekit.cli.options import DEBUG, SETTINGS, debug_option, import_option
-from offlinekit.errors import OfflineKitError, Preempted, did_you_mean
+from offlinekit.cli.wrong_usage import answered
+from offlinekit.errors import OfflineKitError, Preempted
+from offlinekit.ground.hints import hint
 
 FAILED, PREEMPTED, INTERRUPTED = 1, 75, 130
 
@@ -38,21 +40,22 @@ class Commands(click.Group):
         name = args[0]
         if self.get_command(ctx, name) is None and not name.startswith("-"):
             raise click.UsageError(
-                f"No such command {name!r}{did_you_mean(name, self.list_commands(ctx))}", ctx
+                f"No such command {name!r}{hint('command', name, self.list_commands(ctx))}", ctx
             )
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> object:
         """Runs a command; what a user can cause becomes a line on stderr and an exit code."""
+        words = [*ctx._protected_args, *ctx.args]
         try:
             with warnings.catch_warnings():
                 warnings.filterwarnings("default", "'.*' of .* is now ", DeprecationWarning)  # Else unseen.
                 warnings.showwarning = _show_warning  # type: ignore[assignment]  # Takes the rest as *_.
                 return super().invoke(ctx)
-        except click.ClickException:
+        except click.ClickException as error:
             if ctx.meta.get(DEBUG):
                 traceback.print_exc()
-            raise
+            raise answered(error, words) if isinstance(error, click.UsageError) else error from None
         except KeyboardInterrupt as error:
             click.echo(f"Interrupted {error}".rstrip(), err=True)
             sys.exit(PREEMPTED if isinstance(error, Preempted) else INTERRUPTED)

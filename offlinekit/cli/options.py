@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import importlib
-import json
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -14,6 +13,7 @@ from typing import Any, TypeVar
 import click
 
 from offlinekit.errors import OfflineKitError
+from offlinekit.fields import parse_pairs
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 SETTINGS = {"help_option_names": ["-h", "--help"], "show_default": True, "max_content_width": 100}
@@ -72,21 +72,10 @@ def key_values(_: click.Context, parameter: click.Parameter, values: tuple[str, 
     Returns:
         Each value as JSON if it is JSON, else as text; None, True and False as in Python.
     """
-    return parse_key_values(values, parameter)
-
-
-def parse_key_values(values: Iterable[str], parameter: click.Parameter | None = None) -> dict[str, Any]:
-    """Returns texts of the form key=value as a dict; `parameter` is what an error names."""
-    parsed = {}
-    for given in values:
-        key, separator, text = given.partition("=")
-        if not separator or not key.strip():
-            raise click.BadParameter(f"expected KEY=VALUE, such as alpha=2.5, got {given!r}", param=parameter)
-        try:
-            parsed[key.strip()] = json.loads(text)
-        except ValueError:
-            parsed[key.strip()] = {"None": None, "True": True, "False": False}.get(text, text)
-    return parsed
+    try:
+        return parse_pairs(values)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param=parameter) from error
 
 
 def key_value_option(*names: str, help: str) -> Callable[[Function], Function]:
@@ -106,7 +95,7 @@ def _keep_schema(ctx: click.Context, _: click.Parameter, value: Path | None) -> 
 
 def _with_schema(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, Any]:
     schema = {"schema": ctx.meta[SCHEMA]} if SCHEMA in ctx.meta else {}
-    return {**schema, **parse_key_values(values, parameter)}
+    return {**schema, **key_values(ctx, parameter, values)}
 
 
 def reader_options(name: str = "options") -> Callable[[Function], Function]:

@@ -25,6 +25,7 @@ from offlinekit.datasets import MDPDataset
 from offlinekit.envs.frame_stacking import stacked_space
 from offlinekit.errors import NotFittedError
 from offlinekit.fields import Check, Described
+from offlinekit.ground.hints import answers_guesses
 from offlinekit.interfaces import Sampler
 from offlinekit.load_budget import budgeted
 from offlinekit.nn.isolation import trainable
@@ -33,6 +34,7 @@ from offlinekit.sampling.blocks import sampler_for
 from offlinekit.sampling.loss_weights import learned_rows
 from offlinekit.sampling.scalers import Scaling
 from offlinekit.training.interrupts import whole_runs
+from offlinekit.training.loggers import History
 from offlinekit.training.online.online_settings import OnlineSettings
 from offlinekit.training.online.online_start import start_online
 from offlinekit.training.run import Run
@@ -67,23 +69,17 @@ class Algo(Configured):
     gamma: Annotated[kinds.Probability, "Discount factor of one step."] = 0.99
     n_step: Annotated[kinds.Count, "Steps joined into one transition before bootstrapping."] = 1
     frame_stack: Annotated[kinds.Count, "Images that make one observation, stacked along the channels."] = 1
-    frame_pad: Annotated[kinds.FramePad, "What precedes an episode's first image: zeros, or it again."] = (
-        "zero"
-    )
-    encoder: Annotated[kinds.EncoderLike, "'auto', 'mlp', 'cnn', an encoder or a module factory."] = "auto"
+    frame_pad: Annotated[kinds.FramePad, "What precedes an episode's first image, or that again."] = "zero"
+    encoder: Annotated[kinds.EncoderLike, "'auto', [256, 256], 'cnn', an encoder or a factory."] = "auto"
     observation_scaler: Annotated[kinds.ObservationScaler, "'standard', 'minmax' or a Scaler."] = None
     action_scaler: Annotated[kinds.ActionScaler, "To [-1, 1], by the bounds of space or data."] = "minmax"
-    reward_scaler: Annotated[kinds.RewardScaler, "'standard', 'return', 'shift', 'clip'... or a Scaler."] = (
-        None
-    )
+    reward_scaler: Annotated[kinds.RewardScaler, "'standard', 'return', 'shift'... or a Scaler."] = None
     optimizer: Annotated[kinds.OptimizerName, "Optimizer of every loss."] = "adam"
     weight_decay: Annotated[kinds.NonNegative, "Of the optimizer; decoupled with adamw."] = 0.0
     clip_grad_norm: Annotated[
         kinds.Positive | None, "Largest norm of a loss's gradient; None for no limit."
     ] = None
-    lr_schedule: Annotated[kinds.Schedule, "Of the learning rates over the run; cosine ends at 0."] = (
-        "constant"
-    )
+    lr_schedule: Annotated[kinds.Schedule, "Of the rates over the run; others end at 0."] = "constant"
     seed: Annotated[kinds.Steps | None, "Of networks, batches and noise; None draws one and records it."] = (
         None
     )
@@ -114,7 +110,7 @@ class Algo(Configured):
             self.seed = secrets.randbelow(2**31)
         if self.impl_class is None:
             self.impl_class = type(self).impl_class
-        self.history: list[dict[str, Any]] = []
+        self.history = History()
         self.run_dir: Path | None = None
         self.experience: MDPDataset | None = None  # Of its last online run.
         self.dataset_name = "custom"
@@ -256,6 +252,7 @@ class Algo(Configured):
         """Makes the networks for the given spaces, anew."""
         self._impl = self.impl_class(self, observation_space, action_space, find_device(self.device))
 
+    @answers_guesses
     def predict(
         self, observations: RowsLike, *, legal_actions: ArrayLike | None = None, labels: bool = False
     ) -> Array:
@@ -276,12 +273,14 @@ class Algo(Configured):
         """
         return self._converter.act(observations, self.impl.predict_best_action, legal_actions, labels)
 
+    @answers_guesses
     def sample_action(
         self, observations: RowsLike, *, legal_actions: ArrayLike | None = None, labels: bool = False
     ) -> Array:
         """Returns actions drawn from the policy, as `predict` does; greedy if it is deterministic."""
         return self._converter.act(observations, self.impl.sample_action, legal_actions, labels)
 
+    @answers_guesses
     def predict_value(
         self,
         observations: RowsLike,

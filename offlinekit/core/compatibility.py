@@ -25,7 +25,7 @@ FAR_APART = 100.0
 """Standard deviations of columns that differ by more than this factor are worth a warning."""
 
 
-def check_dataset(algo: Algo, impl: Impl | None, dataset: MDPDataset, known: Iterable[type[Algo]]) -> None:
+def check_dataset(algo: Algo, impl: Impl | None, dataset: object, known: Iterable[type[Algo]]) -> None:
     """Checks that an algorithm can learn from a dataset.
 
     Args:
@@ -40,10 +40,12 @@ def check_dataset(algo: Algo, impl: Impl | None, dataset: MDPDataset, known: Ite
     """
     name = type(algo).__name__
     if not isinstance(dataset, MDPDataset):
-        raise TypeError(
-            f"{name}.fit takes an MDPDataset, got {type(dataset).__name__}; "
+        how = (
             "get_dataset(name) returns a pair: dataset, env = get_dataset(name)"
+            if isinstance(dataset, (str, tuple))
+            else "make one of arrays: MDPDataset(observations, actions, rewards, terminals)"
         )
+        raise TypeError(f"{name}.fit takes an MDPDataset, got {type(dataset).__name__}; {how}")
     discrete = isinstance(dataset.action_space, spaces.Discrete)
     if discrete != (algo.action_kind == "discrete"):
         fitting = ", ".join(

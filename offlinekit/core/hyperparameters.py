@@ -21,7 +21,8 @@ from offlinekit.fields import (
     Steps,
 )
 from offlinekit.fields import Described as Hyperparameter
-from offlinekit.nn.encoders import Encoder, check_encoder, encoder_to_json
+from offlinekit.ground.schedules import LearningRateSchedule, check_schedule, schedule_name
+from offlinekit.nn.encoders import Encoder, as_encoder, check_encoder, encoder_to_json
 from offlinekit.sampling.scalers import Scaler, ScalerLike, resolve_scaler
 
 if TYPE_CHECKING:
@@ -55,14 +56,14 @@ __all__ = [
 ]
 
 Temperature = Annotated[float, Interval("(0, inf]")]
-Schedule = Literal["constant", "cosine"]
+Schedule = Annotated[LearningRateSchedule, Check(check_schedule, "constant | cosine | linear | a function")]
 FramePad = Literal["zero", "repeat"]
 QKind = Literal["mean", "qr"]
 TDLoss = Literal["huber", "mse"]
 OptimizerName = Literal["adam", "adamw", "sgd", "rmsprop"]
 LogStd = Annotated[float, Interval("(-inf, 2)")]
 Device = Annotated[str, Check(check_device, "device", str)]  # A torch.device is kept by its name.
-EncoderLike = Annotated[Encoder, Check(check_encoder, "encoder")]
+EncoderLike = Annotated[Encoder, Check(check_encoder, "encoder", as_encoder)]
 ObservationScaler = Annotated[ScalerLike, Check(partial(resolve_scaler, kind="observation"), "scaler")]
 ActionScaler = Annotated[ScalerLike, Check(partial(resolve_scaler, kind="action"), "scaler")]
 RewardScaler = Annotated[ScalerLike, Check(partial(resolve_scaler, kind="reward"), "scaler")]
@@ -90,6 +91,8 @@ def as_plain(values: Mapping[str, Any]) -> dict[str, Any]:
             plain[name] = encoder_to_json(value)
         elif isinstance(value, Scaler):
             plain[name] = value.to_json()
+        elif name.endswith("lr_schedule") and callable(value):
+            plain[name] = schedule_name(value)
     return plain
 
 

@@ -15,6 +15,7 @@ from offlinekit.core.noted_config import NotedConfig
 from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.envs.legal_actions import has_legal_actions
 from offlinekit.errors import UnsupportedError
+from offlinekit.ground.schedules import LearningRateSchedule
 from offlinekit.interfaces import Sampler
 from offlinekit.naming import register
 from offlinekit.nn.encoders import Encoder, resolve_encoder
@@ -260,7 +261,7 @@ class Impl(nn.Module):
         owners: Sequence[nn.Module | nn.Parameter],
         learning_rate: float,
         *,
-        schedule: str | None = None,
+        schedule: LearningRateSchedule | None = None,
         warmup_steps: int = 0,
         every: int = 1,
         first: int = 1,
@@ -276,7 +277,7 @@ class Impl(nn.Module):
             owners: Modules or parameters that this loss alone may change; frozen ones stay as they are, and
                 a parameter that stands alone, such as a temperature, does not decay.
             learning_rate: At the start of the schedule.
-            schedule: "constant" or "cosine"; None takes the front's `lr_schedule`.
+            schedule: As `lr_schedule`; None takes the front's `lr_schedule`.
             warmup_steps: Updates over which the learning rate grows linearly to its full size.
             every: The loss is minimised at every `every`-th update.
             first: The first update in which it is, counted from 1.

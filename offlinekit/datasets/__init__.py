@@ -1,5 +1,8 @@
 """Datasets: recorded transitions, their readers, and the environments to evaluate policies in."""
 
+from functools import partial
+from typing import TYPE_CHECKING
+
 from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.datasets.recording.collecting import collect
 from offlinekit.datasets.registry import get_dataset, known_datasets, register_dataset, unregister_dataset
@@ -9,6 +12,7 @@ from offlinekit.datasets.tabular.drift import drift
 from offlinekit.datasets.tabular.recency import Recency
 from offlinekit.datasets.transitions import Transitions
 from offlinekit.envs.environments import as_gymnasium, make_env
+from offlinekit.ground.hints import no_attribute
 
 __all__ = [
     "MDPDataset",
@@ -25,3 +29,6 @@ __all__ = [
     "text_dataset",
     "unregister_dataset",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__ = partial(no_attribute, __name__, __all__)

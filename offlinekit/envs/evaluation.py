@@ -15,6 +15,7 @@ from offlinekit.envs.given_env import GivenEnv
 from offlinekit.envs.rollout import Rollout
 from offlinekit.envs.stateful_policies import as_actor
 from offlinekit.fields import Steps, checked
+from offlinekit.ground.hints import answers_guesses
 from offlinekit.types import ArrayTree, stack_trees
 
 if TYPE_CHECKING:
@@ -109,6 +110,7 @@ class Evaluation:
         return {key: figure for key, figure in figures.items() if figure is not None}
 
 
+@answers_guesses
 def evaluate(
     policy: PolicyLike,
     env: EnvSource | None,

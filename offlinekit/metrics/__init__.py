@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import TYPE_CHECKING
+
 from offlinekit.directions import less_is_better, more_is_better
 from offlinekit.envs.callable_policies import RandomPolicy, as_policy
 from offlinekit.envs.evaluation import Evaluation, evaluate, normalized_score
 from offlinekit.envs.video import Recording, record_video
+from offlinekit.ground.hints import no_attribute
 from offlinekit.interfaces import Evaluator, Policy
 from offlinekit.metrics.evaluators import get_evaluator, known_evaluators, on_dataset
 from offlinekit.metrics.evaluators.action_difference import action_difference
@@ -91,3 +95,6 @@ __all__ = [
     "validation_losses",
     "value",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__ = partial(no_attribute, __name__, __all__)

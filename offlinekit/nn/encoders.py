@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import KW_ONLY, asdict, dataclass, field, replace
 from functools import partial
 from math import inf, isfinite
@@ -123,10 +123,19 @@ class ModuleEncoder(MLPEncoder):
 
     def create_trunk(self, space: spaces.Space[Any]) -> nn.Module:
         """Makes the user's module and finds the size of its features."""
-        return UserTrunk(self.create(space), space)
+        try:
+            module = self.create(space)
+        except TypeError as error:
+            raise TypeError(
+                f"the encoder factory {self.name!r} failed: {error}; it takes the observation space alone and returns "
+                "an nn.Module, observations -> features [B, F]"
+            ) from error
+        return UserTrunk(module, space)
 
 
-Encoder: TypeAlias = "str | Mapping[str, Any] | MLPEncoder | Callable[[spaces.Space[Any]], nn.Module]"
+Encoder: TypeAlias = (
+    "str | Sequence[int] | Mapping[str, Any] | MLPEncoder | Callable[[spaces.Space[Any]], nn.Module]"
+)
 BUILT_IN = {"mlp": MLPEncoder, "cnn": CNNEncoder, "residual": ResidualEncoder}
 _ENCODERS: dict[str, Callable[..., MLPEncoder]] = {**BUILT_IN}
 _FACTORIES: dict[str, Callable[..., nn.Module]] = {}
@@ -156,7 +165,7 @@ def register_encoder(
 
 
 def resolve_encoder(encoder: Encoder, space: spaces.Space[Any]) -> MLPEncoder:
-    """Returns the encoder that a name, a dict of JSON, a factory or "auto" stands for.
+    """Returns the encoder that a name, hidden sizes, a dict of JSON, a factory or "auto" stands for.
 
     "auto" takes convolutions if the observation holds an image, else fully connected layers.
 
@@ -164,23 +173,39 @@ def resolve_encoder(encoder: Encoder, space: spaces.Space[Any]) -> MLPEncoder:
         ValueError: For an unknown name.
         TypeError: For a module instead of a factory, or a thing of another type.
     """
-    if isinstance(encoder, nn.Module) or not (
-        isinstance(encoder, (str, MLPEncoder, Mapping)) or callable(encoder)
-    ):
+    encoder = as_encoder(encoder)
+    if isinstance(encoder, nn.Module):
+        kind = type(encoder).__name__
         raise TypeError(
-            "encoder must be a name, an encoder or a factory, observation space -> nn.Module, that makes the "
-            f"module anew for each network; got {type(encoder).__name__}"
+            f"encoder got one {kind}, but each network needs its own; give a function that makes it, such as "
+            f"encoder=lambda space: {kind}(...)"
+        )
+    if not isinstance(encoder, (str, MLPEncoder, Mapping)) and not callable(encoder):
+        raise TypeError(
+            "encoder must be a name, hidden sizes such as [256, 256], an encoder or a factory, observation space -> "
+            f"nn.Module, that makes the module anew for each network; got {encoder!r:.100}"
         )
     if isinstance(encoder, MLPEncoder):
         return encoder
     if isinstance(encoder, Mapping):
         options = dict(encoder)
-        return _named(options.pop("type", "mlp"), options)
+        kind = options.pop("type", "mlp")
+        return _named(_kind_for(space) if kind == "auto" else kind, options)
     if callable(encoder):
         return ModuleEncoder(create=encoder, name=_factory_name(encoder))
-    if encoder == "auto":
-        return CNNEncoder() if any(is_image(leaf) for leaf in space_leaves(space)) else MLPEncoder()
-    return _named(encoder, {})
+    return _named(_kind_for(space) if encoder == "auto" else encoder, {})
+
+
+def _kind_for(space: spaces.Space[Any]) -> str:
+    """Returns the encoder that "auto" is for a space."""
+    return "cnn" if any(is_image(leaf) for leaf in space_leaves(space)) else "mlp"
+
+
+def as_encoder(given: Encoder) -> Encoder:
+    """Returns hidden sizes such as [256, 256] as the encoder that they mean, "auto" with these layers; others as is."""
+    if isinstance(given, (list, tuple)) and given and all(isinstance(size, int) for size in given):
+        return {"type": "auto", "hidden_sizes": list(given)}
+    return given
 
 
 def embedding_encoder(encoder: Encoder, space: spaces.Space[Any]) -> Encoder:
@@ -196,6 +221,7 @@ def check_encoder(encoder: Encoder) -> None:
 
 def encoder_to_json(encoder: Encoder) -> str | Mapping[str, Any]:
     """Returns what `resolve_encoder` turns back into the same encoder, as a file of JSON gives it: lists, no tuples."""
+    encoder = as_encoder(encoder)
     if isinstance(encoder, MLPEncoder):
         names = {kind: name for name, kind in BUILT_IN.items()}
         kind = names.get(type(encoder), getattr(encoder, "name", type(encoder).__name__))
@@ -207,6 +233,7 @@ def encoder_to_json(encoder: Encoder) -> str | Mapping[str, Any]:
         return encoder
     if isinstance(encoder, Mapping):
         return {name: _as_lists(value) for name, value in encoder.items()}
+    assert callable(encoder)
     return {"type": _factory_name(encoder)}
 
 

@@ -17,6 +17,7 @@ from offlinekit.sweeps.plan import FQE, evaluators_of
 from offlinekit.sweeps.sweep_files import read_trials, write_trial
 from offlinekit.training import run_folder
 from offlinekit.training.interrupts import whole_runs
+from offlinekit.training.loggers import History
 from offlinekit.training.setup.resuming import resume
 from offlinekit.training.setup.settings import RunSettings
 
@@ -176,7 +177,7 @@ def _restored(member: Member, n_steps: int) -> bool:
     folder, algo = member.folder, member.algo
     if folder is None or run_folder.latest_checkpoint(folder) != run_folder.checkpoint_path(folder, n_steps):
         return False
-    algo.history, algo.run_dir = resume(algo, folder)["history"], folder
+    algo.history, algo.run_dir = History(resume(algo, folder)["history"]), folder
     return algo.grad_step == n_steps  # Not if the last checkpoint is damaged.
 
 

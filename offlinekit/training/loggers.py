@@ -1,23 +1,30 @@
-"""Logs of the metrics of a run: a CSV file and a progress bar; those of other tools are in trackers.py."""
+"""What sees the rows of a run: its history, a CSV file, callbacks; loggers of other tools are in trackers.py."""
 
 from __future__ import annotations
 
 import csv
-import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
-from tqdm import tqdm
-
+from offlinekit.errors import require
 from offlinekit.io import atomic_write, reraise_as_write_error
 from offlinekit.training import manifest
+
+if TYPE_CHECKING:
+    import pandas
+
+    from offlinekit.interfaces import Trainable
+
+Row: TypeAlias = dict[str, Any]
+"""One row of a history: "step", "time" in seconds, metrics."""
 
 
 class Logger(Protocol):
     """The rows of a run, as loggers receive them."""
 
-    def log(self, row: dict[str, Any]) -> None:
-        """Logs one row of the history: "step", "time" in seconds, metrics."""
+    def log(self, row: Row) -> None:
+        """Logs one row of the history."""
 
     def close(self) -> None:
         """Ends the log."""
@@ -31,14 +38,14 @@ class CSVLogger:
         history: Rows of a run that is resumed; the file is written anew with them.
     """
 
-    def __init__(self, path: Path, history: list[dict[str, Any]]) -> None:
+    def __init__(self, path: Path, history: list[Row]) -> None:
         self.path, self.rows = path, list(history)
         self.columns: list[str] = []
         if history:
             self._write_all()
             manifest.write(path.parent)
 
-    def log(self, row: dict[str, Any]) -> None:
+    def log(self, row: Row) -> None:
         """Appends a row; a new metric gets a column in a file written anew."""
         self.rows.append(row)
         if set(row) <= set(self.columns):
@@ -60,34 +67,79 @@ class CSVLogger:
         """Does nothing: each row is on disk already."""
 
 
-class ProgressBar:
-    """Updates done, their rate, and the newest losses and return; silent if stderr is no terminal.
+class History(list[Row]):
+    """The rows of a run: "step", "time" in seconds, and what was measured at that step."""
 
-    Args:
-        label: Before the bar.
-        total: Number of updates, or of another unit.
-        done: Of them, those a resumed run has behind it.
-        shown: False for silence everywhere.
-        unit: What is counted.
+    if not TYPE_CHECKING:
+
+        def __getitem__(self, index: object) -> object:
+            """Returns a row, or rows."""
+            if isinstance(index, str):
+                raise TypeError(
+                    f"rows have numbers, got {index!r}; a column is algo.history.to_frame()[{index!r}]"
+                )
+            return super().__getitem__(index)
+
+    def to_frame(self) -> pandas.DataFrame:
+        """Returns the rows as a table of pandas, NaN for what was not measured.
+
+        Raises:
+            MissingExtraError: If pandas is not installed.
+        """
+        require("pandas", "pandas")
+        import pandas
+
+        return pandas.DataFrame(list(self))
+
+
+class Callback(Protocol):
+    """An object that is called at the moments of a run; it may lack any of these methods.
+
+    A function (algo, row) does as `on_row`.
     """
 
-    def __init__(self, label: str, total: int, done: int, shown: bool, unit: str = "update") -> None:
-        hidden = not (shown and sys.stderr.isatty())
-        self.bar = tqdm(
-            total=total, initial=done, desc=label, unit=f" {unit}s", disable=hidden, mininterval=0.2
-        )
+    def on_row(self, algo: Trainable, row: Row) -> bool | None:
+        """Called at each row of the history; False ends the run there, as early stopping would."""
 
-    def advance(self, n_updates: int) -> None:
-        """Moves the bar on."""
-        self.bar.update(n_updates)
+    def on_checkpoint(self, algo: Trainable, path: Path) -> None:
+        """Called when a checkpoint was written."""
 
-    def log(self, row: dict[str, Any]) -> None:
-        """Shows the losses and the mean return of a row."""
-        shown = {name: f"{v:.3g}" for name, v in row.items() if name.endswith("_loss")}
-        if "eval/return_mean" in row:
-            shown["return"] = f"{row['eval/return_mean']:.1f}"
-        self.bar.set_postfix(shown, refresh=False)
+    def on_end(self, algo: Trainable) -> None:
+        """Called when the run has come to its end and its last policy is written."""
+
+
+class Callbacks:
+    """The callbacks of a run.
+
+    Args:
+        algo: What is trained.
+        callbacks: Functions, or objects with methods of `Callback`.
+
+    Attributes:
+        stopped: Whether one of them has ended the run.
+    """
+
+    def __init__(self, algo: Trainable, callbacks: Sequence[Callback | Callable[..., object]]) -> None:
+        self.algo, self.callbacks, self.stopped = algo, callbacks, False
+
+    def log(self, row: Row) -> None:
+        """Calls `on_row` of each, or the function that it is."""
+        for each in self.callbacks:
+            call = getattr(each, "on_row", each if callable(each) else None)
+            if call is not None and call(self.algo, row) is False:
+                self.stopped = True
+
+    def checkpoint(self, path: Path) -> None:
+        """Calls `on_checkpoint` of those that have it."""
+        for each in self.callbacks:
+            if hasattr(each, "on_checkpoint"):
+                each.on_checkpoint(self.algo, path)
+
+    def end(self) -> None:
+        """Calls `on_end` of those that have it."""
+        for each in self.callbacks:
+            if hasattr(each, "on_end"):
+                each.on_end(self.algo)
 
     def close(self) -> None:
-        """Closes the bar, which stays visible."""
-        self.bar.close()
+        """Does nothing."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from offlinekit.errors import UnsupportedError
+from offlinekit.ground.schedules import LearningRateSchedule, factor_at
 from offlinekit.nn.rows import RowLoss, Rows, reduce_rows, row_weights
 from offlinekit.sampling.batch import Metrics
 from offlinekit.training.optimizers import Gradients, Optimizer
@@ -48,7 +48,7 @@ class Objective:
     parameters: list[nn.Parameter]
     optimizer: Optimizer
     learning_rate: float
-    schedule: str = "constant"
+    schedule: LearningRateSchedule = "constant"
     every: int = 1
     first: int = 1
     last: int | None = None
@@ -216,9 +216,7 @@ class Objective:
         """
         if not self.has_constant_rate:
             rate = self.learning_rate * min(step / max(self.warmup_steps, 1), 1.0)
-            if self.schedule == "cosine":
-                rate *= 0.5 * (1.0 + math.cos(math.pi * min(progress, 1.0)))
-            self.set_rate(rate)
+            self.set_rate(rate * factor_at(self.schedule, progress))
 
     def set_rate(self, rate: float) -> None:
         """Sets the learning rate of the next step, in place if a CUDA graph reads it."""

@@ -12,12 +12,13 @@ from typing import Any, ClassVar, Protocol
 
 from offlinekit.errors import TrainingError, did_you_mean
 from offlinekit.events import get_logger
+from offlinekit.ground.progress import Progress
 from offlinekit.interfaces import Trainable
 from offlinekit.training import run_folder
 from offlinekit.training.engines.engine import CHECK_EVERY, Engine
 from offlinekit.training.episode_table import EPISODES, EpisodeTable
 from offlinekit.training.interrupts import interruptible, stopped
-from offlinekit.training.loggers import CSVLogger, Logger, ProgressBar
+from offlinekit.training.loggers import Callbacks, CSVLogger, History, Logger
 from offlinekit.training.setup.settings import SharedSettings
 from offlinekit.training.setup.user_code import user_code
 from offlinekit.training.trackers import find_factories
@@ -72,7 +73,8 @@ class Run:
         self.alarm = alarm
         self.algo, self.engine, self.evaluators = algo, engine, evaluators
         self.n_steps, self.settings, self.config = n_steps, settings, config
-        self.history: list[dict[str, Any]] = state["history"] if state else []
+        self.history = History(state["history"] if state else [])
+        self.callbacks = Callbacks(algo, settings["callbacks"])
         self.start: int = state["start"] if state else self.clock
         self.elapsed: float = state["elapsed"] if state else 0.0
         self.system = {**run_folder.environment(algo.impl.device), **user_code(algo)}
@@ -95,7 +97,9 @@ class Run:
         self._loggers: list[Logger] = []
         self.folder = folder
         if folder is None and settings["out"] is not None:
-            self.folder = run_folder.create(Path(settings["out"]), type(algo).__name__, algo.dataset_name)
+            self.folder = run_folder.create(
+                Path(settings["out"]), type(algo).__name__, algo.dataset_name, settings["run_name"]
+            )
             self._lock.enter_context(run_folder.locked(self.folder))
             run_folder.describe(self.folder, config, run_folder.system_info(algo.seed or 0, self.system))
         self.episodes = self.folder and EpisodeTable(
@@ -118,7 +122,7 @@ class Run:
         yield from interruptible(self, self._steps(), self.settings["preemptible"])
 
     def _steps(self) -> Generator[tuple[int, dict[str, float]], None, None]:
-        bar = ProgressBar(self.label, self.n_steps, self.done, self.settings["progress"], self.unit)
+        bar = Progress(self.label, self.n_steps, self.done, self.settings["progress"], self.unit)
         try:
             if self.is_over:
                 raise nothing_left(str(self.folder), self.done, self.n_steps)
@@ -171,7 +175,7 @@ class Run:
         self.algo.in_run = self.algo.in_run or "run"
         now = monotonic()
         self._began, self._deadline = now - self.elapsed, now + (self.settings["max_seconds"] or math.inf)
-        self._loggers = [*loggers, *self._folder_loggers()]
+        self._loggers = [*loggers, *self._folder_loggers(), self.callbacks]
         log.info("run started", folder=str(self.folder), n_steps=self.n_steps, seed=self.algo.seed)
 
     def tick(self) -> None:
@@ -252,7 +256,7 @@ class Run:
                 loggers.append(factory(self.folder, self.config))
         return loggers
 
-    def _advance(self, bar: ProgressBar) -> None:
+    def _advance(self, bar: Progress) -> None:
         """Takes updates up to the next event, a few at a time so that interrupts and NaN are seen."""
         n = self.ahead()
         while n > 0 and not self.leaving and not self.out_of_time:
@@ -343,6 +347,9 @@ class Run:
         if self.alarm is not None and self.alarm.stops and self.alarm.triggered(self.history):
             log.info("run stopped by the value alarm", step=self.clock)
             return True
+        if self.callbacks.stopped:
+            log.info("run stopped by a callback", step=self.clock)
+            return True
         stopping = self.settings["early_stopping"]
         if stopping is None or not self.history or not stopping.should_stop(self.history):
             return False
@@ -360,8 +367,9 @@ class Run:
         if self.folder is None:
             return
         self._check_parameters()
-        self.algo.save(run_folder.checkpoint_path(self.folder, self.clock), run=state)
+        path = self.algo.save(run_folder.checkpoint_path(self.folder, self.clock), run=state)
         run_folder.prune(self.folder, self.settings["keep_checkpoints"], self.clock)
+        self.callbacks.checkpoint(path)
 
     def save_initial(self) -> None:
         """Writes a checkpoint before the first update, so that members of a population have one in common."""
@@ -391,6 +399,7 @@ class Run:
             self._check_parameters()
             self.algo.save(self.folder / "policy.okt")
         log.info("run finished", folder=str(self.folder), step=self.clock, seconds=self.elapsed)
+        self.callbacks.end()
 
     def _leave(self) -> None:
         """Saves at the update where the user interrupted, and says how to go on."""

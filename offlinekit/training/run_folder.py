@@ -36,12 +36,12 @@ ROOMS = ("sampling", "nn", "training", "core", "algos")
 PACKAGES = ("offlinekit", "torch", "numpy", "gymnasium", "mujoco", "h5py", "safetensors")
 
 
-def create(root: Path, algo: str, dataset: str) -> Path:
-    """Makes runs/<algo>_<dataset>_<time>_<suffix>/, never one that exists."""
+def create(root: Path, algo: str, dataset: str, name: str | None = None) -> Path:
+    """Makes runs/<algo>_<dataset>_<time>_<suffix>/, or <name>_<time>_<suffix>/, never one that exists."""
+    title = f"{algo}_{_safe(dataset.replace('_', '-')) or 'dataset'}" if name is None else _safe(name)
     while True:
         stamp = time.strftime("%Y%m%d-%H%M%S")
-        safe = re.sub(r"[^A-Za-z0-9.+-]+", "-", dataset).strip("-.") or "dataset"
-        folder = root / f"{algo}_{safe}_{stamp}_{secrets.token_hex(3)}"
+        folder = root / f"{title}_{stamp}_{secrets.token_hex(3)}"
         try:
             with reraise_as_write_error(folder):
                 root.mkdir(parents=True, exist_ok=True)
@@ -53,6 +53,11 @@ def create(root: Path, algo: str, dataset: str) -> Path:
                 continue
             raise
         return folder
+
+
+def _safe(text: str) -> str:
+    """Returns a text without what may not stand in the name of a folder."""
+    return re.sub(r"[^A-Za-z0-9.+_-]+", "-", text).strip("-._")
 
 
 def write_json(path: Path, data: Mapping[str, Any] | Sequence[Any]) -> None:
@@ -200,10 +205,16 @@ def latest_checkpoint(folder: Path) -> Path:
     """
     saved = checkpoints(folder)
     if not saved:
-        raise FileNotFoundError(
-            f"{folder} holds no checkpoints/step_*.okt; give the folder of a run, runs/<name>"
-        )
+        raise FileNotFoundError(f"{folder} holds no checkpoints/step_*.okt; {_runs_within(folder)}")
     return saved[-1]
+
+
+def _runs_within(folder: Path) -> str:
+    """Returns the remedy for a folder that is no run: one of the runs that it holds, if it does."""
+    runs = sorted(folder.glob("*/config.json"), key=lambda path: path.stat().st_mtime)
+    if not runs:
+        return "give the folder of a run, runs/<name>"
+    return f"it holds {len(runs)} runs, give one of them: {runs[-1].parent} is the newest"
 
 
 def newest_sound(folder: Path, step: int | None = None) -> tuple[Path, dict[str, Any], dict[str, Tensor]]:
@@ -342,5 +353,5 @@ def read_config(folder: Path) -> dict[str, Any]:
     """
     path = folder / "config.json"
     if not path.is_file():
-        raise FileNotFoundError(f"{folder} is no run folder: it has no config.json")
+        raise FileNotFoundError(f"{folder} is no run folder: it has no config.json; {_runs_within(folder)}")
     return run_config.read(path, run_config.CONFIG)

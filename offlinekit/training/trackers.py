@@ -66,6 +66,7 @@ class WandbLogger:
             "id": folder.name,
             "dir": str(folder),
             "config": dict(config),
+            "tags": list(config.get("tags", ())),
             "resume": "allow",
             "reinit": "create_new",
             **settings,
@@ -111,6 +112,8 @@ class MLflowLogger:
         plain = {key: value for key, value in config.items() if isinstance(value, (int, float, str))}
         for key, value in {**config.get("hyperparameters", {}), **plain}.items():
             self.client.log_param(run_id, key, value)
+        for tag in config.get("tags", ()):
+            self.client.set_tag(run_id, tag, "true")
         return run_id
 
     def log(self, row: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -47,7 +48,7 @@ def test_train_leaves_a_run_that_says_how_it_was_started(
 
 def test_train_prints_what_it_does_and_what_came_out(trained: tuple[Path, Result]) -> None:
     run, result = trained
-    lines = result.output.splitlines()
+    lines = result.stdout.splitlines()
     assert lines[0] == "DiscreteBC(batch_size=16, seed=5, learning_rate=0.01)"
     assert lines[1:3] == ["on tiny: 240 rows, 6 episodes, mean return 40", "evaluated in CartPole-v1"]
     assert lines[4].split() == ["policy", "return", "(mean", "±", "standard", "error)", "episodes", "score"]
@@ -58,6 +59,9 @@ def test_train_prints_what_it_does_and_what_came_out(trained: tuple[Path, Result
     # All six episodes of the data return 40: score 100 * (40 - 20) / (60 - 20).
     assert lines[7].split() == ["behaviour", "(the", "data)", "40.0", "±", "0.0", "6", "50"]
     assert lines[-1] == f"Run folder: {run}"
+    shown = result.stderr.splitlines()  # No terminal: a line a row, the last at the end.
+    assert len(shown) == len((run / "metrics.csv").read_text().splitlines()) - 1
+    assert re.search(r"100%  .* updates .* in 0:\d\d  return ", shown[-1])
 
 
 def _column(run: Path, name: str) -> int:
@@ -98,7 +102,7 @@ def test_interrupted_run_is_saved_and_resumed_to_the_same_end(
     (run,) = parted.iterdir()
     assert result.exit_code == 130
     saved = f"after update 20, saved; go on with: offlinekit train --resume {run}"
-    assert result.stderr == f"Interrupted {saved}\n"
+    assert result.stderr.splitlines()[-1] == f"Interrupted {saved}"
     assert not (run / "policy.okt").exists()
     resumed = call("train", "--resume", run)
     assert resumed.exit_code == 0, resumed.output

@@ -91,7 +91,7 @@ OTHER = {  # A value that shows within a few updates.
     "device": "cuda",
     "seed": 77,
     "impl_class": Impl,
-    "actor_lr_schedule": "cosine",
+    **dict.fromkeys(("actor_lr_schedule", "lr_schedule"), "linear"),
     "dynamics": {"n_members": 5},
     "threshold_scale": 1e-3,
     "retained_rounds": 1,

@@ -31,7 +31,7 @@ from offlinekit.training.setup.description import describe_data, describe_run
 from offlinekit.training.setup.keywords import takes, takes_settings
 from offlinekit.training.setup.resuming import find_run
 from offlinekit.training.setup.row_weighting import resolved
-from offlinekit.training.setup.settings import N_STEPS, RunSettings, complete
+from offlinekit.training.setup.settings import N_STEPS, RunSettings, complete, evaluators_of
 from offlinekit.training.setup.start import start_run
 
 
@@ -176,7 +176,7 @@ class Population:
             after the last update.
         """
         whole = complete(settings)
-        self._evaluators = whole["evaluators"] or {}
+        self._evaluators = evaluators_of(whole)
         for algo in self.algos:
             algo.check(dataset)
         whole = resolved(dataset, whole)

@@ -10,9 +10,9 @@ from offlinekit.core.populations.grouping import groups
 from offlinekit.core.populations.kept_stacks import KeptStacks
 from offlinekit.core.populations.run_groups import RunGroup, make_run_groups
 from offlinekit.errors import TrainingError
+from offlinekit.ground.progress import Progress
 from offlinekit.training.engines.engine import CHECK_EVERY
 from offlinekit.training.interrupts import interruptible, stopped
-from offlinekit.training.loggers import ProgressBar
 from offlinekit.training.run import Run, nothing_left
 
 Rows = dict[int, dict[str, float]]
@@ -33,7 +33,7 @@ class PopulationRun:
         errors: What ended members early, by their numbers.
     """
 
-    def __init__(self, runs: Sequence[Run], progress: bool, kept: KeptStacks) -> None:
+    def __init__(self, runs: Sequence[Run], progress: bool | Progress, kept: KeptStacks) -> None:
         self.runs, self.progress, self.kept = runs, progress, kept
         going = [number for number, run in enumerate(runs) if not run.is_over]
         self.run_groups: list[RunGroup] = []
@@ -82,9 +82,7 @@ class PopulationRun:
         if len(self.errors) == len(self.runs):
             raise self.errors[0]
 
-    def _settle(
-        self, group: RunGroup, bar: ProgressBar, numbers: Sequence[int]
-    ) -> Iterator[tuple[int, Rows]]:
+    def _settle(self, group: RunGroup, bar: Progress, numbers: Sequence[int]) -> Iterator[tuple[int, Rows]]:
         """Evaluates, logs and saves what is due for members of a group, yields their rows, finishes runs that end."""
         for number in numbers:  # All of them, as an evaluation of the first may end the process.
             if group.runs[number].row_is_due():
@@ -95,13 +93,13 @@ class PopulationRun:
             yield _step(group), {n: _without_step(row) for n, row in rows.items()}
         self._let_go(group)
 
-    def _bar(self) -> ProgressBar:
+    def _bar(self) -> Progress:
         labels = sorted({run.label for run in self.runs})
         label = f"{len(self.runs)} x {labels[0]}" if len(labels) == 1 else f"{len(self.runs)} members"
         total, done = sum(run.n_steps for run in self.runs), sum(run.done for run in self.runs)
-        return ProgressBar(label, total, done, self.progress)
+        return Progress(label, total, done, self.progress)
 
-    def _advance(self, group: RunGroup, bar: ProgressBar) -> list[RunGroup]:
+    def _advance(self, group: RunGroup, bar: Progress) -> list[RunGroup]:
         """Takes a group's next updates and returns what then has an event: the group, or what is left of it."""
         before, ahead = _step(group), _first(group).ahead()
         failures = group.advance(min(ahead, CHECK_EVERY), self._must_stop)

@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from offlinekit.errors import did_you_mean
+from offlinekit.fields import parse_pairs
 from offlinekit.interfaces import Evaluator
 
 if TYPE_CHECKING:
@@ -27,13 +28,15 @@ def get_evaluator(name: str, **options: Any) -> Evaluator:
     """Returns an evaluator by its name.
 
     Args:
-        name: One of `known_evaluators()`.
+        name: One of `known_evaluators()`, or that with options, such as "soft_opc:return_threshold=200".
         options: Keywords of the function, such as `return_threshold` of "soft_opc".
 
     Raises:
         ValueError: For an unknown name; suggests the nearest.
         TypeError: For an option that the evaluator does not have.
     """
+    name, _, given = name.partition(":")
+    options = {**parse_pairs(given.split(",") if given else ()), **options}
     known = known_evaluators()
     if name not in known:
         hint = did_you_mean(name, known) or f"; known: {', '.join(known)}"

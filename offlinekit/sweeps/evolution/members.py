@@ -13,6 +13,7 @@ from offlinekit.nn.encoders import encoder_to_json
 from offlinekit.sweeps.evolution.transplant import rebuilt
 from offlinekit.sweeps.evolution.value_moves import Choices, Value, at, holds
 from offlinekit.sweeps.space import Range
+from offlinekit.training.loggers import History
 
 A = TypeVar("A", bound=Algo)
 OWN = ("seed", "device")
@@ -54,7 +55,7 @@ def renewed(place: A, values: Mapping[str, Value]) -> A:
         place.impl.load_state_tensors(state)
         place.impl.grad_step = place.impl.horizon = 0
         new = place
-    new.sampler, new.sampler_state, new.history = None, None, []
+    new.sampler, new.sampler_state, new.history = None, None, History()
     return new
 
 

@@ -13,6 +13,7 @@ from offlinekit.envs.frame_stacking import fit_stack, stacked_observations
 from offlinekit.errors import UnsupportedError
 from offlinekit.sampling.scalers import resolve_scaler
 from offlinekit.training.online.online_settings import OnlineSettings
+from offlinekit.training.setup.settings import evaluators_of
 from offlinekit.training.trackers import find_factories
 from offlinekit.training.undisturbed import undisturbed
 
@@ -44,7 +45,7 @@ def check_together(algo: Algo, settings: OnlineSettings) -> None:
     find_factories(settings["loggers"])
     stopping = settings["early_stopping"]
     if stopping is not None:
-        settings["early_stopping"] = stopping.resolved(settings["evaluators"] or {})
+        settings["early_stopping"] = stopping.resolved(evaluators_of(settings))
 
 
 def build_online(algo: Algo, dataset: MDPDataset | None, example: MDPDataset) -> None:

@@ -10,9 +10,9 @@ from torch import nn
 
 from offlinekit.errors import TrainingError
 from offlinekit.events import get_logger
+from offlinekit.ground.progress import Progress
 from offlinekit.nn.random import derive
 from offlinekit.training.engines.engine import CHECK_EVERY
-from offlinekit.training.loggers import ProgressBar
 from offlinekit.training.online.acting import ActingLoop
 from offlinekit.training.online.before_after import BeforeAfter
 from offlinekit.training.online.experience import Experience
@@ -123,7 +123,7 @@ class OnlineRun(Run):
         if report is not None:
             log.info("before and after", **report.row())
 
-    def _advance(self, bar: ProgressBar) -> None:
+    def _advance(self, bar: Progress) -> None:
         """Acts and learns until something is due and no episode runs."""
         self.settled = self.done
         self.loop.behaviour.seed(derive(self.algo.seed or 0, f"acting from episode {self.loop.n_started}"))

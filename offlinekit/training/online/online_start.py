@@ -43,7 +43,7 @@ from offlinekit.training.online.resets import reset
 from offlinekit.training.setup.description import describe_data, describe_run
 from offlinekit.training.setup.resuming import compare_config, find_run, resume
 from offlinekit.training.setup.row_weighting import as_priorities, draw_by_losses
-from offlinekit.training.setup.settings import completed
+from offlinekit.training.setup.settings import completed, evaluators_of
 
 if TYPE_CHECKING:
     from offlinekit.core.algo import Algo
@@ -155,7 +155,7 @@ def _evaluations(
     algo: Algo, dataset: MDPDataset, env: gymnasium.Env[Any, Any], settings: OnlineSettings
 ) -> dict[str, Any]:
     """Returns what measures the policy: in `eval_env`, or in the acting environment while no episode runs there."""
-    evaluators, given = settings["evaluators"] or {}, settings["eval_env"]
+    evaluators, given = evaluators_of(settings), settings["eval_env"]
     try_evaluators(algo, dataset, evaluators)
     n_episodes = settings["eval_episodes"]
     if given is not None:

@@ -22,6 +22,7 @@ RANK_0_ALONE = {
     "progress": False,
     "tensorboard": False,
     "loggers": (),
+    "callbacks": (),
 }
 """Settings as they are in all processes but that of rank 0, which evaluates and writes."""
 

@@ -22,20 +22,24 @@ from typing import (
     get_origin,
 )
 
-from offlinekit.errors import did_you_mean
-from offlinekit.fields import Count, Interval, Positive, checked
+from offlinekit.fields import Check, Count, Interval, Positive, checked
+from offlinekit.ground.hints import hint
+from offlinekit.training.setup import setting_checks as checks
 
 if TYPE_CHECKING:
+    from offlinekit.ground.progress import Progress
     from offlinekit.interfaces import EnvSource, Evaluator
     from offlinekit.sampling.loss_weights import LossWeights
     from offlinekit.sampling.priorities import Priorities
     from offlinekit.training.early_stopping import EarlyStopping
+    from offlinekit.training.loggers import Callback
     from offlinekit.training.process_group import ProcessGroup
     from offlinekit.training.trackers import LoggerFactory
 
 EngineName = Literal["auto", "eager", "compile", "graph"]
 Precision = Literal["float32", "bfloat16"]
 AlarmAction = Literal["warn", "stop", "off"]
+Name = Annotated[str, Check(checks.check_name, "name")]
 
 S = TypeVar("S")
 
@@ -67,8 +71,10 @@ class SharedSettings(TypedDict, total=False):
         Setting(None),
     ]
     evaluators: Annotated[
-        "Mapping[str, Evaluator] | None",
-        "Name to a function (algo, dataset) -> float, or -> several by name, called as often.",
+        "Mapping[str, Evaluator | str] | Sequence[str] | None",
+        "Name to a function (algo, dataset) -> float, or -> several by name, called as often; or names of "
+        "`offlinekit.metrics`, such as ['td_error', 'soft_opc:return_threshold=200'].",
+        Check(checks.check_evaluators, "evaluators", checks.named_evaluators),
         Setting(None),
     ]
     eval_interval: Annotated[
@@ -109,8 +115,36 @@ class SharedSettings(TypedDict, total=False):
         "Objective by whose losses rows are drawn, such as 'critic', or Priorities('critic', alpha, beta).",
         Setting(None, named=True),
     ]
-    early_stopping: Annotated["EarlyStopping | None", "When to stop before `n_steps`.", Setting(None)]
-    progress: Annotated[bool, "Whether a terminal shows a progress bar.", Setting(True, cosmetic=True)]
+    early_stopping: Annotated[
+        "EarlyStopping | None",
+        "When to stop before `n_steps`.",
+        Check(checks.check_stopping, "EarlyStopping"),
+        Setting(None),
+    ]
+    progress: Annotated[
+        "bool | Progress",
+        "Whether it shows how far it is: a line that is rewritten on a terminal or in a notebook, elsewhere one a row.",
+        Check(checks.check_progress, "bool"),
+        Setting(True, cosmetic=True),
+    ]
+    callbacks: Annotated[
+        "Sequence[Callback]",
+        "Functions (algo, row), called at each row of the history; False ends the run there. Or objects with any of "
+        "`on_row(algo, row)`, `on_checkpoint(algo, path)` and `on_end(algo)`.",
+        Check(checks.check_callbacks, "callbacks"),
+        Setting((), cosmetic=True),
+    ]
+    run_name: Annotated[
+        Name | None,
+        "What the run folder is called, before the time; by default algorithm and dataset.",
+        Setting(None, cosmetic=True, named=True),
+    ]
+    tags: Annotated[
+        "Sequence[str]",
+        "Words kept in config.json and shown by Weights & Biases and MLflow.",
+        Check(checks.check_tags, "texts"),
+        Setting((), cosmetic=True),
+    ]
     tensorboard: Annotated[
         bool, "Log to TensorBoard as well (extra `tensorboard`).", Setting(False, cosmetic=True)
     ]
@@ -251,18 +285,24 @@ def check_names(names: Iterable[str], record: type[Any] = RunSettings, whose: st
     known = settings_of(record)
     for name in names:
         if name not in known:
-            hint = did_you_mean(name, ["n_steps", *known]) or f"; it has: {', '.join(known)}"
-            raise TypeError(f"{whose} has no keyword {name!r}{hint}")
+            meant = hint("keyword", name, ["n_steps", *known]) or f"; it has: {', '.join(known)}"
+            raise TypeError(f"{whose} has no keyword {name!r}{meant}")
 
 
 def plain(given: Mapping[str, Any], record: type[Any] = RunSettings) -> dict[str, Any]:
     """Returns what config.json keeps of settings: numbers, flags, choices, names, and those of loggers."""
-    settings, names = settings_of(record), (*plain_names(record), "loggers")
+    settings, names = settings_of(record), (*plain_names(record), "loggers", "tags")
     known = {name: given.get(name, settings[name].default) for name in names}
     for name in known:
         if settings[name].named and not isinstance(known[name], (str, float)):
             known[name] = None
-    return {**known, "loggers": [logger for logger in known["loggers"] if isinstance(logger, str)]}
+    loggers = [logger for logger in known["loggers"] if isinstance(logger, str)]
+    return {**known, "loggers": loggers, "tags": list(known["tags"])}
+
+
+def evaluators_of(settings: SharedSettings) -> "Mapping[str, Evaluator]":
+    """Returns the evaluators of complete settings by name; none of them is a text any more."""
+    return cast("Mapping[str, Evaluator]", settings["evaluators"] or {})
 
 
 def result_names(record: type[Any] = RunSettings) -> tuple[str, ...]:

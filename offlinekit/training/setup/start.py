@@ -23,7 +23,7 @@ from offlinekit.training.setup.data_parallel import RANK_0_ALONE, share
 from offlinekit.training.setup.description import describe_data, describe_run
 from offlinekit.training.setup.resuming import compare_config, find_run, resume
 from offlinekit.training.setup.row_weighting import as_priorities, draw_by_losses, resolved, weighted_dataset
-from offlinekit.training.setup.settings import RunSettings, complete, plain
+from offlinekit.training.setup.settings import RunSettings, complete, evaluators_of, plain
 from offlinekit.training.trackers import find_factories
 from offlinekit.training.value_alarm import value_alarm
 
@@ -63,9 +63,10 @@ def start_run(
         UnsupportedError: For a dataset that the algorithm cannot learn from.
         TrainingError: If another process trains in the run folder to go on with.
     """
-    settings, n_steps = complete(given), checked("n_steps", n_steps, Count)
-    _check_together(settings)
+    settings = complete(given)
     algo.check(dataset)
+    n_steps = checked("n_steps", n_steps, Count)
+    _check_together(settings)
     settings = resolved(dataset, settings)
     written = settings["out"] is not None or settings["resume"] is not None
     data = describe_data(dataset, settings["info"] or {}) if written else {}
@@ -85,7 +86,7 @@ def start_run(
         learner = cast("Algo", algo)  # Evaluators are functions of one.
         if settings["eval_env"] is not None:
             check_fits(learner, dataset, settings["eval_env"])
-        try_evaluators(learner, dataset, settings["evaluators"] or {})
+        try_evaluators(learner, dataset, evaluators_of(settings))
         sampler = _prepare_sampler(algo, learned, settings, make_sampler)
         config = describe_run(algo, n_steps, settings, data)
         if folder is not None:
@@ -100,7 +101,7 @@ def start_run(
                 dataset,
                 settings["eval_env"],
                 settings["eval_episodes"],
-                settings["evaluators"] or {},
+                evaluators_of(settings),
                 n_envs=settings["n_envs"],
                 max_steps=settings["max_steps"],
             ),
@@ -121,8 +122,7 @@ def _check_together(settings: RunSettings) -> None:
     if settings["loggers"] and settings["out"] is None:
         raise ValueError("loggers belong to a run folder; give out='runs' as well")
     find_factories(settings["loggers"])
-    _check_evaluators(settings["evaluators"])
-    stopping, evaluators = settings["early_stopping"], settings["evaluators"] or {}
+    stopping, evaluators = settings["early_stopping"], evaluators_of(settings)
     own = [name for name in evaluators if name.startswith("eval/")]
     if own and settings["eval_env"] is not None:
         raise ValueError(
@@ -135,20 +135,6 @@ def _check_together(settings: RunSettings) -> None:
             raise ValueError(
                 f"early_stopping waits for {stopping.metric!r}, which needs an environment; give eval_env"
             )
-
-
-def _check_evaluators(evaluators: object) -> None:
-    """Checks that evaluators are functions by name."""
-    if evaluators is None:
-        return
-    if isinstance(evaluators, Mapping) and all(map(callable, evaluators.values())):
-        if unnamed := [name for name in evaluators if not isinstance(name, str) or not name]:
-            raise TypeError(f"evaluators must have texts as names, such as 'td_error', got {unnamed[0]!r}")
-        return
-    raise TypeError(
-        "evaluators must be a dict of names to functions (algo, dataset) -> float, such as "
-        f"{{'td_error': get_evaluator('td_error')}} of offlinekit.metrics, got {evaluators!r}"
-    )
 
 
 def _folder_to_resume(

@@ -1,0 +1,68 @@
+"""Hints at what is meant by a name that there is not: a guess that the table answers, or the nearest name."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable
+from fnmatch import fnmatchcase
+from functools import wraps
+from typing import NoReturn, TypeVar
+
+from typing_extensions import ParamSpec
+
+from offlinekit.errors import did_you_mean
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def hint(door: str, name: str, known: Iterable[str] = ()) -> str:
+    """Returns "; ..." with what is meant by a name that there is not; empty if nothing is like it.
+
+    Args:
+        door: Of the table in guesses.py; one that it does not have has the nearest names alone.
+        name: What was given.
+        known: The names that there are.
+    """
+    known = list(known)
+    return answer(door, name, known) or did_you_mean(name, known)
+
+
+def answer(door: str, name: str, known: Iterable[str] = ()) -> str:
+    """Returns as `hint` does what the table says of a guess; empty for any other name."""
+    from offlinekit.ground.guesses import TABLE, Answer  # Here: only a wrong name needs it.
+
+    entries = TABLE.get(door, {}).items()
+    meant = next((meant for names, meant in entries if any(fnmatchcase(name, n) for n in names.split())), ())
+    if isinstance(meant, Answer):
+        return f"; {meant.words}: {meant.remedy}"
+    for pattern in meant:
+        if names := [each for each in known if fnmatchcase(each, pattern)]:
+            return f"; did you mean {_alternatives(names)}?"
+    return ""
+
+
+def _alternatives(names: list[str]) -> str:
+    *others, last = map(repr, names)
+    return f"{', '.join(others)} or {last}" if others else last
+
+
+def no_attribute(module: str, known: Iterable[str], name: str) -> NoReturn:
+    """Raises AttributeError for a name that a module does not have, with what is meant by it."""
+    meant = "" if name.startswith("_") else hint(module, name, known)
+    raise AttributeError(f"module {module!r} has no attribute {name!r}{meant}")
+
+
+def answers_guesses(method: Callable[P, T]) -> Callable[P, T]:
+    """Makes a function without further keywords say what is meant by one that others have."""
+    known = [name for name in inspect.signature(method).parameters if name != "self"]
+
+    @wraps(method)
+    def answering(*args: P.args, **given: P.kwargs) -> T:
+        for name in given:
+            if name not in known:
+                has = hint("argument", name, known) or f"; it has: {', '.join(known)}"
+                raise TypeError(f"{method.__name__} has no argument {name!r}{has}")
+        return method(*args, **given)
+
+    return answering

@@ -1,0 +1,339 @@
+"""First guesses of users of other libraries: each works, or is answered by what does, at every door."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import json
+
+import click
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from gymnasium import spaces
+
+import offlinekit
+from offlinekit.algos import DQN, IQL, catalogue
+from offlinekit.cli.main import main
+from offlinekit.configured import fields_of
+from offlinekit.datasets import get_dataset
+from offlinekit.ground import guesses
+from offlinekit.ground.guesses import TABLE, Answer
+from offlinekit.ground.hints import answer, hint
+from offlinekit.metrics import evaluate, get_evaluator, on_dataset
+from offlinekit.nn.encoders import CNNEncoder, resolve_encoder
+from offlinekit.testing import small_dataset
+from offlinekit.training.online.online_settings import OnlineSettings
+from offlinekit.training.setup.settings import RunSettings, settings_of
+
+SMALL = {"encoder": [8], "batch_size": 8, "seed": 0, "device": "cpu"}
+QUIET = {"out": None, "progress": False}
+
+
+def small(**given):
+    return IQL(**{**SMALL, **given})
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory):
+    """An algorithm with a run of two updates."""
+    out = tmp_path_factory.mktemp("runs")
+    return small().fit(small_dataset("continuous"), 2, out=out, progress=False)
+
+
+# What is guessed and works.
+
+
+def test_the_package_opens_its_modules():
+    assert offlinekit.algos.IQL is IQL
+    assert offlinekit.datasets.get_dataset is get_dataset
+    assert {"algos", "load"} <= set(dir(offlinekit))
+
+
+@pytest.mark.parametrize("front", [IQL, DQN])
+def test_hidden_sizes_are_an_encoder(front):
+    dataset = small_dataset("continuous" if front is IQL else "discrete")
+    short = front(**{**SMALL, "encoder": [8, 4]}).fit(dataset, 2, **QUIET)
+    long = front(**{**SMALL, "encoder": {"type": "mlp", "hidden_sizes": (8, 4)}}).fit(dataset, 2, **QUIET)
+    mine, other = short.impl.state_dict(), long.impl.state_dict()
+    assert mine.keys() == other.keys()
+    assert all(torch.equal(mine[name], other[name]) for name in mine)
+
+
+def test_hidden_sizes_follow_convolutions_of_images():
+    encoder = resolve_encoder([8], spaces.Box(0, 255, (3, 36, 36), np.uint8))
+    assert encoder == CNNEncoder(hidden_sizes=(8,))
+
+
+def test_hidden_sizes_go_through_files(tmp_path):
+    algo = small().build(small_dataset("continuous"))
+    again = offlinekit.load(algo.save(tmp_path / "policy.okt"))
+    assert again.config == algo.config
+    assert json.dumps(algo.config["encoder"]) == '{"type": "auto", "hidden_sizes": [8]}'
+
+
+@pytest.mark.parametrize(
+    "given", [["td_error"], "td_error", {"td_error": "td_error"}, {"td_error": get_evaluator("td_error")}]
+)
+def test_evaluators_by_name(given):
+    row = small().fit(small_dataset("continuous"), 2, evaluators=given, **QUIET).history[-1]
+    assert row["td_error"] > 0
+
+
+def test_evaluators_by_name_take_options():
+    name = "soft_opc:return_threshold=-1000"
+    row = small().fit(small_dataset("continuous"), 2, evaluators=[name], **QUIET).history[-1]
+    assert row[name] == 0.0  # Every episode reaches -1000, so the mean over them less that over all is 0.
+
+
+def test_a_run_folder_loads(fitted):
+    assert offlinekit.load(fitted.run_dir).grad_step == 2
+
+
+def test_a_folder_of_runs_names_one(fitted):
+    with pytest.raises(FileNotFoundError, match=f"holds 1 runs, give one of them: .*{fitted.run_dir.name}"):
+        offlinekit.load(fitted.run_dir.parent)
+
+
+def test_the_history_is_a_frame(fitted):
+    frame = fitted.history.to_frame()
+    assert list(frame["step"]) == [2]
+    assert "critic_loss" in frame
+    with pytest.raises(TypeError, match=r"to_frame\(\)\['critic_loss'\]"):
+        fitted.history["critic_loss"]
+
+
+def test_a_run_has_a_name_and_tags(tmp_path):
+    algo = small().fit(
+        small_dataset("continuous"), 2, out=tmp_path, progress=False, run_name="First: try", tags=["baseline"]
+    )
+    assert algo.run_dir.name.startswith("First-try_2")
+    config = json.loads((algo.run_dir / "config.json").read_text())
+    assert (config["run_name"], config["tags"]) == ("First: try", ["baseline"])
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"run_name": ""}, "run_name must be a text"),
+        ({"tags": "baseline"}, "tags must be a list"),
+        ({"callbacks": print}, "callbacks must be a list"),
+        ({"callbacks": [3]}, "a callback is a function"),
+        ({"early_stopping": 5}, "EarlyStopping\\('eval/return_mean', patience=5\\)"),
+        ({"evaluators": [3]}, "evaluators must be a list of names"),
+        ({"progress": "yes"}, "progress must be True or False"),
+    ],
+)
+def test_what_a_run_cannot_take_is_answered(given, words):
+    with pytest.raises(TypeError, match=words):
+        small().fit(small_dataset("continuous"), 2, **{**QUIET, **given})
+
+
+@pytest.mark.parametrize(
+    ("encoder", "words"),
+    [
+        (torch.nn.Linear(3, 8), r"each network needs its own; .* encoder=lambda space: Linear\("),
+        (torch.nn.Linear, "takes the observation space alone"),
+        (64, r"hidden sizes such as \[256, 256\]"),
+        ("MLP", "did you mean 'mlp'"),
+    ],
+)
+def test_encoders_are_answered(encoder, words):
+    with pytest.raises((TypeError, ValueError), match=words):
+        small(encoder=encoder).build(small_dataset("continuous"))
+
+
+def test_the_remedy_for_a_module_works():
+    encoder = lambda space: torch.nn.Linear(space.shape[0], 8)  # noqa: E731  # As the message has it.
+    assert small(encoder=encoder).fit(small_dataset("continuous"), 2, **QUIET).grad_step == 2
+
+
+def test_a_rate_that_is_a_function_is_answered():
+    with pytest.raises(TypeError, match="lr_schedule=lambda done: 1 - done"):
+        IQL(actor_learning_rate=lambda done: 1e-3 * done)
+
+
+# What is guessed and answered: the table.
+
+
+def entries(*doors):
+    return [(door, names, meant) for door in doors for names, meant in TABLE[door].items()]
+
+
+ANSWERS = {
+    f"{answered.words}: {answered.remedy}": answered
+    for _, _, answered in entries(*TABLE)
+    if isinstance(answered, Answer)
+}
+
+
+@pytest.mark.parametrize("answered", ANSWERS.values(), ids=lambda each: each.remedy[:50])
+def test_each_remedy_works(answered, fitted, tmp_path, monkeypatch):
+    """Code runs as it stands, but for the length of runs; commands parse."""
+    monkeypatch.chdir(tmp_path)
+    if answered.remedy.startswith("offlinekit "):
+        _, name, *options = answered.remedy.split()
+        command = main.get_command(click.Context(main), name)
+        assert command.make_context(name, options).params
+        return
+    dataset, env = get_dataset("pendulum-mixed")
+    algo = small().fit(dataset, 2, progress=False)
+    algo.save("policy.okt")
+    fit, fit_online = algo.fit, algo.fit_online
+    held_out = dataset
+    names = {"n_steps": 2, "eval_interval": 2, "progress": False}
+    vars(algo)["fit"] = lambda data, **given: fit(data, **{**given, **names})
+    vars(algo)["fit_online"] = lambda place, **given: fit_online(
+        place, **{**given, **names, "episode_steps": 2, "eval_episodes": 1, "max_seconds": 1}
+    )
+    vars(algo)["export"] = inspect.signature(algo.export).bind  # Tests of export compute it.
+    x = dataset.observations[:2]
+    about = {
+        **{"offlinekit": offlinekit, "copy": copy, "IQL": IQL, "get_dataset": get_dataset},
+        **{"get_evaluator": get_evaluator, "on_dataset": on_dataset},
+        **{"algo": algo, "dataset": dataset, "env": env, "x": x, "held_out": held_out},
+    }
+    remedy = answered.remedy.replace(
+        "IQL().fit(dataset, n_steps=10)", "IQL(encoder=[8]).fit(dataset, n_steps=2)"
+    )
+    remedy = remedy.replace("evaluate(algo, 'Pendulum-v1')", "evaluate(algo, 'Pendulum-v1', 1, max_steps=2)")
+    exec(remedy, about)
+
+
+@pytest.mark.parametrize("front", catalogue().values(), ids=lambda front: front.__name__)
+def test_a_guessed_hyperparameter_is_one_of_the_algorithm(front):
+    known = set(fields_of(front))
+    for _, names, meant in entries("hyperparameter"):
+        for name in set(names.split()) - known:
+            with pytest.raises(TypeError, match=f"has no hyperparameter '{name}'") as refused:
+                front(**{name: 1})
+            if isinstance(meant, Answer):
+                assert meant.remedy in str(refused.value)
+            elif "did you mean" in str(refused.value):
+                suggested = str(refused.value).partition("did you mean ")[2].replace(" or ", ", ").rstrip("?")
+                assert {each.strip("'") for each in suggested.split(", ")} <= known
+
+
+def test_names_that_are_meant_are_there():
+    """A rename that nothing has would never be shown."""
+    hyperparameters = {name for front in catalogue().values() for name in fields_of(front)}
+    commands = main.list_commands(click.Context(main))
+    options = {
+        option
+        for name in commands
+        for parameter in main.get_command(click.Context(main), name).params
+        for option in parameter.opts
+    }
+    known = {
+        "hyperparameter": hyperparameters,
+        "keyword": {"n_steps", *settings_of(RunSettings), *settings_of(OnlineSettings)},
+        "argument": {"device", "n_episodes"},
+        "command": set(commands),
+        "command-line option": options,
+        **{name: set(vars(getattr(offlinekit, name.partition(".")[2]))) for name in TABLE if "." in name},
+    }
+    for door, names, meant in entries(*TABLE):
+        if not isinstance(meant, Answer):
+            assert "did you mean" in answer(door, names.split()[0], known[door]), names
+
+
+@pytest.mark.parametrize("method", ["fit", "fit_online"])
+def test_a_guessed_keyword_is_answered(method):
+    record = RunSettings if method == "fit" else OnlineSettings
+    for _, names, _ in entries("keyword"):
+        for name in set(names.split()) - {"env", *settings_of(record)}:
+            with pytest.raises(TypeError, match=f"{method} has no keyword '{name}'(; .+)"):
+                getattr(small(), method)(small_dataset("continuous"), 2, **{name: 1})
+
+
+def test_a_guessed_attribute_is_answered(fitted):
+    for _, names, meant in entries("attribute"):
+        for name in names.split():
+            with pytest.raises(AttributeError, match=f"'IQL' object has no attribute '{name}'; ") as refused:
+                getattr(fitted, name)
+            assert meant.remedy in str(refused.value)
+    assert not hasattr(fitted, "get_params")  # As scikit-learn and copy look for what they can use.
+
+
+@pytest.mark.parametrize(
+    "module", ["offlinekit", "offlinekit.algos", "offlinekit.datasets", "offlinekit.metrics"]
+)
+def test_a_guessed_name_of_a_module_is_answered(module):
+    place = offlinekit if module == "offlinekit" else getattr(offlinekit, module.partition(".")[2])
+    for _, names, _ in entries(module):
+        for name in names.replace("*Config", "IQLConfig").replace("[A-Z]*", "TD3").split():
+            with pytest.raises(AttributeError, match=f"has no attribute '{name}'; "):
+                getattr(place, name)
+
+
+def test_arguments_are_answered(fitted):
+    x = small_dataset("continuous").observations[:2]
+    with pytest.raises(
+        TypeError, match=r"predict has no argument 'deterministic'; .*algo\.sample_action\(x\)"
+    ):
+        fitted.predict(x, deterministic=True)
+    with pytest.raises(
+        TypeError, match=r"predict has no argument 'noise'; it has: observations, legal_actions"
+    ):
+        fitted.predict(x, noise=True)
+    with pytest.raises(
+        TypeError, match="evaluate has no argument 'n_eval_episodes'; did you mean 'n_episodes'"
+    ):
+        evaluate(fitted, "Pendulum-v1", n_eval_episodes=1)
+
+
+def test_a_synonym_set_later_is_refused():
+    algo = small()
+    with pytest.raises(AttributeError, match="IQL has no 'discount'; did you mean 'gamma'"):
+        algo.discount = 0.9
+    algo.note = "of my own"
+
+
+def test_a_synonym_in_a_class_of_the_user_passes():
+    class WithNetwork(IQL):
+        family = ""
+        network = "of my own"
+
+    assert WithNetwork().network == "of my own"
+
+
+def test_an_error_within_a_property_is_itself():
+    class Broken(IQL):
+        family = ""
+
+        @property
+        def train(self):
+            raise AttributeError("of my own")
+
+    with pytest.raises(AttributeError):
+        Broken().train  # noqa: B018
+
+
+def test_commands_and_options_are_answered():
+    run = CliRunner().invoke
+    for _, names, _ in entries("command"):
+        for name in names.split():
+            assert "did you mean" in run(main, [name]).output, name
+    for _, names, _ in entries("command-line option"):
+        for name in names.split():
+            output = " ".join(run(main, ["train", f"--{name}", "1"]).output.split())
+            assert f"'--{name}'" in output
+            assert "did you mean" in output.lower() or "offlinekit train" in output, output
+
+
+def test_a_hyperparameter_as_an_option_is_answered():
+    output = CliRunner().invoke(main, ["train", "--algo", "iql", "--batch-size", "3"]).output
+    assert "--set batch_size=3" in " ".join(output.split())
+    output = CliRunner().invoke(main, ["train", "--algo", "iql", "--lr", "1e-3"]).output
+    assert "'actor_learning_rate'" in " ".join(output.split())
+
+
+def test_names_are_meant_whatever_their_capitals():
+    assert hint("offlinekit.algos", "Iql", offlinekit.algos.__all__) == "; did you mean 'IQL'?"
+
+
+def test_no_guess_stands_twice_at_a_door():
+    for door, table in guesses.TABLE.items():
+        names = [name for group in table for name in group.split()]
+        assert len(names) == len(set(names)), door
