@@ -18,7 +18,7 @@ from mkdocs.structure.nav import Navigation
 ROOT = Path(__file__).resolve().parents[1]
 SECTIONS = {
     "Start": ("index", "tutorials/*", "cli"),
-    "Data": ("datasets", "formats", "tools", "atari", "text", "sampling"),
+    "Data": ("datasets", "tables", "formats", "tools", "atari", "text", "sampling"),
     "Algorithms": ("algos/*", "model_based", "presets", "sequences", "parity"),
     "Training": ("training", "online", "sweeps", "evolution"),
     "Judging": ("evaluation", "ope", "selection", "statistics", "reports"),

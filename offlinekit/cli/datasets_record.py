@@ -1,4 +1,4 @@
-"""`offlinekit datasets collect` and `levels`: policies recorded in an environment."""
+"""`offlinekit datasets record`, `collect` and `levels`: policies recorded in an environment."""
 
 from __future__ import annotations
 
@@ -33,6 +33,39 @@ class Chosen(NamedTuple):
     policy: PolicyLike
     env: gymnasium.Env[Any, Any]
     facts: dict[str, Any]  # Kept with the dataset.
+
+
+@click.command(
+    epilog=example(
+        "offlinekit datasets record maze2d-umaze",
+        "offlinekit datasets record hopper-medium --policy-file hopper_medium-v2.hdf5 --out hopper.h5",
+    )
+)
+@click.argument("name", type=click.STRING)
+@click.option("--out", type=click.Path(path_type=Path), help="File to write.  [default: among the data]")
+@click.option(
+    "--steps", "n_steps", type=click.IntRange(min=1), help="Rows.  [default: as the published dataset has]"
+)
+@click.option("--seed", type=int, default=0, help="Of everything drawn.")
+@click.option(
+    "--score-episodes", type=click.IntRange(min=1), default=100, help="Episodes that score the behaviour."
+)
+@click.option(
+    "--policy-file", type=click.Path(path_type=Path), help="D4RL's file that carries the behaviour."
+)
+@debug_option
+def record(name: str, out: Path | None, **settings: Any) -> None:
+    """Record the stand-in NAME of a published dataset by its recipe; `recorded/NAME` then reads it.
+
+    `offlinekit datasets list recorded` lists them.
+    """
+    from offlinekit.datasets import record as record_stand_in
+    from offlinekit.datasets.recording.recipes import path_of
+
+    with usage("NAME"):
+        dataset = record_stand_in(name, out, **settings)
+    describe(dataset)
+    click.echo(f"\nWrote {out or path_of(name)}")
 
 
 @click.command(

@@ -24,6 +24,14 @@ class Found(NamedTuple):
     config: dict[str, Any]  # Of the run; empty for a policy outside a run folder.
 
     @property
+    def folder(self) -> Path | None:
+        """The run folder; None for a policy outside one."""
+        return next(
+            (place for place in self.policy.parents[:2] if self.config and (place / "config.json").is_file()),
+            None,
+        )
+
+    @property
     def reference(self) -> tuple[float, float] | None:
         """The returns that score 0 and 100, if the run recorded them."""
         pair = self.config.get("reference_scores")

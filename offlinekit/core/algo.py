@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from offlinekit.core.populations import Population
+    from offlinekit.core.sharing.card import CardFacts
     from offlinekit.envs.callable_policies import Act
     from offlinekit.interfaces import EnvLike
     from offlinekit.sampling.batch import Minibatch
@@ -491,14 +492,11 @@ class Algo(Configured):
         persistence.restore(self, path, header, tensors)
 
     def save(self, path: str | Path, *, run: Mapping[str, Any] | None = None) -> Path:
-        """Writes the whole state, from which acting and training go on exactly, as one file of data.
+        """Writes the whole state, from which acting and training go on exactly, as one file of data; returns its path.
 
         Args:
             path: Of the file, atomically replaced; ".okt" by custom.
             run: The state of a run, in its checkpoints.
-
-        Returns:
-            The path.
         """
         return persistence.save(self, Path(path), run)
 
@@ -509,15 +507,16 @@ class Algo(Configured):
         *,
         observations: ArrayTree | None = None,
         tolerance: float = 1e-5,
+        **facts: Unpack[CardFacts],
     ) -> Path:
-        """Writes the greedy policy with its scalers for other programs, and compares it with `predict`.
+        """Writes the greedy policy with its scalers for other programs, compared with `predict`, and its card.
 
         Args:
             path: Of the file, atomically replaced.
             format: "onnx", "torch-export", "torchscript" or "numpy"; None takes it from the suffix of `path`.
             observations: [B, ...] rows to compare with; None draws some.
-            tolerance: Largest difference, in units of an action scaled to [-1, 1], or of the action itself where that
-                is larger: actions drawn in many steps, as of IDQL, gather their rounding.
+            tolerance: Largest difference, in units of an action scaled to [-1, 1], or of the action if larger.
+            facts: For the card beside, such as policy.md: `dataset`, `report`, `intended_use` and `run`.
 
         Raises:
             UnsupportedError: For a policy that remembers its episode, or has operations that a format lacks.
@@ -525,7 +524,7 @@ class Algo(Configured):
         """
         from offlinekit.core.export import export  # Here: torch's exporters take long to import.
 
-        return export(self, Path(path), format, observations, tolerance)
+        return export(self, Path(path), format, observations, tolerance, **facts)
 
     @classmethod
     def load(

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.datasets.recording.collecting import collect
+from offlinekit.datasets.recording.recipes import record
 from offlinekit.datasets.registry import get_dataset, known_datasets, register_dataset, unregister_dataset
 from offlinekit.datasets.sources.dialogues import text_dataset
 from offlinekit.datasets.sources.tables import from_dataframe
@@ -25,6 +26,7 @@ __all__ = [
     "get_dataset",
     "known_datasets",
     "make_env",
+    "record",
     "register_dataset",
     "text_dataset",
     "unregister_dataset",

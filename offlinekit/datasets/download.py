@@ -44,6 +44,7 @@ def download(
     *,
     sha256: str | None = None,
     size: int | None = None,
+    most_bytes: int | None = None,
     check: Callable[[Path], object] | None = None,
     timeout: float = 30.0,
     attempts: int = 4,
@@ -59,6 +60,7 @@ def download(
         path: Where the file goes.
         sha256: Expected hash in hexadecimal, if known.
         size: Expected bytes, if known.
+        most_bytes: Bytes at which it is given up; None for no limit.
         check: Raises FileFormatError for a file that is not what it should be, such as an error page.
         timeout: Seconds without a response or a byte before an attempt is given up.
         attempts: How often to try; each goes on where the last one stopped.
@@ -75,7 +77,7 @@ def download(
         path.parent.mkdir(parents=True, exist_ok=True)
         with _only_one(path):
             if not path.is_file():
-                _fetch_all(url, part, timeout, attempts, pause)
+                _fetch_all(url, part, most_bytes, timeout, attempts, pause)
                 _verify(part, sha256, size, check)
                 path.with_name(f"{path.name}.sha256").write_text(f"{sha256_of(part)}  {path.name}\n")
                 part.replace(path)
@@ -95,10 +97,12 @@ def _only_one(path: Path) -> Iterator[None]:
         yield
 
 
-def _fetch_all(url: str, part: Path, timeout: float, attempts: int, pause: float) -> None:
+def _fetch_all(
+    url: str, part: Path, most_bytes: int | None, timeout: float, attempts: int, pause: float
+) -> None:
     for attempt in range(attempts):
         try:
-            _fetch(url, part, timeout)
+            _fetch(url, part, most_bytes, timeout)
             return
         except (OSError, HTTPException) as error:
             if attempt == attempts - 1 or not _may_pass(error):
@@ -113,7 +117,7 @@ def _may_pass(error: Exception) -> bool:
     return not isinstance(error, DownloadError)
 
 
-def _fetch(url: str, part: Path, timeout: float) -> None:
+def _fetch(url: str, part: Path, most_bytes: int | None, timeout: float) -> None:
     """Fetches what is missing of `part`; raises OSError if less arrives than was announced."""
     tag = part.with_name(f"{part.name}.tag")
     have = part.stat().st_size if part.is_file() and tag.is_file() else 0
@@ -132,7 +136,7 @@ def _fetch(url: str, part: Path, timeout: float) -> None:
         _remember_tag(response, tag)
         length = response.headers.get("Content-Length")
         total = None if length is None else have + int(length)
-        got = have + _copy(response, part, have, total)
+        got = have + _copy(response, part, have, total, most_bytes)
     if total is not None and got < total:
         raise OSError(f"the connection ended after {got:,} of {total:,} bytes")
     tag.unlink(missing_ok=True)
@@ -152,7 +156,7 @@ def _remember_tag(response: HTTPResponse, tag: Path) -> None:
         tag.unlink(missing_ok=True)
 
 
-def _copy(response: HTTPResponse, part: Path, have: int, total: int | None) -> int:
+def _copy(response: HTTPResponse, part: Path, have: int, total: int | None, most_bytes: int | None) -> int:
     got = 0
     name = part.name.removesuffix(".part")
     with (
@@ -162,6 +166,8 @@ def _copy(response: HTTPResponse, part: Path, have: int, total: int | None) -> i
         while block := response.read(BLOCK):
             file.write(block)
             got += len(block)
+            if most_bytes is not None and have + got > most_bytes:
+                raise FileFormatError(f"it has more than {most_bytes:,} bytes")
             bar.update(len(block))
         file.flush()
         os.fsync(file.fileno())

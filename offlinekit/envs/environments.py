@@ -14,6 +14,7 @@ import gymnasium
 from offlinekit.envs import atari
 from offlinekit.envs.legacy_gym import LegacyEnv
 from offlinekit.envs.made_env import MadeEnv
+from offlinekit.envs.mazes import maze2d
 from offlinekit.envs.text.named_games import GAMES
 from offlinekit.errors import UnsupportedError
 
@@ -47,6 +48,7 @@ PACKAGES = (
             "Reacher-",
             "Swimmer-",
             "Walker2d-",
+            maze2d.PREFIX,
         ),
         "mujoco",
         "offlinekit[mujoco]",
@@ -86,6 +88,8 @@ def make_env(env_id: str, **kwargs: Any) -> gymnasium.Env[Any, Any] | None:
             stacklevel=2,
         )
         return None
+    if env_id.startswith(maze2d.PREFIX):
+        maze2d.register_mazes()
     if kwargs.get("render_mode") is not None:
         render_without_display()
     prepared = env_id.startswith("ALE/") and "frame_stack" in kwargs

@@ -19,7 +19,7 @@ from offlinekit.sampling.scalers import Scaler
 UPDATES, EPISODES = 12, 2
 FAST = {
     "CONTRIBUTING.md",
-    *(f"docs/{name}.md" for name in ("datasets", "training", "formats", "algos/bc", "algos/iql")),
+    *(f"docs/{name}.md" for name in ("datasets", "tables", "training", "formats", "algos/bc", "algos/iql")),
 }
 
 

@@ -6,7 +6,7 @@ import click
 
 from offlinekit.cli.datasets_edit import convert, merge, relabel, subsample
 from offlinekit.cli.datasets_info import info, validate
-from offlinekit.cli.datasets_record import collect, levels
+from offlinekit.cli.datasets_record import collect, levels, record
 from offlinekit.cli.datasets_tables import drift, init
 from offlinekit.cli.options import SETTINGS, debug_option, example
 from offlinekit.cli.output import pairs
@@ -21,7 +21,7 @@ def command() -> None:
     """List, record, describe, validate and mend datasets."""
 
 
-for _part in (init, collect, levels, info, validate, drift, convert, merge, subsample, relabel):
+for _part in (init, record, collect, levels, info, validate, drift, convert, merge, subsample, relabel):
     command.add_command(_part)
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from offlinekit.cli.options import SETTINGS, debug_option, example, usage
+from offlinekit.cli.datasets_info import open_dataset
+from offlinekit.cli.options import SETTINGS, debug_option, example, reader_options, usage
 from offlinekit.cli.runs import find
 
 SUFFIXES = {"onnx": ".onnx", "torch-export": ".pt2", "torchscript": ".pt", "numpy": ".safetensors"}
@@ -40,12 +42,25 @@ SUFFIXES = {"onnx": ".onnx", "torch-export": ".pt2", "torchscript": ".pt", "nump
     default=1e-5,
     help="Largest difference from the policy, of an action scaled to [-1, 1].",
 )
+@click.option("--dataset", "name", help="What it learned from, to save the rule of rows unlike these.")
+@reader_options()
+@click.option("--intended-use", help="Paragraph for the card: by whom, for what and where.")
 @debug_option
-def command(run: Path, form: str | None, out: Path | None, which: str, tolerance: float) -> None:
-    """Write the greedy policy with its scalers inside, compared with the policy itself.
+def command(
+    run: Path,
+    form: str | None,
+    out: Path | None,
+    which: str,
+    tolerance: float,
+    name: str | None,
+    options: dict[str, Any],
+    intended_use: str | None,
+) -> None:
+    """Write the greedy policy with its scalers inside, compared with the policy itself, and its card.
 
     Formats: onnx (extra `onnx`), torch-export, torchscript, and numpy, which needs nothing but numpy and the one file
-    offlinekit/deploy.py. RUN_OR_POLICY is a run folder, or a policy file such as policy.okt.
+    offlinekit/deploy.py. RUN_OR_POLICY is a run folder, or a policy file such as policy.okt. The card, such as
+    policy.md, has data, settings and what `offlinekit ope RUN` has estimated.
     """
     import offlinekit
 
@@ -54,7 +69,11 @@ def command(run: Path, form: str | None, out: Path | None, which: str, tolerance
     target = out or subject.policy.with_suffix(SUFFIXES[str(form)])
     algo = offlinekit.load(subject.policy, device="cpu")
     with usage("--out"):
-        algo.export(target, form, tolerance=tolerance)
+        dataset = None if name is None else open_dataset("--dataset", name, options)
+        algo.export(
+            target, form, tolerance=tolerance, dataset=dataset, intended_use=intended_use, run=subject.folder
+        )
     size = target.stat().st_size
     click.echo(f"Wrote {target}: {type(algo).__name__}, {algo.grad_step:,} updates, {size:,} bytes")
     click.echo(f"Its actions are those of {subject.policy} to {tolerance:g}")
+    click.echo(f"Card: {target.with_suffix('.md')}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,7 +88,7 @@ def command(
     """Judge a policy by recorded episodes, without an environment.
 
     RUN_OR_POLICY is a run folder, or a policy file such as policy.okt. The episodes should be others than those
-    it learned from.
+    it learned from. A run folder keeps the estimates in ope.json, for the card of an export.
     """
     import offlinekit
     from offlinekit.algos.fqe import fitted_by
@@ -132,8 +131,10 @@ def command(
         "support": str(report.support),
         "weights": "not used" if report.mean_weight is None else str(report.mean_weight),
     }
+    plain = {**report.to_json(), **facts}
+    _keep(run, plain)
     if as_json:
-        click.echo(json_text({**facts, **_data(report)}))
+        click.echo(json_text(plain))
         return
     pairs(list(facts.items()))
     click.echo()
@@ -165,17 +166,14 @@ def _dynamics(
     return model
 
 
-def _data(report: Report) -> dict[str, Any]:
-    """Returns the numbers of a report for JSON."""
-    return {
-        "behaviour_value": report.behaviour_value,
-        "pareto_k": report.pareto_k,
-        "outside_support": report.support.outside,
-        "mean_weight": None if report.mean_weight is None else dataclasses.asdict(report.mean_weight),
-        "estimates": {key: dataclasses.asdict(value) for key, value in report.estimates.items()},
-        "left_out": report.left_out,
-        "warnings": report.warnings,
-    }
+def _keep(run: Path, facts: dict[str, Any]) -> None:
+    """Writes estimates into the run folder that was named, for the cards of exports; a policy file has none."""
+    from offlinekit.core.sharing.card import ESTIMATES
+    from offlinekit.io import atomic_write
+
+    if run.is_dir():
+        with atomic_write(run / ESTIMATES) as beside:
+            beside.write_text(json_text(facts) + "\n")
 
 
 def _behaviour(report: Report) -> str:

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
+from typing_extensions import Unpack
 
 from offlinekit.core.export import numpy_format, torch_formats
 from offlinekit.core.export.exported_policy import ExportedPolicy, examples, predicted, space_of
+from offlinekit.core.sharing.card import CardFacts, write_card
 from offlinekit.errors import OfflineKitError, did_you_mean
 from offlinekit.io import atomic_write
 from offlinekit.nn.isolation import trainable
@@ -52,8 +54,9 @@ def export(
     format: str | None = None,
     observations: ArrayTree | None = None,
     tolerance: float = 1e-5,
+    **facts: Unpack[CardFacts],
 ) -> Path:
-    """Writes the greedy policy of an algorithm with its scalers inside; see `Algo.export`."""
+    """Writes the greedy policy of an algorithm with its scalers inside, and its card; see `Algo.export`."""
     chosen = find_format(path, format)
     space = space_of(algo)
     with trainable(), torch.device("cpu"), atomic_write(path) as beside:
@@ -70,6 +73,7 @@ def export(
         act = chosen.open(beside, space)
         rows = examples(algo, max(BATCHES)) if observations is None else observations
         compare(algo, act, rows, tolerance)
+    write_card(path, algo, **facts)
     return path
 
 

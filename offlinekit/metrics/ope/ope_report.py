@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from offlinekit.metrics.ope.calibration import Calibration
 from offlinekit.metrics.ope.contributions import Contributions
@@ -71,6 +72,19 @@ class Report:
         if name in self.left_out:
             raise KeyError(f"{name} has no value: {self.left_out[name]}")
         return self.estimates[name]
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the numbers and warnings as plain data."""
+        return {
+            "behaviour_value": self.behaviour_value,
+            "pareto_k": self.pareto_k,
+            "outside_support": self.support.outside,
+            "support": str(self.support),
+            "mean_weight": None if self.mean_weight is None else asdict(self.mean_weight),
+            "estimates": {name: asdict(estimate) for name, estimate in self.estimates.items()},
+            "left_out": self.left_out,
+            "warnings": self.warnings,
+        }
 
     def distribution(self, clip: float | None = None) -> ReturnDistribution:
         """Returns the distribution of the discounted return under the target policy."""

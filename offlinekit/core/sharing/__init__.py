@@ -1,0 +1,9 @@
+"""Policies for others: cards that describe them, the rows they have seen, folders and hubs that hold them."""
+
+from __future__ import annotations
+
+from offlinekit.core.sharing.bundle import pull, push
+from offlinekit.core.sharing.card import write_card
+from offlinekit.core.sharing.seen_rows import SeenRows
+
+__all__ = ["SeenRows", "pull", "push", "write_card"]

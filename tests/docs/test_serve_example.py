@@ -1,0 +1,99 @@
+"""The example that serves a policy over HTTP: actions, labels, legal actions, refusals, latency."""
+
+from __future__ import annotations
+
+import runpy
+import threading
+import time
+import urllib.error
+from pathlib import Path
+
+import numpy as np
+import pytest
+from gymnasium.spaces import Discrete
+
+from offlinekit.algos import DiscreteBC
+from offlinekit.datasets import MDPDataset
+
+pytest.importorskip("fastapi")
+uvicorn = pytest.importorskip("uvicorn")
+EXAMPLE = Path(__file__).parents[2] / "examples" / "serve.py"
+N = 60
+LEGAL = np.tile([[1, 1, 0], [0, 1, 1]], (N // 2, 1))
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    """Yields the names of the example, the policy, its data and the address that it answers at."""
+    states = np.random.default_rng(0).normal(size=(N, 2)).astype(np.float32)
+    ends = np.arange(N) % 10 == 9
+    given = {"legal_actions": LEGAL, "action_space": Discrete(3)}
+    data = MDPDataset(states, LEGAL.argmax(1), np.ones(N), ends, **given)
+    algo = DiscreteBC(seed=0, encoder={"type": "mlp", "hidden_sizes": [8]}).fit(
+        data, 5, out=None, progress=False
+    )
+    path = algo.export(tmp_path_factory.mktemp("served") / "p.safetensors", dataset=data)
+    names = runpy.run_path(str(EXAMPLE))
+    app = names["application"](names["Service"](path, ["wait", "low", "high"]))
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", ws="none", lifespan="off"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    yield names, algo, states, f"http://127.0.0.1:{port}"
+    server.should_exit = True
+    thread.join()
+
+
+def test_answers_are_the_policys_with_labels(served):
+    names, algo, states, url = served
+    body = {"observations": states.tolist(), "legal_actions": LEGAL.tolist()}
+    answers = names["call"](f"{url}/predict", body)
+    expected = algo.predict(states, legal_actions=LEGAL)
+    assert [answer["action"] for answer in answers] == expected.tolist()
+    assert [answer["label"] for answer in answers] == [["wait", "low", "high"][i] for i in expected]
+    assert LEGAL[np.arange(N), expected].all()
+
+
+def test_rows_unlike_the_data_get_no_action(served):
+    names, _, states, url = served
+    body = {"observations": [states[0].tolist(), [90.0, 0.0]], "legal_actions": LEGAL[:2].tolist()}
+    near, far = names["call"](f"{url}/predict", body)
+    assert (near["refused"], far["action"], far["label"]) == (None, None, None)
+    assert "standard deviations from the nearest row of the data, at most" in far["refused"]
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ({"observations": [[0.0]], "legal_actions": [[1, 1, 1]]}, "must have shape"),
+        ({"observations": [[0.0, 0.0]]}, "legal_actions"),
+        ({"observations": [[0.0, None]], "legal_actions": [[1, 1, 1]]}, "must be finite"),
+        ({"observations": [["a", "b"]], "legal_actions": [[1, 1, 1]]}, "could not convert"),
+        ({"observations": [[0.0, 0.0]] * 1001, "legal_actions": [[1, 1, 1]] * 1001}, "at most 1000 rows"),
+    ],
+)
+def test_wrong_requests_are_told_why(served, body, message):
+    names, _, _, url = served
+    with pytest.raises(urllib.error.HTTPError) as error:
+        names["call"](f"{url}/predict", body)
+    with error.value as answer:
+        assert answer.code == 422
+        assert message in answer.read().decode()
+
+
+def test_the_client_measures_and_the_schema_says_the_rule(served, capsys):
+    names, _, _, url = served
+    schema = names["call"](f"{url}/schema")
+    assert schema["labels"] == ["wait", "low", "high"]
+    assert "standard deviations of one of 60 kept rows" in schema["rule"]
+    assert "# DiscreteBC" in names["call"](f"{url}/card")["card"]
+    assert len(names["measure"](url, 5)) == 5
+    assert "5 requests of one row: median" in capsys.readouterr().out
+
+
+def test_a_policy_without_its_rule_is_not_served(served, tmp_path):
+    names, algo, _, _ = served
+    with pytest.raises(SystemExit, match="export the policy with --dataset"):
+        names["Service"](algo.export(tmp_path / "p.safetensors"))
