@@ -11,6 +11,7 @@ what is not in `OPERATIONS` below is refused.
 
 from __future__ import annotations
 
+import copy
 import functools
 import hashlib
 import importlib
@@ -135,6 +136,44 @@ class NumpyPolicy:
                     raise PolicyFileError(FORGED)
         actions: Array = values[self._output]
         return actions[0] if single else actions[:0] if is_empty else actions
+
+    def as_stateful(self) -> Episode:
+        """Returns what acts step by step: `actor.reset()`, then `actor.predict(observation)` in each step."""
+        return Episode(self)
+
+
+class Episode:
+    """An episode under way: actions on single observations, of which a policy of histories remembers the last ones.
+
+    Args:
+        policy: Of single observations, or of histories [K, ...] of them.
+    """
+
+    def __init__(self, policy: NumpyPolicy) -> None:
+        self._policy, self._seen = policy, list[Any]()
+        self._n_rows = int(policy.description.get("history", 1))
+
+    def reset(self) -> None:
+        """Forgets the episode before."""
+        self._seen = []
+
+    def predict(self, observation: object, *, legal_actions: object = None) -> Array:
+        """Returns the action on the newest observation, as `NumpyPolicy.predict` does."""
+        if self._n_rows == 1:
+            return self._policy.predict(observation, legal_actions=legal_actions)
+        self._seen = [*self._seen, copy.deepcopy(observation)][-self._n_rows :]
+        before = [self._seen[0]] * (self._n_rows - len(self._seen))  # As in training: nothing is known of it.
+        return self._policy.predict(_stacked([*before, *self._seen]), legal_actions=legal_actions)
+
+
+def _stacked(rows: list[Any]) -> Any:
+    """Returns observations with an axis of time before those of each leaf; legal actions are the newest."""
+    if isinstance(rows[0], dict):
+        each = {key: [row[key] for row in rows] for key in rows[0]}
+        return {key: own[-1] if key == "legal_actions" else _stacked(own) for key, own in each.items()}
+    if isinstance(rows[0], tuple):
+        return tuple(_stacked(list(own)) for own in zip(*rows))  # noqa: B905  # Of one length.
+    return np.stack([np.asanyarray(row) for row in rows])
 
 
 class _Call:

@@ -110,6 +110,8 @@ def checked(name: str, value: object, hint: object) -> Any:
         return _number(name, value, hint, "")
     if hint is bool and not isinstance(value, bool):
         raise TypeError(f"{name} must be True or False, got {value!r}")
+    if hint is str and not isinstance(value, str):
+        raise TypeError(f"{name} must be a text, got {value!r} of type {type(value).__name__}")
     return value
 
 

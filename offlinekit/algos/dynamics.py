@@ -13,7 +13,7 @@ from torch import Tensor
 from offlinekit.algos.fqe import QUICK
 from offlinekit.algos.torch.dynamics_impl import DiscreteDynamicsImpl, DynamicsImpl
 from offlinekit.core.algo import Algo
-from offlinekit.core.hyperparameters import Count, NonNegative, Positive
+from offlinekit.core.hyperparameters import Count, NonNegative, OneRow, Positive
 from offlinekit.datasets import MDPDataset
 from offlinekit.errors import UnsupportedError
 from offlinekit.fields import Check, Interval
@@ -78,6 +78,7 @@ class Dynamics(Algo):
         Count | None, "The most epochs of a run, whatever `n_steps`; None for no bound."
     ] = None
     learning_rate: Annotated[Positive, "Of the models."] = 1e-3
+    history_length: Annotated[OneRow, "Always 1: the models make single rows."] = 1
     encoder = MLPEncoder((200,) * 4, "silu", init="truncated_normal")
 
     family: ClassVar[str] = "OPE"

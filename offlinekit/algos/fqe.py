@@ -15,7 +15,7 @@ from offlinekit.algos.torch.fqe_impl import DiscreteFQEImpl, FQEImpl
 from offlinekit.core.algo import Algo
 from offlinekit.core.hyperparameters import Count, Positive, QKind, Rate, TDLoss
 from offlinekit.datasets import MDPDataset
-from offlinekit.envs.frame_stacking import observations_at
+from offlinekit.envs.frame_stacking import observations_at, sight_of
 from offlinekit.errors import TrainingWarning, UnsupportedError
 from offlinekit.interfaces import Sampler
 from offlinekit.nn.encoders import MLPEncoder
@@ -68,6 +68,11 @@ class FQE(Algo):
     not_in_files: ClassVar[tuple[str, ...]] = ("policy",)
     sampler_options: ClassVar[tuple[str, ...]] = ("policy", "n_draws")
     impl_class = FQEImpl
+
+    def __post_init__(self) -> None:
+        """Sees as much of the past as the policy, whose value is one of histories if the policy acts by these."""
+        super().__post_init__()
+        self.history_length = getattr(self.policy, "history_length", self.history_length)
 
     @takes_settings
     def fitter(
@@ -125,7 +130,7 @@ class FQE(Algo):
             now, following = behaviour_choices(dataset, self.n_draws)
             needs = (*needs, "next_actions")
         else:
-            now, following = self._choices.everywhere(dataset, self.frame_stack, self.frame_pad)
+            now, following = self._choices.everywhere(dataset, *sight_of(self))
         if self.scaling.action is not None:
             now, following = self.scaling.action.transform(now), self.scaling.action.transform(following)
         column = "next_policy_" + ("probabilities" if self.action_kind == "discrete" else "actions")

@@ -107,6 +107,11 @@ def open_dataset(argument: str, name: str, options: dict[str, Any]) -> MDPDatase
         return get_dataset(name, **options)[0]
 
 
+def like(first: MDPDataset, options: dict[str, Any]) -> dict[str, Any]:
+    """Returns the options to read another table as the first one was: by its values for gaps and first times."""
+    return {**options, "schema": first.schema} if "schema" in options else options
+
+
 def describe(dataset: MDPDataset) -> None:
     """Prints what a dataset holds, a line each."""
     statistics = dataset.statistics()

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from offlinekit.cli.datasets_info import open_dataset
+from offlinekit.cli.datasets_info import like, open_dataset
 from offlinekit.cli.options import debug_option, example, key_value_option, reader_options, usage
 from offlinekit.cli.output import json_text, number
 from offlinekit.cli.output import table as show_table
@@ -110,9 +110,7 @@ def drift(
         raise click.UsageError("give two datasets, or one and --by COLUMN")
     before = open_dataset("NAME", name, options)
     if later is not None:
-        after = open_dataset(
-            "LATER", later, options if before.schema is None else {**options, "schema": before.schema}
-        )
+        after = open_dataset("LATER", later, like(before, options))
     else:
         with usage("--by"):
             before, after = before.split(fraction, by=by)

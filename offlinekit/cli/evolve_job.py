@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,12 +10,11 @@ from typing import Any
 import click
 
 from offlinekit.algos import get_algo
-from offlinekit.cli.options import usage
+from offlinekit.cli.options import options_of_file, usage
 from offlinekit.cli.output import number
 from offlinekit.cli.runs import make_env
 from offlinekit.datasets import get_dataset
 from offlinekit.errors import FileFormatError, did_you_mean
-from offlinekit.io import read_small, read_yaml
 from offlinekit.metrics.reporting.lineage import Lineage
 from offlinekit.sweeps import (
     CMAES,
@@ -30,6 +28,7 @@ from offlinekit.sweeps import (
 )
 from offlinekit.sweeps.evolution import Evolved, Generation, Scheduler
 from offlinekit.sweeps.evolution.fitness import FQE_NAME, Fitness
+from offlinekit.training import run_config
 from offlinekit.training.interrupts import whole_runs
 from offlinekit.training.run_folder import write_json
 
@@ -60,6 +59,20 @@ DEFAULTS: dict[str, Any] = {
     "device": "auto",
 }
 NEEDED = ("algo", "dataset")
+TEXTS, OBJECTS = (
+    (*NEEDED, "scheduler", "fitness", "device"),
+    ("dataset_options", "set", "search", "settings", "fitness_settings"),
+)
+ENTRIES: dict[str, tuple[run_config.Check, str]] = {
+    "eval_env": run_config.REGISTERED,
+    **dict.fromkeys(TEXTS, (run_config.is_text, "a text")),
+    **dict.fromkeys(OBJECTS, (run_config.is_object, "an object")),
+    **dict.fromkeys(
+        ("population", "generations", "steps", "budget", "seed"), (run_config.is_whole, "a whole number")
+    ),
+    "target": (run_config.is_number, "a number"),
+}
+"""What command.json may hold."""
 ANEW = ("generations", "target", "budget")
 """Options that a run may go on with otherwise."""
 
@@ -153,7 +166,7 @@ def _keep(generation: Generation, fields: Mapping[str, Any]) -> None:
 def _fields(given: dict[str, Any]) -> dict[str, Any]:
     config = given.pop("config", None)
     with usage("--config"):
-        fields = {**(read_yaml(config) if config else {}), **given}
+        fields = {**(options_of_file(config) if config else {}), **given}
         for name in fields:
             if name not in (*DEFAULTS, *NEEDED):
                 hint = did_you_mean(str(name), [*DEFAULTS, *NEEDED])
@@ -169,17 +182,12 @@ def _resumed(folder: Path, given: Mapping[str, Any]) -> dict[str, Any]:
         raise click.UsageError(f"--resume takes the options of the run; leave out {others}")
     with usage("--resume"):
         Lineage.read(folder)
-        try:
-            fields = json.loads(read_small(folder / COMMAND))
-        except FileNotFoundError:
+        if not (folder / COMMAND).exists():
             raise FileNotFoundError(
                 f"{folder} was not begun by `offlinekit evolve`; go on by fit(..., resume=) in Python"
-            ) from None
-        except (ValueError, RecursionError) as error:
-            raise FileFormatError(
-                f"{folder / COMMAND} is not JSON ({error}); restore it from a copy"
-            ) from error
-    if not isinstance(fields, dict) or not {*DEFAULTS, *NEEDED} <= fields.keys():
+            )
+        fields = run_config.read(folder / COMMAND, ENTRIES)
+    if not {*DEFAULTS, *NEEDED} <= fields.keys():
         raise FileFormatError(f"{folder / COMMAND} lacks options of a run; restore it from a copy")
     return {**fields, **given}
 

@@ -85,6 +85,19 @@ def key_value_option(*names: str, help: str) -> Callable[[Function], Function]:
     )
 
 
+def options_of_file(path: Path) -> dict[str, Any]:
+    """Returns the options that a YAML file gives.
+
+    Raises:
+        FileFormatError: For a file that is none, or an environment that only a module would register.
+    """
+    from offlinekit.io import read_yaml
+    from offlinekit.training.run_config import REGISTERED, checked
+
+    remedy = "name it by --eval-env, or its module by offlinekit --import MODULE"
+    return checked(read_yaml(path), {"eval_env": REGISTERED}, f"{path}:", remedy)
+
+
 SCHEMA = "offlinekit.schema"
 
 

@@ -8,11 +8,10 @@ from typing import Any
 
 import click
 
-from offlinekit.cli.options import usage
+from offlinekit.cli.options import options_of_file, usage
 from offlinekit.cli.output import number, table, with_error
 from offlinekit.cli.runs import make_env
 from offlinekit.datasets import get_dataset
-from offlinekit.io import read_yaml
 from offlinekit.sweeps import Plan, Sweep, Trial
 
 SHOWN = 20
@@ -57,7 +56,7 @@ def _plan(given: dict[str, Any]) -> Plan:
     if given.pop("minimize", False):
         given["maximize"] = False
     with usage("--config" if config else "--vary"):
-        fields = {**(read_yaml(config) if config else {}), **given}
+        fields = {**(options_of_file(config) if config else {}), **given}
         for name in ("algo", "vary"):
             if name not in fields:
                 raise click.UsageError(

@@ -22,7 +22,7 @@ from offlinekit.core.presets import Preset, find, published
 from offlinekit.core.stateful_actor import StatefulActor
 from offlinekit.core.units import Converter, prepared_policy
 from offlinekit.datasets import MDPDataset
-from offlinekit.envs.frame_stacking import stacked_space
+from offlinekit.envs.frame_stacking import as_windows, seen_space, sight_of
 from offlinekit.errors import NotFittedError
 from offlinekit.fields import Check, Described
 from offlinekit.ground.hints import answers_guesses
@@ -71,6 +71,7 @@ class Algo(Configured):
     n_step: Annotated[kinds.Count, "Steps joined into one transition before bootstrapping."] = 1
     frame_stack: Annotated[kinds.Count, "Images that make one observation, stacked along the channels."] = 1
     frame_pad: Annotated[kinds.FramePad, "What precedes an episode's first image, or that again."] = "zero"
+    history_length: Annotated[kinds.History, "Rows that make one observation, the newest included."] = 1
     encoder: Annotated[kinds.EncoderLike, "'auto', [256, 256], 'cnn', an encoder or a factory."] = "auto"
     observation_scaler: Annotated[kinds.ObservationScaler, "'standard', 'minmax' or a Scaler."] = None
     action_scaler: Annotated[kinds.ActionScaler, "To [-1, 1], by the bounds of space or data."] = "minmax"
@@ -230,7 +231,7 @@ class Algo(Configured):
             action_scaler = self.action_scaler if self.action_kind == "continuous" else None
             scalers = (self.observation_scaler, action_scaler, self.reward_scaler)
             self.scaling = Scaling.fit(learned_rows(dataset), *scalers)
-            self.make_impl(stacked_space(dataset.observation_space, self.frame_stack), dataset.action_space)
+            self.make_impl(seen_space(self, dataset.observation_space), dataset.action_space)
         else:
             check_same_range(type(self).__name__, self._impl.action_space, self.scaling.action, dataset)
         return self
@@ -251,7 +252,8 @@ class Algo(Configured):
     @trainable()
     def make_impl(self, observation_space: spaces.Space[Any], action_space: spaces.Space[Any]) -> None:
         """Makes the networks for the given spaces, anew."""
-        self._impl = self.impl_class(self, observation_space, action_space, find_device(self.device))
+        seen = as_windows(observation_space, self.history_length)
+        self._impl = self.impl_class(self, seen, action_space, find_device(self.device))
 
     @answers_guesses
     def predict(
@@ -457,8 +459,7 @@ class Algo(Configured):
             "scaling": self.scaling,
             "needs": (*self.impl.needed, *needs),
             "owner": type(self.impl).__name__,
-            "frame_stack": self.frame_stack,
-            "frame_pad": self.frame_pad,
+            **sight_of(self)._asdict(),
         }
         return sampler_for(dataset, **{**own, **settings})
 

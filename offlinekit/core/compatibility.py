@@ -11,7 +11,7 @@ from gymnasium import spaces
 
 from offlinekit.datasets import MDPDataset
 from offlinekit.envs.env_spaces import same_range
-from offlinekit.envs.frame_stacking import stacked_space
+from offlinekit.envs.frame_stacking import seen_space
 from offlinekit.errors import DatasetWarning, UnsupportedError
 from offlinekit.nn.trunks import space_leaves
 from offlinekit.sampling.scalers import Affine
@@ -58,7 +58,7 @@ def check_dataset(algo: Algo, impl: Impl | None, dataset: object, known: Iterabl
     if impl is None:
         warn_of_scales(name, algo.observation_scaler, dataset)
     else:
-        given = stacked_space(dataset.observation_space, algo.frame_stack)
+        given = seen_space(algo, dataset.observation_space)
         check_same_schema(name, algo.scaling.schema, dataset)
         check_same_shapes(name, impl.observation_space, given, "observations")
         check_same_shapes(name, impl.action_space, dataset.action_space, "actions")

@@ -36,11 +36,13 @@ __all__ = [
     "EncoderLike",
     "Fraction",
     "FramePad",
+    "History",
     "Hyperparameter",
     "Interval",
     "LogStd",
     "NonNegative",
     "ObservationScaler",
+    "OneRow",
     "OptimizerName",
     "Positive",
     "Probability",
@@ -55,9 +57,25 @@ __all__ = [
     "describe",
 ]
 
+
+def check_one_row(value: object) -> None:
+    """Checks that observations are single rows.
+
+    Raises:
+        ValueError: For a history.
+    """
+    if value != 1:
+        raise ValueError(
+            "history_length must be 1 for an algorithm that reads windows or text, or learns in a model of the "
+            f"dynamics, got {value!r}; a value method such as IQL takes a history"
+        )
+
+
 Temperature = Annotated[float, Interval("(0, inf]")]
 Schedule = Annotated[LearningRateSchedule, Check(check_schedule, "constant | cosine | linear | a function")]
 FramePad = Literal["zero", "repeat"]
+History = Count
+OneRow = Annotated[int, Check(check_one_row, "1")]
 QKind = Literal["mean", "qr"]
 TDLoss = Literal["huber", "mse"]
 OptimizerName = Literal["adam", "adamw", "sgd", "rmsprop"]
@@ -69,7 +87,7 @@ ActionScaler = Annotated[ScalerLike, Check(partial(resolve_scaler, kind="action"
 RewardScaler = Annotated[ScalerLike, Check(partial(resolve_scaler, kind="reward"), "scaler")]
 
 SCALERS = ("observation_scaler", "action_scaler", "reward_scaler")
-NETWORKS = ("seed", "device", "impl_class", "frame_stack", *SCALERS)
+NETWORKS = ("seed", "device", "impl_class", "frame_stack", "history_length", *SCALERS)
 """Hyperparameters that decide on networks and their inputs outside of `Impl.build`."""
 BATCHES = ("batch_size", "gamma", "n_step", "frame_pad")
 """Hyperparameters that samplers read when a run starts."""

@@ -9,8 +9,11 @@ import numpy as np
 import torch
 
 from offlinekit.core.units import Converter
+from offlinekit.envs.frame_stacking import history_of
+from offlinekit.envs.legal_actions import legal_of, rest_of, space_of_rest
 from offlinekit.envs.stateful_policies import StatefulPolicy
-from offlinekit.types import Array, ArrayTree
+from offlinekit.nn.trunks import observation_leaves, space_leaves
+from offlinekit.types import Array, ArrayTree, rows, stack_trees
 
 if TYPE_CHECKING:
     from offlinekit.core.algo import Algo
@@ -31,18 +34,42 @@ class StatefulActor(StatefulPolicy):
         super().__init__()
         self.impl, self.target_return, self.sample = algo.impl, target_return, sample
         self.impl.begin_episode(target_return)  # Raises now what the first step would.
+        self._n_rows = algo.history_length
         impl = self.impl
         self._converter = Converter(impl.observation_space, impl.action_space, algo.scaling, impl.device)
         self._reward_scaler = algo.scaling.reward
 
     def begin(self) -> object:
         """Returns the memory of an episode that has taken no step."""
-        return self.impl.begin_episode(self.target_return)
+        begun = self.impl.begin_episode(self.target_return)
+        return begun if self._n_rows == 1 else ((), begun)
 
     def choose(
         self, observations: ArrayTree, rewards: Array, memories: list[Any]
     ) -> tuple[Array, Sequence[Any]]:
-        """Returns the actions [B, ...] in the units of the data and the memories that hold them."""
+        """Returns the actions [B, ...] in the units of the data and the memories that hold them.
+
+        A policy of histories remembers the rows, but for those of an environment that shows histories itself.
+        """
+        if self._n_rows == 1:
+            return self._choose(observations, rewards, memories)
+        pasts, begun = zip(*memories, strict=True)
+        if not self._is_history(observations):
+            pasts = tuple((*past, rows(observations, i))[-self._n_rows :] for i, past in enumerate(pasts))
+            observations = stack_trees([history_of(past, self._n_rows) for past in pasts])
+        actions, after = self._choose(observations, rewards, list(begun))
+        return actions, list(zip(pasts, after, strict=True))
+
+    def _is_history(self, observations: ArrayTree) -> bool:
+        """Returns whether leaves [B, K, ...] have an axis of time."""
+        space = space_of_rest(self.impl.observation_space)
+        given = rest_of(observations) if legal_of(observations) is not None else observations  # type: ignore[arg-type]  # A dict then.
+        first = np.asarray(observation_leaves(space, given)[0])
+        return first.ndim > len(space_leaves(space)[0].shape or ())
+
+    def _choose(
+        self, observations: ArrayTree, rewards: Array, memories: list[Any]
+    ) -> tuple[Array, Sequence[Any]]:
         if not np.isfinite(rewards).all():
             raise ValueError(
                 f"rewards must be finite, got {rewards[~np.isfinite(rewards)][0]}; give the reward of the action before"

@@ -145,11 +145,11 @@ class SampledPolicy:
         self.predict, self.is_stateful = algo.sample_action, algo.is_stateful
         self.as_stateful = partial(algo.as_stateful, sample=True)
         self.frame_stack, self.frame_pad = algo.frame_stack, algo.frame_pad
-        self._impl, self._scaling = algo.impl, algo.scaling
+        self.history_length, self.impl, self._scaling = algo.history_length, algo.impl, algo.scaling
         self._converter = Converter(
-            self._impl.observation_space, self._impl.action_space, algo.scaling, self._impl.device
+            self.impl.observation_space, self.impl.action_space, algo.scaling, self.impl.device
         )
-        density = getattr(getattr(self._impl, "policy", None), "log_prob", None)
+        density = getattr(getattr(self.impl, "policy", None), "log_prob", None)
         if not algo.is_stateful and density is not None:
             self._density, self.log_prob = density, self._log_prob
 

@@ -26,6 +26,7 @@ from offlinekit.fields import Count, checked
 from offlinekit.io import check_plain
 from offlinekit.load_budget import budgeted
 from offlinekit.naming import check_free
+from offlinekit.tables.table_schema import TableSchema
 
 if TYPE_CHECKING:
     from offlinekit.types import Json
@@ -299,6 +300,7 @@ def _as_reading(result: object, name: str) -> Reading:
 
 
 def _jsonable(value: object) -> Json:
+    value = value.to_json() if isinstance(value, TableSchema) else value
     try:
         copied: Json = json.loads(json.dumps(value))
         return copied

@@ -25,7 +25,7 @@ CONVERSIONS = {
 """What to do with arrays of other kinds than numbers, by the kind of their dtype."""
 LABELS = (
     "number texts by np.unique(x, return_inverse=True)[1] if they are labels, by np.asarray(x, np.float32) if they are "
-    "numbers"
+    "numbers; in a table, a schema says what they are: offlinekit datasets init TABLE"
 )
 ONE_EACH = "every column needs one entry for each"
 

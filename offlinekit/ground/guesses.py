@@ -68,6 +68,7 @@ TABLE: Mapping[str, Mapping[str, Meant]] = {
         "scheduler lr_scheduler lr_scheduler_factory": ("lr_schedule",),
         "max_grad_norm grad_clip clip_norm": ("clip_grad_norm",),
         "n_frames num_frames": ("frame_stack",),
+        "history n_history history_rows obs_history recurrent": ("history_length",),
         "random_state random_seed": ("seed",),
         "use_gpu gpu cuda": ("device",),
         "iql_tau": ("expectile",),

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from offlinekit.envs.env_spaces import joined_actions
-from offlinekit.envs.frame_stacking import observations_at
+from offlinekit.envs.frame_stacking import observations_at, sight_of
 from offlinekit.errors import UnsupportedError
 from offlinekit.sampling.batch import Batch, TrajectoryBatch
 from offlinekit.sampling.transition_table import TransitionTable
@@ -158,8 +158,7 @@ def transition_table(algo: Algo, dataset: MDPDataset) -> TransitionTable:
         n_step=algo.n_step,
         device=algo.impl.device,
         scaling=algo.scaling,
-        frame_stack=algo.frame_stack,
-        frame_pad=algo.frame_pad,
+        **sight_of(algo)._asdict(),
     )
 
 

@@ -12,11 +12,20 @@ from typing import Any, TypeAlias
 from gymnasium import spaces
 from torch import nn
 
+from offlinekit.envs.frame_stacking import row_space
 from offlinekit.envs.legal_actions import has_legal_actions, space_of_rest
 from offlinekit.errors import did_you_mean
 from offlinekit.naming import register
 from offlinekit.nn.random import Random, own_dropout
-from offlinekit.nn.trunks import Trunk, UserTrunk, WithoutLegalActions, is_image, space_leaves
+from offlinekit.nn.trunks import (
+    HistoryTrunk,
+    RecurrentTrunk,
+    Trunk,
+    UserTrunk,
+    WithoutLegalActions,
+    is_image,
+    space_leaves,
+)
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
@@ -111,6 +120,42 @@ class CNNEncoder(MLPEncoder):
 
 
 @dataclass(frozen=True)
+class GRUEncoder(CNNEncoder):
+    """A gated recurrent unit over the rows of a history, then fully connected layers; needs `history_length` above 1.
+
+    Each row is flattened, its images seen by the convolutions. The state is zero before the first row of the history.
+    No gradient passes through the first `burn_in` rows, which only bring the state to where it would be.
+    Sources: Cho et al. 2014, arXiv:1406.1078, as torch.nn.GRU; burn-in of Kapturowski et al. 2019 (R2D2), section 3.
+    """
+
+    hidden_sizes: tuple[int, ...] = (256,)  # Units of each hidden layer after the recurrent unit.
+    state_size: int = 128  # Numbers of the state.
+    burn_in: int = 0  # First rows of a history without gradient, below `history_length`.
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.state_size < 1 or self.burn_in < 0:
+            raise ValueError(
+                f"state_size must be at least 1 and burn_in at least 0, got {self.state_size} and {self.burn_in}"
+            )
+
+    def create_trunk(self, space: spaces.Space[Any]) -> nn.Module:
+        """Makes the recurrent unit behind a trunk of single rows.
+
+        Raises:
+            ValueError: For observations without a history, or a burn-in that leaves no row.
+        """
+        row, n_rows = row_space(space), (space_leaves(space)[0].shape or (1,))[0]
+        if row is None:
+            raise ValueError("a GRUEncoder runs over a history; set history_length above 1, such as 16")
+        if self.burn_in >= n_rows:
+            raise ValueError(
+                f"burn_in must be below history_length={n_rows}, which leaves rows to learn from, got {self.burn_in}"
+            )
+        return RecurrentTrunk(super().create_trunk(row), n_rows, self.state_size, self.burn_in)
+
+
+@dataclass(frozen=True)
 class ModuleEncoder(MLPEncoder):
     """A module of the user's own: `create(observation_space)` gives an nn.Module, observations -> [B, F].
 
@@ -136,7 +181,7 @@ class ModuleEncoder(MLPEncoder):
 Encoder: TypeAlias = (
     "str | Sequence[int] | Mapping[str, Any] | MLPEncoder | Callable[[spaces.Space[Any]], nn.Module]"
 )
-BUILT_IN = {"mlp": MLPEncoder, "cnn": CNNEncoder, "residual": ResidualEncoder}
+BUILT_IN = {"mlp": MLPEncoder, "cnn": CNNEncoder, "residual": ResidualEncoder, "gru": GRUEncoder}
 _ENCODERS: dict[str, Callable[..., MLPEncoder]] = {**BUILT_IN}
 _FACTORIES: dict[str, Callable[..., nn.Module]] = {}
 
@@ -198,7 +243,7 @@ def resolve_encoder(encoder: Encoder, space: spaces.Space[Any]) -> MLPEncoder:
 
 def _kind_for(space: spaces.Space[Any]) -> str:
     """Returns the encoder that "auto" is for a space."""
-    return "cnn" if any(is_image(leaf) for leaf in space_leaves(space)) else "mlp"
+    return "cnn" if any(is_image(leaf) for leaf in space_leaves(row_space(space) or space)) else "mlp"
 
 
 def as_encoder(given: Encoder) -> Encoder:
@@ -272,5 +317,10 @@ def _named(name: str, options: dict[str, Any]) -> MLPEncoder:
 
 def make_trunk(encoder: MLPEncoder, space: spaces.Space[Any], random: Random) -> nn.Module:
     """Makes an encoder's trunk; dropout inside it draws from the agent's own generator."""
-    trunk = own_dropout(encoder.create_trunk(space_of_rest(space)), random)
+    rest, row = space_of_rest(space), row_space(space)
+    if row is None or isinstance(encoder, GRUEncoder | ModuleEncoder):
+        trunk = encoder.create_trunk(rest)
+    else:
+        trunk = HistoryTrunk(encoder.create_trunk(row), rest)
+    own_dropout(trunk, random)
     return WithoutLegalActions(trunk) if has_legal_actions(space) else trunk

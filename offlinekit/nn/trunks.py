@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from gymnasium import spaces
@@ -12,9 +12,7 @@ from torch import Tensor, nn
 
 from offlinekit.envs.legal_actions import rest_of
 from offlinekit.sampling.batch import TensorTree
-
-if TYPE_CHECKING:
-    pass
+from offlinekit.types import map_tree
 
 
 def space_leaves(space: spaces.Space[Any]) -> list[spaces.Space[Any]]:
@@ -81,6 +79,66 @@ class WithoutLegalActions(nn.Module):
         assert isinstance(observations, dict)
         features: Tensor = self.trunk(rest_of(observations))
         return features
+
+
+class HistoryTrunk(nn.Module):
+    """Histories -> [B, K * size]: what a trunk of single rows makes of each, side by side, the newest last.
+
+    Args:
+        trunk: Of rows.
+        space: Of histories, of K rows.
+    """
+
+    def __init__(self, trunk: nn.Module, space: spaces.Space[Any]) -> None:
+        super().__init__()
+        self.trunk, self.n_rows = trunk, (space_leaves(space)[0].shape or (1,))[0]
+        self.size = self.n_rows * trunk_size(trunk)
+
+    def forward(self, observations: TensorTree) -> Tensor:
+        """Returns the features [B, K * size]."""
+        return _by_row(self.trunk, observations, self.n_rows).flatten(1)
+
+
+class RecurrentTrunk(nn.Module):
+    """Histories -> [B, size]: the state of a gated recurrent unit after the newest row.
+
+    r = sigmoid(W_r x + b_r + U_r h + c_r), z alike, n = tanh(W_n x + b_n + r (U_n h + c_n)), h' = n + z (h - n): the
+    arithmetic and the first numbers of torch.nn.GRU, step by step, which vmap, recorders and exporters can follow.
+
+    Args:
+        trunk: Of single rows.
+        n_rows: K.
+        size: Numbers of the state, which begins at zeros.
+        burn_in: First rows through which no gradient passes.
+    """
+
+    def __init__(self, trunk: nn.Module, n_rows: int, size: int, burn_in: int) -> None:
+        super().__init__()
+        self.trunk, self.n_rows, self.size, self.burn_in = trunk, n_rows, size, burn_in
+        self.inputs, self.states = nn.Linear(trunk_size(trunk), 3 * size), nn.Linear(size, 3 * size)
+        bound = 1.0 / math.sqrt(size)
+        for parameter in (*self.inputs.parameters(), *self.states.parameters()):
+            nn.init.uniform_(parameter, -bound, bound)
+
+    def forward(self, observations: TensorTree) -> Tensor:
+        """Returns the state [B, size]."""
+        inputs = self.inputs(_by_row(self.trunk, observations, self.n_rows))
+        state = torch.zeros_like(inputs[:, 0, : self.size])
+        for i in range(self.n_rows):
+            if 0 < i == self.burn_in:
+                state = state.detach()
+            seen, past = inputs[:, i], self.states(state)
+            gates = torch.sigmoid(seen[:, : 2 * self.size] + past[:, : 2 * self.size])
+            reset, kept = gates[:, : self.size], gates[:, self.size :]
+            new = torch.tanh(seen[:, 2 * self.size :] + reset * past[:, 2 * self.size :])
+            state = new + kept * (state - new)
+        return state
+
+
+def _by_row(trunk: nn.Module, histories: TensorTree, n_rows: int) -> Tensor:
+    """Returns the features [B, K, F] that a trunk of single rows makes of histories [B, K, ...]."""
+    features: Tensor = trunk(map_tree(lambda leaf: leaf.flatten(0, 1), histories))
+    return features.reshape(-1, n_rows, features.shape[-1])
 
 
 class Flat(nn.Module):

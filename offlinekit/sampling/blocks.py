@@ -46,6 +46,7 @@ class BlockSampler:
         needs: As for `TransitionSampler`.
         frame_stack: As for `TransitionSampler`.
         frame_pad: As for `TransitionSampler`.
+        history: As for `TransitionSampler`.
         columns: As for `TransitionSampler`.
         owner: As for `TransitionSampler`.
         block_bytes: Size of a block, read in one piece.
@@ -69,6 +70,7 @@ class BlockSampler:
         needs: Sequence[str] = ("next_observations",),
         frame_stack: int = 1,
         frame_pad: str = "zero",
+        history: int = 1,
         columns: Mapping[str, Array] | None = None,
         owner: str = "",
         block_bytes: int = BLOCK_BYTES,
@@ -90,6 +92,7 @@ class BlockSampler:
             "owner": owner,
             "frame_stack": frame_stack,
             "frame_pad": frame_pad,
+            "history": history,
         }
         names = [name for name in needs if name not in Batch._fields]
         self.reader = BlockReader(
@@ -98,7 +101,7 @@ class BlockSampler:
             returns="returns" in names,
             gamma=gamma,
             scaling=scaling,
-            before=frame_stack - 1,
+            before=max(frame_stack, history) - 1,
             after=n_step,
             block_bytes=block_bytes,
             n_threads=n_readers,

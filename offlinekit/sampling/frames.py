@@ -25,6 +25,7 @@ class Frames:
         stack: n, 1 for plain rows.
         pad: What stands before an episode's first frame: "zero", or "repeat" for that frame again.
         device: Where the frames live.
+        apart: Whether the frames of a stack have an axis of their own, [B, n, C, H, W].
     """
 
     def __init__(
@@ -38,7 +39,9 @@ class Frames:
         stack: int,
         pad: str,
         device: torch.device,
+        apart: bool = False,
     ) -> None:
+        self.apart = apart
         self.stack, self.n_rows = stack, len(rows)
         self.next_rows = torch.from_numpy(next_rows).to(device)
         self.starts = torch.from_numpy(starts).to(device) if stack > 1 else None
@@ -67,13 +70,20 @@ class Frames:
         return list(zip(places.unbind(), apart, strict=True))
 
     def gather(self, located: tuple[Tensor, bool]) -> tuple[Tensor, Tensor]:
-        """Returns the observations and next observations of a located minibatch, uint8 [B, n * C, H, W]."""
+        """Returns the observations and next observations of a located minibatch, uint8 [B, n * C, H, W].
+
+        With `apart` they are [B, n, C, H, W].
+        """
         if self.table is not None:
             rows = self.table.index_select(0, located[0])
         else:
             rows = torch.from_numpy(self._take(located[0].numpy(), located[1]))
         frames = rows.view(-1, *self.row_shape)
-        return frames.narrow(1, 0, self.height), frames.narrow(1, -self.height, self.height)
+        now, after = frames.narrow(1, 0, self.height), frames.narrow(1, -self.height, self.height)
+        if self.apart:
+            shape = (len(frames), self.stack, -1, *frames.shape[2:])
+            return now.reshape(shape), after.reshape(shape)
+        return now, after
 
     def _take(self, index: Array, apart: bool) -> Array:
         """Returns frames [M, ...]. One thread of numpy copies as fast as torch, and never waits for others."""

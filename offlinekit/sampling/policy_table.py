@@ -10,9 +10,9 @@ from gymnasium.spaces import Discrete, Space
 
 from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.envs.callable_policies import as_policy, checked_actions
-from offlinekit.envs.frame_stacking import is_image, stacked_observations
+from offlinekit.envs.frame_stacking import next_observations_of, stacked_observations
 from offlinekit.envs.stateful_policies import check_memoryless
-from offlinekit.types import Array, first_leaf, map_tree, row_parts, rows
+from offlinekit.types import Array, first_leaf, row_parts, rows
 
 if TYPE_CHECKING:
     from offlinekit.interfaces import PolicyLike
@@ -63,7 +63,7 @@ class Choices:
         return probabilities
 
     def everywhere(
-        self, dataset: MDPDataset, frame_stack: int = 1, frame_pad: str = "zero"
+        self, dataset: MDPDataset, frame_stack: int = 1, frame_pad: str = "zero", history: int = 1
     ) -> tuple[Array, Array]:
         """Returns the choices at all N rows, and at what follows the last row of each of E episodes.
 
@@ -71,14 +71,16 @@ class Choices:
             dataset: Of the states; of unordered transitions the second are all next observations.
             frame_stack: Images of an episode that make one observation of the policy.
             frame_pad: What stands before an episode's first image.
+            history: Rows of an episode that make one observation of the policy.
         """
 
         def seen(part: Array) -> ArrayTree:
-            return stacked_observations(dataset, part, frame_stack, frame_pad)
+            return stacked_observations(dataset, part, frame_stack, frame_pad, history)
 
         following = dataset.next_observations
         if following is None:
-            following = _final_observations(dataset, seen(dataset.episode_ends - 1), frame_stack)
+            last = dataset.episode_ends - 1
+            following = next_observations_of(dataset, last, frame_stack, frame_pad, history)
         finals = self._in_parts(len(first_leaf(following)), lambda part: rows(following, part))
         return self._in_parts(len(dataset), seen), finals
 
@@ -100,17 +102,6 @@ def behaviour_choices(dataset: MDPDataset, n_draws: int = 1) -> tuple[Array, Arr
     else:
         now = np.repeat(dataset.actions.reshape(len(dataset), 1, -1), n_draws, 1)
     return now, np.zeros((n_final, *now.shape[1:]), np.float32)
-
-
-def _final_observations(dataset: MDPDataset, last: ArrayTree, frame_stack: int) -> ArrayTree:
-    """Returns what was seen after each episode's last row, images stacked behind those of that row."""
-
-    def joined(stack: Array, leaf: Array, final: Array) -> Array:
-        if frame_stack == 1 or not is_image(leaf.dtype, leaf.shape[1:]):
-            return final
-        return np.concatenate([stack[:, leaf.shape[1] :], final], 1)
-
-    return map_tree(joined, last, dataset.observations, dataset.final_observations)
 
 
 def probabilities_of(

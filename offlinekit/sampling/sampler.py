@@ -48,6 +48,7 @@ class TransitionSampler:
             for those where the MDP ended.
         frame_stack: How many images [C, H, W] of an episode are stacked into one [frame_stack * C, H, W].
         frame_pad: What stands before an episode's first image: "zero", or "repeat" for that image again.
+        history: How many rows of an episode make one observation [history, ...]; its first row repeats before it.
         rows: int64, the only rows to draw; None for all.
         columns: [N, ...] by name, in place of the dataset's own or beside them, for `needs`.
         following: Columns of the next state, as for `TransitionTable`.
@@ -63,7 +64,7 @@ class TransitionSampler:
 
     Raises:
         DatasetError: If no row can be sampled, for weights that cannot be, for columns that are not there, or
-            if n > 1 steps, frames or next actions are wanted of unordered transitions.
+            if n > 1 steps, frames, histories or next actions are wanted of unordered transitions.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class TransitionSampler:
         needs: Sequence[str] = ("next_observations",),
         frame_stack: int = 1,
         frame_pad: str = "zero",
+        history: int = 1,
         rows: Array | None = None,
         columns: Mapping[str, Array] | None = None,
         following: Mapping[str, tuple[Array, Array]] | None = None,
@@ -98,6 +100,7 @@ class TransitionSampler:
             scaling=scaling,
             frame_stack=frame_stack,
             frame_pad=frame_pad,
+            history=history,
             needs=needs,
             columns=columns,
             following=following,

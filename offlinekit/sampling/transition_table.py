@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from offlinekit.datasets.mdp_dataset import MDPDataset
-from offlinekit.envs.frame_stacking import check_stack, is_image
+from offlinekit.envs.frame_stacking import check_history, check_stack, is_image
+from offlinekit.envs.legal_actions import legal_of
 from offlinekit.errors import DatasetError
 from offlinekit.sampling.batch import Batch, batch_class, with_axes
 from offlinekit.sampling.frames import Frames
@@ -53,6 +54,7 @@ class TransitionTable:
         needs: Names of the columns that batches have beside the standard fields.
         frame_stack: Frames stacked into one observation.
         frame_pad: What stands before an episode's first frame, "zero" or "repeat".
+        history: Rows of an episode that make one observation [history, ...]; the first row repeats before it.
         columns: [N, ...] by name, in place of the dataset's own or beside them.
         following: Names to float [N, ...], scaled, of the state of each row, and [E, ...] of the state that follows
             each episode's last row; a batch has those of the next state.
@@ -64,8 +66,8 @@ class TransitionTable:
         has_next_action: bool [N], whether the action after it was too, or the MDP ended with it.
 
     Raises:
-        DatasetError: If n > 1 steps or frames are wanted of unordered transitions, and for columns that are not
-            there.
+        DatasetError: If n > 1 steps, frames or histories are wanted of unordered transitions, and for columns that are
+            not there.
     """
 
     def __init__(
@@ -79,14 +81,16 @@ class TransitionTable:
         needs: Iterable[str] = (),
         frame_stack: int = 1,
         frame_pad: str = "zero",
+        history: int = 1,
         columns: Mapping[str, Array] | None = None,
         following: Mapping[str, tuple[Array, Array]] | None = None,
         owner: str = "",
         n_spare: int = 0,
     ) -> None:
-        self.device, self.frame_stack, self.frame_pad = device, frame_stack, frame_pad
+        self.device, self.frame_stack, self.frame_pad, self.history = device, frame_stack, frame_pad, history
         self.ordered, self.discrete = dataset.next_observations is None, dataset.actions.ndim == 1
         self.gamma, self.ends = gamma, dataset.episode_ends
+        check_history(history, self.ordered)
         names = tuple(name for name in dict.fromkeys(needs) if name not in Batch._fields)
         following = following or {}
         own = own_columns(dataset, [n for n in names if n not in following], columns or {}, owner)
@@ -100,6 +104,7 @@ class TransitionTable:
         steps = transitions.steps if n_step > 1 else None
         observed = self._observations(dataset, scaling)
         self.frames = self._frames(dataset, [c for c in observed if _is_raw(c)], transitions.next_rows, steps)
+        windows = sum(not _is_raw(c) for c in observed)
         scalars = np.empty((len(dataset), 2), np.float32)
         scalars[:, 0], scalars[:, 1] = transitions.rewards, transitions.discounts
         del transitions  # What is done with makes room for the table.
@@ -119,7 +124,7 @@ class TransitionTable:
         if "next_actions" in names:
             head.append(tail.pop(0))
         ends = dataset.episode_ends if self.ordered else np.arange(1, len(dataset) + 1)
-        self.packed = PackedRows(head, tail, ends, steps, device, n_spare)
+        self.packed = PackedRows(head, tail, ends, steps, device, n_spare, windows, history)
         self.apart, self.in_table = named.apart, list(named.packed)
         first = self.action - len(named.followed)
         self.find = named.finders(first, self.action + 2, self._next_actions)
@@ -139,8 +144,9 @@ class TransitionTable:
         final = dataset.final_observations if self.ordered else dataset.next_observations
         affines = scaling.observation or map_tree(lambda _: None, dataset.observations)
         tree = map_tree(Column, dataset.observations, final, affines)
-        self.shapes = map_tree(lambda column: None if _is_raw(column) else list(column.shape), tree)
-        self.is_vector = isinstance(self.shapes, list) and len(self.shapes) == 1
+        past = [self.history] if self.history > 1 else []
+        self.shapes = map_tree(lambda column: None if _is_raw(column) else [*past, *column.shape], tree)
+        self.is_vector = isinstance(self.shapes, list) and len(self.shapes) == 1 + len(past)
         return leaves(tree)
 
     def _frames(
@@ -152,6 +158,11 @@ class TransitionTable:
         shared |= {
             "starts": np.repeat(dataset.episode_starts, dataset.episode_lengths()) if columns else None
         }
+        if self.history > 1:
+            legal = legal_of(dataset.observations)
+            past = [1 if c.rows is legal else self.history for c in columns]
+            each = zip(columns, past, strict=True)
+            return [Frames(c.rows, c.final, stack=n, pad="repeat", apart=n > 1, **shared) for c, n in each]
         stacks = [self.frame_stack if is_image(c.rows.dtype, c.shape) else 1 for c in columns]
         pairs = zip(columns, stacks, strict=True)
         return [Frames(c.rows, c.final, stack=n, pad=self.frame_pad, **shared) for c, n in pairs]
@@ -249,10 +260,10 @@ class TransitionTable:
             for name, column in self.apart.items():
                 torch.index_select(column, 0, located.rows, out=getattr(batch, name))
         if self.discrete:
-            columns = table.split_with_sizes(self.packed.window_sizes, 1)
-            batch.actions.copy_(columns[self.action].squeeze(1))
+            now, after = self.packed.split(table)
+            batch.actions.copy_(now[self.action].squeeze(1))
             if "next_actions" in self.find:
-                batch.next_actions.copy_(columns[-1].squeeze(1))
+                batch.next_actions.copy_(after[-1].squeeze(1))
 
     def _tree(self, packed: Sequence[Tensor], raw: Sequence[Tensor]) -> TensorTree:
         """Puts gathered leaves, [B, size] of packed ones, in their places in the tree of observations."""
@@ -262,7 +273,7 @@ class TransitionTable:
             if shape is None:
                 return next(frames)
             part = next(parts)
-            return part.view(len(part), *shape)
+            return part.view(len(part), *shape)  # A history has its axis already.
 
         observations: TensorTree = map_tree(leaf, self.shapes)
         return observations

@@ -19,7 +19,14 @@ from offlinekit.sweeps.space import Range, Space
 from offlinekit.training.setup.settings import N_STEPS, PLAIN, SETTINGS, RunSettings, complete
 
 FQE = "fqe"
-COUNTS = ("steps", "seeds", "pack", "fqe_steps", "trials")
+FIELDS: dict[str, Any] = {
+    **dict.fromkeys(("steps", "seeds", "pack", "fqe_steps"), Count),
+    "trials": Count | None,
+    **dict.fromkeys(("algo", "metric", "device"), str),
+    **dict.fromkeys(("dataset", "eval_env"), str | None),
+    "maximize": bool | None,
+}
+"""What fields of a plan are checked by."""
 OWN = ("progress", "preemptible")
 """Settings of a run that the sweep decides for all of its runs."""
 
@@ -75,10 +82,8 @@ class Plan(RunFields):  # type: ignore[misc]  # Its fields are those of the run'
     pack: int = 32
 
     def __post_init__(self) -> None:
-        for name in COUNTS:
-            setattr(
-                self, name, checked(name, getattr(self, name), Count | None if name == "trials" else Count)
-            )
+        for name, hint in FIELDS.items():
+            setattr(self, name, checked(name, getattr(self, name), hint))
         complete(self.run_settings)
         for name in ("vary", "set", "dataset_options"):
             if not isinstance(getattr(self, name), Mapping):

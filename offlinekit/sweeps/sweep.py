@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from dataclasses import asdict
 from pathlib import Path
@@ -13,13 +12,12 @@ from offlinekit.core.populations.grouping import structure
 from offlinekit.datasets import MDPDataset
 from offlinekit.directions import COLUMNS
 from offlinekit.errors import FileFormatError, did_you_mean
-from offlinekit.io import read_small
 from offlinekit.metrics.evaluators import known_evaluators
 from offlinekit.sweeps import sweep_files
 from offlinekit.sweeps.pack import Trial, evaluate_trials, fitted_start_values, fitter, train
 from offlinekit.sweeps.plan import FQE, Plan, evaluators_of
 from offlinekit.sweeps.space import corners
-from offlinekit.training import run_folder
+from offlinekit.training import run_config, run_folder
 from offlinekit.training.evaluations import make_evaluations
 from offlinekit.training.interrupts import whole_runs
 
@@ -116,7 +114,7 @@ class Sweep:
         path = folder / "plan.json"
         if not path.is_file():
             raise FileNotFoundError(f"{folder} is no folder of a sweep: it has no plan.json")
-        return Plan.from_dict(_json(path), str(path))
+        return Plan.from_dict(run_config.read(path, sweep_files.PLAN), str(path))
 
     def run(self) -> list[Trial]:
         """Runs trials until each is done or is run by another process, and returns all that are done.
@@ -147,11 +145,18 @@ class Sweep:
     def trials(self) -> list[Trial]:
         """Returns what is known of each trial, by number."""
         try:
-            return [Trial(**data) for data in sweep_files.read_trials(self.folder)]
+            found = [Trial(**data) for data in sweep_files.read_trials(self.folder)]
         except TypeError as error:
             raise FileFormatError(
                 f"{self.folder / 'trials'} holds entries that no trial has ({error}); remove the file to run it again"
             ) from error
+        for trial in found:
+            if trial.values.keys() != self.plan.vary.keys():
+                raise FileFormatError(
+                    f"{self.folder / 'trials'} holds a trial of {sorted(trial.values)} where the plan varies "
+                    f"{sorted(self.plan.vary)}; remove its file to run it again"
+                )
+        return found
 
     def write_results(self) -> list[Trial]:
         """Writes results.csv, and returns what is known of each trial."""
@@ -205,12 +210,3 @@ def packs(plan: Plan) -> list[dict[int, dict[str, Any]]]:
         for _, pack in kinds
         for start in range(0, len(pack), size)
     ]
-
-
-def _json(path: Path) -> object:
-    try:
-        return json.loads(read_small(path))
-    except FileFormatError:
-        raise
-    except (ValueError, RecursionError) as error:
-        raise FileFormatError(f"{path} is not JSON ({error}); restore it from a copy") from error

@@ -5,14 +5,43 @@ from __future__ import annotations
 import csv
 import fcntl
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from offlinekit.errors import FileFormatError
-from offlinekit.io import atomic_write, read_small
+from offlinekit.io import atomic_write
+from offlinekit.metrics.reporting.markup import csv_text
+from offlinekit.training import run_config
+from offlinekit.training.run_config import REGISTERED, Check, is_number, is_object, is_text, is_whole
 from offlinekit.training.run_folder import write_json
+
+STATES = ("running", "done", "failed")
+
+
+def _is_run(value: object) -> bool:
+    kinds: dict[str, Check] = {"seed": is_whole, "run": is_text, "value": is_number, "error": is_text}
+    return is_object(value) and all(
+        name in value and (fits(value[name]) or (value[name] is None and name != "seed"))
+        for name, fits in kinds.items()
+    )
+
+
+PLAN: Mapping[str, tuple[Check, str]] = {
+    "eval_env": REGISTERED,
+    **dict.fromkeys(("algo", "dataset", "metric", "device"), (is_text, "a text")),
+    **dict.fromkeys(("vary", "set", "dataset_options"), (is_object, "an object")),
+}
+"""What plan.json may hold, beside the settings of a run."""
+TRIAL: Mapping[str, tuple[Check, str]] = {
+    "number": (is_whole, "a whole number"),
+    "values": (is_object, "an object"),
+    "value": (is_number, "a number"),
+    "state": (lambda value: value in STATES, f"one of {STATES}"),
+    "runs": (lambda value: isinstance(value, list) and all(map(_is_run, value)), "a list of runs"),
+}
+"""What the file of a trial may hold."""
 
 
 @contextmanager
@@ -46,16 +75,21 @@ def read_trials(folder: Path) -> list[dict[str, Any]]:
     """
     trials = []
     for path in sorted((folder / "trials").glob("*.json")):
-        try:
-            trial = json.loads(read_small(path))
-        except FileFormatError:
-            raise
-        except (ValueError, RecursionError) as error:
+        trial = run_config.read(path, TRIAL)
+        inside = all(
+            (folder / run["run"]).resolve().is_relative_to((folder / "runs").resolve())
+            for run in trial.get("runs") or []
+            if run["run"] is not None
+        )
+        named = path.stem == f"{trial.get('number') or 0:06d}"
+        complete = all(trial.get(name) is not None for name in ("number", "values", "runs"))
+        valued = trial.get("value") is None or (
+            trial["runs"] and all(run["value"] is not None for run in trial["runs"])
+        )
+        if not (complete and inside and named and valued):
             raise FileFormatError(
-                f"{path} is not JSON ({error}); remove it to run the trial again"
-            ) from error
-        if not isinstance(trial, dict):
-            raise FileFormatError(f"{path} describes no trial; remove it to run the trial again")
+                f"{path} describes no trial of this sweep; remove it to run the trial again"
+            )
         trials.append(trial)
     return trials
 
@@ -69,4 +103,7 @@ def write_table(folder: Path, names: Sequence[str], trials: Sequence[dict[str, A
         for trial in trials:
             own = {name: json.dumps(value) for name, value in trial["values"].items()}
             for run in trial["runs"]:
-                table.writerow({"trial": trial["number"], "state": trial["state"], **own, **run})
+                row = {"trial": trial["number"], "state": trial["state"], **own, **run}
+                table.writerow(
+                    {name: csv_text(cell) if isinstance(cell, str) else cell for name, cell in row.items()}
+                )

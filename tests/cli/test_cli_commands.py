@@ -35,6 +35,8 @@ NAMES = [
         "ope",
         "plot",
         "predict",
+        "pull",
+        "push",
         "record",
         "report",
         "respond",

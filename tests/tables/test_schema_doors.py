@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from gymnasium.spaces import Discrete
 
 import offlinekit
 from offlinekit import deploy
@@ -226,6 +227,33 @@ def test_a_robot_needs_the_folder_tables(algo: DiscreteCQL, tmp_path: Path) -> N
     assert (shown.stdout.strip(), shown.stderr) == (algo.predict(row, labels=True), "")
 
 
+def test_dates_put_rows_in_order() -> None:
+    dates = [
+        "03.01.1970 12:00",
+        "02.01.1970 00:00",
+        "02.01.1970 00:00",
+        *["04.01.1970 00:00"] * 2,
+        "05.01.1970 00:00",
+    ]
+    rows = frame().assign(hour=dates)
+    schema = {
+        **DATA,
+        "observations": DATA["observations"][:2],
+        "time_format": "%d.%m.%Y %H:%M",
+        "terminal": None,
+    }
+    dataset = from_dataframe(rows, schema=schema)
+    # Days since 1970: b at 1, 2.5 and 3, a at 1, 3 and 4, so that its scores are 2, 0.5, 4 and 1, 3, 5.
+    assert dataset.extras["hour"].tolist() == [1, 2.5, 3, 1, 3, 4]
+    assert dataset.rewards.tolist() == [2, 0.5, 4, 1, 3, 5]
+
+
+def test_rows_of_an_episode_step_by_step(algo: DiscreteCQL) -> None:
+    actor = algo.as_stateful()
+    rows = frame().drop(columns=["dose"])
+    assert [actor.predict(row) for row in rows.to_dict("records")] == algo.predict(rows).tolist()
+
+
 def test_values_of_labels(algo: DiscreteCQL) -> None:
     rows = frame()[:3]
     values = algo.predict_value(rows, ["low", "None", "high"])
@@ -282,6 +310,23 @@ def test_other_data_are_read_by_the_schema_of_the_policy(algo: DiscreteCQL, tmp_
         assert dataset.observations[0].tolist() == [50, 0, 1, 0, 0, 366]
     with pytest.raises(DatasetError, match="need one schema of their tables"):
         dataset.concat(from_dataframe(later, schema=DATA))
+
+
+def test_labels_that_are_not_declared_are_warned_of() -> None:
+    wards = {"name": "ward", "kind": "category", "categories": ["None"]}
+    schema = {**DATA, "observations": [wards]}
+    with pytest.warns(DatasetWarning, match="column 'ward' has 3 rows of labels that are none .*such as 'B'"):
+        dataset = from_dataframe(frame(), schema=schema)
+    assert dataset.observations.sum(0).tolist() == [3, 3]
+    from_dataframe(frame().replace({"ward": {"B": "unknown"}}), schema=schema)  # Which says it itself.
+
+
+def test_a_space_of_fewer_actions_than_labels_is_refused() -> None:
+    with pytest.raises(
+        DatasetError, match=r"action_space Discrete\(2\) is not that of the labels in the schema"
+    ):
+        from_dataframe(frame(), schema=DATA, action_space=Discrete(2))
+    assert from_dataframe(frame(), schema=DATA, action_space=Discrete(3)).action_space == Discrete(3)
 
 
 def test_without_a_schema_there_are_no_labels(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from offlinekit.algos.torch.td3_plus_bc_impl import TD3PlusBCImpl
 from offlinekit.datasets.mdp_dataset import MDPDataset
+from offlinekit.envs.frame_stacking import row_space
 from offlinekit.errors import NotFittedError, UnsupportedError
 from offlinekit.interfaces import Sampler
 from offlinekit.nn.neighbours import Neighbours
@@ -35,7 +36,8 @@ class PRDCImpl(TD3PlusBCImpl):
             UnsupportedError: For observations that are no vectors.
         """
         space = self.observation_space
-        if not isinstance(space, spaces.Box) or len(space.shape) != 1:
+        row = row_space(space) or space
+        if not isinstance(row, spaces.Box) or len(row.shape) != 1:
             raise UnsupportedError(
                 f"PRDC searches the data for the nearest observation, which must be a vector, got {space}; "
                 "use TD3PlusBC"
@@ -53,7 +55,7 @@ class PRDCImpl(TD3PlusBCImpl):
                 "PRDC searches all rows, which needs the dataset in memory; use MDPDataset.load in place of open"
             )
         batch = sampler.gather(sampler.usable_rows())
-        observations, actions = first_leaf(batch.observations).contiguous(), batch.actions.contiguous()
+        observations, actions = first_leaf(batch.observations).flatten(1), batch.actions.contiguous()
         self.neighbours = Neighbours(observations, actions, self.config.state_weight)
 
     def nearest_actions(self, batch: Batch) -> Tensor:
@@ -67,7 +69,7 @@ class PRDCImpl(TD3PlusBCImpl):
                 "PRDC has no data to search yet; call fit(dataset), or sample_batch(dataset)"
             )
         assert isinstance(batch.observations, Tensor)  # For the type checker: `build` saw to it.
-        return self.neighbours.nearest_actions(batch.observations, self.policy(batch.observations))
+        return self.neighbours.nearest_actions(batch.observations.flatten(1), self.policy(batch.observations))
 
     def compute_actor_loss(self, batch: Batch) -> Loss:
         """Returns the normalised value term plus the squared distance to the nearest action of the data."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from offlinekit.core.algo import Algo
-from offlinekit.core.hyperparameters import Count, NonNegative, Probability
+from offlinekit.core.hyperparameters import Count, NonNegative, OneRow, Probability
 from offlinekit.datasets import MDPDataset
 from offlinekit.errors import UnsupportedError
 from offlinekit.fields import Check
@@ -72,6 +72,7 @@ class ModelBased(Algo):
     rollout_interval: Annotated[Count, "Updates between rollouts."] = 1_000
     retained_rounds: Annotated[Count, "Times that rollouts are kept before newer ones replace them."] = 5
     real_share: Annotated[Probability, "Share of recorded rows in minibatches."] = 0.05
+    history_length: Annotated[OneRow, "Always 1: the model makes single rows."] = 1
 
     family: ClassVar[str] = ""
     dynamics_class: ClassVar[type[Algo]]

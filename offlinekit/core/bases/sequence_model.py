@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from offlinekit.core.algo import Algo
-from offlinekit.core.hyperparameters import Count, Interval, Positive, Steps
+from offlinekit.core.hyperparameters import Count, Interval, OneRow, Positive, Steps
 from offlinekit.core.impl import Impl
 from offlinekit.datasets import MDPDataset
 from offlinekit.errors import UnsupportedError
@@ -43,6 +43,7 @@ class SequenceModel(Algo):
     target_return: Annotated[float | None, "Return to act for, in units of the data; None: best."] = None
     warmup_steps: Annotated[Steps, "First updates, in which the learning rate grows from 0."] = 10_000
     batch_size: Annotated[Count, "Windows in a minibatch."] = 64
+    history_length: Annotated[OneRow, "Always 1: windows of `context` steps are its memory."] = 1
 
     sampler_options: ClassVar[tuple[str, ...]] = ("context",)
 

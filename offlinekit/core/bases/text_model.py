@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from offlinekit.core.algo import Algo
 from offlinekit.core.bases.text_decoding import PLAIN, Conversation, Decoding, respond
 from offlinekit.core.bases.token_transformer import LanguageModel, TokenEmbedding, TokenTransformer
-from offlinekit.core.hyperparameters import Count, Interval, Positive, Steps
+from offlinekit.core.hyperparameters import Count, Interval, OneRow, Positive, Steps
 from offlinekit.core.impl import Impl
 from offlinekit.datasets.families.dialogue_columns import IS_ACTION
 from offlinekit.envs.text.token_space import TokenSpace, TokenWindow, tokenizer_in
@@ -49,6 +49,7 @@ class TextModel(Algo):
     dropout: Annotated[float, Interval("[0, 1)"), "Share of tokens' numbers and of attention dropped."] = 0.0
     warmup_steps: Annotated[Steps, "First updates, in which the learning rate grows from 0."] = 100
     batch_size: Annotated[Count, "Dialogues in a minibatch."] = 64
+    history_length: Annotated[OneRow, "Always 1: the model reads whole dialogues."] = 1
 
     sampler_options: ClassVar[tuple[str, ...]] = ("max_length",)
 

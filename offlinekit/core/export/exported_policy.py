@@ -44,7 +44,11 @@ class ExportedPolicy(nn.Module):
     def __init__(self, algo: Algo) -> None:
         super().__init__()
         impl = algo.impl
-        self.name, self.updates = type(algo).__name__, impl.grad_step
+        self.name, self.updates, self.history_length = (
+            type(algo).__name__,
+            impl.grad_step,
+            algo.history_length,
+        )
         self.observation_space, self.action_space = space_of(algo), impl.action_space
         self.impl = _copy(algo)
         self.schema = algo.scaling.schema

@@ -58,6 +58,7 @@ def write(policy: ExportedPolicy, path: Path) -> None:
         "format": deploy.FORMAT,
         **policy.facts(),
         "observations": describe(policy.observation_space),
+        **({"history": policy.history_length} if policy.history_length > 1 else {}),
         "operations": program.operations,
         "output": program.output,
         **({} if policy.schema is None else {"schema": policy.schema.to_json()}),
@@ -105,6 +106,7 @@ class Program:
         given = [node for node in placeholders if node.name not in lifted]
         constant = [node for node in placeholders if node.name in lifted]
         self._numbers = {node: i for i, node in enumerate([*given, *constant])}
+        self._n_given = len(self._numbers)
         self.tensors = [held[lifted[node.name]].detach().contiguous().numpy() for node in constant]
         self.operations: list[list[Any]] = []
         for node in nodes:
@@ -125,7 +127,7 @@ class Program:
                 f"the policy of {algorithm} needs the operation {node.target}, which offlinekit.deploy has not; "
                 "export it as onnx or torch-export"
             )
-        self._numbers[node] = len(self._numbers)
+        self._numbers[node] = self._n_given + len(self.operations)
         self.operations.append([name, [self._plain(argument) for argument in arguments]])
 
     def _plain(self, argument: object) -> Json:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from offlinekit.datasets import MDPDataset
+from offlinekit.envs.frame_stacking import sight_of
 from offlinekit.errors import UnsupportedError
 from offlinekit.interfaces import Sampler
 from offlinekit.nn.random import derive
@@ -58,7 +59,7 @@ class SharedColumns:
             "scaling": algo.scaling.to_json(),
             "device": impl.device,
             "needs": (type(impl).__name__, *impl.needed),
-            "frames": (algo.frame_stack, algo.frame_pad),
+            "past": sight_of(algo),
             "make_sampler": type(algo).make_sampler,
             "options": [getattr(algo, name) for name in algo.sampler_options],
         }

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -26,9 +27,9 @@ from offlinekit.datasets.sources.bandits import log_propensities, warn_of_rounds
 from offlinekit.datasets.spaces import Space, clip
 from offlinekit.datasets.tabular.table_frames import read_frame
 from offlinekit.datasets.validation import as_array
-from offlinekit.errors import DatasetError, did_you_mean, require
+from offlinekit.errors import DatasetError, DatasetWarning, did_you_mean, require
 from offlinekit.tables.schema_files import SchemaLike, as_schema
-from offlinekit.tables.table_columns import TableColumn, TableError
+from offlinekit.tables.table_columns import UNKNOWN, TableColumn, TableError, label_of
 from offlinekit.tables.table_schema import TABLE_SCHEMA, TableSchema
 from offlinekit.types import Array
 
@@ -178,6 +179,13 @@ def _meant(
     with _blamed_on_table():
         plan = plan.fitted(frame)
         observations, actions = plan.encode(frame), plan.encode_actions(frame)
+        _warn_of_unknown(frame, plan)
+    declared = _space_of(plan)
+    if plan.is_discrete and action_space not in (None, declared):
+        raise DatasetError(
+            f"action_space {action_space} is not that of the labels in the schema, {declared}; leave it out, or "
+            "declare as many labels"
+        )
     legal = None
     if isinstance(observations, dict):
         legal, observations = observations["legal_actions"], observations["observations"]
@@ -185,9 +193,25 @@ def _meant(
         "observations": observations,
         "actions": actions,
         "legal_actions": legal,
-        "action_space": _space_of(plan) if action_space is None else action_space,
+        "action_space": declared if action_space is None else action_space,
         "metadata": {**(metadata or {}), TABLE_SCHEMA: plan.to_json()},
     }
+
+
+def _warn_of_unknown(frame: pd.DataFrame, plan: TableSchema) -> None:
+    """Warns of labels that are none of the categories: a word in the schema may be wrong."""
+    for column in plan.observations:
+        if column.kind == "category":
+            cells = frame[column.name].to_numpy()
+            others = cells[column.numbers(cells) == len(column.categories)]
+            labels = sorted({label_of(cell) for cell in others} - {UNKNOWN})
+            if labels:
+                warnings.warn(
+                    f"column {column.name!r} has {len(others):,} rows of labels that are none of its categories, "
+                    f"such as {labels[0]!r}: they become {UNKNOWN!r}; declare them if they are not",
+                    DatasetWarning,
+                    stacklevel=5,
+                )
 
 
 def _space_of(plan: TableSchema) -> Space | None:

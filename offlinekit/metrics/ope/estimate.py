@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from offlinekit.envs.frame_stacking import sight_of
 from offlinekit.errors import UnanswerableError, UnsupportedError
 from offlinekit.metrics.ope.contributions import Contributions
 from offlinekit.metrics.ope.diagnostics import pareto_k
@@ -112,7 +113,8 @@ def estimate(
         raise ValueError("q_function and fit_q say the same; give one of them")
     dataset = held_in_memory(dataset, TABLES, behaviour, seed)
     target = TargetPolicy(policy, dataset.action_space, n_samples)
-    counted = q_function is None and fit_q is None and target.discrete and tabular_states(dataset) is not None
+    is_counted = target.discrete and sight_of(policy).history == 1 and tabular_states(dataset) is not None
+    counted = q_function is None and fit_q is None and is_counted
     has_model = counted or q_function is not None or fit_q is not None
     chosen = _chosen(estimators, target, has_model, counted, dynamics is not None)
     fitted = behaviour_of(dataset, behaviour, n_folds, seed) if _any(chosen, "needs_weights") else None

@@ -94,14 +94,18 @@ def episode_folds(dataset: MDPDataset, n_folds: int, seed: int) -> Iterator[tupl
         yield fold != number, fold == number
 
 
-def vectors(observations: ArrayTree) -> Floats:
+def vectors(observations: ArrayTree, with_history: bool = False) -> Floats:
     """Returns observations as one row of numbers each, [N, D].
+
+    Args:
+        observations: [N, ...].
+        with_history: Whether they have an axis of time, [N, K, ...].
 
     Raises:
         UnsupportedError: For images.
     """
     parts = leaves(observations)
-    if any(part.ndim > 2 for part in parts):
+    if any(part.ndim > 2 + with_history for part in parts):
         raise UnsupportedError(
             f"expected vector observations, got {[list(part.shape[1:]) for part in parts]}; record propensities "
             "(behavior_log_probs), or give features of your own"

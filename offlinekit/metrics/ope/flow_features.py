@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import sparse
 
+from offlinekit.envs.frame_stacking import next_observations_of, observations_at, sight_of
 from offlinekit.metrics.ope.dice import Flow
 from offlinekit.metrics.ope.fitted_behaviour import vectors
 from offlinekit.metrics.ope.gathering import tabular_states
 from offlinekit.metrics.ope.logged import Floats
 from offlinekit.metrics.ope.target import TargetPolicy
-from offlinekit.types import Array, map_tree, rows
+from offlinekit.types import Array, map_tree
 
 if TYPE_CHECKING:
     from offlinekit.datasets import MDPDataset
@@ -66,7 +67,7 @@ class FlowMaker:
 
     def __init__(self, target: TargetPolicy, dataset: MDPDataset, seed: int = 0) -> None:
         self.target, self.dataset, self.seed = target, dataset, seed
-        numbers = tabular_states(dataset)
+        numbers = tabular_states(dataset) if sight_of(target.source).history == 1 else None
         self.n_states = 0 if numbers is None else max(int(part.max()) for part in numbers) + 1
         episode_of = np.repeat(np.arange(dataset.n_episodes), dataset.episode_lengths())
         known = np.ones(len(dataset), np.bool_)
@@ -75,10 +76,14 @@ class FlowMaker:
         self.index = np.flatnonzero(known)
         self.episodes, self.goes_on = episode_of[known], ~dataset.terminals[known]
         self.rewards = dataset.rewards[known].astype(np.float64)
-        self.here = rows(dataset.observations, self.index)
-        following = dataset.next_observations_at(self.index)
+        self.here = observations_at(target.source, dataset, self.index)
+        following = next_observations_of(dataset, self.index, *sight_of(target.source))
         self.following = map_tree(self._where_it_goes_on, following, self.here)
-        self.starts = rows(dataset.observations, dataset.episode_starts)
+        self.starts = observations_at(target.source, dataset, dataset.episode_starts)
+
+    def _states(self, observations: ArrayTree) -> Floats:
+        """Returns observations [N, ...] as the policy sees them, [N, D]."""
+        return vectors(observations, sight_of(self.target.source).history > 1)
 
     def _where_it_goes_on(self, following: Array, here: Array) -> Array:
         """Returns next observations, of rows where the MDP ended their own: no policy is defined beyond."""
@@ -90,7 +95,7 @@ class FlowMaker:
         If states are whole numbers, the ratios of each state are divided by their mean, so that no state sends
         out more than came in, nor less: a state whose rows all have the ratio 0 goes on as the behaviour does.
         """
-        ratios, states = ratios[self.index], vectors(self.here)
+        ratios, states = ratios[self.index], self._states(self.here)
         if self.n_states:
             numbers = states.reshape(-1).astype(np.int64)
             sums, counts = (np.bincount(numbers, w, self.n_states) for w in (ratios, np.ones_like(ratios)))
@@ -98,7 +103,7 @@ class FlowMaker:
             ratios = np.where(sums > 0, 0.0, 1.0)[numbers] + ratios * scales[numbers]
         features = Features(self.n_states or states, seed=self.seed)
         here, following, starts = (
-            features(vectors(part)) for part in (self.here, self.following, self.starts)
+            features(self._states(part)) for part in (self.here, self.following, self.starts)
         )
         return Flow.of_states(here, self._ended(following), starts, self.rewards, ratios, self.episodes)
 
@@ -112,13 +117,13 @@ class FlowMaker:
         if not self.target.discrete:
             return self._of_continuous_pairs(vectors(actions))
         taken = np.eye(self.target.n_actions)[actions]
-        states = vectors(self.here)
+        states = self._states(self.here)
         if self.n_states:
             return self._of_counted_pairs(states, taken)
         features = Features(states, seed=self.seed)
         here = _products(features(states), taken)
         following, starts = (
-            _products(features(vectors(part)), self.target.probabilities(part))
+            _products(features(self._states(part)), self.target.probabilities(part))
             for part in (self.following, self.starts)
         )
         return Flow(here, self._ended(following), starts, self.rewards, self.episodes)
@@ -145,12 +150,12 @@ class FlowMaker:
         return Flow(here, self._ended(following), starts, self.rewards, self.episodes)
 
     def _of_continuous_pairs(self, actions: Floats) -> Flow:
-        joined = np.concatenate([vectors(self.here), actions], 1)
+        joined = np.concatenate([self._states(self.here), actions], 1)
         features = Features(joined, seed=self.seed)
 
         def expected(observations: ArrayTree) -> Floats:
             draws = [vectors(np.asarray(self.target.act(observations))) for _ in range(self.target.n_samples)]
-            inputs = vectors(observations)
+            inputs = self._states(observations)
             features_of_draws = [features(np.concatenate([inputs, draw], 1)) for draw in draws]
             return np.asarray(np.mean(features_of_draws, axis=0))
 

@@ -9,14 +9,14 @@ import numpy as np
 
 from offlinekit.datasets.findings import refuse_first
 from offlinekit.datasets.inspection.rules import no_log_probs
-from offlinekit.envs.frame_stacking import observations_at
+from offlinekit.envs.frame_stacking import next_observations_of, observations_at, sight_of
 from offlinekit.errors import UnsupportedError
 from offlinekit.metrics.batches import ROWS_AT_ONCE
 from offlinekit.metrics.ope.fitted_behaviour import FittedBehaviour, episode_folds, fit_behaviour, row_mask
 from offlinekit.metrics.ope.logged import Floats, Logged
 from offlinekit.metrics.ope.tabular import TabularModel, state_numbers
 from offlinekit.metrics.ope.target import QFunction, TargetPolicy, values_of
-from offlinekit.types import Array, row_parts, rows
+from offlinekit.types import Array, row_parts
 
 if TYPE_CHECKING:
     from offlinekit.datasets import MDPDataset
@@ -59,7 +59,8 @@ def model_values(
     cut = np.flatnonzero(dataset.final_known & ~dataset.terminals[dataset.episode_ends - 1])
     final = np.zeros(dataset.n_episodes)
     if len(cut) and getattr(target.source, "frame_stack", 1) == 1:
-        final[cut] = target.state_values(q_function, rows(dataset.final_observations, cut))
+        seen = next_observations_of(dataset, dataset.episode_ends[cut] - 1, *sight_of(target.source))
+        final[cut] = target.state_values(q_function, seen)
     return q, v, final
 
 
@@ -89,9 +90,10 @@ def tabular_fit(target: TargetPolicy, dataset: MDPDataset, gamma: float) -> Call
         UnsupportedError: If observations are not one whole number, or actions not discrete.
     """
     numbers = tabular_states(dataset)
-    if numbers is None or not target.discrete:
+    if numbers is None or not target.discrete or sight_of(target.source).history > 1:
         raise UnsupportedError(
-            "a tabular model needs discrete actions, and observations that are one whole number below 10,000; "
+            "a tabular model needs discrete actions, a policy without a history, and observations that are one whole "
+            "number below 10,000; "
             "give a q_function(observations, actions)"
         )
     n_states = max(int(part.max()) for part in numbers) + 1

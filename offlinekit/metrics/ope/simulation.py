@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from scipy import stats
 
+from offlinekit.envs.frame_stacking import sight_of
 from offlinekit.metrics.ope.logged import Floats
 from offlinekit.metrics.ope.target import TargetPolicy
 from offlinekit.types import Array
@@ -79,9 +80,13 @@ def simulated(
     observations: Array = np.broadcast_to(
         np.tile(starts, (copies, 1)), (n_models, copies * n, starts.shape[1])
     )
+    n_seen = sight_of(target.source).history
+    past = [observations] * n_seen
     total, alive = np.zeros(observations.shape[:2]), np.ones(observations.shape[:2], np.bool_)
     for step in range(int(dataset.episode_lengths().max())):
-        actions = drawn_actions(target, observations.reshape(-1, starts.shape[1]), rng)
+        past = [*past[1:], observations]
+        seen = observations if n_seen == 1 else np.stack(past, 2)
+        actions = drawn_actions(target, seen.reshape(-1, *seen.shape[2:]), rng)
         actions = actions.reshape(*alive.shape, *actions.shape[1:])
         observations, rewards, ends = dynamics.sample_steps(observations, actions, rng)
         total += gamma**step * np.where(alive, rewards, 0.0)

@@ -47,7 +47,7 @@ class ReplayMemory:
         n_usable: How many rows can be drawn.
 
     Raises:
-        UnsupportedError: If rows have images, or columns that only a dataset can have.
+        UnsupportedError: If rows have images, histories, or columns that only a dataset can have.
     """
 
     def __init__(
@@ -77,7 +77,8 @@ class ReplayMemory:
         )
         self.columns, self.batch_size, self.capacity = recorded.columns, batch_size, capacity
         self._scaling, self._discrete = scaling, dataset.actions.ndim == 1
-        _check_columns(self.columns.find, self.columns.by_row, settings.get("owner", ""))
+        apart = self.columns.by_row or self.columns.history > 1
+        _check_columns(self.columns.find, apart, settings.get("owner", ""))
         self._n_masks = 0 if dataset.masks is None else dataset.masks.shape[1]
         packed = self.columns.packed
         kept = packed.places.index_select(0, recorded.usable_rows())[: None if keep else 0]
@@ -219,8 +220,8 @@ def _check_columns(names: Iterable[str], by_row: bool, owner: str) -> None:
     """Checks that new rows can have the columns of a batch.
 
     Raises:
-        UnsupportedError: For images, and for a column that only a dataset can have.
+        UnsupportedError: For images and histories, and for a column that only a dataset can have.
     """
     if by_row or (unknown := [name for name in names if name not in MADE]):
-        columns = "images or whole numbers" if by_row else f"a column {unknown[0]!r}"
+        columns = "images or whole numbers, or histories," if by_row else f"a column {unknown[0]!r}"
         raise UnsupportedError(f"{owner or 'the impl'} needs {columns}, which a replay memory cannot hold")

@@ -9,7 +9,7 @@ import gymnasium
 import numpy as np
 
 from offlinekit.envs.callable_policies import RandomPolicy, checked_actions
-from offlinekit.envs.frame_stacking import FrameMemory
+from offlinekit.envs.frame_stacking import FrameMemory, sight_of
 from offlinekit.envs.stateful_policies import Actor, Memoryless, StatefulPolicy, as_actor
 from offlinekit.errors import UnsupportedError
 from offlinekit.nn.random import derive
@@ -141,6 +141,5 @@ def _actor(algo: Algo, sample: bool, prepare: Callable[[Choose], Choose]) -> Act
     if algo.is_stateful:
         return algo.as_stateful(sample=sample)
     policy = algo.acting(sample, prepare)
-    return (
-        FrameMemory(policy, algo.frame_stack, algo.frame_pad) if algo.frame_stack > 1 else Memoryless(policy)
-    )
+    sight = sight_of(algo)
+    return FrameMemory(policy, *sight) if max(sight.frame_stack, sight.history) > 1 else Memoryless(policy)

@@ -9,7 +9,7 @@ import numpy as np
 
 from offlinekit.datasets import MDPDataset
 from offlinekit.datasets.spaces import check_environment
-from offlinekit.envs.frame_stacking import fit_stack, stacked_observations
+from offlinekit.envs.frame_stacking import fit_stack, observations_at
 from offlinekit.errors import UnsupportedError
 from offlinekit.sampling.scalers import resolve_scaler
 from offlinekit.training.online.online_settings import OnlineSettings
@@ -99,11 +99,16 @@ def check_acting(algo: Algo, example: MDPDataset, env: gymnasium.Env[Any, Any]) 
         DatasetError: For an environment of other spaces.
     """
     with undisturbed(algo):
-        algo.predict(stacked_observations(example, np.zeros(1, np.int64), algo.frame_stack, algo.frame_pad))
+        algo.predict(observations_at(algo, example, np.zeros(1, np.int64)))
     shown = fit_stack(env, algo)
     spaces = (algo.impl.observation_space, algo.impl.action_space)
     check_environment(*spaces, shown, whose="the algorithm", option="env=")
     if algo.frame_stack > 1 and shown is env:
         raise UnsupportedError(
             f"{type(algo).__name__} stacks {algo.frame_stack} images itself; give an environment that shows single ones"
+        )
+    if algo.history_length > 1 and shown is env:
+        raise UnsupportedError(
+            f"{type(algo).__name__} keeps a history of {algo.history_length} rows itself; give an environment that "
+            "shows single ones"
         )
