@@ -11,7 +11,7 @@ import click
 
 from offlinekit.algos import get_algo
 from offlinekit.cli.options import options_of_file, usage
-from offlinekit.cli.output import number
+from offlinekit.cli.output import json_text, number
 from offlinekit.cli.runs import make_env
 from offlinekit.datasets import get_dataset
 from offlinekit.errors import FileFormatError, did_you_mean
@@ -77,8 +77,8 @@ ANEW = ("generations", "target", "budget")
 """Options that a run may go on with otherwise."""
 
 
-def evolve(options: dict[str, Any]) -> Evolved:
-    """Runs what the options describe, and prints each generation.
+def evolve(options: dict[str, Any]) -> Evolved | None:
+    """Runs what the options describe, and prints each generation; returns None if that was only to be checked.
 
     Args:
         options: Of the command.
@@ -86,6 +86,7 @@ def evolve(options: dict[str, Any]) -> Evolved:
     Raises:
         click.UsageError: For names, settings and combinations that there are not.
     """
+    previews = {name: options.pop(name) for name in ("print_config", "dry_run")}
     given = {name: value for name, value in options.items() if value not in (None, {}, False, ())}
     quiet, out, resume = given.pop("quiet", False), given.pop("out"), given.pop("resume", None)
     loggers, since = given.pop("loggers", ()), given.pop("from_generation", None)
@@ -102,6 +103,15 @@ def evolve(options: dict[str, Any]) -> Evolved:
     limits = {name: fields[name] for name in (*ANEW, "steps")}
     with usage("--fitness"):
         fitness = _fitness(fields, env)
+    if previews["print_config"]:
+        click.echo(json_text(fields))
+    if previews["dry_run"]:
+        click.echo(
+            f"Would evolve {len(population)} members of {fields['algo']} on {dataset.name} for {fields['generations']} "
+            f"generations of {fields['steps']:,} updates; nothing was trained (--dry-run)"
+        )
+    if any(previews.values()):
+        return None
     generations = scheduler.fitter(
         population,
         dataset,

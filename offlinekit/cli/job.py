@@ -12,6 +12,7 @@ import click
 from offlinekit.algos import Population, get_algo
 from offlinekit.cli.options import usage
 from offlinekit.cli.output import number, table, with_error
+from offlinekit.cli.own_metrics import one_action, own_metrics, pointers
 from offlinekit.cli.runs import make_env
 from offlinekit.core import presets
 from offlinekit.core.devices import check_device
@@ -24,8 +25,9 @@ from offlinekit.training import run_folder
 from offlinekit.training.evaluations import try_evaluators
 from offlinekit.training.interrupts import COMPLETE
 from offlinekit.training.process_group import ProcessGroup
+from offlinekit.training.setup.description import describe_data, describe_run
 from offlinekit.training.setup.row_weighting import weighted_dataset
-from offlinekit.training.setup.settings import N_STEPS, PLAIN, SETTINGS
+from offlinekit.training.setup.settings import N_STEPS, PLAIN, SETTINGS, complete
 from offlinekit.training.setup.start import check_fits
 
 if TYPE_CHECKING:
@@ -104,6 +106,24 @@ class Job:
             f"mean return {number(float(data.episode_returns().mean()))}\nevaluated in {where}"
         )
 
+    def config(self) -> dict[str, Any]:
+        """Returns what config.json of the run would say."""
+        given = {name: value for name, value in self.fit.items() if name not in ("n_steps", "seeds")}
+        settings = complete({**given, "eval_env": self.env})
+        data = describe_data(self.dataset, self.fit["info"])
+        return describe_run(self.algo, self.fit["n_steps"], settings, data)
+
+    def plan(self) -> str:
+        """Returns how long it would learn and where it would write, in a line."""
+        settings = complete(
+            {name: value for name, value in self.fit.items() if name not in ("n_steps", "seeds")}
+        )
+        runs = self.fit["seeds"] or 1
+        return (
+            f"Would take {self.fit['n_steps']:,} updates{f' of {runs} seeds' * (runs > 1)}, evaluate every "
+            f"{settings['eval_interval']:,} and write to {self.fit['out']}/; nothing was trained (--dry-run)"
+        )
+
     def run(self) -> None:
         """Trains.
 
@@ -156,6 +176,14 @@ def report(job: Job) -> None:
         rows.append([name, with_error(mean, standard_error(returns)), f"{len(returns):,}", *score])
     click.echo()
     table(["policy", "return (mean ± standard error)", "episodes", *(["score"] if scored else [])], rows)
+    if job.env is None:
+        for algo in job.members:
+            click.echo(f"\n{type(algo).__name__}, seed {algo.seed}, by its own metrics:\n")
+            table(("metric", "value", "what it is"), own_metrics(algo, job.dataset), left=3)
+        source = job.fit["info"]["dataset"]["source"]
+        click.echo("\n" + "\n".join(pointers(job.members, source)))
+    for line in filter(None, (one_action(algo, job.dataset) for algo in job.members)):
+        click.echo(f"\nWarning: {line}", err=True)
     click.echo(f"\n{_budget(job)}\n")
     for algo in job.members:
         click.echo(f"Run folder: {algo.run_dir}")
@@ -317,7 +345,7 @@ def _fit_arguments(options: dict[str, Any], info: dict[str, Any]) -> dict[str, A
     with usage("--metric"):
         evaluators = {given: get_evaluator(given) for given in options.get("metrics", ())}
     return {
-        **{name: options[name] for name in (*PLAIN, "loggers") if name in options},
+        **{name: options[name] for name in (*PLAIN, "loggers", "tags") if name in options},
         "n_steps": options.get("steps", N_STEPS),
         "evaluators": evaluators,
         "out": options["out"],

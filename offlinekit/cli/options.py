@@ -85,6 +85,41 @@ def key_value_option(*names: str, help: str) -> Callable[[Function], Function]:
     )
 
 
+def preview_options(function: Function) -> Function:
+    """Adds `--print-config` and `--dry-run`, which end a command once all that it would do is checked."""
+    shown = click.option(
+        "--print-config", is_flag=True, show_default=False, help="Print settings as JSON, and stop."
+    )
+    dry = click.option(
+        "--dry-run", is_flag=True, show_default=False, help="Check and say what it would do, and stop."
+    )
+    return shown(dry(function))
+
+
+def complete_algos(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
+    """Returns the names of algorithms that begin so, without importing them: each has an implementation's file."""
+    folder = Path(__file__).parents[1] / "algos" / "torch"
+    names = sorted(path.stem.removesuffix("_impl") for path in folder.glob("*_impl.py"))
+    return [name for name in names if name not in ("fqe", "dynamics") and name.startswith(incomplete.lower())]
+
+
+def complete_datasets(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
+    """Returns the names of datasets that begin so."""
+    from offlinekit.datasets import known_datasets  # Here: --help needs none of it.
+
+    return [name for name in known_datasets() if name.startswith(incomplete)]
+
+
+algo_option = click.option(
+    "--algo", help="Algorithm; `offlinekit algos` lists them.", shell_complete=complete_algos
+)
+dataset_option = click.option(
+    "--dataset",
+    help="Name or path; `offlinekit datasets list` lists names.",
+    shell_complete=complete_datasets,
+)
+
+
 def options_of_file(path: Path) -> dict[str, Any]:
     """Returns the options that a YAML file gives.
 

@@ -17,10 +17,11 @@ from offlinekit.sweeps import Plan, Sweep, Trial
 SHOWN = 20
 
 
-def make_sweep(options: dict[str, Any]) -> Sweep:
+def make_sweep(options: dict[str, Any], begins: bool = True) -> Sweep:
     """Makes a sweep, or opens the one to go on with.
 
     Args:
+        begins: Whether a new one gets its folder; without, it is checked alone.
         options: Of the command; fields of `Plan` that were given, and `config`, `resume`, `out`, `quiet`.
 
     Raises:
@@ -45,8 +46,8 @@ def make_sweep(options: dict[str, Any]) -> Sweep:
     elif not plan.metric.startswith("eval/"):
         env = None  # Nothing looks at it, and evaluations take time.
     with usage("--metric"):
-        if folder is not None:
-            return Sweep(folder, plan, dataset, env, not quiet)
+        if folder is not None or not begins:
+            return Sweep(folder or out, plan, dataset, env, not quiet)
         return Sweep.create(out, plan, dataset, env, not quiet)
 
 
@@ -63,6 +64,16 @@ def _plan(given: dict[str, Any]) -> Plan:
                     f"Missing option '--{name}' (or '--config FILE', or '--resume FOLDER')."
                 )
         return Plan.from_dict(fields, str(config or "the command line"))
+
+
+def describe_sweep(sweep: Sweep) -> str:
+    """Returns what a sweep would do, in a line."""
+    plan = sweep.plan
+    n_trials = len(plan.grid) if plan.trials is None else plan.trials
+    return (
+        f"Would train {n_trials} settings of {plan.algo} on {sweep.dataset.name} with {plan.seeds} seeds each, "
+        f"{plan.steps:,} updates a run, and compare them by {plan.metric}; nothing was trained (--dry-run)"
+    )
 
 
 def report(sweep: Sweep, trials: list[Trial]) -> None:

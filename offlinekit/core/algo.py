@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from offlinekit.envs.callable_policies import Act
     from offlinekit.interfaces import EnvLike
     from offlinekit.sampling.batch import Minibatch
+    from offlinekit.tables.table_schema import TableSchema
     from offlinekit.training.engines.recorded_policy import Choose
     from offlinekit.types import ArrayTree, RowsLike
 
@@ -214,6 +215,11 @@ class Algo(Configured):
     def has_value(self) -> bool:
         """Whether there is a `predict_value`."""
         return bool(self.impl_class.has_value)
+
+    @property
+    def schema(self) -> TableSchema | None:
+        """What the columns mean of the table that it has learned from, or None; `predict` takes rows by it."""
+        return self.scaling.schema
 
     @property
     def is_stateful(self) -> bool:

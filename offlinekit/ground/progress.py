@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from html import escape
 from time import monotonic
 from types import TracebackType
@@ -18,6 +20,10 @@ SILENCE = 30.0
 """Seconds after which a line is printed, if no row came, where there is no terminal."""
 RETURNS = {"eval/return_mean": "return", "online/return_mean": "return", "eval/score": "score"}
 LEFT_OUT = ("step", "time", "updates")
+
+
+_SPAN: ContextVar[tuple[Progress, float, float] | None] = ContextVar("span", default=None)
+"""The call of which what begins now is a part: its progress, where the part begins in it and how much it is."""
 
 
 class Place(Protocol):
@@ -43,38 +49,51 @@ class Place(Protocol):
 class Progress:
     """Counts what a call has done, and shows that with the newest figures and the time left.
 
+    One that begins within a `span` of another shows nothing itself: it is a part of that one.
+
     Args:
         label: What is done.
         total: Number of updates, or of another unit.
         done: Of them, those that an earlier call has behind it.
-        shown: False for silence; a progress of which this one is a part, and which then counts instead.
+        shown: False for silence.
         unit: What is counted.
     """
 
     def __init__(
-        self, label: str, total: int, done: int = 0, shown: bool | Progress = True, unit: str = "update"
+        self, label: str, total: float, done: float = 0, shown: bool = True, unit: str = "update"
     ) -> None:
         self.label, self.total, self.done, self.unit = label, total, done, unit
         self.figures: dict[str, str] = {}
-        self.whole = shown if isinstance(shown, Progress) else None
-        self.place = find_place() if shown and self.whole is None else None
+        self.span_within = _SPAN.get()
+        self.place = find_place() if shown and self.span_within is None else None
         self.first, self.began, self._last = done, monotonic(), monotonic()
-        if self.whole is not None:
-            self.whole.advance(done)
 
-    def advance(self, count: int) -> None:
+    @contextmanager
+    def span(self, amount: float) -> Iterator[None]:
+        """Makes the calls within it count as so much of this one, whose own length they do not know."""
+        end = self.done + amount
+        token = _SPAN.set((self, self.done, amount))
+        try:
+            yield
+        finally:
+            _SPAN.reset(token)
+        self.advance(end - self.done)
+
+    def advance(self, count: float) -> None:
         """Counts what was done since the last call."""
         self.done += count
-        if self.whole is not None:
-            self.whole.advance(count)
+        if self.span_within is not None:
+            whole, start, amount = self.span_within
+            whole.advance(max(start + amount * self.share - whole.done, 0.0))
         elif self.place is not None and monotonic() - self._last >= self.place.seconds:
             self.draw()
 
     def log(self, row: Mapping[str, float]) -> None:
         """Shows the returns, losses and other figures of a row; those that it lacks stay."""
-        if self.whole is not None:
-            self.whole.label = f"{self.whole.label.partition(': ')[0]}: {self.label}"
-            self.whole.log(row)
+        if self.span_within is not None:
+            whole = self.span_within[0]
+            whole.label = f"{whole.label.partition(': ')[0]}: {self.label}"
+            whole.log(row)
             return
         self.figures |= {
             RETURNS.get(name, name): f"{value:.4g}" for name, value in row.items() if name not in LEFT_OUT
@@ -83,14 +102,12 @@ class Progress:
             self.draw()
 
     def close(self) -> None:
-        """Shows where it ended; what a part left undone counts as done for the whole."""
-        if self.whole is not None:
-            self.whole.advance(max(self.total - self.done, 0))
-        elif self.place is not None:
+        """Shows where it ended."""
+        if self.place is not None:
             if self.place.seconds == REDRAWN:
                 self.draw()
             self.place.close()
-        self.whole = self.place = None
+        self.place = None
 
     def __enter__(self) -> Progress:
         return self
@@ -125,7 +142,7 @@ class Progress:
             self.figures, key=lambda name: (name not in RETURNS.values(), not name.endswith("_loss"))
         )
         figures = [f"{name} {self.figures[name]}" for name in names]
-        counts = f"{self.done:,}/{self.total:,} {self.unit}s"
+        counts = f"{int(self.done):,}/{int(self.total):,} {self.unit}s"
         ranked = [
             f"{self.share:4.0%}",
             left,

@@ -77,12 +77,14 @@ def train(sweep: Sweep, settings: Mapping[int, dict[str, Any]]) -> list[Trial]:
             has_checkpoint = folder is not None and run_folder.checkpoints(folder)
             members.append(Member(trial, algo, folder if has_checkpoint else None))
     todo = [member for member in members if not _restored(member, plan.steps)]
-    if todo:
-        _fit(sweep, members, todo)
+    judging = plan.fqe_steps if plan.metric == FQE else 0
+    with sweep.whole.span(len(settings) * plan.steps / (plan.steps + judging)):
+        if todo:
+            _fit(sweep, members, todo)
     sound = [member for member in members if member.error is None]
-    for member, value in zip(
-        sound, evaluate_trials(sweep, [m.algo for m in sound], plan.metric), strict=True
-    ):
+    with sweep.whole.span(len(settings) * judging / (plan.steps + judging)):
+        measured = evaluate_trials(sweep, [m.algo for m in sound], plan.metric)
+    for member, value in zip(sound, measured, strict=True):
         member.value = value if math.isfinite(value) else None
     return note(sweep, members, over=True)
 

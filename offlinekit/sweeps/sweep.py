@@ -12,6 +12,7 @@ from offlinekit.core.populations.grouping import structure
 from offlinekit.datasets import MDPDataset
 from offlinekit.directions import COLUMNS
 from offlinekit.errors import FileFormatError, did_you_mean
+from offlinekit.ground.progress import Progress
 from offlinekit.metrics.evaluators import known_evaluators
 from offlinekit.sweeps import sweep_files
 from offlinekit.sweeps.pack import Trial, evaluate_trials, fitted_start_values, fitter, train
@@ -49,12 +50,18 @@ class Sweep:
     ) -> None:
         self.folder, self.plan, self.dataset, self.env, self.progress = folder, plan, dataset, env, progress
         self.preemptible = False
+        self.whole = self._progress(shown=False)
         if plan.metric.startswith("eval/") and env is None:
             raise ValueError(
                 f"metric={plan.metric!r} needs an environment; name one by eval_env, or choose by "
                 f"one of {[FQE, *known_evaluators()]}"
             )
         self._try_metric()
+
+    def _progress(self, shown: bool) -> Progress:
+        """Returns what counts the trials that are done."""
+        total = len(self.plan.grid) if self.plan.trials is None else self.plan.trials
+        return Progress(f"sweep of {self.plan.algo}", total, shown=shown, unit="trial")
 
     def _try_metric(self) -> None:
         """Measures the metric of networks that have learned nothing, so that a sweep is not trained in vain.
@@ -124,12 +131,15 @@ class Sweep:
         Raises:
             KeyboardInterrupt: At Ctrl-C, after checkpoints of all runs; Preempted if `preemptible` is set.
         """
-        if self.plan.trials is None:
-            self._run_grid()
-        else:
-            from offlinekit.sweeps.optuna_search import search
+        with self._progress(self.progress) as self.whole:
+            self.whole.advance(sum(trial.state != "running" for trial in self.trials()))
+            self.whole.first = self.whole.done
+            if self.plan.trials is None:
+                self._run_grid()
+            else:
+                from offlinekit.sweeps.optuna_search import search
 
-            search(self)
+                search(self)
         return self.write_results()
 
     def _run_grid(self) -> None:

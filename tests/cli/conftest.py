@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,6 +23,21 @@ def call() -> Call:
         return CliRunner().invoke(main, [str(argument) for argument in arguments], prog_name="offlinekit")
 
     return run
+
+
+@pytest.fixture(scope="session")
+def says_how_far() -> Callable[[Result, str], None]:
+    """Checks the progress of a command without a terminal: lines of one label, each with a share and a time."""
+
+    def check(done: Result, label: str) -> None:
+        assert done.exit_code == 0, done.output
+        shown = [line for line in done.stderr.splitlines() if re.search(r" \d+%  ", line)]
+        assert shown, done.stderr
+        assert all(
+            line.startswith(label) and re.search(r"\d:\d\d left|in \d:\d\d", line) for line in shown
+        ), shown
+
+    return check
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,7 @@ def finished(call, data_file, tmp_path_factory):
     done = call("evolve", "--dataset", data_file, *WORDS, *SEARCH, *SMALL, "--generations", 2, "--out", out)
     assert done.exit_code == 0, done.output
     (folder,) = out.iterdir()
-    return folder, done.output
+    return folder, done.stdout
 
 
 def test_it_prints_each_generation_and_the_winner(finished):

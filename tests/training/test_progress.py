@@ -141,19 +141,29 @@ def test_silence(capsys):
 
 
 def test_parts_count_for_the_whole(clock, capsys):
-    whole = Progress("sweep", 100)
-    first = Progress("pack 1", 40, done=10, shown=whole)
-    first.advance(20)
-    first.log({"critic_loss": 0.5})
-    assert (whole.done, whole.label) == (30, "sweep: pack 1")
-    first.close()  # As one that stopped early: the rest needs no more time.
-    assert whole.done == 40
-    second = Progress("pack 2", 60, shown=whole)
-    second.advance(60)
-    second.log({"critic_loss": 0.25})
-    second.close()
-    assert (whole.done, whole.label, whole.share) == (100, "sweep: pack 2", 1.0)
-    assert len(capsys.readouterr().err.splitlines()) == 2
+    """Parts know their own length alone; the whole knows what each is worth."""
+    with Progress("sweep", 10, unit="trial") as whole:
+        with whole.span(4):
+            first = Progress("pack 1", 200, done=50, shown=False)  # A part is shown as its whole is.
+            first.advance(50)
+            first.log({"critic_loss": 0.5})
+            assert (whole.done, whole.label) == (2.0, "sweep: pack 1")  # 4 * 100 / 200
+        assert whole.done == 4.0  # As of one that stopped early: the rest needs no more time.
+        with whole.span(6):
+            second = Progress("pack 2", 1)
+            with second.span(0.5):
+                Progress("within", 10).advance(10)
+            assert whole.done == 7.0  # 4 + 6 * 0.5
+        assert whole.share == 1.0
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    assert Progress("after", 1).place is not None
+
+
+def test_a_span_that_fails_ends():
+    whole = Progress("x", 2, shown=False)
+    with pytest.raises(KeyError), whole.span(1):
+        raise KeyError("of my own")
+    assert (whole.done, Progress("y", 1).span_within) == (0, None)
 
 
 def test_places(monkeypatch):

@@ -7,18 +7,30 @@ from typing import TYPE_CHECKING
 
 import click
 
-from offlinekit.cli.options import SETTINGS, debug_option, example, usage
+from offlinekit.cli.options import SETTINGS, complete_algos, complete_datasets, debug_option, example, usage
 from offlinekit.cli.output import pairs, table
 
 if TYPE_CHECKING:
     from offlinekit.core.presets import Preset
 
 
-@click.command(context_settings=SETTINGS, epilog=example("offlinekit algos", "offlinekit algos td3+bc"))
-@click.argument("name", required=False)
+@click.command(
+    context_settings=SETTINGS,
+    epilog=example("offlinekit algos", "offlinekit algos td3+bc", "offlinekit algos --for hopper-medium-v2"),
+)
+@click.argument("name", required=False, shell_complete=complete_algos)
+@click.option(
+    "--for",
+    "dataset",
+    help="Dataset, by name or path: where to begin, and why.",
+    shell_complete=complete_datasets,
+)
+@click.option(
+    "--goal", type=click.Choice(["offline", "online", "imitate"]), default="offline", help="Of --for."
+)
 @debug_option
-def command(name: str | None) -> None:
-    """List the algorithms, or describe one.
+def command(name: str | None, dataset: str | None, goal: str) -> None:
+    """List the algorithms, describe one, or say where to begin with a dataset.
 
     With NAME in any spelling: its hyperparameters, their defaults and meaning.
 
@@ -27,6 +39,15 @@ def command(name: str | None) -> None:
     """
     from offlinekit.algos import catalogue, get_algo
 
+    if dataset is not None:
+        from offlinekit.cli.advice import advise
+        from offlinekit.datasets import get_dataset
+
+        with usage("--for"):
+            data, _ = get_dataset(dataset)
+        click.echo(f"{data!r}\n\nBegin with, in this order:\n")
+        pairs(advise(data, goal))
+        return
     if name is None:
         listed = [(k, a.family, a.action_kind, a.summary(), a.paper) for k, a in catalogue().items()]
         table(("algorithm", "family", "actions", "what it does", "paper"), sorted(listed), left=5)

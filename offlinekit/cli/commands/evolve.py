@@ -7,7 +7,16 @@ from typing import Any
 
 import click
 
-from offlinekit.cli.options import SETTINGS, debug_option, example, key_value_option, reader_options
+from offlinekit.cli.options import (
+    SETTINGS,
+    algo_option,
+    dataset_option,
+    debug_option,
+    example,
+    key_value_option,
+    preview_options,
+    reader_options,
+)
 
 COUNT = click.IntRange(min=1)
 
@@ -21,8 +30,8 @@ COUNT = click.IntRange(min=1)
         "offlinekit evolve --resume runs/Evolution_cartpole-mixed_... --generations 10",
     ),
 )
-@click.option("--algo", help="Algorithm; `offlinekit algos` lists them.")
-@click.option("--dataset", help="Name or path; `offlinekit datasets list` lists names.")
+@algo_option
+@dataset_option
 @reader_options("dataset_options")
 @key_value_option("--set", "set", help="Hyperparameter of all members; JSON or text")
 @key_value_option("--search", "search", help="Hyperparameter over {low, high, log, integer}, or a JSON list")
@@ -63,6 +72,7 @@ COUNT = click.IntRange(min=1)
 @click.option("--from-generation", type=COUNT, help="Of --resume.  [default: the newest]")
 @click.option("--logger", "loggers", multiple=True, help="wandb, mlflow or tensorboard, repeatable.")
 @click.option("--quiet", is_flag=True, show_default=False, help="No progress bar; the winner only.")
+@preview_options
 @debug_option
 def command(**options: Any) -> None:
     """Train a population whose members are judged, chosen and changed after each generation.
@@ -72,4 +82,6 @@ def command(**options: Any) -> None:
     """
     from offlinekit.cli.evolve_job import evolve, show_winner
 
-    show_winner(evolve(options))
+    evolved = evolve(options)
+    if evolved is not None:
+        show_winner(evolved)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,11 +13,13 @@ from offlinekit.cli.datasets_info import open_dataset
 from offlinekit.cli.options import SETTINGS, debug_option, example, reader_options, usage
 from offlinekit.cli.output import json_text, number, pairs, table
 from offlinekit.cli.runs import find, load_dynamics
+from offlinekit.ground.progress import Progress
 
 if TYPE_CHECKING:
     from offlinekit.algos.dynamics import Dynamics
     from offlinekit.datasets import MDPDataset
     from offlinekit.metrics.ope import Report
+    from offlinekit.metrics.ope.target import QFunction
 
 INTERVALS = ["bootstrap", "t", "bernstein", "hoeffding"]
 
@@ -112,14 +116,17 @@ def command(
     gamma = algo.gamma if gamma is None else gamma
     seed = settings["seed"]
     model = _dynamics(estimators, dynamics, dataset, q_steps, seed, device)
-    with usage("--estimator"):
+    fit = fitted_by(policy, q_steps, gamma=gamma, seed=seed)
+    folds = min(inspect.signature(estimate).parameters["n_folds"].default, dataset.n_episodes)
+    progress = Progress(f"values of {dataset.name}", folds, shown=q == "fqe", unit="fit")
+    with progress, usage("--estimator"):
         report = estimate(
             policy,
             dataset,
             estimators or None,
             gamma=gamma,
             q_function=algo if q == "critic" else None,
-            fit_q=fitted_by(policy, q_steps, gamma=gamma, seed=seed) if q == "fqe" else None,
+            fit_q=_counted(fit, progress) if q == "fqe" else None,
             dynamics=model,
             **settings,
         )
@@ -143,6 +150,16 @@ def command(
         click.echo(f"\n{warning}.")
 
 
+def _counted(fit: Callable[[MDPDataset], QFunction], progress: Progress) -> Callable[[MDPDataset], QFunction]:
+    """Returns a fit that counts as one of those that a progress shows."""
+
+    def counted(dataset: MDPDataset) -> QFunction:
+        with progress.span(1):
+            return fit(dataset)
+
+    return counted
+
+
 def _dynamics(
     estimators: tuple[str, ...],
     given: Path | None,
@@ -157,7 +174,10 @@ def _dynamics(
 
     simulates = any(ESTIMATORS[name].needs_dynamics for name in estimators)
     if given is None:
-        return fitted_dynamics(dataset, q_steps or 10_000, seed=seed, device=device) if simulates else None
+        if not simulates:
+            return None
+        with Progress(f"dynamics of {dataset.name}", 1, unit="model") as progress, progress.span(1):
+            return fitted_dynamics(dataset, q_steps or 10_000, seed=seed, device=device)
     if not simulates:
         raise click.UsageError("--dynamics serves model_based; give --estimator model_based as well")
     with usage("--dynamics"):

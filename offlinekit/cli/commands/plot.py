@@ -21,7 +21,10 @@ from offlinekit.cli.options import SETTINGS, debug_option, example, key_value_op
     "runs", metavar="RUN...", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path)
 )
 @click.option(
-    "--out", required=True, type=click.Path(path_type=Path), help="File to write: .png, .pdf or .svg."
+    "--out",
+    default=Path("curves.png"),
+    type=click.Path(path_type=Path),
+    help="File to write: .png, .pdf or .svg.",
 )
 @click.option("--y", default="eval/return_mean", help="Metric, a column of metrics.csv.")
 @click.option("--x", default="step", help="Horizontal axis: step, or time for wall time.")

@@ -7,7 +7,18 @@ from typing import Any
 
 import click
 
-from offlinekit.cli.options import SETTINGS, debug_option, example, key_value_option, reader_options, usage
+from offlinekit.cli.options import (
+    SETTINGS,
+    algo_option,
+    dataset_option,
+    debug_option,
+    example,
+    key_value_option,
+    preview_options,
+    reader_options,
+    usage,
+)
+from offlinekit.cli.output import json_text
 from offlinekit.cli.setting_options import setting_options
 from offlinekit.errors import TrainingError
 from offlinekit.training.setup.settings import N_STEPS
@@ -25,8 +36,8 @@ COUNT = click.IntRange(min=1)
         "offlinekit sweep --resume sweeps/sweep_iql_pendulum-mixed_...",
     ),
 )
-@click.option("--algo", help="Algorithm; `offlinekit algos` lists them.")
-@click.option("--dataset", help="Name or path; `offlinekit datasets list` lists names.")
+@algo_option
+@dataset_option
 @reader_options("dataset_options")
 @key_value_option("--vary", "vary", help="Hyperparameter over a JSON list, or {low, high, log, integer}")
 @key_value_option("--set", "set", help="Hyperparameter of all settings; JSON or text")
@@ -71,6 +82,7 @@ COUNT = click.IntRange(min=1)
 @click.option("--cluster", type=click.Choice(["slurm", "local"]), default="slurm", help="Of --workers.")
 @key_value_option("--job", "job", help="Parameter of --workers' jobs, such as timeout_min=60")
 @click.option("--quiet", is_flag=True, show_default=False, help="No progress bar, no table; errors only.")
+@preview_options
 @debug_option
 def command(**options: Any) -> None:
     """Train many settings of one algorithm and compare them.
@@ -78,10 +90,17 @@ def command(**options: Any) -> None:
     Runs that share an architecture are trained as one stacked program. Several processes may work on one sweep: start
     it in one, and others with --resume FOLDER.
     """
-    from offlinekit.cli.sweep_job import describe_jobs, make_sweep, report, report_anew
+    from offlinekit.cli.sweep_job import describe_jobs, describe_sweep, make_sweep, report, report_anew
 
     workers, cluster, job = (options.pop(name) for name in ("workers", "cluster", "job"))
-    sweep = make_sweep(options)
+    previews = {name: options.pop(name) for name in ("print_config", "dry_run")}
+    sweep = make_sweep(options, begins=not any(previews.values()))
+    if previews["print_config"]:
+        click.echo(json_text(sweep.plan.to_json()))
+    if previews["dry_run"]:
+        click.echo(describe_sweep(sweep))
+    if any(previews.values()):
+        return
     if workers:
         from offlinekit.sweeps.slurm import submit
 

@@ -8,7 +8,17 @@ from typing import Any
 
 import click
 
-from offlinekit.cli.options import SETTINGS, debug_option, example, key_value_option, reader_options
+from offlinekit.cli.options import (
+    SETTINGS,
+    algo_option,
+    dataset_option,
+    debug_option,
+    example,
+    key_value_option,
+    preview_options,
+    reader_options,
+)
+from offlinekit.cli.output import json_text
 from offlinekit.cli.setting_options import setting_options
 from offlinekit.training.setup.settings import N_STEPS
 
@@ -33,8 +43,8 @@ class RunOrAuto(click.Path):
         "torchrun --nproc-per-node 2 -m offlinekit train --algo iql --dataset hopper-medium-v2",
     ),
 )
-@click.option("--algo", help="Algorithm; `offlinekit algos` lists them.")
-@click.option("--dataset", help="Name or path; `offlinekit datasets list` lists names.")
+@algo_option
+@dataset_option
 @click.option("--steps", type=COUNT, help=f"Number of updates.  [default: {N_STEPS}]")
 @click.option("--seed", type=int, help="Of networks, batches and evaluation.  [default: drawn and noted]")
 @click.option(
@@ -72,6 +82,9 @@ class RunOrAuto(click.Path):
     type=click.Choice(["tensorboard", "wandb", "mlflow"]),
     help="Log to another tool too (extra of its name), repeatable.",
 )
+@click.option(
+    "--tag", "tags", multiple=True, help="Word to keep in config.json and show in trackers, repeatable."
+)
 @click.option("--quiet", is_flag=True, show_default=False, help="No progress bar, no table; errors only.")
 @click.option(
     "--resume",
@@ -80,6 +93,7 @@ class RunOrAuto(click.Path):
     help="Run folder to go on with; the other options come from it. auto: the newest unfinished run of the same "
     "options in --out, else a new one.",
 )
+@preview_options
 @debug_option
 def command(**options: Any) -> None:
     """Train an algorithm on a dataset.
@@ -91,7 +105,14 @@ def command(**options: Any) -> None:
     from offlinekit.training.process_group import ProcessGroup, is_launched
 
     with ProcessGroup.join(options["device"] or "auto") if is_launched() else nullcontext() as team:
+        previews = {name: options.pop(name) for name in ("print_config", "dry_run")}
         job = Job.from_options(options, team)
+        if previews["print_config"]:
+            click.echo(json_text(job.config()))
+        if previews["dry_run"]:
+            click.echo(f"{job.describe()}\n{job.plan()}")
+        if any(previews.values()):
+            return
         quiet = options["quiet"] or not (team is None or team.is_rank_zero)
         if not quiet:
             click.echo(job.describe())

@@ -33,7 +33,7 @@ class PopulationRun:
         errors: What ended members early, by their numbers.
     """
 
-    def __init__(self, runs: Sequence[Run], progress: bool | Progress, kept: KeptStacks) -> None:
+    def __init__(self, runs: Sequence[Run], progress: bool, kept: KeptStacks) -> None:
         self.runs, self.progress, self.kept = runs, progress, kept
         going = [number for number, run in enumerate(runs) if not run.is_over]
         self.run_groups: list[RunGroup] = []

@@ -12,6 +12,7 @@ from gymnasium.spaces import Discrete
 from offlinekit.algos.fqe import FEWEST, FQE, QUICK, SETTLED, DiscreteFQE
 from offlinekit.core.populations import Population
 from offlinekit.datasets import MDPDataset
+from offlinekit.ground.progress import Progress
 from offlinekit.training.setup.settings import RunSettings
 from offlinekit.training.value_alarm import LATE
 from offlinekit.types import Array
@@ -94,11 +95,16 @@ class FittedPolicies:
         """
         first = next(iter(self.members.values()))[0]
         needed = max(FEWEST, first.updates_needed(self.dataset, SETTLED)) if n_steps is None else n_steps
-        self.train(needed)
-        for _ in range(ROUNDS - 1 if n_steps is None else 0):
-            if enough():
-                return
-            self.train(max(1, needed // 2))
+        more = max(1, needed // 2)
+        rounds = [needed, *[more] * (ROUNDS - 1 if n_steps is None else 0)]
+        label = f"values of {len(self.members)} policies"
+        with Progress(label, sum(rounds), shown=self.progress) as progress:
+            for number, n_updates in enumerate(rounds):
+                if number and enough():
+                    progress.advance(progress.total - progress.done)
+                    return
+                with progress.span(n_updates):
+                    self.train(n_updates)
 
     def values(self, name: str) -> Array:
         """Returns the start value of a policy by each of its fits, float64 [1 + R]."""

@@ -15,6 +15,7 @@ from offlinekit.core.algo import Algo
 from offlinekit.core.populations import Population
 from offlinekit.datasets import MDPDataset
 from offlinekit.errors import FileFormatError, TrainingError
+from offlinekit.ground.progress import Progress
 from offlinekit.io import read_small
 from offlinekit.metrics.reporting.lineage import Lineage, LineageRow
 from offlinekit.metrics.reporting.lineage_figures import write_lineage_figure
@@ -116,6 +117,7 @@ class Generations:
         self.lineage = Lineage()
         self.moves: list[tuple[int | None, str]] = []
         self.folder: Path | None = None
+        self.progress = Progress("evolution", settings["generations"], shown=False)
         self._factories = find_factories(settings["loggers"])
 
     def steps(self) -> Iterator[Generation]:
@@ -123,6 +125,11 @@ class Generations:
         with ExitStack() as opened:
             self._open(opened)
             loggers = self._loggers(opened)
+            last, name = self.lineage.last, type(self.scheduler).__name__
+            shown, total = self.settings["progress"], self.settings["generations"]
+            self.progress = opened.enter_context(
+                Progress(f"{name} on {self.dataset.name}", total, last, shown, "generation")
+            )
             while True:
                 number = self.lineage.last + 1
                 try:
@@ -144,8 +151,10 @@ class Generations:
     # One generation.
 
     def _generation(self, number: int) -> Generation:
-        errors = self._train()
-        verdicts = self._judge(errors, number)
+        with self.progress.span(0.5):
+            errors = self._train()
+        with self.progress.span(0.5):
+            verdicts = self._judge(errors, number)
         updates = max(algo.grad_step for algo in self.population)
         rows = [
             LineageRow(

@@ -6,8 +6,6 @@ import importlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from offlinekit.ground.progress import Progress
-
 if TYPE_CHECKING:
     from offlinekit.interfaces import Evaluator
 
@@ -68,12 +66,6 @@ def check_tags(tags: object) -> None:
     """Checks that tags are a list of texts."""
     if isinstance(tags, str) or not isinstance(tags, Sequence) or not all(isinstance(t, str) for t in tags):
         raise TypeError(f"tags must be a list of texts, such as ['baseline', 'v2'], got {tags!r}")
-
-
-def check_progress(progress: object) -> None:
-    """Checks that progress is a flag, or what counts several runs as one."""
-    if not isinstance(progress, (bool, Progress)):
-        raise TypeError(f"progress must be True or False, got {progress!r}")
 
 
 def check_stopping(stopping: object) -> None:

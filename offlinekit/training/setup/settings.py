@@ -27,7 +27,6 @@ from offlinekit.ground.hints import hint
 from offlinekit.training.setup import setting_checks as checks
 
 if TYPE_CHECKING:
-    from offlinekit.ground.progress import Progress
     from offlinekit.interfaces import EnvSource, Evaluator
     from offlinekit.sampling.loss_weights import LossWeights
     from offlinekit.sampling.priorities import Priorities
@@ -122,9 +121,8 @@ class SharedSettings(TypedDict, total=False):
         Setting(None),
     ]
     progress: Annotated[
-        "bool | Progress",
+        bool,
         "Whether it shows how far it is: a line that is rewritten on a terminal or in a notebook, elsewhere one a row.",
-        Check(checks.check_progress, "bool"),
         Setting(True, cosmetic=True),
     ]
     callbacks: Annotated[

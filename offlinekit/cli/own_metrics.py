@@ -1,0 +1,84 @@
+"""What a table says of a policy that no environment has judged: its own metrics, and how to estimate its return."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from offlinekit.cli.output import number
+from offlinekit.errors import UnsupportedError
+from offlinekit.metrics import get_evaluator
+from offlinekit.types import rows
+
+if TYPE_CHECKING:
+    from offlinekit.core.algo import Algo
+    from offlinekit.datasets import MDPDataset
+    from offlinekit.types import Array
+
+ROWS = 1_000
+"""Rows, evenly spread over the data, on which actions are compared."""
+EPISODES = 50
+"""The most episodes on which metrics are measured."""
+
+
+def own_metrics(algo: Algo, dataset: MDPDataset) -> list[tuple[str, str, str]]:
+    """Returns rows of a table: metric, value, and what it is.
+
+    Args:
+        algo: Trained.
+        dataset: What it has learned from.
+    """
+    data = dataset[:EPISODES]
+    discrete = algo.action_kind == "discrete"
+    wanted = [
+        ("action_match", "share of its actions that are the recorded ones")
+        if discrete
+        else ("action_difference", "mean squared distance of its actions from the recorded ones"),
+        *([("initial_value", "its own estimate at the starts of episodes")] if algo.has_value else []),
+        *([("td_error", "squared error of its values by one step")] if algo.has_value else []),
+    ]
+    if algo.family == "TEXT":
+        wanted = [("perplexity", "of recorded replies, by its policy")]
+    lines = []
+    for name, what in wanted:
+        with suppress(UnsupportedError):  # Of a policy that another kind of metric measures.
+            lines.append((name, number(float(str(get_evaluator(name)(algo, data)))), what))
+    losses = {name: value for name, value in algo.history[-1].items() if name.endswith("_loss")}
+    return [*lines, *((name, number(value), "mean of the last updates") for name, value in losses.items())]
+
+
+def pointers(algos: Sequence[Algo], dataset: str) -> list[str]:
+    """Returns the commands that estimate returns without an environment.
+
+    Args:
+        algos: With their run folders.
+        dataset: Its name or path.
+    """
+    runs = [str(algo.run_dir) for algo in algos]
+    return [
+        "No environment has judged it; from recorded episodes:",
+        f"  offlinekit ope {runs[0]} --dataset {dataset} --q fqe    what its return may be",
+        f"  offlinekit select {' '.join(runs)} --dataset {dataset}    whether to deploy it, or one of several",
+    ]
+
+
+def one_action(algo: Algo, dataset: MDPDataset) -> str:
+    """Returns a sentence if a policy takes one action whatever it sees, though the data do not; else nothing."""
+    if algo.is_stateful or algo.family == "TEXT" or algo.frame_stack > 1:
+        return ""
+    index = np.unique(np.linspace(0, len(dataset) - 1, ROWS).astype(int))
+    taken = np.asarray(algo.predict(rows(dataset.observations, index)))
+    if _spread(taken) > 1e-3 * _spread(np.asarray(dataset.actions[index])):
+        return ""
+    return (
+        f"{type(algo).__name__} takes one action, {np.array2string(taken[0], precision=3)}, on all {len(index):,} rows "
+        "looked at: it does not look at what it sees; train longer, lower its learning rate, or scale observations"
+    )
+
+
+def _spread(actions: Array) -> float:
+    """Returns the largest range of a part of actions [N] or [N, A]."""
+    return float(np.ptp(actions.reshape(len(actions), -1), axis=0).max())
