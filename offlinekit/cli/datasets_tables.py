@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from offlinekit.cli.datasets_info import like, open_dataset
-from offlinekit.cli.options import debug_option, example, key_value_option, reader_options, usage
+from offlinekit.cli.options import debug_option, example, reader_options, usage
 from offlinekit.cli.output import json_text, number
 from offlinekit.cli.output import table as show_table
 
@@ -32,9 +32,9 @@ def _role_options(function: Any) -> Any:
 @click.argument("table", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), help="File to write.  [default: TABLE as .yaml]")
 @_role_options
-@key_value_option("--dataset-option", "options", help="separator= or decimal= of a text file")
+@click.option("--separator", help="Between the cells of a text file.  [default: found by the header line]")
 @debug_option
-def init(table: Path, out: Path | None, options: dict[str, Any], **roles: str | None) -> None:
+def init(table: Path, out: Path | None, separator: str | None, **roles: str | None) -> None:
     """Guess what the columns of TABLE mean, and write it as YAML for a person to correct.
 
     TABLE is a CSV, TSV or Parquet file. The commands that read datasets take the result by --schema.
@@ -48,8 +48,8 @@ def init(table: Path, out: Path | None, options: dict[str, Any], **roles: str | 
             f"{target} is there already; remove it, or write to another file", param_hint="'--out'"
         )
     with usage("TABLE"):
-        guessed = guess(read_texts(table, **options), **roles)
-    target.write_text(guessed.to_yaml(str(table), str(target)))
+        guessed = guess(read_texts(table, separator=separator), **roles)
+    target.write_text(guessed.to_yaml(str(table), str(target)), encoding="utf-8")
     for name, (column, seen) in {**guessed.observations, **guessed.actions}.items():
         click.echo(f"{name:20} {column.kind:9} {seen}")
     for role, column_name in guessed.roles.items():

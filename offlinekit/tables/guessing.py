@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -41,6 +42,8 @@ NAMES = {
     "propensity": ("propensity", "propensities", "pscore", "propensity_score"),
 }
 """Names of columns in small letters that say what a column is for; the first one that a table has."""
+COMMA = re.compile(r"-?\d+,\d+")
+"""A number with a decimal comma."""
 MOST_LABELS = 50
 """Different texts beyond this number, or in more than half of the rows, are hardly categories."""
 
@@ -54,6 +57,7 @@ class Guess:
         roles: Names of columns by role; of a role that no column has, None.
         unused: Names of the other columns, each with the reason.
         n_rows: Of the table.
+        decimal: The decimal mark of its numbers.
     """
 
     observations: Mapping[str, tuple[TableColumn, str]]
@@ -61,6 +65,7 @@ class Guess:
     roles: Mapping[str, str | None]
     unused: Mapping[str, str] = field(default_factory=dict)
     n_rows: int = 0
+    decimal: str = "."
 
     def to_yaml(self, table: str, file: str) -> str:
         """Returns the guess as the text of a schema file.
@@ -80,9 +85,10 @@ class Guess:
             *(_line(*each) for each in self.observations.values()),
             "actions:" if self.actions else "actions: []  # Name the column here",
             *(_line(*each) for each in self.actions.values()),
-            *(f"{role}: {json.dumps(name) if (name := self.roles[role]) else ''}".rstrip() for role in ROLES),
+            *(f"{role}: {_quoted(self.roles[role] or '')}".removesuffix(' ""') for role in ROLES),
             "legal_actions: []  # Columns of yes/no, one for each category of the action",
             'time_format:  # Such as "%d.%m.%Y %H:%M", if times are no ISO 8601',
+            f'decimal: "{self.decimal}"  # The mark of numbers in text files',
             *(f"# Not used: {name} ({reason})" for name, reason in self.unused.items()),
         ]
         return "\n".join(lines) + "\n"
@@ -103,18 +109,36 @@ def guess(rows: object, **named: str | None) -> Guess:
     names = list(dict.fromkeys(str(name) for name in getattr(table.rows, "columns", table.names)))
     roles = {role: named.get(role) or _named_so(names, role) for role in NAMES}
     action = roles.pop("action")
+    cells = {name: table.cells(name) for name in names}
+    decimal = "," if any(_has_commas(column) for column in cells.values()) else "."
+    if decimal == ",":
+        cells = {name: _with_points(column) for name, column in cells.items()}
     observations: dict[str, tuple[TableColumn, str]] = {}
     unused = {}
     for name in names:
         if name == action or name in roles.values():
             continue
-        column, seen = _column(name, table.cells(name))
+        column, seen = _column(name, cells[name])
         if column is None:
             unused[name] = seen
         else:
             observations[name] = (column, seen)
-    actions = {} if action is None else {action: _action(action, table.cells(action))}
-    return Guess(observations, actions, roles, unused, len(table.cells(names[0])))
+    actions = {} if action is None else {action: _action(action, cells[action])}
+    return Guess(observations, actions, roles, unused, len(cells[names[0]]), decimal)
+
+
+def _has_commas(cells: Array) -> bool:
+    """Returns whether all cells with a value are numbers with a decimal comma."""
+    labels, _, _ = _labels(cells)
+    return bool(labels) and all(COMMA.fullmatch(label) for label in labels)
+
+
+def _with_points(cells: Array) -> Array:
+    given = np.empty(len(cells), object)
+    given[:] = [
+        cell.replace(",", ".") if isinstance(cell, str) and COMMA.fullmatch(cell) else cell for cell in cells
+    ]
+    return given
 
 
 def _named_so(names: Sequence[str], role: str) -> str | None:
@@ -177,10 +201,15 @@ def _counted(labels: Sequence[str], counts: Sequence[int]) -> str:
     return shown + (", ..." if len(labels) > 8 else "")
 
 
+def _quoted(value: object) -> str:
+    """Returns a value as YAML reads it, whatever characters it has."""
+    return json.dumps(value, ensure_ascii=False)
+
+
 def _line(column: TableColumn, seen: str) -> str:
     facts = {"unit": column.unit, "gaps": column.gaps, **column.to_json()}
     if column.categories:
         del facts["unit"]
     first = {key: facts.pop(key) for key in ("name", "kind")}
-    fields = ", ".join(f"{key}: {json.dumps(value)}" for key, value in {**first, **facts}.items())
+    fields = ", ".join(f"{key}: {_quoted(value)}" for key, value in {**first, **facts}.items())
     return f"  - {{{fields}}}  # {' '.join(seen.split())}"

@@ -128,10 +128,10 @@ class TableColumn:
         missing = np.isnan(values)
         if missing.any():
             if self.gaps == "refuse":
-                rules = "gaps: most_frequent" if self.categories else "gaps: median"
+                rule = "most_frequent" if self.categories or self.kind == "yes/no" else "median"
                 raise self.error(
-                    f"has no value at row {int(np.argmax(missing))} ({int(missing.sum()):,} of {len(values):,}); "
-                    f"fill it, or state a rule in the schema, such as {rules}"
+                    f"has no value at row {int(np.argmax(missing))} ({int(missing.sum()):,} of {len(values):,}); fill "
+                    f"it or leave the row out; for an observation the schema may state a rule, such as gaps: {rule}"
                 )
             values = np.where(missing, self._number_of_fill(time_format), values)
         parts = [values[:, None]]

@@ -27,6 +27,7 @@ class TableSchema:
         legal_actions: Columns of yes/no, one for each category of the action, that say whether it is possible.
         reward, episode, time, terminal, timeout, propensity: Names of columns, as of `from_dataframe`.
         time_format: Of texts that are no ISO 8601, such as "%d.%m.%Y %H:%M".
+        decimal: The decimal mark of text files.
 
     Raises:
         TableError: For columns that make no observation and no action.
@@ -42,6 +43,7 @@ class TableSchema:
     propensity: str | None = None
     legal_actions: tuple[str, ...] = ()
     time_format: str = ""
+    decimal: str = "."
 
     def __post_init__(self) -> None:
         for what in ("observations", "actions"):
@@ -187,7 +189,8 @@ class TableSchema:
         columns = {what: [c.to_json() for c in getattr(self, what)] for what in ("observations", "actions")}
         named = {role: getattr(self, role) for role in (*ROLES, "time_format") if getattr(self, role)}
         legal = {"legal_actions": list(self.legal_actions)} if self.legal_actions else {}
-        return {**columns, **named, **legal}
+        decimal = {} if self.decimal == "." else {"decimal": self.decimal}
+        return {**columns, **named, **legal, **decimal}
 
     @staticmethod
     def from_json(data: object) -> TableSchema:
@@ -196,7 +199,9 @@ class TableSchema:
         Raises:
             TableError: For data that describe no schema.
         """
-        facts = named(data, ("observations", "actions", *ROLES, "legal_actions", "time_format"), "a schema")
+        facts = named(
+            data, ("observations", "actions", *ROLES, "legal_actions", "time_format", "decimal"), "a schema"
+        )
         columns = {
             what: tuple(TableColumn.from_json(column) for column in listed(facts.pop(what, None), what))
             for what in ("observations", "actions")
@@ -223,7 +228,8 @@ class Table:
         if isinstance(self.rows, (list, tuple)) and all(isinstance(row, Mapping) for row in self.rows):
             self.names = {str(name) for row in self.rows for name in row}
         elif isinstance(self.rows, Mapping) or hasattr(self.rows, "columns"):
-            self.names = {str(name) for name in getattr(self.rows, "columns", self.rows)}
+            self.keys = {str(name): name for name in getattr(self.rows, "columns", self.rows)}
+            self.names = set(self.keys)
         else:
             raise TableError(f"expected a DataFrame, a list of dicts or a dict of columns, got {rows!r:.100}")
         for name in wanted:
@@ -239,7 +245,7 @@ class Table:
             cells = np.empty(len(self.rows), object)
             cells[:] = [row.get(name) for row in self.rows]
             return cells
-        column = self.rows[name]
+        column = self.rows[self.keys[name]]
         cells = np.asarray(column, object if isinstance(column, (list, tuple)) else None)
         if cells.ndim != 1:
             raise TableError(f"column {name!r} must have one value a row, got an array {list(cells.shape)}")

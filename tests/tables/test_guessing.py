@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from offlinekit.datasets import get_dataset
+from offlinekit.datasets.tabular.table_frames import read_texts
 from offlinekit.tables.guessing import guess
 from offlinekit.tables.schema_files import read_schema
 from offlinekit.tables.table_columns import TableError
@@ -77,6 +78,20 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
         "died",
         None,
     )
+
+
+def test_decimal_commas(tmp_path: Path) -> None:
+    rows = frame().assign(pulse=[f"{i},5" for i in range(12)], Größe=[f"{i},25" for i in range(12)])
+    rows.to_csv(tmp_path / "x.csv", index=False, sep=";", decimal=",")
+    guessed = guess(read_texts(tmp_path / "x.csv"))
+    (tmp_path / "x.yaml").write_text(guessed.to_yaml("x.csv", "x.yaml"), encoding="utf-8")
+    schema = read_schema(tmp_path / "x.yaml")
+    assert schema.decimal == ","
+    assert "Größe" in [column.name for column in schema.observations]
+    dataset, _ = get_dataset(tmp_path / "x.csv", schema=schema)
+    assert dataset.observations[:3, 0].tolist() == [0.5, 1.5, 2.5]
+    assert dataset.rewards[:3].tolist() == [0, 0.5, 1]
+    assert dataset.schema == schema.fitted(rows.replace(",", ".", regex=True))
 
 
 def test_a_table_is_read_by_its_guess(tmp_path: Path) -> None:

@@ -202,7 +202,9 @@ def schema_in_numpy(path: Path) -> str:
 )
 def test_every_export_keeps_the_schema(algo: DiscreteCQL, suffix: str, read: Any, tmp_path: Path) -> None:
     text = read(algo.export(tmp_path / f"x{suffix}"))
-    assert TableSchema.from_json(json.loads(text)) == algo.scaling.schema
+    assert (
+        TableSchema.from_json(json.loads(text)) == algo.schema == from_dataframe(frame(), schema=DATA).schema
+    )
 
 
 ALONE = """

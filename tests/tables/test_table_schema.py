@@ -315,6 +315,13 @@ def test_cells_that_do_not_fit(schema: TableSchema, change: dict[str, Any], mess
         schema.encode([{**ROWS[0], **change}])
 
 
+def test_columns_without_names(schema: TableSchema) -> None:
+    numbered = TableSchema.from_json({**DATA, "observations": [{"name": "0"}, {"name": "1"}]})
+    assert numbered.encode(pandas.DataFrame(np.arange(4).reshape(2, 2))).tolist() == [[0, 1], [2, 3]]  # type: ignore[union-attr]
+    with pytest.raises(TableError, match="column 'pulse' must have one value a row"):
+        schema.encode(frame_of_rows().rename(columns={"dose": "pulse"}))
+
+
 def test_tables_that_do_not_fit(schema: TableSchema) -> None:
     with pytest.raises(TableError, match="the rows have no column 'pulse'; did you mean 'puls'"):
         schema.encode([{**{k: v for k, v in ROWS[0].items() if k != "pulse"}, "puls": 3}])

@@ -67,12 +67,11 @@ def _policy_of(run: Path, which: str) -> tuple[Algo | NumpyPolicy, TableSchema]:
         from offlinekit.deploy import NumpyPolicy
 
         policy = NumpyPolicy.load(run)
-        schema = policy.schema
     else:
         import offlinekit
 
         policy = offlinekit.load(find(run, which).policy, device="cpu")
-        schema = policy.scaling.schema
+    schema: TableSchema | None = policy.schema
     if schema is None:
         raise UnsupportedError(
             f"{run} did not learn from a table with a schema, so no columns are known to it; give arrays to its "

@@ -250,7 +250,7 @@ def read(
     *,
     schema: SchemaLike | None = None,
     separator: str | None = None,
-    decimal: str = ".",
+    decimal: str | None = None,
     **options: Any,
 ) -> Columns:
     """Reads the columns of a CSV or TSV file with a header line, gzipped or not, or a Parquet file.
@@ -259,7 +259,7 @@ def read(
         path: The file.
         schema: As of `from_dataframe`.
         separator: Between the cells of a text file; None finds ",", ";", tabs or "|" by the header line.
-        decimal: The decimal mark of a text file.
+        decimal: The decimal mark of a text file; None takes that of the schema, else ".".
         **options: Of `from_dataframe`.
 
     Raises:

@@ -34,7 +34,7 @@ def read_frame(
     schema: TableSchema | None = None,
     *,
     separator: str | None = None,
-    decimal: str = ".",
+    decimal: str | None = None,
     texts: Iterable[str] = (),
 ) -> pd.DataFrame:
     """Reads a CSV or TSV file with a header line, gzipped or not, or a Parquet file.
@@ -43,7 +43,7 @@ def read_frame(
         path: The file.
         schema: Of the table: cells of its labels stay the texts that they are; None leaves that to pandas.
         separator: Between the cells of a text file; None finds ",", ";", tabs or "|" by the header line.
-        decimal: The decimal mark of a text file.
+        decimal: The decimal mark of a text file; None takes that of the schema, else ".".
         texts: Further columns whose cells stay texts.
 
     Raises:
@@ -54,6 +54,7 @@ def read_frame(
         require("pandas", "pandas")
         return read_parquet(path).to_pandas()
     texts = [*texts, *_labelled(schema)]
+    decimal = decimal or ("." if schema is None else schema.decimal)
     options: dict[str, Any] = {"decimal": decimal, "dtype": dict.fromkeys(texts, str)}
     if schema is None:
         return _read_text(path, separator, options)
@@ -61,15 +62,15 @@ def read_frame(
     return _read_text(path, separator, {**options, "keep_default_na": False, "na_values": gaps})
 
 
-def read_texts(path: Path, *, separator: str | None = None, decimal: str = ".") -> pd.DataFrame:
+def read_texts(path: Path, *, separator: str | None = None) -> pd.DataFrame:
     """Reads a table whose columns mean nothing yet: of a text file every cell as the text that it is."""
     if path.suffix.lower() == ".parquet":
         return read_frame(path)
-    return _read_text(path, separator, {"decimal": decimal, "dtype": str, "keep_default_na": False})
+    return _read_text(path, separator, {"dtype": str, "keep_default_na": False})
 
 
 def read_rows(
-    path: Path, schema: TableSchema, *, separator: str | None = None, decimal: str = "."
+    path: Path, schema: TableSchema, *, separator: str | None = None, decimal: str | None = None
 ) -> pd.DataFrame | list[dict[str, object]]:
     """Reads rows to decide on: a table as of `read_frame`, or a list of dicts in a .json file.
 
