@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from gymnasium import spaces
 
 import offlinekit
-from offlinekit.algos import DQN, IQL, catalogue
+from offlinekit.algos import DQN, IQL, SAC, Population, catalogue
 from offlinekit.cli.main import main
 from offlinekit.configured import fields_of
 from offlinekit.datasets import get_dataset
@@ -236,6 +236,30 @@ def test_names_that_are_meant_are_there():
     for door, names, meant in entries(*TABLE):
         if not isinstance(meant, Answer):
             assert "did you mean" in answer(door, names.split()[0], known[door]), names
+
+
+def test_an_environment_to_learn_in_goes_by_its_name():
+    algo = SAC(**SMALL).fit_online("Pendulum-v1", 12, eval_episodes=1, **QUIET)
+    assert algo.grad_step == 12
+    members = Population([SAC(**{**SMALL, "seed": seed}) for seed in range(2)])
+    assert [each.grad_step for each in members.fit_online("Pendulum-v1", 2, eval_episodes=1, **QUIET)] == [
+        2,
+        2,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("guessed", "meant"),
+    [
+        ("utd", "updates_per_step"),
+        ("learning_starts", "warmup_steps"),
+        ("num_envs", "n_envs"),
+        ("explorer", "exploration"),
+    ],
+)
+def test_keywords_of_online_runs(guessed, meant):
+    with pytest.raises(TypeError, match=f"fit_online has no keyword '{guessed}'; did you mean '{meant}'"):
+        SAC(**SMALL).fit_online("Pendulum-v1", 2, **{guessed: 1})
 
 
 @pytest.mark.parametrize("method", ["fit", "fit_online"])

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from offlinekit.core.populations import Population
     from offlinekit.core.sharing.card import CardFacts
     from offlinekit.envs.callable_policies import Act
-    from offlinekit.interfaces import EnvLike
+    from offlinekit.interfaces import EnvSource
     from offlinekit.sampling.batch import Minibatch
     from offlinekit.tables.table_schema import TableSchema
     from offlinekit.training.engines.recorded_policy import Choose
@@ -404,7 +404,7 @@ class Algo(Configured):
     @takes(OnlineSettings)
     def fit_online(
         self: A,
-        env: EnvLike | Callable[[], EnvLike],
+        env: EnvSource,
         n_steps: int,
         *,
         dataset: MDPDataset | None = None,
@@ -413,7 +413,7 @@ class Algo(Configured):
         """Acts in an environment and learns from what it sees, from nothing or from where `fit` ended.
 
         Args:
-            env: Where it acts, or a function that makes such an environment. Episode i starts from seed + i.
+            env: Where it acts: an environment, a function that makes one, or a name. Episode i starts from seed + i.
             n_steps: Environment steps, exactly; with `resume`, of the whole run.
             dataset: Recorded rows to learn from beside new ones, or None.
             settings: Further keywords, those of `OnlineSettings`.
@@ -435,7 +435,7 @@ class Algo(Configured):
     @takes(OnlineSettings)
     def fitter_online(
         self,
-        env: EnvLike | Callable[[], EnvLike],
+        env: EnvSource,
         n_steps: int,
         *,
         dataset: MDPDataset | None = None,

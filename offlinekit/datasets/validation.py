@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -158,10 +159,9 @@ def _as_branch(tree: dict[Any, Any], key: object, field: str) -> ArrayTree:
 
 def _check_keys(tree: dict[Any, Any], field: str) -> None:
     """Raises DatasetError if two keys of a dict are equal as text, of which one would be lost."""
-    texts = [str(key) for key in tree]
-    twice = next((text for text in texts if texts.count(text) > 1), None)
-    if twice is not None:
-        raise refused(field, f"has two keys that read {twice!r}", "give each its own name")
+    read = Counter(str(key) for key in tree).most_common(1)
+    if read and read[0][1] > 1:
+        raise refused(field, f"has two keys that read {read[0][0]!r}", "give each its own name")
 
 
 def named_leaves(tree: ArrayTree, field: str) -> list[tuple[str, Array]]:

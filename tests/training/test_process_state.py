@@ -22,12 +22,15 @@ import torch
 from click.testing import CliRunner
 from walk_env import Walk, recorded_walk
 
-from offlinekit.algos import SAC, MLPEncoder, Population
+from offlinekit.algos import MOPO, SAC, MLPEncoder, Population, TD3PlusBC
 from offlinekit.cli.main import main
 from offlinekit.datasets import collect, get_dataset
+from offlinekit.deploy import NumpyPolicy
 from offlinekit.envs.evaluation import evaluate
 from offlinekit.metrics import plot_learning_curves, record_video
+from offlinekit.metrics.ope import estimate
 from offlinekit.metrics.ope.selection import select
+from offlinekit.sweeps import Evolution, Plan, Sweep
 
 QUIET: dict[str, Any] = {"progress": False, "log_interval": 2}
 FOR_FILMS = ("MUJOCO_GL", "SDL_VIDEODRIVER")
@@ -109,6 +112,9 @@ def report(out: Path) -> None:
     plot_learning_curves(runs, out / "x.svg")
 
 
+SMALL: dict[str, Any] = {"encoder": MLPEncoder((4,)), "batch_size": 4, "device": "cpu"}
+DYNAMICS: dict[str, Any] = {"encoder": MLPEncoder((4,)), "n_members": 2, "n_elites": 1, "max_epochs": 1}
+
 CALLS: dict[str, Callable[[Path], Any]] = {
     "fit": lambda out: learner().fit(recorded_walk(), 4, out=out, eval_env=Walk(), eval_episodes=1, **QUIET),
     "fit, deterministic": lambda out: learner().fit(recorded_walk(), 4, out=out, deterministic=True, **QUIET),
@@ -127,6 +133,16 @@ CALLS: dict[str, Callable[[Path], Any]] = {
     "report, compare and plot": report,
     "film": lambda out: record_video(learner().build(get_dataset("pendulum-mixed")[0]), "Pendulum-v1",
                                      out / "x.gif", max_steps=2),
+    "evolution": lambda out: Evolution(search={"alpha": [0.5, 1.0]}).fit(
+        Population([TD3PlusBC(**SMALL, alpha=alpha) for alpha in (0.5, 1.0)]), recorded_walk(), generations=2,
+        steps=2, fitness="action_difference", out=out, progress=False),
+    "sweep": lambda out: Sweep.create(out, Plan("td3+bc", {"alpha": [0.5, 1.0]}, set=SMALL, steps=2,
+                                                metric="td_error"), recorded_walk(), progress=False).run(),
+    "inside a model": lambda out: MOPO(**SMALL, dynamics=DYNAMICS, n_rollouts=4).fit(recorded_walk(), 2, **QUIET),
+    "off-policy evaluation": lambda out: estimate(learner().build(recorded_walk()), recorded_walk(), n_folds=2),
+    "exports": lambda out: (learner().build(recorded_walk()).export(out / "x.safetensors"),
+                            learner().build(recorded_walk()).export(out / "x.pt"),
+                            NumpyPolicy.load(out / "x.safetensors").predict(recorded_walk().observations[:2])),
     "untrusted": lambda out: get_dataset(str(recorded_walk().save(out / "x.h5")), untrusted=True),
 }  # fmt: skip
 

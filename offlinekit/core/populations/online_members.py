@@ -10,14 +10,15 @@ from typing import Any
 from offlinekit.core.algo import Algo
 from offlinekit.datasets import MDPDataset
 from offlinekit.errors import TrainingError
+from offlinekit.interfaces import EnvSource
 from offlinekit.training import run_folder
-from offlinekit.training.online.acting_envs import MakeEnv, makes_envs
+from offlinekit.training.online.acting_envs import maker_of
 from offlinekit.training.run import nothing_left
 
 
 def fit_members_online(
     algos: Sequence[Algo],
-    env: MakeEnv,
+    env: EnvSource,
     n_steps: int,
     dataset: MDPDataset | None,
     settings: dict[str, Any],
@@ -26,7 +27,7 @@ def fit_members_online(
 
     Args:
         algos: The members.
-        env: Function that makes an environment; each member has its own.
+        env: Function that makes an environment, or a name that gymnasium knows; each member has its own.
         n_steps: Environment steps of each member.
         dataset: What each learns from beside its own experience, or None.
         settings: Of each run; `resume` a run folder or None for each member.
@@ -37,7 +38,7 @@ def fit_members_online(
         TrainingError: If no member could go on to its end.
         KeyboardInterrupt: At Ctrl-C, with the folders to go on with.
     """
-    if not makes_envs(env):
+    if maker_of(env) is None:
         raise ValueError(
             f"{len(algos)} members need {len(algos)} environments; give env=lambda: gymnasium.make(...)"
         )

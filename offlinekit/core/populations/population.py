@@ -22,10 +22,9 @@ from offlinekit.core.populations.stacked_sampling import SharedColumns
 from offlinekit.datasets import MDPDataset
 from offlinekit.directions import is_maximized
 from offlinekit.errors import TrainingError, TrainingWarning, did_you_mean
-from offlinekit.interfaces import Evaluator
+from offlinekit.interfaces import EnvSource, Evaluator
 from offlinekit.training import run_folder
 from offlinekit.training.interrupts import whole_runs
-from offlinekit.training.online.acting_envs import MakeEnv
 from offlinekit.training.online.online_settings import OnlineSettings
 from offlinekit.training.setup.description import describe_data, describe_run
 from offlinekit.training.setup.keywords import takes, takes_settings
@@ -198,7 +197,7 @@ class Population:
     @takes(OnlineSettings)
     def fit_online(
         self,
-        env: MakeEnv,
+        env: EnvSource,
         n_steps: int,
         *,
         dataset: MDPDataset | None = None,
@@ -210,7 +209,7 @@ class Population:
         those of the others.
 
         Args:
-            env: Function that makes an environment, called for each member.
+            env: Function that makes an environment, or a name that gymnasium knows, called for each member.
             n_steps: Environment steps of each member.
             dataset: Recorded rows that each learns from beside its own new ones, or None.
             settings: Further keywords, those of `OnlineSettings`; `resume` gives a run folder, or None,

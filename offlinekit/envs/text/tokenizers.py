@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar, Literal
 
@@ -39,7 +40,7 @@ class Tokenizer:
                 )
         self.numbers = {piece: number for number, piece in enumerate(self.pieces, len(SPECIALS))}
         if len(self.numbers) < len(self.pieces):
-            twice = next(piece for i, piece in enumerate(self.pieces) if piece in self.pieces[:i])
+            twice = Counter(self.pieces).most_common(1)[0][0]
             raise ValueError(f"pieces must differ, got {twice!r} twice")
 
     @classmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import gymnasium
@@ -14,33 +15,35 @@ from offlinekit.datasets.spaces import as_stored
 from offlinekit.datasets.validation import as_observations
 from offlinekit.envs.environments import as_gymnasium
 from offlinekit.envs.episode_loop import first_observation
+from offlinekit.envs.given_env import make_named
 from offlinekit.types import rows
 
 if TYPE_CHECKING:
-    from offlinekit.interfaces import EnvLike
+    from offlinekit.interfaces import EnvLike, EnvSource
 
 MakeEnv: TypeAlias = "Callable[[], EnvLike]"
 
 
-def makes_envs(env: object) -> bool:
-    """Returns whether it is a function or class that makes environments, not one itself."""
-    return isinstance(env, type) or (callable(env) and not hasattr(env, "reset"))
+def maker_of(env: EnvSource) -> MakeEnv | None:
+    """Returns what makes environments: the function, the class, or that of a name; None for an environment itself."""
+    if isinstance(env, str):
+        return partial(make_named, env)
+    makes = isinstance(env, type) or (callable(env) and not hasattr(env, "reset"))
+    return cast("MakeEnv", env) if makes else None
 
 
-def make_environments(env: EnvLike | MakeEnv, n_envs: int) -> list[gymnasium.Env[Any, Any]]:
-    """Returns the environments to act in: the one given, or as many as are wanted of a function that makes one.
+def make_environments(env: EnvSource, n_envs: int) -> list[gymnasium.Env[Any, Any]]:
+    """Returns the environments to act in: the one given, or as many as are wanted of what makes one.
 
     Raises:
         ValueError: If several are wanted of one that is given.
     """
-    makes = makes_envs(env)
-    if n_envs > 1 and not makes:
+    make = maker_of(env)
+    if n_envs > 1 and make is None:
         raise ValueError(
             f"n_envs={n_envs} environments need a function that makes one; give env=lambda: gymnasium.make(...)"
         )
-    if not makes:
-        return [as_gymnasium(cast("EnvLike", env))]
-    return [as_gymnasium(cast("MakeEnv", env)()) for _ in range(n_envs)]
+    return [as_gymnasium(cast("EnvLike", env) if make is None else make()) for _ in range(n_envs)]
 
 
 def example_row(dataset: MDPDataset | None, env: gymnasium.Env[Any, Any], seed: int) -> MDPDataset:

@@ -24,7 +24,6 @@ from offlinekit.training.engines.engine import Engine
 from offlinekit.training.evaluations import make_evaluations, try_evaluators
 from offlinekit.training.online.acting import ActingLoop, replay
 from offlinekit.training.online.acting_envs import (
-    MakeEnv,
     example_row,
     make_environments,
 )
@@ -47,17 +46,17 @@ from offlinekit.training.setup.settings import completed, evaluators_of
 
 if TYPE_CHECKING:
     from offlinekit.core.algo import Algo
-    from offlinekit.interfaces import EnvLike
+    from offlinekit.interfaces import EnvSource
 
 
 def start_online(
-    algo: Algo, env: EnvLike | MakeEnv, n_steps: int, *, dataset: MDPDataset | None = None, **given: Any
+    algo: Algo, env: EnvSource, n_steps: int, *, dataset: MDPDataset | None = None, **given: Any
 ) -> OnlineRun:
     """Makes the online run of an algorithm from the keywords of `fit_online`.
 
     Args:
         algo: What learns; one without networks gets them here.
-        env: Where it acts, or a function that makes such an environment.
+        env: Where it acts: an environment, a function that makes one, or a name that gymnasium knows.
         n_steps: Environment steps; with `resume`, of the whole run.
         dataset: Recorded rows to learn from beside new ones, or None.
         given: Settings of an online run; for others the algorithm's `online_settings` come before the defaults.
