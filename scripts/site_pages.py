@@ -17,9 +17,9 @@ from mkdocs.structure.nav import Navigation
 
 ROOT = Path(__file__).resolve().parents[1]
 SECTIONS = {
-    "Start": ("index", "tutorials/*", "cli"),
+    "Start": ("index", "tutorials/*", "from_d3rlpy", "cli"),
     "Data": ("datasets", "tables", "formats", "tools", "atari", "text", "sampling"),
-    "Algorithms": ("algos/*", "model_based", "presets", "sequences", "parity"),
+    "Algorithms": ("algos/*", "model_based", "presets", "results", "sequences", "parity"),
     "Training": ("training", "online", "sweeps", "evolution"),
     "Judging": ("evaluation", "ope", "selection", "statistics", "reports"),
     "Engine": ("engine", "populations", "distributed"),

@@ -102,3 +102,21 @@ def test_a_recording_has_its_figures(monkeypatch: pytest.MonkeyPatch) -> None:
 
     figures = recording.figures(get_dataset(f"recorded/{TASK}")[0])
     assert (figures["task"], figures["rows"], figures["d4rl_minimum"]) == (TASK, 400, 23.85)
+
+
+def test_scores_of_seeds_are_put_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "scripts"))
+    import write_results
+
+    rows = [
+        {"task": TASK, "algo": "bc", "seed": "0", "score": "1.00", "standard_error": "0.3"},
+        {"task": TASK, "algo": "bc", "seed": "1", "score": "5.00", "standard_error": "0.4"},
+        {"task": TASK, "algo": "iql", "seed": "0", "score": "7.25", "standard_error": "0.5"},
+    ]
+    monkeypatch.setattr(write_results, "rows_of", lambda table: rows)
+    # Mean 3, deviation sqrt((4 + 4) / 1) = 2.8.
+    assert write_results.scored(TASK, "bc") == "**3.0** ± 2.8 (2 seeds)"
+    assert write_results.scored(TASK, "iql") == "**7.2** ± 0.5 (1 seed)"
+    assert write_results.scored(TASK, "awac") == "not run yet"
+    assert "| maze2d-umaze | 0 | PercentBC, TD3PlusBC, AWAC, ReBRAC |" in write_results.missing()
+    assert "| maze2d-umaze | 1 | PercentBC, TD3PlusBC, AWAC, IQL, ReBRAC |" in write_results.missing()

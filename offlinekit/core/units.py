@@ -127,7 +127,9 @@ class Converter:
         _check_numbers("actions", actions)
         _check_finite("actions", actions)
         return self._tensor(
-            actions if self.scaling.action is None else self.scaling.action.transform(actions)
+            np.asarray(actions, np.float32)
+            if self.scaling.action is None
+            else self.scaling.action.transform(actions)
         )
 
     def _tensor(self, array: Array) -> Tensor:

@@ -50,6 +50,13 @@ def test_the_documents_list_the_catalogue():
     assert all(f"(docs/algos/{a.catalogue_name()}.md)" in readme for a in Algo.known.values() if _ours(a))
 
 
+def test_the_documents_show_the_rows_of_the_benchmark():
+    for path, write in runpy.run_path(str(REPO / "scripts" / "write_results.py"))["written"]().items():
+        text = path.read_text()
+        assert "<!-- results -->" in text
+        assert write(text) == text, f"run scripts/write_results.py; {path.name} is behind its CSV files"
+
+
 def _ours(algo):
     return algo.__module__.startswith("offlinekit.") and algo.family != "OPE"
 

@@ -19,6 +19,7 @@ from offlinekit.training.engines.distributed import DistributedEngine
 from offlinekit.training.engines.engine import Engine
 from offlinekit.training.evaluations import make_evaluations, try_evaluators
 from offlinekit.training.run import Run
+from offlinekit.training.setup.contention import warn_of_contention
 from offlinekit.training.setup.data_parallel import RANK_0_ALONE, share
 from offlinekit.training.setup.description import describe_data, describe_run
 from offlinekit.training.setup.resuming import compare_config, find_run, resume
@@ -112,6 +113,7 @@ def start_run(
         )
         run.hold(held.pop_all())
     algo.run_dir, algo.history = run.folder, run.history
+    warn_of_contention(algo.impl.device)
     return run
 
 
