@@ -13,8 +13,8 @@ from offlinekit.datasets.tabular.drift import drift
 from offlinekit.datasets.tabular.recency import Recency
 from offlinekit.datasets.transitions import Transitions
 from offlinekit.envs.environments import as_gymnasium, make_env
-from offlinekit.tables.table_schema import TableSchema
 from offlinekit.ground.hints import no_attribute
+from offlinekit.tables.table_schema import TableSchema
 
 __all__ = [
     "MDPDataset",
