@@ -17,6 +17,7 @@ __all__ = [
     "algos",
     "datasets",
     "envs",
+    "from_d3rlpy",
     "load",
     "metrics",
     "nn",
@@ -69,3 +70,35 @@ def load(
     return offlinekit.algos.Algo.load(
         path, device=device, impl_class=impl_class, max_bytes=max_bytes, **given
     )
+
+
+def from_d3rlpy(
+    path: str | Path,
+    *,
+    params: str | Path | None = None,
+    device: str = "auto",
+    max_bytes: int | None = None,
+) -> Algo:
+    """Reads a policy that d3rlpy 2 wrote, as the algorithm of the same name; nothing in the file is run.
+
+    Networks, their targets and scalers are taken over, and hyperparameters of the same meaning; the states of
+    optimizers are not. docs/from_d3rlpy.md lists the algorithms.
+
+    Args:
+        path: Of a file of its `algo.save("policy.d3")`, or of `algo.save_model("model.pt")`, as its runs write them.
+        params: The `params.json` of a run, for a file of `save_model`; None takes the one beside it.
+        device: Where the networks go.
+        max_bytes: That contents and networks may take; None goes by the file, see docs/reliability.md.
+
+    Raises:
+        FileNotFoundError: If there is no file, or no `params.json`.
+        FileFormatError: For a file that is damaged, or holds anything but tensors and their names.
+        UnsupportedError: For an algorithm, an encoder or a scaler that is not there.
+    """
+    from offlinekit.algos import catalogue
+    from offlinekit.core.d3rlpy_files import load_d3rlpy
+    from offlinekit.load_budget import budgeted
+
+    with budgeted(max_bytes):
+        given = None if params is None else Path(params)
+        return load_d3rlpy(Path(path), catalogue(), given, device, max_bytes)

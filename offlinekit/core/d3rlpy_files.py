@@ -1,0 +1,332 @@
+"""Policies that d3rlpy wrote, as algorithms of this library: networks and scalers, read as data and never run."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from torch import Tensor
+
+from offlinekit.core.load_guard import Bounded
+from offlinekit.datasets.formats.packed_arrays import plain_pickle, torch_archive
+from offlinekit.errors import FileFormatError, UnsupportedError
+from offlinekit.load_budget import budget_of
+from offlinekit.nn.encoders import MLPEncoder
+from offlinekit.nn.isolation import trainable
+from offlinekit.sampling.scalers import Affine, Scaling
+from offlinekit.types import Array
+
+if TYPE_CHECKING:
+    from offlinekit.core.algo import Algo
+    from offlinekit.types import Json
+
+ALGORITHMS = (
+    *("awac", "bc", "cal_ql", "cql", "ddpg", "discrete_bc", "discrete_bcq", "discrete_cql", "discrete_sac"),
+    *("double_dqn", "dqn", "iql", "nfq", "rebrac", "sac", "td3", "td3_plus_bc"),
+)
+"""Types of d3rlpy, which are names of the catalogue too."""
+NO_TANH = "the decoder of its VAE leaves out the tanh that the authors' code and the one here have"
+OTHERS = {
+    "bcq": NO_TANH,
+    "bear": NO_TANH,
+    "plas": NO_TANH,
+    "plas_with_perturbation": NO_TANH,
+    "crr": "its policy has a deviation for each state, that of CRR here one for each dimension of the action",
+    "decision_transformer": "its blocks are not those of DecisionTransformer here",
+    "discrete_decision_transformer": "its blocks are not those of DiscreteDecisionTransformer here",
+}
+"""Types of d3rlpy whose networks are not those here, and why."""
+ENCODERS = {
+    "encoder_factory": "encoder",
+    "actor_encoder_factory": "encoder",
+    "critic_encoder_factory": "critic_encoder",
+}
+"""Names there and here."""
+NAMES = {
+    "temp_learning_rate": "temperature_learning_rate",
+    "target_smoothing_sigma": "target_noise",
+    "target_smoothing_clip": "target_noise_clip",
+    "update_actor_interval": "policy_delay",
+}
+OWN_NAMES = {
+    "awac": {"lam": "temperature"},
+    "cal_ql": {"conservative_weight": "alpha"},
+    "cql": {"conservative_weight": "alpha"},
+    "discrete_bcq": {"action_flexibility": "threshold", "beta": "logits_penalty"},
+    "iql": {"weight_temp": "beta"},
+}
+"""Hyperparameters by their names there and here; those of equal names are not listed."""
+TAKEN = (
+    *(
+        "batch_size",
+        "gamma",
+        "learning_rate",
+        "actor_learning_rate",
+        "critic_learning_rate",
+        "tau",
+        "n_critics",
+    ),
+    *("target_update_interval", "expectile", "max_weight", "initial_temperature", "alpha_learning_rate"),
+)
+"""Hyperparameters of the same name and meaning."""
+MODULES = {
+    "policy": ("policy", "imitator"),
+    "target_policy": ("targ_policy",),
+    "q": ("q_funcs",),
+    "target_q": ("targ_q_funcs",),
+    "value": ("value_func",),
+    "imitator": ("imitator",),
+}
+"""Networks here, and the names that they can have there."""
+LOG_STDS = {"iql": (-5.0, 2.0), "awac": (-6.0, 0.0)}
+"""Bounds between which a sigmoid keeps logarithms of deviations there."""
+
+
+class D3File(NamedTuple):
+    """What a file holds.
+
+    Attributes:
+        config: Type and hyperparameters, with the shapes of observations and actions.
+        networks: Name to state dict.
+    """
+
+    config: dict[str, Any]
+    networks: dict[str, Any]
+
+
+def read(path: Path, params: Path | None) -> D3File:
+    """Reads a file that d3rlpy's `save` (".d3") or `save_model` (".pt") wrote.
+
+    Raises:
+        FileNotFoundError: If there is no file, or no configuration beside one of `save_model`.
+        FileFormatError: For a file that is damaged, or holds anything but tensors and their names.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}")
+    budget_of(path).take(path.stat().st_size, str(path))
+    content = path.read_bytes()
+    if content[:2] == b"PK":
+        beside = params or path.parent / "params.json"
+        if not beside.is_file():
+            raise FileNotFoundError(
+                f"{path} holds networks alone, and there is no {beside}; give params=, the params.json that d3rlpy "
+                "writes into the folder of a run, or a file of algo.save('policy.d3')"
+            )
+        budget_of(beside)
+        return D3File(_object(beside.read_text(), beside), torch_archive(content))
+    held = plain_pickle(content)
+    if not isinstance(held, dict) or not {"torch", "config"} <= held.keys():
+        raise FileFormatError(f"{path} is no file of d3rlpy 2: it lacks 'torch' and 'config'")
+    return D3File(_object(held["config"], path), torch_archive(held["torch"]))
+
+
+def _object(text: object, path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(text)  # type: ignore[arg-type]  # Any other kind raises TypeError.
+        if isinstance(found, dict) and isinstance(found["config"]["params"], dict):
+            return found
+    except (ValueError, TypeError, KeyError, RecursionError):
+        pass
+    raise FileFormatError(f"{path} does not say the algorithm and its hyperparameters as d3rlpy 2 does")
+
+
+def load_d3rlpy(
+    path: Path, fronts: Mapping[str, type[Algo]], params: Path | None, device: str, max_bytes: int | None
+) -> Algo:
+    """Returns the algorithm of a file; see `offlinekit.from_d3rlpy`."""
+    file = read(path, params)
+    kind, given = str(file.config["config"].get("type")), file.config["config"]["params"]
+    if kind not in ALGORITHMS:
+        why = OTHERS.get(kind, f"known are {', '.join(ALGORITHMS)}")
+        raise UnsupportedError(
+            f"{path} holds the algorithm {kind:.100} of d3rlpy, which cannot be taken over: {why}"
+        )
+    try:
+        return _made(file, kind, given, fronts[kind], path, device, max_bytes)
+    except (UnsupportedError, FileFormatError):
+        raise
+    except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
+        raise FileFormatError(f"{path} does not fit {fronts[kind].__name__}: {error}") from error
+
+
+@trainable()
+def _made(
+    file: D3File,
+    kind: str,
+    given: dict[str, Any],
+    front: type[Algo],
+    path: Path,
+    device: str,
+    max_bytes: int | None,
+) -> Algo:
+    algo = front(**hyperparameters(kind, given, front), device=device, seed=0)
+    algo.scaling = Scaling(
+        _affine(given.get("observation_scaler")),
+        _affine(given.get("action_scaler")),
+        _affine(given.get("reward_scaler")),
+    )
+    tensors = {
+        f"{n}.{key}": torch.as_tensor(a) for n, d in file.networks.items() for key, a in _arrays(d).items()
+    }
+    with Bounded(tensors, path, max_bytes):
+        algo.make_impl(*_spaces(file.config, algo, given))
+    state = {name: _state(name, old, file, kind, algo) for name, old in algo.impl.state_dict().items()}
+    algo.impl.load_state_dict(state)
+    algo.dataset_name = f"d3rlpy:{path.name}"
+    return algo
+
+
+def hyperparameters(kind: str, given: Mapping[str, Any], front: type[Algo]) -> dict[str, Any]:
+    """Returns the hyperparameters that mean the same here, by their names here.
+
+    Raises:
+        UnsupportedError: For encoders and Q-functions that are not there.
+    """
+    known, names = (
+        front.hyperparameters(),
+        {**{name: name for name in TAKEN}, **NAMES, **OWN_NAMES.get(kind, {})},
+    )
+    found: dict[str, Any] = {names[n]: value for n, value in given.items() if names.get(n) in known}
+    found |= {ENCODERS[n]: _encoder(value) for n, value in given.items() if ENCODERS.get(n) in known}
+    for scaler, name in (
+        ("observation_scaler", "standard"),
+        ("action_scaler", "minmax"),
+        ("reward_scaler", "standard"),
+    ):
+        found[scaler] = name if _kind(given.get(scaler)) != "none" else None
+    values = given.get("q_func_factory", {"type": "mean"})
+    if _kind(values) == "qr":
+        found |= {"q_function": "qr", "n_quantiles": values["params"]["n_quantiles"]}
+    elif _kind(values) != "mean":
+        raise UnsupportedError(
+            f"Q-functions of the kind {_kind(values)} are not there; those of mean and qr are"
+        )
+    if kind == "bc" and given.get("policy_type", "deterministic") != "deterministic":
+        raise UnsupportedError(
+            "the stochastic policy of d3rlpy's BC has a deviation for each state, that of BC here none"
+        )
+    return found
+
+
+def _kind(factory: object) -> str:
+    return str(factory["type"]) if isinstance(factory, Mapping) else "none"
+
+
+def _encoder(factory: Mapping[str, Any]) -> MLPEncoder:
+    """Returns the encoder that a factory of vectors makes."""
+    options: dict[str, Any] = factory["params"]
+    odd = [n for n in ("use_batch_norm", "exclude_last_activation", "last_activation") if options.get(n)]
+    if _kind(factory) not in ("vector", "default") or odd:
+        what = f"{odd[0]}=" if odd else f"the kind {_kind(factory)!r}"
+        raise UnsupportedError(f"encoders of {what} are not taken over; those of vectors without it are")
+    activation = {"swish": "silu"}.get(options["activation"], options["activation"])
+    return MLPEncoder(
+        tuple(options.get("hidden_units") or (256, 256)),
+        activation,
+        bool(options.get("use_layer_norm")),
+        options.get("dropout_rate") or 0.0,
+        norm_after=bool(options.get("use_layer_norm")),
+    )
+
+
+def _affine(scaler: Mapping[str, Any] | None) -> Affine | None:
+    """Returns a scaler of d3rlpy: y = (x - shift) / scale, bounded.
+
+    Raises:
+        UnsupportedError: For a kind that is not there.
+    """
+    kind, options = _kind(scaler), {} if scaler is None else scaler["params"]
+    factor = float(options.get("multiplier", 1.0))
+    if kind == "none":
+        return None
+    if kind == "standard":
+        return Affine(_numbers(options["mean"]), (_numbers(options["std"]) + options["eps"]) / factor)
+    if kind == "min_max" and "multiplier" in options:
+        low, high = _numbers(options["minimum"]), _numbers(options["maximum"])
+        return Affine(low, (high - low) / factor)
+    if kind == "min_max":
+        low, high = _numbers(options["minimum"]), _numbers(options["maximum"])
+        return Affine((low + high) / 2, (high - low) / 2)
+    if kind == "multiply":
+        return Affine(np.asarray(0.0), np.asarray(1.0 / factor))
+    if kind == "shift":
+        return Affine(np.asarray(-float(options["shift"])), np.asarray(1.0))
+    if kind == "return":
+        return Affine(np.asarray(0.0), (_numbers(options["return_max"]) - options["return_min"]) / factor)
+    raise UnsupportedError(f"scalers of the kind {kind!r} are not taken over")
+
+
+def _numbers(value: Json) -> Array:
+    return np.asarray(value, np.float64)
+
+
+def _arrays(state: object) -> dict[str, Array]:
+    """Returns the tensors of a state dict; none of what an optimizer keeps."""
+    return {k: v for k, v in state.items() if isinstance(v, np.ndarray)} if isinstance(state, dict) else {}
+
+
+def _spaces(
+    config: Mapping[str, Any], algo: Algo, given: Mapping[str, Any]
+) -> tuple[spaces.Box, spaces.Space[Any]]:
+    shape, size = tuple(config["observation_shape"]), int(config["action_size"])
+    seen = spaces.Box(-np.inf, np.inf, shape)
+    if algo.action_kind == "discrete":
+        return seen, spaces.Discrete(size)
+    if algo.scaling.action is None:
+        return seen, spaces.Box(-1.0, 1.0, (size,))
+    options = given["action_scaler"]["params"]
+    low, high = (np.asarray(options[end], np.float32) for end in ("minimum", "maximum"))
+    return seen, spaces.Box(low, high)
+
+
+def _state(name: str, old: Tensor, file: D3File, kind: str, algo: Algo) -> Tensor:
+    """Returns the tensor there of a tensor here.
+
+    Raises:
+        FileFormatError: If the file lacks it, or has it in another shape.
+    """
+    if name in ("log_temperature", "log_alpha"):
+        found = _arrays(file.networks[{"log_temperature": "log_temp"}.get(name, name)])["_parameter"].reshape(
+            ()
+        )
+    elif name == "policy.log_stds":
+        low, high = LOG_STDS[kind]
+        raw = _arrays(file.networks["policy"])["_logstd"].reshape(-1).astype(np.float64)
+        found = low + (high - low) / (1.0 + np.exp(-raw))
+    else:
+        found = _of_layers(name, file, [n for n in algo.impl.state_dict() if "mlp.layers." in n])
+    if found.shape != tuple(old.shape):
+        raise FileFormatError(f"{name} has shape {list(found.shape)} in the file, expected {list(old.shape)}")
+    return torch.as_tensor(np.array(found)).to(old.device, old.dtype)
+
+
+def _of_layers(name: str, file: D3File, names: list[str]) -> Array:
+    """Returns the numbers of a layer; those of K members lie in one tensor here."""
+    matched = re.fullmatch(r"(.+?)(\.network)?\.mlp\.layers\.(\d+)\.(weight|bias)", name)
+    if matched is None or matched[1] not in MODULES:
+        raise FileFormatError(f"there is no {name} in files of d3rlpy")
+    own = [n for n in names if n.startswith(f"{matched[1]}.")]
+    last = max(int(n.split(".")[-2]) for n in own)
+    networks = next(file.networks[there] for there in MODULES[matched[1]] if there in file.networks)
+    arrays, number, part = _arrays(networks), int(matched[3]), matched[4]
+    if not matched[1].endswith("q"):
+        return _of_layer(arrays, "", number, last, part)
+    members = sorted({int(key.split(".")[0]) for key in arrays})
+    each = [_of_layer(arrays, f"{member}.", number, last, part) for member in members]
+    return np.stack([array.T if array.ndim == 2 else array[None] for array in each])
+
+
+def _of_layer(arrays: Mapping[str, Array], prefix: str, number: int, last: int, part: str) -> Array:
+    """Returns the numbers of a layer of one network; the last has mean and deviation side by side, if it has both."""
+    if number < last:
+        return arrays[f"{prefix}_encoder._layers.{number}.{part}"]
+    if f"{prefix}_fc.{part}" in arrays:
+        return arrays[f"{prefix}_fc.{part}"]
+    heads = [arrays[key] for n in ("_mu", "_logstd") if (key := f"{prefix}{n}.{part}") in arrays]
+    return np.concatenate(heads)
