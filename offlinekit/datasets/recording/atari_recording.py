@@ -14,7 +14,7 @@ PREPARED = {"frame_stack": 1, "sticky_actions": False, "noop_max": 30}
 RECIPE = (
     "a teacher that reads the ball and the paddle from the console's memory and moves to where they meet, in place of "
     "the published QR-DQN; random actions with probability {epsilon}, so that it returns about as much; no sticky "
-    "actions, up to 30 no-ops at the start, 4 emulator frames a step. The kind of its errors is another than a network's"
+    "actions, up to 30 no-ops at the start, 4 emulator frames a step. Its errors are of another kind than a network's"
 )
 
 

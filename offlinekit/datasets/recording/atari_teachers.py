@@ -1,7 +1,7 @@
 """Teachers that play Pong and Breakout by the memory of the console, where a trained policy cannot be had.
 
-Addresses: mila-iqia/atari-representation-learning, atariari/benchmark/ram_annotations.py. Positions are bytes of memory,
-whose unit is about a pixel; a step is four emulator frames.
+Addresses: mila-iqia/atari-representation-learning, atariari/benchmark/ram_annotations.py. Positions are bytes of
+memory, whose unit is about a pixel; a step is four emulator frames.
 """
 
 from __future__ import annotations

@@ -35,9 +35,9 @@ def test_a_paddle_goes_to_where_the_ball_will_be(pong: Teacher) -> None:
     # 9 steps, 122 again; the press before moves it by 21 / 2 more: 122 - 103 - 10.5 = 8.5, less than 12.6.
     pong.pressed = 1
     assert pong.choose((154.0, 104.0), 100.0) == 0
-    # In the last step and a half 0.25 * 21 = 5.25 is the least: 8 steps of 4 are one of 32.
-    pong.before, pong.pressed = (154.0, 122.0), 0
-    assert pong.choose((186.0, 122.0), 111.0) == 3
+    # In the last step and a half 0.25 * 21 = 5.25 is the least: (190 - 174) / 16 = 1 step, 122 - 114 = 8.
+    pong.before, pong.pressed = (158.0, 122.0), 0
+    assert pong.choose((174.0, 122.0), 111.0) == 3
 
 
 def test_a_paddle_waits_while_the_ball_flies_away_and_misses_anew(pong: Teacher) -> None:
