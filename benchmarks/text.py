@@ -28,17 +28,20 @@ RESULTS = Path(__file__).parent / "results" / "text.csv"
 COLUMNS = ("task", "policy", "seed", "measure", "value")
 QUIET = {"out": None, "progress": False}
 SIZES = {
-    "random-walks": {"n_layers": 1, "n_heads": 2, "width": 48, "max_length": 20},
-    "wordle-20": {"n_layers": 2, "n_heads": 2, "width": 48, "max_length": 90, "batch_size": 32},
+    "random-walks": {"n_layers": 1, "n_heads": 2, "width": 48, "max_length": 20, "learning_rate": 2e-3},
+    "wordle-20": {
+        **{"n_layers": 1, "n_heads": 2, "width": 64, "max_length": 40, "batch_size": 32},
+        "learning_rate": 3e-3,
+    },
 }
-COMMON = {"learning_rate": 2e-3, "lr_schedule": "cosine", "device": "cpu"}
+COMMON = {"lr_schedule": "cosine", "device": "cpu"}
 VALUES = {
     "random-walks": {"expectile": 0.7, "alpha": 3e-3, "tau": 0.02},
-    "wordle-20": {"expectile": 0.8, "alpha": 1e-3, "tau": 0.02},
+    "wordle-20": {"expectile": 0.8, "alpha": 1e-2, "tau": 0.05},
 }
-STEPS = {"random-walks": (500, 1_600), "wordle-20": (600, 1_000)}
+STEPS = {"random-walks": (500, 1_600), "wordle-20": (1_500, 2_000)}
 """Updates of cloning, and of ILQL."""
-BETAS = (0.0, 1.0, 4.0, 16.0, 64.0)
+BETAS = (0.0, 1.0, 4.0, 8.0, 16.0, 64.0)
 
 
 def learned(task: str, cloning: bool, seed: int) -> TextModel:
@@ -62,7 +65,7 @@ def walked(algo: TextModel, task: RandomWalks, **decoding: object) -> float:
 def guessed(algo: TextModel, n_rounds: int = 1, **decoding: object) -> float:
     """Returns the mean number of guesses of a model over all secrets; seven where six were not enough."""
     games = [Wordle(secret=word) for _ in range(n_rounds) for word in WORDS]
-    played = play(lambda dialogues: algo.respond(dialogues, max_tokens=5, **decoding), games)
+    played = play(lambda dialogues: algo.respond(dialogues, max_tokens=1, **decoding), games)
     return 1.0 - float(returns_of(played).mean())
 
 
@@ -131,7 +134,7 @@ def of_data(task: str) -> tuple[str, float, float]:
 def speed(n_updates: int = 60) -> dict[str, float]:
     """Returns how many tokens, the environment's included, cloning reads in a CPU second, by us and by a plain loop."""
     dataset, _ = get_dataset("wordle-20")
-    algo = TextBC(**SIZES["wordle-20"], **COMMON, seed=0).build(dataset)
+    algo = TextBC(**{**SIZES["wordle-20"], **COMMON}, seed=0).build(dataset)
     sampler = algo.make_sampler(dataset)
     batches = [sampler.sample() for _ in range(n_updates)]
     n_tokens = sum(int(batch.valid.sum()) for batch in batches)

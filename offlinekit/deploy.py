@@ -471,7 +471,7 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "amax": lambda x, dim, keep=False: x.max(_axes(dim) or None, keepdims=keep),
     "amin": lambda x, dim, keep=False: x.min(_axes(dim) or None, keepdims=keep),
     "argmax": lambda x, dim=None, keep=False: x.argmax(dim, keepdims=keep),
-    "baddbmm": lambda b, x, y, *_: b + x @ y,
+    "baddbmm": lambda b, x, y, beta=1, alpha=1: beta * b + alpha * (x @ y),
     "bitwise_not": np.bitwise_not,
     "cast": lambda x, dtype, *_: x if dtype is None else x.astype(dtype, copy=False),
     "cat": lambda parts, dim=0: np.concatenate(parts, dim),

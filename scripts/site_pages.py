@@ -17,7 +17,7 @@ from mkdocs.structure.nav import Navigation
 
 ROOT = Path(__file__).resolve().parents[1]
 SECTIONS = {
-    "Start": ("index", "tutorials/*", "from_d3rlpy", "cli"),
+    "Start": ("index", "start", "tutorials/*", "from_d3rlpy", "cli"),
     "Data": ("datasets", "tables", "formats", "tools", "atari", "text", "sampling"),
     "Algorithms": ("algos/*", "model_based", "presets", "results", "sequences", "parity"),
     "Training": ("training", "online", "sweeps", "evolution"),
@@ -105,8 +105,26 @@ def notebook_page(path: Path) -> str:
     texts = [("".join(cell["source"]), cell["cell_type"]) for cell in cells]
     title, _, rest = texts[0][0].partition("\n")
     parts = [title, f"[Download this notebook]({path.name})", rest.strip()]
-    parts += [text if kind == "markdown" else f"```python\n{text}\n```" for text, kind in texts[1:]]
+    outputs = iter(recorded_outputs(path))
+    for text, kind in texts[1:]:
+        parts.append(text if kind == "markdown" else f"```python\n{text}\n```")
+        parts += next(outputs, []) if kind == "code" else []
     return "\n\n".join(parts) + "\n"
+
+
+def recorded_outputs(notebook: Path) -> list[list[str]]:
+    """Returns the Markdown of what each code cell has put out, as scripts/record_tutorials.py keeps it."""
+    path = notebook.parent / "outputs" / f"{notebook.stem}.json"
+    cells = json.loads(path.read_text()) if path.is_file() else []
+    return [
+        [
+            f"![](../images/tutorials/{each['image']})"
+            if "image" in each
+            else f"```text\n{each['text']}\n```"
+            for each in cell["outputs"]
+        ]
+        for cell in cells
+    ]
 
 
 def exported(package: str) -> list[str]:
@@ -119,9 +137,27 @@ def exported(package: str) -> list[str]:
 
 
 def reference(package: str, names: list[str]) -> str:
-    """Returns a page that shows what a package exports from its docstrings."""
-    parts = [f"# {package}", *(f"::: {package}.{name}" for name in names)]
+    """Returns a page that shows what a package exports from its docstrings, of algorithms with their parameters."""
+    parts = [f"# {package}"]
+    for name in names:
+        parts += [f"::: {package}.{name}", *parameters(package, name)]
     return "\n\n".join(parts) + "\n"
+
+
+def parameters(package: str, name: str) -> list[str]:
+    """Returns a table of the keywords of an algorithm: default, range and meaning; none for anything else."""
+    import offlinekit  # Here: pages without algorithms need none of it.
+
+    front = getattr(offlinekit.algos, name, None) if package == "offlinekit.algos" else None
+    if not hasattr(front, "hyperparameters"):
+        return []
+    rows = [
+        (f"`{each.name}`", f"`{each.default}`", each.kind.replace("|", "or"), each.meaning)
+        for each in front.hyperparameters().values()
+        if each.name != "impl_class"
+    ]
+    head = (("parameter", "default", "range", "meaning"), ("---",) * 4)
+    return ["\n".join(f"| {' | '.join(row)} |" for row in (*head, *rows))]
 
 
 def navigation(pages: list[str]) -> list[dict[str, list[str]]]:

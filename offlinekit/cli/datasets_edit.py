@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from offlinekit.cli.datasets_info import describe, like, open_dataset
+from offlinekit.cli.datasets_info import describe, open_alike, open_dataset
 from offlinekit.cli.options import debug_option, example, import_module, import_option, reader_options, usage
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def merge(
     from offlinekit.datasets.editing.thinning import merge as join
 
     first = open_dataset("IN", names[0], options)
-    parts = [first, *(open_dataset("IN", each, like(first, options)) for each in names[1:])]
+    parts = [first, *(open_alike("IN", each, first, options) for each in names[1:])]
     with usage("--weight"):
         joined = join(parts, weights or None, n_rows=rows, name=name, seed=seed)
     _write(joined, out, plain)

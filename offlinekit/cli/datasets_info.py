@@ -107,9 +107,13 @@ def open_dataset(argument: str, name: str, options: dict[str, Any]) -> MDPDatase
         return get_dataset(name, **options)[0]
 
 
-def like(first: MDPDataset, options: dict[str, Any]) -> dict[str, Any]:
-    """Returns the options to read another table as the first one was: by its values for gaps and first times."""
-    return {**options, "schema": first.schema} if "schema" in options else options
+def open_alike(argument: str, name: str, first: MDPDataset, options: dict[str, Any]) -> MDPDataset:
+    """Reads another dataset as the first one was: a table by its schema, with its values for gaps and first times."""
+    from offlinekit.datasets.sources.tables import SOURCE
+
+    if first.schema is not None and name.lower().endswith(SOURCE.suffixes):
+        options = {**options, "schema": first.schema}
+    return open_dataset(argument, name, options)
 
 
 def describe(dataset: MDPDataset) -> None:

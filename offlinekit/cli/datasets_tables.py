@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from offlinekit.cli.datasets_info import like, open_dataset
+from offlinekit.cli.datasets_info import open_alike, open_dataset
 from offlinekit.cli.options import debug_option, example, reader_options, usage
 from offlinekit.cli.output import json_text, number
 from offlinekit.cli.output import table as show_table
@@ -110,7 +110,7 @@ def drift(
         raise click.UsageError("give two datasets, or one and --by COLUMN")
     before = open_dataset("NAME", name, options)
     if later is not None:
-        after = open_dataset("LATER", later, like(before, options))
+        after = open_alike("LATER", later, before, options)
     else:
         with usage("--by"):
             before, after = before.split(fraction, by=by)

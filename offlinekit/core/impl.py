@@ -306,6 +306,17 @@ class Impl(nn.Module):
             warmup_steps,
         )
 
+    # For other programs.
+
+    @property
+    def exported_space(self) -> spaces.Space[Any] | None:
+        """Observations of the exported policy; None for one that cannot be exported, as it remembers its episode."""
+        return None if self.is_stateful else self.observation_space
+
+    def exported_actions(self, observations: TensorTree) -> Tensor:
+        """Returns the greedy actions of observations as the exported policy sees them."""
+        return self.predict_best_action(observations)
+
     # What is set later.
 
     def take_up(self, name: str) -> None:

@@ -15,6 +15,7 @@ from offlinekit.envs import atari
 from offlinekit.envs.legacy_gym import LegacyEnv
 from offlinekit.envs.made_env import MadeEnv
 from offlinekit.envs.mazes import maze2d
+from offlinekit.envs.text.named_games import GAMES
 from offlinekit.errors import UnsupportedError
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def make_env(env_id: str, **kwargs: Any) -> gymnasium.Env[Any, Any] | None:
     """Makes a gymnasium environment, or explains which extra it lacks.
 
     Args:
-        env_id: Name in gymnasium's registry, such as "Hopper-v4".
+        env_id: Name in gymnasium's registry, such as "Hopper-v4", or of a game of text: "random-walks", "wordle-20".
         **kwargs: Passed to `gymnasium.make`. If `render_mode` is given and there is no display,
             renderers that need none are chosen (`render_without_display`). Games of ALE take those of
             `atari.prepare` too: with `frame_stack` they show what recorded data show.
@@ -168,6 +169,8 @@ def _prepare(env_id: str, **kwargs: Any) -> gymnasium.Env[Any, Any]:
 
 def _make(env_id: str, **kwargs: Any) -> gymnasium.Env[Any, Any]:
     """Makes an environment without the notice that a newer version exists: data decides the version."""
+    if env_id in GAMES and not kwargs:
+        return GAMES[env_id].env()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*is out of date", category=DeprecationWarning)
         warnings.filterwarnings("ignore", message=".*has no __module__", category=DeprecationWarning)

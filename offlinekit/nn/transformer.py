@@ -54,8 +54,10 @@ class ConfiguredDropout(Dropout):
         self.config = config
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Zeroes units in training and scales the others; identity in evaluation."""
-        return self.dropped(inputs, self.config.dropout) if self.training else inputs
+        """Zeroes units in training and scales the others; identity in evaluation, and without a draw at rate 0."""
+        rate = self.config.dropout
+        is_off = not self.training or (isinstance(rate, float) and rate == 0.0)  # A stack's rate is a tensor.
+        return inputs if is_off else self.dropped(inputs, rate)
 
 
 class KeyValues:
@@ -100,14 +102,12 @@ class Attention(nn.Module):
         self.keys = nn.Linear(width, width, bias=False)  # A bias would move all scores of a query alike.
         self.dropout = ConfiguredDropout(config, random)
 
-    def forward(
-        self, tokens: Tensor, visible: Tensor, past: KeyValues | None = None, block: int = 0
-    ) -> Tensor:
+    def forward(self, tokens: Tensor, bias: Tensor, past: KeyValues | None = None, block: int = 0) -> Tensor:
         """Mixes tokens.
 
         Args:
             tokens: [B, T, W].
-            visible: bool [B, T, P + T], whether a token (second axis) sees another (third axis).
+            bias: [B * H, T, P + T], 0 where a token (second axis) sees another (third axis), else -inf.
             past: Keys and values of P tokens before, to which those of these are appended; None for none.
             block: Its number in `past`.
         """
@@ -116,10 +116,13 @@ class Attention(nn.Module):
         queries, values, keys = heads  # [B, H, T, W / H] each.
         if past is not None:
             keys, values = past.extended(block, keys, values)
-        scores = queries @ keys.transpose(-1, -2) / math.sqrt(queries.shape[-1])
-        weights = scores.masked_fill(~visible.unsqueeze(1), -math.inf).softmax(-1)
-        mixed = self.dropout(weights) @ values
-        outputs: Tensor = self.dropout(self.outputs(mixed.transpose(1, 2).flatten(2)))
+        queries, values, keys = (part.flatten(0, 1) for part in (queries, values, keys))
+        # One kernel for the product, its scale and the bias; scaled_dot_product_attention is no faster here, draws
+        # dropout from the global generator and does not stack.
+        scores = torch.baddbmm(bias, queries, keys.transpose(1, 2), alpha=queries.shape[-1] ** -0.5)
+        mixed = self.dropout(scores.softmax(-1)) @ values
+        joined = mixed.unflatten(0, (-1, self.n_heads)).transpose(1, 2).flatten(2)
+        outputs: Tensor = self.dropout(self.outputs(joined))
         return outputs
 
 
@@ -134,11 +137,9 @@ class Block(nn.Module):
         wide, narrow = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
         self.mlp = nn.Sequential(wide, activation, narrow, ConfiguredDropout(config, random))
 
-    def forward(
-        self, tokens: Tensor, visible: Tensor, past: KeyValues | None = None, block: int = 0
-    ) -> Tensor:
+    def forward(self, tokens: Tensor, bias: Tensor, past: KeyValues | None = None, block: int = 0) -> Tensor:
         """Returns tokens [B, T, W]; arguments as of `Attention`."""
-        tokens = tokens + self.attention(self.norms[0](tokens), visible, past, block)
+        tokens = tokens + self.attention(self.norms[0](tokens), bias, past, block)
         mixed: Tensor = tokens + self.mlp(self.norms[1](tokens))
         return mixed
 
@@ -156,7 +157,7 @@ class CausalTransformer(nn.Module):
 
     def __init__(self, config: BlockConfig, activation: Callable[[], nn.Module], random: Random) -> None:
         super().__init__()
-        self.dropout = ConfiguredDropout(config, random)
+        self.dropout, self.n_heads = ConfiguredDropout(config, random), config.n_heads
         blocks = [Block(config, activation(), random) for _ in range(config.n_layers)]
         self.blocks = nn.ModuleList(blocks)
         self.norm = nn.LayerNorm(config.width)
@@ -170,17 +171,29 @@ class CausalTransformer(nn.Module):
             masks: bool [B, T], False at padding.
             past: What was computed for the tokens before these, to go on from; these are appended to it.
         """
-        n_new = tokens.shape[1]
-        masks = masks if past is None else past.with_masks(masks)
-        length = masks.shape[1]
-        ones = torch.ones(length, length, dtype=torch.bool, device=tokens.device)
-        visible = ones.tril() & masks.unsqueeze(1) | torch.eye(length, dtype=torch.bool, device=tokens.device)
-        visible = visible if past is None else visible[:, -n_new:]
+        bias = attention_bias(masks if past is None else past.with_masks(masks), tokens.shape[1])
+        bias = bias.repeat_interleave(self.n_heads, 0)
         tokens = self.dropout(tokens)
         for number, block in enumerate(self.blocks):
-            tokens = block(tokens, visible, past, number)
+            tokens = block(tokens, bias, past, number)
         normed: Tensor = self.norm(tokens)
         return normed
+
+
+def attention_bias(masks: Tensor, n_new: int) -> Tensor:
+    """Returns 0 where each of the last tokens sees another one, itself or a real one before it, else -inf.
+
+    Args:
+        masks: bool [B, P + T], False at padding.
+        n_new: T, the last tokens, whose rows [B, T, P + T] are returned.
+    """
+    length = masks.shape[1]
+    ones = torch.ones(length, length, dtype=torch.bool, device=masks.device)
+    own = torch.eye(length, dtype=torch.bool, device=masks.device)
+    visible = (ones.tril() & masks.unsqueeze(1) | own)[:, -n_new:]
+    return torch.zeros(visible.shape, device=masks.device, dtype=torch.float32).masked_fill(
+        ~visible, -math.inf
+    )
 
 
 class TrajectoryTransformer(nn.Module):

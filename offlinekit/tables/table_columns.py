@@ -84,11 +84,15 @@ class TableColumn:
             raise self.error(f"counts times in {self.unit!r}, expected one of {', '.join(SECONDS)}")
         if not self.low <= self.high:
             raise self.error(f"has low {self.low} above high {self.high}")
-        if self.fill is not None and self.kind != "time":
-            try:
-                self._number(self.fill)
-            except ValueError as error:
-                raise self.error(f"{self._expected()}, got fill {self.fill!r}") from error
+        try:
+            if self.origin is not None:
+                datetime.fromisoformat(self.origin)
+            if self.fill is not None:
+                _time(self.fill, "") if self.kind == "time" else self._number(self.fill)
+        except (ValueError, TypeError) as error:
+            raise self.error(
+                f"{self._expected()}, got fill {self.fill!r} and origin {self.origin!r}"
+            ) from error
 
     def error(self, message: str) -> TableError:
         """Returns an error that names the column."""

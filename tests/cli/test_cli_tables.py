@@ -163,6 +163,8 @@ def test_drift(call: Call, folder: Path, schema: Path, tmp_path: Path) -> None:
     both = call("datasets", "drift", folder / "ward.csv", tmp_path / "later.csv", "--schema", schema)
     assert both.exit_code == 0, both.output
     assert "Of 20 and 10 episodes. Moved: ward=" in both.output
+    call("datasets", "convert", folder / "ward.csv", tmp_path / "ward.h5", "--schema", schema)
+    assert call("datasets", "drift", tmp_path / "ward.h5", tmp_path / "later.csv").output == both.output
     cut = call("datasets", "drift", folder / "ward.csv", "--schema", schema, "--by", "hour", "--json")
     assert json.loads(cut.output)["n_episodes"] == [10, 10]
     assert "give two datasets, or one and --by" in call("datasets", "drift", folder / "ward.csv").output

@@ -92,3 +92,38 @@ def test_the_site_builds_without_warnings(tmp_path):
         local = re.findall(r'(?:href|src)="(?!https?:|mailto:|#|data:|\.\"|/)([^"#?]+)', page.read_text())
         missing = [link for link in local if not (page.parent / link).exists()]
         assert not missing or page.name == "404.html", f"{page.name}: {missing}"
+
+
+def test_outputs_stand_beneath_the_cells(made, tmp_path):
+    cells = [{"cell_type": "markdown", "source": ["# Title"]}, {"cell_type": "code", "source": ["1 + 1"]}]
+    (tmp_path / "some.ipynb").write_text(json.dumps({"cells": cells}))
+    (tmp_path / "outputs").mkdir()
+    record = [{"cell": "0", "outputs": [{"text": "2"}, {"image": "some_0_1.png"}]}]
+    (tmp_path / "outputs" / "some.json").write_text(json.dumps(record))
+    page = made["notebook_page"](tmp_path / "some.ipynb")
+    assert page.endswith(
+        "```python\n1 + 1\n```\n\n```text\n2\n```\n\n![](../images/tutorials/some_0_1.png)\n"
+    )
+
+
+def test_kept_outputs_are_those_of_the_cells():
+    digest = runpy.run_path(str(REPO / "scripts" / "record_tutorials.py"))["digest"]
+    for path in REPO.glob("docs/tutorials/outputs/*.json"):
+        notebook = json.loads((path.parents[1] / f"{path.stem}.ipynb").read_text())
+        code = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
+        record = json.loads(path.read_text())
+        assert [digest(source) for source in code] == [cell["cell"] for cell in record], (
+            f"record {path.stem} anew"
+        )
+        images = [each["image"] for cell in record for each in cell["outputs"] if "image" in each]
+        assert all((REPO / "docs" / "images" / "tutorials" / image).is_file() for image in images)
+
+
+def test_the_reference_lists_parameters(made):
+    page = made["reference"]("offlinekit.algos", ["IQL", "MLPEncoder"])
+    assert "| `expectile` | `0.7` | float in (0, 1) |" in page
+    assert page.count("| parameter | default |") == 1
+
+
+def test_search_works_from_disk():
+    assert "\n  - offline" in (REPO / "mkdocs.yml").read_text()

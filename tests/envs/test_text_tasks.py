@@ -90,11 +90,11 @@ def test_exact_values_are_means_at_a_half_and_those_of_shortest_walks_at_one():
 @pytest.mark.parametrize(
     ("guess", "secret", "expected"),
     [
-        ("crane", "crane", "GGGGG"),
-        ("crane", "trace", "YGG-G"),
-        ("eerie", "crane", "--Y-G"),  # The one e of the secret is in place at the end.
-        ("shape", "gripe", "---GG"),
-        ("blade", "flame", "-GG-G"),
+        ("crane", "crane", "22222"),
+        ("crane", "trace", "12202"),
+        ("eerie", "crane", "00102"),  # The one e of the secret is in place at the end.
+        ("shape", "gripe", "00022"),
+        ("blade", "flame", "02202"),
     ],
 )
 def test_marks_by_hand(guess, secret, expected):
@@ -104,8 +104,8 @@ def test_marks_by_hand(guess, secret, expected):
 def test_games_cost_their_wrong_guesses():
     game = Wordle(secret="crane")
     assert game(None) == ("", 0.0, False)
-    assert game("trace") == ("-GGYG", -1.0, False)
-    assert game("zzz") == ("?????", -1.0, False)
+    assert game("trace") == ("t0r2a2c1e2", -1.0, False)
+    assert game("zzz") == ("unknown", -1.0, False)
     assert game("crane") == ("", 0.0, True)
     game(None)
     assert [game("brace")[2] for _ in range(6)] == [False] * 5 + [True]
@@ -134,7 +134,7 @@ def best_by_play(words):
             if len(parts) > 1:
                 best = min(
                     best,
-                    len(left) + sum(total(p, depth + 1) for m, p in parts.items() if m != "GGGGG"),
+                    len(left) + sum(total(p, depth + 1) for m, p in parts.items() if m != "22222"),
                 )
         return best
 
@@ -190,7 +190,13 @@ def test_utterances_and_tokens_play_the_same_game():
 
 def test_utterances_without_an_end_are_ended():
     env = TextEnv(echo, CharTokenizer("ab"), max_tokens=2)
-    assert evaluate(Script([7]), env, 1).returns.tolist() == [6.0]
+    result = evaluate(Script([7]), env, 1)
+    assert result.returns.tolist() == [6.0]
+    assert result.lengths.tolist() == [4 + 3 + 5 + 3 + 5 + 3]  # As if it had ended by itself.
+    env.reset()
+    seen = [int(env.step(np.int64(7))[0][0]) for _ in range(6)]
+    assert seen == [7, 8, 2, 3, 7, 7]  # <s> a b </s> <a>, then a and a are shown.
+    assert int(env.step(np.int64(7))[0][0]) == 4
     assert len(play(lambda dialogues: ["a"], [lambda text: ("b", 0.0, False)], max_turns=4)[0]) == 9
 
 

@@ -16,8 +16,8 @@ from offlinekit.core.bases.token_transformer import LanguageModel, TokenEmbeddin
 from offlinekit.core.hyperparameters import Count, Interval, OneRow, Positive, Steps
 from offlinekit.core.impl import Impl
 from offlinekit.datasets.families.dialogue_columns import IS_ACTION
-from offlinekit.envs.text.token_space import TokenSpace, tokenizer_in
-from offlinekit.envs.text.tokenizers import AGENT_END, SPECIALS, Tokenizer
+from offlinekit.envs.text.token_space import TokenSpace, TokenWindow, tokenizer_in
+from offlinekit.envs.text.tokenizers import AGENT_END, PAD, SPECIALS, Tokenizer
 from offlinekit.errors import UnsupportedError
 from offlinekit.nn.encoders import embedding_encoder
 from offlinekit.nn.losses import floored, select_actions
@@ -257,6 +257,17 @@ class TextModelImpl(Impl):
 
     def _joined(self, old: Tensor, new: Tensor) -> Tensor:
         return torch.cat([old, new])[-self.config.max_length :]
+
+    @property
+    def exported_space(self) -> TokenWindow | None:
+        """Dialogues so far, whose next tokens are the actions; None for observations that are no text."""
+        space = self.observation_space
+        return TokenWindow(space, self.config.max_length) if isinstance(space, TokenSpace) else None
+
+    def exported_actions(self, observations: TensorTree) -> Tensor:
+        """Returns the greedy tokens [B] behind dialogues [B, K, 1]."""
+        leaf = first_leaf(observations)
+        return self.scores(leaf, leaf[..., 0] != PAD)[:, -1].argmax(-1)
 
     def predict_best_action(self, observations: TensorTree) -> Tensor:
         """Returns the greedy actions, each observation taken for the first of an episode."""

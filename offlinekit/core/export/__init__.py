@@ -11,9 +11,9 @@ import torch
 from typing_extensions import Unpack
 
 from offlinekit.core.export import numpy_format, torch_formats
-from offlinekit.core.export.exported_policy import ExportedPolicy, examples
+from offlinekit.core.export.exported_policy import ExportedPolicy, examples, predicted, space_of
 from offlinekit.core.sharing.card import CardFacts, write_card
-from offlinekit.errors import OfflineKitError, UnsupportedError, did_you_mean
+from offlinekit.errors import OfflineKitError, did_you_mean
 from offlinekit.io import atomic_write
 from offlinekit.nn.isolation import trainable
 from offlinekit.types import Array, rows
@@ -58,11 +58,7 @@ def export(
 ) -> Path:
     """Writes the greedy policy of an algorithm with its scalers inside, and its card; see `Algo.export`."""
     chosen = find_format(path, format)
-    if algo.is_stateful:
-        raise UnsupportedError(
-            f"{type(algo).__name__} remembers the steps of an episode, which an exported policy cannot; act with "
-            "algo.as_stateful(), or clone it: offlinekit datasets collect, then train and export BC"
-        )
+    space = space_of(algo)
     with trainable(), torch.device("cpu"), atomic_write(path) as beside:
         policy = ExportedPolicy(algo)
         try:
@@ -74,7 +70,7 @@ def export(
                 f"{type(algo).__name__} could not be written as {chosen.suffix}: {error}; "
                 f"try another format of {sorted(FORMATS)}"
             ) from error
-        act = chosen.open(beside, algo.impl.observation_space)
+        act = chosen.open(beside, space)
         rows = examples(algo, max(BATCHES)) if observations is None else observations
         compare(algo, act, rows, tolerance)
     write_card(path, algo, **facts)
@@ -117,7 +113,7 @@ def compare(algo: Algo, act: Callable[[ArrayTree], Array], observations: ArrayTr
     unit = 1.0 if affine is None else affine.scale
     for size in BATCHES:
         batch = rows(observations, slice(0, size))
-        wanted, came = algo.predict(batch), act(batch)
+        wanted, came = predicted(algo, batch), act(batch)
         if wanted.shape != came.shape or came.dtype != wanted.dtype:
             raise ExportError(
                 f"the exported policy gives {came.dtype}{list(came.shape)} while predict gives "

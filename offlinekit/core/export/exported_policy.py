@@ -15,11 +15,13 @@ from torch.utils._pytree import tree_leaves
 
 from offlinekit.envs.env_spaces import JointDiscrete
 from offlinekit.envs.legal_actions import legal_of
+from offlinekit.envs.text.token_space import TokenWindow
+from offlinekit.errors import UnsupportedError
 from offlinekit.nn.dispatch import Dispatch
 from offlinekit.nn.networks import Ensemble
 from offlinekit.nn.trunks import observation_leaves, space_leaves
 from offlinekit.sampling.scalers import Affine
-from offlinekit.types import Array
+from offlinekit.types import Array, map_tree
 
 if TYPE_CHECKING:
     from torch._ops import OpOverload
@@ -47,7 +49,7 @@ class ExportedPolicy(nn.Module):
             impl.grad_step,
             algo.history_length,
         )
-        self.observation_space, self.action_space = impl.observation_space, impl.action_space
+        self.observation_space, self.action_space = space_of(algo), impl.action_space
         self.impl = _copy(algo)
         self.schema = algo.scaling.schema
         tree = algo.scaling.observation
@@ -68,7 +70,7 @@ class ExportedPolicy(nn.Module):
     def forward(self, *leaves: Tensor) -> Tensor:
         """Returns actions, float32 [B, A] or int64 [B], of observations in the order of `names`."""
         scaled = [_scale(leaf, numbers) for leaf, numbers in zip(leaves, self._observed, strict=True)]
-        actions: Tensor = self.impl.predict_best_action(_tree(self.observation_space, iter(scaled)))
+        actions: Tensor = self.impl.exported_actions(_tree(self.observation_space, iter(scaled)))
         if not self._bounds:
             numbers = actions.reshape(-1)  # ArgMax of onnxruntime keeps its axis if there are no rows.
             return (
@@ -98,8 +100,14 @@ class ExportedPolicy(nn.Module):
         """Returns what a file notes of the policy."""
         from offlinekit.version import __version__
 
-        schema = {} if self.schema is None else {"schema": json.dumps(self.schema.to_json())}
-        return {"algorithm": self.name, "updates": str(self.updates), "offlinekit": __version__, **schema}
+        facts = {"algorithm": self.name, "updates": str(self.updates), "offlinekit": __version__}
+        space = self.observation_space
+        held = {
+            "schema": self.schema,
+            "tokenizer": space.tokenizer if isinstance(space, TokenWindow) else None,
+        }
+        data = {name: json.dumps(part.to_json()) for name, part in held.items() if part is not None}
+        return {**facts, **data}
 
 
 class _Held(nn.Module):
@@ -155,10 +163,35 @@ class _Touched(Dispatch):
                         held[name] = None
 
 
+def space_of(algo: Algo) -> spaces.Space[Any]:
+    """Returns the space of what an exported policy sees.
+
+    Raises:
+        UnsupportedError: For a policy that remembers its episode.
+    """
+    space = algo.impl.exported_space
+    if space is None:
+        raise UnsupportedError(
+            f"{type(algo).__name__} remembers the steps of an episode, which an exported policy cannot; act with "
+            "algo.as_stateful(), or clone it: offlinekit datasets collect, then train and export BC"
+        )
+    return space
+
+
+def predicted(algo: Algo, observations: ArrayTree) -> Array:
+    """Returns the greedy actions of observations as an exported policy sees them, by the algorithm itself."""
+    if not algo.is_stateful:
+        return algo.predict(observations)
+    with torch.no_grad():
+        given = map_tree(lambda leaf: torch.from_numpy(leaf).to(algo.impl.device), observations)
+        actions: Array = algo.impl.exported_actions(given).cpu().numpy()
+    return actions
+
+
 def examples(algo: Algo, n_rows: int) -> ArrayTree:
     """Draws observations [n_rows, ...] in the units of the data, always the same, with which to compare policies."""
     rng = np.random.default_rng(0)
-    space, scaling = algo.impl.observation_space, algo.scaling.observation
+    space, scaling = space_of(algo), algo.scaling.observation
     leaves = space_leaves(space)
     affines = [None] * len(leaves) if scaling is None else observation_leaves(space, scaling)
     tree = _tree(space, iter([_draw(rng, leaf, a, n_rows) for leaf, a in zip(leaves, affines, strict=True)]))
@@ -229,6 +262,8 @@ def _names(space: spaces.Space[Any], name: str) -> Iterator[str]:
 
 def _draw(rng: np.random.Generator, leaf: spaces.Space[Any], affine: Affine | None, n_rows: int) -> Array:
     shape = (n_rows, *(leaf.shape or ()))
+    if isinstance(leaf, TokenWindow):
+        return leaf.draw(rng, n_rows)
     if leaf.dtype == np.uint8:
         assert isinstance(leaf, spaces.Box)
         return rng.integers(leaf.low, leaf.high, shape, np.uint8, endpoint=True)

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 FIXED_NUMBERS = ("action_noise", "huber_width", "log_std_min")
 """Numbers that networks hold or losses branch on, so that members which differ in them are stacks of their own."""
+OFF_AT_ZERO = ("dropout",)
+"""Numbers that at 0 leave out draws, so that members with and without them are stacks of their own."""
 
 
 def groups(runs: Sequence[Run]) -> list[list[int]]:
@@ -34,7 +36,8 @@ def differing_numbers(algos: Sequence[Any], varying: Collection[str] = ()) -> di
     differing = {}
     for field in dataclasses.fields(algos[0]):
         values = [getattr(algo, field.name) for algo in algos]
-        could = field.name in varying and field.name not in FIXED_NUMBERS
+        is_off = field.name in OFF_AT_ZERO and not any(values)
+        could = field.name in varying and field.name not in FIXED_NUMBERS and not is_off
         if isinstance(values[0], float) and (could or len(set(values)) > 1):
             differing[field.name] = values
     return differing
@@ -47,7 +50,7 @@ def structure(algo: Any) -> dict[str, Any]:
     values = {name: getattr(algo, name) for name in fields}
     for name in fields:
         if isinstance(values[name], float) and name not in FIXED_NUMBERS:
-            values[name] = float
+            values[name] = (float, name in OFF_AT_ZERO and values[name] == 0.0)
         elif name.endswith("_scaler"):
             values[name] = algo.config[name]
     return {**values, "class": type(algo)}

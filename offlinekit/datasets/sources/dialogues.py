@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeAlias
 
@@ -52,10 +52,11 @@ def read(path: Path, *, tokenizer: Tokenizer | TokenizerName = "char") -> Column
         FileFormatError: For a line that is no JSON.
         DatasetError: As `text_dataset`.
     """
-    return {**dialogue_columns(list(_dialogues(path)), tokenizer), "name": path.stem}
+    return {**dialogue_columns(list(read_dialogues(path)), tokenizer), "name": path.stem}
 
 
-def _dialogues(path: Path) -> Iterable[Dialogue]:
+def read_dialogues(path: Path) -> Iterator[Dialogue]:
+    """Yields the dialogues of a file of JSON lines; raises as `read`."""
     for number, line in enumerate(read_lines(path), 1):
         if line.strip():
             try:

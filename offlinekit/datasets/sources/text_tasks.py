@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import gymnasium
+
 from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.datasets.source import Source
 from offlinekit.datasets.sources.dialogues import text_dataset
-from offlinekit.envs.text import RandomWalks, TextEnv, Wordle
+from offlinekit.envs.environments import make_env
+from offlinekit.envs.text.named_games import GAMES
 
 NAMES = {
     "random-walks": "Walks on a graph of 21 letters, of random steps; shorter ones to the goal are worth more.",
     "wordle-20": "Wordle with 20 words, by a player who forgets half of what the marks said.",
 }
-N_WALKS, N_GAMES = 5_000, 5_000
+N_DIALOGUES = {"random-walks": 5_000, "wordle-20": 10_000}
 
 
 def names() -> dict[str, str]:
@@ -19,17 +24,11 @@ def names() -> dict[str, str]:
     return NAMES
 
 
-def load(name: str) -> tuple[MDPDataset, TextEnv]:
+def load(name: str) -> tuple[MDPDataset, gymnasium.Env[Any, Any] | None]:
     """Makes the dataset and the environment of a task; equal ones at each call."""
-    game: RandomWalks | Wordle
-    if name == "random-walks":
-        game, most = RandomWalks(), 10
-        dialogues = list(game.dialogues(N_WALKS))
-    else:
-        game, most = Wordle(), 5
-        dialogues = list(game.dialogues(N_GAMES))
-    dataset = text_dataset(dialogues, tokenizer=game.tokenizer, name=name)
-    return dataset, TextEnv(game, game.tokenizer, max_tokens=most)
+    game = GAMES[name].make()
+    dialogues = game.dialogues(N_DIALOGUES[name])
+    return text_dataset(dialogues, tokenizer=game.tokenizer, name=name), make_env(name)
 
 
 SOURCE = Source(summary="Made by offlinekit: text with a known optimum.", names=names, load=load)

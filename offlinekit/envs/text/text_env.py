@@ -104,7 +104,7 @@ class TextEnv(gymnasium.Env[Array, np.int64]):
     Args:
         game: The environment of text.
         tokenizer: Of what is said.
-        max_tokens: Of an utterance, which then ends by itself.
+        max_tokens: Of an utterance, which the next action then ends, whatever it is.
     """
 
     def __init__(self, game: TextGame, tokenizer: Tokenizer, max_tokens: int = 64) -> None:
@@ -127,10 +127,9 @@ class TextEnv(gymnasium.Env[Array, np.int64]):
         if self._pending:
             return self._observed(self._pending.pop(0)), 0.0, False, False, {}
         token = int(action)
-        if token != tokenizers.AGENT_END:
+        if token != tokenizers.AGENT_END and len(self._said) < self.max_tokens:
             self._said.append(token)
-            if len(self._said) < self.max_tokens:
-                return self._observed(token), 0.0, False, False, {}
+            return self._observed(token), 0.0, False, False, {}
         text, reward, is_over = _checked(self.game, self.tokenizer.decode(self._said))
         self._said, self._pending = [], [] if is_over else self._spoken(text)
         return self._observed(tokenizers.AGENT_END), reward, is_over, False, {}

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from offlinekit.envs.text.tokenizers import Tokenizer
+from offlinekit.envs.text.tokenizers import PAD, Tokenizer
 from offlinekit.errors import UnsupportedError
 from offlinekit.types import Array
 
@@ -40,6 +40,26 @@ class TokenSpace(spaces.Box):
 
     def __repr__(self) -> str:
         return f"TokenSpace({self.tokenizer!r})"
+
+
+class TokenWindow(spaces.Box):
+    """Dialogues up to where the next token is chosen, float32 [length, 1], padded on the left by "<pad>".
+
+    Args:
+        tokens: Of the dialogues.
+        length: Tokens of the longest one.
+    """
+
+    def __init__(self, tokens: TokenSpace, length: int) -> None:
+        super().__init__(0.0, float(tokens.n - 1), (length, 1), np.float32)
+        self.tokenizer = tokens.tokenizer
+
+    def draw(self, rng: np.random.Generator, n_rows: int) -> Array:
+        """Draws dialogues of all lengths [n_rows, length, 1]."""
+        drawn = rng.integers(PAD + 1, len(self.tokenizer), (n_rows, *self.shape))
+        lengths = rng.integers(1, self.shape[0] + 1, (n_rows, 1, 1))
+        places = np.arange(self.shape[0])[:, None]
+        return np.where(places < self.shape[0] - lengths, PAD, drawn).astype(np.float32)
 
 
 def tokenizer_in(space: spaces.Space[Any], what: str) -> Tokenizer:

@@ -1,24 +1,27 @@
 """Wordle with a list of twenty words: a game of text whose optimum is known by search of all games.
 
-The agent guesses a word, the environment answers with a mark a letter: "G" in its place, "Y" elsewhere in the word, "-"
-not in it. Each wrong guess costs 1, and after six the game is over.
+The agent guesses a word, the environment answers with a mark behind each of its letters: 2 in its place, 1 elsewhere in
+the word, 0 not in it, such as "c1r2a2n0e2". Each wrong guess costs 1, and after six the game is over.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
 
-from offlinekit.envs.text.tokenizers import CharTokenizer
+from offlinekit.envs.text.tokenizers import WordTokenizer
 
 WORDS = (
     *("crane", "crate", "trace", "react", "caret", "brace", "grace", "trade", "grade", "glade"),
     *("blade", "blame", "flame", "frame", "shame", "shape", "grape", "gripe", "tribe", "bride"),
 )
 N_GUESSES = 6
+NO_WORD = "unknown"
+"""Answer to a guess that is not in the list."""
 
 
 @cache
@@ -28,13 +31,18 @@ def marks(guess: str, secret: str) -> str:
     made = []
     for letter, other in zip(guess, secret, strict=True):
         if letter == other:
-            made.append("G")
+            made.append("2")
         elif left[letter] > 0:
             left[letter] -= 1
-            made.append("Y")
+            made.append("1")
         else:
-            made.append("-")
+            made.append("0")
     return "".join(made)
+
+
+def answer(guess: str, secret: str) -> str:
+    """Returns what the environment says to a guess: each letter with its mark, one word in all."""
+    return "".join(itertools.chain(*zip(guess, marks(guess, secret), strict=True)))
 
 
 class Wordle:
@@ -50,9 +58,10 @@ class Wordle:
         self.seed(0)
 
     @property
-    def tokenizer(self) -> CharTokenizer:
-        """The letters of the words, and the marks."""
-        return CharTokenizer(sorted({*"".join(self.words), *"GY-?"}))
+    def tokenizer(self) -> WordTokenizer:
+        """The words, and all answers to them."""
+        answers = {answer(guess, secret) for guess in self.words for secret in self.words}
+        return WordTokenizer([*self.words, *sorted(answers), NO_WORD], has_unknown=True)
 
     def seed(self, seed: int) -> None:
         """Seeds the choice of secrets."""
@@ -60,15 +69,15 @@ class Wordle:
         self._word, self._n_left = "", 0
 
     def __call__(self, text: str | None) -> tuple[str, float, bool]:
-        """Returns the marks of a guess, the reward, and whether the game is over; a word not in the list gets "?"."""
+        """Returns the answer to a guess, the reward, and whether the game is over; no word of the list is "unknown"."""
         if text is None:
             self._word, self._n_left = self.secret or str(self._rng.choice(self.words)), N_GUESSES
             return "", 0.0, False
         self._n_left -= 1
         if text == self._word:
             return "", 0.0, True
-        answer = marks(text, self._word) if text in self.words else "?" * len(self._word)
-        return answer, -1.0, self._n_left == 0
+        said = answer(text, self._word) if text in self.words else NO_WORD
+        return said, -1.0, self._n_left == 0
 
     def optimum(self) -> float:
         """Returns the fewest guesses that any strategy needs on average over the secrets."""
@@ -95,9 +104,9 @@ class Wordle:
             if guess == secret:
                 turns.append([guess, 0.0])
                 break
-            answer = marks(guess, secret)
-            turns += [[guess, -1.0], [answer, None]]
-            fitting = [word for word in fitting if marks(guess, word) == answer]
+            seen = marks(guess, secret)
+            turns += [[guess, -1.0], [answer(guess, secret), None]]
+            fitting = [word for word in fitting if marks(guess, word) == seen]
         return {"dialogue": [["", None], *turns]}
 
 
@@ -113,7 +122,7 @@ def _fewest(left: tuple[str, ...], words: tuple[str, ...]) -> float:
             parts[marks(guess, secret)].append(secret)
         if len(parts) == 1 and guess not in left:
             continue
-        others = [tuple(part) for answer, part in parts.items() if set(answer) != {"G"}]
+        others = [tuple(part) for made, part in parts.items() if set(made) != {"2"}]
         if any(len(part) == len(left) for part in others):
             continue
         total = len(left) + sum(_fewest(part, words) for part in others)
