@@ -32,7 +32,7 @@ MOST_ROWS = 1_000
 
 
 class Request(BaseModel):
-    """Rows to act on: a list of rows, or a dict of such for dict observations."""
+    """Rows to act on: a list of rows, of a table as objects with its columns; a dict of such for dict observations."""
 
     observations: Any
     legal_actions: list[list[int]] | None = None
@@ -52,11 +52,14 @@ class Service:
 
     Args:
         path: Of a policy in the numpy format; the rule and the card lie beside it.
-        labels: Names of the actions, in order; None for their numbers.
+        labels: Names of the actions, in order; None for those of the table that it learned from, if it did.
     """
 
     def __init__(self, path: Path, labels: list[str] | None = None) -> None:
-        self.policy, self.labels = NumpyPolicy.load(path), labels
+        self.policy = NumpyPolicy.load(path)
+        self.table = self.policy.schema
+        known = self.table.labels if self.table is not None and self.table.is_discrete else ()
+        self.labels = labels or (list(known[0]) if len(known) == 1 else None)
         seen, card = path.with_suffix(".seen.safetensors"), path.with_suffix(".md")
         if not seen.is_file():
             raise SystemExit(
@@ -69,7 +72,14 @@ class Service:
         facts = {
             key: self.policy.description[key] for key in ("algorithm", "updates", "observations", "sha256")
         }
-        return {**facts, "labels": self.labels, "rule": str(self.seen), "most_rows": MOST_ROWS}
+        table = None if self.table is None else self.table.to_json()
+        return {
+            **facts,
+            "table": table,
+            "labels": self.labels,
+            "rule": str(self.seen),
+            "most_rows": MOST_ROWS,
+        }
 
     def predict(self, request: Request) -> list[Answer]:
         """Returns an answer for each row.
@@ -78,7 +88,9 @@ class Service:
             HTTPException: 422 for observations that the policy does not take.
         """
         try:
-            rows = _arrays(request.observations)
+            given = request.observations
+            is_table = self.table is not None and self.table.is_table(given)
+            rows = self.table.encode(given) if self.table is not None and is_table else _arrays(given)
             legal = None if request.legal_actions is None else np.asarray(request.legal_actions)
             actions = self.policy.predict(rows, legal_actions=legal)
             distances = self.seen.distances(rows)

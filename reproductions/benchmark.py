@@ -29,12 +29,15 @@ from offlinekit.core.algo import Algo
 from offlinekit.datasets import MDPDataset, get_dataset
 from offlinekit.datasets.fingerprint import fingerprint
 from offlinekit.datasets.recording.recipes import RECIPES
+from offlinekit.datasets.sources import d4rl
 from offlinekit.io import atomic_write
 from offlinekit.metrics import evaluate
 from offlinekit.metrics.ope.selection import select as select_policy
 from offlinekit.training.run_folder import environment
 
 FOLDER = Path(__file__).parent
+TASKS = [name for name, recipe in RECIPES.items() if recipe.stands_for in d4rl.table()]
+"""Those that published presets are for."""
 ALGOS = ("bc", "percent_bc", "td3_plus_bc", "iql", "awac", "rebrac")
 EPISODES = 100
 FIRST_SEED = 10_000
@@ -193,7 +196,7 @@ def main() -> None:
 
 
 @main.command()
-@click.argument("task", type=click.Choice(list(RECIPES)))
+@click.argument("task", type=click.Choice(TASKS))
 @click.argument("algo", type=click.Choice(ALGOS))
 @seed_option
 @click.option(
@@ -216,7 +219,7 @@ def train(task: str, algo: str, seed: int, n_steps: int, episodes: int, runs: Pa
 
 
 @main.command()
-@click.argument("task", type=click.Choice(list(RECIPES)))
+@click.argument("task", type=click.Choice(TASKS))
 @seed_option
 @click.option(
     "--steps", "n_steps", type=click.IntRange(min=1), help="Updates of each fit.  [default: until settled]"

@@ -33,10 +33,10 @@ def figures(dataset: MDPDataset) -> dict[str, Any]:
             "mean_reward": f"{dataset.rewards.mean():.5f}",
         },
         **{"behaviour": f"{behaviour['mean']:.1f}", "behaviour_error": f"{behaviour['standard_error']:.1f}"},
-        **{"d4rl_maximum": facts["reference_max_score"]},
+        **{"d4rl_maximum": facts.get("reference_max_score", "")},
         **{"random": f"{chance['mean']:.1f}", "random_error": f"{chance['standard_error']:.1f}"},
-        **{"d4rl_minimum": facts["reference_min_score"], "seed": facts["recorded_seed"]},
-        **{"mujoco": facts["versions"]["mujoco"], "data": fingerprint(dataset)},
+        **{"d4rl_minimum": facts.get("reference_min_score", ""), "seed": facts["recorded_seed"]},
+        **{"mujoco": facts["versions"].get("mujoco", ""), "data": fingerprint(dataset)},
     }
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, cast
 
 import numpy as np
+import torch
 from gymnasium.spaces import Discrete
 from typing_extensions import Unpack
 
@@ -15,6 +16,7 @@ from offlinekit.algos.torch.fqe_impl import DiscreteFQEImpl, FQEImpl
 from offlinekit.core.algo import Algo
 from offlinekit.core.hyperparameters import Count, Positive, QKind, Rate, TDLoss
 from offlinekit.datasets import MDPDataset
+from offlinekit.envs.env_spaces import part_sizes
 from offlinekit.envs.frame_stacking import observations_at, sight_of
 from offlinekit.errors import TrainingWarning, UnsupportedError
 from offlinekit.interfaces import Sampler
@@ -203,6 +205,10 @@ class FQE(Algo):
             alone: Array = self.predict_value(map_tree(lambda leaf: np.asarray(leaf)[None], observations))[0]
             return alone
         choices, space = self._choices.at(map_tree(np.asarray, observations)), self.impl.action_space
+        if isinstance(space, Discrete) and len(part_sizes(space)) > 1:
+            shares = torch.from_numpy(choices).to(self.impl.device)
+            impl = cast("DiscreteFQEImpl", self.impl)
+            return self._converter.value(observations, None, lambda seen, _: impl.mean_value(seen, shares))
         if isinstance(space, Discrete):
             draws, weights = [np.full(len(choices), a) for a in range(int(space.n))], choices.T
         else:

@@ -48,7 +48,9 @@ class Chosen(NamedTuple):
 )
 @click.option("--seed", type=int, default=0, help="Of everything drawn.")
 @click.option(
-    "--score-episodes", type=click.IntRange(min=1), default=100, help="Episodes that score the behaviour."
+    "--score-episodes",
+    type=click.IntRange(min=1),
+    help="Episodes that score the behaviour.  [default: 100, or 10 for Atari]",
 )
 @click.option(
     "--policy-file", type=click.Path(path_type=Path), help="D4RL's file that carries the behaviour."

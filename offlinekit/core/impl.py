@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from offlinekit.core import candidates
 from offlinekit.core.noted_config import NotedConfig
 from offlinekit.datasets.mdp_dataset import MDPDataset
+from offlinekit.envs.env_spaces import JointDiscrete, part_sizes
 from offlinekit.envs.legal_actions import has_legal_actions
 from offlinekit.errors import UnsupportedError
 from offlinekit.ground.schedules import LearningRateSchedule
@@ -21,7 +22,7 @@ from offlinekit.naming import register
 from offlinekit.nn.encoders import Encoder, resolve_encoder
 from offlinekit.nn.isolation import initialised
 from offlinekit.nn.networks import Network
-from offlinekit.nn.policies import PerAction
+from offlinekit.nn.policies import ActionParts, PerAction
 from offlinekit.nn.random import Random, copy_module, derive
 from offlinekit.nn.rows import RowLoss, mean_of_rows, row_weights
 from offlinekit.sampling.batch import Batch, Metrics, TensorTree
@@ -218,6 +219,11 @@ class Impl(nn.Module):
         """Number of discrete actions."""
         return int(self.action_space.n)  # type: ignore[attr-defined]  # The front checked that it is discrete.
 
+    @property
+    def parts(self) -> ActionParts:
+        """The parts of a discrete action whose outputs networks have side by side; a whole action is one part."""
+        return ActionParts(part_sizes(self.action_space))  # type: ignore[arg-type]  # As for `n_actions`.
+
     def make_network(
         self,
         outputs: int,
@@ -226,14 +232,24 @@ class Impl(nn.Module):
         members: int | None = None,
         encoder: Encoder | None = None,
     ) -> Network:
-        """Makes a network of the configured encoder with a linear head."""
+        """Makes a network of the configured encoder with a linear head.
+
+        Raises:
+            UnsupportedError: For an output for each action, if there are so many that their parts have outputs.
+        """
+        space = self.action_space
+        if isinstance(space, JointDiscrete) and space.is_factored and outputs >= self.n_actions:
+            raise UnsupportedError(
+                f"{type(self).__name__} has an output for each action, and {space} has {self.n_actions:,}; make "
+                "networks of sum(self.parts.sizes) outputs, and combine these by self.parts"
+            )
         chosen = resolve_encoder(encoder or self.config.encoder, self.observation_space)
         space = self.observation_space
         return Network(chosen, space, outputs, self.random, action_size=action_size, members=members)
 
     def make_logits(self) -> nn.Module:
-        """Makes a network of one output an action, [B, A]; those of illegal actions are at a floor."""
-        network = self.make_network(self.n_actions)
+        """Makes a network of one output an action, or choice of a part, [B, A]; of illegal ones they are at a floor."""
+        network = self.make_network(sum(self.parts.sizes))
         return PerAction(network) if has_legal_actions(self.observation_space) else network
 
     def make_target(

@@ -12,8 +12,8 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from offlinekit.envs.env_spaces import JointDiscrete, joined_actions
-from offlinekit.envs.legal_actions import given_observations
+from offlinekit.envs.env_spaces import JointDiscrete, joined_actions, without_choice
+from offlinekit.envs.legal_actions import given_observations, legal_of
 from offlinekit.sampling.scalers import Scaling
 from offlinekit.types import Array, ArrayTree, first_leaf, leaves, map_tree
 
@@ -108,7 +108,12 @@ class Converter:
         schema = self.scaling.schema
         if schema is not None and schema.is_table(observations):
             observations = schema.encode(observations)
-        return given_observations(self.observation_space, cast("ArrayTreeLike", observations), legal_actions)
+        given = given_observations(self.observation_space, cast("ArrayTreeLike", observations), legal_actions)
+        legal = legal_of(given)
+        joint = self.action_space if isinstance(self.action_space, JointDiscrete) else None
+        if legal is not None and joint is not None and np.any(without_choice(legal, joint)):
+            raise ValueError(f"legal_actions must leave a choice in each part of {joint}")
+        return given
 
     def actions(self, actions: Array, observations: TensorTree) -> Tensor:
         """Returns scaled actions beside observations of B rows.

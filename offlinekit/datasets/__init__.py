@@ -14,10 +14,12 @@ from offlinekit.datasets.tabular.recency import Recency
 from offlinekit.datasets.transitions import Transitions
 from offlinekit.envs.environments import as_gymnasium, make_env
 from offlinekit.ground.hints import no_attribute
+from offlinekit.tables.table_schema import TableSchema
 
 __all__ = [
     "MDPDataset",
     "Recency",
+    "TableSchema",
     "Transitions",
     "as_gymnasium",
     "collect",

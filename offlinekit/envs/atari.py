@@ -76,12 +76,13 @@ def prepare(
     frame_pad: str = "zero",
     clip_rewards: bool = False,
     sticky_actions: bool = True,
+    noop_max: int = 0,
     **kwargs: Any,
 ) -> Env:
     """Returns a game that shows what the recorded data show.
 
-    A step is four emulator frames; the last two are joined by their maximum, in gray, at 84 x 84. There are no
-    no-ops at the start, and losing a life ends nothing.
+    A step is four emulator frames; the last two are joined by their maximum, in gray, at 84 x 84. Losing a
+    life ends nothing.
 
     Args:
         make: Makes the game from arguments of `gymnasium.make`.
@@ -89,6 +90,7 @@ def prepare(
         frame_pad: What stands before an episode's first frame: "zero", or "repeat" for that frame again.
         clip_rewards: Whether rewards are clipped into [-1, 1]; returns are then no scores.
         sticky_actions: Whether the last action is repeated with probability 0.25 in place of the new one.
+        noop_max: An episode begins with up to so many emulator frames without an action, drawn by its seed; 0 for none.
         **kwargs: Passed to `make`, such as `render_mode`.
 
     Raises:
@@ -96,7 +98,7 @@ def prepare(
     """
     settings: dict[str, Any] = {"frameskip": 1, "max_num_frames_per_episode": MOST_FRAMES}
     settings["repeat_action_probability"] = STICKINESS if sticky_actions else 0.0
-    env: Env = wrappers.AtariPreprocessing(make(**{**settings, **kwargs}), noop_max=0)
+    env: Env = wrappers.AtariPreprocessing(make(**{**settings, **kwargs}), noop_max=noop_max)
     if clip_rewards:
         env = wrappers.ClipReward(env, -1.0, 1.0)
     return stack_images(wrappers.ReshapeObservation(env, (1, SIDE, SIDE)), frame_stack, frame_pad)

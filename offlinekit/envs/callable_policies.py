@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import gymnasium
 import numpy as np
 
-from offlinekit.envs.env_spaces import JointDiscrete
+from offlinekit.envs.env_spaces import JointDiscrete, joined_actions, output_numbers, part_sizes
 from offlinekit.envs.legal_actions import draw_legal, legal_of
 from offlinekit.errors import UnsupportedError
 from offlinekit.types import Array, ArrayTree, first_leaf
@@ -45,7 +46,8 @@ class RandomPolicy:
         """Returns one action [B, ...] for each of the B observations."""
         legal = legal_of(observations)
         if legal is not None:
-            return draw_legal(legal, self._space.np_random)
+            drawn = [draw_legal(part, self._space.np_random) for part in self._parts(legal)]
+            return drawn[0] if len(drawn) == 1 else joined_actions(np.stack(drawn, -1), self._space)
         return np.stack([self._space.sample() for _ in range(len(first_leaf(observations)))])
 
     def log_prob(self, observations: ArrayTree, actions: Array) -> Array:
@@ -56,8 +58,20 @@ class RandomPolicy:
         """
         legal = legal_of(observations)
         if legal is not None:
-            return np.where(legal[np.arange(len(actions)), actions] > 0, -np.log(legal.sum(1)), -np.inf)
+            space = self._discrete()
+            taken = np.take_along_axis(legal, output_numbers(joined_actions(actions, space), space), 1)
+            n_legal = np.stack([part.sum(1) for part in self._parts(legal)], 1)
+            return np.asarray(np.where(taken > 0, -np.log(n_legal), -np.inf).sum(1))
         return np.full(len(actions), -log_volume(self._space))
+
+    def _parts(self, legal: Array) -> list[Array]:
+        """Returns the legal actions [B, A] of each part."""
+        return np.split(legal, list(itertools.accumulate(part_sizes(self._discrete())))[:-1], 1)
+
+    def _discrete(self) -> gymnasium.spaces.Discrete:
+        space = JointDiscrete.of(self._space) or self._space
+        assert isinstance(space, gymnasium.spaces.Discrete)  # Legal actions are of such.
+        return space
 
 
 class GreedyPolicy:

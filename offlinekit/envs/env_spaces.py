@@ -16,7 +16,9 @@ from offlinekit.types import Array
 
 Space = spaces.Space[Any]
 MOST_JOINT = 4_096
-"""Joint choices of several discrete actions, which networks have an output for each of."""
+"""Joint choices of several discrete actions that networks have an output for each of; beyond, for each of a part."""
+MOST_CHOICES = 1 << 62
+"""Joint choices that a number of 64 bits can name."""
 FLATTEN = "gymnasium.wrappers.FlattenObservation(env)"
 UNFLATTEN = (
     "gymnasium.wrappers.TransformAction(env, lambda action: gymnasium.spaces.unflatten(env.action_space, action), "
@@ -40,19 +42,24 @@ class JointDiscrete(spaces.Discrete):
         """Returns the joint choices of a MultiDiscrete from 0 or a MultiBinary of one axis; None for other spaces.
 
         Raises:
-            UnsupportedError: For more than `MOST_JOINT` of them.
+            UnsupportedError: For more than `MOST_CHOICES` of them.
         """
         if isinstance(space, JointDiscrete):
             return space
         sizes = _sizes(space)
         if sizes is None:
             return None
-        if math.prod(sizes) > MOST_JOINT:
+        if math.prod(sizes) > MOST_CHOICES:
             raise UnsupportedError(
-                f"{space} has {math.prod(sizes):,} joint choices, more than {MOST_JOINT:,}, each of which has an "
-                "output of its own; leave out parts that never change, or declare a Box and a continuous algorithm"
+                f"{space} has {math.prod(sizes):.3g} joint choices, more than the {MOST_CHOICES:.3g} that a number can "
+                "name; leave out parts that never change, or declare a Box and a continuous algorithm"
             )
         return cls(sizes)
+
+    @property
+    def is_factored(self) -> bool:
+        """Whether networks have an output for each choice of each part, since joint choices are too many."""
+        return int(self.n) > MOST_JOINT
 
     def outside(self, actions: Array) -> Array:
         """Returns which actions [..., k] are none of this space, bool [...]."""
@@ -75,6 +82,46 @@ class JointDiscrete(spaces.Discrete):
 
     def __repr__(self) -> str:
         return f"MultiDiscrete({list(self.sizes)})"
+
+
+def part_sizes(space: spaces.Discrete) -> tuple[int, ...]:
+    """Returns how many outputs each part of a discrete action has: (n,), or the sizes of parts that are factored."""
+    return space.sizes if isinstance(space, JointDiscrete) and space.is_factored else (int(space.n),)
+
+
+def output_numbers(actions: Array, space: spaces.Discrete) -> Array:
+    """Returns which of the outputs of all parts, side by side, are those of actions [...]: [..., D], D = 1 if whole."""
+    sizes = part_sizes(space)
+    if len(sizes) == 1:
+        return np.asarray(actions)[..., None] - int(space.start)
+    assert isinstance(space, JointDiscrete)
+    return np.asarray(space.split(actions) + np.cumsum([0, *sizes[:-1]]))
+
+
+def without_choice(legal: Array, space: spaces.Discrete) -> Array:
+    """Returns which rows of legal actions [N, A] have no legal choice in some part, bool [N]."""
+    parts = np.split(legal, np.cumsum(part_sizes(space))[:-1], -1)
+    return np.asarray(~np.all([part.any(-1) for part in parts], 0))
+
+
+def one_hot(actions: Array, space: spaces.Discrete) -> Array:
+    """Returns 1 for the outputs of actions [N], float32 [N, A], A = the outputs of all parts."""
+    chosen = np.zeros((len(actions), sum(part_sizes(space))), np.float32)
+    np.put_along_axis(chosen, output_numbers(actions, space), 1.0, -1)
+    return chosen
+
+
+def check_countable(space: Space, what: str) -> None:
+    """Checks that each joint choice can have a number of its own.
+
+    Raises:
+        UnsupportedError: For factored actions; says what can be done with them.
+    """
+    if isinstance(space, JointDiscrete) and space.is_factored:
+        raise UnsupportedError(
+            f"{what} each action apart, and {space} has {int(space.n):,} joint choices, more than {MOST_JOINT:,}; fit "
+            "DiscreteFQE(policy=...), whose values are sums over the parts"
+        )
 
 
 def joined_actions(actions: Array, space: Space) -> Array:

@@ -167,8 +167,14 @@ def _prepare(env_id: str, **kwargs: Any) -> gymnasium.Env[Any, Any]:
     return atari.prepare(partial(_make, env_id), **kwargs)
 
 
+WALKERS = ("Ant-", "HalfCheetah-", "Hopper-", "Humanoid-", "Swimmer-", "Walker2d-")
+"""Robots of MuJoCo that walk out of a fixed picture; their models have a camera "track", which goes with them."""
+
+
 def _make(env_id: str, **kwargs: Any) -> gymnasium.Env[Any, Any]:
     """Makes an environment without the notice that a newer version exists: data decides the version."""
+    if kwargs.get("render_mode") and env_id.startswith(WALKERS) and "camera_id" not in kwargs:
+        kwargs = {"camera_name": "track", **kwargs}
     if env_id in GAMES and not kwargs:
         return GAMES[env_id].env()
     with warnings.catch_warnings():

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import reduce
+from operator import add
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -192,28 +197,109 @@ class PerAction(nn.Module):
         return losses.floored(self.network(observations), observations)
 
 
-class CategoricalPolicy(nn.Module):
-    """Discrete actions, drawn from the softmax of a network: observations -> log-probabilities [B, A]."""
+@dataclass(frozen=True)
+class ActionParts:
+    """Outputs [..., A] of the parts of a discrete action, side by side; a whole action is one part.
 
-    def __init__(self, network: nn.Module, random: Random) -> None:
+    Of several parts, Q(s, a) = sum_d q_d(s, a_d) and pi(a|s) = prod_d pi_d(a_d|s): greedy actions, log-sum-exps over
+    all joint actions and expectations over the policy are then exact, part by part.
+    Source: Tang et al. 2022, arXiv:2305.01738, eq. (1); of offline algorithms, Beeson et al. 2024, arXiv:2411.11088.
+
+    Attributes:
+        sizes: Choices of each part; an action is their joint number, the last part running fastest.
+    """
+
+    sizes: tuple[int, ...]
+
+    def split(self, outputs: Tensor) -> tuple[Tensor, ...]:
+        """Returns the outputs of each part."""
+        return (outputs,) if len(self.sizes) == 1 else torch.split(outputs, list(self.sizes), -1)
+
+    def each(self, outputs: Tensor, actions: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yields the outputs of each part [..., B, A_d] and which of them actions [B] take, [B]."""
+        return zip(self.split(outputs), self.choices(actions), strict=True)
+
+    def choices(self, actions: Tensor) -> list[Tensor]:
+        """Returns the choice [...] in each part of actions [...]."""
+        if len(self.sizes) == 1:
+            return [actions]
+        parts, left = [], actions
+        for size in reversed(self.sizes):
+            above = torch.floor_divide(left, size)
+            parts.append(left - above * size)
+            left = above
+        return parts[::-1]
+
+    def joined(self, choices: list[Tensor]) -> Tensor:
+        """Returns the actions [...] of choices [...] in each part."""
+        number = choices[0]
+        for size, choice in zip(self.sizes[1:], choices[1:], strict=True):
+            number = number * size + choice
+        return number
+
+    def select(self, outputs: Tensor, actions: Tensor) -> Tensor:
+        """Returns the sum over parts of the outputs of actions: [..., B] of [..., B, A] and [B]."""
+        return reduce(add, (losses.select_actions(*part) for part in self.each(outputs, actions)))
+
+    def total(
+        self, function: Callable[..., Tensor], outputs: Tensor, actions: Tensor | None = None
+    ) -> Tensor:
+        """Returns the sum over parts of a function of the outputs, and of the choices of actions, of each."""
+        parts = zip(self.split(outputs)) if actions is None else self.each(outputs, actions)
+        return reduce(add, (function(*part) for part in parts))
+
+    def map(self, function: Callable[[Tensor], Tensor], outputs: Tensor) -> Tensor:
+        """Returns what a function makes of the outputs of each part, side by side."""
+        return (
+            function(outputs)
+            if len(self.sizes) == 1
+            else torch.cat([*map(function, self.split(outputs))], -1)
+        )
+
+    def best(self, outputs: Tensor) -> Tensor:
+        """Returns the actions [...] of the highest outputs [..., A]."""
+        return self.joined([part.argmax(-1) for part in self.split(outputs)])
+
+    def log_softmax(self, logits: Tensor) -> Tensor:
+        """Returns the log-probabilities of the choices of each part, [..., A]."""
+        return self.map(_log_softmax, logits)
+
+    def draw(self, log_probs: Tensor, random: Random) -> Tensor:
+        """Draws actions [...], each part by its log-probabilities [..., A]."""
+        return self.joined([random.categorical(part) for part in self.split(log_probs)])
+
+
+def _log_softmax(logits: Tensor) -> Tensor:
+    return torch.log_softmax(logits, -1)
+
+
+class CategoricalPolicy(nn.Module):
+    """Discrete actions, drawn from the softmax of a network: observations -> log-probabilities [B, A].
+
+    Args:
+        network: Observations -> logits [B, A].
+        random: The agent's random numbers.
+        parts: Of the actions, each of which is drawn by its own logits.
+    """
+
+    def __init__(self, network: nn.Module, random: Random, parts: ActionParts) -> None:
         super().__init__()
-        self.network, self.random = network, random
+        self.network, self.random, self.parts = network, random, parts
 
     def forward(self, observations: TensorTree) -> Tensor:
-        """Returns the log-probabilities of all actions, [B, A]."""
-        return torch.log_softmax(self.network(observations), -1)
+        """Returns the log-probabilities of all actions, of the choices of each part, [B, A]."""
+        return self.parts.log_softmax(self.network(observations))
 
     def mode(self, observations: TensorTree) -> Tensor:
         """Returns the likeliest actions [B]."""
-        logits: Tensor = self.network(observations)
-        return logits.argmax(-1)
+        return self.parts.best(self.network(observations))
 
     def sample(self, observations: TensorTree) -> tuple[Tensor, Tensor]:
         """Draws actions [B] and returns their log-probabilities [B]."""
         log_probs = self(observations)
-        actions = self.random.categorical(log_probs)
-        return actions, losses.select_actions(log_probs, actions)
+        actions = self.parts.draw(log_probs, self.random)
+        return actions, self.parts.select(log_probs, actions)
 
     def log_prob(self, observations: TensorTree, actions: Tensor) -> Tensor:
         """Returns the log-probabilities [B] of given actions [B]."""
-        return losses.select_actions(self(observations), actions)
+        return self.parts.select(self(observations), actions)

@@ -10,6 +10,7 @@ from gymnasium.spaces import Discrete, Space
 
 from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.envs.callable_policies import as_policy, checked_actions
+from offlinekit.envs.env_spaces import one_hot, part_sizes
 from offlinekit.envs.frame_stacking import next_observations_of, stacked_observations
 from offlinekit.envs.stateful_policies import check_memoryless
 from offlinekit.types import Array, first_leaf, row_parts, rows
@@ -43,7 +44,8 @@ class Choices:
         """Returns the choices for B observations, in the units of the data.
 
         Returns:
-            float32 probabilities [B, A] of discrete actions, else float32 actions [B, n_draws, A].
+            float32 probabilities [B, A] of discrete actions, of the choices of each part if these are factored; else
+            float32 actions [B, n_draws, A].
 
         Raises:
             ValueError: For actions that the space does not hold, and probabilities that do not sum to 1.
@@ -52,15 +54,12 @@ class Choices:
         if not isinstance(self.space, Discrete):
             draws = [checked_actions(self._act(observations), self.space, n) for _ in range(self.n_draws)]
             return np.stack(draws, 1).astype(np.float32).reshape(n, self.n_draws, -1)
-        n_actions, start = int(self.space.n), int(self.space.start)
-        if self._log_prob is not None:
-            every = range(start, start + n_actions)
+        if self._log_prob is not None and len(part_sizes(self.space)) == 1:
+            start = int(self.space.start)
+            every = range(start, start + int(self.space.n))
             return probabilities_of(self._log_prob, observations, every).astype(np.float32)
-        probabilities = np.zeros((n, n_actions), np.float32)
-        for _ in range(self.n_draws):
-            actions = checked_actions(self._act(observations), self.space, n)
-            probabilities[np.arange(n), actions - start] += 1 / self.n_draws
-        return probabilities
+        draws = [checked_actions(self._act(observations), self.space, n) for _ in range(self.n_draws)]
+        return np.asarray(np.mean([one_hot(actions, self.space) for actions in draws], 0, dtype=np.float32))
 
     def everywhere(
         self, dataset: MDPDataset, frame_stack: int = 1, frame_pad: str = "zero", history: int = 1
@@ -98,7 +97,7 @@ def behaviour_choices(dataset: MDPDataset, n_draws: int = 1) -> tuple[Array, Arr
     n_final = dataset.n_episodes if dataset.next_observations is None else len(dataset)
     if isinstance(dataset.action_space, Discrete):
         space = dataset.action_space
-        now = np.eye(int(space.n), dtype=np.float32)[dataset.actions - int(space.start)]
+        now = one_hot(dataset.actions, space)
     else:
         now = np.repeat(dataset.actions.reshape(len(dataset), 1, -1), n_draws, 1)
     return now, np.zeros((n_final, *now.shape[1:]), np.float32)

@@ -23,8 +23,9 @@ from offlinekit.deploy import NumpyPolicy
 from offlinekit.envs.callable_policies import RandomPolicy
 from offlinekit.envs.legal_actions import LegalActions
 from offlinekit.errors import DatasetError, UnsupportedError
-from offlinekit.metrics import evaluate
+from offlinekit.metrics import evaluate, ope
 from offlinekit.metrics.ope.fitted_behaviour import _mixed
+from offlinekit.metrics.ope.selection import select
 from offlinekit.nn import losses
 from offlinekit.nn.networks import StackedLinear
 
@@ -94,6 +95,66 @@ def test_what_a_network_says_of_an_illegal_action_teaches_nothing(front, options
     assert ours.keys() == theirs.keys()
     for name, value in ours.items():
         assert torch.equal(value, theirs[name]), name
+
+
+def at_once():
+    """Yields the algorithms that act on one row at a time."""
+    yield from (case for case in discrete() if not case.values[0].impl_class.is_stateful)
+
+
+@pytest.mark.parametrize(("front", "options"), list(at_once()))
+def test_an_export_takes_what_predict_takes_and_nothing_illegal(front, options, tmp_path):
+    algo = front(seed=0, batch_size=8, **options).fit(dataset(), 5, value_alarm="off", **QUIET)
+    form = FORMATS["torchscript"]
+    act = form.open(algo.export(tmp_path / "policy.pt"), algo.impl.observation_space)
+    rng = np.random.default_rng(1)
+    states, legal = rng.normal(size=(10_000, 3)), (rng.random((10_000, A)) < 0.4).astype(np.uint8)
+    legal[np.arange(10_000), rng.integers(0, A, 10_000)] = 1
+    actions = act(tree(states, legal))
+    assert legal[np.arange(10_000), actions].all()
+    np.testing.assert_array_equal(actions, algo.predict(states, legal_actions=legal))
+
+
+@pytest.mark.parametrize(("front", "options"), list(at_once()))
+def test_online_an_illegal_action_is_never_tried(front, options):
+    """The environment refuses them; half of the actions are drawn at random."""
+    algo = front(seed=0, batch_size=8, **{**options, "n_step": 1})
+    settings = {"random_steps": 10, "warmup_steps": 10, **QUIET}
+    try:
+        algo.fit_online(LegalActions(Cards()), 30, epsilon=0.5, **settings)
+    except UnsupportedError as error:
+        pytest.skip(str(error))
+
+
+@pytest.mark.parametrize("kind", ["mean", "qr"])
+def test_fitted_values_of_a_policy_learn_nothing_of_an_illegal_action(kind):
+    data = dataset()
+    policy = DiscreteBC(**TINY).build(data)
+    options = {**TINY, "q_function": kind, "n_quantiles": 5}
+    fits = [DiscreteFQE(policy=policy, **options).build(data) for _ in range(2)]
+    batch = fits[0].sample_batch(data)
+    with torch.no_grad():
+        for module in fits[1].impl.modules():
+            for weights in outputs_of(module):
+                weights += 50.0
+    targets = [fit.impl.compute_target(batch) for fit in fits]
+    assert torch.equal(*targets)
+
+
+def test_estimates_keep_to_legal_actions():
+    """A value at the floor of -1e9 in any target or weight would show: returns lie within 12 * 4."""
+    data = dataset()
+    report = ope.estimate(DiscreteSAC(**TINY).build(data), data, ["wis", "pdis"], gamma=0.9)
+    values = [estimate.value for estimate in report.estimates.values()]
+    assert np.abs([value for value in values if not np.isnan(value)]).max(initial=0.0) < 1e3
+
+
+@pytest.mark.slow
+def test_selection_keeps_to_legal_actions():
+    data = dataset()
+    policies = {"one": DiscreteBC(**TINY).build(data), "two": DiscreteSAC(**TINY).build(data)}
+    chosen = select(policies, data, n_steps=5, n_resamples=2, encoder=TINY["encoder"])
+    assert all(abs(candidate.value) < 1e3 for candidate in chosen.candidates)
 
 
 def outputs_of(module):

@@ -44,6 +44,23 @@ def test_population_prints_each_member_and_draws(tmp_path, capsys):
     assert (tmp_path / "population.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_the_clinic_by_hand():
+    """Mild fever, 1 point a visit, all values 0: waiting -1 + 0.15 * 10 = 0.5, tablets -1.5 + 0.55 * 10 = 4."""
+    clinic = load("clinic")
+    outcomes = clinic["_outcomes"](1, 0, np.zeros((6, 2)))
+    np.testing.assert_allclose(outcomes, [0.5, 4.0, -np.inf])
+    assert clinic["best_treatments"]()["mild", "yes"] == "wait"  # Nothing else is allowed.
+    staff, best = (clinic["true_value"](choose, 200)[0] for choose in (None, clinic["best"]))
+    assert staff < -10 < best
+    with pytest.raises(ValueError, match="tablets is not allowed for"):
+        clinic["true_value"](lambda rows: ["tablets"] * len(rows), 50)
+    table = clinic["table"](50)
+    assert {"date", "fever", "temperature", "may tablets", "treatment", "points", "left", "moved"} <= set(
+        table
+    )
+    assert (table["temperature"] == "").any()
+
+
 # Networks and batches smaller than the defaults learn the same in a tenth of the time.
 
 

@@ -21,12 +21,14 @@ print("".join(out.get("text", "") for cell in notebook.cells for out in cell.get
 PROMISED = {
     "hopper": ("score before training", "mean of the last five", "hopper.mp4: "),
     "lunarlander": ("double DQN", "discrete BCQ", "believes"),
+    "spreadsheet": ("true value of the staff", "true value of CQL", "Fetched fetched", "one row: median"),
     "pendulum_online": ("go online with:", "recovered at", "IQL on both, offline again:"),
 }
 FILES = {
     "hopper": ["hopper.mp4", "hopper.okt", "hopper.png"],
     "lunarlander": ["lunarlander.png"],
     "pendulum_online": ["online.png"],
+    "spreadsheet": ["clinic.yaml", "clinic.md", "fetched/clinic.safetensors"],
 }
 
 
@@ -41,7 +43,16 @@ def test_a_notebook_holds_no_output(path):
 @pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_runs(path, hopper_file, tmp_path, monkeypatch):
-    for package in ("nbclient", "nbformat", "ipykernel", "mujoco", "Box2D", "imageio_ffmpeg"):
+    for package in (
+        "nbclient",
+        "nbformat",
+        "ipykernel",
+        "mujoco",
+        "Box2D",
+        "imageio_ffmpeg",
+        "pandas",
+        "fastapi",
+    ):
         pytest.importorskip(package)
     monkeypatch.setenv("TUTORIAL_UPDATES", "40")
     monkeypatch.setenv("TUTORIAL_EPISODES", "1")

@@ -94,3 +94,27 @@ def test_an_environment_that_has_no_images_says_what_to_do(tmp_path: Path) -> No
 
     with pytest.raises(UnsupportedError, match="make it with render_mode='rgb_array', or give its name"):
         record_video(RandomPolicy(Blind.action_space), Blind(), tmp_path / "film.mp4")
+
+
+@pytest.mark.parametrize(
+    "env_id", ["Hopper-v4", "HalfCheetah-v5", "Walker2d-v4", "Ant-v5", "Humanoid-v4", "Swimmer-v5"]
+)
+def test_the_camera_goes_with_robots_that_walk(env_id: str) -> None:
+    mujoco = pytest.importorskip("mujoco")
+    for env, name in (
+        (make_env(env_id, render_mode="rgb_array"), "track"),
+        (make_env(env_id).again(render_mode="rgb_array"), "track"),  # As films of a dataset's environment.
+    ):
+        renderer, model = env.unwrapped.mujoco_renderer, env.unwrapped.model
+        tracking = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_CAMERA, name)
+        assert tracking >= 0
+        assert renderer.camera_id == tracking
+        assert "camera_name" not in env.facts["env_kwargs"]
+        env.close()
+
+
+def test_a_camera_that_is_named_stays() -> None:
+    pytest.importorskip("mujoco")
+    env = make_env("Hopper-v4", render_mode="rgb_array", camera_id=-1)
+    assert env.unwrapped.mujoco_renderer.camera_id == -1
+    env.close()

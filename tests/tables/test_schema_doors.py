@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 import subprocess
@@ -254,6 +255,31 @@ def test_rows_of_an_episode_step_by_step(algo: DiscreteCQL) -> None:
     actor = algo.as_stateful()
     rows = frame().drop(columns=["dose"])
     assert [actor.predict(row) for row in rows.to_dict("records")] == algo.predict(rows).tolist()
+
+
+def in_a_population(dataset: MDPDataset, folder: Path) -> Any:
+    return DiscreteBC(**TINY, batch_size=4).fit(dataset, 2, seeds=2, **QUIET).algos[1]
+
+
+def without_some_rows(dataset: MDPDataset, folder: Path) -> Any:
+    return DiscreteBC(**TINY, batch_size=4).fit(dataset, 2, weights=[0, 1, 1, 1, 1, 1], **QUIET)
+
+
+def from_a_mapped_file(dataset: MDPDataset, folder: Path) -> Any:
+    opened = MDPDataset.open(dataset.save(folder / "x.h5", compress=False))
+    return DiscreteBC(**TINY, batch_size=4).fit(opened, 2, **QUIET)
+
+
+def copied(dataset: MDPDataset, folder: Path) -> Any:
+    return copy.deepcopy(DiscreteBC(**TINY).build(dataset))
+
+
+@pytest.mark.parametrize("learn", [in_a_population, without_some_rows, from_a_mapped_file, copied])
+def test_every_way_to_learn_keeps_the_schema(learn: Any, tmp_path: Path) -> None:
+    dataset = from_dataframe(frame(), schema=DATA)
+    algo = learn(dataset, tmp_path)
+    assert algo.schema == dataset.schema
+    assert set(algo.predict(frame(), labels=True)) <= set(LABELS)
 
 
 def test_values_of_labels(algo: DiscreteCQL) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
-import torch
 from torch import Tensor
 
 from offlinekit.core.impl import Impl
@@ -34,14 +34,13 @@ class DiscreteBCImpl(Impl):
 
     def compute_actor_loss(self, batch: Batch) -> Loss:
         """Returns the negative log-likelihood of the action of each row, plus the penalty on logits."""
-        logits = self.policy(batch.observations)
-        return losses.imitation_loss(logits, batch.actions, self.config.logits_penalty)
+        penalised = partial(losses.imitation_loss, penalty=self.config.logits_penalty)
+        return self.parts.total(penalised, self.policy(batch.observations), batch.actions)
 
     def predict_best_action(self, observations: TensorTree) -> Tensor:
         """Returns the likeliest actions [B]."""
-        logits: Tensor = self.policy(observations)
-        return logits.argmax(-1)
+        return self.parts.best(self.policy(observations))
 
     def sample_action(self, observations: TensorTree) -> Tensor:
         """Returns actions [B] drawn from the classifier's probabilities."""
-        return self.random.categorical(torch.log_softmax(self.policy(observations), -1))
+        return self.parts.draw(self.parts.log_softmax(self.policy(observations)), self.random)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -17,7 +18,10 @@ if TYPE_CHECKING:
 
 
 class DiscreteBCQImpl(QLearningImpl):
-    """Double DQN over {a : G(a|s) / max G(.|s) >= threshold}; arXiv:1910.01708, algorithm 1."""
+    """Double DQN over {a : G(a|s) / max G(.|s) >= threshold}; arXiv:1910.01708, algorithm 1.
+
+    Of several parts each has to be likely enough, as in arXiv:2411.11088, section 4.
+    """
 
     config: DiscreteBCQ
 
@@ -34,13 +38,13 @@ class DiscreteBCQImpl(QLearningImpl):
 
     def compute_imitator_loss(self, batch: Batch) -> Loss:
         """Returns the negative log-likelihood of the action of each row, plus the penalty on logits."""
-        logits = self.imitator(batch.observations)
-        return losses.imitation_loss(logits, batch.actions, self.config.logits_penalty)
+        penalised = partial(losses.imitation_loss, penalty=self.config.logits_penalty)
+        return self.parts.total(penalised, self.imitator(batch.observations), batch.actions)
 
     def constrained_values(self, observations: TensorTree) -> Tensor:
         """Returns the mean over critics of Q [B, A], minus infinity for actions that are not allowed."""
-        log_probs = torch.log_softmax(self.imitator(observations), -1)
-        allowed = losses.likely_actions(log_probs, self.config.threshold)
+        likely = partial(losses.likely_actions, threshold=self.config.threshold)
+        allowed = self.parts.map(likely, self.parts.log_softmax(self.imitator(observations)))
         return self.q.values(observations).mean(0).masked_fill(~allowed, -torch.inf)
 
     def next_actions(self, observations: TensorTree, outputs: Tensor) -> Tensor:
@@ -49,4 +53,4 @@ class DiscreteBCQImpl(QLearningImpl):
 
     def predict_best_action(self, observations: TensorTree) -> Tensor:
         """Returns the best allowed actions [B]."""
-        return self.constrained_values(observations).argmax(-1)
+        return self.parts.best(self.constrained_values(observations))

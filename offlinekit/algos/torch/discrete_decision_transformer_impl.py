@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from offlinekit.core.bases.sequence_model import SequenceImpl
 from offlinekit.nn.losses import floored
+from offlinekit.nn.policies import ActionParts
 from offlinekit.nn.rows import window_rows
 from offlinekit.nn.transformer import TrajectoryTransformer, TransformerConfig, init_small
 from offlinekit.sampling.batch import TrajectoryBatch
@@ -40,6 +41,29 @@ class WindowTransformer(TrajectoryTransformer):
         )
 
 
+class EmbeddedParts(nn.Module):
+    """Actions [...] -> [..., W], the sum of an embedding of each part.
+
+    Args:
+        parts: Of the actions.
+        width: W.
+    """
+
+    def __init__(self, parts: ActionParts, width: int) -> None:
+        super().__init__()
+        self.parts = parts
+        self.tables = nn.ModuleList(nn.Embedding(size, width) for size in parts.sizes)
+
+    def forward(self, actions: Tensor) -> Tensor:
+        """Returns the embedded actions."""
+        pairs = zip(self.tables, self.parts.choices(actions), strict=True)
+        return torch.stack([table(choice) for table, choice in pairs]).sum(0)
+
+
+def _gathered(log_probs: Tensor, actions: Tensor) -> Tensor:
+    return log_probs.gather(-1, actions.unsqueeze(-1)).squeeze(-1)
+
+
 class DiscreteDecisionTransformerImpl(SequenceImpl):
     """L = -log p(a_t | R_1, s_1, a_1, ..., R_t, s_t) over the real steps; arXiv:2106.01345, section 4.1."""
 
@@ -48,9 +72,16 @@ class DiscreteDecisionTransformerImpl(SequenceImpl):
     def build_policy(self) -> WindowTransformer:
         """Makes the transformer."""
         width = self.config.width
-        networks = (self.make_embedding(), nn.Embedding(self.n_actions, width).apply(init_small))
-        head = nn.Linear(width, self.n_actions, bias=False).apply(init_small)
+        networks = (self.make_embedding(), self.make_action_embedding())
+        head = nn.Linear(width, sum(self.parts.sizes), bias=False).apply(init_small)
         return WindowTransformer(self.config, networks, nn.GELU, head, self.random)
+
+    def make_action_embedding(self) -> nn.Module:
+        """Makes the embedding of an action, the sum of those of its parts."""
+        width, parts = self.config.width, self.parts
+        if len(parts.sizes) == 1:
+            return nn.Embedding(self.n_actions, width).apply(init_small)
+        return EmbeddedParts(parts, width).apply(init_small)
 
     def build_objectives(self) -> list[Objective]:
         """Returns the classification loss; weights of linear maps and convolutions alone decay."""
@@ -69,14 +100,14 @@ class DiscreteDecisionTransformerImpl(SequenceImpl):
 
     def compute_actor_loss(self, batch: TrajectoryBatch) -> Loss:
         """Returns the negative log-likelihood of the actions in the real steps of each window."""
-        log_probs = torch.log_softmax(self.outputs(batch), -1)
-        chosen = log_probs.gather(-1, batch.actions.unsqueeze(-1)).squeeze(-1)
+        log_probs = self.parts.log_softmax(self.outputs(batch))
+        chosen = self.parts.total(_gathered, log_probs, batch.actions)
         return window_rows(-chosen, batch.valid)
 
     def best_of(self, outputs: Tensor) -> Tensor:
         """Returns the likeliest actions [...]."""
-        return outputs.argmax(-1)
+        return self.parts.best(outputs)
 
     def drawn_from(self, outputs: Tensor) -> Tensor:
         """Returns actions drawn from the classifier's probabilities [...]."""
-        return self.random.categorical(torch.log_softmax(outputs, -1))
+        return self.parts.draw(self.parts.log_softmax(outputs), self.random)

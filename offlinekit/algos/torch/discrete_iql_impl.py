@@ -9,7 +9,6 @@ from torch import Tensor
 
 from offlinekit.algos.torch.iql_impl import ImplicitValues
 from offlinekit.core.bases.q_learning import DiscreteActorCriticImpl
-from offlinekit.nn import losses
 from offlinekit.sampling.batch import Batch
 from offlinekit.training.objectives import Objective
 
@@ -41,4 +40,4 @@ class DiscreteIQLImpl(ImplicitValues, DiscreteActorCriticImpl):
     def data_values(self, batch: Batch) -> Tensor:
         """Returns min_k Q_target_k(s, a) of the data's actions [B], without gradient."""
         values = self.target_q.values(batch.observations)
-        return losses.select_actions(values, batch.actions).amin(0)
+        return self.parts.select(values, batch.actions).amin(0)

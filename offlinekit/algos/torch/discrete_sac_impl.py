@@ -51,8 +51,8 @@ class DiscreteSACImpl(DiscreteActorCriticImpl):
         if configured is not None:
             return configured
         if has_legal_actions(self.observation_space):
-            return 0.98 * losses.are_legal(log_probs).sum(-1).log()
-        return 0.98 * math.log(self.n_actions)
+            return 0.98 * self.parts.total(_largest_entropy, log_probs)
+        return 0.98 * sum(map(math.log, self.parts.sizes))
 
     def compute_target(self, batch: Batch) -> Tensor:
         """Returns r + gamma pi(s')^T [min_k Q_target_k(s') - temperature log pi(s')], eq. (10)."""
@@ -68,3 +68,8 @@ class DiscreteSACImpl(DiscreteActorCriticImpl):
         log_probs = self.policy(batch.observations)
         costs = self.log_temperature.detach().exp() * log_probs - values  # [B, A]
         return losses.expectation(log_probs, costs)
+
+
+def _largest_entropy(log_probs: Tensor) -> Tensor:
+    """Returns the entropy [B] of the uniform choice among legal actions."""
+    return losses.are_legal(log_probs).sum(-1).log()

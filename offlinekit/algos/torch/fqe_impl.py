@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from offlinekit.core.impl import Impl
-from offlinekit.nn import losses
 from offlinekit.nn.encoders import resolve_encoder
 from offlinekit.nn.networks import QFunction
 from offlinekit.sampling.batch import Batch, TensorTree
@@ -37,7 +36,7 @@ class FQEImpl(Impl):
             self.random,
             config.n_critics,
             action_size=0 if self.is_discrete else self.action_size,
-            n_actions=self.n_actions if self.is_discrete else 0,
+            n_actions=sum(self.parts.sizes) if self.is_discrete else 0,
             n_quantiles=config.n_quantiles if config.q_function == "qr" else None,
             huber_width=1.0 if config.td_loss == "huber" else None,
         )
@@ -76,7 +75,7 @@ class FQEImpl(Impl):
 class DiscreteFQEImpl(FQEImpl):
     """y = r + gamma sum_a' pi(a' | s') Q_target(s', a'); of quantiles, those of one a' drawn from pi.
 
-    `batch.next_policy_probabilities` [B, A] are pi(. | s').
+    `batch.next_policy_probabilities` [B, A] are pi(. | s'), or of the choices of each part if actions are factored.
     """
 
     config: DiscreteFQE
@@ -89,8 +88,12 @@ class DiscreteFQEImpl(FQEImpl):
         if self.q.n_quantiles is None:
             expected: Tensor = (probabilities * outputs).sum(-1)
             return expected
-        return losses.select_actions(outputs, self.random.categorical(torch.log(probabilities)))
+        return self.parts.select(outputs, self.parts.draw(torch.log(probabilities), self.random))
+
+    def mean_value(self, observations: TensorTree, probabilities: Tensor) -> Tensor:
+        """Returns the mean over members of Q(s, .) over actions, or choices of parts, of these probabilities, [B]."""
+        return (self.q.values(observations) * probabilities).sum(-1).mean(0)
 
     def outputs(self, observations: TensorTree, actions: Tensor) -> Tensor:
         """Returns what the critics say of actions, [K, B] or [K, N, B]."""
-        return losses.select_actions(self.q(observations), actions)
+        return self.parts.select(self.q(observations), actions)

@@ -53,7 +53,7 @@ class QLearningImpl(Impl):
             self.observation_space,
             self.random,
             config.n_critics,
-            n_actions=self.n_actions,
+            n_actions=sum(self.parts.sizes),
             n_quantiles=config.n_quantiles if config.q_function == "qr" else None,
             huber_width=1.0 if config.td_loss == "huber" else None,
         )
@@ -66,7 +66,7 @@ class QLearningImpl(Impl):
         """Returns rewards + discounts * Q_target(s', greedy action), [B] or [N, B]; lowest over members."""
         outputs = self.target_q(batch.next_observations)
         actions = self.next_actions(batch.next_observations, outputs)
-        return batch.rewards + batch.discounts * self.q.lowest(losses.select_actions(outputs, actions))
+        return batch.rewards + batch.discounts * self.q.lowest(self.parts.select(outputs, actions))
 
     def next_actions(self, observations: TensorTree, outputs: Tensor) -> Tensor:
         """Returns the actions [B] whose value the target takes; `outputs` are its own at these observations."""
@@ -74,7 +74,7 @@ class QLearningImpl(Impl):
 
     def compute_critic_loss(self, batch: Batch, q_tpn: Tensor) -> Loss:
         """Returns the temporal-difference loss of the data's actions."""
-        outputs = losses.select_actions(self.q(batch.observations), batch.actions)
+        outputs = self.parts.select(self.q(batch.observations), batch.actions)
         return self.q.loss(outputs, q_tpn, batch.masks)
 
     def conservative_critic_loss(self, batch: Batch, q_tpn: Tensor, alpha: float) -> Loss:
@@ -83,17 +83,15 @@ class QLearningImpl(Impl):
         Source: Kumar et al. 2020, arXiv:2006.04779, eq. (4), the sum over actions taken exactly.
         """
         outputs = self.q(batch.observations)
-        td_loss = self.q.loss(losses.select_actions(outputs, batch.actions), q_tpn, batch.masks)
-        values = self.q.expected(outputs)  # [K, B, A]
-        data = losses.select_actions(values, batch.actions)
-        gaps = losses.conservative_gap(values.movedim(-1, 1), data)
+        td_loss = self.q.loss(self.parts.select(outputs, batch.actions), q_tpn, batch.masks)
+        gaps = self.parts.total(_conservative_gap, self.q.expected(outputs), batch.actions)  # [K, B]
         gap = bootstrapped(gaps, batch.masks)
         loss = td_loss + alpha * gap
         return loss, {"td_loss": td_loss.detach(), "conservative_gap": gap.detach()}
 
     def greedy(self, values: Tensor) -> Tensor:
         """Returns the action [B] of the highest value, of the mean over members, from values [K, B, A]."""
-        return values.mean(0).argmax(-1)
+        return self.parts.best(values.mean(0))
 
     def predict_best_action(self, observations: TensorTree) -> Tensor:
         """Returns the greedy actions [B]."""
@@ -103,7 +101,12 @@ class QLearningImpl(Impl):
         """Returns the mean over members of Q(s, a) [B]; of the greedy action if actions are None."""
         values = self.q.values(observations)
         chosen = self.predict_best_action(observations) if actions is None else actions
-        return losses.select_actions(values, chosen).mean(0)
+        return self.parts.select(values, chosen).mean(0)
+
+
+def _conservative_gap(values: Tensor, actions: Tensor) -> Tensor:
+    """Returns the soft maximum of values [K, B, A] less those of actions [B], [K, B]."""
+    return losses.conservative_gap(values.movedim(-1, 1), losses.select_actions(values, actions))
 
 
 class DiscreteActorCritic(QLearning):
@@ -124,7 +127,7 @@ class DiscreteActorCriticImpl(QLearningImpl):
     def build(self) -> None:
         """Makes critics, their target and the policy."""
         super().build()
-        self.policy = CategoricalPolicy(self.make_logits(), self.random)
+        self.policy = CategoricalPolicy(self.make_logits(), self.random, self.parts)
 
     def build_objectives(self) -> list[Objective]:
         """Returns the critics' loss, then the actor's."""
@@ -142,16 +145,19 @@ class DiscreteActorCriticImpl(QLearningImpl):
         return batch.rewards + batch.discounts * losses.expectation(log_probs, values)
 
     def lowest_outputs(self, outputs: Tensor) -> Tensor:
-        """Reduces [K, B, A] or [K, N, B, A] to the most pessimistic member of each row and action."""
+        """Reduces [K, B, A] or [K, N, B, A] to the most pessimistic member of each row and action.
+
+        Of several parts it is the lowest of each, whose sum is at most the lowest sum.
+        """
         lowest = self.q.lowest(outputs.flatten(-2))
-        return lowest.reshape(*lowest.shape[:-1], outputs.shape[-2], self.n_actions)
+        return lowest.reshape(*lowest.shape[:-1], *outputs.shape[-2:])
 
     @torch.no_grad()
     def advantages(self, batch: Batch) -> Tensor:
         """Returns Q(s, a) - sum_b pi(b|s) Q(s, b) of the data's actions [B], Q = min_k Q_k, without gradient."""
         values = self.q.values(batch.observations).amin(0)  # [B, A]
         mean = losses.expectation(self.policy(batch.observations), values)
-        return losses.select_actions(values, batch.actions) - mean
+        return self.parts.select(values, batch.actions) - mean
 
     def compute_actor_loss(self, batch: Batch) -> Loss:
         """Returns the loss of the policy."""

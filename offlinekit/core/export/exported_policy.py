@@ -13,12 +13,13 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from torch.utils._pytree import tree_leaves
 
-from offlinekit.envs.env_spaces import JointDiscrete
+from offlinekit.envs.env_spaces import JointDiscrete, part_sizes
 from offlinekit.envs.legal_actions import legal_of
 from offlinekit.envs.text.token_space import TokenWindow
 from offlinekit.errors import UnsupportedError
 from offlinekit.nn.dispatch import Dispatch
 from offlinekit.nn.networks import Ensemble
+from offlinekit.nn.policies import ActionParts
 from offlinekit.nn.trunks import observation_leaves, space_leaves
 from offlinekit.sampling.scalers import Affine
 from offlinekit.types import Array, map_tree
@@ -59,7 +60,7 @@ class ExportedPolicy(nn.Module):
         self._acted = _numbers(algo.scaling.action)
         bounds = ("low", "high") if isinstance(self.action_space, spaces.Box) else ()
         joint = self.action_space if isinstance(self.action_space, JointDiscrete) else None
-        self._parts = None if joint is None else torch.from_numpy(joint.split(np.arange(joint.n)).T.copy())
+        self._parts = None if joint is None else ActionParts(joint.sizes)
         self._bounds = [
             torch.tensor(getattr(self.action_space, bound), dtype=torch.float32) for bound in bounds
         ]
@@ -73,11 +74,7 @@ class ExportedPolicy(nn.Module):
         actions: Tensor = self.impl.exported_actions(_tree(self.observation_space, iter(scaled)))
         if not self._bounds:
             numbers = actions.reshape(-1)  # ArgMax of onnxruntime keeps its axis if there are no rows.
-            return (
-                numbers
-                if self._parts is None
-                else self._parts.gather(1, numbers.expand(len(self._parts), -1)).T
-            )
+            return numbers if self._parts is None else torch.stack(self._parts.choices(numbers), -1)
         if self._acted is not None:
             actions = (actions.double() * self._acted["scale"] + self._acted["shift"]).float()
         return actions.clamp(*self._bounds)
@@ -197,7 +194,9 @@ def examples(algo: Algo, n_rows: int) -> ArrayTree:
     tree = _tree(space, iter([_draw(rng, leaf, a, n_rows) for leaf, a in zip(leaves, affines, strict=True)]))
     legal = legal_of(tree)
     if legal is not None:
-        legal[:, 0] |= ~legal.any(1)  # A row has a legal action.
+        assert isinstance(algo.impl.action_space, spaces.Discrete)
+        for part in np.split(legal, np.cumsum(part_sizes(algo.impl.action_space))[:-1], 1):
+            part[:, 0] |= ~part.any(1)  # A row has a legal action, or a choice in each part.
     return tree
 
 

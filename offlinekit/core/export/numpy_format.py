@@ -27,6 +27,7 @@ NAMES = {
     "_to_copy": "cast",
     "clamp_min": "maximum",
     "clamp_max": "minimum",
+    "floor_divide": "floordiv",
     "split_with_sizes": "split",
     "sym_size": "size",
     "view": "reshape",

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from gymnasium import spaces
 
+from offlinekit.datasets.inspection.summary import counted
 from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.datasets.validation import blocks, named_leaves
 from offlinekit.types import Array
@@ -92,11 +93,11 @@ def action_spreads(dataset: MDPDataset) -> list[Spread]:
 
 
 def action_counts(dataset: MDPDataset) -> Array | None:
-    """Returns how often each discrete action was taken, int64 [n]; None for continuous ones."""
+    """Returns how often each discrete action, or choice of a factored part, was taken, int64; None if continuous."""
     space = dataset.action_space
     if not isinstance(space, spaces.Discrete):
         return None
-    return np.bincount(dataset.actions, minlength=int(space.n))
+    return counted(dataset.actions, space)
 
 
 def action_names(dataset: MDPDataset, n_actions: int) -> list[str]:

@@ -20,6 +20,7 @@ from offlinekit.datasets.inspection.doubts import (
 )
 from offlinekit.datasets.inspection.rules import Rule, located
 from offlinekit.datasets.validation import blocks, named_leaves
+from offlinekit.envs.env_spaces import output_numbers, part_sizes
 from offlinekit.types import Array
 
 REPEATED = 1e-3
@@ -141,10 +142,11 @@ def action_range(draft: Draft) -> Iterator[Finding]:
     """Finds actions of a declared Discrete that never occur, and floats of no declared range."""
     actions, space = draft.columns["actions"], draft.action_space
     if isinstance(space, spaces.Discrete):
-        is_taken = np.bincount(actions, minlength=min(int(space.n), EXACT)) > 0
+        n_choices = sum(part_sizes(space))
+        is_taken = np.bincount(output_numbers(actions, space).ravel(), minlength=min(n_choices, EXACT)) > 0
         missing = np.flatnonzero(~is_taken)
         if len(missing) and draft.given.get("action_space") is not None:
-            message = f"{_some(missing)} of {space.n} never occur"
+            message = f"{_some(missing)} of {n_choices} never occur"
             yield note("actions", message, "right if nobody took them; else look at their numbering")
     elif space is not None and not space.is_bounded():  # type: ignore[attr-defined]
         message = f"have no declared range; they reach {np.abs(actions).max():g}"

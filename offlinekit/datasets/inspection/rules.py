@@ -19,6 +19,7 @@ from offlinekit.datasets.episodes import denied_ends
 from offlinekit.datasets.findings import Fault, Finding, fault
 from offlinekit.datasets.inspection.text_rules import broken_text, no_tokens
 from offlinekit.datasets.spaces import outside, unfit
+from offlinekit.envs.env_spaces import output_numbers, part_sizes, without_choice
 from offlinekit.envs.legal_actions import LEGAL_ACTIONS, OBSERVATIONS, legal_of
 from offlinekit.errors import did_you_mean
 from offlinekit.types import Array
@@ -183,6 +184,11 @@ def outside_action_space(draft: Draft) -> Iterator[Finding]:
         yield from outside(draft.columns["actions"], draft.action_space)
 
 
+def _taken_illegally(legal: Array, actions: Array, space: spaces.Discrete) -> Array:
+    taken = np.take_along_axis(legal, output_numbers(actions, space), 1)
+    return np.asarray((taken == 0).any(1))
+
+
 def illegal_actions(draft: Draft) -> Iterator[Finding]:
     """Finds legal actions of continuous ones or of another number of actions, rows without one, and illegal actions."""
     legal, space = legal_of(draft.columns.get("observations")), draft.action_space
@@ -193,12 +199,12 @@ def illegal_actions(draft: Draft) -> Iterator[Finding]:
         yield fault(
             field, f"are of discrete actions, got {space}", "leave them out, or name the key otherwise"
         )
-    elif legal.shape[1] != space.n:
-        message = f"must have an entry for each of {space.n} actions, got {legal.shape[1]}"
+    elif legal.shape[1] != (n_entries := sum(part_sizes(space))):
+        message = f"must have an entry for each of {n_entries} actions, got {legal.shape[1]}"
         yield fault(field, message, f"declare action_space=Discrete({legal.shape[1]})")
-    elif len(none := np.flatnonzero(~legal.any(1))):
+    elif len(none := np.flatnonzero(without_choice(legal, space))):
         yield fault(field, "has no legal action", "leave rows without a choice out", none)
-    elif actions is not None and len(wrong := np.flatnonzero(legal[np.arange(len(legal)), actions] == 0)):
+    elif actions is not None and len(wrong := np.flatnonzero(_taken_illegally(legal, actions, space))):
         message = f"says that the action taken, {actions[wrong[0]]}, is not legal"
         yield fault(field, message, "mark what was done as legal, or leave these episodes out", wrong)
 

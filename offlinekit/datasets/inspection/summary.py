@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from gymnasium.spaces import Discrete, Space
 
 from offlinekit.datasets.validation import blocks
+from offlinekit.envs.env_spaces import output_numbers, part_sizes
 from offlinekit.types import Array, map_tree
 
 if TYPE_CHECKING:
@@ -55,16 +57,20 @@ def feature_moments(leaf: Array) -> dict[str, list[float]]:
     return {"mean": mean.tolist(), "std": std.tolist()}
 
 
-def describe_actions(actions: Array, n_actions: int | None) -> dict[str, list[float]]:
+def counted(actions: Array, space: Discrete) -> Array:
+    """Returns how often each action, or each choice of factored parts side by side, was taken, int64."""
+    return np.bincount(output_numbers(actions, space).ravel(), minlength=sum(part_sizes(space)))
+
+
+def describe_actions(actions: Array, space: Space[Any]) -> dict[str, list[float]]:
     """Returns the counts of discrete actions, or mean and std by dimension of continuous ones."""
-    if n_actions is None:
+    if not isinstance(space, Discrete):
         return feature_moments(actions)
-    return {"counts": np.bincount(actions, minlength=n_actions).tolist()}
+    return {"counts": counted(actions, space).tolist()}
 
 
 def describe(dataset: MDPDataset) -> dict[str, Any]:
     """Returns the statistics of an MDPDataset as plain data, ready for JSON."""
-    n_actions = getattr(dataset.action_space, "n", None)
     return {
         "rows": len(dataset),
         "episodes": dataset.n_episodes,
@@ -75,5 +81,5 @@ def describe(dataset: MDPDataset) -> dict[str, Any]:
         "length": summarise(dataset.episode_lengths()),
         "reward": summarise(dataset.rewards),
         "observations": map_tree(feature_moments, dataset.observations),
-        "actions": describe_actions(dataset.actions, None if n_actions is None else int(n_actions)),
+        "actions": describe_actions(dataset.actions, dataset.action_space),
     }

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import gymnasium
 import numpy as np
-from tqdm import tqdm
 
 from offlinekit.datasets.draft import plain
 from offlinekit.datasets.editing.concatenation import concatenate
@@ -24,6 +23,7 @@ from offlinekit.envs.env_spaces import check_learnable
 from offlinekit.envs.episode_loop import first_observation
 from offlinekit.envs.given_env import GivenEnv
 from offlinekit.errors import DatasetError
+from offlinekit.ground.progress import Progress
 
 if TYPE_CHECKING:
     from offlinekit.interfaces import EnvSource, PolicyLike
@@ -67,7 +67,7 @@ def collect(
         part_steps: Rows of a part, about.
         name: Of the dataset.
         metadata: Plain data to keep with the dataset, beside `env_id` and `recording`.
-        progress: Whether to show a progress bar; None does on a terminal.
+        progress: Whether to show how far it is; None does.
 
     Raises:
         ValueError: For numbers out of range, and for actions that do not fit the environment.
@@ -88,16 +88,14 @@ def collect(
         recording = {**settings, "part_steps": part_steps, **where}
         facts = plain({**where, "recording": recording, **(metadata or {})})
         store = Parts(None if out is None else Path(out), name, facts)
-        with tqdm(
-            desc=name, total=n_steps, unit="step", disable=None if progress is None else not progress
-        ) as bar:
+        with Progress(name, n_steps, shown=progress is not False, unit="step") as bar:
             while store.n_rows < n_steps:
                 behaviour.seed(int(np.random.SeedSequence([seed, len(store)]).generate_state(1)[0]))
                 if store.take_up():
-                    bar.update(len(store.parts[-1]))
+                    bar.advance(len(store.parts[-1]))
                     continue
                 wanted = min(part_steps, n_steps - store.n_rows)
-                recorder = Recorder(behaviour, envs, wanted, seed + store.n_episodes, max_steps, bar.update)
+                recorder = Recorder(behaviour, envs, wanted, seed + store.n_episodes, max_steps, bar.advance)
                 with store.kept_at_interruption():
                     recorder.run()
                 store.add(recorder.dataset())

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from offlinekit.datasets.download import data_root
 from offlinekit.datasets.mdp_dataset import MDPDataset
-from offlinekit.datasets.recording import level_recording, maze_recording
+from offlinekit.datasets.recording import atari_recording, level_recording, maze_recording
 from offlinekit.datasets.recording.stand_in import StandIn
 from offlinekit.envs.mazes.maze2d import MAZES, PREFIX
 from offlinekit.errors import did_you_mean
@@ -23,6 +23,8 @@ class Recipe(NamedTuple):
     text: str
     run: Callable[[StandIn], MDPDataset]  # Records, writes and returns it.
     n_steps: int = 1_000_000
+    env_kwargs: Mapping[str, int] = {}  # Never written to.
+    score_episodes: int = 100
 
 
 RECIPES: dict[str, Recipe] = {
@@ -35,6 +37,18 @@ RECIPES: dict[str, Recipe] = {
     **{
         f"{robot}-medium": Recipe(f"{robot}-medium-v2", env_id, level_recording.RECIPE, level_recording.run)
         for robot, env_id in (("hopper", "Hopper-v4"), ("halfcheetah", "HalfCheetah-v4"))
+    },
+    **{
+        f"{game.lower()}-teacher": Recipe(
+            f"Tianshou's {game} of QR-DQN",
+            f"ALE/{game}-v5",
+            atari_recording.RECIPE.format(epsilon=epsilon),
+            atari_recording.run,
+            100_000,
+            atari_recording.PREPARED,
+            10,
+        )
+        for game, epsilon in atari_recording.EPSILON.items()
     },
 }
 """Recipes by the name of what they record."""
@@ -51,7 +65,7 @@ def record(
     *,
     n_steps: int | None = None,
     seed: int = 0,
-    score_episodes: int = 100,
+    score_episodes: int | None = None,
     policy_file: str | Path | None = None,
 ) -> MDPDataset:
     """Records a dataset by its recipe and writes it; `get_dataset("recorded/<name>")` reads it.
@@ -64,7 +78,8 @@ def record(
         out: File to write, by default the one that `get_dataset` looks for, `path_of(name)`.
         n_steps: Rows, by default as many as the published dataset has.
         seed: Of everything drawn.
-        score_episodes: Episodes in which the behaviour and random actions are scored.
+        score_episodes: Episodes in which the behaviour and random actions are scored, by default 100; 10 of random
+            actions alone for Atari, whose recorded episodes score the behaviour.
         policy_file: D4RL's file that carries the behaviour, for recipes of its policies; by default looked for as
             `get_dataset` looks for D4RL's files.
 
@@ -89,7 +104,8 @@ def record(
         path,
         checked("n_steps", recipe.n_steps if n_steps is None else n_steps, Count),
         seed,
-        checked("score_episodes", score_episodes, Count),
+        checked("score_episodes", recipe.score_episodes if score_episodes is None else score_episodes, Count),
         None if policy_file is None else Path(policy_file),
+        recipe.env_kwargs,
     )
     return recipe.run(stand_in)

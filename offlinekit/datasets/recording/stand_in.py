@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,6 +40,7 @@ class StandIn:
         seed: Of everything drawn.
         score_episodes: Episodes in which the behaviour and random actions are scored.
         policy_file: D4RL's file that carries the behaviour, if it is not where `get_dataset` looks.
+        env_kwargs: Of the environment.
     """
 
     name: str
@@ -50,6 +52,7 @@ class StandIn:
     seed: int
     score_episodes: int
     policy_file: Path | None = None
+    env_kwargs: Mapping[str, int] = field(default_factory=dict)
 
     def make_env(self) -> gymnasium.Env[Any, Any]:
         """Makes the environment.
@@ -57,7 +60,7 @@ class StandIn:
         Raises:
             MissingExtraError: If its package is not installed; names it.
         """
-        env = make_env(self.env_id)
+        env = make_env(self.env_id, **self.env_kwargs)
         if env is None:
             raise MissingExtraError(
                 f"{self.name} is recorded in {self.env_id}; install the extra named above"
@@ -71,12 +74,11 @@ class StandIn:
             behaviour: Returns of the behaviour's own episodes [n].
         """
         row = d4rl.table().get(self.stands_for, {})
-        chance = evaluate(
-            RandomPolicy(self.make_env().action_space), self.env_id, self.score_episodes
-        ).returns
+        env = self.make_env()
+        chance = evaluate(RandomPolicy(env.action_space), env, self.score_episodes).returns
         return {
             **{"recipe": self.recipe, "stands_for": self.stands_for, "recorded_seed": self.seed},
-            **{"env_id": self.env_id, "env_kwargs": {}, "versions": versions()},
+            **{"env_id": self.env_id, "env_kwargs": dict(self.env_kwargs), "versions": versions()},
             **{f"reference_{end}_score": row[end] for end in ("min", "max") if end in row},
             **{"behaviour_returns": spread(behaviour), "random_returns": spread(chance)},
         }

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from gymnasium.spaces import Discrete, Space
 
 from offlinekit.directions import less_is_better
+from offlinekit.envs.env_spaces import one_hot
 from offlinekit.envs.frame_stacking import observations_at
 from offlinekit.metrics.batches import actions_at
 from offlinekit.types import Array, leaves, row_parts
@@ -46,10 +48,10 @@ def out_of_distribution_distance(
     chosen = np.sort(rng.permutation(len(dataset))[:n_rows])
     asked = np.sort(rng.permutation(len(chosen))[:n_queries])
     states = _standardised(_vectors(algo, dataset, chosen, seed))
-    n_actions = getattr(dataset.action_space, "n", None)
-    taken = _action_vectors(dataset.actions[chosen], n_actions)
-    scale = _scale(taken) if n_actions is None else 1.0
-    policy = _action_vectors(actions_at(algo, dataset, chosen[asked]), n_actions)
+    space = dataset.action_space
+    taken = _action_vectors(dataset.actions[chosen], space)
+    scale = 1.0 if isinstance(space, Discrete) else _scale(taken)
+    policy = _action_vectors(actions_at(algo, dataset, chosen[asked]), space)
     tree = KDTree(np.hstack([states, taken / scale]))
     distances, _ = tree.query(np.hstack([states[asked], policy / scale]), k=1)
     return float(distances.mean())
@@ -80,12 +82,11 @@ def _projection(flat: Array, seed: int) -> Callable[[Array], Array]:
     return projection
 
 
-def _action_vectors(actions: Array, n_actions: int | None) -> Array:
-    """Returns actions as float64 [B, A]; discrete ones one-hot, such that different ones are 1 apart."""
-    if n_actions is None:
+def _action_vectors(actions: Array, space: Space[Any]) -> Array:
+    """Returns actions as float64 [B, A]; discrete ones one-hot, such that different choices of a part are 1 apart."""
+    if not isinstance(space, Discrete):
         return actions.astype(np.float64)
-    one_hot: Array = np.eye(n_actions)[actions] / np.sqrt(2.0)
-    return one_hot
+    return np.asarray(one_hot(actions, space) / np.sqrt(2.0), np.float64)
 
 
 def _scale(vectors: Array) -> Array:

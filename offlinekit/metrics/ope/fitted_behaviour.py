@@ -12,6 +12,7 @@ import numpy.typing as npt
 from gymnasium import spaces
 from scipy import stats
 
+from offlinekit.envs.env_spaces import check_countable
 from offlinekit.envs.legal_actions import legal_of
 from offlinekit.errors import UnsupportedError
 from offlinekit.metrics.ope.calibration import Calibration, reliability, reliability_of_quantiles
@@ -122,6 +123,7 @@ def _fit_discrete(
     dataset: MDPDataset, model: BaseEstimator | None, folds: list[tuple[Array, Array]], floor: float
 ) -> FittedBehaviour:
     space = cast("spaces.Discrete", dataset.action_space)
+    check_countable(space, "a fitted behaviour gives a probability to")
     actions = dataset.actions
     n_actions = int(space.n)
     states = state_numbers(dataset.observations) if model is None else None

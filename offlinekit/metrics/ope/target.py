@@ -11,7 +11,7 @@ from gymnasium import spaces
 from offlinekit.datasets.findings import refuse_first
 from offlinekit.datasets.inspection.rules import no_log_probs
 from offlinekit.envs.callable_policies import Act, GreedyPolicy, as_policy
-from offlinekit.envs.env_spaces import joined_actions
+from offlinekit.envs.env_spaces import check_countable, joined_actions
 from offlinekit.envs.stateful_policies import check_memoryless
 from offlinekit.errors import UnsupportedError
 from offlinekit.metrics.ope.logged import Floats
@@ -47,6 +47,7 @@ class TargetPolicy:
         act = as_policy(policy)
         self.act: Act = lambda observations: joined_actions(np.asarray(act(observations)), action_space)
         self.source, self.policy, self.n_samples = policy, policy, n_samples
+        check_countable(action_space, "off-policy estimates weigh")
         self.discrete = isinstance(action_space, spaces.Discrete)
         self.action_space = action_space
         self.n_actions = int(action_space.n) if isinstance(action_space, spaces.Discrete) else 0

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from gymnasium import spaces
 from torch import Tensor, nn
 
+from offlinekit.envs.env_spaces import check_countable
 from offlinekit.nn.encoders import MLPEncoder
 from offlinekit.nn.networks import Network
 from offlinekit.nn.random import Random
@@ -32,6 +33,7 @@ class DensityRatio(nn.Module):
         random: Random,
     ) -> None:
         super().__init__()
+        check_countable(action_space, "balanced mixing tells")
         self.n_actions = int(action_space.n) if isinstance(action_space, spaces.Discrete) else 0
         size = self.n_actions or int(torch.tensor(action_space.shape).prod())
         self.network = Network(MLPEncoder(), observation_space, 1, random, action_size=size)
