@@ -35,6 +35,8 @@ MOST_BYTES, BYTES_PER_BYTE = 1 << 28, 64
 """Bytes that one action may take, and those beyond that for each of the tensors."""
 MOST_NUMBERS = 1 << 26
 """Most numbers in an array that a file may have filled."""
+MOST_BORDER = 64
+"""Most pixels that a convolution adds to each side."""
 PER_UNIT = 4096
 """Numbers of the table of the error function from 0 to 1."""
 FORGED = "it takes more memory to act than its tensors account for; it was forged"
@@ -399,12 +401,27 @@ def _conv2d(
     dilation: list[int],
     n: int,
 ) -> Array:
-    if set(padding) != {0} or set(dilation) != {1} or n != 1:
-        raise ValueError("a convolution with padding, dilation or groups is not one of this version")
+    if set(dilation) != {1} or n != 1:
+        raise ValueError("a convolution with dilation or groups is not one of this version")
+    x = _bordered(x, padding, 0.0)
     windows = np.lib.stride_tricks.sliding_window_view(x, weight.shape[2:], (2, 3))
     windows = windows[:, :, :: stride[0], :: stride[1]]
     out: Array = np.tensordot(windows, weight, ((1, 4, 5), (1, 2, 3))).transpose(0, 3, 1, 2)
     return out if bias is None else out + bias[:, None, None]
+
+
+def _max_pool2d(x: Array, size: list[int], stride: list[int], padding: list[int], *_: object) -> Array:
+    windows = np.lib.stride_tricks.sliding_window_view(_bordered(x, padding, -np.inf), size, (2, 3))
+    pooled: Array = windows[:, :, :: stride[0], :: stride[1]].max((4, 5))
+    return pooled
+
+
+def _bordered(x: Array, padding: list[int], value: float) -> Array:
+    if max(padding) > MOST_BORDER:
+        raise ValueError(f"a border of {max(padding)} pixels is wider than {MOST_BORDER}")
+    height, width = padding[0], padding[-1]
+    borders = ((0, 0), (0, 0), (height, height), (width, width))
+    return np.pad(x, borders, constant_values=value) if max(padding) else x
 
 
 def _gelu(x: Array, approximate: str = "none") -> Array:
@@ -479,6 +496,7 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "log_softmax": _log_softmax,
     "masked_fill": lambda x, mask, value: np.where(mask, x.dtype.type(value), x),
     "matmul": np.matmul,
+    "max_pool2d": _max_pool2d,
     "maximum": np.maximum,
     "mean": lambda x, dim=None, keep=False, *_: x.mean(_axes(dim), keepdims=keep),
     "minimum": np.minimum,

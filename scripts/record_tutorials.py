@@ -12,6 +12,7 @@ import base64
 import hashlib
 import json
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,8 @@ def main(notebooks: tuple[Path, ...]) -> None:
     from nbclient import NotebookClient
 
     for path in notebooks:
-        notebook = nbformat.read(path, as_version=4)
+        read: Callable[..., Any] = nbformat.read  # Not typed by nbformat.
+        notebook = read(path, as_version=4)
         with tempfile.TemporaryDirectory() as folder:
             client = NotebookClient(notebook, timeout=3600, resources={"metadata": {"path": folder}})
             client.execute()

@@ -149,7 +149,7 @@ def parameters(package: str, name: str) -> list[str]:
     import offlinekit  # Here: pages without algorithms need none of it.
 
     front = getattr(offlinekit.algos, name, None) if package == "offlinekit.algos" else None
-    if not hasattr(front, "hyperparameters"):
+    if front is None or not hasattr(front, "hyperparameters"):
         return []
     rows = [
         (f"`{each.name}`", f"`{each.default}`", each.kind.replace("|", "or"), each.meaning)

@@ -306,6 +306,18 @@ def test_split_in_unequal_parts():
         assert [part.shape[1] for part in OPERATIONS["split"](X, size, 1)] == wanted
 
 
-def test_a_convolution_with_padding_is_refused():
-    with pytest.raises(ValueError, match="with padding, dilation or groups"):
-        OPERATIONS["conv2d"](IMAGES, FILTERS, None, [1, 1], [1, 1], [1, 1], 1)
+def test_borders_of_convolutions_and_pools():
+    wanted = F.conv2d(*map(torch.as_tensor, (IMAGES, FILTERS)), stride=(2, 1), padding=(1, 2)).numpy()
+    done = OPERATIONS["conv2d"](IMAGES, FILTERS, None, [2, 1], [1, 2], [1, 1], 1)
+    np.testing.assert_allclose(done, wanted, atol=1e-5)
+    negative = -np.abs(IMAGES)  # Zeros around them would be the largest.
+    wanted = F.max_pool2d(torch.as_tensor(negative), 3, 2, 1).numpy()
+    done = OPERATIONS["max_pool2d"](negative, [3, 3], [2, 2], [1, 1])
+    np.testing.assert_array_equal(done, wanted)
+
+
+def test_wide_borders_and_dilations_are_refused():
+    with pytest.raises(ValueError, match="a border of 65 pixels is wider than 64"):
+        OPERATIONS["conv2d"](IMAGES, FILTERS, None, [1, 1], [65, 1], [1, 1], 1)
+    with pytest.raises(ValueError, match="with dilation or groups"):
+        OPERATIONS["conv2d"](IMAGES, FILTERS, None, [1, 1], [0, 0], [2, 1], 1)

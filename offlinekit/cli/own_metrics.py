@@ -58,6 +58,8 @@ def pointers(algos: Sequence[Algo], dataset: str) -> list[str]:
         dataset: Its name or path.
     """
     runs = [str(algo.run_dir) for algo in algos]
+    if algos[0].scaling.schema is not None:  # Of a table, which is read by it.
+        dataset = f"{dataset} --schema {runs[0]}/policy.okt"
     return [
         "No environment has judged it; from recorded episodes:",
         f"  offlinekit ope {runs[0]} --dataset {dataset} --q fqe    what its return may be",

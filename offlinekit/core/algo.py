@@ -22,7 +22,7 @@ from offlinekit.core.presets import Preset, find, published
 from offlinekit.core.stateful_actor import StatefulActor
 from offlinekit.core.units import Converter, prepared_policy
 from offlinekit.datasets import MDPDataset
-from offlinekit.envs.frame_stacking import as_windows, seen_space, sight_of
+from offlinekit.envs.frame_stacking import as_windows, seen_space
 from offlinekit.errors import NotFittedError
 from offlinekit.fields import Check, Described
 from offlinekit.ground.hints import answers_guesses
@@ -465,7 +465,7 @@ class Algo(Configured):
             "scaling": self.scaling,
             "needs": (*self.impl.needed, *needs),
             "owner": type(self.impl).__name__,
-            **sight_of(self)._asdict(),
+            **kinds.views_of(self, self.impl.observation_space),
         }
         return sampler_for(dataset, **{**own, **settings})
 

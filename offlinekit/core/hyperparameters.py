@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from offlinekit.configured import check_names, describe
 from offlinekit.core.devices import check_device
+from offlinekit.envs.frame_stacking import sight_of
 from offlinekit.fields import (
     Check,
     Count,
@@ -22,10 +23,12 @@ from offlinekit.fields import (
 )
 from offlinekit.fields import Described as Hyperparameter
 from offlinekit.ground.schedules import LearningRateSchedule, check_schedule, schedule_name
-from offlinekit.nn.encoders import Encoder, as_encoder, check_encoder, encoder_to_json
+from offlinekit.nn.encoders import Encoder, as_encoder, check_encoder, encoder_to_json, resolve_encoder
 from offlinekit.sampling.scalers import Scaler, ScalerLike, resolve_scaler
 
 if TYPE_CHECKING:
+    from gymnasium import spaces
+
     from offlinekit.core.algo import Algo
     from offlinekit.core.impl import Impl
 
@@ -112,6 +115,12 @@ def as_plain(values: Mapping[str, Any]) -> dict[str, Any]:
         elif name.endswith("lr_schedule") and callable(value):
             plain[name] = schedule_name(value)
     return plain
+
+
+def views_of(algo: Algo, space: spaces.Space[Any]) -> dict[str, Any]:
+    """Returns how far back an algorithm sees, and by how much its encoder has images shifted, as samplers take it."""
+    shift = getattr(resolve_encoder(algo.encoder, space), "random_shift", 0)
+    return {**sight_of(algo)._asdict(), "image_shift": shift}
 
 
 def refuse_others(name: str, algo: Algo, known: Iterable[type[Algo]]) -> None:

@@ -109,14 +109,44 @@ class CNNEncoder(MLPEncoder):
 
     hidden_sizes: tuple[int, ...] = (512,)  # Units of each hidden layer after the convolutions.
     filters: tuple[tuple[int, int, int], ...] = NATURE_FILTERS  # (channels, kernel, stride) of each.
+    _: KW_ONLY
+    random_shift: int = 0  # Pixels by which training shifts images at random (DrQ); 4 is the paper's.
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        _check_shift(self.random_shift)
         object.__setattr__(self, "filters", tuple(tuple(int(x) for x in row) for row in self.filters))
 
     def create_trunk(self, space: spaces.Space[Any]) -> nn.Module:
         """Makes the convolutions, one stack for each image in the observation space."""
         return Trunk(space, {"filters": self.filters})
+
+
+@dataclass(frozen=True)
+class ImpalaEncoder(MLPEncoder):
+    """Residual convolutions over each image, then fully connected layers; parts that are no images are flattened.
+
+    Source: the deep network of IMPALA, Espeholt et al. 2018, arXiv:1802.01561, figure 3, with its shapes as defaults;
+    `n_blocks=1` is the small one of OGBench.
+    """
+
+    hidden_sizes: tuple[int, ...] = (256,)  # Units of each hidden layer after the convolutions.
+    channels: tuple[int, ...] = (16, 32, 32)  # Of each section, which halves the sides of what it sees.
+    n_blocks: int = 2  # Residual blocks in each section.
+    random_shift: int = 0  # Pixels by which training shifts images at random (DrQ); 4 is the paper's.
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_shift(self.random_shift)
+        object.__setattr__(self, "channels", tuple(int(size) for size in self.channels))
+        if not self.channels or min(self.channels) < 1 or self.n_blocks < 0:
+            raise ValueError(
+                f"channels must be positive and n_blocks at least 0, got {self.channels} and {self.n_blocks}"
+            )
+
+    def create_trunk(self, space: spaces.Space[Any]) -> nn.Module:
+        """Makes the convolutions, sections of residual blocks for each image in the observation space."""
+        return Trunk(space, {"channels": self.channels, "n_blocks": self.n_blocks})
 
 
 @dataclass(frozen=True)
@@ -181,7 +211,13 @@ class ModuleEncoder(MLPEncoder):
 Encoder: TypeAlias = (
     "str | Sequence[int] | Mapping[str, Any] | MLPEncoder | Callable[[spaces.Space[Any]], nn.Module]"
 )
-BUILT_IN = {"mlp": MLPEncoder, "cnn": CNNEncoder, "residual": ResidualEncoder, "gru": GRUEncoder}
+BUILT_IN = {
+    "mlp": MLPEncoder,
+    "cnn": CNNEncoder,
+    "residual": ResidualEncoder,
+    "impala": ImpalaEncoder,
+    "gru": GRUEncoder,
+}
 _ENCODERS: dict[str, Callable[..., MLPEncoder]] = {**BUILT_IN}
 _FACTORIES: dict[str, Callable[..., nn.Module]] = {}
 
@@ -284,6 +320,11 @@ def encoder_to_json(encoder: Encoder) -> str | Mapping[str, Any]:
 
 def _as_lists(value: object) -> object:
     return [_as_lists(part) for part in value] if isinstance(value, tuple) else value
+
+
+def _check_shift(most: int) -> None:
+    if not isinstance(most, int) or most < 0:
+        raise ValueError(f"random_shift must be a number of pixels, 0 for none, got {most!r}")
 
 
 def _check_choice(name: str, chosen: str, choices: Collection[str]) -> None:

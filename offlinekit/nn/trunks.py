@@ -44,18 +44,20 @@ class Trunk(nn.Module):
 
     Args:
         space: The observation space, nested or not.
-        convolution: {"filters": ...} to look at images with convolutions, {} to flatten them.
+        convolution: {"filters": ...} to look at images with convolutions, {"channels": ..., "n_blocks": ...} with
+            residual ones, {} to flatten them.
     """
 
     def __init__(self, space: spaces.Space[Any], convolution: Mapping[str, Any]) -> None:
         super().__init__()
         self.space = space
+        kind = ResidualConvolutions if "channels" in convolution else Convolutions
         self.parts = nn.ModuleList(
-            Convolutions(leaf, **convolution) if convolution and is_image(leaf) else Flat()
+            kind(leaf, **convolution) if convolution and is_image(leaf) else Flat()
             for leaf in space_leaves(space)
         )
         sizes = [
-            part.size if isinstance(part, Convolutions) else math.prod(leaf.shape or (1,))
+            part.size if isinstance(part, kind) else math.prod(leaf.shape or (1,))
             for part, leaf in zip(self.parts, space_leaves(space), strict=True)
         ]
         self.size = sum(sizes)
@@ -198,6 +200,51 @@ class Convolutions(nn.Module):
             images = images.movedim(-1, -3)
         features: Tensor = self.layers(images)
         return features.flatten(1)
+
+
+class ResidualConvolutions(nn.Module):
+    """Images [B, C, H, W] or [B, H, W, C] -> features [B, size]: sections of a convolution, a pool and residual blocks.
+
+    A section: 3 x 3 convolution, maximum over 3 x 3 at every second pixel, then blocks x + conv(relu(conv(relu(x)))).
+    Convolutions keep the sides by zeros around them, the pool halves them, rounded up. A ReLU ends the last section.
+    Source: Espeholt et al. 2018, arXiv:1802.01561, figure 3, the deep network.
+
+    Args:
+        space: Of images.
+        channels: Of each section.
+        n_blocks: In each section.
+    """
+
+    def __init__(self, space: spaces.Space[Any], channels: tuple[int, ...], n_blocks: int) -> None:
+        super().__init__()
+        first, height, last = space.shape or (0, 0, 0)
+        self.channels_last = last < first
+        before, sides = (last, (first, height)) if self.channels_last else (first, (height, last))
+        layers: list[nn.Module] = []
+        for n_channels in channels:
+            layers += [nn.Conv2d(before, n_channels, 3, padding=1), nn.MaxPool2d(3, 2, padding=1)]
+            layers += [ResidualConvolution(n_channels) for _ in range(n_blocks)]
+            before, sides = n_channels, ((sides[0] + 1) // 2, (sides[1] + 1) // 2)
+        self.layers = nn.Sequential(*layers, nn.ReLU())
+        self.size = before * sides[0] * sides[1]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Returns the features [B, size]."""
+        features: Tensor = self.layers(images.movedim(-1, -3) if self.channels_last else images)
+        return features.flatten(1)
+
+
+class ResidualConvolution(nn.Module):
+    """x -> x + conv(relu(conv(relu(x)))), of 3 x 3 convolutions that keep size and channels."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.inner, self.outer = (nn.Conv2d(channels, channels, 3, padding=1) for _ in range(2))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Returns the block's outputs, added to its inputs."""
+        added: Tensor = self.outer(self.inner(images.relu()).relu())
+        return images + added
 
 
 def trunk_size(trunk: nn.Module) -> int:

@@ -47,6 +47,7 @@ class BlockSampler:
         frame_stack: As for `TransitionSampler`.
         frame_pad: As for `TransitionSampler`.
         history: As for `TransitionSampler`.
+        image_shift: As for `TransitionSampler`.
         columns: As for `TransitionSampler`.
         owner: As for `TransitionSampler`.
         block_bytes: Size of a block, read in one piece.
@@ -71,6 +72,7 @@ class BlockSampler:
         frame_stack: int = 1,
         frame_pad: str = "zero",
         history: int = 1,
+        image_shift: int = 0,
         columns: Mapping[str, Array] | None = None,
         owner: str = "",
         block_bytes: int = BLOCK_BYTES,
@@ -93,6 +95,7 @@ class BlockSampler:
             "frame_stack": frame_stack,
             "frame_pad": frame_pad,
             "history": history,
+            "image_shift": image_shift,
         }
         names = [name for name in needs if name not in Batch._fields]
         self.reader = BlockReader(

@@ -9,6 +9,29 @@ from torch import Tensor
 from offlinekit.types import Array
 
 
+def random_shift(images: Tensor, most: int, generator: torch.Generator) -> Tensor:
+    """Shifts each image by up to `most` pixels down or up and right or left; the border repeats where it moves in.
+
+    All channels, and all images of a history, move together.
+    Source: Kostrikov et al. 2021 (DrQ), arXiv:2004.13649, section 4.1: padding by repeated borders, then a random crop.
+
+    Args:
+        images: [B, ..., C, H, W] or [B, ..., H, W, C].
+        most: Pixels.
+        generator: Of the shifts, on the device of the images.
+    """
+    if images.shape[-1] < images.shape[-3]:
+        return random_shift(images.movedim(-1, -3), most, generator).movedim(-3, -1)
+    n, (height, width) = len(images), images.shape[-2:]
+    moves = torch.randint(-most, most + 1, (2, n, 1), generator=generator, device=images.device)
+    down = (torch.arange(height, device=images.device) + moves[0]).clamp(0, height - 1)
+    right = (torch.arange(width, device=images.device) + moves[1]).clamp(0, width - 1)
+    flat = images.reshape(n, -1, height, width)
+    row = torch.arange(n, device=images.device).view(-1, 1, 1, 1)
+    channel = torch.arange(flat.shape[1], device=images.device).view(1, -1, 1, 1)
+    return flat[row, channel, down[:, None, :, None], right[:, None, None, :]].view(images.shape)
+
+
 class Frames:
     """One uint8 leaf of the observations: the frames of rows and of their next ones in one gather.
 

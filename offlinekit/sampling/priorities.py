@@ -93,7 +93,7 @@ class PrioritySampler(TransitionSampler):
             self.batch_size, generator=self.generator, device=self.device, dtype=torch.float64
         )
         self.drawn = self.tree.draw((self.shares + uniform) / self.batch_size)
-        batch = self.gather(self._rows(self.drawn))
+        batch = self.shifted(self.gather(self._rows(self.drawn)))
         chosen = self.tree.numbers.index_select(0, self.drawn)
         weights = self.priorities.corrections(chosen, self.tree.total, self.n_usable)
         given = batch.weights if "weights" in batch._fields else None

@@ -13,12 +13,13 @@ from torch import Tensor
 from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.errors import DatasetError
 from offlinekit.sampling.batch import Batch
+from offlinekit.sampling.frames import random_shift
 from offlinekit.sampling.loss_weights import scaled_weights, weights_of
 from offlinekit.sampling.n_step import n_step_transitions, returns_to_go
 from offlinekit.sampling.scalers import Scaling
 from offlinekit.sampling.transition_table import Located, TransitionTable
 from offlinekit.sampling.weights import Chooser, check_weights
-from offlinekit.types import Array
+from offlinekit.types import Array, map_tree
 
 __all__ = ["TransitionSampler", "n_step_transitions", "returns_to_go"]
 
@@ -49,6 +50,7 @@ class TransitionSampler:
         frame_stack: How many images [C, H, W] of an episode are stacked into one [frame_stack * C, H, W].
         frame_pad: What stands before an episode's first image: "zero", or "repeat" for that image again.
         history: How many rows of an episode make one observation [history, ...]; its first row repeats before it.
+        image_shift: Pixels by which images of drawn minibatches are shifted at random; 0 leaves them.
         rows: int64, the only rows to draw; None for all.
         columns: [N, ...] by name, in place of the dataset's own or beside them, for `needs`.
         following: Columns of the next state, as for `TransitionTable`.
@@ -81,6 +83,7 @@ class TransitionSampler:
         frame_stack: int = 1,
         frame_pad: str = "zero",
         history: int = 1,
+        image_shift: int = 0,
         rows: Array | None = None,
         columns: Mapping[str, Array] | None = None,
         following: Mapping[str, tuple[Array, Array]] | None = None,
@@ -107,6 +110,11 @@ class TransitionSampler:
             owner=owner,
             n_spare=n_spare,
         )
+        self.image_shift = image_shift
+        if image_shift and not self.columns.frames:
+            raise DatasetError(
+                f"random_shift={image_shift} moves uint8 images, and there are none among the observations; use 0"
+            )
         allowed = self.columns.has_next | ("next_observations" not in needs)
         if "next_actions" in needs:
             if not self.columns.ordered:
@@ -158,8 +166,20 @@ class TransitionSampler:
     def sample(self) -> Batch:
         """Draws the next minibatch."""
         if self._on_cuda and torch.cuda.is_current_stream_capturing():
-            return self.gather(self.next_rows())
-        return self.columns.fetch(self._next())
+            return self.shifted(self.gather(self.next_rows()))
+        return self.shifted(self.columns.fetch(self._next()))
+
+    def shifted(self, batch: Batch) -> Batch:
+        """Returns a minibatch whose images were shifted at random, those of now and next by shifts of their own."""
+        if not self.image_shift:
+            return batch
+
+        def shift(leaf: Tensor) -> Tensor:
+            is_seen = leaf.dtype == torch.uint8 and leaf.ndim > 3
+            return random_shift(leaf, self.image_shift, self.generator) if is_seen else leaf
+
+        now, after = map_tree(shift, batch.observations), map_tree(shift, batch.next_observations)
+        return batch._replace(observations=now, next_observations=after)
 
     def refill(self, batch: Batch) -> bool:
         """Draws the next minibatch into the memory of one that `sample` returned, which saves its views.

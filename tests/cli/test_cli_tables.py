@@ -61,6 +61,7 @@ def run(call: Call, folder: Path, schema: Path) -> Path:
     )
     assert result.exit_code == 0, result.output
     (made,) = (folder / "runs").iterdir()
+    assert f"--dataset {folder / 'ward.csv'} --schema {made}/policy.okt --q fqe" in result.output
     return made
 
 

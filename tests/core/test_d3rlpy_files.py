@@ -18,7 +18,7 @@ import offlinekit
 from offlinekit.datasets.formats.packed_arrays import plain_pickle, torch_archive
 from offlinekit.errors import FileFormatError, UnsupportedError
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "d3rlpy"
+GOLDEN = Path(__file__).parents[1] / "d3rlpy"
 EXPECTED = json.loads((GOLDEN / "expected.json").read_text())
 KINDS = [name for name in EXPECTED if name != "observations"]
 NONE = {"type": "none", "params": {}}
@@ -33,7 +33,7 @@ def written(name, folder):
 
 @pytest.mark.parametrize("name", KINDS)
 def test_d3rlpys_own_actions_and_values(name, tmp_path):
-    """Layer norm, swish, scalers of three kinds, quantiles: made by golden/d3rlpy/make.py with d3rlpy 2.8.1."""
+    """Layer norm, swish, scalers of three kinds, quantiles: made by tests/d3rlpy/make.py with d3rlpy 2.8.1."""
     algo = offlinekit.from_d3rlpy(written(name, tmp_path))
     seen, expected = np.array(EXPECTED["observations"], np.float32), EXPECTED[name]
     assert type(algo).__name__ == name
@@ -59,6 +59,13 @@ def test_networks_alone_go_by_the_parameters_of_their_run(tmp_path):
         offlinekit.from_d3rlpy(tmp_path / "model_2.pt", params=tmp_path / "params.json"),
     ):
         np.testing.assert_allclose(algo.predict(seen), EXPECTED["IQL"]["actions"], atol=1e-6)
+
+
+def test_load_names_the_way(tmp_path):
+    with pytest.raises(
+        FileFormatError, match=r"never read; one of d3rlpy is taken over by offlinekit.from_d3rlpy\(path\)"
+    ):
+        offlinekit.load(written("IQL", tmp_path))
 
 
 def state(*sizes, head="_fc", heads=1, seed=0):

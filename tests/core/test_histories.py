@@ -192,6 +192,7 @@ def test_fitted_values_are_of_the_histories_that_the_policy_acts_by(data):
     algo = TD3PlusBC(history_length=3, encoder=MLPEncoder((8,)), batch_size=8, seed=0).fit(data, 2, **QUICK)
     judge = FQE(policy=algo, encoder=MLPEncoder((8,)), batch_size=8, seed=0).build(data)
     assert judge.history_length == 3
+    assert FQE(policy="behaviour", history_length=2).history_length == 2
     batch = judge.make_sampler(data).gather(torch.tensor([0, 4]))
     expected = algo.predict(histories(3)[[1, 5]])
     np.testing.assert_allclose(batch.next_policy_actions[:, 0], expected, atol=1e-6)

@@ -13,7 +13,7 @@ import pytest
 from gymnasium.spaces import Discrete
 
 from offlinekit.algos import DiscreteBC
-from offlinekit.datasets import MDPDataset
+from offlinekit.datasets import MDPDataset, from_dataframe
 
 pytest.importorskip("fastapi")
 uvicorn = pytest.importorskip("uvicorn")
@@ -97,3 +97,27 @@ def test_a_policy_without_its_rule_is_not_served(served, tmp_path):
     names, algo, _, _ = served
     with pytest.raises(SystemExit, match="export the policy with --dataset"):
         names["Service"](algo.export(tmp_path / "p.safetensors"))
+
+
+def test_rows_of_a_table_come_in_as_they_are_and_labels_go_out(tmp_path):
+    pandas = pytest.importorskip("pandas")
+    rng = np.random.default_rng(0)
+    frame = pandas.DataFrame(
+        {"pulse": rng.normal(80, 9, N), "dose": rng.choice(["low", "high"], N), "gain": 1.0}
+    )
+    schema = {
+        "observations": [{"name": "pulse", "gaps": "median"}],
+        "actions": [{"name": "dose", "kind": "category", "categories": ["low", "high"]}],
+        "reward": "gain",
+    }
+    data = from_dataframe(frame, schema=schema)
+    algo = DiscreteBC(seed=0, encoder={"type": "mlp", "hidden_sizes": [8]}).fit(
+        data, 5, out=None, progress=False
+    )
+    names = runpy.run_path(str(EXAMPLE))
+    service = names["Service"](algo.export(tmp_path / "p.safetensors", dataset=data))
+    rows = [{"pulse": 80.0}, {"pulse": 900.0}]
+    near, far = service.predict(names["Request"](observations=rows))
+    assert near.label == algo.predict(rows[0], labels=True)
+    assert far.action is None
+    assert service.schema()["labels"] == ["low", "high"]

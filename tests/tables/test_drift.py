@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from gymnasium.spaces import MultiDiscrete
 from scipy.stats import ks_2samp
 
 from offlinekit.algos import DiscreteBC
@@ -50,6 +51,19 @@ def test_distances_are_those_of_scipy() -> None:
             i = int(row.name[-2])
             expected = ks_2samp(before.observations[:, i], after.observations[:, i]).statistic
             assert row.distance == pytest.approx(expected)
+
+
+def test_parts_of_actions_are_columns_of_their_own() -> None:
+    space = MultiDiscrete([2, 5000])
+    before, after = (
+        MDPDataset(np.zeros((4, 1)), actions, np.zeros(4), np.ones(4), action_space=space)
+        for actions in ([[0, 7], [1, 7], [1, 7], [1, 7]], [[0, 7], [0, 7], [0, 4], [1, 7]])
+    )
+    # The first part is 0 in 1 and in 3 of 4 rows; the second is 4 in none and in 1.
+    shares = {row.name: (row.before, row.after) for row in drift(before, after, n_permutations=19).columns}
+    assert shares["action[0]=0"] == (0.25, 0.75)
+    assert shares["action[1]=4"] == (0.0, 0.25)
+    assert len(shares) == 2 + 2 + 5000
 
 
 def test_what_moved_is_found() -> None:

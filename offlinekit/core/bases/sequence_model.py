@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from offlinekit.core.algo import Algo
-from offlinekit.core.hyperparameters import Count, Interval, OneRow, Positive, Steps
+from offlinekit.core.hyperparameters import Count, Interval, OneRow, Positive, Steps, views_of
 from offlinekit.core.impl import Impl
 from offlinekit.datasets import MDPDataset
 from offlinekit.errors import UnsupportedError
@@ -87,12 +87,16 @@ class SequenceModel(Algo):
         """Makes what draws windows of the dataset, each beginning with a row drawn uniformly.
 
         Raises:
-            UnsupportedError: For priorities.
+            UnsupportedError: For priorities, and for an encoder that has images shifted.
         """
         if settings.pop("priorities", None) is not None:
             raise UnsupportedError(
                 f"{type(self).__name__} learns from windows, whose losses are those of many rows; rows cannot be "
                 "drawn by them, so leave out priorities"
+            )
+        if views_of(self, self.impl.observation_space)["image_shift"]:
+            raise UnsupportedError(
+                f"windows of images are not shifted; use an encoder of random_shift=0 for {type(self).__name__}"
             )
         return TrajectorySampler(
             dataset,

@@ -70,6 +70,11 @@ class SharedColumns:
                     return sampler.twin(algo.batch_size, seed)
                 return sampler.twin(algo.batch_size, seed, weights)
         made = algo.make_sampler(dataset, **settings)
+        if getattr(made, "image_shift", 0):
+            raise UnsupportedError(
+                "members of a population gather their rows together, without the shifts of random_shift; use "
+                "random_shift=0, or train them one by one"
+            )
         if isinstance(made, BlockSampler):
             raise UnsupportedError(
                 "a population gathers rows for each of its members, which needs the dataset in memory; "

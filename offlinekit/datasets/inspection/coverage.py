@@ -100,11 +100,11 @@ def action_counts(dataset: MDPDataset) -> Array | None:
     return counted(dataset.actions, space)
 
 
-def action_names(dataset: MDPDataset, n_actions: int) -> list[str]:
-    """Returns the names of discrete actions: their labels if they are of a table with a schema, else their numbers."""
-    labels = () if dataset.schema is None else dataset.schema.labels
-    is_labelled = len(labels) == 1 and len(labels[0]) == n_actions
-    return list(labels[0]) if is_labelled else [str(action) for action in range(n_actions)]
+def action_names(dataset: MDPDataset, n_choices: int, part: int = 0) -> list[str]:
+    """Returns the names of the choices of a part of discrete actions: labels of a schema if it has them, or numbers."""
+    labels = () if dataset.schema is None else dataset.schema.labels[part : part + 1]
+    is_labelled = len(labels) == 1 and len(labels[0]) == n_choices
+    return list(labels[0]) if is_labelled else [str(action) for action in range(n_choices)]
 
 
 def histogram(values: Array, n_bins: int = 10) -> tuple[Array, Array]:

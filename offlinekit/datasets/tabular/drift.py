@@ -11,6 +11,7 @@ from gymnasium import spaces
 
 from offlinekit.datasets.inspection.coverage import action_names, leaf_names
 from offlinekit.datasets.validation import named_leaves
+from offlinekit.envs.env_spaces import JointDiscrete
 from offlinekit.errors import DatasetError
 from offlinekit.types import Array
 
@@ -98,6 +99,8 @@ def drift(before: MDPDataset, after: MDPDataset, *, n_permutations: int = 199, s
 
 def _distances(column: Array, is_before: Array) -> Array:
     """Returns the Kolmogorov-Smirnov distance of a column [N] for each choice [P, N] of the rows of one period."""
+    if column.min() == column.max():  # As of a label that nobody took.
+        return np.zeros(len(is_before))
     order = np.argsort(column, kind="stable")
     ends = np.append(np.flatnonzero(np.diff(column[order])), len(column) - 1)  # The last row of each value.
     chosen = is_before[:, order]
@@ -127,13 +130,23 @@ def _named_columns(dataset: MDPDataset, rows: Array) -> Iterator[tuple[str, Arra
     for name, leaf in named_leaves(dataset.observations, "observations"):
         if leaf.ndim == 2:
             yield from zip(leaf_names(dataset, name, leaf), np.asarray(leaf[rows]).T, strict=True)
-    taken = dataset.actions[rows]
     if isinstance(dataset.action_space, spaces.Discrete):
-        for i, label in enumerate(action_names(dataset, int(dataset.action_space.n))):
-            yield f"action={label}", taken == i
+        yield from _choices(dataset, dataset.action_space, dataset.actions[rows])
     else:
+        taken = dataset.actions[rows]
         yield from zip(leaf_names(dataset, "actions", taken), taken.T, strict=True)
     yield "reward", dataset.rewards[rows]
+
+
+def _choices(dataset: MDPDataset, space: spaces.Discrete, taken: Array) -> Iterator[tuple[str, Array]]:
+    """Yields each choice of each part of discrete actions [n] as a column, True where it was taken."""
+    joint = space if isinstance(space, JointDiscrete) else None
+    sizes = (int(space.n),) if joint is None else joint.sizes
+    parts = taken[:, None] if joint is None else joint.split(taken)
+    for i, size in enumerate(sizes):
+        name = "action" if len(sizes) == 1 else f"action[{i}]"
+        for choice, label in enumerate(action_names(dataset, size, i)):
+            yield f"{name}={label}", parts[:, i] == choice
 
 
 def _check_alike(before: MDPDataset, after: MDPDataset) -> None:

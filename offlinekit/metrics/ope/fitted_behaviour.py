@@ -123,7 +123,7 @@ def _fit_discrete(
     dataset: MDPDataset, model: BaseEstimator | None, folds: list[tuple[Array, Array]], floor: float
 ) -> FittedBehaviour:
     space = cast("spaces.Discrete", dataset.action_space)
-    check_countable(space, "a fitted behaviour gives a probability to")
+    check_countable(space, "a fitted behaviour counts")
     actions = dataset.actions
     n_actions = int(space.n)
     states = state_numbers(dataset.observations) if model is None else None

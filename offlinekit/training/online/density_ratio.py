@@ -33,7 +33,7 @@ class DensityRatio(nn.Module):
         random: Random,
     ) -> None:
         super().__init__()
-        check_countable(action_space, "balanced mixing tells")
+        check_countable(action_space, "balanced mixing encodes")
         self.n_actions = int(action_space.n) if isinstance(action_space, spaces.Discrete) else 0
         size = self.n_actions or int(torch.tensor(action_space.shape).prod())
         self.network = Network(MLPEncoder(), observation_space, 1, random, action_size=size)

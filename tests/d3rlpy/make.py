@@ -1,6 +1,6 @@
 """Makes the files beside it with d3rlpy 2.8.1: small networks, two updates each, and what they do.
 
-python tests/golden/d3rlpy/make.py
+python tests/d3rlpy/make.py
 """
 
 import dataclasses
