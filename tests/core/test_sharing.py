@@ -77,9 +77,11 @@ def test_a_run_gives_its_hash_and_its_estimates_with_warnings(data, tmp_path):
     assert f"| is | {report['is'].value:.4g} |" in text
     for warning in (*report.warnings, *report["is"].warnings):
         assert " ".join(warning.split()).replace("|", "\\|").replace("<", "&lt;") in text
-    (algo.run_dir / ESTIMATES).write_text(json.dumps(report.to_json(), default=str))
+    warned = {**report.to_json(), "warnings": ["of all"]}
+    (algo.run_dir / ESTIMATES).write_text(json.dumps(warned, default=str))
     again = write_card(algo.run_dir / "policy.okt", algo)
     assert f"| is | {report['is'].value:.4g} |" in again.read_text()
+    assert "- **Warning:** of all." in again.read_text()
     (algo.run_dir / ESTIMATES).write_text('{"estimates": {"is": 3}, "behaviour_value": 1}')
     with pytest.raises(FileFormatError, match=r"ope\.json holds no off-policy estimates"):
         write_card(algo.run_dir / "policy.okt", algo)
@@ -89,8 +91,9 @@ def test_no_text_leaves_its_cell(data, tmp_path):
     data = MDPDataset(
         data.observations, data.actions, data.rewards, data.terminals, name="a | b\n\n# <script>"
     )
-    text = DiscreteBC(**TINY).build(data).export(tmp_path / "p.pt", dataset=data)
-    card = text.with_suffix(".md").read_text()
+    algo = DiscreteBC(**TINY).fit(data, 1, out=None, **QUIET)
+    card = write_card(algo.save(tmp_path / "p.okt"), algo).read_text()
+    assert "# DiscreteBC on a \\| b # &lt;script>" in card
     assert "<script>" not in card
     assert "\n# &lt;" not in card
 
