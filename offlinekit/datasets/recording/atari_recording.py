@@ -15,7 +15,8 @@ PREPARED = {"frame_stack": 1, "sticky_actions": False, "noop_max": 30}
 RECIPE = (
     "a teacher that reads the ball and the paddle from the console's memory and moves to where they meet, in place of "
     "the published QR-DQN; random actions with probability {epsilon}, by which it is to return roughly as much; no "
-    "sticky actions, up to 30 no-ops at the start, 4 emulator frames a step. Its errors are of another kind than a network's"
+    "sticky actions, up to 30 no-ops at the start, 4 emulator frames a step. Its errors are of another kind than a "
+    "network's"
 )
 
 
