@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from offlinekit.nn.random import Dropout, Random
@@ -83,6 +84,39 @@ class KeyValues:
         """Appends the masks of new tokens [B, T], and returns all of them."""
         self.masks = masks if self.masks is None else torch.cat([self.masks, masks], 1)
         return self.masks
+
+    @classmethod
+    def joined(cls, parts: Sequence[KeyValues]) -> KeyValues:
+        """Returns those of several batches, none of them empty, as one batch, padded on the left."""
+        lengths = [part.length for part in parts]
+
+        def stacked(tensors: Sequence[Tensor]) -> Tensor:
+            """Joins keys or values [B, H, T, W / H], or masks [B, 1, T, 1]."""
+            pairs = zip(tensors, lengths, strict=True)
+            return torch.cat([F.pad(tensor, (0, 0, max(lengths) - length, 0)) for tensor, length in pairs])
+
+        made = cls()
+        for blocks in zip(*(part.pairs for part in parts), strict=True):
+            keys, values = zip(*blocks, strict=True)
+            made.pairs.append((stacked(keys), stacked(values)))
+        masks = [part.masks[:, None, :, None] for part in parts if part.masks is not None]
+        made.masks = stacked(masks)[:, 0, :, 0]
+        return made
+
+    @property
+    def length(self) -> int:
+        """Number of tokens, padding included."""
+        return 0 if self.masks is None else self.masks.shape[1]
+
+    def split(self) -> list[KeyValues]:
+        """Returns those of each row without the padding on its left."""
+        rows = []
+        for row, length in enumerate([] if self.masks is None else self.masks.sum(1).tolist()):
+            own = self.select(torch.tensor([row]))
+            own.pairs = [(keys[:, :, -length:], values[:, :, -length:]) for keys, values in own.pairs]
+            own.masks = None if own.masks is None else own.masks[:, -length:]
+            rows.append(own)
+        return rows
 
     def select(self, rows: Tensor) -> KeyValues:
         """Returns those of some rows [B], each as often as it is named."""

@@ -133,8 +133,10 @@ def _digest(tensors: dict[str, Tensor]) -> str:
 def _guess(path: Path) -> str:
     with path.open("rb") as file:
         start = file.read(8)
+    of_d3rlpy = path.suffix in (".d3", ".pt")
+    remedy = "; one of d3rlpy is taken over by offlinekit.from_d3rlpy(path)" if of_d3rlpy else ""
     if start[:1] == b"\x80":
-        return "it is a pickle, which can run code and is never read"
+        return f"it is a pickle, which can run code and is never read{remedy}"
     if start[:2] == b"PK":
-        return "it is a zip archive, as torch.save writes; those hold pickles, which are never read"
+        return f"it is a zip archive, as torch.save writes; those hold pickles, which are never read{remedy}"
     return "it is truncated, damaged or of another format"

@@ -77,6 +77,26 @@ def test_nothing_looks_ahead_and_padding_is_not_seen():
     assert not torch.equal(before[:, 6], after[:, 6])
 
 
+@pytest.mark.parametrize("rate", [0.0, 0.5])
+def test_dropout_of_0_draws_nothing(rate):
+    algo = build(dropout=rate)
+    algo.impl.train()
+    before = algo.impl.random.state()
+    algo.impl.compute_actor_loss(both(algo))
+    assert torch.equal(before, algo.impl.random.state()) == (rate == 0.0)
+
+
+def test_beta_0_says_what_a_language_model_of_equal_numbers_says():
+    steered, plain = trained(ILQL), trained()
+    plain.impl.policy.load_state_dict(steered.impl.policy.state_dict())
+    said = []
+    for algo in (steered, plain):
+        algo.impl.random.generator.manual_seed(3)
+        said.append(algo.respond(["a", "b", "ab"] * 20, method="sample", beta=0.0, max_tokens=4))
+    assert said[0] == said[1]
+    assert len(set(said[0])) > 5
+
+
 def test_where_the_next_state_is():
     algo = build()
     batch = both(algo)
@@ -189,6 +209,35 @@ def test_an_utterance_is_what_acting_step_by_step_says(front):
             action = int(actor.predict(np.array([action], np.float32), 0.0))
         assert tokens.decode(own) == answer
         assert algo.respond(prompt, max_tokens=5) == answer
+
+
+@pytest.mark.parametrize("front", [TextBC, ILQL])
+def test_acting_goes_on_from_keys_and_values(front):
+    """Two episodes side by side, the second one a step behind; the dialogue's 16 tokens are outgrown at step 16."""
+    algo = trained(front)
+    impl, trunk = algo.impl, algo.impl.policy.trunk
+    tokens = torch.tensor([1, *[A, B, B] * 6], dtype=torch.float32)
+    lengths, memories, logits = [], [None], []
+    handle = trunk.register_forward_hook(lambda _, given, out: lengths.append(given[1].shape[1]))
+    kept = impl.scores
+    impl.scores = lambda *given: logits.append(kept(*given)) or logits[-1]
+    with torch.no_grad():
+        for step in range(18):
+            newest = tokens[[step] if step == 0 else [step, step - 1]].unsqueeze(1)
+            memories = [*memories, None][: len(newest)] if step < 2 else memories
+            chosen, memories = impl.take_steps(newest, torch.zeros(len(newest)), memories, False)
+            found = logits[-1][:, -1]
+            for row, end in enumerate((step + 1, step)[: len(newest)]):
+                seen = tokens[max(end - 16, 0) : end].view(1, -1, 1)
+                wanted = kept(seen, torch.ones(seen.shape[:2], dtype=torch.bool))[0, -1]
+                torch.testing.assert_close(found[row], wanted, rtol=1e-4, atol=1e-4)
+                assert chosen[row] == found[row].argmax()
+            if step == 9:
+                trunk.places.weight.mul_(1.1)
+                impl.grad_step += 1  # As an update would.
+    handle.remove()
+    # Acting is the first of the calls in each step: anew with the second episode, after the update, and at the end.
+    assert [lengths[0], *lengths[2::3]] == [1, 2, *[1] * 8, 11, *[1] * 5, 16, 16]
 
 
 def test_dialogues_are_turns_and_end_at_the_models_length():

@@ -12,7 +12,7 @@ from small_text import TINY, talks
 
 from offlinekit.algos import ILQL, TextBC
 from offlinekit.core.export import FORMATS
-from offlinekit.core.export.exported_policy import examples
+from offlinekit.core.export.exported_policy import ExportedPolicy, examples
 from offlinekit.envs.text import TokenSpace
 from offlinekit.envs.text.token_space import TokenWindow
 from offlinekit.envs.text.tokenizers import AGENT_END, PAD, tokenizer_from_json
@@ -54,6 +54,7 @@ def test_an_exported_model_says_what_the_model_says(front, tmp_path):
     valid = torch.from_numpy(seen[..., 0] != PAD)
     wanted = algo.impl.scores(torch.from_numpy(seen), valid)[:, -1].argmax(-1)
     np.testing.assert_array_equal(act(seen), wanted)
+    assert tokenizer_from_json(json.loads(ExportedPolicy(algo).facts()["tokenizer"])) == algo.tokenizer
 
 
 @pytest.mark.slow

@@ -61,6 +61,13 @@ def test_networks_alone_go_by_the_parameters_of_their_run(tmp_path):
         np.testing.assert_allclose(algo.predict(seen), EXPECTED["IQL"]["actions"], atol=1e-6)
 
 
+def test_load_names_the_way(tmp_path):
+    with pytest.raises(
+        FileFormatError, match=r"never read; one of d3rlpy is taken over by offlinekit.from_d3rlpy\(path\)"
+    ):
+        offlinekit.load(written("IQL", tmp_path))
+
+
 def state(*sizes, head="_fc", heads=1, seed=0):
     """Returns a network of one hidden layer as d3rlpy names it."""
     rng = np.random.default_rng(seed)

@@ -205,7 +205,10 @@ def test_unknown_names():
 
 @pytest.mark.parametrize("encoder", [5, None, nn.Linear(4, 6)])
 def test_things_that_are_no_encoder(encoder):
-    with pytest.raises(TypeError, match="encoder must be a name, an encoder or a factory"):
+    with pytest.raises(
+        TypeError,
+        match=r"encoder must be a name, hidden sizes such as|got one Linear, but each network needs its own",
+    ):
         resolve_encoder(encoder, VECTOR)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, MutableMapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeAlias, cast, overload
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple, TypeAlias, cast, overload
 
 import numpy as np
 import torch
@@ -36,6 +36,14 @@ Pasts: TypeAlias = MutableMapping[str, KeyValues]
 STATE_STEPS = "state_steps"
 """Column: how many rows on the next state lies in which the agent acts; 0 if none was recorded."""
 EPISODES_AT_ONCE = 64
+
+
+class Spoken(NamedTuple):
+    """The memory of an episode."""
+
+    seen: TensorTree  # Its observations, the last `max_length` of them, [T, ...].
+    pasts: dict[str, KeyValues]  # What trunks have computed of them, a batch of one each.
+    updates: int  # Of the networks that computed it.
 
 
 class TextModel(Algo):
@@ -169,7 +177,7 @@ class TextModel(Algo):
 
 
 class TextModelImpl(Impl):
-    """A language model `policy` over whole dialogues; the memory of an episode is its tokens so far."""
+    """A language model `policy` over whole dialogues; the memory of an episode is its tokens, their keys and values."""
 
     config: TextModel
     has_value: ClassVar[bool] = False
@@ -243,17 +251,31 @@ class TextModelImpl(Impl):
     # Acting.
 
     def take_steps(
-        self, observations: TensorTree, rewards: Tensor, memories: Sequence[Any], sample: bool
-    ) -> tuple[Tensor, Sequence[Any]]:
-        """Returns the actions after the newest observations, and all observations of each episode so far."""
-        seen = []
+        self, observations: TensorTree, rewards: Tensor, memories: Sequence[Spoken | None], sample: bool
+    ) -> tuple[Tensor, Sequence[Spoken]]:
+        """Returns the actions after the newest observations, and what was seen in each episode so far."""
+        seen: list[TensorTree] = []
         for number, memory in enumerate(memories):
             newest = map_tree(lambda leaf, i=number: leaf[i : i + 1], observations)
-            joined = newest if memory is None else map_tree(self._joined, memory, newest)
-            seen.append(joined)
-        window, valid = padded(seen)
-        scores = self.scores(window, valid)[:, -1]
-        return (self.random.categorical(scores) if sample else scores.argmax(-1)), seen
+            seen.append(newest if memory is None else map_tree(self._joined, memory.seen, newest))
+        known = [memory for memory in memories if memory is not None and self._goes_on(memory)]
+        pasts: dict[str, KeyValues] = {}
+        if len(known) == len(memories):
+            pasts = {name: KeyValues.joined([past.pasts[name] for past in known]) for name in known[0].pasts}
+            window, valid = first_steps(observations)
+        else:
+            window, valid = padded(seen)
+        scores = self.scores(window, valid, pasts)[:, -1]
+        parts = {name: past.split() for name, past in pasts.items()}
+        kept = [
+            Spoken(part, {name: rows[i] for name, rows in parts.items()}, self.grad_step)
+            for i, part in enumerate(seen)
+        ]
+        return (self.random.categorical(scores) if sample else scores.argmax(-1)), kept
+
+    def _goes_on(self, memory: Spoken) -> bool:
+        """Returns whether what was computed of an episode still holds: not once its first steps are forgotten."""
+        return memory.updates == self.grad_step and len(first_leaf(memory.seen)) < self.config.max_length
 
     def _joined(self, old: Tensor, new: Tensor) -> Tensor:
         return torch.cat([old, new])[-self.config.max_length :]

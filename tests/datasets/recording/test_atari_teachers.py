@@ -69,3 +69,13 @@ def test_a_game_is_recorded_as_published_runs_were_prepared(
     assert dataset.metadata["epsilon"] == 0.36
     assert "in place of the published QR-DQN" in dataset.metadata["recipe"]
     assert dataset.rewards.sum() > 0
+
+
+def test_no_ops_draw_where_an_episode_begins() -> None:
+    def memories(**given: int) -> set[bytes]:
+        env = make_env("ALE/Pong-v5", frame_stack=1, sticky_actions=False, **given)
+        assert env is not None
+        return {Teacher("Pong", env).console.getRAM().tobytes() for seed in range(4) if env.reset(seed=seed)}
+
+    assert len(memories()) == 1
+    assert len(memories(noop_max=30)) > 1
