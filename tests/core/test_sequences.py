@@ -37,11 +37,18 @@ def attention(n_heads: int = 1) -> Attention:
     return made
 
 
+def bias(rows: list[list[int]], n_heads: int = 1) -> torch.Tensor:
+    """What is added to scores: 0 where a token (row) sees another (column), else -inf; the same for each head."""
+    seen = torch.tensor(rows, dtype=torch.bool)
+    return torch.zeros(n_heads, *seen.shape).masked_fill(~seen, -math.inf)
+
+
 def test_attention_is_a_mean_of_what_is_visible():
     tokens = torch.tensor([[[1.0, 0.0], [3.0, 2.0], [5.0, 7.0]]])
-    visible = torch.tensor([[[1, 0, 0], [1, 1, 0], [0, 1, 1]]], dtype=torch.bool)
     # Equal scores: token 1; the mean of 1 and 2; the mean of 2 and 3.
-    close(attention()(tokens, visible), [[[1.0, 0.0], [2.0, 1.0], [4.0, 4.5]]])
+    close(
+        attention()(tokens, bias([[1, 0, 0], [1, 1, 0], [0, 1, 1]])), [[[1.0, 0.0], [2.0, 1.0], [4.0, 4.5]]]
+    )
 
 
 def test_attention_weighs_by_queries_and_keys():
@@ -52,8 +59,7 @@ def test_attention_weighs_by_queries_and_keys():
     tokens = torch.tensor([[[1.0, 0.0], [1.0, 2.0]]])
     # Scores of the second token: (2, 10) / sqrt(2); its weight on itself is 1 / (1 + exp(-8 / sqrt(2))).
     own = 1 / (1 + math.exp(-8 / math.sqrt(2)))
-    visible = torch.tensor([[[True, False], [True, True]]])
-    close(made(tokens, visible), [[[1.0, 0.0], [1.0, 2 * own]]])
+    close(made(tokens, bias([[1, 0], [1, 1]])), [[[1.0, 0.0], [1.0, 2 * own]]])
 
 
 def test_heads_look_by_themselves():
@@ -61,10 +67,9 @@ def test_heads_look_by_themselves():
     with torch.no_grad():
         made.inputs.weight[0, 0] = made.keys.weight[0, 0] = 1.0  # Query and key of the first head alone.
     tokens = torch.tensor([[[1.0, 4.0], [2.0, 8.0]]])
-    visible = torch.ones(1, 2, 2, dtype=torch.bool)
     # First head, of size 1: scores x_i x_j; the second token prefers itself by exp(2 * (2 - 1)).
     own = 1 / (1 + math.exp(-2.0))
-    found = made(tokens, visible)
+    found = made(tokens, bias([[1, 1], [1, 1]], n_heads=2))
     close(found[0, 1], [1.0 + own, 6.0])
     close(found[0, 0, 1], 6.0)
 
@@ -72,12 +77,11 @@ def test_heads_look_by_themselves():
 def test_a_block_adds_to_what_comes_in():
     block = Block(DecisionTransformer(width=2), nn.ReLU(), RANDOM).eval()
     tokens = torch.tensor([[[1.0, 5.0]]])
-    visible = torch.ones(1, 1, 1, dtype=torch.bool)
     with torch.no_grad():
         for linear in (block.attention.outputs, block.mlp[2]):
             linear.weight.zero_()
             linear.bias.copy_(torch.tensor([0.5, 0.25]))
-    close(block(tokens, visible), [[[2.0, 5.5]]])
+    close(block(tokens, bias([[1]])), [[[2.0, 5.5]]])
 
 
 def test_the_transformer_normalises_before_and_after():

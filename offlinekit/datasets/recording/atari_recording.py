@@ -8,13 +8,15 @@ from offlinekit.datasets.recording.collecting import collect
 from offlinekit.datasets.recording.stand_in import StandIn
 
 EPSILON = {"Pong": 0.1, "Breakout": 0.36}
-"""Shares of random actions with which the teachers return about what the published behaviour does, 6.8 and 46.9."""
+"""Shares of random actions, chosen so that the teachers return roughly what the published behaviour does, 6.8 and 46.9;
+each recording has its own score."""
 PREPARED = {"frame_stack": 1, "sticky_actions": False, "noop_max": 30}
 """How the published runs were prepared, without sticky actions; frames are single, and stacked when drawn."""
 RECIPE = (
     "a teacher that reads the ball and the paddle from the console's memory and moves to where they meet, in place of "
-    "the published QR-DQN; random actions with probability {epsilon}, so that it returns about as much; no sticky "
-    "actions, up to 30 no-ops at the start, 4 emulator frames a step. Its errors are of another kind than a network's"
+    "the published QR-DQN; random actions with probability {epsilon}, by which it is to return roughly as much; no "
+    "sticky actions, up to 30 no-ops at the start, 4 emulator frames a step. Its errors are of another kind than a "
+    "network's"
 )
 
 
