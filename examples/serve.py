@@ -27,6 +27,7 @@ from pydantic import BaseModel
 
 from offlinekit.core.sharing import SeenRows
 from offlinekit.deploy import NumpyPolicy
+from offlinekit.types import leaves
 
 MOST_ROWS = 1_000
 
@@ -92,17 +93,18 @@ class Service:
             is_table = self.table is not None and self.table.is_table(given)
             rows = self.table.encode(given) if self.table is not None and is_table else _arrays(given)
             legal = None if request.legal_actions is None else np.asarray(request.legal_actions)
+            n_rows = len(leaves(rows)[0])
+            if n_rows > MOST_ROWS:
+                raise ValueError(f"at most {MOST_ROWS} rows are taken at once, got {n_rows}")
             actions = self.policy.predict(rows, legal_actions=legal)
             distances = self.seen.distances(rows)
         except (ValueError, TypeError, IndexError) as error:
             raise HTTPException(422, str(error)) from error
-        if len(distances) > MOST_ROWS:
-            raise HTTPException(422, f"at most {MOST_ROWS} rows are taken at once, got {len(distances)}")
         return [self._answer(action, float(d)) for action, d in zip(actions, distances, strict=True)]
 
     def _answer(self, action: Any, distance: float) -> Answer:
         shown = distance if np.isfinite(distance) else None
-        if distance > self.seen.radius:
+        if distance > self.seen.limit:
             why = f"{distance:.4g} standard deviations from the nearest row of the data, at most {self.seen.radius:.4g}"
             return Answer(distance=shown, refused=why)
         label = None if self.labels is None else self.labels[int(action)]

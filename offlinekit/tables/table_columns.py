@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -93,6 +94,11 @@ class TableColumn:
             raise self.error(
                 f"{self._expected()}, got fill {self.fill!r} and origin {self.origin!r}"
             ) from error
+
+    @functools.cached_property
+    def _places(self) -> dict[str, float]:
+        """The place of each category."""
+        return {label: float(place) for place, label in enumerate(self.categories)}
 
     def error(self, message: str) -> TableError:
         """Returns an error that names the column."""
@@ -206,8 +212,8 @@ class TableColumn:
         label = label_of(cell)
         if self.kind == "yes/no" and not self.categories and label.lower() in WORDS:
             return WORDS[label.lower()]
-        if label in self.categories:
-            return float(self.categories.index(label))
+        if label in self._places:
+            return self._places[label]
         if self.kind == "category":
             return float(len(self.categories))
         raise ValueError(label)

@@ -70,6 +70,11 @@ class SeenRows:
         apart = np.sqrt(np.array([np.partition(kept._squares(row), 1)[1] for row in rows]))
         return cls(kept.rows, kept.scale, float(np.quantile(apart, QUANTILE)))
 
+    @property
+    def limit(self) -> float:
+        """The largest distance that is like the data: the radius, and what float32 may be off."""
+        return self.radius + ROUNDING
+
     def distances(self, observations: ArrayTree) -> Array:
         """Returns how far each observation of [B, ...] lies from the nearest row, in standard deviations, [B].
 
@@ -82,7 +87,7 @@ class SeenRows:
 
     def refused(self, observations: ArrayTree) -> Array:
         """Returns which observations of [B, ...] are not like the data, bool [B]."""
-        return np.asarray(self.distances(observations) > self.radius + ROUNDING)
+        return np.asarray(self.distances(observations) > self.limit)
 
     def __str__(self) -> str:
         return (
