@@ -181,15 +181,15 @@ def test_attention_drops_weights_and_outputs_and_the_perceptron_its_outputs(monk
     """A dropout that doubles in place of dropping shows where each stands."""
     monkeypatch.setattr(ConfiguredDropout, "forward", lambda _, inputs: 2.0 * inputs)
     block = built(DecisionTransformer, width=4, n_heads=1, context=2).policy.transformer.blocks[0]
-    tokens, visible = torch.tensor([[[1.0, 2.0, 3.0, 4.0]]]), torch.ones(1, 1, 1, dtype=torch.bool)
+    tokens, bias = torch.tensor([[[1.0, 2.0, 3.0, 4.0]]]), torch.zeros(1, 1, 1)
     attention, one = block.attention, torch.eye(4)
     attention.inputs.weight.data = torch.cat([torch.zeros(4, 4), one])  # Queries of 0, values as they come.
     attention.outputs.weight.data = one
     attention.inputs.bias.data.zero_()
     attention.outputs.bias.data.zero_()
-    close(attention(tokens, visible), 4 * tokens)  # It sees itself with weight 1: 2 (2 * 1 * v)
+    close(attention(tokens, bias), 4 * tokens)  # It sees itself with weight 1: 2 (2 * 1 * v)
     attention.outputs.weight.data.zero_()
-    close(block(tokens, visible), tokens + 2 * block.mlp[:-1](block.norms[1](tokens)))
+    close(block(tokens, bias), tokens + 2 * block.mlp[:-1](block.norms[1](tokens)))
 
 
 def test_tokens_carry_the_timestep_of_their_step_up_to_the_last_that_is_told_apart():
