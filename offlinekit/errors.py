@@ -72,14 +72,14 @@ class NotFiniteError(TrainingError):
     """A metric of this process that is no longer finite."""
 
 
-def nearest(name: str, known: Iterable[str], likeness: float = 0.6) -> str | None:
+def nearest(name: object, known: Iterable[str], likeness: float = 0.6) -> str | None:
     """Returns the known name that is most like one, whatever its capitals, or None if none is alike."""
     spelled = {each.lower(): each for each in known}
-    alike = difflib.get_close_matches(name.lower(), list(spelled), n=1, cutoff=likeness)
+    alike = difflib.get_close_matches(str(name).lower(), list(spelled), n=1, cutoff=likeness)
     return spelled[alike[0]] if alike else None
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
+def did_you_mean(name: object, known: Iterable[str]) -> str:
     """Returns "; did you mean 'x'?" for the nearest known name, or an empty string."""
     meant = nearest(name, known)
     return f"; did you mean {meant!r}?" if meant else ""

@@ -169,7 +169,10 @@ def get_algo(name: str) -> type[Algo]:
 
     Raises:
         ValueError: For an unknown name; suggests the nearest.
+        TypeError: For no name at all.
     """
+    if not isinstance(name, str):
+        raise TypeError(f"an algorithm goes by its name, such as 'iql', got {name!r}")
     known = catalogue()
     spelled = {letters(key): algo for key, algo in known.items()}
     if letters(name) not in spelled:

@@ -197,7 +197,7 @@ def _resumed(folder: Path, given: Mapping[str, Any]) -> dict[str, Any]:
                 f"{folder} was not begun by `offlinekit evolve`; go on by fit(..., resume=) in Python"
             )
         fields = run_config.read(folder / COMMAND, ENTRIES)
-    if not {*DEFAULTS, *NEEDED} <= fields.keys():
+    if not {*DEFAULTS, *NEEDED} <= fields.keys() or any(fields[name] is None for name in (*TEXTS, *OBJECTS)):
         raise FileFormatError(f"{folder / COMMAND} lacks options of a run; restore it from a copy")
     return {**fields, **given}
 

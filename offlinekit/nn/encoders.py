@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, asdict, dataclass, field, replace
 from functools import partial
 from math import inf, isfinite
@@ -15,6 +15,7 @@ from torch import nn
 from offlinekit.envs.frame_stacking import row_space
 from offlinekit.envs.legal_actions import has_legal_actions, space_of_rest
 from offlinekit.errors import did_you_mean
+from offlinekit.fields import Count, checked
 from offlinekit.naming import register
 from offlinekit.nn.random import Random, own_dropout
 from offlinekit.nn.trunks import (
@@ -61,9 +62,11 @@ class MLPEncoder:
     head_range: float | None = None  # Bound of the last layer's first numbers; None leaves them to init.
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "hidden_sizes", tuple(int(size) for size in self.hidden_sizes))
-        if any(size < 1 for size in self.hidden_sizes):
-            raise ValueError(f"hidden_sizes must be positive, got {self.hidden_sizes}")
+        given: object = self.hidden_sizes  # Of a file it may be anything.
+        if isinstance(given, str) or not isinstance(given, Iterable):
+            raise TypeError(f"hidden_sizes must be whole numbers, such as [256, 256], got {given!r}")
+        sizes = tuple(checked("each of hidden_sizes", size, Count) for size in given)
+        object.__setattr__(self, "hidden_sizes", sizes)
         _check_choice("activation", self.activation, ACTIVATIONS)
         if not 0.0 <= self.dropout < 1.0:
             raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")

@@ -236,3 +236,20 @@ def test_images_that_are_too_small():
 def test_own_modules_that_cannot_serve(create, error, message):
     with pytest.raises(error, match=message):
         trunk(ModuleEncoder(create=create), VECTOR)
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "message"),
+    [
+        ({"type": None}, ValueError, "got None"),
+        ({"type": 3}, ValueError, "got 3"),
+        ({"type": "mlp", "activation": None}, ValueError, "activation must be one of .*, got None"),
+        ({"type": "mlp", "hidden_sizes": None}, TypeError, r"hidden_sizes must be whole numbers, such as \[256"),
+        ({"type": "mlp", "hidden_sizes": [1.5]}, TypeError, "each of hidden_sizes must be an integer"),
+        ({"type": "mlp", "hidden_sizes": [0]}, ValueError, r"each of hidden_sizes must be in \[1, inf\), got 0"),
+    ],
+)
+def test_what_no_encoder_is_made_of_is_refused_by_name(given, error, message):
+    """As configs of strangers, and slips, have it."""
+    with pytest.raises(error, match=message):
+        BC(encoder=given)
