@@ -16,7 +16,7 @@ from typing import Any
 
 import click
 import gymnasium
-from run_tables import append_run, by_algorithm, mean_cell
+from run_tables import append_runs, by_algorithm, mean_cell, table_options
 
 from offlinekit import algos
 from offlinekit.datasets import MDPDataset, get_dataset
@@ -102,16 +102,10 @@ def table(path: Path) -> str:
 
 
 @click.command()
-@click.option("--task", "tasks", multiple=True, type=click.Choice(list(TASKS)), help="Only this task.")
-@click.option("--algorithm", "names", multiple=True, help="Only this algorithm.")
-@click.option("--seeds", default=3, show_default=True, help="Runs of each algorithm.")
+@table_options(TASKS, RESULTS)
 @click.option("--offline", default=5_000, show_default=True, help="Updates on the data alone.")
 @click.option("--online", default=5_000, show_default=True, help="Environment steps.")
 @click.option("--episodes", default=10, show_default=True, help="Of each evaluation.")
-@click.option(
-    "--out", default=str(RESULTS), show_default=True, type=click.Path(path_type=Path), help="CSV file."
-)
-@click.option("--table", "shows", is_flag=True, help="Print the table of what is there, and run nothing.")
 def main(
     tasks: tuple[str, ...],
     names: tuple[str, ...],
@@ -124,11 +118,12 @@ def main(
 ) -> None:
     """Measure what going online does to scores."""
     if not shows:
-        for seed in range(seeds):
-            for task in tasks or TASKS:
-                for name in [name for name in TASKS[task][2] if not names or name in names]:
-                    sizes = (offline, online, episodes)
-                    append_run(out, COLUMNS, (task, name, seed), partial(run, task, name, seed, *sizes))
+        one = partial(run, offline=offline, online=online, episodes=episodes)
+
+        def chosen(task: str) -> list[str]:
+            return [name for name in TASKS[task][2] if not names or name in names]
+
+        append_runs(out, COLUMNS, seeds, tasks or TASKS, chosen, one)
     click.echo(table(out))
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import click
 import gymnasium
 import numpy as np
-from run_tables import append_run, by_algorithm, mean_cell
+from run_tables import append_runs, by_algorithm, mean_cell, table_options
 
 from offlinekit.algos import AWAC, FQE, IQL
 from offlinekit.core.algo import Algo
@@ -135,21 +135,15 @@ def table(path: Path) -> str:
 
 
 @click.command()
-@click.option("--task", "tasks", multiple=True, type=click.Choice(list(TASKS)), help="Only this task.")
-@click.option("--algorithm", "fronts", multiple=True, help="Only this algorithm.")
+@table_options(TASKS, RESULTS)
 @click.option("--past", "pasts", multiple=True, type=click.Choice(list(PASTS)), help="Only this history.")
-@click.option("--seeds", default=3, show_default=True, help="Runs of each algorithm.")
 @click.option(
     "--updates", default=8_000, show_default=True, help="Of the policy; its estimate takes a quarter."
 )
 @click.option("--episodes", default=20, show_default=True, help="Of the evaluation at the end.")
-@click.option(
-    "--out", default=str(RESULTS), show_default=True, type=click.Path(path_type=Path), help="CSV file."
-)
-@click.option("--table", "shows", is_flag=True, help="Print the table of what is there, and run nothing.")
 def main(
     tasks: tuple[str, ...],
-    fronts: tuple[str, ...],
+    names: tuple[str, ...],
     pasts: tuple[str, ...],
     seeds: int,
     updates: int,
@@ -159,11 +153,9 @@ def main(
 ) -> None:
     """Measure what a history gives."""
     if not shows:
-        for seed in range(seeds):
-            for task in tasks or TASKS:
-                for name in [f"{front}, {past}" for front in fronts or FRONTS for past in pasts or PASTS]:
-                    one = partial(run, task, name, seed, updates, episodes)
-                    append_run(out, COLUMNS, (task, name, seed), one)
+        chosen = [f"{front}, {past}" for front in names or FRONTS for past in pasts or PASTS]
+        one = partial(run, updates=updates, episodes=episodes)
+        append_runs(out, COLUMNS, seeds, tasks or TASKS, lambda _: chosen, one)
     click.echo(table(out))
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import click
 import gymnasium
-from run_tables import append_run, by_algorithm, mean_cell
+from run_tables import append_runs, by_algorithm, mean_cell, table_options
 
 from offlinekit import algos
 from offlinekit.datasets import get_dataset
@@ -95,15 +95,9 @@ def table(path: Path) -> str:
 
 
 @click.command()
-@click.option("--task", "tasks", multiple=True, type=click.Choice(list(TASKS)), help="Only this task.")
-@click.option("--algorithm", "names", multiple=True, help="Only this algorithm.")
-@click.option("--seeds", default=3, show_default=True, help="Runs of each algorithm.")
+@table_options(TASKS, RESULTS)
 @click.option("--updates", default=5_000, show_default=True, help="Of the policy.")
 @click.option("--episodes", default=10, show_default=True, help="Of the evaluation at the end.")
-@click.option(
-    "--out", default=str(RESULTS), show_default=True, type=click.Path(path_type=Path), help="CSV file."
-)
-@click.option("--table", "shows", is_flag=True, help="Print the table of what is there, and run nothing.")
 def main(
     tasks: tuple[str, ...],
     names: tuple[str, ...],
@@ -115,11 +109,9 @@ def main(
 ) -> None:
     """Measure what learning inside a model gives."""
     if not shows:
-        for seed in range(seeds):
-            for task in tasks or TASKS:
-                for name in [name for name in ALGORITHMS if not names or name in names]:
-                    one = partial(run, task, name, seed, updates, episodes)
-                    append_run(out, COLUMNS, (task, name, seed), one)
+        chosen = [name for name in ALGORITHMS if not names or name in names]
+        one = partial(run, updates=updates, episodes=episodes)
+        append_runs(out, COLUMNS, seeds, tasks or TASKS, lambda _: chosen, one)
     click.echo(table(out))
 
 

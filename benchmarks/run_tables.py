@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 import numpy as np
@@ -13,6 +14,7 @@ from scipy import stats
 
 from offlinekit.metrics.statistics.means import standard_error
 
+Command = TypeVar("Command", bound=Callable[..., Any])
 KEY = ("task", "algorithm", "seed")
 
 
@@ -42,6 +44,58 @@ def append_run(
             writer.writeheader()
         writer.writerow(row)
     click.echo(row)
+
+
+def table_options(tasks: Iterable[str], results: Path) -> Callable[[Command], Command]:
+    """Adds the options of a benchmark whose rows are runs: which of them, and where the table lies."""
+    options = (
+        click.option(
+            "--task", "tasks", multiple=True, type=click.Choice(list(tasks)), help="Only this task."
+        ),
+        click.option("--algorithm", "names", multiple=True, help="Only this algorithm."),
+        click.option("--seeds", default=3, show_default=True, help="Runs of each algorithm."),
+        click.option(
+            "--out",
+            default=str(results),
+            show_default=True,
+            type=click.Path(path_type=Path),
+            help="CSV file.",
+        ),
+        click.option(
+            "--table", "shows", is_flag=True, help="Print the table of what is there, and run nothing."
+        ),
+    )
+
+    def decorated(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorated
+
+
+def append_runs(
+    path: Path,
+    columns: Sequence[str],
+    seeds: int,
+    tasks: Iterable[str],
+    names_of: Callable[[str], Iterable[str]],
+    run: Callable[[str, str, int], dict[str, Any]],
+) -> None:
+    """Appends the runs that a table lacks, all tasks and algorithms of a seed before the next seed.
+
+    Args:
+        path: Of the table.
+        columns: Its names.
+        seeds: How many, from 0.
+        tasks: Which.
+        names_of: Task -> its algorithms.
+        run: Task, algorithm and seed -> the row.
+    """
+    for seed in range(seeds):
+        for task in tasks:
+            for name in names_of(task):
+                append_run(path, columns, (task, name, seed), partial(run, task, name, seed))
 
 
 def by_algorithm(path: Path) -> Iterator[tuple[str, str, list[dict[str, str]]]]:

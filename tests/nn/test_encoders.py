@@ -244,9 +244,17 @@ def test_own_modules_that_cannot_serve(create, error, message):
         ({"type": None}, ValueError, "got None"),
         ({"type": 3}, ValueError, "got 3"),
         ({"type": "mlp", "activation": None}, ValueError, "activation must be one of .*, got None"),
-        ({"type": "mlp", "hidden_sizes": None}, TypeError, r"hidden_sizes must be whole numbers, such as \[256"),
+        (
+            {"type": "mlp", "hidden_sizes": None},
+            TypeError,
+            r"hidden_sizes must be whole numbers, such as \[256",
+        ),
         ({"type": "mlp", "hidden_sizes": [1.5]}, TypeError, "each of hidden_sizes must be an integer"),
-        ({"type": "mlp", "hidden_sizes": [0]}, ValueError, r"each of hidden_sizes must be in \[1, inf\), got 0"),
+        (
+            {"type": "mlp", "hidden_sizes": [0]},
+            ValueError,
+            r"each of hidden_sizes must be in \[1, inf\), got 0",
+        ),
     ],
 )
 def test_what_no_encoder_is_made_of_is_refused_by_name(given, error, message):

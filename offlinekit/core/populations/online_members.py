@@ -9,10 +9,10 @@ from typing import Any
 
 from offlinekit.core.algo import Algo
 from offlinekit.datasets import MDPDataset
+from offlinekit.envs.given_env import GivenEnv
 from offlinekit.errors import TrainingError
 from offlinekit.interfaces import EnvSource
 from offlinekit.training import run_folder
-from offlinekit.training.online.acting_envs import maker_of
 from offlinekit.training.run import nothing_left
 
 
@@ -38,7 +38,7 @@ def fit_members_online(
         TrainingError: If no member could go on to its end.
         KeyboardInterrupt: At Ctrl-C, with the folders to go on with.
     """
-    if maker_of(env) is None:
+    if GivenEnv(env).factory is None:
         raise ValueError(
             f"{len(algos)} members need {len(algos)} environments; give env=lambda: gymnasium.make(...)"
         )

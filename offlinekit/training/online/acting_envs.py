@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import gymnasium
 import numpy as np
@@ -15,7 +14,7 @@ from offlinekit.datasets.spaces import as_stored
 from offlinekit.datasets.validation import as_observations
 from offlinekit.envs.environments import as_gymnasium
 from offlinekit.envs.episode_loop import first_observation
-from offlinekit.envs.given_env import make_named
+from offlinekit.envs.given_env import GivenEnv
 from offlinekit.types import rows
 
 if TYPE_CHECKING:
@@ -24,26 +23,20 @@ if TYPE_CHECKING:
 MakeEnv: TypeAlias = "Callable[[], EnvLike]"
 
 
-def maker_of(env: EnvSource) -> MakeEnv | None:
-    """Returns what makes environments: the function, the class, or that of a name; None for an environment itself."""
-    if isinstance(env, str):
-        return partial(make_named, env)
-    makes = isinstance(env, type) or (callable(env) and not hasattr(env, "reset"))
-    return cast("MakeEnv", env) if makes else None
-
-
 def make_environments(env: EnvSource, n_envs: int) -> list[gymnasium.Env[Any, Any]]:
     """Returns the environments to act in: the one given, or as many as are wanted of what makes one.
 
     Raises:
         ValueError: If several are wanted of one that is given.
     """
-    make = maker_of(env)
-    if n_envs > 1 and make is None:
+    given = GivenEnv(env)
+    if n_envs > 1 and given.factory is None:
         raise ValueError(
             f"n_envs={n_envs} environments need a function that makes one; give env=lambda: gymnasium.make(...)"
         )
-    return [as_gymnasium(cast("EnvLike", env) if make is None else make()) for _ in range(n_envs)]
+    if given.factory is None:
+        return [as_gymnasium(given.env)]
+    return [as_gymnasium(given.factory()) for _ in range(n_envs)]
 
 
 def example_row(dataset: MDPDataset | None, env: gymnasium.Env[Any, Any], seed: int) -> MDPDataset:
