@@ -73,7 +73,7 @@ def test_loss_and_gradients():
     )  # fmt: skip
     # Window 0: after one step 3 - 1 = 2 and 10, after two 4 - 1 = 3 and 20. Window 1: 5 - 5 = 0 and 30; its episode
     # ends there, so that its second row is the first again and does not count.
-    # Fits, the mean over 2 numbers: (0 + 0 + 2 log 2) / 2; (1 + (10 / 2)^2 + 2 log 2) / 2; (4 + (20 / 2)^2 + 2 log 2) / 2
+    # Fits, means over 2 numbers: 2 log 2 / 2; (1 + (10 / 2)^2 + 2 log 2) / 2; (4 + (20 / 2)^2 + 2 log 2) / 2
     two = math.log(2.0)
     returned = impl.compute_model_loss(batch)
     close(row_losses(returned)[:3], [two, 13.0 + two, 52.0 + two], atol=1e-4)
@@ -217,7 +217,7 @@ def test_refusals():
         rng.normal(size=(6, 2)), rng.normal(size=(6, 1)), np.zeros(6), np.zeros(6),
         next_observations=rng.normal(size=(6, 2)),
     )  # fmt: skip
-    with pytest.raises(DatasetError, match="temporal order.*such as MOPO or MOBILE"):
+    with pytest.raises(DatasetError, match=r"temporal order.*such as MOPO or MOBILE"):
         AnyStepDynamics(**SMALL).fit(unordered, 2, **QUIET)
     for encoder in (MLPEncoder((8, 6)), MLPEncoder(()), MLPEncoder((8,), norm_after=True)):
         with pytest.raises(UnsupportedError, match="residual blocks of one size"):
