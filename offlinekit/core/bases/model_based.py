@@ -140,7 +140,7 @@ class ModelBasedImpl(Mixin):
         self.model = front.impl
         self.register_buffer("model_is_trained", torch.tensor(False))
 
-    def train(self, mode: bool = True) -> Impl:
+    def train(self, mode: bool = True) -> ModelBasedImpl:
         """Switches dropout on or off; the model, which learns in a run of its own, never drops out here."""
         super().train(mode)
         self.model.eval()
