@@ -240,7 +240,7 @@ def _out_variants(operator: OpOverload, scalar: bool) -> list[tuple[OpOverload, 
         operator: As it was called.
         scalar: Whether its result is a single number.
     """
-    if operator.name() in WITHOUT_OUT:
+    if operator._schema.name in WITHOUT_OUT:
         return []
     packet = operator.overloadpacket
     variants: list[OpOverload] = [getattr(packet, name) for name in packet.overloads()]
