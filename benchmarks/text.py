@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,11 +37,12 @@ SIZES = {
 }
 COMMON = {"lr_schedule": "cosine", "device": "cpu"}
 VALUES = {
-    "random-walks": {"expectile": 0.7, "alpha": 3e-3, "tau": 0.02},
+    "random-walks": {"expectile": 0.7, "alpha": 1e-2, "tau": 0.02},
     "wordle-20": {"expectile": 0.8, "alpha": 1e-2, "tau": 0.05},
 }
-STEPS = {"random-walks": (500, 2_500), "wordle-20": (1_500, 2_000)}
+STEPS = {"random-walks": (500, 4_000), "wordle-20": (1_500, 2_000)}
 """Updates of cloning, and of ILQL."""
+N_WALKS = 20_000
 BETAS = (0.0, 1.0, 4.0, 8.0, 16.0, 64.0)
 
 
@@ -48,7 +50,7 @@ def learned_from(task: str) -> MDPDataset:
     """Returns the data of a task, of random walks four times as many: values are compared with those of all walks."""
     walks = RandomWalks()
     if task == "random-walks":
-        return text_dataset(walks.dialogues(20_000), tokenizer=walks.tokenizer, name=task)
+        return text_dataset(walks.dialogues(N_WALKS), tokenizer=walks.tokenizer, name=task)
     return get_dataset(task)[0]
 
 
@@ -78,11 +80,16 @@ def guessed(algo: TextModel, n_rounds: int = 1, **decoding: object) -> float:
 
 
 def value_errors(algo: ILQL, task: RandomWalks, n_walks: int = 500) -> dict[str, float]:
-    """Returns how far V and Q are from exact ones, token by token, on walks that were not learned from."""
+    """Returns how far V and Q are from exact ones, token by token, on walks that were not learned from.
+
+    Visits are how often the data come to a letter at a place of the walk, which is what the exact values depend on.
+    """
     exact = task.exact_values(algo.expectile, algo.gamma)
     walks = task.walks(n_walks, seed=99)
     rows = [{"prompt": w[0], "response": w[1:], "reward": task.worth(w)} for w in walks]
+    visits = Counter(place for walk in task.walks(N_WALKS) for place in enumerate(walk, 1))
     errors: dict[str, list[float]] = {"V": [], "Q": []}
+    seen: list[int] = []
     learned_values = token_values(algo, text_dataset(rows, tokenizer=algo.tokenizer))
     for walk, values, outputs in zip(walks, *learned_values, strict=True):
         nodes = [task.letters.index(letter) for letter in walk]
@@ -93,8 +100,11 @@ def value_errors(algo: ILQL, task: RandomWalks, n_walks: int = 500) -> dict[str,
         ]  # The end of a walk earns what it is worth.
         errors["V"] += list(np.abs(values - states))
         errors["Q"] += list(np.abs(outputs - actions))
+        seen += [visits[place] for place in enumerate(walk, 1)]
     measures = {"mean": np.mean, "99 % below": lambda e: np.quantile(e, 0.99), "largest": np.max}
-    return {f"error of {n}, {m}": float(f(e)) for n, e in errors.items() for m, f in measures.items()}
+    found = {f"error of {n}, {m}": float(f(e)) for n, e in errors.items() for m, f in measures.items()}
+    found |= {f"visits of the largest error of {n}": float(seen[np.argmax(e)]) for n, e in errors.items()}
+    return {**found, "visits, fewest": float(min(seen))}
 
 
 def token_values(algo: ILQL, dataset: MDPDataset) -> tuple[list[np.ndarray], list[np.ndarray]]:

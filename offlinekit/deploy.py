@@ -392,6 +392,12 @@ def _log_softmax(x: Array, dim: int, *_: object) -> Array:
     return logs
 
 
+def _embedding(weight: Array, index: Array, *_: object) -> Array:
+    if np.any(index < 0):  # Which numpy would count from the end.
+        raise ValueError(f"numbers of tokens must be at least 0, got {index.min()}")
+    return weight[index]
+
+
 def _conv2d(
     x: Array,
     weight: Array,
@@ -472,14 +478,18 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "amin": lambda x, dim, keep=False: x.min(_axes(dim) or None, keepdims=keep),
     "argmax": lambda x, dim=None, keep=False: x.argmax(dim, keepdims=keep),
     "baddbmm": lambda b, x, y, beta=1, alpha=1: beta * b + alpha * (x @ y),
+    "bitwise_and": np.bitwise_and,
     "bitwise_not": np.bitwise_not,
+    "bitwise_or": np.bitwise_or,
     "cast": lambda x, dtype, *_: x if dtype is None else x.astype(dtype, copy=False),
     "cat": lambda parts, dim=0: np.concatenate(parts, dim),
     "clamp": _clamp,
     "conv2d": _conv2d,
     "cos": np.cos,
+    "cumsum": lambda x, dim, dtype=None: x.cumsum(dim, dtype),
     "div": lambda x, y: x / y,
     "elu": _elu,
+    "embedding": _embedding,
     "exp": np.exp,
     "expand": _expand,
     "flatten": _flatten,
@@ -503,6 +513,7 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "mish": _mish,
     "movedim": lambda x, source, to: np.moveaxis(x, _axes(source), _axes(to)),
     "mul": _product,
+    "ne": lambda x, y: x != y,
     "neg": np.negative,
     "permute": lambda x, dims: x.transpose(dims),
     "pow": np.power,
@@ -514,6 +525,7 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "sin": np.sin,
     "size": lambda x, dim: x.shape[dim],
     "slice": _slice,
+    "softmax": lambda x, dim, *_: np.exp(_log_softmax(x, dim)),
     "softplus": lambda x, beta=1.0, *_: np.logaddexp(beta * x, 0).astype(x.dtype) / beta,
     "split": _split,
     "sqrt": np.sqrt,

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from offlinekit.algos import TextBC
 from offlinekit.core.bases.text_model import TextModel
 from offlinekit.datasets import MDPDataset, text_dataset
 from offlinekit.sampling.batch import TrajectoryBatch
@@ -43,6 +44,15 @@ def both(algo: TextModel) -> TrajectoryBatch:
     """Returns the two dialogues as a batch."""
     (batch,) = algo.episode_batches(talks())
     return batch
+
+
+def trained(front: type[TextModel] = TextBC, **options: Any) -> TextModel:
+    """Returns a model of some width whose numbers are large enough to differ."""
+    algo = front(**{**TINY, "width": 8, "n_layers": 2, "n_heads": 2, **options}).build(talks())
+    with torch.no_grad():
+        for parameter in algo.impl.parameters():
+            parameter.copy_(0.7 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
+    return algo
 
 
 class Always(nn.Module):

@@ -212,13 +212,17 @@ CASES = {
     "amin": (lambda x: x.amin(1, keepdim=True), [X], [[1], True]),
     "argmax": (lambda x: x.argmax(-1), [X], [-1]),
     "baddbmm": (lambda b, x, y: torch.baddbmm(b, x, y), [B[None, None], X[None], W.T[None]], [1, 1]),
+    "bitwise_and": (lambda x, y: x & y, [X > 0, X > 1], []),
+    "bitwise_or": (lambda x, y: x | y, [X > 0, X < -1], []),
     "clamp": (lambda x: x.clamp(-0.5, 0.25), [X], [-0.5, 0.25]),
     "conv2d": (
         lambda x, w, b: F.conv2d(x, w, b, (2, 3)),
         [IMAGES, FILTERS, RNG.normal(size=5).astype("f4")],
         None,
     ),
+    "cumsum": (lambda x: x.cumsum(1), [X], [1]),
     "elu": (F.elu, [WIDE], []),
+    "embedding": (lambda w, i: F.embedding(i, w), [W, np.array([[2, 0], [1, 1]])], [-1, False, False]),
     "flatten": (lambda x: x.flatten(1, 2), [IMAGES], [1, 2]),
     "gelu": (F.gelu, [WIDE], []),
     "layer_norm": (lambda x: F.layer_norm(x, (4,), eps=0.1), [X], [[4], None, None, 0.1]),
@@ -227,12 +231,18 @@ CASES = {
     "log_softmax": (lambda x: F.log_softmax(x, -1), [WIDE], [-1]),
     "mean": (lambda x: x.mean((0, 2), keepdim=True), [IMAGES], [[0, 2], True]),
     "mish": (F.mish, [WIDE], []),
+    "ne": (lambda x: x != 1, [np.arange(4)], [1]),
     "pow": (lambda x: x**3, [X], [3]),
     "relu": (F.relu, [WIDE], []),
     "select": (lambda x: x.select(1, -1), [X], [1, -1]),
     "sigmoid": (torch.sigmoid, [WIDE], []),
     "silu": (F.silu, [WIDE], []),
     "slice": (lambda x: x[:, 1:9223372036854775807:2], [X], [1, 1, 9223372036854775807, 2]),
+    "softmax": (
+        lambda x: F.softmax(x, -1),
+        [np.append(WIDE[..., :1], np.full_like(WIDE[..., :1], -np.inf), -1)],
+        [-1],
+    ),
     "softplus": (lambda x: F.softplus(x, beta=2), [WIDE], [2]),
     "squeeze": (lambda x: x[:, :1].squeeze(1), [X[:, :1]], [1]),
     "sum": (lambda x: x.sum((1,)), [X], [[1]]),
@@ -294,6 +304,11 @@ def test_a_file_that_is_mostly_nothing_is_not_read(tmp_path):
 def test_error_function_is_that_of_python():
     x = np.linspace(-6, 6, 100_001, dtype=np.float32)
     np.testing.assert_allclose(deploy._erf(x), [math.erf(value) for value in x], rtol=0, atol=1e-7)
+
+
+def test_numbers_below_0_are_no_tokens():
+    with pytest.raises(ValueError, match="numbers of tokens must be at least 0, got -1"):
+        OPERATIONS["embedding"](W, np.array([0, -1]))
 
 
 def test_gelu_by_tanh():

@@ -176,13 +176,20 @@ def first_observation(env: gymnasium.Env[Any, Any], seed: int) -> ArrayTree:
 def has_time_limit(env: gymnasium.Env[Any, Any]) -> bool:
     """Returns whether an environment ends episodes after some number of steps."""
     spec = env.spec
-    if spec is not None and (spec.max_episode_steps or "max_num_frames_per_episode" in spec.kwargs):
-        return True
+    return time_limit(env) is not None or (spec is not None and "max_num_frames_per_episode" in spec.kwargs)
+
+
+def time_limit(env: gymnasium.Env[Any, Any]) -> int | None:
+    """Returns the steps after which an environment ends episodes; None if it names no number of steps."""
+    spec = env.spec
+    if spec is not None and spec.max_episode_steps:
+        return spec.max_episode_steps
     while isinstance(env, gymnasium.Wrapper) and not isinstance(env, MadeEnv):
         if isinstance(env, gymnasium.wrappers.TimeLimit):
-            return True
+            return int(env._max_episode_steps)
         env = env.env
-    return getattr(env, "_max_steps", None) is not None
+    limit = getattr(env, "_max_steps", None)
+    return int(limit) if isinstance(limit, int | np.integer) else None
 
 
 def _arrays(observation: ArrayTree) -> ArrayTree:

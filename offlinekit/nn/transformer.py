@@ -206,7 +206,7 @@ class CausalTransformer(nn.Module):
             past: What was computed for the tokens before these, to go on from; these are appended to it.
         """
         bias = attention_bias(masks if past is None else past.with_masks(masks), tokens.shape[1])
-        bias = bias.repeat_interleave(self.n_heads, 0)
+        bias = bias.unsqueeze(1).expand(-1, self.n_heads, -1, -1).flatten(0, 1)
         tokens = self.dropout(tokens)
         for number, block in enumerate(self.blocks):
             tokens = block(tokens, bias, past, number)

@@ -237,12 +237,38 @@ def _check(dataset: MDPDataset, context: int, batch_size: int, anchor: str) -> N
             raise ValueError(f"{name} must be at least 1, got {number}")
     if anchor not in ANCHORS:
         raise ValueError(f"anchor must be one of {', '.join(map(repr, ANCHORS))}, got {anchor!r}")
+    check_order(dataset, "BC or DiscreteBC")
+
+
+def check_order(dataset: MDPDataset, instead: str) -> None:
+    """Checks that the rows of a dataset follow one another in time.
+
+    Args:
+        dataset: What windows are to be cut from.
+        instead: Names of algorithms that need no windows.
+
+    Raises:
+        DatasetError: For unordered transitions.
+    """
     if dataset.next_observations is not None:
         raise DatasetError(
             "windows need rows in temporal order, but this dataset holds unordered transitions "
             "(next_observations differ from the following rows); order them, or learn by an algorithm of transitions, "
-            "such as BC or DiscreteBC"
+            f"such as {instead}"
         )
+
+
+def rows_around(rows: Tensor, ends: Tensor, steps: Tensor) -> Tensor:
+    """Returns the rows that lie so many steps from each row, or the first or last of its episode, int64 [..., M].
+
+    Args:
+        rows: int64 [...].
+        ends: Of all episodes, the numbers of the rows behind them, int64 [E].
+        steps: int64 [M]; negative ones lie before the row.
+    """
+    episodes = torch.searchsorted(ends, rows, right=True)
+    first = torch.cat([torch.zeros_like(ends[:1]), ends])[episodes]
+    return (rows.unsqueeze(-1) + steps).clamp(first.unsqueeze(-1), ends[episodes].unsqueeze(-1) - 1)
 
 
 def _named_columns(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections import Counter
 
@@ -10,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from loss_checks import close, row_losses, total
-from small_text import END, QUIET, TALKS, TINY, A, Always, B, both, talks
+from small_text import END, QUIET, TALKS, TINY, A, Always, B, both, talks, trained
 
 from offlinekit.algos import ILQL, TextBC
 from offlinekit.core.bases.text_decoding import Decoding
@@ -169,15 +168,6 @@ def test_options_that_exclude_each_other():
 # Decoding.
 
 
-def trained(front=TextBC, **options):
-    """Returns a model of some width whose numbers are large enough to differ."""
-    algo = build(front, width=8, n_layers=2, n_heads=2, **options)
-    with torch.no_grad():
-        for parameter in algo.impl.parameters():
-            parameter.copy_(0.7 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
-    return algo
-
-
 @pytest.mark.parametrize("front", [TextBC, ILQL])
 def test_going_on_from_keys_and_values_equals_computing_all_again(front):
     algo = trained(front)
@@ -306,26 +296,6 @@ def test_options_out_of_range_are_refused(options, message):
         build().respond("a", **options)
     with pytest.raises(TypeError, match="has no option 'topk'; did you mean 'top_k'"):
         build().respond("a", topk=3)
-
-
-def utterances(algo, prompt, most):
-    """Yields each utterance of up to `most` letters that ends, with the sum of its scores."""
-    start = [1, *algo.tokenizer.encode(prompt), 2, 3]
-    for length in range(most):
-        for letters in itertools.product((A, B), repeat=length):
-            tokens = torch.tensor([*start, *letters, END], dtype=torch.float32)[None, :, None]
-            scores = algo.impl.scores(tokens[:, :-1], torch.ones(1, tokens.shape[1] - 1, dtype=torch.bool))
-            steps = [scores[0, len(start) - 1 + i, token] for i, token in enumerate((*letters, END))]
-            yield float(sum(steps)), algo.tokenizer.decode(letters)
-
-
-@pytest.mark.parametrize("front", [TextBC, ILQL])
-def test_wide_beams_find_the_best_utterance(front):
-    algo = trained(front)
-    with torch.no_grad():
-        best = max(utterances(algo, "ab", 4))
-    assert algo.respond("ab", method="beam", n_beams=64, max_tokens=4) == best[1]
-    assert algo.respond(["ab", "b"], method="beam", n_beams=64, max_tokens=4)[0] == best[1]
 
 
 def test_one_beam_is_greedy():

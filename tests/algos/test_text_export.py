@@ -10,13 +10,13 @@ import pytest
 import torch
 from small_text import TINY, talks
 
+from offlinekit import deploy
 from offlinekit.algos import ILQL, TextBC
 from offlinekit.core.export import FORMATS
 from offlinekit.core.export.exported_policy import ExportedPolicy, examples
 from offlinekit.envs.text import TokenSpace
 from offlinekit.envs.text.token_space import TokenWindow
 from offlinekit.envs.text.tokenizers import AGENT_END, PAD, tokenizer_from_json
-from offlinekit.errors import UnsupportedError
 
 SEED = 3
 
@@ -42,10 +42,12 @@ def said(act, algo, prompt, most):
     return algo.tokenizer.decode(answer)
 
 
-@pytest.mark.parametrize("front", [TextBC, ILQL])
-def test_an_exported_model_says_what_the_model_says(front, tmp_path):
+@pytest.mark.parametrize(
+    ("front", "form"), [(TextBC, "torchscript"), (ILQL, "torchscript"), (TextBC, "numpy"), (ILQL, "numpy")]
+)
+def test_an_exported_model_says_what_the_model_says(front, form, tmp_path):
     algo = built(front)
-    act = FORMATS["torchscript"].open(algo.export(tmp_path / "talk.pt"), algo.impl.exported_space)
+    act = FORMATS[form].open(algo.export(tmp_path / "talk", form), algo.impl.exported_space)
     prompts = ["a", "ab", "", "bbab"]
     assert [said(act, algo, prompt, 4) for prompt in prompts] == algo.respond(prompts, max_tokens=4)
     assert len({said(act, algo, prompt, 4) for prompt in prompts}) > 1
@@ -67,10 +69,15 @@ def test_onnx_holds_the_tokenizer(tmp_path):
     assert tokenizer_from_json(json.loads(facts["tokenizer"])) == algo.tokenizer
 
 
-def test_numpy_lacks_operations_of_transformers(tmp_path):
-    with pytest.raises(UnsupportedError, match="export it as onnx or torch-export"):
-        built(TextBC).export(tmp_path / "talk.safetensors")
-    assert not list(tmp_path.iterdir())
+def test_a_numpy_policy_has_the_tokenizer_and_masks_computed_once(tmp_path):
+    algo = built(TextBC)
+    description, tensors = deploy.read(algo.export(tmp_path / "talk.safetensors"))
+    assert tokenizer_from_json(json.loads(description["tokenizer"])) == algo.tokenizer
+    # What each of 16 places may see: itself, and those before it. All numbers of tokens, and which of them are marks.
+    masks = [tensor for tensor in tensors.values() if tensor.dtype == bool and tensor.shape == (16, 16)]
+    assert sorted(mask.sum() for mask in masks) == [16, 16 * 17 / 2]
+    names = {name for name, _ in description["operations"]}
+    assert not names & {"ones", "tril", "eye", "arange"}
 
 
 def test_drawn_windows_are_padded_on_the_left():

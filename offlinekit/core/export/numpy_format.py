@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ import torch
 from gymnasium import spaces
 from safetensors.numpy import save_file
 from torch.fx import Node
+from torch.fx.node import map_arg
 
 from offlinekit import deploy
 from offlinekit.core.export.exported_policy import ExportedPolicy
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from offlinekit.types import ArrayTree, Json
 
 NAMES = {
+    "__and__": "bitwise_and",
+    "__or__": "bitwise_or",
     "_to_copy": "cast",
     "clamp_min": "maximum",
     "clamp_max": "minimum",
@@ -105,13 +108,17 @@ class Program:
         }
         placeholders = [node for node in nodes if node.op == "placeholder"]
         given = [node for node in placeholders if node.name not in lifted]
-        constant = [node for node in placeholders if node.name in lifted]
+        constant = {node: held[lifted[node.name]] for node in placeholders if node.name in lifted}
+        computed = _computed(nodes)
+        constant |= {
+            node: made for node, made in computed.items() if not computed.keys() >= node.users.keys()
+        }
         self._numbers = {node: i for i, node in enumerate([*given, *constant])}
         self._n_given = len(self._numbers)
-        self.tensors = [held[lifted[node.name]].detach().contiguous().numpy() for node in constant]
+        self.tensors = [tensor.detach().contiguous().numpy() for tensor in constant.values()]
         self.operations: list[list[Any]] = []
         for node in nodes:
-            if node.op == "call_function":
+            if node.op == "call_function" and node not in computed:
                 self._add(node, policy.name)
         outputs = next(node for node in nodes if node.op == "output").args[0]
         self.output = self._numbers[outputs[0]]
@@ -142,6 +149,19 @@ class Program:
         if argument is None or isinstance(argument, (bool, int, float, str)):
             return argument
         return None  # Devices, layouts and memory formats.
+
+
+def _computed(nodes: Sequence[Node]) -> dict[Node, torch.Tensor]:
+    """Returns what operations give that `offlinekit.deploy` lacks, and that read no observation, such as a mask."""
+    made: dict[Node, torch.Tensor] = {}
+    for node in nodes:
+        if (
+            isinstance(node.target, torch._ops.OpOverload)
+            and _call(node)[0] not in {*deploy.OPERATIONS, *SAME, *NO_RESULT}
+            and all(argument in made for argument in node.all_input_nodes)
+        ):
+            made[node] = node.target(*map_arg(node.args, made.get), **node.kwargs)
+    return made
 
 
 def _call(node: Node) -> tuple[str, list[Any]]:

@@ -13,6 +13,7 @@ from offlinekit.datasets.inspection.coverage import action_names, leaf_names
 from offlinekit.datasets.validation import named_leaves
 from offlinekit.errors import DatasetError
 from offlinekit.ground.action_spaces import JointDiscrete
+from offlinekit.ground.progress import Progress
 from offlinekit.types import Array
 
 if TYPE_CHECKING:
@@ -53,7 +54,14 @@ class Drift:
         return [column.name for column in self.columns if column.p_value < LEVEL]
 
 
-def drift(before: MDPDataset, after: MDPDataset, *, n_permutations: int = 199, seed: int = 0) -> Drift:
+def drift(
+    before: MDPDataset,
+    after: MDPDataset,
+    *,
+    n_permutations: int = 199,
+    seed: int = 0,
+    progress: bool = True,
+) -> Drift:
     """Compares two periods, such as those of `dataset.split(by="day")`, column by column.
 
     The statistic is the Kolmogorov-Smirnov distance between the rows of the periods; of a discrete action, each label
@@ -67,6 +75,7 @@ def drift(before: MDPDataset, after: MDPDataset, *, n_permutations: int = 199, s
         after: The second one, with the same columns.
         n_permutations: Number of permutations; p-values are at least 1 / (n_permutations + 1).
         seed: Of the permutations.
+        progress: Whether to show how far it is, if it takes more than a moment.
 
     Raises:
         DatasetError: For other columns.
@@ -82,7 +91,11 @@ def drift(before: MDPDataset, after: MDPDataset, *, n_permutations: int = 199, s
     n_before, n_all = before.n_episodes, before.n_episodes + after.n_episodes
     rng, is_before = np.random.default_rng(seed), np.arange(n_all) < n_before
     drawn = np.stack([is_before, *(rng.permutation(is_before) for _ in range(n_permutations))])
-    distances = np.stack([_distances(column, drawn[:, episodes]) for column in values.T])
+    is_before, distances = drawn[:, episodes], np.zeros((len(names), len(drawn)))
+    with Progress(f"drift of {before.name}", len(names), shown=progress, unit="column") as bar:
+        for i, column in enumerate(values.T):
+            distances[i] = _distances(column, is_before)
+            bar.advance(1)
     largest = distances[:, 1:].max(0)
     rows = [
         Moved(
