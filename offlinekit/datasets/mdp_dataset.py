@@ -38,7 +38,7 @@ class MDPDataset(EpisodeColumns):
 
     Args:
         observations: [N, ...] or a dict or tuple of such; uint8 is kept, other numbers become float32.
-        actions: Continuous float [N, A], or discrete of an integer dtype [N]; several at once as `action_space` has them.
+        actions: Continuous float [N, A], or discrete of an integer dtype [N]; several as `action_space` has them.
         rewards: [N].
         terminals: [N], set where the MDP ended. It wins over a timeout at the same row.
         episode_terminals: [N], set at each episode's last row for any reason. If given, it alone says
