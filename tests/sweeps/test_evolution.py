@@ -392,7 +392,12 @@ def test_an_evaluator_of_which_less_is_better_ranks_the_lowest_first(dataset):
         ({"search": {"n_critics": Range(1, 3, integer=True)}}, {}, ValueError, "stays as it is"),
         ({"search": {}}, {}, ValueError, "hyperparameter=0"),
         ({}, {"lr_schedule": "cosine"}, ValueError, "lr_schedule='constant'"),
-        ({}, {"encoder": MLPEncoder((8,), layer_norm=True)}, UnsupportedError, "layer_norm=False"),
+        (
+            {"min_units": 8, "max_units": 15},
+            {"encoder": MLPEncoder((8,), layer_norm=True)},
+            UnsupportedError,
+            "layer_norm=False",
+        ),
     ],
 )
 def test_what_cannot_move_is_refused_before_anything_is_trained(dataset, settings, given, error, message):
