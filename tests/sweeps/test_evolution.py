@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import signal
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from offlinekit.algos import DiscreteBC, DiscreteCQL
+from offlinekit.algos import FQE, DiscreteBC, DiscreteCQL
 from offlinekit.datasets import get_dataset
 from offlinekit.directions import more_is_better
 from offlinekit.errors import Preempted, UnsupportedError
@@ -378,6 +379,17 @@ def test_an_evaluator_of_which_less_is_better_ranks_the_lowest_first(dataset):
     first, second = fitness.judge(members, 1)
     assert first.fitness == -first.value
     assert (first.fitness > second.fitness) == (first.value < second.value)
+
+
+def test_fits_take_settings_of_their_own(dataset, monkeypatch):
+    made, settings = [], {"encoder": MLPEncoder((4,)), "batch_size": 4}
+    fitness = OfflineFitness(n_steps=3, n_resamples=2, fit_settings=settings)
+    fitness.prepare(dataset, 0)
+    start = FQE.start_value
+    monkeypatch.setattr(FQE, "start_value", lambda fit, data: made.append(fit) or start(fit, data))
+    fitness.judge([algo().build(dataset)], 1)
+    assert {(fit.encoder, fit.batch_size, fit.gamma) for fit in made} == {(MLPEncoder((4,)), 4, 0.99)}
+    assert json.loads(json.dumps(fitness.describe()))["fit_settings"]["encoder"]["hidden_sizes"] == [4]
 
 
 # Refusals.

@@ -308,7 +308,9 @@ def test_normalised_layers_only_double(datasets):
     network_moves.check_movable(algo, sizes)
     small = network_moves.Sizes(units=(4, 15))
     assert network_moves.drawn_move(algo, small, rng) is None
-    with pytest.raises(UnsupportedError, match=r"8 units doubled are more than max_units=15; give max_units=16"):
+    with pytest.raises(
+        UnsupportedError, match=r"8 units doubled are more than max_units=15; give max_units=16"
+    ):
         network_moves.check_movable(algo, small)
 
 
