@@ -2,12 +2,12 @@
 
     python benchmarks/evolution_icu.py ../shared/data/icu_sepsis/dynamics.npz --csv benchmarks/results/evolution_icu.csv
 
-Thirty policies are trained once: ten cloned, ten of discrete CQL, ten of discrete BCQ. Each ten learn from episodes of
-ten behaviours, the clinicians tilted from death to survival, and take 0 to `--updates` updates in a drawn order. Each of
-`--runs` then draws episodes of the clinicians; one judge ranks all thirty by its lower bound on one half of those held
-out, and the best is reported by the second judge on the other half. A row has the rank correlation of fitness with the
-exact values that linear algebra gives, the winner's reported value, its interval, and its exact value. Rows that the CSV
-has are not run again. Networks see the number of a state through a table of features; gamma is 1.
+Thirty policies are trained once: ten cloned, ten of discrete CQL, ten of discrete BCQ. Each ten learn from episodes
+of ten behaviours, the clinicians tilted from death to survival, and take 0 to `--updates` updates in a drawn order.
+Each of `--runs` then draws episodes of the clinicians; one judge ranks all thirty by its lower bound on one half of
+those held out, and the best is reported by the second judge on the other half. A row has the rank correlation of
+fitness with the exact values that linear algebra gives, the winner's reported value, its interval, and its exact value.
+Rows that the CSV has are not run again. Networks see the number of a state through a table of features; gamma is 1.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from offlinekit.algos import DiscreteBC, DiscreteBCQ, DiscreteCQL
 from offlinekit.core.algo import Algo
 from offlinekit.nn.encoders import ModuleEncoder
+from offlinekit.sampling.policy_table import Choices
 from offlinekit.sweeps import OfflineFitness
 
 FRONTS = (DiscreteBC, DiscreteCQL, DiscreteBCQ)
@@ -44,7 +45,7 @@ HELD_OUT = 0.95  # Of the episodes of a run: all policies have learned before.
 @click.option("--updates", default=20_000, help="Of the policy that takes most.")
 @click.option("--each", default=10, help="Policies of each algorithm.")
 @click.option("--judge-steps", default=500, help="Updates of each fit.")
-@click.option("--resamples", default=2, help="Bootstraps behind each lower bound.")
+@click.option("--resamples", default=3, help="Bootstraps behind each lower bound.")
 @csv_option
 def main(
     dynamics: Path,
@@ -111,11 +112,12 @@ def measured(
 def trained(problem: Problem, episodes: int, updates: int, each: int) -> list[Algo]:
     """Returns the policies of each algorithm, by behaviour."""
     members: list[Algo] = []
-    lengths = np.random.default_rng(0).permutation(np.linspace(0, updates, each).round().astype(int))
+    lengths = np.append(0, np.geomspace(min(50, updates), updates, each - 1)).round().astype(int)
+    np.random.default_rng(0).shuffle(lengths)
     for number, tilt in enumerate(np.linspace(-TILTS, TILTS, each)):
         data = problem.draw(tilted(problem, tilt), episodes, np.random.default_rng([1, number]))
         for front in FRONTS:
-            settings = {"gamma": 1.0, "batch_size": 64, "learning_rate": 3e-3, "encoder": encoder()}
+            settings = {"gamma": 1.0, "batch_size": 64, "learning_rate": 1e-2, "encoder": encoder()}
             algo = front(seed=number, **settings).build(data)
             if lengths[number]:
                 algo.fit(data, int(lengths[number]), out=None, progress=False, value_alarm="off")
@@ -142,10 +144,10 @@ def encoder() -> ModuleEncoder:
 
 
 def table(member: Algo, problem: Problem) -> Floats:
-    """Returns the greedy policy as probabilities [S, A]."""
+    """Returns what a policy does, as fits evaluate it: probabilities [S, A]."""
     states = np.arange(len(problem.starts), dtype=np.float32)[:, None]
-    policy: Floats = np.eye(problem.clinicians.shape[1])[member.predict(states)]
-    return policy
+    probabilities: Floats = Choices(member, member.impl.action_space).at(states).astype(np.float64)
+    return probabilities
 
 
 if __name__ == "__main__":
