@@ -165,7 +165,8 @@ def _check_names(named: Mapping[str, object], plan: TableSchema | None) -> None:
             if name not in given:
                 known = ", ".join(("schema", *NAMES))
                 raise TypeError(
-                    f"a table without a schema needs the option {name!r}; its options are: {known}"
+                    f"a table without a schema needs the option {name!r}, or let offlinekit datasets init guess a "
+                    f"schema; its options are: {known}"
                 )
     elif given:
         raise TypeError(f"the schema says what the columns are; leave the option {given[0]!r} out")
