@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from offlinekit.algos.admpo import ADMPO
+from offlinekit.algos.any_step_dynamics import AnyStepDynamics
 from offlinekit.algos.awac import AWAC
 from offlinekit.algos.awr import AWR
 from offlinekit.algos.bc import BC
@@ -78,6 +80,7 @@ from offlinekit.ground.hints import no_attribute
 from offlinekit.nn.encoders import CNNEncoder, MLPEncoder, ResidualEncoder, register_encoder
 
 __all__ = [
+    "ADMPO",
     "AWAC",
     "AWR",
     "BC",
@@ -124,6 +127,7 @@ __all__ = [
     "WSRL",
     "XQL",
     "Algo",
+    "AnyStepDynamics",
     "CNNEncoder",
     "CalQL",
     "DecisionTransformer",

@@ -115,7 +115,12 @@ class Dynamics(Algo):
         train = np.sort(rows[n_held:])
         drawn = self._drawn(train, dataset.episode_ends, rng)
         own, held, learned = (torch.from_numpy(part) for part in (drawn, rows[:n_held], train))
-        return EpochSampler(source, own, held, learned, self.batch_size, derive(self.seed or 0, "batches"))
+        seed = derive(self.seed or 0, "batches")
+        return self.epochs(dataset, source, own, held, learned, self.batch_size, seed)
+
+    def epochs(self, dataset: MDPDataset, *parts: Any) -> EpochSampler:
+        """Makes the sampler of a dataset from the other arguments of an `EpochSampler`."""
+        return EpochSampler(*parts)
 
     def _drawn(self, train: Array, ends: Array, rng: np.random.Generator) -> Array:
         """Returns the rows that each model learns from, int64 [K, T], of the T rows that are not held out."""
@@ -166,7 +171,7 @@ class Dynamics(Algo):
             rewards = scaling.reward.inverse(rewards)
         if impl.learns_ends:
             return following, rewards, rng.random(shape) < ends.numpy()
-        before, after = (torch.from_numpy(np.asarray(part, np.float32)) for part in (observations, following))
+        before, after = (torch.tensor(part, dtype=torch.float32) for part in (observations, following))
         return following, rewards, RULES[self.termination](before, acted.cpu(), after).numpy()
 
     def _inputs(self, observations: Array, actions: Array) -> tuple[Tensor, Tensor]:

@@ -12,7 +12,7 @@ import click
 from offlinekit.algos import Population, get_algo
 from offlinekit.cli.options import usage
 from offlinekit.cli.output import number, table, with_error
-from offlinekit.cli.own_metrics import one_action, own_metrics, pointers
+from offlinekit.cli.own_metrics import own_metrics, pointers
 from offlinekit.cli.runs import make_env
 from offlinekit.core import presets
 from offlinekit.core.devices import check_device
@@ -182,8 +182,6 @@ def report(job: Job) -> None:
             table(("metric", "value", "what it is"), own_metrics(algo, job.dataset), left=3)
         source = job.fit["info"]["dataset"]["source"]
         click.echo("\n" + "\n".join(pointers(job.members, source)))
-    for line in filter(None, (one_action(algo, job.dataset) for algo in job.members)):
-        click.echo(f"\nWarning: {line}", err=True)
     click.echo(f"\n{_budget(job)}\n")
     for algo in job.members:
         click.echo(f"Run folder: {algo.run_dir}")

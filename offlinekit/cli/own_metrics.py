@@ -6,20 +6,14 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from offlinekit.cli.output import number
 from offlinekit.errors import UnsupportedError
 from offlinekit.metrics import get_evaluator
-from offlinekit.types import rows
 
 if TYPE_CHECKING:
     from offlinekit.core.algo import Algo
     from offlinekit.datasets import MDPDataset
-    from offlinekit.types import Array
 
-ROWS = 1_000
-"""Rows, evenly spread over the data, on which actions are compared."""
 EPISODES = 50
 """The most episodes on which metrics are measured."""
 
@@ -65,22 +59,3 @@ def pointers(algos: Sequence[Algo], dataset: str) -> list[str]:
         f"  offlinekit ope {runs[0]} --dataset {dataset} --q fqe    what its return may be",
         f"  offlinekit select {' '.join(runs)} --dataset {dataset}    whether to deploy it, or one of several",
     ]
-
-
-def one_action(algo: Algo, dataset: MDPDataset) -> str:
-    """Returns a sentence if a policy takes one action whatever it sees, though the data do not; else nothing."""
-    if algo.is_stateful or algo.family == "TEXT" or algo.frame_stack > 1:
-        return ""
-    index = np.unique(np.linspace(0, len(dataset) - 1, ROWS).astype(int))
-    taken = np.asarray(algo.predict(rows(dataset.observations, index)))
-    if _spread(taken) > 1e-3 * _spread(np.asarray(dataset.actions[index])):
-        return ""
-    return (
-        f"{type(algo).__name__} takes one action, {np.array2string(taken[0], precision=3)}, on all {len(index):,} rows "
-        "looked at: it does not look at what it sees; train longer, lower its learning rate, or scale observations"
-    )
-
-
-def _spread(actions: Array) -> float:
-    """Returns the largest range of a part of actions [N] or [N, A]."""
-    return float(np.ptp(actions.reshape(len(actions), -1), axis=0).max())

@@ -15,9 +15,8 @@ from typing import IO
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
 
-from tqdm import tqdm
-
 from offlinekit.errors import DownloadError, FileFormatError
+from offlinekit.ground.progress import Progress
 
 BLOCK = 1 << 18
 SCHEMES = ("http", "https")
@@ -50,7 +49,7 @@ def download(
     attempts: int = 4,
     pause: float = 1.0,
 ) -> Path:
-    """Fetches a file unless it is there, showing a progress bar on a terminal.
+    """Fetches a file unless it is there, and shows how far it is.
 
     What arrived of an interrupted download stays beside as `<name>.part` and is gone on with. The file
     appears under its name only when it is complete, with its hash in `<name>.sha256`.
@@ -161,14 +160,14 @@ def _copy(response: HTTPResponse, part: Path, have: int, total: int | None, most
     name = part.name.removesuffix(".part")
     with (
         part.open("ab" if have else "wb") as file,
-        tqdm(desc=name, initial=have, total=total, unit="B", unit_scale=True, disable=None) as bar,
+        Progress(name, total and total / 1e6, have / 1e6, unit="megabyte") as bar,
     ):
         while block := response.read(BLOCK):
             file.write(block)
             got += len(block)
             if most_bytes is not None and have + got > most_bytes:
                 raise FileFormatError(f"it has more than {most_bytes:,} bytes")
-            bar.update(len(block))
+            bar.advance(len(block) / 1e6)
         file.flush()
         os.fsync(file.fileno())
     return got

@@ -23,9 +23,10 @@ from offlinekit.datasets import schema, spaces, validation
 from offlinekit.datasets.formats import hdf5
 from offlinekit.datasets.formats.hdf5_writing import write_checked, write_text, written_hdf5
 from offlinekit.errors import DatasetError, FileFormatError
+from offlinekit.ground.progress import Progress
 from offlinekit.io import atomic_write
 from offlinekit.tables.table_schema import TABLE_SCHEMA, TableSchema
-from offlinekit.types import Array
+from offlinekit.types import Array, leaves
 
 if TYPE_CHECKING:
     import h5py
@@ -58,22 +59,24 @@ def save(dataset: MDPDataset, path: Path, compress: bool = True) -> Path:
         "observation_space": spaces.space_to_json(dataset.observation_space),
     }
     header |= {name: list(getattr(dataset, name)) for name in NAMED if getattr(dataset, name)}
-    with atomic_write(path) as beside, written_hdf5(beside) as file:
+    columns: dict[str, ArrayTree] = {
+        **{name: getattr(dataset, name) for name in STORED if getattr(dataset, name) is not None},
+        **{name: tuple(getattr(dataset, name).values()) for name in NAMED if getattr(dataset, name)},
+    }
+    size = sum(leaf.nbytes for tree in columns.values() for leaf in leaves(tree))
+    bar = Progress(f"writing {path.name}", size / 1e6, unit="megabyte")
+    with atomic_write(path) as beside, bar, written_hdf5(beside) as file:
         text = json.dumps(header, sort_keys=True)
         file.attrs["version"] = VERSION
         write_text(file, "format", FORMAT)
         write_text(file, "header", text)
         write_text(file, "header_sha256", hashlib.sha256(text.encode()).hexdigest())
-        for name in STORED:
-            if getattr(dataset, name) is not None:
-                _write(file, name, getattr(dataset, name), compress)
-        for name in NAMED:
-            if getattr(dataset, name):
-                _write(file, name, tuple(getattr(dataset, name).values()), compress)
+        for name, tree in columns.items():
+            _write(file, name, tree, compress, bar)
     return path
 
 
-def _write(group: h5py.Group, key: str, tree: ArrayTree, compress: bool) -> None:
+def _write(group: h5py.Group, key: str, tree: ArrayTree, compress: bool, bar: Progress) -> None:
     if isinstance(tree, dict | tuple):
         branches = tree if isinstance(tree, dict) else {str(i): branch for i, branch in enumerate(tree)}
         child = group.create_group(key)
@@ -81,13 +84,14 @@ def _write(group: h5py.Group, key: str, tree: ArrayTree, compress: bool) -> None
         for name, branch in branches.items():
             if not name or name == "." or "/" in name:
                 raise DatasetError(f"{key} has the entry {name!r}, which HDF5 cannot name; rename it")
-            _write(child, name, branch, compress)
+            _write(child, name, branch, compress, bar)
         return
     if not compress:
         item = group.create_dataset(key, data=tree, track_times=False)
         write_text(item, "sha256", hdf5.digest_of(tree))
+        bar.advance(tree.nbytes / 1e6)
         return
-    write_checked(group, key, tree)
+    write_checked(group, key, tree, lambda size: bar.advance(size / 1e6))
 
 
 def is_ours(path: Path) -> bool:

@@ -11,6 +11,7 @@ import numpy as np
 
 from offlinekit.envs.answers import check_seed, checked_reset, checked_step, not_finite
 from offlinekit.envs.made_env import MadeEnv
+from offlinekit.ground.action_spaces import env_action
 from offlinekit.types import Array, ArrayTree, map_tree, stack_trees
 
 LONGEST = 27_000
@@ -29,7 +30,7 @@ class Slot:
     """
 
     def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
-        self.env = env
+        self.env, self._acts = env, env.action_space
 
     def start(self, episode: int, seed: int) -> None:
         """Resets the environment for another episode."""
@@ -53,7 +54,7 @@ class Slot:
         Raises:
             ValueError: For an answer of the environment that is none of a step.
         """
-        result = checked_step(self.env.step(action), self.length)
+        result = checked_step(self.env.step(env_action(action, self._acts)), self.length)
         self.observation, self.reward, self.terminated = _arrays(result[0]), result[1], result[2]
         shape = getattr(self.observation, "shape", None)
         if shape != self._shape:
@@ -175,13 +176,20 @@ def first_observation(env: gymnasium.Env[Any, Any], seed: int) -> ArrayTree:
 def has_time_limit(env: gymnasium.Env[Any, Any]) -> bool:
     """Returns whether an environment ends episodes after some number of steps."""
     spec = env.spec
-    if spec is not None and (spec.max_episode_steps or "max_num_frames_per_episode" in spec.kwargs):
-        return True
+    return time_limit(env) is not None or (spec is not None and "max_num_frames_per_episode" in spec.kwargs)
+
+
+def time_limit(env: gymnasium.Env[Any, Any]) -> int | None:
+    """Returns the steps after which an environment ends episodes; None if it names no number of steps."""
+    spec = env.spec
+    if spec is not None and spec.max_episode_steps:
+        return spec.max_episode_steps
     while isinstance(env, gymnasium.Wrapper) and not isinstance(env, MadeEnv):
         if isinstance(env, gymnasium.wrappers.TimeLimit):
-            return True
+            return int(env._max_episode_steps)
         env = env.env
-    return getattr(env, "_max_steps", None) is not None
+    limit = getattr(env, "_max_steps", None)
+    return int(limit) if isinstance(limit, int | np.integer) else None
 
 
 def _arrays(observation: ArrayTree) -> ArrayTree:

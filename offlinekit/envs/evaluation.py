@@ -16,6 +16,7 @@ from offlinekit.envs.rollout import Rollout
 from offlinekit.envs.stateful_policies import as_actor
 from offlinekit.fields import Steps, checked
 from offlinekit.ground.hints import answers_guesses
+from offlinekit.ground.progress import Progress
 from offlinekit.types import ArrayTree, stack_trees
 
 if TYPE_CHECKING:
@@ -120,6 +121,7 @@ def evaluate(
     n_envs: int | None = None,
     value: Callable[[ArrayTree], Any] | None = None,
     max_steps: int | None = None,
+    progress: bool = True,
 ) -> Evaluation:
     """Runs a policy for some episodes, several environments at a time if there can be several.
 
@@ -142,6 +144,7 @@ def evaluate(
             `policy.has_value`.
         max_steps: Ends an episode after so many steps; None leaves it to the environment, and ends it after 27,000,
             with a warning, if the environment has no time limit.
+        progress: Whether to show how far it is, if it takes more than a moment.
 
     Raises:
         ValueError: For numbers below 1, actions that do not fit the environment, and rewards that are no numbers.
@@ -159,8 +162,10 @@ def evaluate(
             impl = getattr(policy, "impl")  # noqa: B009  # Of an algorithm.
             warn_of_other_range(impl.action_space, envs[0])
             warn_of_other_pixels(impl.observation_space, envs[0])
-        rollout = Rollout(actor, [fit_stack(each, policy) for each in envs], n_episodes, seed, max_steps)
-        rollout.run()
+        shown = [fit_stack(each, policy) for each in envs]
+        with Progress("evaluation", n_episodes, shown=progress, unit="episode") as bar:
+            rollout = Rollout(actor, shown, n_episodes, seed, max_steps, bar)
+            rollout.run()
         return Evaluation(rollout.returns, rollout.lengths, _start_values(value, rollout.starts))
 
 

@@ -11,13 +11,20 @@ import gymnasium
 import numpy as np
 
 from offlinekit.envs.callable_policies import checked_actions
-from offlinekit.envs.episode_loop import EpisodeLoop, Slot
+from offlinekit.envs.episode_loop import LONGEST, EpisodeLoop, Slot, time_limit
 from offlinekit.envs.stateful_policies import Actor
+from offlinekit.ground.progress import Progress
 from offlinekit.types import Array, ArrayTree
 
 
 class Rollout(EpisodeLoop):
     """Runs n episodes over a list of environments, with one call of the policy for all active ones.
+
+    Args:
+        actor: What acts.
+        envs: As of `EpisodeLoop`, and so are `seed` and `max_steps`.
+        n_episodes: How many.
+        bar: Counts them, and of one that runs the share of its longest duration.
 
     Attributes:
         returns: float64 [n], filled by `run`.
@@ -32,9 +39,11 @@ class Rollout(EpisodeLoop):
         n_episodes: int,
         seed: int,
         max_steps: int | None,
+        bar: Progress,
     ) -> None:
         super().__init__(envs, seed, max_steps)
-        self.actor = actor
+        self.actor, self.bar = actor, bar
+        self._longest = max_steps or time_limit(envs[0]) or LONGEST
         self.returns = np.zeros(n_episodes)
         self.lengths = np.zeros(n_episodes, np.int64)
         self.starts: list[ArrayTree] = []
@@ -54,6 +63,10 @@ class Rollout(EpisodeLoop):
         self.starts.append(slot.observation)
         self.actor.forget(slot.episode)
 
+    def stepped(self, slot: Slot, before: ArrayTree, index: int) -> None:
+        """Counts the step."""
+        self.bar.advance(1 / self._longest)
+
     def finished(self, slot: Slot) -> None:
         """Notes return and length; warns of a return that is no number."""
         if not math.isfinite(slot.total):
@@ -63,4 +76,5 @@ class Rollout(EpisodeLoop):
                 stacklevel=6,
             )
         self.returns[slot.episode], self.lengths[slot.episode] = slot.total, slot.length
+        self.bar.advance(1 - slot.length / self._longest)
         self.actor.forget(slot.episode)

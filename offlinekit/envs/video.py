@@ -19,6 +19,7 @@ from offlinekit.envs.made_env import MadeEnv
 from offlinekit.envs.rollout import Rollout
 from offlinekit.envs.stateful_policies import as_actor
 from offlinekit.errors import MissingExtraError, UnsupportedError, require
+from offlinekit.ground.progress import Progress
 from offlinekit.io import atomic_write
 from offlinekit.types import Array
 
@@ -54,6 +55,7 @@ def record_video(
     seed: int = 0,
     *,
     max_steps: int | None = None,
+    progress: bool = True,
 ) -> Recording:
     """Films one episode of a policy as mp4 or gif.
 
@@ -63,6 +65,7 @@ def record_video(
         path: File to write, ending in .mp4 or .gif; a gif has a palette of its own and plays again and again.
         seed: Of the episode.
         max_steps: Ends the film after so many steps.
+        progress: Whether to show how far it is, if it takes more than a moment.
 
     Returns:
         The file, and the return and length of the episode in it.
@@ -80,8 +83,9 @@ def record_video(
         _rendering(env_or_id) as env,
         atomic_write(path) as beside,
         closing(_Writer(ffmpeg, beside, _frames_per_second(env), FORMATS[path.suffix])) as writer,
+        Progress(f"film {path.name}", 1, shown=progress, unit="episode") as bar,
     ):
-        rollout = Rollout(as_actor(policy), [fit_stack(_Film(env, writer), policy)], 1, seed, max_steps)
+        rollout = Rollout(as_actor(policy), [fit_stack(_Film(env, writer), policy)], 1, seed, max_steps, bar)
         rollout.run()
     return Recording(path, float(rollout.returns[0]), int(rollout.lengths[0]))
 

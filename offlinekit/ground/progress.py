@@ -14,10 +14,10 @@ from typing import Protocol
 
 WIDTH = 120
 """Characters of a line where there is no terminal."""
-REDRAWN = 0.2
-"""Seconds between two drawings of a line that is rewritten."""
-SILENCE = 30.0
-"""Seconds after which a line is printed, if no row came, where there is no terminal."""
+PATIENCE, REDRAWN = 1.0, 0.2
+"""Seconds before the first drawing of a line that is rewritten, and between two later ones."""
+FIRST_LINE, SILENCE = 5.0, 30.0
+"""Seconds before a line is printed where there is no terminal, and from one to the next, if no row came."""
 RETURNS = {"eval/return_mean": "return", "online/return_mean": "return", "eval/score": "score"}
 LEFT_OUT = ("step", "time", "updates")
 
@@ -30,7 +30,8 @@ class Place(Protocol):
     """Where the line goes.
 
     Attributes:
-        seconds: Least time between two lines that no row asked for.
+        seconds: Least time before the next line that no row asked for; longer before the first one, so that a short
+            call shows none.
     """
 
     seconds: float
@@ -53,14 +54,14 @@ class Progress:
 
     Args:
         label: What is done.
-        total: Number of updates, or of another unit.
+        total: Number of updates, or of another unit; None if it is not known, and so no share and no time left is.
         done: Of them, those that an earlier call has behind it.
         shown: False for silence.
         unit: What is counted.
     """
 
     def __init__(
-        self, label: str, total: float, done: float = 0, shown: bool = True, unit: str = "update"
+        self, label: str, total: float | None, done: float = 0, shown: bool = True, unit: str = "update"
     ) -> None:
         self.label, self.total, self.done, self.unit = label, total, done, unit
         self.figures: dict[str, str] = {}
@@ -71,12 +72,13 @@ class Progress:
     @contextmanager
     def span(self, amount: float) -> Iterator[None]:
         """Makes the calls within it count as so much of this one, whose own length they do not know."""
-        end = self.done + amount
+        end, label = self.done + amount, self.label
         token = _SPAN.set((self, self.done, amount))
         try:
             yield
         finally:
             _SPAN.reset(token)
+            self.label = label
         self.advance(end - self.done)
 
     def advance(self, count: float) -> None:
@@ -125,7 +127,9 @@ class Progress:
 
     @property
     def share(self) -> float:
-        """Share of the whole that is done, in [0, 1]."""
+        """Share of the whole that is done, in [0, 1]; 0 if the whole is not known."""
+        if self.total is None:
+            return 0.0
         return min(self.done / self.total, 1.0) if self.total else 1.0
 
     def text(self, width: int) -> str:
@@ -135,16 +139,18 @@ class Progress:
         """
         seconds = monotonic() - self.began
         rate = (self.done - self.first) / seconds if seconds > 0 else 0.0
-        left = f"{duration((self.total - self.done) / rate)} left" if rate > 0 else ""
-        if self.done >= self.total:
-            left = f"in {duration(seconds)}"
+        share, left, of = "", f"in {duration(seconds)}", ""
+        if self.total is not None:
+            share, of = f"{self.share:4.0%}", f"/{int(self.total):,}"
+            if self.done < self.total:
+                left = f"{duration((self.total - self.done) / rate)} left" if rate > 0 else ""
         names = sorted(
             self.figures, key=lambda name: (name not in RETURNS.values(), not name.endswith("_loss"))
         )
         figures = [f"{name} {self.figures[name]}" for name in names]
-        counts = f"{int(self.done):,}/{int(self.total):,} {self.unit}s"
+        counts = f"{int(self.done):,}{of} {self.unit}s"
         ranked = [
-            f"{self.share:4.0%}",
+            share,
             left,
             *figures[:1],
             self.label,
@@ -159,7 +165,7 @@ class Progress:
                 chosen.append(piece)
             elif piece == self.label and room >= 12:
                 chosen.append(f"{piece[: room - 3]}...")
-        order = [self.label, f"{self.share:4.0%}", counts, f"{rate:,.4g}/s", left, *figures]
+        order = [self.label, share, counts, f"{rate:,.4g}/s", left, *figures]
         return "  ".join(sorted(chosen, key=lambda each: order.index(each) if each in order else 0))
 
 
@@ -181,10 +187,14 @@ def find_place() -> Place:
 class Lines:
     """A line at each row, as in files."""
 
-    seconds, width = SILENCE, WIDTH
+    width = WIDTH
+
+    def __init__(self) -> None:
+        self.seconds = FIRST_LINE
 
     def show(self, text: str, done: float) -> None:
         """Prints the line."""
+        self.seconds = SILENCE
         print(text, file=sys.stderr, flush=True)
 
     def close(self) -> None:
@@ -194,7 +204,8 @@ class Lines:
 class Terminal:
     """One line that is rewritten, with a bar if the terminal is wide enough."""
 
-    seconds = REDRAWN
+    def __init__(self) -> None:
+        self.seconds = PATIENCE
 
     @property
     def width(self) -> int:
@@ -206,23 +217,24 @@ class Terminal:
 
     def show(self, text: str, done: float) -> None:
         """Writes the line over the one before."""
+        self.seconds = REDRAWN
         room = min(self.width - len(text) - 3, 30)
         bar = f" [{'#' * round(done * room):<{room}}]" if room >= 8 else ""
         print(f"\r\x1b[2K{text}{bar}", end="", file=sys.stderr, flush=True)
 
     def close(self) -> None:
-        """Ends the line."""
-        print(file=sys.stderr, flush=True)
+        """Ends the line, if there is one."""
+        if self.seconds == REDRAWN:
+            print(file=sys.stderr, flush=True)
 
 
 class Notebook:
     """One output of a cell that is rewritten; the notebook's file keeps the last."""
 
-    seconds, width = REDRAWN, WIDTH
+    width = WIDTH
 
     def __init__(self) -> None:
-        self.text, self.done = "", 0.0
-        self.handle = sys.modules["IPython"].display.display(self, display_id=True)
+        self.text, self.done, self.seconds = "", 0.0, PATIENCE
 
     def _repr_html_(self) -> str:
         return f"<progress value='{self.done:.3f}'></progress> <code>{escape(self.text)}</code>"
@@ -233,6 +245,9 @@ class Notebook:
     def show(self, text: str, done: float) -> None:
         """Shows the line in place of the one before."""
         self.text, self.done = text, done
+        if self.seconds == PATIENCE:
+            self.seconds = REDRAWN
+            self.handle = sys.modules["IPython"].display.display(self, display_id=True)
         self.handle.update(self)
 
     def close(self) -> None:

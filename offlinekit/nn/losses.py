@@ -393,9 +393,14 @@ def largest_distance_to_mean(means: Float[Tensor, "K B D"]) -> Float[Tensor, " B
     return (means - means.mean(0)).square().sum(-1).sqrt().amax(0)
 
 
-def mean_variance_root(means: Float[Tensor, "K B D"]) -> Float[Tensor, " B"]:
-    """Returns the root of the mean over dimensions of the members' variance, that of K numbers."""
-    return means.var(0, correction=0).mean(-1).sqrt()
+def mean_variance_root(
+    means: Float[Tensor, "K B D"], counted: Bool[Tensor, "K B"] | None = None
+) -> Float[Tensor, " B"]:
+    """Returns the root of the mean over dimensions of the variance of all members, or of those that count for a row."""
+    if counted is None:
+        return means.var(0, correction=0).mean(-1).sqrt()
+    shares = (counted.to(means.dtype) / counted.sum(0)).unsqueeze(-1)
+    return (shares * (means - (shares * means).sum(0)).square()).sum(0).mean(-1).sqrt()
 
 
 def largest_distance(means: Float[Tensor, "K B D"]) -> Float[Tensor, " B"]:

@@ -19,7 +19,7 @@ from offlinekit.nn import losses
 from offlinekit.nn.encoders import ACTIVATIONS, MLPEncoder, ResidualEncoder, make_trunk
 from offlinekit.nn.random import Dropout, Random, copy_module
 from offlinekit.nn.rows import Rows, bootstrapped
-from offlinekit.nn.trunks import trunk_size
+from offlinekit.nn.trunks import gated_step, trunk_size
 from offlinekit.sampling.batch import TensorTree
 
 
@@ -53,6 +53,31 @@ class StackedLayerNorm(nn.Module):
         """Normalises each row, then scales and shifts it by the member's own numbers."""
         scale, shift = _first(self.weight, inputs), _first(self.bias, inputs)
         return F.layer_norm(inputs, inputs.shape[-1:]) * scale + shift
+
+
+class StackedGRU(nn.Module):
+    """K gated recurrent units of L layers in one, a step at a time; first numbers as torch.nn.GRU has them."""
+
+    def __init__(self, members: int, inputs: int, size: int, n_layers: int) -> None:
+        super().__init__()
+        self.size = size
+        sizes = [inputs, *[size] * (n_layers - 1)]
+        self.inputs = nn.ModuleList(StackedLinear(members, before, 3 * size) for before in sizes)
+        self.states = nn.ModuleList(StackedLinear(members, size, 3 * size) for _ in sizes)
+        for parameter in self.parameters():
+            nn.init.uniform_(parameter, -1.0 / math.sqrt(size), 1.0 / math.sqrt(size))
+
+    def begin(self, inputs: Tensor) -> Tensor:
+        """Returns the states [L, K, R, size] of rows [K, R, ...] before their first step: zeros."""
+        return inputs.new_zeros(len(self.inputs), *inputs.shape[:-1], self.size)
+
+    def forward(self, inputs: Tensor, states: Tensor) -> Tensor:
+        """Returns the states [L, K, R, size] after a step with inputs [K, R, inputs]; the last are the output."""
+        after = []
+        for seen, past, state in zip(self.inputs, self.states, states, strict=True):
+            inputs = gated_step(seen(inputs), past(state), state)
+            after.append(inputs)
+        return torch.stack(after)
 
 
 class Ensemble(nn.Module):

@@ -104,8 +104,8 @@ class HistoryTrunk(nn.Module):
 class RecurrentTrunk(nn.Module):
     """Histories -> [B, size]: the state of a gated recurrent unit after the newest row.
 
-    r = sigmoid(W_r x + b_r + U_r h + c_r), z alike, n = tanh(W_n x + b_n + r (U_n h + c_n)), h' = n + z (h - n): the
-    arithmetic and the first numbers of torch.nn.GRU, step by step, which vmap, recorders and exporters can follow.
+    The arithmetic (`gated_step`) and the first numbers of torch.nn.GRU, step by step, which vmap, recorders and
+    exporters can follow.
 
     Args:
         trunk: Of single rows.
@@ -129,12 +129,25 @@ class RecurrentTrunk(nn.Module):
         for i in range(self.n_rows):
             if 0 < i == self.burn_in:
                 state = state.detach()
-            seen, past = inputs[:, i], self.states(state)
-            gates = torch.sigmoid(seen[:, : 2 * self.size] + past[:, : 2 * self.size])
-            reset, kept = gates[:, : self.size], gates[:, self.size :]
-            new = torch.tanh(seen[:, 2 * self.size :] + reset * past[:, 2 * self.size :])
-            state = new + kept * (state - new)
+            state = gated_step(inputs[:, i], self.states(state), state)
         return state
+
+
+def gated_step(seen: Tensor, past: Tensor, state: Tensor) -> Tensor:
+    """Returns what a gated recurrent unit makes of its state, [..., H].
+
+    r = sigmoid(W_r x + b_r + U_r h + c_r), z alike, n = tanh(W_n x + b_n + r (U_n h + c_n)), h' = n + z (h - n).
+
+    Args:
+        seen: W x + b of reset, update and new state side by side, [..., 3 H].
+        past: U h + c, likewise.
+        state: h.
+    """
+    size = state.shape[-1]
+    gates = torch.sigmoid(seen[..., : 2 * size] + past[..., : 2 * size])
+    reset, kept = gates[..., :size], gates[..., size:]
+    new = torch.tanh(seen[..., 2 * size :] + reset * past[..., 2 * size :])
+    return new + kept * (state - new)
 
 
 def _by_row(trunk: nn.Module, histories: TensorTree, n_rows: int) -> Tensor:

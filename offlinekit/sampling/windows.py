@@ -17,6 +17,7 @@ from offlinekit.sampling.batch import TrajectoryBatch, batch_class, with_axes
 from offlinekit.sampling.loss_weights import COLUMN, scaled_weights, weights_of
 from offlinekit.sampling.n_step import returns_to_go
 from offlinekit.sampling.named_columns import COMPUTED, exact, own_columns, with_extras
+from offlinekit.sampling.packing import action_digits, from_digits
 from offlinekit.sampling.sampler import fits
 from offlinekit.sampling.scalers import Scaling
 from offlinekit.sampling.weights import Chooser
@@ -121,7 +122,8 @@ class TrajectorySampler:
         steps = np.arange(len(dataset)) - np.repeat(dataset.episode_starts, dataset.episode_lengths())
         to_go = returns_to_go(dataset, rewards, gamma)
         self._discrete = dataset.actions.ndim == 1
-        actions = dataset.actions if scaling.action is None else scaling.action.transform(dataset.actions)
+        actions = action_digits(dataset.actions, dataset.action_space)
+        actions = actions if scaling.action is None else scaling.action.transform(actions)
         observations = scaling.observations(dataset.observations)
         floats = [leaf for leaf in leaves(observations) if leaf.dtype != np.uint8]
         packed = {name: column for name, column in named.items() if column.dtype.kind == "f"}
@@ -177,7 +179,7 @@ class TrajectorySampler:
         images = [leaf.view(len(index), self.context, *leaf.shape[1:]) for leaf in frames]
         batch: TrajectoryBatch = self._batch_class(
             self._tree(floats, images),
-            actions.squeeze(-1).long() if self._discrete else actions,
+            from_digits(actions) if self._discrete else actions,
             rewards.squeeze(-1),
             to_go.squeeze(-1),
             terminals.squeeze(-1).bool(),
@@ -235,12 +237,38 @@ def _check(dataset: MDPDataset, context: int, batch_size: int, anchor: str) -> N
             raise ValueError(f"{name} must be at least 1, got {number}")
     if anchor not in ANCHORS:
         raise ValueError(f"anchor must be one of {', '.join(map(repr, ANCHORS))}, got {anchor!r}")
+    check_order(dataset, "BC or DiscreteBC")
+
+
+def check_order(dataset: MDPDataset, instead: str) -> None:
+    """Checks that the rows of a dataset follow one another in time.
+
+    Args:
+        dataset: What windows are to be cut from.
+        instead: Names of algorithms that need no windows.
+
+    Raises:
+        DatasetError: For unordered transitions.
+    """
     if dataset.next_observations is not None:
         raise DatasetError(
             "windows need rows in temporal order, but this dataset holds unordered transitions "
             "(next_observations differ from the following rows); order them, or learn by an algorithm of transitions, "
-            "such as BC or DiscreteBC"
+            f"such as {instead}"
         )
+
+
+def rows_around(rows: Tensor, ends: Tensor, steps: Tensor) -> Tensor:
+    """Returns the rows that lie so many steps from each row, or the first or last of its episode, int64 [..., M].
+
+    Args:
+        rows: int64 [...].
+        ends: Of all episodes, the numbers of the rows behind them, int64 [E].
+        steps: int64 [M]; negative ones lie before the row.
+    """
+    episodes = torch.searchsorted(ends, rows, right=True)
+    first = torch.cat([torch.zeros_like(ends[:1]), ends])[episodes]
+    return (rows.unsqueeze(-1) + steps).clamp(first.unsqueeze(-1), ends[episodes].unsqueeze(-1) - 1)
 
 
 def _named_columns(

@@ -1,4 +1,4 @@
-"""Evaluations at the intervals of a run: episodes in an environment, and the evaluators given."""
+"""Evaluations at the intervals of a run: episodes in an environment, the evaluators given, and a look at its end."""
 
 from __future__ import annotations
 
@@ -6,8 +6,13 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from offlinekit.datasets import MDPDataset
 from offlinekit.envs.evaluation import evaluate
+from offlinekit.envs.frame_stacking import observations_at
+from offlinekit.errors import UnsupportedError
+from offlinekit.events import get_logger
 from offlinekit.interfaces import Evaluator
 from offlinekit.training.episode_table import EPISODES
 from offlinekit.training.undisturbed import undisturbed
@@ -15,8 +20,13 @@ from offlinekit.training.undisturbed import undisturbed
 if TYPE_CHECKING:
     from offlinekit.core.algo import Algo
     from offlinekit.interfaces import EnvSource
+    from offlinekit.types import Array
 
 Judge = Callable[[], dict[str, Any]]
+N_ROWS = 256
+"""Rows, evenly spread over the data, on which actions are compared."""
+
+log = get_logger()
 
 
 def make_evaluations(
@@ -98,3 +108,28 @@ def _judge(name: str, evaluator: Evaluator, algo: Algo, dataset: MDPDataset) -> 
             f"the evaluator {name!r} returned {measured!r:.100}, expected a number, or numbers by name ({error}); "
             "return one, such as float(x.mean())"
         ) from error
+
+
+def warn_of_one_action(algo: Algo, dataset: MDPDataset) -> None:
+    """Logs a warning if a policy takes one action whatever it sees, though the data do not."""
+    if algo.is_stateful or algo.family == "TEXT":
+        return
+    index = np.unique(np.linspace(0, len(dataset) - 1, N_ROWS).astype(int))
+    try:
+        with undisturbed(algo):
+            taken = np.asarray(algo.predict(observations_at(algo, dataset, index)))
+    except UnsupportedError:  # Of values and models, which do not act.
+        return
+    if _spread(taken) < 1e-3 * _spread(np.asarray(dataset.actions[index])):
+        log.warning(
+            "policy takes one action on all rows",
+            algorithm=type(algo).__name__,
+            action=taken[0].round(3).tolist(),
+            rows=len(index),
+            remedy="it does not look at what it sees: train longer, lower its learning rate, or scale observations",
+        )
+
+
+def _spread(actions: Array) -> float:
+    """Returns the largest range of a part of actions [N] or [N, A]."""
+    return float(np.ptp(actions.reshape(len(actions), -1).astype(np.float64), axis=0).max())

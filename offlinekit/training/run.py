@@ -54,6 +54,7 @@ class Run:
         folder: Of a run to go on with, or None.
         state: Of the checkpoint to go on from, or None.
         alarm: What watches the run, or None.
+        last_look: Is called once the run is over and saved.
     """
 
     unit: ClassVar[str] = "update"
@@ -69,8 +70,9 @@ class Run:
         folder: Path | None = None,
         state: dict[str, Any] | None = None,
         alarm: Alarm | None = None,
+        last_look: Callable[[], None] = lambda: None,
     ) -> None:
-        self.alarm = alarm
+        self.alarm, self.last_look = alarm, last_look
         self.algo, self.engine, self.evaluators = algo, engine, evaluators
         self.n_steps, self.settings, self.config = n_steps, settings, config
         self.history = History(state["history"] if state else [])
@@ -127,14 +129,16 @@ class Run:
             if self.is_over:
                 raise nothing_left(str(self.folder), self.done, self.n_steps)
             self.open(bar)
-            row = self.settle() if self.row_is_due() else None  # As after a kill in an evaluation.
+            with bar.span(0):  # Evaluations show the line of the run.
+                row = self.settle() if self.row_is_due() else None  # As after a kill in an evaluation.
             while True:
                 if row is not None:
                     yield self.clock, {k: v for k, v in row.items() if k != "step"}
                 if not self.goes_on():
                     break
                 self._advance(bar)
-                row = self.settle()
+                with bar.span(0):
+                    row = self.settle()
             self.finish()
         except TrainingError as error:
             raise self.explained(error) from error
@@ -399,6 +403,7 @@ class Run:
             self._check_parameters()
             self.algo.save(self.folder / "policy.okt")
         log.info("run finished", folder=str(self.folder), step=self.clock, seconds=self.elapsed)
+        self.last_look()
         self.callbacks.end()
 
     def _leave(self) -> None:

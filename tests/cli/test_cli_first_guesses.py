@@ -11,10 +11,9 @@ import pytest
 from click.shell_completion import ShellComplete
 from click.testing import CliRunner
 
-from offlinekit.algos import BC, DiscreteBC, catalogue
+from offlinekit.algos import catalogue
 from offlinekit.cli.advice import Facts, advise
 from offlinekit.cli.main import main
-from offlinekit.cli.own_metrics import one_action
 from offlinekit.datasets import MDPDataset, known_datasets
 from offlinekit.testing import small_dataset
 
@@ -192,18 +191,6 @@ def test_the_table_has_own_metrics_and_points_on(folder):
     source = (folder / "small.h5").resolve()
     assert f"offlinekit ope {run} --dataset {source} --q fqe" in done.stdout
     assert f"offlinekit select {run} --dataset {source}" in done.stdout
-
-
-@pytest.mark.parametrize("front", [BC, DiscreteBC])
-def test_one_action_for_all_rows_is_said(front):
-    dataset = small_dataset("continuous" if front is BC else "discrete")
-    algo = front(encoder=[8], seed=0, device="cpu").build(dataset)
-    for parameter in algo.impl.parameters():
-        parameter.data.zero_()
-    assert f"{front.__name__} takes one action, " in one_action(algo, dataset)
-    other = front(encoder=[8], seed=0, device="cpu", batch_size=32, learning_rate=1e-2)
-    other.fit(dataset, 50, out=None, progress=False)
-    assert one_action(other, dataset) == ""
 
 
 # Progress; that of `select`, `ope` and `sweep` in their own tests.

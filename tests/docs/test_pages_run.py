@@ -16,7 +16,8 @@ from offlinekit.datasets import registry
 from offlinekit.nn import encoders
 from offlinekit.sampling.scalers import Scaler
 
-UPDATES, EPISODES = 12, 2
+UPDATES, EPISODES = 4, 2
+SHORT = 30  # Runs of so many updates stay as they are.
 FAST = {
     "CONTRIBUTING.md",
     *(f"docs/{name}.md" for name in ("datasets", "tables", "training", "formats", "algos/bc", "algos/iql")),
@@ -33,13 +34,13 @@ def few(monkeypatch):
 
     def start(learner, dataset, n_steps, **settings):
         settings["eval_episodes"] = min(settings.get("eval_episodes", EPISODES), EPISODES)
-        return start_run(learner, dataset, min(n_steps, UPDATES), **settings)
+        return start_run(learner, dataset, cut(n_steps), **settings)
 
     start_online = algo.start_online
 
     def act(learner, env, n_steps, **settings):
         settings["eval_episodes"] = min(settings.get("eval_episodes", EPISODES), EPISODES)
-        return start_online(learner, env, min(n_steps, UPDATES), **settings)
+        return start_online(learner, env, cut(n_steps), **settings)
 
     def judge(policy, env, n_episodes=10, **settings):
         return evaluate(policy, env, min(n_episodes, EPISODES), **settings)
@@ -51,6 +52,10 @@ def few(monkeypatch):
     monkeypatch.setattr(registry, "_REGISTERED", dict(registry._REGISTERED))
     for owner, attribute in ((Algo, "known"), (Impl, "known"), (encoders, "_FACTORIES"), (Scaler, "kinds")):
         monkeypatch.setattr(owner, attribute, built_in(getattr(owner, attribute)))
+
+
+def cut(n_steps):
+    return n_steps if n_steps <= SHORT else UPDATES
 
 
 def built_in(known):

@@ -9,7 +9,8 @@ import torch
 
 from offlinekit.algos import BC
 from offlinekit.testing import small_dataset
-from offlinekit.training.setup.contention import contention
+from offlinekit.training.setup import contention as module
+from offlinekit.training.setup.contention import contention, warn_of_contention
 
 
 def test_when_threads_wait_for_one_another() -> None:
@@ -25,9 +26,23 @@ def test_a_run_says_it_once(
     load: float, told: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(os, "getloadavg", lambda: (load, 0.0, 0.0))
+    monkeypatch.setattr(module, "_WARNED", [])
     monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
     monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1})
     BC(seed=0, device="cpu").fit(small_dataset("continuous"), 3, out=None, progress=False)
     said = [record for record in caplog.records if "set OMP_NUM_THREADS=1" in record.getMessage()]
     assert len(said) == told
+
+
+def test_it_is_said_once_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(module.log, "warning", said.append)
+    monkeypatch.setattr(module, "_WARNED", [])
+    monkeypatch.setattr(module, "contention", lambda *facts: "slow")
+    for _ in range(2):
+        warn_of_contention(torch.device("cuda"))
+        assert said == []
+    for _ in range(3):
+        warn_of_contention(torch.device("cpu"))
+    assert said == ["slow"]

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import types
 
+import gymnasium
+import numpy as np
 import pytest
 
 from offlinekit.algos import BC, Population
+from offlinekit.datasets import MDPDataset, get_dataset
+from offlinekit.datasets.tabular.drift import drift
+from offlinekit.envs.evaluation import evaluate
 from offlinekit.ground import progress as module
 from offlinekit.ground.progress import Lines, Notebook, Progress, Terminal, duration, find_place
 from offlinekit.testing import small_dataset
@@ -130,6 +136,94 @@ def test_a_notebook_rewrites_one_output(clock, monkeypatch):
         clock.now += 1.0
         progress.advance(1)
     assert updates[0].startswith("<progress value='0.250'></progress> <code>a &lt; b")
+
+
+class Ticking(Clock):
+    """Two seconds pass whenever somebody looks."""
+
+    def __call__(self):
+        self.now += 2.0
+        return self.now
+
+
+@pytest.fixture
+def ticking(monkeypatch):
+    monkeypatch.setattr(module, "monotonic", Ticking())
+
+
+def lasting(n_steps):
+    """Returns an environment whose episodes end after so many steps."""
+    return gymnasium.make("Pendulum-v1", max_episode_steps=n_steps)
+
+
+def test_evaluations_count_the_steps_of_episodes(ticking, capsys):
+    evaluate(lambda seen: np.zeros((len(seen), 1)), lasting(20), 4)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith("evaluation    ")  # 1 of 80 steps, after the 5 s of silence.
+    assert "0/4 episodes" in lines[0]
+    assert all(re.search(r"\d+%  \d/4 episodes .* \d+:\d\d left", line) for line in lines), lines
+    # A line whenever 30 s, 15 looks at the clock, are over: 80 steps and 4 ends.
+    assert len(lines) == 6
+
+
+def test_episodes_that_end_early_count_as_whole_ones(clock):
+    env = gymnasium.make("CartPole-v1")  # 500 steps at most.
+    with Progress("x", 3, shown=False) as whole, whole.span(3):
+        evaluate(lambda seen: np.zeros(len(seen), int), env, 3)
+        assert whole.done == pytest.approx(3.0)
+
+
+def test_an_evaluation_can_be_silent(ticking, capsys):
+    evaluate(lambda seen: np.zeros((len(seen), 1)), lasting(20), 4, progress=False)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("kind", ["fit", "population", "silent"])
+def test_evaluations_within_a_run_show_the_line_of_the_run(ticking, capsys, kind):
+    algo = BC(seed=0, encoder=[8], batch_size=8, device="cpu")
+    trained = Population([algo]) if kind == "population" else algo
+    shown = {"progress": False} if kind == "silent" else {}
+    trained.fit(get_dataset("pendulum-mixed")[0], 4, out=None, eval_env=lasting(50), **shown)
+    lines = capsys.readouterr().err.splitlines()
+    if kind == "silent":
+        assert not lines
+    else:
+        assert len(lines) > 10
+        assert all("BC on pendulum-mixed" in line and "episodes" not in line for line in lines)
+
+
+def test_drift_counts_columns(ticking, capsys):
+    dataset = small_dataset("continuous")
+    drift(*dataset.split(0.5, seed=0), n_permutations=19)
+    assert "drift of small" in capsys.readouterr().err
+    drift(*dataset.split(0.5, seed=0), n_permutations=19, progress=False)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_large_file_is_counted_as_it_is_written(ticking, capsys, tmp_path):
+    n = 200_000  # Rows of 48 bytes of observations, 16 chunks at once of 1 MB.
+    MDPDataset(np.ones((n, 12), np.float32), np.zeros(n, int), np.zeros(n), np.arange(n) == n - 1).save(
+        tmp_path / "large.h5"
+    )
+    lines = capsys.readouterr().err.splitlines()
+    assert lines
+    assert all(re.match(r"writing large.h5 +\d+%  \d+/1\d megabytes", line) for line in lines), lines
+
+
+def test_of_an_unknown_whole_there_is_no_share(clock):
+    progress = Progress("file", None, unit="megabyte")
+    clock.now += 10.0
+    progress.advance(20)
+    assert (progress.text(80), progress.share) == ("file  20 megabytes  2/s  in 0:10", 0.0)
+
+
+def test_a_moment_shows_nothing(clock, capsys, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    with Progress("x", 2) as progress:
+        clock.now += 0.9
+        progress.advance(1)
+        progress.advance(1)
+    assert capsys.readouterr().err == ""
 
 
 def test_silence(capsys):

@@ -63,12 +63,14 @@ class Imagined(NamedTuple):
         rewards: [B].
         ends: bool [B].
         outcomes: Of the members that were to come along, [K, B, ...]; None for none.
+        counted: Which of these were made for a row, bool [K, B]; None for all.
     """
 
     next_observations: Tensor
     rewards: Tensor
     ends: Tensor
     outcomes: Outcomes | None
+    counted: Tensor | None = None
 
 
 class DynamicsImpl(Impl):
@@ -83,6 +85,7 @@ class DynamicsImpl(Impl):
     has_value: ClassVar[bool] = False
     is_discrete: ClassVar[bool] = False
     stackable: ClassVar[bool] = False  # Each stops by errors of its own.
+    least_improvement: ClassVar[float] = 0.01  # Share by which a member's error falls if it is better.
     lowest: Tensor
     highest: Tensor
     input_shift: Tensor
@@ -106,7 +109,7 @@ class DynamicsImpl(Impl):
         size, acted = space.shape[0], self.n_actions if self.is_discrete else self.action_size
         self.learns_ends = self.config.termination == LEARNED
         outputs = 2 * (size + 1) + self.learns_ends
-        self.mlp = MLP(encoder, size + acted, outputs, self.random, self.config.n_members)
+        self.mlp = self.make_members(encoder, size + acted, outputs)
         self.best = copy_module(self.mlp).requires_grad_(False)
         if self.config.learned_bounds:
             self.min_log_var, self.max_log_var = (
@@ -118,6 +121,10 @@ class DynamicsImpl(Impl):
         self.register_buffer("input_scale", torch.ones(size + acted))
         self.register_buffer("best_errors", torch.full((self.config.n_members,), torch.inf))
         self.register_buffer("epochs_waited", torch.tensor(0))
+
+    def make_members(self, encoder: MLPEncoder, inputs: int, outputs: int) -> MLP:
+        """Makes the members, as one stack of networks."""
+        return MLP(encoder, inputs, outputs, self.random, self.config.n_members)
 
     def build_objectives(self) -> list[Objective]:
         """Returns the members' loss."""
@@ -142,7 +149,7 @@ class DynamicsImpl(Impl):
         self.lowest.copy_(sorted_ranges[0])
         self.highest.copy_(sorted_ranges[1])
         if self.config.scales_inputs and self.grad_step == 0 and isinstance(sampler, EpochSampler):
-            inputs = self._inputs(sampler.gather(sampler.train_rows)).double()
+            inputs = self._inputs(sampler.source.gather(sampler.train_rows)).double()
             stds = inputs.std(0, correction=0)
             self.input_shift.copy_(inputs.mean(0))
             self.input_scale.copy_(torch.where(stds < 1e-12, 1.0, stds))
@@ -158,11 +165,17 @@ class DynamicsImpl(Impl):
             per_member: Whether both lead with the axis of members.
             members: How many of the members, the first ones; None for all.
         """
+        return self.predicted(self.mlp(self.scaled(observations, actions), per_member, members))
+
+    def scaled(self, observations: Tensor, actions: Tensor) -> Tensor:
+        """Returns what networks see of observations [..., D] and actions [..., A] or [...]."""
         if self.is_discrete:
             numbers = torch.arange(self.n_actions, device=actions.device)
             actions = (actions.unsqueeze(-1) == numbers).float()
-        inputs = (torch.cat([observations, actions], -1) - self.input_shift) / self.input_scale
-        outputs = self.mlp(inputs, per_member, members)
+        return (torch.cat([observations, actions], -1) - self.input_shift) / self.input_scale
+
+    def predicted(self, outputs: Tensor) -> Outcomes:
+        """Returns what outputs of networks, [K, B, ...], mean."""
         logits = outputs[..., -1] if self.learns_ends else torch.zeros_like(outputs[..., -1])
         means, raw = (outputs[..., :-1] if self.learns_ends else outputs).chunk(2, -1)
         if self.config.learned_bounds:
@@ -252,13 +265,13 @@ class DynamicsImpl(Impl):
 
     @torch.no_grad()
     def keep_best(self, errors: Tensor, newest: bool = False) -> None:
-        """Ends an epoch: keeps members that are better by more than 1%, and counts epochs since the last of them.
+        """Ends an epoch: keeps members that are better by `least_improvement`, and counts epochs since the last.
 
         Args:
             errors: Of each member, [K].
             newest: Whether to keep all members as they are now, better or not.
         """
-        better = losses.has_improved(self.best_errors, errors) | newest
+        better = losses.has_improved(self.best_errors, errors, self.least_improvement) | newest
         for kept, now in zip(self.best.parameters(), self.mlp.parameters(), strict=True):
             kept.copy_(torch.where(better.view(-1, *[1] * (now.ndim - 1)), now, kept))
         self.best_errors.copy_(torch.where(better, errors, self.best_errors))
@@ -302,10 +315,24 @@ class DynamicsImpl(Impl):
             outcomes = Outcomes(*(part[:members] for part in outcomes))
         else:
             means, log_stds, logits = self._shared(observations, actions, random)
-        drawn = means + log_stds.exp() * random.normal(*means.shape)
+        return self.followed(observations, actions, Outcomes(means, log_stds, logits), random, outcomes)
+
+    def followed(
+        self, observations: Tensor, actions: Tensor, by: Outcomes, random: Random, outcomes: Outcomes | None
+    ) -> Imagined:
+        """Draws what follows B rows by a prediction of each.
+
+        Args:
+            observations: [B, D], scaled.
+            actions: [B, A] or [B].
+            by: Predictions, [B, ...].
+            random: Draws.
+            outcomes: What comes along.
+        """
+        drawn = by.means + by.log_stds.exp() * random.normal(*by.means.shape)
         after = observations + drawn[:, :-1]
         if self.learns_ends:
-            ends = random.uniform(n) < logits.sigmoid()
+            ends = random.uniform(len(after)) < by.logits.sigmoid()
         else:
             ends = RULES[self.config.termination](self.unscaled(observations), actions, self.unscaled(after))
         return Imagined(after, drawn[:, -1], ends, outcomes)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias, cast
 
 import torch
 from torch import Tensor
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from offlinekit.core.impl import Impl
 
     Mixin = Impl
+    StepDrawer: TypeAlias = Callable[[Tensor, Tensor], Imagined]
 else:
     Mixin = object  # The implementation that it is put before is the Impl.
 
@@ -139,6 +140,12 @@ class ModelBasedImpl(Mixin):
         self.model = front.impl
         self.register_buffer("model_is_trained", torch.tensor(False))
 
+    def train(self, mode: bool = True) -> ModelBasedImpl:
+        """Switches dropout on or off; the model, which learns in a run of its own, never drops out here."""
+        super().train(mode)
+        self.model.eval()
+        return self
+
     def learn_model(self, recorded: TransitionSampler) -> None:
         """Learns of the model, once it is trained, what rollouts need of it; does nothing here."""
 
@@ -160,13 +167,24 @@ class ModelBasedImpl(Mixin):
         """
         return step.rewards, step.ends
 
+    def roll_out(self, sampler: ImaginationSampler, n: int, length: int) -> Iterator[tuple[Batch, Tensor]]:
+        """Returns `rollouts` of so many steps from n recorded states."""
+        return self.rollouts(sampler.draw_starts(n), length)
+
     def rollout_actions(self, observations: Tensor) -> Tensor:
         """Returns the actions of rollouts at scaled observations, [B, A]: those drawn from the policy."""
         actions: Tensor = self.sample_action(observations)
         return actions
 
+    def imagined_step(self, observations: Tensor, actions: Tensor) -> Imagined:
+        """Draws a step of rollouts from scaled observations [B, D] with actions [B, A]."""
+        step: Imagined = self.model.imagine(observations, actions, self.random, self.n_predictions)
+        return step
+
     @torch.no_grad()
-    def rollouts(self, starts: Tensor, length: int) -> Iterator[tuple[Batch, Tensor]]:
+    def rollouts(
+        self, starts: Tensor, length: int, imagined_step: StepDrawer | None = None
+    ) -> Iterator[tuple[Batch, Tensor]]:
         """Yields step by step the rows of rollouts, and which of them are rows: bool [B].
 
         Those after an end are none, and none that are no numbers; the others keep their places, so that shapes are
@@ -175,11 +193,13 @@ class ModelBasedImpl(Mixin):
         Args:
             starts: Scaled observations, [B, D].
             length: Steps.
+            imagined_step: What draws steps; None for the method of that name.
         """
+        draw = imagined_step or self.imagined_step
         observations, alive = starts, torch.ones(len(starts), dtype=torch.bool, device=starts.device)
         actions = self.rollout_actions(observations)
         for _ in range(length):
-            step = self.model.imagine(observations, actions, self.random, self.n_predictions)
+            step = draw(observations, actions)
             rewards, ends = self.outcome(step)
             sound = alive & step.next_observations.isfinite().all(-1) & rewards.isfinite()
             next_actions = self.rollout_actions(step.next_observations)

@@ -87,7 +87,8 @@ class PopulationRun:
         for number in numbers:  # All of them, as an evaluation of the first may end the process.
             if group.runs[number].row_is_due():
                 group.runs[number].secure()
-        rows = {n: row for n in numbers if (row := group.runs[n].settle()) is not None}
+        with bar.span(0):  # Evaluations show the line of the population.
+            rows = {n: row for n in numbers if (row := group.runs[n].settle()) is not None}
         if rows:
             bar.log(_means(rows))
             yield _step(group), {n: _without_step(row) for n, row in rows.items()}

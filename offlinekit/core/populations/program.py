@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, fx
 
+from offlinekit.core.populations.kernel_graph import kernel_graph
 from offlinekit.core.populations.simplify import simplify
 from offlinekit.errors import OfflineKitError
 from offlinekit.nn.random import Random
@@ -71,11 +72,10 @@ class Program:
         batch: Sequence[Tensor],
         randoms: Sequence[Random],
     ) -> None:
-        self.module = _record(function, [*(tensor.detach().clone() for tensor in state), *batch])
-        self.draws = _lift_draws(self.module.graph, len(randoms))
-        simplify(self.module.graph)
-        self.module.recompile()
-        self.call = self.module.forward
+        graph, constants = _traced(function, [*(tensor.detach().clone() for tensor in state), *batch])
+        self.draws = _lift_draws(graph, len(randoms))
+        simplify(graph)
+        self.call = fx.GraphModule(constants, graph).forward
         self.state, self.batch = list(state), [tensor.clone() for tensor in batch]
         device = randoms[0].device
         self.noise = [torch.empty(draw.shape, device=device, dtype=torch.float32) for draw in self.draws]
@@ -117,20 +117,15 @@ class Program:
         return outputs
 
 
-def _record(function: Callable[..., list[Any]], example: Sequence[Tensor]) -> fx.GraphModule:
-    from torch._guards import TracingContext, tracing
-    from torch._subclasses import FakeTensorMode
-    from torch.fx.experimental.proxy_tensor import make_fx
-
-    shapes = TracingContext(FakeTensorMode())  # Without one, every node makes its own, with a stack trace.
+def _traced(
+    function: Callable[..., list[Any]], example: Sequence[Tensor]
+) -> tuple[fx.Graph, dict[str, Tensor]]:
     devices = [tensor.device for tensor in example[:1] if tensor.device.type == "cuda"]
     try:
-        with torch.random.fork_rng(devices=devices), tracing(shapes):
-            module: fx.GraphModule = make_fx(function)(*example)
+        with torch.random.fork_rng(devices=devices):
+            return kernel_graph(function, example)
     except Exception as error:  # Whatever the losses do that vmap or the recording refuses.
         raise NotStackable(f"{type(error).__name__}: {str(error).strip().splitlines()[0]}") from error
-    module.graph.set_codegen(fx.graph.CodeGen())  # Flat lists in and out, whatever the trees were.
-    return module
 
 
 def _lift_draws(graph: fx.Graph, n_members: int) -> list[Draw]:

@@ -5,6 +5,7 @@ Each rule keeps the numbers. Shapes and strides are those of the recording, whic
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -122,10 +123,15 @@ def _changed_in_place(graph: fx.Graph) -> set[fx.Node]:
 
 def _owner(node: Any) -> fx.Node:
     """Returns the node whose memory a chain of views and of changes in place shows."""
-    while node.op == "call_function" and (node.target in VIEWS or node.target._schema.is_mutable):
+    while node.op == "call_function" and (node.target is operator.getitem or _shows(node.target)):
         node = node.args[0]
     owner: fx.Node = node
     return owner
+
+
+def _shows(target: OpOverload) -> bool:
+    """Returns whether the result of an operation lies in memory of its first argument."""
+    return target in RESHAPES or any(given.alias_info is not None for given in target._schema.returns)
 
 
 def _value(node: Any) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 CHUNK_BYTES = 1 << 20
+CHUNKS_AT_ONCE = 16
 
 
 class _Sink(io.FileIO):
@@ -79,19 +80,33 @@ def write_text(item: h5py.Group | h5py.Dataset, key: str, text: str) -> None:
     item.attrs.create(key, content, dtype=h5py.string_dtype("utf-8", len(content)))
 
 
-def write_checked(group: h5py.Group, key: str, column: Array) -> None:
-    """Writes a column [N, ...] of at least one row to an HDF5 file, in compressed chunks with checksums."""
+def write_checked(
+    group: h5py.Group, key: str, column: Array, written: Callable[[float], None] = lambda _: None
+) -> None:
+    """Writes a column [N, ...] of at least one row to an HDF5 file, in compressed chunks with checksums.
+
+    Args:
+        group: Of the open file.
+        key: Its name there.
+        column: Of numbers.
+        written: Is called with the number of bytes after each part.
+    """
     row_bytes = max(column.nbytes // len(column), 1)
     chunk = (max(min(CHUNK_BYTES // row_bytes, len(column)), 1), *column.shape[1:])
-    group.create_dataset(
+    item = group.create_dataset(
         key,
-        data=column,
+        column.shape,
+        column.dtype,
         chunks=chunk,
         compression="gzip",
         shuffle=column.itemsize > 1,
         fletcher32=True,
         track_times=False,
     )
+    for start in range(0, len(column), CHUNKS_AT_ONCE * chunk[0]):
+        part = column[start : start + CHUNKS_AT_ONCE * chunk[0]]
+        item[start : start + len(part)] = part
+        written(part.nbytes)
 
 
 def write_fact(group: h5py.Group, key: str, value: ArrayLike) -> None:

@@ -11,8 +11,9 @@ from gymnasium import spaces
 
 from offlinekit.datasets.inspection.coverage import action_names, leaf_names
 from offlinekit.datasets.validation import named_leaves
-from offlinekit.envs.env_spaces import JointDiscrete
 from offlinekit.errors import DatasetError
+from offlinekit.ground.action_spaces import JointDiscrete
+from offlinekit.ground.progress import Progress
 from offlinekit.types import Array
 
 if TYPE_CHECKING:
@@ -53,7 +54,14 @@ class Drift:
         return [column.name for column in self.columns if column.p_value < LEVEL]
 
 
-def drift(before: MDPDataset, after: MDPDataset, *, n_permutations: int = 199, seed: int = 0) -> Drift:
+def drift(
+    before: MDPDataset,
+    after: MDPDataset,
+    *,
+    n_permutations: int = 199,
+    seed: int = 0,
+    progress: bool = True,
+) -> Drift:
     """Compares two periods, such as those of `dataset.split(by="day")`, column by column.
 
     The statistic is the Kolmogorov-Smirnov distance between the rows of the periods; of a discrete action, each label
@@ -67,6 +75,7 @@ def drift(before: MDPDataset, after: MDPDataset, *, n_permutations: int = 199, s
         after: The second one, with the same columns.
         n_permutations: Number of permutations; p-values are at least 1 / (n_permutations + 1).
         seed: Of the permutations.
+        progress: Whether to show how far it is, if it takes more than a moment.
 
     Raises:
         DatasetError: For other columns.
@@ -82,7 +91,11 @@ def drift(before: MDPDataset, after: MDPDataset, *, n_permutations: int = 199, s
     n_before, n_all = before.n_episodes, before.n_episodes + after.n_episodes
     rng, is_before = np.random.default_rng(seed), np.arange(n_all) < n_before
     drawn = np.stack([is_before, *(rng.permutation(is_before) for _ in range(n_permutations))])
-    distances = np.stack([_distances(column, drawn[:, episodes]) for column in values.T])
+    is_before, distances = drawn[:, episodes], np.zeros((len(names), len(drawn)))
+    with Progress(f"drift of {before.name}", len(names), shown=progress, unit="column") as bar:
+        for i, column in enumerate(values.T):
+            distances[i] = _distances(column, is_before)
+            bar.advance(1)
     largest = distances[:, 1:].max(0)
     rows = [
         Moved(
@@ -141,11 +154,11 @@ def _named_columns(dataset: MDPDataset, rows: Array) -> Iterator[tuple[str, Arra
 def _choices(dataset: MDPDataset, space: spaces.Discrete, taken: Array) -> Iterator[tuple[str, Array]]:
     """Yields each choice of each part of discrete actions [n] as a column, True where it was taken."""
     joint = space if isinstance(space, JointDiscrete) else None
-    sizes = (int(space.n),) if joint is None else joint.sizes
+    sizes, starts = ((int(space.n),), (int(space.start),)) if joint is None else (joint.sizes, joint.starts)
     parts = taken[:, None] if joint is None else joint.split(taken)
     for i, size in enumerate(sizes):
         name = "action" if len(sizes) == 1 else f"action[{i}]"
-        for choice, label in enumerate(action_names(dataset, size, i)):
+        for choice, label in enumerate(action_names(dataset, size, i), starts[i]):
             yield f"{name}={label}", parts[:, i] == choice
 
 

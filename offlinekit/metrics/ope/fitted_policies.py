@@ -101,7 +101,7 @@ class FittedPolicies:
         with Progress(label, sum(rounds), shown=self.progress) as progress:
             for number, n_updates in enumerate(rounds):
                 if number and enough():
-                    progress.advance(progress.total - progress.done)
+                    progress.advance(sum(rounds) - progress.done)
                     return
                 with progress.span(n_updates):
                     self.train(n_updates)

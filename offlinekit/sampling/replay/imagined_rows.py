@@ -15,6 +15,7 @@ from offlinekit.sampling.batch import Batch, TensorTree
 from offlinekit.sampling.replay.mixture import MixedSampler
 from offlinekit.sampling.replay.replay_memory import ReplayMemory
 from offlinekit.sampling.sampler import TransitionSampler
+from offlinekit.sampling.windows import rows_around
 from offlinekit.types import first_leaf
 
 
@@ -111,10 +112,31 @@ class ImaginationSampler(MixedSampler):
         self.starts, self.memory, self.dataset = starts, memory, dataset
         self.imagines = round(share * batch_size) < batch_size
 
+    def draw_recorded(self, n: int) -> Tensor:
+        """Draws numbers of recorded rows, with replacement, int64 [n]."""
+        rows = self.starts.usable_rows()
+        return rows[self.memory.draw_rows(len(rows), n)]
+
     def draw_starts(self, n: int) -> Tensor:
         """Draws the scaled observations [n, D] of recorded rows, with replacement."""
-        rows = self.starts.usable_rows()
-        return first_leaf(self.starts.gather(rows[self.memory.draw_rows(len(rows), n)]).observations)
+        return first_leaf(self.starts.gather(self.draw_recorded(n)).observations)
+
+    def draw_histories(self, n: int, n_before: int) -> tuple[Batch, Tensor]:
+        """Draws recorded rows, each behind those before it in its episode.
+
+        Args:
+            n: Rows.
+            n_before: Rows before each; where an episode begins later, its first row stands again.
+
+        Returns:
+            Rows [n_before + 1, n, ...], the drawn ones last, and how many of each lie in the episode before it,
+            int64 [n].
+        """
+        rows = self.draw_recorded(n)
+        ends = torch.from_numpy(self.dataset.episode_ends).to(rows.device)
+        steps = torch.arange(-n_before, 1, device=rows.device)
+        places = rows_around(rows, ends, steps)
+        return self.starts.gather(places.T.contiguous()), rows - places[:, 0]
 
 
 def _flat(values: TensorTree) -> Tensor:

@@ -16,6 +16,7 @@ from offlinekit.directions import is_maximized
 from offlinekit.envs.evaluation import evaluate
 from offlinekit.errors import UnsupportedError
 from offlinekit.fields import Count, Fraction, Positive, Probability
+from offlinekit.ground.progress import Progress
 from offlinekit.interfaces import EnvSource, Evaluator
 from offlinekit.metrics.evaluators import get_evaluator, known_evaluators
 from offlinekit.nn.random import derive
@@ -188,7 +189,12 @@ class EnvironmentFitness(Configured):
     def judge(self, members: Sequence[Algo], generation: int) -> list[Verdict]:
         """Plays the same episodes with each member."""
         seed = derive(self._seed, f"episodes {generation}") % 2**30
-        return [self._verdict(self._returns(member, self.n_episodes, seed)) for member in members]
+        verdicts = []
+        with Progress("episodes", len(members), unit="member") as bar:
+            for member in members:
+                with bar.span(1):
+                    verdicts.append(self._verdict(self._returns(member, self.n_episodes, seed)))
+        return verdicts
 
     def report(self, winner: Algo) -> Reported:
         """Plays episodes from fresh seeds."""

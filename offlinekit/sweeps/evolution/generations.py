@@ -174,7 +174,8 @@ class Generations:
         self.lineage = Lineage([*self.lineage.rows, *rows])
         best = self.lineage.ranking(self.scheduler.average)[0]
         self._save(number)
-        result = self._result(best) if self._is_last(number, rows[best]) else None
+        with self.progress.span(0):
+            result = self._result(best) if self._is_last(number, rows[best]) else None
         return Generation(number, rows, best, self.population, self.folder, result)
 
     def _breed(self, number: int) -> None:

@@ -7,7 +7,7 @@ those of the function, bit by bit, for the kernels are the same.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import torch
@@ -206,10 +206,7 @@ def _kernel(call: Call, memory: _Memory) -> Callable[[], Any] | None:
         return None
     if len(fresh) < len(call.results):
         raise NotRecordableError(f"some of what it made is new and some is not ({call.operator})")
-    variants = [] if call.operator.name() in WITHOUT_OUT else call.operator.overloadpacket.overloads()
-    for name in variants:
-        variant = getattr(call.operator.overloadpacket, name)
-        outs = _outs(variant, call)
+    for variant, outs in _out_variants(call.operator, scalar=not call.results[0].ndim):
         if len(outs) == len(results):
             kept = {a.name: keywords[a.name] for a in variant._schema.arguments if a.name in keywords}
             return _quick(variant, arguments, kept | dict(zip(outs, results, strict=True)))
@@ -235,14 +232,27 @@ def _quick(operator: OpOverload, arguments: Sequence[Any], keywords: dict[str, A
     return quick
 
 
-def _outs(variant: OpOverload, call: Call) -> list[str]:
-    """Returns the names of the results that a variant writes into, if it is otherwise the operator called."""
-    schemas = [operator._schema.arguments for operator in (variant, call.operator)]
-    inputs = [[(a.name, str(a.type)) for a in s if not a.is_out and a.name not in DECIDED] for s in schemas]
-    names = [a.name for a in schemas[0]]
-    if inputs[0] != inputs[1] or ("reduction" in names and not call.results[0].ndim):
-        return []  # The mean or sum of a loss is first resized to the loss of each element.
-    return [a.name for a in schemas[0] if a.is_out]
+@cache
+def _out_variants(operator: OpOverload, scalar: bool) -> list[tuple[OpOverload, list[str]]]:
+    """Returns the variants of an operator that write into given results, with the names of these.
+
+    Args:
+        operator: As it was called.
+        scalar: Whether its result is a single number.
+    """
+    if operator._schema.name in WITHOUT_OUT:
+        return []
+    packet = operator.overloadpacket
+    variants: list[OpOverload] = [getattr(packet, name) for name in packet.overloads()]
+    if scalar:  # The mean or sum of a loss is first resized to the loss of each element.
+        variants = [v for v in variants if all(a.name != "reduction" for a in v._schema.arguments)]
+    alike = [variant for variant in variants if _inputs(variant) == _inputs(operator)]
+    return [(v, [a.name for a in v._schema.arguments if a.is_out]) for v in alike]
+
+
+def _inputs(operator: OpOverload) -> list[tuple[str, str]]:
+    arguments = operator._schema.arguments
+    return [(a.name, str(a.type)) for a in arguments if not a.is_out and a.name not in DECIDED]
 
 
 def _copied(results: list[Tensor], function: Callable[[], Any]) -> None:

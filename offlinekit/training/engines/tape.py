@@ -69,7 +69,7 @@ class Tape(Dispatch):
         elif key is not None:
             self.made[key] = call.results
         self.calls.append(call)
-        self.refusal = self.refusal or _refusal(call, returned)
+        self.refusal = self.refusal or refusal(call, returned)
         return returned
 
     def _key(self, func: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None) -> Hashable:
@@ -94,7 +94,7 @@ class Tape(Dispatch):
         return [self.same[place(t)] for t in tensors_in((own, result)) if place(t) in self.same]
 
 
-def _refusal(call: Call, returned: object) -> str | None:
+def refusal(call: Call, returned: object) -> str | None:
     """Returns why a call cannot be made again, or None."""
     if not (returned is None or isinstance(returned, (Tensor, list, tuple))):
         return f"it looked at a number ({call.operator})"
@@ -139,16 +139,27 @@ def _keyed(tree: object, same: dict[int, Tensor]) -> Hashable:
 def tensors_in(tree: object) -> list[Tensor]:
     """Returns the tensors in a tree of lists, tuples and dicts."""
     tensors: list[Tensor] = []
-    map_tensors(tensors.append, tree)
+    _collect(tree, tensors)
     return tensors
+
+
+def _collect(tree: object, tensors: list[Tensor]) -> None:
+    if isinstance(tree, Tensor):
+        tensors.append(tree)
+    elif isinstance(tree, (list, tuple)):
+        for part in tree:
+            _collect(part, tensors)
+    elif isinstance(tree, dict):
+        for part in tree.values():
+            _collect(part, tensors)
 
 
 def map_tensors(function: Callable[[Tensor], Any], tree: Any) -> Any:
     """Returns a tree of lists, tuples and dicts with a function of each tensor in its place."""
     if isinstance(tree, Tensor):
         return function(tree)
-    if isinstance(tree, dict):
-        return {key: map_tensors(function, part) for key, part in tree.items()}
     if isinstance(tree, (list, tuple)):
         return [map_tensors(function, part) for part in tree]
+    if isinstance(tree, dict):
+        return {key: map_tensors(function, part) for key, part in tree.items()}
     return tree

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from offlinekit.sampling.batch import Batch
 from offlinekit.sampling.sampler import TransitionSampler, fits
+from offlinekit.sampling.windows import rows_around
 
 
 class EpochSampler:
@@ -36,7 +37,7 @@ class EpochSampler:
         batch_size: int,
         seed: int,
     ) -> None:
-        self.source, self.gather, device = source, source.gather, source.device
+        self.source, device = source, source.device
         self.drawn, self.held_out, self.train_rows = (
             part.to(device) for part in (drawn, held_out, train_rows)
         )
@@ -44,6 +45,10 @@ class EpochSampler:
         self._within = torch.arange(batch_size, device=device)
         self._order_generator = torch.Generator(device=device).manual_seed(seed)
         self._state, self._order, self._taken = self._order_generator.get_state(), drawn[:, :0], 0
+
+    def gather(self, rows: Tensor) -> Batch:
+        """Returns what batches hold of the given rows, int64 [n]."""
+        return self.source.gather(rows)
 
     def sample(self) -> Batch:
         """Draws the next minibatch."""
@@ -76,3 +81,33 @@ class EpochSampler:
         if n_taken := int(taken.clone().view(torch.int64)):
             self._begin_epoch()
             self._taken = n_taken
+
+
+class WindowSampler(EpochSampler):
+    """The same, with each row followed by those after it in its episode, m in all: [K * B * m] rows a minibatch.
+
+    Behind the end of an episode its last row stands again.
+
+    Args:
+        ends: Of the episodes, int64 [E].
+        length: m.
+    """
+
+    def __init__(
+        self,
+        source: TransitionSampler,
+        drawn: Tensor,
+        held_out: Tensor,
+        train_rows: Tensor,
+        batch_size: int,
+        seed: int,
+        *,
+        ends: Tensor,
+        length: int,
+    ) -> None:
+        super().__init__(source, drawn, held_out, train_rows, batch_size, seed)
+        self.ends, self.steps = ends.to(self.drawn.device), torch.arange(length, device=self.drawn.device)
+
+    def gather(self, rows: Tensor) -> Batch:
+        """Returns the windows that begin at the given rows, int64 [n], one after another: [n * m] rows."""
+        return self.source.gather(rows_around(rows, self.ends, self.steps).flatten())

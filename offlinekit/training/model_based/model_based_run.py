@@ -71,9 +71,7 @@ class ModelBasedRun(Run):
         if anew:
             memory.clear()
         total, n_alive = 0.0, []
-        for rows, alive in learner.impl.rollouts(
-            self.sampler.draw_starts(learner.n_rollouts), learner.rollout_length
-        ):
+        for rows, alive in learner.impl.roll_out(self.sampler, learner.n_rollouts, learner.rollout_length):
             memory.add_rows(rows, alive)
             n_alive.append(int(alive.sum()))
             total += float(rows.rewards[alive].sum())

@@ -10,6 +10,9 @@ from offlinekit.events import get_logger
 
 log = get_logger()
 
+_WARNED: list[str] = []
+"""What was said in this process."""
+
 
 def contention(n_threads: int, load: float, n_cores: int, wait_policy: str) -> str:
     """Returns what is wrong with several threads on cores that are in use already; empty if nothing is.
@@ -32,11 +35,12 @@ def contention(n_threads: int, load: float, n_cores: int, wait_policy: str) -> s
 
 
 def warn_of_contention(device: torch.device) -> None:
-    """Logs a warning if a run on the processor is slowed by programs beside it."""
+    """Logs a warning, once a process, if a run on the processor is slowed by programs beside it."""
     if device.type != "cpu" or not hasattr(os, "getloadavg"):
         return
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     policy = os.environ.get("OMP_WAIT_POLICY", "")
     wrong = contention(torch.get_num_threads(), os.getloadavg()[0], cores, policy)
-    if wrong:
+    if wrong and not _WARNED:
+        _WARNED.append(wrong)
         log.warning(wrong)

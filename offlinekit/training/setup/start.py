@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -17,7 +18,7 @@ from offlinekit.nn.isolation import trainable
 from offlinekit.training import run_folder
 from offlinekit.training.engines.distributed import DistributedEngine
 from offlinekit.training.engines.engine import Engine
-from offlinekit.training.evaluations import make_evaluations, try_evaluators
+from offlinekit.training.evaluations import make_evaluations, try_evaluators, warn_of_one_action
 from offlinekit.training.run import Run
 from offlinekit.training.setup.contention import warn_of_contention
 from offlinekit.training.setup.data_parallel import RANK_0_ALONE, share
@@ -110,6 +111,7 @@ def start_run(
             folder,
             state,
             value_alarm(learner, learned, settings["value_alarm"]),
+            partial(warn_of_one_action, learner, dataset),
         )
         run.hold(held.pop_all())
     algo.run_dir, algo.history = run.folder, run.history
