@@ -50,6 +50,24 @@ def _import(_: click.Context, parameter: click.Parameter, modules: tuple[str, ..
             raise click.BadParameter(f"cannot import {name!r} ({error})", param=parameter) from error
 
 
+class RunOrPolicy(click.Path):
+    """A run folder or a policy file, or the name of a policy that comes with the package."""
+
+    def __init__(self) -> None:
+        super().__init__(exists=True, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """Returns the folder of a policy that is named, and another path as it is."""
+        from offlinekit.core.sharing import zoo
+
+        try:
+            place = zoo.placed(Path(value))
+        except FileNotFoundError as error:
+            self.fail(str(error), param, ctx)
+        return Path(super().convert(place, param, ctx))
+
+
+policy_argument = click.argument("run", metavar="RUN_OR_POLICY", type=RunOrPolicy())
 import_option = click.option(
     "--import",
     metavar="MODULE",
