@@ -12,7 +12,7 @@ import json
 import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from benchmark import FOLDER, rows_of, run_folder
@@ -37,11 +37,12 @@ BEST = {
 EPISODES = 100
 
 
-def keep(task: str, run: Path, env: gymnasium.Env, score: str) -> None:
+def keep(task: str, run: Path, env: gymnasium.Env[Any, Any] | None, score: str) -> None:
     """Copies what a finished run has learned, with a config that makes its environment, and writes its card."""
     config = json.loads((run / "config.json").read_text())
-    assert env.spec is not None  # Data with a recipe name their environment.
-    config |= {"env_id": env.spec.id, "env_kwargs": dict(env.spec.kwargs)}
+    spec = env.spec if env else None
+    assert spec is not None  # These data name their environment.
+    config |= {"env_id": spec.id, "env_kwargs": dict(spec.kwargs)}
     algo = offlinekit.load(run)
     folder = ZOO / task / algo.catalogue_name()
     shutil.rmtree(folder, ignore_errors=True)
@@ -62,6 +63,7 @@ def embedded(task: str) -> None:
     algo = get_algo(name)(seed=0, device="cpu", **hyperparameters)
     with TemporaryDirectory() as runs:
         algo.fit(dataset, n_steps, out=runs, progress=False)
+        assert algo.run_dir is not None
         scored = evaluate(algo, env, EPISODES, seed=10_000)
         error = scored.returns.std(ddof=1) / EPISODES**0.5
         score = f"It returned {scored.mean:.1f} ± {error:.1f} over {EPISODES} episodes."

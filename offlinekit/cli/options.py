@@ -64,7 +64,8 @@ class RunOrPolicy(click.Path):
             place = zoo.placed(Path(value))
         except FileNotFoundError as error:
             self.fail(str(error), param, ctx)
-        return Path(super().convert(place, param, ctx))
+        super().convert(place, param, ctx)
+        return place
 
 
 policy_argument = click.argument("run", metavar="RUN_OR_POLICY", type=RunOrPolicy())
