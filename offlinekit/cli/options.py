@@ -119,7 +119,8 @@ def complete_algos(_: click.Context, __: click.Parameter, incomplete: str) -> li
     """Returns the names of algorithms that begin so, without importing them: each has an implementation's file."""
     folder = Path(__file__).parents[1] / "algos" / "torch"
     names = sorted(path.stem.removesuffix("_impl") for path in folder.glob("*_impl.py"))
-    return [name for name in names if name not in ("fqe", "dynamics") and name.startswith(incomplete.lower())]
+    judges = ("fqe", "dynamics", "any_step_dynamics")  # Not of the catalogue.
+    return [name for name in names if name not in judges and name.startswith(incomplete.lower())]
 
 
 def complete_datasets(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
