@@ -159,13 +159,17 @@ class Episode:
         """Forgets the episode before."""
         self._seen = []
 
-    def predict(self, observation: object, *, legal_actions: object = None) -> Array:
+    def predict(self, observation: object, *, legal_actions: object = None, labels: bool = False) -> Array:
         """Returns the action on the newest observation, as `NumpyPolicy.predict` does."""
+        schema = self._policy.schema
+        if schema and not isinstance(observation, np.ndarray) and schema.is_table(observation):
+            observation = schema.encode(observation)
         if self._n_rows == 1:
-            return self._policy.predict(observation, legal_actions=legal_actions)
+            return self._policy.predict(observation, legal_actions=legal_actions, labels=labels)
         self._seen = [*self._seen, copy.deepcopy(observation)][-self._n_rows :]
         before = [self._seen[0]] * (self._n_rows - len(self._seen))  # As in training: nothing is known of it.
-        return self._policy.predict(_stacked([*before, *self._seen]), legal_actions=legal_actions)
+        rows = _stacked([*before, *self._seen])
+        return self._policy.predict(rows, legal_actions=legal_actions, labels=labels)
 
 
 def _stacked(rows: list[Any]) -> Any:

@@ -205,7 +205,7 @@ for i, (one, other) in enumerate(zip(before, after)):
     assert one == other, (i, one, other)
 optional = {"gym", "d4rl", "minari", "pandas", "mujoco", "Box2D", "imageio", "tensorboard", "matplotlib.pyplot"}
 optional |= {"cv2", "ale_py", "PIL", "pyarrow", "lz4", "isal", "wandb", "mlflow", "optuna", "ray", "submitit", "yaml"}
-optional |= {"cma", "huggingface_hub", "fastapi", "uvicorn"}
+optional |= {"cma", "huggingface_hub", "fastapi", "uvicorn", "transformers", "tokenizers"}
 assert not optional & set(sys.modules), optional & set(sys.modules)
 """
 

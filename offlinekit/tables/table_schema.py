@@ -55,6 +55,9 @@ class TableSchema:
                 raise column.error(
                     f"has a category {UNKNOWN!r}; leave it out, as labels beside the others are that"
                 )
+        for column in self.actions:
+            if column.embed:
+                raise column.error("has embed, which is for categories of an observation; leave it out")
         kinds = {column.kind == "number" for column in self.actions}
         if len(kinds) > 1 or any(c.kind == "time" or c.gaps != "refuse" for c in self.actions):
             raise TableError(
@@ -83,6 +86,16 @@ class TableSchema:
     def features(self) -> tuple[str, ...]:
         """Names of the D numbers of an observation."""
         return tuple(name for column in self.observations for name in column.features)
+
+    @property
+    def embedded(self) -> tuple[tuple[int, int, int], ...]:
+        """(first number, classes, numbers of the embedding) of each category of the observation that is embedded."""
+        ends = np.cumsum([0, *(len(column.features) for column in self.observations)]).tolist()
+        return tuple(
+            (first, len(column.categories) + 1, column.embed)
+            for first, column in zip(ends, self.observations, strict=False)
+            if column.embed
+        )
 
     @property
     def columns(self) -> tuple[str, ...]:
