@@ -95,6 +95,7 @@ OTHER = {  # A value that shows within a few updates.
     "dynamics": {"n_members": 5},
     "threshold_scale": 1e-3,
     "retained_rounds": 1,
+    "trunk": {"model_type": "gpt2"},
 }
 OF_OTHER_DATA = {"frame_pad", "failed_return"}  # Of images, and of episodes that earn nothing.
 OF_REWARDS = {"gamma", "n_step"}  # Without effect on what reads none.
@@ -124,7 +125,7 @@ def changed(front, name, value):
 
 def outcomes(algo, data):
     """Yields, one after another, all that a hyperparameter may act on: state, actions and values."""
-    for _ in algo.fitter(data, 7, engine="eager", log_interval=3, **QUIET):
+    for _ in algo.fitter(data, 7, engine="eager", log_interval=1, **QUIET):
         yield state_numbers(algo)
     yield [algo.impl.random.state()]
     actor = algo.as_stateful()
