@@ -16,7 +16,7 @@ from offlinekit.nn import losses
 from offlinekit.nn.encoders import resolve_encoder
 from offlinekit.nn.networks import QFunction
 from offlinekit.nn.policies import CategoricalPolicy
-from offlinekit.nn.rows import bootstrapped
+from offlinekit.nn.rows import Rows, bootstrapped
 from offlinekit.sampling.batch import Batch, TensorTree
 from offlinekit.training.objectives import Loss, Objective
 
@@ -89,7 +89,7 @@ class QLearningImpl(Impl):
         q_tpn: Tensor,
         alpha: float,
         gap_of: Callable[[Tensor, Tensor], Tensor] = conservative_gap,
-    ) -> Loss:
+    ) -> tuple[Rows, dict[str, Rows]]:
         """Returns the temporal-difference loss plus alpha times the conservative gap.
 
         Source: Kumar et al. 2020, arXiv:2006.04779, eq. (4), the sum over actions taken exactly.

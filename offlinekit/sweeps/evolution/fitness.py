@@ -20,7 +20,7 @@ from offlinekit.fields import Count, Fraction, Positive, Probability
 from offlinekit.ground.progress import Progress
 from offlinekit.interfaces import EnvSource, Evaluator
 from offlinekit.metrics.evaluators import get_evaluator, known_evaluators
-from offlinekit.nn.encoders import encoder_to_json
+from offlinekit.nn.encoders import Encoder, encoder_to_json
 from offlinekit.nn.random import derive
 from offlinekit.types import Array
 
@@ -146,7 +146,10 @@ class OfflineFitness(Configured):
     def describe(self) -> dict[str, object]:
         """Returns the settings."""
         settings = {name: getattr(self, name) for name in _field_names(self)}
-        fits = {n: encoder_to_json(v) if n == "encoder" else v for n, v in self.fit_settings.items()}
+        fits = {
+            n: encoder_to_json(cast("Encoder", v)) if n == "encoder" else v
+            for n, v in self.fit_settings.items()
+        }
         return {"kind": FQE_NAME, **settings, "fit_settings": fits}
 
     def _fits(self, members: Sequence[Algo], data: MDPDataset, seed: int, n: int) -> list[list[FQE]]:
