@@ -10,8 +10,8 @@ PIP_FLAGS := $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
 # Threads of small networks that spin while they wait slow one another down where cores are shared.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-# One process of tests a core.
-PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal
+# One process of tests a core; those that they start find modules compiled.
+PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal
 
 .DEFAULT_GOAL := help
 

@@ -109,16 +109,15 @@ def in_world(sees: Any = None, acts: Any = None) -> Remedy:
     return Remedy(lambda _: recorded(World(sees, acts)), r"wrap the environment: (.*)$", follow)
 
 
-def online_in_world(acts: Any) -> Remedy:
-    """A run online in a world whose actions have parts, and in one that is wrapped."""
-
-    def run_online(env: Any) -> object:
-        return DQN(seed=0, device="cpu", batch_size=4).fit_online(env, 10, out=None, progress=False)
+def elsewhere(acts: Any, others: Any) -> Remedy:
+    """A policy of some actions in a world that numbers them otherwise, and in one that is wrapped."""
 
     def follow(found: re.Match[str], _: Path) -> None:
-        run_online(run(found[1], env=World(acts=acts)))
+        fit(DQN, recorded(World(acts=acts)), eval_env=run(found[1], env=World(acts=others)))
 
-    return Remedy(lambda _: run_online(World(acts=acts)), r"wrap the environment: (.*)$", follow)
+    return Remedy(
+        lambda _: fit(DQN, recorded(World(acts=acts)), eval_env=World(acts=others)), r"wrap it: (.*)$", follow
+    )
 
 
 def small_actions() -> MDPDataset:
@@ -130,16 +129,6 @@ def rescaled(found: re.Match[str], _: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         fit(TD3, small_actions(), eval_env=run(found[1], env=gymnasium.make("Pendulum-v1")), max_steps=3)
-
-
-def numbered_from_one(_: Path) -> object:
-    dataset = recorded(World(acts=spaces.Discrete(3, start=1)))
-    return fit(DQN, dataset, eval_env=World(acts=spaces.Discrete(3, start=1)))
-
-
-def wrapped_from_one(found: re.Match[str], _: Path) -> None:
-    env = World(acts=spaces.Discrete(3, start=1))
-    fit(DQN, recorded(env), eval_env=run(found[1], env=env))
 
 
 def trained(folder: Path) -> Path:
@@ -188,12 +177,12 @@ REMEDIES = {
     "several numbers as observations": in_world(sees=spaces.MultiDiscrete([3, 4])),
     "one number as observation": in_world(sees=spaces.Box(-1, 1, ())),
     "numbers within a dict": in_world(sees=spaces.Dict(a=spaces.Box(-1, 1, (2,)), b=spaces.Discrete(3))),
-    "several discrete actions": online_in_world(acts=spaces.MultiDiscrete([3, 2])),
-    "bits as actions": online_in_world(acts=spaces.MultiBinary(2)),
-    "parts that are numbered from 1": in_world(acts=spaces.MultiDiscrete([3, 2], start=[1, 1])),
-    "a matrix as action": in_world(acts=spaces.Box(-1, 1, (2, 2))),
-    "a scalar as action": in_world(acts=spaces.Box(-1, 1, ())),
-    "actions numbered from 1": Remedy(numbered_from_one, r"wrap it: (.*)$", wrapped_from_one),
+    "actions numbered from 1": elsewhere(spaces.Discrete(3), spaces.Discrete(3, start=1)),
+    "several discrete actions": elsewhere(spaces.Discrete(6), spaces.MultiDiscrete([3, 2])),
+    "bits as actions": elsewhere(spaces.Discrete(4), spaces.MultiBinary(2)),
+    "parts that are numbered from 1": elsewhere(
+        spaces.Discrete(6), spaces.MultiDiscrete([3, 2], start=[1, 1])
+    ),
     "a vector environment": Remedy(
         lambda _: evaluate(lambda o: np.zeros(len(o), int), gymnasium.make_vec("CartPole-v1", 2)),
         r"such as (lambda: .*)$",

@@ -16,9 +16,9 @@ from offlinekit.algos.torch.fqe_impl import DiscreteFQEImpl, FQEImpl
 from offlinekit.core.algo import Algo
 from offlinekit.core.hyperparameters import Count, Positive, QKind, Rate, TDLoss
 from offlinekit.datasets import MDPDataset
-from offlinekit.envs.env_spaces import part_sizes
 from offlinekit.envs.frame_stacking import observations_at, sight_of
 from offlinekit.errors import TrainingWarning, UnsupportedError
+from offlinekit.ground.action_spaces import every_action, own_actions, part_sizes
 from offlinekit.interfaces import Sampler
 from offlinekit.nn.encoders import MLPEncoder
 from offlinekit.nn.random import derive
@@ -210,7 +210,8 @@ class FQE(Algo):
             impl = cast("DiscreteFQEImpl", self.impl)
             return self._converter.value(observations, None, lambda seen, _: impl.mean_value(seen, shares))
         if isinstance(space, Discrete):
-            draws, weights = [np.full(len(choices), a) for a in range(int(space.n))], choices.T
+            every = own_actions(every_action(space), space)
+            draws, weights = [np.repeat(action[None], len(choices), 0) for action in every], choices.T
         else:
             draws = list(choices.reshape(*choices.shape[:2], *(space.shape or ())).swapaxes(0, 1))
             weights = np.full((len(draws), 1), 1 / len(draws), np.float32)
@@ -233,7 +234,8 @@ class FQE(Algo):
     def start_values(self, dataset: MDPDataset) -> Array:
         """Returns the values of the first observations of a dataset, float32 [E]; of the behaviour's own actions."""
         starts = dataset.episode_starts
-        actions = dataset.actions[starts] if self.policy == BEHAVIOUR else None
+        taken = own_actions(dataset.actions[starts], dataset.action_space)
+        actions = taken if self.policy == BEHAVIOUR else None
         return self.predict_value(observations_at(self, dataset, starts), actions)
 
     def episode_counts(self, dataset: MDPDataset) -> Array:

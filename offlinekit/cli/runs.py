@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import click
 
@@ -128,15 +128,6 @@ def load_dynamics(run: Path, device: str = "auto") -> Dynamics:
     Raises:
         UnsupportedError: If it learned none.
     """
-    import offlinekit
-    from offlinekit.algos.dynamics import Dynamics
-    from offlinekit.core.bases.model_based import ModelBased
-    from offlinekit.errors import UnsupportedError
+    from offlinekit.metrics.ope.simulation import dynamics_of
 
-    algo = offlinekit.load(find(run, "last").policy, device=device)
-    model = algo.model if isinstance(algo, ModelBased) else algo
-    if not isinstance(model, Dynamics):
-        raise UnsupportedError(
-            f"{type(algo).__name__} learned no dynamics; give a run of Dynamics or of MOPO, say"
-        )
-    return model
+    return cast("Dynamics", dynamics_of(find(run, "last").policy, device=device))

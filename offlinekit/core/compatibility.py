@@ -13,6 +13,7 @@ from offlinekit.datasets import MDPDataset
 from offlinekit.envs.env_spaces import same_range
 from offlinekit.envs.frame_stacking import seen_space
 from offlinekit.errors import DatasetWarning, UnsupportedError
+from offlinekit.ground.action_spaces import JointDiscrete
 from offlinekit.nn.trunks import space_leaves
 from offlinekit.sampling.scalers import Affine
 
@@ -107,14 +108,23 @@ def check_same_shapes(name: str, built: spaces.Space[Any], given: spaces.Space[A
     """Checks that data fit networks that were built before.
 
     Raises:
-        UnsupportedError: For other shapes, bytes in place of floats or floats of bytes, or more discrete actions.
+        UnsupportedError: For other shapes, bytes in place of floats or floats of bytes, or discrete actions that
+            are more, or numbered otherwise.
     """
     shapes = [
         [(leaf.shape, leaf.dtype == np.uint8) for leaf in space_leaves(space)] for space in (built, given)
     ]
-    fewer = isinstance(built, spaces.Discrete) and isinstance(given, spaces.Discrete) and built.n < given.n
-    if shapes[0] != shapes[1] or fewer:
+    if shapes[0] != shapes[1] or _numbers_otherwise(built, given):
         raise UnsupportedError(f"this {name} was built for {what} of {built}, got {given}; make a new {name}")
+
+
+def _numbers_otherwise(built: spaces.Space[Any], given: spaces.Space[Any]) -> bool:
+    """Returns whether data have more discrete actions, another first one, or other parts than networks know."""
+    if not (isinstance(built, spaces.Discrete) and isinstance(given, spaces.Discrete)):
+        return False
+    if isinstance(built, JointDiscrete) or isinstance(given, JointDiscrete):
+        return built != given
+    return bool(built.n < given.n or built.start != given.start)
 
 
 def check_same_range(name: str, built: spaces.Space[Any], scaler: Affine | None, dataset: MDPDataset) -> None:

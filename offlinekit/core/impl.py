@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from offlinekit.core import candidates
 from offlinekit.core.noted_config import NotedConfig
 from offlinekit.datasets.mdp_dataset import MDPDataset
-from offlinekit.envs.env_spaces import JointDiscrete, part_sizes
 from offlinekit.envs.legal_actions import has_legal_actions
 from offlinekit.errors import UnsupportedError
+from offlinekit.ground.action_spaces import JointDiscrete, part_sizes
 from offlinekit.ground.schedules import LearningRateSchedule
 from offlinekit.interfaces import Sampler
 from offlinekit.naming import register

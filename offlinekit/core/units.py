@@ -12,8 +12,14 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from offlinekit.envs.env_spaces import JointDiscrete, joined_actions, without_choice
 from offlinekit.envs.legal_actions import given_observations, legal_of
+from offlinekit.ground.action_spaces import (
+    JointDiscrete,
+    from_numbers,
+    joined_actions,
+    numbers_from_0,
+    without_choice,
+)
 from offlinekit.sampling.scalers import Scaling
 from offlinekit.types import Array, ArrayTree, first_leaf, leaves, map_tree
 
@@ -62,8 +68,8 @@ class Converter:
         if isinstance(self.action_space, spaces.Box):
             if self.scaling.action is not None:
                 actions = self.scaling.action.inverse(actions)
-            actions = np.clip(actions, self.action_space.low, self.action_space.high)
-        return self.action_space.split(actions) if isinstance(self.action_space, JointDiscrete) else actions
+            return np.clip(actions, self.action_space.low, self.action_space.high)
+        return from_numbers(actions, self.action_space)
 
     def value(
         self,
@@ -232,7 +238,7 @@ def _check_numbers(name: str, array: Array) -> None:
 
 
 def _as_numbers(actions: Array, space: spaces.Discrete) -> Array:
-    """Returns discrete actions as int64.
+    """Returns discrete actions as int64 from 0.
 
     Raises:
         ValueError: If that changes one, or if one lies outside the space.
@@ -240,12 +246,13 @@ def _as_numbers(actions: Array, space: spaces.Discrete) -> Array:
     _check_numbers("actions", actions)
     with np.errstate(invalid="ignore"):
         whole: Array = actions.astype(np.int64)
-    wrong = (whole != actions) | (whole < 0) | (whole >= space.n)
+    first, last = int(space.start), int(space.start + space.n) - 1
+    wrong = (whole != actions) | (whole < first) | (whole > last)
     if wrong.any():
         raise ValueError(
-            f"actions must be whole numbers from 0 to {int(space.n) - 1}, as those of the data, got {actions[wrong][0]}"
+            f"actions must be whole numbers from {first} to {last}, as those of the data, got {actions[wrong][0]}"
         )
-    return whole
+    return numbers_from_0(whole, space)
 
 
 def _as_bytes(given: Array) -> Array:

@@ -38,7 +38,7 @@ class MDPDataset(EpisodeColumns):
 
     Args:
         observations: [N, ...] or a dict or tuple of such; uint8 is kept, other numbers become float32.
-        actions: Continuous float [N, A], or discrete of an integer dtype [N].
+        actions: Continuous float [N, A], or discrete of an integer dtype [N]; several as `action_space` has them.
         rewards: [N].
         terminals: [N], set where the MDP ended. It wins over a timeout at the same row.
         episode_terminals: [N], set at each episode's last row for any reason. If given, it alone says
@@ -46,8 +46,8 @@ class MDPDataset(EpisodeColumns):
         timeouts: [N], set where only the recording ended. An end of the data that is neither is one.
         next_observations: As observations, the observation after each row. If it repeats the row below
             it is not kept. Without it the observation after an episode's last row is unknown.
-        action_space: gymnasium Box or Discrete. Undeclared: integers are Discrete(max + 1), floats an
-            unbounded Box.
+        action_space: Of gymnasium, discrete or continuous, see docs/datasets.md. Undeclared: integers are
+            Discrete(max + 1), floats an unbounded Box.
         create_mask: Whether to draw bootstrap masks.
         mask_size: Number of ensemble members the masks are for.
         observation_space: gymnasium Box, Dict or Tuple; taken from the observations if undeclared.

@@ -12,7 +12,6 @@ from gymnasium import spaces
 from offlinekit.datasets.findings import Finding, fault, refuse_first, refused
 from offlinekit.datasets.validation import as_array, as_float32, where_any
 from offlinekit.envs.env_spaces import (
-    JointDiscrete,
     action_remedy,
     observation_remedy,
     warn_of_other_pixels,
@@ -22,8 +21,9 @@ from offlinekit.envs.legal_actions import LEGAL_ACTIONS, WRAPPER, has_legal_acti
 from offlinekit.envs.text.token_space import TokenSpace
 from offlinekit.envs.text.tokenizers import tokenizer_from_json
 from offlinekit.errors import DatasetError, FileFormatError, UnsupportedError
+from offlinekit.ground.action_spaces import JointDiscrete, flat_actions, held_space
 from offlinekit.load_budget import budget_of
-from offlinekit.types import Array
+from offlinekit.types import Array, map_tree
 
 if TYPE_CHECKING:
     import gymnasium
@@ -41,24 +41,21 @@ def as_actions(values: object, space: Space | None) -> tuple[Array, Space]:
     """Returns actions as int64 [N] or float32 [N, A] with their space; integer dtypes are discrete.
 
     Args:
-        values: [N], [N, 1] or [N, A].
-        space: A declared Box, Discrete, MultiDiscrete or MultiBinary, or None to take it from the dtype.
+        values: [N], [N, 1] or [N, A], or a tree of them as the space is one.
+        space: The declared space, discrete or continuous as `held_space` takes it, or None to take it from the dtype.
 
     Raises:
         DatasetError: For a shape or dtype that does not fit.
         UnsupportedError: For a space of another kind, or of too many joint choices.
     """
+    if space is not None:
+        held = _held(space)
+        values, space = _flat(values, space), held
     actions = as_array(values, "actions")
     if actions.ndim == 0:
         raise refused("actions", "is a single number, expected one entry for each row", "give an array")
-    joint = None if space is None else JointDiscrete.of(space)
-    if joint is not None:
-        return _as_joint(actions, joint), joint
-    if space is not None and not isinstance(space, spaces.Box | spaces.Discrete):
-        message = (
-            f"must be a Box, a Discrete, or a MultiDiscrete or MultiBinary of one axis from 0, got {space}"
-        )
-        raise refused("action_space", message, "number each part from 0, or flatten them into one vector")
+    if isinstance(space, JointDiscrete):
+        return _as_joint(actions, space), space
     if isinstance(space, spaces.Discrete) or (space is None and actions.dtype.kind in "iub"):
         return _as_discrete(actions, space)
     if actions.ndim == 1:
@@ -74,6 +71,28 @@ def as_actions(values: object, space: Space | None) -> tuple[Array, Space]:
     return as_float32(actions), space
 
 
+def _held(space: Space) -> Space:
+    try:
+        return held_space(space)
+    except UnsupportedError as error:
+        message, _, fix = str(error).removeprefix("action_space ").rpartition("; ")
+        raise refused("action_space", message, fix) from error
+
+
+def _flat(values: object, space: Space) -> object:
+    """Returns a tree of actions as one row each; arrays as they are, but for those of several axes."""
+    is_tree = isinstance(values, dict) or (isinstance(values, tuple) and isinstance(space, spaces.Tuple))
+    given = (
+        map_tree(lambda leaf: as_array(leaf, "actions"), values) if is_tree else as_array(values, "actions")
+    )
+    try:
+        return flat_actions(given, space)
+    except ValueError as error:
+        raise refused(
+            "actions", str(error).removeprefix("actions "), "declare the space that they have"
+        ) from error
+
+
 def _as_joint(actions: Array, space: JointDiscrete) -> Array:
     """Returns one number for the parts of each row [N, k]; numbers [N] are such already."""
     if actions.ndim == 1:
@@ -85,7 +104,7 @@ def _as_joint(actions: Array, space: JointDiscrete) -> Array:
     wrong = np.flatnonzero(space.outside(whole))
     if len(wrong):
         message = f"must lie in {space}, got {whole[wrong[0]].tolist()}"
-        raise refused("actions", message, "declare larger parts, or number each from 0", wrong)
+        raise refused("actions", message, "declare larger parts, or the start that they have", wrong)
     return space.join(whole)
 
 
@@ -101,15 +120,7 @@ def _as_discrete(actions: Array, space: spaces.Discrete | None) -> tuple[Array, 
     if actions.dtype == np.uint64:
         _check_count(int(actions.max(initial=0)))
     whole = actions.astype(np.int64) if actions.dtype.kind != "f" else _whole(actions)
-    if space is None:
-        space = discrete_of(whole)
-    if int(space.start) != 0:
-        message, fix = (
-            f"must start at 0, got {space}",
-            "subtract the start from the actions and declare Discrete(n)",
-        )
-        raise refused("action_space", message, fix)
-    return whole, space
+    return whole, discrete_of(whole) if space is None else space
 
 
 def discrete_of(actions: Array) -> spaces.Discrete:
@@ -145,11 +156,12 @@ def clip(actions: object, space: Space | None) -> Array:
     Raises:
         ValueError: If no Box is declared.
     """
-    if not isinstance(space, spaces.Box):
+    held = None if space is None else _held(space)
+    if space is None or not isinstance(held, spaces.Box):
         raise ValueError(
             f"clip_actions=True needs the range: action_space=Box(...) or env_id=..., got {space}"
         )
-    array = as_float32(as_array(actions, "actions"))
+    array, space = as_float32(as_array(_flat(actions, space), "actions")), held
     return np.clip(array.reshape(len(array), -1), as_float32(space.low), as_float32(space.high))
 
 
@@ -161,10 +173,11 @@ def outside(actions: Array, space: Space) -> Iterator[Finding]:
         space: Their space.
     """
     if isinstance(space, spaces.Discrete):
-        if actions.min() >= 0 and actions.max() < space.n:
+        first, end = int(space.start), int(space.start + space.n)
+        if actions.min() >= first and actions.max() < end:
             return
-        rows = where_any(actions, lambda part: (part < 0) | (part >= space.n))
-        fix = "declare a larger Discrete, or number the actions from 0"
+        rows = where_any(actions, lambda part: (part < first) | (part >= end))
+        fix = "declare a larger Discrete, with the start that they have, or number the actions from 0"
     else:
         low, high = as_float32(space.low), as_float32(space.high)  # type: ignore[attr-defined]
         if low.max() <= actions.min() and actions.max() <= high.min():
@@ -247,9 +260,11 @@ def space_to_json(space: Space) -> dict[str, Any]:
     if isinstance(space, TokenSpace):
         return {"kind": "tokens", "tokenizer": space.tokenizer.to_json()}
     if isinstance(space, JointDiscrete):
-        return {"kind": "discrete", "n": int(space.n), "sizes": list(space.sizes)}
+        starts = {"starts": list(space.starts)} if any(space.starts) else {}
+        return {"kind": "discrete", "n": int(space.n), "sizes": list(space.sizes), **starts}
     if isinstance(space, spaces.Discrete):
-        return {"kind": "discrete", "n": int(space.n)}
+        start = {"start": int(space.start)} if space.start != 0 else {}
+        return {"kind": "discrete", "n": int(space.n), **start}
     if isinstance(space, spaces.Dict):
         return {"kind": "dict", "items": [[key, space_to_json(part)] for key, part in space.spaces.items()]}
     if isinstance(space, spaces.Tuple):
@@ -294,12 +309,12 @@ def space_from_json(data: Any) -> Space:
 def _space(data: Any) -> Space:
     kind = data["kind"]
     if kind == "discrete" and "sizes" in data:
-        joint = JointDiscrete.of(spaces.MultiDiscrete(data["sizes"]))
+        joint = JointDiscrete.of(spaces.MultiDiscrete(data["sizes"], start=data.get("starts")))
         if joint is None or joint.n != data["n"]:
             raise ValueError(f"{data['sizes']} are not the parts of {data['n']} actions")
         return joint
     if kind == "discrete":
-        return spaces.Discrete(int(data["n"]))
+        return spaces.Discrete(int(data["n"]), start=int(data.get("start", 0)))
     if kind == "dict":
         return spaces.Dict({str(key): _space(part) for key, part in data["items"]})
     if kind == "tuple":
@@ -336,8 +351,8 @@ def check_environment(
     """
     warn_of_other_range(action_space, env, stacklevel=3)
     warn_of_other_pixels(observation_space, env, stacklevel=3)
-    ours = _signature(observation_space), _signature(action_space)
-    theirs = _signature(env.observation_space), _signature(env.action_space)
+    ours = _signature(observation_space), _signature(held_space(action_space))
+    theirs = _signature(env.observation_space), _signature(held_space(env.action_space))
     if ours != theirs:
         name = env.spec.id if env.spec else str(env)
         remedies = (observation_remedy(env.observation_space), action_remedy(env.action_space))
@@ -358,6 +373,4 @@ def _signature(space: Space) -> str:
         return "{" + ", ".join(f"{key}: {_signature(space[key])}" for key in sorted(space.spaces)) + "}"
     if isinstance(space, spaces.Tuple):
         return "(" + ", ".join(_signature(part) for part in space.spaces) + ")"
-    if isinstance(space, spaces.MultiDiscrete | spaces.MultiBinary):
-        space = JointDiscrete.of(space) or space
     return f"Box{list(space.shape)}" if isinstance(space, spaces.Box) else str(space)

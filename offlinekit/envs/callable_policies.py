@@ -10,10 +10,18 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import gymnasium
 import numpy as np
 
-from offlinekit.envs.env_spaces import JointDiscrete, joined_actions, output_numbers, part_sizes
 from offlinekit.envs.legal_actions import draw_legal, legal_of
 from offlinekit.errors import UnsupportedError
-from offlinekit.types import Array, ArrayTree, first_leaf
+from offlinekit.ground.action_spaces import (
+    JointDiscrete,
+    flat_actions,
+    held_space,
+    joined_actions,
+    output_numbers,
+    own_actions,
+    part_sizes,
+)
+from offlinekit.types import Array, ArrayTree, first_leaf, stack_trees
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -47,8 +55,13 @@ class RandomPolicy:
         legal = legal_of(observations)
         if legal is not None:
             drawn = [draw_legal(part, self._space.np_random) for part in self._parts(legal)]
-            return drawn[0] if len(drawn) == 1 else joined_actions(np.stack(drawn, -1), self._space)
-        return np.stack([self._space.sample() for _ in range(len(first_leaf(observations)))])
+            space = self._discrete()
+            if len(drawn) == 1:
+                return own_actions(drawn[0] + int(space.start), space)
+            assert isinstance(space, JointDiscrete)
+            return np.asarray(np.stack(drawn, -1) + np.array(space.starts))
+        drawn = [self._space.sample() for _ in range(len(first_leaf(observations)))]
+        return own_actions(flat_actions(stack_trees(drawn), self._space), self._space)
 
     def log_prob(self, observations: ArrayTree, actions: Array) -> Array:
         """Returns the log-probabilities [B] of actions; of a bounded Box log-densities.
@@ -69,7 +82,7 @@ class RandomPolicy:
         return np.split(legal, list(itertools.accumulate(part_sizes(self._discrete())))[:-1], 1)
 
     def _discrete(self) -> gymnasium.spaces.Discrete:
-        space = JointDiscrete.of(self._space) or self._space
+        space = held_space(self._space)
         assert isinstance(space, gymnasium.spaces.Discrete)  # Legal actions are of such.
         return space
 
@@ -78,7 +91,7 @@ class GreedyPolicy:
     """A policy that takes one of finitely many actions for certain, and says so.
 
     Args:
-        predict: Observations [B, ...] to integer actions [B], always the same ones.
+        predict: Observations [B, ...] to integer actions [B], or [B, k] of k parts, always the same ones.
     """
 
     def __init__(self, predict: Act) -> None:
@@ -86,7 +99,8 @@ class GreedyPolicy:
 
     def log_prob(self, observations: ArrayTree, actions: Array) -> Array:
         """Returns the log-probabilities [B] of actions: 0 for the one it takes, else minus infinity."""
-        return np.where(actions == self.predict(observations), 0.0, -np.inf)
+        is_taken = np.asarray(actions == np.asarray(self.predict(observations)))
+        return np.where(is_taken.reshape(len(is_taken), -1).all(1), 0.0, -np.inf)
 
 
 def log_volume(space: gymnasium.Space[Any]) -> float:
@@ -95,11 +109,11 @@ def log_volume(space: gymnasium.Space[Any]) -> float:
     Raises:
         UnsupportedError: For another space.
     """
-    choices = JointDiscrete.of(space) or space
-    if isinstance(choices, gymnasium.spaces.Discrete):
-        return float(np.log(choices.n))
-    if isinstance(space, gymnasium.spaces.Box) and space.is_bounded():
-        return float(np.log(space.high.astype(np.float64) - space.low).sum())
+    held = held_space(space)
+    if isinstance(held, gymnasium.spaces.Discrete):
+        return float(np.log(held.n))
+    if isinstance(held, gymnasium.spaces.Box) and held.is_bounded():
+        return float(np.log(held.high.astype(np.float64) - held.low).sum())
     raise UnsupportedError(f"uniform actions need a Discrete or a bounded Box, got {space}")
 
 
@@ -132,37 +146,30 @@ def checked_actions(actions: ArrayLike, space: gymnasium.Space[Any], n: int) -> 
 
     Args:
         actions: What a policy returned.
-        space: The environment's action space: Discrete, MultiDiscrete, MultiBinary or Box; or that of a dataset.
+        space: The environment's action space, as `held_space` takes it; or that of a dataset.
         n: Number of observations.
 
     Returns:
-        Integers [n] for Discrete, and for the space of a dataset of several discrete actions; [n, k] for
-        MultiDiscrete and MultiBinary; [n, ...] of the space's dtype for Box, not clipped to its bounds.
+        Integers [n] for Discrete, and for the space of a dataset of several discrete actions; [n, k] for others of
+        several; [n, A] for continuous ones, of the dtype of a single Box, not clipped to their bounds.
 
     Raises:
         ValueError: For another shape, type, a non-finite action or a discrete one that does not exist.
         UnsupportedError: For another action space.
     """
-    if isinstance(actions, tuple):
+    if isinstance(actions, tuple) and not isinstance(space, gymnasium.spaces.Tuple):
         raise ValueError(
             f"the policy returned a tuple of {len(actions)}; expected an array of actions alone "
             "(for policies that also return a state, pass `lambda o: model.predict(o)[0]`)"
         )
-    array = np.asarray(actions)
-    joint = JointDiscrete.of(space)
-    if joint is not None:
-        return (
-            _checked_parts(array, joint, n)
-            if joint is not space
-            else joint.join(_checked_parts(array, joint, n))
-        )
-    if isinstance(space, gymnasium.spaces.Discrete):
-        return _checked_discrete(array, space, n)
-    if isinstance(space, gymnasium.spaces.Box):
-        return _checked_box(array, space, n)
-    raise UnsupportedError(
-        f"expected a Discrete, MultiDiscrete, MultiBinary or Box action space, got {space}"
-    )
+    held, array = held_space(space), flat_actions(actions, space)
+    if isinstance(held, JointDiscrete):
+        parts = _checked_parts(array, held, n)
+        return held.join(parts) if isinstance(space, JointDiscrete) else parts
+    if isinstance(held, gymnasium.spaces.Discrete):
+        return _checked_discrete(array, held, n)
+    assert isinstance(held, gymnasium.spaces.Box)
+    return _checked_box(array, held, n)
 
 
 def _checked_discrete(actions: Array, space: gymnasium.spaces.Discrete, n: int) -> Array:

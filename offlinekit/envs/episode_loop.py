@@ -11,6 +11,7 @@ import numpy as np
 
 from offlinekit.envs.answers import check_seed, checked_reset, checked_step, not_finite
 from offlinekit.envs.made_env import MadeEnv
+from offlinekit.ground.action_spaces import env_action
 from offlinekit.types import Array, ArrayTree, map_tree, stack_trees
 
 LONGEST = 27_000
@@ -29,7 +30,7 @@ class Slot:
     """
 
     def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
-        self.env = env
+        self.env, self._acts = env, env.action_space
 
     def start(self, episode: int, seed: int) -> None:
         """Resets the environment for another episode."""
@@ -53,7 +54,7 @@ class Slot:
         Raises:
             ValueError: For an answer of the environment that is none of a step.
         """
-        result = checked_step(self.env.step(action), self.length)
+        result = checked_step(self.env.step(env_action(action, self._acts)), self.length)
         self.observation, self.reward, self.terminated = _arrays(result[0]), result[1], result[2]
         shape = getattr(self.observation, "shape", None)
         if shape != self._shape:

@@ -10,6 +10,7 @@ import numpy as np
 from gymnasium import spaces
 
 from offlinekit.errors import UnsupportedError
+from offlinekit.ground.action_spaces import held_space, part_sizes
 from offlinekit.types import Array, ArrayTree
 
 if TYPE_CHECKING:
@@ -139,19 +140,20 @@ class LegalActions(gymnasium.Wrapper[Any, Any, Any, Any]):
     Policies of data with legal actions are evaluated in it, and rows recorded in it have legal actions.
 
     Args:
-        env: With discrete actions, whose `reset` and `step` give info[key], [A] of 0 and 1.
+        env: With discrete actions, whose `reset` and `step` give info[key], [A] of 0 and 1, an entry for each action
+            in their order; of more than 4,096 joint ones for each choice of each part.
         key: Of the info; "action_mask" by the custom of gymnasium.
 
     Raises:
-        UnsupportedError: For actions that are not Discrete from 0; when acting, if the info lacks the key.
+        UnsupportedError: For actions that are not discrete; when acting, if the info lacks the key.
     """
 
     def __init__(self, env: gymnasium.Env[Any, Any], key: str = "action_mask") -> None:
         super().__init__(env)
-        actions = env.action_space
-        if not isinstance(actions, spaces.Discrete) or actions.start != 0:
-            raise UnsupportedError(f"legal actions are of a Discrete from 0, got {actions}")
-        self._key, self._n_actions = key, int(actions.n)
+        actions = held_space(env.action_space)
+        if not isinstance(actions, spaces.Discrete):
+            raise UnsupportedError(f"legal actions are of discrete actions, got {actions}")
+        self._key, self._n_actions = key, sum(part_sizes(actions))
         self.observation_space = joined_space(env.observation_space, self._n_actions)
 
     def reset(

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from offlinekit.envs.env_spaces import joined_actions
 from offlinekit.envs.frame_stacking import observations_at, sight_of
 from offlinekit.errors import UnsupportedError
+from offlinekit.ground.action_spaces import joined_actions
 from offlinekit.sampling.batch import Batch, TrajectoryBatch
 from offlinekit.sampling.transition_table import TransitionTable
 from offlinekit.training.undisturbed import undisturbed

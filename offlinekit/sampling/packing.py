@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from gymnasium import spaces
 from torch import Tensor
 
+from offlinekit.ground.action_spaces import numbers_from_0
 from offlinekit.types import Array
 
 if TYPE_CHECKING:
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 
 ROWS_AT_ONCE = 1 << 16
 """Rows scaled at once while the table is filled, which bounds what is in memory beside it."""
+DIGIT_BITS = 24
+"""Whole numbers below 2 ** 24 are exact in float32."""
 
 
 @dataclass(frozen=True)
@@ -169,3 +173,32 @@ def _put(part: Array, place: Array, values: Array, scaler: Affine | None) -> Non
         block = values[i : i + ROWS_AT_ONCE]
         scaled = block if scaler is None else scaler.transform(block)
         part[place[i : i + ROWS_AT_ONCE]] = scaled.reshape(len(block), -1)
+
+
+# Discrete actions, whose numbers go beyond what a float32 counts to.
+
+
+def action_digits(actions: Array, space: spaces.Space[Any]) -> Array:
+    """Returns actions as a table holds them: continuous ones as they are, else [..., D] digits of numbers from 0.
+
+    Args:
+        actions: Of a dataset, [..., A] or discrete [...].
+        space: Its action space, whose size gives D, so that each part of a dataset has as many columns.
+    """
+    if not isinstance(space, spaces.Discrete):
+        return actions
+    shifts = range(0, max((int(space.n) - 1).bit_length(), 1), DIGIT_BITS)
+    numbers = numbers_from_0(actions, space)
+    if len(shifts) == 1:
+        return np.asarray(numbers)[..., None]
+    return np.stack([(numbers >> shift) & ((1 << DIGIT_BITS) - 1) for shift in shifts], -1)
+
+
+def from_digits(digits: Tensor) -> Tensor:
+    """Returns the numbers [...], int64, of their digits [..., D]."""
+    if digits.shape[-1] == 1:
+        return digits.squeeze(-1).long()
+    numbers = digits[..., 0].long()
+    for place in range(1, digits.shape[-1]):
+        numbers = numbers + (digits[..., place].long() << (DIGIT_BITS * place))
+    return numbers

@@ -10,9 +10,9 @@ from gymnasium.spaces import Discrete, Space
 
 from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.envs.callable_policies import as_policy, checked_actions
-from offlinekit.envs.env_spaces import one_hot, part_sizes
 from offlinekit.envs.frame_stacking import next_observations_of, stacked_observations
 from offlinekit.envs.stateful_policies import check_memoryless
+from offlinekit.ground.action_spaces import every_action, one_hot, own_actions, part_sizes
 from offlinekit.types import Array, first_leaf, row_parts, rows
 
 if TYPE_CHECKING:
@@ -55,8 +55,7 @@ class Choices:
             draws = [checked_actions(self._act(observations), self.space, n) for _ in range(self.n_draws)]
             return np.stack(draws, 1).astype(np.float32).reshape(n, self.n_draws, -1)
         if self._log_prob is not None and len(part_sizes(self.space)) == 1:
-            start = int(self.space.start)
-            every = range(start, start + int(self.space.n))
+            every = own_actions(every_action(self.space), self.space)
             return probabilities_of(self._log_prob, observations, every).astype(np.float32)
         draws = [checked_actions(self._act(observations), self.space, n) for _ in range(self.n_draws)]
         return np.asarray(np.mean([one_hot(actions, self.space) for actions in draws], 0, dtype=np.float32))
@@ -104,15 +103,16 @@ def behaviour_choices(dataset: MDPDataset, n_draws: int = 1) -> tuple[Array, Arr
 
 
 def probabilities_of(
-    log_prob: Callable[[ArrayTree, Array], Array], observations: ArrayTree, actions: range
+    log_prob: Callable[[ArrayTree, Array], Array], observations: ArrayTree, actions: Array
 ) -> Array:
-    """Returns the probabilities [B, A] of all discrete actions, in the precision of `log_prob`.
+    """Returns the probabilities [B, A] of all discrete actions [A] or [A, k], in the precision of `log_prob`.
 
     Raises:
         ValueError: If they do not sum to 1.
     """
     n = len(first_leaf(observations))
-    probabilities = np.exp(np.stack([log_prob(observations, np.full(n, action)) for action in actions], 1))
+    every = (np.repeat(action[None], n, 0) for action in actions)
+    probabilities = np.exp(np.stack([log_prob(observations, action) for action in every], 1))
     sums = probabilities.sum(-1)
     if not np.allclose(sums, 1, atol=1e-3):
         raise ValueError(

@@ -17,15 +17,12 @@ from offlinekit.sampling.batch import Batch, batch_class, with_axes
 from offlinekit.sampling.frames import Frames
 from offlinekit.sampling.n_step import NStep, discounted_sums, n_step_transitions, returns_to_go, single_steps
 from offlinekit.sampling.named_columns import NamedColumns, Parts, own_columns
-from offlinekit.sampling.packing import Column, PackedRows
+from offlinekit.sampling.packing import Column, PackedRows, action_digits, from_digits
 from offlinekit.sampling.scalers import Scaling
 from offlinekit.types import Array, leaves, map_tree
 
 if TYPE_CHECKING:
     from offlinekit.sampling.batch import TensorTree
-
-MOST_ACTIONS = 1 << 24
-"""Whole numbers below this are exact in float32."""
 
 
 class Located(NamedTuple):
@@ -213,7 +210,7 @@ class TransitionTable:
         return batch
 
     def _as_actions(self, part: Tensor) -> Tensor:
-        return part.squeeze(1).long() if self.discrete else part
+        return from_digits(part) if self.discrete else part
 
     def _next_actions(self, now: Parts, after: Parts, rows: Tensor | None) -> Tensor:
         return self._as_actions(after[-1])
@@ -261,9 +258,9 @@ class TransitionTable:
                 torch.index_select(column, 0, located.rows, out=getattr(batch, name))
         if self.discrete:
             now, after = self.packed.split(table)
-            batch.actions.copy_(now[self.action].squeeze(1))
+            _put_actions(batch.actions, now[self.action])
             if "next_actions" in self.find:
-                batch.next_actions.copy_(after[-1].squeeze(1))
+                _put_actions(batch.next_actions, after[-1])
 
     def _tree(self, packed: Sequence[Tensor], raw: Sequence[Tensor]) -> TensorTree:
         """Puts gathered leaves, [B, size] of packed ones, in their places in the tree of observations."""
@@ -280,12 +277,11 @@ class TransitionTable:
 
 
 def _actions(dataset: MDPDataset, scaling: Scaling) -> Column:
-    if dataset.actions.ndim == 1 and dataset.actions.max() >= MOST_ACTIONS:
-        raise DatasetError(
-            f"discrete actions must be below {MOST_ACTIONS:,}, got {dataset.actions.max():,}; "
-            "give actions that never occur no number"
-        )
-    return Column(dataset.actions, scaler=scaling.action)
+    return Column(action_digits(dataset.actions, dataset.action_space), scaler=scaling.action)
+
+
+def _put_actions(actions: Tensor, digits: Tensor) -> None:
+    actions.copy_(digits.squeeze(1) if digits.shape[1] == 1 else from_digits(digits))
 
 
 def _is_raw(column: Column) -> bool:

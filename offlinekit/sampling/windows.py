@@ -17,6 +17,7 @@ from offlinekit.sampling.batch import TrajectoryBatch, batch_class, with_axes
 from offlinekit.sampling.loss_weights import COLUMN, scaled_weights, weights_of
 from offlinekit.sampling.n_step import returns_to_go
 from offlinekit.sampling.named_columns import COMPUTED, exact, own_columns, with_extras
+from offlinekit.sampling.packing import action_digits, from_digits
 from offlinekit.sampling.sampler import fits
 from offlinekit.sampling.scalers import Scaling
 from offlinekit.sampling.weights import Chooser
@@ -121,7 +122,8 @@ class TrajectorySampler:
         steps = np.arange(len(dataset)) - np.repeat(dataset.episode_starts, dataset.episode_lengths())
         to_go = returns_to_go(dataset, rewards, gamma)
         self._discrete = dataset.actions.ndim == 1
-        actions = dataset.actions if scaling.action is None else scaling.action.transform(dataset.actions)
+        actions = action_digits(dataset.actions, dataset.action_space)
+        actions = actions if scaling.action is None else scaling.action.transform(actions)
         observations = scaling.observations(dataset.observations)
         floats = [leaf for leaf in leaves(observations) if leaf.dtype != np.uint8]
         packed = {name: column for name, column in named.items() if column.dtype.kind == "f"}
@@ -177,7 +179,7 @@ class TrajectorySampler:
         images = [leaf.view(len(index), self.context, *leaf.shape[1:]) for leaf in frames]
         batch: TrajectoryBatch = self._batch_class(
             self._tree(floats, images),
-            actions.squeeze(-1).long() if self._discrete else actions,
+            from_digits(actions) if self._discrete else actions,
             rewards.squeeze(-1),
             to_go.squeeze(-1),
             terminals.squeeze(-1).bool(),

@@ -16,6 +16,7 @@ import offlinekit
 from offlinekit.algos import MOPO, SAC, Dynamics, Population
 from offlinekit.datasets import MDPDataset
 from offlinekit.errors import UnsupportedError
+from offlinekit.metrics.ope import estimate
 from offlinekit.nn import losses
 from offlinekit.testing import small_dataset
 from offlinekit.training.model_based import model_phase
@@ -204,6 +205,19 @@ def test_files_hold_the_model(tmp_path):
         *(a.model.sample_steps(*steps, np.random.default_rng(0)) for a in (algo, loaded)), strict=True
     ):
         np.testing.assert_array_equal(wanted, found)
+
+
+def test_estimates_take_the_model_as_it_comes(tmp_path):
+    data = small_dataset("continuous")
+    dynamics = {"termination": "beyond-100", "bootstrap": "episodes"}
+    algo = make(dynamics=dynamics).fit(data, 4, out=tmp_path, progress=False)
+    file = algo.save(tmp_path / "policy.okt")
+    (run,) = (tmp_path / "dynamics").glob("Dynamics_*")
+    every = [
+        estimate(algo, data, ["model_based"], dynamics=given)["model_based"]
+        for given in (algo.model, algo, file, str(file), algo.run_dir, run)
+    ]
+    assert all(found == every[0] for found in every)
 
 
 def test_time_outs_without_a_next_observation_teach_the_model_nothing():

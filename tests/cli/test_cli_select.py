@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from offlinekit.algos import DiscreteBC
+from offlinekit.algos.dynamics import fitted_dynamics
 from offlinekit.cli.main import main
 from offlinekit.datasets import MDPDataset
 
@@ -80,3 +81,15 @@ def test_data_of_another_kind_are_named(folder):
         result = CliRunner().invoke(main, [*command, "--dataset", "wide.h5"])
         assert result.exit_code == 1
         assert "this DiscreteBC was built for observations of" in result.output
+
+
+def test_dynamics_that_all_are_rolled_out_in(folder):
+    data = MDPDataset.load("arms.h5")
+    layer = {"type": "mlp", "hidden_sizes": [8]}
+    fitted_dynamics(data, 300, encoder=layer, learning_rate=0.02, seed=0, device="cpu").save("model.okt")
+    result = run("0.okt", "1.okt", "--dynamics", "model.okt")
+    rows = [line.split() for line in result.stdout.splitlines()]
+    assert "gain by dynamics" in result.stdout.splitlines()[0]
+    assert abs(float(rows[2][5]) - 0.5) < 0.25  # Action 1 pays 1, the data 1/2.
+    none = run("1.okt", "--dynamics", "0.okt")
+    assert (none.exit_code, "learned no dynamics" in none.stderr) == (1, True)

@@ -124,7 +124,7 @@ def changed(front, name, value):
 
 def outcomes(algo, data):
     """Yields, one after another, all that a hyperparameter may act on: state, actions and values."""
-    for _ in algo.fitter(data, 7, engine="eager", log_interval=3, **QUIET):
+    for _ in algo.fitter(data, 7, engine="eager", log_interval=1, **QUIET):
         yield state_numbers(algo)
     yield [algo.impl.random.state()]
     actor = algo.as_stateful()

@@ -270,7 +270,7 @@ def test_unsupported_action_space_is_named() -> None:
     env.unwrapped.action_space = gymnasium.spaces.Text(2)
     with pytest.raises(
         UnsupportedError,
-        match="expected a Discrete, MultiDiscrete, MultiBinary or Box action space, got Text",
+        match=r"must be all discrete \(Discrete, MultiDiscrete, MultiBinary\) or all continuous .*, got Text",
     ):
         evaluate(lambda o: np.zeros((len(o), 2)), env, 1)
 

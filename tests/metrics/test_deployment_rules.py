@@ -13,6 +13,7 @@ from offlinekit.core.units import SampledPolicy
 from offlinekit.datasets import MDPDataset
 from offlinekit.metrics.ope import selection, weighted_estimate
 from offlinekit.metrics.ope.deployment_rules import Candidate, Rules, decide
+from offlinekit.metrics.ope.model_gain import ModelGain
 from offlinekit.metrics.ope.target import TargetPolicy
 from offlinekit.metrics.ope.weight_checks import MeanWeight
 from offlinekit.metrics.ope.weighted_estimate import (
@@ -43,6 +44,31 @@ def test_bounds_by_hand():
 
 
 RIGHT = MeanWeight(1.0, 0.1, 0)
+
+
+def test_bounds_by_dynamics_by_hand():
+    rules, behaviour = Rules(0.95, 25.0, 3.0), np.array([2.0, 1.0, 2.0, 3.0])
+    own = np.array([5.0, 4.0, 6.0, 8.0])  # A gain of 3 with error 1, bounded by 3 - 2.92.
+    # t of 4 degrees at 0.95: 2.1318. 2 - 2.1318 * 0.5 is no lower, 2 - 2.1318 * 2 is.
+    near = rules.candidate("a", own, behaviour, None, in_model=ModelGain(2.0, 0.5, 4))
+    assert near.lower_bound == pytest.approx(3 - 2.91999, abs=1e-4)
+    assert (near.model_gain, near.held_back) == (2.0, "")
+    wide = rules.candidate("a", own, behaviour, None, in_model=ModelGain(2.0, 2.0, 4))
+    assert wide.lower_bound == pytest.approx(2 - 2 * 2.13185, abs=1e-4)
+    # (3 + 1.5) / sqrt(1 + 0.5^2) = 4.02 standard errors.
+    far = rules.candidate("a", own, behaviour, None, in_model=ModelGain(-1.5, 0.5, 4))
+    assert far.held_back == (
+        "the estimates disagree: a gain of 3 by fitted Q, of -1.5 by the dynamics, 4.0 standard errors apart "
+        "(max_disagreement=3)"
+    )
+    doubtful = rules.candidate("a", own, behaviour, None, ("doubt",), in_model=ModelGain(-1.5, 0.5, 4))
+    assert doubtful.held_back == "doubt"
+    # Of both further estimates the lowest bound counts.
+    weighted = WeightedEstimate(np.array([1.0, 1.0, 3.0, 3.0]), 50.0, 40.0, RIGHT, RIGHT)
+    both = rules.candidate("a", own, behaviour, weighted, in_model=ModelGain(2.0, 2.0, 4))
+    assert both.lower_bound == wide.lower_bound
+    assert decide([near], 0.0, 0.95)[1].endswith("by both estimates")
+    assert decide([replace(near, weighted_gain=2.0)], 0.0, 0.95)[1].endswith("by all three estimates")
 
 
 def candidate(

@@ -11,10 +11,14 @@ from gymnasium.spaces import Box
 from scipy import stats
 from table_networks import TABLE
 
+from offlinekit.algos import DiscreteFQE
 from offlinekit.datasets import MDPDataset
+from offlinekit.envs.callable_policies import GreedyPolicy
 from offlinekit.errors import DatasetWarning, UnsupportedError
 from offlinekit.metrics.ope import held_data, selection
+from offlinekit.metrics.ope.model_gain import model_gain_of
 from offlinekit.metrics.ope.selection import fitted_values, select
+from offlinekit.metrics.ope.target import TargetPolicy
 from offlinekit.metrics.ope.weighted_estimate import propensities_of
 
 QUICK: dict[str, Any] = {
@@ -229,3 +233,50 @@ def test_data_in_a_file_are_judged_by_as_many_episodes_as_memory_holds(tmp_path,
     assert [candidate.name for candidate in found.candidates] == ["2", "1", "0"]
     with pytest.raises(ValueError, match="save the dataset with its behavior_log_probs"):
         select(policies, whole, behaviour=np.zeros(300), **QUICK)
+
+
+class Arms:
+    """Four models in which every episode ends with its first step, and pays the action and what the model adds."""
+
+    n_members = 4
+    bootstrap = "episodes"
+
+    def __init__(self, *added: float) -> None:
+        self.added = np.array(added, np.float32)[:, None]
+
+    def sample_steps(self, observations: Any, actions: Any, rng: Any) -> Any:
+        return observations, actions + self.added, np.ones(actions.shape, bool)
+
+
+def test_all_policies_are_rolled_out_in_the_same_dynamics():
+    policies = {str(a): constant(a) for a in range(3)}
+    data, settings = arms(300, 0.1), {"n_resamples": 4, **QUICK}
+    found = select(policies, data, dynamics=Arms(0.1, -0.1, 0.1, -0.1), **settings)
+    # Every model pays the action and +-0.1, the data 1 on average.
+    assert {c.name: round(c.model_gain, 1) for c in found.candidates} == {"2": 1.0, "1": 0.0, "0": -1.0}
+    assert (found.chosen, found.reason.endswith("by all three estimates")) == ("2", True)
+    worse = select(policies, data, dynamics=Arms(-1.0, -1.1, -1.2, -1.1), **settings)
+    assert worse.chosen is None
+    assert "by the dynamics" in worse.candidates[0].held_back
+    alone = select({"2": constant(2)}, data, dynamics=Arms(0.1, 0.0, 0.0, 0.1), behaviour="none", **settings)
+    assert alone.warnings[0].startswith("fitted Q and dynamics alone for 2")
+
+
+def test_returns_in_dynamics_have_the_units_of_the_fits():
+    data, scaler = arms(300, 0.0), {"type": "multiply", "multiplier": 10.0}
+    fit = DiscreteFQE(policy=constant(2), reward_scaler=scaler, encoder=TABLE, seed=0, device="cpu").build(
+        data
+    )
+    baseline = 10.0 * np.asarray(data.rewards, np.float64)
+    target = TargetPolicy(GreedyPolicy(constant(2)), data.action_space)
+    found = model_gain_of(Arms(0.1, -0.1, 0.1, -0.1), target, fit, baseline, data)
+    # 10 (2 - 1). Models deviate by 10 sqrt(4 * 0.01 / 3), episodes of 0, 10 and 20 by 8.165 / sqrt(300) or so.
+    assert found.gain == pytest.approx(10.0, abs=1e-3)
+    error = np.hypot(10 * np.sqrt(0.04 / 3), baseline.std(ddof=1) / np.sqrt(300))
+    assert found.error == pytest.approx(error, rel=1e-4)
+    assert found.degrees == 3
+
+
+def test_what_learned_no_dynamics_is_refused():
+    with pytest.raises(UnsupportedError, match="learned no dynamics; give a run of Dynamics or of MOPO"):
+        select({"2": constant(2)}, arms(9, 0.0), dynamics=constant(1), **QUICK)

@@ -12,6 +12,7 @@ from offlinekit.envs.frame_stacking import stacked_space
 from offlinekit.errors import DatasetError
 from offlinekit.sampling.sampler import TransitionSampler
 from offlinekit.sampling.scalers import Affine, Scaling
+from offlinekit.sampling.windows import TrajectorySampler
 
 GAMMA = 0.5
 
@@ -292,12 +293,21 @@ def test_images_with_a_scaler_become_float_and_are_not_stacked():
         sampler_of(data, scaling=scaling, frame_stack=2)
 
 
-def test_discrete_actions_come_out_exact_or_not_at_all():
-    most = np.array([2**24 - 1, 0])
-    columns = np.zeros((2, 1)), most, np.zeros(2), np.array([0, 1])
-    data = MDPDataset(*columns, action_space=spaces.Discrete(2**24))
-    batch = sampler_of(data, needs=("next_actions",)).gather(torch.tensor([0]))
-    assert batch.actions.tolist() == [2**24 - 1]
+@pytest.mark.parametrize("n", [2**24, 2**24 + 1, 2**48 + 2, 2**62])
+def test_discrete_actions_come_out_exact(n):
+    """A float32 counts to 2 ** 24; numbers beyond lie in digits of 24 bits."""
+    given = np.array([n - 1, n - 2])
+    columns = np.zeros((2, 1)), given, np.zeros(2), np.array([0, 1])
+    data = MDPDataset(*columns, action_space=spaces.Discrete(n))
+    sampler = sampler_of(data, needs=("next_actions",))
+    batch = sampler.gather(torch.tensor([0, 0, 0, 0]))
+    assert batch.actions.tolist() == [n - 1] * 4
+    assert batch.next_actions.tolist() == [n - 2] * 4
     assert batch.actions.dtype == batch.next_actions.dtype == torch.int64
-    with pytest.raises(DatasetError, match="must be below 16,777,216, got 16,777,216"):
-        sampler_of(MDPDataset(columns[0], most + 1, *columns[2:], action_space=spaces.Discrete(2**24 + 1)))
+    batch.actions.zero_()
+    assert sampler.refill(batch)
+    assert batch.actions.unique().tolist() == [n - 2, n - 1]
+    windows = TrajectorySampler(
+        data, context=2, batch_size=1, gamma=GAMMA, seed=0, device=torch.device("cpu")
+    )
+    assert windows.gather(torch.tensor([1])).actions.tolist() == [[n - 1, n - 2]]

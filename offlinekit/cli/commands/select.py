@@ -17,6 +17,7 @@ COLUMNS = (
     "s.e.",
     "gain",
     "gain by weights",
+    "gain by dynamics",
     "lower bound of the gain",
     "episodes",
 )
@@ -54,6 +55,11 @@ COLUMNS = (
     type=click.Choice(["fit", "logged", "none"]),
     help="Propensities.  [default: logged ones, else fitted]",
 )
+@click.option(
+    "--dynamics",
+    type=click.Path(exists=True, path_type=Path),
+    help="Run of dynamics, or of what learned inside them, in which policies are rolled out as well.",
+)
 @click.option("--sample/--greedy", default=False, help="Judge drawn or greedy actions.")
 @key_value_option("--set", "hyperparameters", help="Hyperparameter of FQE; JSON or text")
 @click.option("--seed", default=0, type=int, help="Of fits and bootstraps.")
@@ -62,13 +68,14 @@ def command(policies: tuple[Path, ...], dataset: str, **options: Any) -> None:
     """Choose which of several POLICIES (files or run folders) to deploy, without an environment.
 
     Each is evaluated by fitted Q evaluation on DATASET, whose episodes are resampled for the bounds, and, if there
-    are probabilities to weight episodes by, by weighted doubly robust too. A policy is chosen only if, by both, it
-    beats the one that recorded the data at the given confidence, corrected for their number; else that one stays.
+    are probabilities to weight episodes by, by weighted doubly robust too, and with --dynamics by its return in
+    these. A policy is chosen only if, by all of them, it beats the one that recorded the data at the given
+    confidence, corrected for their number; else that one stays.
     Policies that do what the data do not show, and fits that have not settled, are held back; one that cannot be
     read, or does not fit the data, is left out.
     """
     import offlinekit
-    from offlinekit.cli.runs import find
+    from offlinekit.cli.runs import find, load_dynamics
     from offlinekit.core.units import SampledPolicy
     from offlinekit.datasets import get_dataset
     from offlinekit.metrics.ope.selection import select
@@ -93,6 +100,10 @@ def command(policies: tuple[Path, ...], dataset: str, **options: Any) -> None:
     click.echo(
         f"Fitting {n_fits} values of {len(loaded) + 1} policies, with the time left on a terminal.", err=True
     )
+    with usage("--dynamics"):
+        model = options["dynamics"] and load_dynamics(options["dynamics"])
+        if model is not None:
+            model.check(data)
     with usage("--set"):
         selection = select(
             loaded,
@@ -102,6 +113,7 @@ def command(policies: tuple[Path, ...], dataset: str, **options: Any) -> None:
             min_effective_sample=options["min_effective_sample"],
             max_disagreement=options["max_disagreement"],
             behaviour=options["behaviour"],
+            dynamics=model,
             n_steps=options["steps"],
             n_resamples=options["resamples"],
             seed=options["seed"],
@@ -113,14 +125,14 @@ def command(policies: tuple[Path, ...], dataset: str, **options: Any) -> None:
             c.name,
             *map(
                 number,
-                (c.value, c.standard_error, c.gain, c.weighted_gain),
+                (c.value, c.standard_error, c.gain, c.weighted_gain, c.model_gain),
             ),
             number(c.lower_bound) if math.isfinite(c.lower_bound) else "none",
             number(c.effective_sample),
         ]
         for c in selection.candidates
     ]
-    rows.append(["behaviour (the data)", number(selection.behaviour), *[""] * 5])
+    rows.append(["behaviour (the data)", number(selection.behaviour), *[""] * 6])
     table(COLUMNS, rows)
     held_back = [f"{c.name} is held back: {c.held_back}" for c in selection.candidates if c.held_back]
     decision = f"{f'Deploy {selection.chosen}' if selection.chosen else 'Deploy none'}: {selection.reason}"

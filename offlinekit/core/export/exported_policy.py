@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from torch.utils._pytree import tree_leaves
 
-from offlinekit.envs.env_spaces import JointDiscrete, part_sizes
 from offlinekit.envs.legal_actions import legal_of
 from offlinekit.envs.text.token_space import TokenWindow
 from offlinekit.errors import UnsupportedError
+from offlinekit.ground.action_spaces import JointDiscrete, part_sizes
 from offlinekit.nn.dispatch import Dispatch
 from offlinekit.nn.networks import Ensemble
 from offlinekit.nn.policies import ActionParts
@@ -61,6 +61,10 @@ class ExportedPolicy(nn.Module):
         bounds = ("low", "high") if isinstance(self.action_space, spaces.Box) else ()
         joint = self.action_space if isinstance(self.action_space, JointDiscrete) else None
         self._parts = None if joint is None else ActionParts(joint.sizes)
+        starts = (
+            joint.starts if joint is not None else (int(getattr(self.action_space, "start", 0)),)
+        )  # Of a Discrete.
+        self._starts = torch.tensor(starts) if any(starts) else None
         self._bounds = [
             torch.tensor(getattr(self.action_space, bound), dtype=torch.float32) for bound in bounds
         ]
@@ -74,7 +78,8 @@ class ExportedPolicy(nn.Module):
         actions: Tensor = self.impl.exported_actions(_tree(self.observation_space, iter(scaled)))
         if not self._bounds:
             numbers = actions.reshape(-1)  # ArgMax of onnxruntime keeps its axis if there are no rows.
-            return numbers if self._parts is None else torch.stack(self._parts.choices(numbers), -1)
+            own = numbers if self._parts is None else torch.stack(self._parts.choices(numbers), -1)
+            return own if self._starts is None else own + self._starts
         if self._acted is not None:
             actions = (actions.double() * self._acted["scale"] + self._acted["shift"]).float()
         return actions.clamp(*self._bounds)

@@ -49,21 +49,22 @@ def columns_of(
             extras[PREFIX + name], episode_extras[PREFIX + name] = now, last
     flat = {
         name: join([episode.columns[name] for episode in episodes], name)
-        for name in ("actions", "rewards", "terminations", "truncations")
+        for name in (
+            *(name for name, _ in values.leaf_spaces(acts, "actions")),
+            *("rewards", "terminations", "truncations"),
+        )
     }
     columns: dict[str, Any] = {
         "observations": values.tree_of(seen, rows, "observations"),
         "final_observations": values.tree_of(seen, finals, "observations"),
-        "actions": flat["actions"] - int(acts.start)
-        if isinstance(acts, spaces.Discrete)
-        else flat["actions"],
+        "actions": values.tree_of(acts, flat, "actions"),
         "rewards": flat["rewards"].astype(np.float32),
         "final_known": [bool(decode(episode.attributes.get("final_known", True))) for episode in episodes],
         **_ends(flat, lengths),
     }
     stored = {"rewards": columns["rewards"], "terminations": columns["terminals"]}
     stored |= {"truncations": columns["episode_terminals"] & ~columns["terminals"]}
-    if flat["actions"].dtype.kind == "f":
+    if "actions" in flat and flat["actions"].dtype.kind == "f":
         stored["actions"] = flat["actions"].astype(np.float32)
     kept = {PREFIX + name: flat[name] for name, column in stored.items() if not _same(column, flat[name])}
     return columns, extras | (kept if exact else {}), episode_extras

@@ -6,6 +6,7 @@ import copy
 import json
 import re
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from offlinekit.datasets.formats.hdf5_writing import written_hdf5
 from offlinekit.datasets.inspection.format_losses import warn_of_losses
 from offlinekit.datasets.spaces import Space
 from offlinekit.errors import DatasetError, FileFormatError
+from offlinekit.ground.action_spaces import JointDiscrete, action_tree, held_space, own_actions
 from offlinekit.io import atomic_folder
 from offlinekit.types import Array
 
@@ -105,15 +107,26 @@ class _Writer:
         self.dtypes = dict(self.stored.pop("dtypes", {}))
         self.seen, self.acts = (self._space(key) for key in ("observation_space", "action_space"))
         self.columns, self.finals = {}, {}
+        if held_space(self.acts) != dataset.action_space:  # It was declared otherwise since.
+            self.acts = dataset.action_space
+            self.stored |= {"action_space": values.space_to_minari(self.acts)} if self.stored else {}
         for name, space in values.leaf_spaces(self.seen, "observations"):
             rows, last = (_leaf(tree, name) for tree in (dataset.observations, dataset.final_observations))
             self.columns[name] = self._restored(name, rows, space, dataset.extras)
             self.finals[name] = self._restored(name, last, space, dataset.episode_extras)
-        start = int(getattr(self.acts, "start", 0))
-        actions = dataset.actions + start if start else dataset.actions
-        for name, column in (("actions", actions), ("rewards", dataset.rewards)):
+        for name, column in (*self._actions(), ("rewards", dataset.rewards)):
             self.columns[name] = self._restored(name, column, None, dataset.extras)
         self.columns |= _flags(dataset)
+
+    def _actions(self) -> Iterator[tuple[str, Array]]:
+        """Yields the columns of the actions, as their space has them."""
+        own = own_actions(self.dataset.actions, self.dataset.action_space)
+        if isinstance(self.acts, JointDiscrete):  # Nothing else is known of its parts.
+            yield "actions", own
+            return
+        tree = action_tree(own, self.acts)
+        for name, _ in values.leaf_spaces(self.acts, "actions"):
+            yield name, _leaf(tree, name)
 
     def _space(self, key: str) -> Space:
         declared: Space = getattr(self.dataset, key)

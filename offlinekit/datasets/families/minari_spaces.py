@@ -12,6 +12,7 @@ from gymnasium import spaces
 from offlinekit.datasets.formats.json_files import parse
 from offlinekit.datasets.spaces import SPACE_BYTES, Space
 from offlinekit.errors import FileFormatError, UnsupportedError
+from offlinekit.ground.action_spaces import JointDiscrete
 from offlinekit.load_budget import budget_of
 from offlinekit.types import Array
 
@@ -74,6 +75,9 @@ def _plain(space: Space) -> dict[str, Any]:
         return {"type": "Dict", "subspaces": {key: _plain(part) for key, part in space.spaces.items()}}
     if isinstance(space, spaces.Tuple):
         return {"type": "Tuple", "subspaces": [_plain(part) for part in space.spaces]}
+    if isinstance(space, JointDiscrete):
+        parts = {"nvec": list(space.sizes), "start": list(space.starts)}
+        return {"type": "MultiDiscrete", "dtype": "int64", **parts}
     if isinstance(space, spaces.Discrete):
         return {"type": "Discrete", "dtype": "int64", "start": int(space.start), "n": int(space.n)}
     if isinstance(space, spaces.Box):

@@ -10,6 +10,7 @@ from gymnasium import spaces
 from offlinekit.datasets.inspection.summary import counted
 from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.datasets.validation import blocks, named_leaves
+from offlinekit.ground.action_spaces import JointDiscrete
 from offlinekit.types import Array
 
 ROWS_LOOKED_AT = 100_000
@@ -104,7 +105,11 @@ def action_names(dataset: MDPDataset, n_choices: int, part: int = 0) -> list[str
     """Returns the names of the choices of a part of discrete actions: labels of a schema if it has them, or numbers."""
     labels = () if dataset.schema is None else dataset.schema.labels[part : part + 1]
     is_labelled = len(labels) == 1 and len(labels[0]) == n_choices
-    return list(labels[0]) if is_labelled else [str(action) for action in range(n_choices)]
+    if is_labelled:
+        return list(labels[0])
+    space = dataset.action_space
+    starts = space.starts if isinstance(space, JointDiscrete) else (int(getattr(space, "start", 0)),)
+    return [str(starts[part] + choice) for choice in range(n_choices)]
 
 
 def histogram(values: Array, n_bins: int = 10) -> tuple[Array, Array]:

@@ -173,6 +173,8 @@ def gaps_in_action_numbers(draft: Draft) -> Iterator[Finding]:
         gap = int(np.argmax(np.append(taken, n) != np.arange(len(taken) + 1)))
         message = f"skip {n - len(taken)} of the numbers 0 to {n - 1}, the first of them {gap}"
         fix = f"number them anew, or declare action_space=Discrete({n}) if nobody took them"
+        if gap == 0:
+            fix += f", Discrete({n - taken[0]}, start={taken[0]}) if there are none below {taken[0]}"
         yield warning("actions", message, fix)
 
 

@@ -20,7 +20,7 @@ from offlinekit.datasets.inspection.doubts import (
 )
 from offlinekit.datasets.inspection.rules import Rule, located
 from offlinekit.datasets.validation import blocks, named_leaves
-from offlinekit.envs.env_spaces import output_numbers, part_sizes
+from offlinekit.ground.action_spaces import output_numbers, part_sizes
 from offlinekit.types import Array
 
 REPEATED = 1e-3

@@ -19,9 +19,9 @@ from offlinekit.datasets.episodes import denied_ends
 from offlinekit.datasets.findings import Fault, Finding, fault
 from offlinekit.datasets.inspection.text_rules import broken_text, no_tokens
 from offlinekit.datasets.spaces import outside, unfit
-from offlinekit.envs.env_spaces import output_numbers, part_sizes, without_choice
 from offlinekit.envs.legal_actions import LEGAL_ACTIONS, OBSERVATIONS, legal_of
 from offlinekit.errors import did_you_mean
+from offlinekit.ground.action_spaces import output_numbers, part_sizes, without_choice
 from offlinekit.types import Array
 
 Rule: TypeAlias = Callable[[Draft], Iterator[Finding]]

@@ -8,7 +8,7 @@ import numpy as np
 from gymnasium.spaces import Discrete, Space
 
 from offlinekit.datasets.validation import blocks
-from offlinekit.envs.env_spaces import output_numbers, part_sizes
+from offlinekit.ground.action_spaces import output_numbers, part_sizes
 from offlinekit.types import Array, map_tree
 
 if TYPE_CHECKING:

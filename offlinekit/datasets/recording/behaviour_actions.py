@@ -12,6 +12,7 @@ from offlinekit.envs.callable_policies import RandomPolicy, checked_actions, log
 from offlinekit.envs.episode_loop import Slot
 from offlinekit.envs.stateful_policies import as_actor
 from offlinekit.errors import UnsupportedError
+from offlinekit.ground.action_spaces import held_space
 from offlinekit.types import Array, ArrayTree
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class Behaviour:
         if epsilon > 0:
             log_volume(action_space)
         self.actor, self.space, self.epsilon = as_actor(policy), action_space, epsilon
+        self._held = held_space(action_space)
         self._log_prob, self._seed_policy = (getattr(policy, name, None) for name in ("log_prob", "seed"))
         self.seed(0)
 
@@ -86,8 +88,8 @@ class Behaviour:
             chance = self._rng.random(len(actions)) < self.epsilon
             chance = chance.reshape(-1, *[1] * (actions.ndim - 1))
             actions = np.where(chance, self._random(observations).astype(actions.dtype), actions)
-        if isinstance(self.space, gymnasium.spaces.Box):
-            actions = np.clip(actions, self.space.low, self.space.high)
+        if isinstance(self._held, gymnasium.spaces.Box):
+            actions = np.clip(actions, self._held.low, self._held.high)
         return actions
 
     def _mixture(self, log_probs: Array, observations: ArrayTree, actions: Array) -> Array:

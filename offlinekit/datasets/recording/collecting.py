@@ -182,6 +182,6 @@ class Parts:
 
 def _check_recordable(env: gymnasium.Env[Any, Any], seed: int) -> None:
     """Raises what a dataset of such observations would raise, before they are recorded."""
-    check_learnable(env, joins=True)
+    check_learnable(env)
     first = as_observations(first_observation(env, seed))
     check_observations(first, env.observation_space)

@@ -12,7 +12,7 @@ import numpy as np
 from offlinekit.datasets.editing.concatenation import join
 from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.datasets.recording.behaviour_actions import Behaviour
-from offlinekit.datasets.spaces import Space, as_stored
+from offlinekit.datasets.spaces import as_stored
 from offlinekit.datasets.validation import as_observations
 from offlinekit.envs.episode_loop import EpisodeLoop, Slot
 from offlinekit.types import Array, ArrayTree, rows, stack_trees
@@ -134,22 +134,14 @@ def as_dataset(episodes: list[Episode], env: gymnasium.Env[Any, Any]) -> MDPData
     last[ends] = True
     terminals[ends] = [episode.terminated for episode in episodes]
     log_probs = [episode.log_probs for episode in episodes if episode.log_probs is not None]
-    actions, space = without_start(join([episode.actions for episode in episodes]), env.action_space)
     return MDPDataset(
         join([rows(episode.observations, slice(0, -1)) for episode in episodes]),
-        actions,
+        join([episode.actions for episode in episodes]),
         join([episode.rewards for episode in episodes]),
         terminals,
         last,
         final_observations=stack_trees([rows(episode.observations, -1) for episode in episodes]),
         observation_space=as_stored(env.observation_space),
-        action_space=space,
+        action_space=env.action_space,
         behavior_log_probs=join(log_probs) if log_probs else None,
     )
-
-
-def without_start(actions: Array, space: Space) -> tuple[Array, Space]:
-    """Returns discrete actions counted from 0, with such a space; others as they are."""
-    if isinstance(space, gymnasium.spaces.Discrete) and space.start != 0:
-        return actions - int(space.start), gymnasium.spaces.Discrete(int(space.n))
-    return actions, space

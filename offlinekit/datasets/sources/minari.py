@@ -117,7 +117,7 @@ def read(
     episodes = _episodes(folder, facts, observation_space, stated["action_space"])
     columns, extras, episode_extras = columns_of(episodes, observation_space, stated["action_space"], exact)
     infos, final_infos = infos_of(episodes)
-    acts = _action_space(stated["action_space"]) if action_space is None else action_space
+    acts = stated["action_space"] if action_space is None else action_space
     if clip_actions:
         columns["actions"] = clip(columns["actions"], acts)
     features = {
@@ -169,10 +169,6 @@ def _episodes(folder: Path, facts: dict[str, Any], seen: Space, acts: Space) -> 
     if layout in ("arrow", "parquet"):
         return list(read_arrow(folder, n_episodes, seen, acts))
     raise FileFormatError(f"{folder} has the layout {layout!r}, expected 'hdf5', 'arrow' or 'parquet'")
-
-
-def _action_space(space: Space) -> Space:
-    return spaces.Discrete(int(space.n)) if isinstance(space, spaces.Discrete) else space
 
 
 def _as_space(tree: Tree[Space]) -> Space:

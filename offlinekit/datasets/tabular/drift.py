@@ -11,8 +11,8 @@ from gymnasium import spaces
 
 from offlinekit.datasets.inspection.coverage import action_names, leaf_names
 from offlinekit.datasets.validation import named_leaves
-from offlinekit.envs.env_spaces import JointDiscrete
 from offlinekit.errors import DatasetError
+from offlinekit.ground.action_spaces import JointDiscrete
 from offlinekit.ground.progress import Progress
 from offlinekit.types import Array
 
@@ -154,11 +154,11 @@ def _named_columns(dataset: MDPDataset, rows: Array) -> Iterator[tuple[str, Arra
 def _choices(dataset: MDPDataset, space: spaces.Discrete, taken: Array) -> Iterator[tuple[str, Array]]:
     """Yields each choice of each part of discrete actions [n] as a column, True where it was taken."""
     joint = space if isinstance(space, JointDiscrete) else None
-    sizes = (int(space.n),) if joint is None else joint.sizes
+    sizes, starts = ((int(space.n),), (int(space.start),)) if joint is None else (joint.sizes, joint.starts)
     parts = taken[:, None] if joint is None else joint.split(taken)
     for i, size in enumerate(sizes):
         name = "action" if len(sizes) == 1 else f"action[{i}]"
-        for choice, label in enumerate(action_names(dataset, size, i)):
+        for choice, label in enumerate(action_names(dataset, size, i), starts[i]):
             yield f"{name}={label}", parts[:, i] == choice
 
 

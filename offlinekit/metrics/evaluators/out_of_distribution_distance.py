@@ -9,8 +9,8 @@ import numpy as np
 from gymnasium.spaces import Discrete, Space
 
 from offlinekit.directions import less_is_better
-from offlinekit.envs.env_spaces import one_hot
 from offlinekit.envs.frame_stacking import observations_at
+from offlinekit.ground.action_spaces import one_hot
 from offlinekit.metrics.batches import actions_at
 from offlinekit.types import Array, leaves, row_parts
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import stats
 
+from offlinekit.metrics.ope.model_gain import ModelGain
 from offlinekit.metrics.ope.weighted_estimate import WeightedEstimate
 from offlinekit.types import Array
 
@@ -21,9 +22,10 @@ class Candidate:
         value: Estimated discounted return from the first states of the data.
         standard_error: Of that value, from the bootstrap over episodes.
         gain: Its value minus that of the behaviour.
-        lower_bound: Of the gain, one-sided and corrected for the number of candidates; the lower of both estimates;
+        lower_bound: Of the gain, one-sided and corrected for the number of candidates; the lowest of all estimates;
             minus infinity if nothing bounds it.
         weighted_gain: The gain by weighted doubly robust; None if it has no estimate.
+        model_gain: The gain in learned dynamics; None without any.
         effective_sample: Episodes' worth of rows that show what the policy does; None without propensities.
         held_back: The rule against deploying it, whatever the bound; empty if none does.
     """
@@ -36,6 +38,7 @@ class Candidate:
     weighted_gain: float | None = None
     effective_sample: float | None = None
     held_back: str = ""
+    model_gain: float | None = None
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class Rules:
     Attributes:
         confidence: Of one bound, one-sided.
         min_effective_sample: Episodes' worth of rows that must show what a policy does.
-        max_disagreement: Standard errors that the two estimates of the gain may lie apart.
+        max_disagreement: Standard errors that another estimate of the gain may lie from that of fitted Q.
 
     Raises:
         ValueError: For numbers out of range.
@@ -70,6 +73,7 @@ class Rules:
         weighted: WeightedEstimate | None,
         doubts: Sequence[str] = (),
         without_rows: str = "",
+        in_model: ModelGain | None = None,
     ) -> Candidate:
         """Returns what is known of a policy.
 
@@ -80,6 +84,7 @@ class Rules:
             weighted: The estimate by weighted episodes, or None.
             doubts: Reasons against it beside the bounds, the gravest first; empty texts do not.
             without_rows: That much of what it does has no rows, so that nothing bounds its gain; empty if little has.
+            in_model: The estimate by learned dynamics, or None.
         """
         gains = own - behaviour
         gain, spread = float(gains[0]), float(gains[1:].std(ddof=1))
@@ -88,6 +93,8 @@ class Rules:
             lower = -np.inf
         doubt = next((text for text in (without_rows, *doubts) if text), "")
         candidate = Candidate(name, float(own[0]), float(own[1:].std(ddof=1)), gain, lower, held_back=doubt)
+        if in_model is not None:
+            candidate = self._with_model(candidate, in_model, spread)
         if weighted is None:
             return candidate
         held_back = candidate.held_back or self._too_few(weighted) or _wrong_weights(weighted)
@@ -96,9 +103,22 @@ class Rules:
             return candidate
         n, second = len(weighted.gains), float(weighted.gains.mean())
         error = float(weighted.gains.std(ddof=1) / np.sqrt(n))
-        lower = min(lower, second - self._quantile(n - 1) * error)
-        held_back = candidate.held_back or self._apart(gain, second, float(np.hypot(spread, error)))
+        lower = min(candidate.lower_bound, second - self._quantile(n - 1) * error)
+        apart = self._apart(gain, second, float(np.hypot(spread, error)), "weighted episodes")
+        held_back = candidate.held_back or apart
         return replace(candidate, weighted_gain=second, lower_bound=lower, held_back=held_back)
+
+    def _with_model(self, candidate: Candidate, in_model: ModelGain, spread: float) -> Candidate:
+        """Returns a candidate with the bound, and the doubt, of learned dynamics."""
+        lower = in_model.gain - self._quantile(in_model.degrees) * in_model.error
+        error = float(np.hypot(spread, in_model.error))
+        apart = self._apart(candidate.gain, in_model.gain, error, "the dynamics")
+        return replace(
+            candidate,
+            model_gain=in_model.gain,
+            lower_bound=min(candidate.lower_bound, lower),
+            held_back=candidate.held_back or apart,
+        )
 
     def too_few(self, n_episodes: int) -> str:
         """Returns that there are too few episodes, whatever the propensities show; empty if there are enough."""
@@ -114,12 +134,12 @@ class Rules:
             f"(min_effective_sample={self.min_effective_sample:g})"
         )
 
-    def _apart(self, gain: float, weighted: float, error: float) -> str:
-        apart = abs(gain - weighted) / max(error, 1e-12)
+    def _apart(self, gain: float, other: float, error: float, source: str) -> str:
+        apart = abs(gain - other) / max(error, 1e-12)
         if apart <= self.max_disagreement:
             return ""
         return (
-            f"the estimates disagree: a gain of {gain:.4g} by fitted Q, of {weighted:.4g} by weighted episodes, "
+            f"the estimates disagree: a gain of {gain:.4g} by fitted Q, of {other:.4g} by {source}, "
             f"{apart:.1f} standard errors apart (max_disagreement={self.max_disagreement:g})"
         )
 
@@ -144,5 +164,7 @@ def decide(candidates: list[Candidate], margin: float, confidence: float) -> tup
         return None, f"{reason}, and {best.held_back}" if best.held_back else reason
     if best.held_back:
         return None, f"keep the behaviour: {best.name} gains {gains} by its bounds, but {best.held_back}"
-    source = "fitted Q evaluation alone" if best.weighted_gain is None else "both estimates"
+    others = [best.weighted_gain, best.model_gain]
+    n_others = len([gain for gain in others if gain is not None])
+    source = ("fitted Q evaluation alone", "both estimates", "all three estimates")[n_others]
     return best.name, f"{best.name} gains {gains}, by {source}"

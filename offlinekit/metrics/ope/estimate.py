@@ -37,7 +37,7 @@ from offlinekit.metrics.ope.held_data import TABLES, held_in_memory
 from offlinekit.metrics.ope.intervals import interval_of
 from offlinekit.metrics.ope.model_checks import model_doubts, noting_doubts, unsettled
 from offlinekit.metrics.ope.ope_report import Report, shared_warnings
-from offlinekit.metrics.ope.simulation import DynamicsModel, simulated
+from offlinekit.metrics.ope.simulation import DynamicsLike, dynamics_of, simulated
 from offlinekit.metrics.ope.support import support_of
 from offlinekit.metrics.ope.target import QFunction, TargetPolicy, values_of
 from offlinekit.metrics.ope.weight_checks import mean_weight
@@ -57,7 +57,7 @@ def estimate(
     behaviour: Behaviour = None,
     q_function: QFunction | ValueModel | None = None,
     fit_q: Callable[[MDPDataset], QFunction] | None = None,
-    dynamics: DynamicsModel | None = None,
+    dynamics: DynamicsLike | None = None,
     n_folds: int = 5,
     confidence: float = 0.95,
     interval: str = "bootstrap",
@@ -86,7 +86,8 @@ def estimate(
         q_function: (observations, actions) -> values [B], or an algorithm with `predict_value`. It must not have
             been fitted to these episodes. None fits a counted model in folds if states are whole numbers.
         fit_q: Fits such a function to a dataset; it is cross-fitted over episodes. In place of `q_function`.
-        dynamics: Learned models of one step, such as `Dynamics().fit(dataset)`, for "model_based".
+        dynamics: Learned models of one step, such as `Dynamics().fit(dataset)`, for "model_based"; an algorithm that
+            learned inside some, or the file or run folder of either, stands for them.
         n_folds: Of fits; of fewer episodes, as many as these.
         confidence: Of the intervals, in (0, 1).
         interval: "bootstrap", "t", "bernstein" or "hoeffding".
@@ -143,7 +144,9 @@ def estimate(
         decay,
         not dataset.timeouts.any(),
         seed,
-        None if dynamics is None else partial(simulated, dynamics, target, dataset, gamma, seed),
+        None
+        if dynamics is None
+        else partial(simulated, dynamics_of(dynamics, dataset), target, dataset, gamma, seed),
     )
     contributions = _answers(chosen, inputs, left_out)
     checks = EstimateChecks(

@@ -12,9 +12,9 @@ import numpy.typing as npt
 from gymnasium import spaces
 from scipy import stats
 
-from offlinekit.envs.env_spaces import check_countable
 from offlinekit.envs.legal_actions import legal_of
 from offlinekit.errors import UnsupportedError
+from offlinekit.ground.action_spaces import check_countable, numbers_from_0
 from offlinekit.metrics.ope.calibration import Calibration, reliability, reliability_of_quantiles
 from offlinekit.metrics.ope.logged import Floats
 from offlinekit.metrics.ope.tabular import state_numbers
@@ -124,7 +124,7 @@ def _fit_discrete(
 ) -> FittedBehaviour:
     space = cast("spaces.Discrete", dataset.action_space)
     check_countable(space, "a fitted behaviour counts")
-    actions = dataset.actions
+    actions = numbers_from_0(dataset.actions, space)
     n_actions = int(space.n)
     states = state_numbers(dataset.observations) if model is None else None
     inputs: Array = vectors(dataset.observations) if states is None else states

@@ -8,6 +8,7 @@ import numpy as np
 from scipy import sparse
 
 from offlinekit.envs.frame_stacking import next_observations_of, observations_at, sight_of
+from offlinekit.ground.action_spaces import numbers_from_0
 from offlinekit.metrics.ope.dice import Flow
 from offlinekit.metrics.ope.fitted_behaviour import vectors
 from offlinekit.metrics.ope.gathering import tabular_states
@@ -113,7 +114,7 @@ class FlowMaker:
         If states are whole numbers, probabilities of pairs that are not in the data go to those of the same
         state that are; of a state if none of the policy's actions is, to all that was done there.
         """
-        actions = self.dataset.actions[self.index]
+        actions = numbers_from_0(self.dataset.actions[self.index], self.dataset.action_space)
         if not self.target.discrete:
             return self._of_continuous_pairs(vectors(actions))
         taken = np.eye(self.target.n_actions)[actions]

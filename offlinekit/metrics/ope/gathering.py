@@ -11,6 +11,7 @@ from offlinekit.datasets.findings import refuse_first
 from offlinekit.datasets.inspection.rules import no_log_probs
 from offlinekit.envs.frame_stacking import next_observations_of, observations_at, sight_of
 from offlinekit.errors import UnsupportedError
+from offlinekit.ground.action_spaces import numbers_from_0
 from offlinekit.metrics.batches import ROWS_AT_ONCE
 from offlinekit.metrics.ope.fitted_behaviour import FittedBehaviour, episode_folds, fit_behaviour, row_mask
 from offlinekit.metrics.ope.logged import Floats, Logged
@@ -54,7 +55,7 @@ def model_values(
     target: TargetPolicy, dataset: MDPDataset, q_function: QFunction
 ) -> tuple[Floats, Floats, Floats]:
     """Returns q [N] of the logged actions, v [N] of the states and v [E] after each episode's last row."""
-    q = by_rows(lambda o, a: np.asarray(q_function(o, a), np.float64), target.source, dataset)
+    q = by_rows(lambda o, a: np.asarray(q_function(o, target.own(a)), np.float64), target.source, dataset)
     v = by_rows(lambda o, _: target.state_values(q_function, o), target.source, dataset)
     cut = np.flatnonzero(dataset.final_known & ~dataset.terminals[dataset.episode_ends - 1])
     final = np.zeros(dataset.n_episodes)
@@ -104,7 +105,7 @@ def tabular_fit(target: TargetPolicy, dataset: MDPDataset, gamma: float) -> Call
 
     def fit(part: MDPDataset) -> QFunction:
         q = _counted_model(part, policy.shape).values(policy, gamma)[1]
-        return lambda o, a: q[np.asarray(o).reshape(-1).astype(np.int64), a]
+        return lambda o, a: q[np.asarray(o).reshape(-1).astype(np.int64), target.numbers(a)]
 
     return fit
 
@@ -115,7 +116,7 @@ def _counted_model(part: MDPDataset, shape: tuple[int, ...]) -> TabularModel:
     known = part.terminals | (following >= 0)
     return TabularModel(
         states[known],
-        part.actions[known],
+        numbers_from_0(part.actions[known], part.action_space),
         part.rewards[known].astype(np.float64),
         following[known].clip(0),
         part.terminals[known],

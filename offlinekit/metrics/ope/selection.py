@@ -14,6 +14,8 @@ from offlinekit.metrics.ope.estimate_checks import FEW
 from offlinekit.metrics.ope.fit_checks import behaviour_missed, impossible
 from offlinekit.metrics.ope.fitted_policies import FittedPolicies, fits, fitted_values
 from offlinekit.metrics.ope.held_data import held_in_memory
+from offlinekit.metrics.ope.model_gain import ModelGain, model_gain_of
+from offlinekit.metrics.ope.simulation import DynamicsLike, DynamicsModel, dynamics_of
 from offlinekit.metrics.ope.support import support_of
 from offlinekit.metrics.ope.target import TargetPolicy
 from offlinekit.metrics.ope.weighted_estimate import (
@@ -62,6 +64,7 @@ def select(
     min_effective_sample: float = 25.0,
     max_disagreement: float = 3.0,
     behaviour: Behaviour = None,
+    dynamics: DynamicsLike | None = None,
     n_resamples: int = 8,
     n_steps: int | None = None,
     **settings: Any,
@@ -74,7 +77,8 @@ def select(
 
     The gain is estimated by fitted Q evaluation and, if logged actions have probabilities under the policy and
     the behaviour, by weighted doubly robust on values of the same fits, each episode by a bootstrap that did not draw
-    it. The lower of both bounds counts. They hold together for all candidates with the given confidence, as far as
+    it. With `dynamics` all policies are rolled out in these too, from the first states of the data. The lowest of the
+    bounds counts. They hold together for all candidates with the given confidence, as far as
     the fits are reliable: each is a one-sided Student t bound at 1 - (1 - confidence) / P (Bonferroni).
 
     Args:
@@ -84,9 +88,10 @@ def select(
         confidence: In (0, 1).
         min_effective_sample: How many episodes' worth of rows must show what a policy does, if propensities show it,
             else how many episodes there must be; 0 deploys on any.
-        max_disagreement: How many standard errors the two estimates of the gain may lie apart.
+        max_disagreement: How many standard errors another estimate of the gain may lie from that of fitted Q.
         behaviour: Propensities of the logged actions, as `estimate` takes them: None for the logged ones, else fitted;
-            "none" to evaluate by fitted Q evaluation alone.
+            "none" to evaluate without weights.
+        dynamics: Learned models, in which each policy has a further estimate, as `estimate` takes them; None for none.
         n_resamples: Bootstraps of the episodes that each policy is fitted to.
         n_steps: Updates of each fit; None for as many as values need, and up to 2.5 times as many if these have not
             settled.
@@ -101,6 +106,7 @@ def select(
     _check(policies, margin, confidence, n_resamples)
     rules = Rules(1 - (1 - confidence) / len(policies), min_effective_sample, max_disagreement)
     dataset = held_in_memory(dataset, len(policies) + 1, behaviour, settings.get("seed", 0))
+    model = None if dynamics is None else dynamics_of(dynamics, dataset)
     fitted = FittedPolicies.of(
         {**policies, BEHAVIOUR: BEHAVIOUR}, dataset, n_resamples=n_resamples, **settings
     )
@@ -109,6 +115,7 @@ def select(
     members = dict(fitted.members)
     recorded = members.pop(BEHAVIOUR)
     estimates = _weighted_estimates(policies, members, recorded, dataset, behaviour)
+    simulated = _model_gains(policies, members, recorded, dataset, model)
     kept = fitted.values(BEHAVIOUR)
     candidates = []
     for name, own in members.items():
@@ -117,12 +124,13 @@ def select(
         few = rules.too_few(dataset.n_episodes) if second is None else ""
         doubts = (unsettled[BEHAVIOUR], unsettled[name], few)
         rowless = _without_rows(policies[name], own[0], dataset)
-        candidates.append(rules.candidate(name, fitted.values(name), kept, second, doubts, rowless))
+        candidates.append(
+            rules.candidate(name, fitted.values(name), kept, second, doubts, rowless, simulated.get(name))
+        )
     candidates.sort(key=lambda candidate: -candidate.lower_bound)
     unfinished = tuple(f"{name}: {why}" for name, why in unsettled.items() if why)
-    return Selection(
-        candidates, float(kept[0]), *decide(candidates, margin, confidence), (*_alone(estimates), *unfinished)
-    )
+    warnings = (*_alone(estimates, bool(simulated)), *unfinished)
+    return Selection(candidates, float(kept[0]), *decide(candidates, margin, confidence), warnings)
 
 
 def _check(
@@ -197,8 +205,27 @@ def _weighted_estimates(
     return estimates
 
 
-def _alone(estimates: Mapping[str, WeightedEstimate | str]) -> tuple[str, ...]:
-    """Returns which policies were evaluated by fitted Q evaluation alone, those of one reason together."""
+def _model_gains(
+    policies: Mapping[str, PolicyLike | str],
+    members: Mapping[str, list[FQE]],
+    recorded: list[FQE],
+    dataset: MDPDataset,
+    model: DynamicsModel | None,
+) -> dict[str, ModelGain]:
+    """Returns the gain of each policy in learned dynamics; none without any."""
+    if model is None:
+        return {}
+    baseline, gains = baseline_of(recorded, dataset), {}
+    for name, policy in policies.items():
+        fit = members[name][0]
+        target = fitted_target(policy, fit, dataset) or TargetPolicy(fit.choices_at, dataset.action_space)
+        gains[name] = model_gain_of(model, target, fit, baseline, dataset)
+    return gains
+
+
+def _alone(estimates: Mapping[str, WeightedEstimate | str], has_dynamics: bool) -> tuple[str, ...]:
+    """Returns which policies were evaluated without weighted episodes, those of one reason together."""
+    judges = "fitted Q and dynamics" if has_dynamics else "fitted Q"
     reasons: dict[str, list[str]] = {}
     for name, weighted in estimates.items():
         if isinstance(weighted, str):
@@ -208,4 +235,4 @@ def _alone(estimates: Mapping[str, WeightedEstimate | str]) -> tuple[str, ...]:
         elif weighted.gains is None:
             why = f"the weights of whole episodes leave fewer than {FEW:.0f} effective ones"
             reasons.setdefault(why, []).append(f"{name} ({weighted.effective_episodes:.1f})")
-    return tuple(f"fitted Q alone for {', '.join(names)}: {why}" for why, names in reasons.items())
+    return tuple(f"{judges} alone for {', '.join(names)}: {why}" for why, names in reasons.items())

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
 from scipy import stats
 
+from offlinekit.core.algo import Algo
+from offlinekit.core.bases.model_based import ModelBased
 from offlinekit.envs.frame_stacking import sight_of
+from offlinekit.errors import UnsupportedError
 from offlinekit.metrics.ope.logged import Floats
 from offlinekit.metrics.ope.target import TargetPolicy
 from offlinekit.types import Array
@@ -35,6 +40,36 @@ class DynamicsModel(Protocol):
         """Draws next observations [K, B, D], rewards [K, B] and ends, bool [K, B], of steps [K, B, ...]."""
 
 
+DynamicsLike: TypeAlias = "DynamicsModel | Algo | str | Path"
+"""Dynamics, an algorithm that learned inside some, or a file or run folder of either."""
+
+
+def dynamics_of(
+    given: DynamicsLike, dataset: MDPDataset | None = None, device: str = "auto"
+) -> DynamicsModel:
+    """Returns the dynamics that something is, holds or lies at, after a check that they are of such data.
+
+    Args:
+        given: See `DynamicsLike`.
+        dataset: What policies are to be estimated on; None checks nothing.
+        device: Where the networks of a file go.
+
+    Raises:
+        UnsupportedError: If there are no dynamics in it, or if they are of data of another form.
+    """
+    import offlinekit
+
+    algo = offlinekit.load(given, device=device) if isinstance(given, str | Path) else given
+    model = algo.model if isinstance(algo, ModelBased) else algo
+    if not callable(getattr(model, "sample_steps", None)):
+        raise UnsupportedError(
+            f"{type(algo).__name__} learned no dynamics; give a run of Dynamics or of MOPO, say"
+        )
+    if dataset is not None and isinstance(model, Algo):
+        model.check(dataset)
+    return model  # type: ignore[return-value]  # It draws steps.
+
+
 @dataclass(frozen=True)
 class Simulation:
     """Discounted returns in K models.
@@ -58,9 +93,22 @@ class Simulation:
 
 
 def simulated(
-    dynamics: DynamicsModel, target: TargetPolicy, dataset: MDPDataset, gamma: float, seed: int = 0
+    dynamics: DynamicsModel,
+    target: TargetPolicy,
+    dataset: MDPDataset,
+    gamma: float,
+    seed: int = 0,
+    scale: Callable[[Array], Array] | None = None,
 ) -> Simulation:
     """Rolls the policy out in each model from the first states of the data, for as long as its longest episode.
+
+    Args:
+        dynamics: The models.
+        target: What acts.
+        dataset: Whose first states episodes begin with.
+        gamma: Discount factor of one step.
+        seed: Of all draws.
+        scale: Makes rewards what returns add up; None leaves them in the units of the data.
 
     Raises:
         ValueError: For fewer than two models, whose spread says nothing.
@@ -89,7 +137,8 @@ def simulated(
         actions = drawn_actions(target, seen.reshape(-1, *seen.shape[2:]), rng)
         actions = actions.reshape(*alive.shape, *actions.shape[1:])
         observations, rewards, ends = dynamics.sample_steps(observations, actions, rng)
-        total += gamma**step * np.where(alive, rewards, 0.0)
+        earned = rewards if scale is None else scale(rewards)
+        total += gamma**step * np.where(alive, earned, 0.0)
         alive &= ~ends
         if not alive.any():
             break

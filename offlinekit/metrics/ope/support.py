@@ -11,6 +11,7 @@ from scipy.spatial import cKDTree
 
 from offlinekit.envs.frame_stacking import observations_at
 from offlinekit.errors import UnsupportedError
+from offlinekit.ground.action_spaces import numbers_from_0
 from offlinekit.metrics.batches import ROWS_AT_ONCE
 from offlinekit.metrics.ope.fitted_behaviour import vectors
 from offlinekit.metrics.ope.gathering import tabular_states
@@ -132,7 +133,8 @@ def _leaves(dataset: MDPDataset, here: Array, following: Array, policy: Floats, 
         gamma: Of the discount.
     """
     n_states, n_actions = int(max(here.max(), following.max())) + 1, policy.shape[1]
-    pairs = here * n_actions + dataset.actions
+    actions = numbers_from_0(dataset.actions, dataset.action_space)
+    pairs = here * n_actions + actions
     counts = np.bincount(pairs, minlength=n_states * n_actions).reshape(n_states, n_actions)
     visits = counts.sum(1)
     shares = (
@@ -141,7 +143,7 @@ def _leaves(dataset: MDPDataset, here: Array, following: Array, policy: Floats, 
     shares = shares / np.maximum(visits, 1)[:, None]
     leaving = np.where(visits > 0, (shares * (counts == 0)).sum(1), 1.0)
     stays = following >= 0
-    weights = (shares / np.maximum(counts, 1))[here, dataset.actions][stays]
+    weights = (shares / np.maximum(counts, 1))[here, actions][stays]
     moves = sparse.csr_array((weights, (following[stays], here[stays])), (n_states, n_states))
     present = np.bincount(here[dataset.episode_starts], minlength=n_states) / dataset.n_episodes
     total = 0.0

@@ -11,9 +11,15 @@ from gymnasium import spaces
 from offlinekit.datasets.findings import refuse_first
 from offlinekit.datasets.inspection.rules import no_log_probs
 from offlinekit.envs.callable_policies import Act, GreedyPolicy, as_policy
-from offlinekit.envs.env_spaces import check_countable, joined_actions
 from offlinekit.envs.stateful_policies import check_memoryless
 from offlinekit.errors import UnsupportedError
+from offlinekit.ground.action_spaces import (
+    check_countable,
+    every_action,
+    joined_actions,
+    numbers_from_0,
+    own_actions,
+)
 from offlinekit.metrics.ope.logged import Floats
 from offlinekit.sampling.policy_table import probabilities_of
 from offlinekit.types import Array, first_leaf
@@ -53,13 +59,21 @@ class TargetPolicy:
         self.n_actions = int(action_space.n) if isinstance(action_space, spaces.Discrete) else 0
         is_algorithm = callable(getattr(policy, "sample_action", None))
         if not callable(getattr(policy, "log_prob", None)) and self.discrete and is_algorithm:
-            self.policy = GreedyPolicy(self.act)
+            self.policy = GreedyPolicy(act)
         self.log_prob = getattr(self.policy, "log_prob", None)
 
     @property
     def has_probabilities(self) -> bool:
         """Whether logged actions can be weighted; False for deterministic continuous policies."""
         return self.discrete or callable(self.log_prob)
+
+    def own(self, actions: Array) -> Array:
+        """Returns actions of the dataset as the policy has them: several discrete ones in their parts."""
+        return own_actions(actions, self.action_space)
+
+    def numbers(self, actions: Array) -> Array:
+        """Returns discrete actions [B], or [B, k] of k parts, as numbers from 0."""
+        return numbers_from_0(joined_actions(actions, self.action_space), self.action_space)
 
     def log_probs(self, observations: ArrayTree, actions: Array) -> Floats:
         """Returns the log-probabilities [B] of actions; densities if they are continuous.
@@ -69,7 +83,7 @@ class TargetPolicy:
             ValueError: For a result of another shape, with NaN, or above 0 for discrete actions.
         """
         if callable(self.log_prob):
-            log_probs = np.asarray(self.log_prob(observations, actions), np.float64)
+            log_probs = np.asarray(self.log_prob(observations, self.own(actions)), np.float64)
             if log_probs.shape != (len(actions),) or np.isnan(log_probs).any():
                 raise ValueError(
                     f"expected log-probabilities of shape ({len(actions)},) without NaN from log_prob, "
@@ -84,7 +98,7 @@ class TargetPolicy:
                 "estimators=['direct'] with a q_function"
             )
         with np.errstate(divide="ignore"):
-            chosen = self.probabilities(observations)[np.arange(len(actions)), actions]
+            chosen = self.probabilities(observations)[np.arange(len(actions)), self.numbers(actions)]
             return np.asarray(np.log(chosen))
 
     def probabilities(self, observations: ArrayTree) -> Floats:
@@ -94,7 +108,7 @@ class TargetPolicy:
             ValueError: For a result of another shape, or that is no distribution.
         """
         if callable(self.log_prob):
-            return probabilities_of(self.log_probs, observations, range(self.n_actions))
+            return probabilities_of(self.log_probs, observations, every_action(self.action_space))
         n, n_actions = len(first_leaf(observations)), self.n_actions
         probabilities = np.asarray(self.act(observations), np.float64)
         if (
@@ -122,10 +136,10 @@ class TargetPolicy:
                 _values(q_function, observations, np.asarray(self.act(observations))) for _ in range(draws)
             ]
             return np.asarray(np.mean(drawn, axis=0))
-        probabilities = self.probabilities(observations)
         total = np.zeros(n)
-        for action in range(probabilities.shape[1]):
-            total += probabilities[:, action] * _values(q_function, observations, np.full(n, action))
+        every = self.own(every_action(self.action_space))
+        for share, action in zip(self.probabilities(observations).T, every, strict=True):
+            total += share * _values(q_function, observations, np.repeat(action[None], n, 0))
         return total
 
 

@@ -13,6 +13,7 @@ from offlinekit.core.units import SampledPolicy
 from offlinekit.datasets import MDPDataset
 from offlinekit.envs.callable_policies import GreedyPolicy
 from offlinekit.errors import UnsupportedError
+from offlinekit.ground.action_spaces import own_actions
 from offlinekit.metrics.ope.diagnostics import effective_sample_size
 from offlinekit.metrics.ope.doubly_robust import weighted_doubly_robust
 from offlinekit.metrics.ope.estimate_checks import FEW
@@ -113,7 +114,9 @@ def baseline_of(fits: Sequence[FQE], dataset: MDPDataset) -> Floats:
     cut = dataset.final_known & ~dataset.terminals[last]
     for fit, held_out in unseen_by(fits, dataset):
         if len(index := last[held_out & cut]):
-            rewards[index] = fit.predict_value(rows(dataset.observations, index), dataset.actions[index])
+            rewards[index] = fit.predict_value(
+                rows(dataset.observations, index), own_actions(dataset.actions[index], dataset.action_space)
+            )
     return np.asarray(returns_to_go(dataset, rewards, fits[0].gamma)[dataset.episode_starts])
 
 

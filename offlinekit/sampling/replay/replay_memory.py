@@ -13,6 +13,7 @@ from torch import Tensor
 from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.errors import UnsupportedError
 from offlinekit.sampling.batch import Batch
+from offlinekit.sampling.packing import action_digits
 from offlinekit.sampling.replay.episode_rows import CompleteRow, EpisodeRows
 from offlinekit.sampling.sampler import TransitionSampler, fits
 from offlinekit.sampling.scalers import Scaling
@@ -77,6 +78,7 @@ class ReplayMemory:
         )
         self.columns, self.batch_size, self.capacity = recorded.columns, batch_size, capacity
         self._scaling, self._discrete = scaling, dataset.actions.ndim == 1
+        self._space = dataset.action_space
         apart = self.columns.by_row or self.columns.history > 1
         _check_columns(self.columns.find, apart, settings.get("owner", ""))
         self._n_masks = 0 if dataset.masks is None else dataset.masks.shape[1]
@@ -210,10 +212,11 @@ class ReplayMemory:
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def _action(self, action: Array) -> Array:
-        """Returns the scaled action as [A] numbers, a discrete one as itself."""
-        number = np.asarray(action, np.float32)
-        scaler = self._scaling.action
-        return np.ravel(number if scaler is None or self._discrete else scaler.transform(number))
+        """Returns the scaled action as [A] numbers, a discrete one as the digits of its number from 0."""
+        if self._discrete:
+            return np.asarray(action_digits(np.asarray(action), self._space), np.float32)
+        number, scaler = np.asarray(action, np.float32), self._scaling.action
+        return np.ravel(number if scaler is None else scaler.transform(number))
 
 
 def _check_columns(names: Iterable[str], by_row: bool, owner: str) -> None:

@@ -11,9 +11,10 @@ from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.datasets.recording.behaviour_actions import Behaviour
 from offlinekit.datasets.recording.recorder import Episode, Recorder, as_dataset
 from offlinekit.envs.episode_loop import Slot
+from offlinekit.ground.action_spaces import JointDiscrete
 from offlinekit.sampling.replay.growing import GrowingSampler
 from offlinekit.sampling.replay.replay_memory import ReplayMemory
-from offlinekit.types import ArrayTree, rows, stack_trees
+from offlinekit.types import Array, ArrayTree, rows, stack_trees
 
 
 class ActingLoop(Recorder):
@@ -47,7 +48,6 @@ class ActingLoop(Recorder):
         self.is_closed: Callable[[], bool] = lambda: False
         self.returns: list[float] = []
         self.n_kept = 0
-        self._first_action = int(getattr(envs[0].action_space, "start", 0))
 
     def another(self) -> bool:
         """Returns whether the loop is open."""
@@ -80,7 +80,7 @@ class ActingLoop(Recorder):
             raise
         self.n_kept += 1
         if isinstance(self.memory, ReplayMemory):
-            action = self._actions[index] - self._first_action if self._first_action else self._actions[index]
+            action = self._joined(self._actions[index])
             step = (before, action, slot.reward, slot.observation, slot.terminated)
             self.memory.add(slot.episode, *step)
 
@@ -107,6 +107,11 @@ class ActingLoop(Recorder):
         episodes = [self._episodes[i] for i in sorted(self._episodes)]
         self._episodes = {}
         return self._declared(episodes) if episodes else None
+
+    def _joined(self, action: Array) -> Array:
+        """Returns an action as the dataset has it, of several parts one number."""
+        space = self.example.action_space
+        return space.join(action) if isinstance(space, JointDiscrete) else action
 
     def _declared(self, episodes: list[Episode]) -> MDPDataset:
         dataset = as_dataset(episodes, self.envs[0]).with_options(action_space=self.example.action_space)

@@ -9,12 +9,13 @@ import gymnasium
 import numpy as np
 
 from offlinekit.datasets.mdp_dataset import MDPDataset
-from offlinekit.datasets.recording.recorder import without_start
 from offlinekit.datasets.spaces import as_stored
 from offlinekit.datasets.validation import as_observations
+from offlinekit.envs.callable_policies import RandomPolicy
 from offlinekit.envs.environments import as_gymnasium
 from offlinekit.envs.episode_loop import first_observation
 from offlinekit.envs.given_env import GivenEnv
+from offlinekit.ground.action_spaces import held_space
 from offlinekit.types import rows
 
 if TYPE_CHECKING:
@@ -47,17 +48,16 @@ def example_row(dataset: MDPDataset | None, env: gymnasium.Env[Any, Any], seed: 
             *whole, [True], observation_space=dataset.observation_space, action_space=dataset.action_space
         )
         return row if dataset.masks is None else row.with_options(mask_size=dataset.masks.shape[1])
-    space = env.action_space
-    first = as_observations(first_observation(env, seed))
+    space, first = held_space(env.action_space), as_observations(first_observation(env, seed))
     if isinstance(space, gymnasium.spaces.Box):
-        actions, declared = np.clip(np.zeros((1, *space.shape), np.float32), space.low, space.high), space
+        actions = np.clip(np.zeros((1, *space.shape), np.float32), space.low, space.high)
     else:
-        actions, declared = without_start(np.array([int(getattr(space, "start", 0))]), space)  # type: ignore[assignment]
+        actions = RandomPolicy(space)(first)  # A legal one, if the observation says which are.
     return MDPDataset(
         first,
         actions,
         [0.0],
         [True],
         observation_space=as_stored(env.observation_space),
-        action_space=declared,
+        action_space=space,
     )

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from gymnasium import spaces
 from torch import Tensor, nn
 
-from offlinekit.envs.env_spaces import check_countable
+from offlinekit.ground.action_spaces import check_countable
 from offlinekit.nn.encoders import MLPEncoder
 from offlinekit.nn.networks import Network
 from offlinekit.nn.random import Random

@@ -12,6 +12,7 @@ from offlinekit.envs.callable_policies import RandomPolicy, checked_actions
 from offlinekit.envs.frame_stacking import FrameMemory, sight_of
 from offlinekit.envs.stateful_policies import Actor, Memoryless, StatefulPolicy, as_actor
 from offlinekit.errors import UnsupportedError
+from offlinekit.ground.action_spaces import held_space
 from offlinekit.nn.random import derive
 from offlinekit.training.online.online_settings import OnlineSettings
 from offlinekit.types import Array, ArrayTree, rows
@@ -45,11 +46,13 @@ class Explorer(StatefulPolicy):
     ) -> None:
         super().__init__()
         self.algo, self.settings, self.space, self.reached = algo, settings, space, reached
+        self._held = held_space(space)
         self.learner = _actor(algo, settings["exploration"] == "policy", prepare)
         guide = settings["guide"]
         self.guide = None if guide is None else as_actor(guide)
         self._ages: dict[int | None, int] = {}
-        if settings["noise"] > 0 and not (isinstance(space, gymnasium.spaces.Box) and space.is_bounded()):
+        is_bounded = isinstance(self._held, gymnasium.spaces.Box) and self._held.is_bounded()
+        if settings["noise"] > 0 and not is_bounded:
             raise UnsupportedError(
                 f"noise needs actions in a bounded Box, got {space}; give epsilon= for discrete actions"
             )
@@ -72,7 +75,7 @@ class Explorer(StatefulPolicy):
         if self.guide is not None:
             self._put_guides(actions, done, observations, rewards, episodes)
         if self.settings["noise"] > 0:
-            half = (self.space.high - self.space.low) / 2  # type: ignore[attr-defined]  # A Box, as checked.
+            half = (self._held.high - self._held.low) / 2  # type: ignore[attr-defined]  # A Box, as checked.
             actions = actions + self.settings["noise"] * half * self._rng.normal(size=actions.shape)
         return actions
 

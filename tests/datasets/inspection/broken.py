@@ -156,12 +156,7 @@ def actions() -> Iterator[tuple[str, Case]]:
     }
     for kind, (column, space) in wrong.items():
         yield f"actions: {kind}", (sound(actions=column, action_space=space), "actions")
-    for space in (
-        spaces.MultiDiscrete([2, 2], start=[1, 0]),
-        spaces.Discrete(2, start=1),
-        spaces.MultiBinary([2, 2]),
-        "Box",
-    ):
+    for space in (spaces.Tuple([spaces.Discrete(2), spaces.Box(0, 1)]), spaces.Dict(), spaces.Text(3), "Box"):
         yield f"action_space: {space}", (sound(actions=numbered, action_space=space), "action_space")
     for kind, log_probs in (("above 0", np.full(N, 0.5)), ("one above 0", spoiled(np.zeros(N), 6, 1e-3))):
         columns = sound(actions=numbered, action_space=None, behavior_log_probs=log_probs)

@@ -118,8 +118,12 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
         r"actions must have shape \[N, A\] if they are continuous",
     ),
     "Discrete from 1": (
-        {"actions": np.ones(5, int), "action_space": spaces.Discrete(2, start=1)},
-        "must start at 0",
+        {"actions": np.zeros(5, int), "action_space": spaces.Discrete(2, start=1)},
+        r"actions must lie in Discrete\(2, start=1\), got 0",
+    ),
+    "continuous beside discrete": (
+        {"action_space": spaces.Tuple([spaces.Box(-1, 1, (1,)), spaces.Discrete(2)])},
+        "action_space must be all discrete .* or all continuous",
     ),
     "wrong observation space": (
         {"observation_space": spaces.Box(-1, 1, (4,))},
@@ -175,10 +179,12 @@ def test_bad_columns_are_named(case: str) -> None:
         MDPDataset(**columns(**options))
 
 
-@pytest.mark.parametrize("field", ["action_space", "observation_space"])
-def test_spaces_of_other_kinds(field: str) -> None:
-    with pytest.raises(UnsupportedError, match=f"{field} must be .*MultiBinary"):
-        MDPDataset(**columns(**{field: spaces.MultiBinary([3, 2])}))
+@pytest.mark.parametrize(
+    ("field", "space"), [("action_space", spaces.Text(3)), ("observation_space", spaces.MultiBinary([3, 2]))]
+)
+def test_spaces_of_other_kinds(field: str, space: spaces.Space[Any]) -> None:
+    with pytest.raises(UnsupportedError, match=f"{field} must be .*(MultiBinary|Text)"):
+        MDPDataset(**columns(**{field: space}))
 
 
 def test_integer_dtypes_are_discrete_and_floats_never_are() -> None:

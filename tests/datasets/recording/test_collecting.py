@@ -87,9 +87,9 @@ def test_step_limits_are_timeouts() -> None:
 def test_trees_and_actions_that_do_not_start_at_zero() -> None:
     dataset = collect(lambda o: np.full(len(o["a"][0]), 6), made(Nested), 3, seed=4)
     assert dataset.observations["a"][0].tolist() == [[4, 0], [4, 1], [5, 0]]
-    assert dataset.actions.tolist() == [1, 1, 1]
+    assert dataset.actions.tolist() == [6, 6, 6]
     assert dataset.rewards.tolist() == [6, 16, 6]
-    assert dataset.action_space == gymnasium.spaces.Discrete(3)
+    assert dataset.action_space == gymnasium.spaces.Discrete(3, start=5)
 
 
 def test_probabilities_of_a_mixture() -> None:

@@ -124,8 +124,8 @@ def test_nested_observations(tmp_path: Path) -> None:
         stored = file["episode_1/observations/t/_index_1"][()]
         assert (number[3:].argmax(1) + 1).tolist() == stored[:2].tolist()
         assert dataset.final_observations["t"][1][1].argmax() + 1 == stored[2]
-        assert (dataset.actions[:3] + 1).tolist() == file["episode_0/actions"][()].tolist()
-    assert dataset.action_space == spaces.Discrete(3)
+        assert dataset.actions[:3].tolist() == file["episode_0/actions"][()].tolist()
+    assert dataset.action_space == spaces.Discrete(3, start=1)
     assert np.flatnonzero(dataset.terminals).tolist() == [2]  # Also truncated there: the terminal wins.
     assert np.flatnonzero(dataset.timeouts).tolist() == [4]
     assert dataset.extras["infos/x/y"].tolist() == [0, 1, 2, 0, 1]
