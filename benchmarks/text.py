@@ -37,7 +37,7 @@ SIZES = {
 }
 COMMON = {"lr_schedule": "cosine", "device": "cpu"}
 VALUES = {
-    "random-walks": {"expectile": 0.7, "alpha": 1e-2, "tau": 0.02},
+    "random-walks": {"expectile": 0.7, "alpha": 2e-2, "tau": 0.02},
     "wordle-20": {"expectile": 0.8, "alpha": 1e-2, "tau": 0.05},
 }
 STEPS = {"random-walks": (500, 4_000), "wordle-20": (1_500, 2_000)}

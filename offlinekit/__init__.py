@@ -55,14 +55,15 @@ def load(
     """Reads a policy file and returns the algorithm it holds, of the right class.
 
     Args:
-        path: Of a file that `algo.save` wrote, or of a run folder, whose last policy is read.
+        path: Of a file that `algo.save` wrote, or of a run folder, whose last policy is read; or a name such as
+            "zoo:cartpole-mixed/discrete_cql" of a policy that comes with the package.
         device: Where the networks go.
         impl_class: The implementation it was trained with, if this process has not defined it.
         max_bytes: That its networks may take; None goes by the file's tensors, see docs/reliability.md.
         given: Hyperparameters that files cannot hold: `encoder` and `critic_encoder` factories.
 
     Raises:
-        FileNotFoundError: If there is no file.
+        FileNotFoundError: If there is no file, or no policy of that name.
         FileFormatError: For a file that is none of ours, is damaged, or needs a class not known here.
     """
     import offlinekit.algos

@@ -189,14 +189,17 @@ def choose(policy: str, env_id: str | None, which: str, sample: bool, device: st
         return Chosen(RandomPolicy(env.action_space), env, {"policy": policy})
     if policy.startswith("d4rl:"):
         return _of_d4rl(Path(policy.removeprefix("d4rl:")), env_id)
+    from offlinekit.core.sharing import zoo
     from offlinekit.envs.frame_stacking import fit_stack
 
     with usage("--policy"):
-        if not Path(policy).exists():
+        place = zoo.placed(Path(policy))
+        if not place.exists():
             raise FileNotFoundError(
-                f"expected random, d4rl:FILE, a run folder or a policy file, got {policy!r}"
+                f"expected random, d4rl:FILE, a run folder, a policy file or a name such as {zoo.EXAMPLE}, got "
+                f"{policy!r}"
             )
-    algo, env = load(find(Path(policy), which), env_id, device=device)
+    algo, env = load(find(place, which), env_id, device=device)
     return Chosen(_acting(algo, sample), fit_stack(env, algo), _facts(policy, algo, sample))
 
 

@@ -50,6 +50,25 @@ def _import(_: click.Context, parameter: click.Parameter, modules: tuple[str, ..
             raise click.BadParameter(f"cannot import {name!r} ({error})", param=parameter) from error
 
 
+class RunOrPolicy(click.Path):
+    """A run folder or a policy file, or the name of a policy that comes with the package."""
+
+    def __init__(self) -> None:
+        super().__init__(exists=True, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """Returns the folder of a policy that is named, and another path as it is."""
+        from offlinekit.core.sharing import zoo
+
+        try:
+            place = zoo.placed(Path(value))
+        except FileNotFoundError as error:
+            self.fail(str(error), param, ctx)
+        super().convert(place, param, ctx)
+        return place
+
+
+policy_argument = click.argument("run", metavar="RUN_OR_POLICY", type=RunOrPolicy())
 import_option = click.option(
     "--import",
     metavar="MODULE",
@@ -100,7 +119,8 @@ def complete_algos(_: click.Context, __: click.Parameter, incomplete: str) -> li
     """Returns the names of algorithms that begin so, without importing them: each has an implementation's file."""
     folder = Path(__file__).parents[1] / "algos" / "torch"
     names = sorted(path.stem.removesuffix("_impl") for path in folder.glob("*_impl.py"))
-    return [name for name in names if name not in ("fqe", "dynamics") and name.startswith(incomplete.lower())]
+    judges = ("fqe", "dynamics", "any_step_dynamics")  # Not of the catalogue.
+    return [name for name in names if name not in judges and name.startswith(incomplete.lower())]
 
 
 def complete_datasets(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:

@@ -546,7 +546,7 @@ class Algo(Configured):
         """Reads a policy that `save` wrote.
 
         Args:
-            path: Of the file, or of a run folder: its last policy, of an unfinished run its newest checkpoint.
+            path: Of the file or a run folder (its last policy or newest checkpoint), or a name such as "zoo:...".
             device: Where the networks go.
             impl_class: The implementation it was trained with, if this process has not defined it.
             max_bytes: That its networks may take; None goes by the file's tensors, see docs/reliability.md.

@@ -16,6 +16,7 @@ from offlinekit.configured import check_names, fields_of
 from offlinekit.core.impl import Impl
 from offlinekit.core.load_guard import SPARE_ACTING, Bounded
 from offlinekit.core.renames import migrated
+from offlinekit.core.sharing import zoo
 from offlinekit.datasets.spaces import space_from_json, space_to_json
 from offlinekit.errors import FileFormatError, OfflineKitError, did_you_mean
 from offlinekit.fields import Steps, checked
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
 
 
 def _file_of(path: Path) -> Path:
-    """Returns the policy of a run folder, with a warning if it is a checkpoint; a file as it is."""
+    """Returns the policy of a name or a run folder, with a warning if it is a checkpoint; a file as it is."""
+    path = zoo.placed(path)
     if not path.is_dir():
         return path
     policy = policy_of(path)

@@ -22,6 +22,7 @@ from offlinekit.envs.text.token_space import TokenSpace
 from offlinekit.envs.text.tokenizers import tokenizer_from_json
 from offlinekit.errors import DatasetError, FileFormatError, UnsupportedError
 from offlinekit.ground.action_spaces import JointDiscrete, flat_actions, held_space
+from offlinekit.ground.category_space import CategorySpace
 from offlinekit.load_budget import budget_of
 from offlinekit.types import Array, map_tree
 
@@ -271,7 +272,8 @@ def space_to_json(space: Space) -> dict[str, Any]:
         return {"kind": "tuple", "items": [space_to_json(part) for part in space.spaces]}
     if isinstance(space, spaces.Box):
         bounds = {"low": _bound(space.low), "high": _bound(space.high)}
-        return {"kind": "box", "shape": list(space.shape), "dtype": str(space.dtype), **bounds}
+        embedded = {"embedded": list(map(list, space.blocks))} if isinstance(space, CategorySpace) else {}
+        return {"kind": "box", "shape": list(space.shape), "dtype": str(space.dtype), **bounds, **embedded}
     raise UnsupportedError(
         f"a space must be made of Box, Discrete, Dict and Tuple to be written, got {space}"
     )
@@ -322,6 +324,8 @@ def _space(data: Any) -> Space:
     if kind == "box":
         dtype, shape = np.dtype(data["dtype"]), tuple(int(size) for size in data["shape"])
         budget_of().take(SPACE_BYTES * math.prod(shape), f"a Box of shape {list(shape)!r:.100}")
+        if "embedded" in data:
+            return CategorySpace(shape[0], data["embedded"])
         low, high = (np.broadcast_to(np.asarray(data[key]).astype(dtype), shape) for key in ("low", "high"))
         return spaces.Box(low, high, shape, dtype.type)
     if kind == "tokens":

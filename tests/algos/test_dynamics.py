@@ -228,9 +228,11 @@ def test_inputs_are_scaled_by_the_rows_to_learn_from_and_the_scaler_is_in_the_fi
     loaded = offlinekit.load(algo.save(tmp_path / "model.okt"), device="cpu")
     assert isinstance(loaded, Dynamics)
     close(loaded.impl.input_shift, algo.impl.input_shift)
-    state = {k: v for k, v in algo.impl.state_tensors().items() if k != "networks.input_shift"}
-    with pytest.raises(RuntimeError, match="input_shift"):
-        loaded.impl.load_state_tensors(state)
+    fixed = Dynamics(encoder=TABLE, n_members=2, learned_bounds=False, seed=0, device="cpu").build(data)
+    for whole in (loaded.impl, fixed.impl):
+        state = {k: v for k, v in whole.state_tensors().items() if k != "networks.input_shift"}
+        with pytest.raises(RuntimeError, match="input_shift"):
+            whole.load_state_tensors(state)
 
 
 def test_files_of_before_load_as_they_were(tmp_path):

@@ -95,6 +95,7 @@ OTHER = {  # A value that shows within a few updates.
     "dynamics": {"n_members": 5},
     "threshold_scale": 1e-3,
     "retained_rounds": 1,
+    "trunk": {"model_type": "gpt2"},
 }
 OF_OTHER_DATA = {"frame_pad", "failed_return"}  # Of images, and of episodes that earn nothing.
 OF_REWARDS = {"gamma", "n_step"}  # Without effect on what reads none.

@@ -54,7 +54,9 @@ def test_names_make_tokenizers_of_all_texts():
     assert tokenizer_of("word", ["b a", "c"]).pieces == (" ", "a", "b", "c")
     made = CharTokenizer("x")
     assert tokenizer_of(made, ["y"]) is made
-    with pytest.raises(ValueError, match="'char', 'word' or a Tokenizer, got 'chars'; did you mean 'char'"):
+    with pytest.raises(
+        ValueError, match=r"'char', 'word', a Tokenizer or the Path .* got 'chars'; did you mean 'char'"
+    ):
         tokenizer_of("chars", [])
     with pytest.raises(TypeError, match="make a CharTokenizer or a WordTokenizer"):
         Tokenizer.cut("x")

@@ -38,7 +38,7 @@ LOG_VARIANCES = (-10.0, 0.5)
 HIDDEN_DECAYS, HEAD_DECAY = (2.5e-5, 5e-5, 7.5e-5, 7.5e-5), 1e-4
 """Decays of the layers; hidden ones beyond the fourth have that of the fourth."""
 NEWER = ("input_shift", "input_scale", "best", "best_errors", "epochs_waited")
-"""Parts that files of fixed bounds may lack, since they are older."""
+"""Parts that files of fixed bounds and unscaled inputs may lack, since they may be older."""
 
 
 class Outcomes(NamedTuple):
@@ -362,12 +362,13 @@ class DynamicsImpl(Impl):
         return observations * scale + shift
 
     def load_state_tensors(self, tensors: dict[str, Tensor]) -> None:
-        """Restores what `state_tensors` returned; a file of fixed bounds may be older than some parts.
+        """Restores what `state_tensors` returned; a file of fixed bounds and unscaled inputs may be older than
+        some parts.
 
         Raises:
             RuntimeError: If names or shapes of the networks differ, such as of a file without its input scaler.
         """
-        if not self.config.learned_bounds:
+        if not (self.config.learned_bounds or self.config.scales_inputs):
             own = {f"networks.{name}": value for name, value in self.state_dict().items()}
             missing = {n: v for n, v in own.items() if n.split(".")[1] in NEWER and n not in tensors}
             tensors = {**missing, **tensors}

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from offlinekit.cli.datasets_info import open_dataset
-from offlinekit.cli.options import SETTINGS, debug_option, example, reader_options, usage
+from offlinekit.cli.options import SETTINGS, debug_option, example, policy_argument, reader_options, usage
 from offlinekit.cli.output import json_text, number, pairs, table
 from offlinekit.cli.runs import load_dynamics
 
@@ -20,7 +20,7 @@ from offlinekit.cli.runs import load_dynamics
         "offlinekit dynamics runs/dynamics/Dynamics_... --dataset pendulum-mixed --horizon 50 --json",
     ),
 )
-@click.argument("run", metavar="RUN_OR_POLICY", type=click.Path(exists=True, path_type=Path))
+@policy_argument
 @click.option("--dataset", "name", required=True, help="Steps to compare with: a name or a path.")
 @reader_options()
 @click.option("--rows", "n_rows", type=click.IntRange(min=1), default=10_000, help="The most that are drawn.")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from offlinekit.cli.options import SETTINGS, debug_option, example
+from offlinekit.cli.options import SETTINGS, debug_option, example, policy_argument
 from offlinekit.cli.output import json_text, number, pairs, with_error
 from offlinekit.cli.runs import Found, find, load
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
         "offlinekit evaluate policy.okt --env CartPole-v1 --json",
     ),
 )
-@click.argument("run", metavar="RUN_OR_POLICY", type=click.Path(exists=True, path_type=Path))
+@policy_argument
 @click.option("--episodes", type=click.IntRange(min=1), default=10, help="Number of episodes.")
 @click.option("--seed", type=int, default=0, help="Episode i starts from seed + i.")
 @click.option("--env", "env_id", help="Gymnasium environment.  [default: the run's own]")

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from offlinekit.cli.datasets_info import open_dataset
-from offlinekit.cli.options import SETTINGS, debug_option, example, reader_options, usage
+from offlinekit.cli.options import SETTINGS, debug_option, example, policy_argument, reader_options, usage
 from offlinekit.cli.runs import find
 
 SUFFIXES = {"onnx": ".onnx", "torch-export": ".pt2", "torchscript": ".pt", "numpy": ".safetensors"}
@@ -21,7 +21,7 @@ SUFFIXES = {"onnx": ".onnx", "torch-export": ".pt2", "torchscript": ".pt", "nump
         "offlinekit export policy.okt --format numpy --out robot/policy.safetensors",
     ),
 )
-@click.argument("run", metavar="RUN_OR_POLICY", type=click.Path(exists=True, path_type=Path))
+@policy_argument
 @click.option(
     "--format",
     "form",

@@ -7,7 +7,14 @@ from typing import Any
 
 import click
 
-from offlinekit.cli.options import SETTINGS, debug_option, example, reader_options
+from offlinekit.cli.options import (
+    SETTINGS,
+    RunOrPolicy,
+    debug_option,
+    example,
+    policy_argument,
+    reader_options,
+)
 from offlinekit.cli.setting_options import setting_options
 from offlinekit.training.online.online_settings import OnlineSettings
 
@@ -20,7 +27,7 @@ from offlinekit.training.online.online_settings import OnlineSettings
         "offlinekit finetune policy.okt --env Pendulum-v1 --steps 20000 --resume runs/IQL_pendulum-mixed_...",
     ),
 )
-@click.argument("run", metavar="RUN_OR_POLICY", type=click.Path(exists=True, path_type=Path))
+@policy_argument
 @click.option("--env", "env_id", help="Gymnasium environment to act in.  [default: the run's own]")
 @click.option("--steps", type=click.IntRange(min=1), required=True, help="Environment steps.")
 @click.option("--dataset", help="Name or path, or none.  [default: what the run has learned from]")
@@ -28,7 +35,7 @@ from offlinekit.training.online.online_settings import OnlineSettings
 @click.option("--eval-env", help="Gymnasium environment to evaluate in.  [default: another one of --env]")
 @click.option(
     "--guide",
-    type=click.Path(exists=True, path_type=Path),
+    type=RunOrPolicy(),
     help="Run or policy that acts first, for --guide-steps.",
 )
 @click.option("--which", type=click.Choice(["last", "best"]), default="last", help="Policy of a run folder.")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from offlinekit.cli.datasets_info import open_dataset
-from offlinekit.cli.options import SETTINGS, debug_option, example, reader_options, usage
+from offlinekit.cli.options import SETTINGS, debug_option, example, policy_argument, reader_options, usage
 from offlinekit.cli.output import json_text, number, pairs, table
 from offlinekit.cli.runs import find, load_dynamics
 from offlinekit.ground.progress import Progress
@@ -32,7 +32,7 @@ INTERVALS = ["bootstrap", "t", "bernstein", "hoeffding"]
         "offlinekit ope runs/DiscreteCQL_cartpole-mixed_... --dataset held_out.h5 --estimator wis --clip 100",
     ),
 )
-@click.argument("run", metavar="RUN_OR_POLICY", type=click.Path(exists=True, path_type=Path))
+@policy_argument
 @click.option("--dataset", "name", required=True, help="Episodes to estimate from: a name or a path.")
 @reader_options()
 @click.option(

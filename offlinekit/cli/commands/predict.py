@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from offlinekit.cli.options import SETTINGS, debug_option, example, key_value_option, usage
+from offlinekit.cli.options import SETTINGS, debug_option, example, key_value_option, policy_argument, usage
 from offlinekit.cli.runs import find
 from offlinekit.errors import UnsupportedError
 from offlinekit.io import atomic_write
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
         "offlinekit predict policy.safetensors patients.json --numbers --out actions.csv",
     ),
 )
-@click.argument("run", metavar="RUN_OR_POLICY", type=click.Path(exists=True, path_type=Path))
+@policy_argument
 @click.argument("rows", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option(
     "--labels/--numbers", "labels", default=None, help="Of actions.  [default: labels, if they have any]"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from offlinekit.cli.options import SETTINGS, debug_option, example, usage
+from offlinekit.cli.options import SETTINGS, debug_option, example, policy_argument, usage
 from offlinekit.cli.runs import find
 
 
@@ -17,7 +17,7 @@ from offlinekit.cli.runs import find
         "offlinekit push policy.onnx hf:owner/ward-policy --private",
     ),
 )
-@click.argument("run", metavar="RUN_OR_POLICY", type=click.Path(exists=True, path_type=Path))
+@policy_argument
 @click.argument("destination")
 @click.option("--which", type=click.Choice(["last", "best"]), default="last", help="Policy of a run folder.")
 @click.option("--revision", help="Branch of the hub.  [default: its main one]")

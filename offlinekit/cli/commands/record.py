@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from offlinekit.cli.options import SETTINGS, debug_option, example, usage
+from offlinekit.cli.options import SETTINGS, debug_option, example, policy_argument, usage
 from offlinekit.cli.output import number
 from offlinekit.cli.runs import find, load
 
@@ -15,7 +15,7 @@ from offlinekit.cli.runs import find, load
     context_settings=SETTINGS,
     epilog=example("offlinekit record runs/DiscreteCQL_cartpole-mixed_... --out film.mp4"),
 )
-@click.argument("run", metavar="RUN_OR_POLICY", type=click.Path(exists=True, path_type=Path))
+@policy_argument
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="File to write, .mp4 or .gif.")
 @click.option("--env", "env_id", help="Gymnasium environment.  [default: the run's own]")
 @click.option("--which", type=click.Choice(["last", "best"]), default="last", help="Policy of a run folder.")

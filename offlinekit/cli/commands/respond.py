@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from offlinekit.cli.options import SETTINGS, debug_option, example
+from offlinekit.cli.options import SETTINGS, debug_option, example, policy_argument
 from offlinekit.cli.runs import find
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
         "offlinekit respond policy.okt --file talks.jsonl --method beam > answers.jsonl",
     ),
 )
-@click.argument("run", metavar="RUN_OR_POLICY", type=click.Path(exists=True, path_type=Path))
+@policy_argument
 @click.argument("prompts", metavar="[PROMPT]...", nargs=-1)
 @click.option(
     "--file",

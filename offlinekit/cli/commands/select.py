@@ -8,7 +8,15 @@ from typing import Any
 
 import click
 
-from offlinekit.cli.options import SETTINGS, debug_option, example, key_value_option, reader_options, usage
+from offlinekit.cli.options import (
+    SETTINGS,
+    RunOrPolicy,
+    debug_option,
+    example,
+    key_value_option,
+    reader_options,
+    usage,
+)
 from offlinekit.cli.output import number, table
 
 COLUMNS = (
@@ -27,7 +35,7 @@ COLUMNS = (
     context_settings=SETTINGS,
     epilog=example("offlinekit select runs/*/policy.okt --dataset pendulum-mixed"),
 )
-@click.argument("policies", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@click.argument("policies", nargs=-1, required=True, type=RunOrPolicy())
 @click.option("--dataset", required=True, help="Name or path; `offlinekit datasets list` lists names.")
 @reader_options("dataset_options")
 @click.option(

@@ -13,12 +13,14 @@ from torch import Tensor, nn
 from offlinekit.core.algo import Algo
 from offlinekit.core.bases.text_decoding import PLAIN, Conversation, Decoding, respond
 from offlinekit.core.bases.token_transformer import LanguageModel, TokenEmbedding, TokenTransformer
+from offlinekit.core.bases.transformers_trunk import PlainValue, TransformersTrunk, check_trunk
 from offlinekit.core.hyperparameters import Count, Interval, OneRow, Positive, Steps
 from offlinekit.core.impl import Impl
 from offlinekit.datasets.families.dialogue_columns import IS_ACTION
 from offlinekit.envs.text.token_space import TokenSpace, TokenWindow, tokenizer_in
 from offlinekit.envs.text.tokenizers import AGENT_END, PAD, SPECIALS, Tokenizer
 from offlinekit.errors import UnsupportedError
+from offlinekit.fields import Check
 from offlinekit.nn.encoders import embedding_encoder
 from offlinekit.nn.losses import floored, select_actions
 from offlinekit.nn.random import derive
@@ -55,6 +57,11 @@ class TextModel(Algo):
     n_heads: Annotated[Count, "Heads of its attention; a divisor of the width."] = 4
     width: Annotated[Count, "Numbers of a token."] = 128
     dropout: Annotated[float, Interval("[0, 1)"), "Share of tokens' numbers and of attention dropped."] = 0.0
+    trunk: Annotated[
+        dict[str, PlainValue] | None,
+        Check(check_trunk, "configuration | None"),
+        "Of a model of the package transformers, such as {'model_type': 'gpt2'}; None is our own.",
+    ] = None
     warmup_steps: Annotated[Steps, "First updates, in which the learning rate grows from 0."] = 100
     batch_size: Annotated[Count, "Dialogues in a minibatch."] = 64
     history_length: Annotated[OneRow, "Always 1: the model reads whole dialogues."] = 1
@@ -62,9 +69,11 @@ class TextModel(Algo):
     sampler_options: ClassVar[tuple[str, ...]] = ("max_length",)
 
     def check_together(self) -> None:
-        """Checks that heads divide the width, and that no steps are joined."""
+        """Checks that heads divide the width, that no steps are joined, and that dropout is ours alone."""
         if self.width % self.n_heads:
             raise ValueError(f"n_heads must divide width={self.width}, got {self.n_heads}")
+        if self.trunk is not None and self.dropout:
+            raise ValueError(f"dropout must be 0 with a trunk of transformers, got {self.dropout}")
         if self.n_step != 1:
             raise ValueError(f"n_step must be 1, got {self.n_step}: dialogues hold single tokens")
 
@@ -189,9 +198,12 @@ class TextModelImpl(Impl):
         """Makes the language model."""
         self.policy = LanguageModel(self.make_trunk(), self.config.width, self.n_actions)
 
-    def make_trunk(self) -> TokenTransformer:
+    def make_trunk(self) -> TokenTransformer | TransformersTrunk:
         """Makes a transformer over tokens; over other observations behind a linear map or the encoder."""
-        return TokenTransformer(self.config, self.make_embedding(), self.random)
+        trunk, embedding = self.config.trunk, self.make_embedding()
+        if trunk is None:
+            return TokenTransformer(self.config, embedding, self.random)
+        return TransformersTrunk(self.config, trunk, embedding)
 
     def make_embedding(self) -> nn.Module:
         """Makes the embedding of observations: a table for tokens, else linear, behind an encoder if there is one."""

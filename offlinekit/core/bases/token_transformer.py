@@ -73,7 +73,7 @@ class LanguageModel(nn.Module):
         n_actions: Of the logits.
     """
 
-    def __init__(self, trunk: TokenTransformer, width: int, n_actions: int) -> None:
+    def __init__(self, trunk: nn.Module, width: int, n_actions: int) -> None:
         super().__init__()
         self.trunk, self.head = trunk, nn.Linear(width, n_actions, bias=False).apply(init_small)
 

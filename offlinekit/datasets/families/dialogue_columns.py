@@ -17,7 +17,7 @@ from gymnasium import spaces
 from offlinekit.datasets.schema import Columns
 from offlinekit.envs.text import tokenizers
 from offlinekit.envs.text.token_space import TokenSpace
-from offlinekit.envs.text.tokenizers import Tokenizer, TokenizerName, tokenizer_of
+from offlinekit.envs.text.tokenizers import Tokenizer, TokenizerLike, tokenizer_of
 from offlinekit.errors import DatasetError
 
 Reward: TypeAlias = "float | Sequence[float] | None"
@@ -81,7 +81,7 @@ def dialogue_tokens(tokenizer: Tokenizer, turns: Sequence[Turn]) -> list[int]:
     return made.tokens
 
 
-def dialogue_columns(dialogues: Sequence[Dialogue], tokenizer: Tokenizer | TokenizerName) -> Columns:
+def dialogue_columns(dialogues: Sequence[Dialogue], tokenizer: TokenizerLike) -> Columns:
     """Returns the columns of dialogues as arguments of MDPDataset.
 
     Args:

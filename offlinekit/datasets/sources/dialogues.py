@@ -12,14 +12,14 @@ from offlinekit.datasets.formats.json_files import parse, read_lines
 from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.datasets.schema import Columns
 from offlinekit.datasets.source import Source
-from offlinekit.envs.text.tokenizers import Tokenizer, TokenizerName
+from offlinekit.envs.text.tokenizers import TokenizerLike
 from offlinekit.errors import FileFormatError
 
 Row: TypeAlias = "Dialogue | Mapping[str, object]"
 
 
 def text_dataset(
-    dialogues: Iterable[Row], *, tokenizer: Tokenizer | TokenizerName = "char", name: str = "custom"
+    dialogues: Iterable[Row], *, tokenizer: TokenizerLike = "char", name: str = "custom"
 ) -> MDPDataset:
     """Builds a dataset from dialogues: a row a token, whose action is the next token.
 
@@ -27,7 +27,8 @@ def text_dataset(
         dialogues: Each `{"dialogue": [[text, reward or None], ...]}`, None for what the environment says and a number
             for an utterance of the agent, or a number for each token of it; or `{"prompt": ..., "response": ...,
             "reward": ...}`. With `"terminal": False` the recording ended before the dialogue.
-        tokenizer: "char" and "word" make one of all texts; a Tokenizer is used as it is.
+        tokenizer: "char" and "word" make one of all texts; a Tokenizer is used as it is, and the Path of a folder is
+            that of its `tokenizer.json`.
         name: Of the dataset.
 
     Returns:
@@ -41,7 +42,7 @@ def text_dataset(
     return MDPDataset(**dialogue_columns(rows, tokenizer), name=name)
 
 
-def read(path: Path, *, tokenizer: Tokenizer | TokenizerName = "char") -> Columns:
+def read(path: Path, *, tokenizer: TokenizerLike = "char") -> Columns:
     """Reads the columns of a file of JSON lines, one dialogue a line, as `text_dataset` takes them.
 
     Args:

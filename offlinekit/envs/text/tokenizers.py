@@ -5,15 +5,18 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import ClassVar, Literal
+from itertools import groupby
+from pathlib import Path
+from typing import ClassVar, Literal, TypeAlias
 
-from offlinekit.errors import DatasetError, FileFormatError, did_you_mean
+from offlinekit.errors import DatasetError, FileFormatError, did_you_mean, require
 
 SPECIALS = ("<pad>", "<s>", "</s>", "<a>", "</a>", "</eod>", "<unk>")
 """Tokens beside those of text; they have the first numbers."""
 PAD, ENV_BEGIN, ENV_END, AGENT_BEGIN, AGENT_END, DIALOGUE_END, UNKNOWN = range(len(SPECIALS))
 
 TokenizerName = Literal["char", "word"]
+TokenizerLike: TypeAlias = "Tokenizer | TokenizerName | Path"
 
 
 class Tokenizer:
@@ -91,11 +94,14 @@ class Tokenizer:
             ValueError: For a number that is no token.
         """
         pieces = (*SPECIALS, *self.pieces)
+        return "".join(pieces[number] for number in self._checked(tokens))
+
+    def _checked(self, tokens: Iterable[int]) -> list[int]:
         numbers = [int(token) for token in tokens]
         for number in numbers:
-            if not 0 <= number < len(pieces):
-                raise ValueError(f"tokens must lie in [0, {len(pieces)}), got {number}")
-        return "".join(pieces[number] for number in numbers)
+            if not 0 <= number < len(self):
+                raise ValueError(f"tokens must lie in [0, {len(self)}), got {number}")
+        return numbers
 
     def to_json(self) -> dict[str, str | bool | list[str]]:
         """Returns the tokenizer as plain data."""
@@ -134,20 +140,105 @@ class WordTokenizer(Tokenizer):
         return re.findall(r"\w+|\s+|[^\w\s]", text)
 
 
+class SubwordTokenizer(Tokenizer):
+    """The tokenizer of a `tokenizer.json`, as the package tokenizers reads it; its tokens follow the special ones here.
+
+    Args:
+        description: What the file holds.
+        has_unknown: Whether text is taken that does not come back as it was, in place of an error.
+
+    Raises:
+        MissingExtraError: Without the package.
+        ValueError: For a description of no tokenizer.
+    """
+
+    kind = "subword"
+
+    def __init__(self, description: str, has_unknown: bool = False) -> None:
+        package = require("tokenizers", "transformers")
+        try:
+            self.made = package.Tokenizer.from_str(description)
+        except Exception as error:  # The package raises no narrower one.
+            raise ValueError(f"expected the text of a tokenizer.json, but {error}") from error
+        self.made.no_padding()
+        self.made.no_truncation()
+        self.description, self.has_unknown = description, bool(has_unknown)
+        self.n_tokens = len(SPECIALS) + max(self.made.get_vocab().values(), default=-1) + 1
+
+    @classmethod
+    def from_folder(cls, folder: str | Path, has_unknown: bool = False) -> SubwordTokenizer:
+        """Reads the `tokenizer.json` in a folder; nothing is downloaded.
+
+        Raises:
+            FileNotFoundError: If there is none.
+            ValueError: If it describes no tokenizer.
+        """
+        path = Path(folder) / "tokenizer.json"
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"there is no {path}; where transformers can read the folder, write it by "
+                "AutoTokenizer.from_pretrained(folder).save_pretrained(folder)"
+            )
+        return cls(path.read_text(encoding="utf-8"), has_unknown)
+
+    def __len__(self) -> int:
+        """Returns the number of tokens, special ones included."""
+        return self.n_tokens
+
+    def __hash__(self) -> int:
+        return hash((self.kind, self.description, self.has_unknown))
+
+    def encode(self, text: str) -> list[int]:
+        """Returns the numbers of the tokens of a text.
+
+        Raises:
+            DatasetError: For text that would not come back as it was.
+        """
+        numbers: list[int] = self.made.encode(text, add_special_tokens=False).ids
+        tokens = [number + len(SPECIALS) for number in numbers]
+        if not self.has_unknown and (back := self.decode(tokens)) != text:
+            raise DatasetError(
+                f"the tokenizer makes {back[:60]!r} of {text[:60]!r}; take another one, or pass has_unknown=True if "
+                "such text may change"
+            )
+        return tokens
+
+    def decode(self, tokens: Iterable[int]) -> str:
+        """Returns the text of tokens, special ones by their names.
+
+        Raises:
+            ValueError: For a number that is no token.
+        """
+        texts = []
+        for is_special, part in groupby(self._checked(tokens), lambda number: number < len(SPECIALS)):
+            if is_special:
+                texts += [SPECIALS[number] for number in part]
+            else:
+                own = [number - len(SPECIALS) for number in part]
+                texts.append(self.made.decode(own, skip_special_tokens=False))
+        return "".join(texts)
+
+    def to_json(self) -> dict[str, str | bool | list[str]]:
+        """Returns the tokenizer as plain data."""
+        return {"kind": self.kind, "description": self.description, "has_unknown": self.has_unknown}
+
+
 TOKENIZERS: dict[str, type[Tokenizer]] = {"char": CharTokenizer, "word": WordTokenizer}
 
 
-def tokenizer_of(tokenizer: Tokenizer | str, texts: Iterable[str]) -> Tokenizer:
-    """Returns a tokenizer as it is, or the one of a name made of texts.
+def tokenizer_of(tokenizer: TokenizerLike, texts: Iterable[str]) -> Tokenizer:
+    """Returns a tokenizer as it is, that of a folder, or the one of a name made of texts.
 
     Raises:
         ValueError: For an unknown name.
     """
     if isinstance(tokenizer, Tokenizer):
         return tokenizer
+    if isinstance(tokenizer, Path):
+        return SubwordTokenizer.from_folder(tokenizer)
     if tokenizer not in TOKENIZERS:
         raise ValueError(
-            f"tokenizer must be 'char', 'word' or a Tokenizer, got {tokenizer!r}"
+            f"tokenizer must be 'char', 'word', a Tokenizer or the Path of a folder, got {tokenizer!r}"
             f"{did_you_mean(str(tokenizer), TOKENIZERS)}"
         )
     return TOKENIZERS[tokenizer].of(texts)
@@ -158,12 +249,15 @@ def tokenizer_from_json(data: Mapping[str, object]) -> Tokenizer:
 
     Raises:
         FileFormatError: For data that describe none.
+        MissingExtraError: For one of subwords without the package tokenizers.
     """
     kinds = {made.kind: made for made in TOKENIZERS.values()}
-    kind, pieces = data.get("kind"), data.get("pieces")
-    if kind in kinds and isinstance(pieces, list) and all(isinstance(piece, str) for piece in pieces):
-        try:
-            return kinds[str(kind)](pieces, bool(data.get("has_unknown")))
-        except ValueError as error:
-            raise FileFormatError(f"expected a tokenizer as JSON, but {error}") from error
+    kind, pieces, has_unknown = data.get("kind"), data.get("pieces"), bool(data.get("has_unknown"))
+    try:
+        if kind == SubwordTokenizer.kind and isinstance(description := data.get("description"), str):
+            return SubwordTokenizer(description, has_unknown)
+        if kind in kinds and isinstance(pieces, list) and all(isinstance(piece, str) for piece in pieces):
+            return kinds[str(kind)](pieces, has_unknown)
+    except ValueError as error:
+        raise FileFormatError(f"expected a tokenizer as JSON, but {error}") from error
     raise FileFormatError(f"expected a tokenizer as JSON, got {str(data)[:200]}")

@@ -115,7 +115,10 @@ def simulated(
     """
     n_models = int(getattr(dynamics, "n_simulated", dynamics.n_members))
     if n_models < 2:
-        raise ValueError(f"an interval needs the spread of at least 2 models, got n_members={n_models}")
+        raise ValueError(
+            f"an interval needs the spread of at least 2 models, got n_members={n_models}; fit "
+            "dynamics of more, such as dynamics={'n_members': 7} of an algorithm that learns inside them"
+        )
     if getattr(dynamics, "bootstrap", "episodes") != "episodes":
         warnings.warn(
             "the interval of model_based holds if each model learned from episodes drawn anew; fit the dynamics with "
