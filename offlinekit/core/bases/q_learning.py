@@ -35,7 +35,7 @@ class QLearning(Algo):
     action_kind: ClassVar[str] = "discrete"
 
 
-def conservative_gap(values: Tensor, actions: Tensor) -> Tensor:
+def gap_to_data(values: Tensor, actions: Tensor) -> Tensor:
     """Returns the soft maximum of values [K, B, A] less those of actions [B], [K, B]."""
     return losses.conservative_gap(values.movedim(-1, 1), losses.select_actions(values, actions))
 
@@ -88,7 +88,7 @@ class QLearningImpl(Impl):
         batch: Batch,
         q_tpn: Tensor,
         alpha: float,
-        gap_of: Callable[[Tensor, Tensor], Tensor] = conservative_gap,
+        gap_of: Callable[[Tensor, Tensor], Tensor] = gap_to_data,
     ) -> tuple[Rows, dict[str, Rows]]:
         """Returns the temporal-difference loss plus alpha times the conservative gap.
 
