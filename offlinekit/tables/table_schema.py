@@ -119,6 +119,10 @@ class TableSchema:
             return bool(observations) and isinstance(observations[0], Mapping)
         return hasattr(observations, "to_dict")
 
+    def as_numbers(self, observations: object) -> object:
+        """Returns rows of the table as `encode` has them; numbers as they are."""
+        return self.encode(observations) if self.is_table(observations) else observations
+
     def encode(self, rows: object) -> Array | dict[str, Array]:
         """Returns the observations of rows, as `predict` takes them.
 
