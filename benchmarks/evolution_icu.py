@@ -2,10 +2,10 @@
 
     python benchmarks/evolution_icu.py ../shared/data/icu_sepsis/dynamics.npz --csv benchmarks/results/evolution_icu.csv
 
-Thirty policies are trained once: ten cloned, ten of discrete CQL, ten of discrete BCQ. Each ten learn from episodes
-of ten behaviours, the clinicians tilted from death to survival, and take 0 to `--updates` updates in a drawn order.
-Each of `--runs` then draws episodes of the clinicians; one judge ranks all thirty by its lower bound on one half of
-those held out, and the best is reported by the second judge on the other half. A row has the rank correlation of
+Data are episodes of ten behaviours, the clinicians tilted from death to survival. Thirty policies are trained once: ten
+cloned, ten of discrete CQL, ten of discrete BCQ, one of each by each behaviour's episodes, of 0 to `--updates` updates
+in a drawn order. Each of `--runs` draws new episodes of all behaviours; one judge ranks all thirty by its lower bound
+on one half of them, and the best is reported by the second judge on the other half. A row has the rank correlation of
 fitness with the exact values that linear algebra gives, the winner's reported value, its interval, and its exact value.
 Rows that the CSV has are not run again. Networks see the number of a state through a table of features; gamma is 1.
 """
@@ -20,31 +20,33 @@ import click
 import numpy as np
 import torch
 from gymnasium import spaces
-from ope_icu import Floats, Problem, tilted
-from scipy import stats
-from shared import csv_option, show, write
-from torch import Tensor, nn
-
 from offlinekit.algos import DiscreteBC, DiscreteBCQ, DiscreteCQL
 from offlinekit.core.algo import Algo
+from offlinekit.datasets import MDPDataset
 from offlinekit.nn.encoders import ModuleEncoder
 from offlinekit.sampling.policy_table import Choices
 from offlinekit.sweeps import OfflineFitness
+from scipy import stats
+from torch import Tensor, nn
+
+from ope_icu import Floats, Problem, tilted
+from shared import csv_option, show, write
 
 FRONTS = (DiscreteBC, DiscreteCQL, DiscreteBCQ)
 WIDTHS = {"run": 4, "correlation": 12, "reported": 9, "low": 8, "high": 8, "exact": 8, "best_exact": 11}
 TILTS = 40.0  # Of the behaviours, as `tilted` takes them, from minus to plus.
-HELD_OUT = 0.95  # Of the episodes of a run: all policies have learned before.
+HELD_OUT = 0.98  # Of the episodes of a run: all policies have learned before.
+FITS = {"batch_size": 256, "learning_rate": 0.03, "tau": 0.1}
 
 
 @click.command(help=__doc__.split("\n")[0])
 @click.argument("dynamics", type=click.Path(exists=True, path_type=Path))
 @click.option("--runs", default=20)
-@click.option("--episodes", default=4_000, help="Of the clinicians in each run.")
-@click.option("--learned", default=1_000, help="Episodes of each behaviour that policies learn from.")
+@click.option("--episodes", default=800, help="Of each behaviour in each run.")
+@click.option("--learned", default=1_000, help="Of each behaviour, that policies learn from.")
 @click.option("--updates", default=20_000, help="Of the policy that takes most.")
-@click.option("--each", default=10, help="Policies of each algorithm.")
-@click.option("--judge-steps", default=500, help="Updates of each fit.")
+@click.option("--each", default=10, help="Policies of each algorithm, and behaviours.")
+@click.option("--judge-steps", default=1_000, help="Updates of each fit.")
 @click.option("--resamples", default=3, help="Bootstraps behind each lower bound.")
 @csv_option
 def main(
@@ -61,20 +63,21 @@ def main(
     """Runs the rows that the CSV lacks, and prints how often the interval holds the truth."""
     problem = Problem.load(dynamics)
     rows = list(csv.DictReader(path.open())) if path is not None and path.exists() else []
-    members = trained(problem, learned, updates, each) if len(rows) < runs else []
+    behaviours = [tilted(problem, tilt) for tilt in np.linspace(-TILTS, TILTS, each)]
+    members = trained(problem, behaviours, learned, updates) if len(rows) < runs else []
     exact = [problem.truth(table(member, problem)) for member in members]
     for run in range(len(rows), runs):
-        fits = {"encoder": encoder(), "batch_size": 128, "learning_rate": 0.05, "tau": 0.2}
         fitness = OfflineFitness(
             held_out=HELD_OUT,
             n_steps=judge_steps,
             n_resamples=resamples,
             gamma=1.0,
             max_distance=1e9,  # Numbers of states are no places.
-            fit_settings=fits,
+            fit_settings={"encoder": encoder(), **FITS},
         )
-        row = measured(problem, members, exact, fitness, run, episodes)
-        rows.append({name: str(value) for name, value in row.items()})
+        fitness.prepare(drawn(problem, behaviours, episodes, 1 + run), run)
+        row = {"run": str(run), **measured(members, exact, fitness)}
+        rows.append(row)
         show(rows[-1:], WIDTHS, head=run == 0)
         write(path, rows)
     held = [float(row["low"]) <= float(row["exact"]) <= float(row["high"]) for row in rows]
@@ -85,16 +88,8 @@ def main(
     )
 
 
-def measured(
-    problem: Problem,
-    members: list[Algo],
-    exact: list[float],
-    fitness: OfflineFitness,
-    run: int,
-    episodes: int,
-) -> dict[str, object]:
+def measured(members: list[Algo], exact: list[float], fitness: OfflineFitness) -> dict[str, str]:
     """Returns the row of one draw of episodes."""
-    fitness.prepare(problem.draw(problem.clinicians, episodes, np.random.default_rng(run)), run)
     scores = [verdict.fitness for verdict in fitness.judge(members, 1)]
     best = int(np.argmax(scores))
     reported = fitness.report(members[best])
@@ -106,16 +101,16 @@ def measured(
         "exact": exact[best],
         "best_exact": max(exact),
     }
-    return {"run": run, **{name: round(float(value), 4) for name, value in figures.items()}}
+    return {name: f"{value:.4f}" for name, value in figures.items()}
 
 
-def trained(problem: Problem, episodes: int, updates: int, each: int) -> list[Algo]:
+def trained(problem: Problem, behaviours: list[Floats], episodes: int, updates: int) -> list[Algo]:
     """Returns the policies of each algorithm, by behaviour."""
     members: list[Algo] = []
-    lengths = np.append(0, np.geomspace(min(50, updates), updates, each - 1)).round().astype(int)
+    lengths = np.append(0, np.geomspace(min(50, updates), updates, len(behaviours) - 1)).round().astype(int)
     np.random.default_rng(0).shuffle(lengths)
-    for number, tilt in enumerate(np.linspace(-TILTS, TILTS, each)):
-        data = problem.draw(tilted(problem, tilt), episodes, np.random.default_rng([1, number]))
+    for number, behaviour in enumerate(behaviours):
+        data = problem.draw(behaviour, episodes, np.random.default_rng([0, number]))
         for front in FRONTS:
             settings = {"gamma": 1.0, "batch_size": 64, "learning_rate": 1e-2, "encoder": encoder()}
             algo = front(seed=number, **settings).build(data)
@@ -123,6 +118,12 @@ def trained(problem: Problem, episodes: int, updates: int, each: int) -> list[Al
                 algo.fit(data, int(lengths[number]), out=None, progress=False, value_alarm="off")
             members.append(algo)
     return members
+
+
+def drawn(problem: Problem, behaviours: list[Floats], episodes: int, seed: int) -> MDPDataset:
+    """Returns episodes of all behaviours."""
+    parts = [problem.draw(b, episodes, np.random.default_rng([seed, i])) for i, b in enumerate(behaviours)]
+    return parts[0].concat(*parts[1:])
 
 
 class States(nn.Module):
