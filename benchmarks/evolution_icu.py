@@ -20,17 +20,17 @@ import click
 import numpy as np
 import torch
 from gymnasium import spaces
+from ope_icu import Floats, Problem, tilted
+from scipy import stats
+from shared import csv_option, show, write
+from torch import Tensor, nn
+
 from offlinekit.algos import DiscreteBC, DiscreteBCQ, DiscreteCQL
 from offlinekit.core.algo import Algo
 from offlinekit.datasets import MDPDataset
 from offlinekit.nn.encoders import ModuleEncoder
 from offlinekit.sampling.policy_table import Choices
 from offlinekit.sweeps import OfflineFitness
-from scipy import stats
-from torch import Tensor, nn
-
-from ope_icu import Floats, Problem, tilted
-from shared import csv_option, show, write
 
 FRONTS = (DiscreteBC, DiscreteCQL, DiscreteBCQ)
 WIDTHS = {"run": 4, "correlation": 12, "reported": 9, "low": 8, "high": 8, "exact": 8, "best_exact": 11}
