@@ -8,12 +8,17 @@ in a drawn order. Each of `--runs` draws new episodes of all behaviours; one jud
 on one half of them, and the best is reported by the second judge on the other half. A row has the rank correlation of
 fitness with the exact values that linear algebra gives, the winner's reported value, its interval, and its exact value.
 Rows that the CSV has are not run again. Networks see the number of a state through a table of features; gamma is 1.
+
+The judge is `OfflineFitness` with one change: its fits are where fitted Q evaluation on a table of states and actions
+settles, which linear algebra gives at once. `--fqe-steps` takes so many updates of networks instead.
 """
 
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import click
@@ -31,23 +36,25 @@ from offlinekit.datasets import MDPDataset
 from offlinekit.nn.encoders import ModuleEncoder
 from offlinekit.sampling.policy_table import Choices
 from offlinekit.sweeps import OfflineFitness
+from offlinekit.types import Array
 
+N_STATES = 716
 FRONTS = (DiscreteBC, DiscreteCQL, DiscreteBCQ)
 WIDTHS = {"run": 4, "correlation": 12, "reported": 9, "low": 8, "high": 8, "exact": 8, "best_exact": 11}
 TILTS = 40.0  # Of the behaviours, as `tilted` takes them, from minus to plus.
 HELD_OUT = 0.98  # Of the episodes of a run: all policies have learned before.
+PRIOR = 0.5  # Visits of a state that count for each of its actions, so that one not seen is worth what others are.
 FITS = {"batch_size": 256, "learning_rate": 0.03, "tau": 0.1}
 
 
 @click.command(help=__doc__.split("\n")[0])
 @click.argument("dynamics", type=click.Path(exists=True, path_type=Path))
 @click.option("--runs", default=20)
-@click.option("--episodes", default=800, help="Of each behaviour in each run.")
+@click.option("--episodes", default=1_200, help="Of each behaviour in each run.")
 @click.option("--learned", default=1_000, help="Of each behaviour, that policies learn from.")
 @click.option("--updates", default=20_000, help="Of the policy that takes most.")
 @click.option("--each", default=10, help="Policies of each algorithm, and behaviours.")
-@click.option("--judge-steps", default=1_000, help="Updates of each fit.")
-@click.option("--resamples", default=3, help="Bootstraps behind each lower bound.")
+@click.option("--fqe-steps", type=int, help="Judge by networks of so many updates each.")
 @csv_option
 def main(
     dynamics: Path,
@@ -56,8 +63,7 @@ def main(
     learned: int,
     updates: int,
     each: int,
-    judge_steps: int,
-    resamples: int,
+    fqe_steps: int | None,
     path: Path | None,
 ) -> None:
     """Runs the rows that the CSV lacks, and prints how often the interval holds the truth."""
@@ -67,10 +73,9 @@ def main(
     members = trained(problem, behaviours, learned, updates) if len(rows) < runs else []
     exact = [problem.truth(table(member, problem)) for member in members]
     for run in range(len(rows), runs):
-        fitness = OfflineFitness(
+        fitness = (OfflineFitness if fqe_steps else TableFitness)(
             held_out=HELD_OUT,
-            n_steps=judge_steps,
-            n_resamples=resamples,
+            n_steps=fqe_steps,
             gamma=1.0,
             max_distance=1e9,  # Numbers of states are no places.
             fit_settings={"encoder": encoder(), **FITS},
@@ -126,12 +131,51 @@ def drawn(problem: Problem, behaviours: list[Floats], episodes: int, seed: int) 
     return parts[0].concat(*parts[1:])
 
 
+class TableFit:
+    """Where fitted Q evaluation of a policy settles, with weights of episodes: the value in a model counted from data.
+
+    Args:
+        actions: Of the policy, by state.
+        data: Episodes that end.
+        weights: Of the episodes.
+    """
+
+    gamma, scaling = 1.0, SimpleNamespace(reward=None)
+
+    def __init__(self, actions: Array, data: MDPDataset, weights: Floats) -> None:
+        n, rows = len(actions), np.repeat(weights, data.episode_lengths())
+        states, ends = data.observations[:, 0].astype(int), data.terminals.astype(bool)
+        self.starts, self.weights = states[data.episode_starts], weights
+        average = PRIOR / np.maximum(np.bincount(states, rows, n), 1e-9)[states]
+        weight = rows * ((data.actions == actions[states]) + average)
+        visits = np.maximum(np.bincount(states, weight, n), 1e-9)
+        cells = states[~ends] * n + np.roll(states, -1)[~ends]
+        moves = np.bincount(cells, weight[~ends], n * n).reshape(n, n) / visits[:, None]
+        rewards = np.bincount(states, weight * data.rewards, n) / visits
+        self.values: Floats = np.linalg.solve(np.eye(n) - moves, rewards)
+
+    def start_value(self, data: MDPDataset) -> float:
+        """Returns the mean value of the first states."""
+        return float(np.average(self.values[self.starts], weights=self.weights))
+
+
+class TableFitness(OfflineFitness):
+    """Offline fitness whose fits have settled."""
+
+    def _fits(self, members: Sequence[Algo], data: MDPDataset, seed: int, n: int) -> list[list[Any]]:
+        episodes = data.n_episodes
+        drawn = np.random.default_rng(seed).multinomial(episodes, np.full(episodes, 1 / episodes), n)
+        weights = [np.ones(episodes), *drawn.astype(np.float64)]
+        states = np.arange(N_STATES, dtype=np.float32)[:, None]
+        return [[TableFit(member.predict(states), data, each) for each in weights] for member in members]
+
+
 class States(nn.Module):
     """A table of features of states, [B, 1] -> [B, 16]."""
 
     def __init__(self, space: spaces.Space[Any]) -> None:
         super().__init__()
-        self.features = nn.Embedding(716, 16)
+        self.features = nn.Embedding(N_STATES, 16)
 
     def forward(self, numbers: Tensor) -> Tensor:
         """Returns the features of numbers of states."""
