@@ -93,7 +93,7 @@ def test_a_run_folder_loads(fitted):
 
 
 def test_a_folder_of_runs_names_one(fitted):
-    with pytest.raises(FileNotFoundError, match=f"holds 1 runs, give one of them: .*{fitted.run_dir.name}"):
+    with pytest.raises(FileNotFoundError, match=f"holds one run, give that: .*{fitted.run_dir.name}"):
         offlinekit.load(fitted.run_dir.parent)
 
 
