@@ -49,6 +49,11 @@ def as_actions(values: object, space: Space | None) -> tuple[Array, Space]:
         DatasetError: For a shape or dtype that does not fit.
         UnsupportedError: For a space of another kind, or of too many joint choices.
     """
+    if isinstance(values, dict) and space is None:
+        message = (
+            f"are a dict of the columns {', '.join(map(repr, values))}, and no space says in which order"
+        )
+        raise refused("actions", message, "declare it: action_space=gymnasium.spaces.Dict(...)")
     if space is not None:
         held = _held(space)
         values, space = _flat(values, space), held

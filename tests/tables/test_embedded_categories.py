@@ -173,3 +173,17 @@ def test_legal_actions_of_single_steps():
     assert [int(actor.predict(np.zeros(2), legal_actions=only)) for only in np.eye(2)] == [0, 1]
     with pytest.raises(ValueError, match="needs those of these observations"):
         actor.predict(np.zeros(2))
+
+
+def test_time_is_the_column_that_the_schema_calls_so():
+    """Two ways to name the column of times; a column that is called time itself comes first."""
+    dated = TABLE.assign(day=pd.date_range("2024-01-01", periods=N).astype(str))
+    dataset = from_dataframe(dated, schema={**SCHEMA, "time": "day"})
+    by_role, by_name = (dataset.split(by=name) for name in ("time", "day"))
+    assert [len(part) for part in by_role] == [len(part) for part in by_name]
+    np.testing.assert_array_equal(by_role[0].rewards, by_name[0].rewards)
+    assert [len(early) for early, _ in dataset.walk_forward(by="time")] == [
+        len(early) for early, _ in dataset.walk_forward(by="day")
+    ]
+    with pytest.raises(ValueError, match="by must be one of"):
+        data().split(by="time")
