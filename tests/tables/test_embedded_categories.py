@@ -90,6 +90,7 @@ def test_files_keep_it(algo, tmp_path):
     rows = TABLE[:6].assign(ward=["A", "B", "C", "D", "A", "?"])
     np.testing.assert_array_equal(loaded.predict_value(rows), algo.predict_value(rows))
     assert loaded.schema.to_json() == read.schema.to_json()
+    assert CategorySpace(5, [(0, 4, 2)]) != CategorySpace(5, [(0, 4, 1)])
     forged = {**space_to_json(read.observation_space), "embedded": [[0, 4, 9]]}
     with pytest.raises(FileFormatError, match="with widths from 1 to the classes"):
         space_from_json(forged)
