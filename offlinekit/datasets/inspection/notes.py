@@ -146,7 +146,7 @@ def action_range(draft: Draft) -> Iterator[Finding]:
         is_taken = np.bincount(output_numbers(actions, space).ravel(), minlength=min(n_choices, EXACT)) > 0
         missing = np.flatnonzero(~is_taken)
         if len(missing) and draft.given.get("action_space") is not None:
-            message = f"{_some(missing)} of {n_choices} never occur"
+            message = f"{_some(missing + int(space.start))} of {n_choices} never occur"
             yield note("actions", message, "right if nobody took them; else look at their numbering")
     elif space is not None and not space.is_bounded():  # type: ignore[attr-defined]
         message = f"have no declared range; they reach {np.abs(actions).max():g}"
