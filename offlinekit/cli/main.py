@@ -90,8 +90,8 @@ Exit codes:
   0    done
   1    the job failed, such as damaged data or a diverged loss
   2    wrong usage, such as an unknown option, algorithm or dataset
-  75   `train` or `sweep` was stopped (SIGTERM, SIGUSR1) and has saved checkpoints: start it again
-  130  interrupted by Ctrl-C; `train` and `sweep` have saved checkpoints then
+  75   `train`, `finetune`, `sweep` or `evolve` was stopped (SIGTERM, SIGUSR1) and has saved: start it again
+  130  interrupted by Ctrl-C; these have saved then, too
 """,
 )
 @click.version_option(package_name="offlinekit")
