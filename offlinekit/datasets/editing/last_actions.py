@@ -24,7 +24,7 @@ def with_last_actions(dataset: MDPDataset) -> MDPDataset:
         UnsupportedError: For observations or actions that are no vectors of numbers.
         DatasetError: For unordered transitions, in which no action is known to come before another.
     """
-    space = joined_space(dataset.observation_space, dataset.action_space)
+    space = space_with_actions(dataset.observation_space, dataset.action_space)
     if dataset.next_observations is not None:
         raise DatasetError(
             "last actions need rows in temporal order, but this dataset holds unordered transitions "
@@ -55,7 +55,7 @@ class LastActions(gymnasium.Wrapper[Any, Any, Any, Any]):
 
     def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
         super().__init__(env)
-        self.observation_space = joined_space(env.observation_space, env.action_space)
+        self.observation_space = space_with_actions(env.observation_space, env.action_space)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -73,7 +73,7 @@ class LastActions(gymnasium.Wrapper[Any, Any, Any, Any]):
         return shown, reward, terminated, truncated, info
 
 
-def joined_space(observations: spaces.Space[Any], actions: spaces.Space[Any]) -> spaces.Box:
+def space_with_actions(observations: spaces.Space[Any], actions: spaces.Space[Any]) -> spaces.Box:
     """Returns the space of observations [D] with the last action [A] behind them.
 
     Raises:
