@@ -12,6 +12,7 @@ import offlinekit
 from offlinekit.algos import DiscreteBC, DiscreteCQL
 from offlinekit.core.export import FORMATS
 from offlinekit.datasets import MDPDataset, from_dataframe
+from offlinekit.datasets.inspection.examining import examine
 from offlinekit.datasets.spaces import space_from_json, space_to_json
 from offlinekit.deploy import NumpyPolicy
 from offlinekit.errors import FileFormatError, UnsupportedError
@@ -90,6 +91,7 @@ def test_files_keep_it(algo, tmp_path):
     rows = TABLE[:6].assign(ward=["A", "B", "C", "D", "A", "?"])
     np.testing.assert_array_equal(loaded.predict_value(rows), algo.predict_value(rows))
     assert loaded.schema.to_json() == read.schema.to_json()
+    assert CategorySpace(5, [(0, 4, 2)]) != CategorySpace(5, [(0, 4, 1)])
     forged = {**space_to_json(read.observation_space), "embedded": [[0, 4, 9]]}
     with pytest.raises(FileFormatError, match="with widths from 1 to the classes"):
         space_from_json(forged)
@@ -187,3 +189,13 @@ def test_time_is_the_column_that_the_schema_calls_so():
     ]
     with pytest.raises(ValueError, match="by must be one of"):
         data().split(by="time")
+
+
+def test_classes_for_unknown_labels_are_no_constants(tmp_path):
+    """Of a column that never changes there is a note, of the class that no row of the table has there is none."""
+    for table, expected in ((TABLE.assign(age=1.0), ["in dimension 4 (of 5)"]), (TABLE, [])):
+        table.to_csv(tmp_path / "x.csv", index=False)
+        findings = examine(tmp_path / "x.csv", schema=SCHEMA).notes
+        notes = [finding.text for finding in findings if "never change" in finding.text]
+        assert len(notes) == len(expected)
+        assert all(part in note for part, note in zip(expected, notes, strict=True))
