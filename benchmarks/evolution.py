@@ -33,6 +33,7 @@ HERE = Path(__file__).parent
 @click.option("--steps", default=10_000, help="Updates of each member in a generation.")
 @click.option("--generations", default=20)
 @click.option("--target", default=200.0)
+@click.option("--algo", type=click.Choice(["discrete_cql", "cqn"]), default="discrete_cql", help="Ours.")
 @click.option("--peer-python", type=click.Path(exists=True), help="Of an environment with agilerl and peft.")
 @click.option("--worker", type=int, hidden=True, help="Run this seed here and print its row.")
 @csv_option
@@ -42,17 +43,18 @@ def main(
     steps: int,
     generations: int,
     target: float,
+    algo: str,
     peer_python: str | None,
     worker: int | None,
     path: Path | None,
 ) -> None:
     """Runs the rows that the CSV lacks, and prints the ratio of the rates."""
     if worker is not None:
-        click.echo(json.dumps(ours(data, worker, steps, generations, target)))
+        click.echo(json.dumps(ours(data, worker, steps, generations, target, algo)))
         return
     rows = list(csv.DictReader(path.open())) if path is not None and path.exists() else []
     common = [data, "--steps", steps, "--generations", generations, "--target", target]
-    programs = {"offlinekit": [sys.executable, HERE / "evolution.py", *common, "--worker"]}
+    programs = {"offlinekit": [sys.executable, HERE / "evolution.py", *common, "--algo", algo, "--worker"]}
     if peer_python:
         programs["agilerl"] = [peer_python, HERE / "peer_agilerl.py", *common, "--seed"]
     for seed in range(seeds):
@@ -81,9 +83,9 @@ def run(words: list[object]) -> dict[str, str]:
     return {name: str(value) for name, value in json.loads(done.stdout.strip().splitlines()[-1]).items()}
 
 
-def ours(data: str, seed: int, steps: int, generations: int, target: float) -> dict[str, object]:
+def ours(data: str, seed: int, steps: int, generations: int, target: float, algo: str) -> dict[str, object]:
     """Runs the example with offlinekit."""
-    from offlinekit.algos import DiscreteCQL
+    from offlinekit.algos import get_algo
     from offlinekit.datasets import get_dataset
     from offlinekit.envs.evaluation import evaluate
     from offlinekit.nn.encoders import MLPEncoder
@@ -92,7 +94,7 @@ def ours(data: str, seed: int, steps: int, generations: int, target: float) -> d
     dataset, _ = get_dataset(data)
     evolution = Evolution(search={"learning_rate": Range(1e-4, 1e-2, log=True)}, seed=seed)
     algos = [
-        DiscreteCQL(
+        get_algo(algo)(
             seed=seed + member,
             batch_size=128,
             learning_rate=1e-3,

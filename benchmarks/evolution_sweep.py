@@ -1,7 +1,6 @@
 """Evolution against a plain random sweep of equal budget: who finds better settings, by fitness and by truth?
 
-    python benchmarks/evolution_sweep.py --data cartpole=cartpole-mixed --data pendulum=pendulum-mixed \
-        --csv benchmarks/results/evolution_sweep.csv
+    python benchmarks/evolution_sweep.py --csv benchmarks/results/evolution_sweep.csv
 
 Both have `--members` algorithms of `--generations` times `--steps` updates each. Evolution moves settings and networks
 between generations; the sweep draws settings once, trains to the end and takes the best by the same judge. The truth
@@ -14,6 +13,7 @@ import csv
 from pathlib import Path
 
 import click
+import numpy as np
 from shared import csv_option, show, write
 
 from offlinekit.algos import DiscreteCQL, TD3PlusBC
@@ -23,7 +23,9 @@ from offlinekit.envs.evaluation import evaluate
 from offlinekit.nn.encoders import MLPEncoder
 from offlinekit.sweeps import Evolution, OfflineFitness, Range
 
-WIDTHS = {"data": 12, "method": 10, "seed": 4, "fitness": 9, "reported": 9, "truth": 9}
+METHODS = ("evolution", "sweep")
+DATA = ("cartpole-mixed", "lunarlander-mixed", "pendulum-mixed")
+WIDTHS = {"data": 18, "method": 10, "seed": 4, "fitness": 9, "reported": 9, "truth": 9}
 SEARCH = {
     "learning_rate": Range(1e-4, 1e-2, log=True),
     "critic_learning_rate": Range(1e-4, 1e-2, log=True),
@@ -32,12 +34,12 @@ SEARCH = {
 
 
 @click.command(help=__doc__.split("\n")[0])
-@click.option("--data", "names", multiple=True, default=("cartpole=cartpole-mixed",), help="label=dataset.")
+@click.option("--data", "names", multiple=True, default=DATA, help="Dataset; may be repeated.")
 @click.option("--seeds", default=3)
-@click.option("--members", default=8)
-@click.option("--generations", default=10)
-@click.option("--steps", default=1_000)
-@click.option("--judge-steps", type=int, help="Updates of each fit; by default as many as values need.")
+@click.option("--members", default=6)
+@click.option("--generations", default=4)
+@click.option("--steps", default=500, help="Updates of each member in a generation.")
+@click.option("--judge-steps", default=1_000, help="Updates of each fit of the judge.")
 @csv_option
 def main(
     names: tuple[str, ...],
@@ -45,25 +47,32 @@ def main(
     members: int,
     generations: int,
     steps: int,
-    judge_steps: int | None,
+    judge_steps: int,
     path: Path | None,
 ) -> None:
     """Runs the rows that the CSV lacks."""
     rows = list(csv.DictReader(path.open())) if path is not None and path.exists() else []
-    for label, data in (name.split("=", 1) for name in names):
-        for seed in range(seeds):
-            for method in ("evolution", "sweep"):
-                key = {"data": label, "method": method, "seed": str(seed)}
+    for seed in range(seeds):
+        for data in names:
+            for method in METHODS:
+                key = {"data": data, "method": method, "seed": str(seed)}
                 if any(key.items() <= row.items() for row in rows):
                     continue
                 whole = (generations, steps) if method == "evolution" else (1, generations * steps)
                 rows.append({**key, **measured(data, seed, members, *whole, judge_steps)})
                 show(rows[-1:], WIDTHS, head=len(rows) == 1)
                 write(path, rows)
+    for data in names:
+        for column in ("fitness", "truth"):
+            means = [
+                np.mean([float(row[column]) for row in rows if (row["data"], row["method"]) == (data, m)])
+                for m in METHODS
+            ]
+            click.echo(f"{data}, mean {column}: evolution {means[0]:.2f}, sweep {means[1]:.2f}")
 
 
 def measured(
-    data: str, seed: int, members: int, generations: int, steps: int, judge_steps: int | None
+    data: str, seed: int, members: int, generations: int, steps: int, judge_steps: int
 ) -> dict[str, str]:
     """Returns fitness, reported value and true return of the winner of one run."""
     dataset, env = get_dataset(data)

@@ -41,19 +41,27 @@ CRITICS = {**SHARED, **FAST, "critic_encoder": MLPEncoder((64, 64))}
 MODEL = {"encoder": MLPEncoder((64, 64), "silu", init="truncated_normal"), "max_epochs": 40}
 ROLLOUTS = {"n_rollouts": 4_000, "rollout_length": 3, "rollout_interval": 500, "real_share": 0.25}
 
+ANY_STEP = {
+    "encoder": MLPEncoder((64, 64), "silu", layer_norm=True),
+    "n_recurrent_layers": 1,
+    "max_steps_back": 3,
+    "learning_rate": 1e-3,
+}
+
 ALGORITHMS: dict[str, tuple[str, dict[str, Any]]] = {
     "SAC": ("SAC", SOFT),
     "TD3+BC": ("TD3PlusBC", {**SHARED, **FAST, "observation_scaler": None}),
     "MOPO": ("MOPO", {**SOFT, **ROLLOUTS, "penalty": 0.5}),
     "COMBO": ("COMBO", {**SOFT, **ROLLOUTS, "alpha": 0.5, "n_actions": 4}),
     "MOBILE": ("MOBILE", {**SOFT, **ROLLOUTS, "penalty": 0.5}),
+    "ADMPO": ("ADMPO", {**SOFT, **ROLLOUTS, "penalty": 0.5, "dynamics": ANY_STEP}),
     "MoBRAC": ("MoBRAC", {**CRITICS, **ROLLOUTS, "penalty": 0.5}),
     "RAMBO": (
         "RAMBO",
         {**SOFT, **ROLLOUTS, "warmup_steps": 500, "observation_scaler": None, "adversarial_weight": 0.01},
     ),
 }
-"""Of each row: class and hyperparameters, those of the models aside."""
+"""Of each row: class and hyperparameters, with those in which its model differs from `MODEL`."""
 
 TASKS = {"pendulum": ("pendulum-mixed", "Pendulum-v1", "pendulum")}
 """Recorded rows, environment and termination rule."""
@@ -66,7 +74,8 @@ def run(task: str, name: str, seed: int, updates: int, episodes: int) -> dict[st
     front, options = ALGORITHMS[name]
     is_model_based = "n_rollouts" in options
     if is_model_based:
-        options = {**options, "dynamics": {**MODEL, "termination": termination, "seed": seed}}
+        own = options.get("dynamics", {})
+        options = {**options, "dynamics": {**MODEL, **own, "termination": termination, "seed": seed}}
     algo = getattr(algos, front)(seed=seed, **options)
     started = time.perf_counter()
     algo.fit(dataset, n_steps=updates, out=None, progress=False, value_alarm="off", log_interval=updates)

@@ -105,19 +105,24 @@ class Problem(NamedTuple):
 def policies(problem: Problem) -> tuple[dict[str, Floats], dict[str, Floats]]:
     """Returns behaviours and targets, none of which does what the clinicians never do."""
     clinicians = problem.clinicians
-    q = exact_values(problem.moves, problem.rewards, clinicians, 1.0)[1]
     admissible = clinicians > 1e-12
     uniform = _rows(admissible + 1e-300)
-    tilt = np.exp(10.0 * (q - (clinicians * q).sum(1, keepdims=True)))
     targets = {
         "clinicians": clinicians,
         "softened": _rows(clinicians**0.9),
-        "tilted to survival": _rows(clinicians * tilt),
-        "tilted to death": _rows(clinicians / tilt),
+        "tilted to survival": tilted(problem, 10.0),
+        "tilted to death": tilted(problem, -10.0),
         "explorer": 0.95 * clinicians + 0.05 * uniform,
         "uniform": uniform,  # Beyond what 500 episodes can tell; kept to show how that looks.
     }
     return {"clinicians": clinicians, "mixture": 0.9 * clinicians + 0.1 * uniform}, targets
+
+
+def tilted(problem: Problem, strength: float) -> Floats:
+    """Returns the clinicians' policy times exp(strength * advantage): above 0 more survive."""
+    clinicians = problem.clinicians
+    q = exact_values(problem.moves, problem.rewards, clinicians, 1.0)[1]
+    return _rows(clinicians * np.exp(strength * (q - (clinicians * q).sum(1, keepdims=True))))
 
 
 def measured(path: Path, behaviour: str, target: str, draws: int, n_episodes: int, seed: int) -> list[Row]:

@@ -107,8 +107,15 @@ class Service:
         if distance > self.seen.limit:
             why = f"{distance:.4g} standard deviations from the nearest row of the data, at most {self.seen.radius:.4g}"
             return Answer(distance=shown, refused=why)
-        label = None if self.labels is None else self.labels[int(action)]
-        return Answer(action=action.tolist(), label=label, distance=shown)
+        return Answer(action=action.tolist(), label=self._label(action), distance=shown)
+
+    def _label(self, action: Any) -> str | None:
+        """Returns the name of an action, those of its parts in a row; None without names."""
+        if self.labels is not None and np.ndim(action) == 0:
+            return self.labels[int(action)]
+        if self.table is None or not self.table.is_discrete:
+            return None
+        return ", ".join(np.atleast_1d(self.table.decode(action)))
 
 
 def _arrays(observations: Any) -> Any:

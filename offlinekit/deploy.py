@@ -59,8 +59,7 @@ class NumpyPolicy:
     """
 
     def __init__(self, description: dict[str, Any], tensors: Sequence[Array]) -> None:
-        self.description = description
-        self._tensors = list(tensors)
+        self.description, self._tensors = description, list(tensors)
         self._program = [_Call(name, arguments) for name, arguments in description["operations"]]
         self._output = int(description["output"])
         self._left: int | None = None  # Bytes that results may still take, while a file is tried.
@@ -110,9 +109,8 @@ class NumpyPolicy:
         """
         if labels and not self.schema:
             raise ValueError("this policy did not learn from a table with a schema, so it has no labels")
-        if not isinstance(observations, np.ndarray) and self.schema and self.schema.is_table(observations):
-            observations = self.schema.encode(observations)
-        actions = self._act(observations, legal_actions)
+        given = self.schema.as_numbers(observations) if self.schema else observations
+        actions = self._act(given, legal_actions)
         return self.schema.decode(actions) if labels else actions
 
     def _act(self, observations: object, legal_actions: object) -> Array:
@@ -159,13 +157,15 @@ class Episode:
         """Forgets the episode before."""
         self._seen = []
 
-    def predict(self, observation: object, *, legal_actions: object = None) -> Array:
+    def predict(self, observation: object, *, legal_actions: object = None, labels: bool = False) -> Array:
         """Returns the action on the newest observation, as `NumpyPolicy.predict` does."""
-        if self._n_rows == 1:
-            return self._policy.predict(observation, legal_actions=legal_actions)
-        self._seen = [*self._seen, copy.deepcopy(observation)][-self._n_rows :]
-        before = [self._seen[0]] * (self._n_rows - len(self._seen))  # As in training: nothing is known of it.
-        return self._policy.predict(_stacked([*before, *self._seen]), legal_actions=legal_actions)
+        if self._n_rows > 1:
+            schema = self._policy.schema
+            given = schema.as_numbers(observation) if schema else observation
+            self._seen = [*self._seen, copy.deepcopy(given)][-self._n_rows :]
+            before = [self._seen[0]] * (self._n_rows - len(self._seen))  # As in training: nothing is known.
+            observation = _stacked([*before, *self._seen])
+        return self._policy.predict(observation, legal_actions=legal_actions, labels=labels)
 
 
 def _stacked(rows: list[Any]) -> Any:

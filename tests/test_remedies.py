@@ -451,7 +451,7 @@ REMEDIES = {
     ),
     "a table without roles": Remedy(
         lambda folder: table(folder),
-        r"needs the option '(\w+)'; its options are: (.*)$",
+        r"needs the option '(\w+)', .*; its options are: (.*)$",
         lambda found, folder: table(
             folder, **{name: TABLE[name] for name in (found[1], *found[2].split(", ")) if name in TABLE}
         ),

@@ -17,6 +17,7 @@ from offlinekit.algos.bred import BRED
 from offlinekit.algos.cal_ql import CalQL
 from offlinekit.algos.combo import COMBO
 from offlinekit.algos.cql import CQL
+from offlinekit.algos.cqn import CQN
 from offlinekit.algos.crr import CRR
 from offlinekit.algos.ddpg import DDPG
 from offlinekit.algos.decision_transformer import DecisionTransformer
@@ -90,6 +91,7 @@ __all__ = [
     "BRED",
     "COMBO",
     "CQL",
+    "CQN",
     "CRR",
     "DDPG",
     "DQN",

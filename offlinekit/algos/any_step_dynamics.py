@@ -11,6 +11,7 @@ from offlinekit.algos.torch.any_step_dynamics_impl import AnyStepDynamicsImpl
 from offlinekit.core.hyperparameters import Count, NonNegative, Positive
 from offlinekit.datasets import MDPDataset
 from offlinekit.nn.encoders import MLPEncoder
+from offlinekit.sampling.sampler import TransitionSampler
 from offlinekit.sampling.windows import check_order
 from offlinekit.training.model_based.epochs import EpochSampler, WindowSampler
 
@@ -45,12 +46,15 @@ class AnyStepDynamics(Dynamics):
     paper: ClassVar[str] = "arXiv:2405.17031"
     impl_class = AnyStepDynamicsImpl
 
-    def epochs(self, dataset: MDPDataset, *parts: Any) -> EpochSampler:
-        """Makes the sampler of windows.
+    def epochs(self, dataset: MDPDataset, source: TransitionSampler, *parts: Any) -> EpochSampler:
+        """Makes the sampler of windows, which end before a row that cannot be drawn, such as of a time-out.
 
         Raises:
             DatasetError: For unordered transitions.
         """
         check_order(dataset, "MOPO or MOBILE")
+        usable = torch.zeros(len(dataset), dtype=torch.int64)
+        usable[source.usable_rows().cpu()] = 1
         ends = torch.from_numpy(dataset.episode_ends)
-        return WindowSampler(*parts, ends=ends, length=self.max_steps_back)
+        ends = ends - 1 + usable[ends - 1]
+        return WindowSampler(source, *parts, ends=ends, length=self.max_steps_back)

@@ -118,9 +118,9 @@ class Dynamics(Algo):
         seed = derive(self.seed or 0, "batches")
         return self.epochs(dataset, source, own, held, learned, self.batch_size, seed)
 
-    def epochs(self, dataset: MDPDataset, *parts: Any) -> EpochSampler:
-        """Makes the sampler of a dataset from the other arguments of an `EpochSampler`."""
-        return EpochSampler(*parts)
+    def epochs(self, dataset: MDPDataset, source: TransitionSampler, *parts: Any) -> EpochSampler:
+        """Makes the sampler of a dataset from the arguments of an `EpochSampler`."""
+        return EpochSampler(source, *parts)
 
     def _drawn(self, train: Array, ends: Array, rng: np.random.Generator) -> Array:
         """Returns the rows that each model learns from, int64 [K, T], of the T rows that are not held out."""

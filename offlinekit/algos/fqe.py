@@ -18,7 +18,7 @@ from offlinekit.core.hyperparameters import Count, Positive, QKind, Rate, TDLoss
 from offlinekit.datasets import MDPDataset
 from offlinekit.envs.frame_stacking import observations_at, sight_of
 from offlinekit.errors import TrainingWarning, UnsupportedError
-from offlinekit.ground.action_spaces import every_action, own_actions, part_sizes
+from offlinekit.ground.action_spaces import own_actions
 from offlinekit.interfaces import Sampler
 from offlinekit.nn.encoders import MLPEncoder
 from offlinekit.nn.random import derive
@@ -205,19 +205,14 @@ class FQE(Algo):
             alone: Array = self.predict_value(map_tree(lambda leaf: np.asarray(leaf)[None], observations))[0]
             return alone
         choices, space = self._choices.at(map_tree(np.asarray, observations)), self.impl.action_space
-        if isinstance(space, Discrete) and len(part_sizes(space)) > 1:
+        if isinstance(space, Discrete):
             shares = torch.from_numpy(choices).to(self.impl.device)
             impl = cast("DiscreteFQEImpl", self.impl)
             return self._converter.value(observations, None, lambda seen, _: impl.mean_value(seen, shares))
-        if isinstance(space, Discrete):
-            every = own_actions(every_action(space), space)
-            draws, weights = [np.repeat(action[None], len(choices), 0) for action in every], choices.T
-        else:
-            draws = list(choices.reshape(*choices.shape[:2], *(space.shape or ())).swapaxes(0, 1))
-            weights = np.full((len(draws), 1), 1 / len(draws), np.float32)
+        draws = choices.reshape(*choices.shape[:2], *(space.shape or ())).swapaxes(0, 1)
         values = [super(FQE, self).predict_value(observations, draw) for draw in draws]
-        weighted_sum: Array = (np.stack(values) * weights).sum(0, dtype=np.float32)
-        return weighted_sum
+        mean: Array = np.mean(values, 0)
+        return mean
 
     def choices_at(self, observations: ArrayTree) -> Array:
         """Returns what the policy does: probabilities [B, A] of discrete actions, else actions [B, n_draws, A]."""

@@ -161,7 +161,7 @@ def describe_coverage_of(dataset: MDPDataset) -> None:
     taken = coverage.action_counts(dataset)
     if taken is not None:
         click.echo("\nactions")
-        _bars(coverage.action_names(dataset, len(taken))[: 4 * SHOWN], taken)
+        _bars(coverage.output_names(dataset)[: 4 * SHOWN], taken)
     for spreads in (coverage.action_spreads(dataset), coverage.observation_spreads(dataset)):
         _spreads(spreads)
 

@@ -121,6 +121,7 @@ def evolve(options: dict[str, Any]) -> Evolved | None:
         from_generation=since,
         loggers=loggers,
         progress=not quiet,
+        preemptible=True,
         **limits,
     )
     last: Generation | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import keyword
 import pkgutil
 import sys
 import traceback
@@ -20,17 +21,21 @@ FAILED, PREEMPTED, INTERRUPTED = 1, 75, 130
 
 
 class Commands(click.Group):
-    """The commands of `offlinekit/cli/commands/`, imported when they are called."""
+    """The commands of `offlinekit/cli/commands/`, imported when they are called.
+
+    The file of one whose name is a word of Python has an underscore behind it: `import_.py`.
+    """
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Returns the names of the files."""
-        return sorted(module.name for module in pkgutil.iter_modules(commands.__path__))
+        return sorted(module.name.removesuffix("_") for module in pkgutil.iter_modules(commands.__path__))
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Returns the `command` of a file; None if there is no such file."""
         if cmd_name not in self.list_commands(ctx):
             return None
-        command: click.Command = importlib.import_module(f"{commands.__name__}.{cmd_name}").command
+        file = f"{cmd_name}_" if keyword.iskeyword(cmd_name) else cmd_name
+        command: click.Command = importlib.import_module(f"{commands.__name__}.{file}").command
         return command
 
     def resolve_command(
@@ -85,8 +90,8 @@ Exit codes:
   0    done
   1    the job failed, such as damaged data or a diverged loss
   2    wrong usage, such as an unknown option, algorithm or dataset
-  75   `train` or `sweep` was stopped (SIGTERM, SIGUSR1) and has saved checkpoints: start it again
-  130  interrupted by Ctrl-C; `train` and `sweep` have saved checkpoints then
+  75   `train`, `finetune`, `sweep` or `evolve` was stopped (SIGTERM, SIGUSR1) and has saved: start it again
+  130  interrupted by Ctrl-C; these have saved then, too
 """,
 )
 @click.version_option(package_name="offlinekit")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +18,7 @@ from offlinekit.core.load_guard import Bounded
 from offlinekit.datasets.formats.packed_arrays import plain_pickle, torch_archive
 from offlinekit.errors import FileFormatError, UnsupportedError
 from offlinekit.load_budget import budget_of
-from offlinekit.nn.encoders import MLPEncoder
+from offlinekit.nn.encoders import NATURE_FILTERS, CNNEncoder, MLPEncoder
 from offlinekit.nn.isolation import trainable
 from offlinekit.sampling.scalers import Affine, Scaling
 from offlinekit.types import Array
@@ -27,16 +28,13 @@ if TYPE_CHECKING:
     from offlinekit.types import Json
 
 ALGORITHMS = (
-    *("awac", "bc", "cal_ql", "cql", "ddpg", "discrete_bc", "discrete_bcq", "discrete_cql", "discrete_sac"),
-    *("double_dqn", "dqn", "iql", "nfq", "rebrac", "sac", "td3", "td3_plus_bc"),
+    *("awac", "bc", "bcq", "bear", "cal_ql", "cql", "ddpg", "discrete_bc", "discrete_bcq", "discrete_cql"),
+    *("discrete_sac", "double_dqn", "dqn", "iql", "nfq", "plas", "plas_with_perturbation", "prdc", "rebrac"),
+    *("sac", "td3", "td3_plus_bc"),
 )
-"""Types of d3rlpy, which are names of the catalogue too."""
-NO_TANH = "the decoder of its VAE leaves out the tanh that the authors' code and the one here have"
+"""Types of d3rlpy, which are names of the catalogue too, but for those of `RENAMED`."""
+RENAMED = {"plas_with_perturbation": "plas"}
 OTHERS = {
-    "bcq": NO_TANH,
-    "bear": NO_TANH,
-    "plas": NO_TANH,
-    "plas_with_perturbation": NO_TANH,
     "crr": "its policy has a deviation for each state, that of CRR here one for each dimension of the action",
     "decision_transformer": "its blocks are not those of DecisionTransformer here",
     "discrete_decision_transformer": "its blocks are not those of DiscreteDecisionTransformer here",
@@ -46,6 +44,7 @@ ENCODERS = {
     "encoder_factory": "encoder",
     "actor_encoder_factory": "encoder",
     "critic_encoder_factory": "critic_encoder",
+    "imitator_encoder_factory": "vae_encoder",
 }
 """Names there and here."""
 NAMES = {
@@ -53,11 +52,36 @@ NAMES = {
     "target_smoothing_sigma": "target_noise",
     "target_smoothing_clip": "target_noise_clip",
     "update_actor_interval": "policy_delay",
+    "imitator_learning_rate": "vae_learning_rate",
 }
+OF_CQL = {
+    "conservative_weight": "alpha",
+    "alpha_threshold": "gap_threshold",
+    "n_action_samples": "n_actions",
+    "soft_q_backup": "soft_backup",
+}
+OF_PLAS = {"lam": "min_weight", "beta": "kl_weight", "action_flexibility": "perturbation"}
 OWN_NAMES = {
-    "awac": {"lam": "temperature"},
-    "cal_ql": {"conservative_weight": "alpha"},
-    "cql": {"conservative_weight": "alpha"},
+    "awac": {"lam": "temperature", "n_action_samples": "n_actions"},
+    "bcq": {**OF_PLAS, "n_action_samples": "n_candidates"},
+    "bear": {
+        "alpha_threshold": "mmd_threshold",
+        "lam": "min_weight",
+        "mmd_kernel": "kernel",
+        "mmd_sigma": "kernel_width",
+        "n_action_samples": "n_candidates",
+        "n_mmd_action_samples": "n_matched",
+        "n_target_samples": "n_actions",
+        "vae_kl_weight": "kl_weight",
+    },
+    "cal_ql": OF_CQL,
+    "cql": OF_CQL,
+    "plas": OF_PLAS,
+    "plas_with_perturbation": OF_PLAS,
+    "prdc": {"alpha": "alpha", "beta": "state_weight"},
+    "td3_plus_bc": {"alpha": "alpha"},
+    "discrete_cql": {"alpha": "alpha"},
+    "rebrac": {"actor_beta": "actor_penalty", "critic_beta": "critic_penalty"},
     "discrete_bcq": {"action_flexibility": "threshold", "beta": "logits_penalty"},
     "iql": {"weight_temp": "beta"},
 }
@@ -73,11 +97,16 @@ TAKEN = (
         "n_critics",
     ),
     *("target_update_interval", "expectile", "max_weight", "initial_temperature", "alpha_learning_rate"),
+    "warmup_steps",
 )
 """Hyperparameters of the same name and meaning."""
 MODULES = {
     "policy": ("policy", "imitator"),
-    "target_policy": ("targ_policy",),
+    "target_policy": ("targ_policy", "policy"),
+    "perturbation": ("perturbation",),
+    "target_perturbation": ("targ_perturbation",),
+    "vae.encoder": ("vae_encoder",),
+    "vae.decoder": ("vae_decoder",),
     "q": ("q_funcs",),
     "target_q": ("targ_q_funcs",),
     "value": ("value_func",),
@@ -86,6 +115,13 @@ MODULES = {
 """Networks here, and the names that they can have there."""
 LOG_STDS = {"iql": (-5.0, 2.0), "awac": (-6.0, 0.0)}
 """Bounds between which a sigmoid keeps logarithms of deviations there."""
+DRAWN = ("latents", "noise")
+"""Numbers drawn once here, by which `predict` chooses among actions; there they are drawn at each call."""
+LAYER = re.compile(
+    r"(?P<module>.+?)(?:\.network)?\.(?P<part>mlp|trunk)\.(?:parts\.0\.|parameters_of\.parts__0__)?"
+    r"layers(?:\.|__)(?P<number>\d+)(?:\.|__)(?P<name>weight|bias)"
+)
+"""A layer here: of the part that looks at images, or of what follows."""
 
 
 class D3File(NamedTuple):
@@ -148,11 +184,11 @@ def load_d3rlpy(
             f"{path} holds the algorithm {kind:.100} of d3rlpy, which cannot be taken over: {why}"
         )
     try:
-        return _made(file, kind, given, fronts[kind], path, device, max_bytes)
+        return _made(file, kind, given, fronts[RENAMED.get(kind, kind)], path, device, max_bytes)
     except (UnsupportedError, FileFormatError):
         raise
     except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
-        raise FileFormatError(f"{path} does not fit {fronts[kind].__name__}: {error}") from error
+        raise FileFormatError(f"{path} does not fit the algorithm {kind}: {error}") from error
 
 
 @trainable()
@@ -165,9 +201,10 @@ def _made(
     device: str,
     max_bytes: int | None,
 ) -> Algo:
-    algo = front(**hyperparameters(kind, given, front), device=device, seed=0)
+    shape = tuple(file.config["observation_shape"])
+    algo = front(**hyperparameters(kind, given, front, shape), device=device, seed=0)
     algo.scaling = Scaling(
-        _affine(given.get("observation_scaler")),
+        None if len(shape) == 3 else _affine(given.get("observation_scaler")),
         _affine(given.get("action_scaler")),
         _affine(given.get("reward_scaler")),
     )
@@ -176,13 +213,16 @@ def _made(
     }
     with Bounded(tensors, path, max_bytes):
         algo.make_impl(*_spaces(file.config, algo, given))
-    state = {name: _state(name, old, file, kind, algo) for name, old in algo.impl.state_dict().items()}
+    layers = Layers(file.networks, list(algo.impl.state_dict()), 1.0 if _sees_scaled(given, shape) else 255.0)
+    state = {name: _state(name, old, file, kind, layers) for name, old in algo.impl.state_dict().items()}
     algo.impl.load_state_dict(state)
     algo.dataset_name = f"d3rlpy:{path.name}"
     return algo
 
 
-def hyperparameters(kind: str, given: Mapping[str, Any], front: type[Algo]) -> dict[str, Any]:
+def hyperparameters(
+    kind: str, given: Mapping[str, Any], front: type[Algo], shape: tuple[int, ...]
+) -> dict[str, Any]:
     """Returns the hyperparameters that mean the same here, by their names here.
 
     Raises:
@@ -193,9 +233,15 @@ def hyperparameters(kind: str, given: Mapping[str, Any], front: type[Algo]) -> d
         {**{name: name for name in TAKEN}, **NAMES, **OWN_NAMES.get(kind, {})},
     )
     found: dict[str, Any] = {names[n]: value for n, value in given.items() if names.get(n) in known}
-    found |= {ENCODERS[n]: _encoder(value) for n, value in given.items() if ENCODERS.get(n) in known}
+    found |= {ENCODERS[n]: _encoder(value, shape) for n, value in given.items() if ENCODERS.get(n) in known}
+    if "decoder_tanh" in known:
+        found["decoder_tanh"] = False
+    if kind == "bcq":
+        found["n_actions"] = found["n_candidates"]
+    if OWN_NAMES.get(kind) is OF_CQL:
+        found |= _of_cql(given, found)
     for scaler, name in (
-        ("observation_scaler", "standard"),
+        *([("observation_scaler", "standard")] if len(shape) < 3 else []),
         ("action_scaler", "minmax"),
         ("reward_scaler", "standard"),
     ):
@@ -214,17 +260,35 @@ def hyperparameters(kind: str, given: Mapping[str, Any], front: type[Algo]) -> d
     return found
 
 
+def _of_cql(given: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns alpha and targets of CQL, whose loss there is alpha' weight (gap - threshold), alpha' learned or not."""
+    own: dict[str, Any] = {"alpha": given.get("conservative_weight", 5.0) * given.get("initial_alpha", 1.0)}
+    if not given.get("alpha_learning_rate") or own["alpha"] == 0:
+        own |= {"gap_threshold": None, "alpha_learning_rate": 1e-4}
+    if given.get("max_q_backup") and not found.get("soft_backup"):
+        own |= {"max_backup": True, "max_backup_order": "action"}
+    return own
+
+
 def _kind(factory: object) -> str:
     return str(factory["type"]) if isinstance(factory, Mapping) else "none"
 
 
-def _encoder(factory: Mapping[str, Any]) -> MLPEncoder:
-    """Returns the encoder that a factory of vectors makes."""
+def _encoder(factory: Mapping[str, Any], shape: tuple[int, ...]) -> MLPEncoder:
+    """Returns the encoder that a factory of vectors or of images makes."""
     options: dict[str, Any] = factory["params"]
+    pixels = len(shape) == 3
     odd = [n for n in ("use_batch_norm", "exclude_last_activation", "last_activation") if options.get(n)]
-    if _kind(factory) not in ("vector", "default") or odd:
+    odd += [n for n in ("dropout_rate",) if pixels and options.get(n)]
+    odd += ["activation"] if pixels and options["activation"] != "relu" else []
+    if _kind(factory) not in ("pixel" if pixels else "vector", "default") or odd:
         what = f"{odd[0]}=" if odd else f"the kind {_kind(factory)!r}"
-        raise UnsupportedError(f"encoders of {what} are not taken over; those of vectors without it are")
+        raise UnsupportedError(
+            f"encoders of {what} are not taken over; those of {'images' if pixels else 'vectors'} without it are"
+        )
+    if pixels:
+        filters = tuple(tuple(row) for row in options.get("filters") or NATURE_FILTERS)
+        return CNNEncoder((options.get("feature_size") or 512,), filters=filters)
     activation = {"swish": "silu"}.get(options["activation"], options["activation"])
     return MLPEncoder(
         tuple(options.get("hidden_units") or (256, 256)),
@@ -275,7 +339,7 @@ def _spaces(
     config: Mapping[str, Any], algo: Algo, given: Mapping[str, Any]
 ) -> tuple[spaces.Box, spaces.Space[Any]]:
     shape, size = tuple(config["observation_shape"]), int(config["action_size"])
-    seen = spaces.Box(-np.inf, np.inf, shape)
+    seen = spaces.Box(0, 255, shape, np.uint8) if len(shape) == 3 else spaces.Box(-np.inf, np.inf, shape)
     if algo.action_kind == "discrete":
         return seen, spaces.Discrete(size)
     if algo.scaling.action is None:
@@ -285,48 +349,94 @@ def _spaces(
     return seen, spaces.Box(low, high)
 
 
-def _state(name: str, old: Tensor, file: D3File, kind: str, algo: Algo) -> Tensor:
+def _sees_scaled(given: Mapping[str, Any], shape: tuple[int, ...]) -> bool:
+    """Returns whether networks there see bytes of images divided by 255, as they do here, or as they are.
+
+    Raises:
+        UnsupportedError: If a scaler does something else to them.
+    """
+    scaler = _kind(given.get("observation_scaler"))
+    if len(shape) == 3 and scaler not in ("pixel", "none"):
+        raise UnsupportedError(
+            f"scalers of images of the kind {scaler!r} are not taken over; pixel is, and none"
+        )
+    return len(shape) != 3 or scaler == "pixel"
+
+
+def _state(name: str, old: Tensor, file: D3File, kind: str, layers: Layers) -> Tensor:
     """Returns the tensor there of a tensor here.
 
     Raises:
         FileFormatError: If the file lacks it, or has it in another shape.
     """
+    if name in DRAWN:
+        return old
     if name in ("log_temperature", "log_alpha"):
         found = _arrays(file.networks[{"log_temperature": "log_temp"}.get(name, name)])["_parameter"].reshape(
             ()
         )
+        if OWN_NAMES.get(kind) is OF_CQL and name == "log_alpha":
+            found = found + math.log(file.config["config"]["params"].get("conservative_weight", 5.0))
     elif name == "policy.log_stds":
         low, high = LOG_STDS[kind]
         raw = _arrays(file.networks["policy"])["_logstd"].reshape(-1).astype(np.float64)
         found = low + (high - low) / (1.0 + np.exp(-raw))
     else:
-        found = _of_layers(name, file, [n for n in algo.impl.state_dict() if "mlp.layers." in n])
+        found = layers.of(name)
     if found.shape != tuple(old.shape):
         raise FileFormatError(f"{name} has shape {list(found.shape)} in the file, expected {list(old.shape)}")
     return torch.as_tensor(np.array(found)).to(old.device, old.dtype)
 
 
-def _of_layers(name: str, file: D3File, names: list[str]) -> Array:
-    """Returns the numbers of a layer; those of K members lie in one tensor here."""
-    matched = re.fullmatch(r"(.+?)(\.network)?\.mlp\.layers\.(\d+)\.(weight|bias)", name)
-    if matched is None or matched[1] not in MODULES:
-        raise FileFormatError(f"there is no {name} in files of d3rlpy")
-    own = [n for n in names if n.startswith(f"{matched[1]}.")]
-    last = max(int(n.split(".")[-2]) for n in own)
-    networks = next(file.networks[there] for there in MODULES[matched[1]] if there in file.networks)
-    arrays, number, part = _arrays(networks), int(matched[3]), matched[4]
-    if not matched[1].endswith("q"):
-        return _of_layer(arrays, "", number, last, part)
-    members = sorted({int(key.split(".")[0]) for key in arrays})
-    each = [_of_layer(arrays, f"{member}.", number, last, part) for member in members]
-    return np.stack([array.T if array.ndim == 2 else array[None] for array in each])
+class Layers:
+    """The numbers of layers, by their names here.
 
+    Args:
+        networks: Of the file.
+        names: Of all tensors here.
+        bytes_by: What the first weights on images are multiplied by.
+    """
 
-def _of_layer(arrays: Mapping[str, Array], prefix: str, number: int, last: int, part: str) -> Array:
-    """Returns the numbers of a layer of one network; the last has mean and deviation side by side, if it has both."""
-    if number < last:
-        return arrays[f"{prefix}_encoder._layers.{number}.{part}"]
-    if f"{prefix}_fc.{part}" in arrays:
-        return arrays[f"{prefix}_fc.{part}"]
-    heads = [arrays[key] for n in ("_mu", "_logstd") if (key := f"{prefix}{n}.{part}") in arrays]
-    return np.concatenate(heads)
+    def __init__(self, networks: Mapping[str, Any], names: list[str], bytes_by: float) -> None:
+        self.networks, self.names, self.bytes_by = networks, names, bytes_by
+
+    def of(self, name: str) -> Array:
+        """Returns the numbers of a layer; those of K members lie in one tensor here.
+
+        Raises:
+            FileFormatError: For a name that stands for no layer.
+        """
+        layer = LAYER.fullmatch(name)
+        if layer is None or layer["module"] not in MODULES:
+            raise FileFormatError(f"there is no {name} in files of d3rlpy")
+        module = layer["module"]
+        arrays = _arrays(next(self.networks[there] for there in MODULES[module] if there in self.networks))
+        if not module.endswith("q"):
+            return self._of_one(arrays, "", layer)
+        members = sorted({int(key.split(".")[0]) for key in arrays})
+        each = [self._of_one(arrays, f"{member}.", layer) for member in members]
+        if layer["part"] == "trunk":
+            return np.stack(each)
+        return np.stack([array.T if array.ndim == 2 else array[None] for array in each])
+
+    def _of_one(self, arrays: Mapping[str, Array], prefix: str, layer: re.Match[str]) -> Array:
+        """Returns the numbers of a layer of one network; of the last those of mean and deviation, if it has both."""
+        number, name = int(layer["number"]), layer["name"]
+        if layer["part"] == "trunk":  # There may be layers of dropout between those of numbers.
+            there = sorted(
+                int(key.split(".")[-2]) for key in arrays if key.startswith(f"{prefix}_encoder._cnn")
+            )
+            numbers = arrays[f"{prefix}_encoder._cnn_layers.{sorted(set(there))[number // 2]}.{name}"]
+            return numbers * self.bytes_by if (number, name) == (0, "weight") else numbers
+        if number < self._last(layer["module"]):
+            images = f"{prefix}_encoder._last_layers.{number}.{name}"
+            return arrays[images if images in arrays else f"{prefix}_encoder._layers.{number}.{name}"]
+        if f"{prefix}_fc.{name}" in arrays:
+            return arrays[f"{prefix}_fc.{name}"]
+        heads = [arrays[key] for n in ("_mu", "_logstd") if (key := f"{prefix}{n}.{name}") in arrays]
+        return np.concatenate(heads)
+
+    def _last(self, module: str) -> int:
+        """Returns the number of the last layer of a network here."""
+        own = [LAYER.fullmatch(name) for name in self.names if name.startswith(f"{module}.")]
+        return max(int(layer["number"]) for layer in own if layer is not None and layer["part"] == "mlp")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from offlinekit.core.units import Converter
+from offlinekit.core.units import NO_LABELS, Converter
 from offlinekit.envs.frame_stacking import history_of
 from offlinekit.envs.legal_actions import legal_of, rest_of, space_of_rest
 from offlinekit.envs.stateful_policies import StatefulPolicy
@@ -16,8 +16,11 @@ from offlinekit.nn.trunks import observation_leaves, space_leaves
 from offlinekit.types import Array, ArrayTree, rows, stack_trees
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
     from offlinekit.core.algo import Algo
     from offlinekit.sampling.batch import TensorTree
+    from offlinekit.types import RowsLike
 
 
 class StatefulActor(StatefulPolicy):
@@ -43,6 +46,31 @@ class StatefulActor(StatefulPolicy):
         """Returns the memory of an episode that has taken no step."""
         begun = self.impl.begin_episode(self.target_return)
         return begun if self._n_rows == 1 else ((), begun)
+
+    def predict(
+        self,
+        observation: RowsLike,
+        reward: float = 0.0,
+        *,
+        legal_actions: ArrayLike | None = None,
+        labels: bool = False,
+    ) -> Array:
+        """Returns the action on one observation of the episode under way.
+
+        Args:
+            observation: The newest one, without an axis of batches; or a row of a table, as `Algo.predict` takes it.
+            reward: What the action before it has earned; 0 in the first step.
+            legal_actions: [A] of 0 and 1, where the data had them.
+            labels: Whether the action comes as its label in the schema of the table.
+
+        Raises:
+            ValueError: For labels without a schema, and for legal actions that lack or that are of no use.
+        """
+        schema = self._converter.scaling.schema
+        if labels and schema is None:
+            raise ValueError(NO_LABELS)
+        action = super().predict(self._converter.encoded(observation, legal_actions), reward)
+        return schema.decode(action) if labels and schema is not None else action
 
     def choose(
         self, observations: ArrayTree, rewards: Array, memories: list[Any]

@@ -156,6 +156,8 @@ def row_values(dataset: MDPDataset, name: str) -> Array:
         ValueError: For a column that there is not, or of more than one number a row.
     """
     known = [*dataset.extras, *dataset.episode_extras]
+    if name == "time" and name not in known and dataset.schema is not None and dataset.schema.time:
+        name = dataset.schema.time  # The column of the table that its schema calls so.
     if name not in known:
         raise ValueError(f"by must be one of {sorted(known)}, got {name!r}{did_you_mean(name, known)}")
     values = dataset.extras[name] if name in dataset.extras else dataset.episode_extras[name]

@@ -23,6 +23,7 @@ from offlinekit.envs.text.token_space import TokenSpace
 from offlinekit.envs.text.tokenizers import tokenizer_from_json
 from offlinekit.errors import DatasetError, FileFormatError, UnsupportedError
 from offlinekit.ground.action_spaces import JointDiscrete, flat_actions, held_space
+from offlinekit.ground.category_space import CategorySpace
 from offlinekit.load_budget import budget_of
 from offlinekit.types import Array, map_tree
 
@@ -49,6 +50,11 @@ def as_actions(values: object, space: Space | None) -> tuple[Array, Space]:
         DatasetError: For a shape or dtype that does not fit.
         UnsupportedError: For a space of another kind, or of too many joint choices.
     """
+    if isinstance(values, dict) and space is None:
+        message = (
+            f"are a dict of the columns {', '.join(map(repr, values))}, and no space says in which order"
+        )
+        raise refused("actions", message, "declare it: action_space=gymnasium.spaces.Dict(...)")
     if space is not None:
         held = _held(space)
         values, space = _flat(values, space), held
@@ -272,7 +278,8 @@ def space_to_json(space: Space) -> dict[str, Any]:
         return {"kind": "tuple", "items": [space_to_json(part) for part in space.spaces]}
     if isinstance(space, spaces.Box):
         bounds = {"low": _bound(space.low), "high": _bound(space.high)}
-        return {"kind": "box", "shape": list(space.shape), "dtype": str(space.dtype), **bounds}
+        embedded = {"embedded": list(map(list, space.blocks))} if isinstance(space, CategorySpace) else {}
+        return {"kind": "box", "shape": list(space.shape), "dtype": str(space.dtype), **bounds, **embedded}
     raise UnsupportedError(
         f"a space must be made of Box, Discrete, Dict and Tuple to be written, got {space}"
     )
@@ -323,6 +330,8 @@ def _space(data: Any) -> Space:
     if kind == "box":
         dtype, shape = np.dtype(data["dtype"]), tuple(int(size) for size in data["shape"])
         budget_of().take(SPACE_BYTES * math.prod(shape), f"a Box of shape {list(shape)!r:.100}")
+        if "embedded" in data:
+            return CategorySpace(shape[0], data["embedded"])
         low, high = (np.broadcast_to(np.asarray(data[key]).astype(dtype), shape) for key in ("low", "high"))
         return spaces.Box(low, high, shape, dtype.type)
     if kind == "tokens":

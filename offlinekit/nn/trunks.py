@@ -11,6 +11,7 @@ from gymnasium import spaces
 from torch import Tensor, nn
 
 from offlinekit.envs.legal_actions import rest_of
+from offlinekit.ground.category_space import CategorySpace
 from offlinekit.sampling.batch import TensorTree
 from offlinekit.types import map_tree
 
@@ -40,7 +41,7 @@ def is_image(space: spaces.Space[Any]) -> bool:
 
 
 class Trunk(nn.Module):
-    """Observations -> [B, size]: convolutions for images if filters are given, the rest flattened.
+    """Observations -> [B, size]: convolutions for images if filters are given, categories embedded, the rest flattened.
 
     Args:
         space: The observation space, nested or not.
@@ -53,11 +54,15 @@ class Trunk(nn.Module):
         self.space = space
         kind = ResidualConvolutions if "channels" in convolution else Convolutions
         self.parts = nn.ModuleList(
-            kind(leaf, **convolution) if convolution and is_image(leaf) else Flat()
+            kind(leaf, **convolution)
+            if convolution and is_image(leaf)
+            else Embeddings(leaf)
+            if isinstance(leaf, CategorySpace)
+            else Flat()
             for leaf in space_leaves(space)
         )
         sizes = [
-            part.size if isinstance(part, kind) else math.prod(leaf.shape or (1,))
+            part.size if isinstance(part, kind | Embeddings) else math.prod(leaf.shape or (1,))
             for part, leaf in zip(self.parts, space_leaves(space), strict=True)
         ]
         self.size = sum(sizes)
@@ -162,6 +167,40 @@ class Flat(nn.Module):
     def forward(self, observations: Tensor) -> Tensor:
         """Flattens all axes but the first; [B] becomes [B, 1]."""
         return observations.unsqueeze(1).flatten(1)
+
+
+class Embeddings(nn.Module):
+    """Vectors [B, D] of a table -> [B, size]: each block that is one-hot becomes the row of its class, the rest stays.
+
+    Rows begin standard normal, but that of the last class, of unknown labels, at zero, the mean of the others.
+
+    Args:
+        space: Says which columns are blocks.
+    """
+
+    def __init__(self, space: CategorySpace) -> None:
+        super().__init__()
+        self.blocks = space.blocks
+        tables = [torch.randn(width, n) for _, n, width in self.blocks]
+        for table in tables:
+            table[:, -1] = 0.0
+        self.tables = nn.ParameterList(
+            map(nn.Parameter, tables)
+        )  # [width, classes], as `linear` has weights.
+        self.n_columns = space.shape[0]
+        self.size = self.n_columns + sum(width - n for _, n, width in self.blocks)
+
+    def forward(self, observations: Tensor) -> Tensor:
+        """Returns the features [B, size], in the order of the columns."""
+        parts, end = [], 0
+        for (first, n, _), table in zip(self.blocks, self.tables, strict=True):
+            if first > end:
+                parts.append(observations[:, end:first])
+            parts.append(nn.functional.linear(observations[:, first : first + n], table))
+            end = first + n
+        if end < self.n_columns:
+            parts.append(observations[:, end:])
+        return torch.cat(parts, -1)
 
 
 class UserTrunk(nn.Module):

@@ -26,12 +26,19 @@ class ConditionalVAE(nn.Module):
         space: The observation space.
         action_size: A; the latents have L = 2 A dimensions.
         random: The agent's random numbers.
+        ends_in_tanh: Whether decoded actions pass through a tanh, into [-1, 1].
     """
 
     def __init__(
-        self, encoder: MLPEncoder, space: spaces.Space[object], action_size: int, random: Random
+        self,
+        encoder: MLPEncoder,
+        space: spaces.Space[object],
+        action_size: int,
+        random: Random,
+        ends_in_tanh: bool = True,
     ) -> None:
         super().__init__()
+        self.ends_in_tanh = ends_in_tanh
         self.random, self.latent_size = random, 2 * action_size
         self.encoder = Network(encoder, space, 2 * self.latent_size, random, action_size=action_size)
         self.decoder = Network(encoder, space, action_size, random, action_size=self.latent_size)
@@ -42,8 +49,9 @@ class ConditionalVAE(nn.Module):
         return means, log_stds.clamp(-4.0, 15.0)
 
     def decode(self, observations: TensorTree, latents: Tensor) -> Tensor:
-        """Returns the actions of latents, [..., B, L] -> [..., B, A] in [-1, 1]."""
-        return torch.tanh(self.decoder(observations, latents))
+        """Returns the actions of latents, [..., B, L] -> [..., B, A], in [-1, 1] if a tanh ends them."""
+        actions: Tensor = self.decoder(observations, latents)
+        return torch.tanh(actions) if self.ends_in_tanh else actions
 
     def draw_latents(self, observations: TensorTree, *n: int) -> Tensor:
         """Draws clipped latents [*n, B, L]."""

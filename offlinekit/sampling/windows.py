@@ -266,7 +266,7 @@ def rows_around(rows: Tensor, ends: Tensor, steps: Tensor) -> Tensor:
         ends: Of all episodes, the numbers of the rows behind them, int64 [E].
         steps: int64 [M]; negative ones lie before the row.
     """
-    episodes = torch.searchsorted(ends, rows, right=True)
+    episodes = torch.searchsorted(ends, rows.contiguous(), right=True)
     first = torch.cat([torch.zeros_like(ends[:1]), ends])[episodes]
     return (rows.unsqueeze(-1) + steps).clamp(first.unsqueeze(-1), ends[episodes].unsqueeze(-1) - 1)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -44,6 +44,12 @@ NAMES = {
 """Names of columns in small letters that say what a column is for; the first one that a table has."""
 COMMA = re.compile(r"-?\d+,\d+")
 """A number with a decimal comma."""
+TIME_FORMATS = tuple(
+    f"{day}{time}"
+    for time in ("", " %H:%M", " %H:%M:%S")
+    for day in ("%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%Y/%m/%d", "%d-%m-%Y")
+)
+"""Of times that are no ISO 8601; one is guessed if it alone reads all cells of a column."""
 MOST_LABELS = 50
 """Different texts beyond this number, or in more than half of the rows, are hardly categories."""
 
@@ -58,6 +64,7 @@ class Guess:
         unused: Names of the other columns, each with the reason.
         n_rows: Of the table.
         decimal: The decimal mark of its numbers.
+        time_format: Of its times; empty for ISO 8601.
     """
 
     observations: Mapping[str, tuple[TableColumn, str]]
@@ -66,6 +73,7 @@ class Guess:
     unused: Mapping[str, str] = field(default_factory=dict)
     n_rows: int = 0
     decimal: str = "."
+    time_format: str = ""
 
     def to_yaml(self, table: str, file: str) -> str:
         """Returns the guess as the text of a schema file.
@@ -80,14 +88,15 @@ class Guess:
             f"#   offlinekit datasets validate {table} --schema {file}",
             f"# kind: {', '.join(KINDS)}; order has its categories from the lowest.",
             f"# unit: of numbers for people; of times {', '.join(SECONDS)}.",
-            f"# gaps: {', '.join(RULES)} (with fill:). Other fields: low, high.",
+            f"# gaps: {', '.join(RULES)} (with fill:). Other fields: low, high; embed, of a category.",
             "observations:",
             *(_line(*each) for each in self.observations.values()),
             "actions:" if self.actions else "actions: []  # Name the column here",
             *(_line(*each) for each in self.actions.values()),
             *(f"{role}: {_quoted(self.roles[role] or '')}".removesuffix(' ""') for role in ROLES),
             "legal_actions: []  # Columns of yes/no, one for each category of the action",
-            'time_format:  # Such as "%d.%m.%Y %H:%M", if times are no ISO 8601',
+            f"time_format: {_quoted(self.time_format)}".removesuffix(' ""')
+            + '  # Such as "%d.%m.%Y %H:%M", if times are no ISO 8601',
             f'decimal: "{self.decimal}"  # The mark of numbers in text files',
             *(f"# Not used: {name} ({reason})" for name, reason in self.unused.items()),
         ]
@@ -113,18 +122,38 @@ def guess(rows: object, **named: str | None) -> Guess:
     decimal = "," if any(_has_commas(column) for column in cells.values()) else "."
     if decimal == ",":
         cells = {name: _with_points(column) for name, column in cells.items()}
+    time_format = _time_format(cells[name] for name in names if name not in (action, *roles.values()))
     observations: dict[str, tuple[TableColumn, str]] = {}
     unused = {}
     for name in names:
         if name == action or name in roles.values():
             continue
-        column, seen = _column(name, cells[name])
+        column, seen = _column(name, cells[name], time_format)
         if column is None:
             unused[name] = seen
         else:
             observations[name] = (column, seen)
     actions = {} if action is None else {action: _action(action, cells[action])}
-    return Guess(observations, actions, roles, unused, len(cells[names[0]]), decimal)
+    return Guess(observations, actions, roles, unused, len(cells[names[0]]), decimal, time_format)
+
+
+def _time_format(columns: Iterable[Array]) -> str:
+    """Returns the format that reads the times of a table; empty if they are ISO 8601, or can be read in two ways."""
+    for cells in columns:
+        texts = [cell for cell in cells.tolist() if isinstance(cell, str) and cell.strip()]
+        if texts and any(mark in texts[0] for mark in "./-"):
+            fitting = [known for known in TIME_FORMATS if _reads(known, cells)]
+            if len(fitting) == 1 and not _reads("", cells):
+                return fitting[0]
+    return ""
+
+
+def _reads(time_format: str, cells: Array) -> bool:
+    try:
+        TableColumn("", "time", origin="1970-01-01").numbers(cells, time_format)
+    except TableError:
+        return False
+    return True
 
 
 def _has_commas(cells: Array) -> bool:
@@ -146,7 +175,7 @@ def _named_so(names: Sequence[str], role: str) -> str | None:
     return next((by_small[known] for known in NAMES[role] if known in by_small), None)
 
 
-def _column(name: str, cells: Array) -> tuple[TableColumn | None, str]:
+def _column(name: str, cells: Array, time_format: str) -> tuple[TableColumn | None, str]:
     """Returns what a column of the observation may mean, or None, and what was seen."""
     labels, counts, n_gaps = _labels(cells)
     gaps = f"; {n_gaps:,} of {len(cells):,} rows have no value: state a rule" if n_gaps else ""
@@ -157,14 +186,16 @@ def _column(name: str, cells: Array) -> tuple[TableColumn | None, str]:
     for kind in ("number", "time"):
         column = TableColumn(name, kind, origin="1970-01-01" if kind == "time" else None)
         try:
-            numbers = column.numbers(cells)
+            numbers = column.numbers(cells, time_format)
         except TableError:
             continue
         if kind == "time":
             return TableColumn(name, "time", unit="days"), f"such as {labels[0]}{gaps}"
         return TableColumn(name), f"{np.nanmin(numbers):g} to {np.nanmax(numbers):g}{gaps}"
     if len(labels) > min(MOST_LABELS, len(cells) / 2):
-        return None, f"{len(labels):,} different texts, such as {labels[0]!r:.60}"
+        blocks = 1 + int((cells[1:] != cells[:-1]).sum())
+        hint = "; if they are episodes, name it there" if len(labels) == blocks < len(cells) else ""
+        return None, f"{len(labels):,} different texts, such as {labels[0]!r:.60}{hint}"
     known = tuple(label for label in labels if label != UNKNOWN)
     return TableColumn(name, "category", known), f"{_counted(labels, counts)}{gaps}"
 

@@ -52,6 +52,7 @@ class TableColumn:
         fill: The value that stands for a gap, fitted to the data unless it is given.
         low, high: The range of numbers; others are refused. Of an action the bounds of its space.
         origin: The time that counts as 0, fitted to the data unless it is given.
+        embed: Of a category of an observation: in how many numbers networks embed it; 0 leaves it one-hot.
 
     Raises:
         TableError: For what means nothing.
@@ -66,6 +67,7 @@ class TableColumn:
     low: float = -math.inf
     high: float = math.inf
     origin: str | None = None
+    embed: int = 0
 
     def __post_init__(self) -> None:
         for what, given, known in (("kind", self.kind, KINDS), ("gaps", self.gaps, RULES)):
@@ -83,6 +85,13 @@ class TableColumn:
             raise self.error("has gaps: constant without its value; give fill: as well")
         if self.kind == "time" and self.unit not in ("", *SECONDS):
             raise self.error(f"counts times in {self.unit!r}, expected one of {', '.join(SECONDS)}")
+        if isinstance(self.embed, bool) or not isinstance(self.embed, int) or self.embed < 0:
+            raise self.error(f"has embed {self.embed!r}, expected a whole number, 0 for one-hot")
+        if self.embed and (self.kind != "category" or self.embed > n + 1):
+            raise self.error(
+                f"has embed {self.embed}, and is of kind {self.kind} with {n} categories; embed a category, in at most "
+                "as many numbers as it has labels and the class for unknown ones"
+            )
         if not self.low <= self.high:
             raise self.error(f"has low {self.low} above high {self.high}")
         try:

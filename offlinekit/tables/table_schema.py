@@ -55,6 +55,9 @@ class TableSchema:
                 raise column.error(
                     f"has a category {UNKNOWN!r}; leave it out, as labels beside the others are that"
                 )
+        for column in self.actions:
+            if column.embed:
+                raise column.error("has embed, which is for categories of an observation; leave it out")
         kinds = {column.kind == "number" for column in self.actions}
         if len(kinds) > 1 or any(c.kind == "time" or c.gaps != "refuse" for c in self.actions):
             raise TableError(
@@ -85,6 +88,16 @@ class TableSchema:
         return tuple(name for column in self.observations for name in column.features)
 
     @property
+    def embedded(self) -> tuple[tuple[int, int, int], ...]:
+        """(first number, classes, numbers of the embedding) of each category of the observation that is embedded."""
+        ends = np.cumsum([0, *(len(column.features) for column in self.observations)]).tolist()
+        return tuple(
+            (first, len(column.categories) + 1, column.embed)
+            for first, column in zip(ends, self.observations, strict=False)
+            if column.embed
+        )
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """Names of all columns that a table for learning has."""
         roles = [getattr(self, role) for role in ROLES]
@@ -105,6 +118,10 @@ class TableSchema:
         if isinstance(observations, (list, tuple)):
             return bool(observations) and isinstance(observations[0], Mapping)
         return hasattr(observations, "to_dict")
+
+    def as_numbers(self, observations: object) -> object:
+        """Returns rows of the table as `encode` has them; numbers as they are."""
+        return self.encode(observations) if self.is_table(observations) else observations
 
     def encode(self, rows: object) -> Array | dict[str, Array]:
         """Returns the observations of rows, as `predict` takes them.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator
 from contextlib import closing, contextmanager
 from contextvars import ContextVar
 from types import FrameType
@@ -27,7 +27,8 @@ _WAITING: dict[int, list[Interruptible]] = {}
 """The runs that wait for each signal, by its number."""
 _BEFORE: dict[int, Any] = {}
 """The handlers to come back."""
-_WHOLE: ContextVar[bool] = ContextVar("whole", default=False)
+_WHOLE: ContextVar[frozenset[int]] = ContextVar("whole", default=frozenset())
+"""Signals that runs in this context notice between two of their steps as well."""
 
 
 class Interruptible(Protocol):
@@ -38,9 +39,13 @@ class Interruptible(Protocol):
 
 
 @contextmanager
-def whole_runs() -> Iterator[None]:
-    """Makes runs notice Ctrl-C between two of their steps as well, if the caller has no handler of its own."""
-    token = _WHOLE.set(True)
+def whole_runs(preemptible: bool = False) -> Iterator[None]:
+    """Makes runs notice Ctrl-C between two of their steps as well, if the caller has no handler of its own.
+
+    Args:
+        preemptible: Whether all of them notice SIGTERM and SIGUSR1 too.
+    """
+    token = _WHOLE.set(_WHOLE.get() | {signal.SIGINT, *(PREEMPTIONS if preemptible else ())})
     try:
         yield
     finally:
@@ -60,7 +65,7 @@ def interruptible(
         steps: Of the run.
         preemptible: Whether SIGTERM and SIGUSR1 do so as well, also between two steps.
     """
-    always = (*(PREEMPTIONS if preemptible else ()), *((signal.SIGINT,) if _WHOLE.get() else ()))
+    always = {*(PREEMPTIONS if preemptible else ()), *_WHOLE.get()}
     with closing(steps), noted(run, always):
         while True:
             with noted(run, (signal.SIGINT,)):
@@ -76,7 +81,7 @@ def interruptible(
 
 
 @contextmanager
-def noted(run: Interruptible, signals: Sequence[int]) -> Iterator[None]:
+def noted(run: Interruptible, signals: Collection[int]) -> Iterator[None]:
     """Records signals on a run in place of their default action; outside of the main thread it does nothing."""
     if threading.current_thread() is not threading.main_thread():
         yield

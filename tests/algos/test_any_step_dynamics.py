@@ -116,6 +116,25 @@ def test_windows_stay_in_their_episode():
     close(algo.impl.input_shift[0], data.observations[sampler.train_rows.numpy(), 0].mean())
 
 
+def test_windows_end_before_a_time_out_behind_which_nothing_was_recorded():
+    rng = np.random.default_rng(0)
+    data = MDPDataset(
+        rng.normal(size=(6, 1)),
+        rng.normal(size=(6, 1)),
+        np.arange(6.0),
+        np.arange(6) == 5,
+        timeouts=np.arange(6) == 2,
+    )
+    algo = AnyStepDynamics(**SMALL, batch_size=4, holdout=0.0).build(data)
+    sampler = algo.make_sampler(data, needs=algo.impl.needs)
+    assert sampler.train_rows.tolist() == [0, 1, 3, 4, 5]
+    batch = sampler.gather(torch.tensor([0, 1, 4]))
+    assert batch.rows.view(3, 3).tolist() == [[0, 1, 1], [1, 1, 1], [4, 5, 5]]
+    assert batch.rewards.view(3, 3)[:, 0].tolist() == [0.0, 1.0, 4.0]
+    _, _, _, _, counted = algo.impl.of_windows(batch)
+    assert counted[0].tolist() == [[1.0, 1.0, 0.0], [1.0, 0.0, 0.0], [1.0, 1.0, 0.0]]
+
+
 def test_predictions_of_one_step_are_those_of_the_one_step_model():
     impl = model(2, n_members=2)
     observations, actions = torch.randn(5, 2), torch.randn(5, 1)

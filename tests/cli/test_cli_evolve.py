@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 
 import pytest
 
@@ -68,6 +69,27 @@ def test_a_run_that_is_interrupted_says_how_to_go_on(call, data_file, tmp_path, 
         done = call("evolve", "--resume", folder)
         assert done.exit_code == 0, done.output
         assert Lineage.read(folder).last == 3
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 75), (signal.SIGUSR1, 75), (signal.SIGINT, 130)]
+)
+def test_signals_save_and_say_how_to_go_on(call, data_file, tmp_path, monkeypatch, number, code):
+    judge = EvaluatorFitness.judge
+
+    def signalled(self, members, generation):
+        if generation == 2:
+            signal.raise_signal(number)
+        return judge(self, members, generation)
+
+    monkeypatch.setattr(EvaluatorFitness, "judge", signalled)
+    words = ("evolve", "--dataset", data_file, *WORDS, *SEARCH, *SMALL, "--generations", 3, "--out", tmp_path)
+    before, cut = signal.getsignal(number), call(*words)
+    (folder,) = tmp_path.iterdir()
+    assert cut.exit_code == code, cut.output
+    assert cut.stderr.splitlines()[-1] == f"Interrupted ; go on with: offlinekit evolve --resume {folder}"
+    assert signal.getsignal(number) is before
+    assert Lineage.read(folder).last == 2  # The judgement under way came to its end.
 
 
 def test_a_file_holds_the_options_and_the_command_line_wins(call, data_file, tmp_path):

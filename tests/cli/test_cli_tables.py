@@ -95,8 +95,13 @@ def test_every_command_that_reads_datasets_takes_a_schema() -> None:
     reading |= {"datasets relabel", "datasets drift"}
     for name, command in commands(main):
         options = {option for parameter in command.params for option in parameter.opts}
-        if "--dataset" in options or name in reading:
+        if {"--dataset", "--for"} & options or name in reading:
             assert {"--schema", "--dataset-option"} <= options, name
+
+
+def test_where_to_begin_with_a_table(call: Call, folder: Path, schema: Path) -> None:
+    shown = call("algos", "--for", folder / "ward.csv", "--schema", schema).output
+    assert "Begin with, in this order" in shown
 
 
 def test_validate_and_info(call: Call, folder: Path, schema: Path) -> None:

@@ -15,12 +15,16 @@ import pytest
 import torch
 
 import offlinekit
+from offlinekit.algos import CQL
+from offlinekit.core.d3rlpy_files import hyperparameters
 from offlinekit.datasets.formats.packed_arrays import plain_pickle, torch_archive
 from offlinekit.errors import FileFormatError, UnsupportedError
 
 GOLDEN = Path(__file__).parents[1] / "d3rlpy"
 EXPECTED = json.loads((GOLDEN / "expected.json").read_text())
-KINDS = [name for name in EXPECTED if name != "observations"]
+KINDS = [name for name in EXPECTED if name not in ("observations", "images")]
+OF_IMAGES = ("DoubleDQN", "DiscreteSAC", "DQN", "TD3")
+CLASSES = {"PLASWithPerturbation": "PLAS"}
 NONE = {"type": "none", "params": {}}
 VECTOR = {"type": "vector", "params": {"hidden_units": [3], "activation": "relu"}}
 
@@ -33,16 +37,77 @@ def written(name, folder):
 
 @pytest.mark.parametrize("name", KINDS)
 def test_d3rlpys_own_actions_and_values(name, tmp_path):
-    """Layer norm, swish, scalers of three kinds, quantiles: made by tests/d3rlpy/make.py with d3rlpy 2.8.1."""
+    """Layer norm, swish, scalers of three kinds, quantiles, images of bytes divided by 255 or (DQN) not.
+
+    Made by tests/d3rlpy/make.py with d3rlpy 2.8.1. BCQ and BEAR choose among actions of numbers that d3rlpy draws at
+    each call, for each observation; here they are put in place of those that an algorithm has drawn once. Layer norms
+    of three units enlarge the rounding of float32.
+    """
     algo = offlinekit.from_d3rlpy(written(name, tmp_path))
     seen, expected = np.array(EXPECTED["observations"], np.float32), EXPECTED[name]
-    assert type(algo).__name__ == name
-    np.testing.assert_allclose(algo.predict(seen), expected["actions"], atol=1e-6)
+    if name in OF_IMAGES:
+        seen = np.array(EXPECTED["images"], np.uint8)
+    assert type(algo).__name__ == CLASSES.get(name, name)
+    if "drawn" in expected:
+        for observation, drawn, action in zip(seen, expected["drawn"], expected["actions"], strict=True):
+            numbers = torch.tensor(drawn)[:, None]
+            if name == "BCQ":
+                algo.impl.latents.copy_(numbers.clamp(-0.5, 0.5))
+            else:
+                algo.impl.noise.copy_(numbers)
+            np.testing.assert_allclose(algo.predict(observation), action, atol=1e-5)
+    else:
+        np.testing.assert_allclose(algo.predict(seen), expected["actions"], atol=1e-5)
     np.testing.assert_allclose(
-        algo.predict_value(seen, np.array(expected["actions"])), expected["values"], atol=1e-6
+        algo.predict_value(seen, np.array(expected["actions"])), expected["values"], atol=1e-5
     )
     again = offlinekit.load(algo.save(tmp_path / "policy.okt"))
     np.testing.assert_array_equal(again.predict(seen), algo.predict(seen))
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        # Those of tests/d3rlpy/make.py that are no defaults here or there.
+        ("PRDC", {"alpha": 1.5, "state_weight": 3.0, "batch_size": 4}),
+        ("PLASWithPerturbation", {"perturbation": 0.2, "min_weight": 0.75, "decoder_tanh": False}),
+        ("BCQ", {"n_actions": 3, "n_candidates": 3, "perturbation": 0.05, "decoder_tanh": False}),
+        ("BEAR", {"n_actions": 10, "n_candidates": 3, "n_matched": 4, "mmd_threshold": 0.05}),
+        ("CQL", {"alpha": 2.0, "gap_threshold": 3.0, "alpha_learning_rate": 1e-4, "soft_backup": False}),
+    ],
+)
+def test_hyperparameters_of_the_same_meaning(name, values, tmp_path):
+    algo = offlinekit.from_d3rlpy(written(name, tmp_path))
+    assert {key: getattr(algo, key) for key in values} == values
+
+
+def test_alpha_of_cql_is_times_the_weight_there(tmp_path):
+    """There alpha' w (gap - t), here alpha (gap - t): log alpha = log alpha' + log w, w = 2."""
+    held = pickle.loads(written("CQL", tmp_path).read_bytes())
+    there = torch_archive(held["torch"])["log_alpha"]["_parameter"].item()
+    algo = offlinekit.from_d3rlpy(tmp_path / "CQL.d3")
+    assert algo.impl.log_alpha.item() == pytest.approx(there + np.log(2.0))
+
+
+@pytest.mark.parametrize(
+    ("given", "values"),
+    [
+        ({"alpha_learning_rate": 0.0}, {"alpha": 6.0, "gap_threshold": None}),  # 2 * 3, never learned.
+        ({"alpha_learning_rate": 1e-3}, {"alpha": 6.0, "gap_threshold": 4.0}),
+        ({"max_q_backup": True}, {"max_backup": True, "max_backup_order": "action"}),
+        ({"max_q_backup": True, "soft_q_backup": True}, {"max_backup": False, "soft_backup": True}),
+    ],
+)
+def test_the_conservative_weight_of_cql(given, values):
+    there = {
+        "conservative_weight": 2.0,
+        "initial_alpha": 3.0,
+        "alpha_threshold": 4.0,
+        "soft_q_backup": False,
+        **given,
+    }
+    algo = CQL(**hyperparameters("cql", there, CQL, (2,)))
+    assert {key: getattr(algo, key) for key in values} == values
 
 
 def test_networks_alone_go_by_the_parameters_of_their_run(tmp_path):
@@ -210,14 +275,15 @@ def test_scalers_of_rewards(scaler, reward, scaled, tmp_path):
 @pytest.mark.parametrize(
     ("kind", "params", "message"),
     [
-        ("bcq", {}, "leaves out the tanh"),
         ("crr", {}, "a deviation for each state"),
         ("unheard_of", {}, "cannot be taken over: known are awac, bc"),
         (
             "dqn",
             {"encoder_factory": {"type": "pixel", "params": {}}},
-            "encoders of the kind 'pixel' are not taken over",
+            "encoders of the kind 'pixel' are not taken over; those of vectors",
         ),
+        ("bc", {"policy_type": "stochastic"}, "stochastic policy"),
+        ("decision_transformer", {}, "blocks are not those"),
         (
             "dqn",
             {"encoder_factory": {"type": "vector", "params": {"use_batch_norm": True}}},
@@ -233,7 +299,6 @@ def test_scalers_of_rewards(scaler, reward, scaled, tmp_path):
             {"reward_scaler": {"type": "clip", "params": {}}},
             "scalers of the kind 'clip' are not taken over",
         ),
-        ("bc", {"policy_type": "stochastic"}, "stochastic policy"),
     ],
 )
 def test_what_is_not_there_is_refused_by_name(kind, params, message, tmp_path):

@@ -14,7 +14,6 @@ import offlinekit
 from offlinekit.algos import (
     BC,
     DQN,
-    IQL,
     SAC,
     TD3,
     DiscreteBC,
@@ -26,6 +25,7 @@ from offlinekit.algos import (
 from offlinekit.core.export import FORMATS
 from offlinekit.core.units import SampledPolicy
 from offlinekit.datasets import MDPDataset
+from offlinekit.datasets.inspection.coverage import action_counts, action_names, output_names
 from offlinekit.datasets.recording.collecting import collect
 from offlinekit.datasets.spaces import check_environment, space_from_json, space_to_json
 from offlinekit.envs.callable_policies import RandomPolicy, checked_actions
@@ -365,8 +365,10 @@ def test_what_policies_return_is_checked_as_the_space_has_it():
 
 
 def test_drift_and_coverage_name_own_numbers():
-    from offlinekit.datasets.inspection.coverage import action_names
-
     assert action_names(dataset(DISCRETE["start"]), 5) == ["3", "4", "5", "6", "7"]
     assert action_names(dataset(DISCRETE["starts"]), 2, part=1) == ["-2", "-1"]
-    assert IQL.action_kind == "continuous"
+    assert output_names(dataset(DISCRETE["starts"])) == ["1, -2", "1, -1", "2, -2", "2, -1", "3, -2", "3, -1"]
+    assert output_names(dataset(DISCRETE["start"])) == ["3", "4", "5", "6", "7"]
+    factored = dataset(DISCRETE["factored"])
+    assert output_names(factored)[:3] == ["[0]=1", "[0]=2", "[1]=1"]
+    assert len(output_names(factored)) == len(action_counts(factored)) == 26

@@ -13,7 +13,7 @@ from table_networks import TABLE
 from offlinekit.algos import DiscreteFQE
 from offlinekit.core.populations import Population
 from offlinekit.datasets import MDPDataset
-from offlinekit.errors import TrainingWarning
+from offlinekit.errors import Preempted, TrainingWarning
 from offlinekit.metrics.ope.fit_checks import behaviour_missed, impossible, possible_values
 from offlinekit.metrics.ope.fitted_policies import FittedPolicies
 from offlinekit.metrics.ope.selection import select
@@ -138,15 +138,14 @@ def test_values_are_noted_on_the_way():
     assert fitted.earlier["one"] != early
 
 
-def test_an_interrupt_says_what_it_stopped(monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, Preempted])
+def test_an_interrupt_says_what_it_stopped(monkeypatch: pytest.MonkeyPatch, kind: type[KeyboardInterrupt]):
     def fitter(self: Any, *_: Any, **__: Any) -> Any:
         yield 3, {}
-        raise KeyboardInterrupt
+        raise kind
 
     monkeypatch.setattr(Population, "fitter", fitter)
-    with pytest.raises(
-        KeyboardInterrupt, match=r"of 1,000 updates of 9 fits \(one\); no policy was compared"
-    ):
+    with pytest.raises(kind, match=r"of 1,000 updates of 9 fits \(one\); no policy was compared"):
         FittedPolicies.of({"one": ALWAYS_ONE}, losses()).train(1_000)
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import math
+import signal
 
 import numpy as np
 import pytest
 import torch
 
-from offlinekit.algos import DiscreteBC, DiscreteCQL
+from offlinekit.algos import FQE, DiscreteBC, DiscreteCQL
 from offlinekit.datasets import get_dataset
 from offlinekit.directions import more_is_better
-from offlinekit.errors import UnsupportedError
+from offlinekit.errors import Preempted, UnsupportedError
 from offlinekit.metrics.reporting.lineage import Lineage, LineageRow
 from offlinekit.nn.encoders import MLPEncoder
 from offlinekit.sweeps import Range
@@ -379,6 +381,17 @@ def test_an_evaluator_of_which_less_is_better_ranks_the_lowest_first(dataset):
     assert (first.fitness > second.fitness) == (first.value < second.value)
 
 
+def test_fits_take_settings_of_their_own(dataset, monkeypatch):
+    made, settings = [], {"encoder": MLPEncoder((4,)), "batch_size": 4}
+    fitness = OfflineFitness(n_steps=3, n_resamples=2, fit_settings=settings)
+    fitness.prepare(dataset, 0)
+    start = FQE.start_value
+    monkeypatch.setattr(FQE, "start_value", lambda fit, data: made.append(fit) or start(fit, data))
+    fitness.judge([algo().build(dataset)], 1)
+    assert {(fit.encoder, fit.batch_size, fit.gamma) for fit in made} == {(MLPEncoder((4,)), 4, 0.99)}
+    assert json.loads(json.dumps(fitness.describe()))["fit_settings"]["encoder"]["hidden_sizes"] == [4]
+
+
 # Refusals.
 
 
@@ -391,7 +404,12 @@ def test_an_evaluator_of_which_less_is_better_ranks_the_lowest_first(dataset):
         ({"search": {"n_critics": Range(1, 3, integer=True)}}, {}, ValueError, "stays as it is"),
         ({"search": {}}, {}, ValueError, "hyperparameter=0"),
         ({}, {"lr_schedule": "cosine"}, ValueError, "lr_schedule='constant'"),
-        ({}, {"encoder": MLPEncoder((8,), layer_norm=True)}, UnsupportedError, "layer_norm=False"),
+        (
+            {"min_units": 8, "max_units": 15},
+            {"encoder": MLPEncoder((8,), layer_norm=True)},
+            UnsupportedError,
+            "layer_norm=False",
+        ),
     ],
 )
 def test_what_cannot_move_is_refused_before_anything_is_trained(dataset, settings, given, error, message):
@@ -430,3 +448,44 @@ def test_agilerl_semantics_are_named_flags(dataset):
     rates = [row.values["learning_rate"] for row in found.lineage.rows]
     assert all(1e-4 <= rate <= 1e-2 for rate in rates)
     assert np.isfinite([row.fitness for row in found.lineage.rows]).all()
+
+
+def test_sigterm_ends_what_a_judge_trains_and_the_run_goes_on_with_the_same_bits(dataset, tmp_path):
+    judged, inner = [], algo()
+
+    @more_is_better
+    def trained_value(member, data):
+        judged.append(member)
+        if len(judged) == 3:  # The first of the second generation.
+            for _ in inner.fitter(data, 1_000, out=None, log_interval=2, progress=False):
+                signal.raise_signal(signal.SIGTERM)
+        return start_value(member, data)
+
+    settings = {**QUIET, "fitness": trained_value, "out": tmp_path, "preemptible": True}
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(Preempted, match=r"in generation 2; go on with resume='"):
+        evolution().fit(evolution().population(algo(), 2), dataset, generations=3, **settings)
+    assert inner.grad_step < 10
+    assert signal.getsignal(signal.SIGTERM) is before
+    (folder,) = tmp_path.iterdir()
+    assert Lineage.read(folder).last == 1
+    settings["out"] = None
+    resumed = evolution().fit(
+        evolution().population(algo(), 2), dataset, generations=3, resume=folder, **settings
+    )
+    whole = evolution().fit(evolution().population(algo(), 2), dataset, generations=3, **settings)
+    assert same(bits(resumed.population), bits(whole.population))
+
+
+@pytest.mark.parametrize(
+    ("written", "remedy"), [(False, r"nothing saved \(out=None\)"), (True, "no generation was complete")]
+)
+def test_a_run_that_ends_in_its_first_generation_has_nothing_to_go_on_with(
+    dataset, tmp_path, written, remedy
+):
+    def interrupted(member, data):
+        raise KeyboardInterrupt
+
+    settings = {**QUIET, "fitness": more_is_better(interrupted), "out": tmp_path if written else None}
+    with pytest.raises(KeyboardInterrupt, match=f"^in generation 1; {remedy}$"):
+        evolution().fit([algo(), algo(seed=1)], dataset, **settings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 
 import numpy as np
@@ -262,10 +263,55 @@ def test_drawn_moves_stay_within_the_sizes(datasets):
     assert kinds["narrower"] > 50
 
 
-def test_networks_that_normalise_their_layers_are_refused(datasets):
-    algo = DiscreteCQL(encoder=MLPEncoder((8,), layer_norm=True)).build(datasets["cartpole-mixed"])
-    with pytest.raises(UnsupportedError, match="layer_norm=False"):
-        network_moves.check_movable(algo)
+NORMS = [{"layer_norm": True}, {"layer_norm": True, "norm_after": True}]
+
+
+def scaled_norms(algo):
+    """Gives norms scales and shifts of their own, which begin at 1 and 0."""
+    with torch.no_grad():
+        for name, value in algo.impl.named_parameters():
+            if "layers.1." in name or "layers.2." in name:
+                value += torch.linspace(-0.5, 0.5, value.shape[-1])
+    return algo
+
+
+@pytest.mark.parametrize("norms", NORMS, ids=["before", "after"])
+@pytest.mark.parametrize("case", CASES[:2], ids=lambda case: case[0].__name__)
+def test_a_normalised_layer_that_doubles_keeps_outputs(datasets, norms, case):
+    cls, name, given = case
+    encoder, dataset = MLPEncoder((16, 16), **norms), datasets[name]
+    algo = cls(seed=1, batch_size=8, encoder=encoder, **given).fit(dataset, 10, **SETTINGS)
+    rows = network_moves.probe_rows(scaled_norms(algo), dataset, 0)
+    move = network_moves.NetworkMove("encoder", "wider", 0, 16, 3)
+    twin, made = network_moves.with_move(algo, move, rows, 0.01)
+    assert made == move
+    before = outputs(algo, dataset)
+    np.testing.assert_allclose(outputs(twin, dataset), before, atol=2e-3 * before.std(), rtol=1e-3)
+    part = dataclasses.replace(move, units=8)  # Half of the units would count twice in mean and variance.
+    assert network_moves.with_move(algo, part, rows, 0.01) is None
+    twin.fit(dataset, 3, **SETTINGS)
+    assert twin.grad_step == algo.grad_step + 3
+
+
+def test_numbers_of_a_norm_go_along_with_their_units():
+    # Units (0, 1) are doubled in the order 1, 0: (3, 5) becomes (3, 5, 5, 3); their gradients are halved.
+    wider = Wider(0, (1, 0), seed=5)
+    assert wider.grown(torch.tensor([3.0, 5.0]), 0).tolist() == [3.0, 5.0, 5.0, 3.0]
+    assert wider.grown(torch.tensor([3.0, 5.0]), 1).tolist() == [1.5, 2.5, 2.5, 1.5]
+
+
+def test_normalised_layers_only_double(datasets):
+    algo = DiscreteCQL(encoder=MLPEncoder((8, 32), layer_norm=True)).build(datasets["cartpole-mixed"])
+    rng, sizes = np.random.default_rng(0), network_moves.Sizes(units=(4, 32))
+    moves = [network_moves.drawn_move(algo, sizes, rng, new_layer=0.5) for _ in range(20)]
+    assert {(move.kind, move.layer, move.units) for move in moves} == {("wider", 0, 8)}  # 64 are too many.
+    network_moves.check_movable(algo, sizes)
+    small = network_moves.Sizes(units=(4, 15))
+    assert network_moves.drawn_move(algo, small, rng) is None
+    with pytest.raises(
+        UnsupportedError, match=r"8 units doubled are more than max_units=15; give max_units=16"
+    ):
+        network_moves.check_movable(algo, small)
 
 
 def test_noise_reaches_a_tenth_of_the_weights_that_act(datasets):

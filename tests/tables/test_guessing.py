@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -105,3 +106,29 @@ def test_a_table_is_read_by_its_guess(tmp_path: Path) -> None:
         dataset.observations[:2], [[1, 1, 0, 0, 0], [0, 0, 0, 1, 31 + 10 / 24]], rtol=1e-6
     )
     assert dataset.actions[:3].tolist() == [2, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("cells", "expected"),
+    [
+        (["04.05.2023", "31.12.2023", None], "%d.%m.%Y"),
+        (["4/13/2023 10:00", "12/31/2023 23:59"], "%m/%d/%Y %H:%M"),
+        (["4/5/2023", "12/11/2023"], ""),  # Days and months cannot be told apart.
+        (["2023-05-04", "2023-12-31"], ""),  # ISO 8601.
+        (["a-1", "b-2"], ""),
+    ],
+)
+def test_formats_of_times_are_guessed_if_one_fits(cells, expected):
+    table = {"visit": cells, "dose": [0.0, 1.0, 2.0][: len(cells)]}
+    found = guess(table)
+    assert found.time_format == expected
+    assert f"time_format: {json.dumps(expected)}".removesuffix(' ""') in found.to_yaml("x.csv", "x.yaml")
+    if expected:
+        assert found.observations["visit"][0].kind == "time"
+
+
+def test_texts_in_blocks_may_be_episodes():
+    table = {"case": [f"P{i // 2}" for i in range(120)], "mixed": [f"M{i % 60}" for i in range(120)]}
+    found = guess({**table, "dose": [0.5] * 120})
+    assert found.unused["case"].endswith("; if they are episodes, name it there")
+    assert found.unused["mixed"] == "60 different texts, such as 'M0'"

@@ -66,33 +66,26 @@ class AnyStepDynamicsImpl(DynamicsImpl):
             members: How many of the members have windows of their own; 1 for windows that all have in common.
         """
         m = self.config.max_steps_back
-        states, actions, following, rewards, known, discounts, numbers = (
-            part.view(members, -1, m, *part.shape[1:])
-            for part in (
-                first_leaf(batch.observations),
-                batch.actions,
-                first_leaf(batch.next_observations),
-                batch.rewards,
-                batch.next_known,
-                batch.discounts,
-                batch.rows,
-            )
+
+        def windows(part: Tensor) -> Tensor:
+            return part.view(members, -1, m, *part.shape[1:])
+
+        states, following = (
+            windows(first_leaf(part)) for part in (batch.observations, batch.next_observations)
         )
-        first = states[:, :, :1].expand_as(states)
-        inputs = self.scaled(first, actions)
-        if members == 1:
-            inputs = inputs.expand(self.config.n_members, *inputs.shape[1:])
+        first, rewards, numbers = (
+            states[:, :, :1].expand_as(states),
+            windows(batch.rewards),
+            windows(batch.rows),
+        )
+        inputs = self.scaled(first, windows(batch.actions))
+        inputs = inputs.expand(self.config.n_members, *inputs.shape[1:])
         outcomes = self.predicted(self.mlp.unrolled(inputs))
-        counted = (numbers - numbers[..., :1] == torch.arange(m, device=numbers.device)).float()
-        recorded = known.unsqueeze(-1).expand_as(states)
         changes = torch.cat([following - first, rewards.unsqueeze(-1)], -1)
-        return (
-            outcomes,
-            changes,
-            torch.cat([recorded, torch.ones_like(rewards).unsqueeze(-1)], -1),
-            discounts,
-            counted,
-        )
+        recorded = windows(batch.next_known).unsqueeze(-1).expand_as(states)
+        known = torch.cat([recorded, torch.ones_like(changes[..., -1:])], -1)
+        counted = (numbers - numbers[..., :1] == torch.arange(m, device=numbers.device)).float()
+        return outcomes, changes, known, windows(batch.discounts), counted
 
     @torch.no_grad()
     def holdout_errors(self, batch: Batch) -> Tensor:

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from offlinekit.cli.options import SETTINGS, complete_algos, complete_datasets, debug_option, example, usage
+from offlinekit.cli.options import (
+    SETTINGS,
+    complete_algos,
+    complete_datasets,
+    debug_option,
+    example,
+    reader_options,
+    usage,
+)
 from offlinekit.cli.output import pairs, table
 
 if TYPE_CHECKING:
@@ -28,8 +36,9 @@ if TYPE_CHECKING:
 @click.option(
     "--goal", type=click.Choice(["offline", "online", "imitate"]), default="offline", help="Of --for."
 )
+@reader_options()
 @debug_option
-def command(name: str | None, dataset: str | None, goal: str) -> None:
+def command(name: str | None, dataset: str | None, goal: str, options: dict[str, Any]) -> None:
     """List the algorithms, describe one, or say where to begin with a dataset.
 
     With NAME in any spelling: its hyperparameters, their defaults and meaning.
@@ -44,7 +53,7 @@ def command(name: str | None, dataset: str | None, goal: str) -> None:
         from offlinekit.datasets import get_dataset
 
         with usage("--for"):
-            data, _ = get_dataset(dataset)
+            data, _ = get_dataset(dataset, **options)
         click.echo(f"{data!r}\n\nBegin with, in this order:\n")
         pairs(advise(data, goal))
         return

@@ -39,6 +39,7 @@ class Generative(ActorCritic):
     vae_learning_rate: Annotated[Positive, "Of the VAE."] = 1e-3
     kl_weight: Annotated[NonNegative, "Of the divergence from the prior, beside the squared error."] = 0.5
     vae_encoder: Annotated[EncoderLike | None, "Of the VAE; None takes `encoder`."] = MLPEncoder((750, 750))
+    decoder_tanh: Annotated[bool, "Whether a tanh ends the VAE's decoder; that of d3rlpy has none."] = True
 
 
 class ActorCriticImpl(Impl):

@@ -13,7 +13,7 @@ def make_vae(impl: Impl) -> ConditionalVAE:
     """Makes the model of the behaviour that the front of an impl configures."""
     config, space = impl.config, impl.observation_space
     encoder = resolve_encoder(config.vae_encoder or config.encoder, space)
-    return ConditionalVAE(encoder, space, impl.action_size, impl.random)
+    return ConditionalVAE(encoder, space, impl.action_size, impl.random, config.decoder_tanh)
 
 
 def make_flow(impl: Impl) -> Flow:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, ClassVar
 
 import torch
@@ -15,7 +16,7 @@ from offlinekit.nn import losses
 from offlinekit.nn.encoders import resolve_encoder
 from offlinekit.nn.networks import QFunction
 from offlinekit.nn.policies import CategoricalPolicy
-from offlinekit.nn.rows import bootstrapped
+from offlinekit.nn.rows import Rows, bootstrapped
 from offlinekit.sampling.batch import Batch, TensorTree
 from offlinekit.training.objectives import Loss, Objective
 
@@ -32,6 +33,11 @@ class QLearning(Algo):
     n_quantiles: Annotated[Count, "Quantiles of the return with q_function='qr'."] = 200
 
     action_kind: ClassVar[str] = "discrete"
+
+
+def gap_to_data(values: Tensor, actions: Tensor) -> Tensor:
+    """Returns the soft maximum of values [K, B, A] less those of actions [B], [K, B]."""
+    return losses.conservative_gap(values.movedim(-1, 1), losses.select_actions(values, actions))
 
 
 class QLearningImpl(Impl):
@@ -77,14 +83,26 @@ class QLearningImpl(Impl):
         outputs = self.parts.select(self.q(batch.observations), batch.actions)
         return self.q.loss(outputs, q_tpn, batch.masks)
 
-    def conservative_critic_loss(self, batch: Batch, q_tpn: Tensor, alpha: float) -> Loss:
+    def conservative_critic_loss(
+        self,
+        batch: Batch,
+        q_tpn: Tensor,
+        alpha: float,
+        gap_of: Callable[[Tensor, Tensor], Tensor] = gap_to_data,
+    ) -> tuple[Rows, dict[str, Rows]]:
         """Returns the temporal-difference loss plus alpha times the conservative gap.
 
         Source: Kumar et al. 2020, arXiv:2006.04779, eq. (4), the sum over actions taken exactly.
+
+        Args:
+            batch: Of the data.
+            q_tpn: Targets [B], or samples of their distribution [N, B].
+            alpha: Weight of the gap.
+            gap_of: Values [K, B, A] and the data's actions [B] -> gaps [K, B].
         """
         outputs = self.q(batch.observations)
         td_loss = self.q.loss(self.parts.select(outputs, batch.actions), q_tpn, batch.masks)
-        gaps = self.parts.total(_conservative_gap, self.q.expected(outputs), batch.actions)  # [K, B]
+        gaps = self.parts.total(gap_of, self.q.expected(outputs), batch.actions)  # [K, B]
         gap = bootstrapped(gaps, batch.masks)
         loss = td_loss + alpha * gap
         return loss, {"td_loss": td_loss.detach(), "conservative_gap": gap.detach()}
@@ -102,11 +120,6 @@ class QLearningImpl(Impl):
         values = self.q.values(observations)
         chosen = self.predict_best_action(observations) if actions is None else actions
         return self.parts.select(values, chosen).mean(0)
-
-
-def _conservative_gap(values: Tensor, actions: Tensor) -> Tensor:
-    """Returns the soft maximum of values [K, B, A] less those of actions [B], [K, B]."""
-    return losses.conservative_gap(values.movedim(-1, 1), losses.select_actions(values, actions))
 
 
 class DiscreteActorCritic(QLearning):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -110,6 +111,17 @@ def action_names(dataset: MDPDataset, n_choices: int, part: int = 0) -> list[str
     space = dataset.action_space
     starts = space.starts if isinstance(space, JointDiscrete) else (int(getattr(space, "start", 0)),)
     return [str(starts[part] + choice) for choice in range(n_choices)]
+
+
+def output_names(dataset: MDPDataset) -> list[str]:
+    """Returns the name of each entry of `action_counts`: an action by its parts, or a choice of a factored part."""
+    space = dataset.action_space
+    if not isinstance(space, JointDiscrete):
+        return action_names(dataset, int(getattr(space, "n", 0)))
+    names = [action_names(dataset, size, part) for part, size in enumerate(space.sizes)]
+    if space.is_factored:
+        return [f"[{part}]={name}" for part, own in enumerate(names) for name in own]
+    return [", ".join(parts) for parts in itertools.product(*names)]
 
 
 def histogram(values: Array, n_bins: int = 10) -> tuple[Array, Array]:

@@ -20,7 +20,10 @@ from offlinekit.datasets.inspection.doubts import (
 )
 from offlinekit.datasets.inspection.rules import Rule, located
 from offlinekit.datasets.validation import blocks, named_leaves
+from offlinekit.envs.legal_actions import OBSERVATIONS
 from offlinekit.ground.action_spaces import output_numbers, part_sizes
+from offlinekit.tables.table_columns import UNKNOWN
+from offlinekit.tables.table_schema import TABLE_SCHEMA, TableSchema
 from offlinekit.types import Array
 
 REPEATED = 1e-3
@@ -122,11 +125,21 @@ def _hash_rows(flat: Array, rng: np.random.Generator) -> Array:
     return hashed
 
 
+def _unknown_classes(draft: Draft, n_columns: int) -> list[int]:
+    """Returns the columns of a table's classes for unknown labels, which its own rows hardly ever have."""
+    plan = draft.metadata.get(TABLE_SCHEMA)
+    features = () if plan is None else TableSchema.from_json(plan).features
+    ends = f"={UNKNOWN}"
+    return [i for i, name in enumerate(features) if name.endswith(ends)] if len(features) == n_columns else []
+
+
 def constant_columns(draft: Draft) -> Iterator[Finding]:
     """Finds columns, or dimensions of one, that never change."""
     for name, leaf in _leaves(draft, "observations", "actions", "rewards"):
         flat = leaf.reshape(len(leaf), -1)
         constant = np.flatnonzero(flat.min(axis=0) == flat.max(axis=0))
+        if name in ("observations", f"observations[{OBSERVATIONS!r}]"):
+            constant = np.setdiff1d(constant, _unknown_classes(draft, flat.shape[1]))
         if len(constant) and leaf.dtype != np.uint8:
             where = "" if flat.shape[1] == 1 else f" in dimension {_some(constant)} (of {flat.shape[1]})"
             fix = "right if it is so in the environment; else the recorder lost it"
@@ -146,7 +159,7 @@ def action_range(draft: Draft) -> Iterator[Finding]:
         is_taken = np.bincount(output_numbers(actions, space).ravel(), minlength=min(n_choices, EXACT)) > 0
         missing = np.flatnonzero(~is_taken)
         if len(missing) and draft.given.get("action_space") is not None:
-            message = f"{_some(missing)} of {n_choices} never occur"
+            message = f"{_some(missing + int(space.start))} of {n_choices} never occur"
             yield note("actions", message, "right if nobody took them; else look at their numbering")
     elif space is not None and not space.is_bounded():  # type: ignore[attr-defined]
         message = f"have no declared range; they reach {np.abs(actions).max():g}"

@@ -106,7 +106,7 @@ def _order(axes: Axes, dataset: MDPDataset) -> None:
 def _actions(axes: Axes, dataset: MDPDataset) -> None:
     taken = coverage.action_counts(dataset)
     if taken is not None:
-        _bars(axes, taken / taken.sum(), [str(action) for action in range(len(taken))])
+        _bars(axes, taken / taken.sum(), coverage.output_names(dataset))
         _name(axes, "actions", "action", "share of rows")
         return
     spreads = coverage.action_spreads(dataset)

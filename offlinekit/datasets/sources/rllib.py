@@ -36,7 +36,7 @@ SINGLE = ("action_logp", "action_prob", "eps_id", "agent_index", "agent_id", "t"
 WANTED = (*REQUIRED, "new_obs", *SINGLE)
 NAMES = ("eps_id", "agent_index", "agent_id")
 """Columns that may hold words."""
-TREES = ("obs", "new_obs")
+TREES = ("obs", "new_obs", "actions")
 """Columns that may be dicts of columns."""
 SPARE = ("new_obs", "action_logp", "action_prob")
 """Columns that may be left out."""
@@ -128,7 +128,9 @@ def _columns(batch: Any, place: str) -> dict[str, Any]:
 
 
 def _column(values: object, name: str, place: str) -> Any:
-    """Returns a column, or a dict of those of observations that are dicts."""
+    """Returns a column, or a dict of those of observations and actions that are dicts, of columns or one a row."""
+    if name in TREES and isinstance(values, list) and values and all(isinstance(row, dict) for row in values):
+        values = {key: [row.get(key) for row in values] for key in values[0]}
     if isinstance(values, dict) and name in TREES:
         return {str(key): _column(values[key], name, place) for key in values}
     try:

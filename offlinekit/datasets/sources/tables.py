@@ -28,6 +28,7 @@ from offlinekit.datasets.spaces import Space, clip
 from offlinekit.datasets.tabular.table_frames import read_frame
 from offlinekit.datasets.validation import as_array
 from offlinekit.errors import DatasetError, DatasetWarning, did_you_mean, require
+from offlinekit.ground.category_space import CategorySpace
 from offlinekit.tables.schema_files import SchemaLike, as_schema
 from offlinekit.tables.table_columns import UNKNOWN, TableColumn, TableError, label_of
 from offlinekit.tables.table_schema import TABLE_SCHEMA, TableSchema
@@ -164,7 +165,8 @@ def _check_names(named: Mapping[str, object], plan: TableSchema | None) -> None:
             if name not in given:
                 known = ", ".join(("schema", *NAMES))
                 raise TypeError(
-                    f"a table without a schema needs the option {name!r}; its options are: {known}"
+                    f"a table without a schema needs the option {name!r}, or let offlinekit datasets init guess a "
+                    f"schema; its options are: {known}"
                 )
     elif given:
         raise TypeError(f"the schema says what the columns are; leave the option {given[0]!r} out")
@@ -189,8 +191,10 @@ def _meant(
     legal = None
     if isinstance(observations, dict):
         legal, observations = observations["legal_actions"], observations["observations"]
+    seen = CategorySpace(len(plan.features), plan.embedded) if plan.embedded else None
     return {
         "observations": observations,
+        "observation_space": seen,
         "actions": actions,
         "legal_actions": legal,
         "action_space": declared if action_space is None else action_space,

@@ -83,7 +83,7 @@ class FittedPolicies:
                     }
         except KeyboardInterrupt as error:
             taken = everyone[0].grad_step - begun
-            raise KeyboardInterrupt(
+            raise type(error)(
                 f"after {taken:,} of {n_steps:,} updates of {len(everyone)} fits "
                 f"({', '.join(self.members)}); no policy was compared, and nothing was saved"
             ) from error

@@ -89,7 +89,7 @@ class Evolution(Scheduler):
                 '{"learning_rate": Range(1e-4, 1e-2, log=True)}, or hyperparameter=0'
             )
         if self.architecture > 0 and self.keep_function:
-            check_movable(algo)
+            check_movable(algo, self._sizes)
 
     def begin(self, breeding: Breeding) -> list[Offspring]:
         """Returns the given members, mutated if `mutate_first` is set."""
@@ -133,11 +133,14 @@ class Evolution(Scheduler):
         return changes
 
     def _architecture(self, breeding: Breeding, rng: np.random.Generator, algo: Algo) -> tuple[Algo, str]:
-        sizes = Sizes((self.min_layers, self.max_layers), (self.min_units, self.max_units))
         rows = breeding.rows(algo)
         return mutations.with_architecture(
-            algo, sizes, rng, rows, self.tolerance, self.keep_function, self.new_layer
+            algo, self._sizes, rng, rows, self.tolerance, self.keep_function, self.new_layer
         )
+
+    @property
+    def _sizes(self) -> Sizes:
+        return Sizes((self.min_layers, self.max_layers), (self.min_units, self.max_units))
 
     def _noise(self, rng: np.random.Generator, algo: Algo) -> tuple[Algo, str]:
         algo, done = mutations.with_noise(algo, rng, self.noise, self.severe_noise)

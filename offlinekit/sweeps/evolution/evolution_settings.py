@@ -44,3 +44,8 @@ class EvolutionSettings(TypedDict, total=False):
         Setting(()),
     ]
     progress: Annotated[bool, "Whether a terminal shows a progress bar.", Setting(True)]
+    preemptible: Annotated[
+        bool,
+        "Whether SIGTERM and SIGUSR1 end the run as Ctrl-C does and raise Preempted.",
+        Setting(False),
+    ]

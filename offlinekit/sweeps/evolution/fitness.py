@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Protocol, cast, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from offlinekit.fields import Count, Fraction, Positive, Probability
 from offlinekit.ground.progress import Progress
 from offlinekit.interfaces import EnvSource, Evaluator
 from offlinekit.metrics.evaluators import get_evaluator, known_evaluators
+from offlinekit.nn.encoders import Encoder, encoder_to_json
 from offlinekit.nn.random import derive
 from offlinekit.types import Array
 
@@ -94,6 +96,9 @@ class OfflineFitness(Configured):
         Positive, "Largest mean distance of its actions from the data, in deviations."
     ] = 1.0
     gamma: Annotated[Probability | None, "Discount of the estimate; None takes the first member's."] = None
+    fit_settings: Annotated[
+        Mapping[str, object], "Hyperparameters of `FQE` in each fit, such as encoder and batch_size."
+    ] = dataclasses.field(default_factory=dict)
 
     def check_together(self) -> None:
         """Checks that a spread can be computed."""
@@ -140,14 +145,20 @@ class OfflineFitness(Configured):
 
     def describe(self) -> dict[str, object]:
         """Returns the settings."""
-        return {"kind": FQE_NAME, **{name: getattr(self, name) for name in _field_names(self)}}
+        settings = {name: getattr(self, name) for name in _field_names(self)}
+        fits = {
+            n: encoder_to_json(cast("Encoder", v)) if n == "encoder" else v
+            for n, v in self.fit_settings.items()
+        }
+        return {"kind": FQE_NAME, **settings, "fit_settings": fits}
 
     def _fits(self, members: Sequence[Algo], data: MDPDataset, seed: int, n: int) -> list[list[FQE]]:
         from offlinekit.metrics.ope.fitted_policies import fits  # Here: scipy.stats takes a second.
 
         named = {str(number): member for number, member in enumerate(members)}
         gamma = members[0].gamma if self.gamma is None else self.gamma
-        fitted = fits(named, data, n_steps=self.n_steps, n_resamples=n, seed=seed, gamma=gamma)
+        settings: dict[str, Any] = {"gamma": gamma, **self.fit_settings}
+        fitted = fits(named, data, n_steps=self.n_steps, n_resamples=n, seed=seed, **settings)
         return list(fitted.values())
 
     def _guards(self, members: Sequence[Algo]) -> list[str]:

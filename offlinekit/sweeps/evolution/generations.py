@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,6 +25,7 @@ from offlinekit.sweeps.evolution.evolution_settings import EvolutionSettings
 from offlinekit.sweeps.evolution.fitness import Reported, Verdict, as_fitness
 from offlinekit.sweeps.evolution.members import architecture_of
 from offlinekit.training import run_folder
+from offlinekit.training.interrupts import interruptible, stopped, whole_runs
 from offlinekit.training.loggers import Logger
 from offlinekit.training.trackers import find_factories
 
@@ -119,9 +120,17 @@ class Generations:
         self.folder: Path | None = None
         self.progress = Progress("evolution", settings["generations"], shown=False)
         self._factories = find_factories(settings["loggers"])
+        self.interrupted = self.preempted = False
 
     def steps(self) -> Iterator[Generation]:
-        """Yields each generation when it is judged and saved."""
+        """Yields each generation when it is judged and saved.
+
+        Raises:
+            KeyboardInterrupt: At Ctrl-C, in the generation under way, which begins anew when the run goes on.
+        """
+        yield from interruptible(self, self._steps(), self.settings["preemptible"])
+
+    def _steps(self) -> Generator[Generation, None, None]:
         with ExitStack() as opened:
             self._open(opened)
             loggers = self._loggers(opened)
@@ -133,28 +142,38 @@ class Generations:
             while True:
                 number = self.lineage.last + 1
                 try:
+                    self._raise_if_interrupted()
                     self._breed(number)
                     generation = self._generation(number)
                 except KeyboardInterrupt as error:
-                    kept = (
-                        f"go on with resume={str(self.folder)!r}"
-                        if self.folder
-                        else "nothing saved (out=None)"
-                    )
-                    raise type(error)(f"in generation {number}; {kept}") from error
+                    raise type(error)(f"in generation {number}; {self._remedy(number)}") from error
                 for logger in loggers:
                     logger.log(self._metrics(generation))
                 yield generation
                 if generation.result is not None:
                     return
 
+    def _raise_if_interrupted(self) -> None:
+        if self.interrupted:
+            raise stopped(self, "")
+
+    def _remedy(self, number: int) -> str:
+        """Returns how to go on with a run that ended in a generation."""
+        if self.folder is None:
+            return "nothing saved (out=None)"
+        if number == 1:
+            return "no generation was complete"
+        return f"go on with resume={str(self.folder)!r}"
+
     # One generation.
 
     def _generation(self, number: int) -> Generation:
-        with self.progress.span(0.5):
-            errors = self._train()
-        with self.progress.span(0.5):
-            verdicts = self._judge(errors, number)
+        with whole_runs(self.settings["preemptible"]):
+            with self.progress.span(0.5):
+                errors = self._train()
+            self._raise_if_interrupted()
+            with self.progress.span(0.5):
+                verdicts = self._judge(errors, number)
         updates = max(algo.grad_step for algo in self.population)
         rows = [
             LineageRow(

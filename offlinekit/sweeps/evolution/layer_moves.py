@@ -46,20 +46,30 @@ class Wider:
                 whose outgoing weights are halved passes half its gradient on, and a quarter of its square.
         """
         inner, outer = layers[self.layer], layers[self.layer + 1]
-        index = torch.tensor(self.sources, device=inner.weight.device)
-        shrink = torch.ones(inner.weight.shape[-1], device=inner.weight.device)
-        shrink[index] = 0.5**power
-        weight, bias = inner.weight * shrink, inner.bias * shrink
-        copied, leaving = weight[..., index], outer.weight[:, index]
-        kept = outer.weight.clone()
+        grown = Layer(self.grown(inner.weight, power), self.grown(inner.bias, power))
+        leaving, kept = outer.weight[:, self.sources], outer.weight.clone()
         if power == 0:
             generator = torch.Generator().manual_seed(self.seed)
             shares = _drawn(leaving, generator).mul(0.5).add(0.25)  # Uniform in [0.25, 0.75).
-            copied = copied * (1 + self.noise * (2 * _drawn(copied, generator) - 1))
-            kept[:, index] = leaving * (1 - shares)
+            copied = grown.weight[..., -len(self.sources) :]
+            copied *= 1 + self.noise * (2 * _drawn(copied, generator) - 1)
+            kept[:, self.sources] = leaving * (1 - shares)
             leaving = leaving * shares
-        grown = Layer(torch.cat([weight, copied], -1), torch.cat([bias, bias[..., index]], -1))
         return _replaced(layers, self.layer, grown, Layer(torch.cat([kept, leaving], 1), outer.bias.clone()))
+
+    def grown(self, numbers: Tensor, power: int) -> Tensor:
+        """Returns numbers of the units, [..., units], with those of the new ones last.
+
+        Of a layer norm, too: if all units are doubled, mean and variance over them stay as they are.
+
+        Args:
+            numbers: Weights that enter units, or what belongs to a unit alone.
+            power: As `apply` takes it.
+        """
+        shrink = torch.ones(numbers.shape[-1], dtype=numbers.dtype, device=numbers.device)
+        shrink[list(self.sources)] = 0.5**power
+        shrunk = numbers * shrink
+        return torch.cat([shrunk, shrunk[..., self.sources]], -1)
 
 
 @dataclass(frozen=True)

@@ -108,6 +108,8 @@ def drawn_move(
 ) -> NetworkMove | None:
     """Draws a move that stays within the sizes; None if there is none.
 
+    Layers that are normalised only double, since nothing else keeps the mean and the variance over their units.
+
     Args:
         algo: With networks.
         sizes: The bounds.
@@ -121,6 +123,9 @@ def drawn_move(
     hidden, rectified = fields[field].hidden_sizes, fields[field].activation == "relu"
     layer, step = int(rng.integers(len(hidden))), int(rng.choice(sizes.steps))
     seed, deep, up = int(rng.integers(2**31)), rng.random() < new_layer, bool(rng.integers(2))
+    if _normalises(fields[field]):
+        doubled = [i for i in (layer, *range(len(hidden))) if 2 * hidden[i] <= sizes.units[1]]
+        return NetworkMove(field, "wider", doubled[0], hidden[doubled[0]], seed) if doubled else None
     if deep and rectified and len(hidden) < sizes.layers[1]:
         return NetworkMove(field, "deeper", layer, 0, seed)
     more = min(step, sizes.units[1] - hidden[layer], hidden[layer])
@@ -131,24 +136,30 @@ def drawn_move(
     return None
 
 
-def check_movable(algo: Algo) -> None:
+def check_movable(algo: Algo, sizes: Sizes) -> None:
     """Checks that the networks of an algorithm can change without changing what they compute.
 
     Raises:
         UnsupportedError: If they cannot.
     """
-    fields, name = encoder_fields(algo), type(algo).__name__
+    fields, name, most = encoder_fields(algo), type(algo).__name__, sizes.units[1]
     if not fields:
         raise UnsupportedError(
             f"networks of {name} have no hidden layers that can change; give mutations without 'architecture', or "
             "an MLPEncoder"
         )
     for field, encoder in fields.items():
-        if encoder.layer_norm or encoder.norm_after:
+        fewest = min(encoder.hidden_sizes)
+        if _normalises(encoder) and 2 * fewest > most:
             raise UnsupportedError(
-                f"{field} of {name} normalises its hidden layers, so no unit can be added without changing what they "
-                "compute; use layer_norm=False, or give mutations without 'architecture'"
+                f"{field} of {name} normalises its hidden layers, which can only double without changing what they "
+                f"compute, and {fewest} units doubled are more than max_units={most}; give max_units={2 * fewest} or "
+                "more, layer_norm=False, or mutations without 'architecture'"
             )
+
+
+def _normalises(encoder: MLPEncoder) -> bool:
+    return encoder.layer_norm or encoder.norm_after
 
 
 def with_move(

@@ -90,7 +90,7 @@ class Scheduler(Configured):
             ValueError: For a setting out of its space, or one that cannot change between two generations.
             UnsupportedError: For networks that cannot change, if they are to.
             TrainingError: If all members of a generation have diverged.
-            KeyboardInterrupt: At Ctrl-C; the generations before are saved.
+            KeyboardInterrupt: At Ctrl-C; the generations before are saved. Preempted if `preemptible` is set.
         """
         with whole_runs():
             *_, last = self.fitter(population, dataset, **settings)

@@ -13,8 +13,8 @@ from offlinekit.core.algo import Algo
 from offlinekit.core.impl import Impl
 from offlinekit.errors import UnsupportedError
 from offlinekit.nn.encoders import MLPEncoder
-from offlinekit.nn.networks import MLP, StackedLinear
-from offlinekit.sweeps.evolution.layer_moves import Layer, LayerMove
+from offlinekit.nn.networks import MLP, StackedLayerNorm, StackedLinear
+from offlinekit.sweeps.evolution.layer_moves import Layer, LayerMove, Wider
 
 A = TypeVar("A", bound=Algo)
 PlanOf = Callable[[str, MLP], LayerMove]
@@ -99,6 +99,14 @@ def linear_places(mlp: MLP) -> list[int]:
     return [i for i, layer in enumerate(mlp.layers) if isinstance(layer, nn.Linear | StackedLinear)]
 
 
+def norm_place(mlp: MLP, layer: int) -> int | None:
+    """Returns which of the layers normalises a hidden layer; None if none does."""
+    linear = linear_places(mlp)
+    between = range(linear[layer] + 1, linear[layer + 1])
+    norms = (i for i in between if isinstance(mlp.layers[i], nn.LayerNorm | StackedLayerNorm))
+    return next(norms, None)
+
+
 def layers_of(mlp: MLP) -> list[Layer]:
     """Returns the linear layers, without gradient."""
     table = {name: value.detach() for name, value in mlp.named_parameters()}
@@ -134,6 +142,9 @@ def _carried(old: Impl, new: Impl, moves: Mapping[str, LayerMove], table: Table,
         for place, layer in zip(new_places, moved, strict=True):
             carried[f"{place}.weight"] = layer.weight[0].mT.contiguous() if plain else layer.weight
             carried[f"{place}.bias"] = layer.bias[0, 0] if plain else layer.bias
+        if isinstance(move, Wider) and (norm := norm_place(before[name], move.layer)) is not None:
+            for part in (f"{name}.layers.{norm}.weight", f"{name}.layers.{norm}.bias"):
+                carried[part] = move.grown(table[part], power)
     return carried
 
 

@@ -238,6 +238,23 @@ def test_observations_that_are_dicts(tmp_path: Path) -> None:
     path = tmp_path / "batch.json"
     path.write_text(json.dumps({**batch, "rewards": [1.0, 2.0], "dones": [False, True]}))
     assert get_dataset(path)[0].observations["b"].tolist() == [[1], [1]]
+    rows = [{"a": [float(i)], "inner": {"b": [1.0]}} for i in range(2)]
+    path.write_text(json.dumps({**batch, "obs": rows, "rewards": [1.0, 2.0], "dones": [False, True]}))
+    assert get_dataset(path)[0].observations["a"].tolist() == [[0], [1]]
+    assert get_dataset(path)[0].observations["inner"]["b"].tolist() == [[1], [1]]
+
+
+def test_actions_that_are_dicts(tmp_path: Path) -> None:
+    taken = [{"gear": i + 1, "lamps": [i, 1]} for i in range(2)]
+    columns = {"gear": [1, 2], "lamps": [[0, 1], [1, 1]]}
+    batch = {"type": "SampleBatch", "obs": [[0.0], [1.0]], "rewards": [1.0, 2.0], "dones": [False, True]}
+    space = spaces.Dict({"gear": spaces.Discrete(3, start=1), "lamps": spaces.MultiBinary(2)})
+    for actions in (taken, columns):
+        (tmp_path / "batch.json").write_text(json.dumps({**batch, "actions": actions}))
+        dataset, _ = get_dataset(tmp_path / "batch.json", action_space=space)
+        assert dataset.action_space.split(dataset.actions).tolist() == [[1, 0, 1], [2, 1, 1]]
+    with pytest.raises(DatasetError, match=r"'gear', 'lamps', and no space says in which order; declare it"):
+        get_dataset(tmp_path / "batch.json")
 
 
 def test_packed_rows_and_whole_episodes(tmp_path: Path) -> None:
