@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import json
+import pickle
 
 import click
 import numpy as np
@@ -92,7 +93,7 @@ def test_a_run_folder_loads(fitted):
 
 
 def test_a_folder_of_runs_names_one(fitted):
-    with pytest.raises(FileNotFoundError, match=f"holds 1 runs, give one of them: .*{fitted.run_dir.name}"):
+    with pytest.raises(FileNotFoundError, match=f"holds one run, give that: .*{fitted.run_dir.name}"):
         offlinekit.load(fitted.run_dir.parent)
 
 
@@ -229,6 +230,7 @@ def test_names_that_are_meant_are_there():
         "hyperparameter": hyperparameters,
         "keyword": {"n_steps", *settings_of(RunSettings), *settings_of(OnlineSettings)},
         "argument": {"device", "n_episodes"},
+        "dataset attribute": set(dir(small_dataset("continuous"))),
         "command": set(commands),
         "command-line option": options,
         **{name: set(vars(getattr(offlinekit, name.partition(".")[2]))) for name in TABLE if "." in name},
@@ -269,6 +271,28 @@ def test_a_guessed_keyword_is_answered(method):
         for name in set(names.split()) - {"env", *settings_of(record)}:
             with pytest.raises(TypeError, match=f"{method} has no keyword '{name}'(; .+)"):
                 getattr(small(), method)(small_dataset("continuous"), 2, **{name: 1})
+
+
+def test_a_guessed_attribute_of_a_dataset_is_answered():
+    dataset = small_dataset("continuous")
+    for _, names, meant in entries("dataset attribute"):
+        for name in names.split():
+            with pytest.raises(AttributeError, match=f"object has no attribute '{name}'; ") as refused:
+                getattr(dataset, name)
+            remedy = meant.remedy if isinstance(meant, Answer) else f"did you mean '{meant[0]}'"
+            assert remedy in str(refused.value)
+    with pytest.raises(AttributeError, match="has no attribute 'reward'; did you mean 'rewards'"):
+        dataset.reward  # noqa: B018
+    assert not hasattr(dataset, "__array__")  # As numpy looks for what it can use.
+    assert len(copy.deepcopy(dataset)) == len(pickle.loads(pickle.dumps(dataset))) == len(dataset)
+
+
+def test_a_dataset_in_place_of_observations_is_answered():
+    dataset = small_dataset("continuous")
+    algo = small().build(dataset)
+    for call in (algo.predict, algo.sample_action, lambda data: algo.predict_value(data, dataset.actions)):
+        with pytest.raises(TypeError, match=r"observations, got an MDPDataset; give dataset\.observations"):
+            call(dataset)
 
 
 def test_a_guessed_attribute_is_answered(fitted):

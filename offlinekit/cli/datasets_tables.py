@@ -54,6 +54,7 @@ def init(table: Path, out: Path | None, separator: str | None, **roles: str | No
         click.echo(f"{name:20} {column.kind:9} {seen}")
     for role, column_name in guessed.roles.items():
         click.echo(f"{role:20} {column_name or '-'}")
+    click.echo(f"{'legal_actions':20} {', '.join(guessed.legal_actions) or '-'}")
     click.echo(f"\nWrote {target}; correct it, then: offlinekit datasets validate {table} --schema {target}")
     missing = [
         role

@@ -12,6 +12,7 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
+from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.envs.legal_actions import given_observations, legal_of
 from offlinekit.ground.action_spaces import (
     JointDiscrete,
@@ -111,6 +112,8 @@ class Converter:
 
     def encoded(self, observations: RowsLike, legal_actions: ArrayLike | None) -> ArrayTreeLike:
         """Returns observations with their legal actions as a leaf; rows of a table as the numbers they become."""
+        if isinstance(observations, MDPDataset):
+            raise TypeError("expected observations, got an MDPDataset; give dataset.observations")
         schema = self.scaling.schema
         if schema is not None and schema.is_table(observations):
             observations = schema.encode(observations)

@@ -3,6 +3,7 @@
 from functools import partial
 from typing import TYPE_CHECKING
 
+from offlinekit.datasets.editing.last_actions import LastActions, with_last_actions
 from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.datasets.recording.collecting import collect
 from offlinekit.datasets.recording.recipes import record
@@ -17,6 +18,7 @@ from offlinekit.ground.hints import no_attribute
 from offlinekit.tables.table_schema import TableSchema
 
 __all__ = [
+    "LastActions",
     "MDPDataset",
     "Recency",
     "TableSchema",
@@ -32,6 +34,7 @@ __all__ = [
     "register_dataset",
     "text_dataset",
     "unregister_dataset",
+    "with_last_actions",
 ]
 
 if not TYPE_CHECKING:

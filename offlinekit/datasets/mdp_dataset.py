@@ -19,6 +19,7 @@ from offlinekit.datasets.inspection import summary
 from offlinekit.datasets.inspection.rules import located
 from offlinekit.datasets.transitions import Transitions, draw
 from offlinekit.errors import DatasetError, UnsupportedError
+from offlinekit.ground.hints import hint
 from offlinekit.load_budget import budgeted
 from offlinekit.tables.table_schema import TABLE_SCHEMA, TableSchema
 from offlinekit.types import Array, leaves, rows
@@ -329,6 +330,14 @@ class MDPDataset(EpisodeColumns):
         dataset = cls.__new__(cls)
         dataset._adopt(columns, masks)
         return dataset
+
+    if not TYPE_CHECKING:  # The type checker would let any name pass.
+
+        def __getattr__(self, name: str) -> object:
+            """Raises AttributeError for a name that there is not, with what is meant by it."""
+            if meant := "" if name.startswith("_") else hint("dataset attribute", name, dir(self)):
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{meant}")
+            return object.__getattribute__(self, name)  # Raises; of a property the error within it.
 
     def __repr__(self) -> str:
         returns = summary.summarise(self.episode_returns())

@@ -47,9 +47,13 @@ ESTIMATE = Answer(
 )
 BY_NAME = Answer("a dataset and its environment come by name", "get_dataset('pendulum-mixed')")
 TABLES = Answer("as a table", "algo.history.to_frame()")
+SCALING = Answer("scaling belongs to the algorithm", "IQL(observation_scaler='standard')")
+SEEDS = Answer("each algorithm has a seed of its own", "IQL(seed=1)")
+ENCODERS = Answer("encoders are classes", "IQL(encoder=offlinekit.nn.encoders.MLPEncoder((64, 64)))")
 
 TABLE: Mapping[str, Mapping[str, Meant]] = {
     "hyperparameter": {
+        "algo target_policy eval_policy": ("policy",),
         "lr learning_rate": ("learning_rate", "*_learning_rate"),
         "actor_lr policy_lr pi_lr": ("actor_learning_rate", "learning_rate"),
         "critic_lr qf_lr q_lr vf_lr": ("critic_learning_rate", "learning_rate"),
@@ -161,7 +165,7 @@ TABLE: Mapping[str, Mapping[str, Meant]] = {
         "build_with_dataset create_impl build_with_env setup": Answer(
             "networks are made by", "algo.build(dataset)"
         ),
-        "state_dict parameters modules q_func networks": NETWORKS,
+        "state_dict parameters modules q_func networks critic critics q": NETWORKS,
         "q_values get_q_value predict_q value": Answer(
             "values of actions come from",
             "algo.predict_value(dataset.observations[:8], dataset.actions[:8])",
@@ -180,6 +184,39 @@ TABLE: Mapping[str, Mapping[str, Meant]] = {
         ),
         "copy_q_function_from copy_policy_from": NETWORKS,
     },
+    "dataset attribute": {
+        "episodes trajectories get_episode": Answer(
+            "episodes are the items of a dataset", "dataset[0].rewards"
+        ),
+        "size transition_count n_transitions n_samples num_samples n_steps n_rows": Answer(
+            "rows are counted by", "len(dataset)"
+        ),
+        "num_episodes n_trajectories": ("n_episodes",),
+        "shape observation_shape obs_dim state_dim": Answer(
+            "shapes are those of the spaces", "dataset.observation_space.shape"
+        ),
+        "action_size action_dim action_shape n_actions": Answer(
+            "actions have a space", "dataset.action_space"
+        ),
+        "states obs observation X": ("observations",),
+        "acts action y": ("actions",),
+        "dones done is_terminal": ("terminals",),
+        "truncations": ("timeouts",),
+        "next_states next_obs": Answer(
+            "the observation after rows comes from", "dataset.next_observations_at([0, 1])"
+        ),
+        "dump to_hdf5 to_h5 write": Answer("a dataset is written by", "dataset.save('dataset.h5')"),
+        "sample_transition sample_transition_batch sample_batch get_batch": ("sample",),
+        "train_test_split random_split train_split": ("split",),
+        "append append_episode extend add merge": ("concat",),
+        "filter": ("filter_episodes",),
+        "compute_stats compute_return get_returns returns": ("episode_returns",),
+        "head info describe summary": Answer("what it holds is in numbers", "dataset.statistics()"),
+        "to_frame to_pandas to_dataframe df": Answer(
+            "columns are arrays, which make a table", "__import__('pandas').DataFrame(dataset.observations)"
+        ),
+        "normalize normalize_rewards scale standardize": SCALING,
+    },
     "offlinekit": {
         "get_dataset make_dataset load_dataset": BY_NAME,
         "MDPDataset Dataset": Answer("datasets have a module", "offlinekit.datasets.MDPDataset"),
@@ -188,6 +225,12 @@ TABLE: Mapping[str, Mapping[str, Meant]] = {
         "make train fit create": Answer(
             "an algorithm learns by", "offlinekit.algos.IQL().fit(dataset, n_steps=10)"
         ),
+        "ope": Answer(
+            "estimates without the environment have a module", "from offlinekit.metrics.ope import estimate"
+        ),
+        "preprocessing": SCALING,
+        "seed set_seed seed_everything set_random_seed": SEEDS,
+        "models encoders networks": ENCODERS,
         "Population": Answer("populations are among the algorithms", "offlinekit.algos.Population"),
         "PPO A2C TRPO": ON_POLICY,
         "[A-Z]*": Answer("algorithms have a module", "offlinekit.algos.IQL"),
@@ -204,7 +247,7 @@ TABLE: Mapping[str, Mapping[str, Meant]] = {
     "offlinekit.datasets": {
         "get_d4rl get_cartpole get_pendulum get_atari get_minari load load_dataset make_dataset": BY_NAME,
         "ReplayBuffer Dataset EpisodeDataset": ("MDPDataset",),
-        "list_datasets available": ("known_datasets",),
+        "list list_datasets available": ("known_datasets",),
     },
     "offlinekit.metrics": {
         "evaluate_policy evaluate_qlearning_with_environment EnvironmentEvaluator": ("evaluate",),

@@ -140,6 +140,7 @@ class Progress:
         seconds = monotonic() - self.began
         rate = (self.done - self.first) / seconds if seconds > 0 else 0.0
         share, left, of = "", f"in {duration(seconds)}", ""
+        speed = f"{rate:,.4g}/s" if rate >= 0.1 else ""  # Of what takes longer the time left says enough.
         if self.total is not None:
             share, of = f"{self.share:4.0%}", f"/{int(self.total):,}"
             if self.done < self.total:
@@ -156,7 +157,7 @@ class Progress:
             self.label,
             counts,
             *figures[1:],
-            f"{rate:,.4g}/s",
+            speed,
         ]
         chosen: list[str] = []
         for piece in filter(None, ranked):
@@ -165,7 +166,7 @@ class Progress:
                 chosen.append(piece)
             elif piece == self.label and room >= 12:
                 chosen.append(f"{piece[: room - 3]}...")
-        order = [self.label, share, counts, f"{rate:,.4g}/s", left, *figures]
+        order = [self.label, share, counts, speed, left, *figures]
         return "  ".join(sorted(chosen, key=lambda each: order.index(each) if each in order else 0))
 
 

@@ -65,6 +65,7 @@ class Guess:
         n_rows: Of the table.
         decimal: The decimal mark of its numbers.
         time_format: Of its times; empty for ISO 8601.
+        legal_actions: Columns that say which labels of the action are possible, in their order; none if none do.
     """
 
     observations: Mapping[str, tuple[TableColumn, str]]
@@ -74,6 +75,7 @@ class Guess:
     n_rows: int = 0
     decimal: str = "."
     time_format: str = ""
+    legal_actions: tuple[str, ...] = ()
 
     def to_yaml(self, table: str, file: str) -> str:
         """Returns the guess as the text of a schema file.
@@ -94,7 +96,7 @@ class Guess:
             "actions:" if self.actions else "actions: []  # Name the column here",
             *(_line(*each) for each in self.actions.values()),
             *(f"{role}: {_quoted(self.roles[role] or '')}".removesuffix(' ""') for role in ROLES),
-            "legal_actions: []  # Columns of yes/no, one for each category of the action",
+            f"legal_actions: {_quoted(list(self.legal_actions))}  # Columns of yes/no, one a label of the action",
             f"time_format: {_quoted(self.time_format)}".removesuffix(' ""')
             + '  # Such as "%d.%m.%Y %H:%M", if times are no ISO 8601',
             f'decimal: "{self.decimal}"  # The mark of numbers in text files',
@@ -122,19 +124,49 @@ def guess(rows: object, **named: str | None) -> Guess:
     decimal = "," if any(_has_commas(column) for column in cells.values()) else "."
     if decimal == ",":
         cells = {name: _with_points(column) for name, column in cells.items()}
-    time_format = _time_format(cells[name] for name in names if name not in (action, *roles.values()))
+    time_format = _time_format(cells[name] for name in names if name != action)
+    actions = {} if action is None else {action: _action(action, cells[action])}
+    legal = _legal_columns(cells, action, actions)
     observations: dict[str, tuple[TableColumn, str]] = {}
     unused = {}
     for name in names:
-        if name == action or name in roles.values():
+        if name == action or name in roles.values() or name in legal:
             continue
         column, seen = _column(name, cells[name], time_format)
         if column is None:
             unused[name] = seen
         else:
             observations[name] = (column, seen)
-    actions = {} if action is None else {action: _action(action, cells[action])}
-    return Guess(observations, actions, roles, unused, len(cells[names[0]]), decimal, time_format)
+    return Guess(observations, actions, roles, unused, len(cells[names[0]]), decimal, time_format, legal)
+
+
+def _legal_columns(
+    cells: Mapping[str, Array], action: str | None, actions: Mapping[str, tuple[TableColumn, str]]
+) -> tuple[str, ...]:
+    """Returns a column for each label of an action that has it in its name and says yes where it was taken, or none."""
+    if action is None:
+        return ()
+    columns = []
+    for label in actions[action][0].categories:
+        flags = [name for name in cells if name != action and _is_word_of(label, name)]
+        taken = np.array([label_of(cell) == label for cell in cells[action]])
+        if len(flags) != 1 or not _is_yes(cells[flags[0]], taken):
+            return ()
+        columns += flags
+    return tuple(columns) if len(set(columns)) == len(columns) else ()
+
+
+def _is_word_of(label: str, name: str) -> bool:
+    return label.lower() in re.split(r"[\W_]+", name.lower())
+
+
+def _is_yes(cells: Array, taken: Array) -> bool:
+    """Returns whether a column is of yes and no, and says yes in the rows taken, bool [N]."""
+    try:
+        flags = TableColumn("", "yes/no").numbers(cells)
+    except TableError:
+        return False
+    return bool((flags[taken] == 1).all())
 
 
 def _time_format(columns: Iterable[Array]) -> str:

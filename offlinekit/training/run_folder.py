@@ -214,6 +214,8 @@ def _runs_within(folder: Path) -> str:
     runs = sorted(folder.glob("*/config.json"), key=lambda path: path.stat().st_mtime)
     if not runs:
         return "give the folder of a run, runs/<name>"
+    if len(runs) == 1:
+        return f"it holds one run, give that: {runs[0].parent}"
     return f"it holds {len(runs)} runs, give one of them: {runs[-1].parent} is the newest"
 
 

@@ -132,3 +132,19 @@ def test_texts_in_blocks_may_be_episodes():
     found = guess({**table, "dose": [0.5] * 120})
     assert found.unused["case"].endswith("; if they are episodes, name it there")
     assert found.unused["mixed"] == "60 different texts, such as 'M0'"
+
+
+def test_columns_that_name_the_labels_of_the_action_say_what_is_possible():
+    """One that says no where its label was taken, and labels that two columns name, are no such columns."""
+    table = {"treatment": ["low", "high"] * 4, "Low ok": [1] * 8, "may_high": [0, 1] * 4, "x": [0.5, 2.5] * 4}
+    found = guess(table)
+    assert found.legal_actions == ("may_high", "Low ok")
+    assert list(found.observations) == ["x"]
+    assert 'legal_actions: ["may_high", "Low ok"]' in found.to_yaml("x.csv", "x.yaml")
+    for changed in ({"may_high": [1, 0] * 4}, {"high too": [1] * 8}, {"may_high": [3, 7] * 4}):
+        assert guess({**table, **changed}).legal_actions == ()
+    assert guess({"x": [0.5, 2.5]}).legal_actions == ()
+
+
+def test_the_column_of_times_has_a_format_too():
+    assert guess({"date": ["04.05.2023", "31.12.2023"], "x": [0.5, 2.5]}).time_format == "%d.%m.%Y"

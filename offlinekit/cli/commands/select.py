@@ -105,9 +105,7 @@ def command(policies: tuple[Path, ...], dataset: str, **options: Any) -> None:
     if options["sample"]:
         loaded = {name: SampledPolicy(algo) for name, algo in loaded.items()}
     n_fits = (len(loaded) + 1) * (1 + options["resamples"])
-    click.echo(
-        f"Fitting {n_fits} values of {len(loaded) + 1} policies, with the time left on a terminal.", err=True
-    )
+    click.echo(f"Fitting {n_fits} values of {len(loaded) + 1} policies.", err=True)
     with usage("--dynamics"):
         model = options["dynamics"] and load_dynamics(options["dynamics"])
         if model is not None:
