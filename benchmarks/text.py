@@ -37,10 +37,10 @@ SIZES = {
 }
 COMMON = {"lr_schedule": "cosine", "device": "cpu"}
 VALUES = {
-    "random-walks": {"expectile": 0.7, "alpha": 2e-2, "tau": 0.02},
+    "random-walks": {"expectile": 0.7, "alpha": 3e-3, "tau": 0.02},
     "wordle-20": {"expectile": 0.8, "alpha": 1e-2, "tau": 0.05},
 }
-STEPS = {"random-walks": (500, 4_000), "wordle-20": (1_500, 2_000)}
+STEPS = {"random-walks": (500, 2_500), "wordle-20": (1_500, 2_000)}
 """Updates of cloning, and of ILQL."""
 N_WALKS = 20_000
 BETAS = (0.0, 1.0, 4.0, 8.0, 16.0, 64.0)

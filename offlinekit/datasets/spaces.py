@@ -14,6 +14,7 @@ from offlinekit.datasets.validation import as_array, as_float32, where_any
 from offlinekit.envs.env_spaces import (
     action_remedy,
     observation_remedy,
+    refuse_other_text,
     warn_of_other_pixels,
     warn_of_other_range,
 )
@@ -357,7 +358,9 @@ def check_environment(
 
     Raises:
         DatasetError: For other ones; of other bounds of actions it warns.
+        UnsupportedError: For text of another tokenizer.
     """
+    refuse_other_text(observation_space, env)
     warn_of_other_range(action_space, env, stacklevel=3)
     warn_of_other_pixels(observation_space, env, stacklevel=3)
     ours = _signature(observation_space), _signature(held_space(action_space))

@@ -66,6 +66,24 @@ def warn_of_other_pixels(sees: Space, env: gymnasium.Env[Any, Any], stacklevel: 
         )
 
 
+def refuse_other_text(sees: Space, env: gymnasium.Env[Any, Any]) -> None:
+    """Checks that the tokens of an environment of text are those of a policy or its data.
+
+    Args:
+        sees: Space of the policy's observations.
+        env: To act in.
+
+    Raises:
+        UnsupportedError: For text of another tokenizer.
+    """
+    ours, theirs = (getattr(space, "tokenizer", None) for space in (sees, env.observation_space))
+    if ours is not None and theirs is not None and ours != theirs:
+        raise UnsupportedError(
+            f"the environment speaks by a {theirs}, the policy and its data by another {ours}; make the environment by "
+            "theirs: TextEnv(game, algo.tokenizer)"
+        )
+
+
 def _held(space: Space) -> Space:
     try:
         return held_space(space)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from offlinekit.envs.env_spaces import warn_of_other_pixels, warn_of_other_range
+from offlinekit.envs.env_spaces import refuse_other_text, warn_of_other_pixels, warn_of_other_range
 from offlinekit.envs.frame_stacking import fit_stack
 from offlinekit.envs.given_env import GivenEnv
 from offlinekit.envs.rollout import Rollout
@@ -148,7 +148,7 @@ def evaluate(
 
     Raises:
         ValueError: For numbers below 1, actions that do not fit the environment, and rewards that are no numbers.
-        UnsupportedError: For a policy or an environment that is none.
+        UnsupportedError: For a policy or an environment that is none, and text of another tokenizer.
     """
     for name, number in (("n_episodes", n_episodes), ("n_envs", n_envs), ("max_steps", max_steps)):
         if number is not None and number < 1:
@@ -162,6 +162,7 @@ def evaluate(
             impl = getattr(policy, "impl")  # noqa: B009  # Of an algorithm.
             warn_of_other_range(impl.action_space, envs[0])
             warn_of_other_pixels(impl.observation_space, envs[0])
+            refuse_other_text(impl.observation_space, envs[0])
         shown = [fit_stack(each, policy) for each in envs]
         with Progress("evaluation", n_episodes, shown=progress, unit="episode") as bar:
             rollout = Rollout(actor, shown, n_episodes, seed, max_steps, bar)

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from functools import partial
+from inspect import signature
 from itertools import islice
 from typing import TYPE_CHECKING, Any, cast
 
@@ -16,7 +17,7 @@ from gymnasium.wrappers.utils import RunningMeanStd
 from offlinekit.envs.env_facts import run_facts
 from offlinekit.envs.environments import as_gymnasium, make_env
 from offlinekit.envs.made_env import MadeEnv
-from offlinekit.errors import MissingExtraError
+from offlinekit.errors import MissingExtraError, UnsupportedError
 
 if TYPE_CHECKING:
     from offlinekit.interfaces import EnvLike, EnvSource
@@ -50,6 +51,7 @@ class GivenEnv:
         elif isinstance(env, str):
             self.factory = partial(make_named, env)
         elif callable(env) and (isinstance(env, type) or not hasattr(env, "step")):
+            _check_maker(env)
             self.factory = env
         else:
             self.env = as_gymnasium(cast("EnvLike | None", env))
@@ -117,6 +119,25 @@ def make_named(name: str, **kwargs: object) -> Env:
             f"there is no environment {name!r}: its package is not installed (see the warning)"
         )
     return env
+
+
+def _check_maker(function: Callable[..., object]) -> None:
+    """Checks that a function can be called without arguments.
+
+    Raises:
+        UnsupportedError: For one that needs some, such as an environment of text.
+    """
+    try:
+        parameters = signature(function).parameters.values()
+    except ValueError:  # Of C, which says nothing of its parameters.
+        return
+    own = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    if needed := [p.name for p in own if p.default is p.empty]:
+        raise UnsupportedError(
+            f"a function in place of an environment must make one without arguments, but {function} needs "
+            f"{', '.join(needed)}; an environment of text is given as TextEnv(function, algo.tokenizer), for another "
+            "function write lambda: function(...)"
+        )
 
 
 def _warn_of_one(env: Env, n_envs: int) -> None:

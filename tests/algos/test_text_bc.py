@@ -122,6 +122,13 @@ def test_dialogues_weigh_as_their_rows_and_rows_of_weight_0_are_only_seen():
     assert algo.make_sampler(weighted(data, weights), needs=["rows"]).sample().rows.tolist() == [0] * 4
 
 
+@pytest.mark.parametrize("front", [TextBC, ILQL])
+def test_weights_that_leave_no_token_of_the_agent_are_refused(front):
+    data = talks()
+    with pytest.raises(DatasetError, match="no token of the agent to learn from"):
+        build(front).fit(data, 1, weights=~data.extras["is_action"] + 0.0, **QUIET)
+
+
 def test_whole_dialogues_are_drawn_equally_often():
     algo = build(batch_size=4_000)
     sampler = algo.make_sampler(talks(), needs=["rows"])
@@ -310,6 +317,29 @@ def test_a_beam_gives_up_a_good_first_token_for_a_better_utterance():
     algo.impl.policy.head = Always(dict.fromkeys(range(9), -50.0) | {END: math.log(0.4), B: math.log(0.6)})
     assert algo.respond("a", max_tokens=3) == "bbb"
     assert algo.respond("a", max_tokens=3, method="beam", n_beams=2) == ""
+
+
+@pytest.mark.parametrize(
+    ("dialogues", "message"),
+    [
+        (3, "takes a prompt, or a list of dialogues, got 3"),
+        ([3], "dialogue 0 must be a prompt, or turns of text and reward, got 3"),
+        ([[("a", None), ("a",)]], "dialogue 0: a turn must be a pair of text and reward"),
+        ([("a", None)], "dialogue 0: a turn must be a pair"),  # One dialogue, in place of a list of them.
+    ],
+)
+def test_what_is_no_dialogue_is_refused(dialogues, message):
+    with pytest.raises((TypeError, DatasetError), match=message):
+        trained().respond(dialogues)
+
+
+def test_values_and_predictions_are_of_the_same_text():
+    other = text_dataset([{"prompt": "x", "response": "y", "reward": 0}])
+    for measure in (ILQL.value_rows, ILQL.predict_rows):
+        with pytest.raises(
+            UnsupportedError, match=r"built for text of TokenSpace.*tokenizer=algo\.tokenizer"
+        ):
+            measure(trained(ILQL), other)
 
 
 def test_a_saved_model_speaks_with_its_tokenizer(tmp_path):

@@ -22,12 +22,14 @@ PROMISED = {
     "hopper": ("score before training", "mean of the last five", "hopper.mp4: "),
     "lunarlander": ("double DQN", "discrete BCQ", "believes"),
     "spreadsheet": ("true value of the staff", "true value of CQL", "Fetched fetched", "one row: median"),
+    "text": ("ILQL, beta 16, beam", "token by token", "numpy says first"),
     "pendulum_online": ("go online with:", "recovered at", "IQL on both, offline again:"),
 }
 FILES = {
     "hopper": ["hopper.mp4", "hopper.okt", "hopper.png"],
     "lunarlander": ["lunarlander.png"],
     "pendulum_online": ["online.png"],
+    "text": ["walks.jsonl", "walks.okt", "walks.safetensors"],
     "spreadsheet": ["clinic.yaml", "clinic.md", "fetched/clinic.safetensors"],
 }
 

@@ -6,13 +6,16 @@ import itertools
 
 import numpy as np
 import pytest
+from small_text import QUIET, TINY, talks
 
+from offlinekit.algos import TextBC
 from offlinekit.datasets import get_dataset
 from offlinekit.envs.evaluation import evaluate
 from offlinekit.envs.stateful_policies import StatefulPolicy
 from offlinekit.envs.text import CharTokenizer, RandomWalks, TextEnv, Wordle, play, returns_of
 from offlinekit.envs.text.random_walks import GOAL, _expectile
 from offlinekit.envs.text.wordle import WORDS, marks
+from offlinekit.errors import UnsupportedError
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -220,3 +223,24 @@ def test_one_environment_has_one_place():
     game = Wordle()
     with pytest.raises(ValueError, match="environments of their own, got 2 of which some are one object"):
         play(lambda dialogues: ["ab"] * len(dialogues), [game, game])
+
+
+def test_a_function_that_speaks_is_no_function_that_makes_an_environment():
+    for game in (echo, Wordle()):
+        with pytest.raises(
+            UnsupportedError, match=r"needs text; an environment of text is given as TextEnv\("
+        ):
+            evaluate(Script([4]), game, 1)
+    tokenizer = CharTokenizer("ab")
+    assert evaluate(Script([4]), lambda max_tokens=2: TextEnv(echo, tokenizer, max_tokens), 1).mean == 0.0
+
+
+def test_text_of_another_tokenizer_is_refused():
+    algo = TextBC(**TINY).fit(talks(), 1, **QUIET)  # Of a and b.
+    with pytest.raises(
+        UnsupportedError, match=r"another CharTokenizer\(9 tokens\); .*TextEnv\(game, algo\.tok"
+    ):
+        evaluate(algo, TextEnv(echo, CharTokenizer("xy")), 1)
+    with pytest.raises(UnsupportedError, match=r"TextEnv\(game, algo\.tokenizer\)"):
+        algo.fit(talks(), 1, eval_env=TextEnv(echo, CharTokenizer("abc")), **QUIET)
+    assert evaluate(algo, TextEnv(echo, CharTokenizer("ab"), max_tokens=2), 1).lengths[0] > 0

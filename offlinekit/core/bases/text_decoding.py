@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from offlinekit.configured import Configured
-from offlinekit.datasets.families.dialogue_columns import Turn, dialogue_tokens
+from offlinekit.datasets.families.dialogue_columns import Turn, dialogue_tokens, turn_of
 from offlinekit.envs.text.token_space import tokenizer_in
 from offlinekit.envs.text.tokenizers import AGENT_BEGIN, AGENT_END, PAD
 from offlinekit.errors import DatasetError
@@ -95,7 +95,10 @@ def respond(impl: TextModelImpl, dialogues: Sequence[Conversation], decoding: De
 
 def _prompt(impl: TextModelImpl, dialogue: Conversation, number: int) -> list[int]:
     tokenizer, most = tokenizer_in(impl.observation_space, "respond()"), impl.config.max_length
-    turns: Sequence[Turn] = [(dialogue, None)] if isinstance(dialogue, str) else dialogue
+    turns = [(dialogue, None)] if isinstance(dialogue, str) else dialogue
+    if not isinstance(turns, Sequence):
+        raise DatasetError(f"dialogue {number} must be a prompt, or turns of text and reward, got {turns!r}")
+    turns = [turn_of(turn, f"dialogue {number}") for turn in turns]
     tokens = [*dialogue_tokens(tokenizer, turns), AGENT_BEGIN]
     if len(tokens) > most:
         raise DatasetError(

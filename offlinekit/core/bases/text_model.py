@@ -19,7 +19,7 @@ from offlinekit.core.impl import Impl
 from offlinekit.datasets.families.dialogue_columns import IS_ACTION
 from offlinekit.envs.text.token_space import TokenSpace, TokenWindow, tokenizer_in
 from offlinekit.envs.text.tokenizers import AGENT_END, PAD, SPECIALS, Tokenizer
-from offlinekit.errors import UnsupportedError
+from offlinekit.errors import DatasetError, UnsupportedError
 from offlinekit.fields import Check
 from offlinekit.nn.encoders import embedding_encoder
 from offlinekit.nn.losses import floored, select_actions
@@ -164,12 +164,19 @@ class TextModel(Algo):
         """
         decoding, impl = Decoding(**options), cast("TextModelImpl", self.impl)
         given = [dialogues] if isinstance(dialogues, str) else dialogues
+        if not isinstance(given, Sequence):
+            raise TypeError(f"respond takes a prompt, or a list of dialogues, got {dialogues!r}")
         with torch.no_grad():
             answers = respond(impl, given, decoding)
         return answers[0] if isinstance(dialogues, str) else answers
 
     def episode_batches(self, dataset: MDPDataset) -> Iterator[TrajectoryBatch]:
-        """Yields the episodes of a dataset in order, several at a time."""
+        """Yields the episodes of a dataset in order, several at a time.
+
+        Raises:
+            UnsupportedError: For data that it could not learn from either, such as text of another tokenizer.
+        """
+        self.check(dataset)
         sampler = self.make_sampler(dataset)
         for part in row_parts(dataset.episode_starts, EPISODES_AT_ONCE):
             yield sampler.gather(torch.from_numpy(part).to(self.impl.device))
@@ -347,6 +354,9 @@ def state_columns(dataset: MDPDataset) -> dict[str, Array]:
 
     States are rows in which the agent acts, and the last row of an episode, if it comes after the last of these. Rows
     of loss weight 0 are no actions to learn from. In data without `is_action` all actions are the agent's.
+
+    Raises:
+        DatasetError: If no action is left to learn from.
     """
     is_action = np.asarray(dataset.extras.get(IS_ACTION, np.ones(len(dataset))), np.bool_)
     last = np.repeat(dataset.episode_ends, dataset.episode_lengths()) - 1
@@ -357,4 +367,10 @@ def state_columns(dataset: MDPDataset) -> dict[str, Array]:
     is_over = dataset.terminals[last]
     steps = np.where(following <= last, following - rows, np.where(is_over, 0, last - rows))
     weights = weights_of(dataset)
-    return {IS_ACTION: is_action if weights is None else is_action & (weights > 0), STATE_STEPS: steps}
+    learned = is_action if weights is None else is_action & (weights > 0)
+    if not learned.any():
+        raise DatasetError(
+            "there is no token of the agent to learn from: the extra column is_action, and weights if there are any, "
+            "leave none; give some of the agent's tokens a positive weight"
+        )
+    return {IS_ACTION: learned, STATE_STEPS: steps}

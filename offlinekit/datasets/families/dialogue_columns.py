@@ -7,7 +7,6 @@ ended.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
@@ -23,6 +22,7 @@ from offlinekit.errors import DatasetError
 Reward: TypeAlias = "float | Sequence[float] | None"
 Turn: TypeAlias = "tuple[str, Reward]"
 
+MOST_REWARD = float(np.finfo(np.float32).max)
 IS_ACTION = "is_action"
 """Extra column: whether the row's action is a token of the agent, an end of its utterance included."""
 
@@ -138,25 +138,33 @@ def dialogue_of(row: object, where: str) -> Dialogue:
         DatasetError: For anything else.
     """
     if isinstance(row, Dialogue):
-        return row
+        return Dialogue([turn_of(turn, where) for turn in row.turns], row.has_ended)
     if not isinstance(row, Mapping):
+        raise _unlike(row, where)
+    if {"prompt", "response", "reward"} & row.keys() and "dialogue" in row:
         raise _unlike(row, where)
     has_ended = row.get("terminal", True)
     if not isinstance(has_ended, bool):
         raise DatasetError(f"{where}: terminal must be true or false, got {has_ended!r}")
     if isinstance(row.get("dialogue"), Sequence) and not isinstance(row["dialogue"], str):
-        return Dialogue([_turn(turn, where) for turn in row["dialogue"]], has_ended)
+        return Dialogue([turn_of(turn, where) for turn in row["dialogue"]], has_ended)
     if "prompt" in row and "response" in row:
         if row.get("reward") is None:
             raise DatasetError(f"{where}: a response must have a reward, a number, such as 0.0")
-        turns = [_turn((row["prompt"], None), where), _turn((row["response"], row["reward"]), where)]
+        turns = [turn_of((row["prompt"], None), where), turn_of((row["response"], row["reward"]), where)]
         return Dialogue(turns, has_ended)
     raise _unlike(row, where)
 
 
-def _turn(turn: object, where: str) -> Turn:
+def turn_of(turn: object, where: str) -> Turn:
+    """Returns the turn of plain data, a pair of text and reward.
+
+    Raises:
+        DatasetError: For anything else.
+    """
     if isinstance(turn, Sequence) and len(turn) == 2:
         text, reward = turn
+        reward = reward.tolist() if isinstance(reward, np.ndarray | np.generic) else reward
         rewards = reward if isinstance(reward, Sequence) and not isinstance(reward, str) else [reward]
         if isinstance(text, str) and (reward is None or all(map(_is_number, rewards))):
             return text, reward
@@ -167,7 +175,8 @@ def _turn(turn: object, where: str) -> Turn:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    """Returns whether a value is a number that float32 holds, as rewards are held."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= MOST_REWARD
 
 
 def _unlike(row: object, where: str) -> DatasetError:

@@ -71,7 +71,7 @@ def read_dialogues(path: Path) -> Iterator[Dialogue]:
 
 def recognises(path: Path) -> bool:
     """Returns whether a file begins as dialogues do."""
-    head = next(iter(read_lines(path)), b"")
+    head = next((line for line in read_lines(path) if line.strip()), b"")
     try:
         row = parse(head)
     except ValueError:

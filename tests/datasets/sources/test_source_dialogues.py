@@ -9,6 +9,7 @@ from click.testing import CliRunner
 
 from offlinekit.cli.main import main
 from offlinekit.datasets import MDPDataset, get_dataset, text_dataset
+from offlinekit.datasets.families.dialogue_columns import Dialogue
 from offlinekit.datasets.schema import columns_of
 from offlinekit.envs.text import CharTokenizer
 from offlinekit.errors import DatasetError, FileFormatError
@@ -67,6 +68,17 @@ def test_fractions_of_rewards_are_kept_and_tokens_may_have_their_own() -> None:
     assert dataset.rewards[dataset.extras["is_action"]].tolist() == [0.25, -0.75, 0.0]
 
 
+@pytest.mark.parametrize("reward", [np.float32(0.5), np.int64(2), np.array([0.25, 0.5])])
+def test_numbers_of_numpy_are_rewards(reward) -> None:
+    dataset = text_dataset([{"prompt": "", "response": "ab", "reward": reward}])
+    assert dataset.rewards.sum() == np.sum(reward)
+
+
+def test_blank_lines_are_none(tmp_path: Path) -> None:
+    dataset, _ = get_dataset(written(tmp_path, "\n", "  \n", ROWS[1], "\n", ROWS[1]))
+    assert dataset.n_episodes == 2
+
+
 def test_tokenizers_are_those_named_or_given(tmp_path: Path) -> None:
     path = written(tmp_path, {"prompt": "go on", "response": "on we go", "reward": 1})
     words = get_dataset(path, tokenizer="word")[0].observation_space.tokenizer
@@ -84,6 +96,12 @@ def test_tokenizers_are_those_named_or_given(tmp_path: Path) -> None:
         ({"prompt": "a", "response": "b", "reward": True}, "got .*True"),
         ({"prompt": "a", "response": "b", "reward": float("nan")}, "a finite number"),
         ({"prompt": "a", "response": "b", "reward": "1"}, "a finite number"),
+        ({"prompt": "a", "response": "b", "reward": 1e39}, "a finite number"),
+        ({"prompt": "a", "response": "b", "reward": 10**400}, "a finite number"),
+        ({"prompt": "a", "response": "b", "reward": np.bool_(True)}, "a finite number"),
+        (Dialogue([("a", None), (3, 1.0)]), "pair of text and reward"),
+        (Dialogue([("a", None), ("b", float("nan"))]), "a finite number"),
+        ({"dialogue": [["a", 1.0]], "prompt": "b"}, r'dialogue 0: expected \{"dialogue"'),
         ({"prompt": 1, "response": "b", "reward": 1}, "pair of text and reward"),
         ({"dialogue": [["a"]]}, "pair of text and reward"),
         ({"dialogue": [["a", None]]}, "dialogue 0 has no utterance of the agent"),
