@@ -137,19 +137,22 @@ class Progress:
 
         The share that is done comes first in rank, then the time left, the return, the label, other figures and counts.
         """
-        seconds = monotonic() - self.began
+        seconds, done = (
+            monotonic() - self.began,
+            self.done + 1e-6,
+        )  # Parts may add up to a little less than a whole.
         rate = (self.done - self.first) / seconds if seconds > 0 else 0.0
         share, left, of = "", f"in {duration(seconds)}", ""
         speed = f"{rate:,.4g}/s" if rate >= 0.1 else ""  # Of what takes longer the time left says enough.
         if self.total is not None:
             share, of = f"{self.share:4.0%}", f"/{int(self.total):,}"
-            if self.done < self.total:
+            if done < self.total:
                 left = f"{duration((self.total - self.done) / rate)} left" if rate > 0 else ""
         names = sorted(
             self.figures, key=lambda name: (name not in RETURNS.values(), not name.endswith("_loss"))
         )
         figures = [f"{name} {self.figures[name]}" for name in names]
-        counts = f"{int(self.done):,}{of} {self.unit}s"
+        counts = f"{int(done):,}{of} {self.unit}s"
         ranked = [
             share,
             left,

@@ -210,6 +210,14 @@ def test_a_large_file_is_counted_as_it_is_written(ticking, capsys, tmp_path):
     assert all(re.match(r"writing large.h5 +\d+%  \d+/1\d megabytes", line) for line in lines), lines
 
 
+def test_parts_that_add_up_to_nearly_a_whole_are_one(clock):
+    progress = Progress("x", 1, unit="episode")
+    clock.now += 1.0
+    for _ in range(10):
+        progress.advance(0.1)  # 0.9999999999999999 in the end.
+    assert progress.text(80) == "x  100%  1/1 episodes  1/s  in 0:01"
+
+
 def test_of_an_unknown_whole_there_is_no_share(clock):
     progress = Progress("file", None, unit="megabyte")
     clock.now += 10.0
