@@ -275,14 +275,15 @@ def scaled_norms(algo):
     return algo
 
 
+@pytest.mark.parametrize("layer", [0, 1])
 @pytest.mark.parametrize("norms", NORMS, ids=["before", "after"])
 @pytest.mark.parametrize("case", CASES[:2], ids=lambda case: case[0].__name__)
-def test_a_normalised_layer_that_doubles_keeps_outputs(datasets, norms, case):
+def test_a_normalised_layer_that_doubles_keeps_outputs(datasets, norms, case, layer):
     cls, name, given = case
     encoder, dataset = MLPEncoder((16, 16), **norms), datasets[name]
     algo = cls(seed=1, batch_size=8, encoder=encoder, **given).fit(dataset, 10, **SETTINGS)
     rows = network_moves.probe_rows(scaled_norms(algo), dataset, 0)
-    move = network_moves.NetworkMove("encoder", "wider", 0, 16, 3)
+    move = network_moves.NetworkMove("encoder", "wider", layer, 16, 3)
     twin, made = network_moves.with_move(algo, move, rows, 0.01)
     assert made == move
     before = outputs(algo, dataset)
