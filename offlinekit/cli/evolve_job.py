@@ -192,7 +192,7 @@ def _resumed(folder: Path, given: Mapping[str, Any]) -> dict[str, Any]:
     if others := sorted(given.keys() - set(ANEW)):
         raise click.UsageError(f"--resume takes the options of the run; leave out {others}")
     with usage("--resume"):
-        Lineage.read(folder)
+        lineage = Lineage.read(folder)
         if not (folder / COMMAND).exists():
             raise FileNotFoundError(
                 f"{folder} was not begun by `offlinekit evolve`; go on by fit(..., resume=) in Python"
@@ -200,6 +200,12 @@ def _resumed(folder: Path, given: Mapping[str, Any]) -> dict[str, Any]:
         fields = run_config.read(folder / COMMAND, ENTRIES)
     if not {*DEFAULTS, *NEEDED} <= fields.keys() or any(fields[name] is None for name in (*TEXTS, *OBJECTS)):
         raise FileFormatError(f"{folder / COMMAND} lacks options of a run; restore it from a copy")
+    size = len(lineage.generation(lineage.last))
+    if fields["population"] != size:  # Before members are made, of which a file may ask for any number.
+        raise FileFormatError(
+            f"{folder / COMMAND} asks for {fields['population']} members, and the run has {size}; restore it from "
+            "a copy"
+        )
     return {**fields, **given}
 
 

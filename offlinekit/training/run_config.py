@@ -22,8 +22,8 @@ def is_text(value: object) -> TypeGuard[str]:
 
 
 def is_whole(value: object) -> bool:
-    """Returns whether it is a whole number."""
-    return isinstance(value, int) and not isinstance(value, bool)
+    """Returns whether it is a whole number, of 64 bits."""
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1 << 64
 
 
 def is_number(value: object) -> bool:

@@ -32,6 +32,7 @@ NAMES = [
         "evolve",
         "export",
         "finetune",
+        "import",
         "ope",
         "plot",
         "predict",

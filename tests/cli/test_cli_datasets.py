@@ -116,7 +116,7 @@ def test_collect_in_the_model_of_a_policy_says_that_it_is_made_up(
     [
         ("random", "needs an environment; give one by --env"),
         ("d4rl:none.hdf5", "there is no file none.hdf5"),
-        ("rundom", "expected random, d4rl:FILE, a run folder or a policy file, got 'rundom'"),
+        ("rundom", "a policy file or a name such as zoo:cartpole-mixed/discrete_cql, got 'rundom'"),
     ],
 )
 def test_collect_says_what_it_lacks(call: Call, tmp_path: Path, policy: str, message: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 
 import pytest
@@ -44,6 +45,21 @@ def test_a_run_goes_on_with_more_generations(finished, call):
     over = call("evolve", "--resume", folder)
     assert over.exit_code == 2
     assert "give generations=4 or more" in " ".join(over.output.split())
+
+
+def test_a_folder_asks_for_no_other_number_of_members(finished, call, tmp_path):
+    folder = shutil.copytree(finished[0], tmp_path / "x")
+    options = json.loads((folder / "command.json").read_text())
+    (folder / "command.json").write_text(json.dumps({**options, "population": 3}))
+    done = call("evolve", "--resume", folder, "--generations", 9)
+    assert done.exit_code == 1, done.output
+    assert "asks for 3 members, and the run has 2" in " ".join(done.output.split())
+
+
+def test_a_population_has_an_end(call, data_file):
+    done = call("evolve", "--dataset", data_file, *WORDS, *SEARCH, *SMALL, "--population", 10**12)
+    assert done.exit_code == 2, done.output
+    assert "a population has 1 to 10,000 members, got 1000000000000" in " ".join(done.output.split())
 
 
 @pytest.mark.parametrize(

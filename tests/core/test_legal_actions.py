@@ -371,7 +371,7 @@ def test_environments_without_are_refused_with_the_wrapper():
         algo.fit(dataset(), 2, eval_env=Cards(), **QUIET)
     with pytest.raises(UnsupportedError, match="has no 'mask'"):
         LegalActions(Cards(), key="mask").reset()
-    with pytest.raises(UnsupportedError, match="of a Discrete from 0"):
+    with pytest.raises(UnsupportedError, match="legal actions are of discrete actions, got Box"):
         LegalActions(gymnasium.make("Pendulum-v1"))
 
 

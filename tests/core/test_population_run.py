@@ -255,8 +255,9 @@ def test_wrong_data_and_settings_are_found_before_anything_is_written(tmp_path):
 
 def test_wrong_seeds():
     data = small_dataset("continuous")
-    with pytest.raises(ValueError, match="seeds must be at least 1, got 0"):
-        BC(**TINY).fit(data, 2, seeds=0)
+    for wrong in (0, 10**9):
+        with pytest.raises(ValueError, match=f"seeds must be 1 to 10,000, got {wrong}"):
+            BC(**TINY).fit(data, 2, seeds=wrong)
     with pytest.raises(TypeError, match=r"seeds must be a number of seeds, such as 8, got \[0, 1\]"):
         BC(**TINY).fit(data, 2, seeds=[0, 1])
     trained = BC(**TINY).fit(data, 2, **QUIET)

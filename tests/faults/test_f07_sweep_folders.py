@@ -141,6 +141,18 @@ def test_a_trial_names_no_folder_elsewhere(made: dict[str, Path], tmp_path: Path
     assert gone_on("sweep", folder, tmp_path / "out")[0].exit_code == 0
 
 
+@pytest.mark.parametrize("members", [1, 9_000, 10**12])
+def test_a_file_asks_for_no_other_number_of_members(
+    members: int, made: dict[str, Path], tmp_path: Path
+) -> None:
+    """Each takes memory, and each is made before a generation is read."""
+    folder = Path(shutil.copytree(made["evolve"], tmp_path / "x"))
+    put(folder / "command.json", ("population",), members)
+    put(folder / "command.json", ("generations",), 2)
+    result = gone_on("evolve", folder, tmp_path / "out")[0]
+    assert f"asks for {members} members, and the run has 2" in result.output
+
+
 def test_what_a_trial_says_is_no_formula(made: dict[str, Path], tmp_path: Path) -> None:
     folder = Path(shutil.copytree(made["sweep"], tmp_path / "x"))
     put(folder / "trials/000001.json", ("runs", 0, "error"), '=HYPERLINK("x")')

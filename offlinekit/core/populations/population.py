@@ -33,6 +33,9 @@ from offlinekit.training.setup.row_weighting import resolved
 from offlinekit.training.setup.settings import N_STEPS, RunSettings, complete, evaluators_of
 from offlinekit.training.setup.start import start_run
 
+MOST_MEMBERS = 10_000
+"""Members that are made by their number; files and command lines can ask for any."""
+
 
 class Population:
     """Algorithms trained side by side; those of one structure as one stacked program.
@@ -90,12 +93,12 @@ class Population:
 
         Raises:
             TypeError: If the number is no integer.
-            ValueError: For less than one seed, or an algorithm that is trained already.
+            ValueError: For less than one seed or more than `MOST_MEMBERS`, or an algorithm that is trained already.
         """
         if isinstance(n_seeds, bool) or not isinstance(n_seeds, int):
             raise TypeError(f"seeds must be a number of seeds, such as 8, got {n_seeds!r}")
-        if n_seeds < 1:
-            raise ValueError(f"seeds must be at least 1, got {n_seeds}")
+        if not 1 <= n_seeds <= MOST_MEMBERS:
+            raise ValueError(f"seeds must be 1 to {MOST_MEMBERS:,}, got {n_seeds}")
         if algo.grad_step:
             raise ValueError(
                 f"seeds={n_seeds} starts new members, but this {type(algo).__name__} has taken "

@@ -12,6 +12,7 @@ from typing_extensions import Unpack
 from offlinekit.configured import Configured
 from offlinekit.core.algo import Algo
 from offlinekit.core.populations import Population
+from offlinekit.core.populations.population import MOST_MEMBERS
 from offlinekit.datasets import MDPDataset
 from offlinekit.errors import UnsupportedError
 from offlinekit.fields import Check, Count, Steps
@@ -63,7 +64,12 @@ class Scheduler(Configured):
         Args:
             algo: Without networks.
             size: Number of members.
+
+        Raises:
+            ValueError: For a number that is none, or for more than 10,000.
         """
+        if not 1 <= size <= MOST_MEMBERS:
+            raise ValueError(f"a population has 1 to {MOST_MEMBERS:,} members, got {size}")
         members = list(Population.of_seeds(algo, size).algos)
         rng = np.random.default_rng(derive(self.seed, "settings"))
         for member in members[1:]:
