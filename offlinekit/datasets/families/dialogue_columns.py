@@ -17,7 +17,7 @@ from offlinekit.datasets.schema import Columns
 from offlinekit.envs.text import tokenizers
 from offlinekit.envs.text.token_space import TokenSpace
 from offlinekit.envs.text.tokenizers import Tokenizer, TokenizerLike, tokenizer_of
-from offlinekit.errors import DatasetError
+from offlinekit.errors import DatasetError, nearest
 
 Reward: TypeAlias = "float | Sequence[float] | None"
 Turn: TypeAlias = "tuple[str, Reward]"
@@ -129,13 +129,17 @@ def _episodes(dialogues: Sequence[Dialogue], tokenizer: Tokenizer) -> Iterator[C
         }
 
 
+KEYS = ("dialogue", "prompt", "response", "reward", "terminal")
+"""What a dialogue of plain data may have."""
+
+
 def dialogue_of(row: object, where: str) -> Dialogue:
     """Returns the dialogue of plain data, `{"dialogue": [[text, reward or null], ...]}` or prompt, response and reward.
 
-    Both may say "terminal", which is true if they do not.
+    Both may say "terminal", which is true if they do not. Other keys, such as numbers of dialogues, are left out.
 
     Raises:
-        DatasetError: For anything else.
+        DatasetError: For anything else, and for a key that is nearly one of these.
     """
     if isinstance(row, Dialogue):
         return Dialogue([turn_of(turn, where) for turn in row.turns], row.has_ended)
@@ -143,6 +147,10 @@ def dialogue_of(row: object, where: str) -> Dialogue:
         raise _unlike(row, where)
     if {"prompt", "response", "reward"} & row.keys() and "dialogue" in row:
         raise _unlike(row, where)
+    for key in row.keys() - set(KEYS):
+        meant = nearest(key, KEYS, likeness=0.85)  # Names such as prompt_id stand for themselves.
+        if meant is not None:
+            raise DatasetError(f"{where}: {key!r} is no key of a dialogue; did you mean {meant!r}?")
     has_ended = row.get("terminal", True)
     if not isinstance(has_ended, bool):
         raise DatasetError(f"{where}: terminal must be true or false, got {has_ended!r}")

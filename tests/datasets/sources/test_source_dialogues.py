@@ -157,3 +157,20 @@ def test_info_and_validate_describe_text(tmp_path: Path) -> None:
     assert "TokenSpace(CharTokenizer(9 tokens))" in shown.output
     assert "42.1% of the tokens are the agent's; begins '<s>b</s><a>ab</a><s>a</s><a>b'" in shown.output
     assert "is sound" in CliRunner().invoke(main, ["datasets", "validate", path]).output
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"), [("terminall", "terminal"), ("rewards", "reward"), ("Dialogue", "dialogue")]
+)
+def test_a_key_that_is_nearly_one_is_refused(key: str, meant: str) -> None:
+    row = {"prompt": "b", "response": "ab", "reward": 1.0, key: False}
+    with pytest.raises(
+        DatasetError, match=f"dialogue 0: '{key}' is no key of a dialogue; did you mean '{meant}'"
+    ):
+        text_dataset([row])
+
+
+def test_keys_of_others_are_left_out() -> None:
+    row = {"prompt": "b", "response": "ab", "reward": 1.0}
+    numbered = {**row, "prompt_id": 3, "response_id": 4, "source": "x"}
+    assert np.array_equal(text_dataset([row]).observations, text_dataset([numbered]).observations)
