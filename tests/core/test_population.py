@@ -22,10 +22,9 @@ from offlinekit.algos import (
     DiscreteCQL,
     MLPEncoder,
     TD3PlusBC,
-    TextBC,
     catalogue,
 )
-from offlinekit.core.populations.grouping import FIXED_NUMBERS, differing_numbers, structure
+from offlinekit.core.populations.grouping import FIXED_NUMBERS, structure
 from offlinekit.datasets import MDPDataset
 from offlinekit.testing import small_dataset
 
@@ -135,13 +134,6 @@ def test_members_that_differ_in_what_their_networks_hold_share_no_stack(name):
     own = [structure(front(**{name: number})) for number in numbers]
     assert own[0] != own[1]
     assert own[0] == structure(front(**{name: numbers[0]}))
-
-
-def test_members_without_dropout_share_no_stack_with_those_that_draw():
-    none, some, more = ([TextBC(dropout=rate)] * 2 for rate in (0.0, 0.1, 0.4))
-    assert structure(none[0]) != structure(some[0]) == structure(more[0])
-    assert differing_numbers(none, ["dropout"]) == {}
-    assert differing_numbers(some, ["dropout"]) == {"dropout": [0.1, 0.1]}
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd", "rmsprop"])

@@ -8,9 +8,10 @@ import pytest
 import torch
 from populations import LOG_OFTEN, QUIET, TINY, check_members, same
 
-from offlinekit.algos import SAC, DiscreteCQL, DoubleDQN, MLPEncoder, Population, TD3PlusBC
+from offlinekit.algos import SAC, DiscreteCQL, DoubleDQN, MLPEncoder, Population, TD3PlusBC, TextBC
 from offlinekit.algos.torch.sac_impl import SACImpl
 from offlinekit.algos.torch.td3_plus_bc_impl import TD3PlusBCImpl
+from offlinekit.core.populations.grouping import differing_numbers, structure
 from offlinekit.testing import small_dataset
 
 
@@ -30,6 +31,13 @@ def test_members_of_other_structure_go_into_other_stacks():
     assert population.stacks == [[0, 2], [1, 4], [3], [5], [6]]
     for member, make in zip(population, makes, strict=True):
         same(make().fit(data, 12, **LOG_OFTEN), member)
+
+
+def test_members_without_dropout_share_no_stack_with_those_that_draw():
+    none, some, more = ([TextBC(dropout=rate)] * 2 for rate in (0.0, 0.1, 0.4))
+    assert structure(none[0]) != structure(some[0]) == structure(more[0])
+    assert differing_numbers(none, ["dropout"]) == {}
+    assert differing_numbers(some, ["dropout"]) == {"dropout": [0.1, 0.1]}
 
 
 class CountingImpl(TD3PlusBCImpl):
