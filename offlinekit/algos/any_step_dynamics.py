@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 
@@ -13,7 +13,7 @@ from offlinekit.datasets import MDPDataset
 from offlinekit.nn.encoders import MLPEncoder
 from offlinekit.sampling.sampler import TransitionSampler
 from offlinekit.sampling.windows import check_order
-from offlinekit.training.model_based.epochs import EpochSampler, WindowSampler
+from offlinekit.training.model_based.epochs import Windows
 
 
 class AnyStepDynamics(Dynamics):
@@ -46,8 +46,8 @@ class AnyStepDynamics(Dynamics):
     paper: ClassVar[str] = "arXiv:2405.17031"
     impl_class = AnyStepDynamicsImpl
 
-    def epochs(self, dataset: MDPDataset, source: TransitionSampler, *parts: Any) -> EpochSampler:
-        """Makes the sampler of windows, which end before a row that cannot be drawn, such as of a time-out.
+    def windows(self, dataset: MDPDataset, source: TransitionSampler) -> Windows:
+        """Returns windows of m rows, which end before a row that cannot be drawn, such as of a time-out.
 
         Raises:
             DatasetError: For unordered transitions.
@@ -57,4 +57,4 @@ class AnyStepDynamics(Dynamics):
         usable[source.usable_rows().cpu()] = 1
         ends = torch.from_numpy(dataset.episode_ends)
         ends = ends - 1 + usable[ends - 1]
-        return WindowSampler(source, *parts, ends=ends, length=self.max_steps_back)
+        return Windows(ends.to(source.device), self.max_steps_back)

@@ -22,7 +22,7 @@ from offlinekit.nn.random import derive
 from offlinekit.sampling.sampler import TransitionSampler
 from offlinekit.sampling.scalers import Affine
 from offlinekit.training.model_based.dynamics_run import DynamicsRun
-from offlinekit.training.model_based.epochs import EpochSampler
+from offlinekit.training.model_based.epochs import EpochSampler, Windows
 from offlinekit.training.model_based.terminations import LEARNED, RULES, check_termination
 from offlinekit.types import Array, RowsLike, first_leaf
 
@@ -116,11 +116,12 @@ class Dynamics(Algo):
         drawn = self._drawn(train, dataset.episode_ends, rng)
         own, held, learned = (torch.from_numpy(part) for part in (drawn, rows[:n_held], train))
         seed = derive(self.seed or 0, "batches")
-        return self.epochs(dataset, source, own, held, learned, self.batch_size, seed)
+        windows = self.windows(dataset, source)
+        return EpochSampler(source, own, held, learned, self.batch_size, seed, windows)
 
-    def epochs(self, dataset: MDPDataset, source: TransitionSampler, *parts: Any) -> EpochSampler:
-        """Makes the sampler of a dataset from the arguments of an `EpochSampler`."""
-        return EpochSampler(source, *parts)
+    def windows(self, dataset: MDPDataset, source: TransitionSampler) -> Windows | None:
+        """Returns what stands for each row in minibatches; None for the row alone."""
+        return None
 
     def _drawn(self, train: Array, ends: Array, rng: np.random.Generator) -> Array:
         """Returns the rows that each model learns from, int64 [K, T], of the T rows that are not held out."""

@@ -10,6 +10,22 @@ from offlinekit.sampling.sampler import TransitionSampler, fits
 from offlinekit.sampling.windows import rows_around
 
 
+class Windows:
+    """Follows each row by those after it in its episode, m in all; behind the end of one its last row stands again.
+
+    Args:
+        ends: Of the episodes, int64 [E].
+        length: m.
+    """
+
+    def __init__(self, ends: Tensor, length: int) -> None:
+        self.ends, self.steps = ends, torch.arange(length, device=ends.device)
+
+    def rows(self, first: Tensor) -> Tensor:
+        """Returns the rows of the windows that begin at the given ones, int64 [n], one after another: [n * m]."""
+        return rows_around(first, self.ends, self.steps).flatten()
+
+
 class EpochSampler:
     """Draws minibatches of K * B rows: B of member 0, then B of member 1, and so on.
 
@@ -23,6 +39,7 @@ class EpochSampler:
         train_rows: The others, int64 [T].
         batch_size: B.
         seed: Of its own generator.
+        windows: What stands for each row in a minibatch; None for the row alone.
 
     Attributes:
         updates_per_epoch: Minibatches of an epoch.
@@ -36,8 +53,9 @@ class EpochSampler:
         train_rows: Tensor,
         batch_size: int,
         seed: int,
+        windows: Windows | None = None,
     ) -> None:
-        self.source, device = source, source.device
+        self.source, self.windows, device = source, windows, source.device
         self.drawn, self.held_out, self.train_rows = (
             part.to(device) for part in (drawn, held_out, train_rows)
         )
@@ -47,8 +65,8 @@ class EpochSampler:
         self._state, self._order, self._taken = self._order_generator.get_state(), drawn[:, :0], 0
 
     def gather(self, rows: Tensor) -> Batch:
-        """Returns what batches hold of the given rows, int64 [n]."""
-        return self.source.gather(rows)
+        """Returns what batches hold of the given rows, int64 [n], or of their windows."""
+        return self.source.gather(rows if self.windows is None else self.windows.rows(rows))
 
     def sample(self) -> Batch:
         """Draws the next minibatch."""
@@ -81,33 +99,3 @@ class EpochSampler:
         if n_taken := int(taken.clone().view(torch.int64)):
             self._begin_epoch()
             self._taken = n_taken
-
-
-class WindowSampler(EpochSampler):
-    """The same, with each row followed by those after it in its episode, m in all: [K * B * m] rows a minibatch.
-
-    Behind the end of an episode its last row stands again.
-
-    Args:
-        ends: Of the episodes, int64 [E].
-        length: m.
-    """
-
-    def __init__(
-        self,
-        source: TransitionSampler,
-        drawn: Tensor,
-        held_out: Tensor,
-        train_rows: Tensor,
-        batch_size: int,
-        seed: int,
-        *,
-        ends: Tensor,
-        length: int,
-    ) -> None:
-        super().__init__(source, drawn, held_out, train_rows, batch_size, seed)
-        self.ends, self.steps = ends.to(self.drawn.device), torch.arange(length, device=self.drawn.device)
-
-    def gather(self, rows: Tensor) -> Batch:
-        """Returns the windows that begin at the given rows, int64 [n], one after another: [n * m] rows."""
-        return self.source.gather(rows_around(rows, self.ends, self.steps).flatten())
