@@ -89,8 +89,16 @@ def test_a_member_whose_environment_fails_leaves_the_others_and_can_go_on(tmp_pa
     again.fit_online(Walk, 30, resume=population.run_dirs, **QUICK)
     assert [rows[-1]["step"] for rows in again.history] == [30] * 3
     same(whole[0], again[0])  # It had come to its end.
+    same(resumed_alone(tmp_path / "alone"), again[1])
     with pytest.raises(ValueError, match="each member has taken 30"):
         Population([small(1), small(2), small(3)]).fit_online(Walk, 30, resume=population.run_dirs, **QUICK)
+
+
+def resumed_alone(out):
+    alone = small(2)
+    with pytest.raises(TrainingError, match="the environment failed after step 20"):
+        alone.fit_online(Walk(fault=21), 30, out=out, **QUICK)
+    return small(2).fit_online(Walk(), 30, resume=alone.run_dir, **QUICK)
 
 
 @pytest.mark.parametrize("step", [5, 27])
