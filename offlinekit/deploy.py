@@ -393,8 +393,7 @@ def _log_softmax(x: Array, dim: int, *_: object) -> Array:
 
 
 def _embedding(weight: Array, index: Array, *_: object) -> Array:
-    wrong = (index < 0) | (index >= len(weight))  # Of which numpy would count those below 0 from the end.
-    if np.any(wrong):
+    if np.any(wrong := (index < 0) | (index >= len(weight))):  # Numpy would count some from the end.
         raise ValueError(f"numbers of tokens must be from 0 to {len(weight) - 1}, got {index[wrong][0]}")
     return weight[index]
 
