@@ -46,7 +46,9 @@ class SharedColumns:
     """Makes the members' samplers; those of equal columns share them."""
 
     def __init__(self) -> None:
-        self._made: list[tuple[dict[str, Any], Shareable]] = []
+        self._made: list[
+            tuple[dict[str, Any], bool, Shareable]
+        ] = []  # The flag: whether by weights of its own.
 
     def __call__(self, algo: Algo, dataset: MDPDataset, **settings: Any) -> Sampler:
         """Returns a sampler with a generator of its own."""
@@ -63,12 +65,12 @@ class SharedColumns:
             "make_sampler": type(algo).make_sampler,
             "options": [getattr(algo, name) for name in algo.sampler_options],
         }
-        for columns, sampler in self._made:
-            if columns == wanted:
-                seed, weights = derive(algo.seed or 0, "batches"), algo.sampling_weights_for(dataset)
-                if weights is None:
-                    return sampler.twin(algo.batch_size, seed)
+        seed, weights = derive(algo.seed or 0, "batches"), algo.sampling_weights_for(dataset)
+        for columns, by_weights, sampler in self._made:
+            if columns == wanted and weights is not None:
                 return sampler.twin(algo.batch_size, seed, weights)
+            if columns == wanted and not by_weights:
+                return sampler.twin(algo.batch_size, seed)
         made = algo.make_sampler(dataset, **settings)
         if getattr(made, "image_shift", 0):
             raise UnsupportedError(
@@ -81,7 +83,7 @@ class SharedColumns:
                 "use MDPDataset.load in place of open"
             )
         if isinstance(made, Shareable):
-            self._made.append((wanted, made))
+            self._made.append((wanted, weights is not None, made))
         return made
 
 
@@ -98,7 +100,9 @@ class StackedSampler:
         for member, sampler in enumerate(samplers):
             self.holders.setdefault(id(sampler.columns), []).append(member)
         order = [member for members in self.holders.values() for member in members]
-        self.places = torch.tensor(order, device=samplers[0].device).argsort()
+        self.places = None
+        if order != sorted(order):
+            self.places = torch.tensor(order, device=samplers[0].device).argsort()
 
     def sample(self) -> Minibatch:
         """Draws the next minibatch of every member."""
@@ -123,7 +127,10 @@ class StackedSampler:
 
         def join(*leaves: Tensor | None) -> Tensor | None:
             parts = [leaf for leaf in leaves if leaf is not None]
-            return torch.cat(parts)[self.places] if parts else None
+            if not parts:
+                return None
+            joined = torch.cat(parts)
+            return joined if self.places is None else joined[self.places]
 
         fields = {name: map_tree(join, *(getattr(part, name) for part in parts)) for name in like._fields}
         return type(like)(**fields)
