@@ -114,11 +114,11 @@ def test_fits_train_in_rounds_until_a_rule_says_enough(monkeypatch: pytest.Monke
     monkeypatch.setattr(FittedPolicies, "train", lambda self, n: rounds.append(n))
     fitted = FittedPolicies.of({"behaviour": "behaviour"}, losses(), gamma=0.9, tau=0.01)
     fitted.train_until(lambda: len(rounds) == 2, None)
-    # All episodes end after 8 steps: 3 * 8 / 0.01, then half as many.
-    assert rounds == [2_400, 1_200]
+    # All episodes end after 8 steps: 4 * 8 / 0.01, then half as many.
+    assert rounds == [3_200, 1_600]
     rounds.clear()
     fitted.train_until(lambda: False, None)
-    assert rounds == [2_400, 1_200, 1_200, 1_200]
+    assert rounds == [3_200, 1_600, 1_600, 1_600]
     rounds.clear()
     fitted.train_until(lambda: False, 7)
     assert rounds == [7]

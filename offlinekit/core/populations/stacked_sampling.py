@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ from offlinekit.interfaces import Sampler
 from offlinekit.nn.random import derive
 from offlinekit.sampling.batch import Minibatch
 from offlinekit.sampling.blocks import BlockSampler
+from offlinekit.sampling.sampler import TransitionSampler
 from offlinekit.types import Array, map_tree
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ class StackedSampler:
 
     def sample(self) -> Minibatch:
         """Draws the next minibatch of every member."""
-        return self.gather([sampler.next_rows() for sampler in self.samplers])
+        return self._joined([_drawn([self.samplers[m] for m in members]) for members in self.holders.values()])
 
     def example(self) -> Minibatch:
         """Returns a batch without drawing one, to see its shapes: each row is the first."""
@@ -120,6 +121,10 @@ class StackedSampler:
             self.samplers[members[0]].gather(torch.stack([rows[member] for member in members]))
             for members in self.holders.values()
         ]
+        return self._joined(parts)
+
+    def _joined(self, parts: Sequence[Minibatch]) -> Minibatch:
+        """Returns what the holders of each table drew as one batch, in the order of the members."""
         if len(parts) == 1:
             return parts[0]
         # FQE of the behaviour also carries next actions, by which it leaves rows out; the losses read what all have.
@@ -134,6 +139,14 @@ class StackedSampler:
 
         fields = {name: map_tree(join, *(getattr(part, name) for part in parts)) for name in like._fields}
         return type(like)(**fields)
+
+
+def _drawn(twins: Sequence[Shareable]) -> Minibatch:
+    """Draws the next minibatch of samplers that share columns, [M, B, ...]."""
+    first, *others = twins
+    if isinstance(first, TransitionSampler) and first.locates_ahead:
+        return first.sample_with(cast("list[TransitionSampler]", others))
+    return first.gather(torch.stack([sampler.next_rows() for sampler in twins]))
 
 
 def unflatten(tensors: Sequence[Tensor], like: Minibatch) -> Minibatch:

@@ -27,6 +27,8 @@ SMALL_BATCH = 64
 """Rows of a minibatch of small data, each of whose rows is drawn several times all the same."""
 LARGE = 20_000
 """Rows of a dataset from which on minibatches are those of `FQE`."""
+SETTLED = 4.0
+"""Time constants of the first round: fewer than a fit alone takes, since its values begin near where they end."""
 ROUNDS = 4  # Of updates at most, if a rule decides how many; each but the first has half as many.
 
 
@@ -109,7 +111,7 @@ class FittedPolicies:
         Source of what values need: `FQE.updates_needed`.
         """
         first = next(iter(self.members.values()))[0]
-        needed = max(FEWEST, first.updates_needed(self.dataset)) if n_steps is None else n_steps
+        needed = max(FEWEST, first.updates_needed(self.dataset, SETTLED)) if n_steps is None else n_steps
         more = max(1, needed // 2)
         rounds = [needed, *[more] * (ROUNDS - 1 if n_steps is None else 0)]
         label = f"values of {len(self.members)} policies"
