@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -107,7 +107,9 @@ class StackedSampler:
 
     def sample(self) -> Minibatch:
         """Draws the next minibatch of every member."""
-        return self._joined([_drawn([self.samplers[m] for m in members]) for members in self.holders.values()])
+        return self._joined(
+            [_drawn([self.samplers[m] for m in members]) for members in self.holders.values()]
+        )
 
     def example(self) -> Minibatch:
         """Returns a batch without drawing one, to see its shapes: each row is the first."""
@@ -143,10 +145,11 @@ class StackedSampler:
 
 def _drawn(twins: Sequence[Shareable]) -> Minibatch:
     """Draws the next minibatch of samplers that share columns, [M, B, ...]."""
-    first, *others = twins
-    if isinstance(first, TransitionSampler) and first.locates_ahead:
-        return first.sample_with(cast("list[TransitionSampler]", others))
-    return first.gather(torch.stack([sampler.next_rows() for sampler in twins]))
+    samplers: Sequence[object] = twins  # For the type checker, to which `Shareable` excludes the class.
+    ahead = [each for each in samplers if isinstance(each, TransitionSampler) and each.locates_ahead]
+    if len(ahead) == len(twins):
+        return ahead[0].sample_with(ahead[1:])
+    return twins[0].gather(torch.stack([sampler.next_rows() for sampler in twins]))
 
 
 def unflatten(tensors: Sequence[Tensor], like: Minibatch) -> Minibatch:

@@ -135,8 +135,8 @@ def constant_value(fit: FQE, dataset: MDPDataset) -> float:
     values have no end, with gamma 1 where no row ends the MDP.
     """
     drawn = fit.sampling_weights_for(dataset)
-    counts = (recorded_next(dataset) > 0) | dataset.terminals
-    counts = counts * (1.0 if drawn is None else drawn)
+    known = (recorded_next(dataset) > 0) | dataset.terminals
+    counts = known * (1.0 if drawn is None else drawn)
     ends = float(counts @ (1 - fit.gamma * ~dataset.terminals))
     return float(counts @ scaled_rewards(fit, dataset)) / ends if ends > 0 else 0.0
 
