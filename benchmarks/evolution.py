@@ -5,9 +5,10 @@
 
 Batch 128, learning rate 1e-3 in 1e-4..1e-2, gamma 0.99, tau 1e-3, hidden layers 32-32-32, tournaments of 2 with
 elitism, mutations 0.4 / 0.2 / 0.2 / 0 / 0.2, one generation every 10,000 updates, until a return of 200 of 500 or the
-last generation. Both rank by episodes in the environment. Each (library, seed) is a row, seeds in turn; rows that the
-CSV has are not run again. The clock starts with the first update, so that reading the data does not count. The score
-is of 20 episodes: here of the winner, of AgileRL that of the best of its agents.
+last generation. Both rank by `--episodes` in the environment. Each library, target, number of episodes and seed is a
+row, seeds in turn; rows that the CSV has are not run again. The clock starts with the first update, so that reading
+the data does not count. `score` is the best return of the last agents over 20 episodes, `winner` that of the one which
+evolution here hands over; AgileRL hands over all.
 """
 
 from __future__ import annotations
@@ -23,7 +24,10 @@ from pathlib import Path
 import click
 from shared import csv_option, show, write
 
-WIDTHS = {"library": 10, "seed": 4, "updates": 9, "seconds": 8, "per_second": 10, "fitness": 8, "score": 8}
+WIDTHS = {
+    **{"library": 10, "target": 6, "episodes": 8, "seed": 4, "updates": 9, "seconds": 8},
+    **{"per_second": 10, "fitness": 8, "score": 8, "winner": 8},
+}
 HERE = Path(__file__).parent
 
 
@@ -33,6 +37,7 @@ HERE = Path(__file__).parent
 @click.option("--steps", default=10_000, help="Updates of each member in a generation.")
 @click.option("--generations", default=20)
 @click.option("--target", default=200.0)
+@click.option("--episodes", default=1, help="Of each agent in each generation, to rank by.")
 @click.option("--algo", type=click.Choice(["discrete_cql", "cqn"]), default="discrete_cql", help="Ours.")
 @click.option("--peer-python", type=click.Path(exists=True), help="Of an environment with agilerl and peft.")
 @click.option("--worker", type=int, hidden=True, help="Run this seed here and print its row.")
@@ -43,6 +48,7 @@ def main(
     steps: int,
     generations: int,
     target: float,
+    episodes: int,
     algo: str,
     peer_python: str | None,
     worker: int | None,
@@ -50,21 +56,36 @@ def main(
 ) -> None:
     """Runs the rows that the CSV lacks, and prints the ratio of the rates."""
     if worker is not None:
-        click.echo(json.dumps(ours(data, worker, steps, generations, target, algo)))
+        click.echo(json.dumps(ours(data, worker, steps, generations, target, episodes, algo)))
         return
     rows = list(csv.DictReader(path.open())) if path is not None and path.exists() else []
-    common = [data, "--steps", steps, "--generations", generations, "--target", target]
+    common = [
+        data,
+        "--steps",
+        steps,
+        "--generations",
+        generations,
+        "--target",
+        target,
+        "--episodes",
+        episodes,
+    ]
+    key = {"target": f"{target:g}", "episodes": str(episodes)}
     programs = {"offlinekit": [sys.executable, HERE / "evolution.py", *common, "--algo", algo, "--worker"]}
     if peer_python:
         programs["agilerl"] = [peer_python, HERE / "peer_agilerl.py", *common, "--seed"]
     for seed in range(seeds):
         for library, words in programs.items():
-            if not any(row["library"] == library and row["seed"] == str(seed) for row in rows):
-                row = {"library": library, "seed": str(seed), **run([*words, seed])}
+            named = {"library": library, **key, "seed": str(seed)}
+            if not any(named.items() <= row.items() for row in rows):
+                row = {**named, **run([*words, seed])}
                 rows.append(row)
                 show([row], WIDTHS, head=len(rows) == 1)
                 write(path, rows)
-    means = {name: [float(row["per_second"]) for row in rows if row["library"] == name] for name in programs}
+    run_now = [row for row in rows if key.items() <= row.items()]
+    means = {
+        name: [float(row["per_second"]) for row in run_now if row["library"] == name] for name in programs
+    }
     if all(means.values()) and len(means) == 2:
         mine, theirs = (sum(means[name]) / len(means[name]) for name in ("offlinekit", "agilerl"))
         click.echo(f"agent-updates a second: {mine:,.0f} and {theirs:,.0f}, ratio {mine / theirs:.1f}")
@@ -83,7 +104,9 @@ def run(words: list[object]) -> dict[str, str]:
     return {name: str(value) for name, value in json.loads(done.stdout.strip().splitlines()[-1]).items()}
 
 
-def ours(data: str, seed: int, steps: int, generations: int, target: float, algo: str) -> dict[str, object]:
+def ours(
+    data: str, seed: int, steps: int, generations: int, target: float, episodes: int, algo: str
+) -> dict[str, object]:
     """Runs the example with offlinekit."""
     from offlinekit.algos import get_algo
     from offlinekit.datasets import get_dataset
@@ -108,7 +131,7 @@ def ours(data: str, seed: int, steps: int, generations: int, target: float, algo
         )
         for member in range(4)
     ]
-    fitness = EnvironmentFitness(env="CartPole-v1", n_episodes=1, n_reported=1)
+    fitness = EnvironmentFitness(env="CartPole-v1", n_episodes=episodes, n_reported=1)
     began = time.perf_counter()
     for generation in evolution.fitter(
         algos,
@@ -121,14 +144,15 @@ def ours(data: str, seed: int, steps: int, generations: int, target: float, algo
         progress=False,
     ):
         last, seconds = generation, time.perf_counter() - began
-    score = evaluate(last.evolved.winner, "CartPole-v1", 20, seed=10_000).mean
+    scores = [evaluate(member, "CartPole-v1", 20, seed=10_000).mean for member in last.population]
     updates = last.number * steps * len(algos)
     return {
         "updates": updates,
         "seconds": round(seconds, 1),
         "per_second": round(updates / seconds),
         "fitness": round(last.rows[last.best].fitness, 1),
-        "score": round(score, 1),
+        "score": round(max(scores), 1),
+        "winner": round(scores[last.evolved.number], 1),
     }
 
 

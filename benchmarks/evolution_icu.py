@@ -50,7 +50,7 @@ FITS = {"batch_size": 256, "learning_rate": 0.03, "tau": 0.1}
 @click.command(help=__doc__.split("\n")[0])
 @click.argument("dynamics", type=click.Path(exists=True, path_type=Path))
 @click.option("--runs", default=20)
-@click.option("--episodes", default=1_200, help="Of each behaviour in each run.")
+@click.option("--episodes", default=3_000, help="Of each behaviour in each run.")
 @click.option("--learned", default=1_000, help="Of each behaviour, that policies learn from.")
 @click.option("--updates", default=20_000, help="Of the policy that takes most.")
 @click.option("--each", default=10, help="Policies of each algorithm, and behaviours.")

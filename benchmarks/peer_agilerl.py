@@ -30,7 +30,8 @@ NETWORK = {
 @click.option("--steps", default=10_000)
 @click.option("--generations", default=20)
 @click.option("--target", default=200.0)
-def main(data: str, seed: int, steps: int, generations: int, target: float) -> None:
+@click.option("--episodes", default=1)
+def main(data: str, seed: int, steps: int, generations: int, target: float, episodes: int) -> None:
     """Trains by AgileRL's own loop, and prints a row as JSON."""
     torch.manual_seed(seed)
     np.random.seed(seed)  # noqa: NPY002  # AgileRL draws from the global generators.
@@ -65,7 +66,7 @@ def main(data: str, seed: int, steps: int, generations: int, target: float) -> N
         ReplayBuffer(max_size=len(columns["rewards"]), device="cpu"),
         max_steps=steps * generations,
         evo_steps=steps,
-        eval_loop=1,
+        eval_loop=episodes,
         target=target,
         selection_strategy=TournamentSelection(tournament_size=2, elitism=True, population_size=4),
         mutation=Mutations(0.4, 0.2, 0.2, 0.2, 0.0, 0.2, mutation_sd=0.1, rand_seed=seed, device="cpu"),

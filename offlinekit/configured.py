@@ -74,7 +74,9 @@ class Configured(metaclass=_InOnePiece):
             if isinstance(value := getattr(cls, name, None), dataclasses.Field):
                 setattr(cls, name, copy.copy(value))
         declared = {n: copy.copy(v) for n, v in vars(cls).items() if isinstance(v, dataclasses.Field)}
-        dataclasses.dataclass(kw_only=True, eq=False, repr=False)(cls)
+        dataclasses.dataclass(kw_only=True, eq=False, repr=False, init=False)(cls)
+        if "__init__" not in vars(cls):  # One for all, since a dataclass would compile one for each class.
+            type.__setattr__(cls, "__init__", Configured.__init__)
         for name, field in declared.items():  # For a decorator that makes the class a dataclass once more.
             setattr(cls, name, field)
         for name in _own_values(cls).keys() - cls.__annotations__.keys():
@@ -101,7 +103,18 @@ class Configured(metaclass=_InOnePiece):
             before: Its value until now.
         """
 
-    if not TYPE_CHECKING:  # The type checker would let any name pass.
+    if not TYPE_CHECKING:  # The type checker reads keywords from the fields, and would let any name pass.
+
+        def __init__(self, **given: object) -> None:
+            fields = fields_of(type(self))
+            values = {name: given[name] if name in given else default_of(fields[name]) for name in fields}
+            for name, value in values.items():
+                if value is not dataclasses.MISSING:
+                    setattr(self, name, value)
+                elif fields[name].init:
+                    raise TypeError(f"{type(self).__name__} needs {name}=, which has no default")
+            if hasattr(self, "__post_init__"):
+                self.__post_init__()
 
         def __getattr__(self, name: str) -> object:
             """Raises AttributeError for a name that there is not, with what is meant by it."""
@@ -216,7 +229,7 @@ def _own_annotations(cls: type[Any]) -> dict[str, Any]:
         fields = vars(base).get("__dataclass_fields__", {})
         taken |= fields
         known |= {name: fields[name] for name in inspect.get_annotations(base) if name in fields}
-    own = {name: _resolved(cls, name, hint) for name, hint in inspect.get_annotations(cls).items()}
+    own = _resolved(cls)
     for name, hint in own.items():
         meaning = meaning_of(known[name].type) if name in known else ""
         if meaning and not meaning_of(hint):
@@ -242,23 +255,31 @@ def _own_values(cls: type[Any]) -> dict[str, Any]:
     return {n: v for n, v in vars(cls).items() if not isinstance(v, type) and not hasattr(v, "__get__")}
 
 
-def _resolved(cls: type[Any], name: str, hint: object) -> object:
-    """Returns what an annotation stands for: text is looked up where the class statement stands.
+def _resolved(cls: type[Any]) -> dict[str, Any]:
+    """Returns what annotations of a class stand for: text is looked up where the class statement stands.
 
     Modules would not do: a cell of a notebook and code that `exec` runs need not have one.
     """
-    if not isinstance(hint, str):
-        return hint
-    frame, alone = _class_statement(), type("Alone", (), {"__annotations__": {name: hint}})
+    frame = _class_statement()
     names = {**frame.f_locals, **vars(cls)}
+
+    def resolved(hints: dict[str, Any]) -> dict[str, Any]:
+        alone = type("Alone", (), {"__annotations__": hints})
+        return inspect.get_annotations(alone, globals=frame.f_globals, locals=names, eval_str=True)
+
+    def one(name: str, hint: object) -> object:
+        try:
+            return resolved({name: hint})[name]
+        except NameError:
+            if "ClassVar" not in str(hint):
+                raise
+            return ClassVar  # It may name the class itself, or what is imported for the type checker alone.
+
+    hints = inspect.get_annotations(cls)
     try:
-        return inspect.get_annotations(alone, globals=frame.f_globals, locals=names, eval_str=True)[name]
+        return resolved(hints)
     except NameError:
-        if (
-            "ClassVar" in hint
-        ):  # It may name the class itself, or what is imported for the type checker alone.
-            return ClassVar
-        raise
+        return {name: one(name, hint) for name, hint in hints.items()}
 
 
 def _class_statement() -> FrameType:

@@ -393,8 +393,8 @@ def _log_softmax(x: Array, dim: int, *_: object) -> Array:
 
 
 def _embedding(weight: Array, index: Array, *_: object) -> Array:
-    if np.any(index < 0):  # Which numpy would count from the end.
-        raise ValueError(f"numbers of tokens must be at least 0, got {index.min()}")
+    if np.any(wrong := (index < 0) | (index >= len(weight))):  # Numpy would count some from the end.
+        raise ValueError(f"numbers of tokens must be from 0 to {len(weight) - 1}, got {index[wrong][0]}")
     return weight[index]
 
 

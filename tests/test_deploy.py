@@ -306,9 +306,10 @@ def test_error_function_is_that_of_python():
     np.testing.assert_allclose(deploy._erf(x), [math.erf(value) for value in x], rtol=0, atol=1e-7)
 
 
-def test_numbers_below_0_are_no_tokens():
-    with pytest.raises(ValueError, match="numbers of tokens must be at least 0, got -1"):
-        OPERATIONS["embedding"](W, np.array([0, -1]))
+@pytest.mark.parametrize("number", [-1, len(W)])
+def test_numbers_outside_the_table_are_no_tokens(number):
+    with pytest.raises(ValueError, match=f"numbers of tokens must be from 0 to {len(W) - 1}, got {number}"):
+        OPERATIONS["embedding"](W, np.array([0, number]))
 
 
 def test_gelu_by_tanh():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import TYPE_CHECKING
 
 from offlinekit.naming import check_free, register
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from offlinekit.core.algo import Algo
 
 
+@cache
 def letters(name: str) -> str:
     """Returns what all spellings of a name have in common: "td3plusbc" of "TD3+BC", "TD3PlusBC", "td3_plus_bc"."""
     return re.sub(r"[^a-z0-9]", "", name.lower().replace("+", "plus"))
@@ -18,8 +20,13 @@ def letters(name: str) -> str:
 
 def name_of(front: type[Algo]) -> str:
     """Returns the name of an algorithm on the command line: its own `short_name`, or that of the class."""
-    own: str = front.__dict__.get("short_name", "")
-    return own or re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z0-9])(?=[A-Z][a-z])", "_", front.__name__).lower()
+    return front.__dict__.get("short_name", "") or _in_words(front.__name__)
+
+
+@cache
+def _in_words(name: str) -> str:
+    """Returns the name of a class in small letters, its words apart: "discrete_bc" of "DiscreteBC"."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z0-9])(?=[A-Z][a-z])", "_", name).lower()
 
 
 def enter(front: type[Algo], known: dict[str, type[Algo]], overwrite: bool) -> None:

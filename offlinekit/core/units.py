@@ -14,6 +14,7 @@ from torch import Tensor
 
 from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.envs.legal_actions import given_observations, legal_of
+from offlinekit.envs.text.token_space import TokenSpace
 from offlinekit.ground.action_spaces import (
     JointDiscrete,
     from_numbers,
@@ -224,6 +225,11 @@ def _arrays(observations: ArrayTreeLike, space: spaces.Space[Any]) -> ArrayTree:
         raise ValueError("observations have masked values; fill them as in the data, e.g. x.filled(0)")
     given = np.asarray(observations)
     _check_numbers("observations", given)
+    if isinstance(space, TokenSpace) and np.any(wrong := space.foreign(given)):
+        raise ValueError(
+            f"observations must be whole numbers below {space.n}, one a token, got {given[wrong][0]:g}; encode the "
+            "text by the tokenizer of the policy: algo.tokenizer"
+        )
     return _as_bytes(given) if space.dtype == np.uint8 else given.astype(np.float32)
 
 

@@ -342,6 +342,21 @@ def test_values_and_predictions_are_of_the_same_text():
             measure(trained(ILQL), other)
 
 
+@pytest.mark.parametrize("number", [9, -1, 1.5])
+def test_numbers_that_are_no_tokens_are_refused_where_a_policy_acts(number):
+    algo = trained(ILQL)
+    wrong = np.array([[7], [number]], np.float32)
+    acts = [
+        algo.predict,
+        algo.sample_action,
+        algo.predict_value,
+        lambda rows: algo.as_stateful().predict(rows[1]),
+    ]
+    for act in acts:
+        with pytest.raises(ValueError, match=rf"whole numbers below 9, .* got {number:g}; .* algo.tokenizer"):
+            act(wrong)
+
+
 def test_a_saved_model_speaks_with_its_tokenizer(tmp_path):
     algo = trained()
     loaded = TextBC.load(algo.save(tmp_path / "talk.okt"), device="cpu")

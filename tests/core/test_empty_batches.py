@@ -1,6 +1,6 @@
 """No observations give no actions and no values, of the right shape and dtype.
 
-`test_exporting_catalogue.py` has them for the exported policy of every algorithm.
+`test_exporting.py` and `test_exporting_catalogue.py` have them for the exported policy of every algorithm.
 """
 
 from __future__ import annotations
@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from catalogue_variants import SMALL, small_variants
+from catalogue_variants import small_variants
 
-from offlinekit.algos import BC, BFN, DQN, IDQL, IFQL, IQL
-from offlinekit.core.export import FORMATS
+from offlinekit.algos import BC, BFN, IDQL, IFQL, IQL
 from offlinekit.deploy import NumpyPolicy
 from offlinekit.errors import UnsupportedError
 from offlinekit.testing import small_dataset
@@ -36,19 +35,6 @@ def test_no_rows(front: Any, options: Any) -> None:
     else:
         with pytest.raises(UnsupportedError):
             algo.predict_value(NOTHING)
-
-
-@pytest.mark.parametrize("front", [BC, IQL, DQN])
-@pytest.mark.parametrize("name", list(FORMATS))
-def test_no_rows_at_every_format(front: Any, name: str, tmp_path: Path) -> None:
-    if name == "onnx":
-        pytest.importorskip("onnxruntime")
-        pytest.importorskip("onnxscript")
-    algo = front(seed=0, batch_size=4, encoder=SMALL["encoder"]).build(small_dataset(front.action_kind))
-    kept = FORMATS[name]
-    act = kept.open(algo.export(tmp_path / f"x{kept.suffix}", name), algo.impl.observation_space)
-    wanted = algo.predict(NOTHING)
-    assert (act(NOTHING).shape, act(NOTHING).dtype) == (wanted.shape, wanted.dtype)
 
 
 @pytest.mark.parametrize("front", [IDQL, BFN, IFQL])

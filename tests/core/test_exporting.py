@@ -42,6 +42,8 @@ def test_every_algorithm_as_torchscript(front, tmp_path):
     assert algo.export(path) == path
     act, seen = acting(path, algo, "torchscript"), examples(algo, 7) * 2.0
     np.testing.assert_allclose(act(seen), algo.predict(seen), rtol=0, atol=2e-6)  # Actions are in [-2, 2].
+    none, of_none = act(seen[:0]), algo.predict(seen[:0])
+    assert (none.shape, none.dtype) == (of_none.shape, of_none.dtype)
 
 
 @pytest.mark.parametrize(

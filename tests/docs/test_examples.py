@@ -38,7 +38,7 @@ def test_demo_runs_and_draws(tmp_path, capsys):
 
 
 def test_population_prints_each_member_and_draws(tmp_path, capsys):
-    population = load("population")["main"](n_steps=20, out=str(tmp_path))
+    population = load("population")["main"](n_steps=2, out=str(tmp_path))
     assert population.stacks == [list(range(8))]
     assert capsys.readouterr().out.count("alpha 2.5") == 2
     assert (tmp_path / "population.png").read_bytes().startswith(b"\x89PNG")

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from offlinekit.algos import BC, CQL, IQL, TD3, DiscreteBCQ, DiscreteCQL, TD3PlusBC
+from offlinekit.algos import BC, CQL, IQL, SAC, TD3, DiscreteBCQ, DiscreteCQL, TD3PlusBC
 from offlinekit.algos.torch.bc_impl import BCImpl
 from offlinekit.algos.torch.iql_impl import IQLImpl
 from offlinekit.algos.torch.td3_plus_bc_impl import TD3PlusBCImpl
@@ -95,6 +95,12 @@ def test_objectives_are_replayed_after_a_while():
     found = replays(TD3PlusBC(**TINY), 30)
     assert [replayed.checked for replayed in found] == [True, True]
     assert all(replayed.recording.kernels for replayed in found)
+
+
+def test_a_limit_of_the_norm_is_replayed():
+    """Also that of one tensor, SAC's temperature: the kernel of norms returns a list, of one norm there."""
+    found = replays(SAC(clip_grad_norm=0.5, **TINY))
+    assert [replayed.checked for replayed in found] == [True, True, True]
 
 
 class Branching(TD3PlusBCImpl):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
@@ -72,10 +73,10 @@ class Program:
         batch: Sequence[Tensor],
         randoms: Sequence[Random],
     ) -> None:
-        graph, constants = _traced(function, [*(tensor.detach().clone() for tensor in state), *batch])
-        self.draws = _lift_draws(graph, len(randoms))
-        simplify(graph)
-        self.call = fx.GraphModule(constants, graph).forward
+        example = [*(tensor.detach().clone() for tensor in state), *batch]
+        self.graph, self.constants = _traced(function, example)
+        self.draws = _lift_draws(self.graph, len(randoms))
+        simplify(self.graph)
         self.state, self.batch = list(state), [tensor.clone() for tensor in batch]
         device = randoms[0].device
         self.noise = [torch.empty(draw.shape, device=device, dtype=torch.float32) for draw in self.draws]
@@ -85,14 +86,21 @@ class Program:
             for member, random in enumerate(randoms)
             for draw, own in zip(self.draws, rows, strict=True)
         ]
-
         self.recording = self._recording() if device.type == "cpu" else None
+
+    @cached_property
+    def call(self) -> Callable[..., list[Any]]:
+        """The graph, compiled to Python."""
+        return fx.GraphModule(self.constants, self.graph).forward
 
     def _recording(self) -> Recording[list[Tensor]] | None:
         """Returns the kernels of the program, or None if they cannot be replayed; changes no state."""
         before = [tensor.clone() for tensor in self.state]
+        constants = torch.nn.Module()
+        constants.__dict__.update(self.constants)
+        once = fx.Interpreter(constants, graph=self.graph)  # For a single call it is not worth to compile.
         with torch.no_grad(), Tape() as tape:
-            outputs = self.call(*self.noise, *self.state, *self.batch)
+            outputs = once.run(*self.noise, *self.state, *self.batch)
         with torch.no_grad():
             for tensor, value in zip(self.state, before, strict=True):
                 tensor.copy_(value)

@@ -50,7 +50,9 @@ def _apply(rule: Callable[[fx.Graph, fx.Node, set[fx.Node]], Any], graph: fx.Gra
             other = rule(graph, node, changed)
         if other is not None:
             node.replace_all_uses_with(other)
-    graph.eliminate_dead_code()
+    for node in reversed(graph.nodes):
+        if not node.users and node.op == "call_function" and not _changes(node):
+            graph.erase_node(node)
 
 
 def _drop_idle_view(graph: fx.Graph, node: fx.Node, changed: set[fx.Node]) -> object:
@@ -115,10 +117,15 @@ def _changed_in_place(graph: fx.Graph) -> set[fx.Node]:
     """Returns the nodes whose memory some operation changes."""
     changed = set()
     for node in graph.nodes:
-        schema = getattr(node.target, "_schema", None)
-        if schema is not None and schema.is_mutable:
+        if _changes(node):
             changed |= {_owner(given) for given in node.all_input_nodes}
     return changed
+
+
+def _changes(node: fx.Node) -> bool:
+    """Returns whether an operation changes memory of its arguments."""
+    schema = getattr(node.target, "_schema", None)
+    return schema is not None and bool(schema.is_mutable)
 
 
 def _owner(node: Any) -> fx.Node:

@@ -11,12 +11,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-import h5py
 import numpy as np
 
 from offlinekit.datasets.formats import hdf5
 from offlinekit.datasets.formats.hdf5 import DEFLATE_LIMIT
 from offlinekit.errors import DatasetError, FileFormatError, did_you_mean
+from offlinekit.ground.lazy_h5py import h5py
 from offlinekit.load_budget import budget_of, budgeted
 from offlinekit.types import Array
 

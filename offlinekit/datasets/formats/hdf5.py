@@ -11,11 +11,11 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import h5py
 import numpy as np
 
 from offlinekit.datasets.formats.inflating import Rows, check_chunks
 from offlinekit.errors import FileFormatError, OfflineKitError
+from offlinekit.ground.lazy_h5py import h5py
 from offlinekit.load_budget import budget_of, budgeted
 from offlinekit.types import Array
 

@@ -8,8 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import h5py
-
+from offlinekit.ground.lazy_h5py import h5py
 from offlinekit.types import Array
 
 if TYPE_CHECKING:

@@ -18,10 +18,10 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import TYPE_CHECKING, NamedTuple
 
-import h5py
 import numpy as np
 
 from offlinekit.errors import FileFormatError
+from offlinekit.ground.lazy_h5py import h5py
 from offlinekit.load_budget import budget_of
 from offlinekit.types import Array
 

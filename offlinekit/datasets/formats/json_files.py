@@ -5,12 +5,12 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, cast
 
 from offlinekit.datasets.formats.array_files import entries_of
+from offlinekit.datasets.formats.gzipped import UNPACKING, open_unpacked
 from offlinekit.errors import FileFormatError
 from offlinekit.load_budget import budget_of
 
@@ -52,16 +52,16 @@ def parse(text: str | bytes) -> Any:
 
 
 def read_lines(path: Path) -> Iterator[bytes]:
-    """Yields the lines of a file, or of those in a zip file whose names end in ".json".
+    """Yields the lines of a file, unpacked if its name ends in ".gz", or of those in a zip file that end in ".json".
 
     Raises:
-        FileFormatError: For a damaged zip file, and a line without an end.
+        FileFormatError: For a damaged archive, and a line without an end.
     """
-    if path.suffix.lower() != ".zip":
-        with path.open("rb") as file:
-            yield from _lines_of(file, path)
-        return
     try:
+        if path.suffix.lower() != ".zip":
+            with open_unpacked(path) as file:
+                yield from _lines_of(file, path)
+            return
         with zipfile.ZipFile(path) as archive:
             names = sorted(
                 entry.filename for entry in entries_of(archive) if entry.filename.endswith(".json")
@@ -69,9 +69,9 @@ def read_lines(path: Path) -> Iterator[bytes]:
             for name in names:
                 with archive.open(name) as member:
                     yield from _lines_of(io.BufferedReader(cast("io.RawIOBase", member)), path)
-    except FileFormatError:
+    except (FileFormatError, FileNotFoundError, PermissionError):
         raise
-    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError, ValueError) as error:
+    except (zipfile.BadZipFile, RuntimeError, ValueError, *UNPACKING) as error:
         raise FileFormatError(f"{path} is damaged ({error}); fetch it again") from error
 
 

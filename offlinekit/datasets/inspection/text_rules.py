@@ -17,7 +17,7 @@ def no_tokens(draft: Draft) -> Iterator[Finding]:
     space, tokens = draft.given.get("observation_space"), _tokens(draft)
     if tokens is None or not isinstance(space, TokenSpace):
         return
-    wrong = np.flatnonzero((tokens != np.floor(tokens)) | (tokens < 0) | (tokens >= space.n))
+    wrong = np.flatnonzero(space.foreign(tokens))
     if len(wrong):
         message = f"must be whole numbers below {space.n}, one a token, got {tokens[wrong[0]]:g}"
         yield fault("observations", message, "encode the text by the tokenizer of its space", wrong)

@@ -81,7 +81,7 @@ def recognises(path: Path) -> bool:
 
 SOURCE = Source(
     summary="Dialogues of text and reward, or prompts and responses, as JSON lines.",
-    suffixes=(".jsonl",),
+    suffixes=(".jsonl", ".jsonl.gz"),
     recognises=recognises,
     read=read,
 )

@@ -237,7 +237,7 @@ def recognises(path: Path) -> bool:
 
 SOURCE = Source(
     summary="Sample batches or single rows of RLlib, JSON lines or Parquet.",
-    suffixes=(".json", ".jsonl", ".zip", ".parquet"),
+    suffixes=(".json", ".jsonl", ".json.gz", ".jsonl.gz", ".zip", ".parquet"),
     folders="JSON lines or Parquet files of RLlib",
     recognises=recognises,
     read=read,

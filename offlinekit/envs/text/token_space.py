@@ -28,6 +28,11 @@ class TokenSpace(spaces.Box):
         """Number of tokens."""
         return len(self.tokenizer)
 
+    def foreign(self, numbers: Array) -> Array:
+        """Returns which of some numbers stand for no token, bool of their shape."""
+        wrong: Array = (numbers != np.floor(numbers)) | (numbers < 0) | (numbers >= self.n)
+        return wrong
+
     def sample(self, mask: None = None, probability: None = None) -> Array:
         """Draws a token."""
         return np.floor(self.np_random.uniform(0, self.n, (1,))).astype(np.float32)

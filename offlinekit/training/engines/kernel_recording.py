@@ -234,7 +234,7 @@ def _quick(operator: OpOverload, arguments: Sequence[Any], keywords: dict[str, A
 
 @cache
 def _out_variants(operator: OpOverload, scalar: bool) -> list[tuple[OpOverload, list[str]]]:
-    """Returns the variants of an operator that write into given results, with the names of these.
+    """Returns the variants of an operator that write into given tensors, with the names of these.
 
     Args:
         operator: As it was called.
@@ -247,7 +247,8 @@ def _out_variants(operator: OpOverload, scalar: bool) -> list[tuple[OpOverload, 
     if scalar:  # The mean or sum of a loss is first resized to the loss of each element.
         variants = [v for v in variants if all(a.name != "reduction" for a in v._schema.arguments)]
     alike = [variant for variant in variants if _inputs(variant) == _inputs(operator)]
-    return [(v, [a.name for a in v._schema.arguments if a.is_out]) for v in alike]
+    outs = [(v, [a for a in v._schema.arguments if a.is_out]) for v in alike]
+    return [(v, [a.name for a in given]) for v, given in outs if all(str(a.type) == "Tensor" for a in given)]
 
 
 def _inputs(operator: OpOverload) -> list[tuple[str, str]]:

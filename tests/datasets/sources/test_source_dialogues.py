@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 
@@ -48,6 +49,16 @@ def test_a_row_is_a_token_and_its_action_the_next_one(tmp_path: Path) -> None:
     assert answer.terminals.tolist() == [False] * 6 + [True]
     assert dataset.action_space.n == dataset.observation_space.n == 9
     assert dataset.name == "talks"
+
+
+def test_gzipped_lines_read_as_plain_ones(tmp_path: Path) -> None:
+    plain = written(tmp_path, *ROWS)
+    packed = tmp_path / "talks.jsonl.gz"
+    packed.write_bytes(gzip.compress(plain.read_bytes()))
+    np.testing.assert_array_equal(get_dataset(packed)[0].actions, get_dataset(plain)[0].actions)
+    packed.write_bytes(packed.read_bytes()[:-12])
+    with pytest.raises(FileFormatError, match=r"talks\.jsonl\.gz is damaged .* fetch it again"):
+        get_dataset(packed)
 
 
 def test_lists_files_and_readers_agree(tmp_path: Path) -> None:
