@@ -71,6 +71,8 @@ class Impl(nn.Module):
     needs: ClassVar[tuple[str, ...]] = ("next_observations",)
     """Columns that a row must have to be drawn, and that a batch has beside its standard fields; see `Batch`."""
     stackable: ClassVar[bool] = True  # Whether members of a population may be one program.
+    unread: ClassVar[tuple[str, ...]] = ()
+    """Hyperparameters that neither networks nor losses read, in which members of one program may differ."""
 
     def __init_subclass__(cls, overwrite: bool = False, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

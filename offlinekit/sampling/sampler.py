@@ -12,7 +12,7 @@ from torch import Tensor
 
 from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.errors import DatasetError
-from offlinekit.sampling.batch import Batch
+from offlinekit.sampling.batch import Batch, with_axes
 from offlinekit.sampling.frames import random_shift
 from offlinekit.sampling.loss_weights import scaled_weights, weights_of
 from offlinekit.sampling.n_step import n_step_transitions, returns_to_go
@@ -215,6 +215,21 @@ class TransitionSampler:
             return self._rows(self._draw(1))
         number = self._advance()
         return self._rows(self._drawn[number])
+
+    def sample_with(self, twins: Sequence[TransitionSampler]) -> Batch:
+        """Draws the next minibatch of this sampler and of its twins, whose places are known, by one gather.
+
+        Returns:
+            Fields [M, B, ...], of itself and then of each twin.
+        """
+        places = [sampler._next().places for sampler in (self, *twins)]
+        batch = self.columns.fetch(Located(torch.cat(places), (), None))
+        return with_axes(batch, (len(places), self.batch_size))
+
+    @property
+    def locates_ahead(self) -> bool:
+        """Whether `sample_with` serves: minibatches are located in the table alone, and no draw is part of a graph."""
+        return type(self) is TransitionSampler and not self._on_cuda and not self.columns.by_row
 
     def skip(self, n_batches: int) -> None:
         """Skips minibatches, of which row numbers alone are drawn."""

@@ -14,7 +14,7 @@ from table_networks import TABLE, one_hot, set_constant, set_table
 
 import offlinekit
 from offlinekit.algos import FQE, DiscreteFQE, Population
-from offlinekit.core.populations.stacked_sampling import SharedColumns
+from offlinekit.core.populations.stacked_sampling import SharedColumns, StackedSampler
 from offlinekit.datasets import MDPDataset
 from offlinekit.errors import UnsupportedError
 from offlinekit.sampling.policy_table import Choices
@@ -236,6 +236,28 @@ def test_bootstraps_share_one_table_and_draw_the_rows_they_would_draw_alone():
         assert torch.equal(rows, fit.make_sampler(data).next_rows())
         drawn = np.repeat(fit.episode_counts(data), data.episode_lengths()) > 0
         assert drawn[rows].all() or not fit.resample
+
+
+def test_members_of_tables_in_turns_get_their_own_rows():
+    data = small_dataset("continuous")
+    policies = [lambda o, a=a: np.full((len(o), 2), a, np.float32) for a in (-1.0, 1.0)]
+    for turns in ([0, 1, 0, 1], [0, 0, 1, 1]):
+        fits = [FQE(policy=policies[p], seed=i, device="cpu").build(data) for i, p in enumerate(turns)]
+        shared = SharedColumns()
+        together = StackedSampler([shared(fit, data) for fit in fits]).sample()
+        for member, fit in enumerate(fits):
+            alone = fit.make_sampler(data).sample()
+            assert torch.equal(together.rewards[member], alone.rewards)
+            assert torch.equal(together.next_policy_actions[member], alone.next_policy_actions)
+
+
+def test_a_fit_to_all_data_draws_no_rows_of_a_bootstrap_before_it():
+    data = small_dataset("discrete")
+    drawn = DiscreteFQE(policy=right, seed=1, resample=True, device="cpu").build(data)
+    whole = DiscreteFQE(policy=right, seed=0, device="cpu").build(data)
+    shared = SharedColumns()
+    shared(drawn, data)
+    assert torch.equal(shared(whole, data).next_rows(), whole.make_sampler(data).next_rows())
 
 
 def test_updates_that_values_need():

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from gymnasium.spaces import Discrete
 from table_networks import TABLE
 
@@ -14,8 +15,9 @@ from offlinekit.algos import DiscreteFQE
 from offlinekit.core.populations import Population
 from offlinekit.datasets import MDPDataset
 from offlinekit.errors import Preempted, TrainingWarning
+from offlinekit.metrics.ope import fitted_policies
 from offlinekit.metrics.ope.fit_checks import behaviour_missed, impossible, possible_values
-from offlinekit.metrics.ope.fitted_policies import FittedPolicies
+from offlinekit.metrics.ope.fitted_policies import SMALL_BATCH, FittedPolicies, constant_value
 from offlinekit.metrics.ope.selection import select
 from offlinekit.training.value_alarm import still_moving
 
@@ -112,13 +114,80 @@ def test_fits_train_in_rounds_until_a_rule_says_enough(monkeypatch: pytest.Monke
     monkeypatch.setattr(FittedPolicies, "train", lambda self, n: rounds.append(n))
     fitted = FittedPolicies.of({"behaviour": "behaviour"}, losses(), gamma=0.9, tau=0.01)
     fitted.train_until(lambda: len(rounds) == 2, None)
-    assert rounds == [4_000, 2_000]
+    # All episodes end after 8 steps: 4 * 8 / 0.01, then half as many.
+    assert rounds == [3_200, 1_600]
     rounds.clear()
     fitted.train_until(lambda: False, None)
-    assert rounds == [4_000, 2_000, 2_000, 2_000]
+    assert rounds == [3_200, 1_600, 1_600, 1_600]
     rounds.clear()
     fitted.train_until(lambda: False, 7)
     assert rounds == [7]
+
+
+def walk(n_steps: int = 4, *, ends: bool) -> MDPDataset:
+    """Two episodes that pay 1 a step and 3 a step; both end the MDP, or are cut off where the next state is known."""
+    last = np.arange(2 * n_steps) % n_steps == n_steps - 1
+    seen = np.ones((2 * n_steps, 1), np.float32)
+    final = (
+        {} if ends else {"timeouts": last, "final_observations": seen[:2], "final_known": np.ones(2, bool)}
+    )
+    rewards = np.repeat([1.0, 3.0], n_steps)
+    return MDPDataset(seen, np.zeros(len(seen), int), rewards, last & ends, action_space=Discrete(2), **final)
+
+
+def test_values_begin_where_a_constant_fits_best():
+    fit = DiscreteFQE(policy=ALWAYS_ONE, gamma=0.9, seed=0, device="cpu", encoder=TABLE)
+    # Rewards 16 in 8 rows. Cut off: 16 / (8 * 0.1); ended, 2 rows lose all: 16 / (6 * 0.1 + 2 * 1).
+    assert constant_value(fit, walk(ends=False)) == pytest.approx(20.0)
+    assert constant_value(fit, walk(ends=True)) == pytest.approx(16 / 2.6)
+    drawn = DiscreteFQE(policy=ALWAYS_ONE, gamma=0.9, seed=0, resample=True)
+    often = drawn.episode_counts(walk(ends=True))  # 4 + 12 as often as each was drawn, 4 * 0.1 * counts.
+    assert often.sum() == 2
+    assert constant_value(drawn, walk(ends=False)) == pytest.approx((4 * often[0] + 12 * often[1]) / 0.8)
+    endless = DiscreteFQE(policy=ALWAYS_ONE, gamma=1.0, seed=0)
+    assert constant_value(endless, walk(ends=True)) == pytest.approx(8.0)
+    assert constant_value(endless, walk(ends=False)) == 0.0
+
+
+def test_rows_without_a_known_next_state_do_not_count_where_values_begin():
+    data = walk(ends=False)
+    rewards = np.where(data.timeouts, 100.0, data.rewards)
+    cut = MDPDataset(
+        data.observations, data.actions, rewards, data.terminals, timeouts=data.timeouts, action_space=Discrete(2)
+    )  # fmt: skip
+    fit = DiscreteFQE(policy=ALWAYS_ONE, gamma=0.9, seed=0)
+    # Three rows of each are left: (3 + 9) / (6 * 0.1), without the 100.
+    assert constant_value(fit, cut) == pytest.approx(20.0)
+
+
+def test_new_fits_begin_at_the_constant():
+    made: dict[str, Any] = {"gamma": 0.9, "encoder": TABLE, "device": "cpu"}
+    fits = FittedPolicies.of({"one": ALWAYS_ONE}, walk(ends=False), n_resamples=2, **made).members["one"]
+    plain = DiscreteFQE(policy=ALWAYS_ONE, seed=0, **made).build(walk(ends=False))
+    for network in (fits[0].impl.q, fits[0].impl.target_q):
+        moved = network(torch.ones(1, 1)) - plain.impl.q(torch.ones(1, 1))
+        np.testing.assert_allclose(moved.detach().numpy(), 20.0, rtol=1e-5)
+    assert [fit.resample for fit in fits] == [False, True, True]
+
+
+def test_small_data_are_learned_in_small_minibatches(monkeypatch: pytest.MonkeyPatch):
+    def sizes(**given: Any) -> list[int]:
+        made = FittedPolicies.of({"one": ALWAYS_ONE}, losses(), n_resamples=1, encoder=TABLE, **given)
+        return [fit.batch_size for fit in made.members["one"]]
+
+    assert sizes() == [SMALL_BATCH] * 2
+    assert sizes(batch_size=16) == [16, 16]
+    monkeypatch.setattr(fitted_policies, "LARGE", 800)
+    assert sizes() == [DiscreteFQE().batch_size] * 2
+
+
+def test_all_fits_are_one_stack():
+    fitted = FittedPolicies.of(
+        {"one": ALWAYS_ONE, "behaviour": "behaviour"}, losses(), n_resamples=2, encoder=TABLE, device="cpu"
+    )
+    everyone = [fit for own in fitted.members.values() for fit in own]
+    population = Population(everyone).fit(losses(), 3, out=None, progress=False)
+    assert population.stacks == [[0, 1, 2, 3, 4, 5]]
 
 
 def test_values_are_noted_on_the_way():

@@ -25,6 +25,7 @@ class FQEImpl(Impl):
 
     config: FQE
     needs: ClassVar[tuple[str, ...]] = (*Impl.needs, "masks", "next_policy_actions")
+    unread: ClassVar[tuple[str, ...]] = ("resample",)  # It chooses rows alone.
     is_discrete: ClassVar[bool] = False
 
     def build(self) -> None:
@@ -41,6 +42,11 @@ class FQEImpl(Impl):
             huber_width=1.0 if config.td_loss == "huber" else None,
         )
         self.target_q = self.make_target(self.q, "tau", "target_update_interval")
+
+    def begin_at(self, value: float) -> None:
+        """Moves new critics and their target from values around 0 to values around a number."""
+        self.q.shift(value)
+        self.target_q.shift(value)
 
     def build_objectives(self) -> list[Objective]:
         """Returns the critics' loss against the target of the batch."""

@@ -45,7 +45,7 @@ def differing_numbers(algos: Sequence[Any], varying: Collection[str] = ()) -> di
 
 def structure(algo: Any) -> dict[str, Any]:
     """Returns the hyperparameters that members of one stack have in common; numbers count only as being given."""
-    apart = ("seed", "device", *algo.not_in_files)
+    apart = ("seed", "device", *algo.not_in_files, *algo.impl_class.unread)
     fields = [field.name for field in dataclasses.fields(algo) if field.name not in apart]
     values = {name: getattr(algo, name) for name in fields}
     for name in fields:

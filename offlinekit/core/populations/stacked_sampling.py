@@ -15,6 +15,7 @@ from offlinekit.interfaces import Sampler
 from offlinekit.nn.random import derive
 from offlinekit.sampling.batch import Minibatch
 from offlinekit.sampling.blocks import BlockSampler
+from offlinekit.sampling.sampler import TransitionSampler
 from offlinekit.types import Array, map_tree
 
 if TYPE_CHECKING:
@@ -46,7 +47,9 @@ class SharedColumns:
     """Makes the members' samplers; those of equal columns share them."""
 
     def __init__(self) -> None:
-        self._made: list[tuple[dict[str, Any], Shareable]] = []
+        self._made: list[
+            tuple[dict[str, Any], bool, Shareable]
+        ] = []  # The flag: whether by weights of its own.
 
     def __call__(self, algo: Algo, dataset: MDPDataset, **settings: Any) -> Sampler:
         """Returns a sampler with a generator of its own."""
@@ -63,12 +66,12 @@ class SharedColumns:
             "make_sampler": type(algo).make_sampler,
             "options": [getattr(algo, name) for name in algo.sampler_options],
         }
-        for columns, sampler in self._made:
-            if columns == wanted:
-                seed, weights = derive(algo.seed or 0, "batches"), algo.sampling_weights_for(dataset)
-                if weights is None:
-                    return sampler.twin(algo.batch_size, seed)
+        seed, weights = derive(algo.seed or 0, "batches"), algo.sampling_weights_for(dataset)
+        for columns, by_weights, sampler in self._made:
+            if columns == wanted and weights is not None:
                 return sampler.twin(algo.batch_size, seed, weights)
+            if columns == wanted and not by_weights:
+                return sampler.twin(algo.batch_size, seed)
         made = algo.make_sampler(dataset, **settings)
         if getattr(made, "image_shift", 0):
             raise UnsupportedError(
@@ -81,7 +84,7 @@ class SharedColumns:
                 "use MDPDataset.load in place of open"
             )
         if isinstance(made, Shareable):
-            self._made.append((wanted, made))
+            self._made.append((wanted, weights is not None, made))
         return made
 
 
@@ -98,11 +101,15 @@ class StackedSampler:
         for member, sampler in enumerate(samplers):
             self.holders.setdefault(id(sampler.columns), []).append(member)
         order = [member for members in self.holders.values() for member in members]
-        self.places = torch.tensor(order, device=samplers[0].device).argsort()
+        self.places = None
+        if order != sorted(order):
+            self.places = torch.tensor(order, device=samplers[0].device).argsort()
 
     def sample(self) -> Minibatch:
         """Draws the next minibatch of every member."""
-        return self.gather([sampler.next_rows() for sampler in self.samplers])
+        return self._joined(
+            [_drawn([self.samplers[m] for m in members]) for members in self.holders.values()]
+        )
 
     def example(self) -> Minibatch:
         """Returns a batch without drawing one, to see its shapes: each row is the first."""
@@ -116,6 +123,10 @@ class StackedSampler:
             self.samplers[members[0]].gather(torch.stack([rows[member] for member in members]))
             for members in self.holders.values()
         ]
+        return self._joined(parts)
+
+    def _joined(self, parts: Sequence[Minibatch]) -> Minibatch:
+        """Returns what the holders of each table drew as one batch, in the order of the members."""
         if len(parts) == 1:
             return parts[0]
         # FQE of the behaviour also carries next actions, by which it leaves rows out; the losses read what all have.
@@ -123,10 +134,22 @@ class StackedSampler:
 
         def join(*leaves: Tensor | None) -> Tensor | None:
             parts = [leaf for leaf in leaves if leaf is not None]
-            return torch.cat(parts)[self.places] if parts else None
+            if not parts:
+                return None
+            joined = torch.cat(parts)
+            return joined if self.places is None else joined[self.places]
 
         fields = {name: map_tree(join, *(getattr(part, name) for part in parts)) for name in like._fields}
         return type(like)(**fields)
+
+
+def _drawn(twins: Sequence[Shareable]) -> Minibatch:
+    """Draws the next minibatch of samplers that share columns, [M, B, ...]."""
+    samplers: Sequence[object] = twins  # For the type checker, to which `Shareable` excludes the class.
+    ahead = [each for each in samplers if isinstance(each, TransitionSampler) and each.locates_ahead]
+    if len(ahead) == len(twins):
+        return ahead[0].sample_with(ahead[1:])
+    return twins[0].gather(torch.stack([sampler.next_rows() for sampler in twins]))
 
 
 def unflatten(tensors: Sequence[Tensor], like: Minibatch) -> Minibatch:

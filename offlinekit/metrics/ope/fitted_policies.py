@@ -4,22 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from gymnasium.spaces import Discrete
 
-from offlinekit.algos.fqe import FEWEST, FQE, QUICK, SETTLED, DiscreteFQE
+from offlinekit.algos.fqe import FEWEST, FQE, QUICK, DiscreteFQE
 from offlinekit.core.populations import Population
 from offlinekit.datasets import MDPDataset
 from offlinekit.ground.progress import Progress
+from offlinekit.metrics.ope.fit_checks import scaled_rewards
+from offlinekit.sampling.transition_table import recorded_next
 from offlinekit.training.setup.settings import RunSettings
 from offlinekit.training.value_alarm import LATE
 from offlinekit.types import Array
 
 if TYPE_CHECKING:
+    from offlinekit.algos.torch.fqe_impl import FQEImpl
     from offlinekit.interfaces import PolicyLike
 
+SMALL_BATCH = 64
+"""Rows of a minibatch of small data, each of whose rows is drawn several times all the same."""
+LARGE = 20_000
+"""Rows of a dataset from which on minibatches are those of `FQE`."""
+SETTLED = 4.0
+"""Time constants of the first round: fewer than a fit alone takes, since its values begin near where they end."""
 ROUNDS = 4  # Of updates at most, if a rule decides how many; each but the first has half as many.
 
 
@@ -50,9 +59,14 @@ class FittedPolicies:
         progress: bool = False,
         **hyperparameters: Any,
     ) -> FittedPolicies:
-        """Makes the fits; none has learned yet."""
+        """Makes the fits; none has learned yet.
+
+        All values are `constant_value` to begin with, so that what updates have to pass on are differences from it:
+        a fit that has not settled shows too small a gain, not too small a value.
+        """
         front = DiscreteFQE if isinstance(dataset.action_space, Discrete) else FQE
-        settings = {**QUICK, **hyperparameters}
+        small = {"batch_size": SMALL_BATCH} if len(dataset) < LARGE else {}
+        settings = {**QUICK, **small, **hyperparameters}
         members = {
             name: [
                 front(policy=policy, seed=seed + draw, resample=draw > 0, **settings)
@@ -60,6 +74,9 @@ class FittedPolicies:
             ]
             for name, policy in policies.items()
         }
+        for member in (member for own in members.values() for member in own):
+            member.build(dataset)
+            cast("FQEImpl", member.impl).begin_at(constant_value(member, dataset))
         return cls(members, dataset, progress)
 
     def train(self, n_steps: int) -> None:
@@ -109,6 +126,19 @@ class FittedPolicies:
     def values(self, name: str) -> Array:
         """Returns the start value of a policy by each of its fits, float64 [1 + R]."""
         return start_values(self.members[name], self.dataset)
+
+
+def constant_value(fit: FQE, dataset: MDPDataset) -> float:
+    """Returns the value c of one-step targets if states and actions made no difference: c = mean(r + discount c).
+
+    So c = sum(r) / sum(1 - discount), over rows whose next observation is known, as often as the fit draws them; 0 if
+    values have no end, with gamma 1 where no row ends the MDP.
+    """
+    drawn = fit.sampling_weights_for(dataset)
+    known = (recorded_next(dataset) > 0) | dataset.terminals
+    counts = known * (1.0 if drawn is None else drawn)
+    ends = float(counts @ (1 - fit.gamma * ~dataset.terminals))
+    return float(counts @ scaled_rewards(fit, dataset)) / ends if ends > 0 else 0.0
 
 
 def start_values(members: Sequence[FQE], dataset: MDPDataset) -> Array:
