@@ -34,12 +34,14 @@ class NamedColumns:
 
     Floats and bootstrap masks are packed; whole numbers and flags lie apart, where they stay exact. So do weights: a
     table that is wider by a column lies differently in memory, and products of matrices then differ in their last bits.
+    Where rows come and go all are in one table, weights as well.
 
     Args:
         names: Of all columns, in the order in which batches have them.
         own: [N, ...] by name, of the rows themselves.
         following: [N, ...] and [E, ...] by name; see `TransitionTable`.
         device: Where columns live that lie apart.
+        grows: Whether rows come and go.
 
     Attributes:
         followed: Of the next state, for the packed table.
@@ -53,10 +55,11 @@ class NamedColumns:
         own: Mapping[str, Array],
         following: Mapping[str, tuple[Array, Array]],
         device: torch.device,
+        grows: bool = False,
     ) -> None:
         self.names = names
         self.followed = {name: Column(*following[name]) for name in names if name in following}
-        self.packed = {n: Column(own[n]) for n in names if n in own and _is_packed(n, own[n])}
+        self.packed = {n: Column(own[n]) for n in names if n in own and _is_packed(n, own[n], grows)}
         self.apart = {
             n: torch.from_numpy(exact(own[n])).to(device) for n in names if n in own and n not in self.packed
         }
@@ -156,8 +159,8 @@ def _check(name: str, column: Array, n_rows: int) -> None:
         refuse_first(not_finite(column, name))
 
 
-def _is_packed(name: str, column: Array) -> bool:
-    return name == "masks" or (name != "weights" and _is_float(column))
+def _is_packed(name: str, column: Array, grows: bool) -> bool:
+    return name == "masks" or ((grows or name != "weights") and _is_float(column))
 
 
 def _is_float(column: Array) -> bool:

@@ -114,7 +114,7 @@ class TransitionTable:
             own = {"next_known": recorded_next(dataset), **own}
         if "rows" in names:
             own = {"rows": np.arange(len(dataset)), **own}
-        named = NamedColumns(names, own, following, device)
+        named = NamedColumns(names, own, following, device, n_spare > 0)
         head = [*(c for c in observed if not _is_raw(c)), *named.followed.values()]
         tail = [_actions(dataset, scaling), Column(scalars), *named.packed.values()]
         self.action = len(head)

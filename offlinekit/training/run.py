@@ -170,6 +170,11 @@ class Run:
         """Updates of its `n_steps` that this run has taken."""
         return self.clock - self.start
 
+    @property
+    def timing(self) -> tuple[int, ...]:
+        """Numbers that members of a stack have in common: the first update, the newest and the last."""
+        return self.start, self.algo.grad_step, self.end
+
     def hold(self, lock: ExitStack) -> None:
         """Takes over the lock of a run folder until the run is closed."""
         self._lock.push(lock)

@@ -37,10 +37,13 @@ def test_no_rows(front: Any, options: Any) -> None:
             algo.predict_value(NOTHING)
 
 
-@pytest.mark.parametrize("front", [IDQL, BFN, IFQL])
-def test_numpy_exports_at_the_defaults(front: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("front", "options"), [(IDQL, {}), (BFN, {"flow_steps": 2}), (IFQL, {"flow_steps": 2})]
+)
+def test_numpy_exports_at_the_defaults(front: Any, options: Any, tmp_path: Path) -> None:
+    """Of networks and candidates, of which each action is the best of many; steps are alike."""
     data = small_dataset("continuous")
-    algo, seen = front(seed=0).build(data), data.observations[:9]  # Each action is the best of many.
+    algo, seen = front(seed=0, **options).build(data), data.observations[:9]
     policy = NumpyPolicy.load(algo.export(tmp_path / "x.safetensors", observations=seen))
     np.testing.assert_allclose(policy.predict(seen), algo.predict(seen), atol=2e-5)
 

@@ -7,7 +7,6 @@ import functools
 import numpy as np
 import pytest
 import torch
-from torch.onnx._internal.exporter._registration import ONNXRegistry
 
 from offlinekit.algos import catalogue
 from offlinekit.core.export import FORMATS, numpy_format, torch_formats
@@ -20,6 +19,8 @@ ABLE = {name: front for name, front in catalogue().items() if not front.impl_cla
 @pytest.fixture(scope="module", autouse=True)
 def one_table_of_translations():
     """Reads torch's translations into ONNX once, in place of once an export."""
+    from torch.onnx._internal.exporter._registration import ONNXRegistry  # Here: it takes half a second.
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
             ONNXRegistry, "from_torchlib", staticmethod(functools.cache(ONNXRegistry.from_torchlib))
@@ -36,7 +37,7 @@ def written():
 @pytest.mark.slow
 @pytest.mark.parametrize("front", ABLE.values(), ids=list(ABLE))
 def test_exported(front, written, tmp_path, monkeypatch):
-    steps = {name: 3 for name in ("flow_steps", "diffusion_steps") if name in front.hyperparameters()}
+    steps = {name: 2 for name in ("flow_steps", "diffusion_steps") if name in front.hyperparameters()}
     algo = front(encoder={"type": "mlp", "hidden_sizes": [8]}, observation_scaler="standard", seed=0, **steps)
     algo.build(small_dataset(front.action_kind))
     graph = torch_formats.traced(ExportedPolicy(algo))  # The same for each format, and most of the time.

@@ -35,7 +35,7 @@ print(json.dumps(found))
 
 def test_equal_hashes(tally: Tally) -> None:
     runs = []
-    for seed in ("1", "2", "3"):
+    for seed in ("1", "2", "3") if FULL else ("1", "2"):
         environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONWARNINGS": "ignore"}
         done = subprocess.run(
             [sys.executable, "-c", SCRIPT, *(("50", "1") if FULL else ("4", "6")), json.dumps(SMALL)],

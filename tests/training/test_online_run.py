@@ -338,8 +338,8 @@ def test_settings_that_cannot_be_are_refused(settings, message):
 
 
 def test_what_cannot_go_online_is_refused():
-    with pytest.raises(TypeError, match="fit_online has no keyword 'weights'"):
-        small().fit_online(Walk(), 10, weights="trust")
+    with pytest.raises(TypeError, match="fit_online has no keyword 'value_alarm'"):
+        small().fit_online(Walk(), 10, value_alarm="off")
     with pytest.raises(UnsupportedError, match="DecisionTransformer learns from windows of trajectories"):
         small(DecisionTransformer).fit_online(Walk(), 10, out=None)
     with pytest.raises(UnsupportedError, match="noise needs actions in a bounded Box"):

@@ -63,5 +63,5 @@ def _structure(run: Run) -> dict[str, Any]:
         **structure(algo),
         "device": algo.impl.device,
         "tensors": {name: (t.shape, t.dtype) for name, t in algo.impl.state_dict().items()},
-        "updates": (run.start, algo.grad_step, run.end),
+        "timing": run.timing,
     }

@@ -11,7 +11,7 @@ import torch
 from offlinekit.core.impl import Impl
 from offlinekit.core.populations.grouping import differing_numbers
 from offlinekit.core.populations.stack import refresh, stack
-from offlinekit.core.populations.stacked_sampling import StackedSampler
+from offlinekit.core.populations.stacked_sampling import StackedSource
 from offlinekit.training.engines.updates import tensors_of
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class KeptStacks:
         if dataset is not self.dataset:
             self.dataset, self._kept = dataset, []
 
-    def stack(self, algos: Sequence[Trainable], sampler: StackedSampler) -> Impl:
+    def stack(self, algos: Sequence[Trainable], sampler: StackedSource) -> Impl:
         """Returns the impl that updates all members at once, from their state.
 
         Raises:
@@ -68,7 +68,7 @@ class KeptStacks:
         return whole
 
 
-def _constants(algo: Trainable, numbers: Mapping[str, Any], sampler: StackedSampler) -> dict[str, Any]:
+def _constants(algo: Trainable, numbers: Mapping[str, Any], sampler: StackedSource) -> dict[str, Any]:
     """Returns what a program holds as constants: hyperparameters, shapes of batches, the phase of the run."""
     held = {name: value for name, value in algo.config.items() if name not in (*numbers, "seed")}
     batch = [(leaf.shape, leaf.dtype) for leaf in tensors_of(sampler.example())]

@@ -1,73 +1,104 @@
-"""A population that goes online: each member in an environment of its own, one after another."""
+"""A population that goes online: each member acts in environments of its own, and all learn together."""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from offlinekit.core.algo import Algo
-from offlinekit.datasets import MDPDataset
+from offlinekit.core.populations.online_groups import OnlineGroup, SingleOnlineRun, StackedOnlineRuns
+from offlinekit.core.populations.population_run import Rows, RunsSideBySide
+from offlinekit.core.populations.program import NotStackable
+from offlinekit.core.populations.run_groups import log_refusal
 from offlinekit.envs.given_env import GivenEnv
-from offlinekit.errors import TrainingError
-from offlinekit.interfaces import EnvSource
-from offlinekit.training import run_folder
-from offlinekit.training.run import nothing_left
+from offlinekit.training.online.online_run import OnlineRun
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from offlinekit.ground.progress import Progress
+    from offlinekit.interfaces import EnvSource
 
 
-def fit_members_online(
-    algos: Sequence[Algo],
-    env: EnvSource,
-    n_steps: int,
-    dataset: MDPDataset | None,
-    settings: dict[str, Any],
-) -> dict[int, TrainingError]:
-    """Takes members online, and returns what ended some of them early, by their numbers.
+class OnlinePopulationRun(RunsSideBySide[OnlineRun, OnlineGroup]):
+    """Trains members that act, each with a run of its own, whose events come when none of its episodes runs."""
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether a signal has come, so that no member starts another episode."""
+        return any(run.interrupted for run in self.runs)
+
+    @interrupted.setter
+    def interrupted(self, value: bool) -> None:
+        for run in self.runs:
+            run.interrupted = value
+
+    def _steps(self) -> Generator[tuple[int, Rows], None, None]:
+        try:
+            yield from super()._steps()
+        finally:
+            for group in self.run_groups:
+                group.separate()
+
+    def _make_groups(self, runs: Mapping[int, OnlineRun]) -> list[OnlineGroup]:
+        """Returns what advances runs of one structure; those that are to end soon do so by themselves."""
+        is_ending = any(run.out_of_time or run.interrupted for run in runs.values())
+        if len(runs) > 1 and not is_ending:
+            return [StackedOnlineRuns(runs, self.kept)]
+        return [SingleOnlineRun(number, run) for number, run in runs.items()]
+
+    def _advance(self, group: OnlineGroup, bar: Progress) -> list[tuple[OnlineGroup, list[int]]]:
+        """Acts and learns; returns the group, or what is left of it, with the members of which no episode runs."""
+        try:
+            failures = group.advance(bar)
+        except NotStackable as error:
+            log_refusal(group.runs, error)
+            self._unstack(group)
+            return []
+        resting: list[tuple[OnlineGroup, list[int]]] = []
+        for left in self._without_failures(group, failures):
+            numbers = [number for number, run in left.runs.items() if not run.is_playing]
+            for number in numbers:
+                self.runs[number].engine.end()
+            resting.append((left, numbers))
+        return [(left, numbers) for left, numbers in resting if numbers]
+
+    def _replace(self, group: OnlineGroup, gone: Collection[int]) -> list[OnlineGroup]:
+        group.separate()
+        return super()._replace(group, gone)
+
+    def _unstack(self, group: OnlineGroup) -> None:
+        """Makes the members of a group act and learn one after another."""
+        singles = [SingleOnlineRun(number, self.runs[number]) for number in group.runs]
+        place, listed = self.run_groups.index(group), self.stacks.index(list(group.runs))
+        self.run_groups[place : place + 1] = singles
+        self.stacks[listed : listed + 1] = [[number] for number in group.runs]
+
+    def _leave(self, bar: Progress) -> None:
+        """Ends the episodes that run, each member by itself, then saves all and says how to go on."""
+        for group in list(self.run_groups):
+            for single in self._replace(group, ()):
+                if any(run.is_playing for run in single.runs.values()):
+                    self._without_failures(single, single.advance(bar))
+        if self.run_groups:
+            super()._leave(bar)
+
+
+def check_members(env: EnvSource, resume: object, n_members: int) -> list[Path | None]:
+    """Returns the folder that each member goes on with, or None.
 
     Args:
-        algos: The members.
         env: Function that makes an environment, or a name that gymnasium knows; each member has its own.
-        n_steps: Environment steps of each member.
-        dataset: What each learns from beside its own experience, or None.
-        settings: Of each run; `resume` a run folder or None for each member.
+        resume: A run folder or None for each member, or None.
+        n_members: How many there are.
 
     Raises:
-        ValueError: For one environment in place of a function, folders that are not one a member, or members that
-            are all at their end.
-        TrainingError: If no member could go on to its end.
-        KeyboardInterrupt: At Ctrl-C, with the folders to go on with.
+        ValueError: For one environment in place of a function, or folders that are not one a member.
     """
     if GivenEnv(env).factory is None:
         raise ValueError(
-            f"{len(algos)} members need {len(algos)} environments; give env=lambda: gymnasium.make(...)"
+            f"{n_members} members need {n_members} environments; give env=lambda: gymnasium.make(...)"
         )
-    folders = _folders(settings.pop("resume", None), len(algos))
-    over = [number for number, folder in enumerate(folders) if _is_over(folder, n_steps)]
-    if len(over) == len(algos):
-        raise nothing_left("each member", n_steps, n_steps)
-    errors: dict[int, TrainingError] = {}
-    for number, algo in enumerate(algos):
-        if number in over:
-            continue
-        try:
-            algo.fit_online(env, n_steps, dataset=dataset, resume=folders[number], **settings)
-        except TrainingError as error:
-            errors[number] = error
-            warnings.warn(f"member {number} of the population ended: {error}", stacklevel=4)
-        except KeyboardInterrupt as error:
-            folders[number] = algo.run_dir
-            raise type(error)(
-                f"{error} in member {number}; all go on with resume={_texts(folders)}"
-            ) from None
-        folders[number] = algo.run_dir
-    if len(errors) == len(algos):
-        raise errors[0]
-    return errors
-
-
-def _folders(resume: object, n_members: int) -> list[Path | None]:
-    """Returns the folder that each member goes on with."""
     if resume is None:
         return [None] * n_members
     if isinstance(resume, (str, Path)) or not isinstance(resume, Sequence) or len(resume) != n_members:
@@ -76,14 +107,3 @@ def _folders(resume: object, n_members: int) -> list[Path | None]:
             f"population.run_dirs, got {resume!r}"
         )
     return [None if folder is None else Path(folder) for folder in resume]
-
-
-def _is_over(folder: Path | None, n_steps: int) -> bool:
-    """Returns whether a run has come to its end, and to that of the run that is to go on."""
-    if folder is None or not run_folder.is_finished(folder):
-        return False
-    return int(run_folder.read_config(folder)["n_steps"]) >= n_steps
-
-
-def _texts(folders: Sequence[Path | None]) -> list[str | None]:
-    return [None if folder is None else str(folder) for folder in folders]

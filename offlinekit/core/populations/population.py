@@ -16,7 +16,7 @@ from typing_extensions import Unpack
 from offlinekit.configured import fields_of
 from offlinekit.core.algo import Algo
 from offlinekit.core.populations.kept_stacks import KeptStacks
-from offlinekit.core.populations.online_members import fit_members_online
+from offlinekit.core.populations.online_members import OnlinePopulationRun, check_members
 from offlinekit.core.populations.population_run import PopulationRun, Rows
 from offlinekit.core.populations.stacked_sampling import SharedColumns
 from offlinekit.datasets import MDPDataset
@@ -26,11 +26,12 @@ from offlinekit.interfaces import EnvSource, Evaluator
 from offlinekit.training import run_folder
 from offlinekit.training.interrupts import whole_runs
 from offlinekit.training.online.online_settings import OnlineSettings
+from offlinekit.training.online.online_start import start_online
 from offlinekit.training.setup.description import describe_data, describe_run
 from offlinekit.training.setup.keywords import takes, takes_settings
 from offlinekit.training.setup.resuming import find_run
 from offlinekit.training.setup.row_weighting import resolved
-from offlinekit.training.setup.settings import N_STEPS, RunSettings, complete, evaluators_of
+from offlinekit.training.setup.settings import N_STEPS, RunSettings, complete, completed, evaluators_of
 from offlinekit.training.setup.start import start_run
 
 MOST_MEMBERS = 10_000
@@ -206,10 +207,9 @@ class Population:
         dataset: MDPDataset | None = None,
         **settings: Unpack[OnlineSettings],
     ) -> Population:
-        """Takes every member online, one after another, as its own `fit_online` would.
+        """Takes every member online, each in environments of its own, with the results of its own `fit_online`.
 
-        Members do not stack online: each acts in an environment of its own, whose episodes end at other steps than
-        those of the others.
+        Members of one structure act in turn and learn as one stacked program.
 
         Args:
             env: Function that makes an environment, or a name that gymnasium knows, called for each member.
@@ -226,8 +226,18 @@ class Population:
             TrainingError: If no member could go on to its end.
             KeyboardInterrupt: At Ctrl-C, with the folders to go on with.
         """
-        self.stacks = [[number] for number in range(len(self))]
-        self.errors = fit_members_online(self.algos, env, n_steps, dataset, dict(settings))
+        whole = completed(settings, OnlineSettings, "fit_online")
+        folders = check_members(env, whole["resume"], len(self))
+        with whole_runs(), ExitStack() as opened:
+            runs = []
+            for algo, folder in zip(self.algos, folders, strict=True):
+                own: dict[str, Any] = {**settings, "resume": folder}
+                run = start_online(algo, env, n_steps, dataset=dataset, **own)
+                runs.append(opened.enter_context(closing(run)))
+            together = OnlinePopulationRun(runs, whole["progress"], KeptStacks(self._kept.varying))
+            self.stacks, self.errors = together.stacks, together.errors
+            for _ in together.steps():
+                pass
         return self
 
     def _resumed(self, n_steps: int, settings: RunSettings) -> Sequence[Path | None]:

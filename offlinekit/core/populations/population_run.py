@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection, Generator, Iterator, Sequence
-from typing import Any
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+from typing import Any, Generic, TypeVar
 
 from offlinekit.core.populations.grouping import groups
 from offlinekit.core.populations.kept_stacks import KeptStacks
-from offlinekit.core.populations.run_groups import RunGroup, make_run_groups
+from offlinekit.core.populations.run_groups import Group, RunGroup, make_run_groups
 from offlinekit.errors import TrainingError
 from offlinekit.ground.progress import Progress
 from offlinekit.training.engines.engine import CHECK_EVERY
@@ -19,8 +20,13 @@ Rows = dict[int, dict[str, float]]
 """New metrics of members, by their numbers."""
 
 
-class PopulationRun:
-    """Trains members that have their networks, each with a run of its own.
+R = TypeVar("R", bound=Run)
+G = TypeVar("G", bound="Group[Run]")
+T = TypeVar("T")
+
+
+class RunsSideBySide(ABC, Generic[R, G]):
+    """Trains members that have their networks, each with a run of its own, in groups that take turns.
 
     Args:
         runs: One a member; those that are over stay as they are.
@@ -33,12 +39,14 @@ class PopulationRun:
         errors: What ended members early, by their numbers.
     """
 
-    def __init__(self, runs: Sequence[Run], progress: bool, kept: KeptStacks) -> None:
+    interrupted: bool
+
+    def __init__(self, runs: Sequence[R], progress: bool, kept: KeptStacks) -> None:
         self.runs, self.progress, self.kept = runs, progress, kept
         going = [number for number, run in enumerate(runs) if not run.is_over]
-        self.run_groups: list[RunGroup] = []
+        self.run_groups: list[G] = []
         for places in groups([runs[number] for number in going]):
-            self.run_groups += make_run_groups({going[p]: runs[going[p]] for p in places}, kept)
+            self.run_groups += self._make_groups({going[p]: runs[going[p]] for p in places})
         self.stacks = [list(group.runs) for group in self.run_groups]
         self.errors: dict[int, TrainingError] = {}
         self.interrupted = self.preempted = self.out_of_time = False
@@ -66,13 +74,13 @@ class PopulationRun:
                     run.save_initial()
             for group in list(self.run_groups):
                 pending = [n for n, run in group.runs.items() if run.row_is_due()]
-                yield from self._settle(group, bar, pending)
+                yield from self._settle(group, bar, pending, list(group.runs))
             while self.run_groups:
-                for group in self._advance(min(self.run_groups, key=_done), bar):
-                    group.sync_members()
-                    yield from self._settle(group, bar, list(group.runs))
+                for group, numbers in self._advance(min(self.run_groups, key=_done), bar):
+                    group.sync_members(numbers)
+                    yield from self._settle(group, bar, numbers, numbers)
                 if self.interrupted and self.run_groups:
-                    self._leave()
+                    self._leave(bar)
                 if self.out_of_time:
                     self._end_in_time()
         finally:
@@ -82,39 +90,64 @@ class PopulationRun:
         if len(self.errors) == len(self.runs):
             raise self.errors[0]
 
-    def _settle(self, group: RunGroup, bar: Progress, numbers: Sequence[int]) -> Iterator[tuple[int, Rows]]:
-        """Evaluates, logs and saves what is due for members of a group, yields their rows, finishes runs that end."""
-        for number in numbers:  # All of them, as an evaluation of the first may end the process.
-            if group.runs[number].row_is_due():
-                group.runs[number].secure()
+    def _settle(
+        self, group: G, bar: Progress, numbers: Sequence[int], resting: Sequence[int]
+    ) -> Iterator[tuple[int, Rows]]:
+        """Evaluates, logs and saves what is due for members of a group, and yields their rows.
+
+        Args:
+            group: Of the members.
+            bar: Shows their means.
+            numbers: Of members for which something may be due.
+            resting: Of members whose runs are finished then, if they are over.
+        """
+        failures: dict[int, TrainingError] = {}
+        due = [number for number in numbers if self.runs[number].row_is_due()]
+        self._of_each(
+            due, lambda run: run.secure(), failures
+        )  # All, as an evaluation of the first may end the process.
+        going = [number for number in numbers if number not in failures]
         with bar.span(0):  # Evaluations show the line of the population.
-            rows = {n: row for n in numbers if (row := group.runs[n].settle()) is not None}
+            settled = self._of_each(going, lambda run: run.settle(), failures)
+        rows = {number: row for number, row in settled.items() if row is not None}
         if rows:
             bar.log(_means(rows))
             yield _step(group), {n: _without_step(row) for n, row in rows.items()}
-        self._let_go(group)
+        for left in self._without_failures(group, failures):
+            self._let_go(left, [number for number in resting if number in left.runs])
+
+    def _of_each(
+        self, numbers: Sequence[int], function: Callable[[R], T], failures: dict[int, TrainingError]
+    ) -> dict[int, T]:
+        """Returns what a function returns of the runs of members, and adds the errors of others to `failures`."""
+        results = {}
+        for number in numbers:
+            try:
+                results[number] = function(self.runs[number])
+            except TrainingError as error:
+                failures[number] = error
+        return results
 
     def _bar(self) -> Progress:
         labels = sorted({run.label for run in self.runs})
         label = f"{len(self.runs)} x {labels[0]}" if len(labels) == 1 else f"{len(self.runs)} members"
         total, done = sum(run.n_steps for run in self.runs), sum(run.done for run in self.runs)
-        return Progress(label, total, done, self.progress)
+        return Progress(label, total, done, self.progress, self.runs[0].unit)
 
-    def _advance(self, group: RunGroup, bar: Progress) -> list[RunGroup]:
-        """Takes a group's next updates and returns what then has an event: the group, or what is left of it."""
-        before, ahead = _step(group), _first(group).ahead()
-        failures = group.advance(min(ahead, CHECK_EVERY), self._must_stop)
-        taken = _step(group) - before
-        bar.advance(taken * len(group.runs))
+    @abstractmethod
+    def _make_groups(self, runs: dict[int, R]) -> list[G]:
+        """Returns what advances runs of one structure."""
+
+    @abstractmethod
+    def _advance(self, group: G, bar: Progress) -> list[tuple[G, list[int]]]:
+        """Trains a group for a while; returns what then has events, the group or what is left of it, and of whom."""
+
+    def _without_failures(self, group: G, failures: Mapping[int, TrainingError]) -> list[G]:
+        """Notes what ended members early, and returns the group, or groups of those that are left."""
         for number, error in failures.items():
             self.errors[number] = self.runs[number].explained(error)
             warnings.warn(f"member {number} of the population ended: {self.errors[number]}", stacklevel=4)
-        run_groups = self._replace(group, failures) if failures else [group]
-        return run_groups if taken == ahead else []
-
-    def _must_stop(self) -> bool:
-        self.out_of_time = self.out_of_time or any(run.is_late() for run in self.runs)
-        return self.interrupted or self.out_of_time
+        return self._replace(group, failures) if failures else [group]
 
     def _end_in_time(self) -> None:
         """Ends all runs with a checkpoint, since `max_seconds` are over."""
@@ -123,26 +156,26 @@ class PopulationRun:
             for run in group.runs.values():
                 run.tick()
                 run.out_of_time = True
-            self._let_go(group)
+            self._let_go(group, list(group.runs))
 
-    def _let_go(self, group: RunGroup) -> None:
-        """Finishes the runs of a group that are over."""
-        over = [number for number, run in group.runs.items() if not run.goes_on()]
+    def _let_go(self, group: G, numbers: Sequence[int]) -> None:
+        """Finishes runs of a group that are over, of some members."""
+        over = [number for number in numbers if not self.runs[number].goes_on()]
         for number in over:
             self.runs[number].finish()
         if over:
             self._replace(group, over)
 
-    def _replace(self, group: RunGroup, gone: Collection[int]) -> list[RunGroup]:
+    def _replace(self, group: G, gone: Collection[int]) -> list[G]:
         """Moves the members of a group that stay into groups of their own."""
         group.sync_members()
-        rest = {number: run for number, run in group.runs.items() if number not in gone}
-        run_groups = make_run_groups(rest, self.kept) if rest else []
+        rest = {number: self.runs[number] for number in group.runs if number not in gone}
+        run_groups = self._make_groups(rest) if rest else []
         place = self.run_groups.index(group)
         self.run_groups[place : place + 1] = run_groups
         return run_groups
 
-    def _leave(self) -> None:
+    def _leave(self, bar: Progress) -> None:
         """Saves every member that is in training, and says how to go on."""
         for group in self.run_groups:
             group.sync_members()
@@ -150,20 +183,42 @@ class PopulationRun:
                 run.tick()
                 run.checkpoint()
         folders = [None if run.folder is None else str(run.folder) for run in self.runs]
+        run = _first(self.run_groups[0])
         saved = "nothing saved (out=None)" if None in folders else f"saved; go on with resume={folders}"
-        raise stopped(self, f"interrupted after update {_step(self.run_groups[0])}: {saved}")
+        raise stopped(self, f"interrupted after {run.unit} {run.clock}: {saved}")
 
 
-def _first(group: RunGroup) -> Run:
+class PopulationRun(RunsSideBySide[Run, RunGroup]):
+    """Trains members on a dataset; those of a group have their events at the same updates."""
+
+    def _make_groups(self, runs: dict[int, Run]) -> list[RunGroup]:
+        """Returns what advances runs of one structure."""
+        return make_run_groups(runs, self.kept)
+
+    def _advance(self, group: RunGroup, bar: Progress) -> list[tuple[RunGroup, list[int]]]:
+        """Takes a group's next updates; returns what then has an event, the group or what is left, and its members."""
+        before, ahead = _step(group), _first(group).ahead()
+        failures = group.advance(min(ahead, CHECK_EVERY), self._must_stop)
+        taken = _step(group) - before
+        bar.advance(taken * len(group.runs))
+        run_groups = self._without_failures(group, failures)
+        return [(left, list(left.runs)) for left in run_groups] if taken == ahead else []
+
+    def _must_stop(self) -> bool:
+        self.out_of_time = self.out_of_time or any(run.is_late() for run in self.runs)
+        return self.interrupted or self.out_of_time
+
+
+def _first(group: Group[R]) -> R:
     return next(iter(group.runs.values()))
 
 
-def _step(group: RunGroup) -> int:
+def _step(group: Group[Run]) -> int:
     step: int = _first(group).algo.grad_step
     return step
 
 
-def _done(group: RunGroup) -> int:
+def _done(group: Group[Run]) -> int:
     return _first(group).done
 
 

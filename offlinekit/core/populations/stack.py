@@ -12,7 +12,7 @@ from torch import Tensor
 from offlinekit.core.impl import Impl
 from offlinekit.core.populations.program import NotStackable, Unseeded
 from offlinekit.core.populations.stacked_objective import StackedObjective, StackedTarget, named_tensors
-from offlinekit.core.populations.stacked_sampling import StackedSampler
+from offlinekit.core.populations.stacked_sampling import StackedSource
 
 if TYPE_CHECKING:
     from offlinekit.core.algo import Algo
@@ -35,7 +35,7 @@ class StackedConfig:
         return differing[name] if name in differing else getattr(self.__dict__["front"], name)
 
 
-def stack(impls: Sequence[Impl], numbers: Mapping[str, Sequence[float]], sampler: StackedSampler) -> Impl:
+def stack(impls: Sequence[Impl], numbers: Mapping[str, Sequence[float]], sampler: StackedSource) -> Impl:
     """Makes the impl that updates all members at once; it starts from their state.
 
     Args:
@@ -97,13 +97,26 @@ def _take_up(whole: Impl, impls: Sequence[Impl], targets: Sequence[Target]) -> N
     _load_optimizers(whole, impls)
 
 
-def unstack(whole: Impl, impls: Sequence[Impl]) -> None:
-    """Copies to each member its part of a stacked impl: networks, optimizers and the number of updates."""
+def unstack(whole: Impl, impl: Impl, member: int) -> None:
+    """Copies to a member its part of a stacked impl: networks, optimizers and the number of updates."""
     tensors = whole.state_tensors()
-    for member, impl in enumerate(impls):
-        own = {name: t if _is_shared(name) else t[member] for name, t in tensors.items()}
-        impl.load_state_tensors({**own, "random.impl": impl.random.state()})
-        impl.grad_step = whole.grad_step
+    own = {name: t if _is_shared(name) else t[member] for name, t in tensors.items()}
+    impl.load_state_tensors({**own, "random.impl": impl.random.state()})
+    impl.grad_step = whole.grad_step
+
+
+def bind(whole: Impl, impls: Sequence[Impl]) -> None:
+    """Makes the networks of members views of their stack, so that members act with its newest numbers."""
+    parts = [dict(named_tensors(impl)) for impl in impls]
+    for name, tensor in named_tensors(whole):
+        for part, own in zip(parts, tensor.detach().unbind(), strict=True):
+            part[name].data = own
+
+
+def release(impl: Impl) -> None:
+    """Gives a member networks of its own, with the numbers of those that it shows of a stack."""
+    for _, tensor in named_tensors(impl):
+        tensor.data = tensor.data.clone()
 
 
 def _is_shared(name: str) -> bool:
@@ -130,7 +143,7 @@ def _load_optimizers(whole: Impl, impls: Sequence[Impl]) -> None:
 
 
 def _record(
-    whole: Impl, impls: Sequence[Impl], numbers: Mapping[str, Sequence[float]], sampler: StackedSampler
+    whole: Impl, impls: Sequence[Impl], numbers: Mapping[str, Sequence[float]], sampler: StackedSource
 ) -> None:
     """Records the program of each objective; meanwhile the impl has no count of updates to look at."""
     values = {

@@ -11,7 +11,7 @@ from torch import Tensor
 from offlinekit.datasets import MDPDataset
 from offlinekit.envs.frame_stacking import sight_of
 from offlinekit.errors import UnsupportedError
-from offlinekit.interfaces import Sampler
+from offlinekit.interfaces import BatchSource, Sampler
 from offlinekit.nn.random import derive
 from offlinekit.sampling.batch import Minibatch
 from offlinekit.sampling.blocks import BlockSampler
@@ -88,6 +88,13 @@ class SharedColumns:
         return made
 
 
+class StackedSource(BatchSource, Protocol):
+    """Batches with a leading axis of members, [M, B, ...]."""
+
+    def example(self) -> Minibatch:
+        """Returns a batch to see its shapes; the next ones are those that would come without it."""
+
+
 class StackedSampler:
     """Batches with a leading axis of members, [M, B, ...]; member i draws the rows it would draw alone.
 
@@ -141,6 +148,36 @@ class StackedSampler:
 
         fields = {name: map_tree(join, *(getattr(part, name) for part in parts)) for name in like._fields}
         return type(like)(**fields)
+
+
+class SeparateSamplers:
+    """Batches with a leading axis of members, [M, B, ...], each of which draws from rows of its own.
+
+    Args:
+        samplers: One a member, of batches with the same fields and shapes.
+    """
+
+    def __init__(self, samplers: Sequence[Sampler]) -> None:
+        self.samplers = samplers
+
+    def sample(self) -> Minibatch:
+        """Draws the next minibatch of every member."""
+        batches = [sampler.sample() for sampler in self.samplers]
+
+        def join(*parts: Tensor | None) -> Tensor | None:
+            leaves = [part for part in parts if part is not None]
+            return torch.stack(leaves) if leaves else None
+
+        names = batches[0]._fields
+        return type(batches[0])(*(map_tree(join, *(getattr(b, name) for b in batches)) for name in names))
+
+    def example(self) -> Minibatch:
+        """Returns a batch to see its shapes; the next ones are those that would come without it."""
+        states = [sampler.state() for sampler in self.samplers]
+        batch = self.sample()
+        for sampler, state in zip(self.samplers, states, strict=True):
+            sampler.set_state(state)
+        return batch
 
 
 def _drawn(twins: Sequence[Shareable]) -> Minibatch:

@@ -20,8 +20,9 @@ from offlinekit.sampling.scalers import Scaling
 from offlinekit.sampling.transition_table import Located
 from offlinekit.types import Array, ArrayTree, leaves, map_tree
 
-MADE = ("next_actions", "returns", "masks", "imagined", "next_known")
-"""Columns that new rows have without anybody giving them; every member of an ensemble learns from a new row."""
+MADE = ("next_actions", "returns", "masks", "imagined", "next_known", "weights")
+"""Columns that new rows have without anybody giving them; every member of an ensemble learns from a new row, and each
+has loss weight 1."""
 
 
 class ReplayMemory:
@@ -202,6 +203,7 @@ class ReplayMemory:
             "returns": (row.to_go,),
             "imagined": (0.0,),
             "next_known": (1.0,),
+            "weights": (1.0,),
         }
         return np.concatenate([made[name] for name in self.columns.in_table])
 

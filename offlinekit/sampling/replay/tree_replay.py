@@ -108,7 +108,9 @@ class PrioritizedReplay(TreeReplay):
         self.drawn = self.draw()
         chosen = self.tree.numbers.index_select(0, self.drawn)
         weights = self.priorities.corrections(chosen, self.tree.total, self.n_usable)
-        return self.memory.gather(self.drawn).with_columns(weights=weights)
+        batch = self.memory.gather(self.drawn)
+        given = batch.weights if "weights" in batch._fields else None
+        return batch.with_columns(weights=weights if given is None else weights * given)
 
     def update(self, losses: Tensor) -> None:
         """Updates priorities by the losses [B] of the rows of the last minibatch."""

@@ -69,16 +69,30 @@ class Engine:
     @contextmanager
     def session(self) -> Iterator[None]:
         """Gets ready for calls of `take`, between which nothing but the policy is used, and leaves all as it was."""
+        self.begin()
+        try:
+            with self.settings():
+                yield
+        finally:
+            self.end()
+
+    def begin(self) -> None:
+        """Gets ready for updates and for acting, within `settings`."""
         self.impl.train()
         self.updates.start()
         for policy in self.policies:
             policy.start()
-        try:
-            with trainable(), matmul_precision(self.precision), deterministic_algorithms(self.deterministic):
-                yield
-        finally:
-            self.updates.stop()
-            self.impl.train(False)
+
+    def end(self) -> None:
+        """Leaves the impl as it was before `begin`."""
+        self.updates.stop()
+        self.impl.train(False)
+
+    @contextmanager
+    def settings(self) -> Iterator[None]:
+        """Has torch record gradients, in the precision and with the kernels asked for."""
+        with trainable(), matmul_precision(self.precision), deterministic_algorithms(self.deterministic):
+            yield
 
     def acting(self, choose: Choose) -> Choose:
         """Returns a policy of the impl for use within sessions, recorded if updates are."""

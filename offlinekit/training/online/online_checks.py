@@ -11,6 +11,7 @@ from offlinekit.datasets import MDPDataset
 from offlinekit.datasets.spaces import check_environment
 from offlinekit.envs.frame_stacking import fit_stack, observations_at
 from offlinekit.errors import UnsupportedError
+from offlinekit.sampling.loss_weights import loss_weights
 from offlinekit.sampling.scalers import resolve_scaler
 from offlinekit.training.online.online_settings import OnlineSettings
 from offlinekit.training.setup.settings import evaluators_of
@@ -19,6 +20,8 @@ from offlinekit.training.undisturbed import undisturbed
 
 if TYPE_CHECKING:
     from offlinekit.core.algo import Algo
+    from offlinekit.sampling.loss_weights import LossWeights
+    from offlinekit.types import Array
 
 
 def check_together(algo: Algo, settings: OnlineSettings) -> None:
@@ -84,6 +87,29 @@ def check_share(algo: Algo, share: tuple[float, float] | None, dataset: MDPDatas
         raise UnsupportedError(
             f"{type(algo).__name__} learns from all rows at once, of which there are no shares; give mixing='append'"
         )
+
+
+def recorded_weights(
+    dataset: MDPDataset | None, weights: LossWeights | None, share: tuple[float, float] | None
+) -> Array | None:
+    """Returns the loss weights [N] of recorded rows, of mean 1 over those above 0; None without weights.
+
+    Raises:
+        ValueError: If minibatches have no recorded rows.
+        DatasetError: For weights that cannot be.
+    """
+    if weights is None:
+        return None
+    if dataset is None:
+        raise ValueError("weights are those of recorded rows; give dataset= as well")
+    if share == (0.0, 0.0):
+        raise ValueError(
+            "weights are those of recorded rows, and mixing='none' draws none; give mixing='append' or a share such "
+            "as 0.5, or leave weights out"
+        )
+    values = loss_weights(dataset, weights)
+    scaled: Array = values / values[values > 0].mean()
+    return scaled
 
 
 def check_acting(algo: Algo, example: MDPDataset, env: gymnasium.Env[Any, Any]) -> None:

@@ -35,6 +35,10 @@ class OnlineRun(Run):
         settings: Of the run.
         state: Of the checkpoint to go on from, or None.
         given: Further arguments of `Run`.
+
+    Attributes:
+        n_due: Updates that belong to the steps so far and are still to be taken.
+        before_saving: Is called before each checkpoint, of a member whose stack holds its newest numbers.
     """
 
     unit: ClassVar[str] = "step"
@@ -50,7 +54,7 @@ class OnlineRun(Run):
     ) -> None:
         self.loop, self.experience, self.online = loop, experience, settings
         self.first_update = given["algo"].grad_step
-        self.settled = 0
+        self.settled = self.n_due = 0
         if state:
             loop.n_steps = loop.n_kept = state["acted"]
             loop.n_started = state["episodes"]
@@ -63,6 +67,7 @@ class OnlineRun(Run):
             log.warning("no update in this run", steps=self.n_steps, warmup_steps=settings["warmup_steps"])
         self._drops_out = any(isinstance(module, nn.Dropout) for module in self.algo.impl.modules())
         self._unchecked = 0
+        self.before_saving: Callable[[], None] = lambda: None
 
     @property
     def clock(self) -> int:
@@ -82,6 +87,11 @@ class OnlineRun(Run):
         return int(
             learned * self.online["updates_per_step"] + 1e-6
         )  # 0.29 of 100 steps are 28.999999999999996.
+
+    @property
+    def timing(self) -> tuple[int, ...]:
+        """Numbers that members of a stack have in common; one that went on from fewer updates catches up."""
+        return self.start, self.first_update, self.end
 
     def row_is_due(self) -> bool:
         """Returns whether the history is to have a row of this step, the one before the first as well."""
@@ -103,12 +113,15 @@ class OnlineRun(Run):
 
     def checkpoint(self) -> None:
         """Writes what was played since the last checkpoint, and then the whole state."""
+        self.before_saving()
         self.experience.add(self.loop.take_episodes(), f"{self.label}, online")
         super().checkpoint()
 
     def close(self) -> None:
         """Closes the loggers and lets the run folder go."""
         self.algo.impl.schedule_start = 0
+        if self.is_over:
+            self.algo.sampler, self.algo.experience = None, self.experience.dataset()
         super().close()
 
     def finish(self) -> None:
@@ -125,21 +138,49 @@ class OnlineRun(Run):
 
     def _advance(self, bar: Progress) -> None:
         """Acts and learns until something is due and no episode runs."""
+        self.begin()
+        self.play(bar)
+        self.leaving = self.interrupted
+
+    def begin(self) -> None:
+        """Prepares for acting up to the next event; an episode starts in each environment with the first step."""
         self.settled = self.done
         self.loop.behaviour.seed(derive(self.algo.seed or 0, f"acting from episode {self.loop.n_started}"))
+        self._guarded("environment", self.loop.begin)
+
+    def play(self, bar: Progress) -> None:
+        """Acts and learns until no episode runs."""
         with self.engine.session():
-            self._guarded("environment", self.loop.begin)
-            while self.loop.active:
-                left = self.end - self.clock
-                self.loop.cut(self.loop.active[left:])
+            while self.loop.active or self.n_due:
                 before = self.clock
-                if self.loop.active:
-                    self._act()
-                    self._learn()
+                if self.n_due:
+                    self.learn(self.n_due)
+                else:
+                    self.act()
                 bar.advance(self.clock - before)
-                self.out_of_time = self.out_of_time or self.is_late()
         self.engine.sum_up()
-        self.leaving = self.interrupted
+
+    def act(self) -> None:
+        """Takes one step in each environment in which an episode runs, and counts the updates that are due then."""
+        self.loop.cut(self.loop.active[self.end - self.clock :])
+        if self.loop.active:
+            self._act()
+            self.n_due = self._due_by_now()
+        self.out_of_time = self.out_of_time or self.is_late()
+
+    def learn(self, n_updates: int) -> None:
+        """Takes updates that are due."""
+        taken = self.engine.take(n_updates, lambda: False)
+        self.n_due -= taken
+        self._unchecked += taken
+        if self._unchecked >= CHECK_EVERY:
+            self._unchecked = 0
+            self.engine.sum_up()
+
+    @property
+    def is_playing(self) -> bool:
+        """Whether an episode runs, or updates of its steps are still to be taken."""
+        return bool(self.loop.active or self.n_due)
 
     def _is_closed(self) -> bool:
         """Returns whether no other episode starts, so that what is due can be done."""
@@ -182,15 +223,10 @@ class OnlineRun(Run):
                 "with resume="
             ) from error
 
-    def _learn(self) -> None:
-        """Takes the updates that belong to the steps so far, once there is a row to learn from."""
+    def _due_by_now(self) -> int:
+        """Returns how many updates of the steps so far are not taken yet; 0 without a row to learn from."""
         due = self._updates_by(self.done) - (self.algo.grad_step - self.first_update)
-        if due <= 0 or self.loop.memory.n_usable == 0:
-            return
-        self._unchecked += self.engine.take(due, lambda: False)
-        if self._unchecked >= CHECK_EVERY:
-            self._unchecked = 0
-            self.engine.sum_up()
+        return max(due, 0) if self.loop.memory.n_usable else 0
 
     def _row(self) -> dict[str, Any]:
         returns, self.loop.returns = self.loop.returns, []

@@ -19,6 +19,7 @@ from offlinekit.envs.given_env import GivenEnv, statistics_kept
 from offlinekit.errors import TrainingError
 from offlinekit.fields import Count, checked
 from offlinekit.interfaces import Sampler
+from offlinekit.sampling.loss_weights import describe
 from offlinekit.training import run_folder
 from offlinekit.training.engines.engine import Engine
 from offlinekit.training.evaluations import make_evaluations, try_evaluators
@@ -34,10 +35,11 @@ from offlinekit.training.online.online_checks import (
     check_acting,
     check_share,
     check_together,
+    recorded_weights,
 )
 from offlinekit.training.online.online_run import OnlineRun
 from offlinekit.training.online.online_settings import OnlineSettings, resets_of, share_of
-from offlinekit.training.online.remembering import make_memory
+from offlinekit.training.online.remembering import make_memory, weighed
 from offlinekit.training.online.resets import reset
 from offlinekit.training.setup.description import describe_data, describe_run
 from offlinekit.training.setup.resuming import compare_config, find_run, resume
@@ -47,6 +49,7 @@ from offlinekit.training.setup.settings import completed, evaluators_of
 if TYPE_CHECKING:
     from offlinekit.core.algo import Algo
     from offlinekit.interfaces import EnvSource
+    from offlinekit.types import Array
 
 
 def start_online(
@@ -76,11 +79,12 @@ def start_online(
     envs = make_environments(env, settings["n_envs"])
     check_learnable(envs[0])
     example = example_row(dataset, envs[0], algo.seed or 0)
-    build_online(algo, dataset, example)
+    weights = recorded_weights(dataset, settings["weights"], share)
+    build_online(algo, dataset if dataset is None else weighed(dataset, weights), example)
     check_share(algo, share, dataset)
     check_acting(algo, example, envs[0])
     algo.dataset_name = dataset.name if dataset is not None else name_of(envs[0])
-    data = _describe(dataset, envs[0], settings)
+    data = _describe(dataset, envs[0], settings, weights)
     config = describe_run(algo, n_steps, settings, data, OnlineSettings)
     config |= {"online": name_of(envs[0]), "env_note": None, **run_facts(envs[0])}
     config |= {"mixing": settings["mixing"], "reset": resets}
@@ -102,7 +106,9 @@ def start_online(
 
         balance = settings["first_share"] if settings["mixing"] == "balanced" else None
         capacity = settings["buffer_size"]
-        sampler, memory = make_memory(algo, dataset, example, share, capacity, done, balance, priorities)
+        sampler, memory = make_memory(
+            algo, dataset, example, share, capacity, done, balance, priorities, weights
+        )
         draw_by_losses(algo.impl, sampler, priorities)
         engine = _engine(algo, sampler, settings)
         space = envs[0].action_space
@@ -179,10 +185,14 @@ def _evaluations(
 
 
 def _describe(
-    dataset: MDPDataset | None, env: gymnasium.Env[Any, Any], settings: OnlineSettings
+    dataset: MDPDataset | None,
+    env: gymnasium.Env[Any, Any],
+    settings: OnlineSettings,
+    weights: Array | None,
 ) -> dict[str, Any]:
     priorities = as_priorities(settings["priorities"])
-    info = {} if priorities is None else {"prioritised": asdict(priorities)}
+    info: dict[str, Any] = {} if weights is None else {"loss_weights": describe(weights)}
+    info |= {} if priorities is None else {"prioritised": asdict(priorities)}
     info |= settings["info"] or {}
     if dataset is not None:
         return describe_data(dataset, info)

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
+
 from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.errors import UnsupportedError
 from offlinekit.interfaces import Sampler
 from offlinekit.memory import memory_limit
 from offlinekit.nn.random import derive
 from offlinekit.sampling.block_reader import is_mapped, row_bytes
+from offlinekit.sampling.loss_weights import weighted
 from offlinekit.sampling.priorities import Priorities
 from offlinekit.sampling.replay.growing import GrowingSampler
 from offlinekit.sampling.replay.mixture import MixedSampler
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from gymnasium import spaces
 
     from offlinekit.core.algo import Algo
+    from offlinekit.types import Array
 
 MEMORY_SHARE = 0.5
 """Of the memory at hand that recorded rows may take."""
@@ -36,6 +40,7 @@ def make_memory(
     done: Callable[[], float],
     first_share: float | None = None,
     priorities: Priorities | None = None,
+    weights: Array | None = None,
 ) -> tuple[Sampler, ReplayMemory | GrowingSampler]:
     """Returns what minibatches are drawn from, and what new rows go to.
 
@@ -48,6 +53,7 @@ def make_memory(
         done: Returns the share of the run that is done.
         first_share: With balanced replay, that of the first new rows in minibatches.
         priorities: By what rows are drawn, or None for all alike.
+        weights: Loss weights [N] of recorded rows, beside which each new row has weight 1; or None.
 
     Raises:
         ValueError: For balanced replay without a dataset, and for priorities beside another rule of drawing.
@@ -62,7 +68,8 @@ def make_memory(
     kept = dataset if share is None else None
     if kept is not None:
         _check_size(kept)
-    memory = _new_rows(algo, kept, example, capacity)
+    own = weights if weights is None or kept is not None else weights[:0]
+    memory = _new_rows(algo, kept, example, capacity, own)
     if first_share is not None:
         return _balanced(algo, memory, first_share), memory
     if priorities is not None:
@@ -71,12 +78,20 @@ def make_memory(
         return PrioritizedReplay(rows, priorities, seed, algo.impl.device), memory
     recorded = None
     if dataset is not None and share not in (None, (0.0, 0.0)):
-        recorded = algo.make_sampler(dataset)
-        algo.impl.learn_data(dataset, recorded)
+        learned = weighed(dataset, weights)
+        recorded = algo.make_sampler(learned)
+        algo.impl.learn_data(learned, recorded)
     if recorded is None or share is None:
         return memory, memory
     start, end = share
     return MixedSampler(recorded, memory, algo.batch_size, lambda: start + (end - start) * done()), memory
+
+
+def weighed(dataset: MDPDataset, weights: Array | None) -> MDPDataset:
+    """Returns what draws its first rows with loss weights, and rows after them with 1; without weights the dataset."""
+    if weights is None:
+        return dataset
+    return weighted(dataset, np.concatenate([weights, np.ones(len(dataset) - len(weights))]))
 
 
 def _check_size(dataset: MDPDataset) -> None:
@@ -118,11 +133,20 @@ def _single_rows(algo: Algo, memory: ReplayMemory | GrowingSampler, what: str, r
 
 
 def _new_rows(
-    algo: Algo, kept: MDPDataset | None, example: MDPDataset, capacity: int
+    algo: Algo, kept: MDPDataset | None, example: MDPDataset, capacity: int, weights: Array | None
 ) -> ReplayMemory | GrowingSampler:
-    """Returns a replay memory, or what grows by episodes for batches that are no single rows of numbers."""
+    """Returns a replay memory, or what grows by episodes for batches that are no single rows of numbers.
+
+    Args:
+        algo: What learns.
+        kept: Recorded rows that are drawn like new ones, or None.
+        example: One row.
+        capacity: The most new rows.
+        weights: Loss weights of the kept rows, or None.
+    """
 
     def learned(data: MDPDataset) -> Sampler:
+        data = weighed(data, weights)
         sampler = algo.make_sampler(data)
         algo.impl.learn_data(data, sampler)
         return sampler
@@ -131,7 +155,8 @@ def _new_rows(
         seed = derive(algo.seed or 0, "new rows")  # Another than that of recorded rows.
         how: dict[str, Any] = {"capacity": capacity, "keep": kept is not None, "seed": seed}
         try:
-            return cast("ReplayMemory", algo.make_sampler(example if kept is None else kept, **how))
+            rows = weighed(example if kept is None else kept, weights)
+            return cast("ReplayMemory", algo.make_sampler(rows, **how))
         except UnsupportedError:
             pass  # Images, say: then it grows by episodes.
     return GrowingSampler(learned, kept, capacity)

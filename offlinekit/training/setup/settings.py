@@ -109,6 +109,13 @@ class SharedSettings(TypedDict, total=False):
         "newest unfinished run of the same config in `out`, and begins a new one if there is none.",
         Setting(None, cosmetic=True),
     ]
+    weights: Annotated[
+        "LossWeights | None",
+        "Loss weights of rows, at least 0: the name of one of the dataset's extras, 'recency:by=day,half_life=30', an "
+        "array [N], or a function of the dataset; scaled to mean 1, and rows of weight 0 are not drawn. Each row that "
+        "is played online has weight 1.",
+        Setting(None, named=True),
+    ]
     priorities: Annotated[
         "str | Priorities | None",
         "Objective by whose losses rows are drawn, such as 'critic', or Priorities('critic', alpha, beta).",
@@ -193,12 +200,6 @@ class RunSettings(SharedSettings, total=False):
     ]
     value_alarm: Annotated[
         AlarmAction, "What to do once values leave what the rewards of the data allow.", Setting("warn")
-    ]
-    weights: Annotated[
-        "LossWeights | None",
-        "Loss weights of rows, at least 0: the name of one of the dataset's extras, 'recency:by=day,half_life=30', an "
-        "array [N], or a function of the dataset; scaled to mean 1, and rows of weight 0 are not drawn.",
-        Setting(None, named=True),
     ]
     team: Annotated[
         "ProcessGroup | None",
