@@ -26,15 +26,25 @@ if TYPE_CHECKING:
 
 def traced(policy: ExportedPolicy) -> ExportedProgram:
     """Returns the policy as a graph without side effects, for batches of any size."""
-    given, names = policy.examples(), policy.names
+    return functional(captured(policy))
+
+
+def captured(policy: ExportedPolicy) -> ExportedProgram:
+    """Returns the policy as the graph of what it calls, for batches of any size."""
     batch = Dim("batch", min=1)
     with torch.no_grad(), _quiet():
         program: ExportedProgram = torch.export.export(
-            policy, given, dynamic_shapes=(tuple({0: batch} for _ in names),)
+            policy, policy.examples(), dynamic_shapes=(tuple({0: batch} for _ in policy.names),)
         )
+    return program
+
+
+def functional(program: ExportedProgram) -> ExportedProgram:
+    """Returns a program whose operators change none of their arguments, without paths of source files."""
+    with torch.no_grad(), _quiet():
         program = program.run_decompositions({})  # In-place operators become others, and no more.
     for node in program.graph.nodes:
-        node.meta.pop("stack_trace", None)  # It holds the paths of source files.
+        node.meta.pop("stack_trace", None)
     return program
 
 
