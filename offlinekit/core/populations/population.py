@@ -22,6 +22,7 @@ from offlinekit.core.populations.stacked_sampling import SharedColumns
 from offlinekit.datasets import MDPDataset
 from offlinekit.directions import is_maximized
 from offlinekit.errors import TrainingError, TrainingWarning, did_you_mean
+from offlinekit.ground.hints import answers_keywords
 from offlinekit.interfaces import EnvSource, Evaluator
 from offlinekit.training import run_folder
 from offlinekit.training.interrupts import whole_runs
@@ -38,6 +39,7 @@ MOST_MEMBERS = 10_000
 """Members that are made by their number; files and command lines can ask for any."""
 
 
+@answers_keywords
 class Population:
     """Algorithms trained side by side; those of one structure as one stacked program.
 
