@@ -87,12 +87,12 @@ def test_rows_drawn_by_losses_are_no_stack_and_the_members_learn_alone(caplog):
 def test_a_member_whose_environment_fails_leaves_the_others_and_can_go_on(tmp_path):
     population = Population.of_seeds(small(), 3)
     with pytest.warns(
-        UserWarning, match="member 1 of the population ended: the environment failed after step 20"
+        UserWarning, match="member 1 of the population ended: the environment failed after step 23"
     ):
-        population.fit_online(faulty(1, 21), 30, out=tmp_path, **QUICK)
+        population.fit_online(faulty(1, 24), 30, out=tmp_path, **QUICK)
     assert list(population.errors) == [1]
     assert [rows[-1]["step"] == 30 for rows in population.history] == [True, False, True]
-    assert len(load_experience(population.run_dirs[1])) == 20
+    assert len(load_experience(population.run_dirs[1])) == 23
     whole = Population.of_seeds(small(), 3).fit_online(Walk, 30, out=None, **QUICK)
     same(whole[2], population[2])
     again = Population([small(1), small(2), small(3)])
@@ -106,8 +106,8 @@ def test_a_member_whose_environment_fails_leaves_the_others_and_can_go_on(tmp_pa
 
 def resumed_alone(out):
     alone = small(2)
-    with pytest.raises(TrainingError, match="the environment failed after step 20"):
-        alone.fit_online(Walk(fault=21), 30, out=out, **QUICK)
+    with pytest.raises(TrainingError, match="the environment failed after step 23"):
+        alone.fit_online(Walk(fault=24), 30, out=out, **QUICK)
     return small(2).fit_online(Walk(), 30, resume=alone.run_dir, **QUICK)
 
 
