@@ -176,8 +176,14 @@ def _renew(run: OnlineRun) -> None:
 
 
 def _syncing(stack: StackedRuns, number: int) -> Callable[[], None]:
-    """Returns a function that copies the state of a stack to one member."""
-    return lambda: stack.sync_members([number])
+    """Returns a function that gives members their metrics and one of them its state."""
+
+    def sync() -> None:
+        stack.sum_up()
+        stack.report()
+        stack.sync_members([number])
+
+    return sync
 
 
 def _nothing() -> None:
