@@ -4,7 +4,7 @@
 
 Two algorithms are trained for ten numbers of updates each; every policy is judged by `select` on the data, and by 50
 episodes in the environment. Prints the ranking's quality and what `select` chooses; writes
-benchmarks/results/selection.csv.
+benchmarks/results/selection.csv, where rows of other datasets stay.
 """
 
 from __future__ import annotations
@@ -57,14 +57,16 @@ def graded(name: str, dataset: MDPDataset, options: dict[str, Any]) -> dict[str,
 
 @click.command()
 @click.option("--dataset", "names", multiple=True, type=click.Choice(list(PAIRS)), help="Default: all.")
-@click.option("--steps", default=10_000, show_default=True, help="Updates of each fit.")
+@click.option("--steps", type=int, help="Updates of each fit. Default: until values have settled.")
 @click.option("--resamples", default=8, show_default=True, help="Bootstraps of each fit.")
-def main(names: tuple[str, ...], steps: int, resamples: int) -> None:
+def main(names: tuple[str, ...], steps: int | None, resamples: int) -> None:
     """Trains, judges, prints."""
-    rows = []
+    names = names or tuple(PAIRS)
+    with RESULTS.open(newline="") as file:
+        rows: list[list[Any]] = [row for row in list(csv.reader(file))[1:] if row[0] not in names]
     click.echo("| dataset | rank corr. | regret@1 | @3 | @5 | chosen | its return | best | behaviour |")
     click.echo("|---|---|---|---|---|---|---|---|---|")
-    for name in names or PAIRS:
+    for name in names:
         dataset, env = get_dataset(name)
         policies = {k: v for algo, o in PAIRS[name] for k, v in graded(algo, dataset, o).items()}
         found = select(policies, dataset, n_steps=steps, n_resamples=resamples, **FITS[name])

@@ -27,6 +27,18 @@ class _InOnePiece(ABCMeta):
 
     if not TYPE_CHECKING:  # The type checker reads keywords and types from the fields.
 
+        @property
+        def __signature__(cls) -> inspect.Signature:
+            """The keywords with their defaults, for `help`, notebooks and completion."""
+            defaults = {name: default_of(field) for name, field in fields_of(cls).items() if field.init}
+            kind, none = inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.empty
+            return inspect.Signature(
+                [
+                    inspect.Parameter(name, kind, default=none if value is dataclasses.MISSING else value)
+                    for name, value in defaults.items()
+                ]
+            )
+
         def __call__(cls, *args: object, **given: object) -> object:
             """Makes an instance; names come first, so that the message is ours and not the dataclass's."""
             if args:

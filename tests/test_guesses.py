@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib
 import inspect
 import json
 import pickle
@@ -17,19 +18,48 @@ from gymnasium import spaces
 import offlinekit
 from offlinekit.algos import DQN, IQL, SAC, Population, catalogue
 from offlinekit.cli.main import main
-from offlinekit.configured import fields_of
+from offlinekit.configured import Configured, fields_of
 from offlinekit.datasets import get_dataset
 from offlinekit.ground import guesses
 from offlinekit.ground.guesses import TABLE, Answer
 from offlinekit.ground.hints import answer, hint
-from offlinekit.metrics import evaluate, get_evaluator, on_dataset
-from offlinekit.nn.encoders import CNNEncoder, resolve_encoder
+from offlinekit.metrics import bootstrap_interval, evaluate, get_evaluator, on_dataset
+from offlinekit.nn.encoders import CNNEncoder, MLPEncoder, ModuleEncoder, resolve_encoder
+from offlinekit.sampling.scalers import MinMaxObservationScaler, Scaler
+from offlinekit.sweeps import Range
 from offlinekit.testing import small_dataset
 from offlinekit.training.online.online_settings import OnlineSettings
 from offlinekit.training.setup.settings import RunSettings, settings_of
 
 SMALL = {"encoder": [8], "batch_size": 8, "seed": 0, "device": "cpu"}
 QUIET = {"out": None, "progress": False}
+
+
+RESULTS = "Evaluation Trial Contributions Estimate Logged Report Sweep RandomPolicy"
+"""Classes that calls return, or that take things alone."""
+MODULES = "algos datasets envs envs.text metrics metrics.ope sweeps training"
+
+
+def optional(thing):
+    """Returns the names of what a function, or the constructor of a class, takes but does not need."""
+    parameters = inspect.signature(thing).parameters.values()
+    return [p.name for p in parameters if p.default is not p.empty]
+
+
+def with_options():
+    """Returns the public functions and classes, algorithms and the like aside, that take something optional."""
+    places = [importlib.import_module(f"offlinekit.{module}") for module in MODULES.split()]
+    named = {n: getattr(place, n) for place in places for n in getattr(place, "__all__", vars(place))}
+    scalers = [scaler for kinds in Scaler.kinds.values() for scaler in kinds.values()]
+    named |= {kind.__name__: kind for kind in [MLPEncoder, *MLPEncoder.__subclasses__(), *scalers]}
+    passed = (Exception, tuple, dict, Configured, ModuleEncoder)
+    found = []
+    for name, thing in named.items():
+        is_ours = name[0] != "_" and getattr(thing, "__module__", "").startswith("offlinekit.")
+        is_made = inspect.isclass(thing) and not issubclass(thing, passed) and name not in RESULTS.split()
+        if is_ours and (is_made or inspect.isfunction(thing)) and optional(thing):
+            found.append(thing)
+    return found
 
 
 def small(**given):
@@ -229,7 +259,7 @@ def test_names_that_are_meant_are_there():
     known = {
         "hyperparameter": hyperparameters,
         "keyword": {"n_steps", *settings_of(RunSettings), *settings_of(OnlineSettings)},
-        "argument": {"device", "n_episodes"},
+        "argument": {name for thing in with_options() for name in optional(thing)} | {"device", "n_episodes"},
         "dataset attribute": set(dir(small_dataset("continuous"))),
         "command": set(commands),
         "command-line option": options,
@@ -329,6 +359,43 @@ def test_arguments_are_answered(fitted):
         TypeError, match="evaluate has no argument 'n_eval_episodes'; did you mean 'n_episodes'"
     ):
         evaluate(fitted, "Pendulum-v1", n_eval_episodes=1)
+
+
+def test_unknown_arguments_of_whatever_has_options_are_answered():
+    walked = with_options()
+    assert {MLPEncoder, bootstrap_interval, Range, Population} <= set(walked)
+    for thing in set(walked) - {
+        get_dataset
+    }:  # Which first takes what it reads, whose reader has the options.
+        with pytest.raises(TypeError, match=r"\w has no argument 'qqqq'; it has: "):
+            thing(qqqq=1)
+
+
+def test_options_of_other_libraries_are_answered_where_settings_are_made():
+    for make, meant in (
+        (lambda: MLPEncoder(hidden_units=[64, 64]), "did you mean 'hidden_sizes'"),
+        (lambda: CNNEncoder(use_batch_norm=True), r"MLPEncoder\(layer_norm=True\)"),
+        (lambda: MinMaxObservationScaler(minimum=0.0), r"IQL\(observation_scaler='standard'\)"),
+        (lambda: Range(min=1e-4, max=1e-2), "did you mean 'low'"),
+        (lambda: bootstrap_interval([1.0, 2.0], n_boot=10), "did you mean 'n_resamples'"),
+    ):
+        with pytest.raises(TypeError, match=rf"has no argument '\w+'; .*{meant}"):
+            make()
+
+
+def test_signatures_show_keywords_with_their_defaults():
+    class Mine(IQL):
+        family = ""
+        zeta: float = 2.0
+
+    shown = inspect.signature(Mine).parameters
+    assert set(shown) == set(fields_of(Mine))
+    assert (shown["zeta"].default, shown["expectile"].default, shown["expectile"].kind.name) == (
+        2.0,
+        0.7,
+        "KEYWORD_ONLY",
+    )
+    assert str(inspect.signature(MLPEncoder)).startswith("(hidden_sizes: 'tuple[int, ...]' = (256, 256), ")
 
 
 def test_a_synonym_set_later_is_refused():

@@ -23,6 +23,7 @@ from offlinekit.datasets.untrusted import read_apart
 from offlinekit.envs.environments import as_gymnasium, make_env
 from offlinekit.errors import DatasetError, did_you_mean
 from offlinekit.fields import Count, checked
+from offlinekit.ground.hints import answers_guesses
 from offlinekit.io import check_plain
 from offlinekit.load_budget import budgeted
 from offlinekit.naming import check_free
@@ -56,6 +57,7 @@ class Reading(NamedTuple):
     nonfinite: Nonfinite = "refuse"
 
 
+@answers_guesses
 def register_dataset(pattern: str, *, overwrite: bool = False) -> Callable[[Function], Function]:
     """Registers the decorated function under a name; it wins over a built-in dataset of that name.
 

@@ -19,6 +19,7 @@ from offlinekit.envs.made_env import MadeEnv
 from offlinekit.envs.rollout import Rollout
 from offlinekit.envs.stateful_policies import as_actor
 from offlinekit.errors import MissingExtraError, UnsupportedError, require
+from offlinekit.ground.hints import answers_guesses
 from offlinekit.ground.progress import Progress
 from offlinekit.io import atomic_write
 from offlinekit.types import Array
@@ -48,6 +49,7 @@ class Recording(NamedTuple):
     n_steps: int
 
 
+@answers_guesses
 def record_video(
     policy: PolicyLike,
     env_or_id: EnvSource,

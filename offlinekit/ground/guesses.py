@@ -149,6 +149,23 @@ TABLE: Mapping[str, Mapping[str, Meant]] = {
         "env": EVALUATING,
         "map_location": ("device",),
         "n_eval_episodes episodes n_trials": ("n_episodes",),
+        "hidden_units hidden_dims hidden_dim net_arch layers layer_sizes units feature_size n_hidden": (
+            "hidden_sizes",
+        ),
+        "activation_fn nonlinearity": ("activation",),
+        "dropout_rate p_dropout": ("dropout",),
+        "use_layer_norm layernorm": ("layer_norm",),
+        "use_batch_norm batch_norm": Answer(
+            "statistics of minibatches shift with the policy, so layers normalise each row",
+            "offlinekit.nn.encoders.MLPEncoder(layer_norm=True)",
+        ),
+        "mean std minimum maximum": Answer("scalers find their numbers in the data of fit", SCALING.remedy),
+        "min lower minimum_value start": ("low",),
+        "max upper maximum_value stop": ("high",),
+        "alpha ci level confidence_level": ("confidence",),
+        "n_boot n_bootstrap reps n_bootstraps": ("n_resamples",),
+        "random_state random_seed rng": ("seed",),
+        "discount": ("gamma",),
     },
     "attribute": {
         "get_params get_parameters params get_config": Answer("hyperparameters as plain data", "algo.config"),

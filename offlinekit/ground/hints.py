@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
-from functools import wraps
+from functools import cache, wraps
 from typing import NoReturn, TypeVar
 
 from typing_extensions import ParamSpec
@@ -55,14 +55,24 @@ def no_attribute(module: str, known: Iterable[str], name: str) -> NoReturn:
 
 def answers_guesses(method: Callable[P, T]) -> Callable[P, T]:
     """Makes a function without further keywords say what is meant by one that others have."""
-    known = [name for name in inspect.signature(method).parameters if name != "self"]
+    *_, owner, own = f".{method.__qualname__}".split(".")
+
+    @cache
+    def known() -> list[str]:
+        return [name for name in inspect.signature(method).parameters if name != "self"]
 
     @wraps(method)
     def answering(*args: P.args, **given: P.kwargs) -> T:
         for name in given:
-            if name not in known:
-                has = hint("argument", name, known) or f"; it has: {', '.join(known)}"
-                raise TypeError(f"{method.__name__} has no argument {name!r}{has}")
+            if name not in known():
+                has = hint("argument", name, known()) or f"; it has: {', '.join(known())}"
+                raise TypeError(f"{owner if own == '__init__' else own} has no argument {name!r}{has}")
         return method(*args, **given)
 
     return answering
+
+
+def answers_keywords(cls: type[T]) -> type[T]:
+    """Makes the constructor of a class say what is meant by a keyword that it does not have."""
+    setattr(cls, "__init__", answers_guesses(cls.__init__))  # noqa: B010  # mypy takes no assignment to it.
+    return cls

@@ -16,6 +16,7 @@ from offlinekit.envs.frame_stacking import row_space
 from offlinekit.envs.legal_actions import has_legal_actions, space_of_rest
 from offlinekit.errors import did_you_mean
 from offlinekit.fields import Count, checked
+from offlinekit.ground.hints import answers_guesses, answers_keywords
 from offlinekit.naming import register
 from offlinekit.nn.random import Random, own_dropout
 from offlinekit.nn.trunks import (
@@ -40,6 +41,7 @@ INITS = ("torch", "glorot_uniform", "truncated_normal")
 NATURE_FILTERS = ((32, 8, 4), (64, 4, 2), (64, 3, 1))
 
 
+@answers_keywords
 @dataclass(frozen=True)
 class MLPEncoder:
     """Fully connected layers over the flattened observation (and the action, in a critic).
@@ -81,6 +83,7 @@ class MLPEncoder:
         return Trunk(space, {})
 
 
+@answers_keywords
 @dataclass(frozen=True)
 class ResidualEncoder(MLPEncoder):
     """A linear layer, then blocks that each add to what they see: dropout, layer norm, 4 times wider and back.
@@ -102,6 +105,7 @@ class ResidualEncoder(MLPEncoder):
             )
 
 
+@answers_keywords
 @dataclass(frozen=True)
 class CNNEncoder(MLPEncoder):
     """Convolutions over each image of the observation, then fully connected layers.
@@ -125,6 +129,7 @@ class CNNEncoder(MLPEncoder):
         return Trunk(space, {"filters": self.filters})
 
 
+@answers_keywords
 @dataclass(frozen=True)
 class ImpalaEncoder(MLPEncoder):
     """Residual convolutions over each image, then fully connected layers; parts that are no images are flattened.
@@ -152,6 +157,7 @@ class ImpalaEncoder(MLPEncoder):
         return Trunk(space, {"channels": self.channels, "n_blocks": self.n_blocks})
 
 
+@answers_keywords
 @dataclass(frozen=True)
 class GRUEncoder(CNNEncoder):
     """A gated recurrent unit over the rows of a history, then fully connected layers; needs `history_length` above 1.
@@ -225,6 +231,7 @@ _ENCODERS: dict[str, Callable[..., MLPEncoder]] = {**BUILT_IN}
 _FACTORIES: dict[str, Callable[..., nn.Module]] = {}
 
 
+@answers_guesses
 def register_encoder(
     name: str, *, overwrite: bool = False
 ) -> Callable[[Callable[..., nn.Module]], Callable[..., nn.Module]]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
 import numpy as np
 
 from offlinekit.errors import did_you_mean
+from offlinekit.ground.hints import answers_keywords
 from offlinekit.naming import register
 from offlinekit.tables.table_schema import TableSchema
 from offlinekit.types import Array, ArrayTree, Tree, map_tree
@@ -98,6 +99,7 @@ class Scaler:
         return {"type": self.name, **asdict(self)}
 
 
+@answers_keywords
 @dataclass(frozen=True)
 class StandardObservationScaler(Scaler):
     """(x - mean) / (std + eps), each dimension over the whole dataset; images are left to the network."""
@@ -117,6 +119,7 @@ class StandardObservationScaler(Scaler):
         return map_tree(fit_leaf, dataset.observations)
 
 
+@answers_keywords
 @dataclass(frozen=True)
 class MinMaxObservationScaler(Scaler):
     """Maps each dimension's range in the dataset to [-1, 1]; images are left to the network."""
@@ -132,6 +135,7 @@ class MinMaxObservationScaler(Scaler):
         return map_tree(fit_leaf, dataset.observations)
 
 
+@answers_keywords
 @dataclass(frozen=True)
 class MinMaxActionScaler(Scaler):
     """Maps the bounds of the action space to [-1, 1]; those of the data if the space has none."""
@@ -147,6 +151,7 @@ class MinMaxActionScaler(Scaler):
         return _range_to_unit(low, high)
 
 
+@answers_keywords
 @dataclass(frozen=True)
 class StandardRewardScaler(Scaler):
     """(r - mean) / (std + eps)."""
@@ -160,6 +165,7 @@ class StandardRewardScaler(Scaler):
         return Affine(np.asarray(rewards.mean()), np.asarray(rewards.std() + self.eps))
 
 
+@answers_keywords
 @dataclass(frozen=True)
 class MinMaxRewardScaler(Scaler):
     """Maps the range of rewards in the dataset to [0, multiplier]."""
@@ -173,6 +179,7 @@ class MinMaxRewardScaler(Scaler):
         return Affine(np.asarray(low), np.asarray((high - low or 1.0) / self.multiplier))
 
 
+@answers_keywords
 @dataclass(frozen=True)
 class ReturnBasedRewardScaler(Scaler):
     """r * multiplier / (highest - lowest episode return).
@@ -190,6 +197,7 @@ class ReturnBasedRewardScaler(Scaler):
         return Affine(np.asarray(0.0), np.asarray(spread / self.multiplier))
 
 
+@answers_keywords
 @dataclass(frozen=True)
 class ConstantShiftRewardScaler(Scaler):
     """(r + shift) * multiplier; -1 and 1 are IQL's settings on AntMaze, -0.5 and 10 those of CQL and Cal-QL."""
@@ -203,6 +211,7 @@ class ConstantShiftRewardScaler(Scaler):
         return Affine(np.asarray(-self.shift), np.asarray(1.0 / _factor(self.multiplier)))
 
 
+@answers_keywords
 @dataclass(frozen=True)
 class MultiplyRewardScaler(Scaler):
     """r * multiplier."""
@@ -215,6 +224,7 @@ class MultiplyRewardScaler(Scaler):
         return Affine(np.asarray(0.0), np.asarray(1.0 / _factor(self.multiplier)))
 
 
+@answers_keywords
 @dataclass(frozen=True)
 class ClipRewardScaler(Scaler):
     """min(max(r, low), high)."""

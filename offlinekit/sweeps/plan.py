@@ -12,6 +12,7 @@ from offlinekit.core.algo import Algo
 from offlinekit.directions import is_maximized
 from offlinekit.errors import FileFormatError, did_you_mean
 from offlinekit.fields import Count, checked
+from offlinekit.ground.hints import answers_keywords
 from offlinekit.interfaces import Evaluator
 from offlinekit.metrics.evaluators import get_evaluator, known_evaluators
 from offlinekit.sweeps import space
@@ -36,6 +37,7 @@ RunFields: Any = make_dataclass(
 """A field for each setting of a run that is a number, a flag or a choice; None leaves it to the run."""
 
 
+@answers_keywords
 @dataclass
 class Plan(RunFields):  # type: ignore[misc]  # Its fields are those of the run's settings, whatever these are.
     """A sweep: an algorithm, what varies, and by what settings are compared.

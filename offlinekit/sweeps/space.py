@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from offlinekit.errors import did_you_mean
+from offlinekit.ground.hints import answers_keywords
 
 LARGEST = 100_000
 """The most settings of a grid."""
 
 
+@answers_keywords
 @dataclass(frozen=True)
 class Range:
     """Numbers from `low` to `high`, both included.

@@ -7,12 +7,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from offlinekit.directions import is_maximized
+from offlinekit.ground.hints import answers_keywords
 from offlinekit.interfaces import Evaluator
 
 LOSSES = ("critic_loss", "actor_loss", "value_loss", "imitator_loss")
 """Columns that a misspelt metric may stand for."""
 
 
+@answers_keywords
 @dataclass(frozen=True)
 class EarlyStopping:
     """Ends a run after `patience` measurements in a row without a better one.

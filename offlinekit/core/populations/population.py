@@ -22,6 +22,7 @@ from offlinekit.core.populations.stacked_sampling import SharedColumns
 from offlinekit.datasets import MDPDataset
 from offlinekit.directions import is_maximized
 from offlinekit.errors import TrainingError, TrainingWarning, did_you_mean
+from offlinekit.ground.hints import answers_keywords
 from offlinekit.interfaces import EnvSource, Evaluator
 from offlinekit.training import run_folder
 from offlinekit.training.interrupts import whole_runs
@@ -38,6 +39,7 @@ MOST_MEMBERS = 10_000
 """Members that are made by their number; files and command lines can ask for any."""
 
 
+@answers_keywords
 class Population:
     """Algorithms trained side by side; those of one structure as one stacked program.
 
@@ -228,11 +230,12 @@ class Population:
         """
         whole = completed(settings, OnlineSettings, "fit_online")
         folders = check_members(env, whole["resume"], len(self))
+        sampling = SharedColumns(together=False)
         with whole_runs(), ExitStack() as opened:
             runs = []
             for algo, folder in zip(self.algos, folders, strict=True):
                 own: dict[str, Any] = {**settings, "resume": folder}
-                run = start_online(algo, env, n_steps, dataset=dataset, **own)
+                run = start_online(algo, env, n_steps, dataset=dataset, make_sampler=sampling, **own)
                 runs.append(opened.enter_context(closing(run)))
             together = OnlinePopulationRun(runs, whole["progress"], KeptStacks(self._kept.varying))
             self.stacks, self.errors = together.stacks, together.errors

@@ -23,6 +23,7 @@ from offlinekit.envs.env_spaces import check_learnable
 from offlinekit.envs.episode_loop import first_observation
 from offlinekit.envs.given_env import GivenEnv
 from offlinekit.errors import DatasetError
+from offlinekit.ground.hints import answers_guesses
 from offlinekit.ground.progress import Progress
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ AT_ONCE = 8
 """Environments side by side, unless the call says how many."""
 
 
+@answers_guesses
 def collect(
     policy: PolicyLike,
     env: EnvSource | None,

@@ -13,6 +13,7 @@ from offlinekit.datasets.recording.stand_in import StandIn
 from offlinekit.envs.mazes.maze2d import MAZES, PREFIX
 from offlinekit.errors import did_you_mean
 from offlinekit.fields import Count, checked
+from offlinekit.ground.hints import answers_guesses
 
 
 class Recipe(NamedTuple):
@@ -59,6 +60,7 @@ def path_of(name: str) -> Path:
     return data_root() / "recorded" / f"{name}.h5"
 
 
+@answers_guesses
 def record(
     name: str,
     out: str | Path | None = None,

@@ -14,10 +14,12 @@ from offlinekit.datasets.schema import Columns
 from offlinekit.datasets.source import Source
 from offlinekit.envs.text.tokenizers import TokenizerLike
 from offlinekit.errors import FileFormatError
+from offlinekit.ground.hints import answers_guesses
 
 Row: TypeAlias = "Dialogue | Mapping[str, object]"
 
 
+@answers_guesses
 def text_dataset(
     dialogues: Iterable[Row], *, tokenizer: TokenizerLike = "char", name: str = "custom"
 ) -> MDPDataset:

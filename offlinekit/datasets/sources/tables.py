@@ -29,6 +29,7 @@ from offlinekit.datasets.tabular.table_frames import read_frame
 from offlinekit.datasets.validation import as_array
 from offlinekit.errors import DatasetError, DatasetWarning, did_you_mean, require
 from offlinekit.ground.category_space import CategorySpace
+from offlinekit.ground.hints import answers_guesses
 from offlinekit.tables.schema_files import SchemaLike, as_schema
 from offlinekit.tables.table_columns import UNKNOWN, TableColumn, TableError, label_of
 from offlinekit.tables.table_schema import TABLE_SCHEMA, TableSchema
@@ -42,6 +43,7 @@ NAMES = (*REQUIRED, "episode", "time", "terminal", "timeout", "propensity")
 """Options that say what the columns of a table are."""
 
 
+@answers_guesses
 def from_dataframe(
     frame: pd.DataFrame,
     *,

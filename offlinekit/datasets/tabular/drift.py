@@ -13,6 +13,7 @@ from offlinekit.datasets.inspection.coverage import action_names, leaf_names
 from offlinekit.datasets.validation import named_leaves
 from offlinekit.errors import DatasetError
 from offlinekit.ground.action_spaces import JointDiscrete
+from offlinekit.ground.hints import answers_guesses
 from offlinekit.ground.progress import Progress
 from offlinekit.types import Array
 
@@ -54,6 +55,7 @@ class Drift:
         return [column.name for column in self.columns if column.p_value < LEVEL]
 
 
+@answers_guesses
 def drift(
     before: MDPDataset,
     after: MDPDataset,

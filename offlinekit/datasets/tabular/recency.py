@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from offlinekit.datasets.episodes import row_values
+from offlinekit.ground.hints import answers_keywords
 from offlinekit.types import Array
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 PREFIX = "recency:"
 
 
+@answers_keywords
 @dataclass(frozen=True)
 class Recency:
     """Loss weights that halve with each half-life that a row is older than the latest one: `fit(weights=Recency(...))`.

@@ -13,11 +13,13 @@ from functools import cached_property
 import numpy as np
 
 from offlinekit.envs.text.tokenizers import CharTokenizer
+from offlinekit.ground.hints import answers_keywords
 from offlinekit.types import Array
 
 GOAL = 0
 
 
+@answers_keywords
 class RandomWalks:
     """The task, as an environment of text: `env(None)` names a node, `env("cba")` judges the walk from there.
 

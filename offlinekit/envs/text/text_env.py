@@ -13,6 +13,7 @@ from gymnasium import spaces
 from offlinekit.envs.text import tokenizers
 from offlinekit.envs.text.token_space import TokenSpace
 from offlinekit.envs.text.tokenizers import Tokenizer
+from offlinekit.ground.hints import answers_guesses, answers_keywords
 from offlinekit.types import Array
 
 Said: TypeAlias = "list[tuple[str, float | None]]"
@@ -52,6 +53,7 @@ def _checked(game: TextGame, text: str | None) -> Answer:
     )
 
 
+@answers_guesses
 def play(
     respond: Callable[[Sequence[Said]], Sequence[str]],
     games: Sequence[TextGame],
@@ -96,6 +98,7 @@ def returns_of(dialogues: Sequence[Said]) -> Array:
     return np.array([sum(reward or 0.0 for _, reward in dialogue) for dialogue in dialogues])
 
 
+@answers_keywords
 class TextEnv(gymnasium.Env[Array, np.int64]):
     """An environment of text a token at a time: an observation is the newest token, an action the next one.
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import ClassVar, Literal, TypeAlias
 
 from offlinekit.errors import DatasetError, FileFormatError, did_you_mean, require
+from offlinekit.ground.hints import answers_keywords
 
 SPECIALS = ("<pad>", "<s>", "</s>", "<a>", "</a>", "</eod>", "<unk>")
 """Tokens beside those of text; they have the first numbers."""
@@ -19,6 +20,7 @@ TokenizerName = Literal["char", "word"]
 TokenizerLike: TypeAlias = "Tokenizer | TokenizerName | Path"
 
 
+@answers_keywords
 class Tokenizer:
     """A vocabulary: special tokens first, then the pieces of text in the order given.
 
@@ -140,6 +142,7 @@ class WordTokenizer(Tokenizer):
         return re.findall(r"\w+|\s+|[^\w\s]", text)
 
 
+@answers_keywords
 class SubwordTokenizer(Tokenizer):
     """The tokenizer of a `tokenizer.json`, as the package tokenizers reads it; its tokens follow the special ones here.
 

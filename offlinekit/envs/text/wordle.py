@@ -14,6 +14,7 @@ from functools import cache
 import numpy as np
 
 from offlinekit.envs.text.tokenizers import WordTokenizer
+from offlinekit.ground.hints import answers_keywords
 
 WORDS = (
     *("crane", "crate", "trace", "react", "caret", "brace", "grace", "trade", "grade", "glade"),
@@ -45,6 +46,7 @@ def answer(guess: str, secret: str) -> str:
     return "".join(itertools.chain(*zip(guess, marks(guess, secret), strict=True)))
 
 
+@answers_keywords
 class Wordle:
     """The game, as an environment of text: `env(None)` begins it, `env("crane")` answers a guess.
 

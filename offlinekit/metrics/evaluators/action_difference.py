@@ -8,6 +8,7 @@ import numpy as np
 
 from offlinekit.directions import less_is_better
 from offlinekit.errors import UnsupportedError
+from offlinekit.ground.hints import answers_guesses
 from offlinekit.metrics.batches import predicted_actions
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 
 @less_is_better
+@answers_guesses
 def action_difference(algo: Algo, dataset: MDPDataset, *, other: Algo | None = None) -> float:
     """Returns the mean over rows of the squared distance |a - policy(s)|^2, summed over action dimensions.
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from offlinekit.directions import more_is_better
 from offlinekit.errors import UnsupportedError
+from offlinekit.ground.hints import answers_guesses
 from offlinekit.metrics.batches import predicted_actions
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 
 @more_is_better
+@answers_guesses
 def action_match(algo: Algo, dataset: MDPDataset, *, other: Algo | None = None) -> float:
     """Returns the share of rows, in [0, 1], whose action is the policy's greedy action.
 

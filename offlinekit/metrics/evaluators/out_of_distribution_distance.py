@@ -11,6 +11,7 @@ from gymnasium.spaces import Discrete, Space
 from offlinekit.directions import less_is_better
 from offlinekit.envs.frame_stacking import observations_at
 from offlinekit.ground.action_spaces import one_hot
+from offlinekit.ground.hints import answers_guesses
 from offlinekit.metrics.batches import actions_at
 from offlinekit.types import Array, leaves, row_parts
 
@@ -25,6 +26,7 @@ ROWS_AT_ONCE = 512
 
 
 @less_is_better
+@answers_guesses
 def out_of_distribution_distance(
     algo: Algo, dataset: MDPDataset, *, n_rows: int = 10_000, n_queries: int = 1_000, seed: int = 0
 ) -> float:

@@ -10,6 +10,7 @@ import numpy as np
 from offlinekit.directions import less_is_better
 from offlinekit.envs.evaluation import evaluate
 from offlinekit.envs.given_env import GivenEnv
+from offlinekit.ground.hints import answers_guesses
 from offlinekit.metrics.batches import check_ordered, check_values, final_values, per_transition
 from offlinekit.sampling.n_step import discounted_sums
 from offlinekit.types import Array
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 
 @less_is_better
+@answers_guesses
 def overestimation_gap(
     algo: Algo, dataset: MDPDataset, *, env: EnvSource | None = None, n_episodes: int = 10, seed: int = 0
 ) -> float:

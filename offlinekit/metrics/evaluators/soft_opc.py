@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from offlinekit.directions import more_is_better
+from offlinekit.ground.hints import answers_guesses
 from offlinekit.metrics.batches import check_values, per_transition
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 
 @more_is_better
+@answers_guesses
 def soft_opc(algo: Algo, dataset: MDPDataset, *, return_threshold: float | None = None) -> float:
     """Returns the mean of Q(s, a) over the rows of successful episodes less its mean over all rows.
 

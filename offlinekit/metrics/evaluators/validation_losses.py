@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from offlinekit.directions import less_is_better
+from offlinekit.ground.hints import answers_guesses
 from offlinekit.training.undisturbed import undisturbed
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 
 @less_is_better
+@answers_guesses
 def validation_losses(algo: Algo, dataset: MDPDataset, *, n_batches: int = 50) -> dict[str, float]:
     """Returns the mean loss of each objective over minibatches, by its name, and changes nothing.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from offlinekit.ground.hints import answers_guesses
 from offlinekit.metrics.ope.logged import Floats
 
 TAIL_LIMIT = 0.7  # Above this Pareto k a mean of weights is unreliable (Vehtari et al. 2024, section 3).
@@ -22,6 +23,7 @@ def effective_sample_size(weights: Floats) -> float:
     return float(scaled.sum() ** 2 / (scaled**2).sum())
 
 
+@answers_guesses
 def pareto_k(weights: Floats, prior: float = 0.5) -> float:
     """Returns the shape of a generalised Pareto distribution fitted to the largest weights [n].
 

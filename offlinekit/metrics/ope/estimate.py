@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from offlinekit.envs.frame_stacking import sight_of
 from offlinekit.errors import UnanswerableError, UnsupportedError
+from offlinekit.ground.hints import answers_guesses
 from offlinekit.metrics.ope.contributions import Contributions
 from offlinekit.metrics.ope.diagnostics import pareto_k
 from offlinekit.metrics.ope.doubly_robust import doubly_robust
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from offlinekit.metrics.ope.fitted_behaviour import Behaviour
 
 
+@answers_guesses
 def estimate(
     policy: PolicyLike,
     dataset: MDPDataset,

@@ -15,6 +15,7 @@ from scipy import stats
 from offlinekit.envs.legal_actions import legal_of
 from offlinekit.errors import UnsupportedError
 from offlinekit.ground.action_spaces import check_countable, numbers_from_0
+from offlinekit.ground.hints import answers_guesses
 from offlinekit.metrics.ope.calibration import Calibration, reliability, reliability_of_quantiles
 from offlinekit.metrics.ope.logged import Floats
 from offlinekit.metrics.ope.tabular import state_numbers
@@ -45,6 +46,7 @@ Behaviour: TypeAlias = "FittedBehaviour | ArrayLike | None"
 """Log-probabilities [N] of the logged actions, fitted ones, the name of a way to find them, or None for a default."""
 
 
+@answers_guesses
 def fit_behaviour(
     dataset: MDPDataset,
     *,

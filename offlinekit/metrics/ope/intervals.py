@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 from scipy import stats
 
+from offlinekit.ground.hints import answers_guesses
 from offlinekit.metrics.ope.contributions import Contributions
 from offlinekit.metrics.ope.logged import Floats
 
@@ -98,6 +99,7 @@ def empirical_bernstein(
     return float(values.mean() - width), float(values.mean() + width)
 
 
+@answers_guesses
 def interval_of(
     contributions: Contributions,
     name: str,

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from offlinekit.errors import UnanswerableError
+from offlinekit.ground.hints import answers_keywords
 from offlinekit.metrics.ope.logged import Floats
 from offlinekit.types import Array, leaves
 
@@ -43,6 +44,7 @@ def exact_value(transition: Floats, reward: Floats, policy: Floats, gamma: float
     return float(initial @ exact_values(transition, reward, policy, gamma)[0])
 
 
+@answers_keywords
 @dataclass(frozen=True)
 class TabularModel:
     """Transitions of N rows, taken for the whole truth about a finite problem.

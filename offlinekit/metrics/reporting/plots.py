@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from offlinekit.ground.hints import answers_guesses
 from offlinekit.io import atomic_write
 from offlinekit.metrics.reporting.curves import (
     Curve,
@@ -41,6 +42,7 @@ BANDS = {
 }
 
 
+@answers_guesses
 def plot_learning_curves(
     runs: Runs,
     out_png: str | Path,

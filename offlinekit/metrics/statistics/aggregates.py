@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from offlinekit.errors import did_you_mean
+from offlinekit.ground.hints import answers_guesses
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 
@@ -43,6 +44,7 @@ def iqm(scores: npt.ArrayLike) -> float:
     return float(pooled[cut : len(pooled) - cut].mean())
 
 
+@answers_guesses
 def optimality_gap(scores: npt.ArrayLike, target: float = 100.0) -> float:
     """Returns how far scores [runs, tasks] stay below a target on average; what lies above it counts as the target.
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from offlinekit.ground.hints import answers_guesses, answers_keywords
 
+
+@answers_keywords
 @dataclass(frozen=True)
 class Budget:
     """Budget spent on the numbers of a table.
@@ -56,6 +59,7 @@ def check_seeds_apart(tuning: Iterable[int], reporting: Iterable[int]) -> None:
         )
 
 
+@answers_guesses
 def reporting_seeds(n: int, tuning: Iterable[int], first: int = 0) -> list[int]:
     """Returns the n smallest seeds from `first` on that are none of the tuning seeds.
 

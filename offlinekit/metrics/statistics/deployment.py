@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from offlinekit.ground.hints import answers_guesses
 from offlinekit.metrics.statistics.aggregates import Floats
 
 
@@ -41,6 +42,7 @@ def expected_online_performance(scores: npt.ArrayLike) -> Floats:
     return values
 
 
+@answers_guesses
 def deployment_curve(
     returns: npt.ArrayLike,
     n_pulls: int,

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from offlinekit.ground.hints import answers_guesses
+
 
 def mean(values: npt.ArrayLike) -> float:
     """Returns the arithmetic mean of values [n]; raises ValueError if there are none."""
@@ -30,6 +32,7 @@ def standard_error(values: npt.ArrayLike) -> float:
     return float(array.std(ddof=1) / np.sqrt(len(array)))
 
 
+@answers_guesses
 def bootstrap_interval(
     values: npt.ArrayLike,
     *,

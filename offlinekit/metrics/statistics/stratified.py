@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from offlinekit.ground.hints import answers_guesses
 from offlinekit.metrics.statistics.aggregates import Floats, as_scores
 
 METHODS = ("percentile", "bca")
 
 
+@answers_guesses
 def stratified_interval(
     statistic: Callable[..., float],
     *groups: npt.ArrayLike,
@@ -57,6 +59,7 @@ def stratified_interval(
     return float(low), float(high)
 
 
+@answers_guesses
 def stratified_band(
     statistic: Callable[..., Floats],
     *groups: npt.ArrayLike,
