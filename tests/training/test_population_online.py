@@ -64,6 +64,16 @@ def test_members_differ_in_numbers_and_no_two_share_memory_afterwards():
     assert len(set(places)) == len(places)
 
 
+def test_members_draw_from_one_copy_of_recorded_rows():
+    held = []
+    look = lambda algo, row: held.append(algo.sampler.recorded.columns)  # noqa: E731
+    members = Population([small(1), small(2)])
+    given = {**QUICK, "dataset": recorded_walk(), "mixing": "symmetric", "callbacks": [look]}
+    members.fit_online(Walk, 6, out=None, **given)
+    assert len(held) >= 4
+    assert all(columns is held[0] for columns in held)
+
+
 def test_rows_drawn_by_losses_are_no_stack_and_the_members_learn_alone(caplog):
     caplog.set_level("INFO", logger="offlinekit")
     population = Population([small(1), small(2)]).fit_online(Walk, 30, out=None, priorities="critic", **QUICK)
@@ -116,6 +126,16 @@ def test_an_interrupt_saves_all_members_which_go_on_together(step, tmp_path):
     whole = Population([small(1), small(2), small(3)]).fit_online(Walk, 60, **settings)
     again = Population([small(1), small(2), small(3)]).fit_online(Walk, 60, **settings, resume=folders)
     assert again.stacks == [[0, 1, 2]]
+    for one, other in zip(whole, again, strict=True):
+        same(one, other)
+
+
+def test_members_that_are_out_of_time_end_with_their_episodes_and_go_on(tmp_path):
+    population = Population([small(1), small(2)])
+    population.fit_online(Walk, 30, out=tmp_path, max_seconds=1e-9, **QUICK)
+    assert all(0 < len(member.experience) <= 6 for member in population)
+    whole = Population([small(1), small(2)]).fit_online(Walk, 30, out=None, **QUICK)
+    again = Population([small(1), small(2)]).fit_online(Walk, 30, resume=population.run_dirs, **QUICK)
     for one, other in zip(whole, again, strict=True):
         same(one, other)
 

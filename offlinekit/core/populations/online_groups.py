@@ -82,7 +82,7 @@ class StackedOnlineRuns:
             for number, run in self.runs.items():
                 before = run.clock
                 try:
-                    _step(run, newest)
+                    _take_step(run, newest)
                 except TrainingError as error:
                     failures[number] = error
                 bar.advance(run.clock - before)
@@ -157,7 +157,7 @@ def of_own_rows(algos: Sequence[Trainable]) -> SeparateSamplers:
     return SeparateSamplers(samplers)
 
 
-def _step(run: OnlineRun, newest: int) -> None:
+def _take_step(run: OnlineRun, newest: int) -> None:
     """Takes a step of a run if none of its updates is due, and updates that it lacks to those of others."""
     if not run.is_playing:
         run.begin()

@@ -230,11 +230,12 @@ class Population:
         """
         whole = completed(settings, OnlineSettings, "fit_online")
         folders = check_members(env, whole["resume"], len(self))
+        sampling = SharedColumns(together=False)
         with whole_runs(), ExitStack() as opened:
             runs = []
             for algo, folder in zip(self.algos, folders, strict=True):
                 own: dict[str, Any] = {**settings, "resume": folder}
-                run = start_online(algo, env, n_steps, dataset=dataset, **own)
+                run = start_online(algo, env, n_steps, dataset=dataset, make_sampler=sampling, **own)
                 runs.append(opened.enter_context(closing(run)))
             together = OnlinePopulationRun(runs, whole["progress"], KeptStacks(self._kept.varying))
             self.stacks, self.errors = together.stacks, together.errors

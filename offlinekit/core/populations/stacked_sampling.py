@@ -44,9 +44,14 @@ class Shareable(Sampler, Protocol):
 
 
 class SharedColumns:
-    """Makes the members' samplers; those of equal columns share them."""
+    """Makes the members' samplers; those of equal columns share them.
 
-    def __init__(self) -> None:
+    Args:
+        together: Whether the rows of all members come by one gather, which some samplers do not offer.
+    """
+
+    def __init__(self, together: bool = True) -> None:
+        self.together = together
         self._made: list[
             tuple[dict[str, Any], bool, Shareable]
         ] = []  # The flag: whether by weights of its own.
@@ -73,12 +78,13 @@ class SharedColumns:
             if columns == wanted and not by_weights:
                 return sampler.twin(algo.batch_size, seed)
         made = algo.make_sampler(dataset, **settings)
-        if getattr(made, "image_shift", 0):
+        shift: int = getattr(made, "image_shift", 0)
+        if self.together and shift:
             raise UnsupportedError(
                 "members of a population gather their rows together, without the shifts of random_shift; use "
                 "random_shift=0, or train them one by one"
             )
-        if isinstance(made, BlockSampler):
+        if self.together and isinstance(made, BlockSampler):
             raise UnsupportedError(
                 "a population gathers rows for each of its members, which needs the dataset in memory; "
                 "use MDPDataset.load in place of open"

@@ -49,11 +49,18 @@ from offlinekit.training.setup.settings import completed, evaluators_of
 if TYPE_CHECKING:
     from offlinekit.core.algo import Algo
     from offlinekit.interfaces import EnvSource
+    from offlinekit.training.setup.start import MakeSampler
     from offlinekit.types import Array
 
 
 def start_online(
-    algo: Algo, env: EnvSource, n_steps: int, *, dataset: MDPDataset | None = None, **given: Any
+    algo: Algo,
+    env: EnvSource,
+    n_steps: int,
+    *,
+    dataset: MDPDataset | None = None,
+    make_sampler: MakeSampler | None = None,
+    **given: Any,
 ) -> OnlineRun:
     """Makes the online run of an algorithm from the keywords of `fit_online`.
 
@@ -62,6 +69,7 @@ def start_online(
         env: Where it acts: an environment, a function that makes one, or a name that gymnasium knows.
         n_steps: Environment steps; with `resume`, of the whole run.
         dataset: Recorded rows to learn from beside new ones, or None.
+        make_sampler: What draws recorded rows apart from new ones; None for a sampler of the algorithm's own.
         given: Settings of an online run; for others the algorithm's `online_settings` come before the defaults.
 
     Raises:
@@ -107,7 +115,7 @@ def start_online(
         balance = settings["first_share"] if settings["mixing"] == "balanced" else None
         capacity = settings["buffer_size"]
         sampler, memory = make_memory(
-            algo, dataset, example, share, capacity, done, balance, priorities, weights
+            algo, dataset, example, share, capacity, done, balance, priorities, weights, make_sampler
         )
         draw_by_losses(algo.impl, sampler, priorities)
         engine = _engine(algo, sampler, settings)

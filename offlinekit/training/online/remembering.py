@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from gymnasium import spaces
 
     from offlinekit.core.algo import Algo
+    from offlinekit.training.setup.start import MakeSampler
     from offlinekit.types import Array
 
 MEMORY_SHARE = 0.5
@@ -41,6 +42,7 @@ def make_memory(
     first_share: float | None = None,
     priorities: Priorities | None = None,
     weights: Array | None = None,
+    make_sampler: MakeSampler | None = None,
 ) -> tuple[Sampler, ReplayMemory | GrowingSampler]:
     """Returns what minibatches are drawn from, and what new rows go to.
 
@@ -54,6 +56,7 @@ def make_memory(
         first_share: With balanced replay, that of the first new rows in minibatches.
         priorities: By what rows are drawn, or None for all alike.
         weights: Loss weights [N] of recorded rows, beside which each new row has weight 1; or None.
+        make_sampler: What draws recorded rows apart from new ones; None for a sampler of the algorithm's own.
 
     Raises:
         ValueError: For balanced replay without a dataset, and for priorities beside another rule of drawing.
@@ -79,7 +82,7 @@ def make_memory(
     recorded = None
     if dataset is not None and share not in (None, (0.0, 0.0)):
         learned = weighed(dataset, weights)
-        recorded = algo.make_sampler(learned)
+        recorded = (make_sampler or type(algo).make_sampler)(algo, learned)
         algo.impl.learn_data(learned, recorded)
     if recorded is None or share is None:
         return memory, memory
