@@ -234,7 +234,12 @@ def test_learns_a_bandit_better_than_cloning():
 
 @pytest.mark.slow
 def test_beats_cloning_on_recorded_pendulum():
-    """Seeds 0 to 4 earn -342 to -391 with normalised critics and standardised observations, and far apart without."""
-    own = {"vae_encoder": MLPEncoder((64, 64)), "mmd_threshold": 0.2, "alpha_learning_rate": 1e-2}
+    """Seeds 0 to 2 earn -331 to -552 with normalised critics and standardised observations, and far apart without."""
+    own = {
+        "vae_encoder": MLPEncoder((64, 64)),
+        "mmd_threshold": 0.2,
+        "alpha_learning_rate": 1e-2,
+        "n_actions": 4,
+    }
     own |= {"critic_encoder": MLPEncoder((64, 64), layer_norm=True), "observation_scaler": "standard"}
-    assert pendulum_return(BEAR(warmup_steps=500, **own, **PENDULUM), 2_000) > -700
+    assert pendulum_return(BEAR(warmup_steps=500, **{**PENDULUM, **own, "batch_size": 128}), 2_000) > -700

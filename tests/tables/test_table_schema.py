@@ -144,6 +144,7 @@ def test_dates_of_a_frame_and_of_another_format() -> None:
     assert column.encode(dates).tolist() == [[0, 0], [1.75, 1], [0.75, 0]]
     texts = np.array(["01.03.2024 06:00", "02.03.2024 00:00"], object)
     assert column.encode(texts, "%d.%m.%Y %H:%M").tolist() == [[0, 0], [0.75, 0]]
+    assert TableColumn("day", "time", origin="2024-02-29").fitted(dates[:1], "").origin == "2024-02-29"
 
 
 @pytest.mark.parametrize("gap", [None, np.nan, "", " NA ", "NaN", pandas.NA, pandas.NaT])
