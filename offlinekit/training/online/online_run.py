@@ -217,6 +217,7 @@ class OnlineRun(Run):
         except Exception as error:
             self.loop.n_steps = self.loop.n_kept
             self.loop.cut(list(self.loop.active))
+            self.engine.sum_up()
             self.checkpoint()
             raise TrainingError(
                 f"the {whose} failed after step {self.clock}: {type(error).__name__}: {error}; mend it and go on "
