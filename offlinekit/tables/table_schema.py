@@ -9,8 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from offlinekit.ground.hints import answers_keywords
-
 from .table_columns import UNKNOWN, Array, TableColumn, TableError, did_you_mean, listed, named
 
 TABLE_SCHEMA = "table_schema"
@@ -18,7 +16,6 @@ TABLE_SCHEMA = "table_schema"
 ROLES = ("reward", "episode", "time", "terminal", "timeout", "propensity")
 
 
-@answers_keywords
 @dataclass(frozen=True)
 class TableSchema:
     """What the columns of a table mean.
