@@ -3,17 +3,9 @@
 from __future__ import annotations
 
 import difflib
-import functools
 import importlib
-import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from types import ModuleType
-from typing import TypeVar
-
-from typing_extensions import ParamSpec
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 
 class OfflineKitError(Exception):
@@ -83,34 +75,6 @@ def did_you_mean(name: object, known: Iterable[str]) -> str:
     """Returns "; did you mean 'x'?" for the nearest known name, or an empty string."""
     meant = nearest(name, known)
     return f"; did you mean {meant!r}?" if meant else ""
-
-
-def naming_arguments(called: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
-    """Makes a method say which of its arguments are wrong in the words of the call that people write.
-
-    Args:
-        called: What they call, such as "MDPDataset".
-    """
-
-    def decorate(method: Callable[P, T]) -> Callable[P, T]:
-        signature = inspect.signature(method)
-        _, *known = signature.parameters
-
-        @functools.wraps(method)
-        def named(*args: P.args, **given: P.kwargs) -> T:
-            for name in given:
-                if name not in known:
-                    hint = did_you_mean(name, known) or f"; it has: {', '.join(known)}"
-                    raise TypeError(f"{called} has no argument {name!r}{hint}")
-            try:
-                signature.bind(*args, **given)
-            except TypeError as error:
-                raise TypeError(f"{called}: {error}; its arguments are {', '.join(known)}") from None
-            return method(*args, **given)
-
-        return named
-
-    return decorate
 
 
 def require(module: str, extra: str) -> ModuleType:

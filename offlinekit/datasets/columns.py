@@ -13,7 +13,8 @@ from offlinekit.datasets.editing.dropping import Nonfinite, without_nonfinite
 from offlinekit.datasets.findings import refuse_first, refused
 from offlinekit.datasets.inspection.doubts import doubts_of
 from offlinekit.datasets.inspection.rules import faults_of
-from offlinekit.errors import DatasetWarning, naming_arguments
+from offlinekit.errors import DatasetWarning
+from offlinekit.ground.hints import naming_arguments
 from offlinekit.types import Array, rows
 
 if TYPE_CHECKING:

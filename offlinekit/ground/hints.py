@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from fnmatch import fnmatchcase
 from functools import cache, wraps
 from typing import NoReturn, TypeVar
@@ -63,13 +63,43 @@ def answers_guesses(method: Callable[P, T]) -> Callable[P, T]:
 
     @wraps(method)
     def answering(*args: P.args, **given: P.kwargs) -> T:
-        for name in given:
-            if name not in known():
-                has = hint("argument", name, known()) or f"; it has: {', '.join(known())}"
-                raise TypeError(f"{owner if own == '__init__' else own} has no argument {name!r}{has}")
+        if given:
+            _check_arguments(owner if own == "__init__" else own, given, known(), "argument")
         return method(*args, **given)
 
     return answering
+
+
+def naming_arguments(called: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Makes a method say which of its arguments are wrong in the words of the call that people write.
+
+    Args:
+        called: What they call, such as "MDPDataset".
+    """
+
+    def decorate(method: Callable[P, T]) -> Callable[P, T]:
+        signature = inspect.signature(method)
+        _, *known = signature.parameters
+
+        @wraps(method)
+        def named(*args: P.args, **given: P.kwargs) -> T:
+            _check_arguments(called, given, known)
+            try:
+                signature.bind(*args, **given)
+            except TypeError as error:
+                raise TypeError(f"{called}: {error}; its arguments are {', '.join(known)}") from None
+            return method(*args, **given)
+
+        return named
+
+    return decorate
+
+
+def _check_arguments(called: str, given: Iterable[str], known: Sequence[str], door: str = "") -> None:
+    for name in given:
+        if name not in known:
+            meant = hint(door, name, known) or f"; it has: {', '.join(known)}"
+            raise TypeError(f"{called} has no argument {name!r}{meant}")
 
 
 def answers_keywords(cls: type[T]) -> type[T]:
