@@ -124,6 +124,21 @@ def test_fits_train_in_rounds_until_a_rule_says_enough(monkeypatch: pytest.Monke
     assert rounds == [7]
 
 
+def test_fits_that_have_diverged_take_no_further_round(monkeypatch: pytest.MonkeyPatch):
+    policies = {"one": ALWAYS_ONE, "behaviour": "behaviour"}
+    fitted = FittedPolicies.of(policies, losses(), n_resamples=2, gamma=0.9, encoder=TABLE, device="cpu")
+    low, high = possible_values(losses().rewards, 0.9)
+    beyond, within = high + 0.021 * (high - low), high + 0.019 * (high - low)
+    said = {"one": np.array([-2.0, beyond, -2.0]), "behaviour": np.array([-2.0, within, -2.0])}
+    monkeypatch.setattr(FittedPolicies, "values", lambda self, name: said[name])
+    fitted.train_until(lambda: fitted.members["behaviour"][0].grad_step > 3, 3)
+    assert fitted.diverged == {"one"}
+    fitted.train(5)
+    taken = {name: [fit.grad_step for fit in own] for name, own in fitted.members.items()}
+    assert taken == {"one": [3, 3, 3], "behaviour": [8, 8, 8]}
+    assert fitted.earlier.keys() == {"behaviour"}
+
+
 def walk(n_steps: int = 4, *, ends: bool) -> MDPDataset:
     """Two episodes that pay 1 a step and 3 a step; both end the MDP, or are cut off where the next state is known."""
     last = np.arange(2 * n_steps) % n_steps == n_steps - 1

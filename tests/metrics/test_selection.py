@@ -46,6 +46,7 @@ class Values:
     """Stands for trained fits whose values have settled."""
 
     earlier: ClassVar[dict[str, float]] = {}
+    diverged: ClassVar[set[str]] = set()
 
     def __init__(self, values: dict[str, Any], dataset: MDPDataset) -> None:
         self.dataset, self._values = dataset, {name: np.array(own) for name, own in values.items()}
@@ -71,6 +72,19 @@ def test_bounds_are_corrected_for_the_number_of_policies(monkeypatch):
     assert found.candidates[0].lower_bound == pytest.approx(3 - 2.91999, abs=1e-4)
     assert found.candidates[1].lower_bound == pytest.approx(1 - 2.91999, abs=1e-4)
     assert (found.chosen, found.behaviour) == ("a", 2.0)
+
+
+def test_no_policy_waits_for_the_fits_of_one_that_has_diverged(monkeypatch):
+    fitted: Any = Values({"a": [], "b": [], "behaviour": []}, arms(3, 0.0))
+    unsettled = {"a": "beyond", "b": "", "behaviour": ""}
+    monkeypatch.setattr(selection, "_unsettled", lambda _: unsettled)
+    assert not selection._enough(fitted)
+    fitted.diverged = {"a"}
+    assert selection._enough(fitted)
+    unsettled["b"] = "still moves"
+    assert not selection._enough(fitted)
+    fitted.diverged = {"behaviour"}  # Nothing is compared with it, whatever the others become.
+    assert selection._enough(fitted)
 
 
 def test_the_best_policy_is_chosen_where_the_data_are_sure():

@@ -14,6 +14,7 @@ from offlinekit.types import Array
 
 MOST_ERRORS = 3.0  # Standard errors of the behaviour's fit from what its episodes return.
 SLACK = 1e-3  # Share of what rewards allow by which an approximate value may lie outside.
+DIVERGED = 0.02  # Share by which a value lies outside that no further updates are worth it.
 
 
 def scaled_rewards(fit: FQE, dataset: MDPDataset) -> Array:
@@ -29,10 +30,15 @@ def possible_values(rewards: Array, gamma: float) -> tuple[float, float]:
     return low * (longest if low < 0 else 1), high * (longest if high > 0 else 1)
 
 
-def impossible(values: Array | Sequence[float], fit: FQE, dataset: MDPDataset) -> str:
-    """Returns that values are not finite or that no rewards of the data could add up to them; empty if they could."""
+def impossible(
+    values: Array | Sequence[float], fit: FQE, dataset: MDPDataset, tolerance: float = SLACK
+) -> str:
+    """Returns that values are not finite or that no rewards of the data could add up to them; empty if they could.
+
+    `tolerance` is the share of the range of possible values by which one may lie outside.
+    """
     low, high = possible_values(scaled_rewards(fit, dataset), fit.gamma)
-    slack = SLACK * (high - low) if np.isfinite(high - low) else 0.0
+    slack = tolerance * (high - low) if np.isfinite(high - low) else 0.0
     for value in values:
         if not low - slack <= value <= high + slack:
             return (

@@ -13,7 +13,7 @@ from offlinekit.algos.fqe import FEWEST, FQE, QUICK, DiscreteFQE
 from offlinekit.core.populations import Population
 from offlinekit.datasets import MDPDataset
 from offlinekit.ground.progress import Progress
-from offlinekit.metrics.ope.fit_checks import scaled_rewards
+from offlinekit.metrics.ope.fit_checks import DIVERGED, impossible, scaled_rewards
 from offlinekit.sampling.transition_table import recorded_next
 from offlinekit.training.setup.settings import RunSettings
 from offlinekit.training.value_alarm import LATE
@@ -41,12 +41,14 @@ class FittedPolicies:
         dataset: What they learn from.
         progress: Whether a terminal shows how far they are.
         earlier: Name to the start value by the first fit after three fifths of the last round.
+        diverged: Names of policies with a value far beyond what rewards allow, whose fits train no more.
     """
 
     members: dict[str, list[FQE]]
     dataset: MDPDataset
     progress: bool = False
     earlier: dict[str, float] = field(default_factory=dict)
+    diverged: set[str] = field(default_factory=set)
 
     @classmethod
     def of(
@@ -80,12 +82,13 @@ class FittedPolicies:
         return cls(members, dataset, progress)
 
     def train(self, n_steps: int) -> None:
-        """Takes further updates of all fits as one stacked population, and records values on the way.
+        """Takes further updates of all fits but the diverged as one stacked population, and records values on the way.
 
         Raises:
             KeyboardInterrupt: At Ctrl-C, with what was stopped.
         """
-        everyone = [member for own in self.members.values() for member in own]
+        learning = {name: own for name, own in self.members.items() if name not in self.diverged}
+        everyone = [member for own in learning.values() for member in own]
         begun, self.earlier = everyone[0].grad_step, {}
         settings: RunSettings = {
             "out": None,
@@ -95,19 +98,18 @@ class FittedPolicies:
         try:
             for step, _ in Population(everyone).fitter(self.dataset, n_steps, **settings):
                 if not self.earlier and LATE * n_steps <= step - begun < n_steps:
-                    self.earlier = {
-                        name: own[0].start_value(self.dataset) for name, own in self.members.items()
-                    }
+                    self.earlier = {name: own[0].start_value(self.dataset) for name, own in learning.items()}
         except KeyboardInterrupt as error:
             taken = everyone[0].grad_step - begun
             raise type(error)(
                 f"after {taken:,} of {n_steps:,} updates of {len(everyone)} fits "
-                f"({', '.join(self.members)}); no policy was compared, and nothing was saved"
+                f"({', '.join(learning)}); no policy was compared, and nothing was saved"
             ) from error
 
     def train_until(self, enough: Callable[[], bool], n_steps: int | None) -> None:
         """Takes that many updates; if None, as many as values need, then more until a rule is met.
 
+        Fits of a policy that have diverged take no further round: it is held back, and others need not wait for it.
         Source of what values need: `FQE.updates_needed`.
         """
         first = next(iter(self.members.values()))[0]
@@ -122,6 +124,10 @@ class FittedPolicies:
                     return
                 with progress.span(n_updates):
                     self.train(n_updates)
+                self.diverged = {name for name in self.members if self._has_diverged(name)}
+
+    def _has_diverged(self, name: str) -> bool:
+        return bool(impossible(self.values(name), self.members[name][0], self.dataset, DIVERGED))
 
     def values(self, name: str) -> Array:
         """Returns the start value of a policy by each of its fits, float64 [1 + R]."""

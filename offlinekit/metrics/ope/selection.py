@@ -110,7 +110,7 @@ def select(
     fitted = FittedPolicies.of(
         {**policies, BEHAVIOUR: BEHAVIOUR}, dataset, n_resamples=n_resamples, **settings
     )
-    fitted.train_until(lambda: not any(_unsettled(fitted).values()), n_steps)
+    fitted.train_until(lambda: _enough(fitted), n_steps)
     unsettled = _unsettled(fitted)
     members = dict(fitted.members)
     recorded = members.pop(BEHAVIOUR)
@@ -151,6 +151,12 @@ def _check(
         )
     if not math.isfinite(margin):
         raise ValueError(f"margin must be a finite number, in units of the scaled return, got {margin}")
+
+
+def _enough(fitted: FittedPolicies) -> bool:
+    """Returns whether the fits of all policies have settled or diverged, or those of the behaviour have diverged."""
+    moving = {name for name, why in _unsettled(fitted).items() if why} - fitted.diverged
+    return not moving or BEHAVIOUR in fitted.diverged
 
 
 def _unsettled(fitted: FittedPolicies) -> dict[str, str]:
