@@ -38,7 +38,8 @@ def test_no_rows(front: Any, options: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("front", "options"), [(IDQL, {}), (BFN, {"flow_steps": 2}), (IFQL, {"flow_steps": 2})]
+    ("front", "options"),
+    [(IDQL, {"diffusion_steps": 2}), (BFN, {"flow_steps": 2}), (IFQL, {"flow_steps": 2})],
 )
 def test_numpy_exports_at_the_defaults(front: Any, options: Any, tmp_path: Path) -> None:
     """Of networks and candidates, of which each action is the best of many; steps are alike."""

@@ -47,7 +47,7 @@ def few(monkeypatch):
 
     for module in (algo, population):
         monkeypatch.setattr(module, "start_run", start)
-    monkeypatch.setattr(algo, "start_online", act)
+        monkeypatch.setattr(module, "start_online", act)
     monkeypatch.setattr(offlinekit.metrics, "evaluate", judge)
     monkeypatch.setattr(registry, "_REGISTERED", dict(registry._REGISTERED))
     for owner, attribute in ((Algo, "known"), (Impl, "known"), (encoders, "_FACTORIES"), (Scaler, "kinds")):

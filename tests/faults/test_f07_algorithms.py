@@ -39,8 +39,10 @@ def changes(config: dict[str, Any]) -> list[dict[str, Any]]:
         if isinstance(value, (int, float)) and not isinstance(value, bool)
         for number in (NUMBERS if FULL else NUMBERS[:1])
     ]
-    for name in (name for name in config if name.endswith("encoder")):
-        found += [{name: {"type": "mlp", "hidden_sizes": sizes}} for sizes in ([1] * 50_000, [10**5] * 2)]
+    encoders = [name for name in config if name.endswith("encoder")]
+    found += [{name: {"type": "mlp", "hidden_sizes": [10**5] * 2}} for name in encoders]
+    deep = {"type": "mlp", "hidden_sizes": [1] * 50_000}  # Refused after some seconds.
+    found += [{name: deep} for name in (encoders if FULL else encoders[:1])]
     return found
 
 
