@@ -1,22 +1,24 @@
 """What happens to the score when algorithms go online: before, the dip, after and regret, in seeds with intervals.
 
-    python benchmarks/going_online.py --seeds 3
+    python benchmarks/going_online.py --task pendulum --task "lunar lander"
+    offlinekit datasets record hopper-medium
+    python benchmarks/going_online.py --task hopper --offline 100000 --online 50000
 
 Each run learns from the recorded rows of a task, but for those that begin from nothing, and then goes online in its
-environment. Appends a row to benchmarks/results/going_online.csv as each run is done, and goes on from there when
-started again; `--table` prints the means and their intervals.
+environment; seeds of an algorithm are a population. Appends rows to benchmarks/results/going_online.csv as an algorithm
+is done, and goes on from there when started again; `--table` prints the means and their intervals.
 """
 
 from __future__ import annotations
 
 import time
-from functools import partial
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 import gymnasium
-from run_tables import append_runs, by_algorithm, mean_cell, table_options
+from run_tables import append_rows, by_algorithm, mean_cell, missing_seeds, table_options
 
 from offlinekit import algos
 from offlinekit.datasets import MDPDataset, get_dataset
@@ -57,25 +59,47 @@ LUNAR_LANDER: dict[str, tuple[str, dict[str, Any], bool, dict[str, Any]]] = {
     "discrete BCQ": ("DiscreteBCQ", LANDER, True, {"epsilon": 0.05}),
 }
 
+HOPPER_NETWORK = {"encoder": MLPEncoder((64, 64)), "batch_size": 128, "device": "cpu"}
+HOPPER_CONSERVATIVE = {**HOPPER_NETWORK, "alpha": 5.0, "n_actions": 4}
+HOPPER: dict[str, tuple[str, dict[str, Any], bool, dict[str, Any]]] = {
+    "SAC from nothing": ("SAC", HOPPER_NETWORK, False, {"random_steps": 1_000, "warmup_steps": 1_000}),
+    "RLPD": ("RLPD", {**HOPPER_NETWORK, "policy_delay": 2}, False, {
+        "updates_per_step": 2.0, "random_steps": 1_000, "warmup_steps": 1_000, "mixing": "symmetric"}),
+    "IQL": ("IQL", HOPPER_NETWORK, True, {}),
+    "AWAC": ("AWAC", HOPPER_NETWORK, True, {}),
+    "TD3+BC": ("TD3PlusBC", HOPPER_NETWORK, True, {"noise": 0.1}),
+    "ReBRAC": ("ReBRAC", {**HOPPER_NETWORK, "critic_encoder": MLPEncoder((64, 64))}, True, {
+        "mixing": "symmetric", "noise": 0.1}),
+    "PEX": ("PEX", HOPPER_NETWORK, True, {"mixing": "symmetric", "warmup_steps": 1_000}),
+    "Cal-QL": ("CalQL", HOPPER_CONSERVATIVE, True, {"mixing": "symmetric"}),
+    "WSRL": ("WSRL", {**HOPPER_CONSERVATIVE, "critic_encoder": None, "online_policy_delay": 2}, True, {
+        "mixing": "none", "updates_per_step": 2.0, "warmup_steps": 1_000}),
+    "E2O": ("E2O", HOPPER_CONSERVATIVE, True, {"mixing": "none", "warmup_steps": 1_000}),
+    "BRED": ("BRED", HOPPER_CONSERVATIVE, True, {"mixing": "balanced", "warmup_steps": 1_000}),
+}  # fmt: skip
+
 TASKS = {
     "pendulum": ("pendulum-mixed", "Pendulum-v1", PENDULUM),
     "lunar lander": ("lunarlander-mixed", "LunarLander-v3", LUNAR_LANDER),
+    "hopper": ("recorded/hopper-medium", "Hopper-v5", HOPPER),
 }
 FROM_NOTHING = ("SAC", "DoubleDQN")
 
 
-def run(task: str, name: str, seed: int, offline: int, online: int, episodes: int) -> dict[str, Any]:
-    """Returns the row of one run."""
+def runs(
+    task: str, name: str, seeds: Sequence[int], offline: int, online: int, episodes: int
+) -> Iterator[dict[str, Any]]:
+    """Yields the row of each seed."""
     recorded, env_id, settings = TASKS[task]
     dataset, _ = get_dataset(recorded)
     front, options, pretrains, given = settings[name]
-    algo = getattr(algos, front)(seed=seed, **options)
+    population = algos.Population([getattr(algos, front)(seed=seed, **options) for seed in seeds])
     started = time.perf_counter()
     if pretrains:
-        algo.fit(dataset, n_steps=offline, out=None, progress=False, value_alarm="off")
+        population.fit(dataset, n_steps=offline, out=None, progress=False, value_alarm="off")
     data: MDPDataset | None = None if front in FROM_NOTHING else dataset
-    algo.fit_online(
-        gymnasium.make(env_id),
+    population.fit_online(
+        lambda: gymnasium.make(env_id),
         online,
         dataset=data,
         eval_env=gymnasium.make(env_id),
@@ -86,10 +110,11 @@ def run(task: str, name: str, seed: int, offline: int, online: int, episodes: in
         progress=False,
         **given,
     )
-    report = BeforeAfter.of(algo.history)
-    assert report is not None
-    row = {"task": task, "algorithm": name, "seed": seed, **report.row()}
-    return {**row, "seconds": round(time.perf_counter() - started, 1)}
+    seconds = round((time.perf_counter() - started) / len(seeds), 1)
+    for seed, algo in zip(seeds, population, strict=True):
+        report = BeforeAfter.of(algo.history)
+        assert report is not None
+        yield {"task": task, "algorithm": name, "seed": seed, **report.row(), "seconds": seconds}
 
 
 def table(path: Path) -> str:
@@ -118,12 +143,10 @@ def main(
 ) -> None:
     """Measure what going online does to scores."""
     if not shows:
-        one = partial(run, offline=offline, online=online, episodes=episodes)
-
-        def chosen(task: str) -> list[str]:
-            return [name for name in TASKS[task][2] if not names or name in names]
-
-        append_runs(out, COLUMNS, seeds, tasks or TASKS, chosen, one)
+        for task in tasks or TASKS:
+            for name in (name for name in TASKS[task][2] if not names or name in names):
+                if missing := missing_seeds(out, task, name, seeds):
+                    append_rows(out, COLUMNS, runs(task, name, missing, offline, online, episodes))
     click.echo(table(out))
 
 

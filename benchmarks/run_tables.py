@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,27 +22,28 @@ def read_runs(path: Path) -> list[dict[str, str]]:
     return list(csv.DictReader(path.read_text().splitlines())) if path.exists() else []
 
 
-def append_run(
-    path: Path, columns: Sequence[str], key: tuple[str, str, int], run: Callable[[], dict[str, Any]]
-) -> None:
-    """Appends the row of a run unless it is there.
+def missing_seeds(path: Path, task: str, name: str, seeds: int) -> list[int]:
+    """Returns which seeds from 0 on a table lacks of a task and algorithm."""
+    there = {tuple(row[column] for column in KEY) for row in read_runs(path)}
+    return [seed for seed in range(seeds) if (task, name, str(seed)) not in there]
+
+
+def append_rows(path: Path, columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> None:
+    """Appends rows to a table as they come, and prints them.
 
     Args:
         path: Of the table.
         columns: Its names.
-        key: Task, algorithm and seed.
-        run: Returns the row.
+        rows: Of finished runs.
     """
-    there = read_runs(path)
-    if any(tuple(row[name] for name in KEY) == tuple(map(str, key)) for row in there):
-        return
-    row = run()
-    with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, columns)
-        if not there:
-            writer.writeheader()
-        writer.writerow(row)
-    click.echo(row)
+    for row in rows:
+        new = not path.exists()
+        with path.open("a", newline="") as file:
+            writer = csv.DictWriter(file, columns)
+            if new:
+                writer.writeheader()
+            writer.writerow(row)
+        click.echo(row)
 
 
 def table_options(tasks: Iterable[str], results: Path) -> Callable[[Command], Command]:
@@ -95,7 +95,8 @@ def append_runs(
     for seed in range(seeds):
         for task in tasks:
             for name in names_of(task):
-                append_run(path, columns, (task, name, seed), partial(run, task, name, seed))
+                if seed in missing_seeds(path, task, name, seeds):
+                    append_rows(path, columns, [run(task, name, seed)])
 
 
 def by_algorithm(path: Path) -> Iterator[tuple[str, str, list[dict[str, str]]]]:
