@@ -23,11 +23,25 @@ ALGOS = ("sac", "td3", "dqn")
 @click.option("--algo", "algos", multiple=True, type=click.Choice(ALGOS), help="Repeatable.")
 @click.option("--rounds", default=5, show_default=True, help="Turns of each library.")
 @click.option("--steps", default=1_000, show_default=True, help="Measured ones of one turn.")
+@click.option(
+    "--precision",
+    default="float32",
+    show_default=True,
+    type=click.Choice(["float32", "bfloat16"]),
+    help="Of our matrix products; d3rlpy knows float32 alone.",
+)
 @peer_option
 @csv_option
-def main(algos: tuple[str, ...], rounds: int, steps: int, peer_python: str | None, path: Path | None) -> None:
+def main(
+    algos: tuple[str, ...],
+    rounds: int,
+    steps: int,
+    precision: str,
+    peer_python: str | None,
+    path: Path | None,
+) -> None:
     """Prints medians: steps a second, microseconds of acting and of learning, and the ratio of the turns."""
-    libraries = {"offlinekit": Process(sys.executable, str(HERE / "online_ours.py"))}
+    libraries = {"offlinekit": Process(sys.executable, str(HERE / "online_ours.py"), precision)}
     if peer_python:
         libraries["d3rlpy"] = Process(peer_python, str(HERE / "online_d3rlpy.py"))
     rows = []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import torch
 from online_worker import BEGIN, Clock, serve
 
@@ -21,6 +23,7 @@ def go(name: str, env: Clock, n_steps: int, learns: bool) -> None:
         log_interval=10**9,
         out=None,
         progress=False,
+        precision=sys.argv[1],
     )
 
 

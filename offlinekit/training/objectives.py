@@ -14,6 +14,7 @@ from offlinekit.errors import UnsupportedError
 from offlinekit.ground.schedules import LearningRateSchedule, factor_at
 from offlinekit.nn.rows import RowLoss, Rows, reduce_rows, row_weights
 from offlinekit.sampling.batch import Metrics
+from offlinekit.training.engines.rounded_products import rounded_products
 from offlinekit.training.optimizers import Gradients, Optimizer
 from offlinekit.types import first_leaf
 
@@ -83,9 +84,10 @@ class Objective:
 
     def gradients(self, batch: Minibatch) -> tuple[Gradients, Metrics]:
         """Returns the gradient of the loss by each owned parameter, clipped, and the metrics; changes nothing."""
-        loss, metrics, weights = self._evaluated(batch)
-        value = reduce_rows(loss, weights)
-        taken = self._differentiated(value)
+        with rounded_products():
+            loss, metrics, weights = self._evaluated(batch)
+            value = reduce_rows(loss, weights)
+            taken = self._differentiated(value)
         gradients: Gradients = [  # Fused optimizers read memory in the parameters' order, whatever the strides.
             None if gradient is None else gradient.contiguous() for gradient in taken
         ]

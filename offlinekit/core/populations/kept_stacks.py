@@ -79,6 +79,7 @@ def _constants(algo: Trainable, numbers: Mapping[str, Any], sampler: StackedSour
         "inputs": tuple(numbers),
         "is_online": algo.impl.is_online,
         "threads": threads,
+        "precision": torch.get_float32_matmul_precision(),
     }
 
 

@@ -14,6 +14,7 @@ from offlinekit.core.populations.simplify import simplify
 from offlinekit.errors import OfflineKitError
 from offlinekit.nn.random import Random
 from offlinekit.training.engines.kernel_recording import Recording
+from offlinekit.training.engines.rounded_products import rounded_products
 from offlinekit.training.engines.tape import NotRecordableError, Tape
 
 FUNCTIONS: dict[Any, Callable[..., Tensor]] = {
@@ -99,7 +100,7 @@ class Program:
         constants = torch.nn.Module()
         constants.__dict__.update(self.constants)
         once = fx.Interpreter(constants, graph=self.graph)  # For a single call it is not worth to compile.
-        with torch.no_grad(), Tape() as tape:
+        with torch.no_grad(), Tape() as tape, rounded_products():
             outputs = once.run(*self.noise, *self.state, *self.batch)
         with torch.no_grad():
             for tensor, value in zip(self.state, before, strict=True):
@@ -120,7 +121,7 @@ class Program:
         if self.recording is not None:
             results: list[Any] = self.recording.replay()
             return results
-        with torch.no_grad():
+        with torch.no_grad(), rounded_products():
             outputs: list[Any] = self.call(*self.noise, *self.state, *self.batch)
         return outputs
 

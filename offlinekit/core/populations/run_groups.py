@@ -15,7 +15,7 @@ from offlinekit.errors import TrainingError
 from offlinekit.events import get_logger
 from offlinekit.nn.isolation import trainable
 from offlinekit.sampling.priorities import PrioritySampler
-from offlinekit.training.engines.engine import Engine
+from offlinekit.training.engines.engine import Engine, matmul_precision
 from offlinekit.training.run import Run
 
 if TYPE_CHECKING:
@@ -91,8 +91,9 @@ class StackedRuns(Engine):
         sampler = (draw or of_shared_rows)(algos)
         for algo in algos:
             algo.in_run = "population"
-        self.whole = stacks.stack(algos, sampler)
         first = next(iter(runs.values())).engine
+        with matmul_precision(first.precision):  # A program holds the products that it was recorded with.
+            self.whole = stacks.stack(algos, sampler)
         super().__init__(self.whole, sampler, "eager", first.precision, first.deterministic)
 
     def advance(self, n_updates: int, stop: Callable[[], bool]) -> dict[int, TrainingError]:

@@ -204,6 +204,8 @@ def _kernel(call: Call, memory: _Memory) -> Callable[[], Any] | None:
         return _quick(call.operator, arguments, keywords) if written(call) else None
     if call.operator.name().startswith(("aten::empty", "aten::new_empty")):
         return None
+    if call.operator.name() == "aten::_to_copy":  # Whose variant for a given result copies twice.
+        return partial(results[0].copy_, arguments[0])
     if len(fresh) < len(call.results):
         raise NotRecordableError(f"some of what it made is new and some is not ({call.operator})")
     for variant, outs in _out_variants(call.operator, scalar=not call.results[0].ndim):
