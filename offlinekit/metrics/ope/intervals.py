@@ -28,8 +28,9 @@ def bootstrap(
     n = _checked(contributions.numerators, confidence)
     rng, draws = np.random.default_rng(seed), []
     for block in np.array_split(np.arange(n_resamples), -(-n_resamples * n // BLOCK)):
-        counts = rng.multinomial(n, np.full(n, 1 / n), size=len(block)).astype(np.float64)
-        draws.append(contributions.resampled(counts))
+        # Counts of n uniform draws are multinomial, and counted many times sooner than drawn as such.
+        counts = [np.bincount(rng.integers(n, size=n), minlength=n) for _ in block]
+        draws.append(contributions.resampled(np.array(counts, np.float64)))
     return _quantiles(np.concatenate(draws), expanded_tail(n, confidence))
 
 
