@@ -53,9 +53,8 @@ class RoundedProducts(Dispatch):
 
     def __init__(self) -> None:
         super().__init__()
-        self.rounded: dict[
-            Hashable, tuple[Tensor, Tensor]
-        ] = {}  # With the originals, whose memory is the key.
+        # With the originals, whose memory is the key and must not serve another tensor meanwhile.
+        self.rounded: dict[Hashable, tuple[Tensor, Tensor]] = {}
 
     def __torch_dispatch__(
         self,
