@@ -23,6 +23,7 @@ from offlinekit.cli.main import main
 from offlinekit.datasets import MDPDataset, collect, get_dataset
 from offlinekit.datasets.editing.concatenation import concatenate
 from offlinekit.datasets.editing.converting import convert
+from offlinekit.envs.env_spaces import action_remedy
 from offlinekit.metrics import RandomPolicy, evaluate, get_evaluator
 from offlinekit.testing import small_dataset
 from offlinekit.training.early_stopping import EarlyStopping
@@ -543,3 +544,10 @@ def test_it_gets_further(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Such as of what is left out.
         remedy.follow(found, tmp_path)
+
+
+@pytest.mark.parametrize("space", [spaces.MultiBinary((2, 2)), spaces.MultiDiscrete([[2, 3], [2, 2]])])
+def test_no_wrapper_is_named_for_actions_of_several_axes(space: spaces.Space[Any]) -> None:
+    """It would hand the environment one flat row of choices."""
+    assert action_remedy(space) is None
+    assert action_remedy(spaces.MultiDiscrete([2, 3, 2, 2])) is not None
