@@ -150,6 +150,17 @@ def test_continuous_target_averages_over_draws():
     close(impl.compute_target(batch), [2.5, -0.5])
 
 
+def test_continuous_values_average_over_draws():
+    rng = np.random.default_rng(0)
+    algo = continuous(policy=lambda o: rng.integers(0, 2, (len(o), 1)).astype(np.float32), n_draws=64)
+    seen = np.zeros((8, 2), np.float32)
+    set_table(algo.impl.q, [[[0.0], [0.0], [10.0]]])  # Q(s, a) grows with a.
+    low, high = (algo.predict_value(seen, np.full((8, 1), action, np.float32)) for action in (0.0, 1.0))
+    assert (high - low > 1.0).all()
+    # Halfway between, with a standard error of 1 / 16 of the distance; one draw lies at an end of it.
+    assert (np.abs(algo.predict_value(seen) - (low + high) / 2) < (high - low) / 4).all()
+
+
 def test_continuous_quantiles_of_all_draws_are_samples_of_the_target():
     impl = continuous(n_draws=2, q_function="qr", n_quantiles=2).impl
     set_table(impl.target_q, [[[0.0, 0.0], [0.0, 0.0], [10.0, 20.0]]])  # Quantiles 10 a, 20 a
