@@ -37,10 +37,9 @@ def append_rows(path: Path, columns: Sequence[str], rows: Iterable[dict[str, Any
         rows: Of finished runs.
     """
     for row in rows:
-        new = not path.exists()
         with path.open("a", newline="") as file:
             writer = csv.DictWriter(file, columns)
-            if new:
+            if not file.tell():  # Of a table that is not there, or empty.
                 writer.writeheader()
             writer.writerow(row)
         click.echo(row)
