@@ -1,8 +1,11 @@
 """What policies that learn inside a model reach, beside others on the same recorded rows, in seeds with intervals.
 
-    python benchmarks/inside_a_model.py --seeds 3
+    python benchmarks/inside_a_model.py --task pendulum --updates 4000
+    offlinekit datasets record hopper-medium --policy-file hopper_medium-v2.hdf5
+    python benchmarks/inside_a_model.py --task hopper --updates 50000
 
-Algorithms of one task and seed share one model, which is trained in the first row that needs it. Appends a row to
+Algorithms of one task and seed share one model, which is trained in the first row that needs it; those of robots share
+one in all seeds, and have the published settings but for smaller networks and fewer rollouts. Appends a row to
 benchmarks/results/inside_a_model.csv as each run is done, and goes on from there when started again; `--table` prints
 the means and their intervals.
 """
@@ -10,15 +13,17 @@ the means and their intervals.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
-import gymnasium
 from run_tables import append_runs, by_algorithm, mean_cell, table_options
 
 from offlinekit import algos
+from offlinekit.core.algo import Algo
+from offlinekit.core.bases.model_based import ModelBased
 from offlinekit.datasets import get_dataset
 from offlinekit.metrics import evaluate
 from offlinekit.nn.encoders import MLPEncoder
@@ -48,7 +53,7 @@ ANY_STEP = {
     "learning_rate": 1e-3,
 }
 
-ALGORITHMS: dict[str, tuple[str, dict[str, Any]]] = {
+PENDULUM: dict[str, tuple[str, dict[str, Any]]] = {
     "SAC": ("SAC", SOFT),
     "TD3+BC": ("TD3PlusBC", {**SHARED, **FAST, "observation_scaler": None}),
     "MOPO": ("MOPO", {**SOFT, **ROLLOUTS, "penalty": 0.5}),
@@ -63,25 +68,82 @@ ALGORITHMS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 """Of each row: class and hyperparameters, with those in which its model differs from `MODEL`."""
 
-TASKS = {"pendulum": ("pendulum-mixed", "Pendulum-v1", "pendulum")}
-"""Recorded rows, environment and termination rule."""
+PUBLISHED_SAC = {
+    "actor_learning_rate": 1e-4,
+    "temperature_learning_rate": 1e-4,
+    "log_std_min": -5.0,
+    "actor_lr_schedule": "cosine",
+}
+"""Of the SAC that MOPO and MOBILE are, without their model."""
+
+ROBOTS = {"SAC": "SAC", "TD3+BC": "TD3PlusBC", **{name: name for name in ("MOPO", "COMBO", "MOBILE", "MoBRAC")}}
+SMALL = {"batch_size": 128, "device": "cpu"}
+HIDDEN = [64, 64]
+FEWER_ROLLOUTS = 5_000
+"""Every 1,000 updates, in place of the published 50,000."""
+MODEL_EPOCHS = 15
+"""At most, of a million rows."""
+
+
+def on_pendulum(front: str, options: dict[str, Any], seed: int) -> Algo:
+    """Makes an algorithm with small networks."""
+    if "n_rollouts" in options:
+        own = options.get("dynamics", {})
+        options = {**options, "dynamics": {**MODEL, **own, "termination": "pendulum", "seed": seed}}
+    algo: Algo = getattr(algos, front)(seed=seed, **options)
+    return algo
+
+
+def on_robots(front: str, stands_for: str, seed: int) -> Algo:
+    """Makes an algorithm with the settings published for a dataset, but smaller, and with one model for all."""
+    kind: type[Algo] = getattr(algos, front)
+    published = PUBLISHED_SAC if kind is algos.SAC else kind.presets()[stands_for].hyperparameters
+    settings = {"encoder": {"type": "mlp"}, **published, **SMALL}
+    for name in ("encoder", "critic_encoder"):
+        if settings.get(name):
+            settings[name] = {**settings[name], "hidden_sizes": HIDDEN}
+    if issubclass(kind, ModelBased):
+        rule = published["dynamics"]["termination"]
+        settings["dynamics"] = {"termination": rule, "max_epochs": MODEL_EPOCHS, "seed": 0}
+        settings["n_rollouts"] = FEWER_ROLLOUTS
+    return kind(seed=seed, **settings)
+
+
+class Task(NamedTuple):
+    """Recorded rows, and the algorithms by name: seed -> algorithm."""
+
+    recorded: str
+    algorithms: Mapping[str, Callable[[int], Algo]]
+    fit: Mapping[str, Any] = {}
+    """Settings of its runs."""
+
+
+TASKS = {
+    "pendulum": Task("pendulum-mixed", {name: partial(on_pendulum, *own) for name, own in PENDULUM.items()}),
+    **{
+        robot: Task(
+            f"recorded/{robot}-medium",
+            {name: partial(on_robots, front, f"{robot}-medium-v2") for name, front in ROBOTS.items()},
+            {"out": Path("runs/inside_a_model") / robot, "resume": "auto"},
+        )
+        for robot in ("hopper", "halfcheetah")
+    },
+}
 
 
 def run(task: str, name: str, seed: int, updates: int, episodes: int) -> dict[str, Any]:
     """Returns the row of one run."""
-    recorded, env_id, termination = TASKS[task]
-    dataset, _ = get_dataset(recorded)
-    front, options = ALGORITHMS[name]
-    is_model_based = "n_rollouts" in options
-    if is_model_based:
-        own = options.get("dynamics", {})
-        options = {**options, "dynamics": {**MODEL, **own, "termination": termination, "seed": seed}}
-    algo = getattr(algos, front)(seed=seed, **options)
+    recorded, algorithms, settings = TASKS[task]
+    dataset, env = get_dataset(recorded)
+    algo = algorithms[name](seed)
     started = time.perf_counter()
-    algo.fit(dataset, n_steps=updates, out=None, progress=False, value_alarm="off", log_interval=updates)
+    algo.fit(
+        dataset,
+        n_steps=updates,
+        **{"out": None, "progress": False, "value_alarm": "off", "log_interval": updates, **settings},
+    )
     seconds = time.perf_counter() - started
-    env = gymnasium.make(env_id)
-    model = algo.impl.model if is_model_based else None
+    model = algo.impl.model if isinstance(algo, ModelBased) else None
     return {
         "task": task,
         "algorithm": name,
@@ -118,9 +180,12 @@ def main(
 ) -> None:
     """Measure what learning inside a model gives."""
     if not shows:
-        chosen = [name for name in ALGORITHMS if not names or name in names]
         one = partial(run, updates=updates, episodes=episodes)
-        append_runs(out, COLUMNS, seeds, tasks or TASKS, lambda _: chosen, one)
+
+        def chosen(task: str) -> list[str]:
+            return [name for name in TASKS[task].algorithms if not names or name in names]
+
+        append_runs(out, COLUMNS, seeds, tasks or TASKS, chosen, one)
     click.echo(table(out))
 
 

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from offlinekit.errors import FileFormatError, TrainingError, WriteError
+from offlinekit.ground.processor import processor_name
 from offlinekit.io import atomic_write, reraise_as_write_error, sync_folder
 from offlinekit.training import manifest, policy_file, run_config
 from offlinekit.training.setup.settings import RunSettings, comparable
@@ -85,7 +86,7 @@ def environment(device: torch.device) -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         "versions": _versions(PACKAGES),
-        "processor": _processor(),
+        "processor": processor_name(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
         "default dtype": str(torch.get_default_dtype()),
@@ -123,16 +124,6 @@ def _all_versions() -> dict[str, str]:
         needed = []
     names = {match.group() for text in needed if (match := re.match(r"[\w.-]+", text))}
     return _versions(tuple(sorted({*PACKAGES, *names})))
-
-
-def _processor() -> str:
-    """Returns the name of the processor's model."""
-    try:
-        text = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return platform.processor()
-    match = re.search(r"^model name\s*: *(.+)$", text, re.MULTILINE)
-    return match.group(1) if match else platform.processor()
 
 
 def warn_of_changes(folder: Path | None, before: dict[str, Any], now: dict[str, Any]) -> None:

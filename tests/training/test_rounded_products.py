@@ -109,6 +109,23 @@ def test_processors_that_torch_rounds_for_are_left_to_it(
     assert not rounding
 
 
+@pytest.mark.parametrize(
+    ("name", "has_instructions", "expected"),
+    [
+        ("AMD EPYC 9454 48-Core Processor", True, True),
+        ("AMD EPYC 7763 64-Core Processor", False, False),
+        ("Intel(R) Xeon(R) Processor", True, False),  # Half of float32's rate; its tiles may be hidden.
+        ("", True, False),
+    ],
+)
+def test_products_are_rounded_where_that_is_faster(
+    name: str, has_instructions: bool, expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rounded_products, "processor_name", lambda: name)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: has_instructions)
+    assert rounded_products.multiplies_bfloat16.__wrapped__() == expected
+
+
 @pytest.mark.parametrize("front", [TD3PlusBC, SAC])
 def test_recorded_updates_round_as_eager_ones(front: Any, rounding: list[RoundedProducts]) -> None:
     recorded, eager = front(seed=0, **TINY), front(seed=0, **TINY)
