@@ -76,7 +76,11 @@ PUBLISHED_SAC = {
 }
 """Of the SAC that MOPO and MOBILE are, without their model."""
 
-ROBOTS = {"SAC": "SAC", "TD3+BC": "TD3PlusBC", **{name: name for name in ("MOPO", "COMBO", "MOBILE", "MoBRAC")}}
+ROBOTS = {
+    "SAC": "SAC",
+    "TD3+BC": "TD3PlusBC",
+    **{name: name for name in ("MOPO", "COMBO", "MOBILE", "MoBRAC")},
+}
 SMALL = {"batch_size": 128, "device": "cpu"}
 HIDDEN = [64, 64]
 FEWER_ROLLOUTS = 5_000

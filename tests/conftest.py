@@ -5,6 +5,7 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # Threads of small networks wait for one another on busy cores.
 
+import jaxtyping
 from jaxtyping import install_import_hook
 
 install_import_hook("offlinekit.nn.losses", "beartype.beartype")
@@ -33,6 +34,18 @@ def _no_waiting_for_the_disk(request, monkeypatch):
     """Leaves out `fsync`, but for tests of faults: folders of tests are not read after a power cut."""
     if "faults" not in request.path.parts:
         monkeypatch.setattr(os, "fsync", lambda handle: None)
+
+
+SHAPES_CHECKED = ("nn", "algos", "test_conformance.py")
+"""Tests that see losses with every kind of arguments."""
+
+
+@pytest.fixture(autouse=True)
+def _annotated_shapes(request):
+    """Checks shapes of losses where they vary; a run of many updates has the same ones each time, and takes long."""
+    varied = any(part in SHAPES_CHECKED for part in request.path.parts)
+    is_checked = varied and request.node.get_closest_marker("slow") is None
+    jaxtyping.config.update("jaxtyping_disable", not is_checked)
 
 
 @pytest.fixture(autouse=True)

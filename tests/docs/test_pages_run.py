@@ -12,6 +12,8 @@ from offlinekit.core import algo
 from offlinekit.core.algo import Algo
 from offlinekit.core.impl import Impl
 from offlinekit.core.populations import population
+from offlinekit.core.populations.kept_stacks import KeptStacks
+from offlinekit.core.populations.program import NotStackable
 from offlinekit.datasets import registry
 from offlinekit.nn import encoders
 from offlinekit.sampling.scalers import Scaler
@@ -45,6 +47,10 @@ def few(monkeypatch):
     def judge(policy, env, n_episodes=10, **settings):
         return evaluate(policy, env, min(n_episodes, EPISODES), **settings)
 
+    def apart(*arguments):
+        raise NotStackable("so few updates do not repay the recording of their program")
+
+    monkeypatch.setattr(KeptStacks, "stack", apart)
     for module in (algo, population):
         monkeypatch.setattr(module, "start_run", start)
         monkeypatch.setattr(module, "start_online", act)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, fx
 
 from offlinekit.nn.dispatch import Dispatch
-from offlinekit.training.engines.tape import Call, NotRecordableError, map_tensors, place, refusal, tensors_in
+from offlinekit.training.engines.tape import NotRecordableError, map_tensors, place, refusal
 
 if TYPE_CHECKING:
     from torch._ops import OpOverload
@@ -61,7 +61,7 @@ class _Tracer(Dispatch):
     ) -> object:
         """Calls the kernel and adds it to the graph."""
         returned = func(*args, **(kwargs or {}))
-        reason = refusal(Call(func, args, kwargs or {}, tensors_in(returned)), returned)
+        reason = refusal(func, args, returned)
         if reason is not None:
             raise NotRecordableError(reason)
         given = map_tensors(self.node, [args, kwargs or {}])

@@ -116,7 +116,7 @@ class _Memory:
         writable = {place(tensor) for tensor in state}
         free: dict[int, list[Tensor]] = {}
         for i, call in enumerate(calls):
-            foreign |= {place(t) for t in tensors_in(call[1:3])} - self.blocks.keys()
+            foreign |= call.reads - self.blocks.keys()
             for tensor in call.results:
                 where, size = place(tensor), tensor.untyped_storage().nbytes()
                 if where not in self.blocks and where not in foreign and where not in lent:
@@ -155,8 +155,8 @@ def _constants(calls: list[Call]) -> set[int]:
     fixed: set[int] = set()
     for call in calls:
         places = {place(tensor) for tensor in call.results}
-        inputs = set() if call.operator.name() in SHAPED_AFTER else set(map(place, tensors_in(call[1:3])))
-        if inputs <= fixed and not places & changed and not is_random(call.operator):
+        reads = frozenset() if call.operator.name() in SHAPED_AFTER else call.reads
+        if reads <= fixed and not places & changed and not is_random(call.operator):
             fixed |= places
     return fixed
 
@@ -168,13 +168,13 @@ def _needed(calls: list[Call], results: object) -> list[Call]:
     for call in reversed(calls):
         if is_random(call.operator) or places & ({*map(place, call.results)} | written(call)):
             needed.append(call)
-            places |= {place(tensor) for tensor in tensors_in(call[1:])}
+            places |= call.reads.union(map(place, call.results))
     return needed[::-1]
 
 
 def _last_uses(calls: list[Call], result: object) -> list[set[int]]:
     """Returns for each call the places in memory that no later one uses and that do not hold the result."""
-    last = {place(tensor): i for i, call in enumerate(calls) for tensor in tensors_in(call)}
+    last = {where: i for i, call in enumerate(calls) for where in (*call.reads, *map(place, call.results))}
     ends: list[set[int]] = [set() for _ in calls]
     for where in last.keys() - {place(tensor) for tensor in tensors_in(result)}:
         ends[last[where]].add(where)
@@ -197,9 +197,8 @@ def _layout(tensor: Tensor) -> tuple[Any, ...]:
 
 def _kernel(call: Call, memory: _Memory) -> Callable[[], Any] | None:
     """Returns what makes a call again, into the same memory; None if nothing is to be done."""
-    arguments, keywords, results = memory.moved(call[1:])
-    used = {place(tensor) for tensor in tensors_in(call[1:3])}
-    fresh = [tensor for tensor in call.results if place(tensor) not in used]
+    arguments, keywords, results = memory.moved((call.arguments, call.keywords, call.results))
+    fresh = [tensor for tensor in call.results if place(tensor) not in call.reads]
     if not fresh:  # A view, or a change in place.
         return _quick(call.operator, arguments, keywords) if written(call) else None
     if call.operator.name().startswith(("aten::empty", "aten::new_empty")):

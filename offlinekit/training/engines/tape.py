@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -19,11 +19,12 @@ class NotRecordableError(Exception):
 
 
 class Call(NamedTuple):
-    """A kernel with the arguments that it was called with and the tensors that it returned."""
+    """A kernel with the arguments that it was called with, the places of tensors among them, and what it returned."""
 
     operator: Any
     arguments: tuple[Any, ...]
     keywords: dict[str, Any]
+    reads: frozenset[int]
     results: list[Tensor]
 
 
@@ -59,9 +60,11 @@ class Tape(Dispatch):
         kwargs: dict[str, Any] | None = None,
     ) -> object:
         """Calls the kernel and notes it."""
-        key = self._key(func, args, kwargs)
+        reads = frozenset(map(place, tensors_in((args, kwargs))))
+        is_same = not is_random(func) and reads.isdisjoint(self.moved)
+        key = (func, _keyed(args, self.same), _keyed(kwargs or {}, self.same)) if is_same else None
         returned = func(*args, **(kwargs or {}))
-        call = Call(func, args, kwargs or {}, tensors_in(returned))
+        call = Call(func, args, kwargs or {}, reads, tensors_in(returned))
         if key in self.earlier:
             self.known.add(len(self.calls))
             for mine, theirs in zip(call.results, self.made[key], strict=True):
@@ -69,15 +72,8 @@ class Tape(Dispatch):
         elif key is not None:
             self.made[key] = call.results
         self.calls.append(call)
-        self.refusal = self.refusal or refusal(call, returned)
+        self.refusal = self.refusal or refusal(func, args, returned)
         return returned
-
-    def _key(self, func: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None) -> Hashable:
-        """Returns the key of a call's numbers among those of others; None if no other can have them."""
-        inputs = tensors_in((args, kwargs))
-        if is_random(func) or any(place(t) in self.moved for t in inputs):
-            return None
-        return (func, _keyed(args, self.same), _keyed(kwargs or {}, self.same))
 
     def shares(self) -> bool:
         """Returns whether what is known lies in memory of earlier tapes as this one saw it last."""
@@ -90,17 +86,19 @@ class Tape(Dispatch):
 
     def borrowed(self, result: object) -> list[Tensor]:
         """Returns the tensors of earlier tapes that calls of its own or its result read."""
-        own = [call for i, call in enumerate(self.calls) if i not in self.known]
-        return [self.same[place(t)] for t in tensors_in((own, result)) if place(t) in self.same]
+        own = (call for i, call in enumerate(self.calls) if i not in self.known)
+        read = frozenset(map(place, tensors_in(result))).union(*(call.reads for call in own))
+        return [theirs for where, theirs in self.same.items() if where in read]
 
 
-def refusal(call: Call, returned: object) -> str | None:
+def refusal(operator: OpOverload, arguments: tuple[Any, ...], returned: object) -> str | None:
     """Returns why a call cannot be made again, or None."""
     if not (returned is None or isinstance(returned, (Tensor, list, tuple))):
-        return f"it looked at a number ({call.operator})"
-    masks = any(t.dtype in (torch.bool, torch.uint8) for t in tensors_in(call.arguments[1:]))
-    if torch.Tag.dynamic_output_shape in call.operator.tags and (masks or "index" not in str(call.operator)):
-        return f"a shape depends on numbers ({call.operator})"
+        return f"it looked at a number ({operator})"
+    if torch.Tag.dynamic_output_shape in operator.tags:
+        masks = any(t.dtype in (torch.bool, torch.uint8) for t in tensors_in(arguments[1:]))
+        if masks or "index" not in str(operator):
+            return f"a shape depends on numbers ({operator})"
     return None
 
 
