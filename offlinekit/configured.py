@@ -9,7 +9,7 @@ import sys
 from abc import ABCMeta
 from collections.abc import Iterable, Mapping
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, cast, get_origin
 
 from typing_extensions import dataclass_transform
 
@@ -197,8 +197,15 @@ def _by_initials(name: str, known: Iterable[str]) -> str | None:
 
 
 def fields_of(cls: type[Any]) -> dict[str, dataclasses.Field[Any]]:
-    """Returns the fields of a class by name."""
-    return {field.name: field for field in dataclasses.fields(cls)}
+    """Returns the fields of a class by name; not to be changed."""
+    declared = vars(cls).get("__dataclass_fields__")  # None of a class that is being made.
+    kept_of, kept = vars(cls).get("_fields_by_name", (None, {}))
+    if declared is not None and declared is kept_of:
+        return cast("dict[str, dataclasses.Field[Any]]", kept)
+    by_name = {field.name: field for field in dataclasses.fields(cls)}
+    if declared is not None:  # Kept with the class, it lives no longer than that.
+        setattr(cls, "_fields_by_name", (declared, by_name))  # noqa: B010
+    return by_name
 
 
 def default_of(field: dataclasses.Field[Any]) -> object:

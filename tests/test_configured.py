@@ -67,6 +67,17 @@ def test_a_subclass_is_a_dataclass_however_it_is_written(front):
     assert front(caution=0.3).config["caution"] == 0.3
 
 
+def test_a_class_that_is_decorated_again_has_its_new_fields():
+    class Mine(SAC):
+        caution: Annotated[NonNegative, "Of a user's own."] = 0.1
+
+    del Algo.known["Mine"]
+    assert Mine().caution == 0.1
+    Mine.caution = 0.3
+    dataclass(init=False, repr=False, eq=False)(Mine)
+    assert Mine().caution == Mine.hyperparameters()["caution"].default == 0.3
+
+
 class Careful(SAC):
     """Declares one field, gives another its default, and merely inherits the rest."""
 

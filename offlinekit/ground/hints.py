@@ -5,12 +5,15 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Sequence
 from fnmatch import fnmatchcase
-from functools import cache, wraps
-from typing import NoReturn, TypeVar
+from functools import cache, lru_cache, wraps
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from typing_extensions import ParamSpec
 
 from offlinekit.errors import did_you_mean
+
+if TYPE_CHECKING:
+    from offlinekit.ground.guesses import Meant
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -30,16 +33,23 @@ def hint(door: str, name: str, known: Iterable[str] = ()) -> str:
 
 def answer(door: str, name: str, known: Iterable[str] = ()) -> str:
     """Returns as `hint` does what the table says of a guess; empty for any other name."""
-    from offlinekit.ground.guesses import TABLE, Answer  # Here: only a wrong name needs it.
+    from offlinekit.ground.guesses import Answer
 
-    entries = TABLE.get(door, {}).items()
-    meant = next((meant for names, meant in entries if any(fnmatchcase(name, n) for n in names.split())), ())
+    meant = _entry(door, name)
     if isinstance(meant, Answer):
         return f"; {meant.words}: {meant.remedy}"
     for pattern in meant:
         if names := [each for each in known if fnmatchcase(each, pattern)]:
             return f"; did you mean {_alternatives(names)}?"
     return ""
+
+
+@lru_cache(maxsize=1_000)  # Implementations ask for attributes that only some algorithms have, each time.
+def _entry(door: str, name: str) -> Meant:
+    from offlinekit.ground.guesses import TABLE  # Here: only a wrong name needs it.
+
+    entries = TABLE.get(door, {}).items()
+    return next((meant for names, meant in entries if any(fnmatchcase(name, n) for n in names.split())), ())
 
 
 def _alternatives(names: list[str]) -> str:

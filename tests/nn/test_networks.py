@@ -15,7 +15,7 @@ from offlinekit.nn.encoders import ModuleEncoder
 from offlinekit.nn.isolation import initialised
 from offlinekit.nn.networks import MLP, Ensemble, Network, QFunction, Residual, StackedLinear
 from offlinekit.nn.policies import DeterministicPolicy
-from offlinekit.nn.random import Dropout, Random
+from offlinekit.nn.random import Dropout, Random, copy_module
 from offlinekit.types import map_tree
 
 MEMBERS, ROWS, ACTIONS = 3, 5, 2
@@ -289,3 +289,20 @@ def test_residual_blocks_drop_then_normalise_what_they_see_and_map_other_widths(
     assert [[type(part).__name__ for part in block.block] for block in blocks] == [kinds] * 3
     assert [type(block.skip).__name__ for block in blocks] == ["Identity", "Identity", "Linear"]
     assert network(torch.zeros(5, 3)).shape == (5, 2)
+
+
+def test_a_copy_has_the_same_generator_and_hooks_of_its_own():
+    network, seen = MLP(MLPEncoder((4,), dropout=0.5), 3, 2, rng()), []
+    network.layers[0].register_forward_hook(lambda *_: seen.append("before"))
+    twin = copy_module(network)
+    network.register_forward_hook(lambda *_: seen.append("after"))
+    drops = [next(part for part in each.modules() if isinstance(part, Dropout)) for each in (network, twin)]
+    assert drops[0] is not drops[1]
+    assert drops[0].random is drops[1].random
+    assert all(
+        a is not b and torch.equal(a, b) for a, b in zip(network.parameters(), twin.parameters(), strict=True)
+    )
+    twin(torch.zeros(1, 3))
+    assert seen == ["before"]
+    network(torch.zeros(1, 3))
+    assert seen == ["before", "before", "after"]
