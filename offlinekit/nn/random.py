@@ -145,7 +145,7 @@ def copy_module(module: M) -> M:
     for part in module.modules():
         if hasattr(part, "random"):
             copies[id(part.random)] = part.random
-        # Of each layer's ten tables of hooks all are empty, and to copy these takes longest.
+        # A layer has ten tables of hooks, nearly always empty, and to copy these takes longest.
         tables = (value for value in vars(part).values() if isinstance(value, OrderedDict) and not value)
         copies.update((id(table), OrderedDict()) for table in tables)
     return copy.deepcopy(module, copies)

@@ -110,7 +110,8 @@ SPREAD = {  # Two values of every number that an algorithm may have.
 
 @pytest.mark.parametrize(("front", "options"), list(small_variants()))
 def test_every_number_is_a_members_own(front, options):
-    numbers = {n: pair for n, pair in SPREAD.items() if n in front.hyperparameters()}
+    known = front.hyperparameters()
+    numbers = {n: pair for n, pair in SPREAD.items() if n in known}
     settings = [{"seed": i, **{n: pair[i] for n, pair in numbers.items()}} for i in range(2)]
     check_members(
         lambda **own: front(**{"batch_size": 8, **options, **own}), settings, small_dataset(front.action_kind)
