@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
@@ -24,7 +23,7 @@ class NotedConfig:
     def __getattr__(self, name: str) -> Any:
         front = self.__dict__["front"]
         self.__dict__["read"].add(name)
-        member = inspect.getattr_static(type(front), name, None)
+        member = next((vars(kind)[name] for kind in type(front).__mro__ if name in vars(kind)), None)
         if isinstance(member, property) and member.fget is not None:  # What it reads counts as well.
             return member.fget(self)
         return getattr(front, name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, asdict, dataclass, field, replace
-from functools import partial
+from functools import cache, partial
 from math import inf, isfinite
 from typing import Any, TypeAlias
 
@@ -343,6 +343,11 @@ def _check_choice(name: str, chosen: str, choices: Collection[str]) -> None:
         raise ValueError(f"{name} must be one of {sorted(choices)}, got {chosen!r}{hint}")
 
 
+@cache
+def _arguments_of(made: Callable[..., MLPEncoder]) -> list[str]:
+    return list(inspect.signature(made).parameters)
+
+
 def _factory_name(create: Callable[..., Any]) -> str:
     registered = [name for name, factory in _FACTORIES.items() if factory is create]
     name = registered[0] if registered else getattr(create, "__name__", "module")
@@ -358,7 +363,7 @@ def _named(name: str, options: dict[str, Any]) -> MLPEncoder:
             f"got {name!r}{hint}"
         )
     made = _ENCODERS[name]
-    arguments = list(inspect.signature(made).parameters)
+    arguments = _arguments_of(made)
     for option in options:
         if option not in arguments:
             hint = did_you_mean(option, arguments) or f"; it takes: {', '.join(arguments)}"
