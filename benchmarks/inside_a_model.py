@@ -2,7 +2,7 @@
 
     python benchmarks/inside_a_model.py --task pendulum --updates 4000
     offlinekit datasets record hopper-medium --policy-file hopper_medium-v2.hdf5
-    python benchmarks/inside_a_model.py --task hopper --updates 50000
+    python benchmarks/inside_a_model.py --task hopper --updates 25000
 
 Algorithms of one task and seed share one model, which is trained in the first row that needs it; those of robots share
 one in all seeds, and have the published settings but for smaller networks and fewer rollouts. Appends a row to
@@ -68,19 +68,18 @@ PENDULUM: dict[str, tuple[str, dict[str, Any]]] = {
 }
 """Of each row: class and hyperparameters, with those in which its model differs from `MODEL`."""
 
-PUBLISHED_SAC = {
-    "actor_learning_rate": 1e-4,
-    "temperature_learning_rate": 1e-4,
-    "log_std_min": -5.0,
-    "actor_lr_schedule": "cosine",
-}
-"""Of the SAC that MOPO and MOBILE are, without their model."""
+OF_MOPO = ("actor_learning_rate", "temperature_learning_rate", "log_std_min", "actor_lr_schedule")
+"""Hyperparameters of MOPO's SAC, which SAC without a model has as well."""
 
 ROBOTS = {
     "SAC": "SAC",
     "TD3+BC": "TD3PlusBC",
-    **{name: name for name in ("MOPO", "COMBO", "MOBILE", "MoBRAC")},
+    "MOPO": "MOPO",
+    "COMBO": "COMBO",
+    "MOBILE": "MOBILE",
+    "MoBRAC": "MoBRAC",
 }
+"""Class of each row."""
 SMALL = {"batch_size": 128, "device": "cpu"}
 HIDDEN = [64, 64]
 FEWER_ROLLOUTS = 5_000
@@ -101,7 +100,10 @@ def on_pendulum(front: str, options: dict[str, Any], seed: int) -> Algo:
 def on_robots(front: str, stands_for: str, seed: int) -> Algo:
     """Makes an algorithm with the settings published for a dataset, but smaller, and with one model for all."""
     kind: type[Algo] = getattr(algos, front)
-    published = PUBLISHED_SAC if kind is algos.SAC else kind.presets()[stands_for].hyperparameters
+    if kind is algos.SAC:
+        published = {name: algos.MOPO.hyperparameters()[name].default for name in OF_MOPO}
+    else:
+        published = kind.presets()[stands_for].hyperparameters
     settings = {"encoder": {"type": "mlp"}, **published, **SMALL}
     for name in ("encoder", "critic_encoder"):
         if settings.get(name):

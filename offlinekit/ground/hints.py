@@ -6,14 +6,11 @@ import inspect
 from collections.abc import Callable, Iterable, Sequence
 from fnmatch import fnmatchcase
 from functools import cache, lru_cache, wraps
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from typing import NoReturn, TypeVar
 
 from typing_extensions import ParamSpec
 
 from offlinekit.errors import did_you_mean
-
-if TYPE_CHECKING:
-    from offlinekit.ground.guesses import Meant
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -33,23 +30,21 @@ def hint(door: str, name: str, known: Iterable[str] = ()) -> str:
 
 def answer(door: str, name: str, known: Iterable[str] = ()) -> str:
     """Returns as `hint` does what the table says of a guess; empty for any other name."""
-    from offlinekit.ground.guesses import Answer
-
-    meant = _entry(door, name)
-    if isinstance(meant, Answer):
-        return f"; {meant.words}: {meant.remedy}"
-    for pattern in meant:
+    said, patterns = _entry(door, name)
+    for pattern in patterns:
         if names := [each for each in known if fnmatchcase(each, pattern)]:
             return f"; did you mean {_alternatives(names)}?"
-    return ""
+    return said
 
 
 @lru_cache(maxsize=1_000)  # Implementations ask for attributes that only some algorithms have, each time.
-def _entry(door: str, name: str) -> Meant:
-    from offlinekit.ground.guesses import TABLE  # Here: only a wrong name needs it.
+def _entry(door: str, name: str) -> tuple[str, tuple[str, ...]]:
+    """Returns what the table says of a guess, or the patterns of names that it gives instead."""
+    from offlinekit.ground.guesses import TABLE, Answer  # Here: only a wrong name needs it.
 
     entries = TABLE.get(door, {}).items()
-    return next((meant for names, meant in entries if any(fnmatchcase(name, n) for n in names.split())), ())
+    meant = next((meant for names, meant in entries if any(fnmatchcase(name, n) for n in names.split())), ())
+    return (f"; {meant.words}: {meant.remedy}", ()) if isinstance(meant, Answer) else ("", meant)
 
 
 def _alternatives(names: list[str]) -> str:
