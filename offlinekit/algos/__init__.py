@@ -182,5 +182,6 @@ def get_algo(name: str) -> type[Algo]:
     known = catalogue()
     spelled = {letters(key): algo for key, algo in known.items()}
     if letters(name) not in spelled:
-        raise ValueError(f"Unrecognized algorithm name: {name!r}{did_you_mean(name.lower(), known)}")
+        hint = did_you_mean(name.lower(), known) or "; offlinekit.algos.catalogue() has all"
+        raise ValueError(f"Unrecognized algorithm name: {name!r}{hint}")
     return spelled[letters(name)]

@@ -17,7 +17,8 @@ class COMBO(ModelBased, CQL):
     """
 
     pushed_rows: Annotated[
-        Literal["all", "imagined"], "At whose states values are pushed down: of all rows, or of the model's."
+        Literal["all", "imagined"],
+        "At whose states values are pushed down: of all rows, or of the model's; online of all.",
     ] = "all"
     real_share = 0.5
     temperature_learning_rate = 1e-4
@@ -28,3 +29,12 @@ class COMBO(ModelBased, CQL):
     paper: ClassVar[str] = "arXiv:2102.08363"
     dynamics_class = Dynamics
     impl_class = COMBOImpl
+
+    def check_together(self) -> None:
+        """Checks that minibatches have rows of the model if values are pushed down at those alone."""
+        super().check_together()
+        if self.pushed_rows == "imagined" and round(self.real_share * self.batch_size) == self.batch_size:
+            raise ValueError(
+                f"pushed_rows='imagined' needs rows of the model, and with real_share={self.real_share} and "
+                f"batch_size={self.batch_size} there are none; lower real_share, or give pushed_rows='all'"
+            )

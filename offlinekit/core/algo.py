@@ -554,12 +554,11 @@ class Algo(Configured):
 
         Raises:
             FileNotFoundError: If there is no file.
-            FileFormatError: For a file that is none of ours, is damaged, or needs a class not known here; for one
-                whose networks are larger, or take more to act, than its tensors account for.
+            FileFormatError: For a file that is none of ours, is damaged, holds another algorithm or needs a class not
+                known here; for one whose networks are larger, or take more to act, than its tensors account for.
         """
-        fronts = {name: front for name, front in cls.known.items() if issubclass(front, cls)}
         with budgeted(max_bytes):
-            algo: A = persistence.load(Path(path), fronts, device, impl_class, given)
+            algo: A = persistence.load(Path(path), cls, device, impl_class, given)
         return algo
 
     # Copies, by pickle and copy, are independent.

@@ -67,7 +67,7 @@ def save(algo: Algo, path: Path, run: Mapping[str, Any] | None) -> Path:
 
 def load(
     path: Path,
-    fronts: Mapping[str, type[Any]],
+    kind: type[Algo],
     device: str,
     impl_class: type[Impl] | None,
     given: Mapping[str, Any],
@@ -76,7 +76,7 @@ def load(
 
     Args:
         path: Of the file, or of a run folder.
-        fronts: The classes it may be of, by name.
+        kind: The class it must be of, or a subclass of it.
         device: Where the networks go.
         impl_class: The implementation, or None to find it by its name.
         given: Hyperparameters in place of the file's.
@@ -85,7 +85,12 @@ def load(
     header, tensors = policy_file.read(path, torch.device("cpu"))
     budget_of(path)
     with policy_file.refused(path):
-        front = _named(path, header["algo"], fronts, "algorithm")
+        front = _named(path, header["algo"], kind.known, "algorithm")
+        if not issubclass(front, kind):
+            raise FileFormatError(
+                f"{path} holds {front.__name__}, which is no {kind.__name__}; load it by {front.__name__}.load, or by "
+                "offlinekit.load whatever it holds"
+            )
         impl_class = impl_class or _named(path, header["impl"], Impl.known, "impl_class")
     ours = {**front.current_names(given)}
     check_names(front, ours)

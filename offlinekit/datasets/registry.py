@@ -250,10 +250,11 @@ def _read_built_in(name: str, options: dict[str, Any]) -> Reading:
 
 
 def _hint(name: str) -> str:
-    """Returns the nearest name; of one that reads as Minari's own, how it is called here."""
+    """Returns the nearest name, or what else helps; of one that reads as Minari's own, how it is called here."""
     if re.fullmatch(r"[\w.-]+(/[\w.-]+)+-v\d+", name):
         return f"; Minari's datasets are named 'minari/{name}'"
-    return did_you_mean(name, known_datasets())
+    own = "; one of your own is known once its module is imported, on the command line by --import MODULE"
+    return did_you_mean(name, known_datasets()) or own
 
 
 def _with_environment(function: Callable[..., Any], subject: str | Path, options: dict[str, Any]) -> Reading:

@@ -11,7 +11,7 @@ from offlinekit.envs.evaluation import Evaluation, evaluate, normalized_score
 from offlinekit.envs.video import Recording, record_video
 from offlinekit.ground.hints import no_attribute
 from offlinekit.interfaces import Evaluator, Policy
-from offlinekit.metrics.evaluators import get_evaluator, known_evaluators, on_dataset
+from offlinekit.metrics.evaluators import get_evaluator, known_evaluators, on_dataset, register_evaluator
 from offlinekit.metrics.evaluators.action_difference import action_difference
 from offlinekit.metrics.evaluators.action_match import action_match
 from offlinekit.metrics.evaluators.discounted_advantage_sum import discounted_advantage_sum
@@ -83,6 +83,7 @@ __all__ = [
     "plot_learning_curves",
     "probability_of_improvement",
     "record_video",
+    "register_evaluator",
     "reporting_seeds",
     "run_score_profile",
     "soft_opc",

@@ -13,7 +13,7 @@ from offlinekit.datasets import MDPDataset
 from offlinekit.directions import COLUMNS
 from offlinekit.errors import FileFormatError, did_you_mean
 from offlinekit.ground.progress import Progress
-from offlinekit.metrics.evaluators import known_evaluators
+from offlinekit.metrics.evaluators import OF_A_USER, known_evaluators
 from offlinekit.sweeps import sweep_files
 from offlinekit.sweeps.pack import Trial, evaluate_trials, fitted_start_values, fitter, train
 from offlinekit.sweeps.plan import FQE, Plan, evaluators_of
@@ -91,7 +91,7 @@ class Sweep:
         known = [*COLUMNS, *(f"{objective.name}_loss" for objective in algo.impl.objectives)]
         if metric not in known:
             names = [FQE, *known_evaluators()]
-            hint = did_you_mean(metric, [*known, *names]) or f"; known: {', '.join(names)}"
+            hint = did_you_mean(metric, [*known, *names]) or f"; known: {', '.join(names)}; {OF_A_USER}"
             raise ValueError(f"Unrecognized metric: {metric!r}{hint}")
 
     @classmethod

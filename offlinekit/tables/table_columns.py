@@ -283,9 +283,11 @@ class TableColumn:
                 facts[bound] = float(facts[bound])
             if facts.get("fill") is not None and facts.get("kind", "number") == "number":
                 facts["fill"] = float(facts["fill"])
+            if isinstance(facts.get("embed"), str):
+                facts["embed"] = int(facts["embed"])
         except (TypeError, ValueError) as error:
             raise TableError(
-                f"column {facts['name']!r} must have numbers as low, high and fill ({error})"
+                f"column {facts['name']!r} must have numbers as low, high, fill and embed ({error})"
             ) from error
         return TableColumn(**facts)
 

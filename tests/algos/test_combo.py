@@ -12,6 +12,7 @@ from small_data import continuous_dataset, make_batch
 from table_networks import TABLE, set_constant, set_table
 
 from offlinekit.algos import COMBO, CQL, MOPO
+from offlinekit.errors import TrainingWarning
 from offlinekit.nn import losses
 from offlinekit.testing import small_dataset
 
@@ -50,6 +51,28 @@ def test_values_are_held_up_at_recorded_actions_alone(pushed_rows, pushed):
     volumes = torch.logsumexp(-densities, 0)
     volume = volumes.mean() if pushed_rows == "all" else volumes[1]
     close(gap, pushed + float(volume) - 1.0, atol=1e-4)
+
+
+def test_online_values_are_pushed_down_at_all_rows_for_none_is_of_the_model():
+    impl = build(alpha=2.0, pushed_rows="imagined", n_critics=1)
+    batch = make_batch(torch.eye(2), torch.zeros(2, 1), imagined=torch.zeros(2))
+    assert float(impl.gap_masks(batch)[0].sum()) == 0.0
+    with pytest.warns(TrainingWarning, match="COMBO makes no rollouts online"):
+        impl.enter_phase(online=True)
+    pushed, held = impl.gap_masks(batch)
+    assert pushed is None
+    assert held.tolist() == [[1.0, 1.0]]
+    impl.enter_phase(online=False)
+    assert impl.gap_masks(batch)[0] is not None
+
+
+def test_rows_of_the_model_are_needed_to_push_at_them_alone():
+    with pytest.raises(ValueError, match=r"pushed_rows='imagined' needs rows of the model.*lower real_share"):
+        COMBO(pushed_rows="imagined", real_share=1.0)
+    combo = COMBO(pushed_rows="imagined")
+    with pytest.raises(ValueError, match="there are none"):
+        combo.real_share = 1.0
+    assert COMBO(pushed_rows="all", real_share=1.0).real_share == 1.0
 
 
 def test_masks_of_members_count_too():

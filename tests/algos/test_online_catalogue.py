@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from walk_env import Walk, recorded_walk
 
 from offlinekit.algos import ReBRAC, catalogue
 from offlinekit.datasets import MDPDataset
-from offlinekit.errors import UnsupportedError
+from offlinekit.errors import TrainingWarning, UnsupportedError
 from offlinekit.training.engines.recorded_policy import RecordedPolicy
 from offlinekit.training.engines.replay import RECORD_AT
 from offlinekit.training.online.online_settings import OnlineSettings
@@ -49,7 +50,8 @@ def test_acts_and_learns(name, front):
             algo.fit_online(env, 10, dataset=data, **QUICK)
         return
     before = {key: value.clone() for key, value in algo.impl.state_dict().items()}
-    algo.fit_online(env, 16, dataset=data, **QUICK)
+    with warned_of_the_model(front):
+        algo.fit_online(env, 16, dataset=data, **QUICK)
     # Ten steps after the warm-up, with two updates each.
     assert algo.grad_step == 4 + 20
     assert len(algo.experience) == 16
@@ -58,6 +60,13 @@ def test_acts_and_learns(name, front):
     assert algo.impl.is_online is False
     if not algo.is_stateful:
         assert_acts_the_same_recorded(algo, data)
+
+
+def warned_of_the_model(front):
+    """Expects a warning that no rollouts are made of those that learn inside a model, and none of the others."""
+    if front.family != "MB":
+        return nullcontext()
+    return pytest.warns(TrainingWarning, match=f"{front.__name__} makes no rollouts online")
 
 
 def assert_acts_the_same_recorded(algo, data):

@@ -163,6 +163,7 @@ def hyperparameters():
             yield pytest.param(front, id=name)
 
 
+@pytest.mark.filterwarnings("ignore:.*makes no rollouts online")
 @pytest.mark.filterwarnings("ignore:this run ends at update")
 @pytest.mark.parametrize("front", list(hyperparameters()))
 def test_every_hyperparameter_acts_or_is_refused(front, tmp_path):

@@ -36,7 +36,9 @@ def test_unknown_names_suggest_the_nearest() -> None:
         match=r"^Unrecognized dataset name: 'hoper-medium-v2'; did you mean 'hopper-medium-v2'\?$",
     ):
         get_dataset("hoper-medium-v2")
-    with pytest.raises(ValueError, match=r"^Unrecognized dataset name: 'qqqqqqqqq'$"):
+    with pytest.raises(
+        ValueError, match=r"^Unrecognized dataset name: 'qqqqqqqqq'; one of your own .* --import MODULE$"
+    ):
         get_dataset("qqqqqqqqq")
 
 

@@ -16,8 +16,11 @@ from offlinekit.metrics import (
     get_evaluator,
     initial_value,
     known_evaluators,
+    less_is_better,
     on_dataset,
+    register_evaluator,
 )
+from offlinekit.metrics import evaluators as evaluators_package
 from offlinekit.training.evaluations import make_evaluations
 
 
@@ -80,6 +83,37 @@ def test_two_policies_are_compared_by_their_actions() -> None:
     assert action_match(Doubling(), dataset([0, 1, 2, 3], [9, 9, 9, 9]), other=tripling) == 0.25  # type: ignore[arg-type]
     compare = get_evaluator("action_match", other=tripling)
     assert compare(Doubling(), dataset([0, 1], [9, 9])) == 0.5  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def registered(monkeypatch):
+    monkeypatch.setattr(evaluators_package, "REGISTERED", {})
+
+
+@pytest.mark.usefixtures("registered")
+def test_a_function_of_a_user_has_a_name() -> None:
+    @register_evaluator("action_size")
+    @less_is_better
+    def size(algo, data, power=1):  # type: ignore[no-untyped-def]
+        return float((algo.predict(data.observations) ** power).mean())
+
+    data = dataset([1, 2, 3, 4], [0, 0, 0, 0])
+    assert "action_size" in known_evaluators()
+    assert get_evaluator("action_size") is size
+    assert get_evaluator("action_size")(Doubling(), data) == 5.0  # type: ignore[arg-type]  # (2 + 4 + 6 + 8) / 4.
+    assert get_evaluator("action_size:power=2")(Doubling(), data) == 30.0  # type: ignore[arg-type]
+    register_evaluator("action_size")(size)  # A cell of a notebook that runs twice.
+    for name, message in {
+        "td_error": "'td_error' is a metric of offlinekit",
+        "fqe": "'fqe' is a metric of offlinekit",
+        "action size": "must be of letters, digits and '_', got 'action size'",
+    }.items():
+        with pytest.raises(ValueError, match=message):
+            register_evaluator(name)
+    with pytest.raises(ValueError, match=r"'action_size' belongs to .*size.*overwrite=True"):
+        register_evaluator("action_size")(action_match)
+    register_evaluator("action_size", overwrite=True)(action_match)
+    assert get_evaluator("action_size") is action_match
 
 
 def test_evaluators_are_found_by_the_name_of_their_file() -> None:

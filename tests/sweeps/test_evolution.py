@@ -9,11 +9,12 @@ import signal
 import numpy as np
 import pytest
 import torch
+from small_text import TINY as TINY_TEXT
 
-from offlinekit.algos import FQE, DiscreteBC, DiscreteCQL
-from offlinekit.datasets import get_dataset
+from offlinekit.algos import FQE, ILQL, DiscreteBC, DiscreteCQL
+from offlinekit.datasets import get_dataset, text_dataset
 from offlinekit.directions import more_is_better
-from offlinekit.errors import Preempted, UnsupportedError
+from offlinekit.errors import DatasetError, Preempted, UnsupportedError
 from offlinekit.metrics.reporting.lineage import Lineage, LineageRow
 from offlinekit.nn.encoders import MLPEncoder
 from offlinekit.sweeps import Range
@@ -310,6 +311,24 @@ def test_it_stops_at_the_target_or_when_the_budget_is_spent(dataset, settings, l
     assert found[-1].evolved.reported.value == 1.0
     with pytest.raises(ValueError, match="not the last"):
         _ = found[0].evolved
+
+
+@pytest.mark.parametrize(
+    ("fitness", "message"),
+    [
+        ("fqe", "ILQL acts by what came before; give fitness='perplexity', an environment, or"),
+        ("td_error", "td_error"),
+        ("validation_losses", "a fitness is one number"),
+        (EnvironmentFitness(env="CartPole-v1"), "observes .*name another environment by env="),
+    ],
+)
+def test_what_cannot_judge_members_is_refused_before_they_train(fitness, message):
+    data = text_dataset([{"prompt": "a", "response": "b", "reward": n} for n in range(20)])
+    scheduler = Evolution(search={"learning_rate": SEARCH["learning_rate"]}, architecture=0, seed=0)
+    population = scheduler.population(ILQL(**TINY_TEXT, learning_rate=1e-3), 2)
+    with pytest.raises((UnsupportedError, ValueError, DatasetError), match=message):
+        scheduler.fit(population, data, generations=1, fitness=fitness, out=None, **QUIET)
+    assert all(member.grad_step == 0 for member in population)
 
 
 def test_offline_fitness_is_a_lower_bound_on_episodes_that_nobody_learns_from(dataset):

@@ -16,6 +16,7 @@ import pytest
 import offlinekit
 from offlinekit.algos import Population
 from offlinekit.datasets import get_dataset
+from offlinekit.directions import less_is_better, more_is_better
 from offlinekit.metrics import evaluators
 from offlinekit.sweeps import Plan, Sweep, pack
 from offlinekit.sweeps import plan as plans
@@ -40,6 +41,16 @@ def make(out, dataset, vary=None, **fields):
 def rows(sweep):
     with (sweep.folder / "results.csv").open() as file:
         return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize("mark", [less_is_better, more_is_better])
+def test_a_metric_of_the_user_ranks_settings(tmp_path, dataset, monkeypatch, mark):
+    monkeypatch.setattr(evaluators, "REGISTERED", {})
+    evaluators.register_evaluator("size_of_alpha")(mark(lambda algo, data: algo.alpha))
+    sweep = make(tmp_path, dataset, metric="size_of_alpha", steps=2)
+    sweep.run()
+    best = 0.5 if mark is less_is_better else 2.5
+    assert sweep.best().values == {"alpha": best}
 
 
 def test_a_grid_of_settings_and_seeds_is_one_program(tmp_path, dataset, monkeypatch):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -18,7 +21,9 @@ from offlinekit.deploy import NumpyPolicy
 from offlinekit.errors import FileFormatError, UnsupportedError
 from offlinekit.ground.category_space import CategorySpace
 from offlinekit.nn.trunks import Embeddings, Trunk
+from offlinekit.tables.schema_files import as_schema
 from offlinekit.tables.table_columns import TableColumn, TableError
+from offlinekit.tables.table_schema import TableSchema
 
 N = 80
 RNG = np.random.default_rng(0)
@@ -199,3 +204,33 @@ def test_classes_for_unknown_labels_are_no_constants(tmp_path):
         notes = [finding.text for finding in findings if "never change" in finding.text]
         assert len(notes) == len(expected)
         assert all(part in note for part, note in zip(expected, notes, strict=True))
+
+
+def test_a_schema_of_yaml_is_that_of_json_and_of_a_dict(tmp_path):
+    given = {
+        **SCHEMA,
+        "observations": [
+            {"name": "ward", "kind": "category", "categories": WARDS, "embed": 2},
+            {"name": "age", "low": -9.5, "high": 9.0, "gaps": "constant", "fill": 0.5, "unit": "years"},
+        ],
+    }
+    expected = TableSchema.from_json(given)
+    varied = [dataclasses.asdict(column) for column in expected.observations]
+    for field in dataclasses.fields(TableColumn):
+        if field.name not in ("name", "kind", "origin"):  # Texts; a time alone has an origin.
+            assert any(column[field.name] != field.default for column in varied), field.name
+    (tmp_path / "s.json").write_text(json.dumps(given))
+    (tmp_path / "s.yaml").write_text(yaml_of(given))
+    for name in ("s.json", "s.yaml"):
+        assert as_schema(tmp_path / name) == expected
+    (tmp_path / "s.yaml").write_text(yaml_of(given).replace("embed: 2", "embed: two"))
+    with pytest.raises(FileFormatError, match="'ward' must have numbers as low, high, fill and embed"):
+        as_schema(tmp_path / "s.yaml")
+
+
+def yaml_of(schema):
+    columns = {key: schema[key] for key in ("observations", "actions")}
+    lines = [f"{key}: {value}" for key, value in schema.items() if key not in columns]
+    for key, own in columns.items():
+        lines += [f"{key}:", *("  - {" + ", ".join(f"{k}: {v}" for k, v in c.items()) + "}" for c in own)]
+    return "\n".join(lines).replace("'", "") + "\n"

@@ -267,7 +267,7 @@ def test_differences_of_schemas(schema: TableSchema) -> None:
         ({"gaps": "constant"}, "has gaps: constant without its value"),
         ({"kind": "time", "unit": "day"}, "counts times in 'day', expected one of seconds"),
         ({"low": 2, "high": 1}, "has low 2.0 above high 1.0"),
-        ({"low": "x"}, "must have numbers as low, high and fill"),
+        ({"low": "x"}, "must have numbers as low, high, fill and embed"),
         ({"gap": "mean"}, "a column has no field 'gap'; did you mean 'gaps'"),
         ({"name": ""}, "a column must have a name"),
     ],

@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 import offlinekit
 from offlinekit.algos import BC, SAC, DiscreteCQL, register_encoder
 from offlinekit.algos.torch.sac_impl import SACImpl
+from offlinekit.core.algo import Algo
 from offlinekit.errors import FileFormatError
 from offlinekit.testing import small_dataset
 from offlinekit.training import policy_file
@@ -170,8 +171,11 @@ def test_missing_file(tmp_path):
 
 
 def test_another_class_than_asked_for(policy):
-    with pytest.raises(FileFormatError, match="needs the algorithm 'BC'"):
+    with pytest.raises(
+        FileFormatError, match=r"holds BC, which is no DiscreteCQL; load it by BC.load, or by off"
+    ):
         DiscreteCQL.load(policy)
+    assert type(Algo.load(policy)) is type(BC.load(policy)) is BC
 
 
 def test_custom_impl_loads_when_defined_or_passed(tmp_path):

@@ -21,7 +21,8 @@ class COMBOImpl(ModelBasedImpl, CQLImpl):
     needs: ClassVar[tuple[str, ...]] = (*CQLImpl.needs, "imagined")
 
     def gap_masks(self, batch: Batch) -> tuple[Tensor | None, Tensor | None]:
-        """Returns all rows or those of the model, and the recorded ones."""
+        """Returns all rows or those of the model, which a run online does not have, and the recorded ones."""
         masks = batch.imagined.new_ones(self.q.members, 1) if batch.masks is None else batch.masks
-        pushed = batch.masks if self.config.pushed_rows == "all" else masks * batch.imagined
+        of_all = self.config.pushed_rows == "all" or self.is_online
+        pushed = batch.masks if of_all else masks * batch.imagined
         return pushed, masks * (1.0 - batch.imagined)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias, cast
 
@@ -12,7 +13,7 @@ from torch import Tensor
 from offlinekit.core.algo import Algo
 from offlinekit.core.hyperparameters import Count, NonNegative, OneRow, Probability
 from offlinekit.datasets import MDPDataset
-from offlinekit.errors import UnsupportedError
+from offlinekit.errors import TrainingWarning, UnsupportedError
 from offlinekit.fields import Check
 from offlinekit.interfaces import Sampler
 from offlinekit.nn import losses
@@ -145,6 +146,18 @@ class ModelBasedImpl(Mixin):
         super().train(mode)
         self.model.eval()
         return self
+
+    def enter_phase(self, online: bool) -> None:
+        """Prepares for a run on data and rollouts, or for one that acts too, which has rows of no model."""
+        if online and not self.is_online:
+            name = type(self.config).__name__
+            warnings.warn(
+                f"{name} makes no rollouts online: it learns from rows of the environment and the data alone, and its "
+                "model stays as it is",
+                TrainingWarning,
+                stacklevel=2,
+            )
+        super().enter_phase(online)
 
     def learn_model(self, recorded: TransitionSampler) -> None:
         """Learns of the model, once it is trained, what rollouts need of it; does nothing here."""

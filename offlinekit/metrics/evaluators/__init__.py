@@ -1,27 +1,64 @@
-"""Metrics of an algorithm on a dataset, without its environment: one function a file, found by itself."""
+"""Metrics of an algorithm on a dataset, without its environment: one function a file, or named by a user."""
 
 from __future__ import annotations
 
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial, wraps
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from offlinekit.errors import did_you_mean
 from offlinekit.fields import parse_pairs
 from offlinekit.interfaces import Evaluator
+from offlinekit.naming import register
 
 if TYPE_CHECKING:
     from offlinekit.core.algo import Algo
     from offlinekit.datasets import MDPDataset
 
+E = TypeVar("E", bound=Evaluator)
+
+FQE = "fqe"
+"""What sweeps and evolution call a fitted Q evaluation, which is no evaluator."""
+
+OF_A_USER = "name a function of your own by register_evaluator of offlinekit.metrics"
+"""What to do about a metric that nobody knows."""
+
+REGISTERED: dict[str, Evaluator] = {}
+
+
+def register_evaluator(name: str, *, overwrite: bool = False) -> Callable[[E], E]:
+    """Names a function `(algo, dataset) -> float`, so that `get_evaluator`, sweeps and the command line find it.
+
+    Args:
+        name: Such as "action_size": letters, digits and "_".
+        overwrite: Whether to take the name from another module.
+
+    Raises:
+        ValueError: For another name, or one that belongs to the package or to another module.
+    """
+    if not name.isidentifier():
+        raise ValueError(f"the name of an evaluator must be of letters, digits and '_', got {name!r}")
+    if name in (*_built_in(), FQE):
+        raise ValueError(f"{name!r} is a metric of offlinekit; choose another name")
+
+    def enter(evaluator: E) -> E:
+        register(REGISTERED, name, evaluator, overwrite)
+        return evaluator
+
+    return enter
+
 
 def known_evaluators() -> list[str]:
-    """Returns the names of the evaluators: each file of this folder holds the one it is named after."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+    """Returns the names of the evaluators: those of the package, and those that `register_evaluator` named."""
+    return sorted({*_built_in(), *REGISTERED})
+
+
+def _built_in() -> list[str]:
+    """Returns the names of the package's: each file of this folder holds the one it is named after."""
+    return [module.name for module in pkgutil.iter_modules(__path__)]
 
 
 def get_evaluator(name: str, **options: Any) -> Evaluator:
@@ -39,9 +76,9 @@ def get_evaluator(name: str, **options: Any) -> Evaluator:
     options = {**parse_pairs(given.split(",") if given else ()), **options}
     known = known_evaluators()
     if name not in known:
-        hint = did_you_mean(name, known) or f"; known: {', '.join(known)}"
+        hint = did_you_mean(name, known) or f"; known: {', '.join(known)}; {OF_A_USER}"
         raise ValueError(f"Unrecognized metric: {name!r}{hint}")
-    evaluator: Evaluator = getattr(_module(name), name)
+    evaluator = REGISTERED[name] if name in REGISTERED else _evaluator_of(name)
     has = list(inspect.signature(evaluator).parameters)[2:]
     for option in options:
         if option not in has:
@@ -49,8 +86,9 @@ def get_evaluator(name: str, **options: Any) -> Evaluator:
     return partial(evaluator, **options) if options else evaluator
 
 
-def _module(name: str) -> ModuleType:
-    return importlib.import_module(f"{__name__}.{name}")
+def _evaluator_of(name: str) -> Evaluator:
+    evaluator: Evaluator = getattr(importlib.import_module(f"{__name__}.{name}"), name)
+    return evaluator
 
 
 def on_dataset(evaluator: Evaluator, dataset: MDPDataset) -> Evaluator:

@@ -84,7 +84,8 @@ def write_report(
     check_seeds_apart(tuning_seeds, (run.seed for run in counted if run.seed is not None))
     by_group(counted)
     if not counted:
-        raise ValueError(f"no run is left to report: {'; '.join(left_out)}")
+        why = f"no run is left to report: {'; '.join(left_out)}" if left_out else "there is no run to report"
+        raise ValueError(why)
     tables, out = tables_of(counted, score), Path(out)
     said = [f"{markdown_text(line)}\n" for line in (lead(counted), *(f"{line}." for line in left_out))]
     files = {

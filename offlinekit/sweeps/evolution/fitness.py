@@ -22,6 +22,8 @@ from offlinekit.interfaces import EnvSource, Evaluator
 from offlinekit.metrics.evaluators import get_evaluator, known_evaluators
 from offlinekit.nn.encoders import Encoder, encoder_to_json
 from offlinekit.nn.random import derive
+from offlinekit.training.setup.start import check_fits
+from offlinekit.training.undisturbed import undisturbed
 from offlinekit.types import Array
 
 if TYPE_CHECKING:
@@ -258,6 +260,10 @@ class EvaluatorFitness(Configured):
         values = [self._value(member, self._judging) for member in members]
         return [Verdict(self._sign * value, value) for value in values]
 
+    def try_on(self, member: Algo) -> None:
+        """Measures a member on the best episode alone, to see whether it can be."""
+        self._value(member, self._judging[int(self._judging.episode_returns().argmax())])
+
     def report(self, winner: Algo) -> Reported:
         """Measures the winner on episodes that no member was ranked by."""
         count, value = self._reporting.n_episodes, self._value(winner, self._reporting)
@@ -275,6 +281,33 @@ class EvaluatorFitness(Configured):
                 f"a fitness is one number, but {self._name} gives {sorted(found)}; write a function that picks one"
             )
         return float(found)
+
+
+def check_rankable(fitness: Fitness, members: Sequence[Algo], dataset: MDPDataset) -> None:
+    """Checks that a fitness can rank members, before a generation is trained in vain; a user's own passes.
+
+    Args:
+        fitness: Prepared.
+        members: With networks, which need have learned nothing.
+        dataset: What they learn from.
+
+    Raises:
+        UnsupportedError: For members that fitted Q evaluation, or the evaluator, cannot judge.
+        DatasetError: If the environment does not fit.
+        ValueError: For an evaluator that gives several numbers, or needs data that are not there.
+    """
+    first = members[0]
+    if isinstance(fitness, OfflineFitness) and any(member.is_stateful for member in members):
+        others = "'perplexity', " if first.family == "TEXT" else ""
+        raise UnsupportedError(
+            f"fitness='fqe' judges policies that act by a state alone, and {type(first).__name__} acts by what came "
+            f"before; give fitness={others}an environment, or a function (algo, dataset) -> float"
+        )
+    if isinstance(fitness, EnvironmentFitness):
+        check_fits(first, dataset, cast("EnvSource", fitness.env), option="env=")
+    if isinstance(fitness, EvaluatorFitness) and isinstance(fitness.evaluator, str):
+        with undisturbed(first):
+            fitness.try_on(first)
 
 
 def as_fitness(given: object) -> Fitness:

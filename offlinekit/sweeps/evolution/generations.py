@@ -22,7 +22,7 @@ from offlinekit.metrics.reporting.lineage_figures import write_lineage_figure
 from offlinekit.nn.random import derive
 from offlinekit.sweeps.evolution.breeding import Breeding, bred
 from offlinekit.sweeps.evolution.evolution_settings import EvolutionSettings
-from offlinekit.sweeps.evolution.fitness import Reported, Verdict, as_fitness
+from offlinekit.sweeps.evolution.fitness import Reported, Verdict, as_fitness, check_rankable
 from offlinekit.sweeps.evolution.members import architecture_of
 from offlinekit.training import run_folder
 from offlinekit.training.interrupts import interruptible, stopped, whole_runs
@@ -115,6 +115,7 @@ class Generations:
         for member in members:
             member.build(self.dataset)
             scheduler.check(member)
+        check_rankable(self.fitness, members, self.dataset)
         self.lineage = Lineage()
         self.moves: list[tuple[int | None, str]] = []
         self.folder: Path | None = None

@@ -161,15 +161,21 @@ def _common(settings: RunSettings) -> dict[str, Any]:
     return {name: value for name, value in plain(settings).items() if name not in RANK_0_ALONE}
 
 
-def check_fits(algo: Algo, dataset: MDPDataset, env: EnvSource) -> None:
+def check_fits(algo: Algo, dataset: MDPDataset, env: EnvSource, option: str = "eval_env=") -> None:
     """Checks that an environment has the spaces of the algorithm and the data.
+
+    Args:
+        algo: With networks.
+        dataset: That it learns from.
+        env: Left open if it is an object.
+        option: By which the environment was given, for the message.
 
     Raises:
         DatasetError: For other ones.
     """
     with GivenEnv(env).opened() as (opened,):
         check_environment(
-            algo.impl.observation_space, dataset.action_space, fit_stack(opened, algo), option="eval_env="
+            algo.impl.observation_space, dataset.action_space, fit_stack(opened, algo), option=option
         )
 
 
