@@ -15,6 +15,7 @@ from offlinekit.errors import UnsupportedError
 from offlinekit.sampling.batch import Batch
 from offlinekit.sampling.block_reader import BlockReader, is_mapped, row_bytes
 from offlinekit.sampling.loss_weights import scaled_weights, weights_of
+from offlinekit.sampling.n_step import drawable_rows
 from offlinekit.sampling.named_columns import own_columns
 from offlinekit.sampling.priorities import PrioritySampler
 from offlinekit.sampling.replay.replay_memory import ReplayMemory
@@ -82,7 +83,7 @@ class BlockSampler:
         self.batch_size, self.device, self.seed = batch_size, device, seed
         weights = weights_of(dataset)
         if weights is not None:
-            scaled = scaled_weights(dataset, weights > 0)
+            scaled = scaled_weights(dataset, (weights > 0) & drawable_rows(dataset, n_step, needs))
             needs, columns = (*needs, "weights"), {**(columns or {}), "weights": scaled}
         self.settings: dict[str, Any] = {
             "batch_size": batch_size,

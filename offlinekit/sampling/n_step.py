@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -58,6 +59,26 @@ def n_step_transitions(dataset: MDPDataset, rewards: Array, gamma: float, n_step
     next_rows[at_end] = n_rows + episode
     discounts[at_end[terminal[episode]]] = 0.0
     return NStep(total, discounts, next_rows, steps)
+
+
+def drawable_rows(dataset: MDPDataset, n_step: int, needs: Sequence[str]) -> Array:
+    """Returns which rows bring all that a batch needs, bool [N], without making their transitions.
+
+    Args:
+        dataset: N rows.
+        n_step: Steps of a transition.
+        needs: Names of columns.
+    """
+    if dataset.next_observations is not None or "next_observations" not in needs:
+        return np.ones(len(dataset), np.bool_)
+    ends, lengths = dataset.episode_ends, dataset.episode_lengths()
+    left = np.repeat(ends, lengths) - np.arange(len(dataset))  # Rows of the episode from this one on.
+    terminal = dataset.terminals[ends - 1]
+    drawable = (left > 1) | np.repeat(terminal | dataset.final_known, lengths)
+    if "next_actions" in needs:  # None follows a final observation at which the MDP went on.
+        drawable &= (left > n_step) | np.repeat(terminal | ~dataset.final_known, lengths)
+    result: Array = drawable
+    return result
 
 
 def single_steps(dataset: MDPDataset, rewards: Array, gamma: float) -> NStep:

@@ -279,7 +279,7 @@ class TransitionSampler:
         self._block_state = before.clone()
         if n_taken := int(taken.clone().view(torch.int64)):
             self._draw_block()
-            self._taken = n_taken
+            self._taken = min(n_taken, len(self._drawn))  # Of a smaller batch a block has more.
         self.generator.set_state(now.clone())
 
 

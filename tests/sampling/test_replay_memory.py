@@ -126,6 +126,17 @@ def test_the_newest_rows_stay_and_the_oldest_make_room(capacity, interleaved):
     assert (found[:, 4] - found[:, 0] == 1.0).all()  # What follows each is still its own.
 
 
+@pytest.mark.parametrize("n_lanes", range(2, 10))
+def test_more_environments_than_the_memory_has_rows(n_lanes):
+    for capacity in range(1, 10):
+        memory = ReplayMemory(recorded((1,)), capacity=capacity, keep=False, **settings(scaling=Scaling()))
+        play(memory, recorded((12,) * n_lanes), interleaved=True)
+        found = rows_of(memory)
+        assert (found[:, 4] - found[:, 0] == 1.0).all(), capacity
+        newest = recorded((12,) * n_lanes).observations.reshape(n_lanes, 12, 2).swapaxes(0, 1).reshape(-1, 2)
+        np.testing.assert_array_equal(found[:, 0], np.sort(newest[-capacity:, 0]))
+
+
 def test_rows_of_the_dataset_stay_beside_new_ones():
     dataset = recorded()
     whole = TransitionSampler(dataset, **settings())

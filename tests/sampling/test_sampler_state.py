@@ -44,6 +44,17 @@ def same(one, other):
     )
 
 
+@pytest.mark.parametrize(("before", "after"), [(8, 2**15), (2**15, 8), (8, 9)])
+def test_a_state_goes_on_with_another_batch_size(before, after):
+    given, other = (sampler_of(dataset("vector"), batch_size=size) for size in (before, after))
+    for _ in range(60):
+        given.sample()
+    other.set_state(given.state())
+    drawn = [numbers(other.sample()) for _ in range(80)]
+    assert all(len(rows) == after for rows in drawn)
+    assert not any(torch.equal(drawn[0], rows) for rows in drawn[1:])
+
+
 @pytest.mark.parametrize("kind", ["vector", "tree", "frames"])
 @pytest.mark.parametrize("batch_size", [1, 8, 5_000])
 def test_each_minibatch_has_the_transitions_of_its_rows(kind, batch_size):

@@ -13,6 +13,8 @@ from offlinekit.algos import DiscreteCQL
 from offlinekit.datasets import MDPDataset
 from offlinekit.errors import DatasetError, UnsupportedError
 from offlinekit.sampling import blocks
+from offlinekit.sampling.loss_weights import weighted
+from offlinekit.sampling.n_step import drawable_rows
 from offlinekit.sampling.sampler import TransitionSampler
 from offlinekit.sampling.scalers import Scaling
 from offlinekit.sampling.weights import Chooser, return_weights
@@ -124,3 +126,35 @@ def test_weights_need_the_dataset_in_memory(tmp_path: Path, monkeypatch: pytest.
     mapped = MDPDataset.open(dataset().save(tmp_path / "a.h5", compress=False))
     with pytest.raises(UnsupportedError, match="sampling_weights= needs the dataset in memory"):
         blocks.sampler_for(mapped, sampling_weights=np.ones(6))
+
+
+@pytest.mark.parametrize("needs", [(), ("next_observations",), ("next_observations", "next_actions")])
+@pytest.mark.parametrize("n_step", [1, 3])
+@pytest.mark.parametrize("final", [False, True])
+def test_weights_have_mean_1_over_the_rows_that_are_drawn_also_from_a_file(
+    needs: tuple[str, ...], n_step: int, final: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blocks, "POOL_BYTES", 1_000)
+    rng, n = np.random.default_rng(0), 400
+    last = np.arange(n) % 20 == 19
+    terminals = last & (np.arange(n) % 40 == 39)
+    seen = rng.normal(size=(n, 4)).astype(np.float32)
+    more = {"final_observations": seen[last]} if final else {}
+    data = MDPDataset(
+        seen, rng.uniform(-1, 1, (n, 2)), np.ones(n), terminals, timeouts=last & ~terminals, **more
+    )
+    data.save(tmp_path / "data.h5", compress=False)
+    weights = np.where(last, 500.0, 1.0 + np.arange(n) % 3)
+    how: dict[str, Any] = {"batch_size": 16, "gamma": 0.9, "n_step": n_step, "device": torch.device("cpu")}
+    how |= {"seed": 0, "scaling": Scaling(), "needs": needs}
+    held = TransitionSampler(weighted(data, weights), **how)
+    drawable = np.zeros(n, bool)
+    drawable[held.usable_rows().numpy()] = True
+    np.testing.assert_array_equal(drawable_rows(data, n_step, needs), drawable)
+    expected = weights / weights[drawable].mean()
+    mapped = blocks.BlockSampler(weighted(MDPDataset.open(tmp_path / "data.h5"), weights), **how)
+    known = {row.tobytes(): weight for row, weight in zip(seen, expected, strict=True)}
+    for sampler in (held, mapped):
+        for batch in (sampler.sample() for _ in range(30)):
+            wanted = [known[row.tobytes()] for row in batch.observations.numpy()]
+            np.testing.assert_allclose(batch.weights.numpy(), wanted, rtol=1e-5)  # type: ignore[attr-defined]

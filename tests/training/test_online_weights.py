@@ -9,7 +9,7 @@ import pytest
 import torch
 from walk_env import Walk, recorded_walk
 
-from offlinekit.algos import QC, SAC, TD3, MLPEncoder
+from offlinekit.algos import PRDC, QC, SAC, TD3, MLPEncoder
 from offlinekit.datasets import MDPDataset
 from offlinekit.errors import DatasetError
 from offlinekit.sampling.priorities import Priorities
@@ -72,6 +72,24 @@ def test_chunks_of_recorded_rows_have_weights_too():
     found = set(np.round(weights.flatten().numpy(), 4).tolist())
     assert {1.0} < found
     assert len(found) > 2
+
+
+def test_new_rows_weigh_as_a_recorded_one_that_is_drawn_does():
+    walk = recorded_walk()
+    n = len(walk)
+    cut = MDPDataset(
+        walk.observations + 50.0, walk.actions, walk.rewards, np.zeros(n), timeouts=np.arange(n) % 4 == 3,
+        action_space=walk.action_space,
+    )  # fmt: skip
+    observations, weights = drawn(
+        PRDC, 20, {"observation_scaler": None}, dataset=cut, weights=np.where(cut.timeouts, 500.0, 1.0)
+    )
+    is_recorded = observations[..., 0].flatten() > 25.0
+    old, new = weights.flatten()[is_recorded], weights.flatten()[~is_recorded]
+    assert len(old) > 20
+    assert len(new) > 20
+    torch.testing.assert_close(old, torch.ones_like(old))
+    torch.testing.assert_close(new, torch.ones_like(new))
 
 
 def test_rows_of_weight_0_change_nothing():

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from offlinekit.errors import did_you_mean
 from offlinekit.fields import parse_pairs
+from offlinekit.ground.hints import answers_guesses
 from offlinekit.interfaces import Evaluator
 from offlinekit.naming import register
 
@@ -29,6 +30,7 @@ OF_A_USER = "name a function of your own by register_evaluator of offlinekit.met
 REGISTERED: dict[str, Evaluator] = {}
 
 
+@answers_guesses
 def register_evaluator(name: str, *, overwrite: bool = False) -> Callable[[E], E]:
     """Names a function `(algo, dataset) -> float`, so that `get_evaluator`, sweeps and the command line find it.
 

@@ -42,9 +42,6 @@ class EpisodeRows:
         n_step: Largest number of steps, n >= 1.
         next_actions: Whether rows need the next action.
         returns: Whether rows need the returns to go.
-
-    Attributes:
-        tip: Where the observation after the newest row of a memory lies, or -1; for the memory's own use.
     """
 
     def __init__(self, gamma: float, n_step: int, next_actions: bool, returns: bool) -> None:
@@ -57,7 +54,7 @@ class EpisodeRows:
         self.observations: list[Array] = []
         self.actions: list[Array] = []
         self.rewards: list[np.float32] = []
-        self.terminated, self.tip = False, -1
+        self.terminated = False
 
     def add(
         self, observation: Array, action: Array, reward: float, after: Array, terminated: bool

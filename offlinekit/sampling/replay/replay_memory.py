@@ -94,6 +94,7 @@ class ReplayMemory:
         self._written: Array | None = self._spare.numpy() if device.type == "cpu" else None
         self._places_written = self._places.numpy() if device.type == "cpu" else self._places
         self._chains, self._free = n_step == 1, 0
+        self._newest: EpisodeRows | None = None  # Whose row was written last.
         needs = ("next_actions" in self.columns.find, "returns" in self.columns.find)
         self._episodes: dict[int, EpisodeRows] = {}
         self._new_episode = partial(EpisodeRows, gamma, n_step, *needs)
@@ -172,7 +173,8 @@ class ReplayMemory:
 
     def _write(self, row: CompleteRow, episode: EpisodeRows) -> None:
         """Writes a row and what follows it into the table, from which it can then be drawn."""
-        place = episode.tip if self._chains and 0 <= episode.tip == self._free - 1 else self._free
+        # The row behind its episode's last one begins where that ended, if no other row was written since.
+        place = self._free - 1 if self._chains and self._newest is episode else self._free
         if place + 1 >= len(self._spare):
             place = 0
         written, n_own = self._written, len(row.own)
@@ -187,7 +189,7 @@ class ReplayMemory:
         numbers[1, len(row.after) :] = 0.0
         if written is None:
             self._spare[place : place + 2].copy_(torch.from_numpy(numbers))
-        episode.tip, self._free = place + 1, place + 2
+        self._newest, self._free = episode, place + 2
         packed = self.columns.packed
         place += packed.first_spare
         if packed.steps is not None:

@@ -98,4 +98,4 @@ class EpochSampler:
         self._state, self._order, self._taken = before.clone(), self.drawn[:, :0], 0
         if n_taken := int(taken.clone().view(torch.int64)):
             self._begin_epoch()
-            self._taken = n_taken
+            self._taken = min(n_taken, self.updates_per_epoch)  # Another batch size has another count.

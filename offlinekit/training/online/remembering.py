@@ -14,6 +14,7 @@ from offlinekit.memory import memory_limit
 from offlinekit.nn.random import derive
 from offlinekit.sampling.block_reader import is_mapped, row_bytes
 from offlinekit.sampling.loss_weights import weighted
+from offlinekit.sampling.n_step import drawable_rows
 from offlinekit.sampling.priorities import Priorities
 from offlinekit.sampling.replay.growing import GrowingSampler
 from offlinekit.sampling.replay.mixture import MixedSampler
@@ -162,4 +163,7 @@ def _new_rows(
             return cast("ReplayMemory", algo.make_sampler(rows, **how))
         except UnsupportedError:
             pass  # Images, say: then it grows by episodes.
+    if kept is not None and weights is not None:
+        drawn = (weights > 0) & drawable_rows(kept, algo.n_step, algo.impl.needed)
+        weights = weights / weights[drawn].mean()
     return GrowingSampler(learned, kept, capacity)
