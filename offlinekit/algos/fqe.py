@@ -16,7 +16,8 @@ from offlinekit.algos.torch.fqe_impl import DiscreteFQEImpl, FQEImpl
 from offlinekit.core.algo import Algo
 from offlinekit.core.hyperparameters import Count, Positive, QKind, Rate, TDLoss
 from offlinekit.datasets import MDPDataset
-from offlinekit.envs.frame_stacking import observations_at, sight_of
+from offlinekit.envs.frame_stacking import observations_at
+from offlinekit.envs.past.sight import sight_of
 from offlinekit.errors import TrainingWarning, UnsupportedError
 from offlinekit.ground.action_spaces import own_actions
 from offlinekit.interfaces import Sampler

@@ -190,7 +190,6 @@ def choose(policy: str, env_id: str | None, which: str, sample: bool, device: st
     if policy.startswith("d4rl:"):
         return _of_d4rl(Path(policy.removeprefix("d4rl:")), env_id)
     from offlinekit.core.sharing import zoo
-    from offlinekit.envs.frame_stacking import fit_stack
 
     with usage("--policy"):
         place = zoo.placed(Path(policy))
@@ -200,7 +199,7 @@ def choose(policy: str, env_id: str | None, which: str, sample: bool, device: st
                 f"{policy!r}"
             )
     algo, env = load(find(place, which), env_id, device=device)
-    return Chosen(_acting(algo, sample), fit_stack(env, algo), _facts(policy, algo, sample))
+    return Chosen(_acting(algo, sample), env, _facts(policy, algo, sample))
 
 
 def _in_model(policy: str, dataset: MDPDataset, which: str, sample: bool, device: str) -> Chosen:
@@ -224,12 +223,11 @@ def _in_model(policy: str, dataset: MDPDataset, which: str, sample: bool, device
 
 def _acting(algo: Algo, sample: bool) -> PolicyLike:
     """Returns what draws an algorithm's actions, or takes the greedy ones."""
-    from offlinekit.core.units import SampledPolicy
-    from offlinekit.envs.callable_policies import GreedyPolicy
+    from offlinekit.core.units import GreedyActions, SampledPolicy
 
     if sample:
         return SampledPolicy(algo)
-    return GreedyPolicy(algo.predict) if not algo.is_stateful and algo.action_kind == "discrete" else algo
+    return GreedyActions(algo) if not algo.is_stateful and algo.action_kind == "discrete" else algo
 
 
 def _facts(policy: str, algo: Algo, sample: bool) -> dict[str, Any]:

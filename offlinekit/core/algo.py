@@ -22,7 +22,7 @@ from offlinekit.core.presets import Preset, find, published
 from offlinekit.core.stateful_actor import StatefulActor
 from offlinekit.core.units import Converter, prepared_policy
 from offlinekit.datasets import MDPDataset
-from offlinekit.envs.frame_stacking import as_windows, seen_space
+from offlinekit.envs.past.sight import as_windows, seen_space
 from offlinekit.errors import NotFittedError
 from offlinekit.fields import Check, Described
 from offlinekit.ground.hints import answers_guesses

@@ -11,10 +11,9 @@ from gymnasium import spaces
 
 from offlinekit.datasets import MDPDataset
 from offlinekit.envs.env_spaces import same_range
-from offlinekit.envs.frame_stacking import seen_space
+from offlinekit.envs.past.sight import seen_space, space_leaves
 from offlinekit.errors import DatasetWarning, UnsupportedError
 from offlinekit.ground.action_spaces import JointDiscrete
-from offlinekit.nn.trunks import space_leaves
 from offlinekit.sampling.scalers import Affine
 
 if TYPE_CHECKING:

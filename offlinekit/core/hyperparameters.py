@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from offlinekit.configured import check_names, describe
 from offlinekit.core.devices import check_device
-from offlinekit.envs.frame_stacking import sight_of
+from offlinekit.envs.past.sight import sight_of
 from offlinekit.fields import (
     Check,
     Count,

@@ -9,10 +9,11 @@ import numpy as np
 import torch
 
 from offlinekit.core.units import NO_LABELS, Converter
-from offlinekit.envs.frame_stacking import history_of
 from offlinekit.envs.legal_actions import legal_of, rest_of, space_of_rest
+from offlinekit.envs.past.seen_past import seen_of
+from offlinekit.envs.past.sight import is_image, sight_of, space_leaves
 from offlinekit.envs.stateful_policies import StatefulPolicy
-from offlinekit.nn.trunks import observation_leaves, space_leaves
+from offlinekit.nn.trunks import observation_leaves
 from offlinekit.types import Array, ArrayTree, rows, stack_trees
 
 if TYPE_CHECKING:
@@ -37,7 +38,8 @@ class StatefulActor(StatefulPolicy):
         super().__init__()
         self.impl, self.target_return, self.sample = algo.impl, target_return, sample
         self.impl.begin_episode(target_return)  # Raises now what the first step would.
-        self._n_rows = algo.history_length
+        self._sight = sight_of(algo)
+        self._n_rows = max(self._sight.frame_stack, self._sight.history)
         impl = self.impl
         self._converter = Converter(impl.observation_space, impl.action_space, algo.scaling, impl.device)
         self._reward_scaler = algo.scaling.reward
@@ -77,23 +79,30 @@ class StatefulActor(StatefulPolicy):
     ) -> tuple[Array, Sequence[Any]]:
         """Returns the actions [B, ...] in the units of the data and the memories that hold them.
 
-        A policy of histories remembers the rows, but for those of an environment that shows histories itself.
+        A policy of stacks or histories remembers the rows, but for those of an environment that shows these itself.
         """
         if self._n_rows == 1:
             return self._choose(observations, rewards, memories)
         pasts, begun = zip(*memories, strict=True)
-        if not self._is_history(observations):
+        if self._are_single(observations):
             pasts = tuple((*past, rows(observations, i))[-self._n_rows :] for i, past in enumerate(pasts))
-            observations = stack_trees([history_of(past, self._n_rows) for past in pasts])
+            observations = stack_trees([seen_of(past, self._sight) for past in pasts])
         actions, after = self._choose(observations, rewards, list(begun))
         return actions, list(zip(pasts, after, strict=True))
 
-    def _is_history(self, observations: ArrayTree) -> bool:
-        """Returns whether leaves [B, K, ...] have an axis of time."""
+    def _are_single(self, observations: ArrayTree) -> bool:
+        """Returns whether leaves [B, ...] are single images or rows, and no stacks or histories."""
         space = space_of_rest(self.impl.observation_space)
         given = rest_of(observations) if legal_of(observations) is not None else observations  # type: ignore[arg-type]  # A dict then.
-        first = np.asarray(observation_leaves(space, given)[0])
-        return first.ndim > len(space_leaves(space)[0].shape or ())
+        leaves = map(np.asarray, observation_leaves(space, given))
+        pairs = [(leaf, part.shape or ()) for leaf, part in zip(leaves, space_leaves(space), strict=True)]
+        if self._sight.history > 1:
+            return pairs[0][0].ndim <= len(pairs[0][1])
+        stack = self._sight.frame_stack
+        return any(
+            is_image(leaf.dtype, leaf.shape[1:]) and leaf.shape[1] * stack == shape[0]
+            for leaf, shape in pairs
+        )
 
     def _choose(
         self, observations: ArrayTree, rewards: Array, memories: list[Any]

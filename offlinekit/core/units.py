@@ -13,6 +13,7 @@ from gymnasium import spaces
 from torch import Tensor
 
 from offlinekit.datasets.mdp_dataset import MDPDataset
+from offlinekit.envs.callable_policies import GreedyPolicy
 from offlinekit.envs.legal_actions import given_observations, legal_of
 from offlinekit.envs.text.token_space import TokenSpace
 from offlinekit.ground.action_spaces import (
@@ -149,6 +150,19 @@ class Converter:
 
     def _tensor(self, array: Array) -> Tensor:
         return torch.as_tensor(np.ascontiguousarray(array), device=self.device)
+
+
+class GreedyActions(GreedyPolicy):
+    """The greedy discrete actions of an algorithm, each taken for certain.
+
+    Args:
+        algo: With networks.
+    """
+
+    def __init__(self, algo: Algo) -> None:
+        super().__init__(algo.predict)
+        self.frame_stack, self.frame_pad = algo.frame_stack, algo.frame_pad
+        self.history_length, self.impl = algo.history_length, algo.impl
 
 
 class SampledPolicy:

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from offlinekit.envs.frame_stacking import observations_at, sight_of
+from offlinekit.envs.frame_stacking import observations_at
+from offlinekit.envs.past.sight import sight_of
 from offlinekit.errors import UnsupportedError
 from offlinekit.ground.action_spaces import joined_actions
 from offlinekit.sampling.batch import Batch, TrajectoryBatch

@@ -12,8 +12,8 @@ from typing import Any, TypeAlias
 from gymnasium import spaces
 from torch import nn
 
-from offlinekit.envs.frame_stacking import row_space
 from offlinekit.envs.legal_actions import has_legal_actions, space_of_rest
+from offlinekit.envs.past.sight import row_space, space_leaves
 from offlinekit.errors import did_you_mean
 from offlinekit.fields import Count, checked
 from offlinekit.ground.hints import answers_guesses, answers_keywords
@@ -26,7 +26,6 @@ from offlinekit.nn.trunks import (
     UserTrunk,
     WithoutLegalActions,
     is_image,
-    space_leaves,
 )
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {

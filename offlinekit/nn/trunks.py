@@ -11,18 +11,10 @@ from gymnasium import spaces
 from torch import Tensor, nn
 
 from offlinekit.envs.legal_actions import rest_of
+from offlinekit.envs.past.sight import space_leaves
 from offlinekit.ground.category_space import CategorySpace
 from offlinekit.sampling.batch import TensorTree
 from offlinekit.types import map_tree
-
-
-def space_leaves(space: spaces.Space[Any]) -> list[spaces.Space[Any]]:
-    """Returns the leaves of a nested space, in the order of `observation_leaves`."""
-    if isinstance(space, spaces.Dict):
-        return [leaf for part in space.spaces.values() for leaf in space_leaves(part)]
-    if isinstance(space, spaces.Tuple):
-        return [leaf for part in space.spaces for leaf in space_leaves(part)]
-    return [space]
 
 
 def observation_leaves(space: spaces.Space[Any], tree: Any) -> list[Any]:

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from offlinekit.datasets.mdp_dataset import MDPDataset
-from offlinekit.envs.frame_stacking import check_history, check_stack, is_image
+from offlinekit.envs.frame_stacking import check_history, check_stack
 from offlinekit.envs.legal_actions import legal_of
+from offlinekit.envs.past.sight import is_image
 from offlinekit.errors import DatasetError
 from offlinekit.sampling.batch import Batch, batch_class, with_axes
 from offlinekit.sampling.frames import Frames

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from offlinekit.datasets.mdp_dataset import MDPDataset
-from offlinekit.envs.frame_stacking import check_stack, is_image
+from offlinekit.envs.frame_stacking import check_stack
+from offlinekit.envs.past.sight import is_image
 from offlinekit.errors import DatasetError
 from offlinekit.sampling.batch import TrajectoryBatch, batch_class, with_axes
 from offlinekit.sampling.loss_weights import COLUMN, scaled_weights, weights_of

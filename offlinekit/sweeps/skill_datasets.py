@@ -12,10 +12,10 @@ import gymnasium
 from offlinekit.algos.double_dqn import DoubleDQN
 from offlinekit.algos.sac import SAC
 from offlinekit.core.algo import Algo
-from offlinekit.core.units import SampledPolicy
+from offlinekit.core.units import GreedyActions, SampledPolicy
 from offlinekit.datasets import MDPDataset, collect
 from offlinekit.datasets.editing.thinning import first_rows, merge
-from offlinekit.envs.callable_policies import GreedyPolicy, RandomPolicy
+from offlinekit.envs.callable_policies import RandomPolicy
 from offlinekit.errors import DatasetError
 from offlinekit.events import get_logger
 
@@ -187,4 +187,4 @@ def _behaviour(
         }
     algo = front.load(snapshot.path)
     facts = {"policy": snapshot.path.name, "algorithm": front.__name__, "policy_return": snapshot.mean_return}
-    return GreedyPolicy(algo.predict) if algo.action_kind == "discrete" else SampledPolicy(algo), facts
+    return GreedyActions(algo) if algo.action_kind == "discrete" else SampledPolicy(algo), facts

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from gymnasium import spaces
 
-from offlinekit.envs.frame_stacking import history_space
+from offlinekit.envs.past.sight import history_space
 from offlinekit.nn.encoders import GRUEncoder, MLPEncoder, make_trunk
 from offlinekit.nn.random import Random
 from offlinekit.nn.trunks import Flat, RecurrentTrunk

@@ -8,7 +8,7 @@ import torch
 from gymnasium import spaces
 
 from offlinekit.datasets import MDPDataset
-from offlinekit.envs.frame_stacking import stacked_space
+from offlinekit.envs.past.sight import stacked_space
 from offlinekit.errors import DatasetError
 from offlinekit.sampling.sampler import TransitionSampler
 from offlinekit.sampling.scalers import Affine, Scaling

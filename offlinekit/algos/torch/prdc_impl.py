@@ -9,7 +9,7 @@ from torch import Tensor
 
 from offlinekit.algos.torch.td3_plus_bc_impl import TD3PlusBCImpl
 from offlinekit.datasets.mdp_dataset import MDPDataset
-from offlinekit.envs.frame_stacking import row_space
+from offlinekit.envs.past.sight import row_space
 from offlinekit.errors import NotFittedError, UnsupportedError
 from offlinekit.interfaces import Sampler
 from offlinekit.nn.neighbours import Neighbours

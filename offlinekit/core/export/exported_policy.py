@@ -14,13 +14,14 @@ from torch.nn.utils import parametrize
 from torch.utils._pytree import tree_leaves
 
 from offlinekit.envs.legal_actions import legal_of
+from offlinekit.envs.past.sight import space_leaves
 from offlinekit.envs.text.token_space import TokenWindow
 from offlinekit.errors import UnsupportedError
 from offlinekit.ground.action_spaces import JointDiscrete, part_sizes
 from offlinekit.nn.dispatch import Dispatch
 from offlinekit.nn.networks import Ensemble
 from offlinekit.nn.policies import ActionParts
-from offlinekit.nn.trunks import observation_leaves, space_leaves
+from offlinekit.nn.trunks import observation_leaves
 from offlinekit.sampling.scalers import Affine
 from offlinekit.types import Array, map_tree
 

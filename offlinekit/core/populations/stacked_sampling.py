@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from offlinekit.datasets import MDPDataset
-from offlinekit.envs.frame_stacking import sight_of
+from offlinekit.envs.past.sight import sight_of
 from offlinekit.errors import UnsupportedError
 from offlinekit.interfaces import BatchSource, Sampler
 from offlinekit.nn.random import derive

@@ -10,6 +10,9 @@ import numpy as np
 
 from offlinekit.envs.callable_policies import RandomPolicy, checked_actions, log_volume
 from offlinekit.envs.episode_loop import Slot
+from offlinekit.envs.frame_stacking import lacks_past
+from offlinekit.envs.past.seen_past import Past
+from offlinekit.envs.past.sight import sight_of
 from offlinekit.envs.stateful_policies import as_actor
 from offlinekit.errors import UnsupportedError
 from offlinekit.ground.action_spaces import held_space
@@ -32,18 +35,26 @@ class Behaviour:
         policy: As `as_actor` takes it. A stateful one does not see actions drawn in place of its own.
         action_space: Of the environment.
         epsilon: Probability, in each step, of an action drawn uniformly from the space.
+        shows: Space of the environment's observations; if a policy sees stacks or histories of them, it is shown these.
 
     Raises:
         ValueError: For an epsilon outside [0, 1].
         UnsupportedError: For an epsilon above 0 in an unbounded space.
     """
 
-    def __init__(self, policy: PolicyLike, action_space: gymnasium.Space[Any], epsilon: float = 0.0) -> None:
+    def __init__(
+        self,
+        policy: PolicyLike,
+        action_space: gymnasium.Space[Any],
+        epsilon: float = 0.0,
+        shows: gymnasium.Space[Any] | None = None,
+    ) -> None:
         if not 0 <= epsilon <= 1:
             raise ValueError(f"epsilon must be in [0, 1], got {epsilon}")
         if epsilon > 0:
             log_volume(action_space)
         self.actor, self.space, self.epsilon = as_actor(policy), action_space, epsilon
+        self._past = Past(sight_of(policy)) if lacks_past(policy, shows) else None
         self._held = held_space(action_space)
         self._log_prob, self._seed_policy = (getattr(policy, name, None) for name in ("log_prob", "seed"))
         self.seed(0)
@@ -61,12 +72,13 @@ class Behaviour:
         Raises:
             ValueError: For actions or log-probabilities of another shape.
         """
-        n, rewards = len(slots), [slot.reward for slot in slots]
-        result = self.actor.act(observations, rewards, [slot.episode for slot in slots])
+        n, rewards, episodes = len(slots), [slot.reward for slot in slots], [slot.episode for slot in slots]
+        seen = observations if self._past is None else self._past.seen(observations, episodes)
+        result = self.actor.act(seen, rewards, episodes)
         actions, log_probs = result if isinstance(result, tuple) else (result, None)
         actions = self._mixed(checked_actions(actions, self.space, n), observations)
         if self._log_prob is not None and (log_probs is None or self.epsilon > 0):
-            log_probs = self._answer(observations, actions)
+            log_probs = self._answer(seen, actions)
         elif self.epsilon > 0:
             log_probs = None
         if log_probs is None:
@@ -75,6 +87,12 @@ class Behaviour:
         if log_probs.shape != (n,):
             raise ValueError(f"expected log-probabilities of shape ({n},), got {log_probs.shape}")
         return actions, self._mixture(log_probs, observations, actions)
+
+    def forget(self, episode: int) -> None:
+        """Begins an episode anew, or lets go of one that is over."""
+        self.actor.forget(episode)
+        if self._past is not None:
+            self._past.forget(episode)
 
     def _answer(self, observations: ArrayTree, actions: Array) -> ArrayLike | None:
         """Returns the log-probabilities of the actions taken; None if the policy has none."""

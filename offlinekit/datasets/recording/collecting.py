@@ -58,7 +58,7 @@ def collect(
     Args:
         policy: An algorithm, an object with `predict`, or a callable, from observations [B, ...] to actions
             [B, ...] or a pair of actions and log-probabilities [B]; see `Behaviour` for what else it may have.
-        env: As in `evaluate`.
+        env: As in `evaluate`. Rows are what it shows, single images too if the policy sees stacks of them.
         n_steps: N, at least 1.
         out: File to write, as `MDPDataset.save` does, or None.
         epsilon: Probability of a uniformly random action in each step.
@@ -84,7 +84,7 @@ def collect(
         raise FileExistsError(f"{out} is there already; remove it, or write to another file")
     with GivenEnv(env).opened(n_envs, n_envs or AT_ONCE) as envs:
         _check_recordable(envs[0], seed)
-        behaviour = Behaviour(policy, envs[0].action_space, epsilon)
+        behaviour = Behaviour(policy, envs[0].action_space, epsilon, envs[0].observation_space)
         settings = {"epsilon": epsilon, "seed": seed, "n_envs": len(envs), "max_steps": max_steps}
         where = env_facts(envs[0])
         recording = {**settings, "part_steps": part_steps, **where}

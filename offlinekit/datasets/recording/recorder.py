@@ -74,7 +74,7 @@ class Recorder(EpisodeLoop):
     def started(self, slot: Slot) -> None:
         """Begins the rows of an episode."""
         self._running[slot.episode] = []
-        self.behaviour.actor.forget(slot.episode)
+        self.behaviour.forget(slot.episode)
 
     def stepped(self, slot: Slot, before: ArrayTree, index: int) -> None:
         """Keeps a row.
@@ -101,7 +101,7 @@ class Recorder(EpisodeLoop):
             None if log_probs[0] is None else np.array(log_probs, np.float32),
             slot.terminated,
         )
-        self.behaviour.actor.forget(slot.episode)
+        self.behaviour.forget(slot.episode)
 
     def dataset(self) -> MDPDataset:
         """Returns what was recorded."""
@@ -120,7 +120,7 @@ def record_episodes(
         epsilon: Probability of a uniformly random action in each step.
         seed: Episode i starts from seed + i.
     """
-    behaviour = Behaviour(policy, env.action_space, epsilon)
+    behaviour = Behaviour(policy, env.action_space, epsilon, env.observation_space)
     behaviour.seed(seed)
     recorder = Recorder(behaviour, [env], n_rows, seed)
     recorder.run()

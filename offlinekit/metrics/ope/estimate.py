@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from offlinekit.envs.frame_stacking import sight_of
+from offlinekit.envs.past.sight import sight_of
 from offlinekit.errors import UnanswerableError, UnsupportedError
 from offlinekit.ground.hints import answers_guesses
 from offlinekit.metrics.ope.contributions import Contributions

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import sparse
 
-from offlinekit.envs.frame_stacking import next_observations_of, observations_at, sight_of
+from offlinekit.envs.frame_stacking import next_observations_of, observations_at
+from offlinekit.envs.past.sight import sight_of
 from offlinekit.ground.action_spaces import numbers_from_0
 from offlinekit.metrics.ope.dice import Flow
 from offlinekit.metrics.ope.fitted_behaviour import vectors

@@ -9,7 +9,8 @@ import numpy as np
 
 from offlinekit.datasets.findings import refuse_first
 from offlinekit.datasets.inspection.rules import no_log_probs
-from offlinekit.envs.frame_stacking import next_observations_of, observations_at, sight_of
+from offlinekit.envs.frame_stacking import next_observations_of, observations_at
+from offlinekit.envs.past.sight import sight_of
 from offlinekit.errors import UnsupportedError
 from offlinekit.ground.action_spaces import numbers_from_0
 from offlinekit.metrics.batches import ROWS_AT_ONCE

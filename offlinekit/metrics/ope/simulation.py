@@ -13,7 +13,7 @@ from scipy import stats
 
 from offlinekit.core.algo import Algo
 from offlinekit.core.bases.model_based import ModelBased
-from offlinekit.envs.frame_stacking import sight_of
+from offlinekit.envs.past.sight import sight_of
 from offlinekit.errors import UnsupportedError
 from offlinekit.metrics.ope.logged import Floats
 from offlinekit.metrics.ope.target import TargetPolicy

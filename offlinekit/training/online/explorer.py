@@ -9,8 +9,9 @@ import gymnasium
 import numpy as np
 
 from offlinekit.envs.callable_policies import RandomPolicy, checked_actions
-from offlinekit.envs.frame_stacking import FrameMemory, sight_of
-from offlinekit.envs.stateful_policies import Actor, Memoryless, StatefulPolicy, as_actor
+from offlinekit.envs.frame_stacking import FrameMemory, actor_in
+from offlinekit.envs.past.sight import sight_of
+from offlinekit.envs.stateful_policies import Actor, Memoryless, StatefulPolicy
 from offlinekit.errors import UnsupportedError
 from offlinekit.ground.action_spaces import held_space
 from offlinekit.nn.random import derive
@@ -32,6 +33,7 @@ class Explorer(StatefulPolicy):
         algo: What learns.
         settings: Of the run.
         space: Of the environment's actions.
+        shows: Space of its observations.
         reached: Returns the environment steps taken, and the share of the run that is done.
         prepare: Makes a quicker policy, of scaled observations, of the algorithm's own.
     """
@@ -41,6 +43,7 @@ class Explorer(StatefulPolicy):
         algo: Algo,
         settings: OnlineSettings,
         space: gymnasium.Space[Any],
+        shows: gymnasium.Space[Any],
         reached: Callable[[], tuple[int, float]],
         prepare: Callable[[Choose], Choose] = lambda choose: choose,
     ) -> None:
@@ -49,7 +52,7 @@ class Explorer(StatefulPolicy):
         self._held = held_space(space)
         self.learner = _actor(algo, settings["exploration"] == "policy", prepare)
         guide = settings["guide"]
-        self.guide = None if guide is None else as_actor(guide)
+        self.guide = None if guide is None else actor_in(guide, shows)
         self._ages: dict[int | None, int] = {}
         is_bounded = isinstance(self._held, gymnasium.spaces.Box) and self._held.is_bounded()
         if settings["noise"] > 0 and not is_bounded:

@@ -10,6 +10,7 @@ import numpy as np
 from offlinekit.datasets import MDPDataset
 from offlinekit.datasets.spaces import check_environment
 from offlinekit.envs.frame_stacking import fit_stack, observations_at
+from offlinekit.envs.past.sight import image_shapes, shapes_of
 from offlinekit.errors import UnsupportedError
 from offlinekit.sampling.loss_weights import loss_weights
 from offlinekit.sampling.scalers import resolve_scaler
@@ -121,7 +122,7 @@ def check_acting(algo: Algo, example: MDPDataset, env: gymnasium.Env[Any, Any]) 
         env: Where it is to act.
 
     Raises:
-        UnsupportedError: For an algorithm that does not act, or an environment that stacks its images.
+        UnsupportedError: For an algorithm that does not act, or an environment that stacks its images or has none.
         DatasetError: For an environment of other spaces.
     """
     with undisturbed(algo):
@@ -129,6 +130,11 @@ def check_acting(algo: Algo, example: MDPDataset, env: gymnasium.Env[Any, Any]) 
     shown = fit_stack(env, algo)
     spaces = (algo.impl.observation_space, algo.impl.action_space)
     check_environment(*spaces, shown, whose="the algorithm", option="env=")
+    if algo.frame_stack > 1 and not image_shapes(env.observation_space):
+        raise UnsupportedError(
+            f"{type(algo).__name__} stacks {algo.frame_stack} uint8 images [C, H, W], and the environment shows none: "
+            f"its observations have the shapes {shapes_of(env.observation_space)}; leave frame_stack at 1"
+        )
     if algo.frame_stack > 1 and shown is env:
         raise UnsupportedError(
             f"{type(algo).__name__} stacks {algo.frame_stack} images itself; give an environment that shows single ones"

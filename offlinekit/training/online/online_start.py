@@ -119,8 +119,8 @@ def start_online(
         )
         draw_by_losses(algo.impl, sampler, priorities)
         engine = _engine(algo, sampler, settings)
-        space = envs[0].action_space
-        explorer = Explorer(algo, settings, space, lambda: (loop.n_steps, done()), engine.acting)
+        space, shows = envs[0].action_space, envs[0].observation_space
+        explorer = Explorer(algo, settings, space, shows, lambda: (loop.n_steps, done()), engine.acting)
         behaviour = Behaviour(explorer, space, settings["epsilon"])
         loop = ActingLoop(behaviour, envs, algo.seed or 0, memory, settings["episode_steps"], example)
         first = 0
