@@ -132,7 +132,7 @@ def test_networks_and_scalers_of_a_preset_are_made():
 
 
 def test_the_best_of_many_next_actions_is_taken_by_the_lowest_critic():
-    # Cal-QL (conservative_sac.py:180-185) and WSRL (sac.py:247-210) take the minimum over critics, then the maximum.
+    # Cal-QL (conservative_sac.py:180-185) and WSRL (sac.py:247-251) take the minimum over critics, then the maximum.
     found = {
         algo.__name__: {algo.preset(preset.dataset, device="cpu").max_backup_order}
         for algo, preset in EVERY

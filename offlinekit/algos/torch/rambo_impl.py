@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 class RAMBOImpl(ModelBasedImpl, SACImpl):
     """L_model = weight E_rollouts[A log p(s', r|s, a)] + L_data against the policy's; arXiv:2204.12581, algorithm 1.
 
-    Order: the policy clones the data for `warmup_steps` updates, then temperature, actor, critics and model. At a weight of 0
-    the model stays as it was fitted.
+    Order: the policy clones the data for `warmup_steps` updates, then temperature, actor, critics and model.
+    At a weight of 0 the model stays as it was fitted.
     """
 
     config: RAMBO

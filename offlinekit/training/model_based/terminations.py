@@ -91,7 +91,7 @@ def hopper(observations: Tensor, actions: Tensor, after: Tensor, first: int = 0)
 
 
 def walker2d(observations: Tensor, actions: Tensor, after: Tensor, first: int = 0) -> Tensor:
-    """Returns where a walker is not within heights (0.8, 2) and angles (-1, 1), or another number is 100 or more in size.
+    """Returns where a walker is not within heights (0.8, 2) and angles (-1, 1), or another number beyond 100.
 
     The environment itself has no such bound; published rules of models do, since rows that diverge teach nothing.
 
