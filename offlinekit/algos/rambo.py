@@ -19,7 +19,8 @@ class RAMBO(ModelBased, SAC):
     """
 
     adversarial_weight: Annotated[
-        NonNegative, "Of the model's advantage loss, beside its likelihood's 1."
+        NonNegative,
+        "Of the model's advantage loss, beside its likelihood's 1; at 0 the model stays as it was fitted.",
     ] = 3e-4
     adversarial_learning_rate: Annotated[Positive, "Of the model, once the policy learns in it."] = 3e-4
     warmup_steps: Annotated[Steps, "First updates, in which the policy clones the data."] = 10_000

@@ -77,6 +77,53 @@ def test_advantages_by_hand():
     close(found[:3], [13 / 6 / deviation, 7 / 6 / deviation, -20 / 6 / deviation], atol=1e-3)
 
 
+def test_advantages_value_the_mode_of_the_policy():
+    impl = build()
+    set_constant(impl.policy, [0.3, 5.0])  # Wide, so that draws are far from the mode tanh(0.3) = 0.29131.
+    set_table(impl.q, [[[0.0], [1.0]], [[0.0], [1.0]]])  # Q = a.
+    step = impl.model.imagine(torch.zeros(3, 1), torch.zeros(3, 1), impl.random)
+    step = step._replace(rewards=torch.tensor([1.0, 0.0, 0.0]), ends=torch.tensor([False, False, True]))
+    found = impl.advantages(torch.zeros(3, 1), torch.zeros(3, 1), step, torch.ones(3))
+    gained = torch.tensor([1 + 0.5 * math.tanh(0.3), 0.5 * math.tanh(0.3), 0.0])
+    close(found, (gained - gained.mean()) / gained.std(correction=0), atol=1e-3)
+
+
+@pytest.mark.parametrize("real_share", [0.0, 0.3, 0.5, 1.0])
+def test_cloning_draws_whole_minibatches_of_recorded_rows(monkeypatch, real_share):
+    # One epoch of 64 rows in minibatches of 8 is 8 updates, whatever share they have later.
+    algo = RAMBO(
+        dynamics={**MODEL, "max_epochs": 1}, warmup_steps=4, n_rollouts=16, rollout_length=1, real_share=real_share,
+        batch_size=8, **ON_CPU,
+    )  # fmt: skip
+    seen = []
+    update = algo.impl_class.update
+
+    def noted(self: Any, batch: Any) -> Any:
+        seen.append((len(batch.rewards), int(batch.imagined.sum()), len(batch.observations.unique(dim=0))))
+        return update(self, batch)
+
+    monkeypatch.setattr(algo.impl_class, "update", noted)
+    algo.fit(small_dataset("continuous"), 6, out=None, progress=False, engine="eager")
+    n_imagined = 8 - round(8 * real_share)
+    assert [size[:2] for size in seen] == [(8, 0)] * 4 + [(8, n_imagined)] * 2
+    assert all(different > 4 for *_, different in seen[:4])
+
+
+def test_at_a_weight_of_0_the_model_stays_as_it_was_fitted():
+    data = small_dataset("continuous")
+    algo = RAMBO(
+        dynamics={**MODEL, "max_epochs": 1}, warmup_steps=2, n_rollouts=16, rollout_length=1, batch_size=8,
+        adversarial_weight=0.0, **ON_CPU,
+    )  # fmt: skip
+    algo.fit(data, 3, out=None, progress=False)
+    fitted = {name: value.clone() for name, value in algo.impl.model.state_dict().items()}
+    algo.fit(data, 6, out=None, progress=False)
+    assert all(torch.equal(value, fitted[name]) for name, value in algo.impl.model.state_dict().items())
+    assert "model" not in [one.name for one in algo.impl.objectives]
+    with pytest.raises(ValueError, match=r"adversarial_weight of a RAMBO with networks stays as it is"):
+        algo.adversarial_weight = 0.1
+
+
 def test_the_models_loss_by_hand():
     impl = build(adversarial_weight=0.25)
     seen = torch.tensor([[1.0], [5.0], [2.0], [3.0]])
@@ -133,7 +180,7 @@ def test_rollouts_are_renewed_once_the_policy_has_cloned(monkeypatch):
 
     monkeypatch.setattr(algo.impl_class, "rollouts", noted)
     algo.fit(small_dataset("continuous"), 12, out=None, progress=False)
-    assert at == [(0, 0), (5, 0), (8, 8), (11, 16)]  # Rows of the first policy go with its cloning.
+    assert at == [(5, 0), (8, 8), (11, 16)]  # None of a policy that knows nothing.
 
 
 def one_sided(n: int = 400) -> MDPDataset:
@@ -180,7 +227,7 @@ def turned(weight: float) -> tuple[float, float]:
 
 
 def test_the_model_turns_against_the_policy_and_stays_likely():
-    reward, fits = turned(0.0)
+    reward, fits = turned(1e-9)
     lowered, as_likely = turned(0.2)
     assert lowered < reward - 0.15
     assert as_likely == pytest.approx(fits, abs=0.1)

@@ -131,6 +131,21 @@ def test_networks_and_scalers_of_a_preset_are_made():
     assert antmaze.scaling.reward.transform([0.0, 1.0]).tolist() == [-5.0, 5.0]
 
 
+def test_the_best_of_many_next_actions_is_taken_by_the_lowest_critic():
+    # Cal-QL (conservative_sac.py:180-185) and WSRL (sac.py:247-251) take the minimum over critics, then the maximum.
+    found = {
+        algo.__name__: {algo.preset(preset.dataset, device="cpu").max_backup_order}
+        for algo, preset in EVERY
+        if "max_backup_order" in algo.hyperparameters() and preset.hyperparameters.get("max_backup")
+    }
+    assert found == {"CQL": {"action"}, "CalQL": {"action"}, "WSRL": {"action"}}
+
+
+def test_calql_goes_on_online_as_its_script_does():
+    preset = catalogue()["cal_ql"].presets()["antmaze-large-play-v2"]
+    assert preset.online == {"n_steps": 1_000_000, "mixing": 0.5}
+
+
 def test_entries_for_the_same_dataset_join():
     preset = ReBRAC.presets()["antmaze-large-play-v2"]
     assert preset.hyperparameters["gamma"] == 0.999

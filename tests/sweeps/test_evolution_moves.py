@@ -329,3 +329,30 @@ def test_noise_reaches_a_tenth_of_the_weights_that_act(datasets):
         else:
             assert not moved.any()
     assert 0.08 < changed / weights < 0.12
+
+
+def test_severe_noise_has_ten_times_the_weight_as_deviation_whatever_that_of_the_others(datasets):
+    algo = DiscreteCQL(seed=0, encoder=MLPEncoder((256, 256))).build(datasets["cartpole-mixed"])
+    weights = {n: p for n, p in algo.impl.q.named_parameters() if n.endswith("weight")}
+    numbers_of_layers = set()
+    for seed in range(12):
+        deviation = 0.001 if seed % 2 else 0.01
+        for weight in weights.values():
+            weight.data.fill_(1000.0)
+        mutations.with_noise(algo, np.random.default_rng(seed), deviation, severe=True)
+        reached = {name: weight for name, weight in weights.items() if (weight != 1000.0).any()}
+        numbers_of_layers.add(len(reached))
+        for weight in reached.values():
+            if weight.numel() < 10_000:
+                continue
+            # New values are N(0, 1), those of usual noise 1000 +- 10 at most, of strong noise 1000 +- 10,000.
+            moved = weight[weight != 1000.0]
+            anew = moved.abs() < 6
+            strong = ((moved - 1000).abs() > 60) & ~anew
+            usual = moved[~anew & ~strong] - 1000
+            assert 0.03 < anew.float().mean() < 0.07
+            assert 0.03 < strong.float().mean() < 0.07
+            assert 8_000 < (moved[strong] - 1000).std() < 12_000
+            # Some strong noise is small; half of a normal lies within 0.6745 deviations.
+            assert 0.9 * deviation < usual.abs().median() / 1000 / 0.6745 < 1.1 * deviation
+    assert numbers_of_layers == {1, 2, 3}  # From one to all.

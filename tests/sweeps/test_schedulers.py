@@ -13,7 +13,7 @@ from offlinekit.errors import UnsupportedError
 from offlinekit.metrics.reporting.lineage import Lineage, LineageRow
 from offlinekit.nn.encoders import MLPEncoder
 from offlinekit.sweeps import CMAES, PB2, PBT, MultiFrequencyPBT, Range
-from offlinekit.sweeps.evolution import gaussian_process
+from offlinekit.sweeps.evolution import gaussian_process, population_based
 from offlinekit.sweeps.evolution.breeding import Breeding
 from offlinekit.sweeps.evolution.cma_es import _costs
 from offlinekit.sweeps.evolution.fitness import Reported, Verdict
@@ -122,6 +122,18 @@ def test_pb2_counts_the_first_copy_of_a_generation_as_seen(dataset):
     offspring = PB2(search=SEARCH, length=0.1).next_generation(given)
     first, second = offspring[6].values["learning_rate"], offspring[7].values["learning_rate"]
     assert abs(math.log10(first / second)) > 0.1
+
+
+def test_pb2_chooses_for_the_generation_that_follows(dataset, monkeypatch):
+    given, times = breeding(dataset, [4.0, 3.0, 2.0, 1.0], generation=3), []
+
+    def noted(seen, taken, time, rng, **options):
+        times.append((int(seen.times.max()), time))
+        return np.full(1, 0.5)
+
+    monkeypatch.setattr(population_based, "most_promising", noted)
+    PB2(search=SEARCH).next_generation(given)
+    assert times == [(3, 4)]  # Its copies train in generation 4, one behind the newest improvements.
 
 
 # Groups.

@@ -23,6 +23,9 @@ CASES = [
     ("neorl-hopper", [-500.0, 1.0, 0.0], False), ("neorl-hopper", [1.0, 0.5, 0.0], True),
     ("walker2d", [0.81, 0.0], False), ("walker2d", [0.79, 0.0], True), ("walker2d", [2.1, 0.0], True),
     ("walker2d", [1.0, 0.99], False), ("walker2d", [1.0, -1.1], True), ("walker2d", [NAN, 0.0], True),
+    ("walker2d", [1.0, 0.0, 99.0, -99.0], False), ("walker2d", [1.0, 0.0, -100.0], True),
+    ("walker2d", [1.0, 0.0, 100.0], True), ("walker2d", [1.0, 0.0, 0.0, NAN], True),
+    ("neorl-walker2d", [500.0, 1.0, 0.0, 5.0], False),  # How far it has come is no divergence.
     ("neorl-walker2d", [9.0, 1.0, 0.0], False), ("neorl-walker2d", [1.0, 9.0, 0.0], True),
     ("ant", [0.2, 0.0], False), ("ant", [0.19, 0.0], True), ("ant", [1.01, 0.0], True), ("ant", [0.5, NAN], True),
     ("humanoid", [1.0], False), ("humanoid", [0.99], True), ("humanoid", [2.01], True),

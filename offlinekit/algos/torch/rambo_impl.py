@@ -21,6 +21,7 @@ class RAMBOImpl(ModelBasedImpl, SACImpl):
     """L_model = weight E_rollouts[A log p(s', r|s, a)] + L_data against the policy's; arXiv:2204.12581, algorithm 1.
 
     Order: the policy clones the data for `warmup_steps` updates, then temperature, actor, critics and model.
+    At a weight of 0 the model stays as it was fitted.
     """
 
     config: RAMBO
@@ -28,25 +29,22 @@ class RAMBOImpl(ModelBasedImpl, SACImpl):
 
     @property
     def first_rollout(self) -> int:
-        """Updates before rollouts are renewed: cloning has no use for them."""
+        """Updates before the first rollouts: cloning has no use for them."""
         return int(self.config.warmup_steps)
 
     def build_objectives(self) -> list[Objective]:
-        """Returns the losses of cloning and, after that, those of SAC and of the model."""
+        """Returns the losses of cloning and, after that, those of SAC and of the model, if that is to turn."""
         config, steps = self.config, self.config.warmup_steps
         cloning = self.objective(
             "cloning", self.compute_cloning_loss, [self.policy], config.warmup_learning_rate, last=steps
         )
-        model = self.objective(
-            "model",
-            self.compute_model_loss,
-            self.model.learned_parts,
-            config.adversarial_learning_rate,
-            first=steps + 1,
-        )
         first = steps + 1
         late = [self.temperature_objective(first), self.actor_objective(first=first)]
-        return [cloning, *late, self.critic_objective(first=first), model]
+        late.append(self.critic_objective(first=first))
+        if config.adversarial_weight > 0:  # The authors leave the model as it is at 0.
+            parts, rate = self.model.learned_parts, config.adversarial_learning_rate
+            late.append(self.objective("model", self.compute_model_loss, parts, rate, first=first))
+        return [cloning, *late]
 
     def compute_cloning_loss(self, batch: Batch) -> Loss:
         """Returns -log pi(a|s) of recorded rows."""
@@ -79,13 +77,15 @@ class RAMBOImpl(ModelBasedImpl, SACImpl):
     def advantages(self, observations: Tensor, actions: Tensor, step: Imagined, imagined: Tensor) -> Tensor:
         """Returns r + gamma V(s') - Q(s, a) of drawn steps, [B], of mean 0 and deviation 1 over imagined rows.
 
+        V(s') is the value of the policy's mode.
+
         Args:
             observations: [B, D].
             actions: [B, A].
             step: What followed.
             imagined: [B], 1 for these rows, else 0.
         """
-        after, _ = self.policy.sample(step.next_observations)
+        after = self.policy.mode(step.next_observations)
         discounts = self.config.gamma * (~step.ends).float()
         worth = step.rewards + discounts * self.q.values(step.next_observations, after).amin(0)
         gained = worth - self.q.values(observations, actions).amin(0)

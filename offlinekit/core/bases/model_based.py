@@ -164,7 +164,7 @@ class ModelBasedImpl(Mixin):
 
     @property
     def first_rollout(self) -> int:
-        """The update from which on rollouts are renewed; before it minibatches have some of the first policy."""
+        """Updates before the first rollouts; their minibatches are of recorded rows alone."""
         return 0
 
     @property

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.interfaces import Sampler
-from offlinekit.sampling.batch import Batch, TensorTree
-from offlinekit.sampling.replay.mixture import MixedSampler
+from offlinekit.sampling.batch import Batch, Minibatch, TensorTree
+from offlinekit.sampling.replay.mixture import MixedSampler, first_rows, joined
 from offlinekit.sampling.replay.replay_memory import ReplayMemory
 from offlinekit.sampling.sampler import TransitionSampler
 from offlinekit.sampling.windows import rows_around
@@ -90,6 +90,8 @@ class ImaginedRows(ReplayMemory):
 class ImaginationSampler(MixedSampler):
     """Draws minibatches of which an exact share of rows was recorded, while a model made the others.
 
+    While `is_cloning` is set, all rows are recorded ones.
+
     Args:
         starts: Of the dataset, where rollouts begin.
         recorded: Of the dataset, what minibatches have of it.
@@ -111,6 +113,16 @@ class ImaginationSampler(MixedSampler):
         super().__init__(recorded, memory, batch_size, lambda: share)
         self.starts, self.memory, self.dataset = starts, memory, dataset
         self.imagines = round(share * batch_size) < batch_size
+        self.is_cloning = False
+
+    def sample(self) -> Minibatch:
+        """Draws the next minibatch; of recorded rows alone as many of theirs as fill it."""
+        if not self.is_cloning:
+            return super().sample()
+        first = self.recorded.sample()
+        n_parts = -(-self.batch_size // len(first.rewards))
+        parts = [first, *(self.recorded.sample() for _ in range(n_parts - 1))]
+        return first_rows(joined(parts), self.batch_size)
 
     def draw_recorded(self, n: int) -> Tensor:
         """Draws numbers of recorded rows, with replacement, int64 [n]."""

@@ -51,7 +51,10 @@ class Evolution(Scheduler):
     symmetric: Annotated[
         bool, "Whether hyperparameters move evenly in the logarithm, else by 0.8 or 1.2."
     ] = True
-    severe_noise: Annotated[bool, "Whether noise also draws some weights anew and syncs targets."] = False
+    severe_noise: Annotated[
+        bool,
+        "Whether noise also draws some weights anew, shakes as many by 10 times their size and syncs targets.",
+    ] = False
 
     def check_together(self) -> None:
         """Checks ranges that depend on one another."""

@@ -18,7 +18,8 @@ from offlinekit.sweeps.evolution.value_moves import Value
 
 Rng: TypeAlias = np.random.Generator
 NOISY_SHARE, RESET_SHARE, STRONG = 0.1, 0.05, 10.0
-"""Share of the weights that noise reaches; of these, that AgileRL resets and as many it shakes 10 times as much."""
+"""Share of the weights that noise reaches; of these, that AgileRL draws anew and as many whose noise has a deviation of
+10 times the weight, whatever the deviation of the others."""
 LARGEST = 1e6
 
 
@@ -70,15 +71,22 @@ def with_activation(algo: Algo, rng: Rng) -> tuple[Algo, str]:
 def with_noise(algo: Algo, rng: Rng, deviation: float, severe: bool = False) -> tuple[Algo, str]:
     """Adds noise to a tenth of the weights of what acts: normal, with a deviation relative to each weight.
 
+    Source of severe noise: AgileRL 2.58, hpo/mutation.py, `_gaussian_parameter_mutation`.
+
     Args:
         algo: With networks.
         rng: Of the draws.
         deviation: Of the noise, as a share of each weight.
-        severe: Whether a twentieth of these weights is drawn anew from a standard normal and another takes 10 times
-            the noise, and targets become copies, as in AgileRL.
+        severe: Whether a random number of layers is reached, from one to all; a twentieth of their weights that
+            noise reaches is drawn anew from a standard normal, another takes noise of 10 times each weight, and
+            targets become copies, as in AgileRL.
     """
     generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
-    for weight in _acting_weights(algo):
+    weights = _acting_weights(algo)
+    if severe:
+        n_reached = int(rng.integers(1, max(len(weights), 1) + 1))
+        weights = [weights[n] for n in rng.permutation(len(weights))[:n_reached]]
+    for weight in weights:
         noise = _normal(weight, generator)
         kind = torch.rand(weight.shape, generator=generator, dtype=torch.float32, device="cpu").to(
             weight.device
@@ -86,7 +94,7 @@ def with_noise(algo: Algo, rng: Rng, deviation: float, severe: bool = False) -> 
         kind = kind / NOISY_SHARE  # Below 1: reached by noise.
         scale = torch.full_like(kind, deviation)
         if severe:
-            scale = torch.where(kind < RESET_SHARE, STRONG * deviation, scale)
+            scale = torch.where(kind < RESET_SHARE, STRONG, scale)
         shaken = weight + noise * scale * weight.abs()
         if severe:
             shaken = torch.where((kind >= RESET_SHARE) & (kind < 2 * RESET_SHARE), noise, shaken)

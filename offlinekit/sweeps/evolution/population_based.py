@@ -91,7 +91,7 @@ class PB2(PBT):
         place = most_promising(
             seen,
             np.array(taken, np.float64).reshape(len(taken), len(ranges)),
-            breeding.lineage.last,
+            breeding.lineage.last + 1,
             rng,
             kappa=self.kappa,
             length=self.length,

@@ -59,17 +59,16 @@ class ModelBasedRun(Run):
             return 0
         every: int = self.learner.rollout_interval
         since = self.clock - max(self.start, self.learner.impl.first_rollout)
+        self.sampler.is_cloning = since < 0
         is_new = self.rolled.get("at") != self.clock
-        is_due = (since >= 0 and since % every == 0) or self.sampler.memory.n_usable == 0
+        is_due = since >= 0 and (since % every == 0 or self.sampler.memory.n_usable == 0)
         if self.sampler.imagines and is_new and is_due:
-            self._roll_out(anew=since == 0)
+            self._roll_out()
         return super().take(min(n_updates, every - since % every), stop)
 
-    def _roll_out(self, anew: bool) -> None:
-        """Rolls the policy out from recorded states, and adds the rows to those that updates draw, or replaces them."""
+    def _roll_out(self) -> None:
+        """Rolls the policy out from recorded states, and adds the rows to those that updates draw."""
         learner, memory = self.learner, self.sampler.memory
-        if anew:
-            memory.clear()
         total, n_alive = 0.0, []
         for rows, alive in learner.impl.roll_out(self.sampler, learner.n_rollouts, learner.rollout_length):
             memory.add_rows(rows, alive)

@@ -91,9 +91,18 @@ def hopper(observations: Tensor, actions: Tensor, after: Tensor, first: int = 0)
 
 
 def walker2d(observations: Tensor, actions: Tensor, after: Tensor, first: int = 0) -> Tensor:
-    """Returns where a walker is not within heights (0.8, 2) and angles (-1, 1)."""
-    height, angle = after[..., first], after[..., first + 1]
-    return ~((height > 0.8) & (height < 2.0) & (angle.abs() < 1.0))
+    """Returns where a walker is not within heights (0.8, 2) and angles (-1, 1), or another number beyond 100.
+
+    The environment itself has no such bound; published rules of models do, since rows that diverge teach nothing.
+
+    Args:
+        observations: Before the step.
+        actions: Of the step.
+        after: The observations after it.
+        first: Place of the height.
+    """
+    height, angle, rest = after[..., first], after[..., first + 1], after[..., first + 2 :]
+    return ~((rest.abs() < 100).all(-1) & (height > 0.8) & (height < 2.0) & (angle.abs() < 1.0))
 
 
 def ant(observations: Tensor, actions: Tensor, after: Tensor) -> Tensor:
