@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from gymnasium import spaces
 from loss_checks import close
 from table_networks import TABLE, set_constant
 
@@ -19,6 +20,7 @@ from offlinekit.errors import UnsupportedError
 from offlinekit.metrics.ope import estimate
 from offlinekit.nn import losses
 from offlinekit.testing import small_dataset
+from offlinekit.training import run_folder
 from offlinekit.training.model_based import model_phase
 
 QUIET: dict[str, Any] = {"out": None, "progress": False}
@@ -191,6 +193,50 @@ def test_the_model_is_a_run_of_its_own_and_is_shared(tmp_path, monkeypatch):
     assert torch.equal(*(a.impl.model.mlp.layers[-1].weight for a in pair))
     make(dynamics={"seed": 6}).fit(data, 2, **QUIET)
     assert len(fits) == 3
+
+
+def drifting(scale: float, seed: int) -> MDPDataset:
+    """Walks of so wide states and rewards."""
+    rng = np.random.default_rng(seed)
+    observations = rng.normal(size=(40, 2)) * scale
+    ends = np.arange(40) % 20 == 19
+    rewards, actions = -np.abs(observations).sum(1), rng.uniform(-1, 1, (40, 1))
+    space = spaces.Box(-1.0, 1.0, (1,))
+    return MDPDataset(observations, actions, rewards, np.zeros(40), ends, action_space=space)
+
+
+def test_the_model_learns_with_the_scalers_of_the_policy(tmp_path, monkeypatch):
+    monkeypatch.setattr(model_phase, "_RECENT", type(model_phase._RECENT)())
+    scaled: list[list[Any]] = []
+    fit = Dynamics.fit
+
+    def watched(self: Dynamics, *a: Any, **k: Any) -> Any:
+        fit(self, *a, **k)
+        scaled.append([self.impl.lowest.clone(), self.scaling.to_json()])
+        return self
+
+    monkeypatch.setattr(Dynamics, "fit", watched)
+    small, big = drifting(1.0, 0), drifting(100.0, 1)
+    options = {"observation_scaler": "standard", "reward_scaler": "standard"}
+    how: dict[str, Any] = {"out": tmp_path, "progress": False}
+
+    def begun_on(first: MDPDataset) -> MOPO:
+        return make(**options).build(first).fit(big, 3, **how)
+
+    own, other = begun_on(big), begun_on(small)
+    assert [found for _, found in scaled] == [a.scaling.to_json() for a in (own, other)]
+    assert own.scaling.to_json() != other.scaling.to_json()
+    for algo, (lowest, _) in zip((own, other), scaled, strict=True):
+        assert torch.equal(algo.impl.model.lowest, lowest)
+    # Equal scalers share a model, here and on disk.
+    for forget in (False, True):
+        if forget:
+            model_phase._RECENT.clear()
+        for first, algo in ((big, own), (small, other)):
+            assert torch.equal(begun_on(first).impl.model.lowest, algo.impl.model.lowest)
+    assert len(scaled) == 2
+    configs = [run_folder.read_config(path) for path in (tmp_path / "dynamics").glob("Dynamics_*")]
+    assert sorted("scaling" in config for config in configs) == [False, True]
 
 
 def test_files_hold_the_model(tmp_path):

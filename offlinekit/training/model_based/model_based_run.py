@@ -45,7 +45,8 @@ class ModelBasedRun(Run):
             return
         place = self.folder.parent if self.folder is not None else None
         model = self.learner.new_model()
-        networks = trained_model(model, self.sampler.dataset, dict(self.settings), place, self._deadline)
+        dataset, settings = self.sampler.dataset, dict(self.settings)
+        networks = trained_model(model, self.algo, dataset, settings, place, self._deadline)
         if networks is None:
             return
         impl.model.load_state_dict(networks)
