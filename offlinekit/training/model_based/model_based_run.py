@@ -38,7 +38,11 @@ class ModelBasedRun(Run):
         self.rolled: dict[str, float] = dict(state["rolled"]) if state else {}
 
     def open(self, *loggers: Logger) -> None:
-        """Starts the run, with the model's if it has not learned yet; one that runs out of time is not taken."""
+        """Starts the run, with the model's if it has not learned yet; one that runs out of time is not taken.
+
+        Raises:
+            KeyboardInterrupt: If the user interrupts the model's run; this one has a checkpoint to go on from.
+        """
         super().open(*loggers)
         impl = self.learner.impl
         if not self.sampler.imagines or bool(impl.model_is_trained):
@@ -46,7 +50,11 @@ class ModelBasedRun(Run):
         place = self.folder.parent if self.folder is not None else None
         model = self.learner.new_model()
         dataset, settings = self.sampler.dataset, dict(self.settings)
-        networks = trained_model(model, self.algo, dataset, settings, place, self._deadline)
+        self.save_initial()  # The model has checkpoints of its own.
+        try:
+            networks = trained_model(model, self.algo, dataset, settings, place, self._deadline)
+        except KeyboardInterrupt as stop:
+            raise type(stop)(f"interrupted while the model learned: {self.way_on()}") from stop
         if networks is None:
             return
         impl.model.load_state_dict(networks)
