@@ -21,7 +21,7 @@ from offlinekit.metrics.ope import estimate
 from offlinekit.nn import losses
 from offlinekit.testing import small_dataset
 from offlinekit.training import run_folder
-from offlinekit.training.model_based import model_phase
+from offlinekit.training.model_based import model_phase, terminations
 
 QUIET: dict[str, Any] = {"out": None, "progress": False}
 MODEL: dict[str, Any] = {"encoder": TABLE, "n_members": 3, "n_elites": 2, "max_epochs": 1, "batch_size": 32}
@@ -281,6 +281,28 @@ def test_time_outs_without_a_next_observation_teach_the_model_nothing():
     assert float((learned.next_observations - learned.observations).abs().max()) < 1.0
 
 
+def test_rules_of_the_users_own_get_the_units_of_the_data(monkeypatch):
+    seen: list[torch.Tensor] = []
+
+    def beyond(observations: torch.Tensor, actions: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
+        seen.append(actions)
+        return actions[..., 0] > 1.5
+
+    monkeypatch.setitem(terminations.RULES, "beyond", beyond)
+    data = small_dataset("continuous")  # Actions in [-2, 2].
+    algo = walking(make(dynamics={"termination": "beyond"}))
+    scaled = torch.tensor([[1.0, -1.0], [0.5, 0.0]])
+    step = algo.impl.model.imagine(torch.zeros(2, 4), scaled, algo.impl.random)
+    close(seen[-1], [[2.0, -2.0], [1.0, 0.0]])
+    assert step.ends.tolist() == [True, False]
+    actions = np.float32([[[2.0, -2.0], [1.0, 0.0]]] * 2)
+    _, _, ends = algo.model.sample_steps(
+        np.stack([data.observations[:2]] * 2), actions, np.random.default_rng(0)
+    )
+    close(seen[-1], actions)
+    assert ends.tolist() == [[True, False]] * 2
+
+
 def test_refusals():
     with pytest.raises(TypeError, match="hyperparameters of Dynamics by name"):
         MOPO(dynamics="hopper")
@@ -290,6 +312,8 @@ def test_refusals():
         MOPO(dynamics={"terminations": "hopper"})
     with pytest.raises(ValueError, match="the model has observation_scaler of the algorithm itself"):
         MOPO(dynamics={"observation_scaler": None})
+    with pytest.raises(ValueError, match="layers over a vector.*takes 'mlp' or 'residual'.*got <function"):
+        MOPO(dynamics={"encoder": lambda space: torch.nn.Linear(4, 8)})
     with pytest.raises(ValueError, match="single steps; n_step must be 1, got 3"):
         MOPO(n_step=3)
     with pytest.raises(UnsupportedError, match="leave out"):

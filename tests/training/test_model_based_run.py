@@ -167,6 +167,50 @@ def test_a_population_whose_model_was_interrupted_goes_on(monkeypatch, tmp_path)
             assert torch.equal(value, other.impl.state_tensors()[name]), name
 
 
+def test_a_member_that_came_to_its_end_has_no_rows_when_others_go_on(tmp_path):
+    def pair() -> Population:
+        return Population([MOPO(**{**SMALL, "seed": seed}) for seed in range(2)])
+
+    def stop(algo: MOPO, row: dict[str, Any]) -> None:
+        if algo.seed == 0 and row["step"] == 6:
+            signal.raise_signal(signal.SIGTERM)
+
+    data, settings = small_dataset("continuous"), {"out": tmp_path, "progress": False, "preemptible": True}
+    broken = pair()
+    with pytest.raises(Preempted):
+        broken.fit(data, 6, callbacks=[stop], log_interval=3, **settings)
+    assert [algo.grad_step == 6 for algo in broken] == [True, False]
+    resumed = pair().fit(data, 6, resume=broken.run_dirs, log_interval=3, **settings)
+    assert [algo.grad_step for algo in resumed] == [6, 6]
+    assert [algo.sampler.memory.n_usable for algo in resumed] == [0, 0]
+
+
+@pytest.mark.parametrize("change", [{"n_rollouts": 3}, {"retained_rounds": 1}, {"rollout_length": 1}])
+def test_a_smaller_ring_begins_anew(change):
+    data, quiet = small_dataset("continuous"), {"out": None, "progress": False}
+    algo = MOPO(**SMALL)
+    for step, _ in algo.fitter(data, 40, log_interval=6, **quiet):
+        if step == 6:
+            break
+    assert algo.sampler.memory.n_usable == 48
+    for name, value in change.items():
+        setattr(algo, name, value)
+    with pytest.warns(UserWarning, match="drawn anew.*a ring of another size"):
+        algo.fit(data, 6, **quiet)
+    assert algo.grad_step == 12
+
+
+def test_rows_that_are_gone_are_made_again_at_once():
+    algo = MOPO(**SMALL)
+    run = start_run(algo, small_dataset("continuous"), 8, out=None, progress=False)
+    run.open()
+    run.take(4, lambda: False)
+    run.rolled["at"] = run.clock  # As of a checkpoint behind rollouts whose rows do not fit.
+    algo.sampler.memory.clear()
+    assert run.take(4, lambda: False) == 4
+    run.close()
+
+
 def test_the_ring_is_in_checkpoints_and_not_in_policies(tmp_path):
     big = {**SMALL, "n_rollouts": 2_000}
     algo = MOPO(**big).fit(small_dataset("continuous"), 4, out=tmp_path, progress=False)

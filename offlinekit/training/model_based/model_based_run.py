@@ -37,6 +37,11 @@ class ModelBasedRun(Run):
         self.sampler = cast("ImaginationSampler", self.algo.sampler)
         self.rolled: dict[str, float] = dict(state["rolled"]) if state else {}
 
+    def __init__(self, *args: Any, **given: Any) -> None:
+        super().__init__(*args, **given)
+        if self.is_over:  # Of a member of a population; its last checkpoint holds rows.
+            self.sampler.memory.clear()
+
     def open(self, *loggers: Logger) -> None:
         """Starts the run, with the model's if it has not learned yet; one that runs out of time is not taken.
 
@@ -69,8 +74,8 @@ class ModelBasedRun(Run):
         every: int = self.learner.rollout_interval
         since = self.clock - max(self.start, self.learner.impl.first_rollout)
         is_new = self.rolled.get("at") != self.clock
-        is_due = (since >= 0 and since % every == 0) or self.sampler.memory.n_usable == 0
-        if self.sampler.imagines and is_new and is_due:
+        is_due = is_new and since >= 0 and since % every == 0
+        if self.sampler.imagines and (is_due or self.sampler.memory.n_usable == 0):
             self._roll_out(anew=since == 0)
         return super().take(min(n_updates, every - since % every), stop)
 
