@@ -312,7 +312,7 @@ def test_refusals():
         MOPO(dynamics={"terminations": "hopper"})
     with pytest.raises(ValueError, match="the model has observation_scaler of the algorithm itself"):
         MOPO(dynamics={"observation_scaler": None})
-    with pytest.raises(ValueError, match="layers over a vector.*takes 'mlp' or 'residual'.*got <function"):
+    with pytest.raises(ValueError, match=r"layers over a vector.*takes 'mlp' or 'residual'.*got <function"):
         MOPO(dynamics={"encoder": lambda space: torch.nn.Linear(4, 8)})
     with pytest.raises(ValueError, match="single steps; n_step must be 1, got 3"):
         MOPO(n_step=3)

@@ -136,7 +136,7 @@ def test_a_run_whose_model_was_interrupted_goes_on(monkeypatch, tmp_path, number
     interrupt_models(monkeypatch, number, at)
     broken = MOPO(**{**SMALL, "dynamics": model})
     kind = Preempted if number == signal.SIGTERM else KeyboardInterrupt
-    with pytest.raises(kind, match="while the model learned: saved; go on with resume='(.*)'") as raised:
+    with pytest.raises(kind, match=r"while the model learned: saved; go on with resume='(.*)'") as raised:
         broken.fit(data, 6, **settings)
     monkeypatch.undo()
     named = str(raised.value).split("'")[1]
@@ -156,7 +156,9 @@ def test_a_population_whose_model_was_interrupted_goes_on(monkeypatch, tmp_path)
     data, settings = small_dataset("continuous"), {"out": tmp_path, "progress": False}
     interrupt_models(monkeypatch, signal.SIGINT, 0)
     broken = pair()
-    with pytest.raises(KeyboardInterrupt, match="before the first update: saved; go on with resume=") as raised:
+    with pytest.raises(
+        KeyboardInterrupt, match="before the first update: saved; go on with resume="
+    ) as raised:
         broken.fit(data, 6, **settings)
     monkeypatch.undo()
     assert str(broken.run_dirs[1]) in str(raised.value)

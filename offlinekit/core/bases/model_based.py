@@ -54,13 +54,13 @@ def check_model_settings(value: object) -> None:
             raise ValueError(f"the model has {name} of the algorithm itself; give it there, not in dynamics")
     if _makes_modules(value.get("encoder")):
         raise ValueError(
-            "the model has layers over a vector: dynamics={'encoder': ...} takes 'mlp' or 'residual', their options, or "
-            f"hidden sizes such as [256, 256], got {value['encoder']!r:.100}"
+            "the model has layers over a vector: dynamics={'encoder': ...} takes 'mlp' or 'residual', their options, "
+            f"or hidden sizes such as [256, 256], got {value['encoder']!r:.100}"
         )
 
 
 def plain_model_settings(value: object) -> object:
-    """Returns settings of a model as files hold them; a function that makes networks is left for the check to refuse."""
+    """Returns settings of a model as files hold them; a function of the user's own is left for the check to refuse."""
     if not isinstance(value, Mapping):
         return value
     return {

@@ -84,7 +84,9 @@ class ImaginedRows(ReplayMemory):
         """Resumes from a state that `state` returned; one of another ring warns and leaves this one empty."""
         self.clear()
         size, width = len(self._generator.get_state()), self._spare.shape[1]
-        n_added = int(state[size : size + 8].cpu().clone().view(torch.int64)) if len(state) >= size + 8 else -1
+        n_added = (
+            int(state[size : size + 8].cpu().clone().view(torch.int64)) if len(state) >= size + 8 else -1
+        )
         n_usable = min(n_added, self.capacity)
         if n_added < 0 or len(state) != size + 8 + 2 * n_usable * width * ROW_BYTES:
             warnings.warn(
