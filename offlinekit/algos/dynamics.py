@@ -11,7 +11,7 @@ from gymnasium.spaces import Discrete
 from torch import Tensor
 
 from offlinekit.algos.fqe import QUICK
-from offlinekit.algos.torch.dynamics_impl import DiscreteDynamicsImpl, DynamicsImpl
+from offlinekit.algos.torch.dynamics_impl import DiscreteDynamicsImpl, DynamicsImpl, unscaled
 from offlinekit.core.algo import Algo
 from offlinekit.core.hyperparameters import Count, NonNegative, OneRow, Positive
 from offlinekit.datasets import MDPDataset
@@ -173,7 +173,8 @@ class Dynamics(Algo):
         if impl.learns_ends:
             return following, rewards, rng.random(shape) < ends.numpy()
         before, after = (torch.tensor(part, dtype=torch.float32) for part in (observations, following))
-        return following, rewards, RULES[self.termination](before, acted.cpu(), after).numpy()
+        taken = unscaled(acted.cpu(), scaling.action)
+        return following, rewards, RULES[self.termination](before, taken, after).numpy()
 
     def _inputs(self, observations: Array, actions: Array) -> tuple[Tensor, Tensor]:
         """Returns observations [..., D] and actions [..., A] or [...], scaled."""

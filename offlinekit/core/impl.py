@@ -177,6 +177,9 @@ class Impl(nn.Module):
             self.is_online = online
             self.redeclare()
 
+    def begin_online(self) -> None:
+        """Changes what an online run is to begin with, before `enter_phase`; a run that goes on has that already."""
+
     @property
     def needed(self) -> tuple[str, ...]:
         """Columns of `needs` that losses read in the present phase."""

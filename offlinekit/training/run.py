@@ -414,10 +414,11 @@ class Run:
     def _leave(self) -> None:
         """Saves at the update where the user interrupted, and says how to go on."""
         self.checkpoint()
-        where = (
-            f"saved; go on with resume={str(self.folder)!r}" if self.folder else "nothing saved (out=None)"
-        )
-        raise stopped(self, f"interrupted after {self.unit} {self.clock}: {where}")
+        raise stopped(self, f"interrupted after {self.unit} {self.clock}: {self.way_on()}")
+
+    def way_on(self) -> str:
+        """Returns how to go on from the last checkpoint, for a message."""
+        return f"saved; go on with resume={str(self.folder)!r}" if self.folder else "nothing saved (out=None)"
 
 
 def nothing_left(whose: str, done: int, n_steps: int) -> ValueError:

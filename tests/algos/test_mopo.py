@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from gymnasium import spaces
 from loss_checks import close
 from table_networks import TABLE, set_constant
 
@@ -19,7 +20,8 @@ from offlinekit.errors import UnsupportedError
 from offlinekit.metrics.ope import estimate
 from offlinekit.nn import losses
 from offlinekit.testing import small_dataset
-from offlinekit.training.model_based import model_phase
+from offlinekit.training import run_folder
+from offlinekit.training.model_based import model_phase, terminations
 
 QUIET: dict[str, Any] = {"out": None, "progress": False}
 MODEL: dict[str, Any] = {"encoder": TABLE, "n_members": 3, "n_elites": 2, "max_epochs": 1, "batch_size": 32}
@@ -193,6 +195,50 @@ def test_the_model_is_a_run_of_its_own_and_is_shared(tmp_path, monkeypatch):
     assert len(fits) == 3
 
 
+def drifting(scale: float, seed: int) -> MDPDataset:
+    """Walks of so wide states and rewards."""
+    rng = np.random.default_rng(seed)
+    observations = rng.normal(size=(40, 2)) * scale
+    ends = np.arange(40) % 20 == 19
+    rewards, actions = -np.abs(observations).sum(1), rng.uniform(-1, 1, (40, 1))
+    space = spaces.Box(-1.0, 1.0, (1,))
+    return MDPDataset(observations, actions, rewards, np.zeros(40), ends, action_space=space)
+
+
+def test_the_model_learns_with_the_scalers_of_the_policy(tmp_path, monkeypatch):
+    monkeypatch.setattr(model_phase, "_RECENT", type(model_phase._RECENT)())
+    scaled: list[list[Any]] = []
+    fit = Dynamics.fit
+
+    def watched(self: Dynamics, *a: Any, **k: Any) -> Any:
+        fit(self, *a, **k)
+        scaled.append([self.impl.lowest.clone(), self.scaling.to_json()])
+        return self
+
+    monkeypatch.setattr(Dynamics, "fit", watched)
+    small, big = drifting(1.0, 0), drifting(100.0, 1)
+    options = {"observation_scaler": "standard", "reward_scaler": "standard"}
+    how: dict[str, Any] = {"out": tmp_path, "progress": False}
+
+    def begun_on(first: MDPDataset) -> MOPO:
+        return make(**options).build(first).fit(big, 3, **how)
+
+    own, other = begun_on(big), begun_on(small)
+    assert [found for _, found in scaled] == [a.scaling.to_json() for a in (own, other)]
+    assert own.scaling.to_json() != other.scaling.to_json()
+    for algo, (lowest, _) in zip((own, other), scaled, strict=True):
+        assert torch.equal(algo.impl.model.lowest, lowest)
+    # Equal scalers share a model, here and on disk.
+    for forget in (False, True):
+        if forget:
+            model_phase._RECENT.clear()
+        for first, algo in ((big, own), (small, other)):
+            assert torch.equal(begun_on(first).impl.model.lowest, algo.impl.model.lowest)
+    assert len(scaled) == 2
+    configs = [run_folder.read_config(path) for path in (tmp_path / "dynamics").glob("Dynamics_*")]
+    assert sorted("scaling" in config for config in configs) == [False, True]
+
+
 def test_files_hold_the_model(tmp_path):
     data = small_dataset("continuous")
     algo = make().fit(data, 6, **QUIET)
@@ -235,6 +281,28 @@ def test_time_outs_without_a_next_observation_teach_the_model_nothing():
     assert float((learned.next_observations - learned.observations).abs().max()) < 1.0
 
 
+def test_rules_of_the_users_own_get_the_units_of_the_data(monkeypatch):
+    seen: list[torch.Tensor] = []
+
+    def beyond(observations: torch.Tensor, actions: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
+        seen.append(actions)
+        return actions[..., 0] > 1.5
+
+    monkeypatch.setitem(terminations.RULES, "beyond", beyond)
+    data = small_dataset("continuous")  # Actions in [-2, 2].
+    algo = walking(make(dynamics={"termination": "beyond"}))
+    scaled = torch.tensor([[1.0, -1.0], [0.5, 0.0]])
+    step = algo.impl.model.imagine(torch.zeros(2, 4), scaled, algo.impl.random)
+    close(seen[-1], [[2.0, -2.0], [1.0, 0.0]])
+    assert step.ends.tolist() == [True, False]
+    actions = np.float32([[[2.0, -2.0], [1.0, 0.0]]] * 2)
+    _, _, ends = algo.model.sample_steps(
+        np.stack([data.observations[:2]] * 2), actions, np.random.default_rng(0)
+    )
+    close(seen[-1], actions)
+    assert ends.tolist() == [[True, False]] * 2
+
+
 def test_refusals():
     with pytest.raises(TypeError, match="hyperparameters of Dynamics by name"):
         MOPO(dynamics="hopper")
@@ -244,6 +312,8 @@ def test_refusals():
         MOPO(dynamics={"terminations": "hopper"})
     with pytest.raises(ValueError, match="the model has observation_scaler of the algorithm itself"):
         MOPO(dynamics={"observation_scaler": None})
+    with pytest.raises(ValueError, match=r"layers over a vector.*takes 'mlp' or 'residual'.*got <function"):
+        MOPO(dynamics={"encoder": lambda space: torch.nn.Linear(4, 8)})
     with pytest.raises(ValueError, match="single steps; n_step must be 1, got 3"):
         MOPO(n_step=3)
     with pytest.raises(UnsupportedError, match="leave out"):

@@ -135,6 +135,25 @@ def test_nothing_learned_is_no_policy_to_keep():
     assert algo.impl.expanded == 0
 
 
+@pytest.mark.parametrize("learned", [False, True])
+def test_a_run_that_goes_on_is_expanded_as_it_began(tmp_path, learned):
+    how = {**ONLINE, "out": tmp_path, "log_interval": 6, "checkpoint_interval": 6}
+
+    def front():
+        return trained() if learned else PEX(encoder=MLPEncoder((8,)), batch_size=8, seed=0, device="cpu")
+
+    broken = front()
+    for step, _ in broken.fitter_online(Walk(), 24, **how):
+        if step >= 12:
+            break
+    assert broken.grad_step > 0
+    resumed = front().fit_online(Walk(), 24, resume=broken.run_dir, **how)
+    whole = front().fit_online(Walk(), 24, **how)
+    assert bool(resumed.impl.expanded) is learned
+    for name, value in whole.impl.state_dict().items():
+        assert torch.equal(value, resumed.impl.state_dict()[name]), name
+
+
 def test_the_rate_falls_offline_and_stays_online():
     algo = trained()
     actor = next(one for one in algo.impl.objectives if one.name == "actor")

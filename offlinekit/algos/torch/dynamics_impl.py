@@ -334,7 +334,9 @@ class DynamicsImpl(Impl):
         if self.learns_ends:
             ends = random.uniform(len(after)) < by.logits.sigmoid()
         else:
-            ends = RULES[self.config.termination](self.unscaled(observations), actions, self.unscaled(after))
+            scaling = self.config.scaling
+            before, then = (unscaled(part, scaling.observation) for part in (observations, after))
+            ends = RULES[self.config.termination](before, unscaled(actions, scaling.action), then)
         return Imagined(after, drawn[:, -1], ends, outcomes)
 
     def _shared(self, observations: Tensor, actions: Tensor, random: Random) -> Outcomes:
@@ -353,14 +355,6 @@ class DynamicsImpl(Impl):
         """How many of the members, the first ones, steps are drawn from."""
         return min(self.config.n_elites or self.config.n_members, int(self.config.n_members))
 
-    def unscaled(self, observations: Tensor) -> Tensor:
-        """Returns observations [..., D] in the units of the data."""
-        scaler = self.config.scaling.observation
-        if not isinstance(scaler, Affine):
-            return observations
-        scale, shift = (observations.new_tensor(np.asarray(part)) for part in (scaler.scale, scaler.shift))
-        return observations * scale + shift
-
     def load_state_tensors(self, tensors: dict[str, Tensor]) -> None:
         """Restores what `state_tensors` returned; a file of fixed bounds and unscaled inputs may be older than
         some parts.
@@ -373,6 +367,14 @@ class DynamicsImpl(Impl):
             missing = {n: v for n, v in own.items() if n.split(".")[1] in NEWER and n not in tensors}
             tensors = {**missing, **tensors}
         super().load_state_tensors(tensors)
+
+
+def unscaled(values: Tensor, scaler: object) -> Tensor:
+    """Returns values [..., D] in the units of the data; those without numbers to scale by as they are."""
+    if not isinstance(scaler, Affine):
+        return values
+    scale, shift = (values.new_tensor(np.asarray(part)) for part in (scaler.scale, scaler.shift))
+    return values * scale + shift
 
 
 def _by_member(part: Tensor, members: int) -> Tensor:

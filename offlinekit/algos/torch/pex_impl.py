@@ -46,10 +46,13 @@ class PEXImpl(IQLImpl):
                 objective.schedule = "constant"
         return objectives
 
-    def enter_phase(self, online: bool) -> None:
-        """Prepares for a run; the first that acts, if something was learned before, expands the policy."""
-        if online and self.grad_step and not self.expanded:
+    def begin_online(self) -> None:
+        """Expands the policy before the first run that acts, if something was learned before it."""
+        if self.grad_step and not self.expanded:
             self.expand()
+
+    def enter_phase(self, online: bool) -> None:
+        """Prepares for a run: losses are those of two policies online, once there are two."""
         self.chooses = online and bool(self.expanded)
         super().enter_phase(online)
 

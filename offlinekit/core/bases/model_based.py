@@ -17,7 +17,7 @@ from offlinekit.errors import TrainingWarning, UnsupportedError
 from offlinekit.fields import Check
 from offlinekit.interfaces import Sampler
 from offlinekit.nn import losses
-from offlinekit.nn.encoders import encoder_to_json
+from offlinekit.nn.encoders import MLPEncoder, ModuleEncoder, encoder_to_json
 from offlinekit.nn.random import derive
 from offlinekit.sampling.batch import Batch
 from offlinekit.sampling.replay.imagined_rows import ImaginationSampler, ImaginedRows
@@ -43,7 +43,7 @@ def check_model_settings(value: object) -> None:
 
     Raises:
         TypeError: For something else.
-        ValueError: For what the algorithm itself decides.
+        ValueError: For what the algorithm itself decides, and networks that no model has.
     """
     if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
         raise TypeError(
@@ -52,13 +52,26 @@ def check_model_settings(value: object) -> None:
     for name in value:
         if name in (*OWN_SCALERS, "device", "impl_class"):
             raise ValueError(f"the model has {name} of the algorithm itself; give it there, not in dynamics")
+    if _makes_modules(value.get("encoder")):
+        raise ValueError(
+            "the model has layers over a vector: dynamics={'encoder': ...} takes 'mlp' or 'residual', their options, "
+            f"or hidden sizes such as [256, 256], got {value['encoder']!r:.100}"
+        )
 
 
 def plain_model_settings(value: object) -> object:
-    """Returns settings of a model as files hold them."""
+    """Returns settings of a model as files hold them; a function of the user's own is left for the check to refuse."""
     if not isinstance(value, Mapping):
         return value
-    return {n: encoder_to_json(v) if str(n).endswith("encoder") else v for n, v in value.items()}
+    return {
+        n: encoder_to_json(v) if str(n).endswith("encoder") and not _makes_modules(v) else v
+        for n, v in value.items()
+    }
+
+
+def _makes_modules(encoder: object) -> bool:
+    """Returns whether an encoder is a function of the user's own."""
+    return isinstance(encoder, ModuleEncoder) or (callable(encoder) and not isinstance(encoder, MLPEncoder))
 
 
 class ModelBased(Algo):

@@ -68,10 +68,7 @@ class RunsSideBySide(ABC, Generic[R, G]):
             raise nothing_left("each member", first.done, first.n_steps)
         bar = self._bar()
         try:
-            for run in self.runs:
-                if not run.is_over:
-                    run.open()
-                    run.save_initial()
+            self._open([run for run in self.runs if not run.is_over])
             for group in list(self.run_groups):
                 pending = [n for n, run in group.runs.items() if run.row_is_due()]
                 yield from self._settle(group, bar, pending, list(group.runs))
@@ -89,6 +86,16 @@ class RunsSideBySide(ABC, Generic[R, G]):
                 run.close()
         if len(self.errors) == len(self.runs):
             raise self.errors[0]
+
+    def _open(self, runs: Sequence[R]) -> None:
+        """Starts runs, each with a checkpoint, since one whose model learns first may be interrupted there."""
+        for run in runs:
+            run.save_initial()
+        try:
+            for run in runs:
+                run.open()
+        except KeyboardInterrupt as stop:
+            raise type(stop)(f"interrupted before the first update: {self._way_on()}") from stop
 
     def _settle(
         self, group: G, bar: Progress, numbers: Sequence[int], resting: Sequence[int]
@@ -182,10 +189,12 @@ class RunsSideBySide(ABC, Generic[R, G]):
             for run in group.runs.values():
                 run.tick()
                 run.checkpoint()
-        folders = [None if run.folder is None else str(run.folder) for run in self.runs]
         run = _first(self.run_groups[0])
-        saved = "nothing saved (out=None)" if None in folders else f"saved; go on with resume={folders}"
-        raise stopped(self, f"interrupted after {run.unit} {run.clock}: {saved}")
+        raise stopped(self, f"interrupted after {run.unit} {run.clock}: {self._way_on()}")
+
+    def _way_on(self) -> str:
+        folders = [None if run.folder is None else str(run.folder) for run in self.runs]
+        return "nothing saved (out=None)" if None in folders else f"saved; go on with resume={folders}"
 
 
 class PopulationRun(RunsSideBySide[Run, RunGroup]):

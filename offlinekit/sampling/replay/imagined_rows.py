@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -17,6 +18,9 @@ from offlinekit.sampling.replay.replay_memory import ReplayMemory
 from offlinekit.sampling.sampler import TransitionSampler
 from offlinekit.sampling.windows import rows_around
 from offlinekit.types import first_leaf
+
+ROW_BYTES = 4
+"""Of each number of a row, a float32."""
 
 
 class ImaginedRows(ReplayMemory):
@@ -77,14 +81,25 @@ class ImaginedRows(ReplayMemory):
         return torch.cat([self._generator.get_state(), count, rows])
 
     def set_state(self, state: Tensor) -> None:
-        """Resumes from a state that `state` returned."""
-        size = len(self._generator.get_state())
-        generator, count, rows = state.cpu().split_with_sizes([size, 8, len(state) - size - 8])
+        """Resumes from a state that `state` returned; one of another ring warns and leaves this one empty."""
+        self.clear()
+        size, width = len(self._generator.get_state()), self._spare.shape[1]
+        n_added = (
+            int(state[size : size + 8].cpu().clone().view(torch.int64)) if len(state) >= size + 8 else -1
+        )
+        n_usable = min(n_added, self.capacity)
+        if n_added < 0 or len(state) != size + 8 + 2 * n_usable * width * ROW_BYTES:
+            warnings.warn(
+                "minibatches are drawn anew, not where the run stood, and the model makes their rows anew: those of "
+                "before lay on another device, or in a ring of another size (n_rollouts, rollout_length, "
+                "retained_rounds)",
+                stacklevel=3,
+            )
+            return
+        generator, _, rows = state.cpu().split_with_sizes([size, 8, len(state) - size - 8])
         self._generator.set_state(generator.clone())
-        self.n_added = int(count.clone().view(torch.int64))
-        self.n_usable = min(self.n_added, self.capacity)
-        width = self._spare.shape[1]
-        self._spare[: 2 * self.n_usable].copy_(rows.clone().view(torch.float32).view(-1, width))
+        self.n_added, self.n_usable = n_added, n_usable
+        self._spare[: 2 * n_usable].copy_(rows.clone().view(torch.float32).view(-1, width))
 
 
 class ImaginationSampler(MixedSampler):

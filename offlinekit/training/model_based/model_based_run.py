@@ -37,15 +37,29 @@ class ModelBasedRun(Run):
         self.sampler = cast("ImaginationSampler", self.algo.sampler)
         self.rolled: dict[str, float] = dict(state["rolled"]) if state else {}
 
+    def __init__(self, *args: Any, **given: Any) -> None:
+        super().__init__(*args, **given)
+        if self.is_over:  # Of a member of a population; its last checkpoint holds rows.
+            self.sampler.memory.clear()
+
     def open(self, *loggers: Logger) -> None:
-        """Starts the run, with the model's if it has not learned yet; one that runs out of time is not taken."""
+        """Starts the run, with the model's if it has not learned yet; one that runs out of time is not taken.
+
+        Raises:
+            KeyboardInterrupt: If the user interrupts the model's run; this one has a checkpoint to go on from.
+        """
         super().open(*loggers)
         impl = self.learner.impl
         if not self.sampler.imagines or bool(impl.model_is_trained):
             return
         place = self.folder.parent if self.folder is not None else None
         model = self.learner.new_model()
-        networks = trained_model(model, self.sampler.dataset, dict(self.settings), place, self._deadline)
+        dataset, settings = self.sampler.dataset, dict(self.settings)
+        self.save_initial()  # The model has checkpoints of its own.
+        try:
+            networks = trained_model(model, self.algo, dataset, settings, place, self._deadline)
+        except KeyboardInterrupt as stop:
+            raise type(stop)(f"interrupted while the model learned: {self.way_on()}") from stop
         if networks is None:
             return
         impl.model.load_state_dict(networks)
@@ -61,8 +75,8 @@ class ModelBasedRun(Run):
         since = self.clock - max(self.start, self.learner.impl.first_rollout)
         self.sampler.is_cloning = since < 0
         is_new = self.rolled.get("at") != self.clock
-        is_due = since >= 0 and (since % every == 0 or self.sampler.memory.n_usable == 0)
-        if self.sampler.imagines and is_new and is_due:
+        is_due = since >= 0 and ((is_new and since % every == 0) or self.sampler.memory.n_usable == 0)
+        if self.sampler.imagines and is_due:
             self._roll_out()
         return super().take(min(n_updates, every - since % every), stop)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import IO, Any, Protocol
 
+from gymnasium import spaces
 from torch import Tensor
 
 from offlinekit.datasets import MDPDataset
@@ -38,6 +39,9 @@ _RECENT: OrderedDict[str, dict[str, Tensor]] = OrderedDict()
 class Model(Trainable, Protocol):
     """An algorithm that learns a model."""
 
+    def make_impl(self, observation_space: spaces.Space[Any], action_space: spaces.Space[Any]) -> None:
+        """Makes the networks anew."""
+
     def fit(self, dataset: MDPDataset, n_steps: int, **settings: Any) -> Model:
         """Learns from a dataset."""
 
@@ -48,6 +52,7 @@ class Model(Trainable, Protocol):
 
 def trained_model(
     model: Model,
+    learner: Trainable,
     dataset: MDPDataset,
     settings: Mapping[str, Any],
     place: Path | None,
@@ -59,20 +64,23 @@ def trained_model(
 
     Args:
         model: Without networks.
+        learner: What learns in the model, with its networks; its scalers may be those of data of before.
         dataset: What it learns from.
         settings: Of the run that needs it.
         place: Folder of that run's folder, or None to keep no file.
         deadline: Of that run, by the clock of `monotonic`. A model that is not ready by then has a checkpoint.
     """
+    info = _take_scalers(model, learner, dataset)
     how = {name: settings[name] for name in SHARED}
     plain = {name: value for name, value in how.items() if name not in ("progress", "preemptible")}
     device = vars(model)["device"]
+    scaling = model.scaling.to_json()
     key = json.dumps(
-        [fingerprint(dataset), type(model).__name__, model.config, plain, device], sort_keys=True
+        [fingerprint(dataset), type(model).__name__, model.config, plain, device, scaling], sort_keys=True
     )
     if key not in _RECENT:
         folder = None if place is None else place / FOLDER
-        networks = _networks(model, dataset, how, folder, device, deadline)
+        networks = _networks(model, dataset, {**how, "info": info}, folder, device, deadline)
         if networks is None:
             return None
         _RECENT[key] = networks
@@ -80,6 +88,21 @@ def trained_model(
             _RECENT.popitem(last=False)
     _RECENT.move_to_end(key)
     return _RECENT[key]
+
+
+def _take_scalers(model: Model, learner: Trainable, dataset: MDPDataset) -> dict[str, Any]:
+    """Makes the networks of a model with the scalers of its learner.
+
+    Returns:
+        Entries of its run's config: the scalers, unless a new front would fit the same ones to the dataset.
+    """
+    model.build(dataset)
+    scaling = learner.scaling.to_json()
+    if model.scaling.to_json() == scaling:
+        return {}
+    model.scaling = learner.scaling
+    model.make_impl(learner.impl.observation_space, learner.impl.action_space)
+    return {"scaling": scaling}
 
 
 def _networks(
@@ -96,7 +119,7 @@ def _networks(
             return None
         done = None
         if folder is not None:
-            wanted = describe_run(model, MOST_UPDATES, complete(how), describe_data(dataset, {}))
+            wanted = describe_run(model, MOST_UPDATES, complete(how), describe_data(dataset, how["info"]))
             done = find_run(model, folder, wanted, finished=True)
         if done is not None:
             model = type(model).load(done, device=device)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Termination: TypeAlias = "Callable[[Tensor, Tensor, Tensor], Tensor]"
-"""(observations [..., D], actions, next observations [..., D]) -> bool [...]; observations in the units of the data."""
+"""(observations [..., D], actions, next observations [..., D]) -> bool [...]; all in the units of the data."""
 
 F = TypeVar("F", bound="Termination")
 

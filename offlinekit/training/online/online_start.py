@@ -105,6 +105,7 @@ def start_online(
             compare_config(algo, folder, config, OnlineSettings)
         else:
             reset(algo.impl, resets)
+            algo.impl.begin_online()
         algo.impl.enter_phase(online=True)
         held.callback(algo.impl.enter_phase, online=False)
         experience = Experience(folder, state["parts"] if state else 0)
