@@ -245,7 +245,9 @@ class EvaluatorFitness(Configured):
         self._judging, self._reporting = held.split(0.5, seed=derive(seed, "second judge") % 2**31)
         name, given = self._name, self.evaluator
         self._measure = get_evaluator(name) if isinstance(given, str) else cast("Evaluator", given)
-        self._sign = 1 if is_maximized(name, self.maximize, {name: self._measure}, known_evaluators()) else -1
+        known = {name: self._measure}
+        more = is_maximized(name, self.maximize, known, known_evaluators(), self._remedy)
+        self._sign = 1 if more else -1
         return learned
 
     def judge(self, members: Sequence[Algo], generation: int) -> list[Verdict]:
@@ -272,6 +274,20 @@ class EvaluatorFitness(Configured):
             "held_out": self.held_out,
             "maximize": self.maximize,
         }
+
+    @property
+    def _remedy(self) -> str:
+        """How to say whether more is better."""
+        if isinstance(self.evaluator, str):
+            return (
+                f"give fitness=EvaluatorFitness(evaluator={self.evaluator!r}, maximize=True), or maximize=False; on "
+                "the command line --fitness-setting maximize=true"
+            )
+        function = self._name if self._name.isidentifier() else "f"
+        return (
+            f"give fitness=EvaluatorFitness(evaluator={function}, maximize=True), or maximize=False; or write "
+            "@more_is_better or @less_is_better of offlinekit.metrics above the function"
+        )
 
     @property
     def _name(self) -> str:
