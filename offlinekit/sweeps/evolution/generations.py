@@ -308,9 +308,9 @@ class Generations:
     @cached_property
     def _env_facts(self) -> dict[str, Any]:
         """What is known of the environment that judges; nothing without one."""
-        fitness = self.fitness
-        has_env = isinstance(fitness, EnvironmentFitness)
-        return GivenEnv(cast("EnvSource", fitness.env)).facts if has_env else {}
+        if not isinstance(self.fitness, EnvironmentFitness):
+            return {}
+        return GivenEnv(cast("EnvSource", self.fitness.env)).facts
 
     def _loggers(self, opened: ExitStack) -> list[Logger]:
         loggers = (
