@@ -54,6 +54,7 @@ def is_maximized(
     maximize: bool | None,
     evaluators: Mapping[str, Callable[..., Any]] | None = None,
     others: Iterable[str] = (),
+    remedy: str = "give maximize=True or maximize=False",
 ) -> bool:
     """Returns whether values of a metric are better the higher they are.
 
@@ -62,6 +63,7 @@ def is_maximized(
         maximize: What the user says; None goes by the metric.
         evaluators: As for `direction`.
         others: Further metrics that could be meant, if this one is unknown.
+        remedy: By which the caller's user says it.
 
     Raises:
         ValueError: If neither says it.
@@ -71,9 +73,7 @@ def is_maximized(
         known = [name for name, better in COLUMNS.items() if better is not None]
         is_known = metric in COLUMNS or metric in (evaluators or ())
         hint = "" if is_known else did_you_mean(metric, [*(evaluators or ()), *others, *known])
-        raise ValueError(
-            f"nothing says whether more of {metric!r} is better{hint}; give maximize=True or maximize=False"
-        )
+        raise ValueError(f"nothing says whether more of {metric!r} is better{hint}; {remedy}")
     return is_higher_better
 
 

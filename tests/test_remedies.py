@@ -382,7 +382,7 @@ REMEDIES = {
     ),
     "a metric without a direction": Remedy(
         lambda _: fit(early_stopping=EarlyStopping("mine"), evaluators={"mine": lambda algo, data: 1.0}),
-        r"give (maximize=True) or",
+        r"give EarlyStopping\('mine', (maximize=True)\), or",
         lambda found, _: fit(
             early_stopping=EarlyStopping("mine", **keywords(found[1])),
             evaluators={"mine": lambda algo, data: 1.0},

@@ -123,10 +123,7 @@ class FQE(Algo):
                 "use n_step=1, or policy='behaviour'"
             )
         if self.policy is None:
-            raise ValueError(
-                f"{type(self).__name__} evaluates a policy: give policy=algo, a callable, or 'behaviour' for what "
-                "recorded the data; files do not hold it, so give it to load(path, policy=algo) as well"
-            )
+            raise ValueError(self._no_policy)
         if (weights := self.sampling_weights_for(dataset)) is not None:
             settings["sampling_weights"] = weights
         if self.policy == BEHAVIOUR:
@@ -193,14 +190,16 @@ class FQE(Algo):
             float32 [B], or a float32 scalar for one observation.
 
         Raises:
-            UnsupportedError: For the behaviour's own actions if none are given.
+            UnsupportedError: For the behaviour's own actions if none are given, and without a policy.
         """
         observations = self._converter.encoded(observations, legal_actions)
         if actions is not None:
             return super().predict_value(observations, actions)
-        if self.policy is None or self.policy == BEHAVIOUR:
+        if self.policy is None:
+            raise UnsupportedError(f"{self._no_policy}; or give actions to predict_value")
+        if self.policy == BEHAVIOUR:
             raise UnsupportedError(
-                "without a policy there are no actions to evaluate; give actions, such as the data's"
+                "policy='behaviour' has no actions beside the recorded ones; give these to predict_value as actions"
             )
         if self._converter.observations(observations)[1]:
             alone: Array = self.predict_value(map_tree(lambda leaf: np.asarray(leaf)[None], observations))[0]
@@ -228,7 +227,13 @@ class FQE(Algo):
         return float(np.average(self.start_values(dataset), weights=counts))
 
     def start_values(self, dataset: MDPDataset) -> Array:
-        """Returns the values of the first observations of a dataset, float32 [E]; of the behaviour's own actions."""
+        """Returns the values of the first observations of a dataset, float32 [E]; of the behaviour's own actions.
+
+        Raises:
+            UnsupportedError: Without a policy.
+        """
+        if self.policy is None:
+            raise UnsupportedError(self._no_policy)
         starts = dataset.episode_starts
         taken = own_actions(dataset.actions[starts], dataset.action_space)
         actions = taken if self.policy == BEHAVIOUR else None
@@ -239,6 +244,13 @@ class FQE(Algo):
         n = dataset.n_episodes
         drawn = np.random.default_rng(derive(self.seed or 0, "episodes")).integers(n, size=n)
         return np.bincount(drawn, minlength=n).astype(np.float64)
+
+    @property
+    def _no_policy(self) -> str:
+        return (
+            f"{type(self).__name__} evaluates a policy: give policy=algo, a callable, or 'behaviour' for what recorded "
+            "the data; files do not hold it, so give it to load(path, policy=algo) as well"
+        )
 
     @property
     def _choices(self) -> Choices:

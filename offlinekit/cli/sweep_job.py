@@ -55,6 +55,8 @@ def _plan(given: dict[str, Any]) -> Plan:
     config = given.pop("config", None)
     given.pop("report_seeds", None)
     if given.pop("minimize", False):
+        if "maximize" in given:
+            raise click.UsageError("--maximize and --minimize exclude each other; give one")
         given["maximize"] = False
     with usage("--config" if config else "--vary"):
         fields = {**(options_of_file(config) if config else {}), **given}

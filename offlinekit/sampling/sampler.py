@@ -26,6 +26,8 @@ __all__ = ["TransitionSampler", "n_step_transitions", "returns_to_go"]
 BATCHES_AT_ONCE = 64
 """Minibatches whose rows are drawn together."""
 
+CUDA_STATE_BYTES = 16
+"""Of the state of a generator on a GPU."""
 ROWS_AT_ONCE = 1 << 20
 """The most rows that are drawn together, unless one minibatch has more."""
 
@@ -129,7 +131,7 @@ class TransitionSampler:
         usable = torch.from_numpy(np.flatnonzero(allowed) if rows is None else rows[allowed[rows]])
         if not len(usable):
             raise DatasetError(
-                "no row has a next observation to learn from; give next_observations or terminals"
+                self._why_none(needs, rows, None if columns is None else columns.get("weights"))
             )
         self.usable = None if rows is None and len(usable) == len(dataset) else usable.to(device)
         self.n_usable, self.n_rows = len(usable), len(dataset)
@@ -140,6 +142,21 @@ class TransitionSampler:
             scaled = torch.from_numpy(scaled_weights(dataset, usable.numpy()))
             self.columns.write("weights", scaled.to(device))
         self._begin(batch_size, seed)
+
+    def _why_none(self, needs: Sequence[str], rows: Array | None, weights: Array | None) -> str:
+        """Returns what rows lack of which none can be drawn."""
+        has_next = self.columns.has_next if rows is None else self.columns.has_next[rows]
+        whose = "no row"
+        if weights is not None:
+            weighed = (weights if rows is None else weights[rows]) > 0
+            if has_next[~weighed].any():
+                has_next, whose = has_next[weighed], "no row of weight above 0"
+        if "next_actions" in needs and has_next.any():
+            return (
+                f"{whose} has a next action to learn from, which is that of the next row; episodes that end in "
+                "timeouts have none at their last row: give episodes of several rows, or terminals where they ended"
+            )
+        return f"{whose} has a next observation to learn from; give next_observations or terminals"
 
     def _begin(self, batch_size: int, seed: int) -> None:
         self.batch_size = batch_size
@@ -287,9 +304,14 @@ def fits(state: Tensor, size: int, dtype: torch.dtype) -> bool:
     """Returns whether a state is of a sampler's kind; warns if it is not."""
     if state.shape == (size,) and state.dtype == dtype:
         return True
+    apart = len(torch.Generator().get_state()) - CUDA_STATE_BYTES
+    has_moved = state.dtype == dtype and abs(state.numel() - size) in (apart, 2 * apart)
+    reason = (
+        "the data lay on another device"
+        if has_moved
+        else "they are drawn in another way now, such as by priorities, in blocks from a file or from other rows"
+    )
     warnings.warn(
-        "minibatches are drawn anew, not where the run stood: its data lay on another device, or were drawn in "
-        "another way, such as in blocks from a file or by priorities",
-        stacklevel=3,
+        f"minibatches are drawn anew, not where the last fit of the algorithm stood: {reason}", stacklevel=3
     )
     return False

@@ -28,6 +28,8 @@ FIELDS: dict[str, Any] = {
     "maximize": bool | None,
 }
 """What fields of a plan are checked by."""
+DIRECTION = "give maximize=True or maximize=False, on the command line --maximize or --minimize"
+"""How to say whether more of a metric is better."""
 OWN = ("progress", "preemptible")
 """Settings of a run that the sweep decides for all of its runs."""
 
@@ -96,7 +98,7 @@ class Plan(RunFields):  # type: ignore[misc]  # Its fields are those of the run'
             raise ValueError(f"{both[0]} cannot vary and be set; seeds= says how many seeds there are")
         chosen = True if self.metric == FQE and self.maximize is None else self.maximize
         self.maximize = is_maximized(
-            self.metric, chosen, evaluators_of(self.metric), [FQE, *known_evaluators()]
+            self.metric, chosen, evaluators_of(self.metric), [FQE, *known_evaluators()], DIRECTION
         )
         self.algo = get_algo(self.algo).catalogue_name()
         for values in self.grid if self.trials is None else space.corners(self.space):

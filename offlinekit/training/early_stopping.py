@@ -44,7 +44,9 @@ class EarlyStopping:
         Raises:
             ValueError: If nothing says whether more of the metric is better.
         """
-        return replace(self, maximize=is_maximized(self.metric, self.maximize, evaluators, LOSSES))
+        remedy = f"give EarlyStopping({self.metric!r}, maximize=True), or maximize=False"
+        known = is_maximized(self.metric, self.maximize, evaluators, LOSSES, remedy)
+        return replace(self, maximize=known)
 
     def should_stop(self, history: Sequence[dict[str, Any]]) -> bool:
         """Returns whether the last `patience` measurements brought nothing better than all before."""

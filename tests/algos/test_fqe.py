@@ -348,11 +348,24 @@ def test_resampled_episodes():
     assert algo.start_value(dataset) == pytest.approx(float((counts * values).sum() / 6), rel=1e-5)
 
 
+def test_a_file_without_its_policy_says_how_to_load_it(tmp_path):
+    dataset = discrete_dataset()
+    policy = lambda seen: np.zeros(len(seen), np.int64)  # noqa: E731  # The policy itself, in one line.
+    fitted = DiscreteFQE(policy=policy, batch_size=8, seed=0).fit(dataset, 2, **QUIET)
+    path = fitted.save(tmp_path / "fqe.okt")
+    alone = offlinekit.load(path)
+    for ask in (alone.start_value, alone.start_values, lambda data: alone.predict_value(data.observations)):
+        with pytest.raises(UnsupportedError, match=r"give it to load\(path, policy=algo\)"):
+            ask(dataset)
+    assert offlinekit.load(path, policy=policy).start_value(dataset) == fitted.start_value(dataset)
+    assert alone.predict_value(dataset.observations, dataset.actions).shape == (len(dataset),)
+
+
 def test_what_cannot_be_judged_is_refused(tmp_path):
     dataset = discrete_dataset()
     with pytest.raises(UnsupportedError, match="evaluates a policy and does not act"):
         discrete().predict(dataset.observations)
-    with pytest.raises(UnsupportedError, match="without a policy there are no actions"):
+    with pytest.raises(UnsupportedError, match="no actions beside the recorded ones; give these"):
         discrete(policy="behaviour").predict_value(dataset.observations)
     with pytest.raises(ValueError, match="the policy returned action 7"):
         DiscreteFQE(policy=lambda o: np.full(len(o), 7)).fit(dataset, 1, **QUIET)

@@ -163,6 +163,18 @@ def test_tokens_have_a_table_and_vectors_a_map():
         algo.respond("a")
 
 
+def test_tokens_are_not_scaled():
+    with pytest.raises(
+        UnsupportedError, match=r"^TextBC reads tokens of .*observation_scaler must be None, got 'stand"
+    ):
+        TextBC(**TINY, observation_scaler="standard").fit(talks(), 1, **QUIET)
+    algo = build()
+    with pytest.raises(ValueError, match="observation_scaler"):
+        algo.observation_scaler = "minmax"
+    others = TextBC(**{**TINY, "max_length": 20}, observation_scaler="standard")
+    assert others.build(small_dataset("discrete")).scaling.observation is not None
+
+
 def test_options_that_exclude_each_other():
     with pytest.raises(ValueError, match="n_heads must divide width=4, got 3"):
         TextBC(**{**TINY, "n_heads": 3})

@@ -117,3 +117,24 @@ def test_a_sweep_of_which_all_trials_failed_is_an_error(call, data_file, tmp_pat
     assert done.exit_code == 1
     (folder,) = tmp_path.iterdir()
     assert f"all 2 trials failed; {folder}/results.csv says what ended them" in done.stderr
+
+
+def test_a_metric_without_a_direction_takes_that_of_the_command(call, data_file, tmp_path):
+    words = ("--algo", "discrete-cql", "--dataset", data_file, "--vary", "learning_rate=[1e-4,1e-2]")
+    asked = (
+        "sweep",
+        *words,
+        "--metric",
+        "conservative_gap",
+        "--dry-run",
+        "--print-config",
+        "--out",
+        tmp_path,
+    )
+    refused = call(*asked)
+    assert refused.exit_code == 2
+    assert "on the command line --maximize or --minimize" in " ".join(refused.stderr.split())
+    for option, is_maximized in (("--maximize", "true"), ("--minimize", "false")):
+        assert f'"maximize": {is_maximized}' in call(*asked, option).output
+    both = call(*asked, "--maximize", "--minimize")
+    assert (both.exit_code, "exclude each other" in both.stderr) == (2, True)

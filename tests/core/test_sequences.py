@@ -349,4 +349,8 @@ def test_wrong_hyperparameters_are_refused():
     with pytest.raises(ValueError, match="n_step must be 1"):
         DecisionTransformer(n_step=3)
     with pytest.raises(ValueError, match="return_scale; reward_scaler must be None"):
-        DecisionTransformer(reward_scaler="standard").build(walk_dataset())
+        DecisionTransformer(reward_scaler="standard")
+    algo = DecisionTransformer()
+    with pytest.raises(ValueError, match="return_scale; reward_scaler must be None"):
+        algo.reward_scaler = "return"
+    assert algo.reward_scaler is None

@@ -215,3 +215,15 @@ def test_an_update_by_hand_after_the_run_moves_no_priority():
     assert torch.equal(algo.sampler.tree.numbers, before)
     algo.fit(data, 1, **QUIET, priorities="critic")
     assert not torch.equal(algo.sampler.tree.numbers, before)
+
+
+def test_priorities_in_a_second_fit_are_the_reason_for_other_draws():
+    algo = TD3PlusBC(**TINY).fit(small_dataset("continuous"), 2, **QUIET)
+    with pytest.warns(
+        UserWarning, match="where the last fit of the algorithm stood: they are drawn in another way"
+    ):
+        algo.fit(small_dataset("continuous"), 2, priorities="critic", **QUIET)
+    with pytest.warns(
+        UserWarning, match="where the last fit of the algorithm stood: they are drawn in another way"
+    ):
+        algo.fit(small_dataset("continuous"), 2, **QUIET)

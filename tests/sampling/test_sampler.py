@@ -7,6 +7,7 @@ import pytest
 import torch
 from gymnasium import spaces
 
+from offlinekit.algos import ReBRAC
 from offlinekit.datasets import MDPDataset
 from offlinekit.errors import DatasetError
 from offlinekit.sampling.sampler import TransitionSampler, n_step_transitions, returns_to_go
@@ -171,6 +172,25 @@ def test_nothing_to_bootstrap_from():
     data = MDPDataset(np.zeros((1, 1)), np.zeros(1, np.int64), np.zeros(1), np.zeros(1))
     with pytest.raises(DatasetError, match="no row has a next observation"):
         sampler_of(data)
+
+
+def test_what_is_lacking_is_named_where_nothing_can_be_drawn():
+    ones = np.ones((4, 1), np.float32)
+    timeouts = np.ones(4, bool)
+    data = MDPDataset(ones, ones[:, 0], ones[:, 0], ~timeouts, timeouts=timeouts, next_observations=2 * ones)
+    assert sampler_of(data, needs=("next_observations",)).n_usable == 4
+    lacks_action = "^no row has a next action to learn from.*give episodes of several rows, or terminals"
+    with pytest.raises(DatasetError, match=lacks_action):
+        sampler_of(data)
+    with pytest.raises(DatasetError, match=r"^no row of weight above 0 has a next observation to learn from"):
+        sampler_of(two_episodes(), columns={"weights": np.float32([0, 0, 0, 0, 0, 1])})
+    with pytest.raises(DatasetError, match=lacks_action):
+        ReBRAC(batch_size=4, seed=0).fit(
+            MDPDataset(ones, ones / 2, ones[:, 0], ~timeouts, timeouts=timeouts, next_observations=2 * ones),
+            1,
+            out=None,
+            progress=False,
+        )
 
 
 def test_state_brings_back_the_same_batches():

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from offlinekit.datasets import MDPDataset
-from offlinekit.sampling.sampler import BATCHES_AT_ONCE, TransitionSampler
+from offlinekit.sampling.sampler import BATCHES_AT_ONCE, TransitionSampler, fits
 from offlinekit.sampling.scalers import Scaling
 from offlinekit.types import leaves
 
@@ -175,3 +175,14 @@ def test_while_a_graph_is_captured_each_draw_is_new(monkeypatch):
         drawn = torch.randint(sampler.n_usable, (8,), generator=generator)
         assert torch.equal(draw(), sampler.usable[drawn])
     assert int(sampler.state()[-8:].view(torch.int64)) == 0
+
+
+def test_a_state_of_another_device_is_told_from_other_draws():
+    size = len(torch.Generator().get_state())
+    for n_generators in (1, 2):
+        with pytest.warns(UserWarning, match="stood: the data lay on another device"):
+            assert not fits(
+                torch.zeros(16 * n_generators + 8, dtype=torch.uint8), size * n_generators + 8, torch.uint8
+            )
+    with pytest.warns(UserWarning, match="stood: they are drawn in another way now"):
+        assert not fits(torch.zeros(3, dtype=torch.int64), 2 * size + 8, torch.uint8)

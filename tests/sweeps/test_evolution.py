@@ -18,7 +18,7 @@ from offlinekit.errors import DatasetError, Preempted, UnsupportedError
 from offlinekit.metrics.reporting.lineage import Lineage, LineageRow
 from offlinekit.nn.encoders import MLPEncoder
 from offlinekit.sweeps import Range
-from offlinekit.sweeps.evolution import EnvironmentFitness, Evolution, OfflineFitness
+from offlinekit.sweeps.evolution import EnvironmentFitness, EvaluatorFitness, Evolution, OfflineFitness
 from offlinekit.sweeps.evolution.breeding import Breeding, bred
 from offlinekit.sweeps.evolution.fitness import Verdict, as_fitness
 
@@ -508,3 +508,21 @@ def test_a_run_that_ends_in_its_first_generation_has_nothing_to_go_on_with(
     settings = {**QUIET, "fitness": more_is_better(interrupted), "out": tmp_path if written else None}
     with pytest.raises(KeyboardInterrupt, match=f"^in generation 1; {remedy}$"):
         evolution().fit([algo(), algo(seed=1)], dataset, **settings)
+
+
+def test_a_function_that_does_not_say_whether_more_is_better_is_told_how_to(dataset):
+    def plain(algo, data):
+        return 1.0
+
+    def run(fitness):
+        return evolution().fit([algo()], dataset, generations=1, fitness=fitness, out=None, **QUIET)
+
+    remedy = (
+        r"fitness=EvaluatorFitness\(evaluator=plain, maximize=True\).*@more_is_better .*above the function"
+    )
+    with pytest.raises(ValueError, match=remedy):
+        run(plain)
+    with pytest.raises(ValueError, match=r"EvaluatorFitness\(evaluator=f, maximize=True\)"):
+        run(lambda algo, data: 1.0)
+    assert run(EvaluatorFitness(evaluator=plain, maximize=False)).lineage.rows[0].fitness == -1.0
+    assert run(more_is_better(plain)).lineage.rows[0].fitness == 1.0

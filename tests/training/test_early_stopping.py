@@ -108,7 +108,11 @@ def test_not_a_number_is_no_improvement():
     ("metric", "evaluators", "message"),
     [
         ("eval/retrun_mean", {}, "more of 'eval/retrun_mean' is better; did you mean 'eval/return_mean'"),
-        ("mine", {"mine": lambda *_: 0.0}, "more of 'mine' is better; give maximize=True"),
+        (
+            "mine",
+            {"mine": lambda *_: 0.0},
+            r"more of 'mine' is better; give EarlyStopping\('mine', maximize=True\)",
+        ),
         ("actor_loss_", {}, "more of 'actor_loss_' is better; did you mean 'actor_loss'"),
     ],
 )

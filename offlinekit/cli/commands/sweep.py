@@ -50,6 +50,9 @@ COUNT = click.IntRange(min=1)
     help="What settings are compared by: fqe, a metric on the dataset, eval/return_mean.  [default: fqe]",
 )
 @click.option(
+    "--maximize", is_flag=True, show_default=False, help="Higher is better; without it the metric says."
+)
+@click.option(
     "--minimize", is_flag=True, show_default=False, help="Lower is better; without it the metric says."
 )
 @click.option("--fqe-steps", type=COUNT, help="Updates of each fitted Q evaluation.  [default: 10000]")

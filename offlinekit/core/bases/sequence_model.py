@@ -48,11 +48,16 @@ class SequenceModel(Algo):
     sampler_options: ClassVar[tuple[str, ...]] = ("context",)
 
     def check_together(self) -> None:
-        """Checks that heads divide the width, and that no steps are joined."""
+        """Checks that heads divide the width, that no steps are joined, and that returns to go are not scaled twice."""
         if self.width % self.n_heads:
             raise ValueError(f"n_heads must divide width={self.width}, got {self.n_heads}")
         if self.n_step != 1:
             raise ValueError(f"n_step must be 1, got {self.n_step}: windows hold single steps")
+        if self.reads_returns and self.reward_scaler is not None:
+            raise ValueError(
+                f"{type(self).__name__} scales returns by return_scale; reward_scaler must be None, "
+                f"got {self.reward_scaler!r}"
+            )
 
     @property
     def reads_returns(self) -> bool:
@@ -65,16 +70,7 @@ class SequenceModel(Algo):
         return self.gamma
 
     def build(self: A, dataset: MDPDataset) -> A:
-        """Fits the scalers, makes the networks, and notes the best return, the default of `target_return`.
-
-        Raises:
-            ValueError: For scaled rewards if the model takes returns to go.
-        """
-        if self.reads_returns and self.reward_scaler is not None:
-            raise ValueError(
-                f"{type(self).__name__} scales returns by return_scale; reward_scaler must be None, "
-                f"got {self.reward_scaler!r}"
-            )
+        """Fits the scalers, makes the networks, and notes the best return, the default of `target_return`."""
         super().build(dataset)
         cast("SequenceImpl", self.impl).best_return.fill_(
             float(returns_to_go(dataset, dataset.rewards, self.to_go_gamma)[dataset.episode_starts].max())

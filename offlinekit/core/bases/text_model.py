@@ -81,9 +81,15 @@ class TextModel(Algo):
         """Checks that the algorithm can learn from a dataset.
 
         Raises:
-            UnsupportedError: As every algorithm, and for dialogues of more than `max_length` tokens.
+            UnsupportedError: As every algorithm, for dialogues of more than `max_length` tokens, and for a scaler of
+                tokens, which are numbers of a table.
         """
         super().check(dataset)
+        if isinstance(dataset.observation_space, TokenSpace) and self.observation_scaler is not None:
+            raise UnsupportedError(
+                f"{type(self).__name__} reads tokens of {dataset.name!r} by their numbers, which cannot be scaled; "
+                f"observation_scaler must be None, got {self.observation_scaler!r}"
+            )
         longest = int(dataset.episode_lengths().max())
         if longest > self.max_length:
             raise UnsupportedError(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
-from offlinekit.datasets.families.dialogue_columns import Dialogue, dialogue_columns, dialogue_of
+from offlinekit.datasets.families.dialogue_columns import Dialogue, Turn, dialogue_columns, dialogue_of
 from offlinekit.datasets.formats.gzipped import UNPACKING
 from offlinekit.datasets.formats.json_files import parse, read_lines
 from offlinekit.datasets.mdp_dataset import MDPDataset
@@ -16,7 +16,7 @@ from offlinekit.envs.text.tokenizers import TokenizerLike
 from offlinekit.errors import FileFormatError
 from offlinekit.ground.hints import answers_guesses
 
-Row: TypeAlias = "Dialogue | Mapping[str, object]"
+Row: TypeAlias = "Dialogue | Mapping[str, object] | Sequence[Turn]"
 
 
 @answers_guesses
@@ -28,7 +28,8 @@ def text_dataset(
     Args:
         dialogues: Each `{"dialogue": [[text, reward or None], ...]}`, None for what the environment says and a number
             for an utterance of the agent, or a number for each token of it; or `{"prompt": ..., "response": ...,
-            "reward": ...}`. With `"terminal": False` the recording ended before the dialogue.
+            "reward": ...}`. With `"terminal": False` the recording ended before the dialogue. The turns alone,
+            `[(text, reward or None), ...]`, as `respond` takes them, are a dialogue that ended.
         tokenizer: "char" and "word" make one of all texts; a Tokenizer is used as it is, and the Path of a folder is
             that of its `tokenizer.json`.
         name: Of the dataset.
@@ -40,8 +41,13 @@ def text_dataset(
     Raises:
         DatasetError: For rows that are no dialogues, or text that the tokenizer does not have.
     """
-    rows = [dialogue_of(row, f"dialogue {number}") for number, row in enumerate(dialogues)]
+    rows = [dialogue_of(_with_key(row), f"dialogue {number}") for number, row in enumerate(dialogues)]
     return MDPDataset(**dialogue_columns(rows, tokenizer), name=name)
+
+
+def _with_key(row: Row) -> object:
+    """Returns turns alone as the dialogue that they are; others as is."""
+    return {"dialogue": row} if isinstance(row, list | tuple) and not isinstance(row, Dialogue) else row
 
 
 def read(path: Path, *, tokenizer: TokenizerLike = "char") -> Columns:

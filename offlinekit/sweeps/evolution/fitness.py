@@ -243,16 +243,11 @@ class EvaluatorFitness(Configured):
         """Splits the episodes, and finds the evaluator."""
         learned, held = dataset.split(1 - self.held_out, seed=derive(seed, "held out") % 2**31)
         self._judging, self._reporting = held.split(0.5, seed=derive(seed, "second judge") % 2**31)
-        name = (
-            self.evaluator
-            if isinstance(self.evaluator, str)
-            else getattr(self.evaluator, "__name__", "evaluator")
-        )
-        self._measure = (
-            get_evaluator(name) if isinstance(self.evaluator, str) else cast("Evaluator", self.evaluator)
-        )
-        self._sign = 1 if is_maximized(name, self.maximize, {name: self._measure}, known_evaluators()) else -1
-        self._name = name
+        name, given = self._name, self.evaluator
+        self._measure = get_evaluator(name) if isinstance(given, str) else cast("Evaluator", given)
+        known = {name: self._measure}
+        more = is_maximized(name, self.maximize, known, known_evaluators(), self._remedy)
+        self._sign = 1 if more else -1
         return learned
 
     def judge(self, members: Sequence[Algo], generation: int) -> list[Verdict]:
@@ -272,7 +267,32 @@ class EvaluatorFitness(Configured):
     def describe(self) -> dict[str, object]:
         """Returns the settings."""
         named = self.evaluator if isinstance(self.evaluator, str) else "given"
-        return {"kind": "evaluator", "evaluator": named, "held_out": self.held_out, "maximize": self.maximize}
+        return {
+            "kind": "evaluator",
+            "evaluator": named,
+            "name": self._name,
+            "held_out": self.held_out,
+            "maximize": self.maximize,
+        }
+
+    @property
+    def _remedy(self) -> str:
+        """How to say whether more is better."""
+        if isinstance(self.evaluator, str):
+            return (
+                f"give fitness=EvaluatorFitness(evaluator={self.evaluator!r}, maximize=True), or maximize=False; on "
+                "the command line --fitness-setting maximize=true"
+            )
+        function = self._name if self._name.isidentifier() else "f"
+        return (
+            f"give fitness=EvaluatorFitness(evaluator={function}, maximize=True), or maximize=False; or write "
+            "@more_is_better or @less_is_better of offlinekit.metrics above the function"
+        )
+
+    @property
+    def _name(self) -> str:
+        given = self.evaluator
+        return given if isinstance(given, str) else getattr(given, "__name__", "evaluator")
 
     def _value(self, member: Algo, data: MDPDataset) -> float:
         found = self._measure(member, data)

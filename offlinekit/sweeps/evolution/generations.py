@@ -2,39 +2,46 @@
 
 from __future__ import annotations
 
-import json
 import math
 import warnings
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from offlinekit.core.algo import Algo
 from offlinekit.core.populations import Population
 from offlinekit.datasets import MDPDataset
-from offlinekit.errors import FileFormatError, TrainingError
+from offlinekit.envs.given_env import GivenEnv
+from offlinekit.errors import TrainingError
 from offlinekit.ground.progress import Progress
-from offlinekit.io import read_small
 from offlinekit.metrics.reporting.lineage import Lineage, LineageRow
 from offlinekit.metrics.reporting.lineage_figures import write_lineage_figure
 from offlinekit.nn.random import derive
 from offlinekit.sweeps.evolution.breeding import Breeding, bred
 from offlinekit.sweeps.evolution.evolution_settings import EvolutionSettings
-from offlinekit.sweeps.evolution.fitness import Reported, Verdict, as_fitness, check_rankable
+from offlinekit.sweeps.evolution.fitness import (
+    EnvironmentFitness,
+    Reported,
+    Verdict,
+    as_fitness,
+    check_rankable,
+)
+from offlinekit.sweeps.evolution.going_on import CONFIG, LIMITS, compared, note, place_of, restored
 from offlinekit.sweeps.evolution.members import architecture_of
 from offlinekit.training import run_folder
 from offlinekit.training.interrupts import interruptible, stopped, whole_runs
 from offlinekit.training.loggers import Logger
+from offlinekit.training.setup.description import describe_data
 from offlinekit.training.trackers import find_factories
 
 if TYPE_CHECKING:
+    from offlinekit.interfaces import EnvSource
     from offlinekit.sweeps.evolution.scheduler import Scheduler
 
-CONFIG, WINNER, RESULT = "evolution.json", "winner.okt", "result.json"
-SAME = ("scheduler", "fitness", "steps", "dataset")
-"""What a run that goes on may not change."""
+WINNER, RESULT = "winner.okt", "result.json"
 
 
 @dataclass(frozen=True)
@@ -111,6 +118,7 @@ class Generations:
         self.scheduler, self.settings = scheduler, settings
         self.population = Population(members, varying=list(scheduler.search))
         self.fitness = as_fitness(settings["fitness"])
+        self.given = dataset
         self.dataset = self.fitness.prepare(dataset, scheduler.seed)
         for member in members:
             member.build(self.dataset)
@@ -281,14 +289,28 @@ class Generations:
 
     def describe(self) -> dict[str, Any]:
         """Returns what the run is, as plain data."""
-        own = ("generations", "steps", "target", "budget")
+        own = (*LIMITS, "steps")
         return {
             "scheduler": self.scheduler.describe(),
             "fitness": self.fitness.describe(),
             **{name: self.settings[name] for name in own},  # type: ignore[literal-required]  # Its own keys.
-            "dataset": self.dataset.name,
+            "dataset": self._data,
+            **self._env_facts,
             "members": [{"algo": type(algo).__name__, **algo.config} for algo in self.population],
         }
+
+    @cached_property
+    def _data(self) -> dict[str, Any]:
+        """What data there are, those held out included."""
+        data: dict[str, Any] = describe_data(self.given, {})["dataset"]
+        return data
+
+    @cached_property
+    def _env_facts(self) -> dict[str, Any]:
+        """What is known of the environment that judges; nothing without one."""
+        if not isinstance(self.fitness, EnvironmentFitness):
+            return {}
+        return GivenEnv(cast("EnvSource", self.fitness.env)).facts
 
     def _loggers(self, opened: ExitStack) -> list[Logger]:
         loggers = (
@@ -302,45 +324,24 @@ class Generations:
         """Writes the members, then the table that counts them as done."""
         if self.folder is None:
             return
-        place = _place(self.folder, number)
+        place = place_of(self.folder, number)
         place.mkdir(exist_ok=True)
         for member, algo in enumerate(self.population):
             algo.save(place / f"member_{member:02d}.okt")
         self.lineage.write(self.folder)
 
-    def _check_same(self, folder: Path) -> None:
-        """Refuses to go on with what would make another run.
-
-        Raises:
-            ValueError: For another scheduler, fitness or dataset, or other numbers of updates.
-        """
-        try:
-            before = json.loads(read_small(folder / CONFIG))
-            earlier = {name: before[name] for name in SAME}
-        except (FileNotFoundError, ValueError, TypeError, KeyError, RecursionError) as error:
-            raise FileFormatError(
-                f"{folder / CONFIG} is damaged ({error}); restore it from a copy"
-            ) from error
-        now = json.loads(json.dumps(self.describe()))
-        for name in SAME:
-            if earlier[name] != now[name]:
-                raise ValueError(
-                    f"{folder} ran with {name}={earlier[name]!r}, not {now[name]!r}; go on with the same, or begin a "
-                    "new run"
-                )
-
     def _restore(self, number: int | None) -> None:
         """Takes up the members of a generation.
 
         Raises:
-            ValueError: If there is no such generation, or it has other members.
+            ValueError: If there is no such generation, or it has other members; see `compared` as well.
         """
         assert self.folder is not None  # `_open` set it.
-        lineage = Lineage.read(self.folder)
-        self._check_same(self.folder)
+        lineage, config = Lineage.read(self.folder), self.describe()
+        before = compared(self.folder, config)
         number = lineage.last if number is None else number
         rows = lineage.generation(number)
-        if not rows or len(rows) != len(self.population):
+        if not rows or not len(rows) == len(self.population) == len(before["members"]):
             raise ValueError(
                 f"{self.folder} has generations 1 to {lineage.last} of {len(lineage.generation(lineage.last))} "
                 f"members, not generation {number} of {len(self.population)}"
@@ -350,16 +351,11 @@ class Generations:
                 f"{self.folder} has come to generation {number}; give generations={number + 1} or more to go on"
             )
         self.lineage = lineage.until(number)
-        for place, member in enumerate(self.population):
-            path = _place(self.folder, number) / f"member_{place:02d}.okt"
-            if not path.is_file():
-                raise FileFormatError(f"{path} is missing; go on from another generation by from_generation=")
-            held = type(member).load(path, device=member.device, impl_class=member.impl_class)
-            self.population.algos[place] = held
-
-
-def _place(folder: Path, number: int) -> Path:
-    return folder / "generations" / f"{number:06d}"
+        held = restored(
+            self.folder, self.lineage, self.population.algos, before["members"], self.scheduler.search.keys()
+        )
+        self.population.algos[:] = held
+        note(self.folder, before, config, number)
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:

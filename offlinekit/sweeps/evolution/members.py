@@ -106,9 +106,12 @@ def _in_short(plain: Mapping[str, object]) -> str:
 
 
 def _alike(one: Algo, other: Algo) -> bool:
-    """Returns whether two algorithms have networks of one architecture."""
+    """Returns whether two algorithms have networks of one architecture, made by the same encoders."""
     if type(one) is not type(other) or architecture_of(one) != architecture_of(other):
         return False
+    encoders = [name for name in _names(one) if name.endswith("encoder")]
+    if any(getattr(one, name) != getattr(other, name) for name in encoders):
+        return False  # Two factories of one name; networks keep theirs.
     mine, theirs = one.impl.state_dict(), other.impl.state_dict()
     return {n: t.shape for n, t in mine.items()} == {n: t.shape for n, t in theirs.items()}
 

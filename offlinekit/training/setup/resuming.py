@@ -17,6 +17,8 @@ from offlinekit.training.setup.settings import EARLIER, RunSettings, SharedSetti
 Record = type[SharedSettings]
 WEIGHTING = ("loss_weights", "prioritised")
 """Entries of a config that describe the settings `weights` and `priorities`."""
+ALONE = "load its newest checkpoint with offlinekit.load"
+"""What else there is to do, beside going on with the same; an action follows."""
 CALLS = {True: "fit_online(env, n_steps, resume=...)", False: "fit(dataset, n_steps, resume=...)"}
 """The call that goes on with a run, by whether it went online."""
 
@@ -43,17 +45,22 @@ def resume(algo: Trainable, folder: Path, step: int | None = None, online: bool 
             f"{folder} is a run of another call: go on with it by {CALLS[not online]}; or take its policy alone, "
             f"algo = offlinekit.load({str(folder)!r}), and begin a new run"
         )
-    begun = algo.migrated(header["config"])
-    config = {**algo.config, "seed": begun["seed"]}
-    differing = sorted(k for k, v in begun.items() if _as_json(config.get(k)) != _as_json(v))
-    if header["algo"] != type(algo).__name__ or differing:
+    others = differing(algo, header["config"])
+    if header["algo"] != type(algo).__name__ or others:
         raise ValueError(
-            f"{folder} is a run of {header['algo']} with other {differing or 'hyperparameters'}; "
+            f"{folder} is a run of {header['algo']} with other {others or 'hyperparameters'}; "
             "resume with the same ones, or load the checkpoint with offlinekit.load and call fit"
         )
     algo.begin_anew(header["config"])
     algo.restore(path, header, tensors)
     return state
+
+
+def differing(algo: Trainable, config: Mapping[str, Any]) -> list[str]:
+    """Returns the hyperparameters that an algorithm has otherwise than the config of a run, whose seed it takes."""
+    begun = algo.migrated(config)
+    own = {**algo.config, "seed": begun["seed"]}
+    return sorted(k for k, v in begun.items() if _as_json(own.get(k)) != _as_json(v))
 
 
 def _checked_state(state: dict[str, Any]) -> dict[str, Any]:
@@ -94,8 +101,8 @@ def compare_config(
         )
         return
     before, now = run_folder.read_config(folder), _as_json(config)
-    _refuse_other_data(folder, before, now)
-    _refuse_other_environment(folder, before, now)
+    refuse_other_data(folder, before, now)
+    refuse_other_environment(folder, before, now)
     names = ("n_steps", *result_names(record))
     changed = {name: before[name] for name in names if name in before and before[name] != now.get(name)}
     changed |= {name: before.get(name) for name in WEIGHTING if before.get(name) != now.get(name)}
@@ -119,16 +126,21 @@ def compare_config(
     )
 
 
-def _refuse_other_data(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+def refuse_other_data(
+    folder: Path, before: Mapping[str, Any], now: Mapping[str, Any], otherwise: str = ALONE
+) -> None:
+    """Refuses data of another hash; a run without one is not compared."""
     old, new = ((each.get("dataset") or {}).get("hash") for each in (before, now))
     if old and new and old != new:
         raise DatasetError(
             f"{folder} has learned from other data than {now['dataset']['name']!r} (hashes {old} and {new}); "
-            "resume with the same data, or load its newest checkpoint with offlinekit.load and call fit"
+            f"resume with the same data, or {otherwise} and call fit"
         )
 
 
-def _refuse_other_environment(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+def refuse_other_environment(
+    folder: Path, before: Mapping[str, Any], now: Mapping[str, Any], otherwise: str = ALONE
+) -> None:
     """Refuses to go on in another environment; without one there are no spaces, and a run may go on with or without."""
     if not before.get("env_spaces") or not now.get("env_spaces"):
         return
@@ -139,8 +151,8 @@ def _refuse_other_environment(folder: Path, before: Mapping[str, Any], now: Mapp
     ]
     if changes:
         raise DatasetError(
-            f"{folder} was begun with another environment: {'; '.join(changes)}; resume with the same one, or load its "
-            "newest checkpoint with offlinekit.load and begin a run"
+            f"{folder} was begun with another environment: {'; '.join(changes)}; resume with the same one, or "
+            f"{otherwise} and begin a run"
         )
 
 

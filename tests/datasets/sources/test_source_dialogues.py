@@ -125,6 +125,15 @@ def test_other_rows_are_refused(row: object, message: str) -> None:
         text_dataset([row])
 
 
+def test_turns_alone_are_a_dialogue() -> None:
+    turns = [[("a", None), ("b", 1.0)], (["b", None], ["a", 0.5])]
+    alone, named = text_dataset(turns), text_dataset([{"dialogue": each} for each in turns])
+    for name in ("observations", "actions", "rewards", "terminals", "timeouts"):
+        np.testing.assert_array_equal(getattr(alone, name), getattr(named, name))
+    with pytest.raises(DatasetError, match="dialogue 0: a turn must be a pair of text and reward"):
+        text_dataset([("a", None), ("b", 1.0)])  # One dialogue that is no list of dialogues.
+
+
 def test_no_dialogues_are_no_dataset() -> None:
     with pytest.raises(DatasetError, match="no dialogues"):
         text_dataset([])
