@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from offlinekit.core.units import NO_LABELS, Converter
-from offlinekit.envs.frame_stacking import history_of
+from offlinekit.core.units import NO_LABELS, Converter, as_arrays
+from offlinekit.envs.frame_stacking import Window, history_of, over_spaces
 from offlinekit.envs.legal_actions import legal_of, rest_of, space_of_rest
 from offlinekit.envs.stateful_policies import StatefulPolicy
-from offlinekit.nn.trunks import observation_leaves, space_leaves
-from offlinekit.types import Array, ArrayTree, rows, stack_trees
+from offlinekit.nn.trunks import space_leaves
+from offlinekit.types import Array, ArrayTree, leaves, map_tree, rows, stack_trees
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -41,6 +41,9 @@ class StatefulActor(StatefulPolicy):
         impl = self.impl
         self._converter = Converter(impl.observation_space, impl.action_space, algo.scaling, impl.device)
         self._reward_scaler = algo.scaling.reward
+        self._row_space = over_spaces(
+            lambda leaf: leaf.row if isinstance(leaf, Window) else leaf, impl.observation_space
+        )
 
     def begin(self) -> object:
         """Returns the memory of an episode that has taken no step."""
@@ -64,11 +67,13 @@ class StatefulActor(StatefulPolicy):
             labels: Whether the action comes as its label in the schema of the table.
 
         Raises:
-            ValueError: For labels without a schema, and for legal actions that lack or that are of no use.
+            ValueError: For what `Algo.predict` refuses; the episode goes on as if the call had not been.
         """
         schema = self._converter.scaling.schema
         if labels and schema is None:
             raise ValueError(NO_LABELS)
+        if labels and schema is not None:
+            schema.check_labels()  # Before the step is remembered.
         action = super().predict(self._converter.encoded(observation, legal_actions), reward)
         return schema.decode(action) if labels and schema is not None else action
 
@@ -83,7 +88,10 @@ class StatefulActor(StatefulPolicy):
             return self._choose(observations, rewards, memories)
         pasts, begun = zip(*memories, strict=True)
         if not self._is_history(observations):
-            pasts = tuple((*past, rows(observations, i))[-self._n_rows :] for i, past in enumerate(pasts))
+            # Checked before they stand beside others, and copied: environments may write into their arrays again.
+            newest, _ = as_arrays(self._converter.encoded(observations, None), self._row_space)
+            newest = map_tree(np.array, newest)
+            pasts = tuple((*past, rows(newest, i))[-self._n_rows :] for i, past in enumerate(pasts))
             observations = stack_trees([history_of(past, self._n_rows) for past in pasts])
         actions, after = self._choose(observations, rewards, list(begun))
         return actions, list(zip(pasts, after, strict=True))
@@ -92,8 +100,8 @@ class StatefulActor(StatefulPolicy):
         """Returns whether leaves [B, K, ...] have an axis of time."""
         space = space_of_rest(self.impl.observation_space)
         given = rest_of(observations) if legal_of(observations) is not None else observations  # type: ignore[arg-type]  # A dict then.
-        first = np.asarray(observation_leaves(space, given)[0])
-        return first.ndim > len(space_leaves(space)[0].shape or ())
+        deepest = max(len(leaf.shape or ()) for leaf in space_leaves(space))
+        return max(np.ndim(leaf) for leaf in leaves(given)) > deepest
 
     def _choose(
         self, observations: ArrayTree, rewards: Array, memories: list[Any]
