@@ -8,7 +8,9 @@ from pathlib import Path
 import gymnasium
 import numpy as np
 import pytest
+import torch
 from gymnasium import spaces
+from small_text import trained
 
 import offlinekit
 from offlinekit.algos import BC, QC, DiscreteBC, DiscreteDecisionTransformer
@@ -213,6 +215,22 @@ def test_chunks_go_on_behind_a_step_that_is_refused():
             actor.predict(row, reward)
         assert _memory(actor) == before
     assert not np.array_equal(actor.predict(STATES[1]), first)
+
+
+def test_a_dialogue_goes_on_behind_a_token_that_is_none():
+    """Its keys and values are kept from step to step; 99 is no token."""
+    algo = trained()
+    disturbed, smooth = algo.as_stateful(), algo.as_stateful()
+    for token in (1, *algo.tokenizer.encode("abba"), 2, 3):
+        for wrong, reward in ((99.0, 0.0), (np.nan, 0.0), (1.5, 0.0), (1.0, np.nan)):
+            with pytest.raises(ValueError):
+                disturbed.predict(np.array([wrong], np.float32), reward)
+        acted = [actor.predict(np.array([token], np.float32)) for actor in (disturbed, smooth)]
+        assert acted[0] == acted[1]
+        seen, other = (actor._memories[None] for actor in (disturbed, smooth))
+        assert torch.equal(seen.seen, other.seen)
+        for name, past in seen.pasts.items():
+            assert past.length == other.pasts[name].length
 
 
 @pytest.mark.parametrize("kind", ["algo", "loaded", "numpy"])
