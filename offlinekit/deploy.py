@@ -11,14 +11,13 @@ what is not in `OPERATIONS` below is refused.
 
 from __future__ import annotations
 
-import copy
 import functools
 import hashlib
 import importlib
 import json
 import math
 import operator
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +32,22 @@ LONGEST_HEADER = 1 << 24
 """Bytes of a file's description; that of a policy has some thousand."""
 MOST_BYTES, BYTES_PER_BYTE = 1 << 28, 64
 """Bytes that one action may take, and those beyond that for each of the tensors."""
-MOST_NUMBERS = 1 << 26
-"""Most numbers in an array that a file may have filled."""
-MOST_BORDER = 64
-"""Most pixels that a convolution adds to each side."""
+MOST_NUMBERS, MOST_BORDER = 1 << 26, 64
+"""Most numbers in an array that a file may have filled, and pixels that a convolution adds to each side."""
 PER_UNIT = 4096
 """Numbers of the table of the error function from 0 to 1."""
 FORGED = "it takes more memory to act than its tensors account for; it was forged"
+LEGAL_ACTIONS = "legal_actions"
+"""Key of the leaf of observations that says which actions are legal, uint8 [..., A]."""
+NO_LEGAL_ACTIONS = (
+    "this policy has learned from data without legal actions, so it cannot keep to them; leave legal_actions out, or "
+    "learn from MDPDataset(..., legal_actions=...)"
+)
+NEEDS_LEGAL_ACTIONS = (
+    "this policy has learned from data with legal actions, and needs those of these observations: give "
+    "legal_actions=[B, A], 1 where an action is legal; in an environment, "
+    "offlinekit.envs.legal_actions.LegalActions(env)"
+)
 DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "U8": "|u1", "BOOL": "|b1"}
 
 
@@ -60,8 +68,11 @@ class NumpyPolicy:
 
     def __init__(self, description: dict[str, Any], tensors: Sequence[Array]) -> None:
         self.description, self._tensors = description, list(tensors)
-        self._program = [_Call(name, arguments) for name, arguments in description["operations"]]
-        self._output = int(description["output"])
+        self._program = [_call(name, arguments) for name, arguments in description["operations"]]
+        self._output, self._space = int(description["output"]), description["observations"]
+        self._n_rows = int(description.get("history", 1))
+        legal = dict(self._space.get("items", [])).get(LEGAL_ACTIONS, {})
+        self._choices = description.get("choices", legal["shape"]) if legal.get("dtype") == "uint8" else None
         self._left: int | None = None  # Bytes that results may still take, while a file is tried.
 
     @classmethod
@@ -76,7 +87,7 @@ class NumpyPolicy:
         try:
             policy = cls(description, [tensors[str(i)] for i in range(len(tensors))])
             policy._left = MOST_BYTES + BYTES_PER_BYTE * sum(tensor.nbytes for tensor in tensors.values())
-            policy._act(_zeros(description["observations"]), None)
+            policy._act([leaf[None] for leaf in _zeros(description["observations"])])
             policy._left = None
         except PolicyFileError:
             raise
@@ -101,33 +112,34 @@ class NumpyPolicy:
             labels: Whether actions come as the labels of that schema.
 
         Returns:
-            float32 [B, A] or int64 [B], or labels; without the axis of B for one observation.
+            float32 [B, A] or int64 [B], or labels; without the axis of B for one observation, whose label is a text.
 
         Raises:
-            ValueError: For observations of another shape or dtype, or that are not finite; for rows that do not fit
-                the schema, and labels without one.
+            ValueError: For observations of another shape or dtype, or that are not finite; for legal actions that lack
+                or that leave none; for rows that do not fit the schema, and labels without one.
         """
+        return self._act(*self._taken(observations, legal_actions), labels)
+
+    def _taken(self, given: Any, legal_actions: object, of_row: bool = False) -> tuple[list[Any], bool]:
+        """Returns the leaves [B, ...] of observations, or of a row of histories, and whether they were of one step."""
+        given = self.schema.as_numbers(given) if self.schema else given
+        given = with_legal_actions(given, legal_actions, self._choices)
+        leaves = list(_match(given, self._space, self._n_rows, of_row))
+        sizes = [None if leaf.ndim == len(shape) else len(leaf) for leaf, shape in leaves]
+        if None in sizes and set(sizes) != {None}:
+            raise ValueError("observations must be all of one step or all of a batch, got some of each")
+        if len(set(sizes)) > 1:
+            raise ValueError(f"observations differ in their batch size: {sizes}")
+        return [leaf[None] if None in sizes else leaf for leaf, _ in leaves], None in sizes
+
+    def _act(self, values: list[Any], single: bool = False, labels: bool = False) -> Array:
+        """Returns the actions on leaves [B, ...], or the one on those of one step."""
         if labels and not self.schema:
             raise ValueError("this policy did not learn from a table with a schema, so it has no labels")
-        given = self.schema.as_numbers(observations) if self.schema else observations
-        actions = self._act(given, legal_actions)
-        return self.schema.decode(actions) if labels else actions
-
-    def _act(self, observations: object, legal_actions: object) -> Array:
-        if legal_actions is not None:
-            rest = observations if isinstance(observations, dict) else {"observations": observations}
-            observations = rest | {"legal_actions": np.asarray(legal_actions, np.uint8)}
-        leaves = list(_match(observations, self.description["observations"]))
-        single = leaves[0][0].ndim == len(leaves[0][1])
-        if any((leaf.ndim == len(shape)) != single for leaf, shape in leaves):
-            raise ValueError("observations must be all of one step or all of a batch, got some of each")
-        values: list[Any] = [leaf[None] if single else leaf for leaf, _ in leaves]
-        if len({len(value) for value in values}) > 1:
-            raise ValueError(f"observations differ in their batch size: {[len(value) for value in values]}")
         is_empty = not len(values[0])
         if is_empty:  # The operations cannot take no rows: they take one of zeros, whose action is cut.
             values = [np.zeros((1, *value.shape[1:]), value.dtype) for value in values]
-        values += self._tensors
+        values = [*values, *self._tensors]
         for call in self._program:
             values.append(call(values))
             if self._left is not None:
@@ -135,7 +147,8 @@ class NumpyPolicy:
                 if self._left < 0:
                     raise PolicyFileError(FORGED)
         actions: Array = values[self._output]
-        return actions[0] if single else actions[:0] if is_empty else actions
+        actions = actions[0] if single else actions[:0] if is_empty else actions
+        return self.schema.decode(actions) if labels else actions
 
     def as_stateful(self) -> Episode:
         """Returns what acts step by step: `actor.reset()`, then `actor.predict(observation)` in each step."""
@@ -150,46 +163,68 @@ class Episode:
     """
 
     def __init__(self, policy: NumpyPolicy) -> None:
-        self._policy, self._seen = policy, list[Any]()
-        self._n_rows = int(policy.description.get("history", 1))
+        self._policy, self._seen, self._n_rows = policy, list[list[Array]](), policy._n_rows
+        self._n_axes = [leaf.ndim for leaf in _zeros(policy._space)]
 
     def reset(self) -> None:
         """Forgets the episode before."""
         self._seen = []
 
     def predict(self, observation: object, *, legal_actions: object = None, labels: bool = False) -> Array:
-        """Returns the action on the newest observation, as `NumpyPolicy.predict` does."""
-        if self._n_rows > 1:
-            schema = self._policy.schema
-            given = schema.as_numbers(observation) if schema else observation
-            self._seen = [*self._seen, copy.deepcopy(given)][-self._n_rows :]
-            before = [self._seen[0]] * (self._n_rows - len(self._seen))  # As in training: nothing is known.
-            observation = _stacked([*before, *self._seen])
-        return self._policy.predict(observation, legal_actions=legal_actions, labels=labels)
+        """Returns the action on the newest observation, as `NumpyPolicy.predict` does; one it refuses is forgotten."""
+        values, single = self._policy._taken(observation, legal_actions, of_row=self._n_rows > 1)
+        if not single:
+            raise ValueError(f"a step takes one observation, got a batch of {len(values[0])}")
+        newest = [value[0].copy() for value in values]
+        seen = [*(self._seen or [newest] * self._n_rows), newest][-self._n_rows :]  # As in training.
+        leaves = zip(self._n_axes, zip(*seen))  # noqa: B905  # Of one length.
+        given = [(np.stack(own) if own[-1].ndim < n else own[-1])[None] for n, own in leaves]
+        action = self._policy._act(given, True, labels)
+        self._seen = seen
+        return action
 
 
-def _stacked(rows: list[Any]) -> Any:
-    """Returns observations with an axis of time before those of each leaf; legal actions are the newest."""
-    if isinstance(rows[0], dict):
-        each = {key: [row[key] for row in rows] for key in rows[0]}
-        return {key: own[-1] if key == "legal_actions" else _stacked(own) for key, own in each.items()}
-    if isinstance(rows[0], tuple):
-        return tuple(_stacked(list(own)) for own in zip(*rows))  # noqa: B905  # Of one length.
-    return np.stack([np.asanyarray(row) for row in rows])
+def with_legal_actions(observations: Any, legal_actions: object, choices: Sequence[int] | None) -> Any:
+    """Returns observations with their legal actions as a leaf, uint8 [..., A]: the rule of all that acts.
+
+    Raises:
+        ValueError: If they lack, or leave one of the parts of the action, of so many choices, without a legal one;
+            if the policy has learned without (`choices` None) and they are given.
+    """
+    if choices is None and legal_actions is None:
+        return observations
+    if choices is None:
+        raise ValueError(NO_LEGAL_ACTIONS)
+    tree = observations if isinstance(observations, Mapping) else {"observations": observations}
+    if (given := tree.get(LEGAL_ACTIONS) if legal_actions is None else legal_actions) is None:
+        raise ValueError(NEEDS_LEGAL_ACTIONS)
+    flags = legal_flags(given, sum(choices))
+    for i, part in enumerate(np.split(flags, np.cumsum(choices)[:-1], -1)):
+        if len(rows := np.flatnonzero(~part.any(-1))):
+            place = f"row {rows[0]}" + (f" in part {i} of the action" if len(choices) > 1 else "")
+            raise ValueError(f"legal_actions has no legal action at {place}; leave rows without a choice out")
+    return {**tree, LEGAL_ACTIONS: flags}
 
 
-class _Call:
-    """One operation with its arguments; {"value": i} stands for the i-th value, found anew in each run."""
+def legal_flags(given: object, n_actions: int, name: str = LEGAL_ACTIONS) -> Array:
+    """Returns legal actions as uint8 [..., A]; raises ValueError for another A and other numbers than 0 and 1."""
+    array = np.asarray(given)
+    if array.shape[-1:] != (n_actions,):
+        shape, got = ["batch", n_actions], list(array.shape)
+        raise ValueError(f"{name} must have shape {shape}, an entry for each action, got {got}")
+    if np.ma.is_masked(given) or not ((array == 0) | (array == 1)).all():
+        raise ValueError(f"{name} must be booleans, or 0 and 1")
+    return array.astype(np.uint8)
 
-    def __init__(self, name: str, arguments: list[Any]) -> None:
-        if name not in OPERATIONS:
-            raise PolicyFileError(
-                f"the operation {str(name)[:80]!r} is not one of this version; use a newer offlinekit/deploy.py"
-            )
-        self.function, self.arguments = OPERATIONS[name], [_resolver(argument) for argument in arguments]
 
-    def __call__(self, values: list[Any]) -> object:
-        return self.function(*(get(values) for get in self.arguments))
+def _call(name: str, arguments: list[Any]) -> Callable[[list[Any]], Any]:
+    """Returns what applies an operation to the values so far; its argument {"value": i} is the i-th of them."""
+    if name not in OPERATIONS:
+        raise PolicyFileError(
+            f"the operation {str(name)[:80]!r} is not one of this version; use a newer offlinekit/deploy.py"
+        )
+    function, found = OPERATIONS[name], _resolver(arguments)
+    return lambda values: function(*found(values))
 
 
 def _n_bytes(value: object) -> int:
@@ -211,38 +246,44 @@ def _resolver(argument: object) -> Callable[[list[Any]], Any]:
     return lambda values: argument
 
 
-def _zeros(space: dict[str, Any]) -> object:
-    """Returns one observation of zeros."""
-    if space["kind"] == "dict":
-        return {key: _zeros(part) for key, part in space["items"]}
-    if space["kind"] == "tuple":
-        return tuple(_zeros(part) for _, part in space["items"])
-    return _filled(space["shape"], 0, space["dtype"])
+def _zeros(space: dict[str, Any]) -> Iterator[Array]:
+    """Yields the leaves of one observation of zeros."""
+    for _, part in space.get("items", []):
+        yield from _zeros(part)
+    if space["kind"] == "leaf":
+        yield _filled(space["shape"], 0, space["dtype"])
 
 
-def _match(observations: object, space: dict[str, Any]) -> Iterator[tuple[Array, list[int]]]:
-    """Yields each leaf of observations, of the right dtype, and the shape of one."""
-    kind, wanted = space["kind"], space.get("items", [])
+def _match(given: Any, space: dict[str, Any], n_rows: int, of_row: bool) -> Iterator[tuple[Array, list[int]]]:
+    """Yields each leaf of observations, of the right dtype, and the shape of one; or those of a row of histories."""
+    kind, items = space["kind"], space.get("items", [])
     if kind == "dict":
-        given, keys = observations if isinstance(observations, dict) else {}, sorted(key for key, _ in wanted)
-        named = {str(key): part for key, part in given.items()}
+        named = {str(key): part for key, part in given.items()} if isinstance(given, dict) else {}
+        keys = sorted(key for key, _ in items)
         if sorted(named) != keys or len(named) != len(given):
-            raise ValueError(f"observations must be a dict with keys {keys}, got {observations!r:.100}")
-        for key, part in wanted:
-            yield from _match(named[key], part)
+            got = f"keys {sorted(named)}" if named else f"{given!r:.100}"
+            raise ValueError(f"observations must be a dict with keys {keys}, got {got}")
+        for key, part in items:
+            yield from _match(named[key], part, n_rows, of_row and key != LEGAL_ACTIONS)
     elif kind == "tuple":
-        if not isinstance(observations, tuple) or len(observations) != len(wanted):
-            raise ValueError(f"observations must be a tuple of {len(wanted)}, got {observations!r:.100}")
-        for observed, (_, part) in zip(observations, wanted):  # noqa: B905  # As long, see above.
-            yield from _match(observed, part)
+        if not isinstance(given, tuple) or len(given) != len(items):
+            raise ValueError(f"observations must be a tuple of {len(items)}, got {given!r:.100}")
+        for i, part in items:
+            yield from _match(given[i], part, n_rows, of_row)
     else:
-        leaf, shape = _as_seen(np.asanyarray(observations), space["dtype"]), list(space["shape"])
+        leaf, shape = _as_seen(np.asanyarray(given), space["dtype"]), list(space["shape"])[int(of_row) :]
         if shape not in (list(leaf.shape), list(leaf.shape[1:])):
-            batch, got = ["batch", *shape], list(leaf.shape)
-            raise ValueError(
-                f"observations must have shape {shape} for one or {batch} for several, got {got}"
-            )
+            raise shape_error(shape, leaf.shape, 1 if of_row else n_rows)
         yield leaf, shape
+
+
+def shape_error(shape: Sequence[int], got: Sequence[int], n_rows: int = 1) -> ValueError:
+    """Returns the error for observations of another shape than one has, one being a history of so many rows."""
+    remedy = f"; give single rows to as_stateful().predict, which remembers the last {n_rows}"
+    one, several, rest = list(shape), ["batch", *shape], remedy if n_rows > 1 else ""
+    return ValueError(
+        f"observations must have shape {one} for one or {several} for several, got {list(got)}{rest}"
+    )
 
 
 def _as_seen(given: Array, dtype: str) -> Array:
@@ -250,8 +291,7 @@ def _as_seen(given: Array, dtype: str) -> Array:
     if given.dtype.kind not in "fiub" or np.ma.is_masked(given):
         raise ValueError(f"observations must hold numbers, none of them masked, got dtype {given.dtype}")
     if given.dtype.kind == "f" and not np.isfinite(given).all():
-        place = np.argwhere(~np.isfinite(given))[0].tolist()
-        number = given[tuple(place)]
+        number, place = given[~np.isfinite(given)][0], np.argwhere(~np.isfinite(given))[0].tolist()
         raise ValueError(f"observations must be finite, got {number} at {place}; fill it in as in the data")
     with np.errstate(invalid="ignore", over="ignore"):
         leaf = given.astype(dtype, copy=False)
@@ -343,34 +383,6 @@ def _filled(size: list[int], value: float, dtype: str | None, *_: object) -> Arr
     return np.full(size, value, dtype or np.float32)
 
 
-def _expand(x: Array, size: list[int], _: bool = False) -> Array:
-    shape = [1] * (len(size) - x.ndim) + list(x.shape)
-    wanted = [old if new == -1 else new for old, new in zip(shape, size)]  # noqa: B905  # Of one length.
-    return np.broadcast_to(x, wanted)
-
-
-def _split(x: Array, size: int | list[int], dim: int = 0) -> list[Array]:
-    sizes = [size] * (-(-x.shape[dim] // size)) if isinstance(size, int) else size
-    return np.split(x, np.cumsum(sizes)[:-1], dim)
-
-
-def _slice(x: Array, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1) -> Array:
-    index: list[Any] = [slice(None)] * x.ndim
-    index[dim] = slice(start, end, step)
-    sliced: Array = x[tuple(index)]
-    return sliced
-
-
-def _flatten(x: Array, start: int = 0, end: int = -1) -> Array:
-    start, end = start % max(x.ndim, 1), end % max(x.ndim, 1)
-    return x.reshape(*x.shape[:start], math.prod(x.shape[start : end + 1]), *x.shape[end + 1 :])
-
-
-def _squeeze(x: Array, dim: int | list[int]) -> Array:
-    dims = dim if isinstance(dim, list) else [dim]
-    return np.squeeze(x, tuple(d for d in dims if x.shape[d] == 1))
-
-
 def _linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
     product: Array = x @ weight.T
     return product if bias is None else product + bias
@@ -399,35 +411,23 @@ def _embedding(weight: Array, index: Array, *_: object) -> Array:
 
 
 def _conv2d(
-    x: Array,
-    weight: Array,
-    bias: Array | None,
-    stride: list[int],
-    padding: list[int],
-    dilation: list[int],
-    n: int,
+    x: Array, weight: Array, bias: Array | None, stride: list[int], padding: list[int], dilation: Any, n: int
 ) -> Array:
     if set(dilation) != {1} or n != 1:
         raise ValueError("a convolution with dilation or groups is not one of this version")
-    x = _bordered(x, padding, 0.0)
-    windows = np.lib.stride_tricks.sliding_window_view(x, weight.shape[2:], (2, 3))
-    windows = windows[:, :, :: stride[0], :: stride[1]]
+    windows = _windows(x, weight.shape[2:], stride, padding, 0.0)
     out: Array = np.tensordot(windows, weight, ((1, 4, 5), (1, 2, 3))).transpose(0, 3, 1, 2)
     return out if bias is None else out + bias[:, None, None]
 
 
-def _max_pool2d(x: Array, size: list[int], stride: list[int], padding: list[int], *_: object) -> Array:
-    windows = np.lib.stride_tricks.sliding_window_view(_bordered(x, padding, -np.inf), size, (2, 3))
-    pooled: Array = windows[:, :, :: stride[0], :: stride[1]].max((4, 5))
-    return pooled
-
-
-def _bordered(x: Array, padding: list[int], value: float) -> Array:
+def _windows(x: Array, size: Sequence[int], stride: list[int], padding: list[int], value: float) -> Array:
+    """Returns the windows [B, C, Y, X, *size] of images within a border of a value."""
     if max(padding) > MOST_BORDER:
         raise ValueError(f"a border of {max(padding)} pixels is wider than {MOST_BORDER}")
-    height, width = padding[0], padding[-1]
-    borders = ((0, 0), (0, 0), (height, height), (width, width))
-    return np.pad(x, borders, constant_values=value) if max(padding) else x
+    borders = ((0, 0), (0, 0), (padding[0],) * 2, (padding[-1],) * 2)
+    x = np.pad(x, borders, constant_values=value) if max(padding) else x
+    windows = np.lib.stride_tricks.sliding_window_view(x, size, (2, 3))
+    return windows[:, :, :: stride[0], :: stride[1]]
 
 
 def _gelu(x: Array, approximate: str = "none") -> Array:
@@ -454,10 +454,6 @@ def _mish(x: Array) -> Array:
     """Returns x tanh(log(1 + y)) = x y (y + 2) / (y (y + 2) + 2) with y = e^x; from 20 on that is x."""
     product = (y := np.exp(np.minimum(x, 20.0))) * (y + 2.0)
     return x * (product / (product + 2.0))
-
-
-def _elu(x: Array, alpha: float = 1.0, scale: float = 1.0, input_scale: float = 1.0) -> Array:
-    return scale * np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0) * input_scale))
 
 
 def _clamp(x: Array, low: float | Array | None = None, high: float | Array | None = None) -> Array:
@@ -488,11 +484,13 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "cos": np.cos,
     "cumsum": lambda x, dim, dtype=None: x.cumsum(dim, dtype),
     "div": lambda x, y: x / y,
-    "elu": _elu,
+    "elu": lambda x, a=1.0, scale=1.0, k=1.0: scale * np.where(x > 0, x, a * np.expm1(np.minimum(x, 0) * k)),
     "embedding": _embedding,
     "exp": np.exp,
-    "expand": _expand,
-    "flatten": _flatten,
+    "expand": lambda x, size, *_: np.broadcast_to(
+        x, [x.shape[i - len(size)] if n < 0 else n for i, n in enumerate(size)]
+    ),
+    "flatten": lambda x, i=0, j=-1: x.reshape(*x.shape[: i % x.ndim], -1, *x.shape[j % x.ndim + 1 :]),
     "floordiv": operator.floordiv,
     "full": _filled,
     "full_like": lambda x, value, dtype=None, *_: np.full_like(x, value, dtype),
@@ -506,7 +504,7 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "log_softmax": _log_softmax,
     "masked_fill": lambda x, mask, value: np.where(mask, x.dtype.type(value), x),
     "matmul": np.matmul,
-    "max_pool2d": _max_pool2d,
+    "max_pool2d": lambda x, size, stride, border, *_: _windows(x, size, stride, border, -np.inf).max((4, 5)),
     "maximum": np.maximum,
     "mean": lambda x, dim=None, keep=False, *_: x.mean(_axes(dim), keepdims=keep),
     "minimum": np.minimum,
@@ -524,12 +522,14 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "silu": lambda x: 0.5 * x * (1.0 + np.tanh(0.5 * x)),
     "sin": np.sin,
     "size": lambda x, dim: x.shape[dim],
-    "slice": _slice,
+    "slice": lambda x, dim, *ends: x.swapaxes(0, dim)[slice(*ends)].swapaxes(0, dim),
     "softmax": lambda x, dim, *_: np.exp(_log_softmax(x, dim)),
     "softplus": lambda x, beta=1.0, *_: np.logaddexp(beta * x, 0).astype(x.dtype) / beta,
-    "split": _split,
+    "split": lambda x, size, dim=0: np.split(
+        x, range(size, x.shape[dim], size) if isinstance(size, int) else np.cumsum(size)[:-1], dim
+    ),
     "sqrt": np.sqrt,
-    "squeeze": _squeeze,
+    "squeeze": lambda x, dim: x.squeeze(tuple(d for d in np.atleast_1d(dim) if x.shape[d] == 1)),
     "stack": lambda parts, dim=0: np.stack(parts, dim),
     "sub": lambda x, y, alpha=1: x - (y if alpha == 1 else alpha * y),
     "sum": lambda x, dim=None, keep=False, *_: x.sum(_axes(dim), keepdims=keep),

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from offlinekit.core.units import NO_LABELS, Converter
+from offlinekit.core.units import NO_LABELS, Converter, as_arrays
 from offlinekit.envs.legal_actions import legal_of, rest_of, space_of_rest
 from offlinekit.envs.past.seen_past import seen_of
-from offlinekit.envs.past.sight import is_image, sight_of, space_leaves
+from offlinekit.envs.past.sight import is_image, shown_space, sight_of, space_leaves
 from offlinekit.envs.stateful_policies import StatefulPolicy
-from offlinekit.nn.trunks import observation_leaves
-from offlinekit.types import Array, ArrayTree, rows, stack_trees
+from offlinekit.types import Array, ArrayTree, leaves, map_tree, rows, stack_trees
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -43,6 +42,7 @@ class StatefulActor(StatefulPolicy):
         impl = self.impl
         self._converter = Converter(impl.observation_space, impl.action_space, algo.scaling, impl.device)
         self._reward_scaler = algo.scaling.reward
+        self._row_space = shown_space(impl.observation_space, self._sight.frame_stack)
 
     def begin(self) -> object:
         """Returns the memory of an episode that has taken no step."""
@@ -66,11 +66,13 @@ class StatefulActor(StatefulPolicy):
             labels: Whether the action comes as its label in the schema of the table.
 
         Raises:
-            ValueError: For labels without a schema, and for legal actions that lack or that are of no use.
+            ValueError: For what `Algo.predict` refuses; the episode goes on as if the call had not been.
         """
         schema = self._converter.scaling.schema
         if labels and schema is None:
             raise ValueError(NO_LABELS)
+        if labels and schema is not None:
+            schema.check_labels()  # Before the step is remembered.
         action = super().predict(self._converter.encoded(observation, legal_actions), reward)
         return schema.decode(action) if labels and schema is not None else action
 
@@ -85,7 +87,10 @@ class StatefulActor(StatefulPolicy):
             return self._choose(observations, rewards, memories)
         pasts, begun = zip(*memories, strict=True)
         if self._are_single(observations):
-            pasts = tuple((*past, rows(observations, i))[-self._n_rows :] for i, past in enumerate(pasts))
+            # Checked before they stand beside others, and copied: environments may write into their arrays again.
+            newest, _ = as_arrays(self._converter.encoded(observations, None), self._row_space)
+            newest = map_tree(np.array, newest)
+            pasts = tuple((*past, rows(newest, i))[-self._n_rows :] for i, past in enumerate(pasts))
             observations = stack_trees([seen_of(past, self._sight) for past in pasts])
         actions, after = self._choose(observations, rewards, list(begun))
         return actions, list(zip(pasts, after, strict=True))
@@ -94,15 +99,14 @@ class StatefulActor(StatefulPolicy):
         """Returns whether leaves [B, ...] are single images or rows, and no stacks or histories."""
         space = space_of_rest(self.impl.observation_space)
         given = rest_of(observations) if legal_of(observations) is not None else observations  # type: ignore[arg-type]  # A dict then.
-        leaves = map(np.asarray, observation_leaves(space, given))
-        pairs = [(leaf, part.shape or ()) for leaf, part in zip(leaves, space_leaves(space), strict=True)]
         if self._sight.history > 1:
-            return pairs[0][0].ndim <= len(pairs[0][1])
-        stack = self._sight.frame_stack
-        return any(
-            is_image(leaf.dtype, leaf.shape[1:]) and leaf.shape[1] * stack == shape[0]
-            for leaf, shape in pairs
-        )
+            deepest = max(len(leaf.shape or ()) for leaf in space_leaves(space))
+            return max(np.ndim(leaf) for leaf in leaves(given)) <= deepest
+        single = [leaf.shape for leaf in space_leaves(space_of_rest(self._row_space))]
+        shown = [
+            leaf.shape[1:] for leaf in map(np.asarray, leaves(given)) if is_image(leaf.dtype, leaf.shape[1:])
+        ]
+        return any(shape in single for shape in shown)
 
     def _choose(
         self, observations: ArrayTree, rewards: Array, memories: list[Any]

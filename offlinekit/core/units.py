@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -13,15 +13,15 @@ from gymnasium import spaces
 from torch import Tensor
 
 from offlinekit.datasets.mdp_dataset import MDPDataset
+from offlinekit.deploy import shape_error, with_legal_actions
 from offlinekit.envs.callable_policies import GreedyPolicy
-from offlinekit.envs.legal_actions import given_observations, legal_of
+from offlinekit.envs.legal_actions import legal_choices
+from offlinekit.envs.past.sight import Window
 from offlinekit.envs.text.token_space import TokenSpace
 from offlinekit.ground.action_spaces import (
-    JointDiscrete,
     from_numbers,
     joined_actions,
     numbers_from_0,
-    without_choice,
 )
 from offlinekit.sampling.scalers import Scaling
 from offlinekit.types import Array, ArrayTree, first_leaf, leaves, map_tree
@@ -100,14 +100,7 @@ class Converter:
             ValueError: For observations of another shape, or that are not finite; for legal actions that lack or
                 that are of no use.
         """
-        given = self.encoded(observations, legal_actions)
-        tree = _arrays(given, self.observation_space)
-        for leaf in leaves(tree):
-            _check_finite("observations", leaf)
-        single = _is_single(tree, self.observation_space)
-        sizes = sorted({1 if single else len(leaf) for leaf in leaves(tree)})
-        if len(sizes) > 1:
-            raise ValueError(f"observations must have as many rows in each part, got {sizes}")
+        tree, single = as_arrays(self.encoded(observations, legal_actions), self.observation_space)
         if single:
             tree = map_tree(lambda leaf: leaf[None], tree)
         return map_tree(self._tensor, self.scaling.observations(tree)), single
@@ -119,11 +112,8 @@ class Converter:
         schema = self.scaling.schema
         if schema is not None and schema.is_table(observations):
             observations = schema.encode(observations)
-        given = given_observations(self.observation_space, cast("ArrayTreeLike", observations), legal_actions)
-        legal = legal_of(given)
-        joint = self.action_space if isinstance(self.action_space, JointDiscrete) else None
-        if legal is not None and joint is not None and np.any(without_choice(legal, joint)):
-            raise ValueError(f"legal_actions must leave a choice in each part of {joint}")
+        choices = legal_choices(self.observation_space, self.action_space)
+        given: ArrayTreeLike = with_legal_actions(observations, legal_actions, choices)
         return given
 
     def actions(self, actions: Array, observations: TensorTree) -> Tensor:
@@ -220,6 +210,22 @@ def _answered(inputs: Any, answer: Callable[[Any], Tensor]) -> Tensor:
         return answer(inputs)
     row = map_tree(lambda leaf: None if leaf is None else leaf.new_zeros((1, *leaf.shape[1:])), inputs)
     return answer(row)[:0]
+
+
+def as_arrays(observations: ArrayTreeLike, space: spaces.Space[Any]) -> tuple[ArrayTree, bool]:
+    """Returns observations as arrays of a space, and whether they are one, without an axis of batches.
+
+    Raises:
+        ValueError: For another tree, another shape, or numbers that are not finite.
+    """
+    tree = _arrays(observations, space)
+    for leaf in leaves(tree):
+        _check_finite("observations", leaf)
+    single = _is_single(tree, space)
+    sizes = sorted({1 if single else len(leaf) for leaf in leaves(tree)})
+    if len(sizes) > 1:
+        raise ValueError(f"observations must have as many rows in each part, got {sizes}")
+    return tree, single
 
 
 def _arrays(observations: ArrayTreeLike, space: spaces.Space[Any]) -> ArrayTree:
@@ -321,7 +327,4 @@ def _is_single(tree: Any, space: spaces.Space[Any]) -> bool:
         return True
     if tree.shape[1:] == shape and tree.ndim == len(shape) + 1:
         return False
-    raise ValueError(
-        f"observations must have shape {list(shape)} for one or {['batch', *shape]} for several, "
-        f"got {list(tree.shape)}"
-    )
+    raise shape_error(shape, tree.shape, space.shape[0] if isinstance(space, Window) else 1)

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, SupportsFloat, TypeVar
+from typing import Any, SupportsFloat, TypeVar, cast
 
 import gymnasium
 import numpy as np
 from gymnasium import spaces
 
+from offlinekit.deploy import LEGAL_ACTIONS as LEGAL_ACTIONS
+from offlinekit.deploy import legal_flags, with_legal_actions
 from offlinekit.errors import UnsupportedError
 from offlinekit.ground.action_spaces import held_space, part_sizes
 from offlinekit.types import Array, ArrayTree
 
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
-
-    from offlinekit.types import ArrayTreeLike
-
 T = TypeVar("T")
-LEGAL_ACTIONS = "legal_actions"
-"""Key of the leaf, uint8 [..., A], 1 where the action is legal."""
 WRAPPER = "offlinekit.envs.legal_actions.LegalActions(env)"
 """What makes the leaf of the info of an environment."""
 OBSERVATIONS = "observations"
@@ -73,63 +68,22 @@ def legal_of(observations: object) -> Array | None:
     return legal
 
 
-def given_observations(
-    space: spaces.Space[Any], observations: ArrayTreeLike, legal_actions: ArrayLike | None
-) -> ArrayTreeLike:
-    """Returns the observations of a call, with its legal actions as their leaf.
-
-    Args:
-        space: Of the observations that a policy has learned from.
-        observations: [B, ...] or one, with the leaf or without.
-        legal_actions: [B, A] or [A]; None if the observations have them, or the policy needs none.
-
-    Raises:
-        ValueError: If the policy needs legal actions and there are none, if it has learned without, or if a row
-            has none that is legal.
-    """
-    if not has_legal_actions(space):
-        if legal_actions is not None:
-            raise ValueError(
-                "this policy has learned from data without legal actions, so it cannot keep to them; leave "
-                "legal_actions out, or learn from MDPDataset(..., legal_actions=...)"
-            )
-        return observations
-    if legal_actions is not None:
-        observations = joined(observations, legal_actions)
-    legal = legal_of(observations)
-    if legal is None:
-        raise ValueError(
-            "this policy has learned from data with legal actions, and needs those of these observations: "
-            f"give legal_actions=[B, A], 1 where an action is legal; in an environment, {WRAPPER}"
-        )
-    assert isinstance(observations, Mapping)
-    return {**observations, LEGAL_ACTIONS: checked(legal, space)}
-
-
-def checked(legal: object, space: spaces.Space[Any]) -> Array:
-    """Returns legal actions as uint8 [..., A].
-
-    Raises:
-        ValueError: For other numbers than 0 and 1, another number of actions, or a row without a legal action.
-    """
-    assert isinstance(space, spaces.Dict)
-    array, n_actions = np.asarray(legal), space[LEGAL_ACTIONS].shape
-    if array.shape[-1:] != n_actions:
-        raise ValueError(
-            f"legal_actions must have shape {['batch', *(n_actions or ())]}, an entry for each action, got "
-            f"{list(array.shape)}"
-        )
-    if not ((array == 0) | (array == 1)).all():
-        raise ValueError("legal_actions must be booleans, or 0 and 1")
-    if not array.any(-1).all():
-        row = int(np.flatnonzero(~np.atleast_2d(array).any(-1))[0])
-        raise ValueError(f"legal_actions has no legal action at row {row}; leave rows without a choice out")
-    return array.astype(np.uint8)
+def legal_choices(
+    observation_space: spaces.Space[Any], action_space: spaces.Space[Any]
+) -> tuple[int, ...] | None:
+    """Returns how many choices each part of an action has, for a policy that keeps to legal ones; None for others."""
+    is_kept = has_legal_actions(observation_space) and isinstance(action_space, spaces.Discrete)
+    return part_sizes(cast("spaces.Discrete", action_space)) if is_kept else None
 
 
 def draw_legal(legal: Array, rng: np.random.Generator) -> Array:
-    """Draws one of the legal actions of each row uniformly, int64 [B]."""
-    keys = np.where(np.asarray(legal) > 0, rng.random(np.shape(legal)), -1.0)
+    """Draws one of the legal actions of each row uniformly, int64 [B].
+
+    Raises:
+        ValueError: For a row without one.
+    """
+    legal = with_legal_actions({}, legal, [np.shape(legal)[-1]])[LEGAL_ACTIONS]
+    keys = np.where(legal > 0, rng.random(np.shape(legal)), -1.0)
     drawn: Array = keys.argmax(-1)
     return drawn
 
@@ -146,6 +100,7 @@ class LegalActions(gymnasium.Wrapper[Any, Any, Any, Any]):
 
     Raises:
         UnsupportedError: For actions that are not discrete; when acting, if the info lacks the key.
+        ValueError: When acting, for other numbers than 0 and 1.
     """
 
     def __init__(self, env: gymnasium.Env[Any, Any], key: str = "action_mask") -> None:
@@ -174,9 +129,7 @@ class LegalActions(gymnasium.Wrapper[Any, Any, Any, Any]):
                 f"the info of {self.env} has no {self._key!r}, but {sorted(info)}; name the key of its legal actions: "
                 "LegalActions(env, key=...)"
             )
-        legal = np.asarray(info[self._key])
+        legal, name = np.asarray(info[self._key]), f"info[{self._key!r}]"
         if legal.shape != (self._n_actions,):
-            raise UnsupportedError(
-                f"info[{self._key!r}] must have shape [{self._n_actions}], got {list(legal.shape)}"
-            )
-        return joined(observation, legal.astype(np.uint8))
+            raise UnsupportedError(f"{name} must have shape [{self._n_actions}], got {list(legal.shape)}")
+        return joined(observation, legal_flags(legal, self._n_actions, name))

@@ -177,18 +177,25 @@ class TableSchema:
         return whole[:, 0] if len(self.actions) == 1 else whole
 
     def decode(self, actions: Array) -> Array:
-        """Returns the labels of actions: of [...] or, of k discrete parts, of [..., k].
+        """Returns the labels of actions, objects of [...] or, of k discrete parts, of [..., k]; of one number a text.
 
         Raises:
             TableError: If actions are numbers, which have no labels.
         """
+        self.check_labels()
+        parts = [np.array(names, object) for names in self.labels]
+        if len(parts) == 1:
+            labels: Array = parts[0][actions]
+            return labels
+        return np.stack(
+            [np.asarray(names[actions[..., i]], object) for i, names in enumerate(parts)], axis=-1
+        )
+
+    def check_labels(self) -> None:
+        """Raises TableError if actions are numbers, which have no labels."""
         if not self.is_discrete:
             units = ", ".join(f"{c.name} in {c.unit or 'its own unit'}" for c in self.actions)
             raise TableError(f"actions are numbers ({units}), which have no labels; leave labels=True out")
-        labels = [np.array(names, object) for names in self.labels]
-        if len(labels) == 1:
-            return np.asarray(labels[0][actions])
-        return np.stack([names[actions[..., i]] for i, names in enumerate(labels)], axis=-1)
 
     def differences(self, other: TableSchema) -> Iterator[str]:
         """Yields where another schema encodes otherwise, in words."""

@@ -17,6 +17,7 @@ from offlinekit.core.export import FORMATS
 from offlinekit.core.impl import Impl
 from offlinekit.core.units import SampledPolicy
 from offlinekit.datasets import MDPDataset
+from offlinekit.deploy import NumpyPolicy
 from offlinekit.envs.callable_policies import RandomPolicy
 from offlinekit.errors import DatasetError, UnsupportedError
 from offlinekit.ground.action_spaces import JointDiscrete, one_hot, part_sizes
@@ -233,14 +234,16 @@ def test_what_needs_each_joint_action_is_refused_by_name():
         dataset(action_space=spaces.MultiDiscrete([100] * D))
 
 
-def test_legal_choices_lack_in_no_part():
+def test_legal_choices_lack_in_no_part(tmp_path):
     without = LEGAL.copy()
     without[7, :2] = False
     with pytest.raises(DatasetError, match="has no legal action at row 7"):
         dataset(legal_actions=without)
     algo = DiscreteBC(**TINY).build(dataset(legal_actions=LEGAL))
-    with pytest.raises(ValueError, match="must leave a choice in each part"):
-        algo.predict(STATES, legal_actions=without)
+    policy = NumpyPolicy.load(algo.export(tmp_path / "policy.safetensors"))
+    for each in (algo, policy):
+        with pytest.raises(ValueError, match="has no legal action at row 7 in part 0 of the action"):
+            each.predict(STATES, legal_actions=without)
     other = LEGAL.copy()
     other[5, 2 * 3 + PARTS[5, 3]] = False
     other[5, 2 * 3 + 1 - PARTS[5, 3]] = True

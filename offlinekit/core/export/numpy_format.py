@@ -18,6 +18,7 @@ from torch.fx.node import map_arg
 from offlinekit import deploy
 from offlinekit.core.export.exported_policy import ExportedPolicy
 from offlinekit.core.export.torch_formats import traced
+from offlinekit.envs.legal_actions import legal_choices
 from offlinekit.errors import UnsupportedError
 from offlinekit.types import Array
 
@@ -58,11 +59,13 @@ def write(policy: ExportedPolicy, path: Path) -> None:
         UnsupportedError: For a policy with an operation that `offlinekit.deploy` lacks.
     """
     program = Program(policy)
+    choices = legal_choices(policy.observation_space, policy.action_space)
     description: dict[str, Any] = {
         "format": deploy.FORMAT,
         **policy.facts(),
         "observations": describe(policy.observation_space),
         **({"history": policy.history_length} if policy.history_length > 1 else {}),
+        **({} if choices is None else {"choices": list(choices)}),
         "operations": program.operations,
         "output": program.output,
         **({} if policy.schema is None else {"schema": policy.schema.to_json()}),

@@ -130,6 +130,20 @@ def row_space(space: spaces.Space[Any]) -> spaces.Space[Any] | None:
     return space.row if isinstance(space, Window) else None
 
 
+def shown_space(space: spaces.Space[Any], stack: int) -> spaces.Space[Any]:
+    """Returns the space of single rows, or images [C, H, W], of one that has histories, or stacks [stack * C, H, W]."""
+
+    def single(leaf: spaces.Space[Any]) -> spaces.Space[Any]:
+        if isinstance(leaf, Window):
+            return leaf.row
+        if stack > 1 and isinstance(leaf, spaces.Box) and is_image(leaf.dtype, leaf.shape):
+            n_channels = leaf.shape[0] // stack
+            return spaces.Box(leaf.low[-n_channels:], leaf.high[-n_channels:], dtype=np.uint8)
+        return leaf
+
+    return over_spaces(single, space)
+
+
 def stacked_space(space: spaces.Space[Any], stack: int, history: int = 1) -> spaces.Space[Any]:
     """Returns the space of what a policy sees: images [C, H, W] as stacks [stack * C, H, W], or histories.
 
