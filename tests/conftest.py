@@ -50,11 +50,12 @@ def _annotated_shapes(request):
 
 @pytest.fixture(autouse=True)
 def _classes_of_one_test_stay_in_it():
-    """Takes algorithms and impls that a test defines out of the catalogue again."""
+    """Takes algorithms, impls and evaluators that a test defines out of their registries again."""
     from offlinekit.core.algo import Algo
     from offlinekit.core.impl import Impl
+    from offlinekit.metrics.evaluators import REGISTERED
 
-    known = [(registry, dict(registry)) for registry in (Algo.known, Impl.known)]
+    known = [(registry, dict(registry)) for registry in (Algo.known, Impl.known, REGISTERED)]
     yield
     for registry, before in known:
         imported = {n: cls for n, cls in registry.items() if cls.__module__.startswith("offlinekit.")}

@@ -149,6 +149,7 @@ def equal(ours, theirs):
 def online_numbers(algo, data):
     """Returns what some updates of an online run leave behind, and how it would act there."""
     batch = algo.sample_batch(data)
+    algo.impl.begin_online()
     algo.impl.enter_phase(online=True)
     for _ in range(6):
         algo.impl.update(batch)
