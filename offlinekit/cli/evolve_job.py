@@ -15,6 +15,7 @@ from offlinekit.cli.output import json_text, number
 from offlinekit.cli.runs import make_env
 from offlinekit.datasets import get_dataset
 from offlinekit.errors import FileFormatError, did_you_mean
+from offlinekit.metrics.evaluators import FQE_NAME
 from offlinekit.metrics.reporting.lineage import Lineage
 from offlinekit.sweeps import (
     CMAES,
@@ -27,7 +28,7 @@ from offlinekit.sweeps import (
     OfflineFitness,
 )
 from offlinekit.sweeps.evolution import Evolved, Generation, Scheduler
-from offlinekit.sweeps.evolution.fitness import FQE_NAME, Fitness
+from offlinekit.sweeps.evolution.fitness import Fitness
 from offlinekit.training import run_config
 from offlinekit.training.interrupts import whole_runs
 from offlinekit.training.run_folder import write_json

@@ -15,7 +15,7 @@ from offlinekit.errors import DatasetError
 from offlinekit.sampling.batch import Batch, with_axes
 from offlinekit.sampling.frames import random_shift
 from offlinekit.sampling.loss_weights import scaled_weights, weights_of
-from offlinekit.sampling.n_step import n_step_transitions, returns_to_go
+from offlinekit.sampling.n_step import drawable_rows, n_step_transitions, returns_to_go
 from offlinekit.sampling.scalers import Scaling
 from offlinekit.sampling.transition_table import Located, TransitionTable
 from offlinekit.sampling.weights import Chooser, check_weights
@@ -117,15 +117,12 @@ class TransitionSampler:
             raise DatasetError(
                 f"random_shift={image_shift} moves uint8 images, and there are none among the observations; use 0"
             )
-        allowed = self.columns.has_next | ("next_observations" not in needs)
-        if "next_actions" in needs:
-            if not self.columns.ordered:
-                raise DatasetError(
-                    "this algorithm learns from the action that follows in the data, but this dataset holds "
-                    "unordered transitions (next_observations differ from the following rows); give rows in "
-                    "temporal order"
-                )
-            allowed &= self.columns.has_next_action
+        if "next_actions" in needs and not self.columns.ordered:
+            raise DatasetError(
+                "this algorithm learns from the action that follows in the data, but this dataset holds unordered "
+                "transitions (next_observations differ from the following rows); give rows in temporal order"
+            )
+        allowed = drawable_rows(dataset, n_step, needs)
         if columns is not None and "weights" in columns:
             allowed &= columns["weights"] > 0
         usable = torch.from_numpy(np.flatnonzero(allowed) if rows is None else rows[allowed[rows]])

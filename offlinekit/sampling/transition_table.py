@@ -61,7 +61,6 @@ class TransitionTable:
 
     Attributes:
         has_next: bool [N], whether what follows a row was recorded, or the MDP ended with it.
-        has_next_action: bool [N], whether the action after it was too, or the MDP ended with it.
 
     Raises:
         DatasetError: If n > 1 steps, frames or histories are wanted of unordered transitions, and for columns that are
@@ -96,9 +95,6 @@ class TransitionTable:
         rewards = dataset.rewards if scaling.reward is None else scaling.reward.transform(dataset.rewards)
         transitions = self._transitions(dataset, rewards, gamma, n_step)
         self.has_next = transitions.steps > 0
-        self.has_next_action = self.has_next & (
-            (transitions.next_rows < len(dataset)) | (transitions.discounts == 0)
-        )
         steps = transitions.steps if n_step > 1 else None
         observed = self._observations(dataset, scaling)
         self.frames = self._frames(dataset, [c for c in observed if _is_raw(c)], transitions.next_rows, steps)

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from offlinekit.algos import Population
 from offlinekit.core.algo import Algo
 from offlinekit.errors import TrainingError
-from offlinekit.sweeps.plan import FQE, evaluators_of
+from offlinekit.metrics.evaluators import FQE_NAME
+from offlinekit.sweeps.plan import evaluators_of
 from offlinekit.sweeps.sweep_files import read_trials, write_trial
 from offlinekit.training import run_folder
 from offlinekit.training.interrupts import whole_runs
@@ -77,7 +78,7 @@ def train(sweep: Sweep, settings: Mapping[int, dict[str, Any]]) -> list[Trial]:
             has_checkpoint = folder is not None and run_folder.checkpoints(folder)
             members.append(Member(trial, algo, folder if has_checkpoint else None))
     todo = [member for member in members if not _restored(member, plan.steps)]
-    judging = plan.fqe_steps if plan.metric == FQE else 0
+    judging = plan.fqe_steps if plan.metric == FQE_NAME else 0
     with sweep.whole.span(len(settings) * plan.steps / (plan.steps + judging)):
         if todo:
             _fit(sweep, members, todo)
@@ -132,7 +133,7 @@ def fitter(
 
 def evaluate_trials(sweep: Sweep, algos: Sequence[Algo], metric: str) -> list[float]:
     """Returns the metric of each trained algorithm; not a number if it was not measured."""
-    if metric != FQE:
+    if metric != FQE_NAME:
         return [_last(algo.history, metric) for algo in algos]
     return fitted_start_values(algos, sweep.dataset, sweep.plan.fqe_steps, sweep.plan.seed) if algos else []
 

@@ -14,12 +14,11 @@ from offlinekit.errors import FileFormatError, did_you_mean
 from offlinekit.fields import Count, checked
 from offlinekit.ground.hints import answers_keywords
 from offlinekit.interfaces import Evaluator
-from offlinekit.metrics.evaluators import get_evaluator, known_evaluators
+from offlinekit.metrics.evaluators import FQE_NAME, get_evaluator, known_evaluators
 from offlinekit.sweeps import space
 from offlinekit.sweeps.space import Range, Space
 from offlinekit.training.setup.settings import N_STEPS, PLAIN, SETTINGS, RunSettings, complete
 
-FQE = "fqe"
 FIELDS: dict[str, Any] = {
     **dict.fromkeys(("steps", "seeds", "pack", "fqe_steps"), Count),
     "trials": Count | None,
@@ -78,7 +77,7 @@ class Plan(RunFields):  # type: ignore[misc]  # Its fields are those of the run'
     seeds: int = 1
     seed: int = 0
     steps: int = N_STEPS
-    metric: str = FQE
+    metric: str = FQE_NAME
     maximize: bool | None = None
     fqe_steps: int = 10_000
     eval_env: str | None = None
@@ -96,9 +95,9 @@ class Plan(RunFields):  # type: ignore[misc]  # Its fields are those of the run'
                 )
         if both := sorted({*self.vary} & {*self.set, "seed"}):
             raise ValueError(f"{both[0]} cannot vary and be set; seeds= says how many seeds there are")
-        chosen = True if self.metric == FQE and self.maximize is None else self.maximize
+        chosen = True if self.metric == FQE_NAME and self.maximize is None else self.maximize
         self.maximize = is_maximized(
-            self.metric, chosen, evaluators_of(self.metric), [FQE, *known_evaluators()], DIRECTION
+            self.metric, chosen, evaluators_of(self.metric), [FQE_NAME, *known_evaluators()], DIRECTION
         )
         self.algo = get_algo(self.algo).catalogue_name()
         for values in self.grid if self.trials is None else space.corners(self.space):

@@ -13,10 +13,10 @@ from offlinekit.datasets import MDPDataset
 from offlinekit.directions import COLUMNS
 from offlinekit.errors import FileFormatError, did_you_mean
 from offlinekit.ground.progress import Progress
-from offlinekit.metrics.evaluators import OF_A_USER, known_evaluators
+from offlinekit.metrics.evaluators import FQE_NAME, OF_A_USER, known_evaluators
 from offlinekit.sweeps import sweep_files
 from offlinekit.sweeps.pack import Trial, evaluate_trials, fitted_start_values, fitter, train
-from offlinekit.sweeps.plan import FQE, Plan, evaluators_of
+from offlinekit.sweeps.plan import Plan, evaluators_of
 from offlinekit.sweeps.space import corners
 from offlinekit.training import run_config, run_folder
 from offlinekit.training.evaluations import make_evaluations
@@ -54,7 +54,7 @@ class Sweep:
         if plan.metric.startswith("eval/") and env is None:
             raise ValueError(
                 f"metric={plan.metric!r} needs an environment; name one by eval_env, or choose by "
-                f"one of {[FQE, *known_evaluators()]}"
+                f"one of {[FQE_NAME, *known_evaluators()]}"
             )
         self._try_metric()
 
@@ -72,7 +72,7 @@ class Sweep:
         metric, plan = self.plan.metric, self.plan
         values = plan.grid[0] if plan.trials is None else corners(plan.space)[0]
         algo = plan.make(values, plan.seed).build(self.dataset)
-        if metric == FQE:
+        if metric == FQE_NAME:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # One update fits nothing.
                 fitted_start_values([algo], self.dataset, 1, plan.seed)
@@ -90,7 +90,7 @@ class Sweep:
             return
         known = [*COLUMNS, *(f"{objective.name}_loss" for objective in algo.impl.objectives)]
         if metric not in known:
-            names = [FQE, *known_evaluators()]
+            names = [FQE_NAME, *known_evaluators()]
             hint = did_you_mean(metric, [*known, *names]) or f"; known: {', '.join(names)}; {OF_A_USER}"
             raise ValueError(f"Unrecognized metric: {metric!r}{hint}")
 

@@ -128,6 +128,15 @@ def test_weights_need_the_dataset_in_memory(tmp_path: Path, monkeypatch: pytest.
         blocks.sampler_for(mapped, sampling_weights=np.ones(6))
 
 
+def whole(row: int, n_step: int, needs: tuple[str, ...], final: bool) -> bool:
+    """Whether a row of episodes of 20, of which each second one ends by a terminal, has all that a batch needs."""
+    end = row - row % 20 + 20
+    terminal = end % 40 == 0
+    reached = min(row + n_step, end if terminal or final else end - 1)
+    follows = reached > row or "next_observations" not in needs
+    return follows and ("next_actions" not in needs or reached < end or terminal)
+
+
 @pytest.mark.parametrize("needs", [(), ("next_observations",), ("next_observations", "next_actions")])
 @pytest.mark.parametrize("n_step", [1, 3])
 @pytest.mark.parametrize("final", [False, True])
@@ -151,6 +160,7 @@ def test_weights_have_mean_1_over_the_rows_that_are_drawn_also_from_a_file(
     drawable = np.zeros(n, bool)
     drawable[held.usable_rows().numpy()] = True
     np.testing.assert_array_equal(drawable_rows(data, n_step, needs), drawable)
+    np.testing.assert_array_equal(drawable, [whole(row, n_step, needs, final) for row in range(n)])
     expected = weights / weights[drawable].mean()
     mapped = blocks.BlockSampler(weighted(MDPDataset.open(tmp_path / "data.h5"), weights), **how)
     known = {row.tobytes(): weight for row, weight in zip(seen, expected, strict=True)}

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 E = TypeVar("E", bound=Evaluator)
 
-FQE = "fqe"
+FQE_NAME = "fqe"
 """What sweeps and evolution call a fitted Q evaluation, which is no evaluator."""
 
 OF_A_USER = "name a function of your own by register_evaluator of offlinekit.metrics"
@@ -43,7 +43,7 @@ def register_evaluator(name: str, *, overwrite: bool = False) -> Callable[[E], E
     """
     if not name.isidentifier():
         raise ValueError(f"the name of an evaluator must be of letters, digits and '_', got {name!r}")
-    if name in (*_built_in(), FQE):
+    if name in (*_built_in(), FQE_NAME):
         raise ValueError(f"{name!r} is a metric of offlinekit; choose another name")
 
     def enter(evaluator: E) -> E:

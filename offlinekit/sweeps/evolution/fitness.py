@@ -19,7 +19,7 @@ from offlinekit.errors import UnsupportedError
 from offlinekit.fields import Count, Fraction, Positive, Probability
 from offlinekit.ground.progress import Progress
 from offlinekit.interfaces import EnvSource, Evaluator
-from offlinekit.metrics.evaluators import get_evaluator, known_evaluators
+from offlinekit.metrics.evaluators import FQE_NAME, get_evaluator, known_evaluators
 from offlinekit.nn.encoders import Encoder, encoder_to_json
 from offlinekit.nn.random import derive
 from offlinekit.training.setup.start import check_fits
@@ -28,8 +28,6 @@ from offlinekit.types import Array
 
 if TYPE_CHECKING:
     from offlinekit.algos.fqe import FQE
-
-FQE_NAME = "fqe"
 
 
 @dataclass(frozen=True)
