@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar
 
 from offlinekit.algos.bc import BC
 from offlinekit.algos.torch.percent_bc_impl import PercentBCImpl
-from offlinekit.core.hyperparameters import Rate
+from offlinekit.core.hyperparameters import Count, Rate
 from offlinekit.datasets import MDPDataset
-from offlinekit.datasets.editing.thinning import best_episodes
+from offlinekit.datasets.editing.thinning import best_pieces, piece_starts
 
 if TYPE_CHECKING:
     from offlinekit.interfaces import Sampler
@@ -24,10 +24,14 @@ class PercentBC(BC):
     """
 
     fraction: Annotated[Rate, "Share of the episodes that is cloned, those of the highest return."] = 0.1
+    piece_length: Annotated[
+        Count | None,
+        "Rows of a piece: pieces, cut at terminals and not at timeouts, are ranked in place of episodes.",
+    ] = None
 
     family: ClassVar[str] = "IL"
     paper: ClassVar[str] = "arXiv:2106.01345"
-    sampler_options: ClassVar[tuple[str, ...]] = ("fraction",)
+    sampler_options: ClassVar[tuple[str, ...]] = ("fraction", "piece_length")
     impl_class = PercentBCImpl
 
     def build(self: A, dataset: MDPDataset) -> A:
@@ -40,5 +44,10 @@ class PercentBC(BC):
         return super().make_sampler(self.best_episodes(dataset), **settings)
 
     def best_episodes(self, dataset: MDPDataset) -> MDPDataset:
-        """Returns the episodes of the highest return, at least one, in recorded order; earlier ones at a tie."""
-        return best_episodes(dataset, max(math.floor(self.fraction * dataset.n_episodes), 1))
+        """Returns the episodes of the highest return, at least one, in recorded order; earlier ones at a tie.
+
+        With `piece_length` they are parts of episodes: those that lie in the best pieces.
+        """
+        starts = piece_starts(dataset, self.piece_length)
+        n = max(math.floor(self.fraction * len(starts)), 1)
+        return best_pieces(dataset, starts, n)

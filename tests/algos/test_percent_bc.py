@@ -44,6 +44,22 @@ def test_one_episode_stays_and_the_earlier_of_equals():
     assert PercentBC(seed=0).fraction == 0.1
 
 
+def test_pieces_are_ranked_over_timeouts_as_published():
+    """Goals of maze2d end episodes by timeouts alone, over which CORL's pieces of 1,000 rows go on."""
+    n = 12
+    data = MDPDataset(
+        np.arange(n, dtype=np.float32)[:, None],
+        np.zeros((n, 1), np.float32),
+        np.array([0, 0, 5, 0, 1, 2, 1, 2, 0, 0, 0, 4], np.float32),
+        np.zeros(n, bool),
+        timeouts=np.arange(n) % 3 == 2,
+    )  # Episodes return 5, 3, 3 and 4; pieces of four rows 5, 6 and 4.
+    assert numbers(PercentBC(fraction=0.34, piece_length=4, seed=0).best_episodes(data)) == [4, 5, 6, 7]
+    assert numbers(PercentBC(fraction=0.34, seed=0).best_episodes(data)) == [0, 1, 2]
+    assert PercentBC.preset("maze2d-umaze-v1").piece_length == 1000
+    assert PercentBC(seed=0).piece_length is None
+
+
 def test_returns_are_sums_and_not_means():
     short, long = episodes([3.0], 1), episodes([4.0], 4)
     assert len(PercentBC(fraction=0.5, seed=0).best_episodes(short.concat(long)).rewards) == 4

@@ -11,7 +11,7 @@ import numpy as np
 from offlinekit.datasets import schema
 from offlinekit.datasets.editing.concatenation import concatenate
 from offlinekit.datasets.mdp_dataset import MDPDataset
-from offlinekit.types import map_tree, rows
+from offlinekit.types import Array, leaves, map_tree, rows
 
 
 def first_rows(dataset: MDPDataset, n_rows: int) -> MDPDataset:
@@ -23,23 +23,8 @@ def first_rows(dataset: MDPDataset, n_rows: int) -> MDPDataset:
     """
     if n_rows >= len(dataset):
         return dataset
-    n_episodes = int(np.searchsorted(dataset.episode_ends, n_rows)) + 1
-    whole = dataset[:n_episodes]
-    part = copy.copy(whole)
-    for name in schema.ROWS:
-        column = getattr(whole, name)
-        setattr(part, name, None if column is None else rows(column, slice(0, n_rows)))
-    if len(whole) == n_rows:
-        return part
-    part.timeouts = part.timeouts.copy()
-    part.timeouts[-1] = True
-    part.episode_ends = np.append(whole.episode_ends[:-1], n_rows)
-    part.final_known = np.append(whole.final_known[:-1], True)
-    after = whole.next_observations_at([n_rows - 1])
-    part.final_observations = map_tree(
-        lambda finals, last: np.concatenate([finals[:-1], last]), whole.final_observations, after
-    )
-    return part
+    parts = cut(dataset, np.array([n_rows]))
+    return parts[: int(np.searchsorted(parts.episode_ends, n_rows)) + 1]
 
 
 def merge(
@@ -148,17 +133,68 @@ def subsample(
     elif not 0 < value <= 1:
         raise ValueError(f"{way} must be in (0, 1], got {value}")
     elif way == "top":
-        part = best_episodes(dataset, max(round(value * dataset.n_episodes), 1))
+        part = best_pieces(dataset, dataset.episode_starts, max(round(value * dataset.n_episodes), 1))
     else:
         part = _episodes_of_about(dataset, value * len(dataset), seed)
     note = {"subsample": dataset.name, **ways, **({"seed": seed} if way == "fraction" else {})}
     return _noted(part, note, name or dataset.name)
 
 
-def best_episodes(dataset: MDPDataset, n: int) -> MDPDataset:
-    """Returns the n episodes of the highest return, in recorded order; the earlier of equal ones."""
-    order = np.argsort(-dataset.episode_returns(), kind="stable")
-    return dataset[np.sort(order[:n])]
+def piece_starts(dataset: MDPDataset, length: int | None) -> Array:
+    """Returns the first rows of the pieces of a dataset, int64 [P]: of its episodes, or of runs of rows.
+
+    Args:
+        dataset: N rows.
+        length: Rows of a run, which ends earlier at a terminal and goes on over a timeout; None takes episodes.
+    """
+    if length is None:
+        return dataset.episode_starts
+    after = np.flatnonzero(dataset.terminals[:-1]) + 1
+    begins = np.zeros(len(dataset), np.int64)
+    begins[after] = after
+    since = np.arange(len(dataset)) - np.maximum.accumulate(begins)
+    return np.flatnonzero(since % length == 0)
+
+
+def best_pieces(dataset: MDPDataset, starts: Array, n: int) -> MDPDataset:
+    """Returns the n pieces of the highest return, in recorded order; the earlier of equal ones.
+
+    Args:
+        dataset: N rows.
+        starts: First rows of the pieces [P], the first of them 0, rising.
+        n: At most P.
+    """
+    returns = np.add.reduceat(dataset.rewards, starts, dtype=np.float64)
+    best = np.argsort(-returns, kind="stable")[:n]
+    parts = cut(dataset, starts)
+    return parts[np.isin(np.searchsorted(starts, parts.episode_starts, side="right") - 1, best)]
+
+
+def cut(dataset: MDPDataset, starts: Array) -> MDPDataset:
+    """Returns the rows of a dataset in more episodes, since some begin at `starts` too; what is cut ends by a timeout.
+
+    Args:
+        dataset: N rows.
+        starts: Rows in [0, N).
+    """
+    new = np.setdiff1d(starts, dataset.episode_starts)
+    if not len(new):
+        return dataset
+    part = copy.copy(dataset)
+    part.episode_ends = np.union1d(dataset.episode_ends, new)
+    part.episode_starts = np.concatenate([np.zeros(1, np.int64), part.episode_ends[:-1]])
+    part.timeouts = dataset.timeouts.copy()
+    part.timeouts[new - 1] = True
+    whole = np.searchsorted(dataset.episode_ends, part.episode_ends)
+    for name in schema.EPISODES:  # Indexing by numbers copies, so that what is changed below is the part's own.
+        setattr(part, name, rows(getattr(dataset, name), whole))
+    at = np.searchsorted(part.episode_ends, new)
+    part.final_known[at] = True
+    for final, following in zip(
+        leaves(part.final_observations), leaves(dataset.next_observations_at(new - 1)), strict=True
+    ):
+        final[at] = following
+    return part
 
 
 def _noted(dataset: MDPDataset, note: dict[str, Any], name: str) -> MDPDataset:

@@ -9,7 +9,7 @@ import pytest
 from gymnasium import spaces
 
 from offlinekit.datasets import MDPDataset
-from offlinekit.datasets.editing.thinning import first_rows, merge, subsample
+from offlinekit.datasets.editing.thinning import best_pieces, cut, first_rows, merge, piece_starts, subsample
 from offlinekit.errors import DatasetError
 
 
@@ -126,3 +126,48 @@ def test_subsample_refuses() -> None:
         subsample(make([2]), top=1.5)
     with pytest.raises(ValueError, match="first must be at least 1 episode, got 0"):
         subsample(make([2]), first=0)
+
+
+def test_a_cut_ends_by_a_timeout_whose_next_observation_is_known() -> None:
+    dataset = make([3, 4, 2], episode_extras={"pilot": np.array([7, 8, 9])}, extras={"id": np.arange(9)})
+    parts = cut(dataset, np.array([0, 2, 3, 5, 6]))
+    assert (parts.episode_starts.tolist(), parts.episode_ends.tolist()) == (
+        [0, 2, 3, 5, 6, 7],
+        [2, 3, 5, 6, 7, 9],
+    )
+    assert np.flatnonzero(parts.terminals).tolist() == [2, 8]
+    assert np.flatnonzero(parts.timeouts).tolist() == [1, 4, 5, 6]
+    assert parts.final_observations[:, 0].tolist() == [2, -1, 5, 6, -2, -3]
+    assert parts.final_known.all()
+    assert parts.episode_extras["pilot"].tolist() == [7, 7, 8, 8, 8, 9]
+    assert parts.extras["id"].tolist() == list(range(9))
+    assert np.flatnonzero(dataset.timeouts).tolist() == [6]  # The dataset is as it was.
+    assert dataset.final_observations[:, 0].tolist() == [-1, -2, -3]
+    assert cut(dataset, np.array([0, 3])) is dataset
+
+
+def test_a_cut_makes_known_what_follows_it_and_nothing_else() -> None:
+    dataset = MDPDataset(
+        np.arange(5.0)[:, None], np.zeros((5, 1)), np.zeros(5), np.zeros(5), timeouts=[0, 0, 1, 0, 1]
+    )
+    parts = cut(dataset, np.array([1]))
+    assert not dataset.final_known.any()
+    assert parts.final_known.tolist() == [True, False, False]
+
+
+def test_pieces_end_at_terminals_and_after_so_many_rows() -> None:
+    dataset = make([5, 3, 4])  # Terminals at rows 4 and 11, a timeout at row 7.
+    assert piece_starts(dataset, None).tolist() == [0, 5, 8]
+    assert piece_starts(dataset, 4).tolist() == [0, 4, 5, 9]
+    assert piece_starts(dataset, 100).tolist() == [0, 5]
+    assert piece_starts(dataset, 1).tolist() == list(range(12))
+
+
+def test_the_best_pieces_may_lie_in_several_episodes() -> None:
+    rewards = [0, 1, 0, 0, 1, 1, 2, 0, 9]
+    timeouts = [0, 0, 1, 0, 0, 1, 0, 0, 0]
+    dataset = MDPDataset(np.arange(9.0)[:, None], np.zeros((9, 1)), rewards, np.zeros(9), timeouts=timeouts)
+    best = best_pieces(dataset, np.array([0, 4, 8]), 2)  # They return 1, 4 and 9.
+    assert best.observations[:, 0].tolist() == [4, 5, 6, 7, 8]
+    assert best.episode_lengths().tolist() == [2, 2, 1]
+    assert best_pieces(dataset, np.array([0, 4, 8]), 1).observations[:, 0].tolist() == [8]
