@@ -11,7 +11,7 @@ import numpy as np
 from offlinekit.datasets import schema
 from offlinekit.datasets.editing.concatenation import concatenate
 from offlinekit.datasets.mdp_dataset import MDPDataset
-from offlinekit.types import Array, leaves, map_tree, rows
+from offlinekit.types import Array, leaves, rows
 
 
 def first_rows(dataset: MDPDataset, n_rows: int) -> MDPDataset:
@@ -186,7 +186,9 @@ def cut(dataset: MDPDataset, starts: Array) -> MDPDataset:
     part.timeouts = dataset.timeouts.copy()
     part.timeouts[new - 1] = True
     whole = np.searchsorted(dataset.episode_ends, part.episode_ends)
-    for name in schema.EPISODES:  # Indexing by numbers copies, so that what is changed below is the part's own.
+    for (
+        name
+    ) in schema.EPISODES:  # Indexing by numbers copies, so that what is changed below is the part's own.
         setattr(part, name, rows(getattr(dataset, name), whole))
     at = np.searchsorted(part.episode_ends, new)
     part.final_known[at] = True
