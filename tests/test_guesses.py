@@ -294,6 +294,11 @@ def test_keywords_of_online_runs(guessed, meant):
         SAC(**SMALL).fit_online("Pendulum-v1", 2, **{guessed: 1})
 
 
+def test_the_number_of_steps_has_other_names_elsewhere():
+    with pytest.raises(TypeError, match="fit_online has no keyword 'total_timesteps'; did you mean 'n_steps'"):
+        SAC(**SMALL).fit_online("Pendulum-v1", total_timesteps=2)
+
+
 @pytest.mark.parametrize("method", ["fit", "fit_online"])
 def test_a_guessed_keyword_is_answered(method):
     record = RunSettings if method == "fit" else OnlineSettings

@@ -405,7 +405,7 @@ class Algo(Configured):
     def fit_online(
         self: A,
         env: EnvSource,
-        n_steps: int,
+        n_steps: int = N_STEPS,
         *,
         dataset: MDPDataset | None = None,
         **settings: Unpack[OnlineSettings],
@@ -436,7 +436,7 @@ class Algo(Configured):
     def fitter_online(
         self,
         env: EnvSource,
-        n_steps: int,
+        n_steps: int = N_STEPS,
         *,
         dataset: MDPDataset | None = None,
         **settings: Unpack[OnlineSettings],

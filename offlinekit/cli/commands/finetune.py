@@ -17,6 +17,7 @@ from offlinekit.cli.options import (
 )
 from offlinekit.cli.setting_options import setting_options
 from offlinekit.training.online.online_settings import OnlineSettings
+from offlinekit.training.setup.settings import N_STEPS
 
 
 @click.command(
@@ -29,7 +30,7 @@ from offlinekit.training.online.online_settings import OnlineSettings
 )
 @policy_argument
 @click.option("--env", "env_id", help="Gymnasium environment to act in.  [default: the run's own]")
-@click.option("--steps", type=click.IntRange(min=1), required=True, help="Environment steps.")
+@click.option("--steps", type=click.IntRange(min=1), default=N_STEPS, show_default=True, help="Environment steps.")
 @click.option("--dataset", help="Name or path, or none.  [default: what the run has learned from]")
 @reader_options("dataset_options")
 @click.option("--eval-env", help="Gymnasium environment to evaluate in.  [default: another one of --env]")

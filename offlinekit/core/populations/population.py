@@ -204,7 +204,7 @@ class Population:
     def fit_online(
         self,
         env: EnvSource,
-        n_steps: int,
+        n_steps: int = N_STEPS,
         *,
         dataset: MDPDataset | None = None,
         **settings: Unpack[OnlineSettings],
