@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from offlinekit.core.algo import Algo
+    from offlinekit.core.impl import Impl
     from offlinekit.sampling.batch import TensorTree
     from offlinekit.training.engines.recorded_policy import Choose
     from offlinekit.types import ArrayTreeLike, RowsLike
@@ -156,7 +157,9 @@ class GreedyActions(GreedyPolicy):
 
 
 class SampledPolicy:
-    """The drawn actions of an algorithm and, if its policy has densities, their logarithms.
+    """The drawn actions of an algorithm and, if their law is known, their log-probabilities.
+
+    A density in the units of the data; where draws are clipped, a dimension at a bound has the mass that lies beyond.
 
     Args:
         algo: With networks.
@@ -170,18 +173,33 @@ class SampledPolicy:
         self._converter = Converter(
             self.impl.observation_space, self.impl.action_space, algo.scaling, self.impl.device
         )
-        density = getattr(getattr(self.impl, "policy", None), "log_prob", None)
-        if not algo.is_stateful and density is not None:
-            self._density, self.log_prob = density, self._log_prob
+        if not algo.is_stateful and has_density(self.impl):
+            self.log_prob = self._log_prob
 
     def _log_prob(self, observations: ArrayTreeLike, actions: Array) -> Array:
-        """Returns the log-densities [B] of actions in the units of the data."""
-        log_probs = self._converter.value(observations, actions, self._density)
-        if self._scaling.action is None:
-            return log_probs
-        scale = np.broadcast_to(self._scaling.action.scale, actions.shape[1:])
-        densities: Array = log_probs - np.log(scale).sum()
-        return densities
+        """Returns the log-probabilities [B] of actions: densities in units of the data, masses at clipped bounds."""
+        scale = np.ones((), np.float32) if self._scaling.action is None else self._scaling.action.scale
+        shape = () if isinstance(self.impl.action_space, spaces.Discrete) else actions.shape[1:]
+        log_scale = torch.as_tensor(np.log(np.broadcast_to(scale, shape)), device=self.impl.device)
+        return self._converter.value(
+            observations, actions, partial(self.impl.sampled_log_prob, log_scale=log_scale)
+        )
+
+
+def has_density(impl: Impl[Any]) -> bool:
+    """Returns whether what an impl draws has probabilities that are known.
+
+    A class that draws actions in a way of its own, such as the best of some by the critics, without saying their
+    probabilities, has none: those of the policy network are not theirs.
+    """
+    if not hasattr(getattr(impl, "policy", None), "log_prob"):
+        return False
+    for cls in type(impl).__mro__:
+        if "sampled_log_prob" in vars(cls):
+            return True
+        if "sample_action" in vars(cls):
+            return False
+    return False
 
 
 def prepared_policy(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -14,6 +16,9 @@ from torch import Tensor, nn
 from offlinekit.nn import losses
 from offlinekit.nn.random import Random
 from offlinekit.sampling.batch import TensorTree
+
+EDGE = 1e-6
+"""Distance from a bound within which an action lies on it: scaled back from the units of the data, it is rounded."""
 
 
 class DeterministicPolicy(nn.Module):
@@ -183,6 +188,34 @@ class GaussianPolicy(nn.Module):
     def log_prob(self, observations: TensorTree, actions: Tensor) -> Tensor:
         """Returns the log-density [B] of given actions [B, A]."""
         return losses.normal_log_prob(actions, *self(observations))
+
+    def clipped_log_prob(self, observations: TensorTree, actions: Tensor, log_scale: Tensor) -> Tensor:
+        """Returns the log-probability [B] of actions that were clipped to [-1, 1].
+
+        Inside it is a density; a dimension at a bound has the mass of all that lies beyond, which has no unit.
+        """
+        means, log_stds = self(observations)
+        deviations = log_stds.exp()
+        scores = (actions - means) / deviations
+        inside = -0.5 * scores.square() - log_stds - 0.5 * math.log(2 * math.pi) - log_scale
+        beyond = torch.special.log_ndtr(torch.where(actions > 0, means - 1.0, -1.0 - means) / deviations)
+        return torch.where(actions.abs() >= 1.0 - EDGE, beyond, inside).sum(-1)
+
+
+def drawn_log_prob(policy: Any, observations: TensorTree, actions: Tensor, log_scale: Tensor) -> Tensor:
+    """Returns the log-probabilities [B] of actions as a policy draws them, where clipping gives bounds a mass.
+
+    Args:
+        policy: With `log_prob` and, if it clips what it draws, `clipped_log_prob`.
+        observations: B rows.
+        actions: [B, A] in [-1, 1], or [B].
+        log_scale: Of continuous actions, the logarithm of one unit of each dimension [A] in the units of the density.
+    """
+    if getattr(policy, "clip", False):
+        clipped: Tensor = policy.clipped_log_prob(observations, actions, log_scale)
+        return clipped
+    plain: Tensor = policy.log_prob(observations, actions)
+    return plain - log_scale.sum()
 
 
 class PerAction(nn.Module):

@@ -11,7 +11,7 @@ from gymnasium import spaces
 from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LinearRegression
 
-from offlinekit.algos import BC, DQN, SAC
+from offlinekit.algos import BC, CRR, DQN, SAC
 from offlinekit.core.units import SampledPolicy
 from offlinekit.datasets import MDPDataset
 from offlinekit.envs.callable_policies import GreedyPolicy, RandomPolicy
@@ -241,6 +241,10 @@ def test_continuous_policies() -> None:
     cloned = BC(seed=0).build(data)
     with pytest.raises(UnsupportedError, match="needs densities"):
         estimate(cloned, data, ["wis"])
+    with pytest.raises(UnsupportedError, match=r"no estimator applies .* --q fqe"):
+        estimate(cloned, data)
+    with pytest.raises(UnsupportedError, match="drawn actions of CRR have no known density"):
+        estimate(SampledPolicy(CRR(seed=0).build(data)), data, ["wis"])
     direct = estimate(cloned, data, ["direct"], q_function=lambda o, a: np.asarray(a).sum(1))
     expected = cloned.predict(data.observations)[data.episode_starts].sum(1)
     np.testing.assert_allclose(direct.logged.v[:, 0], expected, rtol=1e-5)

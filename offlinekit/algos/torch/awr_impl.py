@@ -13,7 +13,7 @@ from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.errors import UnsupportedError
 from offlinekit.interfaces import Sampler
 from offlinekit.nn import losses
-from offlinekit.nn.policies import GaussianPolicy
+from offlinekit.nn.policies import GaussianPolicy, drawn_log_prob
 from offlinekit.nn.rows import mean_of_rows, row_weights
 from offlinekit.sampling.batch import Batch, Metrics, TensorTree
 from offlinekit.sampling.sampler import TransitionSampler
@@ -144,3 +144,7 @@ class AWRImpl(Impl):
     def sample_action(self, observations: TensorTree) -> Tensor:
         """Returns actions [B, A] drawn from the policy."""
         return self.policy.sample(observations)[0]
+
+    def sampled_log_prob(self, observations: TensorTree, actions: Tensor, log_scale: Tensor) -> Tensor:
+        """Returns the log-probabilities [B] of actions as `sample_action` draws them; see `drawn_log_prob`."""
+        return drawn_log_prob(self.policy, observations, actions, log_scale)

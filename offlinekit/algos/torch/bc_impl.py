@@ -8,7 +8,7 @@ from torch import Tensor
 
 from offlinekit.core.impl import Impl
 from offlinekit.nn import losses
-from offlinekit.nn.policies import DeterministicPolicy, GaussianPolicy
+from offlinekit.nn.policies import DeterministicPolicy, GaussianPolicy, drawn_log_prob
 from offlinekit.sampling.batch import Batch, TensorTree
 from offlinekit.training.objectives import Loss, Objective
 
@@ -50,3 +50,7 @@ class BCImpl(Impl):
     def sample_action(self, observations: TensorTree) -> Tensor:
         """Returns actions [B, A] drawn from the policy; the mode of a deterministic one."""
         return self.policy.sample(observations)[0]
+
+    def sampled_log_prob(self, observations: TensorTree, actions: Tensor, log_scale: Tensor) -> Tensor:
+        """Returns the log-probabilities [B] of actions as `sample_action` draws them; see `drawn_log_prob`."""
+        return drawn_log_prob(self.policy, observations, actions, log_scale)

@@ -45,6 +45,10 @@ class InACImpl(ActorCriticImpl):
         """Returns actions [B, A] drawn from the policy, clipped to [-1, 1]."""
         return super().sample_action(observations).clamp(-1.0, 1.0)
 
+    def sampled_log_prob(self, observations: TensorTree, actions: Tensor, log_scale: Tensor) -> Tensor:
+        """Returns the log-probabilities [B] of drawn actions, which are clipped here in any case."""
+        return self.policy.clipped_log_prob(observations, actions, log_scale)
+
     def build_objectives(self) -> list[Objective]:
         """Returns the losses of the behaviour model, the value, the critics and the actor."""
         config = self.config

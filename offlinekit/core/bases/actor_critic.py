@@ -14,6 +14,7 @@ from offlinekit.core.impl import Impl
 from offlinekit.errors import UnsupportedError
 from offlinekit.nn.encoders import MLPEncoder, resolve_encoder
 from offlinekit.nn.networks import QFunction
+from offlinekit.nn.policies import drawn_log_prob
 from offlinekit.sampling.batch import Batch, TensorTree
 from offlinekit.training.objectives import Loss, Objective
 
@@ -133,6 +134,10 @@ class ActorCriticImpl(Impl):
         """Returns actions [B, A] drawn from the policy."""
         actions: Tensor = self.policy.sample(observations)[0]
         return actions
+
+    def sampled_log_prob(self, observations: TensorTree, actions: Tensor, log_scale: Tensor) -> Tensor:
+        """Returns the log-probabilities [B] of actions as `sample_action` draws them; see `drawn_log_prob`."""
+        return drawn_log_prob(self.policy, observations, actions, log_scale)
 
     def predict_value(self, observations: TensorTree, actions: Tensor | None) -> Tensor:
         """Returns the mean over members of Q(s, a) [B]; of the policy's mode if actions are None."""

@@ -15,7 +15,7 @@ from offlinekit.errors import UnsupportedError
 from offlinekit.nn import losses
 from offlinekit.nn.encoders import resolve_encoder
 from offlinekit.nn.networks import QFunction
-from offlinekit.nn.policies import CategoricalPolicy
+from offlinekit.nn.policies import CategoricalPolicy, drawn_log_prob
 from offlinekit.nn.rows import Rows, bootstrapped
 from offlinekit.sampling.batch import Batch, TensorTree
 from offlinekit.training.objectives import Loss, Objective
@@ -183,3 +183,7 @@ class DiscreteActorCriticImpl(QLearningImpl):
     def sample_action(self, observations: TensorTree) -> Tensor:
         """Returns actions [B] drawn from the policy."""
         return self.policy.sample(observations)[0]
+
+    def sampled_log_prob(self, observations: TensorTree, actions: Tensor, log_scale: Tensor) -> Tensor:
+        """Returns the log-probabilities [B] of actions as `sample_action` draws them; see `drawn_log_prob`."""
+        return drawn_log_prob(self.policy, observations, actions, log_scale)

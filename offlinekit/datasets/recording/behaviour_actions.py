@@ -111,10 +111,18 @@ class Behaviour:
         return actions
 
     def _mixture(self, log_probs: Array, observations: ArrayTree, actions: Array) -> Array:
-        """Returns log((1 - epsilon) p + epsilon u) of the policy's own log p, u that of actions drawn uniformly."""
+        """Returns log((1 - epsilon) p + epsilon u) of the policy's own log p, u that of actions drawn uniformly.
+
+        At a bound of a Box p is a mass, if the policy has one there, and u none.
+        """
         if self.epsilon == 0:
             return log_probs
         with np.errstate(divide="ignore"):
             own = np.log1p(-self.epsilon) + log_probs
         mixed: Array = np.logaddexp(own, np.log(self.epsilon) + self._random.log_prob(observations, actions))
+        if isinstance(self._held, gymnasium.spaces.Box):
+            edge = (
+                ((actions <= self._held.low) | (actions >= self._held.high)).reshape(len(actions), -1).any(1)
+            )
+            mixed = np.where(edge & np.isfinite(own), own, mixed)
         return mixed

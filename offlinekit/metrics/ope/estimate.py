@@ -248,7 +248,7 @@ def _chosen(
         if not has_dynamics and any(estimator.needs_dynamics for estimator in chosen.values()):
             raise UnsupportedError(NO_DYNAMICS)
         return chosen
-    return {
+    applying = {
         name: estimator
         for name, estimator in ESTIMATORS.items()
         if (has_model or not estimator.needs_model)
@@ -257,6 +257,12 @@ def _chosen(
         and (has_dynamics or not estimator.needs_dynamics)
         and not (estimator.needs_flow and not (tabular and name == "marginalised"))
     }
+    if not applying:
+        raise UnsupportedError(
+            "no estimator applies to a policy without known densities and without a model of its values; give fit_q or "
+            "q_function (offlinekit ope --q fqe), or estimators=['model_based'] with dynamics"
+        )
+    return applying
 
 
 def _any(chosen: dict[str, Estimator], need: str) -> bool:

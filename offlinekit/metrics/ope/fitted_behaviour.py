@@ -58,7 +58,8 @@ def fit_behaviour(
     """Fits the policy that took the actions of a dataset, in folds of whole episodes.
 
     Discrete actions: counts of each state if observations are whole numbers, else a classifier. Continuous
-    ones: a normal density around a regression of each dimension, as wide as its errors on other episodes.
+    ones: a normal density around a regression of each dimension, as wide as its errors on other episodes; an action
+    at a bound of its space has the mass that lies beyond, as clipping gives it.
 
     Args:
         dataset: Vector observations, at least 2 episodes.
@@ -194,6 +195,16 @@ def _fit_continuous(
     for learned, held_out in folds:
         spread = np.sqrt((errors[row_mask(dataset, learned)] ** 2).mean(0))
         widths[row_mask(dataset, held_out)] = np.maximum(spread, 1e-6)
-    log_probs = stats.norm.logpdf(errors, scale=widths).sum(1)
+    log_probs = _clipped_log_probs(dataset, actions, errors, widths).sum(1)
     quantiles = stats.norm.cdf(errors, scale=widths).ravel()
     return FittedBehaviour(log_probs, reliability_of_quantiles(quantiles, float(log_probs.mean())))
+
+
+def _clipped_log_probs(dataset: MDPDataset, actions: Floats, errors: Floats, widths: Floats) -> Floats:
+    """Returns log-densities [N, A] of normals around actions less errors, and log-masses at bounds of the space."""
+    space = cast("spaces.Box", dataset.action_space)
+    low, high = (np.broadcast_to(bound, space.shape).reshape(1, -1) for bound in (space.low, space.high))
+    means = actions - errors
+    inside = stats.norm.logpdf(errors, scale=widths)
+    below = np.where(actions <= low, stats.norm.logcdf((low - means) / widths), inside)
+    return np.asarray(np.where(actions >= high, stats.norm.logsf((high - means) / widths), below))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from gymnasium import spaces
 
+from offlinekit.core.units import SampledPolicy
 from offlinekit.datasets.findings import refuse_first
 from offlinekit.datasets.inspection.rules import no_log_probs
 from offlinekit.envs.callable_policies import Act, GreedyPolicy, as_policy
@@ -92,6 +93,11 @@ class TargetPolicy:
             refuse_first(no_log_probs(log_probs, self.action_space, "log_prob of the policy"))
             return log_probs
         if not self.discrete:
+            if isinstance(self.policy, SampledPolicy):
+                raise UnsupportedError(
+                    f"the drawn actions of {type(self.policy.impl.config).__name__} have no known density to weight "
+                    "episodes by; ask for estimators=['direct'] with a q_function, or 'model_based'"
+                )
             raise UnsupportedError(
                 "a continuous policy needs densities to weight episodes by; pass SampledPolicy(algo) of "
                 "offlinekit.core.units or an object with log_prob(observations, actions), or ask for "
