@@ -181,12 +181,11 @@ class SampledPolicy:
         scale = np.ones((), np.float32) if self._scaling.action is None else self._scaling.action.scale
         shape = () if isinstance(self.impl.action_space, spaces.Discrete) else actions.shape[1:]
         log_scale = torch.as_tensor(np.log(np.broadcast_to(scale, shape)), device=self.impl.device)
-        return self._converter.value(
-            observations, actions, partial(self.impl.sampled_log_prob, log_scale=log_scale)
-        )
+        told: Any = self.impl.sampled_log_prob
+        return self._converter.value(observations, actions, partial(told, log_scale=log_scale))
 
 
-def has_density(impl: Impl[Any]) -> bool:
+def has_density(impl: Impl) -> bool:
     """Returns whether what an impl draws has probabilities that are known.
 
     A class that draws actions in a way of its own, such as the best of some by the critics, without saying their
