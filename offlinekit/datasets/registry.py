@@ -244,7 +244,7 @@ def _read_built_in(name: str, options: dict[str, Any]) -> Reading:
         raise ValueError(f"Unrecognized dataset name: {name!r}{_hint(name)}")
     path = Path(name).expanduser()
     check_plain(path)
-    reader = sources.reader_of_path(path, options.pop("format", None))
+    reader = sources.reader_of_path(path, options.pop("format", None), options)
     sources.check_options(reader, options, name, common=("env_id", "format"))
     return _with_environment(reader, path, options)
 

@@ -115,6 +115,7 @@ SOURCE = Source(
     summary="A dataset or replay buffer of d3rlpy, v1 or v2.1.",
     suffixes=(".h5", ".hdf5"),
     recognises=recognises,
+    keys=(*COLUMNS, "terminals", "episode_terminals", "discrete_action"),
     read=read,
     write=export_d3rlpy,
 )

@@ -240,5 +240,6 @@ SOURCE = Source(
     suffixes=(".json", ".jsonl", ".json.gz", ".jsonl.gz", ".zip", ".parquet"),
     folders="JSON lines or Parquet files of RLlib",
     recognises=recognises,
+    keys=(*WANTED, *ENDS),
     read=read,
 )

@@ -399,5 +399,6 @@ def _check_no_gaps(column: str, is_missing: Array) -> None:
 SOURCE = Source(
     summary="A table with a header line; name its columns by options.",
     suffixes=(".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet"),
+    naming=("schema", *NAMES),
     read=read,
 )

@@ -109,5 +109,6 @@ SOURCE = Source(
     suffixes=SUFFIXES,
     folders="episodes or shards of V-D4RL: *.npz or *.hdf5",
     recognises=recognises,
+    keys=(EPISODE, SHARD, *STEPS, "step_type", "is_terminal"),
     read=read,
 )
