@@ -18,7 +18,7 @@ import numpy as np
 from gymnasium import spaces
 
 from offlinekit.datasets.editing.dropping import Nonfinite
-from offlinekit.datasets.editing.ordering import in_order
+from offlinekit.datasets.editing.ordering import SortedColumns, faults_in_file, in_order
 from offlinekit.datasets.formats.json_files import parse
 from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.datasets.schema import Columns
@@ -95,7 +95,9 @@ def from_dataframe(
         DatasetError: For missing columns or cells, duplicate times, and data that cannot be a dataset.
     """
     options = {key: value for key, value in locals().items() if key not in ("frame", "nonfinite")}
-    return MDPDataset(**_columns(frame, **options), nonfinite=nonfinite)
+    columns = _columns(frame, **options)
+    with faults_in_file(columns if nonfinite == "refuse" else {}):
+        return MDPDataset(**columns, nonfinite=nonfinite)
 
 
 def _columns(
@@ -127,7 +129,6 @@ def _columns(
     _check_columns(frame, [*observations, *_listed(action), *roles] if plan is None else plan.columns)
     times = None if time is None else _times(frame, time, plan)
     order, last = _order(frame, episode, times, time)
-    frame = frame.iloc[order]
     number = partial(_column if plan is None else _number, frame)
     flags = [
         None if c is None else partial(_column if plan is None else _flag, frame)(c)
@@ -139,24 +140,23 @@ def _columns(
     columns = {
         "rewards": number(reward),
         "terminals": np.full(len(frame), bool(bandit)) if flags[0] is None else flags[0],
-        "episode_terminals": last,
         "timeouts": flags[1],
         "behavior_log_probs": None
         if propensity is None
         else log_propensities(number(propensity), propensity),
-        "name": name,
-        "action_space": action_space,
-        "metadata": metadata,
     }
+    facts = {"name": name, "action_space": action_space, "metadata": metadata}
     if plan is not None:
-        extras = {} if times is None else {time: times[order]}
-        return {**columns, **_meant(frame, plan, action_space, metadata), "extras": extras}
-    actions = _joined_columns(frame, _listed(action))
-    return {
-        **columns,
-        "observations": _joined_columns(frame, observations),
-        "actions": clip(actions, action_space) if clip_actions else actions,
-    }
+        meant = _meant(frame, plan, action_space, metadata)
+        columns |= {key: meant.pop(key) for key in ("observations", "actions", "legal_actions")}
+        columns["extras"], facts = {} if times is None else {time: times}, {**facts, **meant}
+    else:
+        actions = _joined_columns(frame, _listed(action))
+        columns["observations"] = _joined_columns(frame, observations)
+        columns["actions"] = clip(actions, action_space) if clip_actions else actions
+    by_episode = SortedColumns(columns, order)  # Once errors have named the rows of the table.
+    by_episode |= {"episode_terminals": last, **facts}
+    return by_episode
 
 
 def _check_names(named: Mapping[str, object], plan: TableSchema | None) -> None:

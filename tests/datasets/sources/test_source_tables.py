@@ -94,7 +94,7 @@ def test_csv_by_path(tmp_path: Path) -> None:
         (
             {"pulse": [20, None, 11, 10, 12]},
             {},
-            "observations must be finite, got nan at row 2, in episode 1",
+            "observations must be finite, got nan at row 1, in episode 1",
         ),
         ({"dose": ["x"] * 5}, {}, "column 'dose' must hold numbers"),
         (
