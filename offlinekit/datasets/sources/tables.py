@@ -140,7 +140,7 @@ def _columns(
     if bandit is None and propensity is not None and not any((episode, time, terminal, timeout)):
         warn_of_rounds()
         bandit = True
-    columns = {
+    columns: Columns = {
         "rewards": number(reward),
         "terminals": np.full(len(frame), bool(bandit)) if flags[0] is None else flags[0],
         "timeouts": flags[1],
