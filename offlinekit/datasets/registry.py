@@ -15,6 +15,7 @@ import gymnasium
 
 from offlinekit.datasets import source as sources
 from offlinekit.datasets.editing.dropping import Nonfinite
+from offlinekit.datasets.editing.ordering import faults_in_file
 from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.datasets.plugins import load_plugins
 from offlinekit.datasets.schema import Columns
@@ -199,9 +200,11 @@ def read(
 def built(reading: Reading) -> MDPDataset:
     """Returns the dataset of what was read, under its own name or the one it was read by."""
     columns, text = reading.columns, reading.name
-    dataset = (
-        columns if isinstance(columns, MDPDataset) else MDPDataset(**columns, nonfinite=reading.nonfinite)
-    )
+    if isinstance(columns, MDPDataset):
+        dataset = columns
+    else:
+        with faults_in_file(columns if reading.nonfinite == "refuse" else {}):
+            dataset = MDPDataset(**columns, nonfinite=reading.nonfinite)
     own_name = Path(text).stem if "/" in text or sources.is_path(text) else text
     named = dataset.name if dataset.name != "custom" else own_name
     return dataset.with_options(name=named, metadata=reading.metadata)
@@ -244,7 +247,7 @@ def _read_built_in(name: str, options: dict[str, Any]) -> Reading:
         raise ValueError(f"Unrecognized dataset name: {name!r}{_hint(name)}")
     path = Path(name).expanduser()
     check_plain(path)
-    reader = sources.reader_of_path(path, options.pop("format", None))
+    reader = sources.reader_of_path(path, options.pop("format", None), options)
     sources.check_options(reader, options, name, common=("env_id", "format"))
     return _with_environment(reader, path, options)
 

@@ -14,6 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from offlinekit.datasets.inspection.recognition import (
+    USUAL,
+    columns_beside,
+    tops_in,
+    warn_of_left,
+    warn_of_unread,
+)
 from offlinekit.errors import FileFormatError, OfflineKitError, did_you_mean
 from offlinekit.load_budget import apart
 
@@ -67,6 +74,8 @@ class Source:
     suffixes: tuple[str, ...] = ()  # Of files it may read, such as ".npz".
     folders: str | None = None  # What a folder that it may read holds, for people; None if it reads none.
     recognises: Callable[[Path], bool] = Path.is_file  # Whether such a file or folder is of this format.
+    keys: tuple[str, ...] = ()  # That it reads of a flat file; one with other usual columns is of no format.
+    naming: tuple[str, ...] = ()  # Options that say which key or column is which.
     is_last_resort: bool = False  # Whether every other reader is tried before it, as it takes most files.
     read: Callable[..., Any] | None = None  # Reads a dataset from a path.
     write: Callable[[Any, Path], Path] | None = None  # Writes an MDPDataset to a path, which it returns.
@@ -152,12 +161,15 @@ def is_path(name: str) -> bool:
     )
 
 
-def reader_of_path(path: Path, format: str | None) -> Callable[..., Any]:
+def reader_of_path(
+    path: Path, format: str | None, options: Mapping[str, Any] | None = None
+) -> Callable[..., Any]:
     """Returns the function that reads a file or folder.
 
     Args:
         path: The file or folder.
         format: Name of the reader, or None to recognise the format.
+        options: Of the reader. Those that name keys pass over one that recognises the file, but does not take them.
 
     Raises:
         FileNotFoundError: If there is none.
@@ -174,10 +186,9 @@ def reader_of_path(path: Path, format: str | None) -> Callable[..., Any]:
                 f"unknown format {format!r}{did_you_mean(format, readers)}; known: {', '.join(readers)}"
             )
         return readers[format]
-    by_choice = sorted(sources, key=lambda name: sources[name].is_last_resort)
-    reader = next((readers[name] for name in by_choice if sources[name].takes(path)), None)
-    if reader is not None:
-        return reader
+    name = _recognised(path, options or {})
+    if name is not None:
+        return readers[name]
     ending = next((end for end in UNREAD if path.name.lower().endswith(end)), None)
     remedy = (
         f"known formats are {', '.join(readers)}; pass format= to insist on one"
@@ -185,6 +196,38 @@ def reader_of_path(path: Path, format: str | None) -> Callable[..., Any]:
         else UNREAD[ending]
     )
     raise FileFormatError(f"no reader recognises {path}; {remedy}")
+
+
+def _recognised(path: Path, options: Mapping[str, Any]) -> str | None:
+    """Returns the name of the first reader that recognises a file, takes the options that name its keys and reads all
+    its usual columns; if there is none, that of the first that recognises it.
+    """
+    sources, passed = all_sources(), None
+    naming = {option for source in sources.values() for option in source.naming if option in options}
+    for name in sorted(sources, key=lambda name: sources[name].is_last_resort):
+        source = sources[name]
+        is_blind = source.is_last_resort and not source.keys  # It takes files without looking at their keys.
+        if source.read is None or not source.takes(path) or (is_blind and passed is not None and not naming):
+            continue
+        beside = columns_beside(tops_in(path), source.keys) if source.keys else []
+        if beside or not all(takes_option(source.read, option) for option in naming):
+            passed = passed or (name, beside)
+        else:
+            if passed is not None and source.is_last_resort:
+                _warn_of_left(path, passed[0], options)
+            return name
+    if passed is not None and passed[1]:
+        warn_of_unread(path, *passed)
+    return None if passed is None else passed[0]
+
+
+def _warn_of_left(path: Path, passed: str, options: Mapping[str, Any]) -> None:
+    """Warns of keys that the reader that was passed over would have read, and that of buffers does not."""
+    usual = {key for keys in USUAL.values() for key in keys} | {str(value) for value in options.values()}
+    names = tops_in(path)
+    left = [key for key in all_sources()[passed].keys if key in names and key not in usual]
+    if left:
+        warn_of_left(path, passed, left)
 
 
 def _sibling(path: Path) -> str:

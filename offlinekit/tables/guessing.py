@@ -44,6 +44,8 @@ NAMES = {
 """Names of columns in small letters that say what a column is for; the first one that a table has."""
 COMMA = re.compile(r"-?\d+,\d+")
 """A number with a decimal comma."""
+THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}(,\d{3})+(\.\d+)?")
+"""A number that may as well have commas between its thousands."""
 TIME_FORMATS = tuple(
     f"{day}{time}"
     for time in ("", " %H:%M", " %H:%M:%S")
@@ -189,9 +191,10 @@ def _reads(time_format: str, cells: Array) -> bool:
 
 
 def _has_commas(cells: Array) -> bool:
-    """Returns whether all cells with a value are numbers with a decimal comma."""
+    """Returns whether all cells with a value are numbers with a decimal comma, not all of them perhaps thousands."""
     labels, _, _ = _labels(cells)
-    return bool(labels) and all(COMMA.fullmatch(label) for label in labels)
+    are_numbers = bool(labels) and all(COMMA.fullmatch(label) for label in labels)
+    return are_numbers and not all(THOUSANDS.fullmatch(label) for label in labels)
 
 
 def _with_points(cells: Array) -> Array:

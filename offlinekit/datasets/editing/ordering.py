@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
+from offlinekit.datasets.findings import Fault, Finding
+from offlinekit.datasets.schema import Columns
 from offlinekit.errors import DatasetError, DatasetWarning
-from offlinekit.types import Array
+from offlinekit.types import Array, rows
 
 REGULAR = 0.9
 """Share of equal steps above which times count steps, so that a larger one is a gap."""
@@ -59,3 +65,34 @@ def _warn_of_gaps(steps: Array, key: str) -> None:
             DatasetWarning,
             stacklevel=5,
         )
+
+
+class SortedColumns(dict[str, Any]):
+    """Arguments of MDPDataset whose rows stand in another order than in their file.
+
+    Args:
+        columns: Arguments by name, their rows in the file's order.
+        order: int64 [N], the file's row of each row.
+    """
+
+    def __init__(self, columns: Columns, order: Array) -> None:
+        super().__init__(
+            {name: rows(column, order) for name, column in columns.items() if column is not None}
+        )
+        self.order = order
+
+
+def in_file(columns: Columns, faults: Iterable[Finding]) -> list[Finding]:
+    """Returns faults of columns with the rows of their file, which is all that a user has."""
+    if not isinstance(columns, SortedColumns):
+        return list(faults)
+    return [f if f.row is None else replace(f, row=int(columns.order[f.row])) for f in faults]
+
+
+@contextmanager
+def faults_in_file(columns: Columns) -> Iterator[None]:
+    """Raises the faults of columns with the rows of their file."""
+    try:
+        yield
+    except Fault as error:
+        raise type(error)(*in_file(columns, error.findings)) from error

@@ -13,6 +13,7 @@ from offlinekit.datasets.editing.concatenation import join
 from offlinekit.datasets.families import minari_spaces as values
 from offlinekit.datasets.families.minari_episodes import Episode, decode
 from offlinekit.datasets.spaces import Space
+from offlinekit.datasets.validation import as_flags
 from offlinekit.errors import FileFormatError
 from offlinekit.types import Array
 
@@ -91,7 +92,7 @@ def _check_lengths(episodes: list[Episode], observations: list[str]) -> None:
 def _ends(flat: dict[str, Array], lengths: Array) -> dict[str, Array]:
     last = np.zeros(len(flat["rewards"]), np.bool_)
     last[np.cumsum(lengths) - 1] = True
-    terminals = flat["terminations"].astype(np.bool_)
+    terminals = as_flags(flat["terminations"], "terminations")
     early = int((terminals & ~last).sum())
     if early:
         warnings.warn(

@@ -18,6 +18,7 @@ from offlinekit.datasets import schema
 from offlinekit.datasets.families import minari_spaces as values
 from offlinekit.datasets.families.minari_episodes import decode
 from offlinekit.datasets.formats.hdf5_writing import written_hdf5
+from offlinekit.datasets.formats.json_files import parse
 from offlinekit.datasets.inspection.format_losses import warn_of_losses
 from offlinekit.datasets.spaces import Space
 from offlinekit.errors import DatasetError, FileFormatError
@@ -37,13 +38,16 @@ OWN = "minari/"
 """Begin of the names of columns that the reader keeps for this."""
 HELD = (*schema.FLAT, "final_observations", "extras", "episode_extras", "spaces")
 FACTS = ("env_id", "env_kwargs", "reference_min_score", "reference_max_score")
+SCORES = {"ref_min_score": "reference_min_score", "ref_max_score": "reference_max_score"}
+"""Reference scores: Minari's name of each, and that of the metadata."""
 STATISTICS = ("sum", "mean", "std", "max", "min")
 
 
 def export_minari(dataset: MDPDataset, path: Path | str, *, dataset_id: str | None = None) -> Path:
     """Writes a dataset as a folder of Minari and returns the folder.
 
-    What the reader kept of a dataset of Minari is written as it was. Images are written as they are, not as JPEG.
+    What the reader kept of a dataset of Minari is written as it was, unless the dataset says otherwise since: another
+    name, environment or space, other reference scores, or none. Images are written as they are, not as JPEG.
     A warning names what Minari has no place for: masks, texts, other metadata, extras of episodes.
     If the final observation of an episode is not known, the last one stands in for it, with a warning;
     the episode's attribute `final_known` says so.
@@ -51,8 +55,8 @@ def export_minari(dataset: MDPDataset, path: Path | str, *, dataset_id: str | No
     Args:
         dataset: An MDPDataset.
         path: The folder, which must not exist. Minari finds it as `<MINARI_DATASETS_PATH>/<dataset_id>`.
-        dataset_id: Minari's name for it, such as "ward/day-v0"; by default the one it was read under, or made of
-            the dataset's name.
+        dataset_id: Minari's name for it, such as "ward/day-v0"; by default the one it was read under, or, if it
+            was not read or was renamed, made of the dataset's name.
 
     Raises:
         FileExistsError: If the folder is there already.
@@ -110,10 +114,18 @@ class _Writer:
         if held_space(self.acts) != dataset.action_space:  # It was declared otherwise since.
             self.acts = dataset.action_space
             self.stored |= {"action_space": values.space_to_minari(self.acts)} if self.stored else {}
+        known = values.without_text(self.seen)
+        self.sees_as_stored = known is not None and (
+            values.held_observations(known) == dataset.observation_space
+        )
+        if not self.sees_as_stored:
+            self.seen = dataset.observation_space
+            self.stored |= {"observation_space": values.space_to_minari(self.seen)} if self.stored else {}
         for name, space in values.leaf_spaces(self.seen, "observations"):
             rows, last = (_leaf(tree, name) for tree in (dataset.observations, dataset.final_observations))
-            self.columns[name] = self._restored(name, rows, space, dataset.extras)
-            self.finals[name] = self._restored(name, last, space, dataset.episode_extras)
+            exact = (dataset.extras, dataset.episode_extras) if self.sees_as_stored else ({}, {})
+            self.columns[name] = self._restored(name, rows, space, exact[0])
+            self.finals[name] = self._restored(name, last, space, exact[1])
         for name, column in (*self._actions(), ("rewards", dataset.rewards)):
             self.columns[name] = self._restored(name, column, None, dataset.extras)
         self.columns |= _flags(dataset)
@@ -140,7 +152,10 @@ class _Writer:
             if (ours.astype(column.dtype) == column).all():
                 return exact
         plain = column if space is None else values.from_features(column, space)
-        dtype = self.dtypes.get(name) or getattr(space, "dtype", None) or plain.dtype
+        is_as_stored = self.sees_as_stored or not name.startswith("observations")
+        dtype = (
+            (self.dtypes.get(name) if is_as_stored else None) or getattr(space, "dtype", None) or plain.dtype
+        )
         return plain.astype(np.dtype(dtype))
 
     def write(self, group: h5py.Group, i: int) -> None:
@@ -174,10 +189,30 @@ class _Writer:
             attributes |= {f"rewards_{name}": getattr(np, name)(rewards) for name in STATISTICS}
         return attributes
 
+    def _changed_facts(self) -> dict[str, Any]:
+        """Returns what was stored, but for what the dataset says otherwise since; nothing if nothing was."""
+        facts, metadata = dict(self.stored), self.dataset.metadata
+        if not facts:
+            return {}
+        for theirs, ours in SCORES.items():
+            if metadata.get(ours) != (
+                facts.get(theirs) if isinstance(facts.get(theirs), int | float) else None
+            ):
+                facts.pop(theirs, None)
+        if name_of(facts) != self.dataset.name:
+            facts["dataset_id"] = _identity(self.dataset.name)
+        read = environment_of(facts, True)
+        unmade = "env_id" in read and metadata.get("env_id") is None and metadata.get("env_note") is not None
+        same = [metadata.get(key) == read.get(key) for key in ("env_id", "env_kwargs")]
+        if not (all(same) or unmade or (metadata.get("env_id") is None and "env_id" not in read)):
+            facts = {key: value for key, value in facts.items() if key not in ("env_spec", "eval_env_spec")}
+            facts |= _environment(metadata)
+        return facts | _scores(metadata)
+
     def facts(self, dataset_id: str | None, size: int) -> dict[str, Any]:
         """Returns what metadata.json says."""
         dataset = self.dataset
-        facts = dict(self.stored) or {
+        facts = self._changed_facts() or {
             "observation_space": values.space_to_minari(self.seen),
             "action_space": values.space_to_minari(self.acts),
             "minari_version": VERSION,
@@ -186,6 +221,7 @@ class _Writer:
             "author": [],
             "author_email": [],
             **_environment(dataset.metadata),
+            **_scores(dataset.metadata),
         }
         counts = {"total_episodes": dataset.n_episodes, "total_steps": len(dataset), "data_format": "hdf5"}
         if any(facts.get(key) != value for key, value in counts.items()):
@@ -214,14 +250,39 @@ def _flags(dataset: MDPDataset) -> dict[str, Array]:
     return {"terminations": pair[0].astype(np.bool_), "truncations": pair[1].astype(np.bool_)}
 
 
+def name_of(facts: dict[str, Any]) -> str | None:
+    """Returns the name of a dataset that Minari's facts are of, or None if they say none."""
+    return str(facts["dataset_id"]).replace("/", "-") if "dataset_id" in facts else None
+
+
+def _scores(metadata: dict[str, Any]) -> dict[str, Any]:
+    return {theirs: metadata[ours] for theirs, ours in SCORES.items() if metadata.get(ours) is not None}
+
+
 def _environment(metadata: dict[str, Any]) -> dict[str, Any]:
-    facts = {}
-    for theirs, ours in (("ref_min_score", "reference_min_score"), ("ref_max_score", "reference_max_score")):
-        if metadata.get(ours) is not None:
-            facts[theirs] = metadata[ours]
-    if metadata.get("env_id") is not None:
-        facts["env_spec"] = _spec(metadata["env_id"], dict(metadata.get("env_kwargs") or {})).to_json()
-    return facts
+    if metadata.get("env_id") is None:
+        return {}
+    return {"env_spec": _spec(metadata["env_id"], dict(metadata.get("env_kwargs") or {})).to_json()}
+
+
+def environment_of(facts: dict[str, Any], same_space: bool) -> dict[str, Any]:
+    """Returns id and arguments of the environment to evaluate in, or why there is none."""
+    text = facts.get("eval_env_spec") or facts.get("env_spec")
+    try:
+        spec = parse(text) if isinstance(text, str) else {}
+    except ValueError:
+        spec = {}
+    if not isinstance(spec, dict) or not isinstance(spec.get("id"), str):
+        return {"env_note": "the dataset names no environment"}
+    if spec.get("additional_wrappers") or not same_space:
+        return {"env_note": f"{spec['id']} is not made: it needs wrappers, or observes what has no column"}
+    limit = spec.get("max_episode_steps")
+    given = spec.get("kwargs")
+    arguments = {
+        **(given if isinstance(given, dict) else {}),
+        **({} if limit is None else {"max_episode_steps": limit}),
+    }
+    return {"env_id": spec["id"], "env_kwargs": arguments}
 
 
 def _spec(env_id: str, arguments: dict[str, Any]) -> EnvSpec:

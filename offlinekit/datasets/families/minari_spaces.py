@@ -153,3 +153,15 @@ def feature_space(space: Space) -> Space:
     size = int(space.n) if isinstance(space, spaces.Discrete) else int(np.prod(space.shape or (1,)))
     shape = (size,) if isinstance(space, spaces.Discrete) or not space.shape else tuple(space.shape)
     return spaces.Box(-np.inf, np.inf, shape, np.float32)
+
+
+def held_observations(space: Space) -> Space:
+    """Returns the space in which a dataset holds observations of a space of Minari without texts."""
+    features = {name: feature_space(leaf) for name, leaf in leaf_spaces(space, "observations")}
+    return _as_space(tree_of(space, features, "observations"))
+
+
+def _as_space(tree: Tree[Space]) -> Space:
+    if isinstance(tree, dict):
+        return spaces.Dict({key: _as_space(part) for key, part in tree.items()})
+    return spaces.Tuple([_as_space(part) for part in tree]) if isinstance(tree, tuple) else tree

@@ -12,6 +12,7 @@ import numpy as np
 
 from offlinekit.datasets.formats.array_files import read_header
 from offlinekit.datasets.formats.gzipped import UNPACKING, open_packed
+from offlinekit.datasets.validation import as_flags
 from offlinekit.errors import FileFormatError
 from offlinekit.load_budget import budget_of
 from offlinekit.types import Array
@@ -93,10 +94,11 @@ def read_log(folder: Path, epoch: int) -> Log:
         raise FileFormatError(
             f"{folder}: actions of epoch {epoch} are {actions.dtype}, expected whole numbers"
         )
-    starts, ends = _episodes(terminals != 0, n_added % lengths[0], min(n_added, lengths[0]))
+    ended = as_flags(terminals, file_name("terminal", epoch))
+    starts, ends = _episodes(ended, n_added % lengths[0], min(n_added, lengths[0]))
     if not len(starts):
         raise FileFormatError(f"{folder}: epoch {epoch} holds no row; was anything recorded?")
-    return Log(actions, rewards, terminals != 0, starts, ends)
+    return Log(actions, rewards, ended, starts, ends)
 
 
 def _count(path: Path) -> int:

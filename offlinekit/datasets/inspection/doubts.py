@@ -90,10 +90,17 @@ def repeats(flags: Array) -> Array:
 
 
 def no_end_at_all(draft: Draft) -> Iterator[Finding]:
-    """Finds more rows than one episode usually has and no end among them."""
-    if len(draft.columns["rewards"]) > LONG and not given_ends(draft).any():
+    """Finds more rows than one episode usually has, and no end among them but one at the last row.
+
+    That one says little, as readers set it for recordings without ends, unless it is a terminal or was observed.
+    """
+    columns = draft.columns
+    was_seen = columns["terminals"][-1] or columns.get("final_observations") is not None
+    if len(columns["rewards"]) > LONG and not given_ends(draft)[:-1].any() and not was_seen:
         fix = "set timeouts where episodes end, or cut by a step limit (D4RL: step_limit=1000)"
-        yield warning("terminals", "and timeouts are never set: all rows are one episode", fix)
+        yield warning(
+            "terminals", "and timeouts are set at no earlier row than the last: all are one episode", fix
+        )
 
 
 def out_of_step(draft: Draft) -> Iterator[Finding]:

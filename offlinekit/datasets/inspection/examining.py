@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from offlinekit.datasets import schema
 from offlinekit.datasets.draft import Draft
 from offlinekit.datasets.editing.dropping import without_nonfinite
+from offlinekit.datasets.editing.ordering import in_file
 from offlinekit.datasets.findings import Fault, Finding
 from offlinekit.datasets.inspection.doubts import doubts_of
 from offlinekit.datasets.inspection.notes import notes_of
@@ -74,7 +75,7 @@ def examine(name: str | PathLike[str], /, **options: Any) -> Report:
             return Report(fspath(name), None, [_as_finding("fault", str(error))], [], [])
         columns = result.columns if isinstance(result.columns, dict) else schema.columns_of(result.columns)
         draft = without_nonfinite(Draft(columns), result.nonfinite)
-        faults = list(faults_of(draft))
+        faults = in_file(columns if result.nonfinite == "refuse" else {}, faults_of(draft))
         dataset = None if faults else built(result)
     said = [_as_finding("warning", str(one.message)) for one in caught if one.category is not DatasetWarning]
     if faults:

@@ -97,5 +97,6 @@ SOURCE = Source(
     suffixes=(".npz",),
     folders="*.npy, one array a file",
     recognises=recognises,
+    keys=(*CONTEXT, *ACTION, *REWARD, *PROPENSITY, POSITION),
     read=read,
 )

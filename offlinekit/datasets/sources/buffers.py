@@ -1,7 +1,8 @@
 """Buffers: flat columns in an NPZ or HDF5 file, or NPY files in a folder, under the names that buffers give them.
 
 Row t holds the observation, the action taken on it and the reward that the action earned (SAR). Of `dones` or
-`not_dones` in place of `terminals`, those that are timeouts, or stand at a step limit, are no terminals.
+`not_dones` in place of `terminals`, those that are timeouts, or stand at a step limit, are no terminals; beside
+`terminals`, those that are no terminals are timeouts.
 """
 
 from __future__ import annotations
@@ -10,29 +11,26 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from offlinekit.datasets import schema
 from offlinekit.datasets.families.done_flags import without_limit
 from offlinekit.datasets.formats.array_files import SUFFIXES, names_in, open_npz, read_arrays
 from offlinekit.datasets.formats.hdf5 import open_hdf5
+from offlinekit.datasets.inspection.recognition import USUAL
 from offlinekit.datasets.schema import Columns
 from offlinekit.datasets.source import Source
 from offlinekit.datasets.spaces import Space, clip
 from offlinekit.datasets.validation import as_flags, check_length
 from offlinekit.errors import FileFormatError, did_you_mean
+from offlinekit.types import Array
 
-USUAL: Mapping[str, tuple[str, ...]] = {
-    "observations": ("observations", "obs", "states", "state", "observation"),
-    "actions": ("actions", "acts", "action", "act"),
-    "rewards": ("rewards", "rews", "reward", "rew"),
-    "terminals": ("terminals",),
-    "dones": ("dones", "done"),
-    "not_dones": ("not_dones", "not_done"),
-    "timeouts": ("timeouts", "truncations", "truncated", "truncateds"),
-    "next_observations": ("next_observations", "next_obs", "next_states", "next_state", "obs_next", "obs2"),
-}
-"""Keys that are found without being named, by column."""
 FLAGS = ("terminals", "dones", "not_dones")
 """Of which a file needs one."""
+BOUNDS = ("dones", "not_dones", "episode_starts")
+"""Which say where episodes end, where neither `timeouts` nor `episode_terminals` do."""
+NAMING = (*schema.FLAT, *FLAGS[1:])
+"""Options that name keys."""
 ADVICE = "; say which is which by options, e.g. observations='obs'"
 
 
@@ -63,7 +61,7 @@ def read(
         actions: Key.
         rewards: Key.
         terminals: Key.
-        dones: Key of flags that are set at every end of an episode; in place of terminals.
+        dones: Key of flags that are set at every end of an episode; in place of terminals, or beside them.
         not_dones: Key of flags that are cleared there.
         timeouts: Key.
         episode_terminals: Key.
@@ -80,25 +78,47 @@ def read(
     """
     given = locals()
     names = names_in(path)
-    keys = {name: given[name] or _usual(names, name) for name in (*schema.FLAT, *FLAGS[1:])}
+    keys = {name: given.get(name) or _usual(names, name) for name in (*NAMING, BOUNDS[-1])}
     flag = next((name for name in FLAGS if given[name]), None) or next(
         (f for f in FLAGS if keys[f]), FLAGS[0]
     )
-    wanted = {name: key for name, key in keys.items() if key is not None and name not in FLAGS}
+    bound = None if keys["timeouts"] or keys["episode_terminals"] else _bound(keys, flag)
+    wanted = {
+        name: key
+        for name, key in keys.items()
+        if key is not None and name in schema.FLAT and name not in FLAGS
+    }
     wanted |= {name: keys[name] or name for name in (*schema.REQUIRED[:3], flag)}
     _check_keys(wanted, names, path)
-    arrays = read_arrays(path, wanted.values())
+    bounds = keys[bound] or bound if bound else ""
+    arrays = read_arrays(path, filter(None, [*wanted.values(), bounds]))
     columns: dict[str, Any] = {name: arrays[key] for name, key in wanted.items()}
     if flag != "terminals":
         columns |= _ends_of(columns, flag, wanted[flag], step_limit)
         del columns[flag]
+    if bound is not None:
+        columns["timeouts"] = _cuts(columns, arrays[bounds], bound, bounds)
     if clip_actions:
         columns["actions"] = clip(columns["actions"], action_space)
     return {**columns, "action_space": action_space}
 
 
+def _bound(keys: Mapping[str, str | None], flag: str) -> str | None:
+    """Returns the column that says where episodes end, of those beside the one of terminals."""
+    beside = BOUNDS if flag == FLAGS[0] else BOUNDS[-1:]
+    return next((name for name in beside if keys[name]), None)
+
+
+def _cuts(columns: Columns, bounds: Array, bound: str, key: str) -> Array:
+    """Returns timeouts [N]: the ends of episodes that are no terminals."""
+    terminals, set_at = as_flags(columns["terminals"], "terminals"), as_flags(bounds, key)
+    check_length(set_at, key, len(terminals))
+    ends = {"dones": set_at, "not_dones": ~set_at, "episode_starts": np.append(set_at[1:], True)}
+    return ends[bound] & ~terminals
+
+
 def _usual(names: Sequence[str], column: str) -> str | None:
-    return next((key for key in USUAL.get(column, (column,)) if key in names), None)
+    return next((key for key in USUAL[column] if key in names), None)
 
 
 def _check_keys(wanted: Mapping[str, str], names: Sequence[str], path: Path) -> None:
@@ -127,18 +147,20 @@ def _ends_of(columns: Columns, flag: str, key: str, step_limit: int | None) -> C
 
 
 def recognises(path: Path) -> bool:
-    """Returns whether a file has columns under usual names, and ends by `dones` or `not_dones`."""
+    """Returns whether a file has columns under usual names, and ends by `terminals`, `dones` or `not_dones`."""
     names = names_in(path)
     return all(_usual(names, name) for name in schema.REQUIRED[:3]) and any(
-        _usual(names, name) for name in FLAGS[1:]
+        _usual(names, name) for name in FLAGS
     )
 
 
 SOURCE = Source(
-    summary="A replay buffer as NPZ or HDF5, with dones or not_dones.",
+    summary="A replay buffer as NPZ or HDF5, with terminals, dones or not_dones.",
     suffixes=SUFFIXES,
     folders="*.npy, one array a file",
     recognises=recognises,
     is_last_resort=True,
+    keys=tuple(key for keys in USUAL.values() for key in keys),
+    naming=NAMING,
     read=read,
 )

@@ -86,7 +86,8 @@ def _read_v2(file: h5py.File) -> dict[str, Any]:
     last = np.zeros(sum(lengths), np.bool_)
     last[np.cumsum(lengths) - 1] = True
     terminals = np.zeros_like(last)
-    terminals[last] = [hdf5.read_number(file, f"terminated_{i}") for i in range(n_episodes)]
+    stated = [hdf5.read_number(file, f"terminated_{i}") for i in range(n_episodes)]
+    terminals[last] = as_flags(stated, "terminated_0, terminated_1, ...")
     columns = {key: join([episode[key] for episode in episodes], key) for key in COLUMNS}
     return {**columns, "terminals": terminals, "episode_terminals": last}
 
@@ -115,6 +116,7 @@ SOURCE = Source(
     summary="A dataset or replay buffer of d3rlpy, v1 or v2.1.",
     suffixes=(".h5", ".hdf5"),
     recognises=recognises,
+    keys=(*COLUMNS, "terminals", "episode_terminals", "discrete_action"),
     read=read,
     write=export_d3rlpy,
 )

@@ -323,5 +323,6 @@ SOURCE = Source(
     load=load,
     suffixes=(".hdf5", ".h5"),
     recognises=recognises,
+    keys=(*REQUIRED, *OPTIONAL),
     read=read,
 )

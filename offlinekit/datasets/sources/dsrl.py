@@ -56,4 +56,10 @@ def recognises(path: Path) -> bool:
         return all(key in file for key in (*d4rl.REQUIRED, COST))
 
 
-SOURCE = Source(summary="A file of DSRL.", suffixes=(".hdf5", ".h5"), recognises=recognises, read=read)
+SOURCE = Source(
+    summary="A file of DSRL.",
+    suffixes=(".hdf5", ".h5"),
+    recognises=recognises,
+    keys=(*d4rl.REQUIRED, *d4rl.OPTIONAL, COST),
+    read=read,
+)

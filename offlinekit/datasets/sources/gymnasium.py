@@ -161,5 +161,6 @@ SOURCE = Source(
     summary="A recording of Gymnasium: observations, actions, rewards, terminations, truncations.",
     suffixes=SUFFIXES,
     recognises=recognises,
+    keys=tuple(name for names in COLUMNS.values() for name in names),
     read=read,
 )

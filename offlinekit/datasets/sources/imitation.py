@@ -78,4 +78,10 @@ def recognises(path: Path) -> bool:
     return set(names_in(path)).issuperset(REQUIRED)
 
 
-SOURCE = Source(summary="Trajectories of imitation.", suffixes=(".npz",), recognises=recognises, read=read)
+SOURCE = Source(
+    summary="Trajectories of imitation.",
+    suffixes=(".npz",),
+    recognises=recognises,
+    keys=(*REQUIRED, "rews"),
+    read=read,
+)

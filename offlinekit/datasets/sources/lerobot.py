@@ -19,6 +19,7 @@ from offlinekit.datasets.formats.json_files import read_object
 from offlinekit.datasets.schema import Columns
 from offlinekit.datasets.source import Source
 from offlinekit.datasets.spaces import Space, clip
+from offlinekit.datasets.validation import as_flags
 from offlinekit.errors import DatasetError, FileFormatError, did_you_mean
 from offlinekit.types import Array
 
@@ -82,7 +83,7 @@ def read(
         "rewards": np.zeros(len(order), np.float32) if reward is None else columns[reward],
         "terminals": np.zeros(len(order), np.bool_)
         if terminal is None
-        else columns[terminal].astype(np.bool_) & last,
+        else as_flags(columns[terminal], f"feature {terminal!r}") & last,
         "episode_terminals": last,
         "action_space": action_space,
         "extras": {"task_index": columns["task_index"]} if has_task else {},

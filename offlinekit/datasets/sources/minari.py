@@ -16,24 +16,17 @@ import importlib
 import os
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from gymnasium import spaces
+from typing import Any
 
 from offlinekit.datasets.families import minari_spaces as values
 from offlinekit.datasets.families.minari_columns import PREFIX, columns_of, infos_of
 from offlinekit.datasets.families.minari_episodes import Episode, read_arrow, read_hdf5
-from offlinekit.datasets.families.minari_export import export_minari
-from offlinekit.datasets.formats.json_files import parse, read_object
+from offlinekit.datasets.families.minari_export import SCORES, environment_of, export_minari, name_of
+from offlinekit.datasets.formats.json_files import read_object
 from offlinekit.datasets.schema import Columns
 from offlinekit.datasets.source import Source
 from offlinekit.datasets.spaces import Space, clip
 from offlinekit.errors import DatasetError, DownloadError, FileFormatError
-
-if TYPE_CHECKING:
-    from offlinekit.types import Tree
-
-NAMED = {"ref_min_score": "reference_min_score", "ref_max_score": "reference_max_score"}
 
 
 def data_folder() -> Path:
@@ -120,19 +113,15 @@ def read(
     acts = stated["action_space"] if action_space is None else action_space
     if clip_actions:
         columns["actions"] = clip(columns["actions"], acts)
-    features = {
-        name: values.feature_space(leaf)
-        for name, leaf in values.leaf_spaces(observation_space, "observations")
-    }
-    space = values.tree_of(observation_space, features, "observations")
+    space = values.held_observations(observation_space)
     return {
         **columns,
         "action_space": acts,
-        "observation_space": _as_space(space),
+        "observation_space": space,
         "extras": {**extras, **infos},
         "episode_extras": {**episode_extras, **final_infos},
-        "name": str(facts.get("dataset_id", path.name)).replace("/", "-"),
-        "metadata": _metadata(facts, episodes, _as_space(space) == stated["observation_space"]),
+        "name": name_of(facts) or path.name,
+        "metadata": _metadata(facts, episodes, space == stated["observation_space"]),
     }
 
 
@@ -171,38 +160,12 @@ def _episodes(folder: Path, facts: dict[str, Any], seen: Space, acts: Space) -> 
     raise FileFormatError(f"{folder} has the layout {layout!r}, expected 'hdf5', 'arrow' or 'parquet'")
 
 
-def _as_space(tree: Tree[Space]) -> Space:
-    if isinstance(tree, dict):
-        return spaces.Dict({key: _as_space(part) for key, part in tree.items()})
-    return spaces.Tuple([_as_space(part) for part in tree]) if isinstance(tree, tuple) else tree
-
-
 def _metadata(facts: dict[str, Any], episodes: list[Episode], same_space: bool) -> dict[str, Any]:
     dtypes = {name: column.dtype.str for name, column in episodes[0].columns.items()}
     metadata = {
-        ours: facts[theirs] for theirs, ours in NAMED.items() if isinstance(facts.get(theirs), int | float)
+        ours: facts[theirs] for theirs, ours in SCORES.items() if isinstance(facts.get(theirs), int | float)
     }
-    return {"minari": {**facts, "dtypes": dtypes}, **metadata, **_environment(facts, same_space)}
-
-
-def _environment(facts: dict[str, Any], same_space: bool) -> dict[str, Any]:
-    """Returns id and arguments of the environment to evaluate in, or why there is none."""
-    text = facts.get("eval_env_spec") or facts.get("env_spec")
-    try:
-        spec = parse(text) if isinstance(text, str) else {}
-    except ValueError:
-        spec = {}
-    if not isinstance(spec, dict) or not isinstance(spec.get("id"), str):
-        return {"env_note": "the dataset names no environment"}
-    if spec.get("additional_wrappers") or not same_space:
-        return {"env_note": f"{spec['id']} is not made: it needs wrappers, or observes what has no column"}
-    limit = spec.get("max_episode_steps")
-    given = spec.get("kwargs")
-    arguments = {
-        **(given if isinstance(given, dict) else {}),
-        **({} if limit is None else {"max_episode_steps": limit}),
-    }
-    return {"env_id": spec["id"], "env_kwargs": arguments}
+    return {"minari": {**facts, "dtypes": dtypes}, **metadata, **environment_of(facts, same_space)}
 
 
 def recognises(path: Path) -> bool:

@@ -73,8 +73,13 @@ def _last_rows(index: Array, n_rows: int, path: Path) -> Array:
 
 
 def recognises(path: Path) -> bool:
-    """Returns whether an NPZ file has NeoRL's columns."""
-    return set(names_in(path)).issuperset(COLUMNS)
+    """Returns whether an NPZ file has NeoRL's columns, and an index of trajectories, not one of rows."""
+    if not set(names_in(path)).issuperset(COLUMNS):
+        return False
+    arrays = read_arrays(path, ("index", "reward"))
+    return arrays["index"].size < max(len(arrays["reward"]), 2)
 
 
-SOURCE = Source(summary="A file of NeoRL.", suffixes=(".npz",), recognises=recognises, read=read)
+SOURCE = Source(
+    summary="A file of NeoRL.", suffixes=(".npz",), recognises=recognises, keys=COLUMNS, read=read
+)

@@ -11,7 +11,7 @@ from offlinekit.datasets import schema
 from offlinekit.datasets.formats.array_files import is_zip
 from offlinekit.datasets.inspection.format_losses import warn_of_losses
 from offlinekit.datasets.source import Source
-from offlinekit.datasets.sources.buffers import read
+from offlinekit.datasets.sources.buffers import NAMING, read
 from offlinekit.envs.legal_actions import legal_of, rest_of
 from offlinekit.errors import UnsupportedError
 from offlinekit.io import atomic_write
@@ -64,6 +64,7 @@ SOURCE = Source(
     suffixes=(".npz",),
     recognises=is_zip,
     is_last_resort=True,
+    naming=NAMING,
     read=read,
     write=export_npz,
 )

@@ -11,6 +11,7 @@ at the row before, too), `next_observations` say that there are none, and `masks
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,7 @@ from offlinekit.datasets.schema import Columns
 from offlinekit.datasets.source import Source
 from offlinekit.datasets.spaces import Space, clip
 from offlinekit.datasets.validation import as_flags, check_columns
-from offlinekit.errors import DatasetError
+from offlinekit.errors import DatasetError, DatasetWarning
 from offlinekit.types import Array
 
 if TYPE_CHECKING:
@@ -138,6 +139,13 @@ def _rewarded(
         return _relabelled(columns, goal, column, dims, tolerance)
     n_rows = len(columns["observations"])
     ended = ~as_flags(columns["masks"], "masks") if "masks" in columns else np.zeros(n_rows, np.bool_)
+    if "masks" in columns and not ended.any():
+        warnings.warn(
+            "masks are never cleared, so that the MDP ends nowhere and terminals are timeouts, as in OGBench: pass "
+            "format='npz' if terminals end the MDP, and masks are those of padding",
+            DatasetWarning,
+            stacklevel=5,
+        )
     return columns["rewards"], ended
 
 
@@ -162,10 +170,13 @@ def _relabelled(
 
 
 def recognises(path: Path) -> bool:
-    """Returns whether an NPZ file has OGBench's columns: of rewards none, or those beside masks or valids."""
+    """Returns whether an NPZ file has OGBench's columns: rewards only as its package loads them, else no others."""
     names = set(names_in(path))
-    others = {"timeouts", "episode_terminals", *([] if names & {"masks", "valids"} else ["rewards"])}
-    return names.issuperset(REQUIRED) and not names & others
+    if not names.issuperset(REQUIRED):
+        return False
+    if "rewards" in names:
+        return "valids" in names or names.issuperset({"masks", "next_observations"})
+    return names.issubset((*REQUIRED, *STATES, *LOADED))  # Any other key may be that of rewards.
 
 
 SOURCE = Source(
@@ -174,5 +185,6 @@ SOURCE = Source(
     load=load,
     suffixes=(".npz",),
     recognises=recognises,
+    keys=(*REQUIRED, *STATES, *LOADED),
     read=read,
 )

@@ -63,5 +63,6 @@ SOURCE = Source(
     summary="Steps of RLDS as arrays: is_first, is_last, is_terminal.",
     suffixes=SUFFIXES,
     recognises=recognises,
+    keys=("observation", "action", "reward", *MARKS),
     read=read,
 )

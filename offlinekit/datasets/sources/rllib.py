@@ -139,6 +139,8 @@ def _column(values: object, name: str, place: str) -> Any:
         raise FileFormatError(f"{name!r} at {place} is no column: {error}") from error
     if column.dtype.kind not in ("fiubU" if name in NAMES else "fiub") or column.ndim == 0:
         raise FileFormatError(f"{name!r} at {place} is no column of numbers, got {values!r:.100}")
+    if name in NAMES and column.dtype.kind == "i":  # Joined to uint64, int64 would become float64.
+        column = column.astype(np.uint64)
     if not isinstance(values, str):
         budget_of().take(column.nbytes, f"{name!r} of all batches")
     if name in SINGLE and column.size != len(column):
@@ -190,8 +192,11 @@ def _order(columns: dict[str, Array]) -> tuple[Array, Array | None]:
     if "eps_id" not in columns:
         return np.arange(n_rows), None
     agents = next((columns[name] for name in NAMES[1:] if name in columns), np.zeros(n_rows, np.int64))
-    names = np.stack([columns["eps_id"].reshape(n_rows), agents.reshape(n_rows)], axis=1)
-    _, first, inverse = np.unique(names, axis=0, return_index=True, return_inverse=True)
+    numbers = [  # Of each alone: together they would be floats, in which large ids are alike.
+        np.unique(column.reshape(n_rows), return_inverse=True)[1].reshape(n_rows)
+        for column in (columns["eps_id"], agents)
+    ]
+    _, first, inverse = np.unique(np.stack(numbers, axis=1), axis=0, return_index=True, return_inverse=True)
     rank = first[inverse.reshape(n_rows)]  # Episodes in the order of their first row.
     times = columns["t"].reshape(n_rows) if "t" in columns else None
     fix = "writers that number their episodes alike need each its own: read each file alone, and join them by concat"
@@ -240,5 +245,6 @@ SOURCE = Source(
     suffixes=(".json", ".jsonl", ".json.gz", ".jsonl.gz", ".zip", ".parquet"),
     folders="JSON lines or Parquet files of RLlib",
     recognises=recognises,
+    keys=(*WANTED, *ENDS),
     read=read,
 )

@@ -68,5 +68,6 @@ SOURCE = Source(
     summary="Expert trajectories of Stable Baselines 2.",
     suffixes=(".npz",),
     recognises=recognises,
+    keys=REQUIRED,
     read=read,
 )

@@ -18,7 +18,7 @@ import numpy as np
 from gymnasium import spaces
 
 from offlinekit.datasets.editing.dropping import Nonfinite
-from offlinekit.datasets.editing.ordering import in_order
+from offlinekit.datasets.editing.ordering import SortedColumns, faults_in_file, in_order
 from offlinekit.datasets.formats.json_files import parse
 from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.datasets.schema import Columns
@@ -30,6 +30,7 @@ from offlinekit.datasets.validation import as_array
 from offlinekit.errors import DatasetError, DatasetWarning, did_you_mean, require
 from offlinekit.ground.category_space import CategorySpace
 from offlinekit.ground.hints import answers_guesses
+from offlinekit.tables.guessing import COMMA, THOUSANDS
 from offlinekit.tables.schema_files import SchemaLike, as_schema
 from offlinekit.tables.table_columns import UNKNOWN, TableColumn, TableError, label_of
 from offlinekit.tables.table_schema import TABLE_SCHEMA, TableSchema
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 REQUIRED = ("observations", "action", "reward")
 NAMES = (*REQUIRED, "episode", "time", "terminal", "timeout", "propensity")
 """Options that say what the columns of a table are."""
+COMMAS = re.compile(r"[-+]?\d+(,\d+)+(\.\d+)?")
+"""A number with commas."""
 
 
 @answers_guesses
@@ -95,7 +98,9 @@ def from_dataframe(
         DatasetError: For missing columns or cells, duplicate times, and data that cannot be a dataset.
     """
     options = {key: value for key, value in locals().items() if key not in ("frame", "nonfinite")}
-    return MDPDataset(**_columns(frame, **options), nonfinite=nonfinite)
+    columns = _columns(frame, **options)
+    with faults_in_file(columns if nonfinite == "refuse" else {}):
+        return MDPDataset(**columns, nonfinite=nonfinite)
 
 
 def _columns(
@@ -127,7 +132,6 @@ def _columns(
     _check_columns(frame, [*observations, *_listed(action), *roles] if plan is None else plan.columns)
     times = None if time is None else _times(frame, time, plan)
     order, last = _order(frame, episode, times, time)
-    frame = frame.iloc[order]
     number = partial(_column if plan is None else _number, frame)
     flags = [
         None if c is None else partial(_column if plan is None else _flag, frame)(c)
@@ -136,27 +140,26 @@ def _columns(
     if bandit is None and propensity is not None and not any((episode, time, terminal, timeout)):
         warn_of_rounds()
         bandit = True
-    columns = {
+    columns: Columns = {
         "rewards": number(reward),
         "terminals": np.full(len(frame), bool(bandit)) if flags[0] is None else flags[0],
-        "episode_terminals": last,
         "timeouts": flags[1],
         "behavior_log_probs": None
         if propensity is None
         else log_propensities(number(propensity), propensity),
-        "name": name,
-        "action_space": action_space,
-        "metadata": metadata,
     }
+    facts = {"name": name, "action_space": action_space, "metadata": metadata}
     if plan is not None:
-        extras = {} if times is None else {time: times[order]}
-        return {**columns, **_meant(frame, plan, action_space, metadata), "extras": extras}
-    actions = _joined_columns(frame, _listed(action))
-    return {
-        **columns,
-        "observations": _joined_columns(frame, observations),
-        "actions": clip(actions, action_space) if clip_actions else actions,
-    }
+        meant = _meant(frame, plan, action_space, metadata)
+        columns |= {key: meant.pop(key) for key in ("observations", "actions", "legal_actions")}
+        columns["extras"], facts = {} if times is None else {time: times}, {**facts, **meant}
+    else:
+        actions = _joined_columns(frame, _listed(action))
+        columns["observations"] = _joined_columns(frame, observations)
+        columns["actions"] = clip(actions, action_space) if clip_actions else actions
+    by_episode = SortedColumns(columns, order)  # Once errors have named the rows of the table.
+    by_episode |= {"episode_terminals": last, **facts}
+    return by_episode
 
 
 def _check_names(named: Mapping[str, object], plan: TableSchema | None) -> None:
@@ -257,6 +260,7 @@ def read(
     schema: SchemaLike | None = None,
     separator: str | None = None,
     decimal: str | None = None,
+    thousands: str | None = None,
     **options: Any,
 ) -> Columns:
     """Reads the columns of a CSV or TSV file with a header line, gzipped or not, or a Parquet file.
@@ -266,6 +270,7 @@ def read(
         schema: As of `from_dataframe`.
         separator: Between the cells of a text file; None finds ",", ";", tabs or "|" by the header line.
         decimal: The decimal mark of a text file; None takes that of the schema, else ".".
+        thousands: The mark between the thousands of a text file's numbers: "," in "1,234"; None if there is none.
         **options: Of `from_dataframe`.
 
     Raises:
@@ -275,7 +280,7 @@ def read(
     """
     plan = None if schema is None else as_schema(schema)
     texts = filter(None, [options.get("episode")])  # "007" and "7" are two episodes.
-    frame = read_frame(path, plan, separator=separator, decimal=decimal, texts=texts)
+    frame = read_frame(path, plan, separator=separator, decimal=decimal, thousands=thousands, texts=texts)
     return _columns(frame, schema=plan, **options)
 
 
@@ -318,11 +323,24 @@ def _column(frame: pd.DataFrame, name: str) -> Array:
         values = _stacked(list(values), name)
     elif values.dtype.kind in "OU" and str(values[0]).lstrip().startswith("["):
         values = _stacked([_parsed(text, name, row) for row, text in enumerate(values)], name)
-    if values.dtype.kind in "OU" and re.fullmatch(r"-?\d+,\d+", str(values[0])):
-        raise DatasetError(
-            f"column {name!r} has numbers such as {values[0]!r}; give decimal=',' to read them"
-        )
+    if values.dtype.kind in "OU":
+        _check_commas(values, name)
     return as_array(values, f"column {name!r}")
+
+
+def _check_commas(cells: Array, name: str) -> None:
+    """Raises DatasetError for numbers with commas; says what reads them."""
+    with_commas = [cell for cell in cells if isinstance(cell, str) and COMMAS.fullmatch(cell)]
+    if not with_commas:
+        return
+    first, in_groups = with_commas[0], [cell for cell in with_commas if THOUSANDS.fullmatch(cell)]
+    fix = "decimal=',' to read them"
+    if len(in_groups) == len(with_commas):
+        fix = "thousands=',' to read them"
+        if all(COMMA.fullmatch(cell) for cell in in_groups):
+            whole, point = first.replace(",", ""), first.replace(",", ".")
+            fix = f"thousands=',' if this is {whole}, or decimal=',' if it is {point}"
+    raise DatasetError(f"column {name!r} has numbers such as {first!r}; give {fix}")
 
 
 def _parsed(text: object, name: str, row: int) -> object:
@@ -399,5 +417,6 @@ def _check_no_gaps(column: str, is_missing: Array) -> None:
 SOURCE = Source(
     summary="A table with a header line; name its columns by options.",
     suffixes=(".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet"),
+    naming=("schema", *NAMES),
     read=read,
 )

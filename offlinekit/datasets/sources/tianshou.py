@@ -59,7 +59,10 @@ def read(path: Path, *, action_space: Space | None = None, clip_actions: bool = 
     nothing = np.zeros(len(order), np.bool_)
     stated = "terminated" if "terminated" in columns else "done"
     terminals = as_flags(columns.get(stated, nothing), stated)
-    cut = as_flags(columns.get("truncated", nothing), "truncated") & ~terminals
+    cut = as_flags(columns.get("truncated", nothing), "truncated")
+    if stated == "done":  # Which is set at every end.
+        terminals &= ~cut
+    cut &= ~terminals
     actions = columns["act"]
     return {
         "observations": columns["obs"],
@@ -131,5 +134,9 @@ def recognises(path: Path) -> bool:
 
 
 SOURCE = Source(
-    summary="A replay buffer of Tianshou.", suffixes=(".h5", ".hdf5"), recognises=recognises, read=read
+    summary="A replay buffer of Tianshou.",
+    suffixes=(".h5", ".hdf5"),
+    recognises=recognises,
+    keys=(*REQUIRED, "obs_next", "terminated", "truncated", "done"),
+    read=read,
 )

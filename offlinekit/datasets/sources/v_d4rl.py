@@ -19,7 +19,7 @@ from offlinekit.datasets.formats.images import channels_first
 from offlinekit.datasets.schema import Columns
 from offlinekit.datasets.source import Source
 from offlinekit.datasets.spaces import Space, clip
-from offlinekit.datasets.validation import check_columns
+from offlinekit.datasets.validation import as_flags, check_columns
 from offlinekit.errors import DatasetError, FileFormatError
 from offlinekit.types import Array
 
@@ -69,7 +69,8 @@ def _steps(path: Path) -> dict[str, Array]:
     first = (
         columns["step_type"] == FIRST if "step_type" in columns else np.arange(len(columns["reward"])) == 0
     )
-    ended = columns["is_terminal"] if "is_terminal" in columns else ends_of(columns["discount"], "discount")
+    stated = as_flags(columns["is_terminal"], "is_terminal") if "is_terminal" in columns else None
+    ended = ends_of(columns["discount"], "discount") if stated is None else stated
     return {**columns, "observation": channels_first(columns[column]), "first": first, "ended": ended}
 
 
@@ -89,7 +90,7 @@ def _moved_up(steps: dict[str, Array], path: Path) -> Columns:
         "observations": steps["observation"][kept],
         "actions": steps["action"][kept + 1],
         "rewards": steps["reward"][kept + 1],
-        "terminals": steps["ended"].reshape(-1)[kept + 1].astype(np.bool_) & last,
+        "terminals": steps["ended"].reshape(-1)[kept + 1] & last,
         "episode_terminals": last,
         "final_observations": steps["observation"][kept[last] + 1],
     }
@@ -109,5 +110,6 @@ SOURCE = Source(
     suffixes=SUFFIXES,
     folders="episodes or shards of V-D4RL: *.npz or *.hdf5",
     recognises=recognises,
+    keys=(EPISODE, SHARD, *STEPS, "step_type", "is_terminal"),
     read=read,
 )

@@ -27,6 +27,8 @@ COLUMN_OPERATIONS = 500
 """Of the budget, for a column of a CSV file."""
 NO_VALUE = [*GAPS, *map(str.upper, GAPS), "NaN", "NaT", "None"]
 """Cells of a column of numbers without a value; a label may be None, or NA if it is declared."""
+NO_CELL = [*NO_VALUE, " ", "#N/A N/A", "#NA", "-NaN", "-nan", *("-1.#IND", "-1.#QNAN", "1.#IND", "1.#QNAN")]
+"""Cells without a value of a column of which nothing is known, as of `pandas.read_csv`."""
 
 
 def read_frame(
@@ -35,6 +37,7 @@ def read_frame(
     *,
     separator: str | None = None,
     decimal: str | None = None,
+    thousands: str | None = None,
     texts: Iterable[str] = (),
 ) -> pd.DataFrame:
     """Reads a CSV or TSV file with a header line, gzipped or not, or a Parquet file.
@@ -44,7 +47,8 @@ def read_frame(
         schema: Of the table: cells of its labels stay the texts that they are; None leaves that to pandas.
         separator: Between the cells of a text file; None finds ",", ";", tabs or "|" by the header line.
         decimal: The decimal mark of a text file; None takes that of the schema, else ".".
-        texts: Further columns whose cells stay texts.
+        thousands: The mark between thousands of a text file's numbers; None if there is none.
+        texts: Further columns whose cells stay texts, such as names of episodes: one may be called NA or None.
 
     Raises:
         MissingExtraError: If pandas, or pyarrow for Parquet, is not installed.
@@ -55,7 +59,7 @@ def read_frame(
         return read_parquet(path).to_pandas()
     texts = [*texts, *_labelled(schema)]
     decimal = decimal or ("." if schema is None else schema.decimal)
-    options: dict[str, Any] = {"decimal": decimal, "dtype": dict.fromkeys(texts, str)}
+    options: dict[str, Any] = {"decimal": decimal, "thousands": thousands, "dtype": dict.fromkeys(texts, str)}
     if schema is None:
         return _read_text(path, separator, options)
     gaps = {name: [""] if name in texts else NO_VALUE for name in (*schema.columns, *texts)}
@@ -106,6 +110,9 @@ def _read_text(path: Path, separator: str | None, options: dict[str, Any]) -> pd
             names = _cells(header, separator)
             budget_of(path).work(COLUMN_OPERATIONS * len(names))
             content.seek(0)
+            if "keep_default_na" not in options:  # A name may be NA or None.
+                gaps = {name: [""] if name in options["dtype"] else NO_CELL for name in names}
+                options = {**options, "keep_default_na": False, "na_values": gaps}
             with warnings.catch_warnings():
                 warnings.simplefilter("error", pandas.errors.ParserWarning)  # Of rows longer than the header.
                 frame = pandas.read_csv(content, sep=separator, index_col=False, **options)

@@ -213,7 +213,7 @@ WARNINGS = {
         }
         | {"terminals": np.zeros(100 * N), "action_space": BOX},
         ("terminals", None, None),
-        "are never set: all rows are one episode",
+        "are set at no earlier row than the last: all are one episode",
     ),
     "precision": (sound(rewards=1.7e9 + np.arange(N)), ("rewards", 1, 11), "of which float32 loses up to"),
     "precision of a leaf": (

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from offlinekit.datasets import MDPDataset, get_dataset, known_datasets
+from offlinekit.datasets import MDPDataset, get_dataset, known_datasets, with_last_actions
+from offlinekit.datasets.editing.relabelling import relabel
 from offlinekit.datasets.families.minari_export import export_minari
 from offlinekit.errors import DatasetError, DownloadError, FileFormatError
 
@@ -295,3 +296,59 @@ def test_damage_is_told(tmp_path: Path) -> None:
     facts.write_text("{")
     with pytest.raises(FileFormatError, match=r"metadata.json cannot be read"):
         get_dataset(folder, format="minari")
+
+
+def reread(dataset: MDPDataset, folder: Path) -> tuple[MDPDataset, dict[str, Any]]:
+    written = export_minari(dataset, folder)
+    return get_dataset(written)[0], json.loads((written / "data" / "metadata.json").read_text())
+
+
+@pytest.fixture
+def of_minari(tmp_path: Path) -> MDPDataset:
+    """A dataset read from Minari, with reference scores and an environment."""
+    rng, ends = np.random.default_rng(0), np.arange(8) % 4 == 3
+    facts = {"reference_min_score": 0, "reference_max_score": 10, "env_id": "Pendulum-v1"}
+    made = MDPDataset(
+        rng.normal(size=(8, 3)),
+        rng.uniform(-2, 2, (8, 1)),
+        np.arange(8) / 3,
+        np.zeros(8),
+        timeouts=ends,
+        final_observations=rng.normal(size=(2, 3)),
+        metadata=facts,
+        name="a-v0",
+    )
+    return reread(made, tmp_path / "first")[0]
+
+
+def test_reference_scores_forgotten_or_changed_since(of_minari: MDPDataset, tmp_path: Path) -> None:
+    assert of_minari.reference_scores == (0, 10)
+    same, facts = reread(of_minari, tmp_path / "same")
+    assert (same.reference_scores, facts["dataset_id"], same.name) == ((0, 10), "a-v0", "a-v0")
+    scaled, facts = reread(relabel(of_minari, "scale=100"), tmp_path / "scaled")
+    assert scaled.reference_scores is None
+    assert not {"ref_min_score", "ref_max_score"} & facts.keys()
+    other = of_minari.with_options(metadata={"reference_min_score": -5, "reference_max_score": 5})
+    assert reread(other, tmp_path / "other")[0].reference_scores == (-5, 5)
+
+
+def test_a_name_or_environment_of_another_since(of_minari: MDPDataset, tmp_path: Path) -> None:
+    assert of_minari.metadata["env_id"] == "Pendulum-v1"
+    renamed, facts = reread(of_minari.with_options(name="renamed-v3"), tmp_path / "renamed")
+    assert (renamed.name, facts["dataset_id"]) == ("renamed-v3", "renamed-v3")
+    moved = of_minari.with_options(metadata={"env_id": "MountainCarContinuous-v0", "env_kwargs": {}})
+    facts = json.loads((export_minari(moved, tmp_path / "moved") / "data" / "metadata.json").read_text())
+    assert json.loads(facts["env_spec"])["id"] == "MountainCarContinuous-v0"
+    none, facts = reread(of_minari.with_options(metadata={"env_id": None}), tmp_path / "none")
+    assert "env_spec" not in facts
+    assert none.metadata.get("env_id") is None
+
+
+def test_a_space_of_observations_declared_since(of_minari: MDPDataset, tmp_path: Path) -> None:
+    longer = with_last_actions(of_minari)
+    again, facts = reread(longer, tmp_path / "longer")
+    np.testing.assert_array_equal(again.observations, longer.observations)
+    np.testing.assert_array_equal(again.final_observations, longer.final_observations)
+    assert again.observation_space == longer.observation_space
+    assert json.loads(facts["observation_space"])["shape"] == [4]
+    assert "env_spec" not in facts

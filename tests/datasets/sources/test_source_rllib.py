@@ -268,3 +268,24 @@ def test_packed_rows_and_whole_episodes(tmp_path: Path) -> None:
     parquet.write_table(pyarrow.table({"item": [b"x", b"y"]}), tmp_path / "episodes.parquet")
     with pytest.raises(FileFormatError, match=r"holds episodes as msgpack.* output_write_episodes=False"):
         get_dataset(tmp_path / "episodes.parquet")
+
+
+@pytest.mark.parametrize("ids", [(2**63 + 1, 2**63 + 2), (5, 2**63 + 1), (-5, 2**63 + 1), (2**53, 2**53 + 1)])
+def test_large_ids_are_told_apart(ids: tuple[int, int], tmp_path: Path) -> None:
+    # Three fragments of one row for each of two episodes, in turns.
+    lines = [
+        {
+            "type": "SampleBatch",
+            "obs": [[float(k), float(i)]],
+            "actions": [0],
+            "rewards": [1.0],
+            "eps_id": [name],
+        }
+        | {"agent_index": [0], "terminateds": [i == 2], "truncateds": [False]}
+        for i in range(3)
+        for k, name in enumerate(ids)
+    ]
+    (tmp_path / "x.json").write_text("\n".join(map(json.dumps, lines)))
+    dataset, _ = get_dataset(tmp_path / "x.json")
+    assert dataset.observations.tolist() == [[0, 0], [0, 1], [0, 2], [1, 0], [1, 1], [1, 2]]
+    assert dataset.episode_ends.tolist() == [3, 6]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -94,7 +95,7 @@ def test_csv_by_path(tmp_path: Path) -> None:
         (
             {"pulse": [20, None, 11, 10, 12]},
             {},
-            "observations must be finite, got nan at row 2, in episode 1",
+            "observations must be finite, got nan at row 1, in episode 1",
         ),
         ({"dose": ["x"] * 5}, {}, "column 'dose' must hold numbers"),
         (
@@ -300,3 +301,53 @@ def test_labels_say_how_they_are_numbered() -> None:
         from_dataframe(frame, **NAMES)
     frame["dose"] = np.unique(frame["dose"], return_inverse=True)[1]  # The remedy.
     assert from_dataframe(frame, **NAMES).action_space == spaces.Discrete(2)
+
+
+COMMAS = [
+    ("1,234", "give thousands=',' if this is 1234, or decimal=',' if it is 1.234"),
+    ("1,234,567", "give thousands=',' to read them"),
+    ("1,234.5", "give thousands=',' to read them"),
+    ("0,234", "give decimal=',' to read them"),
+    ("2,5", "give decimal=',' to read them"),
+]
+
+
+@pytest.mark.parametrize(("cell", "remedy"), COMMAS)
+def test_numbers_with_commas_say_how_they_are_read(cell: str, remedy: str, tmp_path: Path) -> None:
+    # The comma stands in the second row, behind a number without one.
+    path = tmp_path / "x.csv"
+    path.write_text(f'id,x,a,r\n1,15,0,1\n1,"{cell}",1,1\n')
+    named = {"observations": ["x"], "action": "a", "reward": "r", "episode": "id"}
+    with pytest.raises(DatasetError, match=re.escape(f"has numbers such as {cell!r}; {remedy}")):
+        get_dataset(path, **named)
+    for option, mark in (("thousands", ""), ("decimal", ".")):
+        if option in remedy:
+            expected = [15, float(cell.replace(",", mark))]
+            assert get_dataset(path, **named, **{option: ","})[0].observations[
+                :, 0
+            ].tolist() == pytest.approx(expected)
+
+
+def test_a_schema_goes_with_thousands(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text('id,x,a,r\n1,15,0,1\n1,"1,234",1,1\n')
+    actions = [{"name": "a", "kind": "category", "categories": ["0", "1"]}]
+    schema = {"observations": [{"name": "x"}], "actions": actions, "reward": "r", "episode": "id"}
+    dataset, _ = get_dataset(tmp_path / "x.csv", schema=schema, thousands=",")
+    assert dataset.observations[:, 0].tolist() == [15, 1234]
+
+
+@pytest.mark.parametrize("name", ["NA", "None", "nan", "null", "007"])
+def test_names_of_episodes_are_texts_with_a_schema_and_without(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text(f"id,x,a,r\n{name},1,0,1\n{name},2,1,1\nb,3,0,1\n")
+    actions = [{"name": "a", "kind": "category", "categories": ["0", "1"]}]
+    schema = {"observations": [{"name": "x"}], "actions": actions, "reward": "r", "episode": "id"}
+    for options in (
+        {"observations": ["x"], "action": "a", "reward": "r", "episode": "id"},
+        {"schema": schema},
+    ):
+        assert get_dataset(path, **options)[0].episode_ends.tolist() == [2, 3]
+        path.write_text(path.read_text().replace("\nb,3", "\n,3"))
+        with pytest.raises(DatasetError, match="column 'id' has no value at row 2"):
+            get_dataset(path, **options)
+        path.write_text(path.read_text().replace("\n,3", "\nb,3"))
