@@ -97,12 +97,21 @@ class Draft:
 
     @cached_property
     def next_observations(self) -> ArrayTree | None:
-        """The observations after all rows, if they are given and differ from the rows below; else None."""
+        """The observations after all rows, if they are given and differ from the rows below; else None.
+
+        Those that `final_known` says were not recorded are zeros.
+        """
         column = self.columns.get("next_observations")
         if column is None or self.episodes is None or "observations" not in self.columns:
             return column
-        is_shift = episodes.is_shift(self.columns["observations"], column, self.episodes.ends)
-        return None if is_shift else column
+        ends = self.episodes.ends
+        if episodes.is_shift(self.columns["observations"], column, ends):
+            return None
+        if len(self.final_known) != len(ends) or self.final_known.all():
+            return column  # Of another length it is left to the rules.
+        known = np.ones(int(ends[-1]), np.bool_)
+        known[ends - 1] = self.final_known
+        return blank(column, known)
 
     @cached_property
     def final_known(self) -> Array:
@@ -147,7 +156,7 @@ def _with_log_probs(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def blank(finals: ArrayTree, known: Array) -> ArrayTree:
-    """Returns a copy of a tree of [E, ...] with zeros, and all actions legal, where `known` [E] is False."""
+    """Returns a copy of a tree of [E, ...] or [N, ...] with zeros, and all actions legal, where `known` is False."""
     blanked: ArrayTree = map_tree(np.copy, finals)
     for leaf in leaves(blanked):
         leaf[~known] = 0

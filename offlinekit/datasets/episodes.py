@@ -80,6 +80,13 @@ def next_rows(observations: ArrayTree, final_observations: ArrayTree, ends: Arra
     return map_tree(gather, observations, final_observations)
 
 
+def recorded_next(dataset: MDPDataset) -> Array:
+    """Returns whether the observation after each row was recorded, bool [N], in whatever order the rows stand."""
+    known = np.ones(len(dataset), np.bool_)
+    known[dataset.episode_ends - 1] = dataset.final_known
+    return known
+
+
 def episode_rows(starts: Array, ends: Array, chosen: Array) -> tuple[slice | Array, Array]:
     """Returns the rows of chosen episodes, as a slice if they are contiguous, and the new ends."""
     lengths = (ends - starts)[chosen]
