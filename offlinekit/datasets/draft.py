@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import gymnasium
 import numpy as np
 
 from offlinekit.datasets import episodes, schema, spaces, validation
@@ -32,7 +33,7 @@ class Draft:
     """
 
     def __init__(self, given: Mapping[str, Any]) -> None:
-        self.given = _with_log_probs(given)
+        self.given = _with_lists(_with_log_probs(given))
         self.columns: dict[str, Any] = {}
         self.unread: list[Finding] = []
         self.action_space: spaces.Space | None = None
@@ -152,6 +153,23 @@ def _with_log_probs(given: Mapping[str, Any]) -> dict[str, Any]:
         arguments["extras"] = {name: extras[name] for name in extras if name != "behavior_log_probs"}
         if arguments.get("behavior_log_probs") is None:
             arguments["behavior_log_probs"] = extras["behavior_log_probs"]
+    return arguments
+
+
+def _with_lists(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns arguments in which a tuple of numbers is a list, so that no rule takes it for a tree of columns."""
+    arguments = dict(given)
+    for column in schema.COLUMNS:
+        value = arguments.get(column.name)
+        is_tree = column.kind == "tree" or (
+            column.kind == "actions" and isinstance(given.get("action_space"), gymnasium.spaces.Tuple)
+        )
+        if isinstance(value, tuple) and not is_tree:
+            arguments[column.name] = list(value)
+        elif column.kind == "named" and isinstance(value, dict):
+            arguments[column.name] = {
+                name: list(each) if isinstance(each, tuple) else each for name, each in value.items()
+            }
     return arguments
 
 
