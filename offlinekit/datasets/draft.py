@@ -102,7 +102,7 @@ class Draft:
 
         Those that `final_known` says were not recorded are zeros.
         """
-        column = self.columns.get("next_observations")
+        column: ArrayTree | None = self.columns.get("next_observations")
         if column is None or self.episodes is None or "observations" not in self.columns:
             return column
         ends = self.episodes.ends

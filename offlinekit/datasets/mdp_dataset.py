@@ -12,13 +12,14 @@ import numpy as np
 from offlinekit.datasets import episodes, schema, spaces, storage
 from offlinekit.datasets.columns import EpisodeColumns, draw_masks
 from offlinekit.datasets.draft import Draft, plain
-from offlinekit.datasets.editing.concatenation import concatenate
+from offlinekit.datasets.editing.concatenation import concatenate, warn_of_lost_extras
 from offlinekit.datasets.findings import refuse_first
 from offlinekit.datasets.formats.mapping import rows_of
 from offlinekit.datasets.inspection import summary
 from offlinekit.datasets.inspection.rules import action_faults
 from offlinekit.datasets.transitions import Transitions, draw
 from offlinekit.errors import DatasetError, UnsupportedError
+from offlinekit.ground.action_spaces import JointDiscrete
 from offlinekit.ground.hints import hint
 from offlinekit.load_budget import budgeted
 from offlinekit.tables.table_schema import TABLE_SCHEMA, TableSchema
@@ -198,11 +199,13 @@ class MDPDataset(EpisodeColumns):
     def concat(self, *others: MDPDataset) -> MDPDataset:
         """Returns the episodes of this dataset and then of the others; name and metadata are this one's.
 
-        The behaviour's log-probabilities are kept if every dataset has them.
+        The behaviour's log-probabilities are kept if every dataset has them, and so are extras with rows of one shape,
+        in the dtype that holds the numbers of all; a warning names extras that are left out.
 
         Raises:
             DatasetError: If spaces or mask sizes differ.
         """
+        warn_of_lost_extras([self, *others])
         joined: MDPDataset = concatenate([self, *others])
         return joined
 
@@ -290,8 +293,11 @@ class MDPDataset(EpisodeColumns):
         changed.name = self.name if name is None else name
         changed.metadata = plain({**self.metadata, **(metadata or {})})
         if action_space is not None:
-            draft = Draft({**schema.columns_of(self), "action_space": action_space})
+            is_joint = isinstance(self.action_space, JointDiscrete)  # Its numbers are those of a dataset.
+            space = spaces.held_of(action_space) if is_joint else action_space
+            draft = Draft({**schema.columns_of(self), "action_space": space})
             refuse_first(action_faults(draft))
+            assert draft.action_space is not None  # As there is no fault.
             changed.actions, changed.action_space = draft.columns["actions"], draft.action_space
         if mask_size is not None:
             changed.masks = draw_masks(len(self), mask_size, seed)

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from offlinekit.datasets import MDPDataset
-from offlinekit.errors import DatasetError
+from offlinekit.datasets import MDPDataset, get_dataset
+from offlinekit.datasets.families.d3rlpy_export import export_d3rlpy
+from offlinekit.datasets.sources.npz import export_npz
+from offlinekit.errors import DatasetError, DatasetWarning
 
 N = 6
 OBSERVATIONS = np.arange(2.0 * N).reshape(N, 2).astype(np.float32)
@@ -108,3 +110,56 @@ def test_a_tuple_of_numbers_is_as_good_as_a_list(nonfinite):
         assert dataset.rewards.tolist() == [3, 4, 5]
         assert dataset.extras["cost"].tolist() == [3, 4, 5]
         assert dataset.episode_extras["seed"].tolist() == [4]
+
+
+def joint(actions, space, **options):
+    return MDPDataset(OBSERVATIONS, actions, np.ones(N), TERMINALS, action_space=space, **options)
+
+
+def test_joint_numbers_are_read_with_an_axis_and_without():
+    space, numbers = spaces.MultiDiscrete([3, 2]), np.arange(6)
+    for actions in (numbers, numbers[:, None], np.array([[0, 0], [0, 1], [1, 0], [1, 1], [2, 0], [2, 1]])):
+        assert joint(actions, space).actions.tolist() == numbers.tolist()
+    with pytest.raises(DatasetError, match="must lie in"):
+        joint(numbers[:, None] + 1, space)
+
+
+def test_a_single_part_has_its_own_numbers(tmp_path):
+    space, actions = spaces.MultiDiscrete([3], start=[1]), np.array([1, 2, 3, 3, 2, 1])
+    for given in (actions, actions[:, None]):
+        dataset = joint(given, space)
+        assert dataset.actions.tolist() == [0, 1, 2, 2, 1, 0]
+        assert dataset.action_space.split(dataset.actions)[:, 0].tolist() == actions.tolist()
+    with pytest.raises(DatasetError, match="must lie in"):
+        joint(actions - 1, space)
+    path = dataset.save(tmp_path / "data.h5")
+    assert MDPDataset.load(path).actions.tolist() == dataset.actions.tolist()
+    assert dataset.with_options(action_space=space).actions.tolist() == dataset.actions.tolist()
+
+
+@pytest.mark.parametrize(("write", "name"), [(export_d3rlpy, "data.h5"), (export_npz, "data.npz")])
+@pytest.mark.parametrize("space", [spaces.MultiDiscrete([3, 2]), spaces.MultiDiscrete([6], start=[1])])
+def test_several_discrete_actions_come_back_from_files(write, name, space, tmp_path):
+    dataset = joint(np.arange(6) + int(np.sum(space.start)), space)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        write(dataset, tmp_path / name)
+        for declared in (space, dataset.action_space):
+            again, _ = get_dataset(str(tmp_path / name), action_space=declared)
+            assert again.actions.tolist() == dataset.actions.tolist()
+
+
+def test_joined_extras_are_promoted_and_a_warning_names_the_others():
+    wide = {"a": np.zeros(N), "b": np.ones(N), "c": np.ones((N, 2)), "d": np.array([b"x"] * N)}
+    narrow = {"a": np.arange(N), "c": np.ones((N, 3)), "d": np.array([b"long"] * N), "e": np.ones(N)}
+    with pytest.warns(DatasetWarning, match="extras 'b', 'c', 'e' are left out") as caught:
+        both = data(extras=wide).concat(data(extras=narrow))
+    assert caught[0].filename == __file__
+    assert sorted(both.extras) == ["a", "d"]
+    assert both.extras["a"].dtype == np.float64
+    assert both.extras["a"].tolist() == [0.0] * N + list(range(N))
+    assert both.extras["d"].tolist() == [b"x"] * N + [b"long"] * N
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        same = data(extras={"a": np.zeros(N)}, episode_extras={"s": [1, 2]})
+        assert same.concat(same).episode_extras["s"].tolist() == [1, 2, 1, 2]
