@@ -43,9 +43,9 @@ def as_actions(values: object, space: Space | None) -> tuple[Array, Space]:
     """Returns actions as int64 [N] or float32 [N, A] with their space; integer dtypes are discrete.
 
     Args:
-        values: [N], [N, 1] or [N, A], or a tree of them as the space is one. In a space of several discrete parts one
-            number a row is that of the joint choice from 0, in one of a single part the part's own number; a
-            `JointDiscrete` takes [N] as the numbers that a dataset holds.
+        values: [N] or [N, A], or a tree of them as the space is one; of a Discrete [N, 1] too. In a space of several
+            discrete parts [N] are numbers of joint choices from 0 (one column of [N, 1] may be a part by itself, and is
+            refused), in one of a single part the part's own; a `JointDiscrete` takes [N] as a dataset holds them.
         space: The declared space, discrete or continuous as `held_space` takes it, or None to take it from the dtype.
 
     Raises:
@@ -106,12 +106,13 @@ def _flat(values: object, space: Space) -> object:
 
 
 def _as_joint(actions: Array, space: JointDiscrete) -> Array:
-    """Returns one number for the parts of each row [N, k]; numbers [N] are such, of several parts [N, 1] too."""
-    if actions.ndim == 1 or (actions.ndim == 2 and actions.shape[1] == 1 < len(space.sizes)):
+    """Returns one number for the parts of each row [N, k]; numbers [N] are such already."""
+    if actions.ndim == 1:
         return _as_discrete(actions, space)[0]
     if actions.ndim != 2 or actions.shape[1] != len(space.sizes):
         message = f"must have shape [N, {len(space.sizes)}] in {space}, got {list(actions.shape)}"
-        raise refused("actions", message, "give a column for each part, or declare the space that they have")
+        fix = "give a column for each part, or numbers of joint choices as [N], or declare the space that they have"
+        raise refused("actions", message, fix)
     whole = actions.astype(np.int64) if actions.dtype.kind in "iub" else _whole(actions)
     wrong = np.flatnonzero(space.outside(whole))
     if len(wrong):

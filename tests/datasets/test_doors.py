@@ -116,12 +116,14 @@ def joint(actions, space, **options):
     return MDPDataset(OBSERVATIONS, actions, np.ones(N), TERMINALS, action_space=space, **options)
 
 
-def test_joint_numbers_are_read_with_an_axis_and_without():
+def test_joint_numbers_are_read_without_an_axis():
     space, numbers = spaces.MultiDiscrete([3, 2]), np.arange(6)
-    for actions in (numbers, numbers[:, None], np.array([[0, 0], [0, 1], [1, 0], [1, 1], [2, 0], [2, 1]])):
+    for actions in (numbers, np.array([[0, 0], [0, 1], [1, 0], [1, 1], [2, 0], [2, 1]])):
         assert joint(actions, space).actions.tolist() == numbers.tolist()
-    with pytest.raises(DatasetError, match="must lie in"):
-        joint(numbers[:, None] + 1, space)
+    with pytest.raises(
+        DatasetError, match=r"numbers of joint choices as \[N\]"
+    ):  # It may be one of two parts.
+        joint(numbers[:, None], space)
 
 
 def test_a_single_part_has_its_own_numbers(tmp_path):
