@@ -51,7 +51,7 @@ def test_a_row_resumes_and_is_written_once(benchmark: ModuleType, tmp_path: Path
     kept = benchmark.rows_of("benchmark", tmp_path)
     assert [benchmark.key_of("benchmark", each) for each in kept] == [(TASK, "bc", 1)]
     assert (row["n_steps"], row["episodes"], row["stands_for"]) == (12, 2, "maze2d-umaze-v1")
-    assert row["data"].startswith("sha256:")
+    assert row["data"].startswith("data2:")
     assert json.loads(row["settings"]) == {"n_steps": 12, "observation_scaler": "standard"}
     episodes = [float(each["return"]) for each in benchmark.rows_of("benchmark_episodes", tmp_path)]
     # D4RL's references are 23.85 and 161.86.

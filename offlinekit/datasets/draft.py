@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import gymnasium
 import numpy as np
 
 from offlinekit.datasets import episodes, schema, spaces, validation
@@ -32,7 +33,7 @@ class Draft:
     """
 
     def __init__(self, given: Mapping[str, Any]) -> None:
-        self.given = _with_log_probs(given)
+        self.given = _with_lists(_with_log_probs(given))
         self.columns: dict[str, Any] = {}
         self.unread: list[Finding] = []
         self.action_space: spaces.Space | None = None
@@ -97,12 +98,21 @@ class Draft:
 
     @cached_property
     def next_observations(self) -> ArrayTree | None:
-        """The observations after all rows, if they are given and differ from the rows below; else None."""
-        column = self.columns.get("next_observations")
+        """The observations after all rows, if they are given and differ from the rows below; else None.
+
+        Those that `final_known` says were not recorded are zeros.
+        """
+        column: ArrayTree | None = self.columns.get("next_observations")
         if column is None or self.episodes is None or "observations" not in self.columns:
             return column
-        is_shift = episodes.is_shift(self.columns["observations"], column, self.episodes.ends)
-        return None if is_shift else column
+        ends = self.episodes.ends
+        if episodes.is_shift(self.columns["observations"], column, ends):
+            return None
+        if len(self.final_known) != len(ends) or self.final_known.all():
+            return column  # Of another length it is left to the rules.
+        known = np.ones(int(ends[-1]), np.bool_)
+        known[ends - 1] = self.final_known
+        return blank(column, known)
 
     @cached_property
     def final_known(self) -> Array:
@@ -146,8 +156,25 @@ def _with_log_probs(given: Mapping[str, Any]) -> dict[str, Any]:
     return arguments
 
 
+def _with_lists(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns arguments in which a tuple of numbers is a list, so that no rule takes it for a tree of columns."""
+    arguments = dict(given)
+    for column in schema.COLUMNS:
+        value = arguments.get(column.name)
+        is_tree = column.kind == "tree" or (
+            column.kind == "actions" and isinstance(given.get("action_space"), gymnasium.spaces.Tuple)
+        )
+        if isinstance(value, tuple) and not is_tree:
+            arguments[column.name] = list(value)
+        elif column.kind == "named" and isinstance(value, dict):
+            arguments[column.name] = {
+                name: list(each) if isinstance(each, tuple) else each for name, each in value.items()
+            }
+    return arguments
+
+
 def blank(finals: ArrayTree, known: Array) -> ArrayTree:
-    """Returns a copy of a tree of [E, ...] with zeros, and all actions legal, where `known` [E] is False."""
+    """Returns a copy of a tree of [E, ...] or [N, ...] with zeros, and all actions legal, where `known` is False."""
     blanked: ArrayTree = map_tree(np.copy, finals)
     for leaf in leaves(blanked):
         leaf[~known] = 0

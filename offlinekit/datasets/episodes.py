@@ -80,6 +80,33 @@ def next_rows(observations: ArrayTree, final_observations: ArrayTree, ends: Arra
     return map_tree(gather, observations, final_observations)
 
 
+def recorded_next(dataset: MDPDataset) -> Array:
+    """Returns whether the observation after each row was recorded, bool [N], in whatever order the rows stand."""
+    known = np.ones(len(dataset), np.bool_)
+    known[dataset.episode_ends - 1] = dataset.final_known
+    return known
+
+
+def row_numbers(index: ArrayLike, n_rows: int) -> Array:
+    """Returns the numbers from 0 of rows, int64, of numbers that may count from the end, or of a mask.
+
+    Raises:
+        IndexError: For a number outside [-N, N), or a mask of another length.
+    """
+    given = np.asarray(index)
+    if given.dtype == np.bool_:
+        if given.shape != (n_rows,):
+            raise IndexError(f"a mask needs one entry for each of the {n_rows} rows, got {list(given.shape)}")
+        return np.flatnonzero(given)
+    if given.size and given.dtype.kind not in "iu":
+        raise IndexError(f"rows are chosen by whole numbers, got {given.dtype}")
+    numbers = given.astype(np.int64)
+    outside = (numbers < -n_rows) | (numbers >= n_rows)
+    if outside.any():
+        raise IndexError(f"row {numbers[outside].flat[0]} is not there: the dataset has {n_rows} rows")
+    return np.where(numbers < 0, numbers + n_rows, numbers)
+
+
 def episode_rows(starts: Array, ends: Array, chosen: Array) -> tuple[slice | Array, Array]:
     """Returns the rows of chosen episodes, as a slice if they are contiguous, and the new ends."""
     lengths = (ends - starts)[chosen]

@@ -11,14 +11,15 @@ import numpy as np
 
 from offlinekit.datasets import episodes, schema, spaces, storage
 from offlinekit.datasets.columns import EpisodeColumns, draw_masks
-from offlinekit.datasets.draft import plain
-from offlinekit.datasets.editing.concatenation import concatenate
+from offlinekit.datasets.draft import Draft, plain
+from offlinekit.datasets.editing.concatenation import concatenate, warn_of_lost_extras
 from offlinekit.datasets.findings import refuse_first
 from offlinekit.datasets.formats.mapping import rows_of
 from offlinekit.datasets.inspection import summary
-from offlinekit.datasets.inspection.rules import located
+from offlinekit.datasets.inspection.rules import action_faults
 from offlinekit.datasets.transitions import Transitions, draw
 from offlinekit.errors import DatasetError, UnsupportedError
+from offlinekit.ground.action_spaces import JointDiscrete
 from offlinekit.ground.hints import hint
 from offlinekit.load_budget import budgeted
 from offlinekit.tables.table_schema import TABLE_SCHEMA, TableSchema
@@ -184,25 +185,39 @@ class MDPDataset(EpisodeColumns):
                 `dataset.episode_returns() > 100`, which is the faster way.
 
         Raises:
+            TypeError: For an array of another dtype, such as numbers 0 and 1.
             DatasetError: If none is kept.
         """
-        mask = [bool(keep(episode)) for episode in self] if callable(keep) else keep
-        return self[np.asarray(mask)]
+        mask = np.asarray([bool(keep(episode)) for episode in self] if callable(keep) else keep)
+        if mask.dtype != np.bool_:
+            raise TypeError(
+                f"keep must be a function of an episode or bool [E], got {mask.dtype}; a mask of 0 and 1 becomes one "
+                "by np.asarray(mask, bool), and episodes are chosen by their numbers as dataset[numbers]"
+            )
+        return self[mask]
 
     def concat(self, *others: MDPDataset) -> MDPDataset:
         """Returns the episodes of this dataset and then of the others; name and metadata are this one's.
 
-        The behaviour's log-probabilities are kept if every dataset has them.
+        The behaviour's log-probabilities are kept if every dataset has them, and so are extras with rows of one shape,
+        in the dtype that holds the numbers of all; a warning names extras that are left out.
 
         Raises:
             DatasetError: If spaces or mask sizes differ.
         """
+        warn_of_lost_extras([self, *others])
         joined: MDPDataset = concatenate([self, *others])
         return joined
 
     def next_observations_at(self, index: ArrayLike) -> ArrayTree:
-        """Returns the observations after rows `index` [B], a tree of [B, ...]; zeros where not recorded."""
-        index = np.asarray(index)
+        """Returns the observations after rows `index` [B], a tree of [B, ...]; zeros where not recorded.
+
+        Negative numbers count from the last row.
+
+        Raises:
+            IndexError: For a row that is not there.
+        """
+        index = episodes.row_numbers(index, len(self))
         if self.next_observations is not None:
             return rows(self.next_observations, index)
         return episodes.next_rows(self.observations, self.final_observations, self.episode_ends, index)
@@ -271,15 +286,19 @@ class MDPDataset(EpisodeColumns):
         new bootstrap masks for mask_size ensemble members.
 
         Raises:
-            DatasetError: For actions outside the space, or metadata that JSON cannot hold.
+            DatasetError: For an action space that the actions, the legal actions or the log-probabilities do not fit,
+                or metadata that JSON cannot hold.
         """
         changed = copy.copy(self)
         changed.name = self.name if name is None else name
         changed.metadata = plain({**self.metadata, **(metadata or {})})
         if action_space is not None:
-            changed.actions, changed.action_space = spaces.as_actions(self.actions, action_space)
-            findings = spaces.outside(changed.actions, changed.action_space)
-            refuse_first(located(finding, self.episode_ends) for finding in findings)
+            is_joint = isinstance(self.action_space, JointDiscrete)  # Its numbers are those of a dataset.
+            space = spaces.held_of(action_space) if is_joint else action_space
+            draft = Draft({**schema.columns_of(self), "action_space": space})
+            refuse_first(action_faults(draft))
+            assert draft.action_space is not None  # As there is no fault.
+            changed.actions, changed.action_space = draft.columns["actions"], draft.action_space
         if mask_size is not None:
             changed.masks = draw_masks(len(self), mask_size, seed)
         return changed

@@ -43,7 +43,9 @@ def as_actions(values: object, space: Space | None) -> tuple[Array, Space]:
     """Returns actions as int64 [N] or float32 [N, A] with their space; integer dtypes are discrete.
 
     Args:
-        values: [N], [N, 1] or [N, A], or a tree of them as the space is one.
+        values: [N] or [N, A], or a tree of them as the space is one; of a Discrete [N, 1] too. In a space of several
+            discrete parts [N] are numbers of joint choices from 0 (one column of [N, 1] may be a part by itself, and is
+            refused), in one of a single part the part's own; a `JointDiscrete` takes [N] as a dataset holds them.
         space: The declared space, discrete or continuous as `held_space` takes it, or None to take it from the dtype.
 
     Raises:
@@ -56,12 +58,14 @@ def as_actions(values: object, space: Space | None) -> tuple[Array, Space]:
         )
         raise refused("actions", message, "declare it: action_space=gymnasium.spaces.Dict(...)")
     if space is not None:
-        held = _held(space)
+        held, given = held_of(space), space
         values, space = _flat(values, space), held
     actions = as_array(values, "actions")
     if actions.ndim == 0:
         raise refused("actions", "is a single number, expected one entry for each row", "give an array")
     if isinstance(space, JointDiscrete):
+        if actions.ndim == 1 == len(space.sizes) and given is not space:
+            actions = actions[:, None]  # The user's own numbers, as those of the only part.
         return _as_joint(actions, space), space
     if isinstance(space, spaces.Discrete) or (space is None and actions.dtype.kind in "iub"):
         return _as_discrete(actions, space)
@@ -78,7 +82,8 @@ def as_actions(values: object, space: Space | None) -> tuple[Array, Space]:
     return as_float32(actions), space
 
 
-def _held(space: Space) -> Space:
+def held_of(space: Space) -> Space:
+    """Returns the space in which a dataset holds the actions of a user's; raises UnsupportedError if there is none."""
     try:
         return held_space(space)
     except UnsupportedError as error:
@@ -106,7 +111,8 @@ def _as_joint(actions: Array, space: JointDiscrete) -> Array:
         return _as_discrete(actions, space)[0]
     if actions.ndim != 2 or actions.shape[1] != len(space.sizes):
         message = f"must have shape [N, {len(space.sizes)}] in {space}, got {list(actions.shape)}"
-        raise refused("actions", message, "give a column for each part, or declare the space that they have")
+        fix = "give a column for each part, or numbers of joint choices as [N], or declare the space that they have"
+        raise refused("actions", message, fix)
     whole = actions.astype(np.int64) if actions.dtype.kind in "iub" else _whole(actions)
     wrong = np.flatnonzero(space.outside(whole))
     if len(wrong):
@@ -157,13 +163,18 @@ def _whole(actions: Array) -> Array:
     return whole
 
 
+def column_of_actions(actions: Array, space: Space) -> Array:
+    """Returns held actions as a file without a space has them: of a single discrete part as its own numbers, [N, 1]."""
+    return space.split(actions) if isinstance(space, JointDiscrete) and len(space.sizes) == 1 else actions
+
+
 def clip(actions: object, space: Space | None) -> Array:
     """Returns continuous actions [N, A] moved to the nearest point of a Box.
 
     Raises:
         ValueError: If no Box is declared.
     """
-    held = None if space is None else _held(space)
+    held = None if space is None else held_of(space)
     if space is None or not isinstance(held, spaces.Box):
         raise ValueError(
             f"clip_actions=True needs the range: action_space=Box(...) or env_id=..., got {space}"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from offlinekit.datasets.episodes import recorded_next
 from offlinekit.errors import DatasetError
 from offlinekit.types import Array, rows
 
@@ -27,8 +28,7 @@ def draw(dataset: MDPDataset, batch_size: int, seed: int | np.random.Generator |
     """Returns transitions of an MDPDataset; `MDPDataset.sample` documents arguments and errors."""
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-    last = dataset.episode_ends - 1
-    blocked = last[~dataset.final_known & dataset.timeouts[last]]
+    blocked = np.flatnonzero(~recorded_next(dataset) & dataset.timeouts)
     if len(blocked) == len(dataset):
         raise DatasetError(
             "no row can be drawn: no next observation was recorded, and no episode is longer or terminal"

@@ -35,8 +35,18 @@ def as_array(values: object, field: str) -> Array:
     """Returns values as an array of numbers.
 
     Raises:
-        DatasetError: If they are ragged, or hold objects, strings or complex numbers.
+        DatasetError: If they are ragged or masked, or hold objects, strings or complex numbers.
     """
+    array = _as_one_array(values, field)
+    if array.dtype.kind not in "fiub":
+        is_text = array.dtype.kind in "OUS" and array.size and isinstance(array.flat[0], str | bytes)
+        fix = LABELS if is_text else CONVERSIONS.get(array.dtype.kind, CONVERT)
+        raise refused(field, f"must hold numbers, got dtype {array.dtype}", fix)
+    return array
+
+
+def _as_one_array(values: object, field: str) -> Array:
+    """Returns values as an array of any dtype; those that are ragged or masked raise DatasetError."""
     try:
         array = np.asarray(values)
     except RuntimeError as error:  # Of tensors with a gradient.
@@ -49,10 +59,6 @@ def as_array(values: object, field: str) -> Array:
         raise refused(field, message, fix) from error
     if np.ma.is_masked(values):
         raise refused(field, "has masked values", "fill them, e.g. x.filled(np.nan), and drop those episodes")
-    if array.dtype.kind not in "fiub":
-        is_text = array.dtype.kind in "OUS" and array.size and isinstance(array.flat[0], str | bytes)
-        fix = LABELS if is_text else CONVERSIONS.get(array.dtype.kind, CONVERT)
-        raise refused(field, f"must hold numbers, got dtype {array.dtype}", fix)
     return array
 
 
@@ -113,11 +119,13 @@ def as_extras(extras: object, field: str) -> dict[str, Array]:
     """Returns further columns by name, each [N, ...] of numbers or bytes, their dtypes kept.
 
     Raises:
-        DatasetError: For what is no dict, for objects, or for empty rows.
+        DatasetError: For what is no dict, for keys that are equal as text, for objects, for masked values, or for empty
+            rows.
     """
     if not isinstance(extras, dict):
         raise refused(field, f"must be a dict of columns, got {type(extras).__name__}", "name each column")
-    columns = {str(name): np.asarray(column) for name, column in extras.items()}
+    _check_keys(extras, field)
+    columns = {str(name): _as_one_array(column, f"{field}[{str(name)!r}]") for name, column in extras.items()}
     for name, column in columns.items():
         if column.dtype.kind not in "fiubS" or column.ndim == 0 or 0 in column.shape[1:]:
             got = f"{column.dtype} of shape {list(column.shape)}"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import special
 
+from offlinekit.datasets.episodes import recorded_next
 from offlinekit.errors import DatasetError
 from offlinekit.io import atomic_write
 from offlinekit.metrics.statistics.aggregates import Floats
@@ -130,14 +131,7 @@ def diagnose_model(
 
 def next_observations(dataset: MDPDataset) -> tuple[Array, Array]:
     """Returns what follows each row [N, D], and whether it was recorded, bool [N]."""
-    if dataset.next_observations is not None:
-        return np.asarray(dataset.next_observations), np.ones(len(dataset), np.bool_)
-    ends = dataset.episode_ends - 1
-    after = np.roll(np.asarray(dataset.observations), -1, 0)
-    after[ends] = dataset.final_observations
-    known = np.ones(len(dataset), np.bool_)
-    known[ends] = dataset.final_known
-    return after, known
+    return np.asarray(dataset.next_observations_at(np.arange(len(dataset)))), recorded_next(dataset)
 
 
 def coverage_of(means: Array, stds: Array, outcomes: Array) -> Floats:

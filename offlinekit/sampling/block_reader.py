@@ -14,7 +14,7 @@ from offlinekit.datasets.formats import mapping
 from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.sampling.n_step import discounted_sums
 from offlinekit.sampling.scalers import Scaling
-from offlinekit.types import Array, ArrayTree, leaves, map_tree
+from offlinekit.types import Array, ArrayTree, leaves, map_tree, rows
 
 LEAST_ROWS = 64
 """Rows of a block at least, so that what is read beside it stays small."""
@@ -132,7 +132,7 @@ class BlockReader:
         return part, columns
 
     def _cut_episodes(self, part: MDPDataset, index: Array, stops: Array) -> None:
-        """Ends an episode wherever a range ends; what follows such an end counts as unknown."""
+        """Ends an episode wherever a range ends; what follows such an end counts as unknown, if no row says it."""
         whole = part.terminals | part.timeouts
         last = whole.copy()
         last[stops - 1] = True
@@ -140,7 +140,12 @@ class BlockReader:
         part.episode_ends = np.flatnonzero(last) + 1
         part.episode_starts = np.concatenate([np.zeros(1, np.int64), part.episode_ends[:-1]])
         episode = np.searchsorted(self.dataset.episode_ends, index[part.episode_ends - 1], side="right")
-        known = whole[part.episode_ends - 1] & self.dataset.final_known[episode]
+        ends_whole, recorded = whole[part.episode_ends - 1], self.dataset.final_known[episode]
+        if self.dataset.next_observations is not None:  # A row inside an episode brings its own along.
+            part.final_known = recorded | ~ends_whole
+            part.final_observations = rows(part.next_observations, part.episode_ends - 1)
+            return
+        known = recorded & ends_whole
         part.final_known = known
 
         def final(leaf: Array) -> Array:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from offlinekit.datasets.episodes import recorded_next
 from offlinekit.types import Array
 
 if TYPE_CHECKING:
@@ -69,23 +70,26 @@ def drawable_rows(dataset: MDPDataset, n_step: int, needs: Sequence[str]) -> Arr
         n_step: Steps of a transition.
         needs: Names of columns.
     """
-    if dataset.next_observations is not None or "next_observations" not in needs:
+    if "next_observations" not in needs:
         return np.ones(len(dataset), np.bool_)
-    ends, lengths = dataset.episode_ends, dataset.episode_lengths()
-    left = np.repeat(ends, lengths) - np.arange(len(dataset))  # Rows of the episode from this one on.
-    terminal = dataset.terminals[ends - 1]
-    drawable = (left > 1) | np.repeat(terminal | dataset.final_known, lengths)
+    drawable = recorded_next(dataset) | dataset.terminals
     if "next_actions" in needs:  # None follows a final observation at which the MDP went on.
-        drawable &= (left > n_step) | np.repeat(terminal | ~dataset.final_known, lengths)
+        ends, lengths = dataset.episode_ends, dataset.episode_lengths()
+        left = np.repeat(ends, lengths) - np.arange(len(dataset))  # Rows of the episode from this one on.
+        drawable &= (left > n_step) | np.repeat(dataset.terminals[ends - 1] | ~dataset.final_known, lengths)
     result: Array = drawable
     return result
 
 
 def single_steps(dataset: MDPDataset, rewards: Array, gamma: float) -> NStep:
-    """Returns the transitions of rows in no order of time, which bring their next observations along."""
+    """Returns the transitions of rows in no order of time, which bring their next observations along.
+
+    A row whose next observation was not recorded, though the MDP went on, takes 0 steps.
+    """
     n_rows = len(dataset)
-    discounts = np.where(dataset.terminals, 0.0, gamma)
-    return NStep(rewards, discounts, n_rows + np.arange(n_rows), np.ones(n_rows, np.int64))
+    steps = (recorded_next(dataset) | dataset.terminals).astype(np.int64)
+    discounts = np.where(dataset.terminals, 0.0, gamma**steps)
+    return NStep(np.where(steps > 0, rewards, 0.0), discounts, n_rows + np.arange(n_rows), steps)
 
 
 def returns_to_go(dataset: MDPDataset, rewards: Array, gamma: float) -> Array:

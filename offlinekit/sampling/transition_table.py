@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from offlinekit.datasets.episodes import recorded_next
 from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.envs.frame_stacking import check_history, check_stack
 from offlinekit.envs.legal_actions import legal_of
@@ -108,7 +109,7 @@ class TransitionTable:
         if "imagined" in names:
             own = {"imagined": np.zeros(len(dataset), np.float32), **own}
         if "next_known" in names:
-            own = {"next_known": recorded_next(dataset), **own}
+            own = {"next_known": recorded_next(dataset).astype(np.float32), **own}
         if "rows" in names:
             own = {"rows": np.arange(len(dataset)), **own}
         named = NamedColumns(names, own, following, device, n_spare > 0)
@@ -283,11 +284,3 @@ def _put_actions(actions: Tensor, digits: Tensor) -> None:
 
 def _is_raw(column: Column) -> bool:
     return column.rows.dtype == np.uint8 and column.scaler is None
-
-
-def recorded_next(dataset: MDPDataset) -> Array:
-    """Returns 1 where what follows a row was recorded, 0 elsewhere, float32 [N]."""
-    known = np.ones(len(dataset), np.float32)
-    if dataset.next_observations is None:
-        known[dataset.episode_ends - 1] = dataset.final_known
-    return known

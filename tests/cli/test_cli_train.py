@@ -31,7 +31,7 @@ def test_train_leaves_a_run_that_says_how_it_was_started(
     assert config["algo"] == "DiscreteBC"
     assert config["hyperparameters"]["batch_size"] == 16
     assert config["hyperparameters"]["seed"] == 5
-    assert config["dataset"].pop("hash").startswith("sha256:")
+    assert config["dataset"].pop("hash").startswith("data2:")
     assert config["dataset"] == {"name": "tiny", "source": str(data_file), "options": {}}
     assert (config["env_id"], config["eval_env"], config["metrics"]) == (
         "CartPole-v1",

@@ -76,7 +76,7 @@ def test_the_config_names_what_the_data_hold(tmp_path):
         == fingerprint(data)
         == fingerprint(cartpole_data())
     )
-    assert fingerprint(data).startswith("sha256:")
+    assert fingerprint(data).startswith("data2:")
     assert fingerprint(cartpole_data(shift=1e-3)) != fingerprint(data)
 
 
@@ -86,6 +86,7 @@ def test_large_columns_are_read_at_some_rows_and_the_name_says_so(monkeypatch):
     data, first, third = (cartpole_data() for _ in range(3))
     first.observations[1] += 1
     third.observations[3] += 1
-    assert fingerprint(data).startswith("sha256-sampled:")
+    assert fingerprint(data).startswith("data2-sampled:")
+    assert "/sha256-sampled:" in fingerprint(data)
     assert fingerprint(first) == fingerprint(data)
     assert fingerprint(third) != fingerprint(data)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from offlinekit.datasets import schema
 from offlinekit.datasets.formats.mapping import joined
-from offlinekit.errors import DatasetError
+from offlinekit.errors import DatasetError, DatasetWarning
 from offlinekit.types import Array, leaves, map_tree
 
 if TYPE_CHECKING:
@@ -20,7 +22,8 @@ if TYPE_CHECKING:
 def concatenate(datasets: Sequence[MDPDataset]) -> MDPDataset:
     """Returns one MDPDataset of the episodes of all, in order.
 
-    Name and metadata are the first one's; of the extras those stay that all have.
+    Name and metadata are the first one's. Of the extras those stay that all have with rows of one shape, numbers in the
+    dtype that holds all of theirs.
 
     Raises:
         DatasetError: If spaces, schemas or mask sizes differ.
@@ -62,10 +65,28 @@ def join(trees: Sequence[Any], field: str = "columns") -> Any:
 
 
 def _shared_extras(parts: Sequence[dict[str, Array]]) -> dict[str, Array]:
-    """Returns the columns that all have, of one dtype and shape of a row."""
-    kinds = [{name: (column.dtype.kind, column.shape[1:]) for name, column in part.items()} for part in parts]
-    names = [name for name in kinds[0] if all(kind.get(name) == kinds[0][name] for kind in kinds)]
-    return {name: joined([part[name] for part in parts]) for name in names}
+    """Returns the columns that all have as rows of one shape, of numbers or of bytes."""
+    return {name: joined([part[name] for part in parts]) for name in parts[0] if _is_shared(name, parts)}
+
+
+def _is_shared(name: str, parts: Sequence[dict[str, Array]]) -> bool:
+    columns = [part[name] for part in parts if name in part]
+    kinds = {(column.dtype.kind == "S", column.shape[1:]) for column in columns}
+    return len(columns) == len(parts) and len(kinds) == 1
+
+
+def warn_of_lost_extras(datasets: Sequence[MDPDataset]) -> None:
+    """Warns of extras that `concatenate` leaves out; what joins data of a user's is called by the user itself."""
+    for field in schema.names(kind="named"):
+        parts = [getattr(part, field) for part in datasets]
+        lost = [name for name in dict.fromkeys(chain(*parts)) if not _is_shared(name, parts)]
+        if lost:
+            warnings.warn(
+                f"{field} {', '.join(map(repr, lost))} are left out, which not every part has as rows of one shape and "
+                "kind; give them to all, or leave them out before joining",
+                DatasetWarning,
+                stacklevel=3,
+            )
 
 
 def check_joinable(first: MDPDataset, other: MDPDataset) -> None:

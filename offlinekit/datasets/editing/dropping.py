@@ -60,6 +60,8 @@ def _broken_episodes(draft: Draft, starts: Array) -> Array:
         tree, is_of_rows = draft.given.get(name), schema.BY_NAME[name].per == "row"
         for broken in () if tree is None else map(_not_finite, leaves(tree)):
             if is_of_rows and len(broken) == draft.n_rows:
+                if name == "next_observations" and len(draft.final_known) == len(wrong):
+                    broken[np.append(starts[1:], len(broken)) - 1] &= draft.final_known
                 wrong |= np.logical_or.reduceat(broken, starts)
             elif not is_of_rows and len(broken) == len(draft.final_known) == len(wrong):
                 wrong |= broken & draft.final_known

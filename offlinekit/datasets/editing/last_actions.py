@@ -11,6 +11,8 @@ from gymnasium import spaces
 
 from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.errors import DatasetError, UnsupportedError
+from offlinekit.ground.category_space import CategorySpace
+from offlinekit.tables.table_schema import TABLE_SCHEMA
 from offlinekit.types import Array
 
 
@@ -19,6 +21,8 @@ def with_last_actions(dataset: MDPDataset) -> MDPDataset:
 
     Discrete actions are vectors of one 1; before an episode's first row stand zeros. With `history_length` a policy
     then sees its last rows with the actions between them. `LastActions` makes an environment that shows the same.
+    Categories of a table are embedded as before; its schema says how rows of the table become observations, which they
+    no longer do alone, so it is left out.
 
     Raises:
         UnsupportedError: For observations or actions that are no vectors of numbers.
@@ -40,6 +44,7 @@ def with_last_actions(dataset: MDPDataset) -> MDPDataset:
     )
     changed.observation_space = space
     edits = [*dataset.metadata.get("edits", []), "last actions"]
+    changed.metadata = {key: value for key, value in dataset.metadata.items() if key != TABLE_SCHEMA}
     return changed.with_options(metadata={"edits": edits, "env_id": None})
 
 
@@ -87,6 +92,8 @@ def space_with_actions(observations: spaces.Space[Any], actions: spaces.Space[An
         low, high = np.minimum(actions.low, 0.0), np.maximum(actions.high, 0.0)
     else:
         raise UnsupportedError(f"last actions are vectors or discrete, got {actions}")
+    if isinstance(observations, CategorySpace):  # Which has no bounds.
+        return CategorySpace(observations.shape[0] + len(low), observations.blocks)
     bounds = ((observations.low, low), (observations.high, high))
     lowest, highest = (np.concatenate(pair, dtype=np.float32) for pair in bounds)
     return spaces.Box(lowest, highest)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from offlinekit.datasets import schema
-from offlinekit.datasets.editing.concatenation import concatenate
+from offlinekit.datasets.editing.concatenation import concatenate, warn_of_lost_extras
 from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.types import Array, leaves, rows
 
@@ -36,6 +36,8 @@ def merge(
     seed: int = 0,
 ) -> MDPDataset:
     """Returns the episodes of several datasets, all of them or in a mixture of given shares.
+
+    Extras and log-probabilities are kept as by `MDPDataset.concat`.
 
     Without weights every episode is kept. With weights each dataset gives about its share of the rows, whole
     episodes drawn without replacement, in recorded order: as many as the scarcest of them allows, or about
@@ -69,6 +71,7 @@ def merge(
         "rows": [len(part) for part in chosen],
         "seed": seed,
     }
+    warn_of_lost_extras(chosen)
     joined: MDPDataset = concatenate(chosen)
     return _noted(joined, note, name or "+".join(part.name for part in datasets))
 

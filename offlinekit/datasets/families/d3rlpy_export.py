@@ -9,6 +9,7 @@ import numpy as np
 
 from offlinekit.datasets.formats.hdf5_writing import write_checked, write_fact, written_hdf5
 from offlinekit.datasets.inspection.format_losses import warn_of_losses
+from offlinekit.datasets.spaces import column_of_actions
 from offlinekit.errors import DatasetError, UnsupportedError
 from offlinekit.io import atomic_write
 from offlinekit.types import Array
@@ -50,7 +51,8 @@ def export_d3rlpy(dataset: MDPDataset, path: Path | str) -> Path:
             "join its entries to one array first"
         )
     warn_of_losses(dataset, "d3rlpy", HELD)
-    actions = dataset.actions[:, None] if dataset.actions.ndim == 1 else dataset.actions
+    actions = column_of_actions(dataset.actions, dataset.action_space)
+    actions = actions[:, None] if actions.ndim == 1 else actions
     with atomic_write(Path(path)) as beside, written_hdf5(beside) as file:
         write_fact(file, "columns", np.array(["observations", "actions", "rewards", "terminated"], "S"))
         write_fact(file, "num_episodes", dataset.n_episodes)

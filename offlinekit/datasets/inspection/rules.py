@@ -52,6 +52,13 @@ def faults_of(draft: Draft) -> Iterator[Finding]:
             yield located(finding, draft.ends)
 
 
+def action_faults(draft: Draft) -> Iterator[Finding]:
+    """Yields what prevents the action space of a draft whose other columns are known to be sound."""
+    for rule in (unreadable, *OF_ACTIONS):
+        for finding in rule(draft):
+            yield located(finding, draft.ends)
+
+
 def located(finding: Finding, ends: Array | None) -> Finding:
     """Returns a finding that says its episode.
 
@@ -238,11 +245,10 @@ STRUCTURE: tuple[Rule, ...] = (
     wrong_observation_space,
     wrong_facts,
 )
+OF_ACTIONS: tuple[Rule, ...] = (outside_action_space, illegal_actions, positive_log_probs)
 VALUES: tuple[Rule, ...] = (
     not_finite,
-    outside_action_space,
-    illegal_actions,
-    positive_log_probs,
+    *OF_ACTIONS,
     no_tokens,
     broken_text,
 )

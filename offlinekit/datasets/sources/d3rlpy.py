@@ -19,6 +19,7 @@ from offlinekit.datasets.source import Source
 from offlinekit.datasets.spaces import Space, clip, discrete_of
 from offlinekit.datasets.validation import as_flags, check_columns
 from offlinekit.errors import FileFormatError
+from offlinekit.ground.action_spaces import JointDiscrete
 from offlinekit.types import Array
 
 if TYPE_CHECKING:
@@ -52,6 +53,11 @@ def read(path: Path, *, action_space: Space | None = None, clip_actions: bool = 
     declared = stated if action_space is None else action_space
     if clip_actions:
         columns["actions"] = clip(columns["actions"], declared)
+    joint = None if declared is None else JointDiscrete.of(declared)
+    if joint is not None and columns["actions"].shape[1:] == (1,) != (len(joint.sizes),):
+        columns["actions"] = columns["actions"][
+            :, 0
+        ]  # Joint numbers: to d3rlpy they are one discrete action.
     return {**columns, "action_space": declared}
 
 

@@ -12,6 +12,7 @@ from offlinekit.datasets.formats.array_files import is_zip
 from offlinekit.datasets.inspection.format_losses import warn_of_losses
 from offlinekit.datasets.source import Source
 from offlinekit.datasets.sources.buffers import NAMING, read
+from offlinekit.datasets.spaces import column_of_actions
 from offlinekit.envs.legal_actions import legal_of, rest_of
 from offlinekit.errors import UnsupportedError
 from offlinekit.io import atomic_write
@@ -40,6 +41,7 @@ def export_npz(dataset: MDPDataset, path: Path | str) -> Path:
         raise UnsupportedError("NPZ files hold one array of observations, got a dict or tuple; write .h5")
     names = [name for name in schema.FLAT if name in schema.ROWS and name != "next_observations"]
     columns = {name: getattr(dataset, name) for name in names if getattr(dataset, name) is not None}
+    columns["actions"] = column_of_actions(dataset.actions, dataset.action_space)
     columns |= {"observations": observations} | ({} if legal is None else {"legal_actions": legal})
     known = dataset.final_known | dataset.terminals[dataset.episode_ends - 1]
     if dataset.final_known.any() and legal is not None:

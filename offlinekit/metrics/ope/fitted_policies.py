@@ -12,9 +12,9 @@ from gymnasium.spaces import Discrete
 from offlinekit.algos.fqe import FEWEST, FQE, QUICK, DiscreteFQE
 from offlinekit.core.populations import Population
 from offlinekit.datasets import MDPDataset
+from offlinekit.datasets.episodes import recorded_next
 from offlinekit.ground.progress import Progress
 from offlinekit.metrics.ope.fit_checks import DIVERGED, impossible, scaled_rewards
-from offlinekit.sampling.transition_table import recorded_next
 from offlinekit.training.setup.settings import RunSettings
 from offlinekit.training.value_alarm import LATE
 from offlinekit.types import Array
@@ -141,7 +141,7 @@ def constant_value(fit: FQE, dataset: MDPDataset) -> float:
     values have no end, with gamma 1 where no row ends the MDP.
     """
     drawn = fit.sampling_weights_for(dataset)
-    known = (recorded_next(dataset) > 0) | dataset.terminals
+    known = recorded_next(dataset) | dataset.terminals
     counts = known * (1.0 if drawn is None else drawn)
     ends = float(counts @ (1 - fit.gamma * ~dataset.terminals))
     return float(counts @ scaled_rewards(fit, dataset)) / ends if ends > 0 else 0.0

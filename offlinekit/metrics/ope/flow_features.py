@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import sparse
 
+from offlinekit.datasets.episodes import recorded_next
 from offlinekit.envs.frame_stacking import next_observations_of, observations_at
 from offlinekit.envs.past.sight import sight_of
 from offlinekit.ground.action_spaces import numbers_from_0
@@ -72,9 +73,7 @@ class FlowMaker:
         numbers = tabular_states(dataset) if sight_of(target.source).history == 1 else None
         self.n_states = 0 if numbers is None else max(int(part.max()) for part in numbers) + 1
         episode_of = np.repeat(np.arange(dataset.n_episodes), dataset.episode_lengths())
-        known = np.ones(len(dataset), np.bool_)
-        last = dataset.episode_ends - 1
-        known[last] = dataset.terminals[last] | dataset.final_known
+        known = dataset.terminals | recorded_next(dataset)
         self.index = np.flatnonzero(known)
         self.episodes, self.goes_on = episode_of[known], ~dataset.terminals[known]
         self.rewards = dataset.rewards[known].astype(np.float64)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from offlinekit.datasets.episodes import recorded_next
 from offlinekit.datasets.findings import refuse_first
 from offlinekit.datasets.inspection.rules import no_log_probs
 from offlinekit.envs.frame_stacking import next_observations_of, observations_at
@@ -133,9 +134,7 @@ def tabular_states(dataset: MDPDataset) -> tuple[Array, Array] | None:
 def _states(dataset: MDPDataset) -> tuple[Array, Array]:
     states = np.asarray(dataset.observations).reshape(-1).astype(np.int64)
     following = np.asarray(dataset.next_observations_at(np.arange(len(dataset)))).reshape(-1).astype(np.int64)
-    last = dataset.episode_ends - 1
-    following[last] = np.where(dataset.final_known, following[last], -1)
-    following[dataset.terminals] = -1
+    following[~recorded_next(dataset) | dataset.terminals] = -1
     return states, following
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from scipy import sparse
 from scipy.spatial import cKDTree
 
+from offlinekit.datasets.episodes import recorded_next
 from offlinekit.envs.frame_stacking import observations_at
 from offlinekit.errors import UnsupportedError
 from offlinekit.ground.action_spaces import numbers_from_0
@@ -102,9 +103,7 @@ def _drawn(dataset: MDPDataset, seed: int) -> MDPDataset:
 
 def _numbers(dataset: MDPDataset, states: Floats | None, seed: int) -> tuple[Array, Array, str]:
     """Returns the state or region of each row and of the one that follows, -1 where nothing does, and their kind."""
-    known = ~dataset.terminals
-    last = dataset.episode_ends - 1
-    known[last] &= dataset.final_known
+    known = ~dataset.terminals & recorded_next(dataset)
     if states is None:
         here, following = tabular_states(dataset) or (np.empty(0, np.int64),) * 2
         return here, following, "states"

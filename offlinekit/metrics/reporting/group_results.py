@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+from offlinekit.datasets.fingerprint import digits
 from offlinekit.metrics.reporting.markup import csv_text
 from offlinekit.metrics.reporting.results import RunResult, by_group
 from offlinekit.metrics.statistics.aggregates import Floats
@@ -66,7 +67,7 @@ class GroupResult:
             if episodes
             else ""
         )
-        held = (self.runs[0].dataset_hash or "").removeprefix("sha256:")[:8]
+        held = digits(self.runs[0].dataset_hash or "", 8)
         return f"seed{'' if len(self.runs) == 1 else 's'} {seeds}{played}{f'; data {held}' if held else ''}"
 
 

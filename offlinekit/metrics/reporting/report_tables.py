@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from offlinekit.datasets.fingerprint import digits
 from offlinekit.metrics.reporting.group_results import group_results, in_words, mean_interval
 from offlinekit.metrics.reporting.markup import csv_text, latex_text, markdown_text
 from offlinekit.metrics.reporting.online_table import HEAD, NOTE, online_rows
@@ -231,7 +232,7 @@ def _runs(runs: list[RunResult], budget: Budget) -> Table:
                 f"{run.seconds:,.0f}",
                 readable(run.score()) if run.is_evaluated else "-",
                 readable(run.score("best-over-training")) if run.is_evaluated else "-",
-                (run.dataset_hash or "-")[:19],
+                digits(run.dataset_hash or "-", 12),
                 " ".join(f"{name} {versions[name]}" for name in ("offlinekit", "torch") if name in versions)
                 or "-",
             )

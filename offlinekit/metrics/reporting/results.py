@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from offlinekit.datasets.fingerprint import distinct
 from offlinekit.envs.evaluation import normalized_score
 from offlinekit.errors import FileFormatError
 from offlinekit.metrics.reporting.curves import (
@@ -184,7 +185,7 @@ def by_group(runs: Sequence[RunResult]) -> dict[tuple[str, str], list[RunResult]
     for dataset, label, run in sorted(named, key=lambda each: (*each[:2], each[2].seed or 0)):
         groups.setdefault((dataset, label), []).append(run)
     for name in {dataset for dataset, _ in groups}:
-        hashes = {run.dataset_hash for run in runs if run.dataset == name} - {None}
+        hashes = distinct(run.dataset_hash for run in runs if run.dataset == name and run.dataset_hash)
         if len(hashes) > 1:
             raise ValueError(
                 f"runs on {name!r} learned from {len(hashes)} different datasets of that name (their hashes differ); "

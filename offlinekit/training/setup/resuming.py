@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from offlinekit.datasets.fingerprint import same_data
 from offlinekit.envs.env_facts import ENV_FACTS
 from offlinekit.errors import DatasetError
 from offlinekit.fields import Steps, checked
@@ -129,9 +130,9 @@ def compare_config(
 def refuse_other_data(
     folder: Path, before: Mapping[str, Any], now: Mapping[str, Any], otherwise: str = ALONE
 ) -> None:
-    """Refuses data of another hash; a run without one is not compared."""
+    """Refuses data of another hash; a run without one is not compared, one of an earlier version by its form of it."""
     old, new = ((each.get("dataset") or {}).get("hash") for each in (before, now))
-    if old and new and old != new:
+    if old and new and not same_data(old, new):
         raise DatasetError(
             f"{folder} has learned from other data than {now['dataset']['name']!r} (hashes {old} and {new}); "
             f"resume with the same data, or {otherwise} and call fit"
@@ -183,9 +184,20 @@ def find_run(
 
     def migrated(found: dict[str, Any]) -> dict[str, Any]:
         own = found.get("algo") == config["algo"] and isinstance(found.get("hyperparameters"), dict)
-        return {**found, "hyperparameters": algo.migrated(found["hyperparameters"])} if own else found
+        if not own:
+            return found
+        hyperparameters = algo.migrated(found["hyperparameters"])
+        return {**found, "hyperparameters": hyperparameters, "dataset": _named_anew(found, config)}
 
     return run_folder.find(out, config, apart, finished, taken, migrated, record)
+
+
+def _named_anew(found: Mapping[str, Any], config: Mapping[str, Any]) -> Any:
+    """Returns what the config of a run says of its data, by the hash of another config if both are of the same."""
+    data, wanted = found.get("dataset"), config["dataset"].get("hash")
+    if not isinstance(data, dict) or not data.get("hash") or not wanted:
+        return data
+    return {**data, "hash": wanted} if same_data(data["hash"], wanted) else data
 
 
 def _as_json(value: Any) -> Any:

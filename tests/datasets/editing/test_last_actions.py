@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import gymnasium
 import numpy as np
+import pandas as pd
 import pytest
 
 from offlinekit.algos import FQE, IQL, DiscreteCQL
-from offlinekit.datasets import LastActions, MDPDataset, collect, with_last_actions
+from offlinekit.datasets import LastActions, MDPDataset, collect, from_dataframe, with_last_actions
 from offlinekit.deploy import NumpyPolicy
 from offlinekit.errors import DatasetError, UnsupportedError
+from offlinekit.ground.category_space import CategorySpace
 from offlinekit.metrics import evaluate
 
 SMALL = {"encoder": [8], "batch_size": 8, "seed": 0, "device": "cpu"}
@@ -104,3 +106,27 @@ def test_what_has_no_last_action_is_refused():
             MDPDataset(np.ones((2, 1)), [[0, 1], [1, 0]], np.zeros(2), [0, 1], action_space=several)
         )
     assert DiscreteCQL(**SMALL, history_length=2).history_length == 2
+
+
+def test_a_table_keeps_its_embedding_and_not_its_schema():
+    frame = pd.DataFrame(
+        {"w": list("abcab"), "x": np.arange(5.0), "a": list("uvuvu"), "r": 1.0, "e": [0, 0, 0, 1, 1]}
+    )
+    schema = {
+        "observations": [
+            {"name": "w", "kind": "category", "categories": ["a", "b", "c"], "embed": 2},
+            {"name": "x", "kind": "number"},
+        ],
+        "actions": [{"name": "a", "kind": "category", "categories": ["u", "v"]}],
+        "reward": "r",
+        "episode": "e",
+    }
+    table = from_dataframe(frame, schema=schema)
+    dataset = with_last_actions(table)
+    assert isinstance(dataset.observation_space, CategorySpace)
+    assert dataset.observation_space.blocks == table.observation_space.blocks
+    assert dataset.observation_space.shape == (table.observation_space.shape[0] + 2,)
+    assert table.schema is not None
+    assert dataset.schema is None
+    algo = DiscreteCQL(**SMALL).fit(dataset, 2, **QUIET)
+    assert algo.predict(dataset.observations).shape == (5,)
