@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from offlinekit.datasets import MDPDataset
-from offlinekit.errors import DatasetError
+from offlinekit.errors import DatasetError, DatasetWarning
 
 
 def build(**options: Any) -> MDPDataset:
@@ -46,11 +46,13 @@ def test_they_stay_with_rows_and_episodes(tmp_path: Path, compress: bool) -> Non
 
 
 def test_joined_datasets_keep_what_all_have() -> None:
-    joined = build().concat(build(extras={"infos/x": np.ones((5, 2), np.int8)}, episode_extras={}))
+    with pytest.warns(DatasetWarning, match="'seed', 'note' are left out"):
+        joined = build().concat(build(extras={"infos/x": np.ones((5, 2), np.int8)}, episode_extras={}))
     assert list(joined.extras) == ["infos/x"]
     assert joined.episode_extras == {}
     other = build(extras={"infos/x": np.ones((5, 3), np.int8)})
-    assert build().concat(other).extras == {}
+    with pytest.warns(DatasetWarning, match=r"extras .*'infos/x'"):
+        assert build().concat(other).extras == {}
     assert build(extras=None).behavior_log_probs is None
 
 
