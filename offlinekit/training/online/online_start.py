@@ -42,7 +42,7 @@ from offlinekit.training.online.online_settings import OnlineSettings, resets_of
 from offlinekit.training.online.remembering import make_memory, weighed
 from offlinekit.training.online.resets import reset
 from offlinekit.training.setup.description import describe_data, describe_run
-from offlinekit.training.setup.resuming import compare_config, find_run, resume
+from offlinekit.training.setup.resuming import check_length, compare_config, find_run, resume
 from offlinekit.training.setup.row_weighting import as_priorities, draw_by_losses
 from offlinekit.training.setup.settings import completed, evaluators_of
 
@@ -98,11 +98,12 @@ def start_online(
     config |= {"mixing": settings["mixing"], "reset": resets}
     with ExitStack() as held:
         folder = _folder_to_resume(algo, settings, config)
-        state = None
+        state = noted = None
         if folder is not None:
             held.enter_context(run_folder.locked(folder))
             state = resume(algo, folder, online=True)
-            compare_config(algo, folder, config, OnlineSettings)
+            check_length(algo, folder, state, n_steps)
+            noted = compare_config(algo, folder, config, OnlineSettings)
         else:
             reset(algo.impl, resets)
             algo.impl.begin_online()
@@ -144,6 +145,7 @@ def start_online(
             folder=folder,
         )
         experience.keep_in(run.folder)
+        run.noted = noted
         run.hold(held.pop_all())
     algo.run_dir, algo.history = run.folder, run.history
     return run
