@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ def write(path: Path, header: dict[str, Any], tensors: dict[str, Tensor]) -> Non
         WriteError: If it cannot be written; a file that was there stays as it was.
     """
     plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    full = {"format": FORMAT, "sha256": _digest(plain), **header}
+    full = {"format": FORMAT, "sha256": digest_of(plain), **header}
     text = json.dumps(full)
     metadata = {KEY: text, HASH: hashlib.sha256(text.encode()).hexdigest()}
     with atomic_write(path) as beside:
@@ -90,7 +90,7 @@ def read(path: Path, device: torch.device) -> tuple[dict[str, Any], dict[str, Te
     except (SafetensorError, ValueError, OSError, RuntimeError, TypeError, AttributeError) as error:
         raise FileFormatError(f"{path} is no policy file of offlinekit: {_guess(path)} ({error})") from error
     header = _header(path, metadata)
-    if header.get("sha256") != _digest(tensors):
+    if header.get("sha256") != digest_of(tensors):
         raise FileFormatError(
             f"{path} is damaged: its tensors do not match their hash; restore it from a copy"
         )
@@ -121,7 +121,8 @@ def _header(path: Path, metadata: dict[str, str]) -> dict[str, Any]:
     return dict(header)
 
 
-def _digest(tensors: dict[str, Tensor]) -> str:
+def digest_of(tensors: Mapping[str, Tensor]) -> str:
+    """Returns the SHA-256 of tensors of the CPU with their names, as a file of them notes it."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         value = tensors[name]
