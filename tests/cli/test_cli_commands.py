@@ -110,6 +110,8 @@ def test_errors_are_one_line_and_an_exit_code(call: Call, failing: Any) -> None:
     assert result.stderr == "Warning: look out\nError: row 3: not finite\n"
     failing(ValueError("too small"))
     assert call("algos").stderr.endswith("Error: too small\n(--debug shows where it came from)\n")
+    failing(IndexError("list index out of range"))
+    assert "Error: list index out of range\n" in call("algos").stderr
     failing(KeyboardInterrupt())
     result = call("algos")
     assert (result.exit_code, result.stderr) == (130, "Warning: look out\nInterrupted\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 
 import click
 
@@ -38,4 +39,4 @@ def command(run: Path, destination: str, which: str, revision: str | None, priva
         write_card(subject.policy, offlinekit.load(subject.policy, device="cpu"), run=subject.folder)
     with usage("DESTINATION"):
         where = push(subject.policy, destination, revision=revision, private=private)
-    click.echo(f"Pushed {subject.policy} to {where}; fetch it with: offlinekit pull {where}")
+    click.echo(f"Pushed {subject.policy} to {where}; fetch it with: offlinekit pull {quote(where)}")
