@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import Tensor
+from torch import Tensor, nn
 
 from offlinekit.errors import FileFormatError
 from offlinekit.io import atomic_write
@@ -129,6 +129,11 @@ def digest_of(tensors: Mapping[str, Tensor]) -> str:
         digest.update(f"{name} {value.dtype} {tuple(value.shape)} ".encode())
         digest.update(value.reshape(-1).view(torch.uint8).numpy().data if value.numel() else b"")
     return digest.hexdigest()
+
+
+def hash_of_networks(networks: nn.Module) -> str:
+    """Returns the SHA-256 of all numbers of networks, the same wherever they are and whatever file they are in."""
+    return digest_of({name: value.cpu() for name, value in networks.state_dict().items()})
 
 
 def _guess(path: Path) -> str:

@@ -162,11 +162,9 @@ def _began_with(algo: Algo, settings: OnlineSettings) -> dict[str, Any] | None:
     if (settings["out"] or settings["resume"]) is None:
         return None
     try:
-        networks = algo.impl.state_dict()
+        return {"updates": algo.grad_step, "sha256": policy_file.hash_of_networks(algo.impl)}
     except NotFittedError:
         return None
-    tensors = {name: value.cpu() for name, value in networks.items()}
-    return {"updates": algo.grad_step, "sha256": policy_file.digest_of(tensors)}
 
 
 def _engine(algo: Algo, sampler: Sampler, settings: OnlineSettings) -> Engine:
