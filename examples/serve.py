@@ -68,7 +68,7 @@ class Service:
             raise SystemExit(str(error)) from error
         if seen is None:
             raise SystemExit(
-                f"{path} has no rule of seen rows; export it with --dataset, so that rows can be refused"
+                f"{path} has no rule of seen rows; export the policy with --dataset, so that rows can be refused"
             )
         card = card_of(path)
         self.seen, self.card = seen, card.read_text() if card.is_file() else ""

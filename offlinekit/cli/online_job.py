@@ -37,8 +37,11 @@ def finetune(run: Path, env_id: str | None, steps: int, dataset: str | None, opt
     data = _dataset(subject.config, dataset, options.pop("dataset_options"))
     options["eval_env"] = _other(env, options.pop("eval_env"))
     if guide := options.pop("guide"):
-        options["guide"] = offlinekit.load(find(guide, "last").policy, device=algo.device)
+        options["guide"] = offlinekit.load(find(guide, "last", "--guide").policy, device=algo.device)
     given = {name: value for name, value in options.items() if value not in (None, False)}
+    if folder := given.get("resume"):
+        with usage("--resume"):
+            run_folder.latest_checkpoint(folder)
     with usage("--mixing"):
         share_of(given.get("mixing", "append"))
     with usage("--reset"):

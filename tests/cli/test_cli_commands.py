@@ -235,6 +235,27 @@ def test_evaluate_takes_a_policy_file_that_is_alone(
     assert "Pendulum-v1 observes Box[3]" in result.output
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("evaluate",),
+        ("export",),
+        ("ope", "--dataset", "cartpole-mixed"),
+        ("finetune", "--steps", 5),
+        ("dynamics", "--dataset", "pendulum-mixed"),
+    ],
+)
+def test_a_folder_that_is_no_run_is_wrong_usage(
+    call: Call, arguments: tuple[Any, ...], tmp_path: Path
+) -> None:
+    result = call(arguments[0], tmp_path, *arguments[1:])
+    assert result.exit_code == 2
+    assert "is no run folder: it has no config.json; give the folder of a run" in " ".join(
+        result.output.split()
+    )
+    assert "--debug shows" not in result.output
+
+
 def test_evaluate_says_what_a_run_folder_lacks(
     call: Call, trained: tuple[Path, Result], tmp_path: Path
 ) -> None:
