@@ -306,6 +306,12 @@ def _refuse_changes(given: dict[str, Any]) -> None:
     for name, option in fixed:
         if name in given:
             raise click.UsageError(f"{option} cannot change in a resumed run; leave it out beside --resume")
+    for name, option in (("out", "--out"), ("run_name", "--run-name"), ("tags", "--tag")):
+        if name in given:
+            raise click.UsageError(
+                f"{option} has no effect on a resumed run, which has its folder, name and words; leave it out beside "
+                "--resume"
+            )
 
 
 def _with_preset(options: dict[str, Any]) -> dict[str, Any]:
@@ -351,7 +357,7 @@ def _fit_arguments(options: dict[str, Any], info: dict[str, Any]) -> dict[str, A
         **{name: options[name] for name in (*PLAIN, "loggers", "tags") if name in options},
         "n_steps": options.get("steps", N_STEPS),
         "evaluators": evaluators,
-        "out": options["out"],
+        "out": options.get("out", SETTINGS["out"].default),
         "resume": options.get("resume"),
         "preemptible": True,
         "seeds": options.get("seeds"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -178,6 +179,9 @@ def test_missing_options_and_changes_of_a_resumed_run_are_wrong_usage(
         (("--algo", "bc"), "Missing option '--dataset'"),
         (("--resume", run, "--seed", 1), "--seed cannot change in a resumed run"),
         (("--resume", run, "--set", "gamma=1"), "--set cannot change in a resumed run"),
+        (("--resume", run, "--out", tmp_path), "--out has no effect on a resumed run"),
+        (("--resume", run, "--run-name", "new"), "--run-name has no effect on a resumed run"),
+        (("--resume", run, "--tag", "new"), "--tag has no effect on a resumed run"),
         (("--resume", tmp_path), "is no run folder"),
     ]:
         result = call("train", *arguments)
@@ -285,3 +289,24 @@ def test_datasets_in_printed_commands_are_quoted() -> None:
     data = "--dataset 'my data.csv' --schema 'runs/a b/policy.okt'"
     assert f"ope 'runs/a b' {data} --q" in ope
     assert f"select 'runs/a b' 'runs/a b' {data}" in select
+
+
+def test_a_resumed_run_notes_where_and_by_what_it_is_judged_from_then_on(
+    call: Call, trained: tuple[Path, Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job, "get_evaluator", lambda name: lambda algo, dataset: 0.0)
+    run = Path(shutil.copytree(trained[0], tmp_path / "run"))
+
+    def on(*options: object) -> dict[str, Any]:
+        result = call("train", "--resume", run, "--quiet", *options)
+        assert result.exit_code == 0, result.output
+        config: dict[str, Any] = json.loads((run / "config.json").read_text())
+        return config
+
+    config = on("--steps", 61, "--eval-env", "none", "--metric", "action_match", "--metric", "initial_value")
+    assert config["earlier"] == [{"until": 60, "n_steps": 60, "metrics": ["action_match"], "eval_env": None}]
+    assert (config["eval_env"], config["env_id"]) == ("none", "CartPole-v1")
+    assert on("--steps", 62)["earlier"][1:] == [{"until": 61, "n_steps": 61}]
+    last = on("--steps", 63, "--eval-env", "CartPole-v1")
+    assert last["earlier"][2:] == [{"until": 62, "n_steps": 62, "eval_env": "none"}]
+    assert (last["eval_env"], last["metrics"]) == ("CartPole-v1", ["action_match", "initial_value"])

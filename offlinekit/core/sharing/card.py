@@ -19,7 +19,7 @@ from offlinekit.errors import FileFormatError
 from offlinekit.io import atomic_write
 from offlinekit.training import run_folder
 from offlinekit.training.policy_file import hash_of_networks
-from offlinekit.training.run_config import is_object, is_text, is_whole, read
+from offlinekit.training.run_config import Check, is_object, is_text, is_whole, read
 
 if TYPE_CHECKING:
     from offlinekit.core.algo import Algo
@@ -113,7 +113,10 @@ def _recorded(run: Path | None, algo: Algo) -> str:
     """Returns what a card says of the estimates that a run folder holds, if they are of this policy."""
     if run is None or not (run / ESTIMATES).is_file():
         return NO_ESTIMATES
-    entries = {"estimates": (is_object, "an object"), POLICY: (is_text, "a hash")}
+    entries: dict[str, tuple[Check, str]] = {
+        "estimates": (is_object, "an object"),
+        POLICY: (is_text, "a hash"),
+    }
     report = read(run / ESTIMATES, entries)
     if report.get(POLICY) is None:
         report = {**report, "warnings": [*report.get("warnings", ()), UNKNOWN_POLICY]}

@@ -126,7 +126,8 @@ def compare_config(
     refuse_other_environment(folder, before, now)
     names = ("n_steps", *result_names(record))
     changed = {name: before[name] for name in names if name in before and before[name] != now.get(name)}
-    changed |= {name: before.get(name) for name in WEIGHTING if before.get(name) != now.get(name)}
+    others = (*WEIGHTING, *_judged_otherwise(before, now))
+    changed |= {name: before.get(name) for name in others if before.get(name) != now.get(name)}
     if not changed:
         return None
     if weighting := [name for name in WEIGHTING if name in changed]:
@@ -143,6 +144,21 @@ def compare_config(
         )
     earlier = [*before.get(EARLIER, []), {"until": algo.grad_step, **changed}]
     return {**before, **{name: now.get(name) for name in changed}, EARLIER: earlier}
+
+
+def _judged_otherwise(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Returns the entries of where and by what a run is judged that may have changed.
+
+    A run that goes on without its environment keeps what names it. Metrics are in the config of the command line alone.
+    """
+    was, is_now = ((c.get("env_id"), c.get("env_note"), c.get("env_kwargs") or {}) for c in (before, now))
+    had_gone = before.get("env_id") and before.get("eval_env") == "none"
+    names = ["metrics"] if now.get("metrics") else []
+    if now.get("online") or was != is_now or had_gone:
+        names.append("eval_env")
+    if not now.get("online") and was != is_now and any(is_now[:2]):
+        names += ENV_FACTS
+    return names
 
 
 def refuse_other_data(
