@@ -1,6 +1,6 @@
 """Serve an exported policy over HTTP, refusing rows unlike its data, and measure how long an answer takes.
 
-    offlinekit export RUN --format numpy --out ward.safetensors --dataset DATA    # ward.seen.safetensors beside it
+    offlinekit export RUN --format numpy --out ward.safetensors --dataset DATA    # its rule beside it
     python examples/serve.py serve ward.safetensors --port 8000
     python examples/serve.py client http://127.0.0.1:8000 --requests 500
 
@@ -25,8 +25,9 @@ import uvicorn
 from fastapi import FastAPI, HTTPException
 from pydantic import BaseModel
 
-from offlinekit.core.sharing import SeenRows
+from offlinekit.core.sharing import SeenRows, card_of
 from offlinekit.deploy import NumpyPolicy
+from offlinekit.errors import FileFormatError
 from offlinekit.types import leaves
 
 MOST_ROWS = 1_000
@@ -61,12 +62,16 @@ class Service:
         self.table = self.policy.schema
         known = self.table.labels if self.table is not None and self.table.is_discrete else ()
         self.labels = labels or (list(known[0]) if len(known) == 1 else None)
-        seen, card = path.with_suffix(".seen.safetensors"), path.with_suffix(".md")
-        if not seen.is_file():
+        try:
+            seen = SeenRows.beside(path)
+        except FileFormatError as error:
+            raise SystemExit(str(error)) from error
+        if seen is None:
             raise SystemExit(
-                f"{seen} is missing; export the policy with --dataset, so that rows can be refused"
+                f"{path} has no rule of seen rows; export the policy with --dataset, so that rows can be refused"
             )
-        self.seen, self.card = SeenRows.load(seen), card.read_text() if card.is_file() else ""
+        card = card_of(path)
+        self.seen, self.card = seen, card.read_text() if card.is_file() else ""
 
     def schema(self) -> dict[str, Any]:
         """Returns what a request holds and when a row is refused."""

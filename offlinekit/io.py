@@ -60,6 +60,8 @@ def read_small(path: Path) -> bytes:
 def reraise_as_write_error(path: Path, parts: Sequence[Path] | None = None) -> Iterator[None]:
     """Turns an OSError into a WriteError that names the path, the bytes written and those that are free.
 
+    What this package itself says is missing, or there already, stays as it is: it has no number of the system.
+
     Args:
         path: What was to be written.
         parts: Files that the bytes went to; `path` itself if not given.
@@ -69,6 +71,8 @@ def reraise_as_write_error(path: Path, parts: Sequence[Path] | None = None) -> I
     except OfflineKitError:
         raise
     except OSError as error:
+        if isinstance(error, (FileNotFoundError, FileExistsError)) and error.errno is None:
+            raise
         folder = next(place for place in (path.parent, *path.parents) if place.exists())
         written = sum(part.stat().st_size for part in ([path] if parts is None else parts) if part.is_file())
         raise WriteError(

@@ -198,7 +198,7 @@ def choose(policy: str, env_id: str | None, which: str, sample: bool, device: st
                 f"expected random, d4rl:FILE, a run folder, a policy file or a name such as {zoo.EXAMPLE}, got "
                 f"{policy!r}"
             )
-    algo, env = load(find(place, which), env_id, device=device)
+    algo, env = load(find(place, which, "--policy"), env_id, device=device)
     return Chosen(_acting(algo, sample), env, _facts(policy, algo, sample))
 
 
@@ -209,7 +209,7 @@ def _in_model(policy: str, dataset: MDPDataset, which: str, sample: bool, device
     from offlinekit.training.model_based.model_env import ModelEnv
 
     with usage("--policy"):
-        algo = offlinekit.load(find(Path(policy), which).policy, device=device)
+        algo = offlinekit.load(find(Path(policy), which, "--policy").policy, device=device)
         if not isinstance(algo, ModelBased):
             raise UnsupportedError(
                 f"{type(algo).__name__} learned in no model; give a run of MOPO, say, which did"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -146,14 +147,19 @@ class Job:
                 raise
             if str(error) == COMPLETE:
                 raise KeyboardInterrupt(f"; the run is complete: {self.algo.run_dir}") from None
-            how = f"offlinekit train --resume {self.algo.run_dir}"
+            how = _way_on(self.algo.run_dir)
             if self.fit.get("seeds"):
                 how = "the same command and --resume auto"
             raise type(error)(f"after update {self.algo.grad_step:,}, saved; go on with: {how}") from None
 
 
 def report(job: Job) -> None:
-    """Prints what came out: the return of the policy beside that of the data."""
+    """Prints where the runs are, and what came out: the return of the policy beside that of the data."""
+    click.echo()
+    for algo in job.members:  # Before anything that may fail.
+        click.echo(f"Run folder: {algo.run_dir}")
+        if algo.run_dir is not None and not run_folder.is_finished(algo.run_dir):
+            click.echo(f"Out of time after update {algo.grad_step:,}; go on with: {_way_on(algo.run_dir)}")
     judged = {}
     if job.env is not None:
         for algo in job.members:
@@ -182,13 +188,12 @@ def report(job: Job) -> None:
             table(("metric", "value", "what it is"), own_metrics(algo, job.dataset), left=3)
         source = job.fit["info"]["dataset"]["source"]
         click.echo("\n" + "\n".join(pointers(job.members, source)))
-    click.echo(f"\n{_budget(job)}\n")
-    for algo in job.members:
-        click.echo(f"Run folder: {algo.run_dir}")
-        if algo.run_dir is not None and not run_folder.is_finished(algo.run_dir):
-            click.echo(
-                f"Out of time after update {algo.grad_step:,}; go on with: offlinekit train --resume {algo.run_dir}"
-            )
+    click.echo(f"\n{_budget(job)}")
+
+
+def _way_on(folder: Path) -> str:
+    """Returns the command that goes on with a run, for a shell."""
+    return f"offlinekit train --resume {quote(str(folder))}"
 
 
 def _budget(job: Job) -> Budget:
@@ -253,7 +258,7 @@ def _options_of(config: dict[str, Any], folder: Path) -> dict[str, Any]:
     if config.get("online"):
         raise click.BadParameter(
             f"{folder} is an online run; go on with it by the command that began it and --resume: offlinekit finetune "
-            f"RUN_OR_POLICY --steps {config['n_steps']} --resume {folder}",
+            f"RUN_OR_POLICY --steps {config['n_steps']} --resume {quote(str(folder))}",
             param_hint="'--resume'",
         )
     data = config.get("dataset")
@@ -301,6 +306,12 @@ def _refuse_changes(given: dict[str, Any]) -> None:
     for name, option in fixed:
         if name in given:
             raise click.UsageError(f"{option} cannot change in a resumed run; leave it out beside --resume")
+    for name, option in (("out", "--out"), ("run_name", "--run-name"), ("tags", "--tag")):
+        if name in given:
+            raise click.UsageError(
+                f"{option} has no effect on a resumed run, which has its folder, name and words; leave it out beside "
+                "--resume"
+            )
 
 
 def _with_preset(options: dict[str, Any]) -> dict[str, Any]:
@@ -346,7 +357,7 @@ def _fit_arguments(options: dict[str, Any], info: dict[str, Any]) -> dict[str, A
         **{name: options[name] for name in (*PLAIN, "loggers", "tags") if name in options},
         "n_steps": options.get("steps", N_STEPS),
         "evaluators": evaluators,
-        "out": options["out"],
+        "out": options.get("out", SETTINGS["out"].default),
         "resume": options.get("resume"),
         "preemptible": True,
         "seeds": options.get("seeds"),

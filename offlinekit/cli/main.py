@@ -67,7 +67,7 @@ class Commands(click.Group):
         except BrokenPipeError:  # The reader of the output, such as head, has seen enough.
             sys.stdout = None  # Nothing is left to flush at exit.
             sys.exit(0)
-        except (OfflineKitError, ValueError, TypeError, OSError) as error:
+        except (OfflineKitError, ValueError, TypeError, LookupError, OSError) as error:
             if ctx.meta.get(DEBUG):
                 raise
             click.echo(f"Error: {_one_line(error)}", err=True)

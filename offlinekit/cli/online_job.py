@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import click
@@ -36,8 +37,11 @@ def finetune(run: Path, env_id: str | None, steps: int, dataset: str | None, opt
     data = _dataset(subject.config, dataset, options.pop("dataset_options"))
     options["eval_env"] = _other(env, options.pop("eval_env"))
     if guide := options.pop("guide"):
-        options["guide"] = offlinekit.load(find(guide, "last").policy, device=algo.device)
+        options["guide"] = offlinekit.load(find(guide, "last", "--guide").policy, device=algo.device)
     given = {name: value for name, value in options.items() if value not in (None, False)}
+    if folder := given.get("resume"):
+        with usage("--resume"):
+            run_folder.latest_checkpoint(folder)
     with usage("--mixing"):
         share_of(given.get("mixing", "append"))
     with usage("--reset"):
@@ -51,12 +55,12 @@ def finetune(run: Path, env_id: str | None, steps: int, dataset: str | None, opt
             raise KeyboardInterrupt(f"; the run is complete: {algo.run_dir}") from None
         raise type(error)(
             f"after step {algo.history[-1]['step'] if algo.history else 0:,}, saved; go on with the same command and "
-            f"--resume {algo.run_dir}"
+            f"--resume {quote(str(algo.run_dir))}"
         ) from None
     _print(BeforeAfter.of(algo.history), data)
     click.echo(f"\nRun folder: {algo.run_dir}")
     if algo.run_dir is not None and not run_folder.is_finished(algo.run_dir):
-        click.echo(f"Out of time; go on with the same command and --resume {algo.run_dir}")
+        click.echo(f"Out of time; go on with the same command and --resume {quote(str(algo.run_dir))}")
 
 
 def _acting(env: gymnasium.Env[Any, Any], n_envs: int) -> gymnasium.Env[Any, Any] | MakeEnv:

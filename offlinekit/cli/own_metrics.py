@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from offlinekit.cli.output import number
@@ -40,20 +41,22 @@ def own_metrics(algo: Algo, dataset: MDPDataset) -> list[tuple[str, str, str]]:
     for name, what in wanted:
         with suppress(UnsupportedError):  # Of a policy that another kind of metric measures.
             lines.append((name, number(float(str(get_evaluator(name)(algo, data)))), what))
-    losses = {name: value for name, value in algo.history[-1].items() if name.endswith("_loss")}
+    newest = algo.history[-1] if algo.history else {}  # A run may be out of time before its first row.
+    losses = {name: value for name, value in newest.items() if name.endswith("_loss")}
     return [*lines, *((name, number(value), "mean of the last updates") for name, value in losses.items())]
 
 
 def pointers(algos: Sequence[Algo], dataset: str) -> list[str]:
-    """Returns the commands that estimate returns without an environment.
+    """Returns the commands that estimate returns without an environment, for a shell.
 
     Args:
         algos: With their run folders.
         dataset: Its name or path.
     """
-    runs = [str(algo.run_dir) for algo in algos]
+    runs = [quote(str(algo.run_dir)) for algo in algos]
+    dataset = quote(dataset)
     if algos[0].scaling.schema is not None:  # Of a table, which is read by it.
-        dataset = f"{dataset} --schema {runs[0]}/policy.okt"
+        dataset = f"{dataset} --schema {quote(f'{algos[0].run_dir}/policy.okt')}"
     return [
         "No environment has judged it; from recorded episodes:",
         f"  offlinekit ope {runs[0]} --dataset {dataset} --q fqe    what its return may be",

@@ -38,7 +38,18 @@ class Found(NamedTuple):
         return None if pair is None else (float(pair[0]), float(pair[1]))
 
 
-def find(run: Path, which: str) -> Found:
+def find(run: Path, which: str, option: str = "RUN_OR_POLICY") -> Found:
+    """Finds a policy that an option names; see `locate`.
+
+    Raises:
+        click.BadParameter: If there is none; says what the folder lacks.
+        FileFormatError: For a run folder that is damaged.
+    """
+    with usage(option):
+        return locate(run, which)
+
+
+def locate(run: Path, which: str) -> Found:
     """Finds a policy.
 
     Args:
@@ -46,7 +57,9 @@ def find(run: Path, which: str) -> Found:
         which: "last" or "best", of a run folder.
 
     Raises:
-        click.BadParameter: If there is none; says what the folder lacks.
+        FileNotFoundError: If the folder is none of a run, or has no policy.
+        click.BadParameter: If it has no best one.
+        FileFormatError: For a run folder that is damaged.
     """
     from offlinekit.training import run_folder
     from offlinekit.training.manifest import check_inside
@@ -126,8 +139,9 @@ def load_dynamics(run: Path, device: str = "auto") -> Dynamics:
     """Loads the dynamics of a run of their own, or of one that learned inside them.
 
     Raises:
+        FileNotFoundError: For a folder that is none of a run.
         UnsupportedError: If it learned none.
     """
     from offlinekit.metrics.ope.simulation import dynamics_of
 
-    return cast("Dynamics", dynamics_of(find(run, "last").policy, device=device))
+    return cast("Dynamics", dynamics_of(locate(run, "last").policy, device=device))

@@ -523,7 +523,7 @@ class Algo(Configured):
             format: "onnx", "torch-export", "torchscript" or "numpy"; None takes it from the suffix of `path`.
             observations: [B, ...] rows to compare with; None draws some.
             tolerance: Largest difference, in units of an action scaled to [-1, 1], or of the action if larger.
-            facts: For the card beside, such as policy.md: `dataset`, `report`, `intended_use` and `run`.
+            facts: For the card beside, such as policy.onnx.md: `dataset`, `report`, `intended_use` and `run`.
 
         Raises:
             UnsupportedError: For a policy that remembers its episode, or has operations that a format lacks.

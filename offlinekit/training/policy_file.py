@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import Tensor
+from torch import Tensor, nn
 
 from offlinekit.errors import FileFormatError
 from offlinekit.io import atomic_write
@@ -36,7 +36,7 @@ def write(path: Path, header: dict[str, Any], tensors: dict[str, Tensor]) -> Non
         WriteError: If it cannot be written; a file that was there stays as it was.
     """
     plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    full = {"format": FORMAT, "sha256": _digest(plain), **header}
+    full = {"format": FORMAT, "sha256": digest_of(plain), **header}
     text = json.dumps(full)
     metadata = {KEY: text, HASH: hashlib.sha256(text.encode()).hexdigest()}
     with atomic_write(path) as beside:
@@ -90,7 +90,7 @@ def read(path: Path, device: torch.device) -> tuple[dict[str, Any], dict[str, Te
     except (SafetensorError, ValueError, OSError, RuntimeError, TypeError, AttributeError) as error:
         raise FileFormatError(f"{path} is no policy file of offlinekit: {_guess(path)} ({error})") from error
     header = _header(path, metadata)
-    if header.get("sha256") != _digest(tensors):
+    if header.get("sha256") != digest_of(tensors):
         raise FileFormatError(
             f"{path} is damaged: its tensors do not match their hash; restore it from a copy"
         )
@@ -121,13 +121,19 @@ def _header(path: Path, metadata: dict[str, str]) -> dict[str, Any]:
     return dict(header)
 
 
-def _digest(tensors: dict[str, Tensor]) -> str:
+def digest_of(tensors: Mapping[str, Tensor]) -> str:
+    """Returns the SHA-256 of tensors of the CPU with their names, as a file of them notes it."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         value = tensors[name]
         digest.update(f"{name} {value.dtype} {tuple(value.shape)} ".encode())
         digest.update(value.reshape(-1).view(torch.uint8).numpy().data if value.numel() else b"")
     return digest.hexdigest()
+
+
+def hash_of_networks(networks: nn.Module) -> str:
+    """Returns the SHA-256 of all numbers of networks, the same wherever they are and whatever file they are in."""
+    return digest_of({name: value.cpu() for name, value in networks.state_dict().items()})
 
 
 def _guess(path: Path) -> str:

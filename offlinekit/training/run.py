@@ -95,6 +95,7 @@ class Run:
         self.out_of_time = False  # Likewise, but because `max_seconds` are over.
         self._saved = (-1, 0)  # Clock and rows of the last checkpoint.
         self._deadline = math.inf
+        self.noted: dict[str, Any] | None = None  # What config.json says once the run goes on otherwise.
         self._lock = ExitStack()
         self._loggers: list[Logger] = []
         self.folder = folder
@@ -127,7 +128,7 @@ class Run:
         bar = Progress(self.label, self.n_steps, self.done, self.settings["progress"], self.unit)
         try:
             if self.is_over:
-                raise nothing_left(str(self.folder), self.done, self.n_steps)
+                raise nothing_left(str(self.folder), self.done, self.n_steps, self.unit)
             self.open(bar)
             with bar.span(0):  # Evaluations show the line of the run.
                 row = self.settle() if self.row_is_due() else None  # As after a kill in an evaluation.
@@ -180,7 +181,9 @@ class Run:
         self._lock.push(lock)
 
     def open(self, *loggers: Logger) -> None:
-        """Starts the clock and the loggers: the given ones and those of the run folder."""
+        """Starts the clock and the loggers, the given ones and those of the run folder; notes how it goes on."""
+        if self.folder is not None and self.noted is not None:  # Now that nothing can refuse it any more.
+            run_folder.rewrite_config(self.folder, self.noted)
         self.algo.in_run = self.algo.in_run or "run"
         now = monotonic()
         self._began, self._deadline = now - self.elapsed, now + (self.settings["max_seconds"] or math.inf)
@@ -421,10 +424,10 @@ class Run:
         return f"saved; go on with resume={str(self.folder)!r}" if self.folder else "nothing saved (out=None)"
 
 
-def nothing_left(whose: str, done: int, n_steps: int) -> ValueError:
-    """Returns what is raised if all updates are taken already."""
+def nothing_left(whose: str, done: int, n_steps: int, unit: str = "update") -> ValueError:
+    """Returns what is raised if all updates, or environment steps, are taken already."""
     return ValueError(
-        f"{whose} has taken {done} updates already, n_steps={n_steps} asks for no more; give a larger n_steps to go on"
+        f"{whose} has taken {done} {unit}s already, n_steps={n_steps} asks for no more; give a larger n_steps to go on"
     )
 
 

@@ -41,6 +41,11 @@ def is_object(value: object) -> TypeGuard[dict[str, Any]]:
     return isinstance(value, dict)
 
 
+def is_first_policy(value: object) -> bool:
+    """Returns whether it is what an online run notes of the policy that it began with."""
+    return isinstance(value, dict) and is_whole(value.get("updates")) and is_text(value.get("sha256"))
+
+
 def is_dataset(value: object) -> bool:
     """Returns whether it names a dataset."""
     if not isinstance(value, dict):
@@ -69,6 +74,7 @@ CONFIG: Mapping[str, tuple[Check, str]] = {
     "env_id": REGISTERED,
     "eval_env": REGISTERED,
     "env_kwargs": (is_object, "an object"),
+    "began_with": (is_first_policy, "an object of updates and a sha256"),
     "metrics": (lambda value: isinstance(value, list) and all(map(is_text, value)), "names"),
 }
 """Entries that other commands read: what they must be, where they are there and not null."""

@@ -110,6 +110,8 @@ def test_errors_are_one_line_and_an_exit_code(call: Call, failing: Any) -> None:
     assert result.stderr == "Warning: look out\nError: row 3: not finite\n"
     failing(ValueError("too small"))
     assert call("algos").stderr.endswith("Error: too small\n(--debug shows where it came from)\n")
+    failing(IndexError("list index out of range"))
+    assert "Error: list index out of range\n" in call("algos").stderr
     failing(KeyboardInterrupt())
     result = call("algos")
     assert (result.exit_code, result.stderr) == (130, "Warning: look out\nInterrupted\n")
@@ -231,6 +233,27 @@ def test_evaluate_takes_a_policy_file_that_is_alone(
     result = call("evaluate", alone, "--env", "Pendulum-v1")
     assert result.exit_code == 1
     assert "Pendulum-v1 observes Box[3]" in result.output
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("evaluate",),
+        ("export",),
+        ("ope", "--dataset", "cartpole-mixed"),
+        ("finetune", "--steps", 5),
+        ("dynamics", "--dataset", "pendulum-mixed"),
+    ],
+)
+def test_a_folder_that_is_no_run_is_wrong_usage(
+    call: Call, arguments: tuple[Any, ...], tmp_path: Path
+) -> None:
+    result = call(arguments[0], tmp_path, *arguments[1:])
+    assert result.exit_code == 2
+    assert "is no run folder: it has no config.json; give the folder of a run" in " ".join(
+        result.output.split()
+    )
+    assert "--debug shows" not in result.output
 
 
 def test_evaluate_says_what_a_run_folder_lacks(

@@ -39,7 +39,7 @@ def test_the_file_lies_beside_the_policy(call, trained, tmp_path):
     policy.write_bytes((trained[0] / "policy.okt").read_bytes())
     assert call("export", policy, "--format", "torchscript").exit_code == 0
     assert call("export", policy, "--out", tmp_path / "other.safetensors").exit_code == 0
-    names = {"policy.okt", "policy.pt", "policy.md", "other.safetensors", "other.md"}
+    names = {"policy.okt", "policy.pt", "policy.pt.md", "other.safetensors", "other.safetensors.md"}
     assert {path.name for path in tmp_path.iterdir()} == names
 
 

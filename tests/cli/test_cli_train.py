@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ from click.testing import Result
 import offlinekit
 from offlinekit.algos import DiscreteBC
 from offlinekit.cli import job
+from offlinekit.cli.own_metrics import pointers
 from offlinekit.datasets import MDPDataset
 from offlinekit.training.engines.engine import Engine
 
@@ -51,14 +54,14 @@ def test_train_prints_what_it_does_and_what_came_out(trained: tuple[Path, Result
     lines = result.stdout.splitlines()
     assert lines[0] == "DiscreteBC(batch_size=16, seed=5, learning_rate=0.01)"
     assert lines[1:3] == ["on tiny: 240 rows, 6 episodes, mean return 40", "evaluated in CartPole-v1"]
-    assert lines[4].split() == ["policy", "return", "(mean", "±", "standard", "error)", "episodes", "score"]
+    assert lines[3:6] == ["", f"Run folder: {run}", ""]
+    assert lines[6].split() == ["policy", "return", "(mean", "±", "standard", "error)", "episodes", "score"]
     last = (run / "metrics.csv").read_text().splitlines()[-1]
     mean = float(last.split(",")[_column(run, "eval/return_mean")])
-    assert lines[6].startswith("DiscreteBC ")
-    assert float(lines[6].split()[1]) == pytest.approx(mean, abs=0.5)
+    assert lines[8].startswith("DiscreteBC ")
+    assert float(lines[8].split()[1]) == pytest.approx(mean, abs=0.5)
     # All six episodes of the data return 40: score 100 * (40 - 20) / (60 - 20).
-    assert lines[7].split() == ["behaviour", "(the", "data)", "40.0", "±", "0.0", "6", "50"]
-    assert lines[-1] == f"Run folder: {run}"
+    assert lines[9].split() == ["behaviour", "(the", "data)", "40.0", "±", "0.0", "6", "50"]
     shown = result.stderr.splitlines()  # No terminal: a line a row, the last at the end.
     assert len(shown) == len((run / "metrics.csv").read_text().splitlines()) - 1
     assert re.search(r"100%  .* updates .* in 0:\d\d  return ", shown[-1])
@@ -176,6 +179,9 @@ def test_missing_options_and_changes_of_a_resumed_run_are_wrong_usage(
         (("--algo", "bc"), "Missing option '--dataset'"),
         (("--resume", run, "--seed", 1), "--seed cannot change in a resumed run"),
         (("--resume", run, "--set", "gamma=1"), "--set cannot change in a resumed run"),
+        (("--resume", run, "--out", tmp_path), "--out has no effect on a resumed run"),
+        (("--resume", run, "--run-name", "new"), "--run-name has no effect on a resumed run"),
+        (("--resume", run, "--tag", "new"), "--tag has no effect on a resumed run"),
         (("--resume", tmp_path), "is no run folder"),
     ]:
         result = call("train", *arguments)
@@ -257,3 +263,50 @@ def test_weights_that_have_no_name_cannot_be_kept(call: Call, data_file: Path, t
     result = call("train", "--resume", algo.run_dir, "--steps", 4)
     assert result.exit_code != 0
     assert "weights that are no name" in result.output
+
+
+def test_a_run_out_of_time_before_its_first_row_says_how_to_go_on(
+    call: Call, data_file: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "my runs"
+    options = ("--steps", 100_000, "--eval-env", "none", "--max-seconds", 1e-6, "--seed", 1, "--out", out)
+    done = call("train", "--algo", "discrete_bc", "--dataset", data_file, *options)
+    assert done.exit_code == 0, done.output
+    (run,) = out.iterdir()
+    lines = done.stdout.splitlines()
+    assert lines[4] == f"Run folder: {run}"
+    assert re.fullmatch(
+        rf"Out of time after update \d+; go on with: offlinekit train --resume '{run}'", lines[5]
+    )
+    assert "action_match" in done.stdout
+    assert f"  offlinekit ope '{run}' --dataset " in done.stdout
+    assert f"  offlinekit select '{run}' --dataset " in done.stdout
+
+
+def test_datasets_in_printed_commands_are_quoted() -> None:
+    algo = SimpleNamespace(run_dir=Path("runs/a b"), scaling=SimpleNamespace(schema=object()))
+    _, ope, select = pointers([algo, algo], "my data.csv")  # type: ignore[list-item]
+    data = "--dataset 'my data.csv' --schema 'runs/a b/policy.okt'"
+    assert f"ope 'runs/a b' {data} --q" in ope
+    assert f"select 'runs/a b' 'runs/a b' {data}" in select
+
+
+def test_a_resumed_run_notes_where_and_by_what_it_is_judged_from_then_on(
+    call: Call, trained: tuple[Path, Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job, "get_evaluator", lambda name: lambda algo, dataset: 0.0)
+    run = Path(shutil.copytree(trained[0], tmp_path / "run"))
+
+    def on(*options: object) -> dict[str, Any]:
+        result = call("train", "--resume", run, "--quiet", *options)
+        assert result.exit_code == 0, result.output
+        config: dict[str, Any] = json.loads((run / "config.json").read_text())
+        return config
+
+    config = on("--steps", 61, "--eval-env", "none", "--metric", "action_match", "--metric", "initial_value")
+    assert config["earlier"] == [{"until": 60, "n_steps": 60, "metrics": ["action_match"], "eval_env": None}]
+    assert (config["eval_env"], config["env_id"]) == ("none", "CartPole-v1")
+    assert on("--steps", 62)["earlier"][1:] == [{"until": 61, "n_steps": 61}]
+    last = on("--steps", 63, "--eval-env", "CartPole-v1")
+    assert last["earlier"][2:] == [{"until": 62, "n_steps": 62, "eval_env": "none"}]
+    assert (last["eval_env"], last["metrics"]) == ("CartPole-v1", ["action_match", "initial_value"])

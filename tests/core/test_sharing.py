@@ -15,13 +15,15 @@ from http_server import serving
 
 import offlinekit
 from offlinekit.algos import DiscreteBC
-from offlinekit.core.sharing import SeenRows, pull, push, write_card
-from offlinekit.core.sharing.card import ESTIMATES
+from offlinekit.core.sharing import SeenRows, card_of, pull, push, write_card
+from offlinekit.core.sharing.beside import describes
+from offlinekit.core.sharing.card import ESTIMATES, POLICY
 from offlinekit.datasets import MDPDataset
 from offlinekit.datasets.fingerprint import fingerprint
 from offlinekit.errors import DownloadError, FileFormatError, UnsupportedError
 from offlinekit.metrics import ope
 from offlinekit.testing import small_dataset
+from offlinekit.training.policy_file import hash_of_networks
 
 TINY = {"encoder": {"type": "mlp", "hidden_sizes": [8]}, "seed": 3, "batch_size": 16}
 QUIET = {"progress": False}
@@ -44,7 +46,7 @@ def policy(data, tmp_path_factory):
 
 
 def test_a_card_says_what_the_policy_is(policy, data):
-    text = policy.with_suffix(".md").read_text()
+    text = card_of(policy).read_text()
     assert hashlib.sha256(policy.read_bytes()).hexdigest() in text
     assert f"| hash | `{fingerprint(data)}` |" in text
     for line in (
@@ -56,7 +58,7 @@ def test_a_card_says_what_the_policy_is(policy, data):
     ):
         assert line in text
     assert "No off-policy estimate was recorded" in text
-    assert "Rule of `ward.seen.safetensors`: a row is like the data if" in text
+    assert "Rule of `ward.safetensors.seen.safetensors`: a row is like the data if" in text
 
 
 @pytest.mark.parametrize("form", ["numpy", "onnx", "torch-export", "torchscript"])
@@ -85,6 +87,23 @@ def test_a_run_gives_its_hash_and_its_estimates_with_warnings(data, tmp_path):
     (algo.run_dir / ESTIMATES).write_text('{"estimates": {"is": 3}, "behaviour_value": 1}')
     with pytest.raises(FileFormatError, match=r"ope\.json holds no off-policy estimates"):
         write_card(algo.run_dir / "policy.okt", algo)
+
+
+def test_estimates_of_another_policy_stay_out_of_the_card(data, tmp_path):
+    algo = DiscreteBC(**TINY).fit(data, 5, out=tmp_path, **QUIET)
+    noted = {POLICY: hash_of_networks(algo.impl), "updates": 5}
+    plain = {**ope.estimate(algo, data, ["is"]).to_json(), **noted}
+    (algo.run_dir / ESTIMATES).write_text(json.dumps(plain, default=str))
+    policy = algo.run_dir / "policy.okt"
+    loaded = offlinekit.load(policy)
+    assert "| is |" in write_card(policy, loaded, run=algo.run_dir).read_text()
+    (algo.run_dir / ESTIMATES).write_text(json.dumps({**plain, POLICY: None}, default=str))
+    assert "did not note of which policy" in write_card(policy, loaded, run=algo.run_dir).read_text()
+    (algo.run_dir / ESTIMATES).write_text(json.dumps(plain, default=str))
+    DiscreteBC(**TINY).fit(data, 6, resume=algo.run_dir, **QUIET)
+    text = write_card(policy, offlinekit.load(policy), run=algo.run_dir).read_text()
+    assert "are of another of its policies, of 5 updates, and left out" in text
+    assert "| is |" not in text
 
 
 def test_no_text_leaves_its_cell(data, tmp_path):
@@ -129,7 +148,7 @@ def test_legal_actions_and_the_order_of_names_do_not_count():
 
 
 def test_rows_are_kept_in_a_file(policy, data):
-    seen = SeenRows.load(policy.with_suffix(".seen.safetensors"))
+    seen = SeenRows.beside(policy)
     assert not seen.refused(data.observations).any() or seen.refused(data.observations).mean() < 0.01
     assert seen.refused(data.observations + 1e3).all()
     with pytest.raises(FileFormatError, match="holds no rows that a policy has seen"):
@@ -147,6 +166,64 @@ def test_images_and_single_rows_have_no_rule(tmp_path):
         SeenRows.of(rows([0, 5]))
 
 
+# What lies beside a file.
+
+
+def exported(folder, seed, data, **facts):
+    return DiscreteBC(**{**TINY, "seed": seed}).build(data).export(folder / "p.safetensors", **facts)
+
+
+def as_by_an_earlier_version(policy, data):
+    """Renames card and rule to the names, and writes the rule without the hash, that earlier versions gave them."""
+    card_of(policy).rename(policy.with_suffix(".md"))
+    policy.with_name(f"{policy.name}.seen.safetensors").unlink()
+    SeenRows.of(data).save(policy.with_suffix(".seen.safetensors"))
+
+
+def test_each_format_has_a_card_and_a_rule_of_its_own(data, tmp_path):
+    algo = DiscreteBC(**TINY).build(data)
+    first = algo.export(tmp_path / "p.safetensors", dataset=data)
+    write_card(second := algo.save(tmp_path / "p.okt"), algo)
+    for policy in (first, second):
+        assert describes(card_of(policy), policy)
+        push(policy, str(tmp_path / policy.suffix))
+    assert (SeenRows.beside(first) is None, SeenRows.beside(second) is None) == (False, True)
+
+
+def test_the_rule_of_another_policy_is_neither_sent_nor_taken(data, tmp_path):
+    rule = (policy := exported(tmp_path, 1, data, dataset=data)).with_name("p.safetensors.seen.safetensors")
+    kept = rule.read_bytes()
+    with pytest.warns(
+        UserWarning, match=r"p\.safetensors\.seen\.safetensors was the rule of the policy that"
+    ):
+        exported(tmp_path, 2, data)
+    assert not rule.exists()
+    rule.write_bytes(kept)
+    for read in (lambda: push(policy, str(tmp_path / "there")), lambda: SeenRows.beside(policy)):
+        with pytest.raises(FileFormatError, match=r"is the rule of another policy than p\.safetensors"):
+            read()
+    rule.unlink()
+    push(policy, str(tmp_path / "there"))
+    (tmp_path / "there" / rule.name).write_bytes(kept)
+    facts = {"bytes": len(kept), "sha256": hashlib.sha256(kept).hexdigest()}
+    changed(tmp_path / "there", **{rule.name: facts})
+    with pytest.raises(FileFormatError, match="is the rule of another policy than"):
+        pull(str(tmp_path / "there"), tmp_path / "got")
+
+
+def test_files_of_earlier_versions_are_sent_taken_and_replaced(data, tmp_path):
+    policy = exported(tmp_path, 1, data, dataset=data)
+    as_by_an_earlier_version(policy, data)
+    assert not SeenRows.beside(policy).refused(data.observations).all()
+    got = pull(push(policy, str(tmp_path / "there")), tmp_path / "got")
+    names = {"p.safetensors", "p.md", "p.seen.safetensors"}
+    assert {path.name for path in got.parent.iterdir()} == {*names, "files.json"}
+    assert SeenRows.beside(got) is not None
+    with pytest.warns(UserWarning, match=r"p\.seen\.safetensors was the rule of the policy"):
+        exported(tmp_path, 2, data)
+    assert {path.name for path in tmp_path.glob("p.*")} == {"p.safetensors", "p.safetensors.md"}
+
+
 # Folders and servers.
 
 
@@ -155,7 +232,7 @@ def test_a_folder_there_and_back(policy, data, tmp_path):
     assert push(policy, where) == where  # Again, in place.
     got = pull(where, tmp_path / "got")
     assert got == tmp_path / "got" / "ward.safetensors"
-    names = {"ward.safetensors", "ward.md", "ward.seen.safetensors", "files.json"}
+    names = {"ward.safetensors", "ward.safetensors.md", "ward.safetensors.seen.safetensors", "files.json"}
     assert {path.name for path in got.parent.iterdir()} == names
     assert got.read_bytes() == policy.read_bytes()
     with pytest.raises(FileExistsError, match="is there already"):
@@ -175,7 +252,10 @@ def changed(folder, **entries):
     ("harm", "message"),
     [
         (lambda f: (f / "ward.safetensors").write_bytes(b"other"), "is damaged, or was changed"),
-        (lambda f: (f / "ward.md").write_text("# Best of all"), "more than the|is damaged, or was changed"),
+        (
+            lambda f: (f / "ward.safetensors.md").write_text("# Best of all"),
+            "more than the|is damaged, or was changed",
+        ),
         (
             lambda f: changed(f, **{"../x.okt": {"bytes": 1, "sha256": ""}}),
             r"names '\.\./x\.okt', expected plain",
@@ -193,6 +273,11 @@ def changed(folder, **entries):
             r"at most 1,073,741,824 are taken",
         ),
         (lambda f: changed(f, **{"a.okt": {"bytes": -1, "sha256": ""}}), "with their bytes"),
+        (
+            lambda f: (f / "files.json").unlink(),
+            r"shared has no files\.json; give what offlinekit push has made",
+        ),
+        (lambda f: (f / "ward.safetensors").unlink(), r"shared has no ward\.safetensors; give what"),
         (lambda f: (f / "files.json").write_text("[]"), "lists no policy"),
         (lambda f: (f / "files.json").write_text('{"format": 2}'), "format 2, this version reads 1"),
     ],
@@ -203,6 +288,17 @@ def test_what_is_not_as_listed_is_refused(harm, message, policy, tmp_path):
     with pytest.raises(FileFormatError, match=message):
         pull(str(tmp_path / "shared"), tmp_path / "got")
     assert not (tmp_path / "got").exists()
+
+
+def test_a_folder_that_there_is_not_is_wrong_usage(tmp_path):
+    from click.testing import CliRunner
+
+    from offlinekit.cli.main import main
+
+    told = CliRunner().invoke(main, ["pull", str(tmp_path / "none"), "--out", str(tmp_path / "got")])
+    assert told.exit_code == 2
+    assert f"there is no folder {tmp_path / 'none'}; give one that" in " ".join(told.output.split())
+    assert not [*tmp_path.iterdir()]
 
 
 def test_a_trusted_hash_is_compared(policy, tmp_path):
@@ -218,7 +314,7 @@ def test_archives_that_may_run_code_and_policies_without_card_stay_here(data, tm
     with pytest.raises(FileFormatError, match="not of a kind that is data alone"):
         push(algo.export(tmp_path / "p.pt2"), str(tmp_path / "there"))
     bare = algo.save(tmp_path / "bare.okt")
-    with pytest.raises(FileNotFoundError, match=r"has no card bare\.md beside it"):
+    with pytest.raises(FileNotFoundError, match=r"has no card bare\.okt\.md beside it"):
         push(bare, str(tmp_path / "there"))
     write_card(bare, algo)
     push(bare, str(tmp_path / "there"))
@@ -243,9 +339,13 @@ def test_a_web_server(policy, tmp_path, monkeypatch):
         got = pull(url, tmp_path / "got")
         assert {path.suffix for path in got.parent.iterdir()} == {".safetensors", ".md", ".json"}
         assert got.read_bytes() == policy.read_bytes()
-        (tmp_path / "shared" / "ward.md").write_text("x" * 1_000_000)
+        (tmp_path / "shared" / "ward.safetensors.md").write_text("x" * 1_000_000)
         with pytest.raises(DownloadError, match=r"it has more than [\d,]+ bytes"):
             pull(url, tmp_path / "other")
+        with pytest.raises(
+            DownloadError, match=r"has no files\.json \(HTTP Error 404.*\); give what offlinekit push"
+        ):
+            pull(url.replace("shared", "nothing"), tmp_path / "other")
         with pytest.raises(ValueError, match="takes no files"):
             push(policy, url)
     with pytest.raises(ValueError, match="only http, https and hf:owner/name"):
@@ -305,12 +405,12 @@ def test_a_hub(policy, tmp_path, monkeypatch):
         monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
         monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
         assert push(policy, "hf:me/ward") == "hf:me/ward"
-        assert server.files["README.md"] == policy.with_suffix(".md").read_bytes()
+        assert server.files["README.md"] == card_of(policy).read_bytes()
         got = pull("hf:me/ward", tmp_path / "got")
         assert got.read_bytes() == policy.read_bytes()
         assert {path.suffix for path in got.parent.iterdir()} == {".safetensors", ".md", ".json"}
-        server.files["ward.md"] += b"better"
-        with pytest.raises(FileFormatError, match=r"ward\.md has [\d,]+ bytes, more than"):
+        server.files["ward.safetensors.md"] += b"better"
+        with pytest.raises(FileFormatError, match=r"ward\.safetensors\.md has [\d,]+ bytes, more than"):
             pull("hf:me/ward", tmp_path / "other")
         del server.files["files.json"]
         with pytest.raises(DownloadError, match=r"hf:me/ward has no files\.json"):
@@ -334,7 +434,7 @@ def test_push_and_pull_on_the_command_line(data, tmp_path, monkeypatch):
         (("ope", run, "--dataset", "data.h5", "--estimator", "wis", "--greedy"), "wis"),
         (
             ("export", run, "--out", "p.safetensors", "--dataset", "data.h5", "--intended-use", "Here."),
-            "Card: p.md",
+            "Card: p.safetensors.md",
         ),
         (("push", run, "there"), "fetch it with: offlinekit pull there"),
         (("pull", "there", "--out", "got"), "Load it: offlinekit.load('got/policy.okt')"),
@@ -343,9 +443,9 @@ def test_push_and_pull_on_the_command_line(data, tmp_path, monkeypatch):
         result = CliRunner().invoke(main, [str(part) for part in command])
         assert result.exit_code == 0, result.output
         assert told in result.output
-    assert "| wis |" in Path("p.md").read_text()
-    assert "| wis |" in Path("got/policy.md").read_text()
-    assert Path("other/p.seen.safetensors").is_file()
+    assert "| wis |" in Path("p.safetensors.md").read_text()
+    assert "| wis |" in Path("got/policy.okt.md").read_text()
+    assert Path("other/p.safetensors.seen.safetensors").is_file()
     result = CliRunner().invoke(main, ["pull", "there", "--out", "got"])
     assert result.exit_code == 2
     assert "is there already" in result.output

@@ -14,7 +14,7 @@ import offlinekit
 from offlinekit.cli.main import main
 from offlinekit.cli.options import RunOrPolicy
 from offlinekit.core.sharing import zoo
-from offlinekit.core.sharing.card import describes
+from offlinekit.core.sharing.beside import describes
 from offlinekit.metrics import RandomPolicy, evaluate
 
 
@@ -33,7 +33,7 @@ def test_a_policy_loads_and_has_its_card_and_environment(name: str) -> None:
     assert len(actions) == 3
     folder = zoo.placed(Path(name))
     assert (folder.parent.name, folder.name) == (algo.dataset_name, algo.catalogue_name())
-    assert describes(folder / "policy.md", folder / "policy.okt")
+    assert describes(folder / "policy.okt.md", folder / "policy.okt")
     config = json.loads((folder / "config.json").read_text())
     assert config["env_id"]
     assert config["algo"] == type(algo).__name__

@@ -80,7 +80,7 @@ def fuzz_policy(folder: Path, draw: random.Random) -> None:
             [tensors[name].double(), tensors[name].reshape(-1)[:1], tensors[name].half()]
         )
         tensors = {key: value.clone().contiguous() for key, value in tensors.items()}
-        header["sha256"] = policy_file._digest(tensors)
+        header["sha256"] = policy_file.digest_of(tensors)
     if draw.random() < 0.8:
         header = mutated(header, draw)
     text = json.dumps(header)

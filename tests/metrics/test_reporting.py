@@ -7,6 +7,7 @@ import math
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from offlinekit.errors import FileFormatError
 from offlinekit.metrics.reporting import page
 from offlinekit.metrics.reporting.comparing import compare_runs, compare_scores
 from offlinekit.metrics.reporting.counted_runs import counted_runs
+from offlinekit.metrics.reporting.curves import read_curves
 from offlinekit.metrics.reporting.figures import figures_of
 from offlinekit.metrics.reporting.group_results import in_words, mean_interval
 from offlinekit.metrics.reporting.markup import latex_text, markdown_text
@@ -338,6 +340,63 @@ def test_runs_of_other_settings_are_no_seeds_of_one(tmp_path: Path) -> None:
     page = write_report(runs, tmp_path / "out")[-1].read_text()
     assert "<p class=lead>4 training runs of 1 algorithm (IQL) on cart; seeds 0, 1.</p>" in page
     assert "<dt>IQL, expectile=0.9 on cart</dt><dd>expectile = 0.9, beta = 3.0</dd>" in page
+
+
+CRITIC = {"objective": "critic", "alpha": 0.3, "beta": 0.4}
+
+
+@pytest.mark.parametrize(
+    ("how", "label"),
+    [
+        ({"max_steps": 20}, "max_steps=20"),
+        ({"eval_interval": 7}, "eval_interval=7"),
+        ({"precision": "bfloat16"}, "precision=bfloat16"),
+        ({"priorities": "critic", "prioritised": CRITIC}, "priorities=critic"),
+        ({"prioritised": CRITIC}, f"priorities={CRITIC}"),
+        ({"loss_weights": {"hash": "ab"}}, "weights={'hash': 'ab'}"),
+        ({"env_id": "CartPole-v0"}, "env_id=CartPole-v0"),
+        ({"env_id": "CartPole-v1", "env_kwargs": {"a": 1}}, "env_kwargs={'a': 1}"),
+        ({"env_id": None, "env_note": "Mine, which has no name"}, "env_id=Mine, which has no name"),
+    ],
+)
+def test_settings_that_change_results_part_runs(how: dict[str, Any], label: str, tmp_path: Path) -> None:
+    usual = {"env_id": "CartPole-v1"}
+    folders = [write_run(tmp_path / "a", [[1.0]], **usual), write_run(tmp_path / "b", [[2.0]], **usual | how)]
+    runs = [read_run(folder) for folder in folders]
+    assert f"IQL, {label}" in {name for _, name in by_group(runs)}
+    assert len(by_group(runs)) == 2
+    assert counted_runs(runs).left_out == []
+    assert len(read_curves(folders)) == 2
+
+
+def test_settings_that_change_nothing_and_unknown_ones_part_no_runs(tmp_path: Path) -> None:
+    more = {"env_id": "CartPole-v1", "progress": True, "run_name": "x", "max_steps": None, "n_steps": 7}
+    folders = [write_run(tmp_path / "a", [[1.0]]), write_run(tmp_path / "b", [[2.0]], seed=1, **more)]
+    assert list(by_group([read_run(folder) for folder in folders])) == [("cart", "IQL")]
+
+
+def online(folder: Path, seed: int, updates: int | None = None, sha256: str = "") -> Path:
+    """Writes an online run that began with a policy, or that is of an earlier version and does not say."""
+    begun = {} if updates is None else {"began_with": {"updates": updates, "sha256": sha256}}
+    run = write_run(folder, [[1.0]], seed=seed, online="Walk", hyperparameters={"seed": seed}, **begun)
+    table = (run / "metrics.csv").read_text().splitlines()
+    (run / "metrics.csv").write_text("\n".join([f"{table[0]},updates", *(f"{row},1" for row in table[1:])]))
+    return run
+
+
+def test_online_runs_of_other_beginnings_are_no_seeds_of_one(tmp_path: Path) -> None:
+    first, second = online(tmp_path / "a", 0, 10, "aa"), online(tmp_path / "b", 1, 10, "bb")
+    more, other = online(tmp_path / "c", 0, 200, "cc"), online(tmp_path / "d", 0, 10, "dd")
+    before = online(tmp_path / "e", 2)
+
+    def names(*folders: Path) -> list[str]:
+        runs = [read_run(folder) for folder in folders]
+        assert counted_runs(runs).left_out == []
+        return [name for _, name in by_group(runs)]
+
+    assert names(first, second, before) == ["IQL online"]
+    assert names(first, more) == ["IQL online, began_after=10", "IQL online, began_after=200"]
+    assert names(first, other) == ["IQL online, first_policy=aa", "IQL online, first_policy=dd"]
 
 
 def test_tasks_of_other_units_stay_apart(tmp_path: Path) -> None:

@@ -103,3 +103,24 @@ def test_a_disk_that_fills_keeps_what_was(what, tmp_path, monkeypatch):
     for key, value in whole.impl.state_tensors().items():
         assert torch.equal(value, again.impl.state_tensors()[key]), key
     assert load_experience(again.run_dir).rewards.tolist() == load_experience(whole.run_dir).rewards.tolist()
+
+
+def test_a_length_below_the_steps_of_a_run_is_refused_and_changes_nothing(tmp_path):
+    folder = stopped(tmp_path).run_dir
+    before = (folder / "config.json").read_bytes()
+    with pytest.raises(ValueError, match=r"has taken 43 steps already, n_steps=15 asks for no more"):
+        small().fit_online(Walk(), 15, resume=folder, **QUICK)
+    assert (folder / "config.json").read_bytes() == before
+
+
+def test_the_config_says_which_policy_a_run_began_with(tmp_path):
+    def begun(algo, n_steps=5, **settings):
+        algo.fit_online(Walk(), n_steps, **{"out": tmp_path, **settings}, **QUICK)
+        return json.loads((algo.run_dir / "config.json").read_text())["began_with"]
+
+    algo = small()
+    assert begun(algo) is None
+    first, second = begun(algo), begun(algo)
+    assert (first["updates"], second["updates"]) == (5, 10)
+    assert first["sha256"] != second["sha256"]
+    assert begun(small(), resume=algo.run_dir, n_steps=6) == second

@@ -445,6 +445,26 @@ def test_a_run_that_has_ended_says_so_and_stays(tmp_path):
     same(go_on(tmp_path, resume=run, n_steps=50), go_on(tmp_path, resume=None, n_steps=50))
 
 
+def test_a_length_below_what_a_run_has_taken_is_refused_and_changes_nothing(tmp_path):
+    run = cut_off(tmp_path, 25)
+    before = (run / "config.json").read_bytes()
+    with pytest.raises(ValueError, match=rf"{run} has taken 20 updates already, n_steps=5 asks for no more"):
+        go_on(tmp_path, resume=run, n_steps=5)
+    assert (run / "config.json").read_bytes() == before
+    assert not run_folder.is_finished(run)
+    assert go_on(tmp_path, resume=run, n_steps=20).grad_step == 20  # It only has to end.
+    assert run_folder.is_finished(run)
+
+
+def test_a_refusal_after_the_settings_were_compared_changes_nothing(tmp_path):
+    ended = go_on(tmp_path, resume=None, callbacks=[lambda algo, row: False]).run_dir
+    done = max(int(path.stem[5:]) for path in run_folder.checkpoints(ended))
+    before = (ended / "config.json").read_bytes()
+    with pytest.raises(ValueError, match=f"n_steps={done} asks for no more"):
+        go_on(tmp_path, resume=ended, n_steps=done, log_interval=7)
+    assert (ended / "config.json").read_bytes() == before
+
+
 def test_a_population_that_has_ended_says_so_or_goes_further(tmp_path):
     ended = go_on_together(members(), tmp_path, None)
     with pytest.raises(

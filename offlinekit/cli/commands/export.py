@@ -60,9 +60,11 @@ def command(
 
     Formats: onnx (extra `onnx`), torch-export, torchscript, and numpy, which needs nothing but numpy and the one file
     offlinekit/deploy.py. RUN_OR_POLICY is a run folder, or a policy file such as policy.okt. The card, such as
-    policy.md, has data, settings and what `offlinekit ope RUN` has estimated.
+    policy.onnx.md, has data, settings and what `offlinekit ope RUN` has estimated of this policy. Without --dataset a
+    rule of rows that lies there from another export is removed.
     """
     import offlinekit
+    from offlinekit.core.sharing import card_of
 
     subject = find(run, which)
     form = form or ("onnx" if out is None else None)
@@ -76,4 +78,4 @@ def command(
     size = target.stat().st_size
     click.echo(f"Wrote {target}: {type(algo).__name__}, {algo.grad_step:,} updates, {size:,} bytes")
     click.echo(f"Its actions are those of {subject.policy} to {tolerance:g}")
-    click.echo(f"Card: {target.with_suffix('.md')}")
+    click.echo(f"Card: {card_of(target)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 
 import click
 
@@ -47,4 +48,6 @@ def command(policy: Path, out: Path | None, params: Path | None) -> None:
             ("actions", space_text(algo.impl.action_space)),
         ]
     )
-    click.echo(f"\nWrote {target}; next: offlinekit evaluate {target} --env ID, or export, ope, select")
+    click.echo(
+        f"\nWrote {target}; next: offlinekit evaluate {quote(str(target))} --env ID, or export, ope, select"
+    )

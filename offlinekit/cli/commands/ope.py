@@ -92,12 +92,15 @@ def command(
     """Judge a policy by recorded episodes, without an environment.
 
     RUN_OR_POLICY is a run folder, or a policy file such as policy.okt. The episodes should be others than those
-    it learned from. A run folder keeps the estimates in ope.json, for the card of an export.
+    it learned from. A run folder keeps the estimates in ope.json, for the card of an export
+    of the same policy.
     """
     import offlinekit
     from offlinekit.algos.fqe import fitted_by
+    from offlinekit.core.sharing.card import POLICY
     from offlinekit.core.units import SampledPolicy
     from offlinekit.metrics.ope import ESTIMATORS, estimate
+    from offlinekit.training.policy_file import hash_of_networks
 
     if unknown := [given for given in estimators if given not in ESTIMATORS]:
         raise click.BadParameter(
@@ -139,7 +142,7 @@ def command(
         "weights": "not used" if report.mean_weight is None else str(report.mean_weight),
     }
     plain = {**report.to_json(), **facts}
-    _keep(run, plain)
+    _keep(run, {**plain, POLICY: hash_of_networks(algo.impl), "updates": algo.grad_step})
     if as_json:
         click.echo(json_text(plain))
         return

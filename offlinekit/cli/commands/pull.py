@@ -34,7 +34,7 @@ def command(source: str, out: Path | None, revision: str | None, sha256: str | N
 
     Each file is checked against the bytes and the SHA-256 of files.json; files that could hold code are refused.
     """
-    from offlinekit.core.sharing import pull
+    from offlinekit.core.sharing import card_of, pull
 
     with usage("SOURCE"):
         policy = pull(
@@ -44,6 +44,6 @@ def command(source: str, out: Path | None, revision: str | None, sha256: str | N
             sha256=sha256,
             max_bytes=max_bytes,
         )
-    click.echo(f"Fetched {policy}, checked against its SHA-256; read its card: {policy.with_suffix('.md')}")
+    click.echo(f"Fetched {policy}, checked against its SHA-256; read its card: {card_of(policy)}")
     loads = "offlinekit.load" if policy.suffix == ".okt" else "see docs/deploy.md"
     click.echo(f"Load it: {loads}({str(policy)!r})" if policy.suffix == ".okt" else f"Act with it: {loads}")

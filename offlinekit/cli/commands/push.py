@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 
 import click
 
@@ -30,12 +31,12 @@ def command(run: Path, destination: str, which: str, revision: str | None, priva
     holds data alone: .okt, .onnx or the .safetensors of the numpy format. A policy of a run gets its card here.
     """
     import offlinekit
-    from offlinekit.core.sharing import push, write_card
-    from offlinekit.core.sharing.card import describes
+    from offlinekit.core.sharing import card_of, push, write_card
+    from offlinekit.core.sharing.beside import describes
 
     subject = find(run, which)
-    if subject.policy.suffix == ".okt" and not describes(subject.policy.with_suffix(".md"), subject.policy):
+    if subject.policy.suffix == ".okt" and not describes(card_of(subject.policy), subject.policy):
         write_card(subject.policy, offlinekit.load(subject.policy, device="cpu"), run=subject.folder)
     with usage("DESTINATION"):
         where = push(subject.policy, destination, revision=revision, private=private)
-    click.echo(f"Pushed {subject.policy} to {where}; fetch it with: offlinekit pull {where}")
+    click.echo(f"Pushed {subject.policy} to {where}; fetch it with: offlinekit pull {quote(where)}")

@@ -83,7 +83,7 @@ def command(policies: tuple[Path, ...], dataset: str, **options: Any) -> None:
     read, or does not fit the data, is left out.
     """
     import offlinekit
-    from offlinekit.cli.runs import find, load_dynamics
+    from offlinekit.cli.runs import load_dynamics, locate
     from offlinekit.core.units import SampledPolicy
     from offlinekit.datasets import get_dataset
     from offlinekit.metrics.ope.selection import select
@@ -93,7 +93,7 @@ def command(policies: tuple[Path, ...], dataset: str, **options: Any) -> None:
         data, _ = get_dataset(dataset, **options["dataset_options"])
 
     def named(path: Path) -> tuple[str, Any]:
-        algo = offlinekit.load(find(path, "last").policy)
+        algo = offlinekit.load(locate(path, "last").policy)
         algo.check(data)
         return str(path), algo
 

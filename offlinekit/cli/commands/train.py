@@ -70,8 +70,7 @@ class RunOrAuto(click.Path):
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
-    default=Path("runs"),
-    help="Folder for the run's own folder.",
+    help="Folder for the run's own folder.  [default: runs]",
 )
 @click.option("--device", help="auto, cpu, cuda, cuda:1.  [default: auto]")
 @setting_options("progress", "preemptible")
@@ -90,8 +89,8 @@ class RunOrAuto(click.Path):
     "--resume",
     type=RunOrAuto(exists=True, file_okay=False, path_type=Path),
     metavar="RUN|auto",
-    help="Run folder to go on with; the other options come from it. auto: the newest unfinished run of the same "
-    "options in --out, else a new one.",
+    help="Run folder to go on with; options that are not given come from it. auto: the newest unfinished run of the "
+    "same options in --out, else a new one.",
 )
 @preview_options
 @debug_option

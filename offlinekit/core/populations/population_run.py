@@ -65,7 +65,7 @@ class RunsSideBySide(ABC, Generic[R, G]):
     def _steps(self) -> Generator[tuple[int, Rows], None, None]:
         if not self.run_groups:
             first = self.runs[0]
-            raise nothing_left("each member", first.done, first.n_steps)
+            raise nothing_left("each member", first.done, first.n_steps, first.unit)
         bar = self._bar()
         try:
             self._open([run for run in self.runs if not run.is_over])

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from offlinekit.core.sharing.beside import card_of
 from offlinekit.core.sharing.bundle import pull, push
 from offlinekit.core.sharing.card import write_card
 from offlinekit.core.sharing.seen_rows import SeenRows
 
-__all__ = ["SeenRows", "pull", "push", "write_card"]
+__all__ = ["SeenRows", "card_of", "pull", "push", "write_card"]

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from offlinekit.core.sharing.card import describes
+from offlinekit.core.sharing.beside import RULE, card_of, describes, rule_of
 from offlinekit.core.sharing.places import place_of
-from offlinekit.core.sharing.seen_rows import SUFFIX
+from offlinekit.core.sharing.seen_rows import SeenRows
 from offlinekit.datasets.download import sha256_of
 from offlinekit.errors import FileFormatError
 from offlinekit.io import atomic_folder, read_small
@@ -49,7 +49,7 @@ def push(policy: Path, destination: str, *, revision: str | None = None, private
 
     Raises:
         FileNotFoundError: Without the file, or without a card beside it.
-        FileFormatError: For a file that may hold code, and for a card of another file.
+        FileFormatError: For a file that may hold code, and for a card or a rule of another file.
         MissingExtraError: For a hub without the extra `hub`.
     """
     place = place_of(destination)
@@ -86,8 +86,10 @@ def pull(
 
     Raises:
         FileExistsError: If `out` is there.
-        FileFormatError: For a file other than its list says, too large, of a kind that may hold code, or without list.
+        FileFormatError: For a file other than its list says, too large, of a kind that may hold code, for a rule of
+            another policy, or without list.
         DownloadError: If a file cannot be fetched.
+        FileNotFoundError: If the source is a folder that there is not.
     """
     if out.exists():
         raise FileExistsError(f"{out} is there already; name another folder, or remove it")
@@ -103,6 +105,7 @@ def pull(
             raise FileFormatError(
                 f"{source} has {policy} of SHA-256 {files[policy].sha256}, expected {sha256}"
             )
+        SeenRows.beside(folder / policy)  # Only for its check.
     return out / policy
 
 
@@ -114,14 +117,18 @@ def _files_of(policy: Path) -> list[Path]:
         raise FileFormatError(
             f"{policy.name} is not of a kind that is data alone, {list(POLICIES)}; export it as onnx or numpy"
         )
-    card = policy.with_suffix(".md")
+    card = card_of(policy)
     if not card.is_file():
         raise FileNotFoundError(
             f"{policy} has no card {card.name} beside it; export it again, or call write_card(path, algo)"
         )
     if not describes(card, policy):
         raise FileFormatError(f"{card} describes another file than {policy.name}; export it again")
-    return [policy, card, *filter(Path.is_file, [policy.with_suffix(SUFFIX)])]
+    rule = rule_of(policy)
+    if rule is None:
+        return [policy, card]
+    SeenRows.load(rule, policy)  # Only for its check.
+    return [policy, card, rule]
 
 
 def _listed(path: Path, max_bytes: int) -> dict[str, Listed]:
@@ -169,7 +176,7 @@ def _check(path: Path, facts: Listed, source: str) -> None:
 
 
 def _policy_of(files: Mapping[str, Listed], source: str) -> str:
-    policies = [name for name in files if Path(name).suffix in POLICIES and not name.endswith(SUFFIX)]
+    policies = [name for name in files if Path(name).suffix in POLICIES and not name.endswith(RULE)]
     if len(policies) != 1:
         raise FileFormatError(f"{source} holds {len(policies)} policies, expected one")
     return policies[0]

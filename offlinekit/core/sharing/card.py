@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from typing_extensions import TypedDict, Unpack
 
-from offlinekit.core.sharing.seen_rows import SUFFIX, SeenRows, is_image_tree
+from offlinekit.core.sharing.beside import card_path, remove_outdated, rule_path
+from offlinekit.core.sharing.seen_rows import SeenRows, is_image_tree
 from offlinekit.datasets.download import sha256_of
 from offlinekit.datasets.fingerprint import fingerprint
 from offlinekit.envs.legal_actions import has_legal_actions, space_of_rest
 from offlinekit.errors import FileFormatError
-from offlinekit.io import atomic_write, read_small
+from offlinekit.io import atomic_write
 from offlinekit.training import run_folder
-from offlinekit.training.run_config import read
+from offlinekit.training.policy_file import hash_of_networks
+from offlinekit.training.run_config import Check, is_object, is_text, is_whole, read
 
 if TYPE_CHECKING:
     from offlinekit.core.algo import Algo
@@ -25,10 +27,17 @@ if TYPE_CHECKING:
 
 ESTIMATES = "ope.json"
 """File of a run folder with the off-policy estimates of its policy."""
+POLICY = "policy_sha256"
+"""Entry of that file: hash of the networks that they are of."""
 NO_ESTIMATES = (
     "No off-policy estimate was recorded. Make one on episodes that it has not learned from, then export again: "
     "`offlinekit ope RUN --dataset HELD_OUT`."
 )
+OF_ANOTHER = (
+    "The estimates that the run folder holds are of another of its policies{}, and left out. Make them anew: "
+    "`offlinekit ope RUN --dataset HELD_OUT`, with the same `--which` as the export."
+)
+UNKNOWN_POLICY = "an earlier version made the estimates and did not note of which policy of the run"
 NO_USE = "Not stated. State it with `intended_use=` (`--intended-use`) before others use the policy."
 LIMITS = (
     "It has learned from recorded data alone. What it does at observations unlike these data is not known.",
@@ -50,7 +59,7 @@ class CardFacts(TypedDict, total=False):
 
     Attributes:
         dataset: What it learned from: for a hash where no run folder has one, and for the rule of seen rows.
-        report: Off-policy estimates; None takes those that `offlinekit ope` left in the run folder.
+        report: Off-policy estimates; None takes those of this policy that `offlinekit ope` left in the run folder.
         intended_use: By whom, for what and where; a paragraph.
         run: Folder of the run that it learned in; None is that of the algorithm's last `fit`.
     """
@@ -70,16 +79,17 @@ def write_card(path: Path, algo: Algo, **facts: Unpack[CardFacts]) -> Path:
         facts: Those of `CardFacts`.
 
     Returns:
-        The path of the card, such as policy.md.
+        The path of the card, such as policy.onnx.md. A rule of the file that was there before is removed.
     """
     dataset, run = facts.get("dataset"), facts.get("run") or algo.run_dir
     config = run_folder.read_config(run) if run is not None and (run / "config.json").is_file() else {}
     given = facts.get("report")
-    report = _recorded(run) if given is None else given.to_json()
+    estimates = _recorded(run, algo) if given is None else _estimates(given.to_json())
     limits, use = list(LIMITS), facts.get("intended_use")
-    if dataset is not None and not is_image_tree(dataset.observations):
+    has_rule = dataset is not None and not is_image_tree(dataset.observations)
+    if dataset is not None and has_rule:
         seen = SeenRows.of(dataset)
-        limits.append(f"Rule of `{seen.save(path.with_suffix(SUFFIX)).name}`: {seen}.")
+        limits.append(f"Rule of `{seen.save(rule_path(path), path).name}`: {seen}.")
     parts = [
         _front_matter(algo),
         f"# {type(algo).__name__} on {_cell(algo.dataset_name)}",
@@ -88,26 +98,32 @@ def write_card(path: Path, algo: Algo, **facts: Unpack[CardFacts]) -> Path:
         _section("Policy", _table(_policy(algo))),
         _section("Data", _table(_data(algo, config, dataset))),
         _section("Settings", _table(_settings(algo, config))),
-        _section("Estimated value", NO_ESTIMATES if report is None else _estimates(report)),
+        _section("Estimated value", estimates),
         _section("Intended use", use.strip() if use else NO_USE),
         _section("Limits", "\n".join(f"- {limit}" for limit in limits)),
     ]
-    card = path.with_suffix(".md")
+    card = card_path(path)
     with atomic_write(card) as beside:
         beside.write_text("\n\n".join(parts) + "\n")
+    remove_outdated(path, has_rule=has_rule)
     return card
 
 
-def describes(card: Path, policy: Path) -> bool:
-    """Returns whether a card is that of a policy file as it is now."""
-    return card.is_file() and sha256_of(policy).encode() in read_small(card)
-
-
-def _recorded(run: Path | None) -> Mapping[str, Any] | None:
-    """Returns the estimates that a run folder holds."""
+def _recorded(run: Path | None, algo: Algo) -> str:
+    """Returns what a card says of the estimates that a run folder holds, if they are of this policy."""
     if run is None or not (run / ESTIMATES).is_file():
-        return None
-    return read(run / ESTIMATES, {"estimates": (lambda value: isinstance(value, dict), "an object")})
+        return NO_ESTIMATES
+    entries: dict[str, tuple[Check, str]] = {
+        "estimates": (is_object, "an object"),
+        POLICY: (is_text, "a hash"),
+    }
+    report = read(run / ESTIMATES, entries)
+    if report.get(POLICY) is None:
+        report = {**report, "warnings": [*report.get("warnings", ()), UNKNOWN_POLICY]}
+    elif report[POLICY] != hash_of_networks(algo.impl):
+        updates = report.get("updates")
+        return OF_ANOTHER.format(f", of {updates:,} updates" if is_whole(updates) else "")
+    return _estimates(report)
 
 
 def _file(path: Path) -> list[tuple[str, str]]:

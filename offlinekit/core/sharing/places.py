@@ -6,6 +6,7 @@ import os
 import shutil
 from pathlib import Path
 from typing import Protocol
+from urllib.error import HTTPError
 from urllib.parse import urlsplit
 
 from offlinekit.datasets.download import SCHEMES, download
@@ -14,6 +15,8 @@ from offlinekit.io import LARGEST_TEXT, atomic_folder, atomic_write, check_plain
 
 HUB = "hf:"
 """Prefix of a repository of a hub."""
+PUSHED = "give what offlinekit push has made, with all its files; if it was, push it again"
+"""What to do where one of the files of a policy is missing."""
 
 
 class Place(Protocol):
@@ -51,11 +54,18 @@ class Folder:
     def get(self, name: str, to: Path, revision: str | None, n_bytes: int | None) -> None:
         """Copies a file."""
         path = self.path / name
+        if not self.path.is_dir():
+            raise FileNotFoundError(f"there is no folder {self.path}; give one that offlinekit push has made")
         check_plain(path)
         if not path.is_file():
-            raise FileNotFoundError(f"{self.path} has no {name}; give a folder that offlinekit push has made")
+            raise FileFormatError(f"{self.path} has no {name}; {PUSHED}")
         check_size(path.stat().st_size, n_bytes, name)
-        shutil.copyfile(path, to)
+        try:
+            source = path.open("rb")
+        except OSError as error:
+            raise FileFormatError(f"{path} cannot be read ({error}); see who may read it") from error
+        with source, to.open("wb") as copy:
+            shutil.copyfileobj(source, copy)
 
 
 class Web:
@@ -72,7 +82,17 @@ class Web:
 
     def get(self, name: str, to: Path, revision: str | None, n_bytes: int | None) -> None:
         """Fetches a file."""
-        download(f"{self.url}/{name}", to, most_bytes=LARGEST_TEXT if n_bytes is None else n_bytes)
+        url = f"{self.url}/{name}"
+        try:
+            download(url, to, most_bytes=LARGEST_TEXT if n_bytes is None else n_bytes)
+        except DownloadError as error:
+            why = error.__cause__ or error
+            if isinstance(why, HTTPError) and why.code in (404, 410):
+                raise DownloadError(f"{self.url} has no {name} ({why}); {PUSHED}") from error
+            raise DownloadError(
+                f"{url} could not be fetched: {why}; see whether the server can be reached from here and shows it, or "
+                "copy the folder here and pull that"
+            ) from error
         to.with_name(f"{name}.sha256").unlink()
         to.with_name(f".{name}.lock").unlink()
 
@@ -119,7 +139,8 @@ class Hub:
             hub.hf_hub_download(**given, local_dir=to.parent)
         except (hub.errors.HfHubHTTPError, hub.errors.LocalEntryNotFoundError) as error:
             raise DownloadError(
-                f"{HUB}{self.repository} has no {name} that could be fetched: {error}"
+                f"{HUB}{self.repository} has no {name} that could be fetched: {error}; give a repository, and the "
+                "--revision of it, that offlinekit push has written"
             ) from error
         shutil.rmtree(to.parent / ".cache", ignore_errors=True)
 

@@ -12,6 +12,8 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save_file
 
+from offlinekit.core.sharing.beside import rule_of
+from offlinekit.datasets.download import sha256_of
 from offlinekit.envs.legal_actions import LEGAL_ACTIONS
 from offlinekit.errors import FileFormatError, UnsupportedError
 from offlinekit.io import atomic_write, read_small
@@ -22,8 +24,6 @@ if TYPE_CHECKING:
     from offlinekit.datasets import MDPDataset
     from offlinekit.types import ArrayTree
 
-SUFFIX = ".seen.safetensors"
-"""Of the file beside an exported policy."""
 MOST_ROWS = 2_000
 """Rows of the data that are kept to compare with."""
 QUANTILE = 0.999
@@ -96,31 +96,52 @@ class SeenRows:
             "changes"
         )
 
-    def save(self, path: Path) -> Path:
-        """Writes the rule as tensors."""
+    def save(self, path: Path, policy: Path | None = None) -> Path:
+        """Writes the rule as tensors, with the SHA-256 of the policy file that it is for, if it is given."""
         tensors = {"rows": self.rows, "scale": self.scale, "radius": np.array([self.radius])}
+        facts = {"format": 1} | ({} if policy is None else {"policy": sha256_of(policy)})
         with atomic_write(path) as beside:
-            save_file(tensors, str(beside), metadata={KEY: json.dumps({"format": 1})})
+            save_file(tensors, str(beside), metadata={KEY: json.dumps(facts)})
         return path
 
     @classmethod
-    def load(cls, path: Path) -> SeenRows:
+    def load(cls, path: Path, policy: Path | None = None) -> SeenRows:
         """Reads what `save` wrote.
 
+        Args:
+            path: Of the rule.
+            policy: File that it must be for, if it notes one; those of earlier versions do not.
+
         Raises:
-            FileFormatError: For a file that is damaged or holds something else.
+            FileFormatError: For a file that is damaged or holds something else, and for the rule of another policy.
         """
         try:
-            tensors = load(read_small(path))
+            content = read_small(path)
+            tensors = load(content)
             rows, scale, radius = (tensors[name] for name in NAMES)
             fits = rows.ndim == 2 and len(rows) and scale.shape == rows.shape[1:] and radius.shape == (1,)
             if not fits or not all(np.isfinite(tensor).all() for tensor in (rows, scale, radius)):
                 raise ValueError("its tensors do not fit one another")
-        except (SafetensorError, KeyError, ValueError, TypeError) as error:
+            noted = _facts(content).get("policy")
+        except (SafetensorError, KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
             raise FileFormatError(
                 f"{path} holds no rows that a policy has seen ({error}); export the policy again with dataset="
             ) from error
+        if policy is not None and noted is not None and noted != sha256_of(policy):
+            raise FileFormatError(
+                f"{path} is the rule of another policy than {policy.name}; export the policy again with dataset="
+            )
         return cls(rows, scale, float(radius[0]))
+
+    @classmethod
+    def beside(cls, policy: Path) -> SeenRows | None:
+        """Reads the rule that lies beside a policy file; None without one.
+
+        Raises:
+            FileFormatError: For one that is damaged, or of another policy.
+        """
+        path = rule_of(policy)
+        return None if path is None else cls.load(path, policy)
 
     def _squares(self, vector: Array) -> Array:
         """Returns the squared distances of a vector [D] to all rows, [M]."""
@@ -129,6 +150,13 @@ class SeenRows:
         changed = (apart[:, ~varies] > 1e-6 * np.abs(self.rows[:, ~varies])).any(1)
         squares = np.square(apart[:, varies] / self.scale[varies]).sum(1)
         return np.asarray(np.where(changed, np.float32(np.inf), squares))
+
+
+def _facts(content: bytes) -> dict[str, str]:
+    """Returns what a file of a rule notes beside its tensors; nothing of one that was made otherwise."""
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    facts: dict[str, str] = json.loads(header.get("__metadata__", {}).get(KEY, "{}"))
+    return facts
 
 
 def as_vectors(observations: ArrayTree) -> Array:

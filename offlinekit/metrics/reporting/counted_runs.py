@@ -25,8 +25,8 @@ class CountedRuns(NamedTuple):
 def counted_runs(runs: Sequence[RunResult]) -> CountedRuns:
     """Returns the runs that count as measurements of their own.
 
-    Two runs of one seed, algorithm, hyperparameters and dataset are one measurement: the longer counts, of equal ones
-    the first. A run whose return is not finite is no measurement.
+    Two runs of one seed, algorithm, dataset and settings that change results are one measurement: the longer counts,
+    of equal ones the first. A run whose return is not finite is no measurement.
     """
     left_out = [
         f"{run.folder.name} is left out: its return is {run.score()}, which is no finite number"
@@ -50,5 +50,5 @@ def _identity(run: RunResult) -> str:
     """Returns what two runs of one measurement share; a run that notes no seed is like no other."""
     seed = str(run.folder) if run.seed is None else run.seed
     return json.dumps(
-        [run.algo, run.hyperparameters, run.dataset, run.dataset_hash, seed], sort_keys=True, default=str
+        [run.algo, run.settings, run.dataset, run.dataset_hash, seed], sort_keys=True, default=str
     )

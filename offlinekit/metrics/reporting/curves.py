@@ -15,7 +15,8 @@ import numpy.typing as npt
 
 from offlinekit.errors import FileFormatError, OfflineKitError, did_you_mean
 from offlinekit.training import manifest, run_config
-from offlinekit.training.online.online_settings import OWN
+from offlinekit.training.online.online_settings import BEGAN_WITH, OWN, OnlineSettings
+from offlinekit.training.setup.settings import RunSettings, SharedSettings, result_names, settings_of
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Runs: TypeAlias = "Mapping[str, Iterable[str | Path]] | Iterable[str | Path]"
@@ -23,6 +24,10 @@ Runs: TypeAlias = "Mapping[str, Iterable[str | Path]] | Iterable[str | Path]"
 STEPS = {False: "updates", True: "environment steps"}
 """What steps count, by whether a run went online."""
 
+POLICY = "first_policy"
+"""Setting of an online run: the beginning of the hash of the policy that it began with."""
+WEIGHTING = {"weights": "loss_weights", "priorities": "prioritised"}
+"""Settings that may have no name, and the entries of a config that describe them then."""
 
 T = TypeVar("T")
 
@@ -146,7 +151,7 @@ def _as_groups(runs: Runs) -> dict[str, list[Path]]:
         return {label: [Path(path) for path in paths] for label, paths in runs.items()}
     paths = [Path(path) for path in ([runs] if isinstance(runs, str | Path) else runs)]
     names = [_read_names(path) for path in paths]
-    labels = setting_labels(names, [options_of(read_config(path)) for path in paths])
+    labels = setting_labels(names, [settings_of_run(read_config(path)) for path in paths])
     several = len({dataset for _, dataset in names}) > 1
     groups: dict[str, list[Path]] = {}
     for path, label, (_, dataset) in zip(paths, labels, names, strict=True):
@@ -154,28 +159,38 @@ def _as_groups(runs: Runs) -> dict[str, list[Path]]:
     return groups
 
 
-def setting_labels(
-    names: Sequence[tuple[str, str]], hyperparameters: Sequence[Mapping[str, Any]]
-) -> list[str]:
+def setting_labels(names: Sequence[tuple[str, str]], settings: Sequence[Mapping[str, Any]]) -> list[str]:
     """Returns a label for each run, by which runs of other settings are never taken for seeds of one.
 
     Args:
         names: (algorithm, dataset) of each run.
-        hyperparameters: Of each run.
+        settings: Of each run, as `settings_of_run` gives them; one that a run lacks may be any.
 
     Returns:
-        The algorithm; if its runs on that dataset differ in hyperparameters other than the seed, with these:
-        "IQL, expectile=0.9".
+        The algorithm; if its runs on that dataset differ in settings other than the seed, with these:
+        "IQL, expectile=0.9". Each seed may go online with a policy of its own, so policies are named only where
+        one seed has several.
     """
     held: dict[tuple[str, str], dict[str, set[str]]] = {}
-    for name, settings in zip(names, hyperparameters, strict=True):
-        for key, value in settings.items():
+    for name, own in zip(names, settings, strict=True):
+        for key, value in own.items():
             held.setdefault(name, {}).setdefault(key, set()).add(json.dumps(value, sort_keys=True))
     labels = []
-    for name, settings in zip(names, hyperparameters, strict=True):
-        differing = [key for key in settings if key != "seed" and len(held[name][key]) > 1]
-        labels.append(", ".join([name[0], *(f"{key}={settings[key]}" for key in differing)]))
-    return labels
+    for name, own in zip(names, settings, strict=True):
+        differing = [key for key in own if key not in ("seed", POLICY) and len(held[name][key]) > 1]
+        labels.append(", ".join([name[0], *(f"{key}={own[key]}" for key in differing)]))
+    begun: dict[tuple[str, str, Any], set[str]] = {}
+    places = [
+        (label, dataset, own.get("seed"))
+        for label, (_, dataset), own in zip(labels, names, settings, strict=True)
+    ]
+    for place, own in zip(places, settings, strict=True):
+        begun.setdefault(place, set()).update({own[POLICY]} if POLICY in own else ())
+    several = {place[:2] for place, policies in begun.items() if len(policies) > 1}
+    return [
+        f"{label}, {POLICY}={own[POLICY]}" if place[:2] in several and POLICY in own else label
+        for label, place, own in zip(labels, places, settings, strict=True)
+    ]
 
 
 def algo_of(config: Mapping[str, Any]) -> str:
@@ -187,6 +202,28 @@ def options_of(config: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the hyperparameters of a run and, if it went online, how."""
     how = {name: config[name] for name in OWN if name in config} if config.get("online") else {}
     return {**(config.get("hyperparameters") or {}), **how}
+
+
+def settings_of_run(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what the results of a run depend on beside its data and its length; empty without a config.
+
+    A setting that is younger than the run has its default. Without an environment, and for an online run of an earlier
+    version without its first policy, these are left out, which makes the run differ from no other in them.
+    """
+    if not config:
+        return {}
+    record: type[SharedSettings] = OnlineSettings if config.get("online") else RunSettings
+    known = settings_of(record)
+    found = {name: config.get(name, known[name].default) for name in result_names(record)}
+    for name, described in WEIGHTING.items():
+        found[name] = found[name] or config.get(described)
+    if config.get("env_id") or config.get("env_note"):
+        found |= {"env_id": config.get("env_id") or config["env_note"]}
+        found |= {"env_kwargs": config.get("env_kwargs") or {}}
+    if BEGAN_WITH in config:
+        begun = config[BEGAN_WITH] or {"updates": 0, "sha256": "none"}
+        found |= {"began_after": begun["updates"], POLICY: begun["sha256"][:8]}
+    return {**found, **options_of(config)}
 
 
 def dataset_name(runs: Runs) -> str | None:

@@ -20,6 +20,7 @@ from offlinekit.metrics.reporting.curves import (
     read_each,
     read_table,
     setting_labels,
+    settings_of_run,
 )
 from offlinekit.metrics.statistics.aggregates import Floats, score_of
 from offlinekit.metrics.statistics.budget import Budget
@@ -63,6 +64,11 @@ class RunResult:
     def hyperparameters(self) -> dict[str, Any]:
         """Of the algorithm and, if it went online, how."""
         return options_of(self.config)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What its results depend on beside its data and its length: hyperparameters among them."""
+        return settings_of_run(self.config)
 
     @property
     def is_online(self) -> bool:
@@ -174,12 +180,12 @@ def find_runs(paths: Iterable[str | Path]) -> list[Path]:
 def by_group(runs: Sequence[RunResult]) -> dict[tuple[str, str], list[RunResult]]:
     """Returns {(dataset, algorithm): runs}, sorted by name, runs in the order of their seeds.
 
-    Runs of one algorithm that differ in hyperparameters are apart, and these named beside the algorithm.
+    Runs of one algorithm that differ in settings that change results are apart, and these named beside the algorithm.
 
     Raises:
         ValueError: If runs of one name learned from data that differ, or are normalised by other references.
     """
-    labels = setting_labels([(run.algo, run.dataset) for run in runs], [run.hyperparameters for run in runs])
+    labels = setting_labels([(run.algo, run.dataset) for run in runs], [run.settings for run in runs])
     groups: dict[tuple[str, str], list[RunResult]] = {}
     named = [(run.dataset, label, run) for label, run in zip(labels, runs, strict=True)]
     for dataset, label, run in sorted(named, key=lambda each: (*each[:2], each[2].seed or 0)):

@@ -83,6 +83,8 @@ class OnlineSettings(SharedSettings, total=False):
 
 OWN = tuple(name for name in plain_names(OnlineSettings) if name not in SharedSettings.__annotations__)
 """Settings of an online run that no other has, as config.json has them."""
+BEGAN_WITH = "began_with"
+"""Entry of the config of an online run: updates and hash of the policy that it began with; null for a new one."""
 
 
 def share_of(mixing: object) -> tuple[float, float] | None:

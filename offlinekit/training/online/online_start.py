@@ -16,11 +16,11 @@ from offlinekit.envs.env_facts import name_of, run_facts
 from offlinekit.envs.env_spaces import check_learnable
 from offlinekit.envs.frame_stacking import fit_stack
 from offlinekit.envs.given_env import GivenEnv, statistics_kept
-from offlinekit.errors import TrainingError
+from offlinekit.errors import NotFittedError, TrainingError
 from offlinekit.fields import Count, checked
 from offlinekit.interfaces import Sampler
 from offlinekit.sampling.loss_weights import describe
-from offlinekit.training import run_folder
+from offlinekit.training import policy_file, run_folder
 from offlinekit.training.engines.engine import Engine
 from offlinekit.training.evaluations import make_evaluations, try_evaluators
 from offlinekit.training.online.acting import ActingLoop, replay
@@ -38,11 +38,16 @@ from offlinekit.training.online.online_checks import (
     recorded_weights,
 )
 from offlinekit.training.online.online_run import OnlineRun
-from offlinekit.training.online.online_settings import OnlineSettings, resets_of, share_of
+from offlinekit.training.online.online_settings import (
+    BEGAN_WITH,
+    OnlineSettings,
+    resets_of,
+    share_of,
+)
 from offlinekit.training.online.remembering import make_memory, weighed
 from offlinekit.training.online.resets import reset
 from offlinekit.training.setup.description import describe_data, describe_run
-from offlinekit.training.setup.resuming import compare_config, find_run, resume
+from offlinekit.training.setup.resuming import check_length, compare_config, find_run, resume
 from offlinekit.training.setup.row_weighting import as_priorities, draw_by_losses
 from offlinekit.training.setup.settings import completed, evaluators_of
 
@@ -87,6 +92,7 @@ def start_online(
     envs = make_environments(env, settings["n_envs"])
     check_learnable(envs[0])
     example = example_row(dataset, envs[0], algo.seed or 0)
+    begun = _began_with(algo, settings)
     weights = recorded_weights(dataset, settings["weights"], share)
     build_online(algo, dataset if dataset is None else weighed(dataset, weights), example)
     check_share(algo, share, dataset)
@@ -95,14 +101,15 @@ def start_online(
     data = _describe(dataset, envs[0], settings, weights)
     config = describe_run(algo, n_steps, settings, data, OnlineSettings)
     config |= {"online": name_of(envs[0]), "env_note": None, **run_facts(envs[0])}
-    config |= {"mixing": settings["mixing"], "reset": resets}
+    config |= {"mixing": settings["mixing"], "reset": resets, BEGAN_WITH: begun}
     with ExitStack() as held:
         folder = _folder_to_resume(algo, settings, config)
-        state = None
+        state = noted = None
         if folder is not None:
             held.enter_context(run_folder.locked(folder))
             state = resume(algo, folder, online=True)
-            compare_config(algo, folder, config, OnlineSettings)
+            check_length(algo, folder, state, n_steps)
+            noted = compare_config(algo, folder, config, OnlineSettings)
         else:
             reset(algo.impl, resets)
             algo.impl.begin_online()
@@ -144,9 +151,20 @@ def start_online(
             folder=folder,
         )
         experience.keep_in(run.folder)
+        run.noted = noted
         run.hold(held.pop_all())
     algo.run_dir, algo.history = run.folder, run.history
     return run
+
+
+def _began_with(algo: Algo, settings: OnlineSettings) -> dict[str, Any] | None:
+    """Returns updates and hash of the policy that a written run begins with; None for one without networks yet."""
+    if (settings["out"] or settings["resume"]) is None:
+        return None
+    try:
+        return {"updates": algo.grad_step, "sha256": policy_file.hash_of_networks(algo.impl)}
+    except NotFittedError:
+        return None
 
 
 def _engine(algo: Algo, sampler: Sampler, settings: OnlineSettings) -> Engine:

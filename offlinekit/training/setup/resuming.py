@@ -13,6 +13,7 @@ from offlinekit.errors import DatasetError
 from offlinekit.fields import Steps, checked
 from offlinekit.interfaces import Trainable
 from offlinekit.training import policy_file, run_folder
+from offlinekit.training.run import nothing_left
 from offlinekit.training.setup.settings import EARLIER, RunSettings, SharedSettings, result_names
 
 Record = type[SharedSettings]
@@ -80,16 +81,36 @@ def was_online(state: Mapping[str, Any]) -> bool:
     return "acted" in state
 
 
+def check_length(algo: Trainable, folder: Path, state: Mapping[str, Any], n_steps: int) -> None:
+    """Checks that a run has not gone beyond its new length; at its end it may be, since a killed one only has to end.
+
+    Args:
+        algo: At the checkpoint that it goes on from.
+        folder: Of the run.
+        state: Of the run.
+        n_steps: Of the whole run, environment steps if it went online.
+
+    Raises:
+        ValueError: For a length below what it has taken.
+    """
+    reached, unit = (state["acted"], "step") if was_online(state) else (algo.grad_step, "update")
+    if (done := reached - state["start"]) > n_steps:
+        raise nothing_left(str(folder), done, n_steps, unit)
+
+
 def compare_config(
     algo: Trainable, folder: Path, config: dict[str, Any], record: Record = RunSettings
-) -> None:
-    """Compares what a run was with what it goes on as: other settings are noted in config.json.
+) -> dict[str, Any] | None:
+    """Compares what a run was with what it goes on as.
 
     Args:
         algo: At the checkpoint that it goes on from.
         folder: Of the run.
         config: What it goes on as.
         record: Where its settings are declared.
+
+    Returns:
+        What config.json is to say once it goes on, which notes what was otherwise; None if nothing was.
 
     Raises:
         DatasetError: For other data than those that the run has learned from, or another environment.
@@ -100,15 +121,16 @@ def compare_config(
             f"{config['dataset']['name']!r}; go on only if it has",
             stacklevel=5,
         )
-        return
+        return None
     before, now = run_folder.read_config(folder), _as_json(config)
     refuse_other_data(folder, before, now)
     refuse_other_environment(folder, before, now)
     names = ("n_steps", *result_names(record))
     changed = {name: before[name] for name in names if name in before and before[name] != now.get(name)}
-    changed |= {name: before.get(name) for name in WEIGHTING if before.get(name) != now.get(name)}
+    others = (*WEIGHTING, *_judged_otherwise(before, now))
+    changed |= {name: before.get(name) for name in others if before.get(name) != now.get(name)}
     if not changed:
-        return
+        return None
     if weighting := [name for name in WEIGHTING if name in changed]:
         warnings.warn(
             f"{folder} goes on with other {' and '.join(weighting)} of its rows than it was begun with; "
@@ -122,9 +144,22 @@ def compare_config(
             stacklevel=5,
         )
     earlier = [*before.get(EARLIER, []), {"until": algo.grad_step, **changed}]
-    run_folder.rewrite_config(
-        folder, {**before, **{name: now.get(name) for name in changed}, EARLIER: earlier}
-    )
+    return {**before, **{name: now.get(name) for name in changed}, EARLIER: earlier}
+
+
+def _judged_otherwise(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Returns the entries of where and by what a run is judged that may have changed.
+
+    A run that goes on without its environment keeps what names it. Metrics are in the config of the command line alone.
+    """
+    was, is_now = ((c.get("env_id"), c.get("env_note"), c.get("env_kwargs") or {}) for c in (before, now))
+    had_gone = before.get("env_id") and before.get("eval_env") == "none"
+    names = ["metrics"] if now.get("metrics") else []
+    if now.get("online") or was != is_now or had_gone:
+        names.append("eval_env")
+    if not now.get("online") and was != is_now and any(is_now[:2]):
+        names += ENV_FACTS
+    return names
 
 
 def refuse_other_data(

@@ -318,5 +318,6 @@ def comparable(config: Mapping[str, Any], record: type[Any] = RunSettings) -> di
     settings = settings_of(record)
     defaults = {name: settings[name].default for name in plain_names(record)}
     cosmetic = (name for name, setting in settings.items() if setting.cosmetic)
-    apart = (*cosmetic, EARLIER, "env_spaces")  # The spaces of an environment that the other entries name.
+    # A run goes on from its checkpoint, whatever policy is there now; the other entries name the environment.
+    apart = (*cosmetic, EARLIER, "began_with", "env_spaces")
     return {name: value for name, value in {**defaults, **config}.items() if name not in apart}

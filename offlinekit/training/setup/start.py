@@ -23,7 +23,7 @@ from offlinekit.training.run import Run
 from offlinekit.training.setup.contention import warn_of_contention
 from offlinekit.training.setup.data_parallel import RANK_0_ALONE, share
 from offlinekit.training.setup.description import describe_data, describe_run
-from offlinekit.training.setup.resuming import compare_config, find_run, resume
+from offlinekit.training.setup.resuming import check_length, compare_config, find_run, resume
 from offlinekit.training.setup.row_weighting import as_priorities, draw_by_losses, resolved, weighted_dataset
 from offlinekit.training.setup.settings import RunSettings, complete, evaluators_of, plain
 from offlinekit.training.trackers import find_factories
@@ -78,6 +78,8 @@ def start_run(
         if folder is not None and (team is None or team.is_rank_zero):
             held.enter_context(run_folder.locked(folder))  # Before its checkpoints are read.
         state = resume(algo, folder, resume_step) if folder else None
+        if folder is not None and state is not None:
+            check_length(algo, folder, state, n_steps)
         learned = weighted_dataset(dataset, settings["weights"], team)
         algo.build(learned)
         algo.dataset_name = dataset.name
@@ -91,8 +93,7 @@ def start_run(
         try_evaluators(learner, dataset, evaluators_of(settings))
         sampler = _prepare_sampler(algo, learned, settings, make_sampler)
         config = describe_run(algo, n_steps, settings, data)
-        if folder is not None:
-            compare_config(algo, folder, config)
+        noted = None if folder is None else compare_config(algo, folder, config)
         run = algo.run_class(
             algo,
             _engine(algo, sampler, settings),
@@ -113,6 +114,7 @@ def start_run(
             value_alarm(learner, learned, settings["value_alarm"]),
             partial(warn_of_one_action, learner, dataset),
         )
+        run.noted = noted
         run.hold(held.pop_all())
     algo.run_dir, algo.history = run.folder, run.history
     warn_of_contention(algo.impl.device)
