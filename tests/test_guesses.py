@@ -295,7 +295,9 @@ def test_keywords_of_online_runs(guessed, meant):
 
 
 def test_the_number_of_steps_has_other_names_elsewhere():
-    with pytest.raises(TypeError, match="fit_online has no keyword 'total_timesteps'; did you mean 'n_steps'"):
+    with pytest.raises(
+        TypeError, match="fit_online has no keyword 'total_timesteps'; did you mean 'n_steps'"
+    ):
         SAC(**SMALL).fit_online("Pendulum-v1", total_timesteps=2)
 
 

@@ -30,7 +30,9 @@ from offlinekit.training.setup.settings import N_STEPS
 )
 @policy_argument
 @click.option("--env", "env_id", help="Gymnasium environment to act in.  [default: the run's own]")
-@click.option("--steps", type=click.IntRange(min=1), default=N_STEPS, show_default=True, help="Environment steps.")
+@click.option(
+    "--steps", type=click.IntRange(min=1), default=N_STEPS, show_default=True, help="Environment steps."
+)
 @click.option("--dataset", help="Name or path, or none.  [default: what the run has learned from]")
 @reader_options("dataset_options")
 @click.option("--eval-env", help="Gymnasium environment to evaluate in.  [default: another one of --env]")

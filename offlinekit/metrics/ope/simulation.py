@@ -15,6 +15,7 @@ from offlinekit.core.algo import Algo
 from offlinekit.core.bases.model_based import ModelBased
 from offlinekit.envs.past.sight import sight_of
 from offlinekit.errors import UnsupportedError
+from offlinekit.ground.action_spaces import every_action
 from offlinekit.metrics.ope.logged import Floats
 from offlinekit.metrics.ope.target import TargetPolicy
 from offlinekit.types import Array
@@ -37,7 +38,10 @@ class DynamicsModel(Protocol):
     def sample_steps(
         self, observations: Array, actions: Array, rng: np.random.Generator
     ) -> tuple[Array, Array, Array]:
-        """Draws next observations [K, B, D], rewards [K, B] and ends, bool [K, B], of steps [K, B, ...]."""
+        """Draws next observations [K, B, D], rewards [K, B] and ends, bool [K, B], of steps [K, B, ...].
+
+        Actions are [K, B, A], or numbers [K, B] as the dataset has them: of its space, whose first may not be 0.
+        """
 
 
 DynamicsLike: TypeAlias = "DynamicsModel | Algo | str | Path"
@@ -151,9 +155,9 @@ def simulated(
 
 
 def drawn_actions(target: TargetPolicy, observations: Array, rng: np.random.Generator) -> Array:
-    """Returns actions [B] drawn from the probabilities of discrete ones, else those that the policy takes, [B, A]."""
+    """Returns actions as the dataset has them: discrete ones [B] drawn by their probabilities, else [B, A]."""
     if not target.discrete:
         return np.asarray(target.act(observations))
     thresholds = target.probabilities(observations).cumsum(1)
     drawn = rng.random((len(thresholds), 1)) * thresholds[:, -1:] >= thresholds
-    return np.asarray(drawn.sum(1).clip(0, thresholds.shape[1] - 1))
+    return every_action(target.action_space)[drawn.sum(1).clip(0, thresholds.shape[1] - 1)]
