@@ -217,9 +217,11 @@ class EnvironmentFitness(Configured):
 
     def report(self, winner: Algo) -> Reported:
         """Plays episodes from fresh seeds."""
+        from scipy import stats
+
         returns = self._returns(winner, self.n_reported, 2**30 + derive(self._seed, "report") % 2**30)
         value, error = _mean(returns)
-        half = 1.96 * error
+        half = float(stats.t.ppf(0.975, len(returns) - 1)) * error
         return Reported(
             value, value - half, value + half, f"{len(returns)} episodes of seeds that chose nothing"
         )
