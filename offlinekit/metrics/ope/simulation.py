@@ -136,8 +136,9 @@ def simulated(
         past = [*past[1:], observations]
         seen = observations if n_seen == 1 else np.stack(past, 2)
         is_cut = alive & (cuts == step)
-        for k in np.flatnonzero(is_cut.any(1)) if beyond is not None else ():
-            total[k, is_cut[k]] += gamma**step * shares[is_cut[k]] * beyond(seen[k, is_cut[k]], int(k))
+        if beyond is not None:
+            for k in np.flatnonzero(is_cut.any(1)).tolist():
+                total[k, is_cut[k]] += gamma**step * shares[is_cut[k]] * beyond(seen[k, is_cut[k]], k)
         alive &= ~is_cut
         if not alive.any():
             break
@@ -195,7 +196,7 @@ def _known_cuts(dataset: MDPDataset) -> Floats:
     """Returns 1 for episodes that are known to go on behind their cut, else 0, [E]; of those that ended, the mean."""
     cut = _cut(dataset)
     known = dataset.final_known.astype(np.float64)
-    return np.where(cut, known, known[cut].mean() if cut.any() else 1.0)
+    return np.asarray(np.where(cut, known, known[cut].mean() if cut.any() else 1.0))
 
 
 def _cut(dataset: MDPDataset) -> Array:
@@ -209,4 +210,4 @@ def drawn_actions(target: TargetPolicy, observations: Array, rng: np.random.Gene
         return np.asarray(target.act(observations))
     thresholds = target.probabilities(observations).cumsum(1)
     drawn = rng.random((len(thresholds), 1)) * thresholds[:, -1:] >= thresholds
-    return every_action(target.action_space)[drawn.sum(1).clip(0, thresholds.shape[1] - 1)]
+    return np.asarray(every_action(target.action_space)[drawn.sum(1).clip(0, thresholds.shape[1] - 1)])

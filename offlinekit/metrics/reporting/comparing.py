@@ -230,10 +230,8 @@ def _runs_needed(parts: Sequence[Floats], difference: float) -> int | None:
     def suffice(n: int) -> bool:
         return _detectable(parts, (n, n)) <= abs(difference)
 
-    known = (
-        (stats.norm.ppf(0.975) + stats.norm.ppf(POWER)) ** 2 * total / difference**2
-    )  # Of known variances.
-    low = high = max(2, math.ceil(known))
+    z = float(stats.norm.ppf(0.975) + stats.norm.ppf(POWER))
+    low = high = max(2, math.ceil(z**2 * total / difference**2))  # As many as known variances need.
     if low > MANY:
         return low
     while not suffice(high):
