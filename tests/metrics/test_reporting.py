@@ -15,7 +15,7 @@ from run_folders import write_run
 
 from offlinekit.errors import FileFormatError
 from offlinekit.metrics.reporting import page
-from offlinekit.metrics.reporting.comparing import compare_runs, compare_scores
+from offlinekit.metrics.reporting.comparing import compare_runs
 from offlinekit.metrics.reporting.counted_runs import counted_runs
 from offlinekit.metrics.reporting.curves import read_curves
 from offlinekit.metrics.reporting.figures import figures_of
@@ -93,58 +93,6 @@ def test_scores_of_several_tasks_take_as_many_runs_as_each_has(tmp_path: Path) -
     groups = by_group(runs)
     np.testing.assert_array_equal(score_matrix(groups, "IQL", "final"), [[10, 50], [20, 60]])
     assert score_matrix(groups, "BC", "final") is None
-
-
-def test_a_difference_by_hand() -> None:
-    # {1, 2, 3} and {5, 7}: means 2, 6, variances 1, 2; squared error 1 / 3 + 2 / 2 = 4 / 3;
-    # degrees of freedom (4 / 3)**2 / ((1 / 9) / 2 + 1 / 1) = 32 / 19 = 1.684.
-    from scipy import stats
-
-    found = compare_scores([1.0, 2.0, 3.0], [5.0, 7.0])
-    margin = stats.t.ppf(0.975, 32 / 19) * math.sqrt(4 / 3)
-    assert (found.means, found.difference) == ((2.0, 6.0), -4.0)
-    assert found.interval == pytest.approx((-4 - margin, -4 + margin))
-    assert found.improvement == 0
-    theirs = stats.ttest_ind([1.0, 2.0, 3.0], [5.0, 7.0], equal_var=False).confidence_interval()
-    assert found.interval == pytest.approx((theirs.low, theirs.high))
-    # z = 1.95996 + 0.84162 = 2.80159: detectable z sqrt(4 / 3) = 3.235; needed z**2 (1 + 2) / 16 = 1.47, at least 2.
-    assert found.detectable == pytest.approx(3.235, abs=1e-3)
-    assert found.runs_needed == 2
-    assert not found.suffices
-
-
-def test_seeds_that_suffice_and_seeds_that_do_not() -> None:
-    assert (
-        compare_scores([10.0, 11.0, 12.0], [1.0, 2.0, 3.0]).verdict
-        == "A, the first, is better; the seeds suffice"
-    )
-    assert compare_scores([1.0, 2.0, 3.0], [10.0, 11.0, 12.0]).verdict.startswith("B, the second, is better")
-    # Means 5 and 6, variances 50 each: 2.80159**2 * 100 / 1 = 784.9.
-    close = compare_scores([0.0, 10.0], [1.0, 11.0])
-    assert close.runs_needed == 785
-    assert close.verdict.endswith(
-        "do not suffice to tell which is better; a difference as observed needs about 785 seeds each"
-    )
-    alone = compare_scores([1.0], [2.0, 3.0])
-    assert math.isnan(alone.interval[0])
-    assert alone.runs_needed is None
-    assert "one run of a group" in alone.verdict
-    assert (
-        compare_scores([1.0, 2.0], [1.0, 2.0]).verdict == "the seeds do not suffice to tell which is better"
-    )
-
-
-def test_several_tasks_add_the_spread_within_each() -> None:
-    # Tasks of {0, 2} and {10, 14}: variances 2 and 8. Of the mean over the two tasks: (2 + 8) / 4 = 2.5; against a
-    # group that does not vary: squared error 2.5 / 2, detectable 2.80159 sqrt(1.25) = 3.132. Degrees of freedom,
-    # from the parts 2 / 2 / 4 and 8 / 2 / 4: 1.25**2 / (0.0625 + 1) = 1.4706.
-    from scipy import stats
-
-    found = compare_scores([[0.0, 10.0], [2.0, 14.0]], [[1.0, 1.0], [1.0, 1.0]])
-    assert found.difference == 5.5
-    assert found.detectable == pytest.approx(3.132, abs=1e-3)
-    margin = stats.t.ppf(0.975, 1.5625 / 1.0625) * math.sqrt(1.25)
-    assert found.interval == pytest.approx((5.5 - margin, 5.5 + margin))
 
 
 def test_groups_are_compared_on_what_they_share(tmp_path: Path) -> None:
@@ -486,13 +434,6 @@ def test_small_numbers_keep_their_digits() -> None:
     assert in_words(-0.5, -1.0, 0.0) == "-0.500 [-1.000, 0.000]"
     assert mean_interval(np.array([0.1, 0.3])) == pytest.approx((0.2, 0.2 - 1.27062, 0.2 + 1.27062), abs=1e-5)
     assert math.isnan(mean_interval(np.array([1.0]))[1])
-
-
-def test_groups_without_spread_never_suffice() -> None:
-    for first, second in (([1.0, 1.0], [2.0, 2.0]), ([1.0, 1.1, 1.2], [9.0, 9.0, 9.0])):
-        found = compare_scores(first, second)
-        assert not found.suffices
-        assert found.verdict.startswith("the runs of a group do not differ at all")
 
 
 def test_text_of_other_formats_is_shown_as_it_is() -> None:

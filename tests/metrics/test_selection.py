@@ -283,7 +283,7 @@ def test_returns_in_dynamics_have_the_units_of_the_fits():
     )
     baseline = 10.0 * np.asarray(data.rewards, np.float64)
     target = TargetPolicy(GreedyPolicy(constant(2)), data.action_space)
-    found = model_gain_of(Arms(0.1, -0.1, 0.1, -0.1), target, fit, baseline, data)
+    found = model_gain_of(Arms(0.1, -0.1, 0.1, -0.1), target, [fit], baseline, data)
     # 10 (2 - 1). Models deviate by 10 sqrt(4 * 0.01 / 3), episodes of 0, 10 and 20 by 8.165 / sqrt(300) or so.
     assert found.gain == pytest.approx(10.0, abs=1e-3)
     error = np.hypot(10 * np.sqrt(0.04 / 3), baseline.std(ddof=1) / np.sqrt(300))

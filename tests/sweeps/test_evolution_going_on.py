@@ -12,12 +12,12 @@ import pytest
 import torch
 from torch import nn
 
-from offlinekit.algos import DQN, IQL, DiscreteCQL
+from offlinekit.algos import DQN, FQE, IQL, DiscreteCQL
 from offlinekit.datasets import MDPDataset
 from offlinekit.directions import more_is_better
 from offlinekit.errors import DatasetError
 from offlinekit.nn.encoders import MLPEncoder
-from offlinekit.sweeps import PBT, EnvironmentFitness, Evolution, Range
+from offlinekit.sweeps import PBT, EnvironmentFitness, Evolution, OfflineFitness, Range
 from offlinekit.testing import small_dataset
 
 QUIET = {"progress": False, "steps": 3}
@@ -224,3 +224,39 @@ def test_an_encoder_that_grew_beside_one_of_ones_own_goes_on(tmp_path):
     grown = run(2, out=tmp_path)
     assert any(member.encoder != MLPEncoder((16,)) for member in grown.population)
     assert same(bits(run(3, resume=grown.run_dir).population), bits(run(3, out=None).population))
+
+
+def test_all_judges_discount_as_the_first_member_did_when_the_run_began(dataset, tmp_path, monkeypatch):
+    judged, start = [], FQE.start_value
+    monkeypatch.setattr(FQE, "start_value", lambda fit, data: judged.append(fit.gamma) or start(fit, data))
+    moves = {"no_mutation": 0.0, "architecture": 0.0, "parameters": 0.0, "hyperparameter": 1.0}
+    scheduler = Evolution(search={"gamma": [0.5, 0.9]}, seed=0, elitism=False, **moves)
+
+    def run(gammas, generations, fitness=None, **given):
+        members = [make(seed=seed, gamma=gamma) for seed, gamma in enumerate(gammas)]
+        fitness = fitness or OfflineFitness(n_steps=2, n_resamples=2)
+        judged.clear()
+        found = evolve(dataset, scheduler, fitness, members, generations, **given)
+        return [member.gamma for member in found.population], {*judged}, found.run_dir
+
+    # Members move from 0.5 to 0.9 and back in the second generation.
+    gammas, discounts, folder = run([0.5, 0.5], 2, out=tmp_path)
+    assert (gammas, discounts) == ([0.9, 0.9], {0.5})
+    # A run goes on with members as they are by now, and a judge as it was.
+    assert run(gammas, 3, resume=folder)[1] == {0.5}
+    fitness = OfflineFitness(n_steps=2, n_resamples=2, gamma=0.7)
+    assert run([0.5, 0.5], 2, fitness=fitness, out=None)[1] == {0.7}
+
+
+def test_a_fitness_without_a_run_discounts_as_the_first_member_that_it_meets(dataset, monkeypatch):
+    judged, start = [], FQE.start_value
+    monkeypatch.setattr(FQE, "start_value", lambda fit, data: judged.append(fit.gamma) or start(fit, data))
+    fitness = OfflineFitness(n_steps=2, n_resamples=2)
+    for gammas in ([0.5, 0.9], [0.6, 0.8]):  # Prepared anew, it forgets what it met.
+        fitness.prepare(dataset, 0)
+        members = [make(gamma=gamma).build(dataset) for gamma in gammas]
+        judged.clear()
+        fitness.judge(members, 1)
+        fitness.judge(members[::-1], 2)
+        fitness.report(members[1])
+        assert {*judged} == {gammas[0]}

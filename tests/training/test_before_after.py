@@ -31,6 +31,15 @@ def test_report_by_hand():
     assert BeforeAfter.of(rows, reference=60.0).regret == 11.25
 
 
+def test_regret_ends_where_the_score_crosses_the_reference():
+    # Against 10: 10 short, then 10 above: the triangle 10 * 50 / 2 = 250, then nothing; / 200 = 1.25.
+    assert BeforeAfter.of(history((0, 0.0), (100, 20.0), (200, 10.0))).regret == 1.25
+    # Against 15: 5 above, then 15 short, below it for 75 of 100 steps: 15 * 75 / 2 = 562.5; the same on the way back;
+    # / 200 = 5.625.
+    rows = history((0, 20.0), (100, 0.0), (200, 20.0))
+    assert BeforeAfter.of(rows, reference=15.0).regret == 5.625
+
+
 def test_a_score_that_never_falls_or_never_comes_back():
     rising = BeforeAfter.of(history((0, 1.0), (10, 2.0)))
     assert (rising.dip, rising.recovered_at, rising.regret) == (0.0, 0, 0.5)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 Reach = Literal["rows", "corrected", "mixed", "model", "flow", "rollout"]
 """How far an estimator looks: at recorded rows; at them and a model whose errors they correct; at both, partly; at a
-model's values; at the flow between states; at rollouts of as many steps as the longest episode."""
+model's values; at the flow between states; at rollouts that are cut as recorded episodes are."""
 
 WHOLE = "whole episodes"
 TO_THE_CUT = "to the cut"

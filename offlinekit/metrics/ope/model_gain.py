@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from offlinekit.algos.fqe import FQE
 from offlinekit.metrics.ope.logged import Floats
 from offlinekit.metrics.ope.simulation import DynamicsModel, simulated
 from offlinekit.metrics.ope.target import TargetPolicy
+from offlinekit.types import Array
 
 if TYPE_CHECKING:
     from offlinekit.datasets import MDPDataset
@@ -21,7 +23,7 @@ class ModelGain:
     """Gain of a policy over the behaviour in K models.
 
     Attributes:
-        gain: Mean return in the models minus that of the recorded episodes.
+        gain: Mean value in the models minus that of the recorded episodes.
         error: Of it: the deviation of the models' returns and the standard error of the episodes' together.
         degrees: K - 1.
     """
@@ -32,20 +34,32 @@ class ModelGain:
 
 
 def model_gain_of(
-    dynamics: DynamicsModel, target: TargetPolicy, fit: FQE, baseline: Floats, dataset: MDPDataset
+    dynamics: DynamicsModel,
+    target: TargetPolicy,
+    fits: Sequence[FQE],
+    baseline: Floats,
+    dataset: MDPDataset,
 ) -> ModelGain:
-    """Rolls a policy out in dynamics, and returns its gain in units of the fit's rewards.
+    """Rolls a policy out in dynamics, and returns its gain in units of the fits' rewards.
+
+    Rollouts stop at the cuts of the recorded episodes and count there what the fits say of the rest, as the baseline
+    does: gains of one horizon, and that of the behaviour 0.
 
     Args:
         dynamics: The models.
         target: What acts.
-        fit: Whose discount and units are taken.
+        fits: FQE of it on the data, then on bootstraps, one of which each model takes; discount and units are theirs.
         baseline: [E], of the behaviour, as `baseline_of` returns it.
         dataset: Whose first states episodes begin with.
     """
-    scaler = fit.scaling.reward
+    first, resampled = fits[0], fits[1:] or fits
+    scaler = first.scaling.reward
     scale = None if scaler is None else scaler.transform
-    simulation = simulated(dynamics, target, dataset, fit.gamma, fit.seed or 0, scale)
+
+    def beyond(observations: Array, k: int) -> Floats:
+        return target.state_values(resampled[k % len(resampled)].predict_value, observations)
+
+    simulation = simulated(dynamics, target, dataset, first.gamma, first.seed or 0, scale, beyond)
     spread, chance = simulation.values.std(ddof=1), baseline.std(ddof=1) / np.sqrt(len(baseline))
     gain = float(simulation.returns.mean() - baseline.mean())
     return ModelGain(gain, float(np.hypot(spread, chance)), len(simulation.values) - 1)

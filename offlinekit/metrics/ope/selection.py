@@ -225,7 +225,7 @@ def _model_gains(
     for name, policy in policies.items():
         fit = members[name][0]
         target = fitted_target(policy, fit, dataset) or TargetPolicy(fit.choices_at, dataset.action_space)
-        gains[name] = model_gain_of(model, target, fit, baseline, dataset)
+        gains[name] = model_gain_of(model, target, members[name], baseline, dataset)
     return gains
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
@@ -15,6 +16,7 @@ from offlinekit.core.algo import Algo
 from offlinekit.core.bases.model_based import ModelBased
 from offlinekit.envs.past.sight import sight_of
 from offlinekit.errors import UnsupportedError
+from offlinekit.ground.action_spaces import every_action
 from offlinekit.metrics.ope.logged import Floats
 from offlinekit.metrics.ope.target import TargetPolicy
 from offlinekit.types import Array
@@ -37,7 +39,10 @@ class DynamicsModel(Protocol):
     def sample_steps(
         self, observations: Array, actions: Array, rng: np.random.Generator
     ) -> tuple[Array, Array, Array]:
-        """Draws next observations [K, B, D], rewards [K, B] and ends, bool [K, B], of steps [K, B, ...]."""
+        """Draws next observations [K, B, D], rewards [K, B] and ends, bool [K, B], of steps [K, B, ...].
+
+        Actions are [K, B, A], or numbers [K, B] as the dataset has them: of its space, whose first may not be 0.
+        """
 
 
 DynamicsLike: TypeAlias = "DynamicsModel | Algo | str | Path"
@@ -99,8 +104,9 @@ def simulated(
     gamma: float,
     seed: int = 0,
     scale: Callable[[Array], Array] | None = None,
+    beyond: Callable[[Array, int], Floats] | None = None,
 ) -> Simulation:
-    """Rolls the policy out in each model from the first states of the data, for as long as its longest episode.
+    """Rolls the policy out in each model from the first states of the data, to the cuts of `cuts_of`.
 
     Args:
         dynamics: The models.
@@ -109,10 +115,46 @@ def simulated(
         gamma: Discount factor of one step.
         seed: Of all draws.
         scale: Makes rewards what returns add up; None leaves them in the units of the data.
+        beyond: Values [B] of observations, and of the number of a model, that are added where a rollout is cut; those
+            of episodes whose final observation was not recorded count to the cut. None adds nothing.
 
     Raises:
         ValueError: For fewer than two models, whose spread says nothing.
     """
+    n_models, rng, n = _checked(dynamics), np.random.default_rng(seed), dataset.n_episodes
+    starts = np.asarray(dataset.observations)[dataset.episode_starts]
+    copies = -(-ROLLOUTS // n)
+    observations: Array = np.broadcast_to(
+        np.tile(starts, (copies, 1)), (n_models, copies * n, starts.shape[1])
+    )
+    cuts = cuts_of(dataset, (n_models, copies), np.random.default_rng((seed, 1)))
+    shares = np.tile(_known_cuts(dataset), copies)
+    n_seen = sight_of(target.source).history
+    past = [observations] * n_seen
+    total, alive = np.zeros(observations.shape[:2]), np.ones(observations.shape[:2], np.bool_)
+    for step in count():
+        past = [*past[1:], observations]
+        seen = observations if n_seen == 1 else np.stack(past, 2)
+        is_cut = alive & (cuts == step)
+        if beyond is not None:
+            for k in np.flatnonzero(is_cut.any(1)).tolist():
+                total[k, is_cut[k]] += gamma**step * shares[is_cut[k]] * beyond(seen[k, is_cut[k]], k)
+        alive &= ~is_cut
+        if not alive.any():
+            break
+        actions = drawn_actions(target, seen.reshape(-1, *seen.shape[2:]), rng)
+        actions = actions.reshape(*alive.shape, *actions.shape[1:])
+        observations, rewards, ends = dynamics.sample_steps(observations, actions, rng)
+        earned = rewards if scale is None else scale(rewards)
+        total += gamma**step * np.where(alive, earned, 0.0)
+        alive &= ~ends
+    each = total.reshape(n_models, copies, n).mean(1)
+    counts = rng.multinomial(n, np.full(n, 1 / n), size=n_models)
+    return Simulation(each.mean(0), (counts * each).sum(1) / n)
+
+
+def _checked(dynamics: DynamicsModel) -> int:
+    """Returns how many models there are, after a check that their spread says something."""
     n_models = int(getattr(dynamics, "n_simulated", dynamics.n_members))
     if n_models < 2:
         raise ValueError(
@@ -123,37 +165,49 @@ def simulated(
         warnings.warn(
             "the interval of model_based holds if each model learned from episodes drawn anew; fit the dynamics with "
             "bootstrap='episodes'",
-            stacklevel=3,
+            stacklevel=4,
         )
-    rng, n = np.random.default_rng(seed), dataset.n_episodes
-    starts = np.asarray(dataset.observations)[dataset.episode_starts]
-    copies = -(-ROLLOUTS // n)
-    observations: Array = np.broadcast_to(
-        np.tile(starts, (copies, 1)), (n_models, copies * n, starts.shape[1])
-    )
-    n_seen = sight_of(target.source).history
-    past = [observations] * n_seen
-    total, alive = np.zeros(observations.shape[:2]), np.ones(observations.shape[:2], np.bool_)
-    for step in range(int(dataset.episode_lengths().max())):
-        past = [*past[1:], observations]
-        seen = observations if n_seen == 1 else np.stack(past, 2)
-        actions = drawn_actions(target, seen.reshape(-1, *seen.shape[2:]), rng)
-        actions = actions.reshape(*alive.shape, *actions.shape[1:])
-        observations, rewards, ends = dynamics.sample_steps(observations, actions, rng)
-        earned = rewards if scale is None else scale(rewards)
-        total += gamma**step * np.where(alive, earned, 0.0)
-        alive &= ~ends
-        if not alive.any():
-            break
-    each = total.reshape(n_models, copies, n).mean(1)
-    counts = rng.multinomial(n, np.full(n, 1 / n), size=n_models)
-    return Simulation(each.mean(0), (counts * each).sum(1) / n)
+    return n_models
+
+
+def cuts_of(dataset: MDPDataset, shape: tuple[int, int], rng: np.random.Generator) -> Array:
+    """Returns after how many steps rollouts are cut, int64 [K, C * E]: C from the start of each episode in K models.
+
+    From the start of an episode that was cut, where it was. One that ended says only that its cut would have come no
+    sooner: each of its rollouts draws one from what the data say of cuts from there on (Kaplan & Meier 1958), at most
+    the steps of the longest episode. So the behaviour's own rollouts return what is recorded, whatever cuts there are.
+
+    Args:
+        dataset: With E episodes.
+        shape: K and C.
+        rng: Draws cuts.
+    """
+    lengths, cut = dataset.episode_lengths(), _cut(dataset)
+    longest = int(lengths.max())
+    n_cut = np.bincount(lengths[cut], minlength=longest + 1)
+    n_longer = len(lengths) - np.cumsum(np.bincount(lengths, minlength=longest + 1))
+    uncut = np.cumprod(1 - n_cut / np.maximum(n_cut + n_longer, 1))  # The probability of none by each step.
+    chances = rng.random((*shape, len(lengths))) * uncut[lengths - 1]
+    drawn = np.searchsorted(-uncut, -chances).clip(lengths, longest)
+    return np.asarray(np.where(cut, lengths, drawn).reshape(shape[0], -1))
+
+
+def _known_cuts(dataset: MDPDataset) -> Floats:
+    """Returns 1 for episodes that are known to go on behind their cut, else 0, [E]; of those that ended, the mean."""
+    cut = _cut(dataset)
+    known = dataset.final_known.astype(np.float64)
+    return np.asarray(np.where(cut, known, known[cut].mean() if cut.any() else 1.0))
+
+
+def _cut(dataset: MDPDataset) -> Array:
+    """Returns which episodes did not end with a terminal, bool [E]."""
+    return np.asarray(~dataset.terminals[dataset.episode_ends - 1])
 
 
 def drawn_actions(target: TargetPolicy, observations: Array, rng: np.random.Generator) -> Array:
-    """Returns actions [B] drawn from the probabilities of discrete ones, else those that the policy takes, [B, A]."""
+    """Returns actions as the dataset has them: discrete ones [B] drawn by their probabilities, else [B, A]."""
     if not target.discrete:
         return np.asarray(target.act(observations))
     thresholds = target.probabilities(observations).cumsum(1)
     drawn = rng.random((len(thresholds), 1)) * thresholds[:, -1:] >= thresholds
-    return np.asarray(drawn.sum(1).clip(0, thresholds.shape[1] - 1))
+    return np.asarray(every_action(target.action_space)[drawn.sum(1).clip(0, thresholds.shape[1] - 1)])

@@ -95,7 +95,9 @@ class OfflineFitness(Configured):
     max_distance: Annotated[
         Positive, "Largest mean distance of its actions from the data, in deviations."
     ] = 1.0
-    gamma: Annotated[Probability | None, "Discount of the estimate; None takes the first member's."] = None
+    gamma: Annotated[
+        Probability | None, "Discount of the estimate; None takes that of the first member given."
+    ] = None
     fit_settings: Annotated[
         Mapping[str, object], "Hyperparameters of `FQE` in each fit, such as encoder and batch_size."
     ] = dataclasses.field(default_factory=dict)
@@ -109,8 +111,12 @@ class OfflineFitness(Configured):
         """Splits the episodes into those to learn from, those of the judge and those of the second judge."""
         learned, held = dataset.split(1 - self.held_out, seed=derive(seed, "held out") % 2**31)
         self._judging, self._reporting = held.split(0.5, seed=derive(seed, "second judge") % 2**31)
-        self._seed = seed
+        self._seed, self._first_gamma = seed, self.gamma
         return learned
+
+    def keep_discount(self, gamma: float | None) -> None:
+        """Sets the discount of all judges to come, unless `gamma` does: it stays if that of members is searched."""
+        self._first_gamma = gamma
 
     def judge(self, members: Sequence[Algo], generation: int) -> list[Verdict]:
         """Returns the lower bound of each member, and who is held back."""
@@ -156,7 +162,9 @@ class OfflineFitness(Configured):
         from offlinekit.metrics.ope.fitted_policies import fits  # Here: scipy.stats takes a second.
 
         named = {str(number): member for number, member in enumerate(members)}
-        gamma = members[0].gamma if self.gamma is None else self.gamma
+        if self._first_gamma is None:
+            self.keep_discount(members[0].gamma)
+        gamma = self._first_gamma if self.gamma is None else self.gamma
         settings: dict[str, Any] = {"gamma": gamma, **self.fit_settings}
         fitted = fits(named, data, n_steps=self.n_steps, n_resamples=n, seed=seed, **settings)
         return list(fitted.values())
@@ -209,9 +217,11 @@ class EnvironmentFitness(Configured):
 
     def report(self, winner: Algo) -> Reported:
         """Plays episodes from fresh seeds."""
+        from scipy import stats
+
         returns = self._returns(winner, self.n_reported, 2**30 + derive(self._seed, "report") % 2**30)
         value, error = _mean(returns)
-        half = 1.96 * error
+        half = float(stats.t.ppf(0.975, len(returns) - 1)) * error
         return Reported(
             value, value - half, value + half, f"{len(returns)} episodes of seeds that chose nothing"
         )

@@ -24,6 +24,7 @@ from offlinekit.sweeps.evolution.breeding import Breeding, bred
 from offlinekit.sweeps.evolution.evolution_settings import EvolutionSettings
 from offlinekit.sweeps.evolution.fitness import (
     EnvironmentFitness,
+    OfflineFitness,
     Reported,
     Verdict,
     as_fitness,
@@ -124,12 +125,18 @@ class Generations:
             member.build(self.dataset)
             scheduler.check(member)
         check_rankable(self.fitness, members, self.dataset)
+        self._keep_discount(members[0].config)
         self.lineage = Lineage()
         self.moves: list[tuple[int | None, str]] = []
         self.folder: Path | None = None
         self.progress = Progress("evolution", settings["generations"], shown=False)
         self._factories = find_factories(settings["loggers"])
         self.interrupted = self.preempted = False
+
+    def _keep_discount(self, first: Mapping[str, Any]) -> None:
+        """Gives the judge the discount of the first member as the run began with it, which its evolution.json holds."""
+        if isinstance(self.fitness, OfflineFitness):
+            self.fitness.keep_discount(first.get("gamma"))
 
     def steps(self) -> Iterator[Generation]:
         """Yields each generation when it is judged and saved.
@@ -355,6 +362,7 @@ class Generations:
             self.folder, self.lineage, self.population.algos, before["members"], self.scheduler.search.keys()
         )
         self.population.algos[:] = held
+        self._keep_discount(before["members"][0])
         note(self.folder, before, config, number)
 
 

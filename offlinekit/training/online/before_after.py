@@ -51,8 +51,10 @@ class BeforeAfter:
         steps, scores = [step for step, _, _ in measured], [value for _, value, _ in measured]
         before, after, lowest = scores[0], scores[-1], min(scores)
         goal = after if reference is None else reference
-        short = [max(goal - value, 0.0) for value in scores]
-        areas = [(steps[i + 1] - steps[i]) * (short[i] + short[i + 1]) / 2 for i in range(len(steps) - 1)]
+        short = [goal - value for value in scores]
+        areas = [
+            (steps[i + 1] - steps[i]) * _mean_short(short[i], short[i + 1]) for i in range(len(steps) - 1)
+        ]
         worst = scores.index(lowest)
         back = [step for step, value in zip(steps[worst:], scores[worst:], strict=True) if value >= before]
         return cls(
@@ -69,6 +71,14 @@ class BeforeAfter:
     def row(self) -> dict[str, float | int | None]:
         """Returns the report as one row of a table."""
         return asdict(self)
+
+
+def _mean_short(first: float, last: float) -> float:
+    """Returns the mean of max(x, 0) along a line from one number to another: over a triangle if it crosses 0."""
+    low, high = sorted((first, last))
+    if high <= 0:
+        return 0.0
+    return (low + high) / 2 if low >= 0 else high**2 / (2 * (high - low))
 
 
 def advice(policy: float, behaviour: float, random: float | None = None, margin: float = 0.05) -> str:
