@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from offlinekit.fields import parse_pairs
 Function = TypeVar("Function", bound=Callable[..., Any])
 SETTINGS = {"help_option_names": ["-h", "--help"], "show_default": True, "max_content_width": 100}
 DEBUG = "offlinekit.debug"
+IMPORTS = "offlinekit.imports"
 
 
 def _set_debug(ctx: click.Context, _: click.Parameter, value: bool) -> None:
@@ -42,12 +44,25 @@ def import_module(name: str) -> ModuleType:
     return importlib.import_module(name)
 
 
-def _import(_: click.Context, parameter: click.Parameter, modules: tuple[str, ...]) -> None:
+def _import(ctx: click.Context, parameter: click.Parameter, modules: tuple[str, ...]) -> None:
+    ctx.meta[IMPORTS] = modules
     for name in modules:
         try:
             import_module(name)
         except ImportError as error:
             raise click.BadParameter(f"cannot import {name!r} ({error})", param=parameter) from error
+
+
+def imports() -> list[str]:
+    """Returns the words by which the command under way was told to import modules, for one that goes on with it."""
+    ctx = click.get_current_context(silent=True)
+    modules = () if ctx is None else ctx.meta.get(IMPORTS, ())
+    return [word for module in modules for word in ("--import", module)]
+
+
+def command_line(*words: object) -> str:
+    """Returns a command of offlinekit as a shell takes it, with the modules that this one was told to import."""
+    return shlex.join(["offlinekit", *imports(), *map(str, words)])
 
 
 class RunOrPolicy(click.Path):

@@ -8,10 +8,11 @@ from typing import Any
 
 import click
 
-from offlinekit.cli.options import options_of_file, usage
+from offlinekit.cli.options import command_line, options_of_file, usage
 from offlinekit.cli.output import number, table, with_error
 from offlinekit.cli.runs import make_env
 from offlinekit.datasets import get_dataset
+from offlinekit.errors import TrainingError
 from offlinekit.sweeps import Plan, Sweep, Trial
 
 SHOWN = 20
@@ -102,7 +103,18 @@ def report_anew(sweep: Sweep, seeds: int) -> None:
         _, env = get_dataset(plan.dataset, **plan.dataset_options)
     if env is None:
         raise click.UsageError("--report-seeds plays in an environment; name one by --eval-env")
-    values = Sweep(sweep.folder, plan, sweep.dataset, env, sweep.progress).report(seeds)
+    anew = Sweep(sweep.folder, plan, sweep.dataset, env, sweep.progress)
+    anew.preemptible = sweep.preemptible
+    remedy = f"go on with: {command_line('sweep', '--resume', sweep.folder, '--report-seeds', seeds)}"
+    try:
+        values = anew.report(seeds)
+    except KeyboardInterrupt as error:
+        raise type(error)(f"; {remedy}") from None
+    except TrainingError:
+        if not anew.out_of_time:
+            raise
+        click.echo(f"Out of time; {remedy}")
+        return
     click.echo(f"Best setting {sweep.best().values} with {seeds} new seeds: return {_mean(values)}")
 
 

@@ -11,7 +11,7 @@ from offlinekit.algos import Population
 from offlinekit.core.populations.grouping import structure
 from offlinekit.datasets import MDPDataset
 from offlinekit.directions import COLUMNS
-from offlinekit.errors import FileFormatError, did_you_mean
+from offlinekit.errors import FileFormatError, TrainingError, did_you_mean
 from offlinekit.ground.progress import Progress
 from offlinekit.metrics.evaluators import FQE_NAME, OF_A_USER, known_evaluators
 from offlinekit.sweeps import sweep_files
@@ -38,6 +38,8 @@ class Sweep:
 
     Attributes:
         preemptible: Whether SIGTERM and SIGUSR1 save checkpoints of all runs and raise Preempted.
+        out_of_time: Whether runs of the last `run` or `report` came to the end of `max_seconds` before that of
+            their updates; a further call goes on with them.
     """
 
     def __init__(
@@ -49,7 +51,7 @@ class Sweep:
         progress: bool = True,
     ) -> None:
         self.folder, self.plan, self.dataset, self.env, self.progress = folder, plan, dataset, env, progress
-        self.preemptible = False
+        self.preemptible = self.out_of_time = False
         self.whole = self._progress(shown=False)
         if plan.metric.startswith("eval/") and env is None:
             raise ValueError(
@@ -126,11 +128,13 @@ class Sweep:
     def run(self) -> list[Trial]:
         """Runs trials until each is done or is run by another process, and returns all that are done.
 
-        A sweep that was cut off goes on with a further call, its runs from their newest checkpoints.
+        A sweep that was cut off, or is `out_of_time`, goes on with a further call, its runs from their newest
+        checkpoints.
 
         Raises:
             KeyboardInterrupt: At Ctrl-C, after checkpoints of all runs; Preempted if `preemptible` is set.
         """
+        self.out_of_time = False
         with self._progress(self.progress) as self.whole:
             self.whole.advance(sum(trial.state != "running" for trial in self.trials()))
             self.whole.first = self.whole.done
@@ -190,13 +194,25 @@ class Sweep:
     def report(self, seeds: int, metric: str = "eval/return_mean") -> list[float]:
         """Trains the best setting with seeds that had no part in its choice, and returns their metric.
 
-        The best of many values is flattered by luck; these are not.
+        The best of many values is flattered by luck; these are not. What was cut off goes on with a further call.
+
+        Raises:
+            TrainingError: If runs are out of time before the end of their updates, which `out_of_time` then says.
         """
         best, first = self.best(), self.plan.seed + self.plan.seeds
         members = [self.plan.make(best.values, first + i) for i in range(seeds)]
+        population = Population(members)
         with whole_runs():
-            for _ in fitter(self, Population(members), [None] * seeds, self.folder / "report", metric):
+            for _ in fitter(self, population, "auto", self.folder / "report", metric):
                 pass
+        going = [member for place, member in enumerate(members) if place not in population.errors]
+        short = [member for member in going if member.grad_step < self.plan.steps]
+        if short:
+            self.out_of_time = True
+            raise TrainingError(
+                f"seeds {', '.join(str(m.seed) for m in short)} are out of time after update {short[0].grad_step:,} of "
+                f"{self.plan.steps:,}; ask for the report again to go on"
+            )
         values = evaluate_trials(self, members, metric)
         run_folder.write_json(
             self.folder / "report.json",

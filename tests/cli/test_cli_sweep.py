@@ -71,6 +71,22 @@ def test_a_sweep_that_is_told_to_stop_saves_and_goes_on(number, code, call, data
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
+def test_a_sweep_that_is_out_of_time_ranks_nothing_and_says_how_to_go_on(call, data_file, tmp_path):
+    words = ("--algo", "discrete-bc", "--dataset", data_file, "--vary", "learning_rate=[1e-4,1e-2]")
+    done = call("sweep", *words, *SMALL, "--max-seconds", 1e-9, "--report-seeds", 2, "--out", tmp_path)
+    assert done.exit_code == 0, done.output
+    (folder,) = tmp_path.iterdir()
+    lines = done.stdout.splitlines()
+    assert [line.split()[-2:] for line in lines[2:4]] == [["-", "running"]] * 2
+    assert lines[-1] == f"Out of time; go on with: offlinekit sweep --resume {folder} --report-seeds 2"
+    plan = json.loads((folder / "plan.json").read_text())
+    (folder / "plan.json").write_text(json.dumps({**plan, "max_seconds": None}))
+    assert call("sweep", "--resume", folder).stdout.count("done") == 2
+    (folder / "plan.json").write_text(json.dumps(plan))
+    cut = call("sweep", "--resume", folder, "--report-seeds", 2)
+    assert cut.stdout.splitlines()[-1] == lines[-1]
+
+
 def test_a_file_holds_the_options_and_the_command_line_wins(call, data_file, tmp_path):
     (tmp_path / "sweep.yaml").write_text(
         f"algo: discrete_bc\ndataset: {data_file}\nvary: {{learning_rate: [0.001]}}\nsteps: 999999\n"

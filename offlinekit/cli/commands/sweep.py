@@ -10,6 +10,7 @@ import click
 from offlinekit.cli.options import (
     SETTINGS,
     algo_option,
+    command_line,
     dataset_option,
     debug_option,
     example,
@@ -114,9 +115,13 @@ def command(**options: Any) -> None:
     try:
         trials = sweep.run()
     except KeyboardInterrupt as error:
-        raise type(error)(f"; go on with: offlinekit sweep --resume {sweep.folder}") from None
+        raise type(error)(f"; go on with: {command_line('sweep', '--resume', sweep.folder)}") from None
     if not options["quiet"]:
         report(sweep, trials)
+    if sweep.out_of_time:
+        more = ("--report-seeds", options["report_seeds"]) if options["report_seeds"] else ()
+        click.echo(f"Out of time; go on with: {command_line('sweep', '--resume', sweep.folder, *more)}")
+        return
     if trials and all(trial.state == "failed" for trial in trials):
         raise TrainingError(
             f"all {len(trials)} trials failed; {sweep.folder}/results.csv says what ended them"
