@@ -14,6 +14,7 @@ from offlinekit.cli.options import options_of_file, usage
 from offlinekit.cli.output import json_text, number
 from offlinekit.cli.runs import make_env
 from offlinekit.datasets import get_dataset
+from offlinekit.datasets.registry import located
 from offlinekit.errors import FileFormatError, did_you_mean
 from offlinekit.metrics.evaluators import FQE_NAME
 from offlinekit.metrics.reporting.lineage import Lineage
@@ -186,6 +187,8 @@ def _fields(given: dict[str, Any]) -> dict[str, Any]:
     for name in NEEDED:
         if name not in fields:
             raise click.UsageError(f"Missing option '--{name}' (or '--config FILE', or '--resume FOLDER').")
+    if isinstance(fields["dataset"], str):
+        fields["dataset"] = located(fields["dataset"])
     return {**DEFAULTS, **fields}
 
 

@@ -19,6 +19,7 @@ from offlinekit.core.devices import check_device
 from offlinekit.core.renames import renamed
 from offlinekit.datasets import MDPDataset, get_dataset
 from offlinekit.datasets.fingerprint import fingerprint
+from offlinekit.datasets.registry import located
 from offlinekit.errors import FileFormatError
 from offlinekit.metrics import Budget, evaluate, get_evaluator, standard_error
 from offlinekit.training import run_folder
@@ -225,10 +226,9 @@ def _of_rank(options: dict[str, Any], team: ProcessGroup) -> dict[str, Any]:
 def _info(options: dict[str, Any], dataset: MDPDataset) -> dict[str, Any]:
     """Returns what the run's config.json keeps for other commands: how it was started."""
     named = "eval_env" in options
-    source = Path(options["dataset"])
     return {
         "dataset": {
-            "source": str(source.resolve()) if source.suffix and source.is_file() else options["dataset"],
+            "source": located(options["dataset"]),
             "options": options.get("dataset_options", {}),
         },
         "eval_env": options.get("eval_env"),

@@ -12,6 +12,7 @@ from offlinekit.cli.options import command_line, options_of_file, usage
 from offlinekit.cli.output import number, table, with_error
 from offlinekit.cli.runs import make_env
 from offlinekit.datasets import get_dataset
+from offlinekit.datasets.registry import located
 from offlinekit.errors import TrainingError
 from offlinekit.sweeps import Plan, Sweep, Trial
 
@@ -48,7 +49,7 @@ def make_sweep(options: dict[str, Any], begins: bool = True) -> Sweep:
         env = None  # Nothing looks at it, and evaluations take time.
     with usage("--metric"):
         if folder is not None or not begins:
-            return Sweep(folder or out, plan, dataset, env, not quiet)
+            return Sweep(folder or out / "new", plan, dataset, env, not quiet)
         return Sweep.create(out, plan, dataset, env, not quiet)
 
 
@@ -66,6 +67,8 @@ def _plan(given: dict[str, Any]) -> Plan:
                 raise click.UsageError(
                     f"Missing option '--{name}' (or '--config FILE', or '--resume FOLDER')."
                 )
+        if isinstance(fields.get("dataset"), str):
+            fields["dataset"] = located(fields["dataset"])
         return Plan.from_dict(fields, str(config or "the command line"))
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from offlinekit.algos import Population
 from offlinekit.core.populations.grouping import structure
 from offlinekit.datasets import MDPDataset
+from offlinekit.datasets.fingerprint import fingerprint
 from offlinekit.directions import COLUMNS
 from offlinekit.errors import FileFormatError, TrainingError, did_you_mean
 from offlinekit.ground.progress import Progress
@@ -21,13 +22,21 @@ from offlinekit.sweeps.space import corners
 from offlinekit.training import run_config, run_folder
 from offlinekit.training.evaluations import make_evaluations
 from offlinekit.training.interrupts import whole_runs
+from offlinekit.training.setup.resuming import refuse_other_data
 
 if TYPE_CHECKING:
     from offlinekit.interfaces import EnvSource
 
 
+ALONE = "load the policy of one of its runs with offlinekit.load"
+
+
 class Sweep:
     """Many settings of one algorithm, on which several processes may work at once.
+
+    Raises:
+        ValueError: For a metric that no run of the plan measures.
+        DatasetError: For other data than those that the sweep in this folder was made with.
 
     Args:
         folder: Of the sweep, which `create` makes.
@@ -58,12 +67,25 @@ class Sweep:
                 f"metric={plan.metric!r} needs an environment; name one by eval_env, or choose by "
                 f"one of {[FQE_NAME, *known_evaluators()]}"
             )
+        self._refuse_other_data()
         self._try_metric()
 
     def _progress(self, shown: bool) -> Progress:
         """Returns what counts the trials that are done."""
         total = len(self.plan.grid) if self.plan.trials is None else self.plan.trials
         return Progress(f"sweep of {self.plan.algo}", total, shown=shown, unit="trial")
+
+    def _refuse_other_data(self) -> None:
+        """Refuses to go on with other data, whose trials would be ranked beside those of before.
+
+        Raises:
+            DatasetError: If the hash of the data is not that which the sweep was made with.
+        """
+        path = self.folder / "plan.json"
+        known = run_config.read(path, sweep_files.PLAN).get(sweep_files.HASH) if path.is_file() else None
+        if known is not None:
+            now = {"name": self.dataset.name, "hash": fingerprint(self.dataset)}
+            refuse_other_data(self.folder, {"dataset": {"hash": known}}, {"dataset": now}, ALONE)
 
     def _try_metric(self) -> None:
         """Measures the metric of networks that have learned nothing, so that a sweep is not trained in vain.
@@ -106,10 +128,11 @@ class Sweep:
         progress: bool = True,
     ) -> Sweep:
         """Makes the folder of a new sweep within another one."""
-        sweep = cls(Path(out), plan, dataset, env, progress)  # Checked before there is a folder.
+        sweep = cls(Path(out) / "new", plan, dataset, env, progress)  # Checked before there is a folder.
         sweep.folder = run_folder.create(Path(out), f"sweep_{plan.algo}", dataset.name)
         (sweep.folder / "checkpoints").rename(sweep.folder / "trials")
-        run_folder.write_json(sweep.folder / "plan.json", plan.to_json())
+        noted = {**plan.to_json(), sweep_files.HASH: fingerprint(dataset)}
+        run_folder.write_json(sweep.folder / "plan.json", noted)
         return sweep
 
     @staticmethod
@@ -123,7 +146,8 @@ class Sweep:
         path = folder / "plan.json"
         if not path.is_file():
             raise FileNotFoundError(f"{folder} is no folder of a sweep: it has no plan.json")
-        return Plan.from_dict(run_config.read(path, sweep_files.PLAN), str(path))
+        noted = run_config.read(path, sweep_files.PLAN)
+        return Plan.from_dict({n: v for n, v in noted.items() if n != sweep_files.HASH}, str(path))
 
     def run(self) -> list[Trial]:
         """Runs trials until each is done or is run by another process, and returns all that are done.

@@ -47,6 +47,20 @@ def test_a_run_goes_on_with_more_generations(finished, call):
     assert "give generations=4 or more" in " ".join(over.output.split())
 
 
+def test_a_run_of_a_relative_path_goes_on_from_another_folder(call, data_file, tmp_path, monkeypatch):
+    shutil.copy(data_file, tmp_path / "data.h5")
+    monkeypatch.chdir(tmp_path)
+    words = ("--dataset", "data.h5", *WORDS, *SEARCH, *SMALL, "--generations", 1, "--out", "runs")
+    assert call("evolve", *words).exit_code == 0
+    (folder,) = (tmp_path / "runs").iterdir()
+    monkeypatch.chdir(folder)
+    done = call("evolve", "--resume", folder, "--generations", 2)
+    assert done.exit_code == 0, done.output
+    assert json.loads((folder / "evolution.json").read_text())["dataset"]["source"] == str(
+        tmp_path / "data.h5"
+    )
+
+
 def test_a_folder_asks_for_no_other_number_of_members(finished, call, tmp_path):
     folder = shutil.copytree(finished[0], tmp_path / "x")
     options = json.loads((folder / "command.json").read_text())

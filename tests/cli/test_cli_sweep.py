@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 
 import pytest
 
+from offlinekit.datasets import MDPDataset
 from offlinekit.metrics import more_is_better
 from offlinekit.sweeps import plan
 from offlinekit.training import run_folder
@@ -85,6 +87,25 @@ def test_a_sweep_that_is_out_of_time_ranks_nothing_and_says_how_to_go_on(call, d
     (folder / "plan.json").write_text(json.dumps(plan))
     cut = call("sweep", "--resume", folder, "--report-seeds", 2)
     assert cut.stdout.splitlines()[-1] == lines[-1]
+
+
+def test_a_sweep_of_a_relative_path_goes_on_from_another_folder_with_the_same_data_alone(
+    call, data_file, tmp_path, monkeypatch
+):
+    shutil.copy(data_file, tmp_path / "data.h5")
+    monkeypatch.chdir(tmp_path)
+    words = ("--algo", "discrete-bc", "--dataset", "data.h5", "--vary", "learning_rate=[1e-4]")
+    assert call("sweep", *words, *SMALL, "--out", "sweeps").exit_code == 0
+    (folder,) = (tmp_path / "sweeps").iterdir()
+    assert json.loads((folder / "plan.json").read_text())["dataset"] == str(tmp_path / "data.h5")
+    (run,) = (folder / "runs").iterdir()
+    assert json.loads((run / "config.json").read_text())["dataset"]["source"] == str(tmp_path / "data.h5")
+    monkeypatch.chdir(folder)
+    assert call("sweep", "--resume", folder).exit_code == 0
+    MDPDataset.load(data_file)[:3].save(tmp_path / "data.h5")
+    for more in ((), ("--report-seeds", 1)):
+        refused = call("sweep", "--resume", folder, *more)
+        assert (refused.exit_code, "has learned from other data" in refused.stderr) == (1, True)
 
 
 def test_a_file_holds_the_options_and_the_command_line_wins(call, data_file, tmp_path):

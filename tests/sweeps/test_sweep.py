@@ -17,7 +17,7 @@ import offlinekit
 from offlinekit.algos import Population
 from offlinekit.datasets import get_dataset
 from offlinekit.directions import less_is_better, more_is_better
-from offlinekit.errors import TrainingError
+from offlinekit.errors import DatasetError, TrainingError
 from offlinekit.metrics import evaluators
 from offlinekit.sweeps import Plan, Sweep, pack
 from offlinekit.sweeps import plan as plans
@@ -235,6 +235,21 @@ def test_a_report_is_of_seeds_that_the_sweep_has_not_used(tmp_path, dataset):
     report = json.loads((sweep.folder / "report.json").read_text())
     assert report["seeds"] == [2, 3, 4]
     assert report["values"] == sweep.best().values
+
+
+def test_a_sweep_goes_on_with_the_data_that_it_was_made_with(tmp_path, dataset):
+    sweep = make(tmp_path, dataset)
+    other = dataset[:10]
+    with pytest.raises(DatasetError, match="has learned from other data than 'pendulum-mixed'"):
+        Sweep(sweep.folder, sweep.plan, other, progress=False)
+    assert Sweep.create(
+        sweep.folder, sweep.plan, other, progress=False
+    )  # A sweep of its own, inside another.
+    path = sweep.folder / "plan.json"
+    noted = json.loads(path.read_text())
+    assert noted.pop("dataset_hash").startswith("sha256")
+    path.write_text(json.dumps(noted))  # As earlier versions wrote it.
+    assert Sweep(sweep.folder, Sweep.read_plan(sweep.folder), other, progress=False).plan == sweep.plan
 
 
 def test_a_metric_of_an_environment_needs_one(tmp_path, dataset):
