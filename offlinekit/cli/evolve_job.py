@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from offlinekit.algos import get_algo
-from offlinekit.cli.options import options_of_file, usage
+from offlinekit.cli.options import given_options, over_file, usage
 from offlinekit.cli.output import json_text, number
 from offlinekit.cli.runs import make_env
 from offlinekit.datasets import get_dataset
@@ -89,7 +89,7 @@ def evolve(options: dict[str, Any]) -> Evolved | None:
         click.UsageError: For names, settings and combinations that there are not.
     """
     previews = {name: options.pop(name) for name in ("print_config", "dry_run")}
-    given = {name: value for name, value in options.items() if value not in (None, {}, False, ())}
+    given = given_options(options)
     quiet, out, resume = given.pop("quiet", False), given.pop("out"), given.pop("resume", None)
     loggers, since = given.pop("loggers", ()), given.pop("from_generation", None)
     fields = _fields(given) if resume is None else _resumed(resume, given)
@@ -179,7 +179,7 @@ def _keep(generation: Generation, fields: Mapping[str, Any]) -> None:
 def _fields(given: dict[str, Any]) -> dict[str, Any]:
     config = given.pop("config", None)
     with usage("--config"):
-        fields = {**(options_of_file(config) if config else {}), **given}
+        fields = over_file(config, given)
         for name in fields:
             if name not in (*DEFAULTS, *NEEDED):
                 hint = did_you_mean(str(name), [*DEFAULTS, *NEEDED])

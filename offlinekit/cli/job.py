@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from offlinekit.algos import Population, get_algo
-from offlinekit.cli.options import usage
+from offlinekit.cli.options import given_options, usage
 from offlinekit.cli.output import number, table, with_error
 from offlinekit.cli.own_metrics import own_metrics, pointers
 from offlinekit.cli.runs import make_env
@@ -60,7 +60,7 @@ class Job:
         Raises:
             click.UsageError: For names, hyperparameters and combinations that there are not.
         """
-        options = _given(options)
+        options = given_options(options)
         drawn = not {"seed"} & {*options, *options.get("hyperparameters", {})}
         if team is not None:
             options = _of_rank(options, team)
@@ -202,16 +202,6 @@ def _budget(job: Job) -> Budget:
     return spent
 
 
-def _given(options: dict[str, Any]) -> dict[str, Any]:
-    """Returns the options that the user gave."""
-    empty: tuple[Any, ...] = ((), {})
-    return {
-        name: value
-        for name, value in options.items()
-        if value is not None and value is not False and value not in empty
-    }
-
-
 def _of_rank(options: dict[str, Any], team: ProcessGroup) -> dict[str, Any]:
     """Returns the options of one of the processes that torchrun has started: one seed for all, a device each."""
     if "seeds" in options:
@@ -286,7 +276,7 @@ def _options_of(config: dict[str, Any], folder: Path) -> dict[str, Any]:
         "metrics": tuple(config["metrics"]),
         **{name: config[name] for name in (*PLAIN, "loggers") if name in config},
     }
-    return _given(options)
+    return given_options(options)
 
 
 def _refuse_changes(given: dict[str, Any]) -> None:

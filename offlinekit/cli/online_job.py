@@ -9,7 +9,7 @@ import click
 import gymnasium
 
 import offlinekit
-from offlinekit.cli.options import usage
+from offlinekit.cli.options import given_options, usage
 from offlinekit.cli.output import number, pairs
 from offlinekit.cli.runs import find, load, make_env
 from offlinekit.datasets import MDPDataset, get_dataset
@@ -37,7 +37,7 @@ def finetune(run: Path, env_id: str | None, steps: int, dataset: str | None, opt
     options["eval_env"] = _other(env, options.pop("eval_env"))
     if guide := options.pop("guide"):
         options["guide"] = offlinekit.load(find(guide, "last").policy, device=algo.device)
-    given = {name: value for name, value in options.items() if value not in (None, False)}
+    given = given_options(options)
     with usage("--mixing"):
         share_of(given.get("mixing", "append"))
     with usage("--reset"):

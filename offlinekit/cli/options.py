@@ -5,11 +5,11 @@ from __future__ import annotations
 import importlib
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import click
 
@@ -17,6 +17,7 @@ from offlinekit.errors import OfflineKitError
 from offlinekit.fields import parse_pairs
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+Flags: TypeAlias = "Callable[[Mapping[str, Any]], dict[str, Any]]"
 SETTINGS = {"help_option_names": ["-h", "--help"], "show_default": True, "max_content_width": 100}
 DEBUG = "offlinekit.debug"
 IMPORTS = "offlinekit.imports"
@@ -166,6 +167,33 @@ def options_of_file(path: Path) -> dict[str, Any]:
 
     remedy = "name it by --eval-env, or its module by offlinekit --import MODULE"
     return checked(read_yaml(path), {"eval_env": REGISTERED}, f"{path}:", remedy)
+
+
+def given_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the options that the user gave, 0 among them: neither None nor a flag that is not set, nor empty."""
+    return {
+        name: value
+        for name, value in options.items()
+        if value is not None and value is not False and value not in ((), {})
+    }
+
+
+def over_file(path: Path | None, given: Mapping[str, Any], flags: Flags = dict) -> dict[str, Any]:
+    """Returns the options of a YAML file with those of the command line above them.
+
+    Options of names and values, such as `--set`, are merged name by name.
+
+    Args:
+        path: Of the file, or None.
+        given: What the command line gave.
+        flags: Turns the options of one of the two into fields, before either wins.
+
+    Raises:
+        FileFormatError: For a file that is none.
+    """
+    fields, own = flags(options_of_file(path) if path else {}), flags(given)
+    both = [n for n in own if isinstance(own[n], Mapping) and isinstance(fields.get(n), Mapping)]
+    return {**fields, **own, **{name: {**fields[name], **own[name]} for name in both}}
 
 
 SCHEMA = "offlinekit.schema"

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
 import click
 
-from offlinekit.cli.options import command_line, options_of_file, usage
+from offlinekit.cli.options import command_line, given_options, over_file, usage
 from offlinekit.cli.output import number, table, with_error
 from offlinekit.cli.runs import make_env
 from offlinekit.datasets import get_dataset
 from offlinekit.datasets.registry import located
 from offlinekit.errors import TrainingError
+from offlinekit.fields import checked
 from offlinekit.sweeps import Plan, Sweep, Trial
 
 SHOWN = 20
@@ -29,7 +31,7 @@ def make_sweep(options: dict[str, Any], begins: bool = True) -> Sweep:
     Raises:
         click.UsageError: For names, hyperparameters and combinations that there are not.
     """
-    given = {name: value for name, value in options.items() if value not in (None, {}, False)}
+    given = given_options(options)
     folder = given.pop("resume", None)
     quiet, out = given.pop("quiet", False), given.pop("out")
     if folder is not None:
@@ -56,12 +58,8 @@ def make_sweep(options: dict[str, Any], begins: bool = True) -> Sweep:
 def _plan(given: dict[str, Any]) -> Plan:
     config = given.pop("config", None)
     given.pop("report_seeds", None)
-    if given.pop("minimize", False):
-        if "maximize" in given:
-            raise click.UsageError("--maximize and --minimize exclude each other; give one")
-        given["maximize"] = False
     with usage("--config" if config else "--vary"):
-        fields = {**(options_of_file(config) if config else {}), **given}
+        fields = over_file(config, given, _with_direction)
         for name in ("algo", "vary"):
             if name not in fields:
                 raise click.UsageError(
@@ -70,6 +68,17 @@ def _plan(given: dict[str, Any]) -> Plan:
         if isinstance(fields.get("dataset"), str):
             fields["dataset"] = located(fields["dataset"])
         return Plan.from_dict(fields, str(config or "the command line"))
+
+
+def _with_direction(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns options with `maximize` alone, false where they say `minimize`."""
+    minimize = checked("minimize", options.get("minimize"), bool | None)
+    fields = {name: value for name, value in options.items() if name != "minimize"}
+    if not minimize:
+        return fields
+    if fields.get("maximize"):
+        raise click.UsageError("--maximize and --minimize exclude each other; give one")
+    return {**fields, "maximize": False}
 
 
 def describe_sweep(sweep: Sweep) -> str:

@@ -138,6 +138,35 @@ def test_a_file_holds_the_options_and_the_command_line_wins(call, data_file, tmp
     assert folder.name.startswith("PBT_")
 
 
+def test_the_command_line_adds_to_what_a_file_sets_and_a_zero_is_given(call, data_file, tmp_path):
+    (tmp_path / "evolution.yaml").write_text(
+        f"algo: discrete_cql\ndataset: {data_file}\nset: {{batch_size: 4, learning_rate: 0.01}}\nseed: 5\ntarget: 3\n"
+        "fitness: td_error\nfitness_settings: {held_out: 0.5}\nsettings: {tournament_size: 2}\npopulation: 2\n"
+        "search: {learning_rate: [0.01, 0.1]}\n"
+    )
+    more = (
+        "--set",
+        "batch_size=8",
+        "--setting",
+        "elitism=false",
+        "--search",
+        "tau=[0.1]",
+        "--seed",
+        0,
+        "--target",
+        0,
+    )
+    done = call(
+        "evolve", "--config", tmp_path / "evolution.yaml", *more, "--set", "tau=0.1", "--print-config"
+    )
+    assert done.exit_code == 0, done.output
+    fields = json.loads(done.stdout)
+    assert fields["set"] == {"batch_size": 8, "learning_rate": 0.01, "tau": 0.1}
+    assert fields["search"] == {"learning_rate": [0.01, 0.1], "tau": [0.1]}
+    assert fields["settings"] == {"tournament_size": 2, "elitism": False}
+    assert (fields["seed"], fields["target"]) == (0, 0)
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -108,6 +108,54 @@ def test_a_sweep_of_a_relative_path_goes_on_from_another_folder_with_the_same_da
         assert (refused.exit_code, "has learned from other data" in refused.stderr) == (1, True)
 
 
+def planned(call, *words):
+    done = call("sweep", *words, "--print-config")
+    assert done.exit_code == 0, done.output
+    return json.loads(done.stdout)
+
+
+def test_the_command_line_adds_to_what_a_file_sets_and_varies(call, data_file, tmp_path):
+    (tmp_path / "sweep.yaml").write_text(
+        f"algo: discrete_bc\ndataset: {data_file}\nvary: {{learning_rate: [0.001]}}\nseed: 3\n"
+        "set: {batch_size: 8, optimizer: sgd}\nmetric: td_error\ndevice: cpu\nmetric: action_match\n"
+        f"dataset_options: {{nonfinite: drop}}\n"
+    )
+    more = ("--set", "batch_size=4", "--vary", "learning_rate=[0.1]", "--vary", "logits_penalty=[0]")
+    more = (*more, "--dataset-option", "max_bytes=1000000", "--seed", 0)
+    plan = planned(call, "--config", tmp_path / "sweep.yaml", *more)
+    assert plan["set"] == {"batch_size": 4, "optimizer": "sgd"}
+    assert plan["vary"] == {"learning_rate": [0.1], "logits_penalty": [0]}
+    assert plan["dataset_options"] == {"nonfinite": "drop", "max_bytes": 1000000}
+    assert plan["seed"] == 0  # A zero is given.
+
+
+def test_a_zero_beside_resume_is_refused(finished, call):
+    done = call("sweep", "--resume", finished[0], "--seed", 0)
+    assert (done.exit_code, "leave out ['seed']" in " ".join(done.output.split())) == (2, True)
+
+
+def test_a_file_says_that_less_is_better(call, data_file, tmp_path):
+    text = (
+        f"algo: discrete_bc\ndataset: {data_file}\nvary: {{learning_rate: [0.001]}}\nmetric: action_match\n"
+    )
+    file = tmp_path / "sweep.yaml"
+    for line, words, is_maximized in (
+        ("minimize: true", (), False),
+        ("minimize: false", (), True),
+        ("minimize: true", ("--maximize",), True),
+        ("maximize: true", ("--minimize",), False),
+    ):
+        file.write_text(f"{text}{line}\n")
+        assert planned(call, "--config", file, *words)["maximize"] is is_maximized
+    for lines, message in (
+        ("minimize: true\nmaximize: true", "exclude each other"),
+        ("minimize: yes please", "minimize must be"),
+    ):
+        file.write_text(f"{text}{lines}\n")
+        refused = call("sweep", "--config", file)
+        assert (refused.exit_code, message in refused.output) == (2, True), refused.output
+
+
 def test_a_file_holds_the_options_and_the_command_line_wins(call, data_file, tmp_path):
     (tmp_path / "sweep.yaml").write_text(
         f"algo: discrete_bc\ndataset: {data_file}\nvary: {{learning_rate: [0.001]}}\nsteps: 999999\n"
