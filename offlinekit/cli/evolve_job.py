@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from offlinekit.algos import get_algo
-from offlinekit.cli.options import given_options, over_file, usage
+from offlinekit.cli.options import command_line, given_options, over_file, usage
 from offlinekit.cli.output import json_text, number
 from offlinekit.cli.runs import make_env
 from offlinekit.datasets import get_dataset
@@ -137,7 +137,9 @@ def evolve(options: dict[str, Any]) -> Evolved | None:
         except KeyboardInterrupt as error:
             folder = resume if last is None else last.folder
             remedy = (
-                f"go on with: offlinekit evolve --resume {folder}" if folder else "no generation was complete"
+                f"go on with: {command_line('evolve', '--resume', folder)}"
+                if folder
+                else "no generation was complete"
             )
             raise type(error)(f"; {remedy}") from None
     assert last is not None  # The run has a generation, or raised.

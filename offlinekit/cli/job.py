@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from offlinekit.algos import Population, get_algo
-from offlinekit.cli.options import given_options, usage
+from offlinekit.cli.options import command_line, given_options, usage
 from offlinekit.cli.output import number, table, with_error
 from offlinekit.cli.own_metrics import own_metrics, pointers
 from offlinekit.cli.runs import make_env
@@ -147,7 +147,7 @@ class Job:
                 raise
             if str(error) == COMPLETE:
                 raise KeyboardInterrupt(f"; the run is complete: {self.algo.run_dir}") from None
-            how = f"offlinekit train --resume {self.algo.run_dir}"
+            how = command_line("train", "--resume", self.algo.run_dir)
             if self.fit.get("seeds"):
                 how = "the same command and --resume auto"
             raise type(error)(f"after update {self.algo.grad_step:,}, saved; go on with: {how}") from None
@@ -188,7 +188,8 @@ def report(job: Job) -> None:
         click.echo(f"Run folder: {algo.run_dir}")
         if algo.run_dir is not None and not run_folder.is_finished(algo.run_dir):
             click.echo(
-                f"Out of time after update {algo.grad_step:,}; go on with: offlinekit train --resume {algo.run_dir}"
+                f"Out of time after update {algo.grad_step:,}; go on with: "
+                f"{command_line('train', '--resume', algo.run_dir)}"
             )
 
 
@@ -242,8 +243,8 @@ def _of_run(folder: Path) -> dict[str, Any]:
 def _options_of(config: dict[str, Any], folder: Path) -> dict[str, Any]:
     if config.get("online"):
         raise click.BadParameter(
-            f"{folder} is an online run; go on with it by the command that began it and --resume: offlinekit finetune "
-            f"RUN_OR_POLICY --steps {config['n_steps']} --resume {folder}",
+            f"{folder} is an online run; go on with it by the command that began it and --resume: "
+            f"{command_line('finetune', 'RUN_OR_POLICY', '--steps', config['n_steps'], '--resume', folder)}",
             param_hint="'--resume'",
         )
     data = config.get("dataset")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -51,12 +52,12 @@ def finetune(run: Path, env_id: str | None, steps: int, dataset: str | None, opt
             raise KeyboardInterrupt(f"; the run is complete: {algo.run_dir}") from None
         raise type(error)(
             f"after step {algo.history[-1]['step'] if algo.history else 0:,}, saved; go on with the same command and "
-            f"--resume {algo.run_dir}"
+            f"--resume {shlex.quote(str(algo.run_dir))}"
         ) from None
     _print(BeforeAfter.of(algo.history), data)
     click.echo(f"\nRun folder: {algo.run_dir}")
     if algo.run_dir is not None and not run_folder.is_finished(algo.run_dir):
-        click.echo(f"Out of time; go on with the same command and --resume {algo.run_dir}")
+        click.echo(f"Out of time; go on with the same command and --resume {shlex.quote(str(algo.run_dir))}")
 
 
 def _acting(env: gymnasium.Env[Any, Any], n_envs: int) -> gymnasium.Env[Any, Any] | MakeEnv:

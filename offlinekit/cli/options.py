@@ -54,16 +54,17 @@ def _import(ctx: click.Context, parameter: click.Parameter, modules: tuple[str, 
             raise click.BadParameter(f"cannot import {name!r} ({error})", param=parameter) from error
 
 
-def imports() -> list[str]:
-    """Returns the words by which the command under way was told to import modules, for one that goes on with it."""
+def imported() -> tuple[str, ...]:
+    """Returns the modules that the command under way was told to import; what goes on with it needs them too."""
     ctx = click.get_current_context(silent=True)
-    modules = () if ctx is None else ctx.meta.get(IMPORTS, ())
-    return [word for module in modules for word in ("--import", module)]
+    modules: tuple[str, ...] = () if ctx is None else ctx.meta.get(IMPORTS, ())
+    return modules
 
 
 def command_line(*words: object) -> str:
     """Returns a command of offlinekit as a shell takes it, with the modules that this one was told to import."""
-    return shlex.join(["offlinekit", *imports(), *map(str, words)])
+    first = [word for module in imported() for word in ("--import", module)]
+    return shlex.join(["offlinekit", *first, *map(str, words)])
 
 
 class RunOrPolicy(click.Path):

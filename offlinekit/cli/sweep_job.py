@@ -143,4 +143,4 @@ def _mean(values: list[float]) -> str:
 def describe_jobs(folder: Path, jobs: list[Any]) -> None:
     """Prints where jobs are and how to see what they have done."""
     click.echo(f"Submitted {len(jobs)} jobs: {', '.join(job.job_id for job in jobs)}")
-    click.echo(f"Once they are over: offlinekit sweep --resume {folder}")
+    click.echo(f"Once they are over: {command_line('sweep', '--resume', folder)}")

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import signal
+import sys
+from contextlib import nullcontext
+from types import SimpleNamespace
 
 import pytest
 
@@ -71,6 +75,37 @@ def test_a_sweep_that_is_told_to_stop_saves_and_goes_on(number, code, call, data
     assert done.exit_code == 0, done.output
     assert sorted((folder / "runs").iterdir()) == sorted(runs)
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_jobs_and_remedies_import_what_the_command_imported(call, data_file, tmp_path, monkeypatch):
+    commands = []
+
+    class Executor:
+        def __init__(self, **options):
+            self.update_parameters = lambda **parameters: None
+            self.batch = nullcontext
+
+        def submit(self, command):
+            commands.append(command)
+            return SimpleNamespace(job_id="7")
+
+    helpers = SimpleNamespace(CommandFunction=list)
+    monkeypatch.setitem(sys.modules, "submitit", SimpleNamespace(AutoExecutor=Executor, helpers=helpers))
+    words = ("--algo", "discrete-bc", "--dataset", data_file, "--vary", "learning_rate=[1e-4]", *SMALL)
+    start = ("--import", "json", "--import", "csv", "sweep", *words, "--out", tmp_path / "my sweeps")
+    refused = call(*start, "--workers", 2, "--report-seeds", 3)
+    assert (refused.exit_code, "for which --workers does not wait" in " ".join(refused.output.split())) == (
+        2,
+        True,
+    )
+    assert not (tmp_path / "my sweeps").exists()
+    done = call(*start, "--workers", 1)
+    assert done.exit_code == 0, done.output
+    (folder,) = (tmp_path / "my sweeps").iterdir()
+    again = ["offlinekit", "--import", "json", "--import", "csv", "sweep", "--resume", str(folder)]
+    assert commands[0][2:] == [*again, "--quiet"]
+    assert done.stdout.splitlines()[-1] == f"Once they are over: {shlex.join(again)}"
+    assert f"'{folder}'" in done.stdout  # A name with a space is one word.
 
 
 def test_a_sweep_that_is_out_of_time_ranks_nothing_and_says_how_to_go_on(call, data_file, tmp_path):

@@ -14,6 +14,7 @@ from offlinekit.cli.options import (
     dataset_option,
     debug_option,
     example,
+    imported,
     key_value_option,
     preview_options,
     reader_options,
@@ -98,6 +99,11 @@ def command(**options: Any) -> None:
 
     workers, cluster, job = (options.pop(name) for name in ("workers", "cluster", "job"))
     previews = {name: options.pop(name) for name in ("print_config", "dry_run")}
+    if workers and options["report_seeds"]:
+        raise click.UsageError(
+            "--report-seeds trains the best setting once all trials are done, for which --workers does not wait; leave "
+            "it out, and give it beside --resume FOLDER when the jobs are over"
+        )
     sweep = make_sweep(options, begins=not any(previews.values()))
     if previews["print_config"]:
         click.echo(json_text(sweep.plan.to_json()))
@@ -109,7 +115,7 @@ def command(**options: Any) -> None:
         from offlinekit.sweeps.slurm import submit
 
         with usage("--job"):
-            describe_jobs(sweep.folder, submit(sweep.folder, workers, cluster, **job))
+            describe_jobs(sweep.folder, submit(sweep.folder, workers, cluster, imported(), **job))
         return
     sweep.preemptible = True
     try:
