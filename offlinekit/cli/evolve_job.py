@@ -30,6 +30,7 @@ from offlinekit.sweeps import (
 )
 from offlinekit.sweeps.evolution import Evolved, Generation, Scheduler
 from offlinekit.sweeps.evolution.fitness import Fitness
+from offlinekit.sweeps.space import parse
 from offlinekit.training import run_config
 from offlinekit.training.interrupts import whole_runs
 from offlinekit.training.run_folder import write_json
@@ -74,7 +75,7 @@ ENTRIES: dict[str, tuple[run_config.Check, str]] = {
     ),
     "target": (run_config.is_number, "a number"),
 }
-"""What command.json may hold."""
+"""What command.json and the file of --config may hold."""
 ANEW = ("generations", "target", "budget")
 """Options that a run may go on with otherwise."""
 
@@ -95,6 +96,8 @@ def evolve(options: dict[str, Any]) -> Evolved | None:
     fields = _fields(given) if resume is None else _resumed(resume, given)
     with usage("--dataset"):
         dataset, env = get_dataset(fields["dataset"], **fields["dataset_options"])
+    with usage("--search"):
+        parse(fields["search"])
     with usage("--setting"):
         scheduler = _scheduler(fields)
     with usage("--set"):
@@ -181,7 +184,7 @@ def _keep(generation: Generation, fields: Mapping[str, Any]) -> None:
 def _fields(given: dict[str, Any]) -> dict[str, Any]:
     config = given.pop("config", None)
     with usage("--config"):
-        fields = over_file(config, given)
+        fields = over_file(config, given, entries=ENTRIES)
         for name in fields:
             if name not in (*DEFAULTS, *NEEDED):
                 hint = did_you_mean(str(name), [*DEFAULTS, *NEEDED])
@@ -191,7 +194,7 @@ def _fields(given: dict[str, Any]) -> dict[str, Any]:
             raise click.UsageError(f"Missing option '--{name}' (or '--config FILE', or '--resume FOLDER').")
     if isinstance(fields["dataset"], str):
         fields["dataset"] = located(fields["dataset"])
-    return {**DEFAULTS, **fields}
+    return {**DEFAULTS, **{name: value for name, value in fields.items() if value is not None}}
 
 
 def _resumed(folder: Path, given: Mapping[str, Any]) -> dict[str, Any]:

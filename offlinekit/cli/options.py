@@ -17,6 +17,7 @@ from offlinekit.errors import OfflineKitError
 from offlinekit.fields import parse_pairs
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+Entries: TypeAlias = "Mapping[str, tuple[Callable[[object], bool], str]]"
 Flags: TypeAlias = "Callable[[Mapping[str, Any]], dict[str, Any]]"
 SETTINGS = {"help_option_names": ["-h", "--help"], "show_default": True, "max_content_width": 100}
 DEBUG = "offlinekit.debug"
@@ -157,17 +158,23 @@ dataset_option = click.option(
 )
 
 
-def options_of_file(path: Path) -> dict[str, Any]:
+def options_of_file(path: Path, entries: Entries | None = None) -> dict[str, Any]:
     """Returns the options that a YAML file gives.
 
+    Args:
+        path: Of the file.
+        entries: What some of its options must be.
+
     Raises:
-        FileFormatError: For a file that is none, or an environment that only a module would register.
+        FileFormatError: For a file that is none, an option of another kind, or an environment that only a module would
+            register.
     """
     from offlinekit.io import read_yaml
     from offlinekit.training.run_config import REGISTERED, checked
 
     remedy = "name it by --eval-env, or its module by offlinekit --import MODULE"
-    return checked(read_yaml(path), {"eval_env": REGISTERED}, f"{path}:", remedy)
+    options = checked(read_yaml(path), {"eval_env": REGISTERED}, f"{path}:", remedy)
+    return checked(options, entries or {}, f"{path}:", "mend the file")
 
 
 def given_options(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -179,7 +186,9 @@ def given_options(options: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def over_file(path: Path | None, given: Mapping[str, Any], flags: Flags = dict) -> dict[str, Any]:
+def over_file(
+    path: Path | None, given: Mapping[str, Any], flags: Flags = dict, entries: Entries | None = None
+) -> dict[str, Any]:
     """Returns the options of a YAML file with those of the command line above them.
 
     Options of names and values, such as `--set`, are merged name by name.
@@ -188,11 +197,12 @@ def over_file(path: Path | None, given: Mapping[str, Any], flags: Flags = dict) 
         path: Of the file, or None.
         given: What the command line gave.
         flags: Turns the options of one of the two into fields, before either wins.
+        entries: What some options of the file must be.
 
     Raises:
         FileFormatError: For a file that is none.
     """
-    fields, own = flags(options_of_file(path) if path else {}), flags(given)
+    fields, own = flags(options_of_file(path, entries) if path else {}), flags(given)
     both = [n for n in own if isinstance(own[n], Mapping) and isinstance(fields.get(n), Mapping)]
     return {**fields, **own, **{name: {**fields[name], **own[name]} for name in both}}
 

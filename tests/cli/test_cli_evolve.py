@@ -168,12 +168,32 @@ def test_the_command_line_adds_to_what_a_file_sets_and_a_zero_is_given(call, dat
 
 
 @pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("search: 3", "its search must be an object, got 3"),
+        ("population: four", "its population must be a whole number, got 'four'"),
+        ("eval_env: null", None),
+        ("search: {learning_rate: {low: 1e-4, high: 1e-2}}", None),
+    ],
+)
+def test_a_file_holds_options_of_their_kinds(call, data_file, tmp_path, line, message):
+    head = f"algo: discrete_cql\ndataset: {data_file}\nset: {{learning_rate: 1e-3}}\nfitness: td_error\n"
+    (tmp_path / "evolution.yaml").write_text(head + line)
+    done = call("evolve", "--config", tmp_path / "evolution.yaml", "--dry-run")
+    assert done.exit_code == (0 if message is None else 1), done.output
+    assert message is None or f"evolution.yaml: {message}; mend the file" in " ".join(done.output.split())
+
+
+@pytest.mark.parametrize(
     ("words", "message"),
     [
         (("--algo", "bc"), "Missing option '--dataset'"),
         ((*WORDS, "--scheduler", "pbt3"), "scheduler must be one of"),
         ((*WORDS, "--setting", "tournament_sise=3"), "did you mean 'tournament_size'"),
-        ((*WORDS, "--search", "learning_rate=0.1"), "must vary over a list"),
+        ((*WORDS, "--search", "learning_rate=0.1"), "for '--search': learning_rate must vary over a list"),
+        ((*WORDS, "--search", 'learning_rate={"low": 1}'), "for '--search': a range needs low and high"),
+        ((*WORDS, "--fitness", "td_error"), 'on the command line --search \'learning_rate={"low": 1e-4'),
+        ((*WORDS, "--fitness", "td_error", "--scheduler", "cma-es"), "on the command line --search"),
         ((*WORDS, *SEARCH, "--fitness", "td_eror"), "td_error"),
         ((*WORDS, "--search", "n_critics=[1,2]"), "stays as it is"),
         (("--resume", "."), "it has no lineage.csv"),
