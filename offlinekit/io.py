@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -18,6 +19,10 @@ LARGEST_TEXT = 1 << 28
 """Bytes of the largest description or table that is read at once."""
 LARGEST_YAML, DEEPEST_YAML = 1 << 20, 16
 """Bytes of a YAML file, and how deep it is nested; no plan and no schema needs more."""
+
+
+EXPONENT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$")
+"""A number with an exponent, as YAML 1.2 has it."""
 
 
 def check_plain(path: Path) -> None:
@@ -153,6 +158,19 @@ def sync(path: Path) -> None:
         os.close(handle)
 
 
+def _plain_loader(yaml: ModuleType) -> Any:
+    """Returns a loader of plain data that takes `1e-4` as a number, as YAML 1.2 and JSON do.
+
+    PyYAML goes by YAML 1.1, where a number with an exponent has a dot and a sign in it: `1.0e-4`.
+    """
+
+    class PlainLoader(yaml.SafeLoader):  # type: ignore[misc, name-defined]  # Of an optional module.
+        """Loads plain data."""
+
+    PlainLoader.add_implicit_resolver("tag:yaml.org,2002:float", EXPONENT, list("-+.0123456789"))
+    return PlainLoader
+
+
 def read_yaml(path: Path, extra: str = "sweep", *, as_texts: bool = False) -> dict[str, Any]:
     """Reads a YAML file of plain data: no tags, no aliases, at most 1 MiB.
 
@@ -182,7 +200,7 @@ def read_yaml(path: Path, extra: str = "sweep", *, as_texts: bool = False) -> di
                 raise FileFormatError(
                     f"{path} is nested more than {DEEPEST_YAML} deep, which no plan or schema is"
                 )
-        data = yaml.load(text, Loader=yaml.BaseLoader) if as_texts else yaml.safe_load(text)
+        data = yaml.load(text, Loader=yaml.BaseLoader if as_texts else _plain_loader(yaml))
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         if isinstance(error, FileFormatError):
             raise

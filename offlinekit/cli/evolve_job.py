@@ -10,10 +10,11 @@ from typing import Any
 import click
 
 from offlinekit.algos import get_algo
-from offlinekit.cli.options import options_of_file, usage
+from offlinekit.cli.options import command_line, given_options, over_file, usage
 from offlinekit.cli.output import json_text, number
 from offlinekit.cli.runs import make_env
 from offlinekit.datasets import get_dataset
+from offlinekit.datasets.registry import located
 from offlinekit.errors import FileFormatError, did_you_mean
 from offlinekit.metrics.evaluators import FQE_NAME
 from offlinekit.metrics.reporting.lineage import Lineage
@@ -29,6 +30,7 @@ from offlinekit.sweeps import (
 )
 from offlinekit.sweeps.evolution import Evolved, Generation, Scheduler
 from offlinekit.sweeps.evolution.fitness import Fitness
+from offlinekit.sweeps.space import parse
 from offlinekit.training import run_config
 from offlinekit.training.interrupts import whole_runs
 from offlinekit.training.run_folder import write_json
@@ -73,7 +75,7 @@ ENTRIES: dict[str, tuple[run_config.Check, str]] = {
     ),
     "target": (run_config.is_number, "a number"),
 }
-"""What command.json may hold."""
+"""What command.json and the file of --config may hold."""
 ANEW = ("generations", "target", "budget")
 """Options that a run may go on with otherwise."""
 
@@ -88,12 +90,14 @@ def evolve(options: dict[str, Any]) -> Evolved | None:
         click.UsageError: For names, settings and combinations that there are not.
     """
     previews = {name: options.pop(name) for name in ("print_config", "dry_run")}
-    given = {name: value for name, value in options.items() if value not in (None, {}, False, ())}
+    given = given_options(options)
     quiet, out, resume = given.pop("quiet", False), given.pop("out"), given.pop("resume", None)
     loggers, since = given.pop("loggers", ()), given.pop("from_generation", None)
     fields = _fields(given) if resume is None else _resumed(resume, given)
     with usage("--dataset"):
         dataset, env = get_dataset(fields["dataset"], **fields["dataset_options"])
+    with usage("--search"):
+        parse(fields["search"])
     with usage("--setting"):
         scheduler = _scheduler(fields)
     with usage("--set"):
@@ -136,7 +140,9 @@ def evolve(options: dict[str, Any]) -> Evolved | None:
         except KeyboardInterrupt as error:
             folder = resume if last is None else last.folder
             remedy = (
-                f"go on with: offlinekit evolve --resume {folder}" if folder else "no generation was complete"
+                f"go on with: {command_line('evolve', '--resume', folder)}"
+                if folder
+                else "no generation was complete"
             )
             raise type(error)(f"; {remedy}") from None
     assert last is not None  # The run has a generation, or raised.
@@ -178,7 +184,7 @@ def _keep(generation: Generation, fields: Mapping[str, Any]) -> None:
 def _fields(given: dict[str, Any]) -> dict[str, Any]:
     config = given.pop("config", None)
     with usage("--config"):
-        fields = {**(options_of_file(config) if config else {}), **given}
+        fields = over_file(config, given, entries=ENTRIES)
         for name in fields:
             if name not in (*DEFAULTS, *NEEDED):
                 hint = did_you_mean(str(name), [*DEFAULTS, *NEEDED])
@@ -186,7 +192,9 @@ def _fields(given: dict[str, Any]) -> dict[str, Any]:
     for name in NEEDED:
         if name not in fields:
             raise click.UsageError(f"Missing option '--{name}' (or '--config FILE', or '--resume FOLDER').")
-    return {**DEFAULTS, **fields}
+    if isinstance(fields["dataset"], str):
+        fields["dataset"] = located(fields["dataset"])
+    return {**DEFAULTS, **{name: value for name, value in fields.items() if value is not None}}
 
 
 def _resumed(folder: Path, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
-from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from offlinekit.algos import Population, get_algo
-from offlinekit.cli.options import usage
+from offlinekit.cli.options import command_line, given_options, usage
 from offlinekit.cli.output import number, table, with_error
 from offlinekit.cli.own_metrics import own_metrics, pointers
 from offlinekit.cli.runs import make_env
@@ -20,6 +19,7 @@ from offlinekit.core.devices import check_device
 from offlinekit.core.renames import renamed
 from offlinekit.datasets import MDPDataset, get_dataset
 from offlinekit.datasets.fingerprint import fingerprint
+from offlinekit.datasets.registry import located
 from offlinekit.errors import FileFormatError
 from offlinekit.metrics import Budget, evaluate, get_evaluator, standard_error
 from offlinekit.training import run_folder
@@ -60,7 +60,7 @@ class Job:
         Raises:
             click.UsageError: For names, hyperparameters and combinations that there are not.
         """
-        options = _given(options)
+        options = given_options(options)
         drawn = not {"seed"} & {*options, *options.get("hyperparameters", {})}
         if team is not None:
             options = _of_rank(options, team)
@@ -147,7 +147,7 @@ class Job:
                 raise
             if str(error) == COMPLETE:
                 raise KeyboardInterrupt(f"; the run is complete: {self.algo.run_dir}") from None
-            how = _way_on(self.algo.run_dir)
+            how = command_line("train", "--resume", self.algo.run_dir)
             if self.fit.get("seeds"):
                 how = "the same command and --resume auto"
             raise type(error)(f"after update {self.algo.grad_step:,}, saved; go on with: {how}") from None
@@ -159,7 +159,10 @@ def report(job: Job) -> None:
     for algo in job.members:  # Before anything that may fail.
         click.echo(f"Run folder: {algo.run_dir}")
         if algo.run_dir is not None and not run_folder.is_finished(algo.run_dir):
-            click.echo(f"Out of time after update {algo.grad_step:,}; go on with: {_way_on(algo.run_dir)}")
+            click.echo(
+                f"Out of time after update {algo.grad_step:,}; go on with: "
+                f"{command_line('train', '--resume', algo.run_dir)}"
+            )
     judged = {}
     if job.env is not None:
         for algo in job.members:
@@ -191,11 +194,6 @@ def report(job: Job) -> None:
     click.echo(f"\n{_budget(job)}")
 
 
-def _way_on(folder: Path) -> str:
-    """Returns the command that goes on with a run, for a shell."""
-    return f"offlinekit train --resume {quote(str(folder))}"
-
-
 def _budget(job: Job) -> Budget:
     """Returns what was spent, with the evaluation of the table."""
     each = job.fit.get("eval_episodes", SETTINGS["eval_episodes"].default)
@@ -204,16 +202,6 @@ def _budget(job: Job) -> Budget:
         n = 0 if job.env is None else 1 + sum("eval/return_mean" in row for row in algo.history)
         spent += Budget(1, algo.grad_step, n, n * each)
     return spent
-
-
-def _given(options: dict[str, Any]) -> dict[str, Any]:
-    """Returns the options that the user gave."""
-    empty: tuple[Any, ...] = ((), {})
-    return {
-        name: value
-        for name, value in options.items()
-        if value is not None and value is not False and value not in empty
-    }
 
 
 def _of_rank(options: dict[str, Any], team: ProcessGroup) -> dict[str, Any]:
@@ -230,10 +218,9 @@ def _of_rank(options: dict[str, Any], team: ProcessGroup) -> dict[str, Any]:
 def _info(options: dict[str, Any], dataset: MDPDataset) -> dict[str, Any]:
     """Returns what the run's config.json keeps for other commands: how it was started."""
     named = "eval_env" in options
-    source = Path(options["dataset"])
     return {
         "dataset": {
-            "source": str(source.resolve()) if source.suffix and source.is_file() else options["dataset"],
+            "source": located(options["dataset"]),
             "options": options.get("dataset_options", {}),
         },
         "eval_env": options.get("eval_env"),
@@ -257,8 +244,8 @@ def _of_run(folder: Path) -> dict[str, Any]:
 def _options_of(config: dict[str, Any], folder: Path) -> dict[str, Any]:
     if config.get("online"):
         raise click.BadParameter(
-            f"{folder} is an online run; go on with it by the command that began it and --resume: offlinekit finetune "
-            f"RUN_OR_POLICY --steps {config['n_steps']} --resume {quote(str(folder))}",
+            f"{folder} is an online run; go on with it by the command that began it and --resume: "
+            f"{command_line('finetune', 'RUN_OR_POLICY', '--steps', config['n_steps'], '--resume', folder)}",
             param_hint="'--resume'",
         )
     data = config.get("dataset")
@@ -291,7 +278,7 @@ def _options_of(config: dict[str, Any], folder: Path) -> dict[str, Any]:
         "metrics": tuple(config["metrics"]),
         **{name: config[name] for name in (*PLAIN, "loggers") if name in config},
     }
-    return _given(options)
+    return given_options(options)
 
 
 def _refuse_changes(given: dict[str, Any]) -> None:

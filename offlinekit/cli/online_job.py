@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
-from shlex import quote
 from typing import Any
 
 import click
 import gymnasium
 
 import offlinekit
-from offlinekit.cli.options import usage
+from offlinekit.cli.options import given_options, usage
 from offlinekit.cli.output import number, pairs
 from offlinekit.cli.runs import find, load, make_env
 from offlinekit.datasets import MDPDataset, get_dataset
@@ -38,7 +38,7 @@ def finetune(run: Path, env_id: str | None, steps: int, dataset: str | None, opt
     options["eval_env"] = _other(env, options.pop("eval_env"))
     if guide := options.pop("guide"):
         options["guide"] = offlinekit.load(find(guide, "last", "--guide").policy, device=algo.device)
-    given = {name: value for name, value in options.items() if value not in (None, False)}
+    given = given_options(options)
     if folder := given.get("resume"):
         with usage("--resume"):
             run_folder.latest_checkpoint(folder)
@@ -55,12 +55,12 @@ def finetune(run: Path, env_id: str | None, steps: int, dataset: str | None, opt
             raise KeyboardInterrupt(f"; the run is complete: {algo.run_dir}") from None
         raise type(error)(
             f"after step {algo.history[-1]['step'] if algo.history else 0:,}, saved; go on with the same command and "
-            f"--resume {quote(str(algo.run_dir))}"
+            f"--resume {shlex.quote(str(algo.run_dir))}"
         ) from None
     _print(BeforeAfter.of(algo.history), data)
     click.echo(f"\nRun folder: {algo.run_dir}")
     if algo.run_dir is not None and not run_folder.is_finished(algo.run_dir):
-        click.echo(f"Out of time; go on with the same command and --resume {quote(str(algo.run_dir))}")
+        click.echo(f"Out of time; go on with the same command and --resume {shlex.quote(str(algo.run_dir))}")
 
 
 def _acting(env: gymnasium.Env[Any, Any], n_envs: int) -> gymnasium.Env[Any, Any] | MakeEnv:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import click
 
@@ -16,8 +17,11 @@ from offlinekit.errors import OfflineKitError
 from offlinekit.fields import parse_pairs
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+Entries: TypeAlias = "Mapping[str, tuple[Callable[[object], bool], str]]"
+Flags: TypeAlias = "Callable[[Mapping[str, Any]], dict[str, Any]]"
 SETTINGS = {"help_option_names": ["-h", "--help"], "show_default": True, "max_content_width": 100}
 DEBUG = "offlinekit.debug"
+IMPORTS = "offlinekit.imports"
 
 
 def _set_debug(ctx: click.Context, _: click.Parameter, value: bool) -> None:
@@ -42,12 +46,26 @@ def import_module(name: str) -> ModuleType:
     return importlib.import_module(name)
 
 
-def _import(_: click.Context, parameter: click.Parameter, modules: tuple[str, ...]) -> None:
+def _import(ctx: click.Context, parameter: click.Parameter, modules: tuple[str, ...]) -> None:
+    ctx.meta[IMPORTS] = modules
     for name in modules:
         try:
             import_module(name)
         except ImportError as error:
             raise click.BadParameter(f"cannot import {name!r} ({error})", param=parameter) from error
+
+
+def imported() -> tuple[str, ...]:
+    """Returns the modules that the command under way was told to import; what goes on with it needs them too."""
+    ctx = click.get_current_context(silent=True)
+    modules: tuple[str, ...] = () if ctx is None else ctx.meta.get(IMPORTS, ())
+    return modules
+
+
+def command_line(*words: object) -> str:
+    """Returns a command of offlinekit as a shell takes it, with the modules that this one was told to import."""
+    first = [word for module in imported() for word in ("--import", module)]
+    return shlex.join(["offlinekit", *first, *map(str, words)])
 
 
 class RunOrPolicy(click.Path):
@@ -140,17 +158,53 @@ dataset_option = click.option(
 )
 
 
-def options_of_file(path: Path) -> dict[str, Any]:
+def options_of_file(path: Path, entries: Entries | None = None) -> dict[str, Any]:
     """Returns the options that a YAML file gives.
 
+    Args:
+        path: Of the file.
+        entries: What some of its options must be.
+
     Raises:
-        FileFormatError: For a file that is none, or an environment that only a module would register.
+        FileFormatError: For a file that is none, an option of another kind, or an environment that only a module would
+            register.
     """
     from offlinekit.io import read_yaml
     from offlinekit.training.run_config import REGISTERED, checked
 
     remedy = "name it by --eval-env, or its module by offlinekit --import MODULE"
-    return checked(read_yaml(path), {"eval_env": REGISTERED}, f"{path}:", remedy)
+    options = checked(read_yaml(path), {"eval_env": REGISTERED}, f"{path}:", remedy)
+    return checked(options, entries or {}, f"{path}:", "mend the file")
+
+
+def given_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the options that the user gave, 0 among them: neither None nor a flag that is not set, nor empty."""
+    return {
+        name: value
+        for name, value in options.items()
+        if value is not None and value is not False and value not in ((), {})
+    }
+
+
+def over_file(
+    path: Path | None, given: Mapping[str, Any], flags: Flags = dict, entries: Entries | None = None
+) -> dict[str, Any]:
+    """Returns the options of a YAML file with those of the command line above them.
+
+    Options of names and values, such as `--set`, are merged name by name.
+
+    Args:
+        path: Of the file, or None.
+        given: What the command line gave.
+        flags: Turns the options of one of the two into fields, before either wins.
+        entries: What some options of the file must be.
+
+    Raises:
+        FileFormatError: For a file that is none.
+    """
+    fields, own = flags(options_of_file(path, entries) if path else {}), flags(given)
+    both = [n for n in own if isinstance(own[n], Mapping) and isinstance(fields.get(n), Mapping)]
+    return {**fields, **own, **{name: {**fields[name], **own[name]} for name in both}}
 
 
 SCHEMA = "offlinekit.schema"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from shlex import quote
 from typing import TYPE_CHECKING
 
+from offlinekit.cli.options import command_line
 from offlinekit.cli.output import number
 from offlinekit.errors import UnsupportedError
 from offlinekit.metrics import get_evaluator
@@ -53,12 +53,12 @@ def pointers(algos: Sequence[Algo], dataset: str) -> list[str]:
         algos: With their run folders.
         dataset: Its name or path.
     """
-    runs = [quote(str(algo.run_dir)) for algo in algos]
-    dataset = quote(dataset)
+    runs = [algo.run_dir for algo in algos]
+    data: list[object] = ["--dataset", dataset]
     if algos[0].scaling.schema is not None:  # Of a table, which is read by it.
-        dataset = f"{dataset} --schema {quote(f'{algos[0].run_dir}/policy.okt')}"
+        data += ["--schema", f"{algos[0].run_dir}/policy.okt"]
     return [
         "No environment has judged it; from recorded episodes:",
-        f"  offlinekit ope {runs[0]} --dataset {dataset} --q fqe    what its return may be",
-        f"  offlinekit select {' '.join(runs)} --dataset {dataset}    whether to deploy it, or one of several",
+        f"  {command_line('ope', runs[0], *data, '--q', 'fqe')}    what its return may be",
+        f"  {command_line('select', *runs, *data)}    whether to deploy it, or one of several",
     ]

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
 import click
 
-from offlinekit.cli.options import options_of_file, usage
+from offlinekit.cli.options import command_line, given_options, over_file, usage
 from offlinekit.cli.output import number, table, with_error
 from offlinekit.cli.runs import make_env
 from offlinekit.datasets import get_dataset
+from offlinekit.datasets.registry import located
+from offlinekit.errors import TrainingError
+from offlinekit.fields import checked
 from offlinekit.sweeps import Plan, Sweep, Trial
 
 SHOWN = 20
@@ -27,7 +31,7 @@ def make_sweep(options: dict[str, Any], begins: bool = True) -> Sweep:
     Raises:
         click.UsageError: For names, hyperparameters and combinations that there are not.
     """
-    given = {name: value for name, value in options.items() if value not in (None, {}, False)}
+    given = given_options(options)
     folder = given.pop("resume", None)
     quiet, out = given.pop("quiet", False), given.pop("out")
     if folder is not None:
@@ -47,25 +51,34 @@ def make_sweep(options: dict[str, Any], begins: bool = True) -> Sweep:
         env = None  # Nothing looks at it, and evaluations take time.
     with usage("--metric"):
         if folder is not None or not begins:
-            return Sweep(folder or out, plan, dataset, env, not quiet)
+            return Sweep(folder or out / "new", plan, dataset, env, not quiet)
         return Sweep.create(out, plan, dataset, env, not quiet)
 
 
 def _plan(given: dict[str, Any]) -> Plan:
     config = given.pop("config", None)
     given.pop("report_seeds", None)
-    if given.pop("minimize", False):
-        if "maximize" in given:
-            raise click.UsageError("--maximize and --minimize exclude each other; give one")
-        given["maximize"] = False
     with usage("--config" if config else "--vary"):
-        fields = {**(options_of_file(config) if config else {}), **given}
+        fields = over_file(config, given, _with_direction)
         for name in ("algo", "vary"):
             if name not in fields:
                 raise click.UsageError(
                     f"Missing option '--{name}' (or '--config FILE', or '--resume FOLDER')."
                 )
+        if isinstance(fields.get("dataset"), str):
+            fields["dataset"] = located(fields["dataset"])
         return Plan.from_dict(fields, str(config or "the command line"))
+
+
+def _with_direction(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns options with `maximize` alone, false where they say `minimize`."""
+    minimize = checked("minimize", options.get("minimize"), bool | None)
+    fields = {name: value for name, value in options.items() if name != "minimize"}
+    if not minimize:
+        return fields
+    if fields.get("maximize"):
+        raise click.UsageError("--maximize and --minimize exclude each other; give one")
+    return {**fields, "maximize": False}
 
 
 def describe_sweep(sweep: Sweep) -> str:
@@ -102,7 +115,18 @@ def report_anew(sweep: Sweep, seeds: int) -> None:
         _, env = get_dataset(plan.dataset, **plan.dataset_options)
     if env is None:
         raise click.UsageError("--report-seeds plays in an environment; name one by --eval-env")
-    values = Sweep(sweep.folder, plan, sweep.dataset, env, sweep.progress).report(seeds)
+    anew = Sweep(sweep.folder, plan, sweep.dataset, env, sweep.progress)
+    anew.preemptible = sweep.preemptible
+    remedy = f"go on with: {command_line('sweep', '--resume', sweep.folder, '--report-seeds', seeds)}"
+    try:
+        values = anew.report(seeds)
+    except KeyboardInterrupt as error:
+        raise type(error)(f"; {remedy}") from None
+    except TrainingError:
+        if not anew.out_of_time:
+            raise
+        click.echo(f"Out of time; {remedy}")
+        return
     click.echo(f"Best setting {sweep.best().values} with {seeds} new seeds: return {_mean(values)}")
 
 
@@ -119,4 +143,4 @@ def _mean(values: list[float]) -> str:
 def describe_jobs(folder: Path, jobs: list[Any]) -> None:
     """Prints where jobs are and how to see what they have done."""
     click.echo(f"Submitted {len(jobs)} jobs: {', '.join(job.job_id for job in jobs)}")
-    click.echo(f"Once they are over: offlinekit sweep --resume {folder}")
+    click.echo(f"Once they are over: {command_line('sweep', '--resume', folder)}")

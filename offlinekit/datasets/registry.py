@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import warnings
 from collections.abc import Callable
@@ -195,6 +196,21 @@ def read(
     given = options if max_bytes is None else {**options, "max_bytes": max_bytes}
     origin = {"name": text, "options": {key: _jsonable(value) for key, value in given.items()}}
     return reading._replace(metadata={**reading.metadata, "origin": origin}, nonfinite=nonfinite)
+
+
+def located(name: str) -> str:
+    """Returns what `get_dataset` finds the same data by from any working folder.
+
+    Args:
+        name: As it takes it. A path to what is there becomes absolute, with the options behind it; links keep their
+            names, by which formats may be told. Anything else stays as it is.
+    """
+    load_plugins(register_dataset)
+    bare, question, query = (name, "", "") if Path(name).exists() else name.partition("?")
+    if _find_registered(bare) is not None or sources.loader_of_name(bare) is not None:
+        return name
+    path = Path(bare).expanduser()
+    return f"{os.path.abspath(path)}{question}{query}" if bare and path.exists() else name
 
 
 def built(reading: Reading) -> MDPDataset:

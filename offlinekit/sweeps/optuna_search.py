@@ -37,7 +37,8 @@ class Proposer(Protocol):
 def search(sweep: Sweep) -> None:
     """Trains what Optuna proposes, a few settings at once, until all trials of the plan are taken (extra `sweep`).
 
-    Trials that a process has left unfinished are taken up first.
+    Trials that a process has left unfinished are taken up first. It also ends when runs are out of time: what came
+    next would follow from no value.
     """
     optuna: ModuleType = require("optuna", "sweep")
     total = sweep.plan.trials or 0
@@ -52,8 +53,12 @@ def search(sweep: Sweep) -> None:
             if not taken:
                 return
             for trial in train(sweep, taken):
+                if trial.state == "running":
+                    continue
                 state = optuna.trial.TrialState
                 study.tell(trial.number, trial.value, state.FAIL if trial.value is None else state.COMPLETE)
+            if sweep.out_of_time:
+                return
 
 
 def _study(optuna: ModuleType, sweep: Sweep) -> Any:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import mean
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from offlinekit.algos import Population
 from offlinekit.core.algo import Algo
@@ -60,9 +60,15 @@ class Member:
 def train(sweep: Sweep, settings: Mapping[int, dict[str, Any]]) -> list[Trial]:
     """Trains settings side by side with all their seeds, and notes their values.
 
+    A trial with a run that `max_seconds` ended stays "running" and is not judged: a run of fewer updates says nothing
+    of its setting beside whole ones.
+
     Args:
         sweep: Theirs.
         settings: Number of a trial to its values; the caller has claimed them.
+
+    Returns:
+        All trials of the settings, in no order.
     """
     plan, members = sweep.plan, []
     known = {
@@ -82,12 +88,21 @@ def train(sweep: Sweep, settings: Mapping[int, dict[str, Any]]) -> list[Trial]:
     with sweep.whole.span(len(settings) * plan.steps / (plan.steps + judging)):
         if todo:
             _fit(sweep, members, todo)
-    sound = [member for member in members if member.error is None]
+    cut = _out_of_time(members, plan.steps)
+    sweep.out_of_time = sweep.out_of_time or bool(cut)
+    sound = [member for member in members if member.error is None and member.trial.number not in cut]
     with sweep.whole.span(len(settings) * judging / (plan.steps + judging)):
         measured = evaluate_trials(sweep, [m.algo for m in sound], plan.metric)
     for member, value in zip(sound, measured, strict=True):
         member.value = value if math.isfinite(value) else None
-    return note(sweep, members, over=True)
+    return note(sweep, [member for member in members if member.trial.number in cut], over=False) + note(
+        sweep, [member for member in members if member.trial.number not in cut], over=True
+    )
+
+
+def _out_of_time(members: Sequence[Member], n_steps: int) -> set[int]:
+    """Returns the numbers of trials with a run that could go on and is short of its end."""
+    return {m.trial.number for m in members if m.error is None and m.algo.grad_step < n_steps}
 
 
 def _fit(sweep: Sweep, members: Sequence[Member], todo: Sequence[Member]) -> None:
@@ -106,14 +121,18 @@ def _fit(sweep: Sweep, members: Sequence[Member], todo: Sequence[Member]) -> Non
 
 
 def fitter(
-    sweep: Sweep, population: Population, folders: Sequence[Path | None], out: Path, metric: str
+    sweep: Sweep,
+    population: Population,
+    folders: Sequence[Path | None] | Literal["auto"],
+    out: Path,
+    metric: str,
 ) -> Iterator[Any]:
     """Returns the run of a population as the plan of a sweep has it, as a generator.
 
     Args:
         sweep: Whose plan, data and environment it is.
         population: What is trained.
-        folders: A run to go on with for each member, or None.
+        folders: A run to go on with for each member, or None; "auto" finds those that were cut off.
         out: Where the run folders go.
         metric: What is measured.
     """

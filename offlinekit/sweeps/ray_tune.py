@@ -52,7 +52,13 @@ def train_one(config: dict[str, Any], sweep: Sweep) -> dict[str, Any]:
             number = len(sweep.trials())
             write_trial(sweep.folder, asdict(Trial(number, dict(config))))
         settings = {number: config}
-    values = [trial.value for trial in train(sweep, settings) if trial.value is not None]
+    trials = train(sweep, settings)
+    if cut := [trial.number for trial in trials if trial.state == "running"]:
+        raise RuntimeError(
+            f"settings {sorted(cut)} are out of time before the plan's steps={sweep.plan.steps}; call tune again to go "
+            "on with a grid, or give max_seconds= that a run of a search can end in"
+        )
+    values = [trial.value for trial in trials if trial.value is not None]
     if not values:
         raise RuntimeError(
             f"no run of {list(settings)} could go on to its end; {sweep.folder}/trials says why"

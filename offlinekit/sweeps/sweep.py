@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from offlinekit.algos import Population
 from offlinekit.core.populations.grouping import structure
 from offlinekit.datasets import MDPDataset
+from offlinekit.datasets.fingerprint import fingerprint
 from offlinekit.directions import COLUMNS
-from offlinekit.errors import FileFormatError, did_you_mean
+from offlinekit.errors import FileFormatError, TrainingError, did_you_mean
 from offlinekit.ground.progress import Progress
 from offlinekit.metrics.evaluators import FQE_NAME, OF_A_USER, known_evaluators
 from offlinekit.sweeps import sweep_files
@@ -21,13 +22,21 @@ from offlinekit.sweeps.space import corners
 from offlinekit.training import run_config, run_folder
 from offlinekit.training.evaluations import make_evaluations
 from offlinekit.training.interrupts import whole_runs
+from offlinekit.training.setup.resuming import refuse_other_data
 
 if TYPE_CHECKING:
     from offlinekit.interfaces import EnvSource
 
 
+ALONE = "load the policy of one of its runs with offlinekit.load"
+
+
 class Sweep:
     """Many settings of one algorithm, on which several processes may work at once.
+
+    Raises:
+        ValueError: For a metric that no run of the plan measures.
+        DatasetError: For other data than those that the sweep in this folder was made with.
 
     Args:
         folder: Of the sweep, which `create` makes.
@@ -38,6 +47,8 @@ class Sweep:
 
     Attributes:
         preemptible: Whether SIGTERM and SIGUSR1 save checkpoints of all runs and raise Preempted.
+        out_of_time: Whether runs of the last `run` or `report` came to the end of `max_seconds` before that of
+            their updates; a further call goes on with them.
     """
 
     def __init__(
@@ -49,19 +60,32 @@ class Sweep:
         progress: bool = True,
     ) -> None:
         self.folder, self.plan, self.dataset, self.env, self.progress = folder, plan, dataset, env, progress
-        self.preemptible = False
+        self.preemptible = self.out_of_time = False
         self.whole = self._progress(shown=False)
         if plan.metric.startswith("eval/") and env is None:
             raise ValueError(
                 f"metric={plan.metric!r} needs an environment; name one by eval_env, or choose by "
                 f"one of {[FQE_NAME, *known_evaluators()]}"
             )
+        self._refuse_other_data()
         self._try_metric()
 
     def _progress(self, shown: bool) -> Progress:
         """Returns what counts the trials that are done."""
         total = len(self.plan.grid) if self.plan.trials is None else self.plan.trials
         return Progress(f"sweep of {self.plan.algo}", total, shown=shown, unit="trial")
+
+    def _refuse_other_data(self) -> None:
+        """Refuses to go on with other data, whose trials would be ranked beside those of before.
+
+        Raises:
+            DatasetError: If the hash of the data is not that which the sweep was made with.
+        """
+        path = self.folder / "plan.json"
+        known = run_config.read(path, sweep_files.PLAN).get(sweep_files.HASH) if path.is_file() else None
+        if known is not None:
+            now = {"name": self.dataset.name, "hash": fingerprint(self.dataset)}
+            refuse_other_data(self.folder, {"dataset": {"hash": known}}, {"dataset": now}, ALONE)
 
     def _try_metric(self) -> None:
         """Measures the metric of networks that have learned nothing, so that a sweep is not trained in vain.
@@ -104,10 +128,11 @@ class Sweep:
         progress: bool = True,
     ) -> Sweep:
         """Makes the folder of a new sweep within another one."""
-        sweep = cls(Path(out), plan, dataset, env, progress)  # Checked before there is a folder.
+        sweep = cls(Path(out) / "new", plan, dataset, env, progress)  # Checked before there is a folder.
         sweep.folder = run_folder.create(Path(out), f"sweep_{plan.algo}", dataset.name)
         (sweep.folder / "checkpoints").rename(sweep.folder / "trials")
-        run_folder.write_json(sweep.folder / "plan.json", plan.to_json())
+        noted = {**plan.to_json(), sweep_files.HASH: fingerprint(dataset)}
+        run_folder.write_json(sweep.folder / "plan.json", noted)
         return sweep
 
     @staticmethod
@@ -121,16 +146,19 @@ class Sweep:
         path = folder / "plan.json"
         if not path.is_file():
             raise FileNotFoundError(f"{folder} is no folder of a sweep: it has no plan.json")
-        return Plan.from_dict(run_config.read(path, sweep_files.PLAN), str(path))
+        noted = run_config.read(path, sweep_files.PLAN)
+        return Plan.from_dict({n: v for n, v in noted.items() if n != sweep_files.HASH}, str(path))
 
     def run(self) -> list[Trial]:
         """Runs trials until each is done or is run by another process, and returns all that are done.
 
-        A sweep that was cut off goes on with a further call, its runs from their newest checkpoints.
+        A sweep that was cut off, or is `out_of_time`, goes on with a further call, its runs from their newest
+        checkpoints.
 
         Raises:
             KeyboardInterrupt: At Ctrl-C, after checkpoints of all runs; Preempted if `preemptible` is set.
         """
+        self.out_of_time = False
         with self._progress(self.progress) as self.whole:
             self.whole.advance(sum(trial.state != "running" for trial in self.trials()))
             self.whole.first = self.whole.done
@@ -190,13 +218,25 @@ class Sweep:
     def report(self, seeds: int, metric: str = "eval/return_mean") -> list[float]:
         """Trains the best setting with seeds that had no part in its choice, and returns their metric.
 
-        The best of many values is flattered by luck; these are not.
+        The best of many values is flattered by luck; these are not. What was cut off goes on with a further call.
+
+        Raises:
+            TrainingError: If runs are out of time before the end of their updates, which `out_of_time` then says.
         """
         best, first = self.best(), self.plan.seed + self.plan.seeds
         members = [self.plan.make(best.values, first + i) for i in range(seeds)]
+        population = Population(members)
         with whole_runs():
-            for _ in fitter(self, Population(members), [None] * seeds, self.folder / "report", metric):
+            for _ in fitter(self, population, "auto", self.folder / "report", metric):
                 pass
+        going = [member for place, member in enumerate(members) if place not in population.errors]
+        short = [member for member in going if member.grad_step < self.plan.steps]
+        if short:
+            self.out_of_time = True
+            raise TrainingError(
+                f"seeds {', '.join(str(m.seed) for m in short)} are out of time after update {short[0].grad_step:,} of "
+                f"{self.plan.steps:,}; ask for the report again to go on"
+            )
         values = evaluate_trials(self, members, metric)
         run_folder.write_json(
             self.folder / "report.json",

@@ -17,6 +17,8 @@ from offlinekit.training import run_config
 from offlinekit.training.run_config import REGISTERED, Check, is_number, is_object, is_text, is_whole
 from offlinekit.training.run_folder import write_json
 
+HASH = "dataset_hash"
+"""Entry of plan.json that names what the data hold; earlier versions wrote none."""
 STATES = ("running", "done", "failed")
 
 
@@ -30,7 +32,7 @@ def _is_run(value: object) -> bool:
 
 PLAN: Mapping[str, tuple[Check, str]] = {
     "eval_env": REGISTERED,
-    **dict.fromkeys(("algo", "dataset", "metric", "device"), (is_text, "a text")),
+    **dict.fromkeys(("algo", "dataset", "metric", "device", HASH), (is_text, "a text")),
     **dict.fromkeys(("vary", "set", "dataset_options"), (is_object, "an object")),
 }
 """What plan.json may hold, beside the settings of a run."""

@@ -47,6 +47,20 @@ def test_a_run_goes_on_with_more_generations(finished, call):
     assert "give generations=4 or more" in " ".join(over.output.split())
 
 
+def test_a_run_of_a_relative_path_goes_on_from_another_folder(call, data_file, tmp_path, monkeypatch):
+    shutil.copy(data_file, tmp_path / "data.h5")
+    monkeypatch.chdir(tmp_path)
+    words = ("--dataset", "data.h5", *WORDS, *SEARCH, *SMALL, "--generations", 1, "--out", "runs")
+    assert call("evolve", *words).exit_code == 0
+    (folder,) = (tmp_path / "runs").iterdir()
+    monkeypatch.chdir(folder)
+    done = call("evolve", "--resume", folder, "--generations", 2)
+    assert done.exit_code == 0, done.output
+    assert json.loads((folder / "evolution.json").read_text())["dataset"]["source"] == str(
+        tmp_path / "data.h5"
+    )
+
+
 def test_a_folder_asks_for_no_other_number_of_members(finished, call, tmp_path):
     folder = shutil.copytree(finished[0], tmp_path / "x")
     options = json.loads((folder / "command.json").read_text())
@@ -124,13 +138,62 @@ def test_a_file_holds_the_options_and_the_command_line_wins(call, data_file, tmp
     assert folder.name.startswith("PBT_")
 
 
+def test_the_command_line_adds_to_what_a_file_sets_and_a_zero_is_given(call, data_file, tmp_path):
+    (tmp_path / "evolution.yaml").write_text(
+        f"algo: discrete_cql\ndataset: {data_file}\nset: {{batch_size: 4, learning_rate: 0.01}}\nseed: 5\ntarget: 3\n"
+        "fitness: td_error\nfitness_settings: {held_out: 0.5}\nsettings: {tournament_size: 2}\npopulation: 2\n"
+        "search: {learning_rate: [0.01, 0.1]}\n"
+    )
+    more = (
+        "--set",
+        "batch_size=8",
+        "--setting",
+        "elitism=false",
+        "--search",
+        "tau=[0.1]",
+        "--seed",
+        0,
+        "--target",
+        0,
+    )
+    done = call(
+        "evolve", "--config", tmp_path / "evolution.yaml", *more, "--set", "tau=0.1", "--print-config"
+    )
+    assert done.exit_code == 0, done.output
+    fields = json.loads(done.stdout)
+    assert fields["set"] == {"batch_size": 8, "learning_rate": 0.01, "tau": 0.1}
+    assert fields["search"] == {"learning_rate": [0.01, 0.1], "tau": [0.1]}
+    assert fields["settings"] == {"tournament_size": 2, "elitism": False}
+    assert (fields["seed"], fields["target"]) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("search: 3", "its search must be an object, got 3"),
+        ("population: four", "its population must be a whole number, got 'four'"),
+        ("eval_env: null", None),
+        ("search: {learning_rate: {low: 1e-4, high: 1e-2}}", None),
+    ],
+)
+def test_a_file_holds_options_of_their_kinds(call, data_file, tmp_path, line, message):
+    head = f"algo: discrete_cql\ndataset: {data_file}\nset: {{learning_rate: 1e-3}}\nfitness: td_error\n"
+    (tmp_path / "evolution.yaml").write_text(head + line)
+    done = call("evolve", "--config", tmp_path / "evolution.yaml", "--dry-run")
+    assert done.exit_code == (0 if message is None else 1), done.output
+    assert message is None or f"evolution.yaml: {message}; mend the file" in " ".join(done.output.split())
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (("--algo", "bc"), "Missing option '--dataset'"),
         ((*WORDS, "--scheduler", "pbt3"), "scheduler must be one of"),
         ((*WORDS, "--setting", "tournament_sise=3"), "did you mean 'tournament_size'"),
-        ((*WORDS, "--search", "learning_rate=0.1"), "must vary over a list"),
+        ((*WORDS, "--search", "learning_rate=0.1"), "for '--search': learning_rate must vary over a list"),
+        ((*WORDS, "--search", 'learning_rate={"low": 1}'), "for '--search': a range needs low and high"),
+        ((*WORDS, "--fitness", "td_error"), 'on the command line --search \'learning_rate={"low": 1e-4'),
+        ((*WORDS, "--fitness", "td_error", "--scheduler", "cma-es"), "on the command line --search"),
         ((*WORDS, *SEARCH, "--fitness", "td_eror"), "td_error"),
         ((*WORDS, "--search", "n_critics=[1,2]"), "stays as it is"),
         (("--resume", "."), "it has no lineage.csv"),

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 from gymnasium import spaces
 
-from offlinekit.cli.options import key_value_option
+from offlinekit.cli.options import given_options, key_value_option
 from offlinekit.cli.output import json_text, number, pairs, space_text, table, with_error
 
 
@@ -53,6 +53,11 @@ def test_values_are_json_where_they_are_json_and_text_elsewhere() -> None:
     }
     assert json.loads(parse("a=1", "a=2").output) == {"a": 2}
     assert json.loads(parse().output) == {}
+
+
+def test_a_zero_is_an_option_that_was_given() -> None:
+    given = {"seed": 0, "target": 0.0, "name": "", "first": "x"}
+    assert given_options({**given, "none": None, "flag": False, "pairs": {}, "several": ()}) == given
 
 
 @pytest.mark.parametrize("given", ["alpha", "=3", " =3"])

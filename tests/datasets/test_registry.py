@@ -17,6 +17,7 @@ from offlinekit.datasets import (
     unregister_dataset,
 )
 from offlinekit.datasets import source as sources
+from offlinekit.datasets.registry import located
 from offlinekit.datasets.source import Source
 from offlinekit.errors import DatasetError, FileFormatError
 
@@ -40,6 +41,20 @@ def test_unknown_names_suggest_the_nearest() -> None:
         ValueError, match=r"^Unrecognized dataset name: 'qqqqqqqqq'; one of your own .* --import MODULE$"
     ):
         get_dataset("qqqqqqqqq")
+
+
+def test_a_path_is_located_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data.h5").touch()
+    (tmp_path / "replay").mkdir()
+    (tmp_path / "cartpole-mixed").mkdir()
+    (tmp_path / "link.csv").symlink_to(tmp_path / "data.h5")
+    register_dataset("wards/{split}")(lambda split: toy())
+    for name in ("data.h5", "replay", "link.csv"):
+        assert located(name) == str(tmp_path / name)
+        assert located(f"{name}?n=3") == f"{tmp_path / name}?n=3"
+    for name in ("cartpole-mixed", "cartpole-mixed?n=3", "wards/a", "gone.h5", "", str(tmp_path / "data.h5")):
+        assert located(name) == name
 
 
 def test_a_registered_function_gets_the_fields_of_its_name_and_the_options() -> None:

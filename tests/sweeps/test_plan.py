@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from offlinekit.errors import FileFormatError
-from offlinekit.io import read_yaml
+from offlinekit.io import LARGEST_YAML, read_yaml
 from offlinekit.sweeps import Plan, Range
 from offlinekit.sweeps.space import corners, grid, parse
 from offlinekit.sweeps.sweep import packs
@@ -84,6 +86,21 @@ def test_a_plan_comes_back_from_plain_data():
 def test_yaml_is_read_as_plain_data(tmp_path):
     (tmp_path / "sweep.yaml").write_text("algo: td3+bc\nvary:\n  alpha: [0.5, 2.5]\nseeds: 2\n")
     assert read_yaml(tmp_path / "sweep.yaml") == {"algo": "td3+bc", "vary": {"alpha": [0.5, 2.5]}, "seeds": 2}
+
+
+def test_numbers_of_yaml_are_those_of_json(tmp_path):
+    numbers = {"1e-4": 1e-4, "-1E+3": -1e3, "2.e3": 2e3, ".5e1": 5.0, "1.0e-4": 1e-4, "7": 7, "0.5": 0.5}
+    texts = ["1e", "e-4", "1e-4x", "e", "1e-4-5", "'1e-4'"]
+    (tmp_path / "n.yaml").write_text(f"a: [{', '.join(numbers)}]\nb: [{', '.join(texts)}]\n")
+    read = read_yaml(tmp_path / "n.yaml")
+    assert [(value, type(value)) for value in read["a"]] == [(n, type(n)) for n in numbers.values()]
+    assert read["b"] == [*texts[:-1], "1e-4"]
+    assert read_yaml(tmp_path / "n.yaml", as_texts=True)["a"] == list(numbers)
+
+
+def test_a_file_of_yaml_has_the_size_that_the_guide_says(tmp_path):
+    guide = (Path(__file__).parents[2] / "docs" / "sweeps.md").read_text()
+    assert f"more than {LARGEST_YAML >> 20} MiB" in guide
 
 
 @pytest.mark.parametrize(

@@ -17,12 +17,14 @@ import offlinekit
 from offlinekit.algos import Population
 from offlinekit.datasets import get_dataset
 from offlinekit.directions import less_is_better, more_is_better
+from offlinekit.errors import DatasetError, TrainingError
 from offlinekit.metrics import evaluators
 from offlinekit.sweeps import Plan, Sweep, pack
 from offlinekit.sweeps import plan as plans
 from offlinekit.sweeps.ray_tune import tune
 from offlinekit.sweeps.slurm import submit
 from offlinekit.training import run_folder
+from offlinekit.training.run import Run
 
 SMALL = {"encoder": {"type": "mlp", "hidden_sizes": [8]}, "batch_size": 16}
 COMMON = {"set": SMALL, "steps": 20, "metric": "initial_value", "dataset": "pendulum-mixed", "device": "cpu"}
@@ -137,6 +139,62 @@ def test_a_sweep_that_is_cut_off_goes_on_from_its_checkpoints(tmp_path, dataset,
     assert not steps  # All is done.
 
 
+@pytest.fixture
+def half(dataset, monkeypatch):
+    """Makes sweeps whose runs are out of time half-way, each once."""
+    opened = Run.open
+
+    def opens(run, *loggers):
+        run.from_start = run.clock == 0
+        opened(run, *loggers)
+
+    monkeypatch.setattr(Run, "open", opens)
+    monkeypatch.setattr(Run, "is_late", lambda run: run.from_start and run.clock == 10)
+    return lambda *args, **fields: make(*args, **fields, eval_interval=10)
+
+
+def test_a_trial_that_is_out_of_time_is_not_judged_before_it_has_come_to_its_end(
+    tmp_path, dataset, half, monkeypatch
+):
+    sweep = half(tmp_path, dataset, seeds=2)
+    assert {(trial.state, trial.value) for trial in sweep.run()} == {("running", None)}
+    assert sweep.out_of_time
+    assert {(row["state"], row["value"]) for row in rows(sweep)} == {("running", "")}
+    with pytest.raises(ValueError, match="is done"):
+        sweep.best()
+    assert {trial.state for trial in sweep.run()} == {"done"}
+    assert not sweep.out_of_time
+    monkeypatch.undo()
+    whole = make(tmp_path / "whole", dataset, seeds=2, eval_interval=10).run()
+    assert [trial.value for trial in sweep.trials()] == pytest.approx([t.value for t in whole], abs=1e-6)
+    assert len(list((sweep.folder / "runs").iterdir())) == 4
+
+
+def test_a_search_that_is_out_of_time_tells_nothing_and_goes_on(tmp_path, dataset, half, monkeypatch):
+    sweep = half(tmp_path, dataset, SPACE, trials=2)
+    assert [trial.state for trial in sweep.run()] == ["running"]  # The next one would follow from no value.
+    assert [trial.state for trial in sweep.run()] == ["done", "running"]
+    assert [trial.state for trial in sweep.run()] == ["done", "done"]
+    monkeypatch.undo()
+    straight = make(tmp_path / "straight", dataset, SPACE, trials=2, eval_interval=10)
+    assert [trial.value for trial in sweep.trials()] == pytest.approx(
+        [trial.value for trial in straight.run()], abs=1e-6
+    )
+
+
+def test_a_report_that_is_out_of_time_goes_on_when_it_is_asked_for_again(tmp_path, dataset, half):
+    sweep = half(tmp_path, dataset, {"alpha": [0.5]})
+    sweep.run()
+    sweep.run()
+    with pytest.raises(
+        TrainingError, match="seeds 1, 2 are out of time after update 10 of 20; ask for the report again"
+    ):
+        sweep.report(2, "initial_value")
+    assert not (sweep.folder / "report.json").exists()
+    assert len(sweep.report(2, "initial_value")) == 2
+    assert len(list((sweep.folder / "report").iterdir())) == 2
+
+
 def test_runs_that_ended_before_they_were_noted_are_judged_and_not_trained(tmp_path, dataset, monkeypatch):
     sweep = make(tmp_path, dataset)
     before = [trial.value for trial in sweep.run()]
@@ -177,6 +235,21 @@ def test_a_report_is_of_seeds_that_the_sweep_has_not_used(tmp_path, dataset):
     report = json.loads((sweep.folder / "report.json").read_text())
     assert report["seeds"] == [2, 3, 4]
     assert report["values"] == sweep.best().values
+
+
+def test_a_sweep_goes_on_with_the_data_that_it_was_made_with(tmp_path, dataset):
+    sweep = make(tmp_path, dataset)
+    other = dataset[:10]
+    with pytest.raises(DatasetError, match="has learned from other data than 'pendulum-mixed'"):
+        Sweep(sweep.folder, sweep.plan, other, progress=False)
+    assert Sweep.create(
+        sweep.folder, sweep.plan, other, progress=False
+    )  # A sweep of its own, inside another.
+    path = sweep.folder / "plan.json"
+    noted = json.loads(path.read_text())
+    assert noted.pop("dataset_hash").startswith("sha256")
+    path.write_text(json.dumps(noted))  # As earlier versions wrote it.
+    assert Sweep(sweep.folder, Sweep.read_plan(sweep.folder), other, progress=False).plan == sweep.plan
 
 
 def test_a_metric_of_an_environment_needs_one(tmp_path, dataset):
@@ -332,6 +405,14 @@ def test_ray_tune_searches(tmp_path, dataset, fake_ray):
     trials = sweep.trials()
     assert [trial.values for trial in trials] == [{"alpha": pytest.approx(1.0), "n_critics": 2}] * 2
     assert all(len(trial.runs) == 2 for trial in trials)
+
+
+def test_ray_tune_gets_no_value_of_a_trial_that_is_out_of_time(tmp_path, dataset, half, fake_ray):
+    sweep = half(tmp_path, dataset)
+    with pytest.raises(RuntimeError, match=r"settings \[0, 1\] are out of time .*; call tune again"):
+        tune(sweep)
+    (found,) = tune(sweep)
+    assert found["trials"] == [0, 1]
 
 
 def test_workers_of_submitit_do_the_sweep(tmp_path, dataset):

@@ -56,7 +56,7 @@ COUNT = click.IntRange(min=1)
 @click.option(
     "--config",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="YAML file with the options above (extra `sweep`); those on the command line win.",
+    help="YAML file with the options above (extra `sweep`); those on the command line win, name by name.",
 )
 @click.option(
     "--out",

@@ -10,9 +10,11 @@ import click
 from offlinekit.cli.options import (
     SETTINGS,
     algo_option,
+    command_line,
     dataset_option,
     debug_option,
     example,
+    imported,
     key_value_option,
     preview_options,
     reader_options,
@@ -65,7 +67,7 @@ COUNT = click.IntRange(min=1)
 @click.option(
     "--config",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="YAML file with the options above (extra `sweep`); those on the command line win.",
+    help="YAML file with the options above (extra `sweep`); those on the command line win, name by name.",
 )
 @click.option(
     "--out",
@@ -97,6 +99,11 @@ def command(**options: Any) -> None:
 
     workers, cluster, job = (options.pop(name) for name in ("workers", "cluster", "job"))
     previews = {name: options.pop(name) for name in ("print_config", "dry_run")}
+    if workers and options["report_seeds"]:
+        raise click.UsageError(
+            "--report-seeds trains the best setting once all trials are done, for which --workers does not wait; leave "
+            "it out, and give it beside --resume FOLDER when the jobs are over"
+        )
     sweep = make_sweep(options, begins=not any(previews.values()))
     if previews["print_config"]:
         click.echo(json_text(sweep.plan.to_json()))
@@ -108,15 +115,19 @@ def command(**options: Any) -> None:
         from offlinekit.sweeps.slurm import submit
 
         with usage("--job"):
-            describe_jobs(sweep.folder, submit(sweep.folder, workers, cluster, **job))
+            describe_jobs(sweep.folder, submit(sweep.folder, workers, cluster, imported(), **job))
         return
     sweep.preemptible = True
     try:
         trials = sweep.run()
     except KeyboardInterrupt as error:
-        raise type(error)(f"; go on with: offlinekit sweep --resume {sweep.folder}") from None
+        raise type(error)(f"; go on with: {command_line('sweep', '--resume', sweep.folder)}") from None
     if not options["quiet"]:
         report(sweep, trials)
+    if sweep.out_of_time:
+        more = ("--report-seeds", options["report_seeds"]) if options["report_seeds"] else ()
+        click.echo(f"Out of time; go on with: {command_line('sweep', '--resume', sweep.folder, *more)}")
+        return
     if trials and all(trial.state == "failed" for trial in trials):
         raise TrainingError(
             f"all {len(trials)} trials failed; {sweep.folder}/results.csv says what ended them"

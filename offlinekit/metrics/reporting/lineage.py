@@ -14,7 +14,7 @@ from offlinekit.errors import FileFormatError
 from offlinekit.io import atomic_write, read_small
 
 Value: TypeAlias = "float | int | str | bool | None"
-FILE = "lineage.csv"
+FILE, CONFIG = "lineage.csv", "evolution.json"
 
 
 @dataclass(frozen=True)
@@ -129,6 +129,28 @@ class Lineage:
             return cls(_row(head, row) for row in rows)
         except (ValueError, IndexError) as error:
             raise FileFormatError(f"{path} is damaged ({error}); restore it from a copy") from error
+
+
+def average_of(folder: Path) -> int:
+    """Returns how many fitnesses of a line rank it, as the scheduler of an evolution has it; 1 where nothing says so.
+
+    Raises:
+        FileFormatError: For a damaged evolution.json.
+    """
+    path = folder / CONFIG
+    try:
+        average = json.loads(read_small(path))["scheduler"]["average"]
+    except (FileNotFoundError, KeyError):
+        return 1
+    except (ValueError, TypeError, RecursionError) as error:
+        if isinstance(error, FileFormatError):
+            raise
+        raise FileFormatError(f"{path} is damaged ({error}); restore it from a copy") from error
+    if isinstance(average, bool) or not isinstance(average, int) or average < 1:
+        raise FileFormatError(
+            f"{path} is damaged: average must be a whole number from 1 on, got {average!r:.100}; restore it from a copy"
+        )
+    return average
 
 
 def _row(head: Sequence[str], row: Sequence[str]) -> LineageRow:

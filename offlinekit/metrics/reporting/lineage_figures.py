@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from offlinekit.io import atomic_write
-from offlinekit.metrics.reporting.lineage import Lineage, LineageRow
+from offlinekit.metrics.reporting.lineage import Lineage, LineageRow, average_of
 from offlinekit.metrics.reporting.plots import dress
 from offlinekit.metrics.reporting.themes import get_theme
 
@@ -36,23 +36,29 @@ def write_lineage_figure(lineage: Lineage, path: Path, winner: int | None = None
 
 
 def lineage_svg(folder: Path, winner: int | None = None) -> str:
-    """Returns the picture of an evolution's folder as SVG; equal lineages give equal text."""
+    """Returns the picture of an evolution's folder as SVG; equal lineages give equal text.
+
+    Without a winner the line of the best of the last generation is drawn strong, as the run ranks it.
+    """
     import matplotlib
 
     settings: Any = {**get_theme("screen").settings, "svg.hashsalt": "offlinekit"}
     with matplotlib.rc_context(settings):
         file = io.StringIO()
         metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        draw_lineage(Lineage.read(folder), winner).savefig(file, format="svg", metadata=metadata)
+        lineage = Lineage.read(folder)
+        if winner is None and lineage.rows:
+            winner = lineage.ranking(average_of(folder))[0]
+        draw_lineage(lineage, winner).savefig(file, format="svg", metadata=metadata)
     return file.getvalue()[file.getvalue().index("<svg") :]
 
 
 def draw_lineage(lineage: Lineage, winner: int | None = None) -> Figure:
     """Returns the tree, the fitness and each numeric hyperparameter over generations, one panel each.
 
-    The line of the winner, by default the best of the last generation, is drawn strong. A mark says what was done to a
-    member before it trained: triangles for wider and narrower networks, a diamond for a deeper one, a star for noise, a
-    square for a hyperparameter, a dot for nothing.
+    The line of the winner, by default the fittest of the last generation, is drawn strong. A mark says what was done to
+    a member before it trained: triangles for wider and narrower networks, a diamond for a deeper one, a star for noise,
+    a square for a hyperparameter, a dot for nothing.
     """
     from matplotlib.figure import Figure
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from offlinekit.errors import FileFormatError
 from offlinekit.io import read_small
-from offlinekit.metrics.reporting.lineage import FILE, Lineage, LineageRow
+from offlinekit.metrics.reporting.lineage import FILE, Lineage, average_of
 from offlinekit.metrics.reporting.plots import readable
 from offlinekit.metrics.reporting.report_tables import Table
 from offlinekit.metrics.statistics.budget import Budget
@@ -38,7 +38,7 @@ def find_evolutions(paths: Iterable[str | Path]) -> tuple[list[Path], list[Path]
 
 
 def generations_table(folder: Path) -> Table:
-    """Returns the best member of each generation of an evolution, and what its winner is worth.
+    """Returns the best member of each generation of an evolution, as the run ranked them, and what its winner is worth.
 
     Raises:
         FileFormatError: For damaged files.
@@ -47,15 +47,17 @@ def generations_table(folder: Path) -> Table:
     if not lineage.rows:
         raise FileFormatError(f"{folder / FILE} has no generation; restore it from a copy")
     names = [*lineage.rows[0].values]
-    rows = [_row(lineage, number, names) for number in range(1, lineage.last + 1)]
+    average = average_of(folder)
+    rows = [_row(lineage, number, names, average) for number in range(1, lineage.last + 1)]
     updates = len(lineage.generation(1)) * lineage.rows[-1].updates
     budget = Budget(policies=len(lineage.generation(1)), updates=updates)
     return Table(f"Evolution in {folder.name}", (*HEAD, *names), rows, _note(folder), budget)
 
 
-def _row(lineage: Lineage, number: int, names: Sequence[str]) -> tuple[str, ...]:
+def _row(lineage: Lineage, number: int, names: Sequence[str], average: int) -> tuple[str, ...]:
     members = lineage.generation(number)
-    best = max(members, key=_rank)
+    first = lineage.ranking(average, number)[0]
+    best = next(row for row in members if row.member == first)
     finite = [row.fitness for row in members if math.isfinite(row.fitness)]
     mean = sum(finite) / len(finite) if finite else math.nan
     return (
@@ -67,10 +69,6 @@ def _row(lineage: Lineage, number: int, names: Sequence[str]) -> tuple[str, ...]
         best.architecture,
         *(_text(best.values.get(name)) for name in names),
     )
-
-
-def _rank(row: LineageRow) -> tuple[bool, float]:
-    return not row.held_back, row.fitness if math.isfinite(row.fitness) else -math.inf
 
 
 def _text(value: object) -> str:

@@ -39,7 +39,10 @@ class CMAES(Scheduler):
         """Checks that the search is over ranges."""
         super().check(algo)
         if not self.search:
-            raise ValueError('CMAES needs a search, such as {"learning_rate": Range(1e-4, 1e-2, log=True)}')
+            raise ValueError(
+                'CMAES needs a search, such as {"learning_rate": Range(1e-4, 1e-2, log=True)}, on the command line '
+                '--search \'learning_rate={"low": 1e-4, "high": 1e-2, "log": true}\''
+            )
         for name, space in self.search.items():
             if not isinstance(space, Range):
                 raise ValueError(f"CMAES searches numbers, but {name} has a list; give a Range, or set it")

@@ -89,7 +89,8 @@ class Evolution(Scheduler):
         if self.hyperparameter > 0 and not self.search:
             raise ValueError(
                 f"hyperparameter={self.hyperparameter} needs something to move: give search="
-                '{"learning_rate": Range(1e-4, 1e-2, log=True)}, or hyperparameter=0'
+                '{"learning_rate": Range(1e-4, 1e-2, log=True)}, or hyperparameter=0; on the command line --search '
+                '\'learning_rate={"low": 1e-4, "high": 1e-2, "log": true}\', or --setting hyperparameter=0'
             )
         if self.architecture > 0 and self.keep_function:
             check_movable(algo, self._sizes)

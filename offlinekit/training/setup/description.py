@@ -7,6 +7,7 @@ from typing import Any
 
 from offlinekit.datasets import MDPDataset
 from offlinekit.datasets.fingerprint import fingerprint
+from offlinekit.datasets.registry import located
 from offlinekit.envs.given_env import GivenEnv
 from offlinekit.interfaces import Trainable
 from offlinekit.training.setup.settings import RunSettings, SharedSettings, plain
@@ -61,7 +62,7 @@ def describe_data(dataset: MDPDataset, info: Mapping[str, Any]) -> dict[str, Any
         **info,
         "dataset": {
             "name": dataset.name,
-            "source": origin.get("name"),
+            "source": located(origin["name"]) if isinstance(origin.get("name"), str) else None,
             "options": origin.get("options", {}),
             **({} if "hash" in known else {"hash": fingerprint(dataset)}),
             **known,
