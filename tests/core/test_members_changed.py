@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from populations import QUIET, TINY, same
 
-from offlinekit.algos import BC, Population
+from offlinekit.algos import BC, TD3, Population
 from offlinekit.testing import small_dataset
 
 
@@ -39,3 +39,36 @@ def test_weight_decays_set_between_two_fits_of_a_population():
         population.fit(data, 4, **QUIET)
         for one, member in zip(alone, population, strict=True):
             same(one.fit(data, 4, **QUIET), member)
+
+
+def trained_apart(optimizer):
+    """Returns what makes a TD3 whose actor has taken a number of steps of its own in 12 updates."""
+
+    def make(delay):
+        data = small_dataset("continuous")
+        options = {"optimizer": optimizer, "actor_learning_rate": 1e-2, **TINY}
+        algo = TD3(seed=delay, policy_delay=delay, **options).fit(data, 12, **QUIET)
+        algo.policy_delay = 2
+        return algo
+
+    return make
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "rmsprop"])
+def test_members_whose_optimizers_took_other_numbers_of_steps_are_stacks_of_their_own(optimizer):
+    make = trained_apart(optimizer)
+    assert go_on(make, (1, 6, 1, 20)).stacks == [[0, 2], [1], [3]]  # Actors took 12, 2, 12 and 0 steps.
+
+
+def test_optimizers_without_counts_are_stacked_whatever_they_took():
+    assert go_on(trained_apart("sgd"), (1, 6)).stacks == [[0, 1]]
+
+
+def test_a_kept_stack_is_not_taken_up_by_members_that_have_gone_apart():
+    data = small_dataset("continuous")
+    population = Population([TD3(seed=seed, **TINY) for seed in range(2)]).fit(data, 6, **QUIET)
+    population[1].impl.objectives[0].optimizer.slots[0].counts += 5
+    alone = population[1].__copy__().fit(data, 6, **QUIET)
+    population.fit(data, 6, **QUIET)
+    assert population.stacks == [[0], [1]]
+    same(alone, population[1])

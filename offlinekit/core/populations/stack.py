@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from offlinekit.core.impl import Impl
+from offlinekit.core.populations.grouping import is_step_count, step_counts
 from offlinekit.core.populations.program import NotStackable, Unseeded
 from offlinekit.core.populations.stacked_objective import StackedObjective, StackedTarget, named_tensors
 from offlinekit.core.populations.stacked_sampling import StackedSource
@@ -47,6 +48,7 @@ def stack(impls: Sequence[Impl], numbers: Mapping[str, Sequence[float]], sampler
         NotStackable: If the losses cannot be one program.
     """
     first, device = impls[0], impls[0].device
+    _check_alike(impls)
     if not first.stackable:
         raise NotStackable(
             f"each {type(first).__name__} keeps what it learned of the whole dataset for itself"
@@ -70,6 +72,7 @@ def refresh(whole: Impl, impls: Sequence[Impl], numbers: Mapping[str, Sequence[f
         impls: Of its members.
         numbers: Those by which it was recorded, with the values of today.
     """
+    _check_alike(impls)
     parts = [dict(named_tensors(impl)) for impl in impls]
     for name, tensor in named_tensors(whole):
         tensor.copy_(torch.stack([part[name] for part in parts]))
@@ -87,20 +90,35 @@ def refresh(whole: Impl, impls: Sequence[Impl], numbers: Mapping[str, Sequence[f
     whole.grad_step, whole.horizon = impls[0].grad_step, impls[0].horizon
 
 
+def _check_alike(impls: Sequence[Impl]) -> None:
+    """Checks that the optimizers of members have counted the same steps, as a stack has one count.
+
+    Raises:
+        NotStackable: If they have not.
+    """
+    counts = [step_counts(impl) for impl in impls]
+    if any(own != counts[0] for own in counts):
+        raise NotStackable("the optimizers of its members have taken different numbers of steps")
+
+
 def _take_up(whole: Impl, impls: Sequence[Impl], targets: Sequence[Target]) -> None:
     """Gives a stack the paces, rates and optimizers' state of its members."""
     whole.targets = [_stacked_target(whole, impls, index, target) for index, target in enumerate(targets)]
-    whole.objectives = [
-        StackedObjective(objective, [impl.objectives[index] for impl in impls])
-        for index, objective in enumerate(whole.build_objectives())
-    ]
+    stacked: dict[int, StackedObjective] = {}  # One may be listed more than once, with one optimizer.
+    whole.objectives = []
+    for index, objective in enumerate(whole.build_objectives()):
+        if id(objective) not in stacked:
+            stacked[id(objective)] = StackedObjective(objective, [impl.objectives[index] for impl in impls])
+        whole.objectives.append(stacked[id(objective)])
     _load_optimizers(whole, impls)
 
 
 def unstack(whole: Impl, impl: Impl, member: int) -> None:
     """Copies to a member its part of a stacked impl: networks, optimizers and the number of updates."""
     tensors = whole.state_tensors()
-    own = {name: t if _is_shared(name) else t[member] for name, t in tensors.items()}
+    own = {
+        name: t if is_step_count(name) else t[member] for name, t in tensors.items() if name != "random.impl"
+    }
     impl.load_state_tensors({**own, "random.impl": impl.random.state()})
     impl.grad_step = whole.grad_step
 
@@ -119,11 +137,6 @@ def release(impl: Impl) -> None:
         tensor.data = tensor.data.clone()
 
 
-def _is_shared(name: str) -> bool:
-    """Returns whether members have one tensor in common: the count of steps inside an optimizer."""
-    return name == "random.impl" or (name.startswith("optimizers.") and name.endswith(".step"))
-
-
 def _stacked_target(whole: Impl, impls: Sequence[Impl], index: int, target: Target) -> Target | StackedTarget:
     taus = [impl.targets[index].tau for impl in impls]
     target.tau = taus[0]
@@ -136,7 +149,7 @@ def _load_optimizers(whole: Impl, impls: Sequence[Impl]) -> None:
     for index, objective in enumerate(whole.objectives):
         states = [impl.objectives[index].state_tensors() for impl in impls]
         stacked = {
-            name: value if _is_shared(name) else torch.stack([state[name] for state in states])
+            name: value if is_step_count(name) else torch.stack([state[name] for state in states])
             for name, value in states[0].items()
         }
         objective.load_state_tensors(stacked)
@@ -154,7 +167,7 @@ def _record(
     del whole.grad_step, whole.horizon
     whole.train()
     try:
-        for objective in whole.objectives:
+        for objective in {id(objective): objective for objective in whole.objectives}.values():
             assert isinstance(objective, StackedObjective)  # For the type checker; `stack` made them.
             objective.record(whole, values, batch, randoms)
     finally:
