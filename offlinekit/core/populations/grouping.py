@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from offlinekit.core.populations.held import held
 from offlinekit.training.run import Run
 
 if TYPE_CHECKING:
@@ -91,4 +92,5 @@ def _structure(run: Run) -> dict[str, Any]:
         "device": algo.impl.device,
         "tensors": {name: (t.shape, t.dtype) for name, t in algo.impl.state_dict().items()},
         "timing": run.timing,
+        "held": held(algo),
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from offlinekit.core.impl import Impl
 from offlinekit.core.populations.grouping import is_step_count, step_counts
+from offlinekit.core.populations.held import refused_hooks
 from offlinekit.core.populations.program import NotStackable, Unseeded
 from offlinekit.core.populations.stacked_objective import StackedObjective, StackedTarget, named_tensors
 from offlinekit.core.populations.stacked_sampling import StackedSource
@@ -32,8 +34,13 @@ class StackedConfig:
         self.differing: dict[str, Tensor] = {}  # Of one member, while its loss is recorded.
 
     def __getattr__(self, name: str) -> Any:
-        differing: Mapping[str, Tensor] = self.__dict__["differing"]
-        return differing[name] if name in differing else getattr(self.__dict__["front"], name)
+        differing, front = self.__dict__["differing"], self.__dict__["front"]
+        if name in differing:
+            return differing[name]
+        member = next((vars(kind)[name] for kind in type(front).__mro__ if name in vars(kind)), None)
+        if isinstance(member, property) and member.fget is not None:  # It reads numbers, as a method does.
+            return member.fget(self)
+        return member.__get__(self) if isinstance(member, FunctionType) else getattr(front, name)
 
 
 def stack(impls: Sequence[Impl], numbers: Mapping[str, Sequence[float]], sampler: StackedSource) -> Impl:
@@ -52,6 +59,12 @@ def stack(impls: Sequence[Impl], numbers: Mapping[str, Sequence[float]], sampler
     if not first.stackable:
         raise NotStackable(
             f"each {type(first).__name__} keeps what it learned of the whole dataset for itself"
+        )
+    hooks = refused_hooks(type(first))
+    if hooks:
+        raise NotStackable(
+            f"{type(first).__name__} has its own {', '.join(hooks)}, which may hold no more than one member; where it "
+            "is right for tensors with a leading axis of members, stackable = True in its class says so"
         )
     given = {id(first.random): Unseeded(device), id(first.config): StackedConfig(first.config)}
     whole = copy.deepcopy(first, {**given, id(first.objectives): []})
