@@ -147,7 +147,7 @@ class _Walk:
             if value.is_meta or value.layout is not torch.strided:
                 return value.shape, value.dtype, value.is_meta or id(value)
             content = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
-            return value.shape, value.dtype, sha256(content).hexdigest()
+            return value.shape, value.dtype, sha256(content.tobytes()).hexdigest()
         if isinstance(value, (np.ndarray, np.generic)) and not value.dtype.hasobject:
             return value.shape, value.dtype, sha256(value.tobytes()).hexdigest()
         self.seen[id(value)] = value
