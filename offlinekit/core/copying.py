@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from torch import Tensor
 
+from offlinekit.training.loggers import History
+
 if TYPE_CHECKING:
     from offlinekit.core.algo import Algo
     from offlinekit.core.impl import Impl
@@ -31,7 +33,8 @@ class Built(NamedTuple):
 
 def state_of(algo: Algo) -> dict[str, Any]:
     """Returns an algorithm as data: its attributes, and its networks by their tensors."""
-    attributes = {**vars(algo), "_impl": None, "sampler": None, "in_run": ""}
+    rows = History(map(dict, algo.history))  # A run adds rows to those of its own algorithm.
+    attributes = {**vars(algo), "history": rows, "_impl": None, "sampler": None, "in_run": ""}
     if algo.sampler is not None:
         attributes["sampler_state"] = algo.sampler.state()
     return {"attributes": attributes, "built": None if algo._impl is None else _built(algo._impl)}

@@ -52,6 +52,7 @@ class ConfiguredDropout(Dropout):
 
     def __init__(self, config: BlockConfig, random: Random) -> None:
         super().__init__(config.dropout, random)
+        del self.rate  # Members of one stack hold no numbers in which they differ.
         self.config = config
 
     def forward(self, inputs: Tensor) -> Tensor:

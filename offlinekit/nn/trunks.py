@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping
 from typing import Any
+from weakref import WeakSet
 
 import torch
 from gymnasium import spaces
@@ -195,14 +197,22 @@ class Embeddings(nn.Module):
         return torch.cat(parts, -1)
 
 
+UNCOPIED: WeakSet[nn.Module] = WeakSet()
+"""Modules of users that cannot be copied, each of which one network has as it is."""
+
+
 class UserTrunk(nn.Module):
-    """A user's module with the size of its features, found by one forward pass of zeros."""
+    """A copy of a user's module with the size of its features, found by one forward pass of zeros.
+
+    A factory may return one and the same module, or parts of it, each time: each network then begins with its numbers,
+    in memory of its own.
+    """
 
     def __init__(self, module: nn.Module, space: spaces.Space[Any]) -> None:
         super().__init__()
         if not isinstance(module, nn.Module):
             raise TypeError(f"an encoder factory must return a torch.nn.Module, got {type(module).__name__}")
-        self.module = module
+        self.module = module = _own(module)
         with torch.no_grad():
             features = module.eval()(_zeros(space))
         module.train()
@@ -215,6 +225,24 @@ class UserTrunk(nn.Module):
         """Returns the features [B, size]."""
         features: Tensor = self.module(observations)
         return features
+
+
+def _own(module: nn.Module) -> nn.Module:
+    """Returns a deep copy of a module; the module itself, once, if it cannot be copied.
+
+    Raises:
+        ValueError: For a module that cannot be copied and that another network has already.
+    """
+    try:
+        return copy.deepcopy(module)
+    except Exception as error:  # Whatever its attributes refuse.
+        if module in UNCOPIED:
+            raise ValueError(
+                f"the encoder factory returned the same {type(module).__name__} again, which cannot be copied "
+                f"({error}); let it make the module anew for each network"
+            ) from error
+        UNCOPIED.add(module)
+        return module
 
 
 class Convolutions(nn.Module):

@@ -63,17 +63,16 @@ class Adam:
         self.learning_rate: float | Tensor = learning_rate
         self.fused = torch._fused_adamw_ if name == "adamw" else torch._fused_adam_
         self.slots = [_Slots(parameters) for parameters, _ in groups]
-        self.decays = [decay for _, decay in groups]
 
     def set_decays(self, decays: Sequence[float]) -> None:
         """Sets the weight decay of each group."""
-        self.decays = list(decays)
+        self.groups = _with_decays(self.groups, decays)
 
     @torch.no_grad()
     def step(self, gradients: Gradients) -> None:
         """Changes the parameters, in the order of the groups; one whose gradient is None stays as it is."""
         start = 0
-        for slots, decay in zip(self.slots, self.decays, strict=True):
+        for slots, (_, decay) in zip(self.slots, self.groups, strict=True):
             stop = start + len(slots.parameters)
             lists = slots.count(gradients[start:stop])
             start = stop
@@ -162,6 +161,7 @@ class TorchOptimizer:
 
     def set_decays(self, decays: Sequence[float]) -> None:
         """Sets the weight decay of each group."""
+        self.groups = _with_decays(self.groups, decays)
         for group, decay in zip(self.optimizer.param_groups, decays, strict=True):
             group["weight_decay"] = decay
 
@@ -192,3 +192,8 @@ class TorchOptimizer:
             state.setdefault(int(index), {})[slot] = value.clone()
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+def _with_decays(groups: Sequence[Group], decays: Sequence[float]) -> list[Group]:
+    """Returns groups of the same parameters with other weight decays."""
+    return [(parameters, decay) for (parameters, _), decay in zip(groups, decays, strict=True)]

@@ -151,3 +151,13 @@ def test_actors() -> None:
     actor = WAYS["pickle"](original.as_stateful())
     actor.reset()
     np.testing.assert_array_equal(actor.predict(seen[0]), original.predict(seen[0]))
+
+
+@pytest.mark.parametrize("way", list(WAYS))
+def test_copies_have_a_history_of_their_own(way: str) -> None:
+    original = fitted(BC(seed=0, batch_size=4))
+    twin, rows = WAYS[way](original), [dict(row) for row in original.history]
+    assert twin.history == rows
+    twin.history[0]["note"] = 1.0
+    twin.history.append({"step": 99})
+    assert original.history == rows

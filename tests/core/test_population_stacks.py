@@ -8,7 +8,7 @@ import pytest
 import torch
 from populations import LOG_OFTEN, QUIET, TINY, check_members, same
 
-from offlinekit.algos import SAC, DiscreteCQL, DoubleDQN, MLPEncoder, Population, TD3PlusBC, TextBC
+from offlinekit.algos import SAC, XQL, DiscreteCQL, DoubleDQN, MLPEncoder, Population, TD3PlusBC, TextBC
 from offlinekit.algos.torch.sac_impl import SACImpl
 from offlinekit.algos.torch.td3_plus_bc_impl import TD3PlusBCImpl
 from offlinekit.core.populations.grouping import differing_numbers, structure
@@ -87,3 +87,10 @@ def test_an_error_of_the_losses_comes_out_as_it_is():
     population = Population([SAC(impl_class=BrokenImpl, seed=s, **TINY) for s in range(2)])
     with pytest.raises(AttributeError, match="no_such_number"):
         population.fit(small_dataset("continuous"), 3, **QUIET)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "rmsprop"])
+def test_a_loss_that_is_minimised_more_than_once_has_one_optimizer_in_a_stack_too(optimizer):
+    make = lambda **own: XQL(n_value_updates=3, optimizer=optimizer, **TINY, **own)  # noqa: E731
+    settings = [{"seed": seed, "value_learning_rate": rate} for seed, rate in enumerate((1e-3, 1e-2))]
+    check_members(make, settings, small_dataset("continuous"))

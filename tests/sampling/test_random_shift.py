@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from offlinekit.algos import DecisionTransformer, DiscreteCQL, Population
+from offlinekit.core.populations.stacked_sampling import SharedColumns
 from offlinekit.datasets import MDPDataset
 from offlinekit.errors import DatasetError, UnsupportedError
 from offlinekit.metrics import td_error
@@ -95,3 +96,22 @@ def test_where_it_would_do_nothing_it_is_refused(data):
     continuous = MDPDataset(data.observations, np.zeros((20, 1)), np.ones(20), np.arange(20) % 5 == 4)
     with pytest.raises(UnsupportedError, match="windows of images are not shifted"):
         DecisionTransformer(encoder=SHIFTING, batch_size=2, context=2).fit(continuous, 1, **QUICK)
+
+
+@pytest.mark.parametrize("shifting", [(True, False), (False, True)])
+def test_a_population_refuses_shifts_of_whichever_member(data, shifting):
+    still = CNNEncoder((8,), filters=((2, 3, 2),))
+    encoders = [SHIFTING if shifts else still for shifts in shifting]
+    members = [DiscreteCQL(encoder=each, batch_size=2, seed=seed) for seed, each in enumerate(encoders)]
+    with pytest.raises(UnsupportedError, match="random_shift=0, or train them one by one"):
+        Population(members).fit(data, 1, **QUICK)
+
+
+def test_samplers_of_members_online_shift_as_their_own_encoders_say(data):
+    still = CNNEncoder((8,), filters=((2, 3, 2),))
+    make = SharedColumns(together=False)
+    samplers = []
+    for seed, encoder in enumerate((still, SHIFTING, SHIFTING, still)):
+        algo = DiscreteCQL(encoder=encoder, batch_size=2, seed=seed).build(data)
+        samplers.append(make(algo, data))
+    assert [sampler.image_shift for sampler in samplers] == [0, 2, 2, 0]

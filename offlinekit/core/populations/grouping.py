@@ -6,10 +6,13 @@ import dataclasses
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
+import torch
+
+from offlinekit.core.populations.held import held
 from offlinekit.training.run import Run
 
 if TYPE_CHECKING:
-    pass
+    from offlinekit.core.impl import Impl
 
 FIXED_NUMBERS = ("action_noise", "huber_width", "log_std_min")
 """Numbers that networks hold or losses branch on, so that members which differ in them are stacks of their own."""
@@ -18,17 +21,42 @@ OFF_AT_ZERO = ("dropout",)
 
 
 def groups(runs: Sequence[Run]) -> list[list[int]]:
-    """Returns the numbers of the runs that share all structure, group by group."""
+    """Returns the numbers of the runs that share all structure, group by group.
+
+    Runs that went on from other numbers of updates catch up first, so that their optimizers cannot be compared yet.
+    """
+    found = []
+    for alike in _grouped([_structure(run) for run in runs]):
+        level = len({runs[number].algo.grad_step for number in alike}) == 1
+        parts = _grouped([step_counts(runs[number].algo.impl) if level else {} for number in alike])
+        found += [[alike[place] for place in part] for part in parts]
+    return sorted(found)
+
+
+def step_counts(impl: Impl) -> dict[str, float]:
+    """Returns the names of the optimizers' state, and how many steps each has counted for a parameter."""
+    state = {n: tensor for each in impl.objectives for n, tensor in each.state_tensors().items()}
+    counted = {name: tensor for name, tensor in state.items() if is_step_count(name)}
+    counts = torch.stack([tensor.float() for tensor in counted.values()]).tolist() if counted else []
+    return {**dict.fromkeys(state, 0.0), **dict(zip(counted, counts, strict=True))}
+
+
+def is_step_count(name: str) -> bool:
+    """Returns whether a tensor of `state_tensors` is an optimizer's count of steps, one for all members of a stack."""
+    return name.startswith("optimizers.") and name.endswith(".step")
+
+
+def _grouped(keys: Sequence[Any]) -> list[list[int]]:
+    """Returns the places of equal keys, group by group; keys need no hash."""
     grouped: list[tuple[Any, list[int]]] = []
-    for number, run in enumerate(runs):
-        own = _structure(run)
-        for structure, members in grouped:
-            if structure == own:
-                members.append(number)
+    for place, own in enumerate(keys):
+        for key, places in grouped:
+            if key == own:
+                places.append(place)
                 break
         else:
-            grouped.append((own, [number]))
-    return [members for _, members in grouped]
+            grouped.append((own, [place]))
+    return [places for _, places in grouped]
 
 
 def differing_numbers(algos: Sequence[Any], varying: Collection[str] = ()) -> dict[str, list[float]]:
@@ -64,4 +92,5 @@ def _structure(run: Run) -> dict[str, Any]:
         "device": algo.impl.device,
         "tensors": {name: (t.shape, t.dtype) for name, t in algo.impl.state_dict().items()},
         "timing": run.timing,
+        "held": held(algo),
     }

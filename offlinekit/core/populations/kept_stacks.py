@@ -10,6 +10,7 @@ import torch
 
 from offlinekit.core.impl import Impl
 from offlinekit.core.populations.grouping import differing_numbers
+from offlinekit.core.populations.held import held
 from offlinekit.core.populations.stack import refresh, stack
 from offlinekit.core.populations.stacked_sampling import StackedSource
 from offlinekit.training.engines.updates import tensors_of
@@ -70,11 +71,12 @@ class KeptStacks:
 
 def _constants(algo: Trainable, numbers: Mapping[str, Any], sampler: StackedSource) -> dict[str, Any]:
     """Returns what a program holds as constants: hyperparameters, shapes of batches, the phase of the run."""
-    held = {name: value for name, value in algo.config.items() if name not in (*numbers, "seed")}
+    constants = {name: value for name, value in algo.config.items() if name not in (*numbers, "seed")}
     batch = [(leaf.shape, leaf.dtype) for leaf in tensors_of(sampler.example())]
     threads = torch.get_num_threads()
     return {
-        **held,
+        **constants,
+        "held": held(algo),
         "batch": batch,
         "inputs": tuple(numbers),
         "is_online": algo.impl.is_online,

@@ -15,6 +15,7 @@ from typing_extensions import Unpack
 
 from offlinekit.configured import fields_of
 from offlinekit.core.algo import Algo
+from offlinekit.core.populations.held import own_attributes
 from offlinekit.core.populations.kept_stacks import KeptStacks
 from offlinekit.core.populations.online_members import OnlinePopulationRun, check_members
 from offlinekit.core.populations.population_run import PopulationRun, Rows
@@ -92,7 +93,9 @@ class Population:
 
     @classmethod
     def of_seeds(cls, algo: Algo, n_seeds: int) -> Population:
-        """Makes a population of one algorithm: itself, and copies with the seeds that follow its own.
+        """Makes a population of one algorithm: itself, and others with the seeds that follow its own.
+
+        They have its hyperparameters, and the attributes that its user has set.
 
         Raises:
             TypeError: If the number is no integer.
@@ -111,6 +114,7 @@ class Population:
         members = [algo, *(dataclasses.replace(algo, seed=first + i) for i in range(1, n_seeds))]
         for member in members:
             member.seed_was_drawn = algo.seed_was_drawn
+            vars(member).update(own_attributes(algo))
         return cls(members)
 
     def __len__(self) -> int:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from offlinekit.core.impl import Impl
+from offlinekit.core.populations.grouping import is_step_count, step_counts
+from offlinekit.core.populations.held import refused_hooks
 from offlinekit.core.populations.program import NotStackable, Unseeded
 from offlinekit.core.populations.stacked_objective import StackedObjective, StackedTarget, named_tensors
 from offlinekit.core.populations.stacked_sampling import StackedSource
@@ -31,8 +34,13 @@ class StackedConfig:
         self.differing: dict[str, Tensor] = {}  # Of one member, while its loss is recorded.
 
     def __getattr__(self, name: str) -> Any:
-        differing: Mapping[str, Tensor] = self.__dict__["differing"]
-        return differing[name] if name in differing else getattr(self.__dict__["front"], name)
+        differing, front = self.__dict__["differing"], self.__dict__["front"]
+        if name in differing:
+            return differing[name]
+        member = next((vars(kind)[name] for kind in type(front).__mro__ if name in vars(kind)), None)
+        if isinstance(member, property) and member.fget is not None:  # It reads numbers, as a method does.
+            return member.fget(self)
+        return member.__get__(self) if isinstance(member, FunctionType) else getattr(front, name)
 
 
 def stack(impls: Sequence[Impl], numbers: Mapping[str, Sequence[float]], sampler: StackedSource) -> Impl:
@@ -47,9 +55,16 @@ def stack(impls: Sequence[Impl], numbers: Mapping[str, Sequence[float]], sampler
         NotStackable: If the losses cannot be one program.
     """
     first, device = impls[0], impls[0].device
+    _check_alike(impls)
     if not first.stackable:
         raise NotStackable(
             f"each {type(first).__name__} keeps what it learned of the whole dataset for itself"
+        )
+    hooks = refused_hooks(type(first))
+    if hooks:
+        raise NotStackable(
+            f"{type(first).__name__} has its own {', '.join(hooks)}, which may hold no more than one member; where it "
+            "is right for tensors with a leading axis of members, stackable = True in its class says so"
         )
     given = {id(first.random): Unseeded(device), id(first.config): StackedConfig(first.config)}
     whole = copy.deepcopy(first, {**given, id(first.objectives): []})
@@ -70,6 +85,7 @@ def refresh(whole: Impl, impls: Sequence[Impl], numbers: Mapping[str, Sequence[f
         impls: Of its members.
         numbers: Those by which it was recorded, with the values of today.
     """
+    _check_alike(impls)
     parts = [dict(named_tensors(impl)) for impl in impls]
     for name, tensor in named_tensors(whole):
         tensor.copy_(torch.stack([part[name] for part in parts]))
@@ -87,20 +103,35 @@ def refresh(whole: Impl, impls: Sequence[Impl], numbers: Mapping[str, Sequence[f
     whole.grad_step, whole.horizon = impls[0].grad_step, impls[0].horizon
 
 
+def _check_alike(impls: Sequence[Impl]) -> None:
+    """Checks that the optimizers of members have counted the same steps, as a stack has one count.
+
+    Raises:
+        NotStackable: If they have not.
+    """
+    counts = [step_counts(impl) for impl in impls]
+    if any(own != counts[0] for own in counts):
+        raise NotStackable("the optimizers of its members have taken different numbers of steps")
+
+
 def _take_up(whole: Impl, impls: Sequence[Impl], targets: Sequence[Target]) -> None:
     """Gives a stack the paces, rates and optimizers' state of its members."""
     whole.targets = [_stacked_target(whole, impls, index, target) for index, target in enumerate(targets)]
-    whole.objectives = [
-        StackedObjective(objective, [impl.objectives[index] for impl in impls])
-        for index, objective in enumerate(whole.build_objectives())
-    ]
+    stacked: dict[int, StackedObjective] = {}  # One may be listed more than once, with one optimizer.
+    whole.objectives = []
+    for index, objective in enumerate(whole.build_objectives()):
+        if id(objective) not in stacked:
+            stacked[id(objective)] = StackedObjective(objective, [impl.objectives[index] for impl in impls])
+        whole.objectives.append(stacked[id(objective)])
     _load_optimizers(whole, impls)
 
 
 def unstack(whole: Impl, impl: Impl, member: int) -> None:
     """Copies to a member its part of a stacked impl: networks, optimizers and the number of updates."""
     tensors = whole.state_tensors()
-    own = {name: t if _is_shared(name) else t[member] for name, t in tensors.items()}
+    own = {
+        name: t if is_step_count(name) else t[member] for name, t in tensors.items() if name != "random.impl"
+    }
     impl.load_state_tensors({**own, "random.impl": impl.random.state()})
     impl.grad_step = whole.grad_step
 
@@ -119,11 +150,6 @@ def release(impl: Impl) -> None:
         tensor.data = tensor.data.clone()
 
 
-def _is_shared(name: str) -> bool:
-    """Returns whether members have one tensor in common: the count of steps inside an optimizer."""
-    return name == "random.impl" or (name.startswith("optimizers.") and name.endswith(".step"))
-
-
 def _stacked_target(whole: Impl, impls: Sequence[Impl], index: int, target: Target) -> Target | StackedTarget:
     taus = [impl.targets[index].tau for impl in impls]
     target.tau = taus[0]
@@ -136,7 +162,7 @@ def _load_optimizers(whole: Impl, impls: Sequence[Impl]) -> None:
     for index, objective in enumerate(whole.objectives):
         states = [impl.objectives[index].state_tensors() for impl in impls]
         stacked = {
-            name: value if _is_shared(name) else torch.stack([state[name] for state in states])
+            name: value if is_step_count(name) else torch.stack([state[name] for state in states])
             for name, value in states[0].items()
         }
         objective.load_state_tensors(stacked)
@@ -154,7 +180,7 @@ def _record(
     del whole.grad_step, whole.horizon
     whole.train()
     try:
-        for objective in whole.objectives:
+        for objective in {id(objective): objective for objective in whole.objectives}.values():
             assert isinstance(objective, StackedObjective)  # For the type checker; `stack` made them.
             objective.record(whole, values, batch, randoms)
     finally:

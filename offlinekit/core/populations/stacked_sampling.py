@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from offlinekit.core.hyperparameters import views_of
 from offlinekit.datasets import MDPDataset
-from offlinekit.envs.past.sight import sight_of
 from offlinekit.errors import UnsupportedError
 from offlinekit.interfaces import BatchSource, Sampler
 from offlinekit.nn.random import derive
@@ -67,7 +67,7 @@ class SharedColumns:
             "scaling": algo.scaling.to_json(),
             "device": impl.device,
             "needs": (type(impl).__name__, *impl.needed),
-            "past": sight_of(algo),
+            "views": views_of(algo, impl.observation_space),
             "make_sampler": type(algo).make_sampler,
             "options": [getattr(algo, name) for name in algo.sampler_options],
         }
