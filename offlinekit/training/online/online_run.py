@@ -107,6 +107,7 @@ class OnlineRun(Run):
             "episodes": self.loop.n_started,
             "returns": self.loop.returns,
             "parts": len(self.experience.parts),
+            "stretches": self.experience.stretches,
             "first_update": self.first_update,
             "settled": self.settled,
         }
