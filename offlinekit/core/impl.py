@@ -162,7 +162,7 @@ class Impl(nn.Module):
         """Learns of the whole dataset what losses need of it; called before each run, does nothing here.
 
         Args:
-            dataset: What the run learns from.
+            dataset: What the run learns from, without episodes of loss weight 0; `rows` of batches number them too.
             sampler: What draws its batches.
         """
 
