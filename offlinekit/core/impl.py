@@ -92,7 +92,7 @@ class Impl(nn.Module):
         self.random = Random(derive(config.seed or 0, "noise"), device)
         self.grad_step = 0
         self.horizon = 0  # The grad_step at which schedules end; 0 while there is no run.
-        self.schedule_start = 0  # The one at which they begin.
+        self.schedule_start = 0  # The one at which they begin, of the run under way.
         self.is_online = False  # Whether the run acts in an environment as well.
         self.targets: list[Target] = []
         with initialised(derive(config.seed or 0, "networks")):

@@ -66,6 +66,7 @@ class Updatable(Protocol):
 
     grad_step: int
     horizon: int
+    schedule_start: int
     device: torch.device
     config: Trainable
 
