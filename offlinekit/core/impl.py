@@ -344,7 +344,7 @@ class Impl(nn.Module):
         """Applies a hyperparameter that was set after `build` to targets, objectives and candidates.
 
         Raises:
-            ValueError: If it decides what is minimised, or by which optimizer.
+            ValueError: If it decides what is minimised, by which optimizer, or which parameters a loss changes.
         """
         declared = self.build_objectives()
         kinds = [
@@ -353,13 +353,16 @@ class Impl(nn.Module):
         ]
         if kinds[0] != kinds[1]:
             raise ValueError(f"{name} decides what is minimised, and by which optimizer")
+        for objective, declaration in zip(self.objectives, declared, strict=True):
+            if not objective.has_owners_of(declaration):
+                raise ValueError(f"{name} decides which parameters the {objective.name} loss changes")
         self.redeclare(declared)
         for target in self.targets:
             target.take_up(self.config)
         candidates.resize(self)
 
     def redeclare(self, declared: Sequence[Objective] | None = None) -> None:
-        """Gives objectives the rates, times and limits of declarations; optimizers keep their state."""
+        """Gives objectives the losses, rates, times and limits of declarations; optimizers keep their state."""
         for objective, declaration in zip(self.objectives, declared or self.build_objectives(), strict=True):
             objective.take_up(declaration)
 
