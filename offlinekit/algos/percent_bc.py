@@ -10,6 +10,7 @@ from offlinekit.algos.torch.percent_bc_impl import PercentBCImpl
 from offlinekit.core.hyperparameters import Count, Rate
 from offlinekit.datasets import MDPDataset
 from offlinekit.datasets.editing.thinning import best_pieces, piece_starts
+from offlinekit.sampling.named_columns import numbered
 
 if TYPE_CHECKING:
     from offlinekit.interfaces import Sampler
@@ -41,7 +42,7 @@ class PercentBC(BC):
 
     def make_sampler(self, dataset: MDPDataset, **settings: Any) -> Sampler:
         """Makes what draws the batches of a run from the best episodes."""
-        return super().make_sampler(self.best_episodes(dataset), **settings)
+        return super().make_sampler(self.best_episodes(numbered(dataset)), **settings)
 
     def best_episodes(self, dataset: MDPDataset) -> MDPDataset:
         """Returns the episodes of the highest return, at least one, in recorded order; earlier ones at a tie.

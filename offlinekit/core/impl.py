@@ -92,7 +92,7 @@ class Impl(nn.Module):
         self.random = Random(derive(config.seed or 0, "noise"), device)
         self.grad_step = 0
         self.horizon = 0  # The grad_step at which schedules end; 0 while there is no run.
-        self.schedule_start = 0  # The one at which they begin.
+        self.schedule_start = 0  # The one at which they begin, of the run under way.
         self.is_online = False  # Whether the run acts in an environment as well.
         self.targets: list[Target] = []
         with initialised(derive(config.seed or 0, "networks")):
@@ -162,7 +162,7 @@ class Impl(nn.Module):
         """Learns of the whole dataset what losses need of it; called before each run, does nothing here.
 
         Args:
-            dataset: What the run learns from.
+            dataset: What the run learns from, without episodes of loss weight 0; `rows` of batches number them too.
             sampler: What draws its batches.
         """
 
@@ -344,7 +344,7 @@ class Impl(nn.Module):
         """Applies a hyperparameter that was set after `build` to targets, objectives and candidates.
 
         Raises:
-            ValueError: If it decides what is minimised, or by which optimizer.
+            ValueError: If it decides what is minimised, by which optimizer, or which parameters a loss changes.
         """
         declared = self.build_objectives()
         kinds = [
@@ -353,13 +353,16 @@ class Impl(nn.Module):
         ]
         if kinds[0] != kinds[1]:
             raise ValueError(f"{name} decides what is minimised, and by which optimizer")
+        for objective, declaration in zip(self.objectives, declared, strict=True):
+            if not objective.has_owners_of(declaration):
+                raise ValueError(f"{name} decides which parameters the {objective.name} loss changes")
         self.redeclare(declared)
         for target in self.targets:
             target.take_up(self.config)
         candidates.resize(self)
 
     def redeclare(self, declared: Sequence[Objective] | None = None) -> None:
-        """Gives objectives the rates, times and limits of declarations; optimizers keep their state."""
+        """Gives objectives the losses, rates, times and limits of declarations; optimizers keep their state."""
         for objective, declaration in zip(self.objectives, declared or self.build_objectives(), strict=True):
             objective.take_up(declaration)
 

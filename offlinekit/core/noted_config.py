@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class NotedConfig:
-    """A front while its networks are made; it notes what is read of it.
+    """A front while its networks are made; it notes what is read of it, by its properties and methods as well.
 
     Args:
         front: Whose fields are the hyperparameters.
@@ -26,7 +27,16 @@ class NotedConfig:
         member = next((vars(kind)[name] for kind in type(front).__mro__ if name in vars(kind)), None)
         if isinstance(member, property) and member.fget is not None:  # What it reads counts as well.
             return member.fget(self)
+        if isinstance(member, FunctionType) and name not in vars(front):
+            return MethodType(member, self)
         return getattr(front, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self.__dict__["front"], name, value)
+
+    @property  # type: ignore[misc]  # `super()` and isinstance in methods of the front take its class from here.
+    def __class__(self) -> type[Algo]:  # type: ignore[override]  # Of another class on purpose.
+        return type(self.__dict__["front"])
 
     def __deepcopy__(self, memo: dict[int, Any]) -> NotedConfig:
         return self

@@ -95,7 +95,7 @@ class BlockReader:
         part, columns = self._copied(low, high)
         self._cut_episodes(part, index, offset + length)
         inside = (index >= np.repeat(start, length)) & (index < np.repeat(stop, length))
-        columns["rows"] = index
+        columns.setdefault("rows", index)
         if self.returns_at is not None:
             goes_on = stop < high
             known = self.returns_at[stop[goes_on] // self.block_rows]

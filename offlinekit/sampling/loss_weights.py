@@ -10,7 +10,7 @@ import numpy as np
 
 from offlinekit.datasets.tabular.recency import PREFIX, Recency
 from offlinekit.errors import DatasetError, did_you_mean
-from offlinekit.sampling.named_columns import with_extras
+from offlinekit.sampling.named_columns import numbered, with_extras
 from offlinekit.sampling.weights import check_weights
 from offlinekit.types import Array, rows
 
@@ -57,7 +57,7 @@ def loss_weights(dataset: MDPDataset, weights: LossWeights) -> Array:
 def weighted(dataset: MDPDataset, weights: Array, scale: float = 1.0) -> MDPDataset:
     """Returns a dataset whose samplers draw rows with their loss weights, and none of weight 0.
 
-    Episodes without a positive weight are left out of it, so that nothing learns from them.
+    Episodes without a positive weight are left out of it, so that nothing learns from them; rows keep their numbers.
 
     Args:
         dataset: N rows.
@@ -67,7 +67,7 @@ def weighted(dataset: MDPDataset, weights: Array, scale: float = 1.0) -> MDPData
     joined = with_extras(dataset, {COLUMN: weights})
     joined.metadata = {**dataset.metadata, COLUMN: scale}
     alive = np.maximum.reduceat(weights, dataset.episode_starts) > 0
-    return joined if alive.all() else joined[alive]
+    return joined if alive.all() else numbered(joined)[alive]
 
 
 def weights_of(dataset: MDPDataset) -> Array | None:

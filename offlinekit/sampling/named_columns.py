@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 COMPUTED = ("next_actions", "returns", "lambda_returns", "rows", "imagined", "next_known")
 """Columns that samplers make of a dataset's others."""
 
+NUMBERS = "row numbers"
+"""The extra of a part of a dataset that holds the numbers of its rows in the whole; no identifier, as no column is."""
+
 Parts: TypeAlias = Sequence[Tensor]
 Find: TypeAlias = "Callable[[Parts, Parts, Tensor | None], Tensor | None]"
 """Finds a column in what was gathered: of the rows, of their next ones, and by the numbers of the rows."""
@@ -108,7 +111,8 @@ def own_columns(
 
     Args:
         dataset: N rows.
-        names: Of columns; those that samplers compute are left out, unless they are given.
+        names: Of columns; those that samplers compute are left out, unless they are given, or are the numbers that the
+            rows of a part have in the whole.
         given: Columns that stand in place of the dataset's own, or beside them.
         owner: Name of the impl that needs them.
 
@@ -119,6 +123,9 @@ def own_columns(
     for name in ("masks", "behavior_log_probs"):
         if name not in given and (column := getattr(dataset, name)) is not None:
             known[name] = column
+    if NUMBERS in dataset.extras:
+        given = {"rows": dataset.extras[NUMBERS], **given}
+        known["rows"] = given["rows"]
     wanted = [name for name in names if name in given or name not in COMPUTED]
     for name in wanted:
         if name in known:
@@ -133,6 +140,11 @@ def with_extras(dataset: MDPDataset, columns: Mapping[str, Array]) -> MDPDataset
     joined = copy.copy(dataset)
     joined.extras = {**dataset.extras, **columns}
     return joined
+
+
+def numbered(dataset: MDPDataset) -> MDPDataset:
+    """Returns a dataset whose parts keep the numbers that their rows have in it, or in what it is a part of itself."""
+    return dataset if NUMBERS in dataset.extras else with_extras(dataset, {NUMBERS: np.arange(len(dataset))})
 
 
 def _lacking(name: str, known: Iterable[str], owner: str) -> DatasetError:

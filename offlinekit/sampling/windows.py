@@ -127,6 +127,9 @@ class TrajectorySampler:
         actions = actions if scaling.action is None else scaling.action.transform(actions)
         observations = scaling.observations(dataset.observations)
         floats = [leaf for leaf in leaves(observations) if leaf.dtype != np.uint8]
+        numbers = named.get("rows")
+        self._numbers = None if numbers is None else torch.from_numpy(exact(numbers)).to(self.device)
+        named = {name: column for name, column in named.items() if name != "rows"}  # A window has one.
         packed = {name: column for name, column in named.items() if column.dtype.kind == "f"}
         self._packed = {name: column.shape[1:] for name, column in packed.items()}
         self._apart = {n: _padded(exact(c)).to(self.device) for n, c in named.items() if n not in packed}
@@ -194,7 +197,8 @@ class TrajectorySampler:
         """Returns the columns that stand beside the standard fields."""
         shape = len(index), self.context
         parts = zip(self._packed.items(), packed, strict=True)
-        columns = {"rows": index, **{name: part.view(*shape, *own) for (name, own), part in parts}}
+        numbers = index if self._numbers is None else self._numbers.index_select(0, index)
+        columns = {"rows": numbers, **{name: part.view(*shape, *own) for (name, own), part in parts}}
         for name, column in self._apart.items():
             columns[name] = column.index_select(0, at).view(*shape, *column.shape[1:])
         if self._weights is not None:

@@ -182,9 +182,32 @@ class Objective:
         """Returns gradients whose common norm is at most `clip_grad_norm`, if there is one."""
         return gradients if self.clip_grad_norm is None else clipped(gradients, self.clip_grad_norm)
 
+    def has_owners_of(self, declared: Objective) -> bool:
+        """Returns whether the same objective declared again changes the same parameters, in the same groups."""
+        own, others = (
+            [[id(parameter) for parameter in group] for group, _ in each.optimizer.groups]
+            for each in (self, declared)
+        )
+        return own == others
+
     def take_up(self, declared: Objective) -> None:
-        """Adopts rates, times and limits of the same objective declared again; the optimizer keeps its state."""
-        for name in ("learning_rate", "schedule", "every", "first", "last", "clip_grad_norm", "warmup_steps"):
+        """Adopts loss, rates, times and limits of the same objective declared again; the optimizer keeps its state.
+
+        Raises:
+            ValueError: For other owners, whose parameters the optimizer does not have.
+        """
+        if not self.has_owners_of(declared):
+            raise ValueError(f"the {self.name} objective is declared with other owners than it has")
+        for name in (
+            "loss",
+            "learning_rate",
+            "schedule",
+            "every",
+            "first",
+            "last",
+            "clip_grad_norm",
+            "warmup_steps",
+        ):
             setattr(self, name, getattr(declared, name))
         self.optimizer.set_decays([decay for _, decay in declared.optimizer.groups])
         self.set_rate(self.learning_rate)

@@ -78,6 +78,8 @@ class Run:
         self.history = History(state["history"] if state else [])
         self.callbacks = Callbacks(algo, settings["callbacks"])
         self.start: int = state["start"] if state else self.clock
+        # Schedules of runs that earlier versions began started with the algorithm.
+        self.schedule_start: int = state.get("schedule_start", 0) if state else self.start
         self.elapsed: float = state["elapsed"] if state else 0.0
         self.system = {**run_folder.environment(algo.impl.device), **user_code(algo)}
         if state:
@@ -88,7 +90,7 @@ class Run:
         self.is_over = bool(
             folder and self.clock >= self.end and run_folder.is_finished(folder)
         )  # Before it begins.
-        algo.impl.horizon = self.last_update
+        algo.impl.schedule_start, algo.impl.horizon = self.schedule_start, self.last_update
         _warn_of_late_objectives(algo.impl.objectives, self.last_update)
         self.interrupted = self.preempted = False
         self.leaving = False  # About to stop, with all processes of the run.
@@ -173,8 +175,8 @@ class Run:
 
     @property
     def timing(self) -> tuple[int, ...]:
-        """Numbers that members of a stack have in common: the first update, the newest and the last."""
-        return self.start, self.algo.grad_step, self.end
+        """Numbers that members of a stack have in common: the first update, also of schedules, the newest, the last."""
+        return self.start, self.schedule_start, self.algo.grad_step, self.end
 
     def hold(self, lock: ExitStack) -> None:
         """Takes over the lock of a run folder until the run is closed."""
@@ -241,7 +243,7 @@ class Run:
 
     def close(self) -> None:
         """Closes the loggers and unlocks the run folder; losses are reported to no sampler from then on."""
-        self.algo.in_run = ""
+        self.algo.in_run, self.algo.impl.schedule_start = "", 0
         for objective in self.algo.impl.objectives:
             objective.report = None
         loggers, self._loggers = self._loggers, []
@@ -253,6 +255,7 @@ class Run:
         """Returns what a resumed run needs beyond the algorithm's own state."""
         return {
             "start": self.start,
+            "schedule_start": self.schedule_start,
             "elapsed": self.elapsed,
             "history": self.history,
             "engine": self.engine.state(),

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from offlinekit.algos import SAC, DecisionTransformer, MLPEncoder, PercentBC, Population, ReBRAC
+from offlinekit.algos import QC, SAC, DecisionTransformer, MLPEncoder, PercentBC, Population, ReBRAC
 from offlinekit.algos.torch.decision_transformer_impl import DecisionTransformerImpl
 from offlinekit.algos.torch.percent_bc_impl import PercentBCImpl
 from offlinekit.algos.torch.sac_impl import SACImpl
@@ -18,6 +18,7 @@ from offlinekit.datasets import MDPDataset
 from offlinekit.errors import DatasetError
 from offlinekit.sampling.batch import Batch
 from offlinekit.sampling.blocks import BlockSampler
+from offlinekit.sampling.loss_weights import weighted
 from offlinekit.sampling.named_columns import with_extras
 from offlinekit.sampling.sampler import TransitionSampler
 from offlinekit.sampling.scalers import Scaling
@@ -224,9 +225,56 @@ def test_the_best_episodes_keep_their_columns() -> None:
         needs: ClassVar[tuple[str, ...]] = ("ids", "rows")
 
     data = dataset()
+    data = data[np.argsort(data.episode_returns())]  # The best episode comes last.
+    data.extras["ids"] = np.arange(12) + HUGE
     batch = PercentBC(impl_class=CostlyCloneImpl, **SMALL).sample_batch(data)
-    best = int(data.episode_returns().argmax())
-    assert torch.equal(batch.ids, batch.rows + 6 * best + HUGE)
+    assert torch.equal(batch.ids, batch.rows + HUGE)
+    assert (batch.rows >= 6).all()
+
+
+def without_the_first(n_rows: int = 12) -> MDPDataset:
+    """The dataset of a run whose weights leave out the first episode; `ids` - HUGE are the numbers in the whole."""
+    return weighted(dataset(n_rows), np.repeat([0.0, 1.0], n_rows // 2))
+
+
+@pytest.mark.parametrize("options", [{}, {"n_step": 2}])
+def test_rows_keep_their_numbers_if_weights_leave_out_an_episode(options: dict[str, int]) -> None:
+    sampler = sampler_of(without_the_first(), "ids", "rows", **options)
+    batch = sampler.sample()
+    assert torch.equal(batch.rows, batch.ids - HUGE)
+    assert (batch.rows >= 6).all()
+    assert sampler.gather(torch.tensor([0, 5])).rows.tolist() == [6, 11]
+
+
+def test_windows_and_blocks_keep_the_numbers_of_their_rows() -> None:
+    windows = TrajectorySampler(without_the_first(), context=3, batch_size=2, needs=("rows", "ids"))
+    batch = windows.gather(torch.tensor([1, 0]))
+    assert batch.rows.tolist() == [7, 6]
+    assert batch.ids[:, -1].tolist() == [HUGE + 7, HUGE + 6]
+    settings: dict[str, Any] = {"batch_size": 10, "gamma": 0.9, "n_step": 1, "seed": 3, "scaling": Scaling()}
+    settings |= {"device": torch.device("cpu"), "needs": ("ids", "rows")}
+    blocks = BlockSampler(without_the_first(1_200), block_bytes=1, pool_bytes=3_000, **settings)
+    assert blocks.n_pools > 1
+    for _ in range(100):
+        batch = blocks.sample()
+        assert torch.equal(batch.rows, batch.ids - HUGE)
+
+
+@pytest.mark.parametrize("front", [SAC, QC])
+def test_a_run_with_weights_sees_the_numbers_of_the_rows_that_it_was_given(front: Any) -> None:
+    seen: list[Any] = []
+
+    class NumberedImpl(front.impl_class):  # type: ignore[misc, name-defined]  # Of either front.
+        needs: ClassVar[tuple[str, ...]] = (*front.impl_class.needs, "rows", "ids")
+
+        def update(self, batch: Any) -> Any:
+            seen.append((batch.rows, batch.ids))
+            return super().update(batch)
+
+    algo = front(impl_class=NumberedImpl, encoder=MLPEncoder((8,)), **SMALL)
+    algo.fit(dataset(), 3, weights=np.repeat([0.0, 1.0], 6), engine="eager", **QUIET)
+    assert len(seen) == 3
+    assert all(torch.equal(rows, ids - HUGE) for rows, ids in seen)
 
 
 def trained(data: MDPDataset, seed: int = 0, **settings: Any) -> dict[str, Tensor]:

@@ -9,10 +9,10 @@ import pytest
 import torch
 from walk_env import Walk, recorded_walk
 
-from offlinekit.algos import SAC, TD3, MLPEncoder
+from offlinekit.algos import QC, SAC, TD3, MLPEncoder
 from offlinekit.datasets import MDPDataset
-from offlinekit.errors import WriteError
-from offlinekit.training.online.experience import load_experience
+from offlinekit.errors import FileFormatError, WriteError
+from offlinekit.training.online.experience import Experience, load_experience
 
 QUICK = {"eval_episodes": 1, "progress": False, "log_interval": 20, "eval_interval": 40}
 
@@ -124,3 +124,39 @@ def test_the_config_says_which_policy_a_run_began_with(tmp_path):
     assert (first["updates"], second["updates"]) == (5, 10)
     assert first["sha256"] != second["sha256"]
     assert begun(small(), resume=algo.run_dir, n_steps=6) == second
+
+
+SIDE_BY_SIDE = {  # Memories that grow by episodes, and one of rows; the log interval lets episodes run out between.
+    "chunks": (QC, {"n_step": 2, "n_candidates": 3, "flow_steps": 2, "critic_encoder": MLPEncoder((8,))}, {}),
+    "histories": (SAC, {"history_length": 2}, {}),
+    "histories, the oldest dropped": (SAC, {"history_length": 2}, {"buffer_size": 15}),
+    "rows": (SAC, {}, {"log_interval": 5}),
+    "rows of two steps": (TD3, {"n_step": 2}, {"log_interval": 5}),
+}
+
+
+@pytest.mark.parametrize("case", SIDE_BY_SIDE)
+def test_episodes_side_by_side_are_remembered_in_the_order_in_which_they_ended(case, tmp_path):
+    """Walk ends after 6 steps or earlier, so an episode that started first may end last."""
+    front, options, settings = SIDE_BY_SIDE[case]
+    settings = {**QUICK, "log_interval": 17, "checkpoint_interval": 24, "n_envs": 3, **settings}
+    whole = small(front, **options).fit_online(Walk, 60, out=tmp_path / "whole", **settings)
+    broken = small(front, **options)
+    for reached, _ in broken.fitter_online(Walk, 60, out=tmp_path / "broken", **settings):
+        if reached > 30:
+            break
+    again = small(front, **options).fit_online(Walk, 60, resume=broken.run_dir, **settings)
+    played = [load_experience(algo.run_dir).rewards.tolist() for algo in (whole, again)]
+    assert played[0] == played[1]
+    for key, value in whole.impl.state_tensors().items():
+        assert torch.equal(value, again.impl.state_tensors()[key]), key
+
+
+def test_experience_of_an_earlier_version_is_one_stretch_a_part(tmp_path):
+    begun = stopped(tmp_path)
+    parts = Experience(begun.run_dir, 1).parts
+    assert Experience(begun.run_dir, 1).stretches == [[parts[0].n_episodes]]
+    noted = [[1, parts[0].n_episodes - 1]]
+    assert Experience(begun.run_dir, 1, noted).stretches == noted
+    with pytest.raises(FileFormatError, match="restore them from a copy"):
+        Experience(begun.run_dir, 1, [[parts[0].n_episodes + 1]])

@@ -100,7 +100,12 @@ def refresh(whole: Impl, impls: Sequence[Impl], numbers: Mapping[str, Sequence[f
         )
         for name, values in numbers.items():
             objective.numbers[name].copy_(torch.tensor(values, dtype=torch.float32))
-    whole.grad_step, whole.horizon = impls[0].grad_step, impls[0].horizon
+    first = impls[0]
+    whole.grad_step, whole.horizon, whole.schedule_start = (
+        first.grad_step,
+        first.horizon,
+        first.schedule_start,
+    )
 
 
 def _check_alike(impls: Sequence[Impl]) -> None:

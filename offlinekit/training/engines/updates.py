@@ -17,6 +17,8 @@ from offlinekit.types import Tree, leaves, map_tree
 Evaluated: TypeAlias = "tuple[Sequence[Tensor | None], Metrics]"
 """Gradients, None if there is none, and metrics."""
 Evaluate: TypeAlias = Callable[[Minibatch], Evaluated]
+PLAIN = (bool, int, float, str, tuple, type(None))
+"""Types of a front's own attributes by which a recording is made anew."""
 
 
 class Draws(Protocol):
@@ -66,6 +68,7 @@ class Updatable(Protocol):
 
     grad_step: int
     horizon: int
+    schedule_start: int
     device: torch.device
     config: Trainable
 
@@ -201,9 +204,14 @@ class StaticBatch:
 
 
 def recording_key(impl: Updatable) -> tuple[list[int], str]:
-    """Returns what a recording depends on: where networks lie in memory, and the hyperparameters."""
+    """Returns what a recording depends on: where networks lie in memory, hyperparameters, and a front's own values."""
     tensors = [*impl.parameters(), *impl.buffers()]
-    return [tensor.data_ptr() for tensor in tensors], repr(impl.config)
+    return [tensor.data_ptr() for tensor in tensors], repr(impl.config) + repr(_own_values(impl.config))
+
+
+def _own_values(config: object) -> dict[str, object]:
+    """Returns the numbers, texts and tuples that a front has as attributes; lists may be records, which grow."""
+    return {name: value for name, value in getattr(config, "__dict__", {}).items() if type(value) in PLAIN}
 
 
 def tensors_of(batch: Minibatch) -> list[Tensor]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate, pairwise
 from typing import Any
 
 import gymnasium
@@ -48,6 +50,14 @@ class ActingLoop(Recorder):
         self.is_closed: Callable[[], bool] = lambda: False
         self.returns: list[float] = []
         self.n_kept = 0
+        self._stretches: list[
+            int
+        ] = []  # Number of the first episode of each, since the last call of take_episodes.
+
+    def begin(self) -> None:
+        """Starts an episode in each environment, which begins a stretch."""
+        self._stretches.append(self.n_started)
+        super().begin()
 
     def another(self) -> bool:
         """Returns whether the loop is open."""
@@ -102,11 +112,19 @@ class ActingLoop(Recorder):
             self._running.pop(slot.episode, None)
         self.active = [slot for slot in self.active if slot not in slots]
 
-    def take_episodes(self) -> MDPDataset | None:
-        """Returns the episodes that have ended since the last call; None without any."""
-        episodes = [self._episodes[i] for i in sorted(self._episodes)]
-        self._episodes = {}
-        return self._declared(episodes) if episodes else None
+    def take_episodes(self) -> tuple[MDPDataset, list[int]] | None:
+        """Returns the episodes that have ended since the last call, and how many each stretch has; None without any.
+
+        A stretch lies between two moments at which no episode runs.
+        """
+        numbers, stretches = sorted(self._episodes), self._stretches
+        episodes = [self._episodes[i] for i in numbers]
+        self._episodes, self._stretches = {}, []
+        if not episodes:
+            return None
+        ends = [bisect_left(numbers, first) for first in (*stretches[1:], self.n_started)]
+        sizes = [end - start for start, end in pairwise((0, *ends))]
+        return self._declared(episodes), [size for size in sizes if size]
 
     def _joined(self, action: Array) -> Array:
         """Returns an action as the dataset has it, of several parts one number."""
@@ -119,20 +137,25 @@ class ActingLoop(Recorder):
         return dataset
 
 
-def replay(memory: ReplayMemory | GrowingSampler, part: MDPDataset, n_envs: int, first: int) -> None:
-    """Puts recorded steps into memory in the order in which they were taken.
+def replay(
+    memory: ReplayMemory | GrowingSampler, part: MDPDataset, stretches: Sequence[int], n_envs: int, first: int
+) -> None:
+    """Puts recorded steps into memory in the order in which they were taken, and whole episodes as they ended.
 
     Args:
         memory: Where they go.
-        part: Episodes that were played between two points at which none ran.
+        part: Episodes, in the order in which they started.
+        stretches: How many episodes each stretch has, as `ActingLoop.take_episodes` gives them.
         n_envs: How many ran side by side.
         first: Number of the first of them.
     """
-    if not isinstance(memory, ReplayMemory):
-        memory.add_episodes(part)
-        return
     lengths = part.episode_lengths().tolist()
-    for episode, step in interleaved(lengths, n_envs):
+    taken = [step for stretch in _stretches(lengths, stretches, n_envs) for step in stretch]
+    if not isinstance(memory, ReplayMemory):
+        ended = [episode for episode, step in taken if step + 1 == lengths[episode]]
+        memory.add_episodes(part[ended])
+        return
+    for episode, step in taken:
         row, is_last = part.episode_starts[episode] + step, step + 1 == lengths[episode]
         after = part.final_observations if is_last else part.observations
         where = episode if is_last else row + 1
@@ -143,11 +166,19 @@ def replay(memory: ReplayMemory | GrowingSampler, part: MDPDataset, n_envs: int,
             memory.finish(first + episode)
 
 
+def _stretches(
+    lengths: Sequence[int], sizes: Sequence[int], n_envs: int
+) -> Iterator[Iterator[tuple[int, int]]]:
+    """Yields the steps (episode, step) of each stretch, in which no environment waits for another."""
+    for start, end in pairwise(accumulate(sizes, initial=0)):
+        yield ((start + episode, step) for episode, step in interleaved(lengths[start:end], n_envs))
+
+
 def interleaved(lengths: Sequence[int], n_envs: int) -> Iterator[tuple[int, int]]:
     """Yields (episode, step) in the order in which environments side by side take them.
 
     Args:
-        lengths: Of the episodes, in the order in which they start.
+        lengths: Of the episodes of a stretch, in the order in which they start.
         n_envs: Environments; where an episode ends in one the next starts.
     """
     running, started = [(i, 0) for i in range(min(n_envs, len(lengths)))], min(n_envs, len(lengths))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from offlinekit.datasets.editing.concatenation import concatenate
@@ -17,12 +18,19 @@ class Experience:
     Args:
         run: Folder of the run, or None to keep all in memory.
         n_parts: How many a run that goes on has; what was written later is played again.
+        stretches: Of each part, as `stretches` below; None for a run of an earlier version, which did not note them.
+
+    Attributes:
+        parts: What was played.
+        stretches: How many episodes of each part began between two moments at which none ran.
 
     Raises:
-        FileFormatError: If a part is missing.
+        FileFormatError: If a part is missing, or has another number of episodes.
     """
 
-    def __init__(self, run: Path | None, n_parts: int = 0) -> None:
+    def __init__(
+        self, run: Path | None, n_parts: int = 0, stretches: Sequence[Sequence[int]] | None = None
+    ) -> None:
         self.folder: Path | None = None
         self.parts: list[MDPDataset] = []
         self.keep_in(run)
@@ -35,6 +43,15 @@ class Experience:
         self.parts = [MDPDataset.load(path) for path in files[:n_parts]]
         for path in files[n_parts:]:
             path.unlink()
+        sizes = [part.n_episodes for part in self.parts]
+        self.stretches = (
+            [[size] for size in sizes] if stretches is None else [list(each) for each in stretches]
+        )
+        if list(map(sum, self.stretches)) != sizes:
+            raise FileFormatError(
+                f"{self.folder} holds parts of {sizes} episodes, and the run has played {self.stretches}; restore them "
+                "from a copy"
+            )
 
     def keep_in(self, run: Path | None) -> None:
         """Writes later parts to a run folder."""
@@ -42,12 +59,14 @@ class Experience:
             self.folder = run / FOLDER
             self.folder.mkdir(exist_ok=True)
 
-    def add(self, part: MDPDataset | None, name: str) -> None:
-        """Writes a part, if there is one."""
-        if part is None:
+    def add(self, played: tuple[MDPDataset, list[int]] | None, name: str) -> None:
+        """Writes a part, if there is one; it comes with its stretches."""
+        if played is None:
             return
+        part, stretches = played
         named = part.with_options(name=name)
         self.parts.append(named)
+        self.stretches.append(stretches)
         if self.folder is not None:
             named.save(self.folder / f"{len(self.parts) - 1:05d}.h5")
 

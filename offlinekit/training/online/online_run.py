@@ -62,7 +62,7 @@ class OnlineRun(Run):
             self.first_update, self.settled = state["first_update"], state["settled"]
         super().__init__(settings=settings, state=state, **given)
         loop.is_closed = self._is_closed
-        self.algo.impl.schedule_start = self.first_update
+        self.schedule_start = self.algo.impl.schedule_start = self.first_update
         if self.last_update == self.first_update:
             log.warning("no update in this run", steps=self.n_steps, warmup_steps=settings["warmup_steps"])
         self._drops_out = any(isinstance(module, nn.Dropout) for module in self.algo.impl.modules())
@@ -107,6 +107,7 @@ class OnlineRun(Run):
             "episodes": self.loop.n_started,
             "returns": self.loop.returns,
             "parts": len(self.experience.parts),
+            "stretches": self.experience.stretches,
             "first_update": self.first_update,
             "settled": self.settled,
         }
@@ -119,7 +120,6 @@ class OnlineRun(Run):
 
     def close(self) -> None:
         """Closes the loggers and lets the run folder go."""
-        self.algo.impl.schedule_start = 0
         if self.is_over:
             self.algo.sampler, self.algo.experience = None, self.experience.dataset()
         super().close()

@@ -115,7 +115,7 @@ def start_online(
             algo.impl.begin_online()
         algo.impl.enter_phase(online=True)
         held.callback(algo.impl.enter_phase, online=False)
-        experience = Experience(folder, state["parts"] if state else 0)
+        experience = Experience(folder, *((state["parts"], state.get("stretches")) if state else ()))
 
         def done() -> float:
             return min(loop.n_steps / n_steps, 1.0)
@@ -132,8 +132,8 @@ def start_online(
         behaviour = Behaviour(explorer, space, settings["epsilon"])
         loop = ActingLoop(behaviour, envs, algo.seed or 0, memory, settings["episode_steps"], example)
         first = 0
-        for part in experience.parts:
-            replay(memory, part, len(envs), first)
+        for part, stretches in zip(experience.parts, experience.stretches, strict=True):
+            replay(memory, part, stretches, len(envs), first)
             first += part.n_episodes
         if state and algo.sampler_state is not None:
             sampler.set_state(algo.sampler_state)

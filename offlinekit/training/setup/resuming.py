@@ -71,6 +71,7 @@ def _checked_state(state: dict[str, Any]) -> dict[str, Any]:
     for name, kind in kinds.items():
         if not isinstance(state[name], kind):
             raise TypeError(f"{name} of its run is a {type(state[name]).__name__}")
+    checked("schedule_start", state.get("schedule_start", 0), Steps)
     for row in state["history"]:
         checked("step", row["step"], Steps)
     return state
