@@ -35,7 +35,7 @@ FILES = {
     "lunarlander": ["lunarlander.png"],
     "pendulum_online": ["online.png"],
     "text": ["walks.jsonl", "walks.okt", "walks.safetensors"],
-    "spreadsheet": ["clinic.yaml", "clinic.md", "fetched/clinic.safetensors"],
+    "spreadsheet": ["clinic.yaml", "clinic.safetensors.md", "fetched/clinic.safetensors"],
 }
 
 
