@@ -14,7 +14,7 @@ from populations import QUIET, TINY, check_members, same
 from offlinekit.algos import BC, SAC, Population
 from offlinekit.algos.torch.bc_impl import BCImpl
 from offlinekit.algos.torch.sac_impl import SACImpl
-from offlinekit.core.hyperparameters import NonNegative
+from offlinekit.core.hyperparameters import NonNegative, Positive
 from offlinekit.testing import small_dataset
 
 DATA = small_dataset("continuous")
@@ -244,6 +244,33 @@ def test_methods_that_are_said_to_be_stackable_meet_members_of_equal_numbers():
     make = lambda **own: SAC(impl_class=PromisedImpl, **TINY, **own)  # noqa: E731
     check_members(make, [{"seed": 0}, {"seed": 1}], DATA)
     settings = [{"seed": 0, "gamma": 0.1}, {"seed": 1, "gamma": 0.9}, {"seed": 2, "gamma": 0.1}]
+    population = Population([make(**own) for own in settings]).fit(DATA, 9, **QUIET)
+    assert population.stacks == [[0, 2], [1]]
+    for own, member in zip(settings, population, strict=True):
+        same(make(**own).fit(DATA, 9, **QUIET), member)
+
+
+class Strong(SAC):
+    strength: Annotated[Positive, "Of the cloning term."] = 1.0
+
+
+class CapturingImpl(SACImpl):
+    def build_objectives(self):
+        strength = self.config.strength
+
+        def loss(batch):
+            return strength * (self.policy.mode(batch.observations) - batch.actions).square().mean(-1)
+
+        return [self.objective("cloning", loss, [self.policy], 1e-2)]
+
+
+def test_losses_that_capture_a_number_have_one_member_before_them():
+    make = lambda **own: Strong(impl_class=CapturingImpl, **TINY, **own)  # noqa: E731
+    settings = [
+        {"seed": 0, "strength": 1.0},
+        {"seed": 1, "strength": 10.0},
+        {"seed": 2, "strength": 1.0},
+    ]
     population = Population([make(**own) for own in settings]).fit(DATA, 9, **QUIET)
     assert population.stacks == [[0, 2], [1]]
     for own, member in zip(settings, population, strict=True):

@@ -77,6 +77,7 @@ def held(algo: Any) -> dict[str, Any]:
             if name not in apart:
                 found[f"{place}.{name}"] = walk.plain(value)
     found["objectives"] = [walk.timing(objective) for objective in impl.objectives]
+    found["losses"] = [walk.loss(objective) for objective in impl.objectives]
     found["targets"] = [(target.every, target.first) for target in impl.targets]
     if own_hooks(type(impl)):
         found["numbers"] = walk.numbers
@@ -132,6 +133,14 @@ class _Walk:
         before, self.in_functions = self.in_functions, self.numbers  # It reads nothing else of a member.
         try:
             return *own, objective.warmup_steps, self.plain(objective.schedule)
+        finally:
+            self.in_functions = before
+
+    def loss(self, objective: Objective) -> Any:
+        """Returns what a loss has captured; a stack declares its own, in which the member is the stack."""
+        before, self.in_functions = self.in_functions, "known"
+        try:
+            return self.plain(objective.loss)
         finally:
             self.in_functions = before
 
