@@ -88,7 +88,7 @@ def train(sweep: Sweep, settings: Mapping[int, dict[str, Any]]) -> list[Trial]:
     with sweep.whole.span(len(settings) * plan.steps / (plan.steps + judging)):
         if todo:
             _fit(sweep, members, todo)
-    cut = _out_of_time(members, plan.steps)
+    cut = {member.trial.number for member in members if is_out_of_time(member.algo, member.error)}
     sweep.out_of_time = sweep.out_of_time or bool(cut)
     sound = [member for member in members if member.error is None and member.trial.number not in cut]
     with sweep.whole.span(len(settings) * judging / (plan.steps + judging)):
@@ -100,9 +100,9 @@ def train(sweep: Sweep, settings: Mapping[int, dict[str, Any]]) -> list[Trial]:
     )
 
 
-def _out_of_time(members: Sequence[Member], n_steps: int) -> set[int]:
-    """Returns the numbers of trials with a run that could go on and is short of its end."""
-    return {m.trial.number for m in members if m.error is None and m.algo.grad_step < n_steps}
+def is_out_of_time(algo: Algo, error: str | None = None) -> bool:
+    """Returns whether a run could go on, since `max_seconds` has ended it and no error."""
+    return error is None and algo.run_dir is not None and not run_folder.is_finished(algo.run_dir)
 
 
 def _fit(sweep: Sweep, members: Sequence[Member], todo: Sequence[Member]) -> None:

@@ -16,7 +16,14 @@ from offlinekit.errors import FileFormatError, TrainingError, did_you_mean
 from offlinekit.ground.progress import Progress
 from offlinekit.metrics.evaluators import FQE_NAME, OF_A_USER, known_evaluators
 from offlinekit.sweeps import sweep_files
-from offlinekit.sweeps.pack import Trial, evaluate_trials, fitted_start_values, fitter, train
+from offlinekit.sweeps.pack import (
+    Trial,
+    evaluate_trials,
+    fitted_start_values,
+    fitter,
+    is_out_of_time,
+    train,
+)
 from offlinekit.sweeps.plan import Plan, evaluators_of
 from offlinekit.sweeps.space import corners
 from offlinekit.training import run_config, run_folder
@@ -230,7 +237,7 @@ class Sweep:
             for _ in fitter(self, population, "auto", self.folder / "report", metric):
                 pass
         going = [member for place, member in enumerate(members) if place not in population.errors]
-        short = [member for member in going if member.grad_step < self.plan.steps]
+        short = [member for member in going if is_out_of_time(member)]
         if short:
             self.out_of_time = True
             raise TrainingError(

@@ -119,7 +119,7 @@ def test_dialogues_weigh_as_their_rows_and_rows_of_weight_0_are_only_seen():
     close(batch.weights, np.array([5 / 6, 1.0]) / (11 / 12))
     assert batch.is_action[0].tolist() == [False] * 5 + [True, False, False]
     weights[:6] = 0.0
-    assert algo.make_sampler(weighted(data, weights), needs=["rows"]).sample().rows.tolist() == [0] * 4
+    assert algo.make_sampler(weighted(data, weights), needs=["rows"]).sample().rows.tolist() == [6] * 4
 
 
 @pytest.mark.parametrize("front", [TextBC, ILQL])

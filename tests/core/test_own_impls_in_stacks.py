@@ -14,6 +14,7 @@ from populations import QUIET, TINY, check_members, same
 from offlinekit.algos import BC, SAC, Population
 from offlinekit.algos.torch.bc_impl import BCImpl
 from offlinekit.algos.torch.sac_impl import SACImpl
+from offlinekit.core.algo import Algo
 from offlinekit.core.hyperparameters import NonNegative, Positive
 from offlinekit.testing import small_dataset
 
@@ -43,6 +44,9 @@ class Weighed(BC):
 
     def tripled(self):
         return 3.0 * self.strength
+
+
+del Algo.known["Weighed"]  # By the catalogue other files parametrize their tests.
 
 
 class Scale(torch.nn.Module):
@@ -254,7 +258,10 @@ class Strong(SAC):
     strength: Annotated[Positive, "Of the cloning term."] = 1.0
 
 
-class CapturingImpl(SACImpl):
+del Algo.known["Strong"]  # By the catalogue other files parametrize their tests.
+
+
+class CapturedNumberImpl(SACImpl):
     def build_objectives(self):
         strength = self.config.strength
 
@@ -265,7 +272,7 @@ class CapturingImpl(SACImpl):
 
 
 def test_losses_that_capture_a_number_have_one_member_before_them():
-    make = lambda **own: Strong(impl_class=CapturingImpl, **TINY, **own)  # noqa: E731
+    make = lambda **own: Strong(impl_class=CapturedNumberImpl, **TINY, **own)  # noqa: E731
     settings = [
         {"seed": 0, "strength": 1.0},
         {"seed": 1, "strength": 10.0},

@@ -78,6 +78,7 @@ OTHER = {  # A value that shows within a few updates.
     "target_update_interval": 3,
     "refresh_interval": 3,
     "fraction": 1.0,
+    "piece_length": 2,
     "target_noise_clip": 0.01,
     "alpha": 0.7,
     "optimizer": "sgd",

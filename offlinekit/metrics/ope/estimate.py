@@ -182,7 +182,7 @@ def estimate(
         checks.support,
         checks.mean_weight,
         left_out,
-        shared_warnings(estimates, left_out, checks.support),
+        (*shared_warnings(estimates, left_out, checks.support), *(() if chosen else (NONE_APPLIES,))),
     )
 
 
@@ -235,6 +235,12 @@ def _widened(
     }
 
 
+NONE_APPLIES = (
+    "no estimator applies to a policy whose probabilities are not known, without a model of its values: give fit_q or "
+    "q_function (offlinekit ope --q fqe), or estimators=['model_based'] with dynamics"
+)
+
+
 def _chosen(
     names: Sequence[str] | None, target: TargetPolicy, has_model: bool, tabular: bool, has_dynamics: bool
 ) -> dict[str, Estimator]:
@@ -248,7 +254,7 @@ def _chosen(
         if not has_dynamics and any(estimator.needs_dynamics for estimator in chosen.values()):
             raise UnsupportedError(NO_DYNAMICS)
         return chosen
-    applying = {
+    return {
         name: estimator
         for name, estimator in ESTIMATORS.items()
         if (has_model or not estimator.needs_model)
@@ -257,12 +263,6 @@ def _chosen(
         and (has_dynamics or not estimator.needs_dynamics)
         and not (estimator.needs_flow and not (tabular and name == "marginalised"))
     }
-    if not applying:
-        raise UnsupportedError(
-            "no estimator applies to a policy without known densities and without a model of its values; give fit_q or "
-            "q_function (offlinekit ope --q fqe), or estimators=['model_based'] with dynamics"
-        )
-    return applying
 
 
 def _any(chosen: dict[str, Estimator], need: str) -> bool:
