@@ -6,6 +6,8 @@ import pytest
 from populations import QUIET, TINY, same
 
 from offlinekit.algos import BC, TD3, Population
+from offlinekit.core.populations.program import NotStackable
+from offlinekit.core.populations.stack import stack
 from offlinekit.testing import small_dataset
 
 
@@ -72,3 +74,10 @@ def test_a_kept_stack_is_not_taken_up_by_members_that_have_gone_apart():
     population.fit(data, 6, **QUIET)
     assert population.stacks == [[0], [1]]
     same(alone, population[1])
+
+
+def test_a_stack_takes_no_members_whose_optimizers_took_other_numbers_of_steps():
+    """Members that caught up online, or of a stack that was kept, come here without having been grouped anew."""
+    make = trained_apart("adam")
+    with pytest.raises(NotStackable, match="have taken different numbers of steps"):
+        stack([make(1).impl, make(6).impl], {}, None)

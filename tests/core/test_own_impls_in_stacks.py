@@ -117,7 +117,7 @@ class LearnedImpl(FloatImpl):
         self.scale = float(np.abs(dataset.rewards).mean()) * (1.0 + self.config.strength)
 
 
-class ScheduledImpl(FloatImpl):
+class ScheduledImpl(WeighedImpl):
     def build_objectives(self):
         rate = self.config.learning_rate
         schedule = lambda done: self.config.strength * (1.0 - done)  # noqa: E731
