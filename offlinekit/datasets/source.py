@@ -8,7 +8,7 @@ import inspect
 import pkgutil
 import re
 import struct
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -203,28 +203,30 @@ def _recognised(path: Path, options: Mapping[str, Any]) -> str | None:
     its usual columns; if there is none, that of the first that recognises it.
     """
     sources, passed = all_sources(), None
+    names = functools.cache(
+        lambda: tops_in(path)
+    )  # Read at most once, and not for a file whose first reader needs none.
     naming = {option for source in sources.values() for option in source.naming if option in options}
     for name in sorted(sources, key=lambda name: sources[name].is_last_resort):
         source = sources[name]
         is_blind = source.is_last_resort and not source.keys  # It takes files without looking at their keys.
         if source.read is None or not source.takes(path) or (is_blind and passed is not None and not naming):
             continue
-        beside = columns_beside(tops_in(path), source.keys) if source.keys else []
+        beside = columns_beside(names(), source.keys) if source.keys else []
         if beside or not all(takes_option(source.read, option) for option in naming):
             passed = passed or (name, beside)
         else:
             if passed is not None and source.is_last_resort:
-                _warn_of_left(path, passed[0], options)
+                _warn_of_left(path, passed[0], names(), options)
             return name
     if passed is not None and passed[1]:
         warn_of_unread(path, *passed)
     return None if passed is None else passed[0]
 
 
-def _warn_of_left(path: Path, passed: str, options: Mapping[str, Any]) -> None:
+def _warn_of_left(path: Path, passed: str, names: Collection[str], options: Mapping[str, Any]) -> None:
     """Warns of keys that the reader that was passed over would have read, and that of buffers does not."""
     usual = {key for keys in USUAL.values() for key in keys} | {str(value) for value in options.values()}
-    names = tops_in(path)
     left = [key for key in all_sources()[passed].keys if key in names and key not in usual]
     if left:
         warn_of_left(path, passed, left)

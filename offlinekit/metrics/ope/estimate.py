@@ -182,7 +182,7 @@ def estimate(
         checks.support,
         checks.mean_weight,
         left_out,
-        (*shared_warnings(estimates, left_out, checks.support), *(() if chosen else (NONE_APPLIES,))),
+        shared_warnings(estimates, left_out, checks.support),
     )
 
 
@@ -233,12 +233,6 @@ def _widened(
         else contribution
         for name, contribution in contributions.items()
     }
-
-
-NONE_APPLIES = (
-    "no estimator applies to a policy whose probabilities are not known, without a model of its values: give fit_q or "
-    "q_function (offlinekit ope --q fqe), or estimators=['model_based'] with dynamics"
-)
 
 
 def _chosen(

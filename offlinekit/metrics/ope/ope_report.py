@@ -91,10 +91,16 @@ class Report:
         return ReturnDistribution.of(self.logged, clip)
 
 
+NONE_APPLIES = (
+    "no estimator applies to a policy whose probabilities are not known, without a model of its values: give fit_q or "
+    "q_function (offlinekit ope --q fqe), or estimators=['model_based'] with dynamics"
+)
+
+
 def shared_warnings(
     estimates: dict[str, Estimate], left_out: dict[str, str], support: Support
 ) -> tuple[str, ...]:
-    """Returns what concerns the estimates of a report together: several estimands, estimators left out, no support."""
+    """Returns what concerns the estimates together: several estimands, estimators left out, none at all, no support."""
     aims: dict[str, list[str]] = {}
     for name, estimate in estimates.items():
         aims.setdefault(estimate.estimand, []).append(name)
@@ -104,4 +110,6 @@ def shared_warnings(
     if len(aims) > 1:
         listed = "; ".join(f"{', '.join(names)}: {aim}" for aim, names in aims.items())
         warnings.append(f"the estimates aim at different returns, which are not to be compared: {listed}")
+    if not estimates and not left_out:
+        warnings.append(NONE_APPLIES)
     return tuple(warnings)
