@@ -97,7 +97,7 @@ def from_d3rlpy(
         UnsupportedError: For an algorithm, an encoder or a scaler that is not there.
     """
     from offlinekit.algos import catalogue
-    from offlinekit.core.d3rlpy_files import load_d3rlpy
+    from offlinekit.core.d3rlpy.d3rlpy_files import load_d3rlpy
     from offlinekit.load_budget import budgeted
 
     with budgeted(max_bytes):

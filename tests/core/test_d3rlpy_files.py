@@ -15,16 +15,19 @@ import pytest
 import torch
 
 import offlinekit
-from offlinekit.algos import CQL
-from offlinekit.core.d3rlpy_files import hyperparameters
+from offlinekit.algos import CQL, IQL, SAC, DiscreteSAC, catalogue
+from offlinekit.core.d3rlpy.d3rlpy_hyperparameters import hyperparameters
 from offlinekit.datasets.formats.packed_arrays import plain_pickle, torch_archive
 from offlinekit.errors import FileFormatError, UnsupportedError
+from offlinekit.nn.encoders import MLPEncoder
 
 GOLDEN = Path(__file__).parents[1] / "d3rlpy"
 EXPECTED = json.loads((GOLDEN / "expected.json").read_text())
 KINDS = [name for name in EXPECTED if name not in ("observations", "images")]
 OF_IMAGES = ("DoubleDQN", "DiscreteSAC", "DQN", "TD3")
 CLASSES = {"PLASWithPerturbation": "PLAS"}
+DEFAULTS = json.loads((GOLDEN / "defaults.json").read_text())
+PAGE = Path(__file__).parents[2] / "docs" / "from_d3rlpy.md"
 NONE = {"type": "none", "params": {}}
 VECTOR = {"type": "vector", "params": {"hidden_units": [3], "activation": "relu"}}
 
@@ -79,6 +82,59 @@ def test_d3rlpys_own_actions_and_values(name, tmp_path):
 def test_hyperparameters_of_the_same_meaning(name, values, tmp_path):
     algo = offlinekit.from_d3rlpy(written(name, tmp_path))
     assert {key: getattr(algo, key) for key in values} == values
+
+
+def calls_of_the_page():
+    """Returns the algorithms that the page makes with the defaults of d3rlpy, by class."""
+    (block,) = (b for b in PAGE.read_text().split("```") if "like_d3rlpy =" in b)
+    made = {}
+    for line in block.removeprefix("python\n").splitlines():
+        if line.startswith("algos."):
+            algo = eval(line, made)
+            made[type(algo).__name__] = algo
+        else:
+            exec(line, made)
+    return made
+
+
+@pytest.mark.parametrize("kind", [kind for kind in DEFAULTS if kind != "plas_with_perturbation"])
+def test_the_page_has_every_default_that_differs(kind):
+    """tests/d3rlpy/make.py wrote down those of d3rlpy 2.8.1."""
+    front = catalogue()[kind]
+    algo = calls_of_the_page()[front.__name__]
+    theirs = hyperparameters(kind, DEFAULTS[kind], front, (3,))
+    if algo.action_kind == "discrete":
+        theirs.pop("action_scaler")
+    ours = {name: getattr(algo, name) for name in theirs}
+    for name in ours:  # What is said by a word or by sizes, where observations are no images.
+        if name.endswith("encoder") and not isinstance(ours[name], MLPEncoder):
+            sizes = ours[name]["hidden_sizes"] if isinstance(ours[name], dict) else (256, 256)
+            ours[name] = MLPEncoder(tuple(sizes))
+    assert ours == theirs
+
+
+def optimizers(kind="adam", schedule="none", **options):
+    options = {"lr_scheduler_factory": {"type": schedule, "params": {}}, **options}
+    return {"type": kind, "params": options}
+
+
+def test_optimizers():
+    given = {"actor_optim_factory": optimizers("adam_w", weight_decay=0.1, clip_grad_norm=2.0)}
+    given["critic_optim_factory"] = given["actor_optim_factory"]
+    given["temp_optim_factory"] = optimizers()
+    found = hyperparameters("sac", given, SAC, (3,))
+    assert (found["optimizer"], found["weight_decay"], found["clip_grad_norm"]) == ("adamw", 0.1, 2.0)
+    for other in (optimizers(), optimizers("sgd"), optimizers("adam_w", "warmup", weight_decay=0.1)):
+        with pytest.warns(UserWarning, match="have no equal here, so adam takes their place"):
+            found = hyperparameters("sac", {**given, "critic_optim_factory": other}, SAC, (3,))
+        assert "optimizer" not in found
+
+
+def test_what_there_has_no_name_here():
+    """The rate of the critics is V's as well, no rate falls, and a target that is copied has tau 1."""
+    iql = hyperparameters("iql", {"critic_learning_rate": 1e-3}, IQL, (3,))
+    assert (iql["value_learning_rate"], iql["actor_lr_schedule"]) == (1e-3, None)
+    assert hyperparameters("discrete_sac", DEFAULTS["discrete_sac"], DiscreteSAC, (3,))["tau"] == 1.0
 
 
 def test_alpha_of_cql_is_times_the_weight_there(tmp_path):

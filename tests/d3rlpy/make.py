@@ -34,6 +34,22 @@ IMAGES = {
     "DQN": {},
     "TD3": {"observation_scaler": preprocessing.PixelObservationScaler()},
 }
+DEFAULTS = (
+    *("AWAC", "BC", "BCQ", "BEAR", "CQL", "CalQL", "DDPG", "DQN", "DiscreteBC", "DiscreteBCQ", "DiscreteCQL"),
+    *(
+        "DiscreteSAC",
+        "DoubleDQN",
+        "IQL",
+        "NFQ",
+        "PLAS",
+        "PLASWithPerturbation",
+        "PRDC",
+        "ReBRAC",
+        "SAC",
+        "TD3",
+    ),
+    "TD3PlusBC",
+)
 PIXELS = PixelEncoderFactory(filters=[[3, 4, 2], [2, 3, 1]], feature_size=5)
 LAYERS = VectorEncoderFactory(hidden_units=[4, 3], activation="swish", use_layer_norm=True)
 
@@ -98,6 +114,9 @@ def main():
                 gzip.compress(Path(folder, "policy.d3").read_bytes(), mtime=0)
             )
     (HERE / "expected.json").write_text(json.dumps(expected, indent=1))
+    configs = [getattr(algos, f"{name}Config")() for name in DEFAULTS]
+    defaults = {config.get_type(): config.serialize_to_dict() for config in configs}
+    (HERE / "defaults.json").write_text(json.dumps(defaults, sort_keys=True) + "\n")
 
 
 if __name__ == "__main__":

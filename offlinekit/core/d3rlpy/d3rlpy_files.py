@@ -14,11 +14,11 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
+from offlinekit.core.d3rlpy.d3rlpy_hyperparameters import OF_CQL, OWN_NAMES, hyperparameters, kind_of
 from offlinekit.core.load_guard import Bounded
 from offlinekit.datasets.formats.packed_arrays import plain_pickle, torch_archive
 from offlinekit.errors import FileFormatError, UnsupportedError
 from offlinekit.load_budget import budget_of
-from offlinekit.nn.encoders import NATURE_FILTERS, CNNEncoder, MLPEncoder
 from offlinekit.nn.isolation import trainable
 from offlinekit.sampling.scalers import Affine, Scaling
 from offlinekit.types import Array
@@ -40,66 +40,6 @@ OTHERS = {
     "discrete_decision_transformer": "its blocks are not those of DiscreteDecisionTransformer here",
 }
 """Types of d3rlpy whose networks are not those here, and why."""
-ENCODERS = {
-    "encoder_factory": "encoder",
-    "actor_encoder_factory": "encoder",
-    "critic_encoder_factory": "critic_encoder",
-    "imitator_encoder_factory": "vae_encoder",
-}
-"""Names there and here."""
-NAMES = {
-    "temp_learning_rate": "temperature_learning_rate",
-    "target_smoothing_sigma": "target_noise",
-    "target_smoothing_clip": "target_noise_clip",
-    "update_actor_interval": "policy_delay",
-    "imitator_learning_rate": "vae_learning_rate",
-}
-OF_CQL = {
-    "conservative_weight": "alpha",
-    "alpha_threshold": "gap_threshold",
-    "n_action_samples": "n_actions",
-    "soft_q_backup": "soft_backup",
-}
-OF_PLAS = {"lam": "min_weight", "beta": "kl_weight", "action_flexibility": "perturbation"}
-OWN_NAMES = {
-    "awac": {"lam": "temperature", "n_action_samples": "n_actions"},
-    "bcq": {**OF_PLAS, "n_action_samples": "n_candidates"},
-    "bear": {
-        "alpha_threshold": "mmd_threshold",
-        "lam": "min_weight",
-        "mmd_kernel": "kernel",
-        "mmd_sigma": "kernel_width",
-        "n_action_samples": "n_candidates",
-        "n_mmd_action_samples": "n_matched",
-        "n_target_samples": "n_actions",
-        "vae_kl_weight": "kl_weight",
-    },
-    "cal_ql": OF_CQL,
-    "cql": OF_CQL,
-    "plas": OF_PLAS,
-    "plas_with_perturbation": OF_PLAS,
-    "prdc": {"alpha": "alpha", "beta": "state_weight"},
-    "td3_plus_bc": {"alpha": "alpha"},
-    "discrete_cql": {"alpha": "alpha"},
-    "rebrac": {"actor_beta": "actor_penalty", "critic_beta": "critic_penalty"},
-    "discrete_bcq": {"action_flexibility": "threshold", "beta": "logits_penalty"},
-    "iql": {"weight_temp": "beta"},
-}
-"""Hyperparameters by their names there and here; those of equal names are not listed."""
-TAKEN = (
-    *(
-        "batch_size",
-        "gamma",
-        "learning_rate",
-        "actor_learning_rate",
-        "critic_learning_rate",
-        "tau",
-        "n_critics",
-    ),
-    *("target_update_interval", "expectile", "max_weight", "initial_temperature", "alpha_learning_rate"),
-    "warmup_steps",
-)
-"""Hyperparameters of the same name and meaning."""
 MODULES = {
     "policy": ("policy", "imitator"),
     "target_policy": ("targ_policy", "policy"),
@@ -220,92 +160,13 @@ def _made(
     return algo
 
 
-def hyperparameters(
-    kind: str, given: Mapping[str, Any], front: type[Algo], shape: tuple[int, ...]
-) -> dict[str, Any]:
-    """Returns the hyperparameters that mean the same here, by their names here.
-
-    Raises:
-        UnsupportedError: For encoders and Q-functions that are not there.
-    """
-    known, names = (
-        front.hyperparameters(),
-        {**{name: name for name in TAKEN}, **NAMES, **OWN_NAMES.get(kind, {})},
-    )
-    found: dict[str, Any] = {names[n]: value for n, value in given.items() if names.get(n) in known}
-    found |= {ENCODERS[n]: _encoder(value, shape) for n, value in given.items() if ENCODERS.get(n) in known}
-    if "decoder_tanh" in known:
-        found["decoder_tanh"] = False
-    if kind == "bcq":
-        found["n_actions"] = found["n_candidates"]
-    if OWN_NAMES.get(kind) is OF_CQL:
-        found |= _of_cql(given, found)
-    for scaler, name in (
-        *([("observation_scaler", "standard")] if len(shape) < 3 else []),
-        ("action_scaler", "minmax"),
-        ("reward_scaler", "standard"),
-    ):
-        found[scaler] = name if _kind(given.get(scaler)) != "none" else None
-    values = given.get("q_func_factory", {"type": "mean"})
-    if _kind(values) == "qr":
-        found |= {"q_function": "qr", "n_quantiles": values["params"]["n_quantiles"]}
-    elif _kind(values) != "mean":
-        raise UnsupportedError(
-            f"Q-functions of the kind {_kind(values)} are not there; those of mean and qr are"
-        )
-    if kind == "bc" and given.get("policy_type", "deterministic") != "deterministic":
-        raise UnsupportedError(
-            "the stochastic policy of d3rlpy's BC has a deviation for each state, that of BC here none"
-        )
-    return found
-
-
-def _of_cql(given: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns alpha and targets of CQL, whose loss there is alpha' weight (gap - threshold), alpha' learned or not."""
-    own: dict[str, Any] = {"alpha": given.get("conservative_weight", 5.0) * given.get("initial_alpha", 1.0)}
-    if not given.get("alpha_learning_rate") or own["alpha"] == 0:
-        own |= {"gap_threshold": None, "alpha_learning_rate": 1e-4}
-    if given.get("max_q_backup") and not found.get("soft_backup"):
-        own |= {"max_backup": True, "max_backup_order": "action"}
-    return own
-
-
-def _kind(factory: object) -> str:
-    return str(factory["type"]) if isinstance(factory, Mapping) else "none"
-
-
-def _encoder(factory: Mapping[str, Any], shape: tuple[int, ...]) -> MLPEncoder:
-    """Returns the encoder that a factory of vectors or of images makes."""
-    options: dict[str, Any] = factory["params"]
-    pixels = len(shape) == 3
-    odd = [n for n in ("use_batch_norm", "exclude_last_activation", "last_activation") if options.get(n)]
-    odd += [n for n in ("dropout_rate",) if pixels and options.get(n)]
-    odd += ["activation"] if pixels and options["activation"] != "relu" else []
-    if _kind(factory) not in ("pixel" if pixels else "vector", "default") or odd:
-        what = f"{odd[0]}=" if odd else f"the kind {_kind(factory)!r}"
-        raise UnsupportedError(
-            f"encoders of {what} are not taken over; those of {'images' if pixels else 'vectors'} without it are"
-        )
-    if pixels:
-        filters = tuple(tuple(row) for row in options.get("filters") or NATURE_FILTERS)
-        return CNNEncoder((options.get("feature_size") or 512,), filters=filters)
-    activation = {"swish": "silu"}.get(options["activation"], options["activation"])
-    return MLPEncoder(
-        tuple(options.get("hidden_units") or (256, 256)),
-        activation,
-        bool(options.get("use_layer_norm")),
-        options.get("dropout_rate") or 0.0,
-        norm_after=bool(options.get("use_layer_norm")),
-    )
-
-
 def _affine(scaler: Mapping[str, Any] | None) -> Affine | None:
     """Returns a scaler of d3rlpy: y = (x - shift) / scale, bounded.
 
     Raises:
         UnsupportedError: For a kind that is not there.
     """
-    kind, options = _kind(scaler), {} if scaler is None else scaler["params"]
+    kind, options = kind_of(scaler), {} if scaler is None else scaler["params"]
     factor = float(options.get("multiplier", 1.0))
     if kind == "none":
         return None
@@ -355,7 +216,7 @@ def _sees_scaled(given: Mapping[str, Any], shape: tuple[int, ...]) -> bool:
     Raises:
         UnsupportedError: If a scaler does something else to them.
     """
-    scaler = _kind(given.get("observation_scaler"))
+    scaler = kind_of(given.get("observation_scaler"))
     if len(shape) == 3 and scaler not in ("pixel", "none"):
         raise UnsupportedError(
             f"scalers of images of the kind {scaler!r} are not taken over; pixel is, and none"

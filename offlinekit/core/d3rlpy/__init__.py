@@ -1,0 +1,1 @@
+"""Policies that d3rlpy wrote."""
