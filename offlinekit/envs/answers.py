@@ -8,12 +8,14 @@ from weakref import WeakKeyDictionary
 
 import gymnasium
 import numpy as np
+from gymnasium import spaces
 
 from offlinekit.envs.given_env import learns
-from offlinekit.envs.made_env import MadeEnv
+from offlinekit.envs.made_env import innermost
 from offlinekit.types import ArrayTree, leaves
 
 Env = gymnasium.Env[Any, Any]
+HELD = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
 REMEDY = "return (observation, reward, terminated, truncated, info) from step, with a float and two bools"
 
 
@@ -55,12 +57,50 @@ def checked_step(answer: object, step: int) -> tuple[ArrayTree, float, bool, boo
     )
 
 
-def not_finite(observation: ArrayTree) -> float | None:
-    """Returns the first number of an observation that is NaN or infinite; None if there is none."""
+LARGEST = float(np.finfo(np.float32).max)
+"""Beyond it a number that is stored, or seen by a network, is infinite."""
+
+
+def not_finite(observation: ArrayTree, as_float32: bool = False) -> float | None:
+    """Returns the first number of an observation that is NaN or infinite, maybe as float32; None if there is none."""
     for leaf in leaves(observation):
-        if leaf.dtype.kind == "f" and not np.isfinite(leaf).all():
-            return float(leaf[~np.isfinite(leaf)][0])
+        if leaf.dtype.kind == "f":
+            is_wide = as_float32 and leaf.dtype.itemsize > 4
+            finite = np.abs(leaf) <= LARGEST if is_wide else np.isfinite(leaf)
+            if not finite.all():
+                return float(leaf[~finite][0])
     return None
+
+
+def misfit(observation: ArrayTree, space: gymnasium.Space[Any]) -> str:
+    """Returns what an observation is, if it has not the structure and the shapes of its space; else nothing."""
+    if isinstance(space, spaces.Dict):
+        if not isinstance(observation, dict) or observation.keys() != space.spaces.keys():
+            return _form(observation)
+        places = space.spaces.items()
+        return next((_at(k, wrong) for k, part in places if (wrong := misfit(observation[k], part))), "")
+    if isinstance(space, spaces.Tuple):
+        if not isinstance(observation, tuple) or len(observation) != len(space.spaces):
+            return _form(observation)
+        parts = zip(observation, space.spaces, strict=True)
+        return next((_at(i, wrong) for i, pair in enumerate(parts) if (wrong := misfit(*pair))), "")
+    if not isinstance(space, HELD):
+        return ""  # Of a kind that no dataset holds: whoever acts on it must know it.
+    fits = isinstance(observation, np.ndarray) and observation.dtype.kind in "biuf"
+    return "" if fits and observation.shape == space.shape else _form(observation)  # type: ignore[union-attr]  # An array.
+
+
+def _at(place: object, wrong: str) -> str:
+    return f"{wrong} at {place!r}"
+
+
+def _form(observation: ArrayTree) -> str:
+    if isinstance(observation, dict):
+        return f"a dict with {', '.join(map(repr, observation)) or 'nothing'}"
+    if isinstance(observation, tuple):
+        return f"a tuple of {len(observation)}"
+    kind = "" if observation.dtype.kind in "biuf" else f" and dtype {observation.dtype}"
+    return f"shape {observation.shape}{kind}"
 
 
 def _number(name: str, value: object, step: int) -> float:
@@ -116,9 +156,7 @@ def check_seed(env: Env, seed: int, observation: ArrayTree, stacklevel: int = 2)
 
 def _inner_seed(env: Env) -> int | None:
     """Returns the seed of the innermost environment's generator, which gymnasium keeps; None if there is none."""
-    while isinstance(env, gymnasium.Wrapper):
-        env = env.__dict__["_made"] if isinstance(env, MadeEnv) else env.env  # Without touching it.
-    seed = getattr(env, "__dict__", {}).get("_np_random_seed")
+    seed = getattr(innermost(env), "__dict__", {}).get("_np_random_seed")
     return seed if isinstance(seed, int) and seed >= 0 else None
 
 

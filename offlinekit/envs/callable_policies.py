@@ -14,6 +14,8 @@ from offlinekit.envs.legal_actions import draw_legal, legal_of
 from offlinekit.errors import UnsupportedError
 from offlinekit.ground.action_spaces import (
     JointDiscrete,
+    action_tree,
+    cast_actions,
     flat_actions,
     held_space,
     joined_actions,
@@ -141,17 +143,21 @@ def as_policy(policy: PolicyLike) -> Act:
     )
 
 
-def checked_actions(actions: ArrayLike, space: gymnasium.Space[Any], n: int) -> Array:
+def checked_actions(
+    actions: ArrayLike, space: gymnasium.Space[Any], n: int, *, is_cast: bool = True
+) -> Array:
     """Returns the actions of n observations as an array, or says what is wrong with them.
 
     Args:
         actions: What a policy returned.
         space: The environment's action space, as `held_space` takes it; or that of a dataset.
         n: Number of observations.
+        is_cast: Whether those of a Box get its dtype.
 
     Returns:
         Integers [n] for Discrete, and for the space of a dataset of several discrete actions; [n, k] for others of
-        several; [n, A] for continuous ones, of the dtype of a single Box, not clipped to their bounds.
+        several; [n, A] for continuous ones, of the dtype of a single Box, not clipped to their bounds
+        but for whole numbers, which are the nearest ones in it.
 
     Raises:
         ValueError: For another shape, type, a non-finite action or a discrete one that does not exist.
@@ -169,7 +175,26 @@ def checked_actions(actions: ArrayLike, space: gymnasium.Space[Any], n: int) -> 
     if isinstance(held, gymnasium.spaces.Discrete):
         return _checked_discrete(array, held, n)
     assert isinstance(held, gymnasium.spaces.Box)
-    return _checked_box(array, held, n)
+    _check_box(array, held, n)
+    return cast_actions(array, held) if is_cast else array
+
+
+def played_actions(actions: ArrayLike, space: gymnasium.Space[Any], n: int) -> Array:
+    """Returns the actions of n observations as an environment takes them: checked, and within the bounds of a Box.
+
+    Args:
+        actions: As for `checked_actions`, which says what it raises.
+        space: The environment's action space.
+        n: Number of observations.
+    """
+    checked, held = checked_actions(actions, space, n), held_space(space)
+    if not isinstance(held, gymnasium.spaces.Box):
+        return checked
+    clipped = np.clip(checked, held.low, held.high)
+    if held is space:
+        return clipped
+    taken = flat_actions(action_tree(clipped, space), space)  # With the whole numbers that some part has.
+    return taken.astype(held.dtype, copy=False)
 
 
 def _checked_discrete(actions: Array, space: gymnasium.spaces.Discrete, n: int) -> Array:
@@ -200,7 +225,7 @@ def _checked_parts(actions: Array, space: JointDiscrete, n: int) -> Array:
     return actions
 
 
-def _checked_box(actions: Array, space: gymnasium.spaces.Box, n: int) -> Array:
+def _check_box(actions: Array, space: gymnasium.spaces.Box, n: int) -> None:
     expected = (n, *space.shape)
     if actions.shape != expected or actions.dtype.kind not in "fiu":
         raise ValueError(
@@ -211,4 +236,3 @@ def _checked_box(actions: Array, space: gymnasium.spaces.Box, n: int) -> Array:
         raise ValueError(
             f"the policy returned an action that is not finite: {actions[~np.isfinite(actions)][0]}"
         )
-    return actions.astype(space.dtype, copy=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from typing import Any
 
@@ -19,6 +19,12 @@ TRIED_STEPS = 50
 """Steps in a fresh environment at most, to see which of its attributes are state."""
 ENV_FACTS = ("env_id", "env_kwargs", "env_note", "env_spaces")
 """Entries of `run_facts`."""
+UNNAMED, ARGUMENTS, CHANGED = (
+    ", which has no name",
+    " with arguments that are no plain data: ",
+    " with changed attributes: ",
+)
+"""Parts of notes; others name an environment and its wrappers."""
 
 
 def name_of(env: Env) -> str:
@@ -39,17 +45,35 @@ def env_facts(env: Env) -> dict[str, Any]:
     if isinstance(env, MadeEnv) and env.facts and not env.is_touched:
         return dict(env.facts)
     if env.spec is None:
-        return {"env_id": None, "env_note": f"{type(env).__name__}, which has no name"}
+        return {"env_id": None, "env_note": f"{type(env).__name__}{UNNAMED}"}
     facts, spec = _facts_of_name(env), env.spec
     if spec.additional_wrappers:
         note = f"{spec.id} with {', '.join(wrapper.name for wrapper in spec.additional_wrappers)}"
     elif not _is_plain(facts["env_kwargs"]):
-        note = f"{spec.id} with arguments that are no plain data: {', '.join(facts['env_kwargs'])}"
+        note = f"{spec.id}{ARGUMENTS}{', '.join(facts['env_kwargs'])}"
     elif changed := _changed_attributes(env, facts):
-        note = f"{spec.id} with changed attributes: {', '.join(changed)}"
+        note = f"{spec.id}{CHANGED}{', '.join(changed)}"
     else:
         return facts
     return {"env_id": None, "env_note": note}
+
+
+def differ_in_wrappers(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
+    """Returns whether two entries of configs are of one environment, with the same spaces, in other wrappers."""
+    names = [_inner_name(facts) for facts in (first, second)]
+    are_wrapped = first.get("env_note") is not None or second.get("env_note") is not None
+    is_one = names[0] is not None and names[0] == names[1]
+    return bool(are_wrapped and is_one and first.get("env_spaces") == second.get("env_spaces"))
+
+
+def _inner_name(facts: Mapping[str, Any]) -> str | None:
+    """Returns the name of the environment within wrappers; None if it is changed itself, or nothing names it."""
+    note = facts.get("env_note")
+    if note is None:
+        return facts.get("env_id")
+    if ARGUMENTS in note or CHANGED in note:
+        return None
+    return facts.get("online") if note.endswith(UNNAMED) else note.partition(" with ")[0]
 
 
 def _facts_of_name(env: Env) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from offlinekit.envs.answers import check_seed, checked_reset, checked_step, not_finite
+from offlinekit.envs.answers import check_seed, checked_reset, checked_step, misfit, not_finite
 from offlinekit.envs.made_env import MadeEnv
 from offlinekit.ground.action_spaces import env_action
 from offlinekit.types import Array, ArrayTree, map_tree, stack_trees
@@ -30,22 +30,35 @@ class Slot:
     """
 
     def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
-        self.env, self._acts = env, env.action_space
+        self.env, self._acts, self._shows = env, env.action_space, env.observation_space
 
     def start(self, episode: int, seed: int) -> None:
         """Resets the environment for another episode."""
         self.episode, self.seed, self.total, self.length, self.reward = episode, seed, 0.0, 0, 0.0
-        self.observation = _arrays(checked_reset(self.env.reset(seed=seed)))
+        self.observation = self._checked(checked_reset(self.env.reset(seed=seed)), "reset")
         check_seed(self.env, seed, self.observation, stacklevel=6)
-        self._shape = getattr(self.observation, "shape", None)
 
-    def check_observation(self) -> None:
-        """Raises ValueError for an observation that is not finite."""
-        wrong = not_finite(self.observation)
+    def _checked(self, observation: ArrayTree, whence: str) -> ArrayTree:
+        """Returns an observation with arrays of its own, once it is known to be of the space."""
+        arrays = _arrays(observation)
+        if wrong := misfit(arrays, self._shows):
+            raise ValueError(
+                f"the environment's {whence} gave an observation of {wrong}, in the episode of seed {self.seed}; let "
+                f"it return what observation_space says, {self._shows}"
+            )
+        return arrays
+
+    def check_observation(self, as_float32: bool = False) -> None:
+        """Raises ValueError for an observation that is not finite.
+
+        Args:
+            as_float32: Whether a number that float32 does not hold counts as infinite.
+        """
+        wrong = not_finite(self.observation, as_float32)
         if wrong is not None:
             raise ValueError(
                 f"observation of the environment after {self.length} steps holds {wrong}, in the episode of seed "
-                f"{self.seed}; let the environment show finite numbers"
+                f"{self.seed}; let the environment show finite numbers{' of float32' if as_float32 else ''}"
             )
 
     def step(self, action: Array, max_steps: int) -> bool:
@@ -55,13 +68,8 @@ class Slot:
             ValueError: For an answer of the environment that is none of a step.
         """
         result = checked_step(self.env.step(env_action(action, self._acts)), self.length)
-        self.observation, self.reward, self.terminated = _arrays(result[0]), result[1], result[2]
-        shape = getattr(self.observation, "shape", None)
-        if shape != self._shape:
-            raise ValueError(
-                f"the environment's step {self.length} gave an observation of shape {shape}, its reset one of shape "
-                f"{self._shape}; let both return what observation_space says, {self.env.observation_space}"
-            )
+        self.observation = self._checked(result[0], f"step {self.length}")
+        self.reward, self.terminated = result[1], result[2]
         self.total += self.reward
         self.length += 1
         return self.terminated or result[3] or self.length == max_steps
@@ -80,7 +88,10 @@ class EpisodeLoop:
 
     Attributes:
         active: The episodes that run.
+        as_float32: Whether observations must be finite as float32, in which networks see them.
     """
+
+    as_float32 = False
 
     def __init__(self, envs: list[gymnasium.Env[Any, Any]], seed: int, max_steps: int | None = None) -> None:
         self.envs, self.seed = envs, seed
@@ -127,9 +138,9 @@ class EpisodeLoop:
             ValueError: For one that is not finite, which is the environment's fault and not the policy's.
         """
         observations: ArrayTree = stack_trees([slot.observation for slot in self.active])
-        if not_finite(observations) is not None:
+        if not_finite(observations, self.as_float32) is not None:
             for slot in self.active:
-                slot.check_observation()
+                slot.check_observation(self.as_float32)
         return observations
 
     def move(self, actions: Array) -> None:

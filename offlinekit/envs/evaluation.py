@@ -166,6 +166,7 @@ def evaluate(
         shown = [fit_stack(each, policy) for each in envs]
         with Progress("evaluation", n_episodes, shown=progress, unit="episode") as bar:
             rollout = Rollout(actor, shown, n_episodes, seed, max_steps, bar)
+            rollout.as_float32 = hasattr(policy, "impl")
             rollout.run()
         return Evaluation(rollout.returns, rollout.lengths, _start_values(value, rollout.starts))
 

@@ -16,7 +16,7 @@ from gymnasium.wrappers.utils import RunningMeanStd
 
 from offlinekit.envs.env_facts import run_facts
 from offlinekit.envs.environments import as_gymnasium, make_env
-from offlinekit.envs.made_env import MadeEnv
+from offlinekit.envs.made_env import MadeEnv, innermost
 from offlinekit.errors import MissingExtraError, UnsupportedError
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ class GivenEnv:
     Attributes:
         env: The object, or None.
         factory: What makes environments if there is no object.
+        in_use: Those that it made and that are still open, also for whom another GivenEnv was made of this one.
 
     Raises:
         UnsupportedError: For anything else.
@@ -46,8 +47,9 @@ class GivenEnv:
     factory: Callable[[], EnvLike | None] | None = None
 
     def __init__(self, env: EnvSource | GivenEnv | None) -> None:
+        self.in_use: list[EnvLike | None] = []
         if isinstance(env, GivenEnv):
-            self.env, self.factory = env.env, env.factory
+            self.env, self.factory, self.in_use = env.env, env.factory, env.in_use
         elif isinstance(env, str):
             self.factory = partial(make_named, env)
         elif callable(env) and (isinstance(env, type) or not hasattr(env, "step")):
@@ -72,8 +74,11 @@ class GivenEnv:
         wanted = min(n_envs or AT_ONCE, at_most)
         with ExitStack() as stack:
             envs = [] if self.env is None else [self.env]
-            source = self._made() if self.factory is not None else self._equals()
-            envs += [stack.enter_context(closing(env)) for env in islice(source, wanted - len(envs))]
+            if self.factory is not None:
+                envs = [self._made(stack) for _ in range(wanted)]
+            else:
+                source = islice(self._equals(), wanted - len(envs))
+                envs += [stack.enter_context(closing(env)) for env in source]
             if n_envs is not None and len(envs) < wanted:
                 _warn_of_one(envs[0], n_envs)
             yield envs
@@ -84,17 +89,20 @@ class GivenEnv:
         with self.opened() as (env,):
             return run_facts(env)
 
-    def _made(self) -> Iterator[Env]:
-        """Yields environments that the user's function makes."""
-        known: list[EnvLike | None] = []
-        while self.factory is not None:
-            env = self.factory()
-            if any(env is other for other in known):
-                raise ValueError(
-                    f"the function returned {env} twice; let it make a new environment at each call"
-                )
-            known.append(env)
-            yield as_gymnasium(env)
+    def _made(self, opened: ExitStack) -> Env:
+        """Returns an environment that the user's function makes, which is closed with what was opened.
+
+        Raises:
+            ValueError: For one that is in use already, be it in another wrapper: its episodes would be mixed up.
+        """
+        assert self.factory is not None  # As the caller has seen.
+        env = self.factory()
+        if any(innermost(env) is innermost(other) for other in self.in_use):
+            raise ValueError(f"the function returned {env} twice; let it make a new environment at each call")
+        made = opened.enter_context(closing(as_gymnasium(env)))
+        self.in_use.append(env)
+        opened.callback(_remove, self.in_use, env)
+        return made
 
     def _equals(self) -> Iterator[Env]:
         """Yields environments that are equal to the object."""
@@ -104,6 +112,11 @@ class GivenEnv:
             if other is None:
                 return
             yield other
+
+
+def _remove(envs: list[EnvLike | None], env: EnvLike | None) -> None:
+    """Removes an environment from a list by identity: some compare as equal, or cannot be compared."""
+    envs[:] = [other for other in envs if other is not env]
 
 
 def make_named(name: str, **kwargs: object) -> Env:

@@ -78,3 +78,10 @@ class MadeEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
 
     def __str__(self) -> str:
         return str(self.__dict__["_made"])
+
+
+def innermost(env: Any) -> Any:
+    """Returns the environment within wrappers, without touching one that was made by name."""
+    while isinstance(env, gymnasium.Wrapper):
+        env = env.__dict__["_made"] if isinstance(env, MadeEnv) else env.env
+    return env

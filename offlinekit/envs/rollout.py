@@ -10,7 +10,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from offlinekit.envs.callable_policies import checked_actions
+from offlinekit.envs.callable_policies import played_actions
 from offlinekit.envs.episode_loop import LONGEST, EpisodeLoop, Slot, time_limit
 from offlinekit.envs.stateful_policies import Actor
 from offlinekit.ground.progress import Progress
@@ -52,7 +52,7 @@ class Rollout(EpisodeLoop):
         """Returns the policy's actions [n, ...]."""
         rewards, episodes = [slot.reward for slot in slots], [slot.episode for slot in slots]
         actions = self.actor.act(observations, rewards, episodes)
-        return checked_actions(actions, self.envs[0].action_space, len(slots))
+        return played_actions(actions, self.envs[0].action_space, len(slots))
 
     def another(self) -> bool:
         """Returns whether an episode is left."""

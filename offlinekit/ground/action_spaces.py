@@ -170,7 +170,16 @@ def _built(parts: Iterator[Array], space: Space) -> ArrayTree:
     if isinstance(space, spaces.Tuple):
         return tuple(_built(parts, part) for part in space.spaces)
     leaf = next(parts)
-    return leaf.astype(space.dtype).reshape(len(leaf), *(space.shape or ()))
+    shaped = leaf.reshape(len(leaf), *(space.shape or ()))
+    return cast_actions(shaped, space) if isinstance(space, spaces.Box) else shaped.astype(space.dtype)
+
+
+def cast_actions(actions: Array, space: spaces.Box) -> Array:
+    """Returns actions in the dtype of a Box; if that has whole numbers, the nearest ones within its bounds."""
+    if np.dtype(space.dtype).kind != "f":
+        nearest = np.rint(actions) if actions.dtype.kind == "f" else actions
+        actions = np.clip(nearest, space.low, space.high)
+    return actions.astype(space.dtype, copy=False)
 
 
 def _rows(actions: object, space: Space) -> Iterator[Array]:

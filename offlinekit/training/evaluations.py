@@ -47,7 +47,7 @@ def make_evaluations(
         env: Environment to play `n_episodes` in, or None.
         n_episodes: Of each evaluation.
         evaluators: Name to a function (algo, dataset) -> float, or -> several by name, logged as "name/part".
-        how: `n_envs` and `max_steps` of `evaluate`.
+        how: `n_envs`, `max_steps` and `seed` of `evaluate`; without a seed that of the algorithm.
     """
     judges: dict[str, Judge] = {
         name: partial(_judge, name, of, algo, dataset) for name, of in evaluators.items()
@@ -84,9 +84,10 @@ def _play(
     reference: MDPDataset | None,
     n_envs: int | None = None,
     max_steps: int | None = None,
+    seed: int | None = None,
 ) -> dict[str, Any]:
     """Returns the figures of some episodes and, for the run's folder, the episodes themselves."""
-    seed = algo.seed or 0
+    seed = (algo.seed or 0) if seed is None else seed
     played = evaluate(algo, env, n_episodes, seed=seed, n_envs=n_envs, max_steps=max_steps)
     episodes = {
         "seed": range(seed, seed + n_episodes),

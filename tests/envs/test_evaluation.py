@@ -43,6 +43,9 @@ class Countdown(gymnasium.Env[Any, Any]):
 class Tree(Countdown):
     """Countdown with a dict of a tuple as observation and continuous actions."""
 
+    observation_space = gymnasium.spaces.Dict(
+        a=gymnasium.spaces.Tuple([Countdown.observation_space, gymnasium.spaces.Discrete(8)])
+    )
     action_space = gymnasium.spaces.Box(-1, 1, (2,), np.float32)
 
     def reset(self, *, seed: int | None = None, options: Any = None) -> Any:

@@ -87,6 +87,7 @@ def assert_same(first: Any, second: Any) -> None:
     assert [name for name in ours if not torch.equal(ours[name], theirs[name])] == []
 
 
+@pytest.mark.filterwarnings("ignore:this call begins a new memory")
 @pytest.mark.parametrize("state", list(STATES))
 def test_copies_go_on_online(state: str, tmp_path: Path) -> None:
     original = STATES[state](tmp_path)

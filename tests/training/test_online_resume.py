@@ -113,6 +113,7 @@ def test_a_length_below_the_steps_of_a_run_is_refused_and_changes_nothing(tmp_pa
     assert (folder / "config.json").read_bytes() == before
 
 
+@pytest.mark.filterwarnings("ignore:this call begins a new memory")
 def test_the_config_says_which_policy_a_run_began_with(tmp_path):
     def begun(algo, n_steps=5, **settings):
         algo.fit_online(Walk(), n_steps, **{"out": tmp_path, **settings}, **QUICK)

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from offlinekit.ground.progress import Progress
-    from offlinekit.interfaces import EnvSource
 
 
 class OnlinePopulationRun(RunsSideBySide[OnlineRun, OnlineGroup]):
@@ -84,7 +83,7 @@ class OnlinePopulationRun(RunsSideBySide[OnlineRun, OnlineGroup]):
             super()._leave(bar)
 
 
-def check_members(env: EnvSource, resume: object, n_members: int) -> list[Path | None]:
+def check_members(env: GivenEnv, resume: object, n_members: int) -> list[Path | None]:
     """Returns the folder that each member goes on with, or None.
 
     Args:
@@ -95,7 +94,7 @@ def check_members(env: EnvSource, resume: object, n_members: int) -> list[Path |
     Raises:
         ValueError: For one environment in place of a function, or folders that are not one a member.
     """
-    if GivenEnv(env).factory is None:
+    if env.factory is None:
         raise ValueError(
             f"{n_members} members need {n_members} environments; give env=lambda: gymnasium.make(...)"
         )

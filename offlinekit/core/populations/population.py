@@ -22,6 +22,7 @@ from offlinekit.core.populations.population_run import PopulationRun, Rows
 from offlinekit.core.populations.stacked_sampling import SharedColumns
 from offlinekit.datasets import MDPDataset
 from offlinekit.directions import is_maximized
+from offlinekit.envs.given_env import GivenEnv
 from offlinekit.errors import TrainingError, TrainingWarning, did_you_mean
 from offlinekit.ground.hints import answers_keywords
 from offlinekit.interfaces import EnvSource, Evaluator
@@ -233,13 +234,14 @@ class Population:
             KeyboardInterrupt: At Ctrl-C, with the folders to go on with.
         """
         whole = completed(settings, OnlineSettings, "fit_online")
-        folders = check_members(env, whole["resume"], len(self))
+        given = GivenEnv(env)  # One for all, so that no two members act in the same environment.
+        folders = check_members(given, whole["resume"], len(self))
         sampling = SharedColumns(together=False)
         with whole_runs(), ExitStack() as opened:
             runs = []
             for algo, folder in zip(self.algos, folders, strict=True):
                 own: dict[str, Any] = {**settings, "resume": folder}
-                run = start_online(algo, env, n_steps, dataset=dataset, make_sampler=sampling, **own)
+                run = start_online(algo, given, n_steps, dataset=dataset, make_sampler=sampling, **own)
                 runs.append(opened.enter_context(closing(run)))
             together = OnlinePopulationRun(runs, whole["progress"], KeptStacks(self._kept.varying))
             self.stacks, self.errors = together.stacks, together.errors

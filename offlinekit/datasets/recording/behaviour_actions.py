@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import gymnasium
 import numpy as np
 
-from offlinekit.envs.callable_policies import RandomPolicy, checked_actions, log_volume
+from offlinekit.envs.callable_policies import RandomPolicy, log_volume, played_actions
 from offlinekit.envs.episode_loop import Slot
 from offlinekit.envs.frame_stacking import lacks_past
 from offlinekit.envs.past.seen_past import Past
@@ -76,7 +76,7 @@ class Behaviour:
         seen = observations if self._past is None else self._past.seen(observations, episodes)
         result = self.actor.act(seen, rewards, episodes)
         actions, log_probs = result if isinstance(result, tuple) else (result, None)
-        actions = self._mixed(checked_actions(actions, self.space, n), observations)
+        actions = self._mixed(played_actions(actions, self.space, n), observations)
         if self._log_prob is not None and (log_probs is None or self.epsilon > 0):
             log_probs = self._answer(seen, actions)
         elif self.epsilon > 0:
@@ -106,8 +106,6 @@ class Behaviour:
             chance = self._rng.random(len(actions)) < self.epsilon
             chance = chance.reshape(-1, *[1] * (actions.ndim - 1))
             actions = np.where(chance, self._random(observations).astype(actions.dtype), actions)
-        if isinstance(self._held, gymnasium.spaces.Box):
-            actions = np.clip(actions, self._held.low, self._held.high)
         return actions
 
     def _mixture(self, log_probs: Array, observations: ArrayTree, actions: Array) -> Array:

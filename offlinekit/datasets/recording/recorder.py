@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,6 +13,7 @@ from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.datasets.recording.behaviour_actions import Behaviour
 from offlinekit.datasets.spaces import as_stored
 from offlinekit.datasets.validation import as_observations
+from offlinekit.envs.answers import LARGEST
 from offlinekit.envs.episode_loop import EpisodeLoop, Slot
 from offlinekit.types import Array, ArrayTree, rows, stack_trees
 
@@ -72,22 +72,27 @@ class Recorder(EpisodeLoop):
         return self.n_steps < self.n_rows
 
     def started(self, slot: Slot) -> None:
-        """Begins the rows of an episode."""
+        """Begins the rows of an episode.
+
+        Raises:
+            ValueError: For a first observation that is not finite as it is stored.
+        """
         self._running[slot.episode] = []
         self.behaviour.forget(slot.episode)
+        slot.check_observation(as_float32=True)
 
     def stepped(self, slot: Slot, before: ArrayTree, index: int) -> None:
         """Keeps a row.
 
         Raises:
-            ValueError: For a reward or an observation that is not finite.
+            ValueError: For a reward or an observation that is not finite as it is stored.
         """
-        if not math.isfinite(slot.reward):
+        if not abs(slot.reward) <= LARGEST:
             raise ValueError(
                 f"reward of the environment's step {slot.length - 1} is {slot.reward}, in the episode of seed "
-                f"{self.seed + slot.episode}; a dataset holds finite numbers"
+                f"{self.seed + slot.episode}; a dataset holds numbers that are finite as float32"
             )
-        slot.check_observation()
+        slot.check_observation(as_float32=True)
         log_prob = None if self._log_probs is None else self._log_probs[index]
         self._running[slot.episode].append((before, self._actions[index], slot.reward, log_prob))
 

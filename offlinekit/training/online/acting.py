@@ -63,15 +63,6 @@ class ActingLoop(Recorder):
         """Returns whether the loop is open."""
         return not self.is_closed()
 
-    def started(self, slot: Slot) -> None:
-        """Begins the rows of an episode.
-
-        Raises:
-            ValueError: For a first observation that is not finite.
-        """
-        super().started(slot)
-        slot.check_observation()
-
     def seen(self) -> ArrayTree:
         """Returns the observations [n, ...] of the n episodes that run, each of which was checked when it came."""
         observations: ArrayTree = stack_trees([slot.observation for slot in self.active])
@@ -97,6 +88,9 @@ class ActingLoop(Recorder):
     def finished(self, slot: Slot) -> None:
         """Ends an episode in memory too."""
         super().finished(slot)
+        self._remember(slot)
+
+    def _remember(self, slot: Slot) -> None:
         self.returns.append(slot.total)
         if isinstance(self.memory, ReplayMemory):
             self.memory.finish(slot.episode)
@@ -111,6 +105,32 @@ class ActingLoop(Recorder):
                 self.finished(slot)
             self._running.pop(slot.episode, None)
         self.active = [slot for slot in self.active if slot not in slots]
+
+    def keep_sound(self) -> None:
+        """Ends the episodes that run, after an error, without last rows of which no dataset can be made."""
+        for slot in list(self.active):
+            if self._running.get(slot.episode):
+                steps = self._running.pop(slot.episode)
+                slot.terminated = False
+                while steps and not self._is_sound(slot, steps):
+                    slot.observation, _, reward, _ = steps.pop()
+                    slot.total -= reward
+                    self.n_steps = self.n_kept = self.n_kept - 1
+            self._running.pop(slot.episode, None)
+        self.active = []
+
+    def _is_sound(self, slot: Slot, steps: list[tuple[Any, ...]]) -> bool:
+        """Keeps an episode that was cut if its steps make a dataset; returns whether they do."""
+        self._running[slot.episode] = list(steps)
+        try:
+            Recorder.finished(self, slot)
+            self._declared([self._episodes[slot.episode]])
+            self._remember(slot)
+        except Exception:
+            self._episodes.pop(slot.episode, None)
+            self._running.pop(slot.episode, None)
+            return False
+        return True
 
     def take_episodes(self) -> tuple[MDPDataset, list[int]] | None:
         """Returns the episodes that have ended since the last call, and how many each stretch has; None without any.

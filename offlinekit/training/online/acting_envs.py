@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import gymnasium
@@ -12,7 +13,6 @@ from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.datasets.spaces import as_stored
 from offlinekit.datasets.validation import as_observations
 from offlinekit.envs.callable_policies import RandomPolicy
-from offlinekit.envs.environments import as_gymnasium
 from offlinekit.envs.episode_loop import first_observation
 from offlinekit.envs.given_env import GivenEnv
 from offlinekit.ground.action_spaces import held_space
@@ -24,8 +24,12 @@ if TYPE_CHECKING:
 MakeEnv: TypeAlias = "Callable[[], EnvLike]"
 
 
-def make_environments(env: EnvSource, n_envs: int) -> list[gymnasium.Env[Any, Any]]:
-    """Returns the environments to act in: the one given, or as many as are wanted of what makes one.
+def environments(
+    env: EnvSource | GivenEnv, n_envs: int
+) -> AbstractContextManager[list[gymnasium.Env[Any, Any]]]:
+    """Returns what opens the environments to act in: the one given, or as many as are wanted of what makes one.
+
+    Those that are made here are closed at its end.
 
     Raises:
         ValueError: If several are wanted of one that is given.
@@ -35,9 +39,7 @@ def make_environments(env: EnvSource, n_envs: int) -> list[gymnasium.Env[Any, An
         raise ValueError(
             f"n_envs={n_envs} environments need a function that makes one; give env=lambda: gymnasium.make(...)"
         )
-    if given.factory is None:
-        return [as_gymnasium(given.env)]
-    return [as_gymnasium(given.factory()) for _ in range(n_envs)]
+    return given.opened(n_envs, n_envs)
 
 
 def example_row(dataset: MDPDataset | None, env: gymnasium.Env[Any, Any], seed: int) -> MDPDataset:

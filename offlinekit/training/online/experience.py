@@ -59,15 +59,15 @@ class Experience:
             self.folder = run / FOLDER
             self.folder.mkdir(exist_ok=True)
 
-    def add(self, played: tuple[MDPDataset, list[int]] | None, name: str) -> None:
-        """Writes a part, if there is one; it comes with its stretches."""
+    def add(self, played: tuple[MDPDataset, list[int]] | None, name: str, *, is_written: bool = True) -> None:
+        """Adds a part, if there is one; it comes with its stretches, and may stay in memory alone."""
         if played is None:
             return
         part, stretches = played
         named = part.with_options(name=name)
         self.parts.append(named)
         self.stretches.append(stretches)
-        if self.folder is not None:
+        if self.folder is not None and is_written:
             named.save(self.folder / f"{len(self.parts) - 1:05d}.h5")
 
     def dataset(self) -> MDPDataset | None:

@@ -14,6 +14,7 @@ from offlinekit.envs.past.sight import sight_of
 from offlinekit.envs.stateful_policies import Actor, Memoryless, StatefulPolicy
 from offlinekit.errors import UnsupportedError
 from offlinekit.ground.action_spaces import held_space
+from offlinekit.ground.schedules import largest, value_at
 from offlinekit.nn.random import derive
 from offlinekit.training.online.online_settings import OnlineSettings
 from offlinekit.types import Array, ArrayTree, rows
@@ -55,7 +56,7 @@ class Explorer(StatefulPolicy):
         self.guide = None if guide is None else actor_in(guide, shows)
         self._ages: dict[int | None, int] = {}
         is_bounded = isinstance(self._held, gymnasium.spaces.Box) and self._held.is_bounded()
-        if settings["noise"] > 0 and not is_bounded:
+        if largest(settings["noise"]) > 0 and not is_bounded:
             raise UnsupportedError(
                 f"noise needs actions in a bounded Box, got {space}; give epsilon= for discrete actions"
             )
@@ -72,14 +73,18 @@ class Explorer(StatefulPolicy):
         if n_steps < self.settings["random_steps"]:
             return self._random(observations)
         actions = self.learner.act(observations, rewards, episodes)
-        if self.guide is None and self.settings["noise"] == 0:
+        noise = value_at("noise", self.settings["noise"], done)
+        if self.guide is None and noise == 0:
             return np.asarray(actions)  # What takes them checks them.
-        actions = checked_actions(actions, self.space, len(episodes))
+        actions = checked_actions(actions, self.space, len(episodes), is_cast=False)
+        if actions.dtype.kind == "f":  # With room for the guide's; what takes them casts them, once.
+            actions = actions.astype(np.float64)
         if self.guide is not None:
             self._put_guides(actions, done, observations, rewards, episodes)
-        if self.settings["noise"] > 0:
-            half = (self._held.high - self._held.low) / 2  # type: ignore[attr-defined]  # A Box, as checked.
-            actions = actions + self.settings["noise"] * half * self._rng.normal(size=actions.shape)
+        if noise > 0:
+            low, high = self._held.low, self._held.high  # type: ignore[attr-defined]  # A Box, as checked.
+            half = (high.astype(np.float64) - low) / 2 if high.dtype.kind in "iu" else (high - low) / 2
+            actions = actions + noise * half * self._rng.normal(size=actions.shape)
         return actions
 
     def forget(self, episode: int | None) -> None:
@@ -121,7 +126,7 @@ class Explorer(StatefulPolicy):
         if young and self.guide is not None:
             guided_rows = rows(observations, np.array(young))
             guided = self.guide.act(guided_rows, [rewards[i] for i in young], [episodes[i] for i in young])
-            actions[young] = checked_actions(guided, self.space, len(young))
+            actions[young] = checked_actions(guided, self.space, len(young), is_cast=False)
 
 
 def n_passed(returns: Sequence[float], tolerance: float = 0.05, window: int = 3) -> int:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import gymnasium
@@ -11,10 +14,10 @@ from offlinekit.datasets import MDPDataset
 from offlinekit.datasets.spaces import check_environment
 from offlinekit.envs.frame_stacking import fit_stack, observations_at
 from offlinekit.envs.past.sight import image_shapes, shapes_of
-from offlinekit.errors import UnsupportedError
+from offlinekit.errors import TrainingWarning, UnsupportedError
 from offlinekit.sampling.loss_weights import loss_weights
 from offlinekit.sampling.scalers import resolve_scaler
-from offlinekit.training.online.online_settings import OnlineSettings
+from offlinekit.training.online.online_settings import OnlineSettings, share_of
 from offlinekit.training.setup.settings import evaluators_of
 from offlinekit.training.trackers import find_factories
 from offlinekit.training.undisturbed import undisturbed
@@ -88,6 +91,46 @@ def check_share(algo: Algo, share: tuple[float, float] | None, dataset: MDPDatas
         raise UnsupportedError(
             f"{type(algo).__name__} learns from all rows at once, of which there are no shares; give mixing='append'"
         )
+
+
+def warn_of_nothing_to_learn(algo: Algo, dataset: MDPDataset | None, settings: OnlineSettings) -> None:
+    """Warns if rows that one may expect are in no minibatch: recorded ones, or those of the last call."""
+    share, size = share_of(settings["mixing"]), algo.batch_size
+    if share is not None:
+        _warn_of_rounding(share, size)
+    if dataset is not None or settings["resume"] is not None:
+        return
+    if algo.family == "IL":
+        warnings.warn(
+            f"{type(algo).__name__} imitates the rows that it draws, which from nothing are its own actions; give "
+            "dataset=, or take an algorithm that learns from rewards, such as SAC or DoubleDQN",
+            TrainingWarning,
+            stacklevel=4,
+        )
+    if algo.experience is not None:
+        warnings.warn(
+            f"this call begins a new memory, without the {len(algo.experience):,} rows that were played before, and on "
+            "the same seeds; give dataset=algo.experience to learn from them too",
+            TrainingWarning,
+            stacklevel=4,
+        )
+
+
+def _warn_of_rounding(share: tuple[float, float], size: int) -> None:
+    """Warns of shares of which minibatches of a size have no row, or only such."""
+    most, least = max(share), min(share)  # Of recorded rows.
+    has_rows: tuple[tuple[str, float, Callable[[int], bool]], ...] = (
+        ("recorded", most, lambda n: round(most * n) > 0),
+        ("new", 1 - least, lambda n: round(least * n) < n),
+    )
+    for which, part, has_row in has_rows:
+        if part > 0 and not has_row(size):
+            warnings.warn(
+                f"minibatches of {size} rows with a share {part:g} of {which} ones have none of these; give a share of "
+                f"at least {1 / size:g}, or batch_size={next(filter(has_row, count(size)))} or more",
+                TrainingWarning,
+                stacklevel=5,
+            )
 
 
 def recorded_weights(

@@ -11,6 +11,7 @@ from torch import nn
 from offlinekit.errors import TrainingError
 from offlinekit.events import get_logger
 from offlinekit.ground.progress import Progress
+from offlinekit.ground.schedules import value_at
 from offlinekit.nn.random import derive
 from offlinekit.training.engines.engine import CHECK_EVERY
 from offlinekit.training.online.acting import ActingLoop
@@ -21,6 +22,16 @@ from offlinekit.training.run import Run
 
 log = get_logger()
 T = TypeVar("T")
+
+
+def way_on_after(is_written: bool) -> str:
+    """Returns what to do after an environment or a policy has failed, by whether the run has a folder."""
+    if is_written:
+        return "mend it and go on with resume="
+    return (
+        "what was played is in the algorithm's `experience`: mend what failed and begin a run with "
+        "dataset=algo.experience; only one with out= can be resumed"
+    )
 
 
 class OnlineRun(Run):
@@ -34,6 +45,7 @@ class OnlineRun(Run):
         experience: What was played, where the run keeps it.
         settings: Of the run.
         state: Of the checkpoint to go on from, or None.
+        eval_seed: Of evaluations, which the state notes.
         given: Further arguments of `Run`.
 
     Attributes:
@@ -50,9 +62,10 @@ class OnlineRun(Run):
         *,
         settings: OnlineSettings,
         state: dict[str, Any] | None,
+        eval_seed: int,
         **given: Any,
     ) -> None:
-        self.loop, self.experience, self.online = loop, experience, settings
+        self.loop, self.experience, self.online, self.eval_seed = loop, experience, settings, eval_seed
         self.first_update = given["algo"].grad_step
         self.settled = self.n_due = 0
         if state:
@@ -66,7 +79,7 @@ class OnlineRun(Run):
         if self.last_update == self.first_update:
             log.warning("no update in this run", steps=self.n_steps, warmup_steps=settings["warmup_steps"])
         self._drops_out = any(isinstance(module, nn.Dropout) for module in self.algo.impl.modules())
-        self._unchecked = 0
+        self._unchecked, self._is_finished = 0, False
         self.before_saving: Callable[[], None] = lambda: None
 
     @property
@@ -110,6 +123,7 @@ class OnlineRun(Run):
             "stretches": self.experience.stretches,
             "first_update": self.first_update,
             "settled": self.settled,
+            "eval_seed": self.eval_seed,
         }
 
     def checkpoint(self) -> None:
@@ -121,14 +135,31 @@ class OnlineRun(Run):
     def close(self) -> None:
         """Closes the loggers and lets the run folder go."""
         if self.is_over:
-            self.algo.sampler, self.algo.experience = None, self.experience.dataset()
+            self.algo.sampler = None
+        if not self._is_finished:
+            self._keep_played()
         super().close()
+
+    def _keep_played(self) -> None:
+        """Leaves what was played in `experience` of the algorithm, with episodes that an error or a kill has cut."""
+        try:
+            self.loop.keep_sound()
+            self.experience.add(self.loop.take_episodes(), f"{self.label}, online", is_written=False)
+        except Exception as error:  # It must not hide what has ended the run.
+            log.warning("the last episodes are not kept", error=f"{type(error).__name__}: {error}")
+        if self.experience.parts:
+            self.algo.experience = self.experience.dataset()
+
+    def way_on(self) -> str:
+        """Returns how to go on from the last checkpoint, for a message."""
+        return super().way_on() if self.folder else f"out=None: {way_on_after(False)}"
 
     def finish(self) -> None:
         """Writes the last policy, and says how the score went."""
         if not self.out_of_time:  # Rows that a later run may draw are others.
             self.algo.sampler = self.algo.sampler_state = None
         super().finish()
+        self._is_finished = True
         self.algo.experience = (
             self.experience.dataset()
         )  # With what the checkpoint of a run out of time has added.
@@ -164,6 +195,9 @@ class OnlineRun(Run):
         """Takes one step in each environment in which an episode runs, and counts the updates that are due then."""
         self.loop.cut(self.loop.active[self.end - self.clock :])
         if self.loop.active:
+            self.loop.behaviour.epsilon = value_at(
+                "epsilon", self.online["epsilon"], self.clock / self.n_steps
+            )
             self._act()
             self.n_due = self._due_by_now()
         self.out_of_time = self.out_of_time or self.is_late()
@@ -216,12 +250,12 @@ class OnlineRun(Run):
             return act()
         except Exception as error:
             self.loop.n_steps = self.loop.n_kept
-            self.loop.cut(list(self.loop.active))
+            self.loop.keep_sound()
             self.engine.sum_up()
             self.checkpoint()
             raise TrainingError(
-                f"the {whose} failed after step {self.clock}: {type(error).__name__}: {error}; mend it and go on "
-                "with resume="
+                f"the {whose} failed after step {self.clock}: {type(error).__name__}: {error}; "
+                f"{way_on_after(self.folder is not None)}"
             ) from error
 
     def _due_by_now(self) -> int:

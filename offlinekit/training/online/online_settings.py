@@ -1,17 +1,22 @@
 """The settings of an online run, each declared once, beside those that it shares with runs on a dataset."""
 
 # Annotations are objects here: without torch, `finetune --help` reads them. Those in quotes are for type checkers.
+import math
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from offlinekit.errors import did_you_mean
-from offlinekit.fields import Count, Fraction, NonNegative, Positive, Probability, Steps
+from offlinekit.fields import Check, Count, Fraction, Positive, Steps
+from offlinekit.ground.schedules import as_values, check_values
 from offlinekit.training.setup.settings import Setting, SharedSettings, plain_names
 
 if TYPE_CHECKING:
+    from offlinekit.ground.schedules import Schedule
     from offlinekit.interfaces import PolicyLike
 
 Exploration = Literal["policy", "greedy"]
 GuideRule = Literal["linear", "return", "random"]
+NUMBERS = "number, pair of numbers or function"
 RESETS = ("moments", "critics", "temperature")
 """What an online run may begin with anew."""
 
@@ -47,11 +52,18 @@ class OnlineSettings(SharedSettings, total=False):
         Exploration, "What acts: actions drawn from the policy, or its greedy ones.", Setting("policy")
     ]
     noise: Annotated[
-        NonNegative,
-        "Standard deviation of Gaussian noise added to actions, in units of half their range.",
-        Setting(0.0),
+        "Schedule",
+        "Standard deviation of Gaussian noise added to actions, in units of half their range; a pair, (0.3, 0.1), goes "
+        "linearly from one to another over the run, and a function takes the share of it that is done.",
+        Check(partial(check_values, "noise", math.inf), NUMBERS, partial(as_values, "noise")),
+        Setting(0.0, named=True),
     ]
-    epsilon: Annotated[Probability, "Probability of a random action in each step.", Setting(0.0)]
+    epsilon: Annotated[
+        "Schedule",
+        "Probability of a random action in each step; also a pair or a function, as `noise`.",
+        Check(partial(check_values, "epsilon", 1.0), NUMBERS, partial(as_values, "epsilon")),
+        Setting(0.0, named=True),
+    ]
     guide: Annotated["PolicyLike | None", "Policy that acts first in each episode, or None.", Setting(None)]
     guide_steps: Annotated[
         Steps, "Steps of an episode in which the guide acts, at the start; fewer by `guide_rule`.", Setting(0)

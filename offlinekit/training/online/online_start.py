@@ -18,16 +18,14 @@ from offlinekit.envs.frame_stacking import fit_stack
 from offlinekit.envs.given_env import GivenEnv, statistics_kept
 from offlinekit.errors import NotFittedError, TrainingError
 from offlinekit.fields import Count, checked
+from offlinekit.ground.schedules import largest, schedule_text
 from offlinekit.interfaces import Sampler
 from offlinekit.sampling.loss_weights import describe
 from offlinekit.training import policy_file, run_folder
 from offlinekit.training.engines.engine import Engine
 from offlinekit.training.evaluations import make_evaluations, try_evaluators
 from offlinekit.training.online.acting import ActingLoop, replay
-from offlinekit.training.online.acting_envs import (
-    example_row,
-    make_environments,
-)
+from offlinekit.training.online.acting_envs import environments, example_row
 from offlinekit.training.online.experience import Experience
 from offlinekit.training.online.explorer import Explorer
 from offlinekit.training.online.online_checks import (
@@ -36,8 +34,9 @@ from offlinekit.training.online.online_checks import (
     check_share,
     check_together,
     recorded_weights,
+    warn_of_nothing_to_learn,
 )
-from offlinekit.training.online.online_run import OnlineRun
+from offlinekit.training.online.online_run import OnlineRun, way_on_after
 from offlinekit.training.online.online_settings import (
     BEGAN_WITH,
     OnlineSettings,
@@ -57,10 +56,13 @@ if TYPE_CHECKING:
     from offlinekit.training.setup.start import MakeSampler
     from offlinekit.types import Array
 
+EVALUATION_SEED = 10**9
+"""Distance of the seeds of evaluations from those of episodes to learn from, of which no run has as many."""
+
 
 def start_online(
     algo: Algo,
-    env: EnvSource,
+    env: EnvSource | GivenEnv,
     n_steps: int,
     *,
     dataset: MDPDataset | None = None,
@@ -89,20 +91,22 @@ def start_online(
     share, resets = share_of(settings["mixing"]), resets_of(settings["reset"])
     priorities = as_priorities(settings["priorities"])
     check_together(algo, settings)
-    envs = make_environments(env, settings["n_envs"])
-    check_learnable(envs[0])
-    example = example_row(dataset, envs[0], algo.seed or 0)
-    begun = _began_with(algo, settings)
-    weights = recorded_weights(dataset, settings["weights"], share)
-    build_online(algo, dataset if dataset is None else weighed(dataset, weights), example)
-    check_share(algo, share, dataset)
-    check_acting(algo, example, envs[0])
-    algo.dataset_name = dataset.name if dataset is not None else name_of(envs[0])
-    data = _describe(dataset, envs[0], settings, weights)
-    config = describe_run(algo, n_steps, settings, data, OnlineSettings)
-    config |= {"online": name_of(envs[0]), "env_note": None, **run_facts(envs[0])}
-    config |= {"mixing": settings["mixing"], "reset": resets, BEGAN_WITH: begun}
     with ExitStack() as held:
+        envs = held.enter_context(environments(env, settings["n_envs"]))
+        check_learnable(envs[0])
+        example = example_row(dataset, envs[0], algo.seed or 0)
+        begun = _began_with(algo, settings)
+        weights = recorded_weights(dataset, settings["weights"], share)
+        build_online(algo, dataset if dataset is None else weighed(dataset, weights), example)
+        check_share(algo, share, dataset)
+        warn_of_nothing_to_learn(algo, dataset, settings)
+        check_acting(algo, example, envs[0])
+        algo.dataset_name = dataset.name if dataset is not None else name_of(envs[0])
+        data = _describe(dataset, envs[0], settings, weights)
+        config = describe_run(algo, n_steps, settings, data, OnlineSettings)
+        config |= {"online": name_of(envs[0]), "env_note": None, **run_facts(envs[0])}
+        config |= {name: schedule_text(settings[name]) for name in ("noise", "epsilon")}
+        config |= {"mixing": settings["mixing"], "reset": resets, BEGAN_WITH: begun}
         folder = _folder_to_resume(algo, settings, config)
         state = noted = None
         if folder is not None:
@@ -115,6 +119,9 @@ def start_online(
             algo.impl.begin_online()
         algo.impl.enter_phase(online=True)
         held.callback(algo.impl.enter_phase, online=False)
+        # Runs that earlier versions began evaluate on the seeds on which they act.
+        seed = algo.seed or 0
+        eval_seed = state.get("eval_seed", seed) if state else seed + EVALUATION_SEED
         experience = Experience(folder, *((state["parts"], state.get("stretches")) if state else ()))
 
         def done() -> float:
@@ -129,8 +136,8 @@ def start_online(
         engine = _engine(algo, sampler, settings)
         space, shows = envs[0].action_space, envs[0].observation_space
         explorer = Explorer(algo, settings, space, shows, lambda: (loop.n_steps, done()), engine.acting)
-        behaviour = Behaviour(explorer, space, settings["epsilon"])
-        loop = ActingLoop(behaviour, envs, algo.seed or 0, memory, settings["episode_steps"], example)
+        behaviour = Behaviour(explorer, space, largest(settings["epsilon"]))
+        loop = ActingLoop(behaviour, envs, seed, memory, settings["episode_steps"], example)
         first = 0
         for part, stretches in zip(experience.parts, experience.stretches, strict=True):
             replay(memory, part, stretches, len(envs), first)
@@ -146,7 +153,10 @@ def start_online(
             algo=algo,
             engine=engine,
             n_steps=n_steps,
-            evaluators=_evaluations(algo, dataset if dataset is not None else example, envs[0], settings),
+            evaluators=_evaluations(
+                algo, dataset if dataset is not None else example, envs[0], settings, eval_seed
+            ),
+            eval_seed=eval_seed,
             config=config,
             folder=folder,
         )
@@ -184,19 +194,28 @@ def _folder_to_resume(algo: Algo, settings: OnlineSettings, config: dict[str, An
 
 
 def _evaluations(
-    algo: Algo, dataset: MDPDataset, env: gymnasium.Env[Any, Any], settings: OnlineSettings
+    algo: Algo, dataset: MDPDataset, env: gymnasium.Env[Any, Any], settings: OnlineSettings, seed: int
 ) -> dict[str, Any]:
-    """Returns what measures the policy: in `eval_env`, or in the acting environment while no episode runs there."""
+    """Returns what measures the policy: in `eval_env`, or in the acting environment while no episode runs there.
+
+    Args:
+        algo: What learns.
+        dataset: What evaluators look at.
+        env: Where it acts.
+        settings: Of the run.
+        seed: Of the first episode of each evaluation.
+    """
     evaluators, given = evaluators_of(settings), settings["eval_env"]
+    how = {"seed": seed}
     try_evaluators(algo, dataset, evaluators)
     n_episodes = settings["eval_episodes"]
     if given is not None:
         with GivenEnv(given).opened() as (other,):
             spaces = (algo.impl.observation_space, algo.impl.action_space)
             check_environment(*spaces, fit_stack(other, algo), whose="the algorithm", option="eval_env=")
-        return make_evaluations(algo, dataset, given, n_episodes, evaluators)
-    evaluations = make_evaluations(algo, dataset, env, n_episodes, evaluators, n_envs=1)
-    play = evaluations["eval"]
+        return make_evaluations(algo, dataset, given, n_episodes, evaluators, **how)
+    evaluations = make_evaluations(algo, dataset, env, n_episodes, evaluators, n_envs=1, **how)
+    play, is_written = evaluations["eval"], (settings["out"] or settings["resume"]) is not None
 
     def undisturbed() -> dict[str, Any]:
         with statistics_kept(env):
@@ -204,8 +223,8 @@ def _evaluations(
                 return play()
             except Exception as error:
                 raise TrainingError(
-                    f"the environment failed in an evaluation: {type(error).__name__}: {error}; mend it and go on with "
-                    "resume="
+                    f"the environment failed in an evaluation: {type(error).__name__}: {error}; "
+                    f"{way_on_after(is_written)}"
                 ) from error
 
     return {**evaluations, "eval": undisturbed}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from offlinekit.datasets.fingerprint import same_data
-from offlinekit.envs.env_facts import ENV_FACTS
+from offlinekit.envs.env_facts import ENV_FACTS, differ_in_wrappers
 from offlinekit.errors import DatasetError
 from offlinekit.fields import Steps, checked
 from offlinekit.interfaces import Trainable
@@ -158,7 +158,7 @@ def _judged_otherwise(before: Mapping[str, Any], now: Mapping[str, Any]) -> list
     names = ["metrics"] if now.get("metrics") else []
     if now.get("online") or was != is_now or had_gone:
         names.append("eval_env")
-    if not now.get("online") and was != is_now and any(is_now[:2]):
+    if was != is_now and any(is_now[:2]):
         names += ENV_FACTS
     return names
 
@@ -178,7 +178,10 @@ def refuse_other_data(
 def refuse_other_environment(
     folder: Path, before: Mapping[str, Any], now: Mapping[str, Any], otherwise: str = ALONE
 ) -> None:
-    """Refuses to go on in another environment; without one there are no spaces, and a run may go on with or without."""
+    """Refuses to go on in another environment; without one there are no spaces, and a run may go on with or without.
+
+    If its wrappers alone are others, and the spaces are not, it warns: what was wrong may have been mended there.
+    """
     if not before.get("env_spaces") or not now.get("env_spaces"):
         return
     changes = [
@@ -186,7 +189,14 @@ def refuse_other_environment(
         for name in ENV_FACTS
         if before.get(name) != now.get(name)
     ]
-    if changes:
+    if changes and differ_in_wrappers(before, now):
+        was, is_now = (facts.get("env_note") or facts.get("env_id") for facts in (before, now))
+        warnings.warn(
+            f"{folder} was begun in {was} and goes on in {is_now}, with the same spaces: its figures are of both from "
+            "here on",
+            stacklevel=6,
+        )
+    elif changes:
         raise DatasetError(
             f"{folder} was begun with another environment: {'; '.join(changes)}; resume with the same one, or "
             f"{otherwise} and begin a run"
