@@ -34,7 +34,7 @@ MOST_ROWS = 1_000
 
 
 class Request(BaseModel):
-    """Rows to act on: a list of rows, of a table as objects with its columns; a dict of such for dict observations."""
+    """Rows to act on: a list of rows, of a table as objects with its columns; an object or a list of such for parts."""
 
     observations: Any
     legal_actions: list[list[int]] | None = None
@@ -54,13 +54,18 @@ class Service:
 
     Args:
         path: Of a policy in the numpy format; the rule and the card lie beside it.
-        labels: Names of the actions, in order; None for those of the table that it learned from, if it did.
+        labels: Names of the actions, in order from the first one; None for those of the table that it learned from, if
+            it did.
+
+    Raises:
+        SystemExit: Without the rule, and for another number of labels than the policy has actions.
     """
 
     def __init__(self, path: Path, labels: list[str] | None = None) -> None:
         self.policy = NumpyPolicy.load(path)
         self.table = self.policy.schema
         known = self.table.labels if self.table is not None and self.table.is_discrete else ()
+        self.first = checked_start(self.policy, labels) if labels else 0
         self.labels = labels or (list(known[0]) if len(known) == 1 else None)
         try:
             seen = SeenRows.beside(path)
@@ -96,14 +101,15 @@ class Service:
         try:
             given = request.observations
             is_table = self.table is not None and self.table.is_table(given)
-            rows = self.table.encode(given) if self.table is not None and is_table else _arrays(given)
+            space = self.policy.description["observations"]
+            rows = self.table.encode(given) if self.table is not None and is_table else arrays(given, space)
             legal = None if request.legal_actions is None else np.asarray(request.legal_actions)
             n_rows = len(leaves(rows)[0])
             if n_rows > MOST_ROWS:
                 raise ValueError(f"at most {MOST_ROWS} rows are taken at once, got {n_rows}")
             actions = self.policy.predict(rows, legal_actions=legal)
             distances = self.seen.distances(rows)
-        except (ValueError, TypeError, IndexError) as error:
+        except (ValueError, TypeError, IndexError, OverflowError) as error:
             raise HTTPException(422, str(error)) from error
         return [self._answer(action, float(d)) for action, d in zip(actions, distances, strict=True)]
 
@@ -117,16 +123,63 @@ class Service:
     def _label(self, action: Any) -> str | None:
         """Returns the name of an action, those of its parts in a row; None without names."""
         if self.labels is not None and np.ndim(action) == 0:
-            return self.labels[int(action)]
+            return self.labels[int(action) - self.first]
         if self.table is None or not self.table.is_discrete:
             return None
         return ", ".join(np.atleast_1d(self.table.decode(action)))
 
 
-def _arrays(observations: Any) -> Any:
-    if isinstance(observations, dict):
-        return {key: _arrays(part) for key, part in observations.items()}
-    return np.asarray(observations, np.float32)
+def checked_start(policy: NumpyPolicy, labels: list[str]) -> int:
+    """Returns the number of the first action, if there are as many labels as actions."""
+    space = policy.description.get("actions")
+    if space is None:
+        raise SystemExit(
+            "the file does not say what its actions are; export the policy again to name them by --labels"
+        )
+    if space["kind"] != "discrete" or "sizes" in space:
+        raise SystemExit(
+            f"--labels names the actions of one discrete choice, got actions {space}; leave it out"
+        )
+    if len(labels) != space["n"]:
+        raise SystemExit(
+            f"--labels must name each of the {space['n']} actions in order, got {len(labels)}: {', '.join(labels)}"
+        )
+    return int(space.get("start", 0))
+
+
+def arrays(given: Any, space: dict[str, Any]) -> Any:
+    """Returns observations of JSON as arrays, lists of parts as tuples where the policy sees tuples.
+
+    Raises:
+        ValueError: For another structure, and for numbers that float64 cannot hold.
+    """
+    if space["kind"] == "dict":
+        parts = {str(key): part for key, part in space["items"] if key != "legal_actions"}
+        if not isinstance(given, dict) and parts.keys() == {"observations"}:
+            return arrays(given, parts["observations"])
+        if not isinstance(given, dict) or given.keys() - {"legal_actions"} != parts.keys():
+            raise ValueError(
+                f"observations must be an object with the keys {sorted(parts)}, each a list of rows"
+            )
+        legal = {"legal_actions": np.asarray(given["legal_actions"])} if "legal_actions" in given else {}
+        return {key: arrays(given[key], part) for key, part in parts.items()} | legal
+    if space["kind"] == "tuple":
+        parts = [part for _, part in space["items"]]
+        if not isinstance(given, list) or len(given) != len(parts):
+            raise ValueError(f"observations must be a list of {len(parts)} parts, each a list of rows")
+        return tuple(arrays(one, part) for one, part in zip(given, parts, strict=True))
+    shape = ["rows", *space["shape"]]
+    if not isinstance(given, list):
+        raise ValueError(f"observations must be a list of rows {shape}, got {given!r:.100}")
+    try:
+        array = np.asarray(given, np.float64)
+    except OverflowError as error:
+        raise ValueError("observations must be numbers that float64 can hold, got a larger one") from error
+    if array.ndim == len(space["shape"]):
+        raise ValueError(
+            f"observations must have shape {shape}, a list of rows, got {list(array.shape)}; put one row in a list"
+        )
+    return array
 
 
 def application(service: Service) -> FastAPI:
@@ -147,9 +200,11 @@ def call(url: str, body: dict[str, Any] | None = None) -> Any:
 
 
 def zeros(space: dict[str, Any]) -> Any:
-    """Returns an observation of zeros, all actions legal."""
+    """Returns one row of observations of zeros, without legal actions."""
     if space["kind"] == "leaf":
-        return np.zeros(space["shape"]).tolist()
+        return np.zeros([1, *space["shape"]]).tolist()
+    if space["kind"] == "tuple":
+        return [zeros(part) for _, part in space["items"]]
     return {key: zeros(part) for key, part in space["items"] if key != "legal_actions"}
 
 
@@ -160,8 +215,7 @@ def measure(url: str, n_requests: int = 500) -> list[float]:
     parts = dict(observed.get("items", []))
     if "legal_actions" in parts:
         row = row["observations"] if parts.keys() == {"observations", "legal_actions"} else row
-    rows = {key: [part] for key, part in row.items()} if isinstance(row, dict) else [row]
-    body: dict[str, Any] = {"observations": rows}
+    body: dict[str, Any] = {"observations": row}
     if "legal_actions" in parts:
         body["legal_actions"] = [[1] * parts["legal_actions"]["shape"][0]]
     times = []

@@ -26,8 +26,7 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 
-FORMAT = 1
-KEY = "offlinekit.deploy"
+FORMAT, KEY = 1, "offlinekit.deploy"
 LONGEST_HEADER = 1 << 24
 """Bytes of a file's description; that of a policy has some thousand."""
 MOST_BYTES, BYTES_PER_BYTE = 1 << 28, 64
@@ -48,6 +47,10 @@ NEEDS_LEGAL_ACTIONS = (
     "legal_actions=[B, A], 1 where an action is legal; in an environment, "
     "offlinekit.envs.legal_actions.LegalActions(env)"
 )
+NO_ACTION = (
+    "no action that is a number comes out at row {}: float32 overflows at observations so large, or the networks have "
+    "diverged; check the units of the observations, and the training if all rows give this"
+)
 DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "U8": "|u1", "BOOL": "|b1"}
 
 
@@ -61,37 +64,30 @@ class NumpyPolicy:
     Args:
         description: What `export` wrote: "observations", "operations", "output", "algorithm" and more.
         tensors: The numbers that the operations name, in their order.
-
-    Raises:
-        PolicyFileError: For an operation that this version does not have.
     """
 
     def __init__(self, description: dict[str, Any], tensors: Sequence[Array]) -> None:
         self.description, self._tensors = description, list(tensors)
         self._program = [_call(name, arguments) for name, arguments in description["operations"]]
         self._output, self._space = int(description["output"]), description["observations"]
-        self._n_rows = int(description.get("history", 1))
+        self._n_frames = int(description.get("frames", 1))
+        self._n_rows = max(int(description.get("history", 1)), self._n_frames)
         legal = dict(self._space.get("items", [])).get(LEGAL_ACTIONS, {})
         self._choices = description.get("choices", legal["shape"]) if legal.get("dtype") == "uint8" else None
         self._left: int | None = None  # Bytes that results may still take, while a file is tried.
 
     @classmethod
     def load(cls, path: str | Path) -> NumpyPolicy:
-        """Reads a policy that `algo.export(path, format="numpy")` wrote.
-
-        Raises:
-            FileNotFoundError: If there is no file.
-            PolicyFileError: For a file that is damaged, of a later format, or no exported numpy policy.
-        """
+        """Reads a policy that `algo.export(path, format="numpy")` wrote; raises PolicyFileError for other files."""
         description, tensors = read(Path(path))
         try:
             policy = cls(description, [tensors[str(i)] for i in range(len(tensors))])
             policy._left = MOST_BYTES + BYTES_PER_BYTE * sum(tensor.nbytes for tensor in tensors.values())
             policy._act([leaf[None] for leaf in _zeros(description["observations"])])
             policy._left = None
-        except PolicyFileError:
-            raise
         except Exception as error:  # Whatever a wrong program makes numpy raise.
+            if isinstance(error, PolicyFileError):
+                raise
             raise PolicyFileError(f"{path} describes no policy ({error!r}); export it again") from error
         return policy
 
@@ -112,19 +108,18 @@ class NumpyPolicy:
             labels: Whether actions come as the labels of that schema.
 
         Returns:
-            float32 [B, A] or int64 [B], or labels; without the axis of B for one observation, whose label is a text.
+            [B, A] of the dtype of the action space, int64 [B] or labels; without B for one observation.
 
         Raises:
-            ValueError: For observations of another shape or dtype, or that are not finite; for legal actions that lack
-                or that leave none; for rows that do not fit the schema, and labels without one.
+            ValueError: For another shape or dtype, numbers and actions not finite in float32, wrong rows and labels.
         """
         return self._act(*self._taken(observations, legal_actions), labels)
 
-    def _taken(self, given: Any, legal_actions: object, of_row: bool = False) -> tuple[list[Any], bool]:
-        """Returns the leaves [B, ...] of observations, or of a row of histories, and whether they were of one step."""
+    def _taken(self, given: Any, legal_actions: object, row: Any = None) -> tuple[list[Any], bool]:
+        """Returns the leaves [B, ...] of observations, or of single rows, and whether they were of one step."""
         given = self.schema.as_numbers(given) if self.schema else given
         given = with_legal_actions(given, legal_actions, self._choices)
-        leaves = list(_match(given, self._space, self._n_rows, of_row))
+        leaves = list(_match(given, row or self._space, 1 if row else self._n_rows))
         sizes = [None if leaf.ndim == len(shape) else len(leaf) for leaf, shape in leaves]
         if None in sizes and set(sizes) != {None}:
             raise ValueError("observations must be all of one step or all of a batch, got some of each")
@@ -140,13 +135,14 @@ class NumpyPolicy:
         if is_empty:  # The operations cannot take no rows: they take one of zeros, whose action is cut.
             values = [np.zeros((1, *value.shape[1:]), value.dtype) for value in values]
         values = [*values, *self._tensors]
-        for call in self._program:
-            values.append(call(values))
-            if self._left is not None:
-                self._left -= _n_bytes(values[-1])
-                if self._left < 0:
-                    raise PolicyFileError(FORGED)
-        actions: Array = values[self._output]
+        with np.errstate(over="ignore", invalid="ignore"):  # What they give is checked.
+            for call in self._program:
+                values.append(call(values))
+                if self._left is not None:
+                    self._left -= _n_bytes(values[-1])
+                    if self._left < 0:
+                        raise PolicyFileError(FORGED)
+        actions: Array = _finite(values[self._output])
         actions = actions[0] if single else actions[:0] if is_empty else actions
         return self.schema.decode(actions) if labels else actions
 
@@ -156,15 +152,12 @@ class NumpyPolicy:
 
 
 class Episode:
-    """An episode under way: actions on single observations, of which a policy of histories remembers the last ones.
-
-    Args:
-        policy: Of single observations, or of histories [K, ...] of them.
-    """
+    """An episode under way: actions on single observations, of which a policy of histories or stacks remembers some."""
 
     def __init__(self, policy: NumpyPolicy) -> None:
         self._policy, self._seen, self._n_rows = policy, list[list[Array]](), policy._n_rows
-        self._n_axes = [leaf.ndim for leaf in _zeros(policy._space)]
+        self._shapes = [leaf.shape for leaf in _zeros(policy._space)]
+        self._row = _row_of(policy._space, policy._n_rows, policy._n_frames) if policy._n_rows > 1 else None
 
     def reset(self) -> None:
         """Forgets the episode before."""
@@ -172,24 +165,33 @@ class Episode:
 
     def predict(self, observation: object, *, legal_actions: object = None, labels: bool = False) -> Array:
         """Returns the action on the newest observation, as `NumpyPolicy.predict` does; one it refuses is forgotten."""
-        values, single = self._policy._taken(observation, legal_actions, of_row=self._n_rows > 1)
+        try:
+            values, single = self._policy._taken(observation, legal_actions, self._row)
+        except ValueError:
+            if self._policy._n_frames == 1:  # Else whole stacks are taken, as some environments show them.
+                raise
+            values, single = self._policy._taken(observation, legal_actions)
         if not single:
             raise ValueError(f"a step takes one observation, got a batch of {len(values[0])}")
-        newest = [value[0].copy() for value in values]
-        seen = [*(self._seen or [newest] * self._n_rows), newest][-self._n_rows :]  # As in training.
-        leaves = zip(self._n_axes, zip(*seen))  # noqa: B905  # Of one length.
-        given = [(np.stack(own) if own[-1].ndim < n else own[-1])[None] for n, own in leaves]
+        seen = [*self._seen, [value[0].copy() for value in values]][-self._n_rows :]
+        given = [self._joined(*each)[None] for each in zip(self._shapes, *seen)]  # noqa: B905  # Of one length.
         action = self._policy._act(given, True, labels)
         self._seen = seen
         return action
+
+    def _joined(self, shape: tuple[int, ...], *own: Array) -> Array:
+        """Returns what the policy sees of a leaf after its newest ones, those before an episode as in training."""
+        if own[-1].shape == shape:
+            return own[-1]
+        first = np.zeros_like(own[0]) if self._policy.description.get("frame_pad") == "zero" else own[0]
+        whole = [*[first] * (self._n_rows - len(own)), *own]
+        return np.concatenate(whole) if first.ndim == len(shape) else np.stack(whole)
 
 
 def with_legal_actions(observations: Any, legal_actions: object, choices: Sequence[int] | None) -> Any:
     """Returns observations with their legal actions as a leaf, uint8 [..., A]: the rule of all that acts.
 
-    Raises:
-        ValueError: If they lack, or leave one of the parts of the action, of so many choices, without a legal one;
-            if the policy has learned without (`choices` None) and they are given.
+    Raises ValueError if they lack, leave a part of so many choices without one, or are given if `choices` is None.
     """
     if choices is None and legal_actions is None:
         return observations
@@ -220,20 +222,18 @@ def legal_flags(given: object, n_actions: int, name: str = LEGAL_ACTIONS) -> Arr
 def _call(name: str, arguments: list[Any]) -> Callable[[list[Any]], Any]:
     """Returns what applies an operation to the values so far; its argument {"value": i} is the i-th of them."""
     if name not in OPERATIONS:
-        raise PolicyFileError(
-            f"the operation {str(name)[:80]!r} is not one of this version; use a newer offlinekit/deploy.py"
-        )
+        why = "is not one of this version; use a newer offlinekit/deploy.py"
+        raise PolicyFileError(f"the operation {str(name)[:80]!r} {why}")
     function, found = OPERATIONS[name], _resolver(arguments)
     return lambda values: function(*found(values))
 
 
 def _n_bytes(value: object) -> int:
     """Returns the bytes of a result; of one that is a view those that it stands for."""
-    if isinstance(value, np.ndarray):
-        return value.nbytes
     if isinstance(value, (list, tuple)):
         return 8 * len(value) + sum(map(_n_bytes, value))
-    return value.bit_length() ** 2 if isinstance(value, int) else 8  # Numbers of sizes are short.
+    own = value.bit_length() ** 2 if isinstance(value, int) else 8  # Numbers of sizes are short.
+    return value.nbytes if isinstance(value, np.ndarray) else own
 
 
 def _resolver(argument: object) -> Callable[[list[Any]], Any]:
@@ -254,8 +254,17 @@ def _zeros(space: dict[str, Any]) -> Iterator[Array]:
         yield _filled(space["shape"], 0, space["dtype"])
 
 
-def _match(given: Any, space: dict[str, Any], n_rows: int, of_row: bool) -> Iterator[tuple[Array, list[int]]]:
-    """Yields each leaf of observations, of the right dtype, and the shape of one; or those of a row of histories."""
+def _row_of(space: dict[str, Any], n_rows: int, n_frames: int) -> dict[str, Any]:
+    """Returns the space of a row of histories, or of single images [C, H, W] of stacks."""
+    if (shape := space.get("shape")) is None:
+        parts = [[k, p if k == LEGAL_ACTIONS else _row_of(p, n_rows, n_frames)] for k, p in space["items"]]
+        return {**space, "items": parts}
+    single = [shape[0] // n_rows, *shape[1:]] if space["dtype"] == "uint8" and len(shape) == 3 else shape
+    return {**space, "shape": shape[1:] if n_frames == 1 else single}
+
+
+def _match(given: Any, space: dict[str, Any], n_rows: int) -> Iterator[tuple[Array, list[int]]]:
+    """Yields each leaf of observations, of the right dtype, and the shape of one."""
     kind, items = space["kind"], space.get("items", [])
     if kind == "dict":
         named = {str(key): part for key, part in given.items()} if isinstance(given, dict) else {}
@@ -264,57 +273,53 @@ def _match(given: Any, space: dict[str, Any], n_rows: int, of_row: bool) -> Iter
             got = f"keys {sorted(named)}" if named else f"{given!r:.100}"
             raise ValueError(f"observations must be a dict with keys {keys}, got {got}")
         for key, part in items:
-            yield from _match(named[key], part, n_rows, of_row and key != LEGAL_ACTIONS)
+            yield from _match(named[key], part, n_rows)
     elif kind == "tuple":
         if not isinstance(given, tuple) or len(given) != len(items):
             raise ValueError(f"observations must be a tuple of {len(items)}, got {given!r:.100}")
         for i, part in items:
-            yield from _match(given[i], part, n_rows, of_row)
+            yield from _match(given[i], part, n_rows)
     else:
-        leaf, shape = _as_seen(np.asanyarray(given), space["dtype"]), list(space["shape"])[int(of_row) :]
+        leaf, shape = _as_seen(np.asanyarray(given), space["dtype"]), list(space["shape"])
         if shape not in (list(leaf.shape), list(leaf.shape[1:])):
-            raise shape_error(shape, leaf.shape, 1 if of_row else n_rows)
+            raise shape_error(shape, leaf.shape, n_rows)
         yield leaf, shape
 
 
 def shape_error(shape: Sequence[int], got: Sequence[int], n_rows: int = 1) -> ValueError:
-    """Returns the error for observations of another shape than one has, one being a history of so many rows."""
-    remedy = f"; give single rows to as_stateful().predict, which remembers the last {n_rows}"
-    one, several, rest = list(shape), ["batch", *shape], remedy if n_rows > 1 else ""
-    return ValueError(
-        f"observations must have shape {one} for one or {several} for several, got {list(got)}{rest}"
-    )
+    """Returns the error for observations of another shape than one has, one being of so many rows or images."""
+    one, several, rest = list(shape), ["batch", *shape], ""
+    if len(one) == 3 <= len(got) and list(got[-2:]) == one[1:] and 0 < got[-3] < one[0]:
+        rest = "; give single images of a stack to as_stateful().predict, of a file from this version or a later one"
+    elif n_rows > 1:
+        rest = f"; give single rows to as_stateful().predict, which remembers the last {n_rows}"
+    expected = f"shape {one} for one or {several} for several"
+    return ValueError(f"observations must have {expected}, got {list(got)}{rest}")
 
 
 def _as_seen(given: Array, dtype: str) -> Array:
     """Returns observations in the policy's dtype; raises ValueError for what that would change."""
     if given.dtype.kind not in "fiub" or np.ma.is_masked(given):
         raise ValueError(f"observations must hold numbers, none of them masked, got dtype {given.dtype}")
-    if given.dtype.kind == "f" and not np.isfinite(given).all():
-        number, place = given[~np.isfinite(given)][0], np.argwhere(~np.isfinite(given))[0].tolist()
-        raise ValueError(f"observations must be finite, got {number} at {place}; fill it in as in the data")
     with np.errstate(invalid="ignore", over="ignore"):
         leaf = given.astype(dtype, copy=False)
+    seen = leaf if leaf.dtype.kind == "f" else given
+    if seen.dtype.kind == "f" and not np.isfinite(seen).all():
+        place = np.argwhere(~np.isfinite(seen))[0].tolist()
+        raise ValueError(
+            f"observations must be finite, got {seen[tuple(place)]} at {place}; fill it in as in the data"
+        )
     if leaf.dtype.kind == "u" and leaf.dtype != given.dtype:
         changed = given if given.dtype.kind == "b" else leaf != given  # A pixel that is on is no 1.
         if changed.any():
-            raise ValueError(
-                f"observations must be {dtype}, as those of the data, got {given.dtype} with the value "
-                f"{given[changed][0]}; images scaled to [0, 1] go back by np.round(x * 255).astype(np.uint8)"
-            )
+            got = f"{given.dtype} with the value {given[changed][0]}"
+            remedy = "images scaled to [0, 1] go back by np.round(x * 255).astype(np.uint8)"
+            raise ValueError(f"observations must be {dtype}, as those of the data, got {got}; {remedy}")
     return leaf
 
 
-# The file.
-
-
 def read(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:
-    """Reads the description and the tensors of a safetensors file and checks them against their hash.
-
-    Raises:
-        FileNotFoundError: If there is no file.
-        PolicyFileError: For a file that is damaged, or that `export` did not write in this format.
-    """
+    """Returns the description and the tensors of a file of `export`; raises PolicyFileError for damage and others."""
     if not path.is_file():
         raise FileNotFoundError(f"there is no policy file {path}")
     with path.open("rb") as file:
@@ -328,15 +333,11 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:
     except (ValueError, AttributeError, RecursionError) as error:
         raise PolicyFileError(f"{path} is damaged: its header cannot be read ({error})") from error
     if not isinstance(description, dict):
-        raise PolicyFileError(
-            f"{path} is a safetensors file, but no numpy policy; write one with "
-            "algo.export(path, format='numpy') or offlinekit export RUN --format numpy"
-        )
+        remedy = "write one with algo.export(path, format='numpy') or offlinekit export RUN --format numpy"
+        raise PolicyFileError(f"{path} is a safetensors file, but no numpy policy; {remedy}")
     if description.get("format") != FORMAT:
-        raise PolicyFileError(
-            f"{path} has format {description.get('format')!r}, this version reads {FORMAT}; "
-            "use the offlinekit/deploy.py of the version that wrote it"
-        )
+        found, remedy = description.get("format"), "use the offlinekit/deploy.py of the version that wrote it"
+        raise PolicyFileError(f"{path} has format {found!r}, this version reads {FORMAT}; {remedy}")
     try:
         end = max((int(facts["data_offsets"][1]) for facts in header.values()), default=0)
         with path.open("rb") as file:
@@ -370,10 +371,7 @@ def _tensor(facts: dict[str, Any], body: memoryview) -> Array:
     return np.frombuffer(body[start:end], dtype).reshape(shape)
 
 
-# The operations, with the meaning and the arguments of the ATen operators of their names.
-
-
-def _axes(dim: int | list[int]) -> int | tuple[int, ...]:
+def _axes(dim: Any) -> Any:
     return tuple(dim) if isinstance(dim, list) else dim
 
 
@@ -383,14 +381,18 @@ def _filled(size: list[int], value: float, dtype: str | None, *_: object) -> Arr
     return np.full(size, value, dtype or np.float32)
 
 
+def _finite(x: Array) -> Array:
+    if x.dtype.kind == "f" and not np.isfinite(x).all():
+        raise ValueError(NO_ACTION.format(np.argwhere(~np.isfinite(x))[0][0]))
+    return x
+
+
 def _linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
     product: Array = x @ weight.T
     return product if bias is None else product + bias
 
 
-def _layer_norm(
-    x: Array, shape: list[int], weight: Array | None, bias: Array | None, eps: float, *_: object
-) -> Array:
+def _layer_norm(x: Array, shape: list[int], weight: Any, bias: Any, eps: float, *_: object) -> Array:
     axes = tuple(range(-len(shape), 0))
     centred: Array = x - x.mean(axes, keepdims=True)
     normed = centred / np.sqrt(np.square(centred).mean(axes, keepdims=True) + np.float32(eps))
@@ -398,10 +400,9 @@ def _layer_norm(
     return scaled if bias is None else scaled + bias
 
 
-def _log_softmax(x: Array, dim: int, *_: object) -> Array:
+def _log_softmax(x: Array, dim: int, *_: object) -> Any:
     shifted: Array = x - x.max(dim, keepdims=True)
-    logs: Array = shifted - np.log(np.exp(shifted).sum(dim, keepdims=True))
-    return logs
+    return shifted - np.log(np.exp(shifted).sum(dim, keepdims=True))
 
 
 def _embedding(weight: Array, index: Array, *_: object) -> Array:
@@ -410,9 +411,7 @@ def _embedding(weight: Array, index: Array, *_: object) -> Array:
     return weight[index]
 
 
-def _conv2d(
-    x: Array, weight: Array, bias: Array | None, stride: list[int], padding: list[int], dilation: Any, n: int
-) -> Array:
+def _conv2d(x: Array, weight: Array, bias: Any, stride: Any, padding: Any, dilation: Any, n: int) -> Array:
     if set(dilation) != {1} or n != 1:
         raise ValueError("a convolution with dilation or groups is not one of this version")
     windows = _windows(x, weight.shape[2:], stride, padding, 0.0)
@@ -472,12 +471,12 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "add": lambda x, y, alpha=1: x + (y if alpha == 1 else alpha * y),
     "amax": lambda x, dim, keep=False: x.max(_axes(dim) or None, keepdims=keep),
     "amin": lambda x, dim, keep=False: x.min(_axes(dim) or None, keepdims=keep),
-    "argmax": lambda x, dim=None, keep=False: x.argmax(dim, keepdims=keep),
+    "argmax": lambda x, dim=None, keep=False: (_finite(x.max(dim)), x.argmax(dim, keepdims=keep))[1],
     "baddbmm": lambda b, x, y, beta=1, alpha=1: beta * b + alpha * (x @ y),
     "bitwise_and": np.bitwise_and,
     "bitwise_not": np.bitwise_not,
     "bitwise_or": np.bitwise_or,
-    "cast": lambda x, dtype, *_: x if dtype is None else x.astype(dtype, copy=False),
+    "cast": lambda x, to, *_: (x if not to or "f" in to else _finite(x)).astype(to or x.dtype, copy=False),
     "cat": lambda parts, dim=0: np.concatenate(parts, dim),
     "clamp": _clamp,
     "conv2d": _conv2d,
@@ -517,6 +516,7 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "pow": np.power,
     "relu": lambda x: np.maximum(x, 0),
     "reshape": lambda x, shape: x.reshape(shape),
+    "round": np.rint,
     "select": lambda x, dim, index: np.take(x, index, dim),
     "sigmoid": lambda x: 0.5 * (1.0 + np.tanh(0.5 * x)),
     "silu": lambda x: 0.5 * x * (1.0 + np.tanh(0.5 * x)),
@@ -537,4 +537,4 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "transpose": lambda x, one, other: np.swapaxes(x, one, other),
     "unsqueeze": lambda x, dim: np.expand_dims(x, dim),
 }
-"""Operations that a file may name."""
+"""Operations that a file may name, with the meaning and the arguments of the ATen operators of their names."""

@@ -274,11 +274,12 @@ class Algo(Configured):
             labels: Whether actions come as the labels of that schema.
 
         Returns:
-            float32 [B, A] in the units of the data, or int64 [B], or labels; without B for one observation.
+            [B, A] of the dtype of a Box [A], whole numbers rounded (float32 of other Boxes), or int64 [B], or labels;
+            without B for one observation.
 
         Raises:
             NotFittedError: Without networks.
-            ValueError: For another shape, rows that do not fit the schema, or legal actions that lack or are of no use.
+            ValueError: For another shape, numbers and actions not finite in float32, wrong rows and legal actions.
         """
         return self._converter.act(observations, self.impl.predict_best_action, legal_actions, labels)
 

@@ -13,16 +13,14 @@ from gymnasium import spaces
 from torch import Tensor
 
 from offlinekit.datasets.mdp_dataset import MDPDataset
-from offlinekit.deploy import shape_error, with_legal_actions
+from offlinekit.deploy import NO_ACTION, shape_error, with_legal_actions
 from offlinekit.envs.callable_policies import GreedyPolicy
 from offlinekit.envs.legal_actions import legal_choices
 from offlinekit.envs.past.sight import Window
 from offlinekit.envs.text.token_space import TokenSpace
-from offlinekit.ground.action_spaces import (
-    from_numbers,
-    joined_actions,
-    numbers_from_0,
-)
+from offlinekit.ground.action_spaces import from_numbers, joined_actions, numbers_from_0
+from offlinekit.ground.box_actions import box_actions
+from offlinekit.nn.isolation import acting
 from offlinekit.sampling.scalers import Scaling
 from offlinekit.types import Array, ArrayTree, first_leaf, leaves, map_tree
 
@@ -57,23 +55,33 @@ class Converter:
         legal_actions: ArrayLike | None = None,
         labels: bool = False,
     ) -> Array:
-        """Returns the chosen actions in the units of the data, float32 [B, A] or int64 [B], or as their labels."""
+        """Returns the chosen actions in the units of the data, [B, A] of their Box's dtype or int64 [B], or labels.
+
+        Raises:
+            ValueError: For observations that are refused, and where no action comes out that is a number.
+        """
         if labels and self.scaling.schema is None:
             raise ValueError(NO_LABELS)
         inputs, single = self.observations(observations, legal_actions)
-        with torch.no_grad():
+        with torch.no_grad(), acting():
             actions = self.unscaled(_answered(inputs, choose))
         chosen: Array = actions[0] if single else actions
         return self.scaling.schema.decode(chosen) if labels and self.scaling.schema is not None else chosen
 
     def unscaled(self, scaled: Tensor) -> Array:
-        """Returns actions in the units of the data, inside their space."""
+        """Returns actions in the units of the data, inside their space and of its dtype.
+
+        Raises:
+            ValueError: If one is not finite, or was chosen by values that are not, `acting` as they were chosen.
+        """
         actions: Array = scaled.detach().cpu().numpy()
-        if isinstance(self.action_space, spaces.Box):
-            if self.scaling.action is not None:
-                actions = self.scaling.action.inverse(actions)
-            return np.clip(actions, self.action_space.low, self.action_space.high)
-        return from_numbers(actions, self.action_space)
+        if not isinstance(self.action_space, spaces.Box):
+            _check_chosen(actions >= 0)
+            return from_numbers(actions, self.action_space)
+        if self.scaling.action is not None:
+            actions = self.scaling.action.inverse(actions)
+        _check_chosen(np.isfinite(actions))
+        return box_actions(actions, self.action_space)
 
     def value(
         self,
@@ -267,7 +275,10 @@ def _arrays(observations: ArrayTreeLike, space: spaces.Space[Any]) -> ArrayTree:
             f"observations must be whole numbers below {space.n}, one a token, got {given[wrong][0]:g}; encode the "
             "text by the tokenizer of the policy: algo.tokenizer"
         )
-    return _as_bytes(given) if space.dtype == np.uint8 else given.astype(np.float32)
+    if space.dtype == np.uint8:
+        return _as_bytes(given)
+    with np.errstate(over="ignore"):  # What float32 cannot hold becomes infinite, and is refused.
+        return given.astype(np.float32)
 
 
 def _by_name(observations: object) -> dict[str, Any]:
@@ -330,6 +341,12 @@ def _check_finite(name: str, array: Array) -> None:
             f"{name} must be finite, got {array[place]} at {list(place)}; fill the number in as in the data, or leave "
             "the row out"
         )
+
+
+def _check_chosen(is_action: Array) -> None:
+    """Refuses actions [B, ...] that are none; a diverged network, or numbers beyond its own, gives such."""
+    if not is_action.all():
+        raise ValueError(NO_ACTION.format(int(np.argwhere(~is_action)[0][0])))
 
 
 def _is_single(tree: Any, space: spaces.Space[Any]) -> bool:

@@ -1,13 +1,15 @@
-"""What networks are made and trained under, whatever the process has set: generator, dtype, device, grad mode."""
+"""What networks are made, trained and act under, whatever the process has set: generator, dtype, device, grad mode."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from contextvars import ContextVar
 from typing import Any, TypeAlias
 
 import torch
+from torch import Tensor
 from torch._ops import OpOverload
 from torch.overrides import TorchFunctionMode
 
@@ -97,3 +99,34 @@ def initialised(seed: int) -> Iterator[None]:
     on_cpu = nullcontext() if torch.get_default_device().type == "cpu" else torch.device("cpu")
     with trainable(), on_cpu, OwnDtype(), OwnDraws(seed):
         yield
+
+
+_MARKS = ContextVar("marks", default=False)
+
+
+@contextmanager
+def acting() -> Iterator[None]:
+    """Makes `chosen_by` mark what was chosen by values that are not finite, so that it can be refused."""
+    before = _MARKS.set(True)
+    try:
+        yield
+    finally:
+        _MARKS.reset(before)
+
+
+def chosen_by(values: Tensor, chosen: Tensor, dim: int = -1) -> Tensor:
+    """Returns what was chosen for its values; while `acting`, NaN or -1 in rows whose highest one is not finite.
+
+    `argmax` takes NaN for the highest number, and the first of several that are all minus infinity. What a loss
+    chooses is left as it is: its engine reports what is not finite.
+
+    Args:
+        values: Of all that could be chosen, along one of their axes.
+        chosen: The actions [..., A] of the rows, or their numbers [...] from 0.
+        dim: That axis.
+    """
+    if not _MARKS.get():
+        return chosen
+    is_sound = values.amax(dim).isfinite()
+    is_sound = is_sound.unsqueeze(-1) if chosen.ndim > is_sound.ndim else is_sound
+    return torch.where(is_sound, chosen, torch.nan if chosen.is_floating_point() else -1)

@@ -1,8 +1,7 @@
 """The arithmetic of losses: pure functions of tensors, without networks and without a config.
 
-Shapes: B rows of a batch, K members of an ensemble, N quantiles, M sampled actions, A action dimensions
-or discrete actions. The batch axis of values comes last, so that a per-row scalar [B] meets [K, B] and
-[N, B] by broadcasting alone.
+Shapes: B rows of a batch, K members of an ensemble, N quantiles, M sampled actions, A action dimensions or discrete
+actions. The batch axis of values comes last, so that a scalar a row [B] meets [K, B] and [N, B] by broadcasting alone.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from offlinekit.envs.legal_actions import LEGAL_ACTIONS
+from offlinekit.nn.isolation import chosen_by
 from offlinekit.sampling.batch import TensorTree
 
 Scalar: TypeAlias = float | Tensor
@@ -205,7 +205,7 @@ def likely_actions(log_probs: Float[Tensor, "B A"], threshold: Scalar) -> Bool[T
 def best_actions(actions: Float[Tensor, "M B A"], values: Float[Tensor, "M B"]) -> Float[Tensor, "B A"]:
     """Returns, row by row, the one of M actions whose value is highest."""
     index = values.argmax(0)[None, :, None].expand(1, -1, actions.shape[-1])
-    return actions.gather(0, index).squeeze(0)
+    return chosen_by(values, actions.gather(0, index).squeeze(0), 0)
 
 
 def exponential_weights(

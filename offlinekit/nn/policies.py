@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from offlinekit.nn import losses
+from offlinekit.nn.isolation import chosen_by
 from offlinekit.nn.random import Random
 from offlinekit.sampling.batch import TensorTree
 
@@ -291,7 +292,11 @@ class ActionParts:
 
     def best(self, outputs: Tensor) -> Tensor:
         """Returns the actions [...] of the highest outputs [..., A]."""
-        return self.joined([part.argmax(-1) for part in self.split(outputs)])
+        parts = self.split(outputs)
+        best = self.joined([part.argmax(-1) for part in parts])
+        for part in parts:
+            best = chosen_by(part, best)
+        return best
 
     def log_softmax(self, logits: Tensor) -> Tensor:
         """Returns the log-probabilities of the choices of each part, [..., A]."""

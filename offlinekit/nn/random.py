@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from offlinekit.nn.isolation import chosen_by
+
 M = TypeVar("M", bound=nn.Module)
 
 
@@ -60,7 +62,7 @@ class Random:
     def categorical(self, logits: Tensor) -> Tensor:
         """Draws one index a row from the softmax of logits [B, A], by the Gumbel maximum."""
         gumbels = -torch.log(-torch.log(self.uniform(*logits.shape).clamp(1e-20, 1.0 - 1e-7)))
-        return (logits + gumbels).argmax(-1)
+        return chosen_by(logits, (logits + gumbels).argmax(-1))
 
     def subset(self, n: int, size: int) -> Tensor:
         """Draws `size` different numbers below n, int64 [size]; all subsets are equally likely."""

@@ -184,6 +184,13 @@ class TableSchema:
         """
         self.check_labels()
         parts = [np.array(names, object) for names in self.labels]
+        sizes = [len(names) for names in parts]
+        wrong = (np.asarray(actions) < 0) | (np.asarray(actions) >= (sizes if len(sizes) > 1 else sizes[0]))
+        if wrong.any():
+            raise TableError(
+                f"actions must be numbers of labels, from 0, got {np.asarray(actions)[wrong].flat[0]}; actions that "
+                "the labels do not name, of a larger action space, have none: leave labels=True out"
+            )
         if len(parts) == 1:
             labels: Array = parts[0][actions]
             return labels

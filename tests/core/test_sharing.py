@@ -9,12 +9,13 @@ import json
 from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import gymnasium
 import numpy as np
 import pytest
 from http_server import serving
 
 import offlinekit
-from offlinekit.algos import DiscreteBC
+from offlinekit.algos import SAC, DiscreteBC
 from offlinekit.core.sharing import SeenRows, card_of, pull, push, write_card
 from offlinekit.core.sharing.beside import describes
 from offlinekit.core.sharing.card import ESTIMATES, POLICY
@@ -87,6 +88,59 @@ def test_a_run_gives_its_hash_and_its_estimates_with_warnings(data, tmp_path):
     (algo.run_dir / ESTIMATES).write_text('{"estimates": {"is": 3}, "behaviour_value": 1}')
     with pytest.raises(FileFormatError, match=r"ope\.json holds no off-policy estimates"):
         write_card(algo.run_dir / "policy.okt", algo)
+
+
+class Walk(gymnasium.Env):
+    """Ends after 5 steps; three numbers are seen."""
+
+    observation_space = gymnasium.spaces.Box(-9, 9, (3,), np.float32)
+    action_space = gymnasium.spaces.Box(-1, 1, (2,), np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.left = 5
+        return self.np_random.normal(size=3).astype(np.float32), {}
+
+    def step(self, action):
+        self.left -= 1
+        return self.np_random.normal(size=3).astype(np.float32), 1.0, self.left == 0, False, {}
+
+
+def test_a_card_of_an_online_run_says_where_it_has_learned(tmp_path):
+    online = {"n_steps": 20, "out": tmp_path, "progress": False, "updates_per_step": 0.2, "noise": 0.25}
+    algo = SAC(**{**TINY, "batch_size": 4}).fit_online(Walk(), **online)
+    text = write_card(algo.save(tmp_path / "a.okt"), algo).read_text()
+    again = write_card(tmp_path / "a.okt", offlinekit.load(tmp_path / "a.okt"), run=algo.run_dir).read_text()
+    for card in (text, again):
+        assert "| environment | Walk" in card
+        assert (
+            f"| 20 environment steps; rows in `experience` of the run folder `{algo.run_dir.name}` |" in card
+        )
+        assert "| hash | none: the run had no recorded data, it learned from what it played |" in card
+        assert "| n_steps | 20 of the environment |" in card
+        assert "| noise | 0.25 |" in card
+        assert "It has acted and learned in an environment. What" in card
+        assert "recorded data alone" not in card
+    # Offline, then online beside the data.
+    rng = np.random.default_rng(0)
+    data = MDPDataset(
+        rng.normal(size=(40, 3)).clip(-9, 9),
+        rng.uniform(-1, 1, (40, 2)),
+        np.ones(40),
+        np.arange(40) % 10 == 9,
+        action_space=Walk.action_space,
+    )
+    algo = SAC(**TINY).fit(data, 2, out=tmp_path, **QUIET)
+    assert "It has learned from recorded data alone" in write_card(tmp_path / "a.okt", algo).read_text()
+    algo.fit_online(Walk(), dataset=data, **online)
+    text = write_card(tmp_path / "a.okt", algo).read_text()
+    assert "It has acted and learned in an environment, beside recorded data." in text
+    assert f"| hash | `{fingerprint(data)}` |" in text
+    # Without a folder.
+    algo = SAC(**{**TINY, "batch_size": 4}).fit_online(Walk(), **{**online, "out": None})
+    text = write_card(algo.save(tmp_path / "a.okt"), algo).read_text()
+    assert "| environment | not recorded: it learned without a run folder |" in text
+    assert "| online experience | 20 rows |" in text
 
 
 def test_estimates_of_another_policy_stay_out_of_the_card(data, tmp_path):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from gymnasium.spaces import Discrete
+from gymnasium.spaces import Discrete, MultiDiscrete
 
 from offlinekit.algos import DiscreteBC
 from offlinekit.datasets import MDPDataset, from_dataframe
@@ -121,3 +121,68 @@ def test_rows_of_a_table_come_in_as_they_are_and_labels_go_out(tmp_path):
     assert near.label == algo.predict(rows[0], labels=True)
     assert far.action is None
     assert service.schema()["labels"] == ["low", "high"]
+
+
+def policy_of(folder, states, actions, front=DiscreteBC, **given):
+    data = MDPDataset(states, actions, np.ones(N), np.arange(N) % 10 == 9, **given)
+    algo = front(seed=0, encoder={"type": "mlp", "hidden_sizes": [8]}).fit(data, 60, out=None, progress=False)
+    return algo, algo.export(folder / "p.safetensors", dataset=data)
+
+
+@pytest.mark.parametrize("start", [-1, 0, 1])
+def test_labels_go_by_place_from_the_first_action(start, tmp_path):
+    states = np.random.default_rng(0).normal(size=(N, 2)).astype(np.float32)
+    actions = np.digitize(states[:, 0], [-0.5, 0.5]) + start
+    algo, path = policy_of(tmp_path, states, actions, action_space=Discrete(3, start=start))
+    names = runpy.run_path(str(EXAMPLE))
+    labels = ["low", "mid", "high"]
+    answers = names["Service"](path, labels).predict(names["Request"](observations=states.tolist()))
+    expected = algo.predict(states)
+    assert len(set(expected.tolist())) > 1
+    assert [answer.label for answer in answers] == [labels[action - start] for action in expected]
+    for wrong in (["low", "mid"], [*labels, "highest"]):
+        with pytest.raises(SystemExit, match="must name each of the 3 actions in order, got"):
+            names["Service"](path, wrong)
+
+
+def test_labels_are_of_one_choice(tmp_path):
+    states = np.zeros((N, 2), np.float32) + np.arange(N)[:, None]
+    _, path = policy_of(tmp_path, states, np.ones((N, 2), int), action_space=MultiDiscrete([2, 2]))
+    with pytest.raises(SystemExit, match="names the actions of one discrete choice"):
+        runpy.run_path(str(EXAMPLE))["Service"](path, ["a", "b"])
+
+
+SHAPES = {"list": [[0.1, 0.2]], "dict": {"a": [[0.1]], "b": [[0.2]]}, "tuple": [[[0.1]], [[0.2]]]}
+
+
+@pytest.mark.parametrize("kind", SHAPES)
+def test_requests_of_another_structure_are_told_what_is_expected(kind, tmp_path):
+    from fastapi.testclient import TestClient
+
+    states = np.random.default_rng(0).normal(size=(N, 2)).astype(np.float32)
+    parts = (states[:, :1].copy(), states[:, 1:].copy())
+    seen = {"list": states, "dict": dict(zip("ab", parts, strict=True)), "tuple": parts}[kind]
+    algo, path = policy_of(tmp_path, seen, np.arange(N) % 3)
+    names = runpy.run_path(str(EXAMPLE))
+    client = TestClient(names["application"](names["Service"](path)), raise_server_exceptions=False)
+    good = client.post("/predict", json={"observations": SHAPES[kind]})
+    one = {"list": np.float32([0.1, 0.2]), "dict": {"a": np.float32([0.1]), "b": np.float32([0.2])}}
+    given = one.get(kind, (np.float32([0.1]), np.float32([0.2])))
+    assert (good.status_code, good.json()[0]["action"]) == (200, int(algo.predict(given)))
+    large = str(SHAPES[kind]).replace("0.2", "1" + "0" * 400).replace("'", '"')
+    wrong = [
+        "3",
+        "null",
+        "[]",
+        "{}",
+        "[[0.1, 0.2, 0.3]]",
+        "[0.1, 0.2]",
+        '[{"a": 0.1}]',
+        '{"a": 3, "b": 3}',
+        large,
+    ]
+    for text in wrong:
+        body = f'{{"observations": {text}}}'
+        answer = client.post("/predict", content=body, headers={"content-type": "application/json"})
+        assert answer.status_code == 422, (text[:40], answer.text)
+        assert "unsized" not in answer.text

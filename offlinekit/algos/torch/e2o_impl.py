@@ -52,5 +52,5 @@ class E2OImpl(FreeOnline, CQLImpl):
             return super().sample_action(observations)
         actions, _ = self.policy.sample(observations, self.config.n_proposals)  # [n, B, A]
         values = self.q.values(observations, actions)  # [K, n, B]
-        best = (values.mean(0) + self.config.optimism * values.std(0)).argmax(0)  # [B]
-        return actions[best, torch.arange(len(best), device=best.device)]
+        scores = values.mean(0) + self.config.optimism * values.std(0)  # [n, B]
+        return losses.best_actions(actions, scores)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from offlinekit.algos.torch.iql_impl import IQLImpl
 from offlinekit.nn import losses
+from offlinekit.nn.isolation import chosen_by
 from offlinekit.nn.policies import GaussianPolicy
 from offlinekit.nn.random import copy_module
 from offlinekit.sampling.batch import Batch, TensorTree
@@ -76,17 +77,18 @@ class PEXImpl(IQLImpl):
         """Returns actions [B, A], drawn from the new policy or those of the frozen one; before, from the policy."""
         own, _ = self.policy.sample(observations)
         frozen = self.frozen_policy.mode(observations)
-        chosen = self.random.categorical(self.logits(observations, frozen, own))[:, None]
-        return torch.where((self.expanded > 0) & (chosen == 0), frozen, own)
+        logits = self.logits(observations, frozen, own)
+        chosen = self.random.categorical(logits)[:, None]
+        drawn = torch.where((self.expanded > 0) & (chosen == 0), frozen, own)
+        return chosen_by(logits, drawn)
 
     def predict_best_action(self, observations: TensorTree) -> Tensor:
         """Returns the mode [B, A] of the policy whose mode is worth more; before, that of the policy."""
         own, frozen = self.policy.mode(observations), self.frozen_policy.mode(observations)
         logits = self.logits(observations, frozen, own)
         allowed = logits[:, :1] + 1e30 * (self.expanded - 1.0)  # The least before there are two policies.
-        best = torch.cat([logits[:, 1:], allowed], 1).argmax(1)
-        modes = torch.stack([own, frozen], 1)  # [B, 2, A]
-        return modes.gather(1, best[:, None, None].expand(-1, 1, modes.shape[-1])).squeeze(1)
+        values = torch.cat([logits[:, 1:], allowed], 1)
+        return losses.best_actions(torch.stack([own, frozen]), values.T)
 
     def compute_actor_loss(self, batch: Batch) -> Loss:
         """Returns the loss of IQL; online that of actions which the two policies choose now, in place of the data's."""

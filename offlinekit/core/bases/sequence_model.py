@@ -15,6 +15,7 @@ from offlinekit.core.impl import Impl
 from offlinekit.datasets import MDPDataset
 from offlinekit.errors import UnsupportedError
 from offlinekit.nn.encoders import embedding_encoder
+from offlinekit.nn.isolation import acting
 from offlinekit.nn.random import derive
 from offlinekit.nn.transformer import TrajectoryTransformer
 from offlinekit.sampling.batch import TensorTree, TrajectoryBatch
@@ -119,11 +120,11 @@ class SequenceModel(Algo):
             dataset: In temporal order.
 
         Returns:
-            float32 [N, A] in the units of the data, or int64 [N].
+            [N, A] in the units of the data, of the dtype of the action space, or int64 [N].
         """
         sampler = self.make_sampler(dataset, anchor="last")
         impl = cast("SequenceImpl", self.impl)
-        with torch.no_grad():
+        with torch.no_grad(), acting():
             return np.concatenate(
                 [
                     self._converter.unscaled(

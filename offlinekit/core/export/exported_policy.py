@@ -18,6 +18,7 @@ from offlinekit.envs.past.sight import space_leaves
 from offlinekit.envs.text.token_space import TokenWindow
 from offlinekit.errors import UnsupportedError
 from offlinekit.ground.action_spaces import JointDiscrete, part_sizes
+from offlinekit.ground.box_actions import box_bounds
 from offlinekit.nn.dispatch import Dispatch
 from offlinekit.nn.networks import Ensemble
 from offlinekit.nn.policies import ActionParts
@@ -51,6 +52,7 @@ class ExportedPolicy(nn.Module):
             impl.grad_step,
             algo.history_length,
         )
+        self.frame_stack, self.frame_pad = algo.frame_stack, algo.frame_pad
         self.observation_space, self.action_space = space_of(algo), impl.action_space
         self.impl = _copy(algo)
         self.schema = algo.scaling.schema
@@ -59,31 +61,34 @@ class ExportedPolicy(nn.Module):
         affines = [None] * n_leaves if tree is None else observation_leaves(self.observation_space, tree)
         self._observed = [_numbers(affine) for affine in affines]
         self._acted = _numbers(algo.scaling.action)
-        bounds = ("low", "high") if isinstance(self.action_space, spaces.Box) else ()
+        box = self.action_space if isinstance(self.action_space, spaces.Box) else None
         joint = self.action_space if isinstance(self.action_space, JointDiscrete) else None
         self._parts = None if joint is None else ActionParts(joint.sizes)
         starts = (
             joint.starts if joint is not None else (int(getattr(self.action_space, "start", 0)),)
         )  # Of a Discrete.
         self._starts = torch.tensor(starts) if any(starts) else None
-        self._bounds = [
-            torch.tensor(getattr(self.action_space, bound), dtype=torch.float32) for bound in bounds
-        ]
+        self._dtype = None if box is None else torch_dtype(box)
+        computed = torch.float32 if self._dtype == torch.float32 else torch.float64
+        self._bounds = [] if box is None else [torch.tensor(b, dtype=computed) for b in box_bounds(box)]
         with torch.no_grad(), _Touched() as touched:
             self(*self.examples())
         touched.remove_others(self.impl)
 
     def forward(self, *leaves: Tensor) -> Tensor:
-        """Returns actions, float32 [B, A] or int64 [B], of observations in the order of `names`."""
+        """Returns actions [B, A] of the dtype of their Box, or int64, of observations in the order of `names`."""
         scaled = [_scale(leaf, numbers) for leaf, numbers in zip(leaves, self._observed, strict=True)]
         actions: Tensor = self.impl.exported_actions(_tree(self.observation_space, iter(scaled)))
-        if not self._bounds:
+        if self._dtype is None:
             numbers = actions.reshape(-1)  # ArgMax of onnxruntime keeps its axis if there are no rows.
             own = numbers if self._parts is None else torch.stack(self._parts.choices(numbers), -1)
             return own if self._starts is None else own + self._starts
         if self._acted is not None:
             actions = (actions.double() * self._acted["scale"] + self._acted["shift"]).float()
-        return actions.clamp(*self._bounds)
+        if self._dtype == torch.float32:
+            return actions.clamp(*self._bounds)
+        wide = actions.double() if self._dtype.is_floating_point else actions.double().round()
+        return wide.clamp(*self._bounds).to(self._dtype)
 
     @property
     def names(self) -> list[str]:
@@ -179,6 +184,20 @@ def space_of(algo: Algo) -> spaces.Space[Any]:
             "algo.as_stateful(), or clone it: offlinekit datasets collect, then train and export BC"
         )
     return space
+
+
+def torch_dtype(space: spaces.Box) -> torch.dtype:
+    """Returns the dtype of torch that a Box of actions has.
+
+    Raises:
+        UnsupportedError: If torch has none.
+    """
+    dtype: torch.dtype | None = getattr(torch, np.dtype(space.dtype).name, None)
+    if dtype is None:
+        raise UnsupportedError(
+            f"actions of dtype {space.dtype} cannot be exported, as torch has no such dtype; declare a Box of float64"
+        )
+    return dtype
 
 
 def predicted(algo: Algo, observations: ArrayTree) -> Array:

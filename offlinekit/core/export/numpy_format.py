@@ -18,6 +18,7 @@ from torch.fx.node import map_arg
 from offlinekit import deploy
 from offlinekit.core.export.exported_policy import ExportedPolicy
 from offlinekit.core.export.torch_formats import traced
+from offlinekit.datasets.spaces import space_to_json
 from offlinekit.envs.legal_actions import legal_choices
 from offlinekit.errors import UnsupportedError
 from offlinekit.types import Array
@@ -66,6 +67,8 @@ def write(policy: ExportedPolicy, path: Path) -> None:
         "observations": describe(policy.observation_space),
         **({"history": policy.history_length} if policy.history_length > 1 else {}),
         **({} if choices is None else {"choices": list(choices)}),
+        **({"frames": policy.frame_stack, "frame_pad": policy.frame_pad} if policy.frame_stack > 1 else {}),
+        "actions": space_to_json(policy.action_space),
         "operations": program.operations,
         "output": program.output,
         **({} if policy.schema is None else {"schema": policy.schema.to_json()}),

@@ -39,8 +39,16 @@ OF_ANOTHER = (
 )
 UNKNOWN_POLICY = "an earlier version made the estimates and did not note of which policy of the run"
 NO_USE = "Not stated. State it with `intended_use=` (`--intended-use`) before others use the policy."
+OFFLINE = (
+    "It has learned from recorded data alone. What it does at observations unlike these data is not known."
+)
+ONLINE = (
+    "It has acted and learned in an environment{}. What it does at observations unlike those that it met is not known, "
+    "nor what it does elsewhere."
+)
+ACTING = ("n_envs", "mixing", "updates_per_step", "random_steps", "exploration", "noise", "epsilon")
+"""Settings of an online run that a card states."""
 LIMITS = (
-    "It has learned from recorded data alone. What it does at observations unlike these data is not known.",
     "Estimates of its value are those of the recorded population; another population may differ.",
     "It returns an action for every row it is given. Who serves it has to refuse rows unlike the data.",
     "It was tested by nobody but those named here; where people may be harmed, a person decides.",
@@ -85,7 +93,7 @@ def write_card(path: Path, algo: Algo, **facts: Unpack[CardFacts]) -> Path:
     config = run_folder.read_config(run) if run is not None and (run / "config.json").is_file() else {}
     given = facts.get("report")
     estimates = _recorded(run, algo) if given is None else _estimates(given.to_json())
-    limits, use = list(LIMITS), facts.get("intended_use")
+    limits, use = [_learned_from(algo, config), *LIMITS], facts.get("intended_use")
     has_rule = dataset is not None and not is_image_tree(dataset.observations)
     if dataset is not None and has_rule:
         seen = SeenRows.of(dataset)
@@ -96,7 +104,7 @@ def write_card(path: Path, algo: Algo, **facts: Unpack[CardFacts]) -> Path:
         algo.summary(),
         _section("File", _table(_file(path))),
         _section("Policy", _table(_policy(algo))),
-        _section("Data", _table(_data(algo, config, dataset))),
+        _section("Data", _table(_data(algo, config, dataset, run))),
         _section("Settings", _table(_settings(algo, config))),
         _section("Estimated value", estimates),
         _section("Intended use", use.strip() if use else NO_USE),
@@ -155,23 +163,68 @@ def _policy(algo: Algo) -> list[tuple[str, str]]:
     ]
 
 
-def _data(algo: Algo, config: Mapping[str, Any], dataset: MDPDataset | None) -> list[tuple[str, str]]:
+def _is_online(algo: Algo, config: Mapping[str, Any]) -> bool:
+    """Returns whether its run was one in an environment, or the algorithm itself has played without a folder."""
+    return bool(config.get("online")) if config else algo.experience is not None
+
+
+def _known(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what a run noted of its recorded data."""
     known = config.get("dataset") or {}
-    known = known if isinstance(known, dict) else {"name": known}
+    return known if isinstance(known, dict) else {"name": known}
+
+
+def _learned_from(algo: Algo, config: Mapping[str, Any]) -> str:
+    if not _is_online(algo, config):
+        return OFFLINE
+    return ONLINE.format(", beside recorded data" if _known(config).get("hash") else "")
+
+
+def _data(
+    algo: Algo, config: Mapping[str, Any], dataset: MDPDataset | None, run: Path | None
+) -> list[tuple[str, str]]:
+    known, is_online = _known(config), _is_online(algo, config)
     digest = known.get("hash") or (None if dataset is None else fingerprint(dataset))
     returned = config.get("behaviour_return")
+    without = "not recorded: it learned without a run folder; pass dataset="
+    if is_online:
+        without = "none: the run had no recorded data, it learned from what it played"
+    elif config:
+        without = "not recorded in the run folder; pass dataset="
     return [
         ("name", str(known.get("name") or algo.dataset_name)),
         *([("source", str(known["source"]))] if known.get("source") else []),
-        ("hash", f"`{digest}`" if digest else "not recorded: it learned without a run folder; pass dataset="),
+        ("hash", f"`{digest}`" if digest else without),
         *([("mean return of the data", f"{returned:.6g}")] if returned is not None else []),
         *([("rows", f"{len(dataset):,} in {dataset.n_episodes:,} episodes")] if dataset is not None else []),
+        *(_online(algo, config, run) if is_online else []),
     ]
+
+
+def _online(algo: Algo, config: Mapping[str, Any], run: Path | None) -> list[tuple[str, str]]:
+    """Returns where and how long a policy has acted while it learned."""
+    environment = (
+        config.get("env_note")
+        or config.get("env_id")
+        or config.get("online")
+        or "not recorded: it learned without a run folder"
+    )
+    played = None if algo.experience is None else f"{len(algo.experience):,} rows"
+    n_steps = config.get("n_steps")
+    where = "" if run is None else f"; rows in `experience` of the run folder `{run.name}`"
+    steps = f"{n_steps:,} environment steps" if isinstance(n_steps, int) else played
+    return [("environment", str(environment)), ("online experience", f"{steps or 'not recorded'}{where}")]
 
 
 def _settings(algo: Algo, config: Mapping[str, Any]) -> list[tuple[str, str]]:
     drawn = " (drawn)" if algo.seed_was_drawn and not config else ""
-    rows = [("seed", f"{algo.seed}{drawn}"), ("n_steps", str(config.get("n_steps", algo.grad_step)))]
+    steps = str(config.get("n_steps", algo.grad_step))
+    is_online = bool(config.get("online"))
+    rows = [
+        ("seed", f"{algo.seed}{drawn}"),
+        ("n_steps", f"{steps} of the environment" if is_online else steps),
+        *((name, json.dumps(config[name])) for name in ACTING if is_online and name in config),
+    ]
     return rows + [
         (name, json.dumps(value)) for name, value in algo.config.items() if name not in ("seed", "device")
     ]
