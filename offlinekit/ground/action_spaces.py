@@ -10,6 +10,7 @@ import numpy as np
 from gymnasium import spaces
 
 from offlinekit.errors import UnsupportedError
+from offlinekit.ground.box_actions import box_actions
 from offlinekit.types import Array, ArrayTree, map_tree
 
 Space = spaces.Space[Any]
@@ -176,10 +177,11 @@ def _built(parts: Iterator[Array], space: Space) -> ArrayTree:
 
 def cast_actions(actions: Array, space: spaces.Box) -> Array:
     """Returns actions in the dtype of a Box; if that has whole numbers, the nearest ones within its bounds."""
-    if np.dtype(space.dtype).kind != "f":
-        nearest = np.rint(actions) if actions.dtype.kind == "f" else actions
-        actions = np.clip(nearest, space.low, space.high)
-    return actions.astype(space.dtype, copy=False)
+    if np.dtype(space.dtype).kind == "f":
+        return actions.astype(space.dtype, copy=False)
+    if actions.dtype.kind == "f":
+        return box_actions(actions, space)
+    return np.clip(actions, space.low, space.high).astype(space.dtype, copy=False)
 
 
 def _rows(actions: object, space: Space) -> Iterator[Array]:

@@ -128,6 +128,9 @@ def test_optimizers():
         with pytest.warns(UserWarning, match="have no equal here, so adam takes their place"):
             found = hyperparameters("sac", {**given, "critic_optim_factory": other}, SAC, (3,))
         assert "optimizer" not in found
+    alike = dict.fromkeys(("actor_optim_factory", "critic_optim_factory"), optimizers(schedule="warmup"))
+    with pytest.warns(UserWarning, match=r"\('adam', 'warmup', None, None\)"):
+        hyperparameters("sac", alike, SAC, (3,))
 
 
 def test_what_there_has_no_name_here():
