@@ -73,14 +73,20 @@ def examine(name: str | PathLike[str], /, **options: Any) -> Report:
             return Report(fspath(name), None, list(error.findings), [], [])
         except DatasetError as error:
             return Report(fspath(name), None, [_as_finding("fault", str(error))], [], [])
+        is_built = isinstance(
+            result.columns, MDPDataset
+        )  # Its doubts were warned of, and are found again below.
+        said = [one for one in caught if not is_built or one.category is not DatasetWarning]
+        n_read = len(caught)
         columns = result.columns if isinstance(result.columns, dict) else schema.columns_of(result.columns)
         draft = without_nonfinite(Draft(columns), result.nonfinite)
         faults = in_file(columns if result.nonfinite == "refuse" else {}, faults_of(draft))
         dataset = None if faults else built(result)
-    said = [_as_finding("warning", str(one.message)) for one in caught if one.category is not DatasetWarning]
+    said += [one for one in caught[n_read:] if one.category is not DatasetWarning]
+    of_reader = [_as_finding("warning", str(one.message)) for one in said]
     if faults:
-        return Report(fspath(name), None, faults, said, [])
-    return Report(fspath(name), dataset, [], [*doubts_of(draft), *said], list(notes_of(draft)))
+        return Report(fspath(name), None, faults, of_reader, [])
+    return Report(fspath(name), dataset, [], [*doubts_of(draft), *of_reader], list(notes_of(draft)))
 
 
 def _as_finding(severity: Severity, text: str) -> Finding:

@@ -83,6 +83,23 @@ def unknown_names(draft: Draft) -> Iterator[Finding]:
         yield fault(name, f"is no column of a dataset{did_you_mean(name, known)}", fix)
 
 
+def rows_by_episode(draft: Draft) -> Iterator[Finding]:
+    """Finds rewards in one list or row an episode, in place of one number a row."""
+    seen, rewards = (draft.given.get(name) for name in ("observations", "rewards"))
+    if not isinstance(seen, list | np.ndarray) or not isinstance(rewards, list | np.ndarray):
+        return
+    if not len(seen) == len(rewards) > 0 or any(
+        np.ndim(each) != 1 or not isinstance(rows, list | np.ndarray) or np.shape(rows[:1])[1:] == ()
+        for each, rows in zip(rewards, seen, strict=True)
+    ):
+        return
+    fix = (
+        "put their rows below one another, np.concatenate(x) for every column, and say where episodes end by "
+        "episode_terminals=np.concatenate([np.arange(len(x)) == len(x) - 1 for x in rewards])"
+    )
+    yield fault("rewards", f"must be one number a row, got {len(rewards)} episodes of their own", fix)
+
+
 def unreadable(draft: Draft) -> Iterator[Finding]:
     """Finds columns that are missing, ragged, of objects, or of another kind, shape or dtype than theirs."""
     for name in schema.REQUIRED:
@@ -236,6 +253,7 @@ def no_log_probs(
 
 STRUCTURE: tuple[Rule, ...] = (
     unknown_names,
+    rows_by_episode,
     unreadable,
     wrong_lengths,
     contradicting_ends,
