@@ -281,7 +281,7 @@ REMEDIES = {
     ),
     "ends within episodes": Remedy(
         lambda _: data(terminals=[0, 1, 0, 0, 0, 1], episode_terminals=[0, 0, 1, 0, 0, 1]),
-        r"pass (terminals=terminals \* episode_terminals), if",
+        r"do not (terminals=terminals \* episode_terminals)",
         lambda found, _: data(
             episode_terminals=[0, 0, 1, 0, 0, 1],
             **run(

@@ -47,8 +47,8 @@ def _fix_of(name: str, flags: dict[str, Array]) -> str:
         name == "terminals" and "timeouts" not in flags and not (flags[name] & last)[:-1].any()
     ):  # As of d3rlpy.
         return (
-            "episode_terminals, the fifth argument, marks the last row of every episode; if it marks time limits alone, "
-            "as d3rlpy's fifth argument does, pass it by name: timeouts=..."
+            "episode_terminals, the fifth argument, marks the last row of every episode; if it marks time limits "
+            "alone, as d3rlpy's fifth argument does, pass it by name: timeouts=..."
         )
     return (
         f"if those rows end an episode pass episode_terminals=episode_terminals | {name}, if they do not "

@@ -16,11 +16,11 @@ from gymnasium import spaces
 from offlinekit.datasets import schema, validation
 from offlinekit.datasets.draft import Draft
 from offlinekit.datasets.episodes import denied_ends
-from offlinekit.datasets.findings import Fault, Finding, fault
+from offlinekit.datasets.findings import Finding, fault, findings_of
 from offlinekit.datasets.inspection.text_rules import broken_text, no_tokens
 from offlinekit.datasets.spaces import outside, unfit
 from offlinekit.envs.legal_actions import LEGAL_ACTIONS, OBSERVATIONS, legal_of
-from offlinekit.errors import did_you_mean
+from offlinekit.errors import DatasetError, did_you_mean
 from offlinekit.ground.action_spaces import output_numbers, part_sizes, without_choice
 from offlinekit.types import Array
 
@@ -165,16 +165,16 @@ def wrong_observation_space(draft: Draft) -> Iterator[Finding]:
     if draft.given.get("observation_space") is not None and observations is not None:
         try:
             yield from unfit(observations, draft.observation_space)
-        except Fault as error:
-            yield from error.findings
+        except DatasetError as error:
+            yield from findings_of(error)
 
 
 def wrong_facts(draft: Draft) -> Iterator[Finding]:
     """Finds metadata that JSON cannot hold, reference scores that are equal or no numbers, and masks of no member."""
     try:
         yield from _wrong_scores(draft.metadata)
-    except Fault as error:
-        yield from error.findings
+    except DatasetError as error:
+        yield from findings_of(error)
     size = draft.given.get("mask_size", 1)
     if draft.given.get("create_mask") and not (isinstance(size, int | np.integer) and size >= 1):
         yield fault("mask_size", f"must be at least 1, got {size!r}", "give the number of ensemble members")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import inspect
 import re
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -29,6 +28,7 @@ from offlinekit.datasets.tabular.one_episode import warn_of_one_episode
 from offlinekit.datasets.tabular.table_frames import read_frame
 from offlinekit.datasets.validation import as_array
 from offlinekit.errors import DatasetError, DatasetWarning, did_you_mean, require
+from offlinekit.ground.callers import warn_caller
 from offlinekit.ground.category_space import CategorySpace
 from offlinekit.ground.hints import answers_guesses
 from offlinekit.tables.guessing import COMMA, THOUSANDS
@@ -165,7 +165,9 @@ def _columns(
         actions = _joined_columns(frame, _listed(action))
         columns["observations"] = _joined_columns(frame, observations)
         columns["actions"] = clip(actions, action_space) if clip_actions else actions
-    by_episode = SortedColumns(columns, order)  # Once errors have named the rows of the table.
+    ends = {"terminals": terminal, "timeouts": timeout, "episode_terminals": episode}
+    named_ends = {flag: column for flag, column in ends.items() if column is not None}
+    by_episode = SortedColumns(columns, order, named_ends)  # Once errors have named the rows of the table.
     by_episode |= {"episode_terminals": last, **facts}
     return by_episode
 
@@ -223,11 +225,10 @@ def _warn_of_unknown(frame: pd.DataFrame, plan: TableSchema) -> None:
             others = cells[column.numbers(cells) == len(column.categories)]
             labels = sorted({label_of(cell) for cell in others} - {UNKNOWN})
             if labels:
-                warnings.warn(
+                warn_caller(
                     f"column {column.name!r} has {len(others):,} rows of labels that are none of its categories, "
                     f"such as {labels[0]!r}: they become {UNKNOWN!r}; declare them if they are not",
                     DatasetWarning,
-                    stacklevel=5,
                 )
 
 

@@ -102,7 +102,7 @@ def test_csv_by_path(tmp_path: Path) -> None:
         (
             {"died": [1, 0, 0, 0, 0]},
             {"terminal": "died"},
-            "terminals must not be set where episode_terminals is not, got 1 at row 0",
+            "column 'died' says that an episode ends where column 'patient' goes on at row 0",
         ),
     ],
 )
@@ -385,3 +385,13 @@ def test_a_table_without_episodes_is_warned_of(tmp_path: Path) -> None:
 def test_one_column_may_be_a_text() -> None:
     dataset = from_dataframe(table(), **{**NAMES, "observations": "pulse"})
     assert dataset.observations.shape == (5, 1)
+
+
+def test_an_end_within_an_episode_is_said_in_words_of_the_table() -> None:
+    frame = table(died=[0, 0, 1, 0, 1]).drop(columns="day")
+    with pytest.raises(DatasetError, match=r"column 'died' .* column 'patient' goes on at row 2") as raised:
+        from_dataframe(frame, **NAMES, terminal="died")
+    remedies = re.findall(r"leave (\w+)=", str(raised.value))
+    given = {**NAMES, "terminal": "died"}
+    ends = [from_dataframe(frame, **{**given, name: None}).episode_ends.tolist() for name in remedies]
+    assert (remedies, ends) == (["terminal", "episode"], [[2, 5], [3, 5]])
