@@ -43,15 +43,16 @@ def denied_ends(flags: dict[str, Array]) -> Iterator[Finding]:
 
 def _fix_of(name: str, flags: dict[str, Array]) -> str:
     last = flags["episode_terminals"]
+    is_apart = not (flags[name] & last).any()
     if (
-        name == "terminals" and "timeouts" not in flags and not (flags[name] & last)[:-1].any()
-    ):  # As of d3rlpy.
+        name == "terminals" and "timeouts" not in flags and is_apart
+    ):  # As d3rlpy's terminals and timeouts are.
         return (
             "episode_terminals, the fifth argument, marks the last row of every episode; if it marks time limits "
             "alone, as d3rlpy's fifth argument does, pass it by name: timeouts=..."
         )
     return (
-        f"if those rows end an episode pass episode_terminals=episode_terminals | {name}, if they do not "
+        f"if those rows end an episode pass episode_terminals=np.maximum(episode_terminals, {name}), if they do not "
         f"{name}={name} * episode_terminals"
     )
 
