@@ -606,8 +606,8 @@ def test_ends_that_contradict_one_another(follow: int) -> None:
     }
     with pytest.raises(ValueError, match="must not be set where") as raised:
         data(**ends)
-    remedy = re.findall(r"(?:pass|do not) ((?:episode_)?terminals=[\w |*]+?)(?:,|$)", str(raised.value))[
-        follow
-    ]
+    found = re.search(r"pass (.*?), if they do not (.*)$", str(raised.value))
+    assert found is not None
+    remedy = found.groups()[follow]
     dataset = data(**{**ends, **run(f"dict({remedy})", **ends)})
     assert dataset.episode_ends.tolist() == [[2, 3, 6], [3, 6]][follow]

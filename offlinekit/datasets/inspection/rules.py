@@ -88,10 +88,18 @@ def rows_by_episode(draft: Draft) -> Iterator[Finding]:
     seen, rewards = (draft.given.get(name) for name in ("observations", "rewards"))
     if not isinstance(seen, list | np.ndarray) or not isinstance(rewards, list | np.ndarray):
         return
-    if not len(seen) == len(rewards) > 0 or any(
-        np.ndim(each) != 1 or not isinstance(rows, list | np.ndarray) or np.shape(rows[:1])[1:] == ()
-        for each, rows in zip(rewards, seen, strict=True)
+    if (
+        not len(seen) == len(rewards) > 0
+        or any(
+            np.ndim(each) != 1
+            or not isinstance(rows, list | np.ndarray)
+            or len(each) != len(rows)  # [N, 1] beside images, say.
+            or np.shape(rows[:1])[1:] == ()
+            for each, rows in zip(rewards, seen, strict=True)
+        )
     ):
+        return
+    if all(len(each) == 1 for each in rewards):
         return
     fix = (
         "put their rows below one another, np.concatenate(x) for every column, and say where episodes end by "
