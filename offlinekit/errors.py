@@ -6,6 +6,7 @@ import difflib
 import importlib
 from collections.abc import Iterable
 from types import ModuleType
+from typing import Any
 
 
 class OfflineKitError(Exception):
@@ -13,7 +14,13 @@ class OfflineKitError(Exception):
 
 
 class DatasetError(OfflineKitError, ValueError):
-    """Data that cannot be what it claims to be; names the field and the row."""
+    """Data that cannot be what it claims to be; names the field and the row.
+
+    Attributes:
+        findings: All that is wrong, of which the message says the first; empty where no rule for datasets found it.
+    """
+
+    findings: tuple[Any, ...] = ()
 
 
 class DatasetWarning(UserWarning):

@@ -281,7 +281,7 @@ REMEDIES = {
     ),
     "ends within episodes": Remedy(
         lambda _: data(terminals=[0, 1, 0, 0, 0, 1], episode_terminals=[0, 0, 1, 0, 0, 1]),
-        r"pass (terminals=terminals \* episode_terminals), if",
+        r"do not (terminals=terminals \* episode_terminals)",
         lambda found, _: data(
             episode_terminals=[0, 0, 1, 0, 0, 1],
             **run(
@@ -551,3 +551,63 @@ def test_no_wrapper_is_named_for_actions_of_several_axes(space: spaces.Space[Any
     """It would hand the environment one flat row of choices."""
     assert action_remedy(space) is None
     assert action_remedy(spaces.MultiDiscrete([2, 3, 2, 2])) is not None
+
+
+EPISODES = [np.arange(12.0).reshape(4, 3), np.arange(15.0).reshape(5, 3)]
+
+
+@pytest.mark.parametrize("length", [None, 4])
+@pytest.mark.parametrize("acts", [float, int])
+def test_episodes_apart_are_joined_as_the_message_says(length: int | None, acts: type) -> None:
+    """Lists of episodes of differing lengths, and arrays [E, T, ...] of one."""
+    joined = [rows[:length] for rows in EPISODES]
+    columns: dict[str, Any] = {
+        "observations": joined if length is None else np.stack(joined),
+        "actions": [
+            rows[:, :2].astype(float) if acts is float else rows[:, 0].astype(int) % 2 for rows in joined
+        ],
+        "rewards": [rows[:, 1] for rows in joined],
+        "terminals": [np.arange(len(rows)) == (3 if len(rows) == 4 else 9) for rows in joined],
+    }
+    if length is not None:
+        columns = {name: np.asarray(column) for name, column in columns.items()}
+    with pytest.raises(ValueError, match="rewards must be one number a row, got 2 episodes") as raised:
+        MDPDataset(**columns)
+    join, ends = re.findall(r"(np.concatenate\(x\)) .*?episode_terminals=(.*)$", str(raised.value))[0]
+    flat = {name: run(join, x=column) for name, column in columns.items()}
+    dataset = MDPDataset(**flat, episode_terminals=run(ends, rewards=columns["rewards"]))
+    assert dataset.episode_lengths().tolist() == [len(rows) for rows in joined]
+    assert dataset.terminals.sum() == (1 if length is None else 2)
+
+
+def test_a_dict_is_taken_apart_as_the_message_says() -> None:
+    columns = {"observations": ROWS, "actions": [0, 1] * 3, "rewards": np.ones(6), "terminals": [0, 0, 1] * 2}
+    with pytest.raises(TypeError, match=r"MDPDataset\(\*\*columns\)") as raised:
+        MDPDataset(columns)  # type: ignore[call-arg, arg-type]
+    assert len(run(str(raised.value).rpartition(": ")[2], columns=columns, MDPDataset=MDPDataset)) == 6
+
+
+def test_time_limits_given_as_the_fifth_argument() -> None:
+    """d3rlpy's order: what its fifth argument says is what the remedy gives."""
+    terminals, timeouts = np.array([0, 1, 0, 0, 1, 0]), np.array([0, 0, 0, 1, 0, 1])
+    with pytest.raises(ValueError, match="as d3rlpy's fifth argument does") as raised:
+        MDPDataset(ROWS, [0, 1] * 3, np.ones(6), terminals, timeouts)
+    name = re.findall(r"by name: (\w+)=", str(raised.value))[0]
+    dataset = MDPDataset(ROWS, [0, 1] * 3, np.ones(6), terminals, **{name: timeouts})
+    assert dataset.episode_ends.tolist() == [2, 4, 5, 6]
+    assert dataset.terminals.tolist() == [False, True, False, False, True, False]
+
+
+@pytest.mark.parametrize("follow", [0, 1])
+def test_ends_that_contradict_one_another(follow: int) -> None:
+    ends = {
+        "terminals": np.array([0, 1, 1, 0, 0, 0], bool),
+        "episode_terminals": np.array([0, 0, 1, 0, 0, 1], bool),
+    }
+    with pytest.raises(ValueError, match="must not be set where") as raised:
+        data(**ends)
+    found = re.search(r"pass (.*?), if they do not (.*)$", str(raised.value))
+    assert found is not None
+    remedy = found.groups()[follow]
+    dataset = data(**{**ends, **run(f"dict({remedy})", **ends)})
+    assert dataset.episode_ends.tolist() == [[2, 3, 6], [3, 6]][follow]

@@ -21,6 +21,8 @@ SHOWN = 12
 SHOWN_TEXT = 60
 """Characters that are shown of a dialogue."""
 BAR = 40
+STATED = object()
+"""In place of an environment: the one that the metadata of a dataset state."""
 
 
 @click.command(
@@ -37,14 +39,17 @@ BAR = 40
 @debug_option
 def info(name: str, options: dict[str, Any], as_json: bool, plot: Path | None) -> None:
     """Describe the dataset NAME, a name or a path."""
-    dataset = open_dataset("NAME", name, options)
+    from offlinekit.datasets import get_dataset
+
+    with usage("NAME"):
+        dataset, env = get_dataset(name, **options)
     if as_json:
         from offlinekit.datasets.inspection.coverage import describe_coverage
 
         facts = {"name": dataset.name, **dataset.statistics(), **describe_coverage(dataset)}
         click.echo(json_text(facts))
     else:
-        describe(dataset)
+        describe(dataset, env)
         describe_coverage_of(dataset)
     if plot is not None:
         from offlinekit.datasets.inspection.sheet import draw_sheet
@@ -74,7 +79,7 @@ def validate(path: str, options: dict[str, Any], as_json: bool) -> None:
         click.echo(json_text(report.to_json()))
     else:
         if report.dataset is not None:
-            describe(report.dataset)
+            describe(report.dataset, report.env)
             click.echo()
         for finding in [*report.faults, *report.warnings, *report.notes]:
             _show(finding)
@@ -116,8 +121,13 @@ def open_alike(argument: str, name: str, first: MDPDataset, options: dict[str, A
     return open_dataset(argument, name, options)
 
 
-def describe(dataset: MDPDataset) -> None:
-    """Prints what a dataset holds, a line each."""
+def describe(dataset: MDPDataset, env: object = STATED) -> None:
+    """Prints what a dataset holds, a line each.
+
+    Args:
+        dataset: The dataset.
+        env: That `get_dataset` gives with it; without it the one that the metadata state is named.
+    """
     statistics = dataset.statistics()
     rows = [
         ("name", dataset.name),
@@ -133,7 +143,7 @@ def describe(dataset: MDPDataset) -> None:
         ("reward", _spread(statistics["reward"])),
         ("observations", space_text(dataset.observation_space)),
         ("actions", space_text(dataset.action_space)),
-        ("environment", str(dataset.metadata.get("env_id") or "-")),
+        ("environment", _name_of(dataset, env)),
     ]
     if dataset.reference_scores is not None:
         score = dataset.normalized_score(statistics["return"]["mean"])
@@ -147,6 +157,12 @@ def describe(dataset: MDPDataset) -> None:
         share = float(dataset.extras["is_action"].mean()) if "is_action" in dataset.extras else 1.0
         rows.append(("text", f"{share:.1%} of the tokens are the agent's; begins {start[:SHOWN_TEXT]!r}"))
     pairs(rows)
+
+
+def _name_of(dataset: MDPDataset, env: object) -> str:
+    spec = getattr(env, "spec", None)
+    own = "-" if env is None else type(getattr(env, "unwrapped", env)).__name__
+    return str(dataset.metadata.get("env_id") or "-") if env is STATED else spec.id if spec else own
 
 
 def describe_coverage_of(dataset: MDPDataset) -> None:

@@ -53,7 +53,8 @@ def init(table: Path, out: Path | None, separator: str | None, **roles: str | No
     for name, (column, seen) in {**guessed.observations, **guessed.actions}.items():
         click.echo(f"{name:20} {column.kind:9} {seen}")
     for role, column_name in guessed.roles.items():
-        click.echo(f"{role:20} {column_name or '-'}")
+        why = f"  (proposed: {guessed.proposed[role]})" if role in guessed.proposed else ""
+        click.echo(f"{role:20} {column_name or '-'}{why}")
     click.echo(f"{'legal_actions':20} {', '.join(guessed.legal_actions) or '-'}")
     click.echo(f"\nWrote {target}; correct it, then: offlinekit datasets validate {table} --schema {target}")
     missing = [
@@ -63,6 +64,8 @@ def init(table: Path, out: Path | None, separator: str | None, **roles: str | No
     ]
     if missing:
         click.echo(f"No column looks like the {' or the '.join(missing)}: name it there.")
+    if guessed.roles["episode"] is None and guessed.roles["propensity"] is None:
+        click.echo("No column says where episodes begin, so all rows would be one episode: name it there.")
 
 
 @click.command(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from offlinekit.datasets.findings import refuse_first, refused
 from offlinekit.datasets.inspection.doubts import doubts_of
 from offlinekit.datasets.inspection.rules import faults_of
 from offlinekit.errors import DatasetWarning
+from offlinekit.ground.callers import warn_caller
 from offlinekit.ground.hints import naming_arguments
 from offlinekit.types import Array, rows
 
@@ -75,7 +75,7 @@ class EpisodeColumns:
         draft = without_nonfinite(Draft(given), nonfinite)
         refuse_first(faults_of(draft))
         for finding in doubts_of(draft):
-            warnings.warn(finding.text, DatasetWarning, stacklevel=3)
+            warn_caller(finding.text, DatasetWarning)
         assert draft.episodes is not None  # As there is no fault.
         assert draft.action_space is not None
         self.name, self.metadata = name, draft.metadata

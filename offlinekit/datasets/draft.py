@@ -11,8 +11,9 @@ import gymnasium
 import numpy as np
 
 from offlinekit.datasets import episodes, schema, spaces, validation
-from offlinekit.datasets.findings import Fault, Finding, refused
+from offlinekit.datasets.findings import Finding, findings_of, refused
 from offlinekit.envs.legal_actions import LEGAL_ACTIONS, has_legal_actions, joined, joined_space, legal_of
+from offlinekit.errors import DatasetError
 from offlinekit.types import Array, leaves, map_tree, rows
 
 if TYPE_CHECKING:
@@ -52,8 +53,8 @@ class Draft:
                 self.columns[column.name], self.action_space = actions_and_space
             else:
                 self.columns[column.name] = READERS[column.kind](value, column.name)
-        except Fault as error:
-            self.unread += error.findings
+        except DatasetError as error:
+            self.unread += findings_of(error)
 
     def set_aside(self, field: str) -> None:
         """Removes the column of a field, so that no later rule checks it."""

@@ -36,8 +36,25 @@ def denied_ends(flags: dict[str, Array]) -> Iterator[Finding]:
             continue
         wrong = np.flatnonzero(flags[name][:-1] & ~last[:-1])
         if len(wrong):
-            fix = f"if episode_terminals is right pass {name}={name} * episode_terminals, if it is not leave it out"
-            yield fault(name, "must not be set where episode_terminals is not, got 1", fix, wrong)
+            yield fault(
+                name, "must not be set where episode_terminals is not, got 1", _fix_of(name, flags), wrong
+            )
+
+
+def _fix_of(name: str, flags: dict[str, Array]) -> str:
+    last = flags["episode_terminals"]
+    is_apart = not (flags[name] & last).any()
+    if (
+        name == "terminals" and "timeouts" not in flags and is_apart
+    ):  # As d3rlpy's terminals and timeouts are.
+        return (
+            "episode_terminals, the fifth argument, marks the last row of every episode; if it marks time limits "
+            "alone, as d3rlpy's fifth argument does, pass it by name: timeouts=..."
+        )
+    return (
+        f"if those rows end an episode pass episode_terminals=np.maximum(episode_terminals, {name}), if they do not "
+        f"{name}={name} * episode_terminals"
+    )
 
 
 def cut_into_episodes(flags: dict[str, Array]) -> Episodes:

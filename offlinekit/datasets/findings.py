@@ -78,36 +78,31 @@ def of_episode(finding: Finding) -> Finding:
     return replace(finding, row=None, episode=finding.row)
 
 
-class Fault(DatasetError):
-    """Columns that make no dataset; says the first finding and keeps all.
-
-    Args:
-        *findings: At least one.
-    """
-
-    def __init__(self, *findings: Finding) -> None:
-        super().__init__(*findings)
-        self.findings = findings
-
-    def __str__(self) -> str:
-        return self.findings[0].text
-
-
-class UnsupportedSpace(Fault, UnsupportedError):
+class UnsupportedSpace(DatasetError, UnsupportedError):
     """A space of a kind that no dataset has."""
 
 
-def refused(field: str, message: str, fix: str, rows: Array | None = None) -> Fault:
+def refused(field: str, message: str, fix: str, rows: Array | None = None) -> DatasetError:
     """Returns the error of one fault, to be raised."""
-    return _error(fault(field, message, fix, rows))
+    return error_of(fault(field, message, fix, rows))
 
 
 def refuse_first(findings: Iterable[Finding]) -> None:
-    """Raises Fault with all findings if there is one."""
+    """Raises DatasetError with all findings if there is one."""
     faults = tuple(findings)
     if faults:
-        raise _error(*faults)
+        raise error_of(*faults)
 
 
-def _error(*findings: Finding) -> Fault:
-    return (UnsupportedSpace if findings[0].field.endswith("_space") else Fault)(*findings)
+def error_of(*findings: Finding) -> DatasetError:
+    """Returns the error of columns that make no dataset; says the first finding and keeps all."""
+    error = (UnsupportedSpace if findings[0].field.endswith("_space") else DatasetError)(findings[0].text)
+    error.findings = findings
+    return error
+
+
+def findings_of(error: DatasetError) -> tuple[Finding, ...]:
+    """Returns the findings that an error keeps; raises it again if it keeps none."""
+    if not error.findings:
+        raise error
+    return error.findings

@@ -8,13 +8,13 @@ is imported.
 from __future__ import annotations
 
 import functools
-import warnings
 from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
 from typing import Any
 
 from offlinekit.datasets.source import Source, add_source
+from offlinekit.ground.callers import warn_caller
 
 GROUP = "offlinekit.datasets"
 
@@ -35,11 +35,10 @@ def load_plugins(register: Callable[[str], Callable[[Any], Any]]) -> None:
             _add(point, register)
         except Exception as error:
             where = f"{point.name} = {point.value!r}" + (f" of {point.dist.name}" if point.dist else "")
-            warnings.warn(
+            warn_caller(
                 f"the plug-in {where} cannot be loaded ({type(error).__name__}: {error}); its datasets are "
                 "missing; mend or uninstall that package",
                 PluginWarning,
-                stacklevel=3,
             )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import warnings
 from collections.abc import Callable
 from os import PathLike, fspath
 from pathlib import Path
@@ -25,6 +24,7 @@ from offlinekit.datasets.untrusted import read_apart
 from offlinekit.envs.environments import as_gymnasium, make_env
 from offlinekit.errors import DatasetError, did_you_mean
 from offlinekit.fields import Count, checked
+from offlinekit.ground.callers import warn_caller
 from offlinekit.ground.hints import answers_guesses
 from offlinekit.io import check_plain
 from offlinekit.load_budget import budgeted
@@ -161,7 +161,7 @@ def get_dataset(
         return dataset, _stated_environment(dataset.metadata)
     reading = read(name, nonfinite=nonfinite, max_bytes=max_bytes, **options)
     dataset = built(reading)
-    env = _stated_environment(dataset.metadata) if reading.states_env else reading.env
+    env = environment_of(reading, dataset)
     if env is not None:
         check_environment(dataset.observation_space, dataset.action_space, env)
     return dataset, env
@@ -192,7 +192,8 @@ def read(
         for field in fields.keys() & options.keys():
             raise TypeError(f"dataset {text!r} says {field!r} by its name; leave the option {field!r} out")
         sources.check_options(function, [*fields, *options], text, given=0)
-        reading = _as_reading(function(**fields, **options), text)
+        result = function(**fields, **options)
+        reading = _as_reading(result, text)._replace(states_env=not isinstance(result, tuple))
     given = options if max_bytes is None else {**options, "max_bytes": max_bytes}
     origin = {"name": text, "options": {key: _jsonable(value) for key, value in given.items()}}
     return reading._replace(metadata={**reading.metadata, "origin": origin}, nonfinite=nonfinite)
@@ -224,6 +225,11 @@ def built(reading: Reading) -> MDPDataset:
     own_name = Path(text).stem if "/" in text or sources.is_path(text) else text
     named = dataset.name if dataset.name != "custom" else own_name
     return dataset.with_options(name=named, metadata=reading.metadata)
+
+
+def environment_of(reading: Reading, dataset: MDPDataset) -> Env | None:
+    """Returns the environment to evaluate in of what was read and built: the reader's own, or that of the metadata."""
+    return _stated_environment(dataset.metadata) if reading.states_env else reading.env
 
 
 def _with_query(name: str, options: dict[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -302,10 +308,9 @@ def _stated_environment(metadata: dict[str, Any]) -> Env | None:
         raise DatasetError(f"env_id must be a name and env_kwargs a dict, got {env_id!r} and {arguments!r}")
     module, _, name = env_id.rpartition(":")
     if module and name not in gymnasium.registry:
-        warnings.warn(
+        warn_caller(
             f"the dataset states the environment {env_id!r}, but a file has no module imported: import "
-            f"{module!r}, or pass env_id={env_id!r}; there is no environment to evaluate in",
-            stacklevel=5,
+            f"{module!r}, or pass env_id={env_id!r}; there is no environment to evaluate in"
         )
         return None
     return make_env(name, **arguments)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from offlinekit.datasets.formats.array_files import described
 from offlinekit.datasets.inspection.recognition import (
     USUAL,
     columns_beside,
@@ -76,6 +77,7 @@ class Source:
     recognises: Callable[[Path], bool] = Path.is_file  # Whether such a file or folder is of this format.
     keys: tuple[str, ...] = ()  # That it reads of a flat file; one with other usual columns is of no format.
     naming: tuple[str, ...] = ()  # Options that say which key or column is which.
+    holds_keys: Callable[[Path], bool] | None = None  # Whether it reads such a file if options name its keys.
     is_last_resort: bool = False  # Whether every other reader is tried before it, as it takes most files.
     read: Callable[..., Any] | None = None  # Reads a dataset from a path.
     write: Callable[[Any, Path], Path] | None = None  # Writes an MDPDataset to a path, which it returns.
@@ -84,8 +86,8 @@ class Source:
         """Returns whether it reads the dataset of this name."""
         return name in self.names() or any(expression_of(p).fullmatch(name) for p in self.patterns)
 
-    def takes(self, path: Path) -> bool:
-        """Returns whether it may read this file or folder and recognises it."""
+    def takes(self, path: Path, named: bool = False) -> bool:
+        """Returns whether it may read this file or folder and recognises it, or has its keys named by options."""
         names = (path.name.lower(), SHARD.sub("", path.name.lower()))
         fits = any(name.endswith(self.suffixes) for name in names)
         if path.is_dir():
@@ -93,7 +95,8 @@ class Source:
         if not fits or self.read is None:
             return False
         with apart(), blamed_on(path):
-            return bool(self.recognises(path))
+            recognised = self.recognises(path)
+            return bool(recognised or (named and self.holds_keys is not None and self.holds_keys(path)))
 
 
 @contextmanager
@@ -190,12 +193,16 @@ def reader_of_path(
     if name is not None:
         return readers[name]
     ending = next((end for end in UNREAD if path.name.lower().endswith(end)), None)
-    remedy = (
-        f"known formats are {', '.join(readers)}; pass format= to insist on one"
-        if ending is None
-        else UNREAD[ending]
+    if ending is not None:
+        raise FileFormatError(f"no reader recognises {path}; {UNREAD[ending]}")
+    arrays, insist = described(path), f"known formats are {', '.join(readers)}; pass format= to insist on one"
+    if not arrays:
+        raise FileFormatError(f"no reader recognises {path}; {insist}")
+    raise FileFormatError(
+        f"no reader recognises {path}, which holds {arrays}; name its arrays of one row a step by options, such as "
+        "observations='s', actions='a', rewards='r' and terminals='d' or timeouts='t', or build an MDPDataset of them; "
+        f"{insist}"
     )
-    raise FileFormatError(f"no reader recognises {path}; {remedy}")
 
 
 def _recognised(path: Path, options: Mapping[str, Any]) -> str | None:
@@ -210,7 +217,11 @@ def _recognised(path: Path, options: Mapping[str, Any]) -> str | None:
     for name in sorted(sources, key=lambda name: sources[name].is_last_resort):
         source = sources[name]
         is_blind = source.is_last_resort and not source.keys  # It takes files without looking at their keys.
-        if source.read is None or not source.takes(path) or (is_blind and passed is not None and not naming):
+        if (
+            source.read is None
+            or not source.takes(path, bool(naming))
+            or (is_blind and passed is not None and not naming)
+        ):
             continue
         beside = columns_beside(names(), source.keys) if source.keys else []
         if beside or not all(takes_option(source.read, option) for option in naming):

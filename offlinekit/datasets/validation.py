@@ -28,6 +28,7 @@ LABELS = (
     "number texts by np.unique(x, return_inverse=True)[1] if they are labels, by np.asarray(x, np.float32) if they are "
     "numbers; in a table, a schema says what they are: offlinekit datasets init TABLE"
 )
+BY_EPISODE = "if they are episodes, put their rows below one another by np.concatenate(x)"
 ONE_EACH = "every column needs one entry for each"
 
 
@@ -56,6 +57,8 @@ def _as_one_array(values: object, field: str) -> Array:
     except (ValueError, TypeError) as error:
         message = f"must be one array of numbers, got rows of differing shape ({error})"
         fix = "pad them to one shape, or keep those of one shape"
+        if isinstance(values, list) and all(np.ndim(each) for each in values if isinstance(each, np.ndarray)):
+            fix = f"{BY_EPISODE}; else {fix}"
         raise refused(field, message, fix) from error
     if np.ma.is_masked(values):
         raise refused(field, "has masked values", "fill them, e.g. x.filled(np.nan), and drop those episodes")

@@ -92,6 +92,10 @@ def naming_arguments(called: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
             try:
                 signature.bind(*args, **given)
             except TypeError as error:
+                if len(args) == 2 and isinstance(args[1], dict) and set(args[1]) & set(known):
+                    raise TypeError(
+                        f"{called} takes its columns as arguments, got one dict: {called}(**columns)"
+                    ) from None
                 raise TypeError(f"{called}: {error}; its arguments are {', '.join(known)}") from None
             return method(*args, **given)
 

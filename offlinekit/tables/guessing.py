@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from offlinekit.tables.episode_columns import is_named_so, n_blocks, named_episode, proposed_episode
 from offlinekit.tables.table_columns import (
     KINDS,
     RULES,
@@ -41,7 +42,10 @@ NAMES = {
     "timeout": ("timeout", "timeouts", "truncated", "censored"),
     "propensity": ("propensity", "propensities", "pscore", "propensity_score"),
 }
-"""Names of columns in small letters that say what a column is for; the first one that a table has."""
+"""Names of columns in small letters that say what a column is for; the first one that a table has.
+
+Of episodes there are more, see `episode_columns`.
+"""
 COMMA = re.compile(r"-?\d+,\d+")
 """A number with a decimal comma."""
 THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}(,\d{3})+(\.\d+)?")
@@ -68,6 +72,7 @@ class Guess:
         decimal: The decimal mark of its numbers.
         time_format: Of its times; empty for ISO 8601.
         legal_actions: Columns that say which labels of the action are possible, in their order; none if none do.
+        proposed: Roles whose column has no usual name, each with why it was chosen.
     """
 
     observations: Mapping[str, tuple[TableColumn, str]]
@@ -78,6 +83,7 @@ class Guess:
     decimal: str = "."
     time_format: str = ""
     legal_actions: tuple[str, ...] = ()
+    proposed: Mapping[str, str] = field(default_factory=dict)
 
     def to_yaml(self, table: str, file: str) -> str:
         """Returns the guess as the text of a schema file.
@@ -97,7 +103,7 @@ class Guess:
             *(_line(*each) for each in self.observations.values()),
             "actions:" if self.actions else "actions: []  # Name the column here",
             *(_line(*each) for each in self.actions.values()),
-            *(f"{role}: {_quoted(self.roles[role] or '')}".removesuffix(' ""') for role in ROLES),
+            *(self._line_of_role(role) for role in ROLES),
             f"legal_actions: {_quoted(list(self.legal_actions))}  # Columns of yes/no, one a label of the action",
             f"time_format: {_quoted(self.time_format)}".removesuffix(' ""')
             + '  # Such as "%d.%m.%Y %H:%M", if times are no ISO 8601',
@@ -105,6 +111,10 @@ class Guess:
             *(f"# Not used: {name} ({reason})" for name, reason in self.unused.items()),
         ]
         return "\n".join(lines) + "\n"
+
+    def _line_of_role(self, role: str) -> str:
+        line = f"{role}: {_quoted(self.roles[role] or '')}".removesuffix(' ""')
+        return f"{line}  # Proposed: {self.proposed[role]}" if role in self.proposed else line
 
 
 def guess(rows: object, **named: str | None) -> Guess:
@@ -119,7 +129,7 @@ def guess(rows: object, **named: str | None) -> Guess:
         TableError: For a column that there is not, or a table without rows.
     """
     table = Table(rows, [name for name in named.values() if name])
-    names = list(dict.fromkeys(str(name) for name in getattr(table.rows, "columns", table.names)))
+    names = list(dict.fromkeys(str(name) for name in getattr(table, "keys", table.names)))
     roles = {role: named.get(role) or _named_so(names, role) for role in NAMES}
     action = roles.pop("action")
     cells = {name: table.cells(name) for name in names}
@@ -129,17 +139,39 @@ def guess(rows: object, **named: str | None) -> Guess:
     time_format = _time_format(cells[name] for name in names if name != action)
     actions = {} if action is None else {action: _action(action, cells[action])}
     legal = _legal_columns(cells, action, actions)
+    others = {name: cells[name] for name in names if name not in (action, *roles.values(), *legal)}
+    roles["episode"], why = (
+        _episode(others, time_format) if roles["episode"] is None else (roles["episode"], "")
+    )
     observations: dict[str, tuple[TableColumn, str]] = {}
     unused = {}
-    for name in names:
-        if name == action or name in roles.values() or name in legal:
+    for name, column_cells in others.items():
+        if name == roles["episode"]:
             continue
-        column, seen = _column(name, cells[name], time_format)
-        if column is None:
+        column, seen = _column(name, column_cells, time_format)
+        if is_named_so(name, column_cells):
+            unused[name] = f"its name says that it tells episodes apart, as {roles['episode']} does"
+        elif column is None:
             unused[name] = seen
         else:
             observations[name] = (column, seen)
-    return Guess(observations, actions, roles, unused, len(cells[names[0]]), decimal, time_format, legal)
+    proposed = {"episode": why} if why else {}
+    n_rows = len(cells[names[0]])
+    return Guess(observations, actions, roles, unused, n_rows, decimal, time_format, legal, proposed)
+
+
+def _episode(cells: Mapping[str, Array], time_format: str) -> tuple[str | None, str]:
+    """Returns the column that says where episodes begin, or None, and why, if its name does not say so."""
+    name = named_episode(cells)
+    if name is not None:
+        return name, ""
+    name = proposed_episode(cells, time_format)
+    if name is None:
+        return None, ""
+    return (
+        name,
+        f"its {n_blocks(cells[name]):,} values are each the same over a block of rows; else name another column",
+    )
 
 
 def _legal_columns(
@@ -228,9 +260,7 @@ def _column(name: str, cells: Array, time_format: str) -> tuple[TableColumn | No
             return TableColumn(name, "time", unit="days"), f"such as {labels[0]}{gaps}"
         return TableColumn(name), f"{np.nanmin(numbers):g} to {np.nanmax(numbers):g}{gaps}"
     if len(labels) > min(MOST_LABELS, len(cells) / 2):
-        blocks = 1 + int((cells[1:] != cells[:-1]).sum())
-        hint = "; if they are episodes, name it there" if len(labels) == blocks < len(cells) else ""
-        return None, f"{len(labels):,} different texts, such as {labels[0]!r:.60}{hint}"
+        return None, f"{len(labels):,} different texts, such as {labels[0]!r:.60}"
     known = tuple(label for label in labels if label != UNKNOWN)
     return TableColumn(name, "category", known), f"{_counted(labels, counts)}{gaps}"
 

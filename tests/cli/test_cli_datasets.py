@@ -7,12 +7,13 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
+import gymnasium
 import numpy as np
 import pytest
 from click.testing import Result
 
 from offlinekit.algos import MOPO
-from offlinekit.datasets import MDPDataset
+from offlinekit.datasets import MDPDataset, get_dataset, register_dataset, unregister_dataset
 from offlinekit.testing import small_dataset
 
 Call = Callable[..., Result]
@@ -209,3 +210,28 @@ def test_info_shows_spreads_and_histograms(datasets: Call, data_file: Path, tmp_
     ]
     assert found["action_coverage"][0]["at_bounds"] < 0.01
     assert sum(found["reward_histogram"]["counts"]) == 10_000
+
+
+def test_info_and_validate_name_the_environment_of_a_function_of_ones_own(datasets: Call) -> None:
+    """Given beside the dataset, named by its metadata, or denied."""
+    swing = gymnasium.make("Pendulum-v1")
+    columns = {
+        "observations": np.zeros((4, 3)),
+        "actions": np.zeros((4, 1)),
+        "rewards": np.arange(4.0),
+        "terminals": [0, 0, 0, 1],
+        "action_space": swing.action_space,
+        "metadata": {"env_id": "Pendulum-v1"},
+    }
+    register_dataset("swing-pair")(lambda: (MDPDataset(**{**columns, "metadata": {}}), swing))
+    register_dataset("swing-dict")(lambda: columns)
+    register_dataset("swing-none")(lambda: (columns, None))
+    try:
+        assert "environment Pendulum-v1" in words(datasets("info", "swing-pair"))
+        for name, env in (("pair", "Pendulum-v1"), ("dict", "Pendulum-v1"), ("none", "-")):
+            assert f"environment {env}" in words(datasets("info", f"swing-{name}"))
+            assert f"environment {env}" in words(datasets("validate", f"swing-{name}"))
+            assert (get_dataset(f"swing-{name}")[1] is None) == (env == "-")
+    finally:
+        for name in ("pair", "dict", "none"):
+            unregister_dataset(f"swing-{name}")

@@ -26,7 +26,7 @@ ENDS = np.array([0, 0, 1, 0, 0, 1], np.uint8)
 NOTHING = np.zeros(N, np.uint8)
 BOX = {"type": "Box", "dtype": "float32", "shape": [3], "low": [-99.0] * 3, "high": [99.0] * 3}
 ACT = {"type": "Box", "dtype": "float32", "shape": [2], "low": [-1.0] * 2, "high": [1.0] * 2}
-TABLE = {"observations": ["x"], "action": "dose", "reward": "gain"}
+TABLE = {"observations": ["x"], "action": "dose", "reward": "gain", "bandit": False}
 
 
 def changed(columns: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

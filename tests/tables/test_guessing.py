@@ -127,11 +127,70 @@ def test_formats_of_times_are_guessed_if_one_fits(cells, expected):
         assert found.observations["visit"][0].kind == "time"
 
 
-def test_texts_in_blocks_may_be_episodes():
-    table = {"case": [f"P{i // 2}" for i in range(120)], "mixed": [f"M{i % 60}" for i in range(120)]}
-    found = guess({**table, "dose": [0.5] * 120})
-    assert found.unused["case"].endswith("; if they are episodes, name it there")
-    assert found.unused["mixed"] == "60 different texts, such as 'M0'"
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(
+            "icu_stay",
+            "stay",
+            "stayId",
+            "hadm_id",
+            "trajectory",
+            "traj_id",
+            "ep",
+            "EP_ID",
+            "Episode No",
+            "case",
+        ),
+        *("customer_id", "run", "run_id", "rollout", "encounter_id", "patientNumber", "subject", "visit"),
+    ],
+)
+@pytest.mark.parametrize("cell", [int, "N{}".format])
+def test_episodes_are_found_by_their_name(name, cell):
+    found = guess({"x": np.arange(8) / 4, name: [cell(i // 2) for i in range(8)], "block": [7, 8] * 4})
+    assert (found.roles["episode"], dict(found.proposed)) == (name, {})
+    assert list(found.observations) == ["x", "block"]
+
+
+def test_names_that_only_sound_like_episodes_are_none():
+    """A length of stay is seen; a word that may count something has to be the same over blocks of rows, too."""
+    found = guess({"length_of_stay": [1.5, 2, 2.5, 3], "run": [1, 2, 1, 2], "steps": [0.5] * 4})
+    assert found.roles["episode"] is None
+    assert list(found.observations) == ["length_of_stay", "run", "steps"]
+
+
+def test_a_second_name_of_episodes_is_no_observation():
+    found = guess({"patient": list("aabb"), "stay_id": [5, 5, 6, 6], "x": [0.5, 1.5, 2.5, 3.5]})
+    assert found.roles["episode"] == "patient"
+    assert found.unused == {"stay_id": "its name says that it tells episodes apart, as patient does"}
+
+
+def test_a_column_that_is_the_same_in_blocks_is_proposed(tmp_path: Path) -> None:
+    """Of two such the one with more blocks; not fractions, flags, times, gaps, or values that come again."""
+    n = 120
+    table = {
+        "site": [f"S{i // 60}" for i in range(n)],
+        "plant": [1000 + i // 4 for i in range(n)],
+        "mixed": [f"M{i % 60}" for i in range(n)],
+        "weight": [i // 3 + 0.5 for i in range(n)],
+        "flag": [i // 60 for i in range(n)],
+        "since": [f"2024-01-{1 + i // 5:02d}" for i in range(n)],
+        "dose": [0.5] * n,
+        "reward": [0.25] * n,
+    }
+    found = guess(table)
+    assert found.roles["episode"] == "plant"
+    assert found.proposed["episode"].startswith("its 30 values are each the same over a block of rows")
+    text = found.to_yaml("x.csv", "x.yaml")
+    assert '\nepisode: "plant"  # Proposed: its 30 values' in text
+    (tmp_path / "x.yaml").write_text(text)
+    assert read_schema(tmp_path / "x.yaml").episode == "plant"
+    for name in ("site", "plant"):
+        table.pop(name)
+    assert guess(table).roles["episode"] is None
+    assert guess({**table, "code": [None, *range(n // 2), *range(n // 2 - 1)]}).roles["episode"] is None
+    assert guess({**table, "code": range(n)}).roles["episode"] is None
+    assert guess({**table, "code": [7] * n}).roles["episode"] is None
 
 
 def test_columns_that_name_the_labels_of_the_action_say_what_is_possible():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ import numpy as np
 from offlinekit.datasets import schema
 from offlinekit.datasets.formats.mapping import joined
 from offlinekit.errors import DatasetError, DatasetWarning
+from offlinekit.ground.callers import warn_caller
 from offlinekit.types import Array, leaves, map_tree
 
 if TYPE_CHECKING:
@@ -81,11 +81,10 @@ def warn_of_lost_extras(datasets: Sequence[MDPDataset]) -> None:
         parts = [getattr(part, field) for part in datasets]
         lost = [name for name in dict.fromkeys(chain(*parts)) if not _is_shared(name, parts)]
         if lost:
-            warnings.warn(
+            warn_caller(
                 f"{field} {', '.join(map(repr, lost))} are left out, which not every part has as rows of one shape and "
                 "kind; give them to all, or leave them out before joining",
                 DatasetWarning,
-                stacklevel=3,
             )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 import numpy as np
@@ -10,6 +9,7 @@ import numpy as np
 from offlinekit.datasets import schema, validation
 from offlinekit.datasets.draft import Draft
 from offlinekit.errors import DatasetError
+from offlinekit.ground.callers import warn_caller
 from offlinekit.types import Array, leaves, map_tree
 
 if TYPE_CHECKING:
@@ -43,10 +43,9 @@ def without_nonfinite(draft: Draft, choice: Nonfinite) -> Draft:
     if wrong.all():
         raise DatasetError(f"each of the {len(wrong)} episodes holds NaN or infinities, so none is left")
     keep = np.repeat(~wrong, lengths)
-    warnings.warn(
+    warn_caller(
         f"{int(wrong.sum()):,} of {len(wrong):,} episodes were left out, which hold NaN or infinities, the first of "
-        f"them episode {int(np.argmax(wrong))}; {int(keep.sum()):,} of {len(keep):,} rows are left",
-        stacklevel=3,
+        f"them episode {int(np.argmax(wrong))}; {int(keep.sum()):,} of {len(keep):,} rows are left"
     )
     masks = {"row": keep, "episode": ~wrong}
     kept = {c.name: _kept(draft.given.get(c.name), masks[c.per]) for c in schema.COLUMNS if c.is_argument}

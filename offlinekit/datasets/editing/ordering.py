@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from offlinekit.datasets.findings import Fault, Finding
+from offlinekit.datasets.findings import Finding, error_of, findings_of
 from offlinekit.datasets.schema import Columns
 from offlinekit.errors import DatasetError, DatasetWarning
+from offlinekit.ground.callers import warn_caller
 from offlinekit.types import Array, rows
 
 REGULAR = 0.9
@@ -59,11 +59,10 @@ def _warn_of_gaps(steps: Array, key: str) -> None:
     step = int(steps.min())
     n_gaps = int(np.count_nonzero(steps != step))
     if 0 < n_gaps < (1 - REGULAR) * len(steps):
-        warnings.warn(
+        warn_caller(
             f"{key} rises by {step}, but misses steps in {n_gaps} places; a transition there joins rows that do not "
             "follow one another: split those episodes, or fill the rows in",
             DatasetWarning,
-            stacklevel=5,
         )
 
 
@@ -73,20 +72,37 @@ class SortedColumns(dict[str, Any]):
     Args:
         columns: Arguments by name, their rows in the file's order.
         order: int64 [N], the file's row of each row.
+        flags: The table's columns by the arguments terminals, timeouts and episode_terminals, of those that it has.
     """
 
-    def __init__(self, columns: Columns, order: Array) -> None:
+    def __init__(self, columns: Columns, order: Array, flags: Mapping[str, str] | None = None) -> None:
         super().__init__(
             {name: rows(column, order) for name, column in columns.items() if column is not None}
         )
         self.order = order
+        self.flags = flags or {}
+
+    def in_table(self, fault: Finding) -> Finding:
+        """Returns a fault of the sorted columns in the words and with the row of the table."""
+        moved = fault if fault.row is None else replace(fault, row=int(self.order[fault.row]))
+        flag, ends = self.flags.get(fault.field), self.flags.get("episode_terminals")
+        if flag is None or ends is None or "where episode_terminals is not" not in fault.message:
+            return moved
+        role = fault.field.removesuffix("s")
+        return replace(
+            moved,
+            field=f"column {flag!r}",
+            message=f"says that an episode ends where column {ends!r} goes on",
+            fix=f"leave {role}={flag!r} out if it does not end there, leave episode={ends!r} out if it does, or name "
+            "the time by which rows are sorted",
+        )
 
 
 def in_file(columns: Columns, faults: Iterable[Finding]) -> list[Finding]:
     """Returns faults of columns with the rows of their file, which is all that a user has."""
     if not isinstance(columns, SortedColumns):
         return list(faults)
-    return [f if f.row is None else replace(f, row=int(columns.order[f.row])) for f in faults]
+    return [columns.in_table(fault) for fault in faults]
 
 
 @contextmanager
@@ -94,5 +110,5 @@ def faults_in_file(columns: Columns) -> Iterator[None]:
     """Raises the faults of columns with the rows of their file."""
     try:
         yield
-    except Fault as error:
-        raise type(error)(*in_file(columns, error.findings)) from error
+    except DatasetError as error:
+        raise error_of(*in_file(columns, findings_of(error))) from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Callable
 
 import numpy as np
@@ -11,6 +10,7 @@ import numpy as np
 from offlinekit.datasets.draft import Draft
 from offlinekit.datasets.schema import Columns
 from offlinekit.errors import DatasetError
+from offlinekit.ground.callers import warn_caller
 from offlinekit.types import Array
 
 
@@ -78,7 +78,7 @@ def warn_of_faults(name: str, mended: dict[str, bool], columns: Columns) -> None
     for pattern, option, text in FAULTS:
         is_known = re.fullmatch(pattern, name) is not None and not mended.get(option or "", False)
         if is_known and not (option == "step_limit" and ends_at_jumps(columns)):
-            warnings.warn(f"{name}: {text}", KnownFaultWarning, stacklevel=5)
+            warn_caller(f"{name}: {text}", KnownFaultWarning)
 
 
 def ends_at_jumps(columns: Columns) -> bool:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 
 from offlinekit.datasets.findings import refuse_first
 from offlinekit.datasets.validation import not_finite
 from offlinekit.errors import DatasetWarning
+from offlinekit.ground.callers import warn_caller
 from offlinekit.types import Array
 
 
@@ -28,11 +27,10 @@ def without_limit(terminals: Array, last: Array, step_limit: int | None, name: s
         kept[ends[lengths >= step_limit]] = False
         return kept
     if _look_limited(lengths[terminals[ends]]):
-        warnings.warn(
+        warn_caller(
             f"most episodes that end by {name!r} have {lengths.max()} rows, the most of all: where that is a time "
             f"limit and no end of the MDP, pass step_limit={lengths.max()}",
             DatasetWarning,
-            stacklevel=5,
         )
     return terminals
 
@@ -59,6 +57,4 @@ def warn_of_no_rewards(missing: str, remedy: str = "learn by imitation alone") -
         missing: What it lacks, such as "feature 'next.reward'".
         remedy: What to do.
     """
-    warnings.warn(
-        f"the dataset has no {missing}, so that rewards are 0: {remedy}", DatasetWarning, stacklevel=5
-    )
+    warn_caller(f"the dataset has no {missing}, so that rewards are 0: {remedy}", DatasetWarning)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from offlinekit.datasets.families.minari_episodes import Episode, decode
 from offlinekit.datasets.spaces import Space
 from offlinekit.datasets.validation import as_flags
 from offlinekit.errors import FileFormatError
+from offlinekit.ground.callers import warn_caller
 from offlinekit.types import Array
 
 PREFIX = "minari/"
@@ -95,9 +95,8 @@ def _ends(flat: dict[str, Array], lengths: Array) -> dict[str, Array]:
     terminals = as_flags(flat["terminations"], "terminations")
     early = int((terminals & ~last).sum())
     if early:
-        warnings.warn(
-            f"{early} steps are terminations though their episode goes on; only one at the end counts",
-            stacklevel=5,
+        warn_caller(
+            f"{early} steps are terminations though their episode goes on; only one at the end counts"
         )
     return {"terminals": terminals & last, "episode_terminals": last}
 
@@ -126,7 +125,7 @@ def infos_of(episodes: list[Episode]) -> tuple[dict[str, Array], dict[str, Array
         if surplus:
             finals[key] = np.stack([part[-1] for part in parts if part is not None])
     if dropped:
-        warnings.warn(f"{', '.join(dropped)} differ between episodes and are left out", stacklevel=4)
+        warn_caller(f"{', '.join(dropped)} differ between episodes and are left out")
     return rows, finals
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import json
 import re
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +22,7 @@ from offlinekit.datasets.inspection.format_losses import warn_of_losses
 from offlinekit.datasets.spaces import Space
 from offlinekit.errors import DatasetError, FileFormatError
 from offlinekit.ground.action_spaces import JointDiscrete, action_tree, held_space, own_actions
+from offlinekit.ground.callers import warn_caller
 from offlinekit.io import atomic_folder
 from offlinekit.types import Array
 
@@ -72,10 +72,9 @@ def export_minari(dataset: MDPDataset, path: Path | str, *, dataset_id: str | No
             "(next_observations differ from the following rows); write .h5 or .npz"
         )
     if not dataset.final_known.all():
-        warnings.warn(
+        warn_caller(
             f"the final observation of {int((~dataset.final_known).sum())} episodes was not recorded; "
-            "Minari requires one, so the last one is written again",
-            stacklevel=2,
+            "Minari requires one, so the last one is written again"
         )
     _warn_of_losses(dataset)
     writer = _Writer(dataset)

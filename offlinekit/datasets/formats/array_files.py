@@ -21,6 +21,8 @@ from offlinekit.load_budget import budget_of, budgeted
 from offlinekit.types import Array
 
 SUFFIXES = (".npz", ".h5", ".hdf5")
+SHOWN = 16
+"""Arrays that a message lists."""
 DAMAGE = (OSError, EOFError, ValueError, KeyError, RuntimeError, TypeError, zipfile.BadZipFile, zlib.error)
 """Errors of a damaged NPZ file."""
 
@@ -96,6 +98,24 @@ def names_in(path: Path) -> list[str]:
     with hdf5.open_hdf5(path) as file:
         file.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
     return names
+
+
+def described(path: Path) -> str:
+    """Returns the arrays of a file or folder with their shapes, for people; "" where it is none of the three."""
+    names = names_in(path)
+    shown = []
+    for name in names[:SHOWN]:
+        shape = _shape(path, name)
+        shown.append(name if shape is None else f"{name} {shape}")
+    return ", ".join(shown) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+
+
+def _shape(path: Path, name: str) -> list[int] | None:
+    """Returns the shape of an array in HDF5, whose header says it at no cost."""
+    if path.is_dir() or zipfile.is_zipfile(path):
+        return None
+    with hdf5.open_hdf5(path) as file:
+        return list(file[name].shape)
 
 
 def read_arrays(path: Path, names: Iterable[str]) -> dict[str, Array]:

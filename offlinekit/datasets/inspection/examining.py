@@ -10,12 +10,12 @@ from offlinekit.datasets import schema
 from offlinekit.datasets.draft import Draft
 from offlinekit.datasets.editing.dropping import without_nonfinite
 from offlinekit.datasets.editing.ordering import in_file
-from offlinekit.datasets.findings import Fault, Finding
+from offlinekit.datasets.findings import Finding
 from offlinekit.datasets.inspection.doubts import doubts_of
 from offlinekit.datasets.inspection.notes import notes_of
 from offlinekit.datasets.inspection.rules import faults_of
 from offlinekit.datasets.mdp_dataset import MDPDataset
-from offlinekit.datasets.registry import built, read
+from offlinekit.datasets.registry import Env, built, environment_of, read
 from offlinekit.errors import DatasetError, DatasetWarning
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ class Report(NamedTuple):
         faults: What prevents it.
         warnings: What looks wrong.
         notes: What is worth a look, and often right.
+        env: The environment that `get_dataset` gives with the dataset, or None.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Report(NamedTuple):
     faults: list[Finding]
     warnings: list[Finding]
     notes: list[Finding]
+    env: Env | None = None
 
     @property
     def is_sound(self) -> bool:
@@ -69,18 +71,24 @@ def examine(name: str | PathLike[str], /, **options: Any) -> Report:
         warnings.simplefilter("always")
         try:
             result = read(name, **options)
-        except Fault as error:
-            return Report(fspath(name), None, list(error.findings), [], [])
         except DatasetError as error:
-            return Report(fspath(name), None, [_as_finding("fault", str(error))], [], [])
+            faults = list(error.findings) or [_as_finding("fault", str(error))]
+            return Report(fspath(name), None, faults, [], [])
+        is_built = isinstance(
+            result.columns, MDPDataset
+        )  # Its doubts were warned of, and are found again below.
+        said = [one for one in caught if not is_built or one.category is not DatasetWarning]
+        n_read = len(caught)
         columns = result.columns if isinstance(result.columns, dict) else schema.columns_of(result.columns)
         draft = without_nonfinite(Draft(columns), result.nonfinite)
         faults = in_file(columns if result.nonfinite == "refuse" else {}, faults_of(draft))
         dataset = None if faults else built(result)
-    said = [_as_finding("warning", str(one.message)) for one in caught if one.category is not DatasetWarning]
+        env = None if dataset is None else environment_of(result, dataset)
+    said += [one for one in caught[n_read:] if one.category is not DatasetWarning]
+    of_reader = [_as_finding("warning", str(one.message)) for one in said]
     if faults:
-        return Report(fspath(name), None, faults, said, [])
-    return Report(fspath(name), dataset, [], [*doubts_of(draft), *said], list(notes_of(draft)))
+        return Report(fspath(name), None, faults, of_reader, [])
+    return Report(fspath(name), dataset, [], [*doubts_of(draft), *of_reader], list(notes_of(draft)), env)
 
 
 def _as_finding(severity: Severity, text: str) -> Finding:

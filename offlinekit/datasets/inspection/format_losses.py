@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from offlinekit.datasets import schema, spaces
 from offlinekit.errors import DatasetWarning
+from offlinekit.ground.callers import warn_caller
 
 if TYPE_CHECKING:
     from offlinekit.datasets.mdp_dataset import MDPDataset
@@ -43,10 +43,9 @@ def warn_of_losses(
         if key not in known and value is not None
     ]
     if lost:
-        warnings.warn(
+        warn_caller(
             f"{format} cannot hold {', '.join(lost)}, left out of the file; write .h5 to keep all",
             DatasetWarning,
-            stacklevel=3,
         )
 
 

@@ -6,7 +6,6 @@ does not read, it is somebody's own, and the reader of buffers takes it by the n
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from offlinekit.datasets.formats import hdf5
 from offlinekit.datasets.formats.array_files import names_in
 from offlinekit.datasets.formats.arrow import parquet_names
 from offlinekit.errors import DatasetWarning
+from offlinekit.ground.callers import warn_caller
 
 USUAL: Mapping[str, tuple[str, ...]] = {
     "observations": ("observations", "obs", "states", "state", "observation", "context", "contexts"),
@@ -69,19 +69,17 @@ def columns_beside(names: Collection[str], keys: Collection[str]) -> list[str]:
 
 def warn_of_unread(path: Path, reader: str, keys: Iterable[str]) -> None:
     """Warns of usual columns in a file of which no reader reads all."""
-    warnings.warn(
+    warn_caller(
         f"{', '.join(keys)} of {path} are not read by {reader!r}, the only reader of such a file: rename its keys to "
         "those of docs/formats.md, or save them in a format that has them",
         DatasetWarning,
-        stacklevel=5,
     )
 
 
 def warn_of_left(path: Path, reader: str, keys: Iterable[str]) -> None:
     """Warns of keys of a format that are left out, as another reader takes the file for its other columns."""
-    warnings.warn(
+    warn_caller(
         f"{path} has other columns than files of {reader!r} have, so it is read by its usual keys; left "
         f"out: {', '.join(keys)}; pass format={reader!r} if it is one, or name keys by options",
         DatasetWarning,
-        stacklevel=5,
     )

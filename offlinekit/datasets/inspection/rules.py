@@ -16,11 +16,11 @@ from gymnasium import spaces
 from offlinekit.datasets import schema, validation
 from offlinekit.datasets.draft import Draft
 from offlinekit.datasets.episodes import denied_ends
-from offlinekit.datasets.findings import Fault, Finding, fault
+from offlinekit.datasets.findings import Finding, fault, findings_of
 from offlinekit.datasets.inspection.text_rules import broken_text, no_tokens
 from offlinekit.datasets.spaces import outside, unfit
 from offlinekit.envs.legal_actions import LEGAL_ACTIONS, OBSERVATIONS, legal_of
-from offlinekit.errors import did_you_mean
+from offlinekit.errors import DatasetError, did_you_mean
 from offlinekit.ground.action_spaces import output_numbers, part_sizes, without_choice
 from offlinekit.types import Array
 
@@ -81,6 +81,31 @@ def unknown_names(draft: Draft) -> Iterator[Finding]:
     for name in draft.given.keys() - set(known):
         fix = f"keep a column of your own in extras={{{name!r}: ...}}"
         yield fault(name, f"is no column of a dataset{did_you_mean(name, known)}", fix)
+
+
+def rows_by_episode(draft: Draft) -> Iterator[Finding]:
+    """Finds rewards in one list or row an episode, in place of one number a row."""
+    seen, rewards = (draft.given.get(name) for name in ("observations", "rewards"))
+    if not isinstance(seen, list | np.ndarray) or not isinstance(rewards, list | np.ndarray):
+        return
+    if (
+        not len(seen) == len(rewards) > 0
+        or any(
+            np.ndim(each) != 1
+            or not isinstance(rows, list | np.ndarray)
+            or len(each) != len(rows)  # [N, 1] beside images, say.
+            or np.shape(rows[:1])[1:] == ()
+            for each, rows in zip(rewards, seen, strict=True)
+        )
+    ):
+        return
+    if all(len(each) == 1 for each in rewards):
+        return
+    fix = (
+        "put their rows below one another, np.concatenate(x) for every column, and say where episodes end by "
+        "episode_terminals=np.concatenate([np.arange(len(x)) == len(x) - 1 for x in rewards])"
+    )
+    yield fault("rewards", f"must be one number a row, got {len(rewards)} episodes of their own", fix)
 
 
 def unreadable(draft: Draft) -> Iterator[Finding]:
@@ -148,16 +173,16 @@ def wrong_observation_space(draft: Draft) -> Iterator[Finding]:
     if draft.given.get("observation_space") is not None and observations is not None:
         try:
             yield from unfit(observations, draft.observation_space)
-        except Fault as error:
-            yield from error.findings
+        except DatasetError as error:
+            yield from findings_of(error)
 
 
 def wrong_facts(draft: Draft) -> Iterator[Finding]:
     """Finds metadata that JSON cannot hold, reference scores that are equal or no numbers, and masks of no member."""
     try:
         yield from _wrong_scores(draft.metadata)
-    except Fault as error:
-        yield from error.findings
+    except DatasetError as error:
+        yield from findings_of(error)
     size = draft.given.get("mask_size", 1)
     if draft.given.get("create_mask") and not (isinstance(size, int | np.integer) and size >= 1):
         yield fault("mask_size", f"must be at least 1, got {size!r}", "give the number of ensemble members")
@@ -236,6 +261,7 @@ def no_log_probs(
 
 STRUCTURE: tuple[Rule, ...] = (
     unknown_names,
+    rows_by_episode,
     unreadable,
     wrong_lengths,
     contradicting_ends,

@@ -7,7 +7,6 @@ ended. The names are those of the Open Bandit Pipeline's feedback, and others in
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from offlinekit.datasets.source import Source
 from offlinekit.datasets.spaces import Space
 from offlinekit.datasets.validation import as_vector, check_columns
 from offlinekit.errors import DatasetError, DatasetWarning
+from offlinekit.ground.callers import warn_caller
 from offlinekit.types import Array
 
 CONTEXT = ("context", "contexts")
@@ -60,11 +60,10 @@ def read(path: Path, *, action_space: Space | None = None) -> Columns:
 
 def warn_of_rounds() -> None:
     """Warns that each row is taken for an episode of its own."""
-    warnings.warn(
+    warn_caller(
         "propensities, and nothing that says episode, time or end: a logged bandit, each row is an episode of its own; "
         "name the column of episodes if rows follow one another",
         DatasetWarning,
-        stacklevel=4,
     )
 
 

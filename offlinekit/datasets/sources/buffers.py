@@ -22,7 +22,8 @@ from offlinekit.datasets.schema import Columns
 from offlinekit.datasets.source import Source
 from offlinekit.datasets.spaces import Space, clip
 from offlinekit.datasets.validation import as_flags, check_length
-from offlinekit.errors import FileFormatError, did_you_mean
+from offlinekit.errors import DatasetWarning, FileFormatError, did_you_mean
+from offlinekit.ground.callers import warn_caller
 from offlinekit.types import Array
 
 FLAGS = ("terminals", "dones", "not_dones")
@@ -88,12 +89,18 @@ def read(
         for name, key in keys.items()
         if key is not None and name in schema.FLAT and name not in FLAGS
     }
-    wanted |= {name: keys[name] or name for name in (*schema.REQUIRED[:3], flag)}
+    is_cut = bool(keys["timeouts"] or keys["episode_terminals"])  # So that nothing has to end the MDP.
+    flags = [] if is_cut and not keys[flag] else [flag]
+    wanted |= {name: keys[name] or name for name in (*schema.REQUIRED[:3], *flags)}
     _check_keys(wanted, names, path)
     bounds = keys[bound] or bound if bound else ""
     arrays = read_arrays(path, filter(None, [*wanted.values(), bounds]))
     columns: dict[str, Any] = {name: arrays[key] for name, key in wanted.items()}
-    if flag != "terminals":
+    if not flags:
+        if not timeouts and not episode_terminals:
+            _warn_of_no_terminals(path, keys)
+        columns["terminals"] = np.zeros(len(columns["rewards"]), np.bool_)
+    elif flag != "terminals":
         columns |= _ends_of(columns, flag, wanted[flag], step_limit)
         del columns[flag]
     if bound is not None:
@@ -101,6 +108,16 @@ def read(
     if clip_actions:
         columns["actions"] = clip(columns["actions"], action_space)
     return {**columns, "action_space": action_space}
+
+
+def _warn_of_no_terminals(path: Path, keys: Mapping[str, str | None]) -> None:
+    key = keys["timeouts"] or keys["episode_terminals"]
+    warn_caller(
+        f"{path} has {key}, but no terminals: every end is taken for a timeout, with a future to count; "
+        f"name the key of terminals, or pass {'timeouts' if keys['timeouts'] else 'episode_terminals'}={key!r} if "
+        "nothing ended the MDP",
+        DatasetWarning,
+    )
 
 
 def _bound(keys: Mapping[str, str | None], flag: str) -> str | None:
@@ -147,10 +164,10 @@ def _ends_of(columns: Columns, flag: str, key: str, step_limit: int | None) -> C
 
 
 def recognises(path: Path) -> bool:
-    """Returns whether a file has columns under usual names, and ends by `terminals`, `dones` or `not_dones`."""
+    """Returns whether a file has columns under usual names, flags of ends among them."""
     names = names_in(path)
     return all(_usual(names, name) for name in schema.REQUIRED[:3]) and any(
-        _usual(names, name) for name in FLAGS
+        _usual(names, name) for name in (*FLAGS, "timeouts", "episode_terminals")
     )
 
 
@@ -159,6 +176,7 @@ SOURCE = Source(
     suffixes=SUFFIXES,
     folders="*.npy, one array a file",
     recognises=recognises,
+    holds_keys=lambda path: bool(names_in(path)),
     is_last_resort=True,
     keys=tuple(key for keys in USUAL.values() for key in keys),
     naming=NAMING,

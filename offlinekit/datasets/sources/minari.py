@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from offlinekit.datasets.schema import Columns
 from offlinekit.datasets.source import Source
 from offlinekit.datasets.spaces import Space, clip
 from offlinekit.errors import DatasetError, DownloadError, FileFormatError
+from offlinekit.ground.callers import warn_caller
 
 
 def data_folder() -> Path:
@@ -145,7 +145,7 @@ def _without_text(space: Space) -> Space:
     if kept is None:
         raise DatasetError(f"observations of {space} are texts alone, which no column holds")
     if kept != space:
-        warnings.warn("texts among the observations are left out, as no column holds them", stacklevel=4)
+        warn_caller("texts among the observations are left out, as no column holds them")
     return kept
 
 

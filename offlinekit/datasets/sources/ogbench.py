@@ -11,7 +11,6 @@ at the row before, too), `next_observations` say that there are none, and `masks
 from __future__ import annotations
 
 import inspect
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +25,7 @@ from offlinekit.datasets.source import Source
 from offlinekit.datasets.spaces import Space, clip
 from offlinekit.datasets.validation import as_flags, check_columns
 from offlinekit.errors import DatasetError, DatasetWarning
+from offlinekit.ground.callers import warn_caller
 from offlinekit.types import Array
 
 if TYPE_CHECKING:
@@ -140,11 +140,10 @@ def _rewarded(
     n_rows = len(columns["observations"])
     ended = ~as_flags(columns["masks"], "masks") if "masks" in columns else np.zeros(n_rows, np.bool_)
     if "masks" in columns and not ended.any():
-        warnings.warn(
+        warn_caller(
             "masks are never cleared, so that the MDP ends nowhere and terminals are timeouts, as in OGBench: pass "
             "format='npz' if terminals end the MDP, and masks are those of padding",
             DatasetWarning,
-            stacklevel=5,
         )
     return columns["rewards"], ended
 

@@ -7,7 +7,6 @@ is 0, its last row is the terminal observation alone.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import islice
@@ -26,6 +25,7 @@ from offlinekit.datasets.formats.tfrecord import read_parsed
 from offlinekit.datasets.source import Source
 from offlinekit.envs.atari import SIDE, check_game, clipped, described, game_of
 from offlinekit.errors import FileFormatError
+from offlinekit.ground.callers import warn_caller
 from offlinekit.types import Array
 
 N_SHARDS = {"atari": 100, "atari_episodes": 100, "atari_episodes_ordered": 50}
@@ -106,9 +106,8 @@ def _kept(path: Path, parse: Callable[[bytes], Raw | None], limit: int | None) -
             yield raw._replace(place=f"{path}: record {record.number}, at byte {record.offset:,}")
         n_left_out += raw is None
     if n_left_out:
-        warnings.warn(
-            f"{path}: {n_left_out:,} Examples are left out, whose frames do not go on or that hold no step",
-            stacklevel=2,
+        warn_caller(
+            f"{path}: {n_left_out:,} Examples are left out, whose frames do not go on or that hold no step"
         )
 
 

@@ -8,7 +8,6 @@ one another; else an episode ends at `dones`.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ from offlinekit.datasets.source import Source
 from offlinekit.datasets.spaces import Space, clip
 from offlinekit.datasets.validation import as_flags, named_leaves
 from offlinekit.errors import DatasetWarning, FileFormatError
+from offlinekit.ground.callers import warn_caller
 from offlinekit.load_budget import budget_of
 from offlinekit.types import Array, rows
 
@@ -166,9 +166,7 @@ def _joined(parts: list[dict[str, Any]]) -> dict[str, Any]:
         text = f"{name!r} is in {n_parts} of {len(parts)} batches"
         if name not in SPARE:
             raise FileFormatError(f"{text}, expected in all or none; write those that lack it again")
-        warnings.warn(
-            f"{text}, so that it is left out; read those that have it apart", DatasetWarning, stacklevel=5
-        )
+        warn_caller(f"{text}, so that it is left out; read those that have it apart", DatasetWarning)
         shared.remove(name)
     return {name: join([part[name] for part in parts], f"the batches' {name}") for name in shared}
 

@@ -7,7 +7,6 @@ that robomimic learns from; what they mean was chosen when the observations were
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +22,7 @@ from offlinekit.datasets.source import Source
 from offlinekit.datasets.spaces import Space, clip
 from offlinekit.datasets.validation import as_flags, check_columns
 from offlinekit.errors import DatasetError, DatasetWarning, FileFormatError, did_you_mean
+from offlinekit.ground.callers import warn_caller
 from offlinekit.types import Array, ArrayTree, map_tree, rows
 
 if TYPE_CHECKING:
@@ -144,11 +144,10 @@ def _with_features(array: Array) -> Array:
 
 def _warn_of_early(early: Array) -> None:
     if early.any():
-        warnings.warn(
+        warn_caller(
             f"'dones' is set at {int(early.sum())} rows before the end of their demonstration, the first of them row "
             f"{int(np.argmax(early))}, as where success lasts; only the last row of each ends it",
             DatasetWarning,
-            stacklevel=4,
         )
 
 

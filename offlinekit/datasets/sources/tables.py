@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import inspect
 import re
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -25,9 +24,11 @@ from offlinekit.datasets.schema import Columns
 from offlinekit.datasets.source import Source
 from offlinekit.datasets.sources.bandits import log_propensities, warn_of_rounds
 from offlinekit.datasets.spaces import Space, clip
+from offlinekit.datasets.tabular.one_episode import warn_of_one_episode
 from offlinekit.datasets.tabular.table_frames import read_frame
 from offlinekit.datasets.validation import as_array
 from offlinekit.errors import DatasetError, DatasetWarning, did_you_mean, require
+from offlinekit.ground.callers import warn_caller
 from offlinekit.ground.category_space import CategorySpace
 from offlinekit.ground.hints import answers_guesses
 from offlinekit.tables.guessing import COMMA, THOUSANDS
@@ -51,7 +52,7 @@ def from_dataframe(
     frame: pd.DataFrame,
     *,
     schema: SchemaLike | None = None,
-    observations: Sequence[str] = (),
+    observations: str | Sequence[str] = (),
     action: str | Sequence[str] = (),
     reward: str = "",
     episode: str | None = None,
@@ -74,7 +75,7 @@ def from_dataframe(
         frame: The table.
         schema: What its columns mean, in place of the names below: a `TableSchema`, its data or its file. Texts, times
             and gaps become numbers by it, labels actions; the dataset keeps it, and so do policies that learn from it.
-        observations: Columns of the observation, in order.
+        observations: Column of the observation, or several in order.
         action: Column of the action, or several of a continuous one. Integer columns are discrete.
         reward: Column of the reward that the row's action earned.
         episode: Column that names the episode, of any type. Rows are put together by it, episodes in order
@@ -89,8 +90,9 @@ def from_dataframe(
         clip_actions: Whether to clip continuous actions into action_space.
         name: Of the dataset.
         metadata: Kept with the dataset.
-        bandit: Whether each row is an episode of its own, after which the MDP ends; None takes it so, with a warning,
-            if propensities are named and no column says episode, time or end.
+        bandit: Whether each row is an episode of its own, after which the MDP ends; False says that all rows are one
+            episode where no column says otherwise. None warns of that, and takes each row for an episode, with a
+            warning, if propensities are named and no column says episode, time or end.
         nonfinite: As of MDPDataset.
 
     Raises:
@@ -107,7 +109,7 @@ def _columns(
     frame: pd.DataFrame,
     *,
     schema: SchemaLike | None = None,
-    observations: Sequence[str] = (),
+    observations: str | Sequence[str] = (),
     action: str | Sequence[str] = (),
     reward: str = "",
     episode: str | None = None,
@@ -123,6 +125,7 @@ def _columns(
 ) -> Columns:
     """Returns arguments of MDPDataset; `from_dataframe` documents the options."""
     plan = None if schema is None else as_schema(schema)
+    observations = _listed(observations)
     named = (observations, action, reward, episode, time, terminal, timeout, propensity)
     _check_names(dict(zip(NAMES, named, strict=True)), plan)
     if plan is not None:
@@ -140,6 +143,11 @@ def _columns(
     if bandit is None and propensity is not None and not any((episode, time, terminal, timeout)):
         warn_of_rounds()
         bandit = True
+    if episode is None and bandit is None:
+        acted = _listed(action) if plan is None else [column.name for column in plan.actions]
+        warn_of_one_episode(
+            frame, plan, {*acted, *roles}, [flag[order] for flag in flags if flag is not None]
+        )
     columns: Columns = {
         "rewards": number(reward),
         "terminals": np.full(len(frame), bool(bandit)) if flags[0] is None else flags[0],
@@ -157,7 +165,9 @@ def _columns(
         actions = _joined_columns(frame, _listed(action))
         columns["observations"] = _joined_columns(frame, observations)
         columns["actions"] = clip(actions, action_space) if clip_actions else actions
-    by_episode = SortedColumns(columns, order)  # Once errors have named the rows of the table.
+    ends = {"terminals": terminal, "timeouts": timeout, "episode_terminals": episode}
+    named_ends = {flag: column for flag, column in ends.items() if column is not None}
+    by_episode = SortedColumns(columns, order, named_ends)  # Once errors have named the rows of the table.
     by_episode |= {"episode_terminals": last, **facts}
     return by_episode
 
@@ -215,11 +225,10 @@ def _warn_of_unknown(frame: pd.DataFrame, plan: TableSchema) -> None:
             others = cells[column.numbers(cells) == len(column.categories)]
             labels = sorted({label_of(cell) for cell in others} - {UNKNOWN})
             if labels:
-                warnings.warn(
+                warn_caller(
                     f"column {column.name!r} has {len(others):,} rows of labels that are none of its categories, "
                     f"such as {labels[0]!r}: they become {UNKNOWN!r}; declare them if they are not",
                     DatasetWarning,
-                    stacklevel=5,
                 )
 
 

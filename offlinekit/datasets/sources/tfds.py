@@ -8,7 +8,6 @@ action earned (SAR); an episode's last step holds only its final observation.
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -30,6 +29,7 @@ from offlinekit.datasets.schema import Columns
 from offlinekit.datasets.source import Source
 from offlinekit.datasets.spaces import Space, clip
 from offlinekit.errors import DatasetError, DatasetWarning, FileFormatError, did_you_mean
+from offlinekit.ground.callers import warn_caller
 from offlinekit.types import Array, ArrayTree, map_tree, rows
 
 Steps: TypeAlias = dict[str, Array]
@@ -76,9 +76,7 @@ def read(
     _check_names(columns, path)
     if left_out:
         texts = ", ".join(sorted(left_out))
-        warnings.warn(
-            f"texts and features of varying size are left out: {texts}", DatasetWarning, stacklevel=3
-        )
+        warn_caller(f"texts and features of varying size are left out: {texts}", DatasetWarning)
     return _columns(columns, observations, alignment, action_space, clip_actions, path)
 
 

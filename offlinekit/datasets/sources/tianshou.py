@@ -6,7 +6,6 @@ ring: rows are read from the oldest on; a VectorReplayBuffer is one ring for eac
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +17,7 @@ from offlinekit.datasets.source import Source
 from offlinekit.datasets.spaces import Space, clip
 from offlinekit.datasets.validation import as_flags, check_columns
 from offlinekit.errors import FileFormatError
+from offlinekit.ground.callers import warn_caller
 from offlinekit.types import Array, first_leaf, rows
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def read(path: Path, *, action_space: Space | None = None, clip_actions: bool = 
         check_columns(columns, "rew")
         order, last = _rings(file, len(first_leaf(columns["rew"])), path)
     if skipped:
-        warnings.warn(f"{path} holds pickled objects, which are not read: {', '.join(skipped)}", stacklevel=3)
+        warn_caller(f"{path} holds pickled objects, which are not read: {', '.join(skipped)}")
     columns = {key: rows(column, order) for key, column in columns.items()}
     nothing = np.zeros(len(order), np.bool_)
     stated = "terminated" if "terminated" in columns else "done"

@@ -283,7 +283,7 @@ def test_tables_warn_of_doubts() -> None:
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame({"clock": 1_700_000_000 + np.arange(N), "a": np.arange(N) % 2, "r": np.ones(N)})
     with pytest.warns(DatasetWarning, match="observations are int64, of which float32 loses up to 11"):
-        from_dataframe(frame, observations=["clock"], action="a", reward="r")
+        from_dataframe(frame, observations=["clock"], action="a", reward="r", bandit=False)
 
 
 SILENT = {

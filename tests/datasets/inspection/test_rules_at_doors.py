@@ -22,10 +22,9 @@ from offlinekit.datasets import (
     schema,
     unregister_dataset,
 )
-from offlinekit.datasets.findings import Fault
 from offlinekit.datasets.inspection.examining import examine
 from offlinekit.datasets.inspection.rules import find_faults
-from offlinekit.errors import DatasetError, FileFormatError
+from offlinekit.errors import DatasetError, DatasetWarning, FileFormatError
 
 
 @pytest.mark.parametrize("case", BROKEN)
@@ -34,7 +33,7 @@ def test_building_refuses_what_the_list_has(case: str) -> None:
     found = find_faults(columns)
     assert found[0].field == field
     assert all(finding.severity == "fault" and finding.message and finding.fix for finding in found)
-    with pytest.raises(Fault) as raised:
+    with pytest.raises(DatasetError) as raised:
         MDPDataset(**columns)
     assert raised.value.findings == tuple(found)
     assert str(raised.value) == found[0].text
@@ -55,10 +54,14 @@ def test_what_is_sound_is_built_and_has_no_fault() -> None:
 
 
 def test_a_fault_survives_another_process() -> None:
-    with pytest.raises(Fault) as raised:
+    with pytest.raises(DatasetError) as raised:
         MDPDataset(**BROKEN["rewards: NaN"][0])
     again = pickle.loads(pickle.dumps(raised.value))
-    assert (type(again), str(again), again.findings) == (Fault, str(raised.value), raised.value.findings)
+    assert (type(again), str(again), again.findings) == (
+        DatasetError,
+        str(raised.value),
+        raised.value.findings,
+    )
 
 
 @pytest.fixture
@@ -175,6 +178,23 @@ def test_tables(case: str) -> None:
         "reward": "rewards",
         "terminal": "terminals",
     }
-    with pytest.raises(Fault) as raised:
+    with pytest.raises(DatasetError) as raised:
         from_dataframe(frame, **names)
     assert field in raised.value.findings[0].field
+
+
+def test_an_error_is_called_as_documents_call_it_and_a_warning_points_at_the_call(tmp_path):
+    path = tmp_path / "x.npz"
+    np.savez(
+        path, observations=np.zeros((4, 2)), actions=[0, 2] * 2, rewards=np.ones(4), terminals=[0, 1] * 2
+    )
+    with pytest.raises(DatasetError) as raised:
+        MDPDataset(np.zeros((2, 1)), [0, 1], [np.nan, 0.0], [0, 1])
+    assert type(raised.value) is DatasetError
+    for build in (
+        lambda: get_dataset(path),
+        lambda: MDPDataset(np.zeros((2, 1)), [0, 2], np.zeros(2), [0, 1]),
+    ):
+        with pytest.warns(DatasetWarning, match="actions skip 1 of the numbers") as caught:
+            build()
+        assert [one.filename for one in caught] == [__file__]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import h5py
 import numpy as np
 import package_layouts as layouts
 import pytest
@@ -47,3 +48,56 @@ def test_keys_may_be_named(tmp_path: Path) -> None:
         get_dataset(path, dones="endd")
     with pytest.raises(DatasetError, match="timeouts has 2 rows, expected 6"):
         get_dataset(layouts.buffer_hdf5(tmp_path, timeouts=np.zeros(2)))
+
+
+ODD = {
+    "state": np.zeros((6, 2)),
+    "torque": np.ones((6, 1)),
+    "gain": np.arange(6.0),
+    "over": [0, 0, 1, 0, 0, 1],
+}
+KEYS = {"observations": "state", "actions": "torque", "rewards": "gain"}
+
+
+def written(path, columns):
+    if path.suffix == ".npz":
+        np.savez(path, **columns)
+    elif path.suffix == ".h5":
+        with h5py.File(path, "w") as file:
+            for name, column in columns.items():
+                file[name] = column
+    else:
+        path.mkdir()
+        for name, column in columns.items():
+            np.save(path / f"{name}.npy", column)
+    return path
+
+
+@pytest.mark.parametrize("name", ["x.npz", "x.h5", "x"])
+def test_keys_of_ones_own_in_any_flat_file(name, tmp_path):
+    """Named by options alone; time limits are enough of ends."""
+    path = written(tmp_path / name, ODD)
+    dataset, _ = get_dataset(path, **KEYS, timeouts="over")
+    assert (dataset.episode_ends.tolist(), int(dataset.terminals.sum())) == ([3, 6], 0)
+    assert dataset.rewards.tolist() == [0, 1, 2, 3, 4, 5]
+    dataset, _ = get_dataset(path, **KEYS, terminals="over")
+    assert (dataset.episode_ends.tolist(), int(dataset.terminals.sum())) == ([3, 6], 2)
+
+
+def test_a_file_of_unknown_keys_is_described(tmp_path):
+    said = r"which holds gain \[6\], over \[6\], state \[6, 2\], torque \[6, 1\]; name its arrays .* observations='s'"
+    with pytest.raises(FileFormatError, match=said):
+        get_dataset(written(tmp_path / "x.h5", ODD))
+
+
+@pytest.mark.parametrize("name", ["x.npz", "x.h5", "x"])
+@pytest.mark.parametrize("key", ["truncated", "episode_terminals"])
+def test_usual_keys_without_terminals(name, key, tmp_path):
+    usual = dict(zip(("obs", "actions", "rewards", key), ODD.values(), strict=True))
+    path = written(tmp_path / name, usual)
+    with pytest.warns(DatasetWarning, match=f"has {key}, but no terminals") as caught:
+        dataset, _ = get_dataset(path)
+    assert caught[0].filename == __file__
+    assert (dataset.episode_ends.tolist(), int(dataset.timeouts.sum())) == ([3, 6], 2)
+    option = "timeouts" if key == "truncated" else key
+    assert get_dataset(path, **{option: key})[0].episode_ends.tolist() == [3, 6]

@@ -11,6 +11,7 @@ import pytest
 from gymnasium import spaces
 
 from offlinekit.datasets import from_dataframe, get_dataset
+from offlinekit.datasets.inspection.examining import examine
 from offlinekit.errors import DatasetError, DatasetWarning, FileFormatError, MissingExtraError
 
 pandas = pytest.importorskip("pandas")
@@ -101,7 +102,7 @@ def test_csv_by_path(tmp_path: Path) -> None:
         (
             {"died": [1, 0, 0, 0, 0]},
             {"terminal": "died"},
-            "terminals must not be set where episode_terminals is not, got 1 at row 0",
+            "column 'died' says that an episode ends where column 'patient' goes on at row 0",
         ),
     ],
 )
@@ -203,15 +204,17 @@ def test_texts_are_no_order_of_time() -> None:
     ],
 )
 def test_times_that_have_an_order(times: Any) -> None:
-    assert from_dataframe(clocked(times), **CLOCKED).observations[:, 0].tolist() == [1, 0, 2]
+    assert from_dataframe(clocked(times), **CLOCKED, bandit=False).observations[:, 0].tolist() == [1, 0, 2]
 
 
 def test_missing_steps_are_warned_of() -> None:
     times = np.delete(np.arange(41), 20)  # 39 steps: 38 of 1 and one of 2.
     with pytest.warns(DatasetWarning, match="column 't' rises by 1, but misses steps in 1 places"):
-        from_dataframe(clocked(times), **CLOCKED)
-    from_dataframe(clocked(np.cumsum(np.arange(40) % 3 + 1)), **CLOCKED)  # Irregular: no count of steps.
-    from_dataframe(clocked(times.astype(float)), **CLOCKED)
+        from_dataframe(clocked(times), **CLOCKED, bandit=False)
+    from_dataframe(
+        clocked(np.cumsum(np.arange(40) % 3 + 1)), **CLOCKED, bandit=False
+    )  # Irregular: no count of steps.
+    from_dataframe(clocked(times.astype(float)), **CLOCKED, bandit=False)
 
 
 def test_episodes_of_a_file_are_named_by_text(tmp_path: Path) -> None:
@@ -253,7 +256,7 @@ def test_a_damaged_gzip_is_said(tmp_path: Path) -> None:
 
 def test_columns_of_lists(tmp_path: Path) -> None:
     frame = pandas.DataFrame({"s": [[1.0, 2.0], [3.0, 4.0]], "a": [[0.5], [0.25]], "r": [1, 2], "x": [9, 8]})
-    named = {"observations": ["s", "x"], "action": "a", "reward": "r"}
+    named: dict[str, Any] = {"observations": ["s", "x"], "action": "a", "reward": "r", "bandit": False}
     (tmp_path / "a.csv").write_text('s,a,r,x\n"[1, 2]",[0.5],1,9\n"[3, 4]",[0.25],2,8\n')
     frame.to_parquet(tmp_path / "a.parquet")
     read = [get_dataset(tmp_path / name, **named)[0] for name in ("a.csv", "a.parquet")]
@@ -351,3 +354,44 @@ def test_names_of_episodes_are_texts_with_a_schema_and_without(name: str, tmp_pa
         with pytest.raises(DatasetError, match="column 'id' has no value at row 2"):
             get_dataset(path, **options)
         path.write_text(path.read_text().replace("\n,3", "\nb,3"))
+
+
+def test_a_table_without_episodes_is_warned_of(tmp_path: Path) -> None:
+    """In Python, from a file, by a schema and by `examine`; not where an end is flagged or the caller knows."""
+    frame = table().drop(columns="day")
+    seen: dict[str, Any] = {"observations": ["pulse"], "action": "dose", "reward": "score"}
+    said = r"no column says where episodes begin: 5 rows are taken as one episode.* such as 'patient'"
+    with pytest.warns(DatasetWarning, match=said) as caught:
+        assert from_dataframe(frame, **seen).n_episodes == 1
+    assert caught[0].filename == __file__
+    (remedy,) = re.findall(r"\((episode=.*?)\)", str(caught[0].message))
+    assert from_dataframe(frame, **seen, **eval(f"dict({remedy})")).n_episodes == 2
+    frame.to_csv(tmp_path / "x.csv", index=False)
+    with pytest.warns(DatasetWarning, match=said):
+        get_dataset(tmp_path / "x.csv", **seen)
+    report = examine(tmp_path / "x.csv", **seen)
+    assert [w.message for w in report.warnings if "no column says" in w.message]
+    column = {"name": "pulse", "kind": "number"}
+    actions = [{"name": "dose", "kind": "category", "categories": ["0", "1", "2"]}]
+    schema: dict[str, Any] = {"observations": [column], "actions": actions, "reward": "score"}
+    with pytest.warns(DatasetWarning, match=rf"{said}.*\(episode: patient in the schema\)"):
+        from_dataframe(frame, schema=schema)
+    assert from_dataframe(frame, schema={**schema, "episode": "patient"}).n_episodes == 2
+    assert from_dataframe(frame, schema=schema, bandit=False).n_episodes == 1
+    assert from_dataframe(frame, **seen, bandit=True).n_episodes == 5
+    assert from_dataframe(frame, **seen, terminal="died").n_episodes == 2
+
+
+def test_one_column_may_be_a_text() -> None:
+    dataset = from_dataframe(table(), **{**NAMES, "observations": "pulse"})
+    assert dataset.observations.shape == (5, 1)
+
+
+def test_an_end_within_an_episode_is_said_in_words_of_the_table() -> None:
+    frame = table(died=[0, 0, 1, 0, 1]).drop(columns="day")
+    with pytest.raises(DatasetError, match=r"column 'died' .* column 'patient' goes on at row 2") as raised:
+        from_dataframe(frame, **NAMES, terminal="died")
+    remedies = re.findall(r"leave (\w+)=", str(raised.value))
+    given = {**NAMES, "terminal": "died"}
+    ends = [from_dataframe(frame, **{**given, name: None}).episode_ends.tolist() for name in remedies]
+    assert (remedies, ends) == (["terminal", "episode"], [[2, 5], [3, 5]])
