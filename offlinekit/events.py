@@ -3,8 +3,20 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import MutableMapping
+from typing import Any
 
 import structlog
+
+
+def in_words(_: object, __: str, event: MutableMapping[str, Any]) -> str:
+    """Returns an event as a line: what happened, then each fact of it by name; a warning says that it is one."""
+    facts = dict(event)
+    said, level = facts.pop("event"), facts.pop("level", "")
+    begin = "Warning: " if level == "warning" else ""
+    return (
+        f"{begin}{said}{': ' if facts else ''}{', '.join(f'{name} {value}' for name, value in facts.items())}"
+    )
 
 
 def get_logger() -> structlog.stdlib.BoundLogger:
@@ -16,7 +28,7 @@ def get_logger() -> structlog.stdlib.BoundLogger:
             structlog.stdlib.filter_by_level,
             structlog.stdlib.add_log_level,
             structlog.processors.format_exc_info,
-            structlog.processors.KeyValueRenderer(key_order=["event"]),
+            in_words,
         ],
     )
     return logger
