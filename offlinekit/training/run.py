@@ -433,7 +433,7 @@ def nothing_left(whose: str, done: int, n_steps: int, unit: str = "update") -> V
     """Returns what is raised if all updates, or environment steps, are taken already."""
     return ValueError(
         f"{whose} has taken {done} {unit}s already, n_steps={n_steps} asks for no more; give a larger n_steps "
-        "(--steps) to go on"
+        "to go on (--steps on the command line)"
     )
 
 
