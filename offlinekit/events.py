@@ -10,13 +10,12 @@ import structlog
 
 
 def in_words(_: object, __: str, event: MutableMapping[str, Any]) -> str:
-    """Returns an event as a line: what happened, then each fact of it by name; a warning says that it is one."""
+    """Returns an event as a line: what happened, facts by name, reason and remedy; warnings say that they are."""
     facts = dict(event)
     said, level = facts.pop("event"), facts.pop("level", "")
-    begin = "Warning: " if level == "warning" else ""
-    return (
-        f"{begin}{said}{': ' if facts else ''}{', '.join(f'{name} {value}' for name, value in facts.items())}"
-    )
+    words = "".join(f"; {facts.pop(name)}" for name in ("reason", "remedy") if name in facts)
+    named = ", ".join(f"{name} {value}" for name, value in facts.items())
+    return f"{'Warning: ' * (level == 'warning')}{said}{f' ({named})' if named else ''}{words}"
 
 
 def get_logger() -> structlog.stdlib.BoundLogger:
