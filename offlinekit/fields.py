@@ -121,13 +121,18 @@ def _annotated(name: str, value: object, hint: object) -> object:
         if isinstance(part, Interval):
             number = _number(name, value, kind, f" in {part.text}")
             if not part.contains(number):
-                raise ValueError(f"{name} must be in {part.text}, got {value}")
+                meant = "" if number else _about_zero(name)
+                raise ValueError(f"{name} must be in {part.text}, got {value}{meant}")
             return number
         if isinstance(part, Check):
             value = part.convert(value)
             part.function(value)
             return value
     return checked(name, value, kind)
+
+
+def _about_zero(name: str) -> str:
+    return hint("zero as a value", name)
 
 
 def _number(name: str, value: object, kind: type[Any], where: str) -> float:

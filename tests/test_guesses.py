@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from gymnasium import spaces
 
 import offlinekit
-from offlinekit.algos import DQN, IQL, SAC, Population, catalogue
+from offlinekit.algos import CQL, DQN, IQL, SAC, Population, catalogue
 from offlinekit.cli.main import main
 from offlinekit.configured import Configured, fields_of
 from offlinekit.datasets import TableSchema, get_dataset
@@ -180,6 +180,17 @@ def test_the_remedy_for_a_module_works():
     assert small(encoder=encoder).fit(small_dataset("continuous"), 2, **QUIET).grad_step == 2
 
 
+def test_a_rate_of_zero_is_answered():
+    with pytest.raises(ValueError, match=r"got 0\.0; alpha is fixed .*gap_threshold=None"):
+        CQL(alpha_learning_rate=0.0)
+    with pytest.raises(ValueError, match=r"got 0; the temperature .*1e-12"):
+        SAC(temperature_learning_rate=0)
+
+
+def test_the_cpu_has_torchs_name_too():
+    assert small(device="cpu:0").build(small_dataset("continuous")).impl.device == torch.device("cpu")
+
+
 def test_a_rate_that_is_a_function_is_answered():
     with pytest.raises(TypeError, match="lr_schedule=lambda done: 1 - done"):
         IQL(actor_learning_rate=lambda done: 1e-3 * done)
@@ -223,7 +234,15 @@ def test_each_remedy_works(answered, fitted, tmp_path, monkeypatch):
     about = {
         **{"offlinekit": offlinekit, "copy": copy, "IQL": IQL, "get_dataset": get_dataset},
         **{"get_evaluator": get_evaluator, "on_dataset": on_dataset},
-        **{"algo": algo, "dataset": dataset, "env": env, "x": x, "held_out": held_out},
+        **{
+            "CQL": CQL,
+            "SAC": SAC,
+            "algo": algo,
+            "dataset": dataset,
+            "env": env,
+            "x": x,
+            "held_out": held_out,
+        },
     }
     remedy = answered.remedy.replace(
         "IQL().fit(dataset, n_steps=10)", "IQL(encoder=[8]).fit(dataset, n_steps=2)"
@@ -342,14 +361,50 @@ def test_a_guessed_attribute_is_answered(fitted):
 
 
 @pytest.mark.parametrize(
-    "module", ["offlinekit", "offlinekit.algos", "offlinekit.datasets", "offlinekit.metrics"]
+    "module",
+    ["offlinekit", "offlinekit.algos", "offlinekit.datasets", "offlinekit.metrics", "offlinekit.training"],
 )
 def test_a_guessed_name_of_a_module_is_answered(module):
     place = offlinekit if module == "offlinekit" else getattr(offlinekit, module.partition(".")[2])
     for _, names, _ in entries(module):
-        for name in names.replace("*Config", "IQLConfig").replace("[A-Z]*", "TD3").split():
-            with pytest.raises(AttributeError, match=f"has no attribute '{name}'; "):
+        for name in names.replace("[A-Z]*", "TD3").replace("*", "IQL").split():
+            with pytest.raises(AttributeError, match=f"has no attribute '{name}'; ") as read:
                 getattr(place, name)
+            with pytest.raises(
+                ImportError, match=f"cannot import name '{name}' from '{module}'; "
+            ) as imported:
+                exec(f"from {module} import {name}")
+            assert str(read.value).partition("; ")[2] == str(imported.value).partition("; ")[2]
+            assert not hasattr(place, name)
+            assert getattr(place, name, None) is None
+
+
+def test_imports_of_what_is_there_and_of_what_has_no_answer():
+    from offlinekit import configured  # A submodule that no attribute names.
+
+    assert configured.__name__ == "offlinekit.configured"
+    with pytest.raises(ImportError, match="cannot import name 'qqqq'"):
+        exec("from offlinekit import qqqq")
+    with pytest.raises(AttributeError):
+        offlinekit.__wrapped__  # noqa: B018  # As inspect looks for it.
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("IQLConfig", "IQL(gamma=0.99)"),
+        ("TDErrorEvaluator", "evaluators=['td_error']"),
+        ("StandardObservationScaler", "observation_scaler='standard'"),
+        ("VectorEncoderFactory", "MLPEncoder"),
+        ("ReplayBuffer", "offlinekit.datasets.MDPDataset"),
+        ("get_d4rl", "hopper-medium-v2"),
+        ("preprocessing", "observation_scaler='standard'"),
+    ],
+)
+def test_names_of_the_package_have_answers_of_their_kind(name, words):
+    with pytest.raises(ImportError) as refused:
+        exec(f"from offlinekit import {name}")
+    assert words in str(refused.value)
 
 
 def test_arguments_are_answered(fitted):

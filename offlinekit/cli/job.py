@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import numpy as np
 
 from offlinekit.algos import Population, get_algo
 from offlinekit.cli.options import command_line, given_options, usage
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     import gymnasium
 
     from offlinekit.core.algo import Algo
+    from offlinekit.types import Array
 
 
 @dataclass
@@ -166,6 +169,12 @@ def report(job: Job) -> None:
     judged = {}
     if job.env is not None:
         for algo in job.members:
+            name = type(algo).__name__
+            name = f"{name}, seed {algo.seed}" if len(job.members) > 1 else name
+            last = _last_returns(algo)
+            if last is not None:
+                judged[name] = last
+                continue
             result = evaluate(
                 algo,
                 job.env,
@@ -174,8 +183,7 @@ def report(job: Job) -> None:
                 n_envs=job.fit.get("n_envs"),
                 max_steps=job.fit.get("max_steps"),
             )
-            name = type(algo).__name__
-            judged[f"{name}, seed {algo.seed}" if len(job.members) > 1 else name] = result.returns
+            judged[name] = result.returns
     judged["behaviour (the data)"] = job.returns
     scored = job.dataset.reference_scores is not None
     rows = []
@@ -194,12 +202,23 @@ def report(job: Job) -> None:
     click.echo(f"\n{_budget(job)}")
 
 
+def _last_returns(algo: Algo) -> Array | None:
+    """Returns the returns of the episodes in which a run evaluated its last policy; None if it has not."""
+    table = algo.run_dir and algo.run_dir / "returns.csv"
+    if not algo.history or "eval/return_mean" not in algo.history[-1] or not table or not table.is_file():
+        return None
+    with table.open(newline="") as file:
+        rows = [row["return"] for row in csv.DictReader(file) if int(row["step"]) == algo.grad_step]
+    return np.array(rows, float) if rows else None
+
+
 def _budget(job: Job) -> Budget:
-    """Returns what was spent, with the evaluation of the table."""
+    """Returns what was spent, with the evaluation of the table if the run did not make it."""
     each = job.fit.get("eval_episodes", SETTINGS["eval_episodes"].default)
     spent = Budget()
     for algo in job.members:
-        n = 0 if job.env is None else 1 + sum("eval/return_mean" in row for row in algo.history)
+        n = sum("eval/return_mean" in row for row in algo.history)
+        n += job.env is not None and _last_returns(algo) is None
         spent += Budget(1, algo.grad_step, n, n * each)
     return spent
 

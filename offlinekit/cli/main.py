@@ -62,7 +62,8 @@ class Commands(click.Group):
                 traceback.print_exc()
             raise answered(error, words) if isinstance(error, click.UsageError) else error from None
         except KeyboardInterrupt as error:
-            click.echo(f"Interrupted {error}".rstrip(), err=True)
+            said = str(error)
+            click.echo(f"Interrupted{said if said.startswith(';') else f' {said}'}".rstrip(), err=True)
             sys.exit(PREEMPTED if isinstance(error, Preempted) else INTERRUPTED)
         except BrokenPipeError:  # The reader of the output, such as head, has seen enough.
             sys.stdout = None  # Nothing is left to flush at exit.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -50,7 +51,7 @@ def find(run: Path, which: str, option: str = "RUN_OR_POLICY") -> Found:
 
 
 def locate(run: Path, which: str) -> Found:
-    """Finds a policy.
+    """Finds a policy; of an evolution, its winner.
 
     Args:
         run: A run folder or a policy file.
@@ -67,19 +68,39 @@ def locate(run: Path, which: str) -> Found:
     if run.is_file():
         has_config = (run.parent / "config.json").is_file()
         return Found(run, run_folder.read_config(run.parent) if has_config else {})
+    if (run / "evolution.json").is_file() and not (run / "config.json").is_file():
+        return _winner(run)
     config = run_folder.read_config(run)
     if which == "best":
         best = run / "best.okt"
         if not best.is_file():
-            raise click.BadParameter(
-                f"{run} has no best.okt: it was trained without an environment; use --which last"
+            named = any(config.get(name) for name in ("env_id", "env_note"))
+            why = (
+                "was not evaluated in its environment yet" if named else "was trained without an environment"
             )
+            raise click.BadParameter(f"{run} has no best.okt: it {why}; use --which last")
         check_inside(best)
         return Found(best, config)
     policy = run_folder.policy_of(run)
     if policy.parent != run:
         click.echo(f"Note: the run is not finished; using its checkpoint {policy.name}", err=True)
     return Found(policy, config)
+
+
+def _winner(run: Path) -> Found:
+    """Returns the winner of an evolution, with what its folder says of the environment that judged."""
+    from offlinekit.io import read_small
+
+    winner = run / "winner.okt"
+    if not winner.is_file():
+        raise FileNotFoundError(
+            f"{run} is an evolution that has not ended, so it has no winner.okt; go on with it by offlinekit evolve "
+            f"--resume {run}"
+        )
+    config = json.loads(read_small(run / "evolution.json"))
+    return Found(
+        winner, {name: config[name] for name in ("env_id", "env_kwargs", "env_note") if name in config}
+    )
 
 
 def load(

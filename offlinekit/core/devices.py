@@ -9,7 +9,7 @@ import torch
 
 def check_device(name: str) -> None:
     """Raises ValueError for what is no name of a device."""
-    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
+    if not re.fullmatch(r"auto|cpu(:0)?|cuda(:\d+)?", name):
         gpu = "; a GPU is 'cuda'" if "gpu" in name.lower() else ""
         raise ValueError(f"device must be 'auto', 'cpu', 'cuda' or 'cuda:N', got {name!r}{gpu}")
 
@@ -22,7 +22,7 @@ def find_device(name: str) -> torch.device:
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    device = torch.device(name)
+    device = torch.device("cpu" if name == "cpu:0" else name)
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"device={name!r} needs a GPU that torch can use, and there is none; use 'cpu'")
     return device

@@ -13,6 +13,7 @@ from gymnasium.spaces import Box, Dict, Space, Tuple
 from torch import Tensor
 
 from offlinekit.configured import check_names, fields_of
+from offlinekit.core.devices import check_device, find_device
 from offlinekit.core.impl import Impl
 from offlinekit.core.load_guard import SPARE_ACTING, Bounded
 from offlinekit.core.renames import migrated
@@ -21,6 +22,7 @@ from offlinekit.datasets.spaces import space_from_json, space_to_json
 from offlinekit.errors import FileFormatError, OfflineKitError, did_you_mean
 from offlinekit.fields import Steps, checked
 from offlinekit.load_budget import budget_of
+from offlinekit.nn.encoders import is_encoder_name
 from offlinekit.nn.isolation import trainable
 from offlinekit.sampling.scalers import Affine, Scaling
 from offlinekit.training import policy_file
@@ -45,6 +47,13 @@ def _file_of(path: Path) -> Path:
 def save(algo: Algo, path: Path, run: Mapping[str, Any] | None) -> Path:
     """Writes config, spaces, scalers, networks, optimizers and random states of an algorithm; returns the path."""
     impl = algo.impl
+    for name, kind in _unloadable(algo.config).items():
+        warnings.warn(
+            f"a policy file holds the name of its {name} alone, and {kind!r} is none that loading knows; decorate the "
+            f"factory by @register_encoder('my_encoder') in a module that is imported before loading, or give it to "
+            f"load again: load(path, {name}=...)",
+            stacklevel=4,
+        )
     header = {
         "algo": type(algo).__name__,
         "impl": algo.impl_class.__name__,
@@ -65,6 +74,16 @@ def save(algo: Algo, path: Path, run: Mapping[str, Any] | None) -> Path:
     return path
 
 
+def _unloadable(config: Mapping[str, Any]) -> dict[str, str]:
+    """Returns the encoders of a config that have no name here, by hyperparameter."""
+    kinds = {
+        name: value.get("type", "mlp") if isinstance(value, Mapping) else value
+        for name, value in config.items()
+        if name.endswith("encoder") and isinstance(value, str | Mapping)
+    }
+    return {name: kind for name, kind in kinds.items() if not is_encoder_name(kind)}
+
+
 def load(
     path: Path,
     kind: type[Algo],
@@ -81,6 +100,8 @@ def load(
         impl_class: The implementation, or None to find it by its name.
         given: Hyperparameters in place of the file's.
     """
+    check_device(str(device))
+    find_device(str(device))
     path = _file_of(path)
     header, tensors = policy_file.read(path, torch.device("cpu"))
     budget_of(path)
@@ -99,8 +120,11 @@ def load(
         config = {**migrated(front, header["config"]), **ours}
         algo = front(**{**config, "device": device, "impl_class": impl_class})
     except (TypeError, ValueError, KeyError, AttributeError, OverflowError) as error:
+        way = ""
+        if _unloadable(header["config"]):
+            way = "; import the module that registers it before loading, or give its factory: load(path, encoder=...)"
         raise FileFormatError(
-            f"{path} holds a config that {front.__name__} does not take: {error}"
+            f"{path} holds a config that {front.__name__} does not take: {error}{way}"
         ) from error
     restore(algo, path, header, tensors)
     return algo
@@ -113,6 +137,7 @@ def restore(algo: Algo, path: Path, header: Mapping[str, Any], tensors: dict[str
     Raises:
         FileFormatError: If the networks do not fit.
     """
+    find_device(str(algo.device))  # Its error is none of the file.
     with policy_file.refused(path):
         _restore(algo, path, header, tensors)
 
@@ -156,6 +181,7 @@ def _act_once(impl: Impl, path: Path) -> None:
     except OfflineKitError:
         pass  # An algorithm that does not act.
     except Exception as error:  # Whatever a number beyond all bounds makes torch raise.
+        policy_file.blame_own_code(path, error)
         raise FileFormatError(
             f"{path} describes a policy that cannot act ({error}); it was forged"
         ) from error

@@ -45,9 +45,17 @@ ON_POLICY = Answer("it cannot learn from recorded data; SAC learns online too", 
 ESTIMATE = Answer(
     "an estimate without the environment is made by", "offlinekit.algos.FQE(policy='behaviour')"
 )
-BY_NAME = Answer("a dataset and its environment come by name", "get_dataset('pendulum-mixed')")
+BY_NAME = Answer(
+    "a dataset and its environment come by name, D4RL's 'hopper-medium-v2' too",
+    "get_dataset('pendulum-mixed')",
+)
 TABLES = Answer("as a table", "algo.history.to_frame()")
 SCALING = Answer("scaling belongs to the algorithm", "IQL(observation_scaler='standard')")
+EVALUATORS = Answer("metrics go by name", "algo.fit(dataset, n_steps=10, evaluators=['td_error'])")
+CALLBACKS = Answer(
+    "a callback is any function of the algorithm and a row of its history, or an object with such methods",
+    "algo.fit(dataset, n_steps=10, callbacks=[lambda algo, row: None])",
+)
 SEEDS = Answer("each algorithm has a seed of its own", "IQL(seed=1)")
 ENCODERS = Answer("encoders are classes", "IQL(encoder=offlinekit.nn.encoders.MLPEncoder((64, 64)))")
 
@@ -141,6 +149,16 @@ TABLE: Mapping[str, Mapping[str, Meant]] = {
             "a rate over the run is its schedule", "IQL(lr_schedule=lambda done: 1 - done)"
         ),
     },
+    "zero as a value": {
+        "alpha_learning_rate": Answer(
+            "alpha is fixed where gap_threshold is None; where it is always learned a rate such as 1e-12 holds it",
+            "CQL(alpha=5.0, gap_threshold=None)",
+        ),
+        "temperature_learning_rate": Answer(
+            "the temperature stays as it begins by a rate next to nothing",
+            "SAC(initial_temperature=0.2, temperature_learning_rate=1e-12)",
+        ),
+    },
     "argument": {
         "deterministic": Answer(
             "predict gives the greedy actions, and drawn ones come from", "algo.sample_action(x)"
@@ -176,7 +194,7 @@ TABLE: Mapping[str, Mapping[str, Meant]] = {
         "act select_action get_action choose_action forward predict_best_action policy actor": ACTING,
         "save_model save_weights dump": SAVING,
         "save_policy to_onnx": Answer(
-            "the greedy policy for other programs", "algo.export('policy.npz', 'numpy')"
+            "the greedy policy for other programs", "algo.export('policy.safetensors', 'numpy')"
         ),
         "load_model load_weights from_json load_learnable": LOADING,
         "build_with_dataset create_impl build_with_env setup": Answer(
@@ -236,7 +254,10 @@ TABLE: Mapping[str, Mapping[str, Meant]] = {
     },
     "offlinekit": {
         "get_dataset make_dataset load_dataset": BY_NAME,
-        "MDPDataset Dataset": Answer("datasets have a module", "offlinekit.datasets.MDPDataset"),
+        "get_d4rl get_cartpole get_pendulum get_atari get_minari": BY_NAME,
+        "MDPDataset Dataset ReplayBuffer EpisodeDataset": Answer(
+            "datasets have a module", "offlinekit.datasets.MDPDataset"
+        ),
         "evaluate evaluate_policy": EVALUATING,
         "load_learnable load_model from_pretrained": LOADING,
         "make train fit create": Answer(
@@ -250,6 +271,11 @@ TABLE: Mapping[str, Mapping[str, Meant]] = {
         "models encoders networks": ENCODERS,
         "Population": Answer("populations are among the algorithms", "offlinekit.algos.Population"),
         "PPO A2C TRPO": ON_POLICY,
+        "*Config": NO_CONFIG,
+        "*Scaler": SCALING,
+        "*EncoderFactory *Encoder": ENCODERS,
+        "*Evaluator *_scorer": EVALUATORS,
+        "BaseCallback Callback": CALLBACKS,
         "[A-Z]*": Answer("algorithms have a module", "offlinekit.algos.IQL"),
     },
     "offlinekit.algos": {
@@ -275,6 +301,10 @@ TABLE: Mapping[str, Mapping[str, Meant]] = {
         "ContinuousActionDiffEvaluator": ("action_difference",),
         "DiscreteActionMatchEvaluator": ("action_match",),
         "FQE fqe": ESTIMATE,
+        "*Evaluator *_scorer": EVALUATORS,
+    },
+    "offlinekit.training": {
+        "BaseCallback Callback": CALLBACKS,
     },
     "command-line option": {
         "n-steps num-steps total-timesteps max-timesteps": ("--steps", "--generations"),

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from fnmatch import fnmatchcase
 from functools import cache, lru_cache, wraps
+from importlib.util import find_spec
+from types import FrameType
 from typing import NoReturn, TypeVar
 
 from typing_extensions import ParamSpec
@@ -53,9 +56,22 @@ def _alternatives(names: list[str]) -> str:
 
 
 def no_attribute(module: str, known: Iterable[str], name: str) -> NoReturn:
-    """Raises AttributeError for a name that a module does not have, with what is meant by it."""
+    """Raises AttributeError for a name that a package does not have, with what is meant by it.
+
+    `from package import name` discards such an error, and its own says nothing of what is meant. So a name with a hint
+    is an ImportError there, unless it is a submodule, which is imported next.
+    """
     meant = "" if name.startswith("_") else hint(module, name, known)
+    if meant and _is_imported_from(sys._getframe(1)) and find_spec(f"{module}.{name}") is None:
+        raise ImportError(f"cannot import name {name!r} from {module!r}{meant}", name=module)
     raise AttributeError(f"module {module!r} has no attribute {name!r}{meant}")
+
+
+def _is_imported_from(frame: FrameType | None) -> bool:
+    """Returns whether a module's `__getattr__`, that of a frame or one that it called, serves `from module import`."""
+    while frame is not None and frame.f_code.co_name == "__getattr__":
+        frame = frame.f_back
+    return frame is not None and frame.f_code.co_name == "_handle_fromlist"
 
 
 def answers_guesses(method: Callable[P, T]) -> Callable[P, T]:

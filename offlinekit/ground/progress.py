@@ -19,7 +19,7 @@ PATIENCE, REDRAWN = 1.0, 0.2
 FIRST_LINE, SILENCE = 5.0, 30.0
 """Seconds before a line is printed where there is no terminal, and from one to the next, if no row came."""
 RETURNS = {"eval/return_mean": "return", "online/return_mean": "return", "eval/score": "score"}
-LEFT_OUT = ("step", "time", "updates")
+LEFT_OUT = ("step", "time", "updates", "value_diverged")
 
 
 _SPAN: ContextVar[tuple[Progress, float, float] | None] = ContextVar("span", default=None)
@@ -98,7 +98,9 @@ class Progress:
             whole.log(row)
             return
         self.figures |= {
-            RETURNS.get(name, name): f"{value:.4g}" for name, value in row.items() if name not in LEFT_OUT
+            RETURNS.get(name, name): f"{value:.4g}"
+            for name, value in row.items()
+            if name in RETURNS or not name.startswith(LEFT_OUT)
         }
         if self.place is not None:
             self.draw()

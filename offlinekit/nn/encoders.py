@@ -353,6 +353,11 @@ def _factory_name(create: Callable[..., Any]) -> str:
     return f"{name} (a factory)" if name in ("auto", *BUILT_IN) else name
 
 
+def is_encoder_name(name: str) -> bool:
+    """Returns whether `encoder=name` means an encoder in this process."""
+    return name == "auto" or name in _ENCODERS
+
+
 def _named(name: str, options: dict[str, Any]) -> MLPEncoder:
     if name not in _ENCODERS:
         hint = did_you_mean(name, ["auto", *_ENCODERS])

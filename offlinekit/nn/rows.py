@@ -22,7 +22,8 @@ SMALLEST = torch.finfo(torch.float32).tiny
 class Rows:
     """A loss that is not reduced yet, with what plain rows [B] or [K, B] cannot say.
 
-    Sums, differences and multiples of rows are rows. A scalar or [B] that is added counts once, not once a member.
+    Sums, differences and multiples of rows are rows. A tensor of the shape of `values` [K, B] that is added is added to
+    them, and counts by their weights; a scalar or [B] counts once, not once a member.
 
     Attributes:
         values: [B] or [K, B]; None for a loss that is reduced, and weighted, already: then all of it is `extra`.
@@ -36,11 +37,13 @@ class Rows:
     extra: Tensor | float = 0.0
 
     def __add__(self, other: RowLoss) -> Rows:
-        """Adds rows of the same weights, a scalar or [B].
+        """Adds rows of the same weights, a tensor [K, B] for as many members, a scalar or [B].
 
         Raises:
-            ValueError: For rows of other weights.
+            ValueError: For rows of other weights, or a tensor of another shape.
         """
+        if isinstance(other, Tensor) and other.ndim > 1:
+            return self + Rows(self._of_members(other), self.weights)
         if not isinstance(other, Rows):
             return replace(self, extra=_sum(self.extra, other))
         if other.weights is not self.weights:
@@ -65,6 +68,16 @@ class Rows:
     def __rsub__(self, other: RowLoss) -> Rows:
         difference: Rows = -1.0 * self + other
         return difference
+
+    def _of_members(self, added: Tensor) -> Tensor:
+        """Returns a tensor of two axes or more if it has a number for each of the values."""
+        if self.values is not None and self.values.shape == added.shape:
+            return added
+        own = "a scalar" if self.values is None else f"rows of shape {list(self.values.shape)}"
+        raise ValueError(
+            f"a tensor of shape {list(added.shape)} cannot be added to {own}; add one of the same shape, [B] or a "
+            "scalar: take the mean over other axes, and .sum(0) over members"
+        )
 
     def detach(self) -> Rows:
         """Returns the same numbers without gradient."""
@@ -140,6 +153,29 @@ def mean_of_rows(rows: RowLoss, weights: Tensor | None = None) -> Tensor:
     if weights is not None:
         values = values * weights
     return values.mean(-1) if counts is None else (_shares(counts) * values).sum(-1)
+
+
+def mean_of_metric(metric: RowLoss, n_rows: int, weights: Tensor | None = None) -> Tensor:
+    """Returns the mean over all numbers of a metric, 0-d and without gradient; `Rows` are reduced as a loss is.
+
+    Args:
+        metric: Of any shape and dtype.
+        n_rows: B; the axis of this size is weighted.
+        weights: [B], as for `reduce_rows`.
+
+    Raises:
+        ValueError: With weights, if several axes have the size of the batch.
+    """
+    if isinstance(metric, Rows):
+        return reduce_rows(metric.detach(), weights)
+    values = metric.detach()
+    values = values if values.is_floating_point() else values.to(torch.float32)
+    axes = [axis for axis, size in enumerate(values.shape) if size == n_rows]
+    if weights is not None and len(axes) > 1:
+        raise ValueError(f"has {len(axes)} axes of {n_rows}, the rows of the batch: {list(values.shape)}")
+    if weights is not None and axes:
+        values = values.movedim(axes[0], -1) * weights
+    return values.mean() if values.ndim else values
 
 
 def mean_weights(rows: Rows, weights: Tensor | None = None) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from offlinekit.errors import UnsupportedError
 from offlinekit.ground.schedules import LearningRateSchedule, factor_at
-from offlinekit.nn.rows import RowLoss, Rows, reduce_rows, row_weights
+from offlinekit.nn.rows import RowLoss, Rows, mean_of_metric, reduce_rows, row_weights
 from offlinekit.sampling.batch import Metrics
 from offlinekit.training.engines.rounded_products import rounded_products
 from offlinekit.training.optimizers import Gradients, Optimizer
@@ -27,7 +27,7 @@ ROW_LOSSES = "losses of the rows"
 """The name under which the losses [B] of the rows leave an evaluation, among its metrics."""
 
 Loss: TypeAlias = "RowLoss | tuple[RowLoss, Mapping[str, RowLoss]]"
-"""The value of a loss: rows or a scalar, alone or with metrics, which may be rows as well."""
+"""The value of a loss: rows or a scalar, alone or with metrics, tensors of any shape, or `Rows`."""
 
 
 @dataclass
@@ -98,7 +98,9 @@ class Objective:
         return gradients, {f"{self.name}_loss": value.detach(), **metrics}
 
     def reduced(self, batch: Minibatch) -> tuple[Tensor, Metrics]:
-        """Returns the loss of a batch and its metrics as numbers: of rows the weighted mean, summed over members.
+        """Returns the loss of a batch and its metrics as numbers.
+
+        A loss is the weighted mean of its rows, summed over members; a metric the mean of all its numbers.
 
         Raises:
             ValueError: For a loss of another shape.
@@ -111,8 +113,22 @@ class Objective:
         """Returns the loss of a batch as it was returned, its metrics as numbers, and the weights of its rows."""
         loss, metrics = self._returned(batch)
         weights = row_weights(batch)
-        self._check(loss, len(first_leaf(batch.observations)), weights)
-        return loss, {name: reduce_rows(metric, weights) for name, metric in metrics.items()}, weights
+        n_rows = len(first_leaf(batch.observations))
+        self._check(loss, self._whose, n_rows, weights)
+        return loss, {name: self._measured(name, metrics[name], n_rows, weights) for name in metrics}, weights
+
+    def _measured(self, name: str, metric: RowLoss, n_rows: int, weights: Tensor | None) -> Tensor:
+        """Returns a metric as a number."""
+        whose = f"the metric {name!r} beside {self._whose}"
+        if isinstance(metric, Rows):
+            self._check(metric, whose, n_rows, None)
+        try:
+            return mean_of_metric(metric, n_rows, weights)
+        except ValueError as error:
+            raise ValueError(
+                f"{whose} {error}; so it does not say which of them the weights of rows are for: take the mean over "
+                "the other"
+            ) from error
 
     def _returned(self, batch: Minibatch) -> tuple[RowLoss, Mapping[str, RowLoss]]:
         """Returns the loss of a batch and its metrics, none if it returned rows alone.
@@ -163,18 +179,21 @@ class Objective:
     def _whose(self) -> str:
         return f"the {self.name} loss of {type(getattr(self.loss, '__self__', self)).__name__}"
 
-    def _check(self, loss: RowLoss, n_rows: int, weights: Tensor | None) -> None:
+    def _check(self, loss: RowLoss, whose: str, n_rows: int, weights: Tensor | None) -> None:
+        """Refuses a loss, or a metric that is `Rows`, of which the mean over rows is not defined."""
         values = loss.values if isinstance(loss, Rows) else loss
+        if isinstance(loss, Rows):
+            _check_parts(loss, whose, n_rows)
         if values is None or (values.ndim in (1, 2) and values.shape[-1] == n_rows):
             return
         if values.ndim:
             raise ValueError(
-                f"{self._whose} must be a scalar, one number a row, [{n_rows}], or [K, {n_rows}] for K members, got "
+                f"{whose} must be a scalar, one number a row, [{n_rows}], or [K, {n_rows}] for K members, got "
                 f"shape {list(values.shape)}; take the mean over other axes, and leave the rows to the objective"
             )
         if weights is not None:
             raise UnsupportedError(
-                f"{self._whose} is a scalar, in which rows can no longer be weighted; return it row by row, "
+                f"{whose} is a scalar, in which rows can no longer be weighted; return it row by row, "
                 f"[{n_rows}] or [K, {n_rows}], without the mean, and scalars beside it as Rows(rows, extra=...)"
             )
 
@@ -249,6 +268,25 @@ class Objective:
             self.optimizer.learning_rate.fill_(rate)
         else:
             self.optimizer.learning_rate = rate
+
+
+def _check_parts(rows: Rows, whose: str, n_rows: int) -> None:
+    """Refuses what stands beside the values of `Rows` in a shape of which the mean is not defined."""
+    extra, values, weights = rows.extra, rows.values, rows.weights
+    if values is None and not isinstance(extra, Tensor) and not extra:
+        raise ValueError(f"{whose} is Rows without values and without extra; return one of the two")
+    if isinstance(extra, Tensor) and tuple(extra.shape) not in ((), (n_rows,)):
+        raise ValueError(
+            f"the extra of {whose} must be a scalar or one number a row, [{n_rows}], got shape {list(extra.shape)}; "
+            "take the mean over other axes, or put what each member has of its own into the values"
+        )
+    if values is None or weights is None or not values.ndim:
+        return
+    if tuple(weights.shape) not in ((n_rows,), (1, n_rows), tuple(values.shape)):
+        raise ValueError(
+            f"the weights of {whose} must be one number a row, [{n_rows}], or of the shape of its values, "
+            f"{list(values.shape)}, got {list(weights.shape)}; give each row, or each row of each member, its own"
+        )
 
 
 def clipped(gradients: Gradients, largest: float) -> Gradients:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +18,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from offlinekit.errors import FileFormatError
+from offlinekit.errors import FileFormatError, OfflineKitError
+from offlinekit.ground.own_code import own_line
 from offlinekit.io import atomic_write
 
 FORMAT = 2
@@ -45,7 +47,11 @@ def write(path: Path, header: dict[str, Any], tensors: dict[str, Tensor]) -> Non
 
 @contextmanager
 def refused(path: Path) -> Iterator[None]:
-    """Turns what a header causes that no version wrote into a FileFormatError."""
+    """Turns what a header causes that no version wrote into a FileFormatError.
+
+    Raises:
+        OfflineKitError: For what code of the user's own raised, such as an encoder; says its line.
+    """
     try:
         yield
     except FileFormatError:
@@ -59,8 +65,18 @@ def refused(path: Path) -> Iterator[None]:
         RuntimeError,
         OverflowError,
     ) as error:
+        blame_own_code(path, error)
         raise FileFormatError(
             f"{path} is damaged: its header does not describe an algorithm ({error!r}); restore it from a copy"
+        ) from error
+
+
+def blame_own_code(path: Path, error: Exception) -> None:
+    """Raises OfflineKitError for an error that code of the user's own raised while a file was loaded."""
+    if line := own_line(traceback.extract_tb(error.__traceback__)):
+        raise OfflineKitError(
+            f"{path} was read, but code of your own, which makes its policy, failed at {line}: "
+            f"{type(error).__name__}: {error}; correct that, and load again"
         ) from error
 
 

@@ -21,7 +21,7 @@ from offlinekit.training.interrupts import interruptible, stopped
 from offlinekit.training.loggers import Callbacks, CSVLogger, History, Logger
 from offlinekit.training.setup.settings import SharedSettings
 from offlinekit.training.setup.user_code import user_code
-from offlinekit.training.trackers import find_factories
+from offlinekit.training.trackers import check_installed, find_factories
 
 log = get_logger()
 
@@ -101,6 +101,8 @@ class Run:
         self._lock = ExitStack()
         self._loggers: list[Logger] = []
         self.folder = folder
+        if settings["out"] is not None:
+            check_installed((*("tensorboard",) * settings["tensorboard"], *settings["loggers"]))
         if folder is None and settings["out"] is not None:
             self.folder = run_folder.create(
                 Path(settings["out"]), type(algo).__name__, algo.dataset_name, settings["run_name"]
@@ -430,7 +432,8 @@ class Run:
 def nothing_left(whose: str, done: int, n_steps: int, unit: str = "update") -> ValueError:
     """Returns what is raised if all updates, or environment steps, are taken already."""
     return ValueError(
-        f"{whose} has taken {done} {unit}s already, n_steps={n_steps} asks for no more; give a larger n_steps to go on"
+        f"{whose} has taken {done} {unit}s already, n_steps={n_steps} asks for no more; give a larger n_steps "
+        "to go on (--steps on the command line)"
     )
 
 

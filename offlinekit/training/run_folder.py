@@ -201,7 +201,9 @@ def latest_checkpoint(folder: Path) -> Path:
 
 
 def _runs_within(folder: Path) -> str:
-    """Returns the remedy for a folder that is no run: one of the runs that it holds, if it does."""
+    """Returns the remedy for a folder that is no run, or saved nothing: one of the runs that it holds, if any."""
+    if (folder / "config.json").is_file():
+        return "its run failed or was stopped before the first one; start it again"
     runs = sorted(folder.glob("*/config.json"), key=lambda path: path.stat().st_mtime)
     if not runs:
         return "give the folder of a run, runs/<name>"

@@ -133,6 +133,13 @@ TRACKERS: dict[str, LoggerFactory] = {
 }
 
 
+def check_installed(loggers: Sequence[str | LoggerFactory]) -> None:
+    """Raises MissingExtraError for the name of a logger whose package is not installed."""
+    for logger in loggers:
+        if isinstance(logger, str) and logger in TRACKERS:
+            require(logger, logger)
+
+
 def find_factories(loggers: Sequence[str | LoggerFactory]) -> list[LoggerFactory]:
     """Returns what makes the loggers of a run, each once.
 

@@ -122,7 +122,7 @@ def test_signals_save_and_say_how_to_go_on(call, data_file, tmp_path, monkeypatc
         signal.signal(number, before)
     (folder,) = tmp_path.iterdir()
     assert cut.exit_code == code, cut.output
-    assert cut.stderr.splitlines()[-1] == f"Interrupted ; go on with: offlinekit evolve --resume {folder}"
+    assert cut.stderr.splitlines()[-1] == f"Interrupted; go on with: offlinekit evolve --resume {folder}"
     assert Lineage.read(folder).last == 2  # The judgement under way came to its end.
 
 

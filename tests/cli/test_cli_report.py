@@ -25,8 +25,7 @@ def test_report_of_a_trained_run(call: Any, trained: Any, tmp_path: Path) -> Non
         "report.html",
     }
     assert read_run(run).dataset_hash.startswith("data2:")
-    # `train` judges the policy once more for its own table.
-    assert "Budget: 1 policy, 60 updates, 3 evaluations, 9 episodes" in printed.output
+    assert "Budget: 1 policy, 60 updates, 2 evaluations, 6 episodes" in printed.output
     refused = call("report", run, "--tuning-seed", 5, "--out", tmp_path / "no")
     assert refused.exit_code == 2
     assert "chosen on seeds [5]" in refused.output

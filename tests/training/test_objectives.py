@@ -64,9 +64,9 @@ def test_metrics_are_rows_or_scalars():
         }
 
     _, metrics = objective(loss)[0].gradients(WEIGHTED)
-    # (0.5 * 1 + 2.5 * 6) / 3 = 15.5 / 3, of two members twice that.
+    # (0.5 * 1 + 2.5 * 6) / 3 = 15.5 / 3; of two equal members the same.
     close(metrics["each"], 15.5 / 3)
-    close(metrics["members"], 31 / 3)
+    close(metrics["members"], 15.5 / 3)
     close(metrics["scalar"], 5.0)
     close(metrics["w"], 2.0)
 
@@ -181,4 +181,64 @@ def test_a_loss_of_other_parameters_is_refused(of: Any):
     critic, w = objective(lambda w, batch: of(w) * batch.observations)
     close(critic.reduced(PLAIN)[0].detach(), 3.0 * float(of(w).detach()))  # A look is no step.
     with pytest.raises(ValueError, match="depends on none of the parameters that it is to change"):
+        critic.minimize(PLAIN)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize(
+    "shaped",
+    [
+        lambda x: x[:, None],
+        lambda x: torch.stack([x, x]),
+        lambda x: x[:, None].expand(3, 5),
+        lambda x: x.expand(2, 3).T.expand(4, 3, 2),
+        lambda x: x.int(),
+        lambda x: x.double().requires_grad_(),
+    ],
+    ids=["[B, 1]", "[K, B]", "[B, A]", "[K, B, A]", "integers", "with gradient"],
+)
+def test_a_metric_of_any_shape_is_the_mean_of_all_its_numbers(shaped: Any, weighted: bool):
+    """(1 + 2 + 6) / 3 = 3, with weights (0.5 + 15) / 3 = 31 / 6: the repeated axes count as one."""
+    critic, _ = objective(lambda w, batch: (w * batch.observations, {"x": shaped(batch.observations)}))
+    _, metrics = critic.gradients(WEIGHTED if weighted else PLAIN)
+    assert float(metrics["x"]) == pytest.approx(31 / 6 if weighted else 3.0)
+    assert not metrics["x"].requires_grad
+
+
+def test_a_metric_with_two_axes_of_the_batch_is_refused_with_weights():
+    critic, _ = objective(lambda w, batch: (w * batch.observations, {"x": torch.ones(3, 3)}))
+    close(critic.gradients(PLAIN)[1]["x"], 1.0)
+    with pytest.raises(ValueError, match=r"the metric 'x' beside the critic loss .* 2 axes of 3.*\[3, 3\]"):
+        critic.gradients(WEIGHTED)
+
+
+def test_a_tensor_of_the_shape_of_the_rows_is_added_to_them():
+    rows = Rows(torch.ones(2, 3)) + torch.full((2, 3), 2.0)
+    assert rows.values is not None
+    assert rows.values.tolist() == [[3.0] * 3] * 2
+    assert rows.extra == 0.0
+
+
+@pytest.mark.parametrize("shape", [(3, 3), (3, 1), (1, 3), (2, 3, 1)])
+def test_a_tensor_of_another_shape_is_not_added_to_rows(shape: tuple[int, ...]):
+    with pytest.raises(ValueError, match=r"a tensor of shape .* rows of shape \[2, 3\]; add one of the same"):
+        Rows(torch.ones(2, 3)) + torch.ones(shape)
+
+
+@pytest.mark.parametrize(
+    ("returned", "words"),
+    [
+        (lambda w: Rows(w * torch.ones(3), extra=torch.ones(2)), r"the extra of the critic loss .* \[2\]"),
+        (lambda w: Rows(extra=w * torch.ones(1, 3)), r"the extra of the critic loss .* \[1, 3\]"),
+        (lambda w: Rows(), "without values and without extra"),
+        (lambda w: Rows(w * torch.ones(2, 3), torch.ones(2)), r"the weights of the critic loss .* got \[2\]"),
+        (
+            lambda w: (w * torch.ones(3), {"x": Rows(torch.ones(3, 2))}),
+            r"the metric 'x' beside the critic loss .* got shape \[3, 2\]",
+        ),
+    ],
+)
+def test_parts_of_rows_of_another_shape_are_refused(returned: Any, words: str):
+    critic, _ = objective(lambda w, batch: returned(w))
+    with pytest.raises(ValueError, match=words):
         critic.minimize(PLAIN)

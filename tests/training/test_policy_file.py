@@ -19,7 +19,7 @@ import offlinekit
 from offlinekit.algos import BC, SAC, DiscreteCQL, register_encoder
 from offlinekit.algos.torch.sac_impl import SACImpl
 from offlinekit.core.algo import Algo
-from offlinekit.errors import FileFormatError
+from offlinekit.errors import FileFormatError, OfflineKitError
 from offlinekit.testing import small_dataset
 from offlinekit.training import policy_file
 from offlinekit.training.run_folder import latest_checkpoint
@@ -214,7 +214,10 @@ def test_user_encoder_loads_when_passed_or_registered(tmp_path):
 
     data = small_dataset("continuous")
     algo = BC(encoder=features, seed=0).fit(data, 1, out=None)
-    path = algo.save(tmp_path / "p.okt")
+    with pytest.warns(
+        UserWarning, match=r"'features' is none that loading knows; .*load\(path, encoder=\.\.\.\)"
+    ):
+        path = algo.save(tmp_path / "p.okt")
     with pytest.raises(FileFormatError, match="registered by @register_encoder, got 'features'"):
         offlinekit.load(path)
     expected = algo.predict(data.observations)
@@ -236,3 +239,32 @@ def test_failed_write_leaves_the_old_file(policy, monkeypatch):
         offlinekit.load(policy).save(policy)
     assert policy.read_bytes() == before
     assert [path.name for path in policy.parent.iterdir()] == [policy.name]
+
+
+def test_a_failure_of_the_users_code_is_no_damage(tmp_path):
+    broken = []
+
+    @register_encoder("breaks_later")
+    def features(space):
+        if broken:
+            raise ValueError("my own bug")
+        return torch.nn.Linear(4, 6)
+
+    path = BC(encoder="breaks_later", seed=0).build(small_dataset("continuous")).save(tmp_path / "p.okt")
+    broken.append(True)
+    with pytest.raises(
+        OfflineKitError, match=r"test_policy_file.py:\d+, in features: ValueError: my own bug"
+    ) as raised:
+        offlinekit.load(path)
+    assert "damaged" not in str(raised.value)
+    assert isinstance(raised.value.__cause__, ValueError)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_device_that_there_is_not_is_no_damage(tmp_path):
+    path = BC(seed=0).build(small_dataset("continuous")).save(tmp_path / "p.okt")
+    with pytest.raises(
+        ValueError, match="needs a GPU that torch can use, and there is none; use 'cpu'"
+    ) as raised:
+        offlinekit.load(path, device="cuda")
+    assert "damaged" not in str(raised.value)

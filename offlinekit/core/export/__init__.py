@@ -81,7 +81,7 @@ def find_format(path: Path, format: str | None) -> Format:
     """Returns the format of a name, or of a file's suffix if there is none.
 
     Raises:
-        ValueError: For another name or suffix.
+        ValueError: For another name or suffix, or a suffix of NumPy's own files.
     """
     if format is None:
         named = [name for name, known in FORMATS.items() if known.suffix == path.suffix]
@@ -94,6 +94,11 @@ def find_format(path: Path, format: str | None) -> Format:
     if format not in FORMATS:
         hint = did_you_mean(format, FORMATS)
         raise ValueError(f"format must be one of {sorted(FORMATS)}, got {format!r}{hint}")
+    if format == "numpy" and path.suffix in (".npz", ".npy"):
+        raise ValueError(
+            f"the numpy format is a safetensors file, which np.load does not read, so it cannot be named {path.name}; "
+            f"name it {path.stem}.safetensors"
+        )
     return FORMATS[format]
 
 

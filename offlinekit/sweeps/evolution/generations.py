@@ -65,6 +65,13 @@ class Evolved:
     population: Population
     run_dir: Path | None
 
+    def __repr__(self) -> str:
+        """Returns what came out, without what each member is; `winner` and `lineage` have that."""
+        return (
+            f"Evolved(winner={type(self.winner).__name__}, number={self.number}, reported={self.reported!r}, "
+            f"members={len(self.population.algos)}, run_dir={self.run_dir and str(self.run_dir)!r})"
+        )
+
 
 @dataclass(frozen=True)
 class Generation:

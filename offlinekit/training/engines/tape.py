@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from offlinekit.ground.own_code import own_line
 from offlinekit.nn.dispatch import Dispatch
 
 if TYPE_CHECKING:
@@ -26,6 +28,14 @@ class Call(NamedTuple):
     keywords: dict[str, Any]
     reads: frozenset[int]
     results: list[Tensor]
+
+
+REMEDY = (
+    "it trains as written, which gives the same numbers and takes longer; to be recorded a loss takes no number out of "
+    "a tensor and keeps its shapes: (labels[..., None] == torch.arange(n)) in place of one_hot, torch.where in place "
+    "of masks and branches"
+)
+"""What a refusal means, and what to do."""
 
 
 class Tape(Dispatch):
@@ -72,7 +82,9 @@ class Tape(Dispatch):
         elif key is not None:
             self.made[key] = call.results
         self.calls.append(call)
-        self.refusal = self.refusal or refusal(func, args, returned)
+        if self.refusal is None and (why := refusal(func, args, returned)):
+            line = own_line(traceback.extract_stack(), within="objectives.py")
+            self.refusal = f"{why}{f' at {line}' if line else ''}; {REMEDY}"
         return returned
 
     def shares(self) -> bool:
