@@ -13,6 +13,7 @@ from typing import Any, get_args
 
 from offlinekit.algos import catalogue
 from offlinekit.core.algo import Algo
+from offlinekit.core.catalogue import FAMILIES
 from offlinekit.fields import meaning_of
 from offlinekit.training.online.online_settings import OnlineSettings
 from offlinekit.training.setup.settings import (
@@ -26,17 +27,6 @@ from offlinekit.training.setup.settings import (
 )
 
 ROOT = Path(__file__).resolve().parents[1]
-FAMILIES = {
-    "IL": "imitation",
-    "PC": "policy constraint",
-    "VR": "value regularisation",
-    "U": "uncertainty",
-    "MB": "model-based",
-    "Off2On": "offline to online",
-    "SEQ": "sequence models",
-    "TEXT": "text",
-    "online": "bases that learn online",
-}
 MARKS = ("<!-- catalogue -->", "<!-- end of catalogue -->")
 SETTING_MARKS = ("<!-- settings -->", "<!-- end of settings -->")
 ONLINE_MARKS = ("<!-- online settings -->", "<!-- end of online settings -->")

@@ -12,7 +12,7 @@ from offlinekit.core.hyperparameters import NonNegative
 
 
 class ADMPO(ModelBased, SAC):
-    """SAC in one recurrent model, whose rewards are lowered where predictions from 1 to m steps back disagree.
+    """Any-step model-based policy optimisation: SAC in one recurrent model, penalised where its predictions disagree.
 
     Source: Lin et al. 2025, arXiv:2405.17031.
     """

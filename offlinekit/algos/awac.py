@@ -11,7 +11,7 @@ from offlinekit.nn.encoders import MLPEncoder
 
 
 class AWAC(ActorCritic):
-    """Clones the data's actions by how much better they are than the policy's own; goes on online as it is.
+    """Advantage-weighted actor-critic: clones actions weighted by exp(advantage), and can go on online as it is.
 
     Source: Nair et al. 2020, arXiv:2006.09359.
     """

@@ -11,7 +11,7 @@ from offlinekit.nn.encoders import MLPEncoder
 
 
 class AWR(Algo):
-    """Clones the data's actions by how much more they returned than the state is worth; learns no action values.
+    """Advantage-weighted regression: clones actions weighted by return minus state value; no Q-function.
 
     Source: Peng et al. 2019, arXiv:1910.00177.
     """

@@ -10,7 +10,7 @@ from offlinekit.core.hyperparameters import Positive
 
 
 class BC(Algo):
-    """Behaviour cloning: predicts the data's continuous action from the observation.
+    """Behaviour cloning: predicts the continuous action of the data from the observation.
 
     Source: Pomerleau 1991, "Efficient training of artificial neural networks for autonomous navigation".
     """

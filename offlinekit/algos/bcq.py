@@ -11,7 +11,7 @@ from offlinekit.nn.encoders import MLPEncoder
 
 
 class BCQ(Generative):
-    """Takes the best of many actions that a model of the data generates, each moved a little.
+    """Batch-constrained Q-learning: the best of actions that a VAE generates, each perturbed a little.
 
     Source: Fujimoto et al. 2019, arXiv:1812.02900.
     """

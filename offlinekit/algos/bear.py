@@ -10,7 +10,7 @@ from offlinekit.core.hyperparameters import Count, Positive, Probability, Steps
 
 
 class BEAR(Generative):
-    """Climbs the lowest critic while its actions stay where a model of the data puts them, however often.
+    """Maximises the lowest Q-value under an MMD constraint that keeps actions in the support of the data.
 
     Source: Kumar et al. 2019, arXiv:1906.00949.
     """

@@ -11,7 +11,7 @@ from offlinekit.nn.encoders import MLPEncoder
 
 
 class BFN(ActorCritic):
-    """A flow clones the data, and the best of N of its actions by the critics is taken, in targets as in acting.
+    """Best of N: a flow clones the data, and the best of its N actions by the critics acts and enters targets.
 
     Source: the baseline of that name in Li et al. 2025, arXiv:2507.07969.
     """

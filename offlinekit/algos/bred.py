@@ -11,7 +11,7 @@ from offlinekit.core.hyperparameters import Count, NonNegative
 
 
 class BRED(SAC):
-    """An ensemble of CQL agents; online one policy with their moments, and recorded rows like the new ones first.
+    """Balanced replay and an ensemble of CQL agents, averaged into one policy online; recorded rows by priority.
 
     Source: Lee et al. 2021, arXiv:2107.00591.
     """

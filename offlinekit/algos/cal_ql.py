@@ -12,7 +12,7 @@ from offlinekit.sampling.n_step import endless_returns
 
 
 class CalQL(CQL):
-    """CQL whose values stay at least as high as the returns of the data, ready for fine-tuning online.
+    """Calibrated Q-learning: CQL whose values are bounded below by returns of the data, for fine-tuning online.
 
     Source: Nakamoto et al. 2023, arXiv:2303.05479.
     """

@@ -11,7 +11,7 @@ from offlinekit.core.bases.model_based import ModelBased
 
 
 class COMBO(ModelBased, CQL):
-    """CQL that pushes values down at rollouts in learned dynamics too, and holds them up at recorded actions alone.
+    """Conservative model-based optimisation: CQL that lowers Q-values on model rollouts, raises them on the data.
 
     Source: Yu et al. 2021, arXiv:2102.08363.
     """

@@ -11,7 +11,7 @@ from offlinekit.nn.encoders import MLPEncoder
 
 
 class CQL(SAC):
-    """SAC whose critics are pushed down where the policy or chance would act and up at the data.
+    """Conservative Q-learning: SAC with a penalty that lowers the Q-values of actions outside of the data.
 
     Source: Kumar et al. 2020, arXiv:2006.04779, CQL(H) with importance sampling (appendix F).
     """

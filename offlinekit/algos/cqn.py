@@ -10,7 +10,7 @@ from offlinekit.core.hyperparameters import NonNegative
 
 
 class CQN(QLearning):
-    """Double DQN that pulls the values of all actions together, whatever the data show; kept for comparison.
+    """Double DQN with a logsumexp penalty on the Q-values of all actions; as AgileRL has it, kept for comparison.
 
     DiscreteCQL, which subtracts the value of the data's action in place of the mean, is what to use.
     Source: AgileRL/AgileRL@549d85e4, agilerl/algorithms/cqn.py.

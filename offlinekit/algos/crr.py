@@ -10,7 +10,7 @@ from offlinekit.core.hyperparameters import Count, Positive
 
 
 class CRR(ActorCritic):
-    """Clones the data's actions that the critic finds better than the policy's own.
+    """Critic-regularised regression: clones the actions whose advantage is positive, or all by exp(advantage).
 
     Source: Wang et al. 2020, arXiv:2006.15134.
     """

@@ -11,7 +11,7 @@ from offlinekit.nn.encoders import MLPEncoder
 
 
 class DDPG(ActorCritic):
-    """Deterministic actor that climbs one critic; an online method.
+    """Deep deterministic policy gradient: a deterministic actor and one critic; an online method.
 
     Source: Lillicrap et al. 2016, arXiv:1509.02971.
     """

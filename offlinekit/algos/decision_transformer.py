@@ -11,7 +11,7 @@ from offlinekit.sampling.scalers import StandardObservationScaler
 
 
 class DecisionTransformer(SequenceModel):
-    """A causal transformer predicts the action from the steps before it and the return that is still to come.
+    """A causal transformer that predicts actions from past steps and the return to go.
 
     Source: Chen et al. 2021, arXiv:2106.01345.
     """

@@ -11,7 +11,7 @@ from offlinekit.nn.encoders import MLPEncoder
 
 
 class DiffusionQL(ActorCritic):
-    """A diffusion clones the data and, through all its steps, moves towards actions of high value.
+    """Diffusion Q-learning: a diffusion policy trained to clone the data and to maximise Q through its sampling steps.
 
     Source: Wang et al. 2023, arXiv:2208.06193.
     """

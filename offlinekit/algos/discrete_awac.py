@@ -10,7 +10,7 @@ from offlinekit.core.hyperparameters import Positive, Temperature
 
 
 class DiscreteAWAC(DiscreteActorCritic):
-    """Clones discrete actions by the exponential of their advantage over the policy's own.
+    """AWAC over discrete actions: clones them weighted by exp(advantage).
 
     Source: Nair et al. 2020, arXiv:2006.09359, with a categorical policy.
     """

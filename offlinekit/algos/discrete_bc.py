@@ -10,7 +10,7 @@ from offlinekit.core.hyperparameters import NonNegative, Positive
 
 
 class DiscreteBC(Algo):
-    """Behaviour cloning: classifies the data's discrete action from the observation.
+    """Behaviour cloning: classifies the discrete action of the data from the observation.
 
     Source: Pomerleau 1991, "Efficient training of artificial neural networks for autonomous navigation".
     """

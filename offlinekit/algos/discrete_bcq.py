@@ -10,7 +10,7 @@ from offlinekit.core.hyperparameters import NonNegative, Probability
 
 
 class DiscreteBCQ(QLearning):
-    """Double DQN among the actions that a behaviour model finds likely enough.
+    """Batch-constrained double DQN: chooses among the actions that a cloned policy finds likely enough.
 
     Source: Fujimoto et al. 2019, arXiv:1910.01708.
     """

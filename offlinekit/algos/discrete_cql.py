@@ -10,7 +10,7 @@ from offlinekit.core.hyperparameters import NonNegative
 
 
 class DiscreteCQL(QLearning):
-    """Double DQN that pushes down the values of actions the data do not show.
+    """Conservative Q-learning: double DQN with a penalty that lowers the Q-values of actions outside of the data.
 
     Source: Kumar et al. 2020, arXiv:2006.04779; with q_function="qr" its Atari setting (200 quantiles).
     """

@@ -10,7 +10,7 @@ from offlinekit.core.hyperparameters import NonNegative, Positive, Temperature
 
 
 class DiscreteCRR(DiscreteActorCritic):
-    """Clones the discrete actions that the critics find better than the policy's own, and no others.
+    """CRR over discrete actions: clones those with a positive advantage.
 
     Source: Wang et al. 2020, arXiv:2006.15134, with a categorical policy and an optional term of CQL.
     """

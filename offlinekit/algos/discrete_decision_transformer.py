@@ -10,7 +10,7 @@ from offlinekit.core.hyperparameters import Count, NonNegative, Positive, Probab
 
 
 class DiscreteDecisionTransformer(SequenceModel):
-    """A causal transformer classifies the action by the steps before it and the return that is still to come.
+    """A causal transformer that classifies discrete actions from past steps and the return to go.
 
     Source: Chen et al. 2021, arXiv:2106.01345, section 4.1 and appendix A.1 (Atari).
     """

@@ -10,7 +10,7 @@ from offlinekit.core.hyperparameters import Fraction, NonNegative, Positive
 
 
 class DiscreteIQL(DiscreteActorCritic):
-    """IQL over discrete actions: values by expectile regression, a policy cloned by weight.
+    """IQL over discrete actions: expectile regression of values, and an advantage-weighted policy.
 
     Source: Kostrikov et al. 2021, arXiv:2110.06169, with a categorical policy.
     """

@@ -10,7 +10,7 @@ from offlinekit.core.hyperparameters import Positive
 
 
 class DiscreteSAC(DiscreteActorCritic):
-    """Maximises return and entropy over discrete actions with a learned temperature; an online method.
+    """Soft actor-critic over discrete actions, with a learned temperature; an online method.
 
     Source: Christodoulou 2019, arXiv:1910.07207.
     """

@@ -9,7 +9,7 @@ from offlinekit.core.bases.q_learning import QLearning
 
 
 class DoubleDQN(QLearning):
-    """DQN whose online network chooses the next action and whose target network values it.
+    """DQN whose online network chooses the next action and whose target network evaluates it.
 
     Source: van Hasselt et al. 2015, arXiv:1509.06461.
     """

@@ -9,7 +9,7 @@ from offlinekit.core.bases.q_learning import QLearning
 
 
 class DQN(QLearning):
-    """Deep Q-learning: an online method, the baseline that offline data make overestimate.
+    """Deep Q-learning: an online method, and the baseline whose Q-values offline data make overestimate.
 
     Source: Mnih et al. 2015, "Human-level control through deep reinforcement learning", Nature 518.
     """

@@ -11,7 +11,7 @@ from offlinekit.core.hyperparameters import Count, NonNegative
 
 
 class E2O(CQL):
-    """CQL with ten critics; online SAC with targets between the lowest critic and their mean, acting optimistically.
+    """CQL with ten critics, then SAC online with targets between minimum and mean, and optimistic acting (E2O).
 
     Source: Zhao et al. 2023, arXiv:2306.06871.
     """

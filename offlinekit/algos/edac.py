@@ -11,7 +11,7 @@ from offlinekit.nn.encoders import MLPEncoder
 
 
 class EDAC(SAC):
-    """SAC-N with a loss that makes the gradients of the critics differ, so that fewer of them suffice.
+    """SAC-N that diversifies the gradients of its critics, so that fewer of them are pessimistic enough.
 
     Source: An et al. 2021, arXiv:2110.01548.
     """

@@ -11,7 +11,7 @@ from offlinekit.nn.encoders import MLPEncoder
 
 
 class FQL(ActorCritic):
-    """A flow clones the data, however many ways of acting they hold; a policy near it seeks value in one step.
+    """Flow Q-learning: a flow clones the data, and a one-step policy distilled from it maximises Q.
 
     Source: Park et al. 2025, arXiv:2502.02538.
     """

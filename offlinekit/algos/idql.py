@@ -19,7 +19,7 @@ from offlinekit.nn.encoders import MLPEncoder, ResidualEncoder
 
 
 class IDQL(ActorCritic):
-    """IQL's values, a diffusion that clones the data, and a choice among N of its actions when acting.
+    """IQL's critics with a diffusion policy that clones the data; the best of N samples acts.
 
     Source: Hansen-Estruch et al. 2023, arXiv:2304.10573.
     """

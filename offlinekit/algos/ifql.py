@@ -11,7 +11,7 @@ from offlinekit.nn.encoders import MLPEncoder
 
 
 class IFQL(ActorCritic):
-    """IQL's values, a flow that clones the data, and the best of N of its actions when acting.
+    """IQL's critics with a flow policy that clones the data; the best of N samples acts.
 
     Source: the baseline of that name in Park et al. 2025, arXiv:2502.02538; IDQL (arXiv:2304.10573) with a flow.
     """

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class ILQL(TextModel):
-    """Values of tokens by implicit Q-learning on a transformer steer what a language model says.
+    """Implicit language Q-learning: token values by IQL on a transformer reweight what a language model says.
 
     Source: Snell et al. 2022, arXiv:2206.11871.
     """

@@ -10,7 +10,7 @@ from offlinekit.core.hyperparameters import Positive
 
 
 class InAC(ActorCritic):
-    """Approximates the softmax of the values over the actions in the data, whatever their frequency.
+    """In-sample actor-critic: an entropy-regularised backup (in-sample softmax) over actions of the data alone.
 
     Source: Xiao et al. 2023, arXiv:2302.14372.
     """

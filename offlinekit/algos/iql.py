@@ -10,7 +10,7 @@ from offlinekit.core.hyperparameters import Fraction, NonNegative, Positive
 
 
 class IQL(ActorCritic):
-    """Learns values by expectile regression, never evaluating an action outside the data.
+    """Implicit Q-learning: values by expectile regression, which never query actions outside of the data.
 
     Source: Kostrikov et al. 2021, arXiv:2110.06169.
     """

@@ -10,7 +10,7 @@ from offlinekit.core.hyperparameters import Count, NonNegative, Positive, Probab
 
 
 class ISPIC(ActorCritic):
-    """Two agents, each held to the data and, if the other is worth more, to the other (ISPI-C).
+    """Two TD3+BC agents, each regularised towards the data and towards the other where that is worth more (ISPI-C).
 
     Source: Hu et al. 2023, arXiv:2306.05726.
     """

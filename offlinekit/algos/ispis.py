@@ -10,7 +10,7 @@ from offlinekit.core.hyperparameters import Count, Probability
 
 
 class ISPIS(TD3PlusBC):
-    """TD3+BC whose actor is held to what it was a little earlier as well as to the data (ISPI-S, CPI).
+    """TD3+BC regularised towards its own earlier policy as well as towards the data (ISPI-S, also CPI).
 
     Source: Hu et al. 2023, arXiv:2306.05726.
     """

@@ -10,7 +10,7 @@ from offlinekit.core.hyperparameters import Positive
 
 
 class LBSAC(SACN):
-    """SAC-N with large batches and rates, by which fewer critics are pessimistic enough and training is shorter.
+    """Large-batch SAC-N: large minibatches and learning rates, which need fewer critics and less time.
 
     Source: Nikulin et al. 2022, arXiv:2211.11092.
     """

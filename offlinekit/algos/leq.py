@@ -13,7 +13,7 @@ from offlinekit.nn.encoders import MLPEncoder
 
 
 class LEQ(ModelBased, ActorCritic):
-    """Values and a policy of low expectiles of lambda-returns, imagined in learned dynamics.
+    """Lower expectile Q-learning: critics and policy by low expectiles of lambda-returns of model rollouts.
 
     Source: Park and Lee 2024, arXiv:2407.00699.
     """

@@ -12,7 +12,7 @@ from offlinekit.core.hyperparameters import Count, NonNegative
 
 
 class MOBILE(ModelBased, SAC):
-    """SAC in learned dynamics, whose targets are lowered where members disagree on the value of what follows.
+    """SAC on model rollouts, with targets penalised by the disagreement of Bellman estimates across the ensemble.
 
     Source: Sun et al. 2023, "Model-Bellman inconsistency for model-based offline reinforcement learning", ICML.
     """

@@ -11,7 +11,7 @@ from offlinekit.core.bases.model_based import PenalisedRollouts
 
 
 class MoBRAC(PenalisedRollouts, ReBRAC):
-    """ReBRAC on the minibatches of MOPO: rows of rollouts stay near the actions that were taken in them.
+    """ReBRAC on MOPO's minibatches: its penalties hold the policy to the actions taken in rollouts as well.
 
     Source: Jackson et al. 2025, arXiv:2504.11453.
     """

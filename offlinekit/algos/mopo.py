@@ -11,7 +11,7 @@ from offlinekit.core.bases.model_based import PenalisedRollouts
 
 
 class MOPO(PenalisedRollouts, SAC):
-    """SAC on short rollouts in learned dynamics, whose rewards are lowered where the model is unsure.
+    """Model-based offline policy optimisation: SAC on short model rollouts, rewards penalised by model uncertainty.
 
     Source: Yu et al. 2020, arXiv:2005.13239.
     """

@@ -12,7 +12,7 @@ from offlinekit.core.hyperparameters import NonNegative
 
 
 class MOReL(ModelBased, SACN):
-    """SAC-N in learned dynamics that end, at a low reward, where members disagree more than anywhere in the data.
+    """SAC-N on model rollouts that end, with a low reward, where the members of the ensemble disagree.
 
     Source: Kidambi et al. 2020, arXiv:2005.05951; the planner as in Jackson et al. 2025, arXiv:2504.11453.
     """

@@ -10,7 +10,7 @@ from offlinekit.core.hyperparameters import NonNegative, Steps
 
 
 class MSG(SAC):
-    """Critics that each learn from themselves alone; the policy climbs their lower confidence bound.
+    """Independent critics, each with its own targets; the policy maximises their lower confidence bound.
 
     Source: Ghasemipour et al. 2022, arXiv:2205.13703.
     """

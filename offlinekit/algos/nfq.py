@@ -10,7 +10,7 @@ from offlinekit.core.hyperparameters import Count
 
 
 class NFQ(QLearning):
-    """Fitted Q iteration: a regression after another, each on targets of the network that the last one left.
+    """Neural fitted Q iteration: regression on the targets of the network of the iteration before.
 
     Source: Riedmiller 2005, "Neural fitted Q iteration", ECML, doi:10.1007/11564096_32.
     """

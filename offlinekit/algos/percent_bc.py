@@ -19,7 +19,7 @@ A = TypeVar("A", bound="PercentBC")
 
 
 class PercentBC(BC):
-    """Behaviour cloning of the best episodes of the data (%BC, 10%BC).
+    """Behaviour cloning of the best fraction of the data by return (%BC, 10%BC).
 
     Source: Chen et al. 2021, arXiv:2106.01345, section 5.1.
     """

@@ -11,7 +11,7 @@ from offlinekit.core.hyperparameters import NonNegative
 
 
 class PEX(IQL):
-    """IQL that keeps its policy when it goes online and adds a new one; which of them acts is drawn by value.
+    """Policy expansion: IQL whose offline policy is kept online, beside a new one; Q-values choose which of them acts.
 
     Source: Zhang et al. 2023, arXiv:2302.00935.
     """

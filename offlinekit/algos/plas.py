@@ -11,7 +11,7 @@ from offlinekit.nn.encoders import MLPEncoder
 
 
 class PLAS(Generative):
-    """Chooses the latent of a model of the data, so that every action is one that the model can generate.
+    """Policy in the latent action space: the actor acts through the decoder of a VAE of the data.
 
     Source: Zhou et al. 2020, arXiv:2011.07213; PLAS+P with `perturbation`.
     """

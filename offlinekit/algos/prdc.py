@@ -10,7 +10,7 @@ from offlinekit.core.hyperparameters import NonNegative
 
 
 class PRDC(TD3PlusBC):
-    """TD3+BC whose actor is held to the nearest action of the whole dataset, not to that of the row.
+    """TD3+BC regularised towards the nearest state-action pair of the dataset, in place of the row's own action.
 
     Source: Ran et al. 2023, arXiv:2306.06569.
     """

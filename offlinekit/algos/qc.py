@@ -10,7 +10,7 @@ from offlinekit.core.bases.chunking import Chunking
 
 
 class QC(Chunking, BFN):
-    """Best of N from a flow whose actions are chunks of several steps (Q-chunking), valued and played out whole.
+    """Q-chunking: the best of N action chunks of a flow, executed open loop, with h-step backups.
 
     Source: Li et al. 2025, arXiv:2507.07969.
     """

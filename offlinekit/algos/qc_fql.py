@@ -10,7 +10,7 @@ from offlinekit.core.bases.chunking import Chunking
 
 
 class QCFQL(Chunking, FQL):
-    """Flow Q-learning whose actions are chunks of several steps (QC-FQL), valued and played out whole.
+    """Q-chunking with flow Q-learning: a one-step policy of action chunks, executed open loop.
 
     Source: Li et al. 2025, arXiv:2507.07969.
     """

@@ -9,7 +9,7 @@ from offlinekit.core.bases.q_learning import QLearning
 
 
 class QRDQN(QLearning):
-    """DQN that learns quantiles of the return in place of its mean; an online method.
+    """Quantile regression DQN: learns quantiles of the return; an online method.
 
     Source: Dabney et al. 2017, arXiv:1710.10044.
     """

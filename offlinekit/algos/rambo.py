@@ -13,7 +13,7 @@ from offlinekit.core.hyperparameters import NonNegative, Positive, Steps
 
 
 class RAMBO(ModelBased, SAC):
-    """SAC in learned dynamics that turn against the policy, as far as they remain likely on the data.
+    """SAC on rollouts of a model trained adversarially to lower the policy's value, while it still fits the data.
 
     Source: Rigter et al. 2022, arXiv:2204.12581.
     """

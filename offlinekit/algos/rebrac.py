@@ -12,7 +12,7 @@ from offlinekit.nn.encoders import MLPEncoder
 
 
 class ReBRAC(TD3):
-    """TD3 whose actor and targets both pay for leaving the data's actions, each by its own weight.
+    """TD3 with separate behaviour-cloning penalties in the actor's objective and in the critics' targets.
 
     Source: Tarasov et al. 2023, arXiv:2305.09836.
     """

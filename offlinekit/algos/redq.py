@@ -10,7 +10,7 @@ from offlinekit.core.hyperparameters import Count
 
 
 class REDQ(SAC):
-    """SAC with many critics: targets take the lowest of a few drawn at random, the actor the mean of all.
+    """Randomised ensembled double Q-learning: SAC whose targets take the lowest of a random subset of critics.
 
     Source: Chen et al. 2021, arXiv:2101.05982.
     """

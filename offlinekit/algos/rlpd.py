@@ -10,7 +10,7 @@ from offlinekit.algos.torch.rlpd_impl import RLPDImpl
 
 
 class RLPD(REDQ):
-    """Learns online from nothing: half of each batch is recorded, many updates a step, normalised critics.
+    """Online RL with prior data: SAC with half of each minibatch recorded, many updates a step and layer norm.
 
     Source: Ball et al. 2023, arXiv:2302.02948.
     """

@@ -10,7 +10,7 @@ from offlinekit.core.hyperparameters import LogStd, Positive
 
 
 class SAC(ActorCritic):
-    """Maximises return and entropy with a learned temperature; an online method.
+    """Soft actor-critic with a learned temperature; an online method.
 
     Source: Haarnoja et al. 2018, arXiv:1812.05905.
     """

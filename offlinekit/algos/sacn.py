@@ -11,7 +11,7 @@ from offlinekit.nn.encoders import MLPEncoder
 
 
 class SACN(SAC):
-    """SAC with many critics: the lowest of them is pessimistic where the data leave them free to differ.
+    """SAC with N critics, whose minimum is pessimistic where the data leave them free to differ.
 
     Source: An et al. 2021, arXiv:2110.01548.
     """

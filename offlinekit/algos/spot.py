@@ -13,7 +13,7 @@ from offlinekit.nn.encoders import MLPEncoder
 
 
 class SPOT(Generative, TD3):
-    """TD3 whose actor is held to actions that a model of the data finds likely.
+    """TD3 regularised by the density that a VAE of the data gives to the actor's actions.
 
     Source: Wu et al. 2022, arXiv:2202.06239.
     """

@@ -11,7 +11,7 @@ from offlinekit.sampling.scalers import StandardObservationScaler
 
 
 class TACR(SequenceModel):
-    """A causal transformer is the actor of TD3+BC: it sees the steps before, critics see single ones.
+    """Transformer actor-critic: TD3+BC whose actor is a causal transformer over past steps.
 
     Source: Lee and Moon 2023, "Transformer actor-critic with regularization", AAMAS 2023.
     """

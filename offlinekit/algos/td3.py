@@ -10,7 +10,7 @@ from offlinekit.core.hyperparameters import Count, NonNegative
 
 
 class TD3(ActorCritic):
-    """Deterministic actor, twin critics, smoothed target actions, delayed policy updates; an online method.
+    """Twin delayed DDPG: twin critics, smoothed target actions, delayed policy updates; an online method.
 
     Source: Fujimoto et al. 2018, arXiv:1802.09477.
     """

@@ -10,7 +10,7 @@ from offlinekit.core.hyperparameters import Positive
 
 
 class TD3PlusBC(TD3):
-    """TD3 whose actor is held to the data's actions by a squared error.
+    """TD3 with a behaviour-cloning term, a squared error to the actions of the data.
 
     Source: Fujimoto and Gu 2021, arXiv:2106.06860.
     """

@@ -9,7 +9,7 @@ from offlinekit.core.bases.text_model import TextModel
 
 
 class TextBC(TextModel):
-    """A language model learns what the agent says in the data, and says the likely.
+    """Supervised fine-tuning of a language model on what the agent says in the data.
 
     Source: Radford et al. 2019, "Language models are unsupervised multitask learners".
     """

@@ -13,7 +13,7 @@ Passes = Annotated[int, Interval("[2, inf)")]
 
 
 class UWAC(BEAR):
-    """BEAR that trusts a value the less, the more the critics' dropout changes it.
+    """BEAR whose rows are weighted by the uncertainty of the critics, estimated by dropout.
 
     Source: Wu et al. 2021, arXiv:2105.08140.
     """

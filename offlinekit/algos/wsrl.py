@@ -12,7 +12,7 @@ from offlinekit.nn.encoders import MLPEncoder
 
 
 class WSRL(CalQL):
-    """Cal-QL with many critics; online SAC on new rows alone, after a warm-up that the policy plays.
+    """Warm-start RL: an ensemble Cal-QL offline, then SAC online on new rows alone after a warm-up of the policy.
 
     Source: Zhou et al. 2024, arXiv:2412.07762.
     """

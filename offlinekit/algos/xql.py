@@ -10,7 +10,7 @@ from offlinekit.core.hyperparameters import EncoderLike, Interval, NonNegative, 
 
 
 class XQL(ActorCritic):
-    """IQL whose value is the soft maximum over the data's actions, learned by Gumbel regression.
+    """Extreme Q-learning: IQL whose value is a soft maximum over actions of the data, by Gumbel regression.
 
     Source: Garg et al. 2023, arXiv:2301.02328.
     """

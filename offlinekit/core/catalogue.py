@@ -12,6 +12,20 @@ if TYPE_CHECKING:
     from offlinekit.core.algo import Algo
 
 
+FAMILIES = {
+    "IL": "imitation",
+    "PC": "policy constraint",
+    "VR": "value regularisation",
+    "U": "uncertainty",
+    "MB": "model-based",
+    "Off2On": "offline to online",
+    "SEQ": "sequence models",
+    "TEXT": "text",
+    "online": "bases that learn online",
+}
+"""Families of algorithms, and what their letters stand for."""
+
+
 @cache
 def letters(name: str) -> str:
     """Returns what all spellings of a name have in common: "td3plusbc" of "TD3+BC", "TD3PlusBC", "td3_plus_bc"."""

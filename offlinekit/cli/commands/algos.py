@@ -41,12 +41,10 @@ if TYPE_CHECKING:
 def command(name: str | None, dataset: str | None, goal: str, options: dict[str, Any]) -> None:
     """List the algorithms, describe one, or say where to begin with a dataset.
 
-    With NAME in any spelling: its hyperparameters, their defaults and meaning.
-
-    Families: IL imitation, PC policy constraint, VR value regularisation, U uncertainty, MB model-based,
-    Off2On offline to online, SEQ sequence model, online.
+    With NAME in any spelling: its paper, its hyperparameters, their defaults and meaning.
     """
     from offlinekit.algos import catalogue, get_algo
+    from offlinekit.core.catalogue import FAMILIES
 
     if dataset is not None:
         from offlinekit.cli.advice import advise
@@ -58,8 +56,9 @@ def command(name: str | None, dataset: str | None, goal: str, options: dict[str,
         pairs(advise(data, goal))
         return
     if name is None:
-        listed = [(k, a.family, a.action_kind, a.summary(), a.paper) for k, a in catalogue().items()]
-        table(("algorithm", "family", "actions", "what it does", "paper"), sorted(listed), left=5)
+        listed = [(k, a.family, a.action_kind, a.summary()) for k, a in catalogue().items()]
+        table(("algorithm", "family", "actions", "what it does"), sorted(listed), left=4)
+        click.echo(f"\nFamilies: {', '.join(f'{key} ({name})' for key, name in FAMILIES.items())}.")
         return
     with usage("NAME"):
         algo = get_algo(name)
