@@ -18,7 +18,7 @@ from offlinekit.core.hyperparameters import Count, Interval, OneRow, Positive, S
 from offlinekit.core.impl import Impl
 from offlinekit.datasets.families.dialogue_columns import IS_ACTION
 from offlinekit.envs.text.token_space import TokenSpace, TokenWindow, tokenizer_in
-from offlinekit.envs.text.tokenizers import AGENT_END, PAD, SPECIALS, Tokenizer
+from offlinekit.envs.text.tokenizers import AGENT_BEGIN, AGENT_END, PAD, SPECIALS, Tokenizer
 from offlinekit.errors import DatasetError, UnsupportedError
 from offlinekit.fields import Check
 from offlinekit.nn.encoders import embedding_encoder
@@ -358,8 +358,9 @@ def padded(episodes: Sequence[TensorTree]) -> tuple[TensorTree, Tensor]:
 def state_columns(dataset: MDPDataset) -> dict[str, Array]:
     """Returns the columns of text: which actions are the agent's, and how far the next state is; both [N].
 
-    States are rows in which the agent acts, and the last row of an episode, if it comes after the last of these. Rows
-    of loss weight 0 are no actions to learn from. In data without `is_action` all actions are the agent's.
+    States are rows in which the agent acts, and the last row of a recording that was cut when the agent was to speak,
+    whose token is `<a>`. Rows of loss weight 0 are no actions to learn from. In data without `is_action` all actions
+    are the agent's.
 
     Raises:
         DatasetError: If no action is left to learn from.
@@ -369,9 +370,10 @@ def state_columns(dataset: MDPDataset) -> dict[str, Array]:
     rows = np.arange(len(dataset))
     following = np.append(np.where(is_action, rows, len(dataset))[1:], len(dataset))
     following = np.minimum.accumulate(following[::-1])[::-1]
-    # An ended MDP has no state behind its last action; a recording that was cut ends in a state, if a row shows it.
-    is_over = dataset.terminals[last]
-    steps = np.where(following <= last, following - rows, np.where(is_over, 0, last - rows))
+    # An ended MDP has no state behind its last action. Of a recording that was cut V holds in a last row of the agent's
+    # alone: no loss trains it where the environment speaks.
+    in_state = ~dataset.terminals[last] & _agent_is_next(dataset)[last]
+    steps = np.where(following <= last, following - rows, np.where(in_state, last - rows, 0))
     weights = weights_of(dataset)
     learned = is_action if weights is None else is_action & (weights > 0)
     if not learned.any():
@@ -380,3 +382,11 @@ def state_columns(dataset: MDPDataset) -> dict[str, Array]:
             "leave none; give some of the agent's tokens a positive weight"
         )
     return {IS_ACTION: learned, STATE_STEPS: steps}
+
+
+def _agent_is_next(dataset: MDPDataset) -> Array:
+    """Returns in which rows the token of text begins an utterance of the agent, bool [N]."""
+    if not isinstance(dataset.observation_space, TokenSpace):
+        return np.zeros(len(dataset), np.bool_)
+    begins: Array = np.asarray(dataset.observations)[:, 0] == AGENT_BEGIN
+    return begins
