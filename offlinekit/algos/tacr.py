@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from offlinekit.sampling.scalers import StandardObservationScaler
 
 if TYPE_CHECKING:
     from offlinekit.datasets import MDPDataset
-    from offlinekit.sampling.windows import TrajectorySampler
+    from offlinekit.interfaces import Sampler
 
 
 class TACR(SequenceModel):
@@ -48,17 +48,17 @@ class TACR(SequenceModel):
         if self.context < 2:
             raise ValueError(f"context must be at least 2, a step and its next one, got {self.context}")
 
-    def make_sampler(self, dataset: MDPDataset, **settings: Any) -> TrajectorySampler:
-        """Makes what draws windows of the dataset; warns if few rows have a next one, by which critics learn.
+    def training_sampler(self, recorded: Sampler, dataset: MDPDataset) -> Sampler:
+        """Returns the sampler as it is; warns if few rows have a next one, by which critics learn.
 
         Raises:
-            UnsupportedError: As every sequence model, and if no row has one or ends the MDP.
+            UnsupportedError: If no row has one, or ends the MDP.
         """
         known = dataset.terminals.astype(np.bool_)
         known[:-1] |= ~np.isin(np.arange(1, len(dataset)), dataset.episode_starts)
-        why = "the others end a recording that was cut, and no row after them says what followed"
+        why = "a row must have a next one in its episode, or end the MDP"
         check_targets(type(self).__name__, dataset, known, why)
-        return super().make_sampler(dataset, **settings)
+        return super().training_sampler(recorded, dataset)
 
     @property
     def reads_returns(self) -> bool:

@@ -26,30 +26,36 @@ class Chunking(Algo):
     n_step: Annotated[Count, "Actions in a chunk, which are also the steps joined before bootstrapping."] = 5
 
     def make_sampler(self, dataset: MDPDataset, **settings: Any) -> Sampler:
-        """Makes what draws transitions of chunks; warns if few of them are whole, as critics learn from these alone.
+        """Makes what draws transitions of chunks."""
+        return super().make_sampler(chunked(dataset, self.n_step), **settings)
+
+    def training_sampler(self, recorded: Sampler, dataset: MDPDataset) -> Sampler:
+        """Returns the sampler as it is; warns if few chunks are whole, as critics learn from these alone.
 
         Raises:
             UnsupportedError: If none is.
         """
-        joined = chunked(dataset, self.n_step)
-        whole = joined.extras["whole"]
-        if len(whole):
-            check_targets(type(self).__name__, joined, whole, _why_not_whole(dataset, self.n_step))
-        return super().make_sampler(joined, **settings)
+        whole = chunked(dataset, self.n_step).extras["whole"]
+        check_targets(type(self).__name__, dataset, whole, _why_not_whole(dataset, self.n_step))
+        return super().training_sampler(recorded, dataset)
 
 
 def _why_not_whole(dataset: MDPDataset, n_step: int) -> str:
-    """Returns what keeps chunks of H steps from being whole, and the length at which half the rows or more begin one."""
+    """Returns what keeps chunks from being whole, and the length at which half the rows begin one."""
     lengths = dataset.episode_lengths()
     usable = lengths - ~(dataset.terminals[dataset.episode_ends - 1] | dataset.final_known)
-    counts = [int((usable - length).clip(0).sum()) for length in range(n_step)]  # Of whole chunks of length + 1.
+    counts = [
+        int((usable - length).clip(0).sum()) for length in range(n_step)
+    ]  # Of whole chunks of length + 1.
     enough = [length + 1 for length, count in enumerate(counts) if count and count >= len(dataset) / 2]
     some = [length + 1 for length, count in enumerate(counts) if count]
     fit = max(enough or some[:1], default=0)
-    remedy = f"set n_step={fit} or less" if fit else "give final_observations, which say what follows the last row"
+    remedy = (
+        f"set n_step={fit} or less" if fit else "give final_observations, which say what follows the last row"
+    )
     return (
-        f"the others begin no chunk of n_step={n_step} steps within their episode, of which the longest has "
-        f"{lengths.max()} rows; {remedy}"
+        f"a row must begin a chunk of n_step={n_step} steps within its episode, and the longest episode has "
+        f"{lengths.max():,} rows; {remedy}"
     )
 
 
