@@ -53,8 +53,8 @@ class ILQL(TextModel):
         if len(lost):
             raise UnsupportedError(
                 f"ILQL learns rewards of the agent's actions, but {len(lost):,} rows of {dataset.name!r} have one "
-                f"where is_action is False, the first in row {lost[0]:,}; add each to the reward of the agent's last action "
-                "before it"
+                f"where is_action is False, the first in row {lost[0]:,}; add each to the reward of the agent's last "
+                "action before it"
             )
 
     def training_sampler(self, recorded: Sampler, dataset: MDPDataset) -> Sampler:
