@@ -62,8 +62,9 @@ def _why_not_whole(dataset: MDPDataset, n_step: int) -> str:
 class ChunkingImpl(ActorCriticImpl):
     """Put before an implementation, makes its actions chunks of H = `n_step` steps; arXiv:2507.07969, section 4.
 
-    Networks see chunks [B, H * A]. Batches hold them beside `valid` [B, H], which of the steps are of the episode,
-    and `whole` [B], whether all are and what follows is known. Outside, actions are those of one step.
+    Networks see chunks [B, H * A]. Batches hold them beside `valid` [B, H], which of the actions are cloned,
+    and `whole` [B], whether all steps are of the episode and what follows is known. Outside, actions are those of one
+    step.
     """
 
     needs: ClassVar[tuple[str, ...]] = (*ActorCriticImpl.needs, "valid", "whole")
@@ -86,7 +87,7 @@ class ChunkingImpl(ActorCriticImpl):
         return super().compute_critic_loss(batch.with_columns(masks=masks), q_tpn)
 
     def cloning_weights(self, batch: Batch) -> Tensor:
-        """Returns 1 for the actions [B, H * A] that are of the episode, 0 for those behind its end."""
+        """Returns 1 for the actions [B, H * A] to clone, 0 for those behind an episode's end or of loss weight 0."""
         return batch.valid.float().repeat_interleave(self.step_size, -1)
 
     def best_chunk(self, observations: TensorTree) -> Tensor:
