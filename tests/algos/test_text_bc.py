@@ -161,7 +161,9 @@ def test_long_dialogues_are_refused_by_name():
 def test_other_text_is_refused():
     algo = build()
     other = text_dataset([{"prompt": "x", "response": "y", "reward": 0}])
-    with pytest.raises(UnsupportedError, match=r"built for text of TokenSpace.*tokenizer=algo\.tokenizer"):
+    with pytest.raises(
+        UnsupportedError, match=r"built for text of another tokenizer.*tokenizer=algo\.tokenizer"
+    ):
         algo.fit(other, 1, **QUIET)
     algo.fit(text_dataset(TALKS[:1], tokenizer=algo.tokenizer), 1, **QUIET)
 
@@ -360,7 +362,7 @@ def test_values_and_predictions_are_of_the_same_text():
     other = text_dataset([{"prompt": "x", "response": "y", "reward": 0}])
     for measure in (ILQL.value_rows, ILQL.predict_rows):
         with pytest.raises(
-            UnsupportedError, match=r"built for text of TokenSpace.*tokenizer=algo\.tokenizer"
+            UnsupportedError, match=r"built for text of another tokenizer.*tokenizer=algo\.tokenizer"
         ):
             measure(trained(ILQL), other)
 
@@ -394,3 +396,15 @@ def test_a_dialogue_is_learned():
     np.testing.assert_array_equal(
         algo.predict_rows(data)[data.extras["is_action"]], data.actions[data.extras["is_action"]]
     )
+
+
+@pytest.mark.parametrize("letters", ["xy", "xyz"])
+def test_text_of_another_tokenizer_is_refused_with_the_way_to_read_it(letters):
+    other = text_dataset([{"prompt": letters, "response": "y", "reward": 1}])
+    with pytest.raises(UnsupportedError, match=r"text of another tokenizer.*tokenizer=algo\.tokenizer"):
+        build().fit(other, n_steps=1, **QUIET)
+
+
+def test_beta_is_refused_where_there_are_no_values():
+    with pytest.raises(UnsupportedError, match=r"TextBC has no values .* got beta=50"):
+        build().respond("a", beta=50.0)

@@ -84,6 +84,13 @@ class TextModel(Algo):
             UnsupportedError: As every algorithm, for dialogues of more than `max_length` tokens, and for a scaler of
                 tokens, which are numbers of a table.
         """
+        built = None if self._impl is None else self._impl.observation_space
+        given = getattr(dataset, "observation_space", None)
+        if isinstance(built, TokenSpace) and isinstance(given, TokenSpace) and built != given:
+            raise UnsupportedError(
+                f"this {type(self).__name__} was built for text of another tokenizer, {built.tokenizer}, than that of "
+                f"{dataset.name!r}, {given.tokenizer}; read the file by its own: tokenizer=algo.tokenizer"
+            )
         super().check(dataset)
         if isinstance(dataset.observation_space, TokenSpace) and self.observation_scaler is not None:
             raise UnsupportedError(
@@ -96,12 +103,6 @@ class TextModel(Algo):
                 f"{type(self).__name__} takes episodes of up to max_length={self.max_length} rows, but "
                 f"{dataset.name!r} has one of {longest}; set max_length={longest} or more, or leave long ones out: "
                 f"dataset[dataset.episode_lengths() <= {self.max_length}]"
-            )
-        built = None if self._impl is None else self._impl.observation_space
-        if isinstance(built, TokenSpace) and built != dataset.observation_space:
-            raise UnsupportedError(
-                f"this {type(self).__name__} was built for text of {built}, got {dataset.observation_space}; read the "
-                "file by its tokenizer: tokenizer=algo.tokenizer"
             )
 
     def make_sampler(
@@ -155,8 +156,8 @@ class TextModel(Algo):
         """Returns what the agent says next.
 
         Args:
-            dialogues: A prompt; or several dialogues, each a prompt or turns of text and reward, None for what the
-                environment said.
+            dialogues: A prompt; or several dialogues, each a prompt, turns of text and reward, None for what the
+                environment said, or `{"prompt": ...}` or `{"dialogue": turns}`, whose last answer is given anew.
             options: Those of `Decoding`: `method` "greedy", "sample" or "beam", `temperature`, `top_k`, `top_p`,
                 `beta`, `n_beams` and `max_tokens`.
 
@@ -165,7 +166,7 @@ class TextModel(Algo):
 
         Raises:
             NotFittedError: Without networks.
-            UnsupportedError: If its observations are no text.
+            UnsupportedError: If its observations are no text, and for `beta` of a model without values.
             DatasetError: For text that the tokenizer does not have, or a dialogue as long as `max_length`.
         """
         decoding, impl = Decoding(**options), cast("TextModelImpl", self.impl)

@@ -167,6 +167,20 @@ def dialogue_of(row: object, where: str) -> Dialogue:
     raise _unlike(row, where)
 
 
+def turns_to_answer(row: object, where: str) -> list[Turn]:
+    """Returns the turns of plain data up to the agent's turn: a prompt alone, or what `dialogue_of` takes.
+
+    An utterance of the agent at their end is left out, as it is to be answered anew.
+
+    Raises:
+        DatasetError: For anything else.
+    """
+    if isinstance(row, Mapping) and "prompt" in row and "dialogue" not in row:
+        return [turn_of((row["prompt"], None), where)]
+    turns = list(dialogue_of(row, where).turns)
+    return turns[:-1] if turns and turns[-1][1] is not None else turns
+
+
 def turn_of(turn: object, where: str) -> Turn:
     """Returns the turn of plain data, a pair of text and reward.
 
