@@ -51,7 +51,11 @@ def test_prompts_and_files_are_answered_as_respond_does(folder: Path) -> None:
 
 
 def test_a_line_may_be_a_prompt_alone_or_a_response_without_a_reward(folder: Path, tmp_path: Path) -> None:
-    lines = [{"prompt": "a"}, {"prompt": "ba", "response": "b"}, {"dialogue": [["b", None]]}]
+    lines: list[dict[str, object]] = [
+        {"prompt": "a"},
+        {"prompt": "ba", "response": "b"},
+        {"dialogue": [["b", None]]},
+    ]
     path = tmp_path / "prompts.jsonl"
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     result = call("respond", folder / "run", "--file", path)
