@@ -72,6 +72,7 @@ class Described:
     meaning: str
 
 
+Finite = Annotated[float, Interval("(-inf, inf)")]
 Positive = Annotated[float, Interval("(0, inf)")]
 NonNegative = Annotated[float, Interval("[0, inf)")]
 Probability = Annotated[float, Interval("[0, 1]")]

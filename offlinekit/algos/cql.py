@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from offlinekit.algos.sac import SAC
 from offlinekit.algos.torch.cql_impl import CQLImpl
-from offlinekit.core.hyperparameters import Count, NonNegative, Positive
+from offlinekit.core.hyperparameters import Count, Finite, NonNegative, Positive
 from offlinekit.nn.encoders import MLPEncoder
 
 
@@ -17,7 +17,7 @@ class CQL(SAC):
     """
 
     alpha: Annotated[NonNegative, "Weight of the conservative gap; its start with `gap_threshold`."] = 5.0
-    gap_threshold: Annotated[float | None, "Gap that alpha is learned to reach, in units of return."] = None
+    gap_threshold: Annotated[Finite | None, "Gap that alpha is learned to reach, in units of return."] = None
     alpha_learning_rate: Annotated[Positive, "Of alpha with `gap_threshold`."] = 3e-4
     n_actions: Annotated[Count, "Actions of each kind: random, of the policy, of the policy at s'."] = 10
     temperature: Annotated[Positive, "Of the logsumexp."] = 1.0

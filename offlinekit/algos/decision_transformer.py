@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar
 
 from offlinekit.algos.torch.decision_transformer_impl import DecisionTransformerImpl
 from offlinekit.core.bases.sequence_model import SequenceModel
-from offlinekit.core.hyperparameters import Positive, Probability
+from offlinekit.core.hyperparameters import Positive, Rate
 from offlinekit.sampling.scalers import StandardObservationScaler
 
 
@@ -17,7 +17,7 @@ class DecisionTransformer(SequenceModel):
     """
 
     learning_rate: Annotated[Positive, "Of the transformer."] = 1e-4
-    gamma: Annotated[Probability, "Discount factor of the returns to go."] = 1.0
+    gamma: Annotated[Rate, "Discount factor of the returns to go."] = 1.0
     optimizer = "adamw"
     weight_decay = 1e-4
     clip_grad_norm = 0.25

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar
 
 from offlinekit.algos.torch.discrete_decision_transformer_impl import DiscreteDecisionTransformerImpl
 from offlinekit.core.bases.sequence_model import SequenceModel
-from offlinekit.core.hyperparameters import Count, NonNegative, Positive, Probability
+from offlinekit.core.hyperparameters import Count, NonNegative, Positive, Rate
 
 
 class DiscreteDecisionTransformer(SequenceModel):
@@ -23,7 +23,7 @@ class DiscreteDecisionTransformer(SequenceModel):
     return_scale = 1.0
     warmup_steps = 3
     batch_size = 128
-    gamma: Annotated[Probability, "Discount factor of the returns to go."] = 1.0
+    gamma: Annotated[Rate, "Discount factor of the returns to go."] = 1.0
     optimizer = "adamw"
     weight_decay: Annotated[NonNegative, "Of the weights of linear maps and convolutions."] = 0.1
     clip_grad_norm = 1.0

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar
 
 from offlinekit.algos.torch.discrete_sac_impl import DiscreteSACImpl
 from offlinekit.core.bases.q_learning import DiscreteActorCritic
-from offlinekit.core.hyperparameters import Positive
+from offlinekit.core.hyperparameters import Finite, Positive
 
 
 class DiscreteSAC(DiscreteActorCritic):
@@ -17,7 +17,7 @@ class DiscreteSAC(DiscreteActorCritic):
 
     temperature_learning_rate: Annotated[Positive, "Of the temperature."] = 3e-4
     initial_temperature: Annotated[Positive, "Weight of the entropy at the start, in units of return."] = 1.0
-    target_entropy: Annotated[float | None, "Of the policy, in nats; None for 0.98 log(actions)."] = None
+    target_entropy: Annotated[Finite | None, "Of the policy, in nats; None for 0.98 log(actions)."] = None
 
     family: ClassVar[str] = "online"
     paper: ClassVar[str] = "arXiv:1910.07207"

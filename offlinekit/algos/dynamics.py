@@ -17,6 +17,7 @@ from offlinekit.core.hyperparameters import Count, NonNegative, OneRow, Positive
 from offlinekit.datasets import MDPDataset
 from offlinekit.errors import UnsupportedError
 from offlinekit.fields import Check, Interval
+from offlinekit.ground.shares import share_of
 from offlinekit.nn.encoders import MLPEncoder
 from offlinekit.nn.random import derive
 from offlinekit.sampling.sampler import TransitionSampler
@@ -111,7 +112,7 @@ class Dynamics(Algo):
             )
         rng = np.random.default_rng(derive(self.seed or 0, "holdout"))
         rows = rng.permutation(source.usable_rows().cpu().numpy())
-        n_held = min(int(self.holdout * len(rows)), MOST_HELD_OUT)
+        n_held = min(int(share_of(self.holdout, len(rows))), MOST_HELD_OUT)
         train = np.sort(rows[n_held:])
         drawn = self._drawn(train, dataset.episode_ends, rng)
         own, held, learned = (torch.from_numpy(part) for part in (drawn, rows[:n_held], train))

@@ -10,6 +10,7 @@ from offlinekit.algos.torch.percent_bc_impl import PercentBCImpl
 from offlinekit.core.hyperparameters import Count, Rate
 from offlinekit.datasets import MDPDataset
 from offlinekit.datasets.editing.thinning import best_pieces, piece_starts
+from offlinekit.ground.shares import share_of
 from offlinekit.sampling.named_columns import numbered
 
 if TYPE_CHECKING:
@@ -50,5 +51,5 @@ class PercentBC(BC):
         With `piece_length` they are parts of episodes: those that lie in the best pieces.
         """
         starts = piece_starts(dataset, self.piece_length)
-        n = max(math.floor(self.fraction * len(starts)), 1)
+        n = max(math.floor(share_of(self.fraction, len(starts))), 1)
         return best_pieces(dataset, starts, n)

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+import numpy as np
 
 from offlinekit.algos.torch.tacr_impl import TACRImpl
 from offlinekit.core.bases.sequence_model import SequenceModel
+from offlinekit.core.compatibility import check_targets
 from offlinekit.core.hyperparameters import Count, EncoderLike, NonNegative, Positive, Rate
 from offlinekit.sampling.scalers import StandardObservationScaler
+
+if TYPE_CHECKING:
+    from offlinekit.datasets import MDPDataset
+    from offlinekit.interfaces import Sampler
 
 
 class TACR(SequenceModel):
@@ -40,6 +47,18 @@ class TACR(SequenceModel):
         super().check_together()
         if self.context < 2:
             raise ValueError(f"context must be at least 2, a step and its next one, got {self.context}")
+
+    def training_sampler(self, recorded: Sampler, dataset: MDPDataset) -> Sampler:
+        """Returns the sampler as it is; warns if few rows have a next one, by which critics learn.
+
+        Raises:
+            UnsupportedError: If no row has one, or ends the MDP.
+        """
+        known = dataset.terminals.astype(np.bool_)
+        known[:-1] |= ~np.isin(np.arange(1, len(dataset)), dataset.episode_starts)
+        why = "a row must have a next one in its episode, or end the MDP"
+        check_targets(type(self).__name__, dataset, known, why)
+        return super().training_sampler(recorded, dataset)
 
     @property
     def reads_returns(self) -> bool:

@@ -47,12 +47,18 @@ def own_metrics(algo: Algo, dataset: MDPDataset) -> list[tuple[str, str, str]]:
 
 
 def pointers(algos: Sequence[Algo], dataset: str) -> list[str]:
-    """Returns the commands that estimate returns without an environment, for a shell.
+    """Returns the commands that estimate returns without an environment, for a shell; or why none does.
 
     Args:
-        algos: With their run folders.
+        algos: Of one class, with their run folders.
         dataset: Its name or path.
     """
+    if algos[0].is_stateful:
+        return [
+            "No environment has judged it. Recorded episodes cannot say what its return may be, since "
+            f"{type(algos[0]).__name__} acts",
+            "by what came before in its episode; compare runs by these metrics, or evaluate it in an environment.",
+        ]
     runs = [algo.run_dir for algo in algos]
     data: list[object] = ["--dataset", dataset]
     if algos[0].scaling.schema is not None:  # Of a table, which is read by it.

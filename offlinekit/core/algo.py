@@ -14,7 +14,7 @@ from typing_extensions import Unpack
 from offlinekit.configured import Configured, default_of, describe
 from offlinekit.core import catalogue, copying, persistence, renames
 from offlinekit.core import hyperparameters as kinds
-from offlinekit.core.compatibility import check_dataset, check_same_range
+from offlinekit.core.compatibility import check_dataset, check_same_range, warn_of_foreign_actions
 from offlinekit.core.devices import find_device
 from offlinekit.core.hyperparameters import apply_to_networks, plain_config, refuse_others
 from offlinekit.core.impl import Impl, check_impl_class
@@ -472,6 +472,7 @@ class Algo(Configured):
 
     def training_sampler(self, recorded: Sampler, dataset: MDPDataset) -> Sampler:
         """Returns what a run of `fit` draws from: rows of the dataset, to which a subclass adds rows of its own."""
+        warn_of_foreign_actions(self, dataset)
         return recorded
 
     def fit_doubt(self, dataset: MDPDataset) -> str:

@@ -10,11 +10,14 @@ import numpy as np
 from gymnasium import spaces
 
 from offlinekit.datasets import MDPDataset
+from offlinekit.datasets.families.dialogue_columns import IS_ACTION
 from offlinekit.envs.env_spaces import same_range
 from offlinekit.envs.past.sight import seen_space, space_leaves
 from offlinekit.errors import DatasetWarning, UnsupportedError
 from offlinekit.ground.action_spaces import JointDiscrete
+from offlinekit.sampling.loss_weights import weights_of
 from offlinekit.sampling.scalers import Affine
+from offlinekit.types import Array
 
 if TYPE_CHECKING:
     from offlinekit.core.algo import Algo
@@ -84,6 +87,49 @@ def warn_of_scales(name: str, scaler: object, dataset: MDPDataset) -> None:
             f"{name}(observation_scaler='standard')",
             DatasetWarning,
             stacklevel=7,  # Of fit.
+        )
+
+
+def warn_of_foreign_actions(algo: Algo, dataset: MDPDataset) -> None:
+    """Warns if a dataset says which actions are the agent's, and the algorithm learns the others like them."""
+    if IS_ACTION in algo.impl_class.needs or (own := dataset.extras.get(IS_ACTION)) is None:
+        return
+    n_foreign = int((np.asarray(own) == 0).sum())
+    if n_foreign:
+        warnings.warn(
+            f"{type(algo).__name__} does not read the column {IS_ACTION!r} of {dataset.name!r}: it learns all "
+            f"{len(dataset):,} actions as the agent's, where {n_foreign:,} are not; TextBC and ILQL tell them apart",
+            DatasetWarning,
+            stacklevel=8,  # Of fit.
+        )
+
+
+def check_targets(name: str, dataset: MDPDataset, known: Array, why: str, rows: Array | bool = True) -> None:
+    """Checks that critics have something to learn from, and warns if it is less than half the rows.
+
+    Args:
+        name: Of the algorithm.
+        dataset: N rows, with the loss weights of a run if it has any.
+        known: bool [N], the rows whose target follows from the data.
+        why: What a row must have, and the remedy.
+        rows: bool [N], those that are learned from at all.
+
+    Raises:
+        UnsupportedError: If no row has a target.
+    """
+    weights = weights_of(dataset)
+    drawn = np.broadcast_to(rows, known.shape) & (True if weights is None else weights > 0)
+    n_known, n_rows = int((known & drawn).sum()), int(drawn.sum())
+    if not n_known:
+        raise UnsupportedError(
+            f"critics of {name} would learn from none of the {n_rows:,} rows of {dataset.name!r}: {why}"
+        )
+    if n_known < n_rows / 2:
+        warnings.warn(
+            f"critics of {name} learn from {n_known:,} of the {n_rows:,} rows of {dataset.name!r} "
+            f"({n_known / n_rows:.0%}): {why}",
+            DatasetWarning,
+            stacklevel=8,  # Of fit.
         )
 
 

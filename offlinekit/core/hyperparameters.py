@@ -13,6 +13,7 @@ from offlinekit.envs.past.sight import sight_of
 from offlinekit.fields import (
     Check,
     Count,
+    Finite,
     Fraction,
     Interval,
     NonNegative,
@@ -37,6 +38,7 @@ __all__ = [
     "Count",
     "Device",
     "EncoderLike",
+    "Finite",
     "Fraction",
     "FramePad",
     "History",

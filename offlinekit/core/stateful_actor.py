@@ -13,6 +13,7 @@ from offlinekit.envs.legal_actions import legal_of, rest_of, space_of_rest
 from offlinekit.envs.past.seen_past import seen_of
 from offlinekit.envs.past.sight import is_image, shown_space, sight_of, space_leaves
 from offlinekit.envs.stateful_policies import StatefulPolicy
+from offlinekit.fields import Finite, checked
 from offlinekit.types import Array, ArrayTree, leaves, map_tree, rows, stack_trees
 
 if TYPE_CHECKING:
@@ -31,12 +32,18 @@ class StatefulActor(StatefulPolicy):
         target_return: Return to reach, for an algorithm that takes one, in units of the data; None leaves it
             to the algorithm.
         sample: Whether actions are drawn from the policy, in place of the greedy ones.
+
+    Raises:
+        TypeError: For a target that is no number.
+        ValueError: For one that is not finite.
+        UnsupportedError: For one of an algorithm that takes none.
     """
 
     def __init__(self, algo: Algo, target_return: float | None = None, sample: bool = False) -> None:
         super().__init__()
-        self.impl, self.target_return, self.sample = algo.impl, target_return, sample
-        self.impl.begin_episode(target_return)  # Raises now what the first step would.
+        self.impl, self.sample = algo.impl, sample
+        self.target_return = checked("target_return", target_return, Finite | None)
+        self.impl.begin_episode(self.target_return)  # Raises now what the first step would.
         self._sight = sight_of(algo)
         self._n_rows = max(self._sight.frame_stack, self._sight.history)
         impl = self.impl

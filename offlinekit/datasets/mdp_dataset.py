@@ -21,6 +21,7 @@ from offlinekit.datasets.transitions import Transitions, draw
 from offlinekit.errors import DatasetError, UnsupportedError
 from offlinekit.ground.action_spaces import JointDiscrete
 from offlinekit.ground.hints import hint
+from offlinekit.ground.shares import share_of
 from offlinekit.load_budget import budgeted
 from offlinekit.tables.table_schema import TABLE_SCHEMA, TableSchema
 from offlinekit.types import Array, leaves, rows
@@ -149,7 +150,7 @@ class MDPDataset(EpisodeColumns):
             raise ValueError(f"fraction must be in (0, 1), got {fraction}")
         if self.n_episodes < 2:
             raise DatasetError("a split needs at least two episodes, got one; a dataset is split by episodes")
-        n_first = min(max(round(fraction * self.n_episodes), 1), self.n_episodes - 1)
+        n_first = min(max(round(share_of(fraction, self.n_episodes)), 1), self.n_episodes - 1)
         order = (
             np.random.default_rng(seed).permutation(self.n_episodes)
             if by is None

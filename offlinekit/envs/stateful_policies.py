@@ -58,10 +58,13 @@ class StatefulPolicy:
 
         Args:
             observation: The newest one, without an axis of batches.
-            reward: What the action before it has earned; 0 in the first step.
+            reward: What the action before it has earned, or an array of that one number; 0 in the first step.
+
+        Raises:
+            TypeError: For a reward that is not one number.
         """
         single = map_tree(lambda leaf: np.asanyarray(leaf)[None], observation)
-        action: Array = self._act(single, [reward], [None])[0]
+        action: Array = self._act(single, [_one_number(reward)], [None])[0]
         return action
 
     def reset(self) -> None:
@@ -83,6 +86,14 @@ class StatefulPolicy:
         actions, after = self.choose(observations, np.asarray(rewards, np.float64), memories)
         self._memories.update(zip(episodes, after, strict=True))
         return actions
+
+
+def _one_number(reward: object) -> float:
+    """Returns a reward, of an array of one number too, as vector environments give it."""
+    given = np.asarray(reward)
+    if given.size != 1 or given.dtype.kind not in "fiub":
+        raise TypeError(f"reward must be one number, that of the action before, got {reward!r:.100}")
+    return float(given.item())
 
 
 class Memoryless:
@@ -123,7 +134,8 @@ def check_memoryless(policy: object) -> None:
         UnsupportedError: For a policy that remembers its episode, of sequences or chunks.
     """
     if isinstance(policy, StatefulPolicy) or getattr(policy, "is_stateful", False):
+        owner = vars(policy).get("impl")  # Of an algorithm that acts as drawn, or step by step.
         raise UnsupportedError(
-            f"{type(policy).__name__} acts by what came before in its episode, so no state says what it does; "
-            "evaluate it with evaluate() in an environment"
+            f"{type(getattr(owner, 'config', policy)).__name__} acts by what came before in its episode, so no state "
+            "says what it does, as estimates from recorded rows need it; evaluate it with evaluate() in an environment"
         )

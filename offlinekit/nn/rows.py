@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from offlinekit.sampling.batch import Minibatch
+    from offlinekit.sampling.batch import Minibatch, TrajectoryBatch
 
 SMALLEST = torch.finfo(torch.float32).tiny
 """Least sum of row weights; those of a member that learns from no row stay 0."""
@@ -119,6 +119,11 @@ def window_rows(values: Tensor, masks: Tensor) -> Rows:
     """
     counts = masks.sum(-1, dtype=values.dtype)
     return Rows(torch.where(masks, values, 0.0).sum(-1) / counts.clamp(min=1.0), counts)
+
+
+def learned_steps(batch: TrajectoryBatch) -> Tensor:
+    """Returns the steps of windows that losses are taken of, bool [B, K]: no padding, and no row of loss weight 0."""
+    return batch.valid & batch.learned_steps if "learned_steps" in batch._fields else batch.valid
 
 
 def reduce_rows(loss: RowLoss, weights: Tensor | None = None) -> Tensor:

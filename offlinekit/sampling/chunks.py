@@ -6,14 +6,16 @@ import numpy as np
 
 from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.errors import DatasetError
+from offlinekit.sampling.loss_weights import weights_of
 from offlinekit.sampling.named_columns import with_extras
 
 
 def chunked(dataset: MDPDataset, length: int) -> MDPDataset:
     """Returns a dataset whose rows hold the actions of a step and of those after it, [N, H, A].
 
-    Two extras go with them: `valid` [N, H], which of the steps are of the row's episode, and `whole` [N], whether all
-    are and what follows them is known. Behind an episode's end its last action stands again.
+    Two extras go with them: `valid` [N, H], which of the actions are cloned, those of the row's episode without rows of
+    loss weight 0, and `whole` [N], whether all steps are of the episode and what follows them is known. Behind an
+    episode's end its last action stands again.
 
     Args:
         dataset: Of continuous actions, in temporal order.
@@ -32,6 +34,9 @@ def chunked(dataset: MDPDataset, length: int) -> MDPDataset:
     steps = np.arange(len(dataset))[:, None] + np.arange(length)
     ends = np.repeat(dataset.episode_ends, lengths)[:, None]
     whole = steps[:, -1] < ends[:, 0] - np.repeat(~known, lengths)
-    joined = with_extras(dataset, {"valid": steps < ends, "whole": whole})
-    joined.actions = dataset.actions[np.minimum(steps, ends - 1)]
+    held = np.minimum(steps, ends - 1)
+    weights = weights_of(dataset)
+    valid = (steps < ends) & (True if weights is None else weights[held] > 0)
+    joined = with_extras(dataset, {"valid": valid, "whole": whole})
+    joined.actions = dataset.actions[held]
     return joined

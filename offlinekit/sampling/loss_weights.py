@@ -25,6 +25,9 @@ LossWeights: TypeAlias = "str | Array | Callable[[MDPDataset], Array]"
 COLUMN = "loss weights"
 """The extra that holds them in the dataset of a run; no identifier, so that no extra of a user has that name."""
 
+LEARNED = "learned_steps"
+"""Column of windows in which some rows have loss weight 0: of which steps losses are taken, bool [B, K]."""
+
 
 def loss_weights(dataset: MDPDataset, weights: LossWeights) -> Array:
     """Returns weights float64 [N], as they were given.
@@ -85,6 +88,12 @@ def scaled_weights(dataset: MDPDataset, drawn: Array) -> Array:
     weights = dataset.extras[COLUMN]
     scaled: Array = (weights * (dataset.metadata[COLUMN] / weights[drawn].mean())).astype(np.float32)
     return scaled
+
+
+def learned_column(dataset: MDPDataset) -> dict[str, Array]:
+    """Returns the column of rows with a positive loss weight, bool [N], by its name; none if all have one."""
+    weights = weights_of(dataset)
+    return {} if weights is None or weights.all() else {LEARNED: weights > 0}
 
 
 class PositiveRows:

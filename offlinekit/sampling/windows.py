@@ -15,7 +15,13 @@ from offlinekit.envs.frame_stacking import check_stack
 from offlinekit.envs.past.sight import is_image
 from offlinekit.errors import DatasetError
 from offlinekit.sampling.batch import TrajectoryBatch, batch_class, with_axes
-from offlinekit.sampling.loss_weights import COLUMN, scaled_weights, weights_of
+from offlinekit.sampling.loss_weights import (
+    COLUMN,
+    LEARNED,
+    learned_column,
+    scaled_weights,
+    weights_of,
+)
 from offlinekit.sampling.n_step import returns_to_go
 from offlinekit.sampling.named_columns import COMPUTED, exact, own_columns, with_extras
 from offlinekit.sampling.packing import action_digits, from_digits
@@ -81,9 +87,11 @@ class TrajectorySampler:
         self._set_weights(dataset, sampling_weights, anchor)
         weighted = () if self._weights is None else ("weights",)
         names = [name for name in needs if name not in (*TrajectoryBatch._fields, *weighted)]
+        given = {**(columns or {}), **learned_column(dataset)}
+        names += [LEARNED] if LEARNED in given else []
         self._names = tuple(dict.fromkeys((*names, *weighted)))
         self._batch_class = batch_class(TrajectoryBatch, self._names, owner)
-        named = _named_columns(dataset, names, columns or {}, owner)
+        named = _named_columns(dataset, names, given, owner)
         self._set_columns(dataset, scaling or Scaling(), gamma, named)
         self._first, self._last = (
             torch.from_numpy(bound).to(self.device) for bound in _windows(dataset, context, anchor)

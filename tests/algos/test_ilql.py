@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from loss_checks import close, row_losses, total
@@ -11,6 +12,7 @@ from small_text import END, QUIET, TINY, A, Always, B, Places, Times, both, set_
 
 from offlinekit.algos import ILQL, DiscreteBC, TextBC
 from offlinekit.core.bases.text_decoding import Decoding
+from offlinekit.datasets import MDPDataset, text_dataset
 from offlinekit.errors import UnsupportedError
 from offlinekit.metrics.evaluators.perplexity import perplexity
 from offlinekit.metrics.evaluators.token_cross_entropy import token_cross_entropy
@@ -195,3 +197,34 @@ def test_what_decides_the_loss_is_refused_later():
     algo = ILQL(**TINY).fit(talks(), 1, **QUIET)
     with pytest.raises(ValueError, match="policy_beta"):
         algo.policy_beta = 1.0
+
+
+def test_a_dialogue_cut_behind_the_environments_answer_counts_with_the_value_of_that_answer():
+    def full(answer, reward):
+        return {"dialogue": [["q", None], ["a", 0.0], [answer, None], ["a", reward]]}
+
+    cut = {"dialogue": [["q", None], ["a", 0.0], ["g", None]], "terminal": False}
+    data = text_dataset([full("g", 1.0), full("b", -1.0), cut, cut])
+    small = {**TINY, "width": 16, "max_length": 20, "batch_size": 8, "learning_rate": 1e-2}
+    algo = ILQL(**small, tau=0.2, expectile=0.5, alpha=0.0, gamma=1.0).fit(data, n_steps=500, **QUIET)
+    values, taken = algo.value_rows(data)
+    # Behind "g" 1 is earned, -1 behind "b"; the first answer is worth the mean of 1, -1, 1 and 1.
+    assert values[data.episode_ends[2] - 1] == pytest.approx(1.0, abs=0.2)
+    assert taken[data.extras["is_action"]][:2] == pytest.approx([0.5, 0.5], abs=0.2)
+
+
+def test_rewards_of_others_than_the_agent_are_refused():
+    rows = np.arange(4)
+    columns = rows[:, None], rows % 2, [0.0, 5.0, 0.0, 0.0], rows == 3
+    data = MDPDataset(*columns, extras={"is_action": rows % 2 == 0})
+    with pytest.raises(
+        UnsupportedError, match=r"1 rows of 'custom' have one where is_action is False, .* row 1"
+    ):
+        ILQL(**TINY).fit(data, n_steps=1, **QUIET)
+    TextBC(**TINY).fit(data, n_steps=1, **QUIET)  # Which learns no rewards.
+
+
+def test_dialogues_none_of_whose_tokens_has_a_target_are_refused():
+    cut = {"dialogue": [["b", None], ["", 1.0]], "terminal": False}  # Its only token, </a>, is its last row.
+    with pytest.raises(UnsupportedError, match="critics of ILQL would learn from none of the 2 rows"):
+        ILQL(**TINY).fit(text_dataset([cut, cut]), n_steps=1, **QUIET)

@@ -12,7 +12,7 @@ from table_networks import STATES, TABLE, set_constant, set_table
 from offlinekit.algos import QC, QCFQL, MLPEncoder
 from offlinekit.algos.torch.qc_impl import QCImpl
 from offlinekit.datasets import MDPDataset
-from offlinekit.errors import DatasetError, UnsupportedError
+from offlinekit.errors import DatasetError, DatasetWarning, UnsupportedError
 from offlinekit.sampling.chunks import chunked
 
 
@@ -270,3 +270,27 @@ def test_two_steps_are_chosen_together(front):
         first, second = actor.predict(np.zeros(1, np.float32)), actor.predict(np.ones(1, np.float32))
         good += bool(first * second > 0)
     assert good >= 45  # Of 50; cloning repeats itself in three of four.
+
+
+# Short episodes.
+
+
+def short(n_rows: int, ending: str = "terminals") -> MDPDataset:
+    """60 rows in episodes of so many."""
+    numbers = np.arange(60)
+    ends = {"terminals": np.zeros(60), ending: numbers % n_rows == n_rows - 1}
+    return MDPDataset(numbers[:, None], np.sin(numbers)[:, None], np.ones(60), **ends)
+
+
+@pytest.mark.parametrize("front", [QC, QCFQL])
+def test_critics_of_chunks_that_are_never_whole_are_refused_and_of_few_warned_of(front):
+    algo = front(n_step=4, encoder=TABLE, flow_steps=1, batch_size=4, seed=0)
+    quiet = {"n_steps": 1, "out": None, "progress": False}
+    with pytest.raises(
+        UnsupportedError, match=r"none of the 60 rows.*longest episode has 3 rows; set n_step=2 or"
+    ):
+        algo.fit(short(3), **quiet)
+    # Of six rows the first three begin a chunk of four; cut after a row that has no next one, two do.
+    algo.fit(short(6), **quiet)
+    with pytest.warns(DatasetWarning, match=r"learn from 20 of the 60 rows .*\(33%\).*set n_step=3 or less"):
+        algo.fit(short(6, "timeouts"), **quiet)

@@ -14,6 +14,7 @@ from windows import SMALL, random_windows, reach, set_head, walk_dataset
 
 from offlinekit.algos import TACR, MLPEncoder
 from offlinekit.algos.torch.tacr_impl import TACRImpl
+from offlinekit.datasets import MDPDataset
 from offlinekit.errors import UnsupportedError
 
 TABLE = MLPEncoder(hidden_sizes=())
@@ -235,3 +236,10 @@ def test_alpha_leads_from_cloning_to_the_best_action(alpha, low, high):
         device="cpu",
     )
     assert low <= bandit_error(algo, 800) < high
+
+
+def test_rows_without_a_next_one_are_refused():
+    numbers = np.arange(8)
+    data = MDPDataset(np.ones((8, 2)), np.sin(numbers)[:, None], np.ones(8), np.zeros(8), timeouts=np.ones(8))
+    with pytest.raises(UnsupportedError, match="critics of TACR would learn from none of the 8 rows"):
+        TACR(**SMALL, critic_encoder=TABLE).fit(data, n_steps=1, out=None, progress=False)

@@ -15,7 +15,7 @@ from offlinekit.algos import ILQL, TextBC
 from offlinekit.core.bases.text_decoding import Decoding
 from offlinekit.core.bases.text_model import state_columns
 from offlinekit.core.bases.token_transformer import TokenEmbedding
-from offlinekit.datasets import text_dataset
+from offlinekit.datasets import MDPDataset, text_dataset
 from offlinekit.envs.text import CharTokenizer
 from offlinekit.errors import DatasetError, UnsupportedError
 from offlinekit.nn.transformer import KeyValues
@@ -104,10 +104,21 @@ def test_where_the_next_state_is():
     assert batch.state_steps[0, 5:7].tolist() == [1, 0]
     # b, </a>, then behind <s> a </s> <a> the next choice; behind the last nothing was recorded.
     assert batch.state_steps[1][batch.is_action[1]].tolist() == [1, 5, 1, 0]
-    # <a> b </a> <s> a </s>, cut: the state behind </a> is the last that a row shows, </s>'s but one.
+    # <a> b </a> <s> a </s>, cut when the agent was to speak: the state behind </a> is the <a> that follows.
     cut = text_dataset([{"dialogue": [["b", 0.5], ["a", None]], "terminal": False}])
-    assert state_columns(cut)["state_steps"][:2].tolist() == [1, 3]
+    assert cut.observation_space.tokenizer.decode(cut.observations[:, 0]) == "<a>b</a><s>a</s><a>"
+    columns = state_columns(cut)
+    assert columns["state_steps"].tolist() == [1, 5, 4, 3, 2, 1, 0]
+    assert columns["is_action"].tolist() == [True, True, *[False] * 5]
     assert state_columns(small_dataset("discrete"))["is_action"].all()
+
+
+def test_a_last_row_that_is_no_action_of_the_agent_is_no_state():
+    numbers = np.arange(4)
+    ends = {"terminals": np.zeros(4), "timeouts": numbers == 3}
+    extras = {"is_action": numbers % 2 == 0}
+    data = MDPDataset(numbers[:, None], numbers % 3, np.zeros(4), **ends, extras=extras)
+    assert state_columns(data)["state_steps"][[0, 2]].tolist() == [2, 0]
 
 
 def test_dialogues_weigh_as_their_rows_and_rows_of_weight_0_are_only_seen():
@@ -150,7 +161,9 @@ def test_long_dialogues_are_refused_by_name():
 def test_other_text_is_refused():
     algo = build()
     other = text_dataset([{"prompt": "x", "response": "y", "reward": 0}])
-    with pytest.raises(UnsupportedError, match=r"built for text of TokenSpace.*tokenizer=algo\.tokenizer"):
+    with pytest.raises(
+        UnsupportedError, match=r"built for text of another tokenizer.*tokenizer=algo\.tokenizer"
+    ):
         algo.fit(other, 1, **QUIET)
     algo.fit(text_dataset(TALKS[:1], tokenizer=algo.tokenizer), 1, **QUIET)
 
@@ -349,7 +362,7 @@ def test_values_and_predictions_are_of_the_same_text():
     other = text_dataset([{"prompt": "x", "response": "y", "reward": 0}])
     for measure in (ILQL.value_rows, ILQL.predict_rows):
         with pytest.raises(
-            UnsupportedError, match=r"built for text of TokenSpace.*tokenizer=algo\.tokenizer"
+            UnsupportedError, match=r"built for text of another tokenizer.*tokenizer=algo\.tokenizer"
         ):
             measure(trained(ILQL), other)
 
@@ -383,3 +396,15 @@ def test_a_dialogue_is_learned():
     np.testing.assert_array_equal(
         algo.predict_rows(data)[data.extras["is_action"]], data.actions[data.extras["is_action"]]
     )
+
+
+@pytest.mark.parametrize("letters", ["xy", "xyz"])
+def test_text_of_another_tokenizer_is_refused_with_the_way_to_read_it(letters):
+    other = text_dataset([{"prompt": letters, "response": "y", "reward": 1}])
+    with pytest.raises(UnsupportedError, match=r"text of another tokenizer.*tokenizer=algo\.tokenizer"):
+        build().fit(other, n_steps=1, **QUIET)
+
+
+def test_beta_is_refused_where_there_are_no_values():
+    with pytest.raises(UnsupportedError, match=r"TextBC has no values .* got beta=50"):
+        build().respond("a", beta=50.0)

@@ -72,6 +72,8 @@ def best_utterance(algo, prompt, **rule):
 
 @pytest.mark.parametrize("rule", RULES, ids=str)
 def test_wide_beams_find_the_best_of_all_utterances(algo, rule):
+    if not algo.has_value:
+        rule = {name: value for name, value in rule.items() if name != "beta"}
     prompts = ["ab", "b", ""]
     found = algo.respond(prompts, method="beam", n_beams=64, max_tokens=MOST, **rule)
     assert found == [best_utterance(algo, prompt, **rule) for prompt in prompts]

@@ -50,6 +50,23 @@ def test_prompts_and_files_are_answered_as_respond_does(folder: Path) -> None:
     assert rows[3]["dialogue"] == [list(turn) for turn in second]
 
 
+def test_a_line_may_be_a_prompt_alone_or_a_response_without_a_reward(folder: Path, tmp_path: Path) -> None:
+    lines: list[dict[str, object]] = [
+        {"prompt": "a"},
+        {"prompt": "ba", "response": "b"},
+        {"dialogue": [["b", None]]},
+    ]
+    path = tmp_path / "prompts.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    result = call("respond", folder / "run", "--file", path)
+    assert result.exit_code == 0, result.output
+    said = [json.loads(line) for line in result.output.splitlines()]
+    assert [line["prompt"] for line in said] == ["a", "ba", "b"]
+    algo = offlinekit.load(folder / "run", device="cpu")
+    assert isinstance(algo, ILQL)
+    assert algo.respond(lines) == [line["response"] for line in said]
+
+
 def test_options_reach_decoding(folder: Path) -> None:
     drawn = [
         call("respond", folder / "run", *"aaaa", "--method", "sample", "--beta", 0, "--seed", seed).output

@@ -284,11 +284,30 @@ def test_a_run_out_of_time_before_its_first_row_says_how_to_go_on(
 
 
 def test_datasets_in_printed_commands_are_quoted() -> None:
-    algo = SimpleNamespace(run_dir=Path("runs/a b"), scaling=SimpleNamespace(schema=object()))
+    algo = SimpleNamespace(
+        is_stateful=False, run_dir=Path("runs/a b"), scaling=SimpleNamespace(schema=object())
+    )
     _, ope, select = pointers([algo, algo], "my data.csv")  # type: ignore[list-item]
     data = "--dataset 'my data.csv' --schema 'runs/a b/policy.okt'"
     assert f"ope 'runs/a b' {data} --q" in ope
     assert f"select 'runs/a b' 'runs/a b' {data}" in select
+
+
+def test_no_estimates_are_recommended_for_a_policy_that_remembers(call: Call, tmp_path: Path) -> None:
+    out, data = tmp_path / "runs", tmp_path / "talks.jsonl"
+    data.write_text('{"prompt": "a", "response": "b", "reward": 1}\n' * 4)
+    small = ("--set", "width=8", "--steps", 1, "--out", out)
+    done = call("train", "--algo", "TextBC", "--dataset", data, *small)
+    assert done.exit_code == 0, done.output
+    assert "Recorded episodes cannot say what its return may be, since TextBC acts\nby what" in done.stdout
+    assert "offlinekit ope" not in done.stdout
+    assert "offlinekit select" not in done.stdout
+    (run,) = out.iterdir()
+    for command in ("ope", "select"):
+        refused = call(command, run, "--dataset", data)
+        assert refused.exit_code != 0
+        assert "TextBC acts by what came before" in refused.output
+        assert "Fitting" not in refused.output
 
 
 def test_a_resumed_run_notes_where_and_by_what_it_is_judged_from_then_on(

@@ -13,6 +13,8 @@ from offlinekit.algos import Population, catalogue
 from offlinekit.algos.torch.bc_impl import BCImpl
 from offlinekit.datasets import MDPDataset
 from offlinekit.errors import DatasetError, UnsupportedError
+from offlinekit.sampling.chunks import chunked
+from offlinekit.sampling.loss_weights import weighted as row_weighted
 from offlinekit.testing import small_dataset
 
 QUIET: dict[str, Any] = {"out": None, "progress": False, "engine": "eager", "value_alarm": "off"}
@@ -196,3 +198,26 @@ def test_the_config_says_which_weights(tmp_path):
         said.append(json.loads((algo.run_dir / "config.json").read_text()).get("loss_weights"))
     assert said[0] is None
     assert said[1] != said[2]
+
+
+@pytest.mark.parametrize("name", ["decision_transformer", "discrete_decision_transformer", "tacr"])
+def test_steps_of_weight_0_are_seen_in_windows_and_not_learned(name):
+    front = catalogue()[name]
+    data = small_dataset(front.action_kind)
+    last = data.episode_ends - 1  # Rows whose action no later step sees.
+    weights, others = np.ones(len(data)), data.actions.copy()
+    weights[last] = 0.0
+    others[last] = 2 - others[last] if front.action_kind == "discrete" else -others[last]
+    ends = {"terminals": data.terminals, "timeouts": data.timeouts, "action_space": data.action_space}
+    changed = MDPDataset(data.observations, others, data.rewards, **ends)
+    plain = MDPDataset(data.observations, data.actions, data.rewards, **ends)
+    assert equal(*(fitted(front, each, weights=weights) for each in (plain, changed)))
+    assert not equal(*(fitted(front, each) for each in (plain, changed)))
+
+
+def test_actions_of_weight_0_are_not_cloned_in_chunks():
+    data = small_dataset("continuous", n_episodes=1, length=4)
+    ordered = MDPDataset(data.observations, data.actions, data.rewards, data.terminals)
+    valid = chunked(row_weighted(ordered, np.array([1.0, 0.0, 2.0, 1.0])), 3).extras["valid"]
+    # A chunk of three actions at each row; the second row weighs nothing, and behind the fourth the episode is over.
+    assert valid.astype(int).tolist() == [[1, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]]

@@ -354,3 +354,27 @@ def test_wrong_hyperparameters_are_refused():
     with pytest.raises(ValueError, match="return_scale; reward_scaler must be None"):
         algo.reward_scaler = "return"
     assert algo.reward_scaler is None
+
+
+@pytest.mark.parametrize(
+    ("target", "error", "got"),
+    [
+        (math.nan, ValueError, "nan"),
+        (math.inf, ValueError, "inf"),
+        ("5", TypeError, "'5'"),
+        ([3.0], TypeError, r"\[3.0\]"),
+        (True, TypeError, "True"),
+    ],
+)
+def test_a_target_is_checked_when_acting_begins_as_the_hyperparameter_is(target, error, got):
+    algo = build()
+    message = rf"target_return must be .*number.*got {got}|target_return must be in \(-inf, inf\), got {got}"
+    with pytest.raises(error, match=message):
+        algo.as_stateful(target)
+    with pytest.raises(error, match=message):
+        build(target_return=target)
+
+
+def test_returns_to_go_without_future_are_refused():
+    with pytest.raises(ValueError, match=r"gamma must be in \(0, 1\], got 0.0"):  # Each step divides by it.
+        build(gamma=0.0)

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 from small_data import continuous_dataset
+from windows import SMALL, walk_dataset
 
-from offlinekit.algos import BC
+from offlinekit.algos import BC, DecisionTransformer
 from offlinekit.algos.torch.bc_impl import BCImpl
 from offlinekit.core.units import SampledPolicy
 from offlinekit.datasets import MDPDataset
@@ -136,3 +137,16 @@ def test_drawn_actions():
     observation = continuous_dataset().observations[0]
     actor = algo.as_stateful(sample=True)
     assert actor.predict(observation) != actor.predict(observation)
+
+
+def test_a_reward_may_be_an_array_of_one_number():
+    actors = [DecisionTransformer(**SMALL).build(walk_dataset()).as_stateful(5.0) for _ in range(3)]
+    seen = []
+    for actor, reward in zip(actors, (2.0, [2.0], np.array([[2.0]])), strict=True):
+        actor.predict(np.zeros(2, np.float32))
+        seen.append(actor.predict(np.zeros(2, np.float32), reward))
+    assert np.array_equal(seen[0], seen[1])
+    assert np.array_equal(seen[0], seen[2])
+    for reward in ("1", None, [1.0, 2.0]):
+        with pytest.raises(TypeError, match="reward must be one number"):
+            actors[0].predict(np.zeros(2, np.float32), reward)

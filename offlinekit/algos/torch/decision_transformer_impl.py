@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from offlinekit.core.bases.sequence_model import SequenceImpl
-from offlinekit.nn.rows import window_rows
+from offlinekit.nn.rows import learned_steps, window_rows
 from offlinekit.nn.transformer import TimedTransformer
 from offlinekit.sampling.batch import TrajectoryBatch
 from offlinekit.training.objectives import Loss, Objective
@@ -46,7 +46,7 @@ class DecisionTransformerImpl(SequenceImpl):
     def compute_actor_loss(self, batch: TrajectoryBatch) -> Loss:
         """Returns the squared error of the actions in the real steps of each window."""
         errors = self.best_of(self.outputs(batch)) - batch.actions
-        return window_rows(errors.square().mean(-1), batch.valid)
+        return window_rows(errors.square().mean(-1), learned_steps(batch))
 
     def best_of(self, outputs: Tensor) -> Tensor:
         """Returns the actions [..., A] in [-1, 1]."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from offlinekit.core.bases.sequence_model import SequenceImpl
 from offlinekit.nn.losses import floored
 from offlinekit.nn.policies import ActionParts
-from offlinekit.nn.rows import window_rows
+from offlinekit.nn.rows import learned_steps, window_rows
 from offlinekit.nn.transformer import TrajectoryTransformer, TransformerConfig, init_small
 from offlinekit.sampling.batch import TrajectoryBatch
 from offlinekit.training.objectives import Loss, Objective
@@ -102,7 +102,7 @@ class DiscreteDecisionTransformerImpl(SequenceImpl):
         """Returns the negative log-likelihood of the actions in the real steps of each window."""
         log_probs = self.parts.log_softmax(self.outputs(batch))
         chosen = self.parts.total(_gathered, log_probs, batch.actions)
-        return window_rows(-chosen, batch.valid)
+        return window_rows(-chosen, learned_steps(batch))
 
     def best_of(self, outputs: Tensor) -> Tensor:
         """Returns the likeliest actions [...]."""

@@ -12,7 +12,7 @@ from offlinekit.algos.torch.decision_transformer_impl import DecisionTransformer
 from offlinekit.nn import losses
 from offlinekit.nn.encoders import resolve_encoder
 from offlinekit.nn.networks import QFunction
-from offlinekit.nn.rows import window_rows
+from offlinekit.nn.rows import learned_steps, window_rows
 from offlinekit.sampling.batch import TensorTree
 from offlinekit.training.objectives import Loss, Objective
 from offlinekit.types import map_tree
@@ -72,7 +72,7 @@ class TACRImpl(DecisionTransformerImpl):
 
     def compute_critic_loss(self, batch: TrajectoryBatch, q_tpn: Tensor) -> Loss:  # type: ignore[override]  # As above.
         """Returns the squared error in steps whose next one is known, or that ended the MDP."""
-        known = batch.valid.clone()
+        known = learned_steps(batch).clone()
         known[:, -1] &= batch.terminals[:, -1]
         outputs = self.q(_flat(batch.observations), batch.actions.flatten(0, 1))
         errors = losses.temporal_difference_loss(outputs, q_tpn.flatten())
@@ -80,14 +80,14 @@ class TACRImpl(DecisionTransformerImpl):
 
     def compute_actor_loss(self, batch: TrajectoryBatch) -> Loss:
         """Returns the normalised value term plus the squared distance to the data's actions, of each window."""
-        actions = self.best_of(self.outputs(batch))
+        actions, steps = self.best_of(self.outputs(batch)), learned_steps(batch)
         flat = self.q.values(_flat(batch.observations), actions.flatten(0, 1), members=1)[0]
         values = flat.view_as(batch.rewards)
-        size = self.batch_mean(window_rows(values.detach().abs(), batch.valid), batch)
+        size = self.batch_mean(window_rows(values.detach().abs(), steps), batch)
         scale = self.config.alpha / size.clamp(min=1e-8)
         cloning = losses.squared_error(actions, batch.actions)
-        loss = window_rows(cloning - scale * values, batch.valid)
-        return loss, {"bc_loss": window_rows(cloning.detach(), batch.valid)}
+        loss = window_rows(cloning - scale * values, steps)
+        return loss, {"bc_loss": window_rows(cloning.detach(), steps)}
 
     def predict_value(self, observations: TensorTree, actions: Tensor | None) -> Tensor:
         """Returns the mean over members of Q(s, a) [B]; of the first action of an episode if they are None."""

@@ -99,6 +99,7 @@ def command(
     from offlinekit.algos.fqe import fitted_by
     from offlinekit.core.sharing.card import POLICY
     from offlinekit.core.units import SampledPolicy
+    from offlinekit.envs.stateful_policies import check_memoryless
     from offlinekit.metrics.ope import ESTIMATORS, estimate
     from offlinekit.training.policy_file import hash_of_networks
 
@@ -108,6 +109,8 @@ def command(
         )
     algo = offlinekit.load(find(run, which).policy, device=device)
     dataset = open_dataset("--dataset", name, options)
+    with usage("RUN_OR_POLICY"):
+        check_memoryless(algo)
     with usage("--dataset"):
         algo.check(dataset)
     drawn = algo.action_kind == "continuous" if sample is None else sample

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,24 +58,16 @@ def command(
     """
     import offlinekit
     from offlinekit.core.bases.text_model import TextModel
+    from offlinekit.datasets.sources.dialogues import read_turns_to_answer
 
     algo = offlinekit.load(find(run, which).policy, device=device)
     if not isinstance(algo, TextModel):
         raise click.UsageError(f"{type(algo).__name__} says nothing; respond is for TextBC and ILQL")
     dialogues: list[list[Turn]] = [[(prompt, None)] for prompt in prompts]
-    dialogues += [] if path is None else _dialogues(path)
+    dialogues += [] if path is None else read_turns_to_answer(path)
     if not dialogues:
         raise click.UsageError("give prompts, or a file of them by --file")
     algo.impl.random.generator.manual_seed(seed)
     for dialogue, text in zip(dialogues, algo.respond(dialogues, **decoding), strict=True):
         said = {"prompt": dialogue[0][0]} if len(dialogue) == 1 else {"dialogue": dialogue}
         click.echo(json.dumps({**said, "response": text}, ensure_ascii=False))
-
-
-def _dialogues(path: Path) -> Iterator[list[Turn]]:
-    """Yields the dialogues of a file up to the agent's turn."""
-    from offlinekit.datasets.sources.dialogues import read_dialogues
-
-    for dialogue in read_dialogues(path):
-        turns = list(dialogue.turns)
-        yield turns[:-1] if turns and turns[-1][1] is not None else turns

@@ -86,6 +86,7 @@ def command(policies: tuple[Path, ...], dataset: str, **options: Any) -> None:
     from offlinekit.cli.runs import load_dynamics, locate
     from offlinekit.core.units import SampledPolicy
     from offlinekit.datasets import get_dataset
+    from offlinekit.envs.stateful_policies import check_memoryless
     from offlinekit.metrics.ope.selection import select
     from offlinekit.metrics.reporting.curves import read_each
 
@@ -94,6 +95,7 @@ def command(policies: tuple[Path, ...], dataset: str, **options: Any) -> None:
 
     def named(path: Path) -> tuple[str, Any]:
         algo = offlinekit.load(locate(path, "last").policy)
+        check_memoryless(algo)
         algo.check(data)
         return str(path), algo
 

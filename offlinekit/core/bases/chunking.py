@@ -10,6 +10,7 @@ from torch import Tensor
 
 from offlinekit.core.algo import Algo
 from offlinekit.core.bases.actor_critic import ActorCriticImpl
+from offlinekit.core.compatibility import check_targets
 from offlinekit.core.hyperparameters import Count
 from offlinekit.datasets import MDPDataset
 from offlinekit.interfaces import Sampler
@@ -28,12 +29,42 @@ class Chunking(Algo):
         """Makes what draws transitions of chunks."""
         return super().make_sampler(chunked(dataset, self.n_step), **settings)
 
+    def training_sampler(self, recorded: Sampler, dataset: MDPDataset) -> Sampler:
+        """Returns the sampler as it is; warns if few chunks are whole, as critics learn from these alone.
+
+        Raises:
+            UnsupportedError: If none is.
+        """
+        whole = chunked(dataset, self.n_step).extras["whole"]
+        check_targets(type(self).__name__, dataset, whole, _why_not_whole(dataset, self.n_step))
+        return super().training_sampler(recorded, dataset)
+
+
+def _why_not_whole(dataset: MDPDataset, n_step: int) -> str:
+    """Returns what keeps chunks from being whole, and the length at which half the rows begin one."""
+    lengths = dataset.episode_lengths()
+    usable = lengths - ~(dataset.terminals[dataset.episode_ends - 1] | dataset.final_known)
+    counts = [
+        int((usable - length).clip(0).sum()) for length in range(n_step)
+    ]  # Of whole chunks of length + 1.
+    enough = [length + 1 for length, count in enumerate(counts) if count and count >= len(dataset) / 2]
+    some = [length + 1 for length, count in enumerate(counts) if count]
+    fit = max(enough or some[:1], default=0)
+    remedy = (
+        f"set n_step={fit} or less" if fit else "give final_observations, which say what follows the last row"
+    )
+    return (
+        f"a row must begin a chunk of n_step={n_step} steps within its episode, and the longest episode has "
+        f"{lengths.max():,} rows; {remedy}"
+    )
+
 
 class ChunkingImpl(ActorCriticImpl):
     """Put before an implementation, makes its actions chunks of H = `n_step` steps; arXiv:2507.07969, section 4.
 
-    Networks see chunks [B, H * A]. Batches hold them beside `valid` [B, H], which of the steps are of the episode,
-    and `whole` [B], whether all are and what follows is known. Outside, actions are those of one step.
+    Networks see chunks [B, H * A]. Batches hold them beside `valid` [B, H], which of the actions are cloned,
+    and `whole` [B], whether all steps are of the episode and what follows is known. Outside, actions are those of one
+    step.
     """
 
     needs: ClassVar[tuple[str, ...]] = (*ActorCriticImpl.needs, "valid", "whole")
@@ -56,7 +87,7 @@ class ChunkingImpl(ActorCriticImpl):
         return super().compute_critic_loss(batch.with_columns(masks=masks), q_tpn)
 
     def cloning_weights(self, batch: Batch) -> Tensor:
-        """Returns 1 for the actions [B, H * A] that are of the episode, 0 for those behind its end."""
+        """Returns 1 for the actions [B, H * A] to clone, 0 for those behind an episode's end or of loss weight 0."""
         return batch.valid.float().repeat_interleave(self.step_size, -1)
 
     def best_chunk(self, observations: TensorTree) -> Tensor:

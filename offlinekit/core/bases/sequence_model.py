@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from offlinekit.core.algo import Algo
-from offlinekit.core.hyperparameters import Count, Interval, OneRow, Positive, Steps, views_of
+from offlinekit.core.hyperparameters import Count, Finite, Interval, OneRow, Positive, Steps, views_of
 from offlinekit.core.impl import Impl
 from offlinekit.datasets import MDPDataset
 from offlinekit.errors import UnsupportedError
@@ -41,7 +41,7 @@ class SequenceModel(Algo):
     dropout: Annotated[float, Interval("[0, 1)"), "Share of tokens' numbers and of attention dropped."] = 0.1
     max_timestep: Annotated[Count, "Distinct timesteps; later ones count as the last."] = 1_000
     return_scale: Annotated[Positive, "What returns to go are divided by."] = 1_000.0
-    target_return: Annotated[float | None, "Return to act for, in units of the data; None: best."] = None
+    target_return: Annotated[Finite | None, "Return to act for, in units of the data; None: best."] = None
     warmup_steps: Annotated[Steps, "First updates, in which the learning rate grows from 0."] = 10_000
     batch_size: Annotated[Count, "Windows in a minibatch."] = 64
     history_length: Annotated[OneRow, "Always 1: windows of `context` steps are its memory."] = 1

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
 
 from offlinekit.configured import Configured
-from offlinekit.datasets.families.dialogue_columns import Turn, dialogue_tokens, turn_of
+from offlinekit.datasets.families.dialogue_columns import (
+    Dialogue,
+    Turn,
+    dialogue_tokens,
+    turn_of,
+    turns_to_answer,
+)
 from offlinekit.envs.text.token_space import tokenizer_in
 from offlinekit.envs.text.tokenizers import AGENT_BEGIN, AGENT_END, PAD
-from offlinekit.errors import DatasetError
+from offlinekit.errors import DatasetError, UnsupportedError
 from offlinekit.fields import Count, NonNegative, Positive, Rate
 
 if TYPE_CHECKING:
     from offlinekit.core.bases.text_model import Pasts, TextModelImpl
 
-Conversation: TypeAlias = "str | Sequence[Turn]"
-"""What was said: a prompt, or turns of text and reward, None for what the environment said."""
+Conversation: TypeAlias = "str | Sequence[Turn] | Mapping[str, object]"
+"""What was said: a prompt, or turns of text and reward, None for what the environment said; or as a file says it."""
 DIALOGUES_AT_ONCE = 256
 
 
@@ -69,10 +75,14 @@ def respond(impl: TextModelImpl, dialogues: Sequence[Conversation], decoding: De
     """Returns the next utterance of the agent in each dialogue.
 
     Raises:
-        UnsupportedError: For a model of observations that are no text.
+        UnsupportedError: For a model of observations that are no text, and for `beta` of one without values.
         DatasetError: For a dialogue that leaves no room for a token.
     """
     tokenizer = tokenizer_in(impl.observation_space, "respond()")
+    if decoding.beta and not impl.has_value:
+        raise UnsupportedError(
+            f"{type(impl.config).__name__} has no values for beta to weigh, got beta={decoding.beta}; leave it out"
+        )
     answers: list[str] = []
     at_once = 1 if decoding.method == "beam" else DIALOGUES_AT_ONCE
     for start in range(0, len(dialogues), at_once):
@@ -96,6 +106,8 @@ def respond(impl: TextModelImpl, dialogues: Sequence[Conversation], decoding: De
 def _prompt(impl: TextModelImpl, dialogue: Conversation, number: int) -> list[int]:
     tokenizer, most = tokenizer_in(impl.observation_space, "respond()"), impl.config.max_length
     turns = [(dialogue, None)] if isinstance(dialogue, str) else dialogue
+    if isinstance(turns, Mapping | Dialogue):
+        turns = turns_to_answer(turns, f"dialogue {number}")
     if not isinstance(turns, Sequence):
         raise DatasetError(f"dialogue {number} must be a prompt, or turns of text and reward, got {turns!r}")
     turns = [turn_of(turn, f"dialogue {number}") for turn in turns]

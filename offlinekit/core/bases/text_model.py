@@ -18,7 +18,7 @@ from offlinekit.core.hyperparameters import Count, Interval, OneRow, Positive, S
 from offlinekit.core.impl import Impl
 from offlinekit.datasets.families.dialogue_columns import IS_ACTION
 from offlinekit.envs.text.token_space import TokenSpace, TokenWindow, tokenizer_in
-from offlinekit.envs.text.tokenizers import AGENT_END, PAD, SPECIALS, Tokenizer
+from offlinekit.envs.text.tokenizers import AGENT_BEGIN, AGENT_END, PAD, SPECIALS, Tokenizer
 from offlinekit.errors import DatasetError, UnsupportedError
 from offlinekit.fields import Check
 from offlinekit.nn.encoders import embedding_encoder
@@ -84,6 +84,13 @@ class TextModel(Algo):
             UnsupportedError: As every algorithm, for dialogues of more than `max_length` tokens, and for a scaler of
                 tokens, which are numbers of a table.
         """
+        built = None if self._impl is None else self._impl.observation_space
+        given = getattr(dataset, "observation_space", None)
+        if isinstance(built, TokenSpace) and isinstance(given, TokenSpace) and built != given:
+            raise UnsupportedError(
+                f"this {type(self).__name__} was built for text of another tokenizer, {built.tokenizer}, than that of "
+                f"{dataset.name!r}, {given.tokenizer}; read the file by its own: tokenizer=algo.tokenizer"
+            )
         super().check(dataset)
         if isinstance(dataset.observation_space, TokenSpace) and self.observation_scaler is not None:
             raise UnsupportedError(
@@ -96,12 +103,6 @@ class TextModel(Algo):
                 f"{type(self).__name__} takes episodes of up to max_length={self.max_length} rows, but "
                 f"{dataset.name!r} has one of {longest}; set max_length={longest} or more, or leave long ones out: "
                 f"dataset[dataset.episode_lengths() <= {self.max_length}]"
-            )
-        built = None if self._impl is None else self._impl.observation_space
-        if isinstance(built, TokenSpace) and built != dataset.observation_space:
-            raise UnsupportedError(
-                f"this {type(self).__name__} was built for text of {built}, got {dataset.observation_space}; read the "
-                "file by its tokenizer: tokenizer=algo.tokenizer"
             )
 
     def make_sampler(
@@ -155,8 +156,8 @@ class TextModel(Algo):
         """Returns what the agent says next.
 
         Args:
-            dialogues: A prompt; or several dialogues, each a prompt or turns of text and reward, None for what the
-                environment said.
+            dialogues: A prompt; or several dialogues, each a prompt, turns of text and reward, None for what the
+                environment said, or `{"prompt": ...}` or `{"dialogue": turns}`, whose last answer is given anew.
             options: Those of `Decoding`: `method` "greedy", "sample" or "beam", `temperature`, `top_k`, `top_p`,
                 `beta`, `n_beams` and `max_tokens`.
 
@@ -165,7 +166,7 @@ class TextModel(Algo):
 
         Raises:
             NotFittedError: Without networks.
-            UnsupportedError: If its observations are no text.
+            UnsupportedError: If its observations are no text, and for `beta` of a model without values.
             DatasetError: For text that the tokenizer does not have, or a dialogue as long as `max_length`.
         """
         decoding, impl = Decoding(**options), cast("TextModelImpl", self.impl)
@@ -358,8 +359,9 @@ def padded(episodes: Sequence[TensorTree]) -> tuple[TensorTree, Tensor]:
 def state_columns(dataset: MDPDataset) -> dict[str, Array]:
     """Returns the columns of text: which actions are the agent's, and how far the next state is; both [N].
 
-    States are rows in which the agent acts, and the last row of an episode, if it comes after the last of these. Rows
-    of loss weight 0 are no actions to learn from. In data without `is_action` all actions are the agent's.
+    States are rows in which the agent acts, and the last row of a recording that was cut when the agent was to speak,
+    whose token is `<a>`. Rows of loss weight 0 are no actions to learn from. In data without `is_action` all actions
+    are the agent's.
 
     Raises:
         DatasetError: If no action is left to learn from.
@@ -369,9 +371,10 @@ def state_columns(dataset: MDPDataset) -> dict[str, Array]:
     rows = np.arange(len(dataset))
     following = np.append(np.where(is_action, rows, len(dataset))[1:], len(dataset))
     following = np.minimum.accumulate(following[::-1])[::-1]
-    # An ended MDP has no state behind its last action; a recording that was cut ends in a state, if a row shows it.
-    is_over = dataset.terminals[last]
-    steps = np.where(following <= last, following - rows, np.where(is_over, 0, last - rows))
+    # An ended MDP has no state behind its last action. Of a recording that was cut V holds in a last row of the agent's
+    # alone: no loss trains it where the environment speaks.
+    in_state = ~dataset.terminals[last] & _agent_is_next(dataset)[last]
+    steps = np.where(following <= last, following - rows, np.where(in_state, last - rows, 0))
     weights = weights_of(dataset)
     learned = is_action if weights is None else is_action & (weights > 0)
     if not learned.any():
@@ -380,3 +383,11 @@ def state_columns(dataset: MDPDataset) -> dict[str, Array]:
             "leave none; give some of the agent's tokens a positive weight"
         )
     return {IS_ACTION: learned, STATE_STEPS: steps}
+
+
+def _agent_is_next(dataset: MDPDataset) -> Array:
+    """Returns in which rows the token of text begins an utterance of the agent, bool [N]."""
+    if not isinstance(dataset.observation_space, TokenSpace):
+        return np.zeros(len(dataset), np.bool_)
+    begins: Array = np.asarray(dataset.observations)[:, 0] == AGENT_BEGIN
+    return begins

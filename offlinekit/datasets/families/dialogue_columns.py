@@ -2,7 +2,7 @@
 
 A dialogue is a list of turns, pairs of text and reward: None for what the environment says, a number for an utterance
 of the agent. Its tokens are `<s> text </s>` for the environment, `<a> text </a>` for the agent, and `</eod>` if it
-ended.
+ended. One that was cut when the agent was to speak has `<a>` and padding behind it.
 """
 
 from __future__ import annotations
@@ -112,6 +112,9 @@ def _episodes(dialogues: Sequence[Dialogue], tokenizer: Tokenizer) -> Iterator[C
             made.add_turn(text, reward, f"turn {turn} of dialogue {number}")
         if dialogue.has_ended:
             made.add([tokenizers.DIALOGUE_END])
+        elif made.is_action and not made.is_action[-1]:
+            # The agent's turn: a row for the state that the recording ends in. Nobody knows what it did there.
+            made.add([tokenizers.AGENT_BEGIN, tokenizers.PAD])
         if not any(made.is_action):
             raise DatasetError(
                 f"dialogue {number} has no utterance of the agent; give its turns numbers as rewards, such as 0.0"
@@ -162,6 +165,20 @@ def dialogue_of(row: object, where: str) -> Dialogue:
         turns = [turn_of((row["prompt"], None), where), turn_of((row["response"], row["reward"]), where)]
         return Dialogue(turns, has_ended)
     raise _unlike(row, where)
+
+
+def turns_to_answer(row: object, where: str) -> list[Turn]:
+    """Returns the turns of plain data up to the agent's turn: a prompt alone, or what `dialogue_of` takes.
+
+    An utterance of the agent at their end is left out, as it is to be answered anew.
+
+    Raises:
+        DatasetError: For anything else.
+    """
+    if isinstance(row, Mapping) and "prompt" in row and "dialogue" not in row:
+        return [turn_of((row["prompt"], None), where)]
+    turns = list(dialogue_of(row, where).turns)
+    return turns[:-1] if turns and turns[-1][1] is not None else turns
 
 
 def turn_of(turn: object, where: str) -> Turn:

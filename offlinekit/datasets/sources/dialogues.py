@@ -6,7 +6,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
-from offlinekit.datasets.families.dialogue_columns import Dialogue, Turn, dialogue_columns, dialogue_of
+from offlinekit.datasets.families.dialogue_columns import (
+    Dialogue,
+    Turn,
+    dialogue_columns,
+    dialogue_of,
+    turns_to_answer,
+)
 from offlinekit.datasets.formats.gzipped import UNPACKING
 from offlinekit.datasets.formats.json_files import parse, read_lines
 from offlinekit.datasets.mdp_dataset import MDPDataset
@@ -66,6 +72,18 @@ def read(path: Path, *, tokenizer: TokenizerLike = "char") -> Columns:
 
 def read_dialogues(path: Path) -> Iterator[Dialogue]:
     """Yields the dialogues of a file of JSON lines; raises as `read`."""
+    for row, where in _parsed(path):
+        yield dialogue_of(row, where)
+
+
+def read_turns_to_answer(path: Path) -> Iterator[list[Turn]]:
+    """Yields the turns of prompts and dialogues in a file of JSON lines, up to the agent's turn; raises as `read`."""
+    for row, where in _parsed(path):
+        yield turns_to_answer(row, where)
+
+
+def _parsed(path: Path) -> Iterator[tuple[object, str]]:
+    """Yields what each line of a file says, and where it stands."""
     for number, line in enumerate(read_lines(path), 1):
         if line.strip():
             try:
@@ -74,7 +92,7 @@ def read_dialogues(path: Path) -> Iterator[Dialogue]:
                 raise FileFormatError(
                     f"{path} is damaged at line {number} ({error}); fetch it again"
                 ) from error
-            yield dialogue_of(row, f"{path}, line {number}")
+            yield row, f"{path}, line {number}"
 
 
 def recognises(path: Path) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 
 from offlinekit.errors import UnsupportedError
 from offlinekit.fields import Check, Fraction, NonNegative, Positive, Probability
+from offlinekit.ground.shares import share_of
 from offlinekit.metrics.reporting.lineage import Lineage
 from offlinekit.sweeps.evolution.breeding import Breeding, Offspring
 from offlinekit.sweeps.evolution.gaussian_process import Observed, most_promising
@@ -43,7 +44,7 @@ class PBT(Scheduler):
         """Returns who stays, and the explored copies of the best in the places of the worst."""
         ranking = breeding.lineage.ranking(self.average)
         rng, offspring = breeding.rng("exploit"), [Offspring(place) for place in range(len(ranking))]
-        n = max(1, round(self.quantile * len(ranking))) if len(ranking) > 1 else 0
+        n = max(1, round(share_of(self.quantile, len(ranking)))) if len(ranking) > 1 else 0
         for place in ranking[len(ranking) - n :]:
             parent = ranking[int(rng.integers(n))]
             offspring[place] = Offspring(parent, self.explore(breeding, parent, rng, offspring))
