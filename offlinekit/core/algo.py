@@ -22,7 +22,8 @@ from offlinekit.core.presets import Preset, find, published
 from offlinekit.core.stateful_actor import StatefulActor
 from offlinekit.core.units import Converter, prepared_policy
 from offlinekit.datasets import MDPDataset
-from offlinekit.envs.past.sight import as_windows, seen_space
+from offlinekit.envs.past.layouts import as_seen
+from offlinekit.envs.past.sight import seen_space
 from offlinekit.errors import NotFittedError
 from offlinekit.fields import Check, Described
 from offlinekit.ground.hints import answers_guesses
@@ -258,7 +259,7 @@ class Algo(Configured):
     @trainable()
     def make_impl(self, observation_space: spaces.Space[Any], action_space: spaces.Space[Any]) -> None:
         """Makes the networks for the given spaces, anew."""
-        seen = as_windows(observation_space, self.history_length)
+        seen = as_seen(observation_space, self.frame_stack, self.history_length)
         self._impl = self.impl_class(self, seen, action_space, find_device(self.device))
 
     @answers_guesses

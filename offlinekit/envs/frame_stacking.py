@@ -16,10 +16,10 @@ from gymnasium import spaces
 
 from offlinekit.envs.callable_policies import Act, as_policy
 from offlinekit.envs.legal_actions import LEGAL_ACTIONS
+from offlinekit.envs.past.layouts import looks_channels_last
 from offlinekit.envs.past.seen_past import Past, over_rest
 from offlinekit.envs.past.sight import (
     Sight,
-    has_channels_last,
     image_shapes,
     is_image,
     shapes_of,
@@ -65,7 +65,7 @@ def _check_images(env: gymnasium.Env[Any, Any], stack: int) -> None:
             f"{stack} uint8 images [C, H, W] make a stack, and {env} shows none: its observations have the shapes "
             f"{shapes_of(env.observation_space)}; frames [H, W] get an axis of channels by {wrapper}"
         )
-    for shape in filter(has_channels_last, images):
+    for shape in filter(looks_channels_last, images):
         raise UnsupportedError(
             f"{stack} images [C, H, W] make a stack, and {env} shows {list(shape)}; move the channels first by "
             f"{wrapper}"
@@ -283,7 +283,7 @@ def check_stack(images: list[Array], stack: int, pad: str, ordered: bool) -> Non
             "(next_observations differ from the following rows); stack before building it"
         )
     for leaf in images:
-        if has_channels_last(leaf.shape[1:]):
+        if looks_channels_last(leaf.shape[1:]):
             raise DatasetError(
                 f"frame_stack={stack} needs images [C, H, W], got {list(leaf.shape[1:])}; "
                 "move the channels first, e.g. np.moveaxis(x, -1, 1)"

@@ -9,7 +9,9 @@ from torch import Tensor
 from offlinekit.types import Array
 
 
-def random_shift(images: Tensor, most: int, generator: torch.Generator) -> Tensor:
+def random_shift(
+    images: Tensor, most: int, generator: torch.Generator, *, channels_last: bool = False
+) -> Tensor:
     """Shifts each image by up to `most` pixels down or up and right or left; the border repeats where it moves in.
 
     All channels, and all images of a history, move together.
@@ -19,17 +21,19 @@ def random_shift(images: Tensor, most: int, generator: torch.Generator) -> Tenso
         images: [B, ..., C, H, W] or [B, ..., H, W, C].
         most: Pixels.
         generator: Of the shifts, on the device of the images.
+        channels_last: Which of the two.
     """
-    if images.shape[-1] < images.shape[-3]:
+    if channels_last:
         return random_shift(images.movedim(-1, -3), most, generator).movedim(-3, -1)
     n, (height, width) = len(images), images.shape[-2:]
     moves = torch.randint(-most, most + 1, (2, n, 1), generator=generator, device=images.device)
     down = (torch.arange(height, device=images.device) + moves[0]).clamp(0, height - 1)
     right = (torch.arange(width, device=images.device) + moves[1]).clamp(0, width - 1)
-    flat = images.reshape(n, -1, height, width)
-    row = torch.arange(n, device=images.device).view(-1, 1, 1, 1)
-    channel = torch.arange(flat.shape[1], device=images.device).view(1, -1, 1, 1)
-    return flat[row, channel, down[:, None, :, None], right[:, None, None, :]].view(images.shape)
+    channels = images.reshape(n, -1, height, width)
+    firsts = torch.arange(0, channels.shape[:2].numel() * height, height, device=images.device)
+    lines = firsts.view(n, -1, 1) + down[:, None]
+    moved = channels.reshape(-1, width).index_select(0, lines.view(-1)).view(channels.shape)
+    return moved.gather(3, right[:, None, None].expand(channels.shape)).view(images.shape)
 
 
 class Frames:

@@ -48,7 +48,7 @@ def test_each_shift_is_a_crop_of_the_padded_image():
 def test_channels_last_and_histories_move_together():
     images = torch.arange(12, dtype=torch.uint8).view(1, 1, 3, 4)
     last = images.movedim(1, -1).repeat(1, 1, 1, 2)
-    shifted = random_shift(last, 1, torch.Generator().manual_seed(1))
+    shifted = random_shift(last, 1, torch.Generator().manual_seed(1), channels_last=True)
     assert (shifted[..., 0] == shifted[..., 1]).all()
     history = random_shift(images[:, None].repeat(1, 3, 1, 1, 1), 1, torch.Generator().manual_seed(1))
     assert (history[:, 0] == history[:, 2]).all()
