@@ -135,7 +135,7 @@ def describe(dataset: MDPDataset) -> None:
         ("actions", space_text(dataset.action_space)),
         ("environment", str(dataset.metadata.get("env_id") or "-")),
     ]
-    if dataset.reference_scores is not None:
+    if dataset.reference_scores is not None and not dataset.metadata.get("clipped_rewards"):
         score = dataset.normalized_score(statistics["return"]["mean"])
         rows.append(("score", f"{number(score)} (0 random, 100 expert)"))
     if dataset.behavior_log_probs is not None:

@@ -36,6 +36,53 @@ def random_shift(
     return moved.gather(3, right[:, None, None].expand(channels.shape)).view(images.shape)
 
 
+def take_rows(rows: Array, extras: Array, index: Array, apart: bool = True) -> Array:
+    """Returns rows [M, ...] of an array, those from N on out of one behind it, without a copy of either.
+
+    One thread of numpy copies as fast as torch, and never waits for others.
+
+    Args:
+        rows: [N, ...].
+        extras: [E, ...].
+        index: int64 [M], in [0, N + E).
+        apart: Whether some may be from N on.
+    """
+    if rows.flags.c_contiguous:
+        taken: Array = rows.take(index, 0, mode="clip")
+    else:  # `take` would copy all rows first.
+        taken = rows[np.minimum(index, len(rows) - 1)]
+    if apart:
+        behind = np.flatnonzero(index >= len(rows))
+        taken[behind] = extras[index[behind] - len(rows)]
+    return taken
+
+
+class PaddedRows:
+    """One uint8 leaf of the observations with a row of zeros behind; on the CPU in the dataset's own memory.
+
+    Args:
+        rows: uint8 [N, ...].
+        device: Where rows are taken to.
+
+    Attributes:
+        n_rows: N, which is the number of the row of zeros.
+        shape: Of a row.
+    """
+
+    def __init__(self, rows: Array, device: torch.device) -> None:
+        self.n_rows, self.shape = len(rows), rows.shape[1:]
+        self._rows, self._zeros = rows, np.zeros((1, *self.shape), rows.dtype)
+        self._table: Tensor | None = None
+        if device.type != "cpu":
+            self._table = torch.from_numpy(np.concatenate([rows, self._zeros])).to(device)
+
+    def take(self, index: Tensor) -> Tensor:
+        """Returns rows [M, ...]."""
+        if self._table is not None:
+            return self._table.index_select(0, index)
+        return torch.from_numpy(take_rows(self._rows, self._zeros, index.numpy()))
+
+
 class Frames:
     """One uint8 leaf of the observations: the frames of rows and of their next ones in one gather.
 
@@ -104,24 +151,13 @@ class Frames:
         if self.table is not None:
             rows = self.table.index_select(0, located[0])
         else:
-            rows = torch.from_numpy(self._take(located[0].numpy(), located[1]))
+            rows = torch.from_numpy(take_rows(self.rows, self.extras, located[0].numpy(), located[1]))
         frames = rows.view(-1, *self.row_shape)
         now, after = frames.narrow(1, 0, self.height), frames.narrow(1, -self.height, self.height)
         if self.apart:
             shape = (len(frames), self.stack, -1, *frames.shape[2:])
             return now.reshape(shape), after.reshape(shape)
         return now, after
-
-    def _take(self, index: Array, apart: bool) -> Array:
-        """Returns frames [M, ...]. One thread of numpy copies as fast as torch, and never waits for others."""
-        if self.rows.flags.c_contiguous:
-            taken: Array = self.rows.take(index, 0, mode="clip")
-        else:  # `take` would copy all rows first.
-            taken = self.rows[np.minimum(index, self.n_rows - 1)]
-        if apart:
-            where = np.flatnonzero(index >= self.n_rows)
-            taken[where] = self.extras[index[where] - self.n_rows]
-        return taken
 
     def _back_from(self, last: Tensor, rows: Tensor) -> Tensor:
         """Returns the numbers [B, n] of the frames of stacks that end at `last`, in the episodes of `rows`."""

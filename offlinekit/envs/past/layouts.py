@@ -6,9 +6,10 @@ nothing of its layout.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from gymnasium import spaces
 
 from offlinekit.envs.legal_actions import space_of_rest
@@ -19,10 +20,10 @@ from offlinekit.types import Array, ArrayTree, map_tree
 def looks_channels_last(shape: tuple[int, ...]) -> bool:
     """Returns whether the shape of an image as it is shown is likely [H, W, C].
 
-    Of three axes, two that are equal are the sides; if they do not say, the last one is shorter than the first.
+    Two equal axes of three are the sides, but for those of one pixel; otherwise the last one is shorter than the first.
     """
     first, middle, last = shape
-    if (first == middle) != (middle == last):
+    if (first == middle) != (middle == last) and middle > 1:
         return first == middle
     return last < first
 
@@ -30,6 +31,25 @@ def looks_channels_last(shape: tuple[int, ...]) -> bool:
 def has_channels_last(space: spaces.Space[Any]) -> bool:
     """Returns whether an image is [H, W, C]: as its space knows, or else as its shape looks."""
     return space.channels_last if isinstance(space, Image) else looks_channels_last(space.shape or (0, 0, 0))
+
+
+def image_remedy(observed: Sequence[tuple[object, tuple[int, ...]]], otherwise: str) -> str:
+    """Returns what makes images, uint8 of three axes, of observations that are none.
+
+    Args:
+        observed: Dtype and shape of each leaf.
+        otherwise: What to do if they do not look like images.
+    """
+    as_bytes = "np.round(x * 255).astype(np.uint8), if pixels are in [0, 1]"
+    for dtype, shape in observed:
+        if len(shape) == 3:
+            return f"make bytes of them: {as_bytes}"
+        if len(shape) == 2:
+            more = "" if dtype == np.uint8 else f", and to be bytes: {as_bytes}"
+            return f"frames [N, H, W] need an axis of channels, e.g. x[:, None]{more}"
+        if len(shape) == 4:
+            return f"join axes into one of channels, e.g. x.reshape(len(x), -1, {shape[-2]}, {shape[-1]})"
+    return otherwise
 
 
 def layouts_of(observations: ArrayTree, stack: int) -> Any:
@@ -57,13 +77,10 @@ def as_seen(space: spaces.Space[Any], stack: int, history: int) -> spaces.Space[
         return as_windows(space, history)
 
     def known(leaf: spaces.Space[Any]) -> spaces.Space[Any]:
-        if (
-            isinstance(leaf, Image)
-            or not isinstance(leaf, spaces.Box)
-            or not is_image(leaf.dtype, leaf.shape)
-        ):
+        if not isinstance(leaf, spaces.Box) or not is_image(leaf.dtype, leaf.shape):
             return leaf
-        return Image(leaf.low, leaf.high, stack == 1 and looks_channels_last(leaf.shape))
+        guess = stack == 1 and looks_channels_last(leaf.shape)
+        return Image(leaf.low, leaf.high, leaf.channels_last if isinstance(leaf, Image) else guess, stack)
 
     return over_spaces(known, space)
 

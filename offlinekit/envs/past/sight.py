@@ -39,11 +39,12 @@ class Image(spaces.Box):
         low: Its bounds, and so is `high`.
         high: Likewise.
         channels_last: Whether it is [H, W, C], not [C, H, W].
+        stack: Images in one observation.
     """
 
-    def __init__(self, low: Array, high: Array, channels_last: bool) -> None:
+    def __init__(self, low: Array, high: Array, channels_last: bool, stack: int = 1) -> None:
         super().__init__(low, high, dtype=np.uint8)
-        self.channels_last = channels_last
+        self.channels_last, self.stack = channels_last, stack
 
 
 class Window(spaces.Box):
