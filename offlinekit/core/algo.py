@@ -14,7 +14,7 @@ from typing_extensions import Unpack
 from offlinekit.configured import Configured, default_of, describe
 from offlinekit.core import catalogue, copying, persistence, renames
 from offlinekit.core import hyperparameters as kinds
-from offlinekit.core.compatibility import check_dataset, check_same_range
+from offlinekit.core.compatibility import check_dataset, check_same_range, space_to_learn
 from offlinekit.core.devices import find_device
 from offlinekit.core.hyperparameters import apply_to_networks, plain_config, refuse_others
 from offlinekit.core.impl import Impl, check_impl_class
@@ -23,7 +23,6 @@ from offlinekit.core.stateful_actor import StatefulActor
 from offlinekit.core.units import Converter, prepared_policy
 from offlinekit.datasets import MDPDataset
 from offlinekit.envs.past.layouts import as_seen
-from offlinekit.envs.past.sight import seen_space
 from offlinekit.errors import NotFittedError
 from offlinekit.fields import Check, Described
 from offlinekit.ground.hints import answers_guesses
@@ -238,7 +237,7 @@ class Algo(Configured):
             action_scaler = self.action_scaler if self.action_kind == "continuous" else None
             scalers = (self.observation_scaler, action_scaler, self.reward_scaler)
             self.scaling = Scaling.fit(learned_rows(dataset), *scalers)
-            self.make_impl(seen_space(self, dataset.observation_space), dataset.action_space)
+            self.make_impl(space_to_learn(self, dataset), dataset.action_space)
         else:
             check_same_range(type(self).__name__, self._impl.action_space, self.scaling.action, dataset)
         return self

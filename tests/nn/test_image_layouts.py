@@ -12,6 +12,7 @@ from offlinekit.algos import DiscreteCQL
 from offlinekit.datasets import MDPDataset
 from offlinekit.envs.past.layouts import as_seen, has_channels_last, looks_channels_last
 from offlinekit.envs.past.sight import Image
+from offlinekit.errors import DatasetWarning, UnsupportedError
 from offlinekit.nn.encoders import CNNEncoder, GRUEncoder, ImpalaEncoder
 
 FILTERS = ((2, 3, 2),)
@@ -44,6 +45,7 @@ def channels(algo):
         ((3, 210, 160), False),
         ((210, 160, 3), True),
         ((3, 3, 3), False),
+        ((1, 1, 2), False),
     ],
 )
 def test_equal_axes_are_the_sides(shape, is_last):
@@ -111,3 +113,44 @@ def test_spaces_that_know_their_layout_keep_it():
     known = Image(box.low, box.high, channels_last=True)
     assert has_channels_last(as_seen(known, 4, 1))
     assert known == box
+
+
+IMAGE_ENCODERS = ("cnn", "impala", CNN, ImpalaEncoder((8,)), {"type": "cnn", "hidden_sizes": [8]})
+
+
+@pytest.mark.parametrize("encoder", IMAGE_ENCODERS)
+@pytest.mark.parametrize(
+    ("shape", "dtype", "words"),
+    [
+        ((3, 16, 16), np.float32, r"float32 \[3, 16, 16\]; make bytes of them: np.round\(x \* 255\)"),
+        ((16, 16), np.uint8, r"uint8 \[16, 16\]; frames .* x\[:, None\]; or give encoder='mlp'"),
+        ((4, 3, 16, 16), np.uint8, r"join axes into one of channels, e.g. x.reshape\(len\(x\), -1, 16, 16\)"),
+        ((5,), np.float32, r"float32 \[5\]; give encoder='mlp', which flattens"),
+    ],
+)
+def test_an_encoder_of_images_without_any_is_refused(encoder, shape, dtype, words):
+    data = MDPDataset(np.zeros((20, *shape), dtype), np.arange(20) % 2, np.ones(20), np.arange(20) % 5 == 4)
+    with pytest.raises(UnsupportedError, match=words):
+        DiscreteCQL(encoder=encoder, batch_size=4).fit(data, 1, out=None, progress=False)
+    with pytest.raises(UnsupportedError, match="convolves images"):
+        DiscreteCQL(encoder=GRUEncoder((8,), filters=FILTERS), history_length=2).build(data)
+
+
+def test_float_images_are_flattened_with_one_warning():
+    images = np.random.default_rng(0).random((20, 3, 16, 16), np.float32)
+    data = MDPDataset(images, np.arange(20) % 2, np.ones(20), np.arange(20) % 5 == 4)
+    with pytest.warns(
+        DatasetWarning, match=r"float32 \[3, 16, 16\] are flattened.*np.round\(x \* 255\)"
+    ) as caught:
+        DiscreteCQL(batch_size=4).fit(data, 1, out=None, progress=False)
+    assert len(caught) == 1
+    DiscreteCQL(encoder="mlp", batch_size=4).fit(data, 1, out=None, progress=False)
+
+
+def test_files_of_encoders_that_convolve_nothing_load(tmp_path):
+    """Earlier versions flattened float images that an encoder of images was given."""
+    data = MDPDataset(np.ones((20, 5), np.float32), np.arange(20) % 2, np.ones(20), np.arange(20) % 5 == 4)
+    algo = DiscreteCQL(encoder="cnn", seed=0)
+    algo.make_impl(data.observation_space, data.action_space)
+    loaded = offlinekit.load(algo.save(tmp_path / "policy.okt"))
+    assert (loaded.predict_value(data.observations) == algo.predict_value(data.observations)).all()
