@@ -67,12 +67,12 @@ def test_convolutions_of_stacks_of_small_frames_go_over_their_sides(encoder, sha
 def test_random_shifts_of_stacks_of_small_frames_move_no_channel():
     rows = np.arange(1, 61, dtype=np.uint8).reshape(20, 3, 1, 1)
     data = MDPDataset(
-        np.broadcast_to(rows, (20, 3, 7, 7)).copy(), np.arange(20) % 2, np.ones(20), np.arange(20) % 5 == 4
+        np.broadcast_to(rows, (20, 3, 7, 9)).copy(), np.arange(20) % 2, np.ones(20), np.arange(20) % 5 == 4
     )
     encoder = CNNEncoder((8,), filters=FILTERS, random_shift=3)
     algo = DiscreteCQL(frame_stack=4, frame_pad="repeat", encoder=encoder, batch_size=32, seed=0).build(data)
     images = algo.make_sampler(data).sample().observations
-    assert images.shape == (32, 12, 7, 7)
+    assert images.shape == (32, 12, 7, 9)
     assert (images == images[:, :, :1, :1]).all()  # Constant in each channel, as the frames are.
     assert (images.diff(dim=1)[:, :2, 0, 0] == 1).all()
 
