@@ -145,7 +145,7 @@ def describe(dataset: MDPDataset, env: object = STATED) -> None:
         ("actions", space_text(dataset.action_space)),
         ("environment", _name_of(dataset, env)),
     ]
-    if dataset.reference_scores is not None:
+    if dataset.reference_scores is not None and not dataset.metadata.get("clipped_rewards"):
         score = dataset.normalized_score(statistics["return"]["mean"])
         rows.append(("score", f"{number(score)} (0 random, 100 expert)"))
     if dataset.behavior_log_probs is not None:

@@ -79,7 +79,11 @@ def record(name: str, out: Path | None, **settings: Any) -> None:
     )
 )
 @click.option("--policy", required=True, help="random, a run folder, a policy file, d4rl:FILE, or model:RUN.")
-@click.option("--env", "env_id", help="Gymnasium environment.  [default: the policy's own]")
+@click.option(
+    "--env",
+    "env_id",
+    help="Gymnasium environment, or NAME?key=value.  [default: the policy's own]",
+)
 @click.option("--dataset", "starts", help="With model:RUN, whose first states episodes begin with.")
 @reader_options()
 @click.option("--steps", type=click.IntRange(min=1), required=True, help="Rows to record.")

@@ -156,6 +156,10 @@ class Job:
             raise type(error)(f"after update {self.algo.grad_step:,}, saved; go on with: {how}") from None
 
 
+BEHAVIOUR = "behaviour (the data)"
+"""What the report calls the returns of the data."""
+
+
 def report(job: Job) -> None:
     """Prints where the runs are, and what came out: the return of the policy beside that of the data."""
     click.echo()
@@ -184,12 +188,13 @@ def report(job: Job) -> None:
                 max_steps=job.fit.get("max_steps"),
             )
             judged[name] = result.returns
-    judged["behaviour (the data)"] = job.returns
+    judged[BEHAVIOUR] = job.returns
     scored = job.dataset.reference_scores is not None
     rows = []
     for name, returns in judged.items():
         mean = float(returns.mean())
-        score = [number(job.dataset.normalized_score(mean))] if scored else []
+        known = name != BEHAVIOUR or not job.dataset.metadata.get("clipped_rewards")
+        score = [number(job.dataset.normalized_score(mean)) if known else "-"] if scored else []
         rows.append([name, with_error(mean, standard_error(returns)), f"{len(returns):,}", *score])
     click.echo()
     table(["policy", "return (mean ± standard error)", "episodes", *(["score"] if scored else [])], rows)

@@ -105,8 +105,9 @@ def _print(report: BeforeAfter | None, data: MDPDataset | None) -> None:
 
 def _advice(before: float, data: MDPDataset) -> str:
     """Returns what to go online with; "start anew" only where the data have reference scores."""
-    behaviour, random = float(data.episode_returns().mean()), (data.reference_scores or (None,))[0]
-    scores = f"data return {number(behaviour)}"
-    scores += "" if random is None else f", random {number(random)}"
+    scores = None if data.metadata.get("clipped_rewards") else data.reference_scores
+    behaviour, random = float(data.episode_returns().mean()), (scores or (None,))[0]
+    text = f"data return {number(behaviour)}"
+    text += "" if random is None else f", random {number(random)}"
     kept = {"policy": "keep the policy", "data": "keep the data in every minibatch", "anew": "start anew"}
-    return f"{kept[advice(before, behaviour, random)]} ({scores})"
+    return f"{kept[advice(before, behaviour, random)]} ({text})"

@@ -122,8 +122,7 @@ def load(
         DatasetError: If the policy does not fit it.
     """
     import offlinekit
-    from offlinekit.datasets.spaces import check_environment
-    from offlinekit.envs.frame_stacking import fit_stack
+    from offlinekit.envs.frame_stacking import fit_env
 
     algo = offlinekit.load(found.policy, device=device)
     name = env_id or found.config.get("env_id")
@@ -133,25 +132,31 @@ def load(
         raise click.UsageError(f"{found.policy} {where}; give one by --env, such as CartPole-v1")
     settings = {} if env_id else found.config.get("env_kwargs") or {}
     env = make_env(name, "--env", **settings, **kwargs)
-    spaces = (algo.impl.observation_space, algo.impl.action_space)
-    check_environment(*spaces, fit_stack(env, algo), whose="the policy", option="--env")
+    fit_env(env, algo, "--env")
     return algo, env
 
 
 def make_env(env_id: str, option: str, **kwargs: Any) -> gymnasium.Env[Any, Any]:
     """Makes the environment that an option names.
 
+    Args:
+        env_id: Its name, with arguments behind a question mark, such as "ALE/Breakout-v5?frame_stack=4".
+        option: That named it.
+        kwargs: Of `offlinekit.datasets.make_env`; those of the name replace them.
+
     Raises:
         click.BadParameter: If there is no such environment.
         MissingExtraError: If its package is not installed.
     """
     from offlinekit.datasets import make_env as make
+    from offlinekit.datasets.registry import with_query
 
     with usage(option):
-        env = make(env_id, **kwargs)
+        name, stated = with_query(env_id)
+        env = make(name, **{**kwargs, **stated})
     if env is None:
         raise MissingExtraError(
-            f"there is no environment {env_id!r} without its package (see the warning above)"
+            f"there is no environment {name!r} without its package (see the warning above)"
         )
     return env
 

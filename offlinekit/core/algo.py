@@ -12,9 +12,8 @@ from torch import Tensor
 from typing_extensions import Unpack
 
 from offlinekit.configured import Configured, default_of, describe
-from offlinekit.core import catalogue, copying, persistence, renames
+from offlinekit.core import catalogue, compatibility, copying, persistence, renames
 from offlinekit.core import hyperparameters as kinds
-from offlinekit.core.compatibility import check_dataset, check_same_range, warn_of_foreign_actions
 from offlinekit.core.devices import find_device
 from offlinekit.core.hyperparameters import apply_to_networks, plain_config, refuse_others
 from offlinekit.core.impl import Impl, check_impl_class
@@ -22,7 +21,7 @@ from offlinekit.core.presets import Preset, find, published
 from offlinekit.core.stateful_actor import StatefulActor
 from offlinekit.core.units import Converter, prepared_policy
 from offlinekit.datasets import MDPDataset
-from offlinekit.envs.past.sight import as_windows, seen_space
+from offlinekit.envs.past.layouts import as_seen
 from offlinekit.errors import NotFittedError
 from offlinekit.fields import Check, Described
 from offlinekit.ground.hints import answers_guesses
@@ -237,9 +236,11 @@ class Algo(Configured):
             action_scaler = self.action_scaler if self.action_kind == "continuous" else None
             scalers = (self.observation_scaler, action_scaler, self.reward_scaler)
             self.scaling = Scaling.fit(learned_rows(dataset), *scalers)
-            self.make_impl(seen_space(self, dataset.observation_space), dataset.action_space)
+            self.make_impl(compatibility.space_to_learn(self, dataset), dataset.action_space)
         else:
-            check_same_range(type(self).__name__, self._impl.action_space, self.scaling.action, dataset)
+            compatibility.check_same_range(
+                type(self).__name__, self._impl.action_space, self.scaling.action, dataset
+            )
         return self
 
     def refuse_foreign(self, name: str) -> None:
@@ -253,12 +254,12 @@ class Algo(Configured):
             TypeError: For something that is no dataset.
             UnsupportedError: For the other kind of actions, or shapes that its networks were not built for.
         """
-        check_dataset(self, self._impl, dataset, Algo.known.values())
+        compatibility.check_dataset(self, self._impl, dataset, Algo.known.values())
 
     @trainable()
     def make_impl(self, observation_space: spaces.Space[Any], action_space: spaces.Space[Any]) -> None:
         """Makes the networks for the given spaces, anew."""
-        seen = as_windows(observation_space, self.history_length)
+        seen = as_seen(observation_space, self.frame_stack, self.history_length)
         self._impl = self.impl_class(self, seen, action_space, find_device(self.device))
 
     @answers_guesses
@@ -472,7 +473,7 @@ class Algo(Configured):
 
     def training_sampler(self, recorded: Sampler, dataset: MDPDataset) -> Sampler:
         """Returns what a run of `fit` draws from: rows of the dataset, to which a subclass adds rows of its own."""
-        warn_of_foreign_actions(self, dataset)
+        compatibility.warn_of_foreign_actions(self, dataset)
         return recorded
 
     def fit_doubt(self, dataset: MDPDataset) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,9 +13,12 @@ from gymnasium import spaces
 from offlinekit.datasets import MDPDataset
 from offlinekit.datasets.families.dialogue_columns import IS_ACTION
 from offlinekit.envs.env_spaces import same_range
-from offlinekit.envs.past.sight import seen_space, space_leaves
+from offlinekit.envs.legal_actions import space_of_rest
+from offlinekit.envs.past.layouts import image_remedy
+from offlinekit.envs.past.sight import row_space, seen_space, space_leaves
 from offlinekit.errors import DatasetWarning, UnsupportedError
 from offlinekit.ground.action_spaces import JointDiscrete
+from offlinekit.nn.encoders import convolves, resolve_encoder
 from offlinekit.sampling.loss_weights import weights_of
 from offlinekit.sampling.scalers import Affine
 from offlinekit.types import Array
@@ -65,6 +69,45 @@ def check_dataset(algo: Algo, impl: Impl | None, dataset: object, known: Iterabl
         check_same_schema(name, algo.scaling.schema, dataset)
         check_same_shapes(name, impl.observation_space, given, "observations")
         check_same_shapes(name, impl.action_space, dataset.action_space, "actions")
+
+
+def space_to_learn(algo: Algo, dataset: MDPDataset) -> spaces.Space[Any]:
+    """Returns the space of what new networks see; warns of images that "auto" does not take for such.
+
+    Args:
+        algo: Without networks; those of a file are as they were saved.
+        dataset: To learn from.
+
+    Raises:
+        UnsupportedError: For an encoder that would convolve nothing.
+    """
+    space = seen_space(algo, dataset.observation_space)
+    observed = [
+        (leaf.dtype, leaf.shape or ()) for leaf in space_leaves(row_space(space) or space_of_rest(space))
+    ]
+    if any(dtype == np.uint8 and len(shape) == 3 for dtype, shape in observed):
+        return space
+    given = {
+        field.name: getattr(algo, field.name) for field in fields(algo) if field.name.endswith("encoder")
+    }
+    described = ", ".join(f"{dtype} {list(shape)}" for dtype, shape in observed)
+    for name, encoder in given.items():
+        if encoder is not None and convolves(resolve_encoder(encoder, space)):
+            kind = encoder if isinstance(encoder, str) else type(resolve_encoder(encoder, space)).__name__
+            remedy = image_remedy(observed, "")
+            raise UnsupportedError(
+                f"{name}={kind!r} convolves images, uint8 of three axes, and the observations are {described}; "
+                + (f"{remedy}; or " if remedy else "")
+                + f"give {name}='mlp', which flattens"
+            )
+    if "auto" in given.values() and any(len(shape) == 3 for _, shape in observed):
+        warnings.warn(
+            f"observations of {described} are flattened, as images are uint8 here; to have them convolved, "
+            f"{image_remedy(observed, '')}; encoder='mlp' flattens without this warning",
+            DatasetWarning,
+            stacklevel=7,  # Of fit.
+        )
+    return space
 
 
 def warn_of_scales(name: str, scaler: object, dataset: MDPDataset) -> None:

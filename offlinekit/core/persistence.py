@@ -19,6 +19,7 @@ from offlinekit.core.load_guard import SPARE_ACTING, Bounded
 from offlinekit.core.renames import migrated
 from offlinekit.core.sharing import zoo
 from offlinekit.datasets.spaces import space_from_json, space_to_json
+from offlinekit.envs.past.layouts import as_learned
 from offlinekit.errors import FileFormatError, OfflineKitError, did_you_mean
 from offlinekit.fields import Steps, checked
 from offlinekit.load_budget import budget_of
@@ -146,6 +147,8 @@ def _restore(algo: Algo, path: Path, header: Mapping[str, Any], tensors: dict[st
     algo.scaling = Scaling.from_json(header["scaling"])
     algo.dataset_name = header["dataset"]
     spaces = [space_from_json(header[f"{kind}_space"]) for kind in ("observation", "action")]
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    spaces[0] = as_learned(spaces[0], shapes, algo.history_length)
     with Bounded(tensors, path, budget_of().max_bytes):
         algo.make_impl(*spaces)
     with Bounded(tensors, path, budget_of().max_bytes, SPARE_ACTING):

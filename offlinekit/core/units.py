@@ -16,7 +16,7 @@ from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.deploy import NO_ACTION, shape_error, with_legal_actions
 from offlinekit.envs.callable_policies import GreedyPolicy
 from offlinekit.envs.legal_actions import legal_choices
-from offlinekit.envs.past.sight import Window
+from offlinekit.envs.past.sight import Image, Window
 from offlinekit.envs.text.token_space import TokenSpace
 from offlinekit.ground.action_spaces import from_numbers, joined_actions, numbers_from_0
 from offlinekit.ground.box_actions import box_actions
@@ -361,4 +361,8 @@ def _is_single(tree: Any, space: spaces.Space[Any]) -> bool:
         return True
     if tree.shape[1:] == shape and tree.ndim == len(shape) + 1:
         return False
-    raise shape_error(shape, tree.shape, space.shape[0] if isinstance(space, Window) else 1)
+    raise shape_error(shape, tree.shape, space.shape[0] if isinstance(space, Window) else _stack_of(space))
+
+
+def _stack_of(space: spaces.Space[Any]) -> int:
+    return space.stack if isinstance(space, Image) else 1

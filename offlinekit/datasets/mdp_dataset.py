@@ -18,6 +18,7 @@ from offlinekit.datasets.formats.mapping import rows_of
 from offlinekit.datasets.inspection import summary
 from offlinekit.datasets.inspection.rules import action_faults
 from offlinekit.datasets.transitions import Transitions, draw
+from offlinekit.envs.atari import human_scores
 from offlinekit.errors import DatasetError, UnsupportedError
 from offlinekit.ground.action_spaces import JointDiscrete
 from offlinekit.ground.hints import hint
@@ -240,9 +241,15 @@ class MDPDataset(EpisodeColumns):
 
     @property
     def reference_scores(self) -> tuple[float, float] | None:
-        """The returns that count as 0 and as 100, or None if they are unknown."""
+        """The returns that count as 0 and as 100, or None if they are unknown.
+
+        They stand in the metadata; of a game of Atari they are those of random play and of a human tester.
+        """
         low, high = (self.metadata.get(f"reference_{end}_score") for end in ("min", "max"))
-        return None if low is None or high is None else (float(low), float(high))
+        if low is None or high is None:
+            env_id = self.metadata.get("env_id")
+            return human_scores(env_id, self.metadata.get("env_kwargs")) if isinstance(env_id, str) else None
+        return float(low), float(high)
 
     @property
     def schema(self) -> TableSchema | None:

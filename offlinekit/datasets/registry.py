@@ -19,8 +19,8 @@ from offlinekit.datasets.editing.ordering import faults_in_file
 from offlinekit.datasets.mdp_dataset import MDPDataset
 from offlinekit.datasets.plugins import load_plugins
 from offlinekit.datasets.schema import Columns
-from offlinekit.datasets.spaces import check_environment
 from offlinekit.datasets.untrusted import read_apart
+from offlinekit.envs.env_spaces import check_environment
 from offlinekit.envs.environments import as_gymnasium, make_env
 from offlinekit.errors import DatasetError, did_you_mean
 from offlinekit.fields import Count, checked
@@ -232,15 +232,26 @@ def environment_of(reading: Reading, dataset: MDPDataset) -> Env | None:
     return _stated_environment(dataset.metadata) if reading.states_env else reading.env
 
 
+def with_query(name: str) -> tuple[str, dict[str, Any]]:
+    """Returns a name without the options that stand behind it, as in "dqn_replay/Pong?epoch=3", and these.
+
+    Raises:
+        ValueError: For a question mark without options behind it.
+    """
+    bare, question, query = name.partition("?")
+    if not question:
+        return name, {}
+    return bare, {option: _parsed(text) for option, text in parse_qsl(query, strict_parsing=True)}
+
+
 def _with_query(name: str, options: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """Returns a name without the options that stand behind it, and all options."""
-    bare, question, query = name.partition("?")
-    if not question or Path(name).exists():
+    if "?" not in name or Path(name).exists():
         return name, options
-    stated = dict(parse_qsl(query, strict_parsing=True))
+    bare, stated = with_query(name)
     for option in stated.keys() & options.keys():
         raise TypeError(f"dataset {name!r} says {option!r} already; leave the option {option!r} out")
-    return bare, {**{option: _parsed(text) for option, text in stated.items()}, **options}
+    return bare, {**stated, **options}
 
 
 def _parsed(text: str) -> object:

@@ -11,25 +11,16 @@ from gymnasium import spaces
 
 from offlinekit.datasets.findings import Finding, fault, refuse_first, refused
 from offlinekit.datasets.validation import as_array, as_float32, where_any
-from offlinekit.envs.env_spaces import (
-    action_remedy,
-    observation_remedy,
-    refuse_other_text,
-    warn_of_other_pixels,
-    warn_of_other_range,
-)
-from offlinekit.envs.legal_actions import LEGAL_ACTIONS, WRAPPER, has_legal_actions, legal_of, legal_space
+from offlinekit.envs.legal_actions import LEGAL_ACTIONS, legal_of, legal_space
 from offlinekit.envs.text.token_space import TokenSpace
 from offlinekit.envs.text.tokenizers import tokenizer_from_json
-from offlinekit.errors import DatasetError, FileFormatError, UnsupportedError
+from offlinekit.errors import FileFormatError, UnsupportedError
 from offlinekit.ground.action_spaces import JointDiscrete, flat_actions, held_space
 from offlinekit.ground.category_space import CategorySpace
 from offlinekit.load_budget import budget_of
 from offlinekit.types import Array, map_tree
 
 if TYPE_CHECKING:
-    import gymnasium
-
     from offlinekit.types import ArrayTree, Json
 
 Space = spaces.Space[Any]
@@ -348,52 +339,3 @@ def _space(data: Any) -> Space:
     if kind == "tokens":
         return TokenSpace(tokenizer_from_json(data["tokenizer"]))
     raise ValueError(f"unknown kind {kind!r}")
-
-
-def check_environment(
-    observation_space: Space,
-    action_space: Space,
-    env: gymnasium.Env[Any, Any],
-    *,
-    whose: str = "the dataset",
-    option: str = "env_id=",
-) -> None:
-    """Compares the spaces of a dataset, or of what has learned from one, with those of an environment.
-
-    Args:
-        observation_space: Of the dataset.
-        action_space: Likewise.
-        env: To compare with.
-        whose: The spaces are, for the message.
-        option: By which the caller named the environment.
-
-    Raises:
-        DatasetError: For other ones; of other bounds of actions it warns.
-        UnsupportedError: For text of another tokenizer.
-    """
-    refuse_other_text(observation_space, env)
-    warn_of_other_range(action_space, env, stacklevel=3)
-    warn_of_other_pixels(observation_space, env, stacklevel=3)
-    ours = _signature(observation_space), _signature(held_space(action_space))
-    theirs = _signature(env.observation_space), _signature(held_space(env.action_space))
-    if ours != theirs:
-        name = env.spec.id if env.spec else str(env)
-        remedies = (observation_remedy(env.observation_space), action_remedy(env.action_space))
-        wrapper = next(filter(None, remedies), None)
-        fix = f"name another environment by {option}, or declare the spaces of {whose}"
-        if has_legal_actions(observation_space) and not has_legal_actions(env.observation_space):
-            fix = f"wrap it, if its info names legal actions: {WRAPPER}"
-        elif wrapper is not None:
-            fix = f"if only the numbering or the shape differs, wrap it: {wrapper}"
-        raise DatasetError(
-            f"environment {name} observes {theirs[0]} and acts {theirs[1]}, but {whose} has "
-            f"{ours[0]} and {ours[1]}; {fix}"
-        )
-
-
-def _signature(space: Space) -> str:
-    if isinstance(space, spaces.Dict):
-        return "{" + ", ".join(f"{key}: {_signature(space[key])}" for key in sorted(space.spaces)) + "}"
-    if isinstance(space, spaces.Tuple):
-        return "(" + ", ".join(_signature(part) for part in space.spaces) + ")"
-    return f"Box{list(space.shape)}" if isinstance(space, spaces.Box) else str(space)

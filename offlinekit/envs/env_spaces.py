@@ -10,7 +10,8 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
-from offlinekit.errors import DatasetWarning, UnsupportedError
+from offlinekit.envs.legal_actions import WRAPPER, has_legal_actions
+from offlinekit.errors import DatasetError, DatasetWarning, UnsupportedError
 from offlinekit.ground.action_spaces import JointDiscrete, held_space
 from offlinekit.types import Array
 
@@ -82,6 +83,56 @@ def refuse_other_text(sees: Space, env: gymnasium.Env[Any, Any]) -> None:
             f"the environment speaks by a {theirs}, the policy and its data by another {ours}; make the environment by "
             "theirs: TextEnv(game, algo.tokenizer)"
         )
+
+
+def check_environment(
+    observation_space: Space,
+    action_space: Space,
+    env: gymnasium.Env[Any, Any],
+    *,
+    whose: str = "the dataset",
+    option: str = "env_id=",
+) -> None:
+    """Compares the spaces of a dataset, or of what has learned from one, with those of an environment.
+
+    Args:
+        observation_space: Of the dataset.
+        action_space: Likewise.
+        env: To compare with, which shows what a policy sees: stacks or histories, if it is one of them.
+        whose: The spaces are, for the message.
+        option: By which the caller named the environment.
+
+    Raises:
+        DatasetError: For other ones; of other bounds of actions it warns.
+        UnsupportedError: For text of another tokenizer.
+    """
+    refuse_other_text(observation_space, env)
+    warn_of_other_range(action_space, env, stacklevel=3)
+    warn_of_other_pixels(observation_space, env, stacklevel=3)
+    ours = _signature(observation_space), _signature(held_space(action_space))
+    theirs = _signature(env.observation_space), _signature(_held(env.action_space))
+    if ours != theirs:
+        name = env.spec.id if env.spec else str(env)
+        remedies = (observation_remedy(env.observation_space), action_remedy(env.action_space))
+        wrapper = next(filter(None, remedies), None)
+        fix = f"name another environment by {option}"
+        fix += ", or declare the spaces of the dataset" if whose == "the dataset" else ""
+        if has_legal_actions(observation_space) and not has_legal_actions(env.observation_space):
+            fix = f"wrap it, if its info names legal actions: {WRAPPER}"
+        elif wrapper is not None:
+            fix = f"if only the numbering or the shape differs, wrap it: {wrapper}"
+        raise DatasetError(
+            f"environment {name} observes {theirs[0]} and acts {theirs[1]}, but {whose} has "
+            f"{ours[0]} and {ours[1]}; {fix}"
+        )
+
+
+def _signature(space: Space) -> str:
+    if isinstance(space, spaces.Dict):
+        return "{" + ", ".join(f"{key}: {_signature(space[key])}" for key in sorted(space.spaces)) + "}"
+    if isinstance(space, spaces.Tuple):
+        return "(" + ", ".join(_signature(part) for part in space.spaces) + ")"
+    return f"Box{list(space.shape)}" if isinstance(space, spaces.Box) else str(space)
 
 
 def _held(space: Space) -> Space:

@@ -88,6 +88,7 @@ def make_env(env_id: str, **kwargs: Any) -> gymnasium.Env[Any, Any] | None:
             stacklevel=2,
         )
         return None
+    atari.check_options(env_id, kwargs)
     if env_id.startswith(maze2d.PREFIX):
         maze2d.register_mazes()
     if kwargs.get("render_mode") is not None:

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from offlinekit.envs.env_spaces import refuse_other_text, warn_of_other_pixels, warn_of_other_range
-from offlinekit.envs.frame_stacking import fit_stack
+from offlinekit.envs.frame_stacking import fit_env, fit_stack
 from offlinekit.envs.given_env import GivenEnv
 from offlinekit.envs.rollout import Rollout
 from offlinekit.envs.stateful_policies import as_actor
@@ -148,6 +147,7 @@ def evaluate(
 
     Raises:
         ValueError: For numbers below 1, actions that do not fit the environment, and rewards that are no numbers.
+        DatasetError: For an environment of other observations or actions than an algorithm has learned from.
         UnsupportedError: For a policy or an environment that is none, and text of another tokenizer.
     """
     for name, number in (("n_episodes", n_episodes), ("n_envs", n_envs), ("max_steps", max_steps)):
@@ -158,11 +158,8 @@ def evaluate(
     if value is None and getattr(policy, "has_value", False):
         value = getattr(policy, "predict_value")  # noqa: B009  # Beside `predict` it has one, as it says.
     with GivenEnv(env).opened(n_envs, n_episodes) as envs:
-        if not getattr(policy, "in_run", "run"):  # A run has compared them.
-            impl = getattr(policy, "impl")  # noqa: B009  # Of an algorithm.
-            warn_of_other_range(impl.action_space, envs[0])
-            warn_of_other_pixels(impl.observation_space, envs[0])
-            refuse_other_text(impl.observation_space, envs[0])
+        if not getattr(policy, "in_run", None):  # A run has compared them.
+            fit_env(envs[0], policy)
         shown = [fit_stack(each, policy) for each in envs]
         with Progress("evaluation", n_episodes, shown=progress, unit="episode") as bar:
             rollout = Rollout(actor, shown, n_episodes, seed, max_steps, bar)

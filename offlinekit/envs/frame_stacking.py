@@ -15,27 +15,31 @@ import numpy as np
 from gymnasium import spaces
 
 from offlinekit.envs.callable_policies import Act, as_policy
+from offlinekit.envs.env_spaces import check_environment
 from offlinekit.envs.legal_actions import LEGAL_ACTIONS
+from offlinekit.envs.past.layouts import image_remedy, looks_channels_last
 from offlinekit.envs.past.seen_past import Past, over_rest
 from offlinekit.envs.past.sight import (
     Sight,
-    has_channels_last,
     image_shapes,
     is_image,
     shapes_of,
     sight_of,
+    space_leaves,
     stacked_space,
 )
 from offlinekit.envs.stateful_policies import Actor, StatefulPolicy, as_actor
 from offlinekit.errors import DatasetError, UnsupportedError
+from offlinekit.fields import Count, checked
 from offlinekit.interfaces import PolicyLike
-from offlinekit.types import Array, ArrayTree, map_tree
+from offlinekit.types import Array, ArrayTree, leaves, map_tree
 from offlinekit.types import rows as rows_of
 
 if TYPE_CHECKING:
     from offlinekit.datasets.mdp_dataset import MDPDataset
 
 PADS = ("zero", "repeat")
+NO_IMAGES = "leave frame_stack at 1; rows of numbers are remembered by history_length"
 
 
 def stack_images(env: gymnasium.Env[Any, Any], stack: int, pad: str = "zero") -> gymnasium.Env[Any, Any]:
@@ -47,10 +51,11 @@ def stack_images(env: gymnasium.Env[Any, Any], stack: int, pad: str = "zero") ->
         pad: What stands before an episode's first image, "zero" or "repeat".
 
     Raises:
-        ValueError: For an unknown pad rule.
+        ValueError: For a number below 1 or an unknown pad rule.
+        TypeError: For what is no whole number.
         UnsupportedError: For an environment without images, or with channels last.
     """
-    _check_pad(pad)
+    check_sight(stack, pad)
     if stack == 1:
         return env
     _check_images(env, stack)
@@ -61,11 +66,14 @@ def _check_images(env: gymnasium.Env[Any, Any], stack: int) -> None:
     images = image_shapes(env.observation_space)
     wrapper = "gymnasium.wrappers.TransformObservation(env, function, space)"
     if not images:
+        remedy = f"frames [H, W] get an axis of channels by {wrapper}"
+        if any(len(leaf.shape or ()) > 3 for leaf in space_leaves(env.observation_space)):
+            remedy = "leave out FrameStackObservation, if there is one: single images are stacked here"
         raise UnsupportedError(
             f"{stack} uint8 images [C, H, W] make a stack, and {env} shows none: its observations have the shapes "
-            f"{shapes_of(env.observation_space)}; frames [H, W] get an axis of channels by {wrapper}"
+            f"{shapes_of(env.observation_space)}; {remedy}"
         )
-    for shape in filter(has_channels_last, images):
+    for shape in filter(looks_channels_last, images):
         raise UnsupportedError(
             f"{stack} images [C, H, W] make a stack, and {env} shows {list(shape)}; move the channels first by "
             f"{wrapper}"
@@ -102,6 +110,34 @@ def fit_stack(env: gymnasium.Env[Any, Any], policy: object) -> gymnasium.Env[Any
     return HistoryObservation(env, n_rows) if n_rows > 1 else stack_images(env, stack, pad)
 
 
+def fit_env(
+    env: gymnasium.Env[Any, Any], policy: object, option: str = "env=", whose: str = "the policy"
+) -> gymnasium.Env[Any, Any]:
+    """Returns an environment that shows what a policy sees, as `fit_stack`, once its spaces are those of the policy.
+
+    Args:
+        env: To act in.
+        policy: An algorithm with networks, or what acts for one; anything else knows no spaces and passes.
+        option: By which the environment was given, for the message.
+        whose: The spaces are, for the message.
+
+    Raises:
+        DatasetError: For an environment of other observations or actions.
+        UnsupportedError: For one without the images that the policy stacks, or text of another tokenizer.
+    """
+    shown, impl = fit_stack(env, policy), getattr(policy, "impl", None)
+    sees, acts = (getattr(impl, f"{kind}_space", None) for kind in ("observation", "action"))
+    if not isinstance(sees, spaces.Space) or not isinstance(acts, spaces.Space):
+        return shown
+    if isinstance(policy, StatefulPolicy):
+        sees = env.observation_space  # It takes single rows and stacks, and checks them itself.
+    stack = sight_of(policy).frame_stack
+    if stack > 1 and shapes_of(sees) != shapes_of(shown.observation_space):
+        _check_images(env, stack)
+    check_environment(sees, acts, shown, whose=whose, option=option)
+    return shown
+
+
 class PastObservation(gymnasium.Wrapper[Any, Any, Any, Any]):
     """Shows what a policy sees of an episode, as samplers make it.
 
@@ -111,6 +147,7 @@ class PastObservation(gymnasium.Wrapper[Any, Any, Any, Any]):
     """
 
     def __init__(self, env: gymnasium.Env[Any, Any], sight: Sight) -> None:
+        check_sight(*sight)
         super().__init__(env)
         self._past = Past(sight)
         self.observation_space = stacked_space(env.observation_space, sight.frame_stack, sight.history)
@@ -189,8 +226,10 @@ def stacked_observations(
         history: Rows of an episode that make one observation.
 
     Raises:
+        ValueError: For a number below 1 or an unknown pad rule.
         DatasetError: For histories of unordered transitions.
     """
+    check_sight(stack, pad, history)
     index = rows[:, None] + np.arange(1 - max(stack, history), 1)
     first = dataset.episode_starts[np.searchsorted(dataset.episode_ends, rows, side="right")][:, None]
     if history > 1:
@@ -262,35 +301,50 @@ def check_history(history: int, ordered: bool) -> None:
         )
 
 
-def check_stack(images: list[Array], stack: int, pad: str, ordered: bool) -> None:
+def check_stack(images: list[Array], stack: int, pad: str, ordered: bool, observations: ArrayTree) -> None:
     """Checks that frames can be stacked.
 
+    Args:
+        images: [N, C, H, W] each, unscaled.
+        stack: Images in one observation.
+        pad: What stands before an episode's first image.
+        ordered: Whether rows are in temporal order.
+        observations: Of the dataset, [N, ...], for the message.
+
     Raises:
-        ValueError: For an unknown pad rule.
+        ValueError: For a number below 1 or an unknown pad rule.
         DatasetError: For data without images, with channels last, or in no order of time.
     """
-    _check_pad(pad)
+    check_sight(stack, pad)
     if stack == 1:
         return
     if not images:
+        observed = [(leaf.dtype, leaf.shape[1:]) for leaf in leaves(observations)]
+        remedy = image_remedy(observed, NO_IMAGES)
+        if any(is_image(*each) for each in observed):
+            remedy = "a scaler makes floats of them: use observation_scaler=None"
+        given = ", ".join(f"{dtype} {list(shape)}" for dtype, shape in observed)
         raise DatasetError(
-            f"frame_stack={stack} needs uint8 images [C, H, W] among the observations, and there are none; "
-            "frames [N, H, W] need an axis of channels, e.g. x[:, None]"
+            f"frame_stack={stack} needs uint8 images [C, H, W] among the observations, which are {given}; {remedy}"
         )
     if not ordered:
         raise DatasetError(
             f"frame_stack={stack} needs rows in temporal order, but this dataset holds unordered transitions "
-            "(next_observations differ from the following rows); stack before building it"
+            "(next_observations differ from the following rows); use frame_stack=1 if they are stacked already, as "
+            "those of RL Unplugged, or stack before building it"
         )
     for leaf in images:
-        if has_channels_last(leaf.shape[1:]):
+        if looks_channels_last(leaf.shape[1:]):
             raise DatasetError(
                 f"frame_stack={stack} needs images [C, H, W], got {list(leaf.shape[1:])}; "
                 "move the channels first, e.g. np.moveaxis(x, -1, 1)"
             )
 
 
-def _check_pad(pad: str) -> None:
+def check_sight(stack: int, pad: str, history: int = 1) -> None:
+    """Raises ValueError, or TypeError, for numbers that are no counts, and for an unknown pad rule."""
+    checked("frame_stack", stack, Count)
+    checked("history_length", history, Count)
     if pad not in PADS:
         raise ValueError(f"frame_pad must be one of {list(PADS)}, got {pad!r}")
 

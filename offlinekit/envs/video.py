@@ -13,7 +13,7 @@ import gymnasium
 import numpy as np
 
 from offlinekit.envs.environments import render_without_display
-from offlinekit.envs.frame_stacking import fit_stack
+from offlinekit.envs.frame_stacking import fit_env
 from offlinekit.envs.given_env import GivenEnv, make_named
 from offlinekit.envs.made_env import MadeEnv
 from offlinekit.envs.rollout import Rollout
@@ -74,6 +74,7 @@ def record_video(
 
     Raises:
         MissingExtraError: If imageio-ffmpeg or the environment's package is not installed.
+        DatasetError: For an environment of other observations or actions than an algorithm has learned from.
         UnsupportedError: For an environment that renders no images.
         ValueError: For a path that is neither.
     """
@@ -87,7 +88,7 @@ def record_video(
         closing(_Writer(ffmpeg, beside, _frames_per_second(env), FORMATS[path.suffix])) as writer,
         Progress(f"film {path.name}", 1, shown=progress, unit="episode") as bar,
     ):
-        rollout = Rollout(as_actor(policy), [fit_stack(_Film(env, writer), policy)], 1, seed, max_steps, bar)
+        rollout = Rollout(as_actor(policy), [fit_env(_Film(env, writer), policy)], 1, seed, max_steps, bar)
         rollout.run()
     return Recording(path, float(rollout.returns[0]), int(rollout.lengths[0]))
 

@@ -298,6 +298,13 @@ def as_encoder(given: Encoder) -> Encoder:
     return given
 
 
+def convolves(encoder: MLPEncoder) -> bool:
+    """Returns whether an encoder is of no use without images; one of histories only if its filters were chosen."""
+    if isinstance(encoder, GRUEncoder):
+        return encoder.filters != NATURE_FILTERS
+    return isinstance(encoder, CNNEncoder | ImpalaEncoder)
+
+
 def embedding_encoder(encoder: Encoder, space: spaces.Space[Any]) -> Encoder:
     """Returns the encoder in front of a linear embedding of observations: for "auto" one without hidden layers."""
     return replace(resolve_encoder(encoder, space), hidden_sizes=()) if encoder == "auto" else encoder

@@ -13,6 +13,7 @@ from gymnasium import spaces
 from torch import Tensor, nn
 
 from offlinekit.envs.legal_actions import rest_of
+from offlinekit.envs.past.layouts import has_channels_last
 from offlinekit.envs.past.sight import space_leaves
 from offlinekit.ground.category_space import CategorySpace
 from offlinekit.sampling.batch import TensorTree
@@ -251,7 +252,7 @@ class Convolutions(nn.Module):
     def __init__(self, space: spaces.Space[Any], filters: tuple[tuple[int, int, int], ...]) -> None:
         super().__init__()
         first, height, last = space.shape or (0, 0, 0)
-        self.channels_last = last < first
+        self.channels_last = has_channels_last(space)
         channels, image = (last, (first, height)) if self.channels_last else (first, (height, last))
         layers: list[nn.Module] = []
         for n_filters, kernel, stride in filters:
@@ -290,7 +291,7 @@ class ResidualConvolutions(nn.Module):
     def __init__(self, space: spaces.Space[Any], channels: tuple[int, ...], n_blocks: int) -> None:
         super().__init__()
         first, height, last = space.shape or (0, 0, 0)
-        self.channels_last = last < first
+        self.channels_last = has_channels_last(space)
         before, sides = (last, (first, height)) if self.channels_last else (first, (height, last))
         layers: list[nn.Module] = []
         for n_channels in channels:

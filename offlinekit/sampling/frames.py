@@ -9,7 +9,9 @@ from torch import Tensor
 from offlinekit.types import Array
 
 
-def random_shift(images: Tensor, most: int, generator: torch.Generator) -> Tensor:
+def random_shift(
+    images: Tensor, most: int, generator: torch.Generator, *, channels_last: bool = False
+) -> Tensor:
     """Shifts each image by up to `most` pixels down or up and right or left; the border repeats where it moves in.
 
     All channels, and all images of a history, move together.
@@ -19,17 +21,66 @@ def random_shift(images: Tensor, most: int, generator: torch.Generator) -> Tenso
         images: [B, ..., C, H, W] or [B, ..., H, W, C].
         most: Pixels.
         generator: Of the shifts, on the device of the images.
+        channels_last: Which of the two.
     """
-    if images.shape[-1] < images.shape[-3]:
+    if channels_last:
         return random_shift(images.movedim(-1, -3), most, generator).movedim(-3, -1)
     n, (height, width) = len(images), images.shape[-2:]
     moves = torch.randint(-most, most + 1, (2, n, 1), generator=generator, device=images.device)
     down = (torch.arange(height, device=images.device) + moves[0]).clamp(0, height - 1)
     right = (torch.arange(width, device=images.device) + moves[1]).clamp(0, width - 1)
-    flat = images.reshape(n, -1, height, width)
-    row = torch.arange(n, device=images.device).view(-1, 1, 1, 1)
-    channel = torch.arange(flat.shape[1], device=images.device).view(1, -1, 1, 1)
-    return flat[row, channel, down[:, None, :, None], right[:, None, None, :]].view(images.shape)
+    channels = images.reshape(n, -1, height, width)
+    firsts = torch.arange(0, channels.shape[:2].numel() * height, height, device=images.device)
+    lines = firsts.view(n, -1, 1) + down[:, None]
+    moved = channels.reshape(-1, width).index_select(0, lines.view(-1)).view(channels.shape)
+    return moved.gather(3, right[:, None, None].expand(channels.shape)).view(images.shape)
+
+
+def take_rows(rows: Array, extras: Array, index: Array, apart: bool = True) -> Array:
+    """Returns rows [M, ...] of an array, those from N on out of one behind it, without a copy of either.
+
+    One thread of numpy copies as fast as torch, and never waits for others.
+
+    Args:
+        rows: [N, ...].
+        extras: [E, ...].
+        index: int64 [M], in [0, N + E).
+        apart: Whether some may be from N on.
+    """
+    if rows.flags.c_contiguous:
+        taken: Array = rows.take(index, 0, mode="clip")
+    else:  # `take` would copy all rows first.
+        taken = rows[np.minimum(index, len(rows) - 1)]
+    if apart:
+        behind = np.flatnonzero(index >= len(rows))
+        taken[behind] = extras[index[behind] - len(rows)]
+    return taken
+
+
+class PaddedRows:
+    """One uint8 leaf of the observations with a row of zeros behind; on the CPU in the dataset's own memory.
+
+    Args:
+        rows: uint8 [N, ...].
+        device: Where rows are taken to.
+
+    Attributes:
+        n_rows: N, which is the number of the row of zeros.
+        shape: Of a row.
+    """
+
+    def __init__(self, rows: Array, device: torch.device) -> None:
+        self.n_rows, self.shape = len(rows), rows.shape[1:]
+        self._rows, self._zeros = rows, np.zeros((1, *self.shape), rows.dtype)
+        self._table: Tensor | None = None
+        if device.type != "cpu":
+            self._table = torch.from_numpy(np.concatenate([rows, self._zeros])).to(device)
+
+    def take(self, index: Tensor) -> Tensor:
+        """Returns rows [M, ...]."""
+        if self._table is not None:
+            return self._table.index_select(0, index)
+        return torch.from_numpy(take_rows(self._rows, self._zeros, index.numpy()))
 
 
 class Frames:
@@ -100,24 +151,13 @@ class Frames:
         if self.table is not None:
             rows = self.table.index_select(0, located[0])
         else:
-            rows = torch.from_numpy(self._take(located[0].numpy(), located[1]))
+            rows = torch.from_numpy(take_rows(self.rows, self.extras, located[0].numpy(), located[1]))
         frames = rows.view(-1, *self.row_shape)
         now, after = frames.narrow(1, 0, self.height), frames.narrow(1, -self.height, self.height)
         if self.apart:
             shape = (len(frames), self.stack, -1, *frames.shape[2:])
             return now.reshape(shape), after.reshape(shape)
         return now, after
-
-    def _take(self, index: Array, apart: bool) -> Array:
-        """Returns frames [M, ...]. One thread of numpy copies as fast as torch, and never waits for others."""
-        if self.rows.flags.c_contiguous:
-            taken: Array = self.rows.take(index, 0, mode="clip")
-        else:  # `take` would copy all rows first.
-            taken = self.rows[np.minimum(index, self.n_rows - 1)]
-        if apart:
-            where = np.flatnonzero(index >= self.n_rows)
-            taken[where] = self.extras[index[where] - self.n_rows]
-        return taken
 
     def _back_from(self, last: Tensor, rows: Tensor) -> Tensor:
         """Returns the numbers [B, n] of the frames of stacks that end at `last`, in the episodes of `rows`."""

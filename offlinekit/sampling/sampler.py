@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from offlinekit.datasets.mdp_dataset import MDPDataset
+from offlinekit.envs.past.layouts import layouts_of
 from offlinekit.errors import DatasetError
 from offlinekit.sampling.batch import Batch, with_axes
 from offlinekit.sampling.frames import random_shift
@@ -19,7 +20,7 @@ from offlinekit.sampling.n_step import drawable_rows, n_step_transitions, return
 from offlinekit.sampling.scalers import Scaling
 from offlinekit.sampling.transition_table import Located, TransitionTable
 from offlinekit.sampling.weights import Chooser, check_weights
-from offlinekit.types import Array, map_tree
+from offlinekit.types import Array, leaves, map_tree
 
 __all__ = ["TransitionSampler", "n_step_transitions", "returns_to_go"]
 
@@ -113,7 +114,8 @@ class TransitionSampler:
             n_spare=n_spare,
         )
         self.image_shift = image_shift
-        if image_shift and not self.columns.frames:
+        self.layouts = layouts_of(dataset.observations, frame_stack)
+        if image_shift and not any(layout is not None for layout in leaves(self.layouts)):
             raise DatasetError(
                 f"random_shift={image_shift} moves uint8 images, and there are none among the observations; use 0"
             )
@@ -188,11 +190,13 @@ class TransitionSampler:
         if not self.image_shift:
             return batch
 
-        def shift(leaf: Tensor) -> Tensor:
-            is_seen = leaf.dtype == torch.uint8 and leaf.ndim > 3
-            return random_shift(leaf, self.image_shift, self.generator) if is_seen else leaf
+        def shift(leaf: Tensor, channels_last: bool | None) -> Tensor:
+            if channels_last is None or leaf.dtype != torch.uint8:
+                return leaf
+            return random_shift(leaf, self.image_shift, self.generator, channels_last=channels_last)
 
-        now, after = map_tree(shift, batch.observations), map_tree(shift, batch.next_observations)
+        now = map_tree(shift, batch.observations, self.layouts)
+        after = map_tree(shift, batch.next_observations, self.layouts)
         return batch._replace(observations=now, next_observations=after)
 
     def refill(self, batch: Batch) -> bool:

@@ -148,7 +148,7 @@ class TransitionTable:
         self, dataset: MDPDataset, columns: list[Column], next_rows: Array, steps: Array | None
     ) -> list[Frames]:
         images = [c.rows for c in columns if is_image(c.rows.dtype, c.shape)]
-        check_stack(images, self.frame_stack, self.frame_pad, self.ordered)
+        check_stack(images, self.frame_stack, self.frame_pad, self.ordered, dataset.observations)
         shared: dict[str, Any] = {"next_rows": next_rows, "steps": steps, "device": self.device}
         shared |= {
             "starts": np.repeat(dataset.episode_starts, dataset.episode_lengths()) if columns else None

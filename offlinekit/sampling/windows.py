@@ -15,6 +15,7 @@ from offlinekit.envs.frame_stacking import check_stack
 from offlinekit.envs.past.sight import is_image
 from offlinekit.errors import DatasetError
 from offlinekit.sampling.batch import TrajectoryBatch, batch_class, with_axes
+from offlinekit.sampling.frames import PaddedRows
 from offlinekit.sampling.loss_weights import (
     COLUMN,
     LEARNED,
@@ -100,7 +101,7 @@ class TrajectorySampler:
         self._stack, self._pad = frame_stack, frame_pad
         if frame_stack > 1:
             images = [leaf for leaf in leaves(dataset.observations) if is_image(leaf.dtype, leaf.shape[1:])]
-            check_stack(images, frame_stack, frame_pad, ordered=True)
+            check_stack(images, frame_stack, frame_pad, True, dataset.observations)
             starts = np.repeat(dataset.episode_starts, dataset.episode_lengths())
             self._starts = torch.from_numpy(np.append(starts, len(dataset))).to(self.device)
             self._back = torch.arange(1 - frame_stack, 1, device=self.device)
@@ -151,7 +152,7 @@ class TrajectorySampler:
             lambda leaf: None if leaf.dtype == np.uint8 else list(leaf.shape[1:]), observations
         )
         self._images = [
-            _padded(leaf).to(self.device) for leaf in leaves(observations) if leaf.dtype == np.uint8
+            PaddedRows(leaf, self.device) for leaf in leaves(observations) if leaf.dtype == np.uint8
         ]
 
     def twin(self, batch_size: int, seed: int) -> TrajectorySampler:
@@ -213,14 +214,14 @@ class TrajectorySampler:
             columns["weights"] = self._weights.index_select(0, index)
         return [columns[name] for name in self._names]
 
-    def _frames(self, leaf: Tensor, at: Tensor) -> Tensor:
+    def _frames(self, leaf: PaddedRows, at: Tensor) -> Tensor:
         """Returns the images of rows [M], as stacks if `frame_stack` is above 1."""
-        if self._stack == 1 or leaf.ndim != 4:
-            return leaf.index_select(0, at)
+        if self._stack == 1 or len(leaf.shape) != 3:
+            return leaf.take(at)
         index, first = at[:, None] + self._back, self._starts.index_select(0, at)[:, None]
-        blank = first if self._pad == "repeat" else len(leaf) - 1
+        blank = first if self._pad == "repeat" else leaf.n_rows
         index = torch.where(index < first, blank, index).view(-1)
-        return leaf.index_select(0, index).view(len(at), -1, *leaf.shape[2:])
+        return leaf.take(index).view(len(at), -1, *leaf.shape[1:])
 
     def _tree(self, floats: list[Tensor], images: list[Tensor]) -> TensorTree:
         """Puts gathered leaves in their places in the tree of observations."""

@@ -49,3 +49,11 @@ def test_single_frames_are_stacked_for_the_policy(
     judged = call("evaluate", run, "--episodes", 1)
     assert judged.exit_code == 0, judged.output
     assert "return  6.0" in judged.output
+    judged = call("evaluate", run, "--env", "ALE/Freeway-v5?frame_stack=1", "--episodes", 1)
+    assert judged.exit_code == 0, judged.output
+    assert "return  6.0" in judged.output
+    refused = call("evaluate", run, "--env", "ALE/Freeway-v5?noop_max=30")
+    assert refused.exit_code == 2
+    assert "give frame_stack too" in refused.output
+    refused = call("evaluate", run, "--env", "ALE/Freeway-v5?")
+    assert refused.exit_code == 2

@@ -27,8 +27,9 @@ from offlinekit.core.units import SampledPolicy
 from offlinekit.datasets import MDPDataset
 from offlinekit.datasets.inspection.coverage import action_counts, action_names, output_names
 from offlinekit.datasets.recording.collecting import collect
-from offlinekit.datasets.spaces import check_environment, space_from_json, space_to_json
+from offlinekit.datasets.spaces import space_from_json, space_to_json
 from offlinekit.envs.callable_policies import RandomPolicy, checked_actions
+from offlinekit.envs.env_spaces import check_environment
 from offlinekit.envs.legal_actions import LegalActions
 from offlinekit.errors import DatasetError, UnsupportedError
 from offlinekit.ground.action_spaces import (

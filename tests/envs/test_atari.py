@@ -12,9 +12,9 @@ from gymnasium import spaces
 
 from offlinekit.algos import DiscreteBC, DiscreteCQL
 from offlinekit.datasets import MDPDataset, get_dataset, make_env
-from offlinekit.envs.atari import check_game, dashed, described, game_of, games
+from offlinekit.envs.atari import check_game, dashed, described, game_of, games, human_scores
 from offlinekit.envs.made_env import MadeEnv
-from offlinekit.metrics import evaluate
+from offlinekit.metrics import evaluate, normalized_score
 
 
 @pytest.fixture
@@ -121,3 +121,62 @@ def test_the_environment_of_saved_data(ale: Any, tmp_path: Path) -> None:
     assert env.observation_space.shape == (1, 84, 84)
     assert dataset.action_space == spaces.Discrete(18)
     DiscreteBC(frame_stack=4, batch_size=2).fit(dataset, 1, out=None, progress=False)
+
+
+@pytest.mark.parametrize(
+    ("env_id", "random", "human"),
+    [  # Of dqn_zoo/atari_data.py.
+        ("ALE/Alien-v5", 227.8, 7127.7),
+        ("ALE/Breakout-v5", 1.7, 30.5),
+        ("ALE/MsPacman-v5", 307.3, 6951.6),
+        ("ALE/Pitfall-v5", -229.4, 6463.7),
+        ("PongNoFrameskip-v4", -20.7, 14.6),
+        ("ALE/Skiing-v5", -17098.1, -4336.9),
+        ("ALE/Surround-v5", -10.0, 6.5),
+        ("SeaquestDeterministic-v4", 68.4, 42054.7),
+        ("ALE/UpNDown-v5", 533.4, 11693.2),
+        ("ALE/VideoPinball-v5", 16256.9, 17667.9),
+        ("ALE/YarsRevenge-v5", 3092.9, 54576.9),
+        ("ALE/Zaxxon-v5", 32.5, 9173.3),
+    ],
+)
+def test_scores_of_random_play_and_of_a_human(env_id: str, random: float, human: float) -> None:
+    metadata = {"env_id": env_id, "env_kwargs": {"frame_stack": 4}}
+    data = MDPDataset(np.zeros((2, 1)), np.arange(2), np.ones(2), [0, 1], metadata=metadata)
+    assert data.reference_scores == human_scores(env_id) == (random, human)
+    assert data.normalized_score(random) == 0.0
+    assert data.normalized_score((random + human) / 2) == pytest.approx(50.0)
+    assert normalized_score(human, data) == pytest.approx(100.0)
+
+
+def test_what_has_no_human_scores() -> None:
+    assert (
+        human_scores("ALE/Adventure-v5") is human_scores("Tennis-v0") is human_scores("CartPole-v1") is None
+    )
+    for changed in ({"clip_rewards": True}, {"mode": 1}, {"difficulty": 1}):
+        assert human_scores("ALE/Pong-v5", changed) is None
+    assert human_scores("ALE/Pong-v5", {"clip_rewards": False, "noop_max": 30}) == (-20.7, 14.6)
+    assert (
+        len([game for game in games() if human_scores(f"ALE/{game}-v5")]) == 56
+    )  # And Surround, not in the data.
+
+
+@pytest.mark.parametrize(
+    ("env_id", "arguments", "words"),
+    [
+        ("ALE/Pong-v5", {"frame_stack": 0}, "frame_stack must be in"),
+        ("ALE/Pong-v5", {"noop_max": 30}, "give frame_stack too, such as 4, or 1 for single frames"),
+        ("ALE/Pong-v5", {"clip_rewards": True}, "give frame_stack too, such as 4, or 1 for single frames"),
+        (
+            "ALE/Pong-v5",
+            {"frame_stack": 4, "frameskip": 4},
+            "a step is four emulator frames.*leave frameskip out",
+        ),
+        ("PongNoFrameskip-v4", {"frame_stack": 4}, "name the game 'ALE/Pong-v5', or leave frame_stack out"),
+    ],
+)
+def test_arguments_of_prepared_games_name_the_remedy(
+    ale: Any, env_id: str, arguments: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(ValueError, match=words):
+        make_env(env_id, **arguments)

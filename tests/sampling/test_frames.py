@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
@@ -311,3 +313,21 @@ def test_discrete_actions_come_out_exact(n):
         data, context=2, batch_size=1, gamma=GAMMA, seed=0, device=torch.device("cpu")
     )
     assert windows.gather(torch.tensor([1])).actions.tolist() == [[n - 1, n - 2]]
+
+
+@pytest.mark.parametrize("stack", [1, 4])
+def test_windows_take_images_from_the_memory_of_the_dataset(stack):
+    images = np.random.default_rng(0).integers(0, 255, (4000, 1, 64, 64), np.uint8)  # 16 MB.
+    data = MDPDataset(images, np.arange(4000) % 2, np.ones(4000), np.arange(4000) % 50 == 49)
+    settings = {"context": 3, "batch_size": 4, "frame_stack": stack, "seed": 0}
+    tracemalloc.start()
+    batch = TrajectorySampler(data, **settings).gather(torch.tensor([0, 1, 60, 3999]))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < images.nbytes / 4
+    seen = batch.observations.numpy()
+    assert not seen[0, :2].any()  # Before the first row.
+    assert (seen[0, 2, -1] == images[0, 0]).all()
+    assert (seen[2, :, -1] == images[58:61, 0]).all()
+    assert stack == 1 or not seen[1, 2, :2].any()
+    assert stack == 1 or (seen[3, 2] == images[3996:, 0]).all()

@@ -11,7 +11,7 @@ from offlinekit.core.populations.stacked_sampling import SharedColumns
 from offlinekit.datasets import MDPDataset
 from offlinekit.errors import DatasetError, UnsupportedError
 from offlinekit.metrics import td_error
-from offlinekit.nn.encoders import CNNEncoder
+from offlinekit.nn.encoders import CNNEncoder, GRUEncoder
 from offlinekit.sampling.frames import random_shift
 from offlinekit.sampling.priorities import Priorities
 
@@ -48,7 +48,7 @@ def test_each_shift_is_a_crop_of_the_padded_image():
 def test_channels_last_and_histories_move_together():
     images = torch.arange(12, dtype=torch.uint8).view(1, 1, 3, 4)
     last = images.movedim(1, -1).repeat(1, 1, 1, 2)
-    shifted = random_shift(last, 1, torch.Generator().manual_seed(1))
+    shifted = random_shift(last, 1, torch.Generator().manual_seed(1), channels_last=True)
     assert (shifted[..., 0] == shifted[..., 1]).all()
     history = random_shift(images[:, None].repeat(1, 3, 1, 1, 1), 1, torch.Generator().manual_seed(1))
     assert (history[:, 0] == history[:, 2]).all()
@@ -88,8 +88,11 @@ def test_resumed_bit_for_bit(data, tmp_path):
 
 def test_where_it_would_do_nothing_it_is_refused(data):
     vectors = MDPDataset(np.zeros((4, 2)), np.arange(4) % 2, np.ones(4), [0, 0, 0, 1])
-    with pytest.raises(DatasetError, match="random_shift=2 moves uint8 images"):
+    with pytest.raises(UnsupportedError, match="convolves images, uint8 of three axes"):
         DiscreteCQL(encoder=SHIFTING, batch_size=2).fit(vectors, 1, **QUICK)
+    recurrent = GRUEncoder((8,), random_shift=2)
+    with pytest.raises(DatasetError, match="random_shift=2 moves uint8 images"):
+        DiscreteCQL(encoder=recurrent, history_length=2, batch_size=2).fit(vectors, 1, **QUICK)
     members = [DiscreteCQL(encoder=SHIFTING, batch_size=2, seed=seed) for seed in (0, 1)]
     with pytest.raises(UnsupportedError, match="random_shift=0, or train them one by one"):
         Population(members).fit(data, 1, **QUICK)

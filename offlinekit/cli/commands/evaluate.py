@@ -25,7 +25,11 @@ if TYPE_CHECKING:
 @policy_argument
 @click.option("--episodes", type=click.IntRange(min=1), default=10, help="Number of episodes.")
 @click.option("--seed", type=int, default=0, help="Episode i starts from seed + i.")
-@click.option("--env", "env_id", help="Gymnasium environment.  [default: the run's own]")
+@click.option(
+    "--env",
+    "env_id",
+    help="Gymnasium environment, or NAME?key=value.  [default: the run's own]",
+)
 @click.option("--n-envs", type=click.IntRange(min=1), help="Environments side by side.  [default: up to 10]")
 @click.option("--max-steps", type=click.IntRange(min=1), help="End each episode after so many steps.")
 @click.option("--which", type=click.Choice(["last", "best"]), default="last", help="Policy of a run folder.")

@@ -17,7 +17,11 @@ from offlinekit.cli.runs import find, load
 )
 @policy_argument
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="File to write, .mp4 or .gif.")
-@click.option("--env", "env_id", help="Gymnasium environment.  [default: the run's own]")
+@click.option(
+    "--env",
+    "env_id",
+    help="Gymnasium environment, or NAME?key=value.  [default: the run's own]",
+)
 @click.option("--which", type=click.Choice(["last", "best"]), default="last", help="Policy of a run folder.")
 @click.option("--seed", type=int, default=0, help="Of the episode.")
 @click.option("--max-steps", type=click.IntRange(min=1), help="End the film after so many steps.")

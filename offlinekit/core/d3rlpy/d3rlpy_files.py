@@ -17,6 +17,7 @@ from torch import Tensor
 from offlinekit.core.d3rlpy.d3rlpy_hyperparameters import OF_CQL, OWN_NAMES, hyperparameters, kind_of
 from offlinekit.core.load_guard import Bounded
 from offlinekit.datasets.formats.packed_arrays import plain_pickle, torch_archive
+from offlinekit.envs.past.sight import Image
 from offlinekit.errors import FileFormatError, UnsupportedError
 from offlinekit.load_budget import budget_of
 from offlinekit.nn.isolation import trainable
@@ -200,7 +201,9 @@ def _spaces(
     config: Mapping[str, Any], algo: Algo, given: Mapping[str, Any]
 ) -> tuple[spaces.Box, spaces.Space[Any]]:
     shape, size = tuple(config["observation_shape"]), int(config["action_size"])
-    seen = spaces.Box(0, 255, shape, np.uint8) if len(shape) == 3 else spaces.Box(-np.inf, np.inf, shape)
+    seen: spaces.Box = spaces.Box(-np.inf, np.inf, shape)
+    if len(shape) == 3:
+        seen = Image(np.zeros(shape, np.uint8), np.full(shape, 255, np.uint8), channels_last=False)
     if algo.action_kind == "discrete":
         return seen, spaces.Discrete(size)
     if algo.scaling.action is None:

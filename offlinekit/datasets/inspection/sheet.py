@@ -56,7 +56,7 @@ def _returns(axes: Axes, dataset: MDPDataset) -> None:
     axes.hist(returns, bins=min(40, max(5, len(returns) // 4)), color=BLUE)
     axes.locator_params(axis="x", nbins=6)
     label = f"mean {returns.mean():,.4g}"
-    if dataset.reference_scores is not None:
+    if dataset.reference_scores is not None and not dataset.metadata.get("clipped_rewards"):
         label += f", score {dataset.normalized_score(returns.mean()):.1f}"
     axes.axvline(returns.mean(), color=ORANGE, label=label)
     _name(axes, "returns", "return", "episodes")

@@ -21,6 +21,7 @@ from offlinekit.datasets.validation import as_observations
 from offlinekit.envs.env_facts import env_facts
 from offlinekit.envs.env_spaces import check_learnable
 from offlinekit.envs.episode_loop import first_observation
+from offlinekit.envs.frame_stacking import fit_env
 from offlinekit.envs.given_env import GivenEnv
 from offlinekit.errors import DatasetError
 from offlinekit.ground.hints import answers_guesses
@@ -74,7 +75,8 @@ def collect(
     Raises:
         ValueError: For numbers out of range, and for actions that do not fit the environment.
         FileExistsError: If `out` exists.
-        DatasetError: If parts lie beside `out` that were recorded in another way.
+        DatasetError: For an environment of other observations or actions than an algorithm has learned from, and if
+            parts lie beside `out` that were recorded in another way.
         UnsupportedError: For a policy, an environment or a space that cannot be recorded.
     """
     for setting, number in (("n_steps", n_steps), ("n_envs", n_envs), ("part_steps", part_steps)):
@@ -83,6 +85,7 @@ def collect(
     if out is not None and Path(out).exists():
         raise FileExistsError(f"{out} is there already; remove it, or write to another file")
     with GivenEnv(env).opened(n_envs, n_envs or AT_ONCE) as envs:
+        fit_env(envs[0], policy)
         _check_recordable(envs[0], seed)
         behaviour = Behaviour(policy, envs[0].action_space, epsilon, envs[0].observation_space)
         settings = {"epsilon": epsilon, "seed": seed, "n_envs": len(envs), "max_steps": max_steps}

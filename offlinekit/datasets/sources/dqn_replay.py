@@ -117,15 +117,18 @@ def read(
         seed: Of the draw.
         game: Such as "Breakout", which says the actions and the environment; found by the folder's name if
             not given.
-        step_limit: Episodes of so many steps were cut off by the recorder; None takes every end as it is.
+        step_limit: Episodes of so many steps were cut off by the recorder; None takes every end as it is. An episode
+            that began in the epoch before is not recognised by its length.
 
     Raises:
-        ValueError: For a fraction out of range.
+        ValueError: For a fraction out of range, and for an epoch given twice.
         FileFormatError: For files that are missing or damaged.
         DatasetError: For data that cannot be a dataset.
     """
     _check_fraction(fraction)
     chosen = epochs_in(path) if epochs is None else [epochs] if isinstance(epochs, int) else list(epochs)
+    if len(set(chosen)) < len(chosen):
+        raise ValueError(f"epochs must differ, got {chosen}; give each epoch once")
     part = in_memory(_parts(path, chosen, fraction, seed))
     return _build(part, game or game_of(path.resolve()), step_limit)
 
@@ -175,7 +178,7 @@ def _build(part: Part, game: str | None, step_limit: int | None, **arguments: An
         "rewards": columns["rewards"],
         "terminals": terminals,
         "episode_terminals": ends,
-        **described(game, 1),
+        **described(game, 1, clipped_rewards=True),
         **arguments,
     }
 

@@ -209,7 +209,7 @@ def _build(part: Part, game: str | None, clip_rewards: bool, **arguments: Any) -
             "rewards": clipped(columns["r_t"], clip_rewards),
             "terminals": ends_of(columns["d_t"], "d_t"),
             "next_observations": frames[:, 1:],
-            **described(game, STACK),
+            **described(game, STACK, clip_rewards),
             **arguments,
         }
     finals = ("final_observations", "final_known")
@@ -218,7 +218,7 @@ def _build(part: Part, game: str | None, clip_rewards: bool, **arguments: Any) -
         "rewards": columns["clipped_rewards" if clip_rewards else "unclipped_rewards"],
         "episode_terminals": columns["ends"],
         **{name: columns[name] for name in ("actions", "terminals", *finals)},
-        **described(game, 1),
+        **described(game, 1, clip_rewards),
         **arguments,
     }
 

@@ -10,6 +10,7 @@ from gymnasium import spaces
 
 from offlinekit.envs.legal_actions import LEGAL_ACTIONS, space_of_rest
 from offlinekit.errors import UnsupportedError
+from offlinekit.types import Array
 
 
 class Sight(NamedTuple):
@@ -31,17 +32,35 @@ def is_image(dtype: np.dtype[Any] | None, shape: tuple[int, ...]) -> bool:
     return bool(dtype == np.uint8) and len(shape) == 3
 
 
-def has_channels_last(shape: tuple[int, ...]) -> bool:
-    """Returns whether an image's shape is likely [H, W, C]: its last axis is shorter than its first."""
-    return shape[-1] < shape[0]
+class Image(spaces.Box):
+    """A uint8 image, or a stack of them, whose layout is known.
+
+    Args:
+        low: Its bounds, and so is `high`.
+        high: Likewise.
+        channels_last: Whether it is [H, W, C], not [C, H, W].
+        stack: Images in one observation.
+    """
+
+    def __init__(self, low: Array, high: Array, channels_last: bool, stack: int = 1) -> None:
+        super().__init__(low, high, dtype=np.uint8)
+        self.channels_last, self.stack = channels_last, stack
 
 
 class Window(spaces.Box):
-    """A leaf of observations with a history, [K, ...]: K rows of an episode, the newest last."""
+    """A leaf of observations with a history, [K, ...]: K rows of an episode, the newest last.
+
+    Attributes:
+        channels_last: Of the images that its rows are, if a file says so.
+    """
+
+    channels_last: bool | None = None
 
     @property
     def row(self) -> spaces.Box:
         """The space of one row."""
+        if self.channels_last is not None:
+            return Image(self.low[0], self.high[0], self.channels_last)
         return spaces.Box(self.low[0], self.high[0], dtype=self.dtype.type)
 
 
@@ -113,7 +132,7 @@ def as_windows(space: spaces.Space[Any], n_rows: int) -> spaces.Space[Any]:
     def window(leaf: spaces.Space[Any]) -> spaces.Space[Any]:
         if not isinstance(leaf, spaces.Box) or leaf.shape[:1] != (n_rows,):
             raise ValueError(f"observations of {leaf} are no histories of {n_rows} rows")
-        return Window(leaf.low, leaf.high, dtype=leaf.dtype.type)
+        return leaf if isinstance(leaf, Window) else Window(leaf.low, leaf.high, dtype=leaf.dtype.type)
 
     return space if n_rows == 1 else over_spaces(window, space)
 

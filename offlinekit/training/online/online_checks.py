@@ -11,7 +11,7 @@ import gymnasium
 import numpy as np
 
 from offlinekit.datasets import MDPDataset
-from offlinekit.datasets.spaces import check_environment
+from offlinekit.envs.env_spaces import check_environment
 from offlinekit.envs.frame_stacking import fit_stack, observations_at
 from offlinekit.envs.past.sight import image_shapes, shapes_of
 from offlinekit.errors import TrainingWarning, UnsupportedError

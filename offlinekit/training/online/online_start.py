@@ -11,9 +11,8 @@ import gymnasium
 
 from offlinekit.datasets import MDPDataset
 from offlinekit.datasets.recording.behaviour_actions import Behaviour
-from offlinekit.datasets.spaces import check_environment
 from offlinekit.envs.env_facts import name_of, run_facts
-from offlinekit.envs.env_spaces import check_learnable
+from offlinekit.envs.env_spaces import check_environment, check_learnable
 from offlinekit.envs.frame_stacking import fit_stack
 from offlinekit.envs.given_env import GivenEnv, statistics_kept
 from offlinekit.errors import NotFittedError, TrainingError

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from offlinekit.datasets import MDPDataset
-from offlinekit.datasets.spaces import check_environment
+from offlinekit.envs.env_spaces import check_environment
 from offlinekit.envs.frame_stacking import fit_stack
 from offlinekit.envs.given_env import GivenEnv
 from offlinekit.fields import Count, checked

@@ -10,9 +10,11 @@ import pytest
 from gymnasium import spaces
 
 from offlinekit.algos import DiscreteBCQ, DiscreteCQL
-from offlinekit.datasets import get_dataset, known_datasets
+from offlinekit.datasets import MDPDataset, get_dataset, known_datasets
+from offlinekit.datasets.sources import dqn_replay
 from offlinekit.errors import DownloadError, FileFormatError
 from offlinekit.load_budget import BYTES_PER_BYTE, Budget
+from offlinekit.metrics import normalized_score
 
 pytestmark = pytest.mark.filterwarnings("ignore::offlinekit.envs.environments.MissingExtraWarning")
 
@@ -143,6 +145,24 @@ def test_the_recorders_step_limit_is_a_timeout(tmp_path: Path) -> None:
     assert np.flatnonzero(dataset.timeouts).tolist() == [4]
     assert np.flatnonzero(dataset.terminals).tolist() == [8]
     assert get_dataset(tmp_path / "logs", step_limit=None)[0].terminals.sum() == 2
+
+
+def test_an_epoch_is_read_once(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "logs", 40)
+    recorder.play(10, 5)
+    recorder.log()
+    with pytest.raises(ValueError, match="epochs must differ, got \\[0, 0\\]; give each epoch once"):
+        get_dataset(tmp_path / "logs", epochs=[0, 0])
+
+
+def test_returns_are_no_scores_but_an_evaluation_has_one(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "Pong" / "replay_logs", 40)
+    recorder.play(10, 5)
+    recorder.log()
+    dataset = MDPDataset(**dqn_replay.read(tmp_path / "Pong" / "replay_logs"))
+    assert dataset.metadata["clipped_rewards"] is True
+    assert dataset.reference_scores == (-20.7, 14.6)
+    assert normalized_score(14.6, dataset) == 100.0
 
 
 def test_a_fraction_keeps_whole_episodes(tmp_path: Path) -> None:
