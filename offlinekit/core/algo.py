@@ -233,14 +233,13 @@ class Algo(Configured):
         """
         self.check(dataset)
         if self._impl is None:
-            action_scaler = self.action_scaler if self.action_kind == "continuous" else None
-            scalers = (self.observation_scaler, action_scaler, self.reward_scaler)
+            action = self.action_scaler if self.action_kind == "continuous" else None
+            scalers = self.observation_scaler, action, self.reward_scaler
             self.scaling = Scaling.fit(learned_rows(dataset), *scalers)
             self.make_impl(compatibility.space_to_learn(self, dataset), dataset.action_space)
         else:
-            compatibility.check_same_range(
-                type(self).__name__, self._impl.action_space, self.scaling.action, dataset
-            )
+            built, scaler = self._impl.action_space, self.scaling.action
+            compatibility.check_same_range(type(self).__name__, built, scaler, dataset)
         return self
 
     def refuse_foreign(self, name: str) -> None:
@@ -275,8 +274,7 @@ class Algo(Configured):
             labels: Whether actions come as the labels of that schema.
 
         Returns:
-            [B, A] of the dtype of a Box [A], whole numbers rounded (float32 of other Boxes), or int64 [B], or labels;
-            without B for one observation.
+            [B, A] of the dtype of a Box [A], float32 of other Boxes, int64 [B], or labels; without B for one.
 
         Raises:
             NotFittedError: Without networks.
