@@ -26,7 +26,8 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 
-FORMAT, KEY = 1, "offlinekit.deploy"
+FORMAT = 1
+KEY = "offlinekit.deploy"
 LONGEST_HEADER = 1 << 24
 """Bytes of a file's description; that of a policy has some thousand."""
 MOST_BYTES, BYTES_PER_BYTE = 1 << 28, 64
@@ -64,6 +65,9 @@ class NumpyPolicy:
     Args:
         description: What `export` wrote: "observations", "operations", "output", "algorithm" and more.
         tensors: The numbers that the operations name, in their order.
+
+    Raises:
+        PolicyFileError: For an operation that this version does not have.
     """
 
     def __init__(self, description: dict[str, Any], tensors: Sequence[Array]) -> None:
@@ -78,16 +82,21 @@ class NumpyPolicy:
 
     @classmethod
     def load(cls, path: str | Path) -> NumpyPolicy:
-        """Reads a policy that `algo.export(path, format="numpy")` wrote; raises PolicyFileError for other files."""
+        """Reads a policy that `algo.export(path, format="numpy")` wrote.
+
+        Raises:
+            FileNotFoundError: If there is no file.
+            PolicyFileError: For a file that is damaged, of a later format, or no exported numpy policy.
+        """
         description, tensors = read(Path(path))
         try:
             policy = cls(description, [tensors[str(i)] for i in range(len(tensors))])
             policy._left = MOST_BYTES + BYTES_PER_BYTE * sum(tensor.nbytes for tensor in tensors.values())
             policy._act([leaf[None] for leaf in _zeros(description["observations"])])
             policy._left = None
+        except PolicyFileError:
+            raise
         except Exception as error:  # Whatever a wrong program makes numpy raise.
-            if isinstance(error, PolicyFileError):
-                raise
             raise PolicyFileError(f"{path} describes no policy ({error!r}); export it again") from error
         return policy
 
@@ -108,14 +117,19 @@ class NumpyPolicy:
             labels: Whether actions come as the labels of that schema.
 
         Returns:
-            [B, A] of the dtype of the action space, int64 [B] or labels; without B for one observation.
+            [B, A] of the dtype of the action space, or int64 [B], or labels; without the axis of B for one observation,
+            whose label is a text.
 
         Raises:
-            ValueError: For another shape or dtype, numbers and actions not finite in float32, wrong rows and labels.
+            ValueError: For observations of another shape or dtype, or that are not finite in float32; for legal actions
+                that lack or that leave none; for rows that do not fit the schema, and labels without one; and if no
+                action comes out that is a number.
         """
         return self._act(*self._taken(observations, legal_actions), labels)
 
-    def _taken(self, given: Any, legal_actions: object, row: Any = None) -> tuple[list[Any], bool]:
+    def _taken(
+        self, given: Any, legal_actions: object, row: dict[str, Any] | None = None
+    ) -> tuple[list[Any], bool]:
         """Returns the leaves [B, ...] of observations, or of single rows, and whether they were of one step."""
         given = self.schema.as_numbers(given) if self.schema else given
         given = with_legal_actions(given, legal_actions, self._choices)
@@ -152,7 +166,11 @@ class NumpyPolicy:
 
 
 class Episode:
-    """An episode under way: actions on single observations, of which a policy of histories or stacks remembers some."""
+    """An episode under way: actions on single observations, of which a policy of histories or stacks remembers some.
+
+    Args:
+        policy: Of single observations, of histories [K, ...] of them, or of stacks of their images.
+    """
 
     def __init__(self, policy: NumpyPolicy) -> None:
         self._policy, self._seen, self._n_rows = policy, list[list[Array]](), policy._n_rows
@@ -191,7 +209,9 @@ class Episode:
 def with_legal_actions(observations: Any, legal_actions: object, choices: Sequence[int] | None) -> Any:
     """Returns observations with their legal actions as a leaf, uint8 [..., A]: the rule of all that acts.
 
-    Raises ValueError if they lack, leave a part of so many choices without one, or are given if `choices` is None.
+    Raises:
+        ValueError: If they lack, or leave one of the parts of the action, of so many choices, without a legal one;
+            if the policy has learned without (`choices` None) and they are given.
     """
     if choices is None and legal_actions is None:
         return observations
@@ -222,8 +242,9 @@ def legal_flags(given: object, n_actions: int, name: str = LEGAL_ACTIONS) -> Arr
 def _call(name: str, arguments: list[Any]) -> Callable[[list[Any]], Any]:
     """Returns what applies an operation to the values so far; its argument {"value": i} is the i-th of them."""
     if name not in OPERATIONS:
-        why = "is not one of this version; use a newer offlinekit/deploy.py"
-        raise PolicyFileError(f"the operation {str(name)[:80]!r} {why}")
+        raise PolicyFileError(
+            f"the operation {str(name)[:80]!r} is not one of this version; use a newer offlinekit/deploy.py"
+        )
     function, found = OPERATIONS[name], _resolver(arguments)
     return lambda values: function(*found(values))
 
@@ -319,7 +340,12 @@ def _as_seen(given: Array, dtype: str) -> Array:
 
 
 def read(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:
-    """Returns the description and the tensors of a file of `export`; raises PolicyFileError for damage and others."""
+    """Reads the description and the tensors of a safetensors file and checks them against their hash.
+
+    Raises:
+        FileNotFoundError: If there is no file.
+        PolicyFileError: For a file that is damaged, or that `export` did not write in this format.
+    """
     if not path.is_file():
         raise FileNotFoundError(f"there is no policy file {path}")
     with path.open("rb") as file:
@@ -371,7 +397,7 @@ def _tensor(facts: dict[str, Any], body: memoryview) -> Array:
     return np.frombuffer(body[start:end], dtype).reshape(shape)
 
 
-def _axes(dim: Any) -> Any:
+def _axes(dim: int | list[int]) -> int | tuple[int, ...]:
     return tuple(dim) if isinstance(dim, list) else dim
 
 
@@ -392,7 +418,9 @@ def _linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
     return product if bias is None else product + bias
 
 
-def _layer_norm(x: Array, shape: list[int], weight: Any, bias: Any, eps: float, *_: object) -> Array:
+def _layer_norm(
+    x: Array, shape: list[int], weight: Array | None, bias: Array | None, eps: float, *_: object
+) -> Array:
     axes = tuple(range(-len(shape), 0))
     centred: Array = x - x.mean(axes, keepdims=True)
     normed = centred / np.sqrt(np.square(centred).mean(axes, keepdims=True) + np.float32(eps))
@@ -400,9 +428,10 @@ def _layer_norm(x: Array, shape: list[int], weight: Any, bias: Any, eps: float, 
     return scaled if bias is None else scaled + bias
 
 
-def _log_softmax(x: Array, dim: int, *_: object) -> Any:
+def _log_softmax(x: Array, dim: int, *_: object) -> Array:
     shifted: Array = x - x.max(dim, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(dim, keepdims=True))
+    logs: Array = shifted - np.log(np.exp(shifted).sum(dim, keepdims=True))
+    return logs
 
 
 def _embedding(weight: Array, index: Array, *_: object) -> Array:
@@ -411,7 +440,9 @@ def _embedding(weight: Array, index: Array, *_: object) -> Array:
     return weight[index]
 
 
-def _conv2d(x: Array, weight: Array, bias: Any, stride: Any, padding: Any, dilation: Any, n: int) -> Array:
+def _conv2d(
+    x: Array, weight: Array, bias: Array | None, stride: list[int], padding: list[int], dilation: Any, n: int
+) -> Array:
     if set(dilation) != {1} or n != 1:
         raise ValueError("a convolution with dilation or groups is not one of this version")
     windows = _windows(x, weight.shape[2:], stride, padding, 0.0)

@@ -75,14 +75,11 @@ def save(algo: Algo, path: Path, run: Mapping[str, Any] | None) -> Path:
     return path
 
 
-def _unloadable(config: Mapping[str, Any]) -> dict[str, str]:
-    """Returns the encoders of a config that have no name here, by hyperparameter."""
-    kinds = {
-        name: value.get("type", "mlp") if isinstance(value, Mapping) else value
-        for name, value in config.items()
-        if name.endswith("encoder") and isinstance(value, str | Mapping)
-    }
-    return {name: kind for name, kind in kinds.items() if not is_encoder_name(kind)}
+def _unloadable(config: object) -> dict[str, str]:
+    """Returns the encoders of a config, maybe of a file, that have no name here, by hyperparameter."""
+    values = {n: v for n, v in config.items() if n.endswith("encoder")} if isinstance(config, dict) else {}
+    kinds = {n: v.get("type", "mlp") if isinstance(v, dict) else v for n, v in values.items()}
+    return {n: kind for n, kind in kinds.items() if isinstance(kind, str) and not is_encoder_name(kind)}
 
 
 def load(
@@ -122,7 +119,7 @@ def load(
         algo = front(**{**config, "device": device, "impl_class": impl_class})
     except (TypeError, ValueError, KeyError, AttributeError, OverflowError) as error:
         way = ""
-        if _unloadable(header["config"]):
+        if _unloadable(header.get("config")):
             way = "; import the module that registers it before loading, or give its factory: load(path, encoder=...)"
         raise FileFormatError(
             f"{path} holds a config that {front.__name__} does not take: {error}{way}"

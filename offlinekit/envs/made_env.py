@@ -80,7 +80,7 @@ class MadeEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
         return str(self.__dict__["_made"])
 
 
-def innermost(env: Any) -> Any:
+def innermost(env: object) -> object:
     """Returns the environment within wrappers, without touching one that was made by name."""
     while isinstance(env, gymnasium.Wrapper):
         env = env.__dict__["_made"] if isinstance(env, MadeEnv) else env.env

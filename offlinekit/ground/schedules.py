@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from numbers import Real
 from typing import TypeAlias
-
-import numpy as np
 
 from offlinekit.errors import TrainingError, did_you_mean
 
@@ -69,7 +68,7 @@ Schedule: TypeAlias = "float | tuple[float, float] | Callable[[float], float]"
 """A number; a pair, from one to another linearly; or a function of the share of the run that is done, in [0, 1]."""
 
 
-def as_values(name: str, given: object) -> object:
+def as_values(given: object) -> object:
     """Returns a schedule as it is used: texts, as a command line has them, as their one or two numbers."""
     parts = given.split(",") if isinstance(given, str) else given
     try:
@@ -88,12 +87,12 @@ def check_values(name: str, most: float, schedule: object) -> None:
     """
     numbers = schedule if isinstance(schedule, tuple) and len(schedule) == 2 else (schedule,)
     for number in () if callable(schedule) else numbers:
-        if isinstance(number, bool) or not isinstance(number, int | float | np.number):
+        if isinstance(number, bool) or not isinstance(number, Real):
             raise TypeError(
                 f"{name} must be a number, a pair such as (0.3, 0.1), from one to the other over the run, or "
                 f"a function of the share of the run that is done, got {schedule!r:.100}"
             )
-        if not 0 <= number <= most or math.isinf(number):
+        if not 0.0 <= float(number) <= most or math.isinf(number):
             raise ValueError(f"{name} must be in [0, {most}{')' if math.isinf(most) else ']'}, got {number}")
 
 

@@ -141,7 +141,8 @@ def test_programming_errors_are_not_hidden(call: Call, failing: Any, monkeypatch
 def test_algos_lists_every_algorithm(call: Call) -> None:
     lines = call("algos").output.splitlines()
     assert lines[0].split()[:3] == ["algorithm", "family", "actions"]
-    assert [line.split()[0] for line in lines[2:]] == sorted(catalogue())
+    assert [line.split()[0] for line in lines[2:-2]] == sorted(catalogue())
+    assert lines[-1].startswith("Families: IL (imitation), PC (policy constraint)")
     assert ["discrete_cql", "VR", "discrete"] in [line.split()[:3] for line in lines]
 
 

@@ -66,7 +66,7 @@ def test_a_sweep_that_is_told_to_stop_saves_and_goes_on(number, code, call, data
     (folder,) = tmp_path.iterdir()
     assert (cut.exit_code, cut.stderr.splitlines(keepends=True)[-1]) == (
         code,
-        f"Interrupted ; go on with: offlinekit sweep --resume {folder}\n",
+        f"Interrupted; go on with: offlinekit sweep --resume {folder}\n",
     )
     runs = list((folder / "runs").iterdir())
     assert [len(run_folder.checkpoints(run)) for run in runs] == [2, 2]  # At the start and at the stop.

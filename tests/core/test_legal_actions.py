@@ -115,6 +115,7 @@ def test_an_export_takes_what_predict_takes_and_nothing_illegal(front, options, 
     np.testing.assert_array_equal(actions, algo.predict(states, legal_actions=legal))
 
 
+@pytest.mark.filterwarnings("ignore:DiscreteBC imitates the rows that it draws")
 @pytest.mark.parametrize(("front", "options"), list(at_once()))
 def test_online_an_illegal_action_is_never_tried(front, options):
     """The environment refuses them; half of the actions are drawn at random."""

@@ -110,7 +110,7 @@ def test_rows_of_a_table_come_in_as_they_are_and_labels_go_out(tmp_path):
         "actions": [{"name": "dose", "kind": "category", "categories": ["low", "high"]}],
         "reward": "gain",
     }
-    data = from_dataframe(frame, schema=schema)
+    data = from_dataframe(frame, schema=schema, bandit=False)
     algo = DiscreteBC(seed=0, encoder={"type": "mlp", "hidden_sizes": [8]}).fit(
         data, 5, out=None, progress=False
     )

@@ -59,6 +59,9 @@ def trained(make, kind="continuous"):
     return algo, bits(algo) + acted
 
 
+@pytest.mark.filterwarnings(
+    "ignore:a policy file holds the name of its encoder alone"
+)  # It is given to load.
 @pytest.mark.parametrize("name", [name for name in SETTINGS if name != "nothing"])
 @pytest.mark.parametrize(
     "make",

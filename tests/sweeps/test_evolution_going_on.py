@@ -21,6 +21,7 @@ from offlinekit.sweeps import PBT, EnvironmentFitness, Evolution, OfflineFitness
 from offlinekit.testing import small_dataset
 
 QUIET = {"progress": False, "steps": 3}
+UNNAMED = "ignore:a policy file holds the name of its"  # Factories are given again.
 SEARCH = {"learning_rate": Range(1e-4, 1e-2, log=True)}
 
 
@@ -193,6 +194,7 @@ def own(width):
     return encoder
 
 
+@pytest.mark.filterwarnings(UNNAMED)
 def test_members_with_encoders_of_their_own_go_on(tmp_path):
     dataset = small_dataset("continuous")
     scheduler = PBT(search={"actor_learning_rate": SEARCH["learning_rate"]}, seed=1, quantile=0.5)
@@ -211,6 +213,7 @@ def test_members_with_encoders_of_their_own_go_on(tmp_path):
     assert same(bits(run(4, resume=folder)), bits(run(4, out=None)))
 
 
+@pytest.mark.filterwarnings(UNNAMED)
 def test_an_encoder_that_grew_beside_one_of_ones_own_goes_on(tmp_path):
     dataset = small_dataset("continuous")
     scheduler = Evolution(seed=0, architecture=1.0, no_mutation=0.0, parameters=0.0, hyperparameter=0.0)

@@ -55,13 +55,13 @@ class OnlineSettings(SharedSettings, total=False):
         "Schedule",
         "Standard deviation of Gaussian noise added to actions, in units of half their range; a pair, (0.3, 0.1), goes "
         "linearly from one to another over the run, and a function takes the share of it that is done.",
-        Check(partial(check_values, "noise", math.inf), NUMBERS, partial(as_values, "noise")),
+        Check(partial(check_values, "noise", math.inf), NUMBERS, as_values),
         Setting(0.0, named=True),
     ]
     epsilon: Annotated[
         "Schedule",
         "Probability of a random action in each step; also a pair or a function, as `noise`.",
-        Check(partial(check_values, "epsilon", 1.0), NUMBERS, partial(as_values, "epsilon")),
+        Check(partial(check_values, "epsilon", 1.0), NUMBERS, as_values),
         Setting(0.0, named=True),
     ]
     guide: Annotated["PolicyLike | None", "Policy that acts first in each episode, or None.", Setting(None)]
