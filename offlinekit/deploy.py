@@ -339,6 +339,9 @@ def _as_seen(given: Array, dtype: str) -> Array:
     return leaf
 
 
+# The file.
+
+
 def read(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:
     """Reads the description and the tensors of a safetensors file and checks them against their hash.
 
@@ -395,6 +398,9 @@ def _tensor(facts: dict[str, Any], body: memoryview) -> Array:
     if math.prod(shape) * dtype.itemsize != end - start:
         raise ValueError(f"a tensor of shape {shape} and {dtype} in {end - start} bytes")
     return np.frombuffer(body[start:end], dtype).reshape(shape)
+
+
+# The operations, with the meaning and the arguments of the ATen operators of their names.
 
 
 def _axes(dim: int | list[int]) -> int | tuple[int, ...]:
@@ -568,4 +574,4 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "transpose": lambda x, one, other: np.swapaxes(x, one, other),
     "unsqueeze": lambda x, dim: np.expand_dims(x, dim),
 }
-"""Operations that a file may name, with the meaning and the arguments of the ATen operators of their names."""
+"""Operations that a file may name."""
