@@ -310,10 +310,11 @@ def _match(given: Any, space: dict[str, Any], n_rows: int) -> Iterator[tuple[Arr
 def shape_error(shape: Sequence[int], got: Sequence[int], n_rows: int = 1) -> ValueError:
     """Returns the error for observations of another shape than one has, one being of so many rows or images."""
     one, several, rest = list(shape), ["batch", *shape], ""
-    if len(one) == 3 <= len(got) and list(got[-2:]) == one[1:] and 0 < got[-3] < one[0]:
-        rest = "; give single images of a stack to as_stateful().predict, of a file from this version or a later one"
-    elif n_rows > 1:
-        rest = f"; give single rows to as_stateful().predict, which remembers the last {n_rows}"
+    if n_rows > 1:
+        kind = "images" if len(one) == 3 else "rows"
+        rest = f"; give single {kind} to as_stateful().predict, which remembers the last {n_rows}"
+    elif len(one) == 3 <= len(got) and list(got[-2:]) == one[1:] and 0 < got[-3] < one[0]:
+        rest = "; export it again to give single images of a stack to as_stateful().predict"
     expected = f"shape {one} for one or {several} for several"
     return ValueError(f"observations must have {expected}, got {list(got)}{rest}")
 

@@ -241,6 +241,10 @@ def with_query(name: str) -> tuple[str, dict[str, Any]]:
     bare, question, query = name.partition("?")
     if not question:
         return name, {}
+    if not query:  # Which some versions of Python take for no options.
+        raise ValueError(
+            f"{name!r} has no options behind its question mark; leave it out, or write {bare}?name=value"
+        )
     return bare, {option: _parsed(text) for option, text in parse_qsl(query, strict_parsing=True)}
 
 

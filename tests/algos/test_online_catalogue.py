@@ -13,6 +13,7 @@ from gymnasium import spaces
 from walk_env import Walk, recorded_walk
 
 from offlinekit.algos import ReBRAC, catalogue
+from offlinekit.core.bases.chunking import Chunking
 from offlinekit.datasets import MDPDataset
 from offlinekit.errors import TrainingWarning, UnsupportedError
 from offlinekit.training.engines.recorded_policy import RecordedPolicy
@@ -38,6 +39,8 @@ def small(front):
     known = front.hyperparameters()
     sizes = {**SMALL, "n_actions": 2, "n_agents": 2}
     options = {name: value for name, value in sizes.items() if name in known}
+    if issubclass(front, Chunking):
+        options["n_step"] = 2  # Episodes are of four steps.
     return front(seed=0, batch_size=8, device="cpu", **options)
 
 

@@ -137,7 +137,5 @@ def test_exported_stacks_take_single_images_step_by_step(pad, tmp_path):
     stack = images[:3, 0]
     assert theirs.predict(stack) == policy.predict(stack)  # As an environment that stacks shows it.
     for act in (policy.predict, algo.predict):
-        with pytest.raises(
-            ValueError, match=r"got \[1, 36, 36\]; give single images of a stack to as_stateful"
-        ):
+        with pytest.raises(ValueError, match=r"got \[1, 36, 36\]; give single images to as_stateful"):
             act(images[0])

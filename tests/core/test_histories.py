@@ -116,7 +116,9 @@ def test_saved_evaluated_and_shown_by_an_environment(data, tmp_path):
 
 
 def test_chunks_are_chosen_by_histories(data):
-    algo = QC(history_length=3, encoder=MLPEncoder((8,)), batch_size=8, seed=0).fit(data, 1, **QUICK)
+    algo = QC(history_length=3, n_step=3, encoder=MLPEncoder((8,)), batch_size=8, seed=0).fit(
+        data, 1, **QUICK
+    )
     plain = evaluate(algo, Ramp(), 1).returns
     np.testing.assert_allclose(evaluate(algo, HistoryObservation(Ramp(), 3), 1).returns, plain, rtol=1e-5)
 

@@ -86,7 +86,7 @@ def test_the_site_builds_without_warnings(tmp_path):
     built = subprocess.run(command, cwd=REPO, env=environment, capture_output=True, text=True)
     assert built.returncode == 0, built.stderr
     reference = (tmp_path / "reference" / "offlinekit.algos.html").read_text()
-    assert "TD3 whose actor is held" in reference
+    assert "TD3 with a behaviour-cloning term" in reference
     assert 'id="offlinekit.algos.TD3PlusBC"' in reference
     for page in tmp_path.rglob("*.html"):
         local = re.findall(r'(?:href|src)="(?!https?:|mailto:|#|data:|\.\"|/)([^"#?]+)', page.read_text())

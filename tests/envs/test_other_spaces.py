@@ -154,7 +154,7 @@ def test_a_single_image_given_to_a_policy_of_stacks_names_what_remembers():
     )
     algo = DiscreteBC(frame_stack=3, encoder="mlp", batch_size=4, seed=0).build(data)
     with pytest.raises(
-        ValueError, match=r"got \[1, 12, 12\].*as_stateful\(\).predict, which remembers the last 3"
+        ValueError, match=r"got \[1, 12, 12\]; give single images .* which remembers the last 3"
     ):
         algo.predict(np.zeros((1, 12, 12), np.uint8))
     assert algo.as_stateful().predict(np.zeros((1, 12, 12), np.uint8)) in range(6)

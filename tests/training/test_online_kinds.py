@@ -86,7 +86,7 @@ KINDS = {
     "dict with an image": (lambda: small(DoubleDQN, encoder=CNN), lambda: DictWalk(True, True)),
     "quantiles": (lambda: small(QRDQN), lambda: Walk(True)),
     "conservative": (lambda: small(DiscreteCQL), lambda: Walk(True)),
-    "chunks": (lambda: small(QC, n_step=3), Walk),
+    "chunks": (lambda: small(QC, n_step=2), Walk),
 }
 
 
