@@ -29,8 +29,7 @@ def contention(n_threads: int, load: float, n_cores: int, wait_policy: str) -> s
         return ""
     return (
         f"torch has {n_threads} threads, but {load:.1f} programs share {n_cores} cores: threads that wait for one "
-        "another may make updates up to 20 times slower; set OMP_NUM_THREADS=1 or OMP_WAIT_POLICY=PASSIVE before "
-        "Python starts"
+        "another may make updates up to 20 times slower; set OMP_NUM_THREADS=1 before Python starts"
     )
 
 
