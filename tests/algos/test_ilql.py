@@ -12,6 +12,7 @@ from small_text import END, QUIET, TINY, A, Always, B, Places, Times, both, set_
 
 from offlinekit.algos import ILQL, DiscreteBC, TextBC
 from offlinekit.core.bases.text_decoding import Decoding
+from offlinekit.core.bases.text_model import STATE_STEPS, state_columns
 from offlinekit.datasets import MDPDataset, text_dataset
 from offlinekit.errors import UnsupportedError
 from offlinekit.metrics.evaluators.perplexity import perplexity
@@ -211,6 +212,25 @@ def test_a_dialogue_cut_behind_the_environments_answer_counts_with_the_value_of_
     # Behind "g" 1 is earned, -1 behind "b"; the first answer is worth the mean of 1, -1, 1 and 1.
     assert values[data.episode_ends[2] - 1] == pytest.approx(1.0, abs=0.2)
     assert taken[data.extras["is_action"]][:2] == pytest.approx([0.5, 0.5], abs=0.2)
+
+
+def test_a_recording_that_ends_in_a_token_of_the_environment_ends_in_no_state():
+    """No loss trains V there, so that the last action of the agent has no target."""
+    cut = {"dialogue": [["q", None], ["a", 0.0], ["g", None]], "terminal": False}
+    whole = text_dataset([cut])
+    kept = slice(0, len(whole) - 1)  # Without the row of <a>.
+    data = MDPDataset(
+        whole.observations[kept],
+        whole.actions[kept],
+        whole.rewards[kept],
+        np.zeros(len(whole) - 1),
+        extras={"is_action": whole.extras["is_action"][kept]},
+        observation_space=whole.observation_space,
+        action_space=whole.action_space,
+    )
+    last = np.flatnonzero(data.extras["is_action"])[-1]
+    assert state_columns(whole)[STATE_STEPS][last] == len(whole) - 1 - last
+    assert state_columns(data)[STATE_STEPS][last] == 0
 
 
 def test_rewards_of_others_than_the_agent_are_refused():

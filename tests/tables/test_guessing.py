@@ -172,6 +172,7 @@ def test_a_column_that_is_the_same_in_blocks_is_proposed(tmp_path: Path) -> None
         "site": [f"S{i // 60}" for i in range(n)],
         "plant": [1000 + i // 4 for i in range(n)],
         "mixed": [f"M{i % 60}" for i in range(n)],
+        "shift": [f"K{i // 2 % 30}" for i in range(n)],
         "weight": [i // 3 + 0.5 for i in range(n)],
         "flag": [i // 60 for i in range(n)],
         "since": [f"2024-01-{1 + i // 5:02d}" for i in range(n)],
