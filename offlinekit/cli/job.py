@@ -170,7 +170,7 @@ def report(job: Job) -> None:
                 f"Out of time after update {algo.grad_step:,}; go on with: "
                 f"{command_line('train', '--resume', algo.run_dir)}"
             )
-    judged = {}
+    judged, n_judged = {}, 0
     if job.env is not None:
         for algo in job.members:
             name = type(algo).__name__
@@ -187,7 +187,7 @@ def report(job: Job) -> None:
                 n_envs=job.fit.get("n_envs"),
                 max_steps=job.fit.get("max_steps"),
             )
-            judged[name] = result.returns
+            judged[name], n_judged = result.returns, n_judged + 1
     judged[BEHAVIOUR] = job.returns
     scored = job.dataset.reference_scores is not None
     rows = []
@@ -204,7 +204,7 @@ def report(job: Job) -> None:
             table(("metric", "value", "what it is"), own_metrics(algo, job.dataset), left=3)
         source = job.fit["info"]["dataset"]["source"]
         click.echo("\n" + "\n".join(pointers(job.members, source)))
-    click.echo(f"\n{_budget(job)}")
+    click.echo(f"\n{_budget(job, n_judged)}")
 
 
 def _last_returns(algo: Algo) -> Array | None:
@@ -217,13 +217,12 @@ def _last_returns(algo: Algo) -> Array | None:
     return np.array(rows, float) if rows else None
 
 
-def _budget(job: Job) -> Budget:
-    """Returns what was spent, with the evaluation of the table if the run did not make it."""
+def _budget(job: Job, n_judged: int) -> Budget:
+    """Returns what was spent, with the evaluations that were made for the table."""
     each = job.fit.get("eval_episodes", SETTINGS["eval_episodes"].default)
-    spent = Budget()
+    spent = Budget(evaluations=n_judged, episodes=n_judged * each)
     for algo in job.members:
         n = sum("eval/return_mean" in row for row in algo.history)
-        n += job.env is not None and _last_returns(algo) is None
         spent += Budget(1, algo.grad_step, n, n * each)
     return spent
 

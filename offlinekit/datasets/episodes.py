@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from offlinekit.types import ArrayTree
 
 
+DENIED = "must not be set where episode_terminals is not, got 1"
+"""Message about a terminal or a timeout within an episode."""
+
+
 class Episodes(NamedTuple):
     """Row ranges of E episodes over N rows; each ends by exactly one of a terminal or a timeout."""
 
@@ -36,9 +40,7 @@ def denied_ends(flags: dict[str, Array]) -> Iterator[Finding]:
             continue
         wrong = np.flatnonzero(flags[name][:-1] & ~last[:-1])
         if len(wrong):
-            yield fault(
-                name, "must not be set where episode_terminals is not, got 1", _fix_of(name, flags), wrong
-            )
+            yield fault(name, DENIED, _fix_of(name, flags), wrong)
 
 
 def _fix_of(name: str, flags: dict[str, Array]) -> str:

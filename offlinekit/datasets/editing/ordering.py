@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from offlinekit.datasets.episodes import DENIED
 from offlinekit.datasets.findings import Finding, error_of, findings_of
 from offlinekit.datasets.schema import Columns
 from offlinekit.errors import DatasetError, DatasetWarning
@@ -86,7 +87,7 @@ class SortedColumns(dict[str, Any]):
         """Returns a fault of the sorted columns in the words and with the row of the table."""
         moved = fault if fault.row is None else replace(fault, row=int(self.order[fault.row]))
         flag, ends = self.flags.get(fault.field), self.flags.get("episode_terminals")
-        if flag is None or ends is None or "where episode_terminals is not" not in fault.message:
+        if flag is None or ends is None or fault.message != DENIED:
             return moved
         role = fault.field.removesuffix("s")
         return replace(

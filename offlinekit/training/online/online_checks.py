@@ -11,8 +11,7 @@ import gymnasium
 import numpy as np
 
 from offlinekit.datasets import MDPDataset
-from offlinekit.envs.env_spaces import check_environment
-from offlinekit.envs.frame_stacking import fit_stack, observations_at
+from offlinekit.envs.frame_stacking import fit_env, observations_at
 from offlinekit.envs.past.sight import image_shapes, shapes_of
 from offlinekit.errors import TrainingWarning, UnsupportedError
 from offlinekit.sampling.loss_weights import loss_weights
@@ -170,9 +169,7 @@ def check_acting(algo: Algo, example: MDPDataset, env: gymnasium.Env[Any, Any]) 
     """
     with undisturbed(algo):
         algo.predict(observations_at(algo, example, np.zeros(1, np.int64)))
-    shown = fit_stack(env, algo)
-    spaces = (algo.impl.observation_space, algo.impl.action_space)
-    check_environment(*spaces, shown, whose="the algorithm", option="env=")
+    shown = fit_env(env, algo, "env=", "the algorithm")
     if algo.frame_stack > 1 and not image_shapes(env.observation_space):
         raise UnsupportedError(
             f"{type(algo).__name__} stacks {algo.frame_stack} uint8 images [C, H, W], and the environment shows none: "

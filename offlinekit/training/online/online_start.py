@@ -12,8 +12,8 @@ import gymnasium
 from offlinekit.datasets import MDPDataset
 from offlinekit.datasets.recording.behaviour_actions import Behaviour
 from offlinekit.envs.env_facts import name_of, run_facts
-from offlinekit.envs.env_spaces import check_environment, check_learnable
-from offlinekit.envs.frame_stacking import fit_stack
+from offlinekit.envs.env_spaces import check_learnable
+from offlinekit.envs.frame_stacking import fit_env
 from offlinekit.envs.given_env import GivenEnv, statistics_kept
 from offlinekit.errors import NotFittedError, TrainingError
 from offlinekit.fields import Count, checked
@@ -205,15 +205,13 @@ def _evaluations(
         seed: Of the first episode of each evaluation.
     """
     evaluators, given = evaluators_of(settings), settings["eval_env"]
-    how = {"seed": seed}
     try_evaluators(algo, dataset, evaluators)
     n_episodes = settings["eval_episodes"]
     if given is not None:
         with GivenEnv(given).opened() as (other,):
-            spaces = (algo.impl.observation_space, algo.impl.action_space)
-            check_environment(*spaces, fit_stack(other, algo), whose="the algorithm", option="eval_env=")
-        return make_evaluations(algo, dataset, given, n_episodes, evaluators, **how)
-    evaluations = make_evaluations(algo, dataset, env, n_episodes, evaluators, n_envs=1, **how)
+            fit_env(other, algo, "eval_env=", "the algorithm")
+        return make_evaluations(algo, dataset, given, n_episodes, evaluators, seed=seed)
+    evaluations = make_evaluations(algo, dataset, env, n_episodes, evaluators, n_envs=1, seed=seed)
     play, is_written = evaluations["eval"], (settings["out"] or settings["resume"]) is not None
 
     def undisturbed() -> dict[str, Any]:
